@@ -1,0 +1,122 @@
+"""The nouns of an episode: what is asked, what is seen, what was answered, what was done, what came of it.
+
+All of them are frozen. An image is a ``(height, width, 3)`` uint8 RGB array that nobody writes to.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from molmo_agent.actions import Action
+from molmo_agent.geometry import Point
+from molmo_agent.transforms import ImageTransform
+
+Image = npt.NDArray[np.uint8]
+"""(height, width, 3) uint8, RGB."""
+
+PointStatus = Literal["ok", "none", "unparsed", "out_of_range", "refused"]
+"""``ok``: points to act on. ``none``: the model says there are none. ``unparsed``: no well-formed answer.
+``out_of_range``: a point outside the image. ``refused``: the model declined. Only ``ok`` can become an action.
+"""
+
+Effect = Literal["changed", "unchanged", "changed_elsewhere", "unknown"]
+"""What the screen did after an action: changed near the action's point, not at all, only somewhere else, or not seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPoint:
+    """A normalized point with what the model called it and the number it gave it, where it did."""
+
+    point: Point
+    label: str | None = None
+    id: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointResult:
+    """A model's answer to "where is ...?", whatever came of it."""
+
+    status: PointStatus
+    reply: str
+    points: tuple[LabelledPoint, ...] = ()
+    latency_s: float = 0.0
+    # Probability-like score in [0, 1] of the first point; None where the model gives none.
+    confidence: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.status == "ok") != bool(self.points):
+            raise ValueError(f"status 'ok' and points go together, got {self.status!r} with {len(self.points)} points")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is asked. ``data`` is for the env's own bookkeeping and is shown to no model."""
+
+    instruction: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the env shows: a picture, and how the picture's points lead back to the device."""
+
+    image: Image
+    # From points of `image` to device input units. Known only to the env and to the record.
+    transform: ImageTransform
+    # Keyboard focus, window title and so on, where the env knows; never a place to look up the answer.
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.image.shape[0], self.image.shape[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What a policy answers: an action, and how it came to it."""
+
+    action: Action
+    # The part of the instruction that this step is about.
+    instruction: str = ""
+    # What the pointing model answered, if one was asked.
+    result: PointResult | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One decision and its consequence."""
+
+    index: int
+    observation: Observation
+    decision: Decision
+    effect: Effect = "unknown"
+    # Why nothing was sent to the device although an action was decided; empty when it was sent.
+    refused: str = ""
+    # True when the action was only shown (--dry-run).
+    dry_run: bool = False
+    reward: float = 0.0
+    terminated: bool = False
+    truncated: bool = False
+    info: dict[str, Any] = field(default_factory=dict)
+    # Seconds by part: policy, guard, act, settle, capture, record.
+    times_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def action(self) -> Action:
+        """The decided action."""
+        return self.decision.action
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """The record of one episode."""
+
+    task: Task
+    steps: tuple[Step, ...]
+    # None where the env cannot tell.
+    success: bool | None
+    # Why the episode ended, for people.
+    ended: str = ""

@@ -1,0 +1,71 @@
+"""Every error that this package raises on purpose.
+
+MolmoAgentError
+├── UsageError            the caller asked for something that does not exist or makes no sense   (exit code 2)
+│   ├── UnknownNameError  a typo in the name of an env, a model, a dialect: the nearest names are offered
+│   ├── MissingExtraError an optional dependency is not installed: its extra is named
+│   └── ImageError        a file that is not a picture, or one that no model can look at
+├── PointTextError        a reply that holds no well-formed answer; the reply is kept
+├── ActionRefused         a guard or an env refused to execute an action
+├── EnvError              the environment failed: no display, a lost device, a locked screen     (exit code 3)
+├── ModelError            the model failed: a missing file, a checkpoint of another family       (exit code 3)
+└── RunStopped            the user stopped the run: Ctrl-C, the failsafe corner                   (exit code 130)
+
+A message says what was expected, what came, and what to do next.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class MolmoAgentError(Exception):
+    """The root: ``except MolmoAgentError`` catches everything that this package raises on purpose."""
+
+
+class UsageError(MolmoAgentError):
+    """The caller asked for something that does not exist or makes no sense."""
+
+
+class UnknownNameError(UsageError):
+    """A name that nothing is registered under."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        near = difflib.get_close_matches(name, self.known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        super().__init__(f"unknown {kind} {name!r}: {hint}known: {', '.join(self.known) or 'none'}")
+
+
+class MissingExtraError(UsageError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra {extra!r}: pip install 'molmo-agent[{extra}]'")
+
+
+class ImageError(UsageError):
+    """A file that is not a picture, or a picture that no model can look at."""
+
+
+class PointTextError(MolmoAgentError):
+    """A reply that holds no well-formed answer in the dialect it was read in."""
+
+    def __init__(self, message: str, reply: str) -> None:
+        self.reply = reply
+        super().__init__(message)
+
+
+class ActionRefused(MolmoAgentError):
+    """A guard or an env refused to execute an action; no input was sent."""
+
+
+class EnvError(MolmoAgentError):
+    """The environment failed: no display, a lost device, a locked screen."""
+
+
+class ModelError(MolmoAgentError):
+    """The model failed: a missing file, a checkpoint of another family, a server that does not answer."""
+
+
+class RunStopped(MolmoAgentError):
+    """The user stopped the run: Ctrl-C or the failsafe corner."""

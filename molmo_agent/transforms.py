@@ -1,0 +1,7 @@
+"""placeholder"""
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ImageTransform:
+    """placeholder."""

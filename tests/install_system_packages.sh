@@ -1,0 +1,21 @@
+#!/bin/sh
+# Install the programs that the desktop tests drive. Never fails: tests that miss a program skip and say which.
+packages="xvfb openbox xdotool xclip x11-xserver-utils x11-apps xauth dbus-x11 mousepad"
+missing=""
+for program in Xvfb openbox xdotool xclip xrandr xcalc mousepad dbus-run-session; do
+  command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
+done
+[ -z "$missing" ] && exit 0
+if ! command -v apt-get >/dev/null 2>&1; then
+  echo "Not installed:$missing. This is not a Debian-like system; tests that need them are skipped."
+elif [ "$(id -u)" -ne 0 ] && ! sudo -n true 2>/dev/null; then
+  echo "Not installed:$missing. Installing needs root: sudo apt-get install $packages. Tests that need them are skipped."
+else
+  as_root=""
+  [ "$(id -u)" -eq 0 ] || as_root="sudo -n"
+  echo "Installing:$missing"
+  export DEBIAN_FRONTEND=noninteractive
+  { $as_root apt-get update -qq && $as_root apt-get install -y -qq --no-install-recommends $packages; } >/dev/null 2>&1 ||
+    echo "apt-get could not install them; tests that need them are skipped."
+fi
+exit 0
