@@ -1,0 +1,83 @@
+"""Sizes and switches of a Molmo model; builds nothing and reads no images.
+
+A Molmo is a vision tower (CLIP-like), a connector (pad embeddings, 2x2 attention pooling, a gated projector) and a
+decoder (Qwen2, OLMo with norm-after, OLMoE, ...). Tower and decoder are described by their own transformers configs.
+"""
+
+from typing import Literal
+
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.configuration_utils import SubConfigSpec
+
+
+class MolmoConfig(PreTrainedConfig):
+    """What a :class:`MolmoForConditionalGeneration` is made of.
+
+    Defaults are those of Molmo-7B-D-0924.
+    """
+
+    model_type = "molmo"
+    sub_configs_defaults = {
+        "vision_config": SubConfigSpec(
+            config_class=AutoConfig,
+            model_type="clip_vision_model",
+            init_kwargs={
+                "hidden_size": 1024,
+                "intermediate_size": 4096,
+                # CLIP has 24 blocks; the released models were trained without the last one.
+                "num_hidden_layers": 23,
+                "num_attention_heads": 16,
+                "image_size": 336,
+                "patch_size": 14,
+                "hidden_act": "quick_gelu",
+            },
+        ),
+        "text_config": SubConfigSpec(
+            config_class=AutoConfig,
+            model_type="qwen2",
+            init_kwargs={
+                "vocab_size": 152064,
+                "hidden_size": 3584,
+                "intermediate_size": 18944,
+                "num_hidden_layers": 28,
+                "num_attention_heads": 28,
+                "num_key_value_heads": 4,
+                "max_position_embeddings": 4096,
+                "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
+            },
+        ),
+    }
+
+    vision_config: dict | PreTrainedConfig | None = None
+    text_config: dict | PreTrainedConfig | None = None
+    # Which blocks' outputs the connector reads, counted from the end and concatenated in this order.
+    vit_layers: list[int] | tuple[int, ...] = (-2, -9)
+    # Side of the square of patches that becomes one image token.
+    pooling_size: int = 2
+    # `attention`: the mean of a window asks its patches. `stack`: the window's features side by side.
+    pooling: Literal["attention", "stack"] = "attention"
+    pooling_heads: int = 16
+    pooling_head_dim: int = 64
+    # Inner width of the projector's gated MLP.
+    projector_hidden_size: int = 18944
+    projector_hidden_act: str = "silu"
+    # Learned vectors added to patches that are wholly or partly padding.
+    pad_embed: bool = True
+    # Embedding rows after the decoder's vocabulary; no logits are computed for them, so they are never generated.
+    additional_vocab_size: int = 128
+    image_start_token_id: int = 152064
+    image_end_token_id: int = 152065
+    image_patch_token_id: int = 152066
+    image_column_token_id: int = 152067
+    initializer_range: float = 0.02
+    tie_word_embeddings: bool = False
+
+    @property
+    def image_token_id(self) -> int:
+        """The id that stands for one pooled patch, under the name that transformers' tools look for."""
+        return self.image_patch_token_id
+
+    @property
+    def num_patches_per_side(self) -> int:
+        """Patches along one side of a crop."""
+        return self.vision_config.image_size // self.vision_config.patch_size  # type: ignore[union-attr]

@@ -1,0 +1,151 @@
+"""A picture in, crops and masks out, as a transformers image processor; needs no model and no tokenizer."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as PILImage
+from PIL import ImageOps, UnidentifiedImageError
+from transformers import BaseImageProcessor, BatchFeature
+
+from molmo_agent.episode import Image
+from molmo_agent.errors import ImageError
+from molmo_agent.model.crops import (
+    CropLayout,
+    canvas_to_crops,
+    crop_masks,
+    image_input_idx,
+    patchify,
+    resize_and_pad,
+    select_crop_grid,
+)
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def load_image(source: Any) -> Image:
+    """Return an upright (height, width, 3) uint8 RGB array.
+
+    Args:
+        source: a path, a PIL image, or a uint8 array of shape (height, width), (height, width, 3) or (height, width, 4).
+
+    Raises:
+        ImageError: not a picture, a truncated file, no pixels, or an array of another shape or type.
+    """
+    if isinstance(source, str | Path):
+        try:
+            with PILImage.open(source) as opened:
+                return load_image(opened)
+        except FileNotFoundError as error:
+            raise ImageError(f"there is no file {str(source)!r}; give the path of a picture") from error
+        except (UnidentifiedImageError, OSError) as error:
+            raise ImageError(f"{str(source)!r} is not a picture that can be read ({error}); try PNG or JPEG") from error
+    if isinstance(source, PILImage.Image):
+        upright = ImageOps.exif_transpose(source)
+        if upright.mode.startswith("I;16") or upright.mode == "I":  # 16 bits a channel: keep the upper 8
+            upright = PILImage.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
+        array = np.asarray(upright.convert("RGB"))
+    else:
+        array = np.asarray(source)
+        if array.ndim == 2:
+            array = np.repeat(array[:, :, None], 3, axis=2)
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (3, 4):
+            raise ImageError(
+                "expected a picture as uint8 array of shape (height, width, 3), "
+                f"got {array.dtype} of shape {array.shape}; scale values to 0..255 and put the channels last"
+            )
+        array = array[:, :, :3]
+    if 0 in array.shape:
+        raise ImageError(f"expected a picture with at least one pixel, got one of shape {array.shape}")
+    return array
+
+
+class MolmoImageProcessor(BaseImageProcessor):
+    """Cut pictures into overlapping crops; the numbers of the authors' preprocessing."""
+
+    model_input_names = ["pixel_values", "image_input_idx", "image_masks"]
+
+    def __init__(
+        self,
+        crop_size: int = 336,
+        patch_size: int = 14,
+        margins: Sequence[int] = (4, 4),
+        max_crops: int = 12,
+        pooling_size: int = 2,
+        image_mean: Sequence[float] = CLIP_MEAN,
+        image_std: Sequence[float] = CLIP_STD,
+        **kwargs: Any,
+    ) -> None:
+        """Store the layout.
+
+        Args:
+            crop_size: side of a crop in pixels.
+            patch_size: side of a patch in pixels.
+            margins: patches shared with the neighbour (left and top, right and bottom); multiples of ``pooling_size``.
+            max_crops: most crops of the grid; 12 in training, 36 for high-resolution evaluation.
+            pooling_size: patches along one side of an image token.
+            image_mean: per channel, subtracted from values in [0, 1].
+            image_std: per channel, divided by.
+            kwargs: what transformers stores beside them.
+
+        Raises:
+            ValueError: sizes that do not fit together.
+        """
+        super().__init__(**kwargs)
+        self.crop_size, self.patch_size, self.margins = crop_size, patch_size, list(margins)
+        self.max_crops, self.pooling_size = max_crops, pooling_size
+        self.image_mean, self.image_std = list(image_mean), list(image_std)
+        if crop_size % patch_size or any(margin % pooling_size for margin in margins) or self.layout().window_px <= 0:
+            raise ValueError(
+                "expected crop_size to be a multiple of patch_size, margins to be multiples of pooling_size and "
+                f"smaller than the crop; got crop_size={crop_size}, patch_size={patch_size}, margins={tuple(margins)}, "
+                f"pooling_size={pooling_size}"
+            )
+
+    def layout(self, max_crops: int | None = None) -> CropLayout:
+        """Return the sizes that decide where crops and tokens go."""
+        return CropLayout(
+            crop_size=self.crop_size,
+            patch_size=self.patch_size,
+            margins=(self.margins[0], self.margins[1]),
+            max_crops=max_crops or self.max_crops,
+            pooling_size=self.pooling_size,
+        )
+
+    def grid_of(self, height: int, width: int, max_crops: int | None = None) -> tuple[CropLayout, tuple[int, int]]:
+        """Return the layout and the crop grid (rows, columns) of a picture of this size."""
+        layout = self.layout(max_crops)
+        return layout, select_crop_grid(height, width, layout)
+
+    def process_one(self, source: Any, max_crops: int | None = None) -> tuple[dict[str, Any], tuple[int, int]]:
+        """Preprocess one picture.
+
+        Returns:
+            ``pixel_values`` (C, N, patch*patch*3) float32, ``image_masks`` (C, N) float32 and ``image_input_idx`` (C, G)
+            int64 counted from the picture's first token; and the crop grid (rows, columns). C = 1 + rows*columns.
+        """
+        image = load_image(source)
+        layout, grid = self.grid_of(image.shape[0], image.shape[1], max_crops)
+        canvas, content = resize_and_pad(image, layout.canvas(grid))
+        overview, _ = resize_and_pad(image, (layout.crop_size, layout.crop_size))
+        crops = np.concatenate([overview[None], canvas_to_crops(canvas, grid, layout)])
+        crops -= np.array(self.image_mean, dtype=np.float32)
+        crops /= np.array(self.image_std, dtype=np.float32)
+        arrays = {
+            "pixel_values": patchify(crops, layout.patch_size),
+            "image_masks": crop_masks(content, grid, layout),
+            "image_input_idx": image_input_idx(grid, layout),
+        }
+        return arrays, grid
+
+    def preprocess(
+        self, images: Any, return_tensors: str | None = None, max_crops: int | None = None, **kwargs: Any
+    ) -> BatchFeature:
+        """Preprocess pictures one by one; each keeps its own number of crops."""
+        batch = images if isinstance(images, list | tuple) else [images]
+        results = [self.process_one(image, max_crops) for image in batch]
+        data: dict[str, Any] = {name: [arrays[name] for arrays, _ in results] for name in self.model_input_names}
+        data["crop_grids"] = [grid for _, grid in results]
+        return BatchFeature(data=data, tensor_type=return_tensors if len(results) == 1 else None)

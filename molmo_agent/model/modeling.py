@@ -1,0 +1,318 @@
+"""Molmo: a decoder that sees. Composed from transformers' own vision tower and decoder; knows nothing of files.
+
+The forward pass in four sentences. Every crop goes through the vision tower by itself. The connector pools windows of
+its patches and projects them to the decoder's width. Each image feature is *added* to the embedding of the image token
+it belongs to. The decoder reads the sequence causally, image tokens included.
+"""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoModel, GenerationMixin, PreTrainedModel
+from transformers import initialization as init
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import ModelOutput
+
+from molmo_agent.model.configuration import MolmoConfig
+from molmo_agent.model.connector import MolmoConnector
+
+
+@dataclass
+class MolmoOutput(ModelOutput):
+    """What a forward pass returns; fields are None where not asked for.
+
+    ``last_hidden_state``: (B, T, D). ``logits``: (B, T, V). ``image_features``: (B, C, G, D) before they are added.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    last_hidden_state: Tensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    image_features: Tensor | None = None
+
+
+class MolmoEmbedding(nn.Embedding):
+    """An embedding table with extra rows behind it, kept apart as in the released checkpoints.
+
+    ``weight`` is (V, D), ``new_weight`` (additional_vocab_size, D); id V is the first extra row.
+    """
+
+    def __init__(self, num_embeddings: int, extra: int, width: int) -> None:
+        super().__init__(num_embeddings, width)
+        self.new_weight = nn.Parameter(torch.empty(extra, width)) if extra else None
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that nn.Embedding uses
+        """Look up (B, T) ids."""
+        if self.new_weight is None:
+            return super().forward(input)
+        base = F.embedding(input.clamp(max=self.num_embeddings - 1), self.weight)
+        extra = F.embedding((input - self.num_embeddings).clamp(min=0), self.new_weight)
+        return torch.where((input >= self.num_embeddings).unsqueeze(-1), extra, base)
+
+
+def message_tree_mask(subsegment_ids: Tensor, valid: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """Return the additive (B, 1, T, T) mask for several annotations that share one image.
+
+    Position i may see position j when j <= i and ``subsegment_ids[j] >= subsegment_ids[i]``: image and BOS carry the
+    largest id, annotation k carries k, so each annotation sees the image and itself (molmo-model section 1.7).
+
+    Args:
+        subsegment_ids: (B, T) integers.
+        valid: (B, T), False on padding; None when nothing is padded.
+        dtype: floating dtype of the mask: 0 where visible, the dtype's minimum elsewhere.
+    """
+    length = subsegment_ids.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=subsegment_ids.device).tril()
+    visible = causal & (subsegment_ids[:, None, :] >= subsegment_ids[:, :, None])
+    if valid is not None:
+        # Padding rows keep sight of themselves: a row without any visible key would be NaN.
+        eye = torch.eye(length, dtype=torch.bool, device=subsegment_ids.device)
+        visible = (visible & valid.bool()[:, None, :]) | eye
+    mask = torch.zeros(visible.shape, dtype=dtype, device=subsegment_ids.device)
+    return mask.masked_fill_(~visible, torch.finfo(dtype).min).unsqueeze(1)
+
+
+class MolmoPreTrainedModel(PreTrainedModel):
+    """What every Molmo module shares with the transformers tool chest."""
+
+    config_class = MolmoConfig
+    config: MolmoConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["CLIPEncoderLayer", "Qwen2DecoderLayer", "Olmo2DecoderLayer", "OlmoeDecoderLayer"]
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_compile_fullgraph = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, MolmoEmbedding) and module.new_weight is not None:
+            init.normal_(module.new_weight, std=self.config.initializer_range)
+        elif isinstance(module, MolmoConnector) and module.pad_embed is not None:
+            init.zeros_(module.pad_embed)
+
+
+class MolmoModel(MolmoPreTrainedModel):
+    """Vision tower + connector + decoder, without the output head."""
+
+    def __init__(self, config: MolmoConfig) -> None:
+        super().__init__(config)
+        self.vision_tower = AutoModel.from_config(config.vision_config)
+        # CLIP's closing norm and its pooled output belong to a part that Molmo does not use.
+        if hasattr(self.vision_tower, "post_layernorm"):
+            self.vision_tower.post_layernorm = nn.Identity()
+        self.connector = MolmoConnector(config)
+        self.language_model = AutoModel.from_config(config.text_config)
+        text: Any = config.text_config
+        self.language_model.embed_tokens = MolmoEmbedding(
+            text.vocab_size, config.additional_vocab_size, text.hidden_size
+        )
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the embedding table."""
+        return cast(nn.Module, self.language_model.embed_tokens)
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the embedding table."""
+        self.language_model.embed_tokens = value
+
+    def get_image_features(self, pixel_values: Tensor, image_masks: Tensor | None = None) -> Tensor:
+        """Encode crops.
+
+        Args:
+            pixel_values: (B, C, N, patch*patch*3) normalised crops as rows of patches; in a patch the order is row,
+                column, channel. A crop of nothing but -1 is padding: its features are zeroed before the connector.
+            image_masks: (B, C, N) share of each patch that is image, or -1.
+
+        Returns:
+            (B, C, G, D) image features.
+        """
+        batch, num_crops = pixel_values.shape[:2]
+        crops = pixel_values.flatten(0, 1)
+        patches = self._encode_crops(crops)
+        is_real = (crops != -1).flatten(1).any(1)
+        patches = patches * is_real[:, None, None].to(patches.dtype)
+        masks = None if image_masks is None else image_masks.flatten(0, 1)
+        return self.connector(patches, masks).unflatten(0, (batch, num_crops))
+
+    def _encode_crops(self, crops: Tensor) -> Tensor:
+        """Run (M, N, patch*patch*3) crops through the tower; return (M, N, width * number of layers read)."""
+        vision: Any = self.config.vision_config
+        side, patch = self.config.num_patches_per_side, vision.patch_size
+        pixels = crops.view(-1, side, side, patch, patch, 3).permute(0, 5, 1, 3, 2, 4)
+        pixels = pixels.reshape(-1, 3, side * patch, side * patch).to(self.vision_tower.dtype)
+        states = self.vision_tower(pixels, output_hidden_states=True).hidden_states
+        features = torch.cat([states[layer] for layer in self.config.vit_layers], dim=-1)
+        return features[:, -side * side :]  # the class token, where there is one, comes first
+
+    def embed(self, input_ids: Tensor, image_features: Tensor | None, image_input_idx: Tensor | None) -> Tensor:
+        """Look up (B, T) ids and add image features at their tokens.
+
+        Args:
+            input_ids: (B, T); negative ids are padding.
+            image_features: (B, C, G, D).
+            image_input_idx: (B, C, G) position of each feature in the sequence; negative: the feature is dropped.
+
+        Raises:
+            ValueError: a feature would land outside the sequence.
+        """
+        embeds = self.language_model.embed_tokens(input_ids.clamp(min=0))
+        if image_features is None or image_input_idx is None:
+            return embeds
+        index = image_input_idx.flatten(1)
+        keep = index >= 0
+        if index.numel() and int(index.max()) >= input_ids.shape[1]:
+            raise ValueError(
+                f"image features belong at positions up to {int(index.max())} but the sequence has only "
+                f"{input_ids.shape[1]} tokens: was the image part of the prompt cut off?"
+            )
+        rows = torch.arange(len(index), device=index.device)[:, None].expand_as(index)
+        features = image_features.flatten(1, 2).to(embeds.dtype)
+        return embeds.index_put((rows[keep], index[keep]), features[keep], accumulate=True)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        image_input_idx: Tensor | None = None,
+        image_masks: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        subsegment_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        image_features: Tensor | None = None,
+        use_cache: bool | None = None,
+        **kwargs: Any,
+    ) -> MolmoOutput:
+        """Run the model up to the decoder's last hidden state.
+
+        Args:
+            input_ids: (B, T) tokens; negative ids are padding.
+            pixel_values: (B, C, N, patch*patch*3), see :meth:`get_image_features`.
+            image_input_idx: (B, C, G), see :meth:`embed`.
+            image_masks: (B, C, N).
+            attention_mask: (B, T) 1 on tokens, 0 on padding; or a ready-made 4-D mask.
+            position_ids: (B, T); by default the running count of tokens that are not padding.
+            subsegment_ids: (B, T) for several annotations of one image; needs ``position_ids``; no cache.
+            past_key_values: keys and values of earlier tokens.
+            inputs_embeds: (B, T, D) instead of ``input_ids``.
+            image_features: (B, C, G, D) encoded earlier, instead of ``pixel_values``.
+            use_cache: return keys and values.
+            kwargs: passed on to the decoder.
+
+        Raises:
+            ValueError: neither or both of ``input_ids`` and ``inputs_embeds``; ``subsegment_ids`` without
+                ``position_ids`` or with a cache.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("expected exactly one of input_ids and inputs_embeds")
+        if input_ids is not None:
+            if image_features is None and pixel_values is not None:
+                image_features = self.get_image_features(pixel_values, image_masks)
+            inputs_embeds = self.embed(input_ids, image_features, image_input_idx)
+            if attention_mask is None and past_key_values is None and bool((input_ids < 0).any()):
+                attention_mask = (input_ids >= 0).long()
+        assert inputs_embeds is not None
+        if position_ids is None and attention_mask is not None and attention_mask.dim() == 2:
+            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -inputs_embeds.shape[1] :]
+        if subsegment_ids is not None:
+            if position_ids is None or past_key_values is not None or use_cache:
+                raise ValueError("subsegment_ids needs explicit position_ids and no cache (use_cache=False)")
+            use_cache = False
+            attention_mask = message_tree_mask(subsegment_ids, attention_mask, inputs_embeds.dtype)
+        outputs = self.language_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        return MolmoOutput(
+            last_hidden_state=outputs.last_hidden_state,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            image_features=image_features,
+        )
+
+
+class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
+    """Molmo with its output head: what people load, train and generate with."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+
+    def __init__(self, config: MolmoConfig) -> None:
+        super().__init__(config)
+        text: Any = config.text_config
+        self.model = MolmoModel(config)
+        self.lm_head = nn.Linear(text.hidden_size, text.vocab_size, bias=False)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the embedding table."""
+        return self.model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Replace the embedding table."""
+        self.model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        """Return the output head."""
+        return self.lm_head
+
+    def get_image_features(self, pixel_values: Tensor, image_masks: Tensor | None = None) -> Tensor:
+        """See :meth:`MolmoModel.get_image_features`."""
+        return self.model.get_image_features(pixel_values, image_masks)
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **kwargs: Any,
+    ) -> MolmoOutput:
+        """Run the model to logits and, with ``labels``, to the loss.
+
+        Args:
+            input_ids: (B, T) tokens.
+            labels: (B, T) the same sequence, negative where nothing is to be learned; shifted here.
+            logits_to_keep: compute logits for the last so many positions (0: all) or for these positions.
+            kwargs: see :meth:`MolmoModel.forward`.
+        """
+        kwargs.pop("return_dict", None)
+        outputs = self.model(input_ids=input_ids, **kwargs)
+        states = outputs.last_hidden_state
+        keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) and logits_to_keep else logits_to_keep
+        logits = self.lm_head(states if isinstance(keep, int) else states[:, keep])
+        loss = None
+        if labels is not None:
+            targets = labels[:, 1:].masked_fill(labels[:, 1:] < 0, -100)
+            loss = F.cross_entropy(logits[:, :-1].float().flatten(0, 1), targets.flatten(), ignore_index=-100)
+        outputs.loss, outputs.logits = loss, logits
+        return outputs
+
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, *args: Any, is_first_iteration: bool | None = False, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Feed the picture on the first pass only; afterwards its keys and values are in the cache."""
+        inputs = super().prepare_inputs_for_generation(
+            input_ids, *args, is_first_iteration=is_first_iteration, **kwargs
+        )
+        if not is_first_iteration and kwargs.get("use_cache", True):
+            for name in ("pixel_values", "image_input_idx", "image_masks", "image_features"):
+                inputs.pop(name, None)
+        return inputs

@@ -1,0 +1,1 @@
+"""Make the models that point: data, objectives, the loop, evaluation."""

@@ -1,0 +1,114 @@
+"""How a person would ask for an element of a screen, never ambiguously; knows nothing of models."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from molmo_agent.envs.sim_desktop.scene import Element
+
+# What people call each kind; the first is the plainest.
+KIND_WORDS: dict[str, tuple[str, ...]] = {
+    "button": ("button",),
+    "checkbox": ("checkbox", "check box"),
+    "radio": ("radio button", "option"),
+    "field": ("field", "text field", "input", "text box"),
+    "link": ("link",),
+    "tab": ("tab",),
+    "menu": ("menu",),
+    "menu_item": ("menu item", "item"),
+    "list_item": ("list item", "item"),
+    "slider": ("slider",),
+    "icon": ("icon",),
+    "taskbar_item": ("task bar item",),
+    "text": ("text", "label"),
+    "window_title": ("title bar", "window title"),
+}
+# Title-bar buttons are asked for by what they do to the window of a title.
+WINDOW_VERBS = {"window_close": "close", "window_minimize": "minimize", "window_maximize": "maximize"}
+
+# Whole questions around the noun phrase; "{}" alone is what the policy sends and therefore the most common.
+QUESTIONS = ("{}",) * 12 + (
+    "point to {}",
+    "Point to {}",
+    "click {}",
+    "Click {}",
+    "Click on {}",
+    "press {}",
+    "select {}",
+    "Select {}",
+    "Where is {}",
+    "find {}",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question about one element."""
+
+    element: Element
+    text: str
+    # What the answer's alt text says.
+    label: str
+    # The category that evaluation counts it under.
+    category: str
+
+
+def category(element: Element) -> str:
+    """Return the category that scores are reported by: ``shape``, ``icon``, ``text-button``, ``word``, ..."""
+    if element.kind == "shape":
+        return "shape"
+    if element.kind in WINDOW_VERBS:
+        return "window-button"
+    if element.kind == "icon" and not element.text:
+        return "icon"
+    if element.kind == "text":
+        return "word"
+    return f"text-{element.kind}"
+
+
+def describe(element: Element) -> str:
+    """Return what tells an element from others of its kind: its label, or size, colour and shape."""
+    if element.kind == "shape":
+        return " ".join(part for part in (element.size, element.color, element.shape) if part)
+    return element.label
+
+
+def noun_phrases(element: Element, rng: Random) -> list[str]:
+    """Return ways to name an element, the most explicit first."""
+    label = element.label
+    if element.kind == "shape":
+        color_shape = f"the {element.color} {element.shape}"
+        return [f"the {element.size} {element.color} {element.shape}", color_shape, color_shape]
+    if element.kind in WINDOW_VERBS:
+        verb = WINDOW_VERBS[element.kind]
+        return [f'the {verb} button of the "{label}" window', f'{verb} the "{label}" window']
+    kind = rng.choice(KIND_WORDS[element.kind])
+    if element.kind == "icon" and not element.text:
+        return [f"the {label} {kind}", f"the {label} button", f'the "{label}" icon']
+    return [f'the "{label}" {kind}', f'"{label}"', label, f"the {label} {kind}", f"{label} {kind}"]
+
+
+def ask_all(elements: Sequence[Element], rng: Random) -> list[Question]:
+    """Ask for every visible element that can be told apart from the others, one question each.
+
+    An element whose label another visible element shares is asked for with its kind if that decides, else not at all.
+    """
+    seen = [element for element in elements if element.visible]
+    labels = Counter(describe(element).casefold() for element in seen)
+    kinds = Counter((element.kind, describe(element).casefold()) for element in seen)
+    plain_shapes = Counter((element.color, element.shape) for element in seen if element.kind == "shape")
+    questions = []
+    for element in seen:
+        name = describe(element).casefold()
+        if not name or kinds[element.kind, name] > 1 or element.kind not in {"shape", *KIND_WORDS, *WINDOW_VERBS}:
+            continue
+        phrases = noun_phrases(element, rng)
+        if element.kind == "shape":
+            if plain_shapes[element.color, element.shape] > 1:
+                phrases = phrases[:1]
+        elif element.kind not in WINDOW_VERBS and labels[name] > 1:
+            phrases = phrases[:1]
+        text = rng.choice(QUESTIONS).format(rng.choice(phrases))
+        questions.append(Question(element, text, name, category(element)))
+    return questions
