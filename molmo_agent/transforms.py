@@ -191,13 +191,14 @@ class ImageTransform:
         Raises:
             ValueError: the image does not show that position.
         """
+        for position, (first, end) in zip((x_px, y_px), self._region, strict=True):
+            if not first - _EDGE_PX <= position <= end + _EDGE_PX:
+                raise ValueError(f"the image does not show ({float(x_px):g}, {float(y_px):g}) of its capture")
         (ax, bx, cx), (ay, by, cy) = self._rows
         dx, dy = Fraction(x_px) - cx, Fraction(y_px) - cy
         determinant = ax * by - bx * ay
         x, y = (by * dx - bx * dy) / determinant, (ax * dy - ay * dx) / determinant
-        if not (0 <= x <= 1 and 0 <= y <= 1):
-            raise ValueError(f"the image does not show ({float(x_px):g}, {float(y_px):g}) of its capture")
-        return Point(float(x), float(y))
+        return Point(*(min(max(float(fraction), 0.0), 1.0) for fraction in (x, y)))
 
     @property
     def device_region(self) -> tuple[int, int, int, int]:
