@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+
+from molmo_agent.effects import AT_ONCE, ScreenWatch, Settle, changed_cells, effect_of
+from molmo_agent.episode import Observation
+from molmo_agent.geometry import Point
+from molmo_agent.transforms import ImageTransform
+
+WIDTH, HEIGHT = 640, 480
+MIDDLE = [Point(0.5, 0.5)]
+CARET = (slice(10, 30), slice(100, 102))
+CLOCK = (slice(460, 474), slice(590, 632))
+
+
+def blank():
+    return np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
+
+
+def painted(*places, base=None, value=0):
+    image = (blank() if base is None else base).copy()
+    for place in places:
+        image[place] = value
+    return image
+
+
+class Screen:
+    """A screen that shows what a function of the time draws; waiting is what makes the time pass."""
+
+    def __init__(self, draw):
+        self.now_s, self.draw, self.captures = 0.0, draw, 0
+
+    def observe(self):
+        self.captures += 1
+        return Observation(self.draw(self.now_s), ImageTransform.identity(WIDTH, HEIGHT))
+
+    def watch(self, **limits):
+        settle = Settle(**limits)
+
+        def sleep(seconds):
+            self.now_s += seconds
+
+        return ScreenWatch(self.observe, settle, clock=lambda: self.now_s, sleep=sleep)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (481, 647), (16, 16), (3, 5)])
+def test_a_changed_pixel_marks_its_cell_and_no_other(size):
+    rng = np.random.default_rng(1)
+    before = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+    for _ in range(20):
+        y, x, channel = rng.integers(0, size[0]), rng.integers(0, size[1]), rng.integers(0, 3)
+        after = before.copy()
+        after[y, x, channel] ^= 1
+        cells = changed_cells(before, after)
+        assert cells.sum() == 1
+        assert cells[y // 16, x // 16]
+    assert not changed_cells(before, before).any()
+    assert not changed_cells(before, before.copy()).any()
+
+
+@pytest.mark.parametrize(
+    ("points", "place", "effect"),
+    [
+        (MIDDLE, (slice(240, 241), slice(320, 321)), "changed"),
+        (MIDDLE, (slice(200, 210), slice(260, 270)), "changed"),
+        (MIDDLE, (slice(0, 100), slice(0, 100)), "changed_elsewhere"),
+        (MIDDLE, (slice(0, 0), slice(0, 0)), "unchanged"),
+        ([], (slice(0, 100), slice(0, 100)), "changed"),
+        ([], (slice(0, 0), slice(0, 0)), "unchanged"),
+        ([Point(0, 0), Point(1, 1)], (slice(470, 480), slice(630, 640)), "changed"),
+    ],
+)
+def test_effects_by_place(points, place, effect):
+    assert effect_of(points, blank(), painted(place)) == effect
+
+
+def test_a_screen_of_another_size_has_changed():
+    assert changed_cells(blank(), blank()[:100]) is None
+    assert effect_of(MIDDLE, blank(), blank()[:100]) == "changed"
+
+
+def test_settling_waits_for_an_application_that_reacts_late_and_goes_on_drawing():
+    stages = [painted((slice(200, 200 + 20 * n), slice(300, 400))) for n in range(4)]
+
+    def draw(now_s):
+        return stages[min(3, max(0, int((now_s - 0.1) / 0.02) + 1)) if now_s >= 0.1 else 0]
+
+    screen = Screen(draw)
+    watch = screen.watch(interval_s=0.02)
+    before = screen.observe()
+    last = watch.settled(before.image, screen.observe())
+    assert np.array_equal(last.image, stages[3])
+    assert screen.now_s < 0.25
+
+
+def test_a_screen_that_does_not_react_is_waited_for_no_longer_than_the_reaction_limit():
+    screen = Screen(lambda now_s: blank())
+    first = screen.observe()
+    screen.watch(reaction_s=0.25, interval_s=0.02).settled(first.image, first)
+    assert 0.25 <= screen.now_s <= 0.3
+
+
+def test_a_screen_that_never_settles_is_left_at_the_limit():
+    screen = Screen(lambda now_s: painted((slice(0, 200), slice(0, 200)), value=int(now_s * 1000) % 251))
+    first = screen.observe()
+    screen.watch(limit_s=1.0).settled(first.image, first)
+    assert 1.0 <= screen.now_s < 1.1
+
+
+def test_simulated_envs_cost_one_more_capture():
+    screen = Screen(lambda now_s: blank())
+    first = screen.observe()
+    ScreenWatch(screen.observe, AT_ONCE).settled(first.image, first)
+    assert screen.captures == 2
+
+
+@pytest.mark.parametrize(("place", "period_s"), [(CARET, 0.53), (CLOCK, 1.0)])
+def test_a_blinking_caret_or_a_clock_is_no_effect_of_a_click_elsewhere(place, period_s):
+    def draw(now_s):
+        return painted(place, value=int(now_s / period_s) % 2 * 90)
+
+    screen = Screen(draw)
+    watch = screen.watch()
+    screen.now_s = period_s - 0.01
+    before = screen.observe()
+    screen.now_s += 0.02  # the caret blinks while the click is on its way
+    effect, _ = watch.effect(MIDDLE, before.image, watch.settled(before.image, screen.observe()))
+    assert effect == "unchanged"
+
+    # It has been learnt: the next time nothing is watched.
+    screen.now_s += period_s - screen.now_s % period_s - 0.01
+    before = screen.observe()
+    screen.now_s += 0.02
+    after = screen.observe()
+    captures = screen.captures
+    assert watch.effect(MIDDLE, before.image, after)[0] == "unchanged"
+    assert screen.captures == captures
+
+
+def test_a_caret_seen_blinking_while_the_model_thought_needs_no_watching():
+    watch = ScreenWatch(lambda: pytest.fail("nothing to watch"), Settle())
+    watch.idle(blank(), painted(CARET))
+    after = Observation(painted(CARET), ImageTransform.identity(WIDTH, HEIGHT))
+    assert watch.effect(MIDDLE, blank(), after)[0] == "unchanged"
+
+
+def test_a_small_true_effect_far_away_is_told_from_a_clock_and_watched_only_once():
+    digits = [painted(), painted(CLOCK, value=10), painted(CLOCK, value=20)]
+    pressed = 0
+    screen = Screen(lambda now_s: digits[pressed])
+    watch = screen.watch()
+    before = screen.observe()
+    pressed = 1
+    assert watch.effect(MIDDLE, before.image, screen.observe())[0] == "changed_elsewhere"
+    assert screen.now_s >= 1.0
+    pressed = 2
+    now_s = screen.now_s
+    assert watch.effect(MIDDLE, digits[1], screen.observe())[0] == "changed_elsewhere"
+    assert screen.now_s == now_s
+
+
+def test_a_page_that_came_late_does_not_blind_its_place():
+    screen = Screen(lambda now_s: blank())
+    watch = screen.watch(watch_s=0.0)
+    big = (slice(100, 400), slice(100, 500))
+    watch.idle(blank(), painted(big))
+    after = Observation(painted(big, value=90), ImageTransform.identity(WIDTH, HEIGHT))
+    assert watch.effect(MIDDLE, painted(big), after)[0] == "changed"
+
+
+def test_limits_must_be_seconds():
+    with pytest.raises(ValueError, match="reaction_s must be a number of seconds >= 0, got -1"):
+        Settle(reaction_s=-1)
+
+
+def test_typing_at_a_blinking_caret_is_an_effect():
+    letter = painted(CARET, (slice(14, 26), slice(104, 110)))
+    cells = changed_cells(blank(), painted(CARET))
+    assert effect_of([], blank(), letter, cells) == "changed"
+    assert effect_of([Point(110 / WIDTH, 20 / HEIGHT)], blank(), letter, cells) == "changed"
