@@ -1,0 +1,280 @@
+"""Pointer and keyboard; knows positions in the operating system's input units, no pictures and no actions.
+
+``PyAutoGuiInput`` is what X11, Windows and macOS share. What pyautogui gets wrong on one of them is mended in that
+platform's class (``x11_input``, ``native_input``).
+"""
+
+import contextlib
+import difflib
+import os
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from molmo_agent.actions import Button
+from molmo_agent.errors import ActionRefused, EnvError, RunStopped
+
+# Seconds between two keys: below this some toolkits lose one now and then.
+_KEY_PAUSE_S = 0.003
+
+# Other names of keys -> pyautogui's. "_", "-" and spaces inside of a name do not count: "Page_Up" is "pageup".
+_SYNONYMS = {
+    "return": "enter",
+    "control": "ctrl",
+    "escape": "esc",
+    "del": "delete",
+    "ins": "insert",
+    "pgup": "pageup",
+    "prior": "pageup",
+    "pgdn": "pagedown",
+    "next": "pagedown",
+    "spacebar": "space",
+    "bksp": "backspace",
+    "plus": "+",
+    "minus": "-",
+    "prtsc": "printscreen",
+    "contextmenu": "apps",
+    "menu": "apps",
+    "option": "alt",
+    "opt": "alt",
+    "altgr": "altright",
+    **{f"arrow{way}": way for way in ("up", "down", "left", "right")},
+    **{f"{way}arrow": way for way in ("up", "down", "left", "right")},
+}
+
+# All the same key: the one with the system's sign on it.
+_SYSTEM_KEY = frozenset({"win", "windows", "super", "meta", "cmd", "command"})
+
+
+class Input(Protocol):
+    """Sends input and remembers what it holds down."""
+
+    # Positions at which a pointer that the user moved there stops the run.
+    corners: frozenset[tuple[int, int]]
+
+    def position(self) -> tuple[int, int]:
+        """Return where the pointer is."""
+        ...
+
+    def move(self, x: int, y: int) -> None:
+        """Move the pointer; with a button held this drags."""
+        ...
+
+    def press(self, button: Button, nth: int = 1) -> None:
+        """Press a button where the pointer is; ``nth`` is 2 for the second press of a double click."""
+        ...
+
+    def release(self, button: Button, nth: int = 1) -> None:
+        """Release a button."""
+        ...
+
+    def scroll(self, right: int, down: int) -> None:
+        """Turn the wheel by notches; negative is left and up."""
+        ...
+
+    def key_name(self, key: str) -> str:
+        """Return the platform's name of a key; raises ActionRefused if there is no such key."""
+        ...
+
+    def key_down(self, key: str) -> None:
+        """Hold a key, by the name that ``key_name`` gave."""
+        ...
+
+    def key_up(self, key: str) -> None:
+        """Let go of a key."""
+        ...
+
+    def type_line(self, text: str) -> None:
+        """Enter text without control characters where the keyboard focus is; all of it, or raise."""
+        ...
+
+    def release_all(self) -> None:
+        """Let go of everything that is held, wherever the pointer is."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything and disconnect; safe to call twice."""
+        ...
+
+
+def load_pyautogui() -> Any:
+    """Import pyautogui, which connects this process to the display of the moment, for good.
+
+    Raises:
+        EnvError: it cannot be imported here, or it is connected to another display already.
+    """
+    if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
+        raise EnvError("pyautogui needs a display, but DISPLAY is not set; a virtual one is enough")
+    imported = "pyautogui" in sys.modules
+    # Its mouse-position window, which we never open, ends the whole process where tkinter is not installed.
+    without_window = contextlib.nullcontext() if imported or "mouseinfo" in sys.modules else _module_hidden("mouseinfo")
+    try:
+        with warnings.catch_warnings(), without_window:
+            warnings.simplefilter("ignore")
+            import pyautogui
+    except (ImportError, AssertionError, KeyError, OSError) as error:
+        raise EnvError(
+            f"pyautogui cannot be used here ({type(error).__name__}: {error}). Run `agent doctor`"
+        ) from error
+    gui: Any = pyautogui
+    display = getattr(getattr(gui, "platformModule", None), "_display", None)
+    if display is not None:
+        wanted, have = os.environ.get("DISPLAY", ""), display.get_display_name()
+        if wanted != have:
+            raise EnvError(
+                f"this process already sends its input to the display {have!r} and cannot switch to {wanted!r}: "
+                "use one display per process, and start another process for the other one"
+            )
+    # Our own pace instead of 0.1 s after each call. The failsafe corner stays on, whatever a script set before.
+    gui.PAUSE, gui.FAILSAFE = 0, True
+    return gui
+
+
+@contextlib.contextmanager
+def _module_hidden(name: str) -> Iterator[None]:
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+class PyAutoGuiInput:
+    """Input by pyautogui."""
+
+    # What this platform raises when the display is gone.
+    lost: tuple[type[BaseException], ...] = (OSError,)
+    # pyautogui's name of the key with the system's sign on it.
+    system_key = "win"
+
+    def __init__(self, gui: Any) -> None:
+        self._gui = gui
+        self._held_buttons: list[Button] = []
+        self._held_keys: list[str] = []
+        self.corners = frozenset((int(x), int(y)) for x, y in gui.FAILSAFE_POINTS)
+
+    @contextlib.contextmanager
+    def _checked(self) -> Iterator[None]:
+        """Translate the two things that may happen at any call: the user's stop, and the end of the display."""
+        try:
+            yield
+        except self._gui.FailSafeException as error:
+            raise stopped(self.position()) from error
+        except self.lost as error:
+            raise EnvError(f"the display is gone: input failed ({error}). Start again") from error
+
+    def position(self) -> tuple[int, int]:
+        """Return where the pointer is."""
+        try:
+            x, y = self._gui.position()
+        except self.lost as error:
+            raise EnvError(f"the display is gone: it does not tell where the pointer is ({error})") from error
+        return int(x), int(y)
+
+    def move(self, x: int, y: int) -> None:
+        """Move the pointer; with a button held this drags."""
+        with self._checked():
+            if self._held_buttons:
+                # macOS wants events of their own for moves with a button down; elsewhere this is a move.
+                button = self._button(self._held_buttons[-1])
+                self._gui.dragTo(x, y, duration=0, button=button, mouseDownUp=False)
+            else:
+                self._gui.moveTo(x, y)
+
+    def press(self, button: Button, nth: int = 1) -> None:
+        """Press a button where the pointer is."""
+        # Noted first: to release what was not pressed does no harm, the other way round does.
+        self._held_buttons.append(button)
+        with self._checked():
+            self._button_event(button, True, nth)
+
+    def release(self, button: Button, nth: int = 1) -> None:
+        """Release a button."""
+        with self._checked():
+            self._button_event(button, False, nth)
+        if button in self._held_buttons:
+            self._held_buttons.remove(button)
+
+    def _button(self, button: Button) -> str:
+        # "left" means the main button, also where the user has swapped them.
+        return str({"left": self._gui.PRIMARY, "middle": self._gui.MIDDLE, "right": self._gui.SECONDARY}[button])
+
+    def _button_event(self, button: Button, down: bool, nth: int) -> None:
+        (self._gui.mouseDown if down else self._gui.mouseUp)(button=self._button(button))
+
+    def scroll(self, right: int, down: int) -> None:
+        """Turn the wheel by notches."""
+        with self._checked():
+            if down:
+                self._gui.vscroll(-down)
+            if right:
+                self._gui.hscroll(right)
+
+    def key_name(self, key: str) -> str:
+        """Return the platform's name of a key.
+
+        Raises:
+            ActionRefused: this keyboard has no such key; the nearest names are offered.
+        """
+        name = key if len(key) == 1 else key.lower().replace("_", "").replace("-", "").replace(" ", "")
+        name = self.system_key if name in _SYSTEM_KEY else _SYNONYMS.get(name, name)
+        if not self.has_key(name):
+            near = difflib.get_close_matches(name, [*self._gui.KEY_NAMES, *_SYNONYMS, *_SYSTEM_KEY], n=3)
+            hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+            raise ActionRefused(
+                f"this keyboard has no key {key!r}{hint} Keys are named one by one: ('ctrl', 's'), ('enter',)"
+            )
+        return name
+
+    def has_key(self, name: str) -> bool:
+        """Tell whether pyautogui can press a key (it silently ignores those that it cannot)."""
+        return bool(self._gui.isValidKey(name))
+
+    def key_down(self, key: str) -> None:
+        """Hold a key."""
+        self._held_keys.append(key)
+        with self._checked():
+            self._gui.keyDown(key)
+        time.sleep(_KEY_PAUSE_S)
+
+    def key_up(self, key: str) -> None:
+        """Let go of a key."""
+        with self._checked():
+            self._gui.keyUp(key)
+        if key in self._held_keys:
+            self._held_keys.remove(key)
+        time.sleep(_KEY_PAUSE_S)
+
+    def type_line(self, text: str) -> None:
+        """Enter text where the keyboard focus is; each platform has its own way that loses no character."""
+        raise NotImplementedError
+
+    def release_all(self) -> None:
+        """Let go of everything that is held, even with the pointer in the failsafe corner."""
+        gui, keys, buttons = self._gui, self._held_keys[::-1], self._held_buttons[::-1]
+        gui.FAILSAFE = False
+        try:
+            # Nothing is held on a display that is gone.
+            with contextlib.suppress(*self.lost):
+                for key in keys:
+                    gui.keyUp(key)
+                for button in buttons:
+                    self._button_event(button, False, 1)
+            self._held_keys.clear()
+            self._held_buttons.clear()
+        finally:
+            gui.FAILSAFE = True
+
+    def close(self) -> None:
+        """Let go of everything; pyautogui itself stays connected as long as the process lives."""
+        self.release_all()
+
+
+def stopped(corner: tuple[int, int]) -> RunStopped:
+    """Return the error for a pointer that was found in a failsafe corner."""
+    return RunStopped(
+        f"stopped: the mouse pointer is in the corner {corner} of the screen, which is the emergency stop. "
+        "To go on, move it out of the corner and start again"
+    )
