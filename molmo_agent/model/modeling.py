@@ -141,13 +141,13 @@ class MolmoModel(MolmoPreTrainedModel):
         """
         batch, num_crops = pixel_values.shape[:2]
         crops = pixel_values.flatten(0, 1)
-        patches = self._encode_crops(crops)
+        patches = self.encode_crops(crops)
         is_real = (crops != -1).flatten(1).any(1)
         patches = patches * is_real[:, None, None].to(patches.dtype)
         masks = None if image_masks is None else image_masks.flatten(0, 1)
         return self.connector(patches, masks).unflatten(0, (batch, num_crops))
 
-    def _encode_crops(self, crops: Tensor) -> Tensor:
+    def encode_crops(self, crops: Tensor) -> Tensor:
         """Run (M, N, patch*patch*3) crops through the tower; return (M, N, width * number of layers read)."""
         vision: Any = self.config.vision_config
         side, patch = self.config.num_patches_per_side, vision.patch_size

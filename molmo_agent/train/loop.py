@@ -4,9 +4,12 @@ What step n of a stage sees is a pure function of (seed, stage, n), so a resumed
 """
 
 import json
+import multiprocessing
 import time
 import zlib
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -20,7 +23,8 @@ from torch.nn import functional as F
 from molmo_agent.envs.sim_desktop.scene import Screen
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.modeling import message_tree_mask
-from molmo_agent.train.aids import Aids, dense_targets
+from molmo_agent.train.aids import Aids, DenseTargets, dense_targets
+from molmo_agent.train.muon import Muon
 from molmo_agent.train.panels import sample_panel
 from molmo_agent.train.phrases import ask_all
 from molmo_agent.train.screens import TrainingScreen, make_training_screen
@@ -108,42 +112,80 @@ def make_optimizers(model: MolmoForConditionalGeneration, aids: Aids, stage: Sta
     ]
     adam.append({"params": list(aids.parameters()), "lr": stage.adam_lr, "base_lr": stage.adam_lr})
     return [
-        torch.optim.Muon(muon, lr=stage.muon_lr, weight_decay=0.01, momentum=0.95),
+        Muon(muon, lr=stage.muon_lr, weight_decay=0.01, momentum=0.95),
         torch.optim.AdamW(adam, lr=stage.adam_lr, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
 
-def read_loss(
-    model: MolmoForConditionalGeneration, aids: Aids, processor: MolmoProcessor, screens: list[Screen]
-) -> dict[str, Tensor]:
-    """Objectives of one `read` step: pictures that are one crop each."""
+@dataclass(frozen=True, slots=True)
+class ReadBatch:
+    """Pictures of one crop each, with what their patches show."""
+
+    # (batch, N, patch*patch*3) and (batch, N).
+    crops: Tensor
+    masks: Tensor
+    targets: list[DenseTargets]
+
+
+def prepare_read(stage: Stage, seed: int, step: int, processor: MolmoProcessor) -> ReadBatch:
+    """Draw the pictures of a `read` step.
+
+    Raises:
+        ValueError: the stage's sizes make more than one crop.
+    """
+    screens = [sample(stage, seed, step, index) for index in range(stage.batch)]
     height, width = screens[0].image.shape[:2]
     layout, grid = processor.image_processor.grid_of(height, width)
     if grid != (1, 1):
-        raise ValueError(f"a read stage takes pictures of one crop, got {width}x{height} which makes a {grid} grid")
+        raise ValueError(f"a read stage takes pictures of one crop, got {width}x{height}, which makes a {grid} grid")
     arrays = [processor.image_processor.process_one(screen.image)[0] for screen in screens]
-    crops = torch.stack([torch.from_numpy(a["pixel_values"][1]) for a in arrays])
-    masks = torch.stack([torch.from_numpy(a["image_masks"][0]) for a in arrays])
-    patches = model.model._encode_crops(crops)
-    features = model.model.connector(patches, masks)
-    targets = [dense_targets(screen, grid, layout, words=True) for screen in screens]
-    return aids.read(patches, features, targets)
+    return ReadBatch(
+        # The global crop shows the same picture once more; the grid's own crop is enough to learn from.
+        crops=torch.stack([torch.from_numpy(a["pixel_values"][1]) for a in arrays]),
+        masks=torch.stack([torch.from_numpy(a["image_masks"][0]) for a in arrays]),
+        targets=[dense_targets(screen, grid, layout, words=True) for screen in screens],
+    )
+
+
+def read_loss(model: MolmoForConditionalGeneration, aids: Aids, batch: ReadBatch) -> dict[str, Tensor]:
+    """Objectives of one `read` step."""
+    patches = model.model.encode_crops(batch.crops)
+    return aids.read(patches, model.model.connector(patches, batch.masks), batch.targets)
+
+
+def prepare_point(
+    stage: Stage, seed: int, step: int, processor: MolmoProcessor
+) -> list[tuple[TrainingScreen, DenseTargets]]:
+    """Draw the screens of a `point` step; those with nothing to ask for are left out."""
+    prepared = []
+    for index in range(stage.batch):
+        screen = sample(stage, seed, step, index)
+        rng = Random(seed_of(seed, stage.name, step, index, "questions"))
+        questions = ask_all(screen.elements, rng)
+        rng.shuffle(questions)
+        if not questions:
+            continue
+        height, width = screen.image.shape[:2]
+        layout, grid = processor.image_processor.grid_of(height, width)
+        example = make_training_screen(
+            screen, questions[: stage.max_questions], processor, rng, tail=stage.tail, sigma=stage.sigma
+        )
+        prepared.append((example, dense_targets(screen, grid, layout, words=False)))
+    return prepared
 
 
 def point_loss(
     model: MolmoForConditionalGeneration,
     aids: Aids,
-    processor: MolmoProcessor,
-    screen: Screen,
     example: TrainingScreen,
+    dense: DenseTargets,
     *,
-    read: bool,
     frozen_tower: bool,
 ) -> dict[str, Tensor]:
     """Objectives of one screen with its questions."""
     arrays = {name: torch.from_numpy(array) for name, array in example.arrays.items()}
     with torch.set_grad_enabled(not frozen_tower):
-        patches = model.model._encode_crops(arrays["pixel_values"])
+        patches = model.model.encode_crops(arrays["pixel_values"])
     features = model.model.connector(patches, arrays["image_masks"])
     ids = torch.from_numpy(example.input_ids)[None]
     embeds = model.model.embed(ids, features[None], arrays["image_input_idx"][None])
@@ -159,41 +201,48 @@ def point_loss(
     rows = targets >= 0
     logits = model.lm_head(outputs.last_hidden_state[0, rows])
     token_loss = F.cross_entropy(logits, targets[rows], reduction="none")
-    right = (logits.argmax(-1) == targets[rows]).float()
     parts = {
         "tokens": (token_loss * weights[rows]).sum() / weights.sum(),
-        "acc_tokens": right.mean(),
+        "acc_tokens": (logits.argmax(-1) == targets[rows]).float().mean(),
         **aids.point(model, outputs.hidden_states, example),
     }
-    if read:
-        height, width = screen.image.shape[:2]
-        layout, grid = processor.image_processor.grid_of(height, width)
+    if not frozen_tower:
+        # Features of the grid in reading order: each image token from the crop that supplies it.
         index = arrays["image_input_idx"][1:].flatten()
-        order = torch.empty(len(example.grid_positions), dtype=torch.long)
         kept = (index >= 0).nonzero().flatten()
+        order = torch.empty(len(example.grid_positions), dtype=torch.long)
         order[torch.searchsorted(torch.from_numpy(example.grid_positions), index[kept])] = kept
-        in_order = features[1:].flatten(0, 1)[order][None]
-        dense = aids.read(patches[1:], in_order, [dense_targets(screen, grid, layout, words=False)])
-        parts |= dense
+        parts |= aids.read(patches[1:], features[1:].flatten(0, 1)[order][None], [dense])
     return parts
 
 
-def training_examples(
-    stage: Stage, seed: int, step: int, processor: MolmoProcessor
-) -> Iterator[tuple[Screen, TrainingScreen]]:
-    """Yield the screens of a `point` step that have something to ask for."""
-    for index in range(stage.batch):
-        screen = sample(stage, seed, step, index)
-        rng = Random(seed_of(seed, stage.name, step, index, "questions"))
-        questions = ask_all(screen.elements, rng)
-        rng.shuffle(questions)
-        if questions:
-            yield (
-                screen,
-                make_training_screen(
-                    screen, questions[: stage.max_questions], processor, rng, tail=stage.tail, sigma=stage.sigma
-                ),
-            )
+_PROCESSOR: MolmoProcessor | None = None
+
+
+def _start_worker(processor: MolmoProcessor) -> None:
+    global _PROCESSOR
+    _PROCESSOR = processor
+    torch.set_num_threads(1)
+
+
+def _prepare(stage: Stage, seed: int, step: int) -> Any:
+    assert _PROCESSOR is not None
+    return (prepare_read if stage.kind == "read" else prepare_point)(stage, seed, step, _PROCESSOR)
+
+
+def batches(
+    stage: Stage, seed: int, start: int, processor: MolmoProcessor, *, ahead: int = 3
+) -> Iterator[tuple[int, Any]]:
+    """Yield (step, batch) from ``start`` on, drawn by another process a few steps ahead."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_start_worker, initargs=(processor,)) as pool:
+        waiting: deque[Future[Any]] = deque()
+        submitted = start
+        for step in range(start, stage.steps):
+            while submitted < min(step + ahead, stage.steps):
+                waiting.append(pool.submit(_prepare, stage, seed, submitted))
+                submitted += 1
+            yield step, waiting.popleft().result()
 
 
 class Trainer:
@@ -237,12 +286,12 @@ class Trainer:
         self.model.train()
         saved, began, sums, count = time.monotonic(), time.monotonic(), {}, 0
         with (self.folder / "log.jsonl").open("a") as log:
-            for step in range(start, stage.steps):
+            for step, batch in batches(stage, self.seed, start, self.processor):
                 for optimizer in optimizers:
                     optimizer.zero_grad(set_to_none=True)
                     for group in optimizer.param_groups:
                         group["lr"] = group["base_lr"] * learning_rate(stage, step)
-                for parts in self._backward(stage, step):
+                for parts in self._backward(stage, batch):
                     for name, value in parts.items():
                         sums[name] = sums.get(name, 0.0) + float(value.detach())
                     count += 1
@@ -260,7 +309,7 @@ class Trainer:
                     self.save(stage, optimizers, step + 1)
                     saved = time.monotonic()
 
-    def _backward(self, stage: Stage, step: int) -> Iterator[dict[str, Tensor]]:
+    def _backward(self, stage: Stage, batch: Any) -> Iterator[dict[str, Tensor]]:
         """Add the gradients of one step's screens; yield their parts."""
 
         def weigh(parts: dict[str, Tensor]) -> Tensor:
@@ -270,15 +319,11 @@ class Trainer:
             return torch.stack(losses).sum()
 
         if stage.kind == "read":
-            screens = [sample(stage, self.seed, step, index) for index in range(stage.batch)]
-            parts = read_loss(self.model, self.aids, self.processor, screens)
+            parts = read_loss(self.model, self.aids, batch)
             weigh(parts).backward()
             yield parts
             return
-        for screen, example in training_examples(stage, self.seed, step, self.processor):
-            frozen = stage.vision_scale == 0
-            parts = point_loss(
-                self.model, self.aids, self.processor, screen, example, read=not frozen, frozen_tower=frozen
-            )
-            (weigh(parts) / stage.batch).backward()
+        for example, dense in batch:
+            parts = point_loss(self.model, self.aids, example, dense, frozen_tower=stage.vision_scale == 0)
+            (weigh(parts) / len(batch)).backward()
             yield parts
