@@ -22,12 +22,13 @@ from torch.nn import functional as F
 
 from molmo_agent.envs.sim_desktop.scene import Screen
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
-from molmo_agent.model.modeling import message_tree_mask
 from molmo_agent.train.aids import Aids, DenseTargets, dense_targets
 from molmo_agent.train.muon import Muon
 from molmo_agent.train.panels import sample_panel
 from molmo_agent.train.phrases import ask_all
 from molmo_agent.train.screens import TrainingScreen, make_training_screen
+from molmo_agent.train.tree_attention import NAME as TREE_ATTENTION
+from molmo_agent.train.tree_attention import Tree
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,10 +190,10 @@ def point_loss(
     features = model.model.connector(patches, arrays["image_masks"])
     ids = torch.from_numpy(example.input_ids)[None]
     embeds = model.model.embed(ids, features[None], arrays["image_input_idx"][None])
-    segments = torch.from_numpy(example.subsegment_ids)[None]
+    segments = torch.from_numpy(example.subsegment_ids)
     outputs = model.model.language_model(
         inputs_embeds=embeds,
-        attention_mask=message_tree_mask(segments, None, embeds.dtype),
+        tree=Tree.of(segments, embeds.dtype),
         position_ids=torch.from_numpy(example.position_ids)[None],
         use_cache=False,
         output_hidden_states=True,
@@ -254,6 +255,8 @@ class Trainer:
         """Start in a folder, or resume what is there."""
         self.model, self.processor, self.folder, self.seed = model, processor, folder, seed
         torch.manual_seed(seed)
+        decoder: Any = model.model.language_model
+        decoder.config._attn_implementation = TREE_ATTENTION
         self.aids = Aids(model)
         self.done: dict[str, int] = {}
         folder.mkdir(parents=True, exist_ok=True)
