@@ -174,14 +174,11 @@ class VirtualDisplay:
         )
         display: Any = x11.connect(self.name)
         try:
-            deadline = time.monotonic() + timeout_s
-            while not x11.has_window_manager(display):
-                if self._manager.poll() is not None or time.monotonic() > deadline:
-                    raise EnvError(
-                        f"the window manager {self.window_manager!r} did not start on {self.name}; "
-                        "choose another one, or none with window_manager=None"
-                    )
-                time.sleep(0.01)
+            if not x11.window_manager_answers(display, timeout_s):
+                raise EnvError(
+                    f"the window manager {self.window_manager!r} did not get ready on {self.name} within "
+                    f"{timeout_s:g} s; choose another one, or none with window_manager=None"
+                )
         finally:
             display.close()
 

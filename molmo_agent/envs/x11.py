@@ -7,12 +7,14 @@ import contextlib
 import difflib
 import io
 import os
+import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 import Xlib.display
 import Xlib.error
+import Xlib.protocol.event
 import Xlib.X
 
 from molmo_agent.envs.desktop_capture import Area
@@ -147,6 +149,32 @@ def window_area(display: Any, window_id: int, part: str) -> Area:
 def has_window_manager(display: Any) -> bool:
     """Tell whether a window manager has announced itself."""
     return bool(_property(display, display.screen().root, "_NET_SUPPORTING_WM_CHECK"))
+
+
+def window_manager_answers(display: Any, timeout_s: float) -> bool:
+    """Wait until a window manager deals with requests; False if none does in time.
+
+    It announces itself some time before that, and openbox for one never shows a window that is opened in between.
+    So ask for something that only its main loop can answer: the width of the frame around a window.
+    """
+    deadline = time.monotonic() + timeout_s
+    root, question = display.screen().root, display.intern_atom("_NET_REQUEST_FRAME_EXTENTS")
+    probe = root.create_window(0, 0, 1, 1, 0, display.screen().root_depth)
+    try:
+        while time.monotonic() < deadline:
+            supported = _property(display, root, "_NET_SUPPORTED") if has_window_manager(display) else None
+            if supported is not None and question not in supported:
+                return True
+            if supported is not None:
+                message = Xlib.protocol.event.ClientMessage(window=probe, client_type=question, data=(32, [0] * 5))
+                root.send_event(message, Xlib.X.SubstructureRedirectMask | Xlib.X.SubstructureNotifyMask)
+            if _property(display, probe, "_NET_FRAME_EXTENTS") is not None:
+                return True
+            time.sleep(0.01)
+        return False
+    finally:
+        probe.destroy()
+        display.sync()
 
 
 def _property(display: Any, window: Any, name: str) -> Any:
