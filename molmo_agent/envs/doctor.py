@@ -1,0 +1,152 @@
+"""What this machine has and lacks for driving a desktop, and how to get the rest; prints nothing, changes nothing."""
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from molmo_agent.errors import EnvError
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at. ``remedy`` is what to do where it is not ok; empty where it is."""
+
+    name: str
+    ok: bool
+    # What was found, or what is missing without it.
+    detail: str
+    remedy: str = ""
+
+
+# Program -> (what it is for, Debian's package, Fedora's package).
+_PROGRAMS = {
+    "Xvfb": ("a screen for machines without one (--virtual-display)", "xvfb", "xorg-x11-server-Xvfb"),
+    "openbox": ("windows that can be moved and focused on a virtual display", "openbox", "openbox"),
+    "xclip": ("pasting text that has no keys without losing the clipboard", "xclip", "xclip"),
+    "xdotool": ("typing text that has no keys where nothing can be pasted, as in terminals", "xdotool", "xdotool"),
+}
+
+# A requirement of an extra, as the installed package lists it: adbutils>=2.8; extra == "android"
+_OF_EXTRA = re.compile(r"([\w.-]+).*;.*extra == ['\"]([\w-]+)['\"]")
+
+
+def diagnose() -> list[Check]:
+    """Look at everything and return one check each, what concerns every user first."""
+    checks = [Check("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
+    checks += [_module(name, "models") for name in ("torch", "transformers")]
+    access = _display() if sys.platform.startswith("linux") else _permissions()
+    # Without access the capture would fail for the same reason.
+    checks += [access, _capture()] if access.ok else [access]
+    if sys.platform.startswith("linux"):
+        checks += map(_program, _PROGRAMS)
+    return [*checks, *_extras()]
+
+
+def _module(name: str, purpose: str) -> Check:
+    if importlib.util.find_spec(name):
+        return Check(name, True, f"installed, for {purpose}")
+    return Check(name, False, f"not installed; {purpose} need it", "pip install molmo-agent")
+
+
+def _extras(package: str = "molmo-agent") -> list[Check]:
+    """Return one check for each extra of the installed package, but for the developers' own."""
+    try:
+        requirements = importlib.metadata.requires(package) or []
+    except importlib.metadata.PackageNotFoundError:
+        return [Check("package", False, f"{package} is not installed", "pip install -e . in its checkout")]
+    needed: dict[str, list[str]] = {}
+    for match in filter(None, map(_OF_EXTRA.match, requirements)):
+        needed.setdefault(match[2], []).append(match[1])
+    checks = []
+    for extra in sorted(set(needed) - {"dev"}):
+        missing = [name for name in needed[extra] if not _installed(name)]
+        detail = f"not installed: {', '.join(missing)}" if missing else f"installed: {', '.join(needed[extra])}"
+        checks.append(
+            Check(f"extra {extra}", not missing, detail, f"pip install '{package}[{extra}]'" if missing else "")
+        )
+    return checks
+
+
+def _installed(package: str) -> bool:
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _program(name: str) -> Check:
+    purpose, debian, fedora = _PROGRAMS[name]
+    path = shutil.which(name)
+    if path:
+        return Check(name, True, f"{path}, for {purpose}")
+    return Check(name, False, f"not installed; for {purpose}", _install(debian, fedora))
+
+
+def _install(debian: str, fedora: str) -> str:
+    as_root = "" if os.geteuid() == 0 else "sudo "
+    if shutil.which("apt-get"):
+        return f"{as_root}apt-get install {debian}"
+    if shutil.which("dnf"):
+        return f"{as_root}dnf install {fedora}"
+    return f"install it with this system's package manager (Debian's name for it: {debian})"
+
+
+def _display() -> Check:
+    def look() -> str:
+        from molmo_agent.envs import x11
+
+        display = x11.connect()
+        try:
+            if "XTEST" not in display.list_extensions():
+                raise EnvError("this X server takes no input from programs (no XTEST extension): use another one")
+            screen = display.screen()
+            return f"{os.environ['DISPLAY']}: {screen.width_in_pixels}x{screen.height_in_pixels} pixels"
+        finally:
+            display.close()
+
+    return _attempt("display", look)
+
+
+def _permissions() -> Check:
+    def look() -> str:
+        from molmo_agent.envs.native_input import check_permissions
+
+        check_permissions()
+        return "the screen may be captured and input may be sent"
+
+    return _attempt("permissions", look)
+
+
+def _capture() -> Check:
+    def look() -> str:
+        from molmo_agent.envs.desktop_capture import MssCapture
+        from molmo_agent.envs.screen_lock import screen_locked
+
+        capture = MssCapture()
+        try:
+            monitors = capture.monitors()
+            image = capture.grab(monitors[0].area)
+        finally:
+            capture.close()
+        if screen_locked():
+            raise EnvError("the screen is locked: unlock it")
+        listed = ", ".join(monitor.area.describe() for monitor in monitors)
+        return f"{listed}; monitor 1 gives pictures of {image.shape[1]}x{image.shape[0]} pixels"
+
+    return _attempt("capture", look)
+
+
+def _attempt(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, look())
+    except EnvError as error:
+        # Our messages say what is wrong, then what to do about it.
+        detail, _, remedy = str(error).partition(". ")
+        return Check(name, False, detail, remedy or detail)
