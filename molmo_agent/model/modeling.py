@@ -281,6 +281,13 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
     def forward(
         self,
         input_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        image_input_idx: Tensor | None = None,
+        image_masks: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
         **kwargs: Any,
@@ -289,12 +296,29 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
 
         Args:
             input_ids: (B, T) tokens.
+            pixel_values: (B, C, N, patch*patch*3) crops.
+            image_input_idx: (B, C, G) positions of the image features.
+            image_masks: (B, C, N) share of each patch that is image.
+            attention_mask: (B, T), or a ready-made 4-D mask.
+            position_ids: (B, T).
+            past_key_values: keys and values of earlier tokens.
+            inputs_embeds: (B, T, D) instead of ``input_ids``.
             labels: (B, T) the same sequence, negative where nothing is to be learned; shifted here.
             logits_to_keep: compute logits for the last so many positions (0: all) or for these positions.
             kwargs: see :meth:`MolmoModel.forward`.
         """
         kwargs.pop("return_dict", None)
-        outputs = self.model(input_ids=input_ids, **kwargs)
+        outputs = self.model(
+            input_ids=input_ids,
+            pixel_values=pixel_values,
+            image_input_idx=image_input_idx,
+            image_masks=image_masks,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            **kwargs,
+        )
         states = outputs.last_hidden_state
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) and logits_to_keep else logits_to_keep
         logits = self.lm_head(states if isinstance(keep, int) else states[:, keep])
