@@ -49,15 +49,22 @@ class MolmoPointer:
         self.dialect, self.question, self.max_new_tokens = dialect, question, max_new_tokens
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, **options: Any) -> "MolmoPointer":
+    def from_pretrained(
+        cls, folder: str | Path, *, dtype: torch.dtype | str = "auto", **options: Any
+    ) -> "MolmoPointer":
         """Load a checkpoint folder or hub id with its processor and, where there is one, its pointing profile.
+
+        Args:
+            folder: a folder with a checkpoint, or the name of one on the Hugging Face hub.
+            dtype: of the weights; "auto" keeps the checkpoint's own.
+            options: override the profile, see the constructor.
 
         Raises:
             ModelError: a file is missing or does not fit the model.
         """
         try:
             processor = MolmoProcessor.from_pretrained(folder)
-            model = MolmoForConditionalGeneration.from_pretrained(folder)
+            model = MolmoForConditionalGeneration.from_pretrained(folder, dtype=dtype)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
                 f"expected a Molmo checkpoint at {str(folder)!r} (config.json, weights, tokenizer and processor files), "

@@ -1,0 +1,34 @@
+"""The embedded model: a Molmo with 3 million parameters that comes with the package and needs no download."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from transformers.utils import logging
+
+from molmo_agent.errors import ModelError
+from molmo_agent.model.pointer import MolmoPointer
+
+CHECKPOINT = Path(__file__).with_name("nano_checkpoint")
+
+
+@lru_cache(maxsize=1)
+def load_nano() -> MolmoPointer:
+    """Load nano in float32; the same object every time.
+
+    Raises:
+        ModelError: the package was installed without its checkpoint.
+    """
+    if not (CHECKPOINT / "model.safetensors").is_file():
+        raise ModelError(
+            f"expected the embedded checkpoint in {CHECKPOINT}, but it holds no model.safetensors; "
+            "install the package again, or train one: python -m molmo_agent.train.nano_recipe"
+        )
+    # It loads in a fraction of a second: a progress bar would only flicker.
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        return MolmoPointer.from_pretrained(CHECKPOINT, dtype=torch.float32, name="nano")
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,186 @@
+import json
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from molmo_agent.envs.sim_desktop.scene import TextRun
+from molmo_agent.model.crops import CropLayout
+from molmo_agent.train.loop import Stage, Trainer, learning_rate, prepare_point, prepare_read
+from molmo_agent.train.muon import Muon, orthogonalize
+from molmo_agent.train.nano import nano_processor, new_nano
+from molmo_agent.train.panels import sample_panel
+from molmo_agent.train.phrases import ask_all, describe
+from molmo_agent.train.screens import CHARACTERS, CanvasMap, character_targets, make_training_screen, phoc
+
+PROCESSOR = nano_processor()
+
+
+def read_stage(steps: int) -> Stage:
+    return Stage(name="read", kind="read", steps=steps, batch=2, sizes={(200, 200): 1.0}, styles={"panel": 1.0})
+
+
+def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    whole = Trainer(new_nano(PROCESSOR, 0), PROCESSOR, tmp_path / "whole", seed=0)
+    whole.run(read_stage(4), log_every=1)
+
+    class Interrupted(Exception):
+        pass
+
+    first = Trainer(new_nano(PROCESSOR, 0), PROCESSOR, tmp_path / "parts", seed=0)
+    original, calls = first._backward, iter(range(3))
+
+    def stop_at_the_third(stage: Stage, batch: object) -> object:
+        if next(calls) == 2:
+            raise Interrupted
+        return original(stage, batch)
+
+    first._backward = stop_at_the_third  # type: ignore[method-assign, assignment]
+    with pytest.raises(Interrupted):
+        first.run(read_stage(4), save_every_s=0)
+    second = Trainer(new_nano(PROCESSOR, 1), PROCESSOR, tmp_path / "parts", seed=0)
+    assert second.done == {"read": 2}
+    second.run(read_stage(4))
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+
+
+def test_a_few_steps_on_one_picture_lower_its_losses(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    trainer = Trainer(new_nano(PROCESSOR, 0), PROCESSOR, tmp_path, seed=0)
+    stage = Stage(
+        name="point", kind="point", steps=6, batch=1, sizes={(200, 200): 1.0}, styles={"panel": 1.0}, warmup_steps=1
+    )
+    batch = prepare_point(stage, 0, 0, PROCESSOR)
+    from molmo_agent.train.loop import make_optimizers
+
+    optimizers = make_optimizers(trainer.model, trainer.aids, stage)
+    losses = []
+    for _ in range(6):
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        losses += [float(parts["tokens"].detach()) for parts in trainer._backward(stage, batch)]
+        for optimizer in optimizers:
+            optimizer.step()
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
+    stage = Stage(name="s", kind="read", steps=100, batch=1, sizes={}, styles={}, warmup_steps=10, decay=0.4)
+    rates = [learning_rate(stage, step) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9:60] == [1.0] * 51
+    assert rates[99] == pytest.approx(1 / 40)
+    assert rates[60:] == sorted(rates[60:], reverse=True)
+
+
+def test_a_step_of_a_stage_always_draws_the_same_batch() -> None:
+    stage = read_stage(10)
+    one, other = (prepare_read(stage, 7, 3, PROCESSOR) for _ in range(2))
+    assert torch.equal(one.crops, other.crops)
+    assert not torch.equal(one.crops, prepare_read(stage, 7, 4, PROCESSOR).crops)
+
+
+def test_muon_steps_have_singular_values_near_one() -> None:
+    matrix = torch.randn(40, 16, generator=torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(orthogonalize(matrix))
+    assert 0.6 < float(values.min()) <= float(values.max()) < 1.3
+
+
+def test_muon_descends() -> None:
+    weight = torch.nn.Parameter(torch.full((4, 4), 2.0) + torch.eye(4))
+    optimizer = Muon([weight], lr=0.05)
+    for _ in range(60):
+        optimizer.zero_grad()
+        (weight**2).sum().backward()
+        optimizer.step()
+    assert float((weight.detach() ** 2).sum()) < 10
+
+
+@pytest.mark.parametrize("size", [(640, 480), (200, 200), (333, 471), (1280, 800)])
+def test_canvas_weights_point_back_to_the_box(size: tuple[int, int]) -> None:
+    width, height = size
+    layout, grid = PROCESSOR.image_processor.grid_of(height, width)
+    canvas = CanvasMap.of(height, width, grid, layout)
+    box = (0.3 * width, 0.6 * height, 0.3 * width + 40, 0.6 * height + 12)
+    weights = canvas.weights(box)
+    y, x = np.mgrid[0 : canvas.rows, 0 : canvas.columns] + 0.5
+    center_x = (weights * x).sum() * canvas.token_px - canvas.left
+    center_y = (weights * y).sum() * canvas.token_px - canvas.top
+    assert center_x / canvas.scale_x == pytest.approx((box[0] + box[2]) / 2, abs=12 / canvas.scale_x)
+    assert center_y / canvas.scale_y == pytest.approx((box[1] + box[3]) / 2, abs=12 / canvas.scale_y)
+
+
+def test_a_box_outside_the_picture_has_no_weights() -> None:
+    canvas = CanvasMap.of(200, 200, (1, 1), CropLayout(crop_size=200, patch_size=10, margins=(2, 2)))
+    with pytest.raises(ValueError, match="lies outside the picture"):
+        canvas.weights((300, 300, 310, 310))
+
+
+def test_character_cells_carry_the_letter_under_their_middle() -> None:
+    run = TextRun("ab c", (10.0, 20.0, 30.0, 35.0, 45.0), 10.0, 20.0)
+    cells = character_targets((run,), 4, 10, (5.0, 10.0))
+    assert "".join(CHARACTERS[i] for i in cells[1]) == "  aabb cc "
+    assert not cells[[0, 2, 3]].any()
+
+
+def test_label_codes_ignore_case_and_tell_anagrams_apart() -> None:
+    assert np.array_equal(phoc("Save"), phoc("sAVE"))
+    assert not np.array_equal(phoc("listen"), phoc("silent"))
+    assert phoc("")[0] == 0
+
+
+def test_questions_are_never_ambiguous() -> None:
+    for seed in range(20):
+        screen = sample_panel(seed, width=400, height=300)
+        for question in ask_all(screen.elements, Random(seed)):
+            target = question.element
+            assert target.visible
+            same = [e for e in screen.elements if e.visible and describe(e).casefold() == describe(target).casefold()]
+            if len(same) > 1 and target.kind != "shape":
+                assert [e.id for e in same if e.kind == target.kind] == [target.id]
+
+
+def test_a_training_sequence_answers_every_question_with_its_own_point() -> None:
+    screen = sample_panel(5, width=200, height=200)
+    rng = Random(0)
+    questions = ask_all(screen.elements, rng)
+    example = make_training_screen(screen, questions, PROCESSOR, rng, tail=1.0, sigma=1.0)
+    text = PROCESSOR.tokenizer.decode(example.input_ids.tolist())
+    for question, (x, y) in zip(questions, example.answers, strict=True):
+        left, top, right, bottom = question.element.box
+        assert x * 200 == pytest.approx((left + right) / 2, abs=1e-3)
+        assert y * 200 == pytest.approx((top + bottom) / 2, abs=1e-3)
+        assert f" User: {question.text} Assistant: <point x=" in text
+    starts = example.input_ids[example.x_positions]
+    assert {PROCESSOR.tokenizer.decode([int(i)]) for i in starts} == {' <point x="'}
+    learned = example.targets >= 0
+    assert np.array_equal(learned, example.loss_weights > 0)
+    assert (example.subsegment_ids[learned] < 10000).all()
+    np.testing.assert_allclose(example.attention.sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [' User: the "Save as…" button Assistant:', "Ünïcode 日本\n\ttabs", "<point x=", ' close the "Close" window', "🙂"],
+)
+def test_the_tokenizer_gives_back_any_text(text: str) -> None:
+    assert PROCESSOR.tokenizer.decode(PROCESSOR.tokenizer(text, add_special_tokens=False)["input_ids"]) == text
+
+
+def test_labels_are_spelled_and_question_words_are_single_ids() -> None:
+    tokens = PROCESSOR.tokenizer.tokenize(' the "the" button')
+    assert tokens == ["Ġthe", "Ġ", '"', "t", "h", "e", '"', "Ġbutton"]
+
+
+def test_practice_sheets_are_the_same_for_the_same_seed_and_keep_held_out_fonts_apart() -> None:
+    one, other = (sample_panel(3, width=200, height=200) for _ in range(2))
+    assert np.array_equal(one.image, other.image)
+    apart = sample_panel(3, width=200, height=200, split="held_out_fonts")
+    assert not np.array_equal(one.image, apart.image)
