@@ -109,7 +109,8 @@ class MssCapture:
         import mss  # on Linux only an mss object, not this import, needs a display
         import mss.exception
 
-        self._failures = (mss.exception.ScreenShotError, OSError)
+        # A server that goes while it is asked shows as a failed assertion.
+        self._failures = (mss.exception.ScreenShotError, OSError, AssertionError)
         try:
             self._mss: Any = mss.MSS()
             self._monitors = [_area(entry) for entry in self._mss.monitors]

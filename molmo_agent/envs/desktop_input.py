@@ -144,8 +144,6 @@ def _module_hidden(name: str) -> Iterator[None]:
 class PyAutoGuiInput:
     """Input by pyautogui."""
 
-    # What this platform raises when the display is gone.
-    lost: tuple[type[BaseException], ...] = (OSError,)
     # pyautogui's name of the key with the system's sign on it.
     system_key = "win"
 
@@ -162,15 +160,19 @@ class PyAutoGuiInput:
             yield
         except self._gui.FailSafeException as error:
             raise stopped(self.position()) from error
-        except self.lost as error:
-            raise EnvError(f"the display is gone: input failed ({error}). Start again") from error
+        except Exception as error:
+            if self.is_lost(error):
+                raise EnvError(f"the display is gone: input failed ({error}). Start again") from error
+            raise
+
+    def is_lost(self, error: Exception) -> bool:
+        """Tell whether an error means that the display is gone."""
+        return isinstance(error, OSError)
 
     def position(self) -> tuple[int, int]:
         """Return where the pointer is."""
-        try:
+        with self._checked():
             x, y = self._gui.position()
-        except self.lost as error:
-            raise EnvError(f"the display is gone: it does not tell where the pointer is ({error})") from error
         return int(x), int(y)
 
     def move(self, x: int, y: int) -> None:
@@ -256,14 +258,16 @@ class PyAutoGuiInput:
         gui, keys, buttons = self._gui, self._held_keys[::-1], self._held_buttons[::-1]
         gui.FAILSAFE = False
         try:
-            # Nothing is held on a display that is gone.
-            with contextlib.suppress(*self.lost):
-                for key in keys:
-                    gui.keyUp(key)
-                for button in buttons:
-                    self._button_event(button, False, 1)
+            for key in keys:
+                gui.keyUp(key)
+            for button in buttons:
+                self._button_event(button, False, 1)
             self._held_keys.clear()
             self._held_buttons.clear()
+        except Exception as error:
+            # On a display that is gone nothing is held.
+            if not self.is_lost(error):
+                raise
         finally:
             gui.FAILSAFE = True
 

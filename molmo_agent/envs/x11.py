@@ -8,6 +8,8 @@ import difflib
 import io
 import os
 import time
+import traceback
+import warnings
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +21,6 @@ import Xlib.X
 
 from molmo_agent.envs.desktop_capture import Area
 from molmo_agent.errors import EnvError
-
-# What python-xlib raises when the server is gone or goes while we talk to it.
-LOST = (Xlib.error.ConnectionClosedError, Xlib.error.DisplayError, BrokenPipeError, ConnectionResetError)
 
 _VIRTUAL = "on a machine without a screen run with --virtual-display 1280x800"
 
@@ -53,9 +52,23 @@ def allow_missing_xauthority(environ: MutableMapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep python-xlib's remarks on authority files off stdout, where ``--json`` writes."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+    """Keep python-xlib's remarks on authority files off stdout, where ``--json`` writes, and its open files unheard."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            yield
+        except Exception as error:
+            # A connection that failed leaves its socket in these frames.
+            traceback.clear_frames(error.__traceback__)
+            raise
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether an error means that the server is gone."""
+    if isinstance(error, TypeError):
+        # python-xlib 0.15 trips over its own report of a broken connection.
+        return isinstance(error.__context__, OSError)
+    return isinstance(error, Xlib.error.ConnectionClosedError | Xlib.error.DisplayError | OSError)
 
 
 def connect(name: str | None = None) -> Any:
@@ -70,7 +83,7 @@ def connect(name: str | None = None) -> Any:
     try:
         with quiet():
             display = Xlib.display.Display(name)
-    except (*LOST, Xlib.error.XauthError, OSError) as error:
+    except (Xlib.error.ConnectionClosedError, Xlib.error.DisplayError, Xlib.error.XauthError, OSError) as error:
         raise EnvError(
             f"the display {name!r} does not answer ({_reason(error)}). "
             f"Check DISPLAY and XAUTHORITY (`xdpyinfo` must work), or {_VIRTUAL}"
@@ -99,7 +112,20 @@ class Window:
 
 
 def windows(display: Any) -> list[Window]:
-    """Return the visible windows that have a title, topmost first."""
+    """Return the visible windows that have a title, topmost first.
+
+    Raises:
+        EnvError: the display is gone.
+    """
+    try:
+        return _windows(display)
+    except Exception as error:
+        if is_lost(error):
+            raise EnvError(f"the display is gone: it does not name its windows ({error}). Start again") from error
+        raise
+
+
+def _windows(display: Any) -> list[Window]:
     root = display.screen().root
     # Without a window manager the windows are the root's children, in the same order: bottom to top.
     candidates = root.query_tree().children

@@ -32,12 +32,14 @@ _PASTE_CHARS = 40_000
 class X11Input(PyAutoGuiInput):
     """Pointer and keyboard of an X server."""
 
-    lost = (*x11.LOST, OSError)
-
     def __init__(self, gui: Any, display: Any) -> None:
         super().__init__(gui)
         # Our own connection: pyautogui's is busy with its own replies.
         self._display = display
+
+    def is_lost(self, error: Exception) -> bool:
+        """Tell whether an error means that the X server is gone."""
+        return x11.is_lost(error)
 
     def has_key(self, name: str) -> bool:
         """Tell whether the key is on this keyboard and gives what its name says."""

@@ -1,0 +1,137 @@
+"""Helpers of the tests that use a real X screen: a process that acts on it, a window that reports, real programs."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Future, ProcessPoolExecutor
+
+import pytest
+
+from molmo_agent.envs.desktop import Desktop, Pace
+
+# No waiting where nothing reacts to time.
+FAST = Pace(hover_s=0, press_s=0, between_clicks_s=0, drag_hold_s=0, drag_step_s=0)
+
+_desktops: dict[str, Desktop] = {}
+
+
+def needs(*programs):
+    missing = [program for program in programs if not shutil.which(program)]
+    return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)} (make system)")
+
+
+def act(options, *actions):
+    """Act on a desktop with these options, in this process, and return the last observation."""
+    key = repr(options)
+    if key not in _desktops:
+        _desktops[key] = Desktop(**options)
+        _desktops[key].reset()
+    observation = _desktops[key].observe()
+    for action in actions:
+        observation = _desktops[key].step(action)[0]
+    return observation
+
+
+class Actor:
+    """A process of its own that acts: pyautogui serves one display per process."""
+
+    def __init__(self):
+        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+
+    def start(self, function, *args) -> Future:
+        return self._pool.submit(function, *args)
+
+    def do(self, function, *args):
+        return self.start(function, *args).result(timeout=60)
+
+    def act(self, options, *actions):
+        return self.do(act, options, *actions)
+
+    def close(self):
+        self._pool.shutdown()
+
+
+class EventWindow:
+    """The event window as a context manager."""
+
+    def __init__(self, class_name="events", seed=0):
+        script = pathlib.Path(__file__).with_name("desktop_event_window.py")
+        self._process = subprocess.Popen(
+            [sys.executable, str(script), class_name, str(seed)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.marks = next(event for event in self._lines() if event["type"] == "ready")["marks"]
+
+    def _lines(self):
+        for line in self._process.stdout:
+            # python-xlib may put a remark on authority files before ours.
+            if line.startswith("{"):
+                yield json.loads(line)
+
+    def events(self, *kinds):
+        """Return the events since the last call, of these kinds only if any are named."""
+        self._process.stdin.write("sync\n")
+        self._process.stdin.flush()
+        found = []
+        for event in self._lines():
+            if event["type"] == "sync":
+                break
+            found.append(event)
+        return [event for event in found if not kinds or event["type"] in kinds]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.stdin.close()
+        self._process.wait(timeout=5)
+        self._process.stdout.close()
+
+
+@contextlib.contextmanager
+def program(*command):
+    """Run a program with everything that it starts, and end all of it."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for(condition, timeout_s=15, what="the condition"):
+    deadline = time.monotonic() + timeout_s
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come within {timeout_s} s")
+        time.sleep(0.03)
+    return result
+
+
+def clipboard():
+    done = subprocess.run(["xclip", "-selection", "clipboard", "-o"], capture_output=True, timeout=5, check=False)
+    return done.stdout.decode()
+
+
+def set_clipboard(content, kind="UTF8_STRING"):
+    subprocess.run(
+        ["xclip", "-selection", "clipboard", "-t", kind],
+        input=content,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+        timeout=5,
+    )

@@ -1,0 +1,447 @@
+"""The desktop env on a real X server: what arrives, where, and in which program."""
+
+import itertools
+import os
+import random
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from desktop_screen import (
+    FAST,
+    Actor,
+    EventWindow,
+    clipboard,
+    needs,
+    program,
+    set_clipboard,
+    wait_for,
+)
+
+from molmo_agent.actions import Click, Drag, Key, LongPress, Move, Scroll, Type, Wait
+from molmo_agent.envs.desktop import Desktop, Pace
+from molmo_agent.envs.desktop_capture import Area
+from molmo_agent.envs.virtual_display import VirtualDisplay
+from molmo_agent.errors import ActionRefused, EnvError, RunStopped
+from molmo_agent.geometry import Point
+
+pytestmark = needs("Xvfb", "openbox", "xdotool", "xclip")
+
+WIDTH, HEIGHT = 3200, 1080
+# One wide screen as two monitors side by side.
+LEFT, RIGHT = (0, 0, 1920, 1080), (1920, 0, 1280, 1080)
+EVERYTHING = {"pace": FAST}
+
+
+@pytest.fixture(scope="module")
+def screen():
+    with VirtualDisplay(WIDTH, HEIGHT) as display:
+        yield display
+
+
+@pytest.fixture(scope="module")
+def actor(screen):
+    actor = Actor()
+    yield actor
+    actor.close()
+
+
+@pytest.fixture
+def window(screen):
+    with EventWindow() as window:
+        yield window
+
+
+def point_at(x_px, y_px):
+    return Point.from_pixel(x_px, y_px, WIDTH, HEIGHT)
+
+
+def move_pointer(x, y):
+    subprocess.run(["xdotool", "mousemove", str(x), str(y)], check=True)
+
+
+# --- Where input arrives ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("region", [LEFT, RIGHT], ids=["left_monitor", "right_monitor"])
+@pytest.mark.parametrize("max_side", [None, 700], ids=["as_captured", "scaled_down"])
+def test_fifty_random_points_are_clicked_to_the_pixel(actor, window, region, max_side):
+    left, top, width, height = region
+    rng = random.Random(f"{region} {max_side}")
+    points = [Point(rng.random(), rng.random()) for _ in range(48)] + [Point(0.5, 0.0), Point(0.5, 1.0)]
+    actor.act({"region": region, "max_side": max_side, "pace": FAST}, *map(Click, points))
+    clicked = [(event["x"], event["y"]) for event in window.events("press")]
+    expected = [(left + min(int(p.x * width), width - 1), top + min(int(p.y * height), height - 1)) for p in points]
+    assert clicked == expected
+
+
+def test_a_mark_seen_in_the_picture_is_the_pixel_that_is_clicked(actor, window):
+    image = actor.act(EVERYTHING).image
+    assert image.shape == (HEIGHT, WIDTH, 3)
+    points = []
+    for *_, red, green, blue in window.marks:
+        rows, columns = np.nonzero((image == (red, green, blue)).all(axis=2))
+        points.append(point_at(int(columns.mean()), int(rows.mean())))
+    actor.act(EVERYTHING, *map(Click, points))
+    clicked = [[event["x"], event["y"]] for event in window.events("press")]
+    assert clicked == [mark[:2] for mark in window.marks]
+
+
+def test_a_click_in_the_corner_lands_one_pixel_beside_it_and_does_not_stop_the_run(actor, window):
+    corners = [Point(0, 0), Point(1, 0), Point(0, 1), Point(1, 1)]
+    actor.act(EVERYTHING, *map(Click, corners))
+    clicked = [(event["x"], event["y"]) for event in window.events("press")]
+    assert clicked == [(1, 0), (WIDTH - 2, 0), (1, HEIGHT - 1), (WIDTH - 2, HEIGHT - 1)]
+
+
+@needs("xcalc")
+def test_a_window_is_found_by_a_part_of_its_title_and_followed(actor, screen):
+    with program("xcalc"):
+        options = {"window": "calcul", "pace": FAST}
+        wait_for(
+            lambda: (
+                b"Calculator"
+                in subprocess.run(
+                    ["xdotool", "search", "--name", "Calc", "getwindowname"], capture_output=True, check=False
+                ).stdout
+            )
+        )
+        before = actor.act(options).transform.device_region
+        subprocess.run(["xdotool", "search", "--name", "Calculator", "windowmove", "700", "500"], check=True)
+        time.sleep(0.2)
+        after = actor.act(options).transform.device_region
+    assert before[2] - before[0] == after[2] - after[0] < 400
+    assert before[:2] != after[:2]
+    assert abs(after[0] - 700) < 10
+
+
+def test_a_window_that_is_not_there_is_told_with_the_titles_that_are():
+    from molmo_agent.envs import x11
+
+    # Without a window manager: the event window bypasses its list.
+    with VirtualDisplay(640, 480, window_manager=None), EventWindow():
+        display = x11.connect()
+        assert x11.find_window(display, "EVENT").area == Area(0, 0, 640, 480)
+        with pytest.raises(EnvError, match="'Evnt windw' in its title: did you mean 'Event window'"):
+            x11.find_window(display, "Evnt windw")
+        display.close()
+
+
+# --- What arrives -----------------------------------------------------------------------------------------------------
+
+
+def test_buttons_and_counts_arrive_as_asked(actor, window):
+    middle = point_at(640, 360)
+    actor.act(
+        EVERYTHING, Click(middle, count=2), Click(middle, "right"), Click(middle, "middle"), LongPress(middle, 0.1)
+    )
+    events = [(event["type"], event["button"]) for event in window.events("press", "release")]
+    pairs = [("press", n) for n in (1, 1, 3, 2, 1)]
+    assert events == [half for _, n in pairs for half in (("press", n), ("release", n))]
+
+
+def test_moving_presses_nothing(actor, window):
+    actor.act(EVERYTHING, Move(point_at(77, 88)))
+    events = window.events()
+    assert {event["type"] for event in events} == {"motion"}
+    assert (events[-1]["x"], events[-1]["y"]) == (77, 88)
+
+
+def test_a_drag_moves_in_small_steps_with_the_button_down(actor, window):
+    actor.act(EVERYTHING, Move(point_at(10, 10)))
+    window.events()
+    actor.act(EVERYTHING, Drag(point_at(300, 400), point_at(900, 550)))
+    events = window.events()
+    press = next(i for i, event in enumerate(events) if event["type"] == "press")
+    release = next(i for i, event in enumerate(events) if event["type"] == "release")
+    path = [(event["x"], event["y"]) for event in events[press:release]]
+    assert (events[press]["x"], events[press]["y"]) == (300, 400)
+    assert (events[release]["x"], events[release]["y"]) == (900, 550)
+    assert max(abs(b[0] - a[0]) for a, b in itertools.pairwise(path)) <= Pace().drag_step + 1
+    assert path == sorted(path)
+
+
+@pytest.mark.parametrize(("direction", "button"), [("up", 4), ("down", 5), ("left", 6), ("right", 7)])
+def test_scrolling_turns_the_wheel_by_notches_at_the_point(actor, window, direction, button):
+    actor.act(EVERYTHING, Scroll(direction, 3, point_at(500, 600)))
+    presses = window.events("press")
+    assert [(event["button"], event["x"], event["y"]) for event in presses] == [(button, 500, 600)] * 3
+
+
+def test_a_chord_goes_down_in_order_and_up_in_reverse(actor, window):
+    actor.act(EVERYTHING, Key(("Control", "shift", "Page_Down")))
+    keys = [(event["type"][4:], event["key"]) for event in window.events("key_press", "key_release")]
+    names = ["Control_L", "Shift_L", "Page_Down"]
+    assert keys == [("press", name) for name in names] + [("release", name) for name in reversed(names)]
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_names(actor, window):
+    with pytest.raises(ActionRefused, match="no key 'entr'; did you mean 'enter'"):
+        actor.act(EVERYTHING, Key(("entr",)))
+    assert window.events("key_press") == []
+
+
+# --- Stopping ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_pointer_in_the_corner_stops_the_run_before_anything_is_sent(actor, window):
+    move_pointer(0, 0)
+    with pytest.raises(RunStopped, match=r"in the corner \(0, 0\).*emergency stop"):
+        actor.act(EVERYTHING, Click(point_at(50, 50)))
+    move_pointer(400, 400)
+    assert window.events("press") == []
+
+
+def test_a_pointer_slammed_into_the_corner_ends_a_wait(actor, screen):
+    move_pointer(400, 400)
+    waiting = actor.start(_seconds_until_stopped)
+    time.sleep(0.4)
+    move_pointer(WIDTH - 1, HEIGHT - 1)
+    assert waiting.result(timeout=20) < 5
+    move_pointer(400, 400)
+
+
+def _seconds_until_stopped():
+    from desktop_screen import act
+
+    begin = time.monotonic()
+    with pytest.raises(RunStopped):
+        act(EVERYTHING, Wait(15))
+    return time.monotonic() - begin
+
+
+SLOW_DRAG = Drag(Point(0.2, 0.5), Point(0.4, 0.5))
+
+
+def test_a_corner_in_the_middle_of_a_drag_releases_the_button(actor, window):
+    move_pointer(400, 400)
+    dragging = actor.start(_drag_slowly)
+    wait_for(lambda: window.events("press"), what="the press")
+    move_pointer(0, HEIGHT - 1)
+    assert dragging.result(timeout=20) == "RunStopped"
+    assert [event["button"] for event in window.events("release")] == [1]
+    move_pointer(400, 400)
+
+
+def test_an_interrupt_in_the_middle_of_a_drag_releases_the_button(actor, window):
+    assert actor.do(_drag_slowly, 0.4) == "KeyboardInterrupt"
+    events = window.events("press", "release")
+    assert [event["type"] for event in events] == ["press", "release"]
+    assert events[1]["x"] < 0.4 * WIDTH - 10, "released where it was interrupted, not at the end"
+
+
+def _drag_slowly(interrupt_after_s=None):
+    from desktop_screen import act
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    if interrupt_after_s:
+        signal.signal(signal.SIGALRM, interrupt)
+        signal.setitimer(signal.ITIMER_REAL, interrupt_after_s)
+    try:
+        act({"pace": Pace(drag_step_s=0.08)}, SLOW_DRAG)
+    except BaseException as error:
+        return type(error).__name__
+    return "finished"
+
+
+def test_an_interrupted_chord_leaves_no_key_down(actor, window):
+    assert actor.do(_hold_keys) == "KeyboardInterrupt"
+    kinds = [event["type"] for event in window.events("key_press", "key_release")]
+    assert sorted(kinds) == ["key_press"] * 2 + ["key_release"] * 2
+
+
+def _hold_keys():
+    from desktop_screen import act
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        act({"pace": Pace(press_s=5)}, Key(("ctrl", "a")))
+    except BaseException as error:
+        return type(error).__name__
+    return "finished"
+
+
+# --- Text -------------------------------------------------------------------------------------------------------------
+
+
+TEXTS = [
+    "The quick brown fox JUMPS over 0123456789 lazy dogs.",
+    "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
+    "Grüße aus Zürich, façade, żółć, Ελληνικά, кириллица",
+    "漢字かな交じり文, 한국어, العربية, 🙂 👩‍👩‍👧 🇨🇭",
+    "two lines\nand\ta tab “quoted” – dashed…\n",
+]
+
+
+@needs("mousepad", "dbus-run-session")
+def test_every_character_reaches_a_real_editor_and_the_clipboard_comes_back(actor, screen, tmp_path):
+    file = tmp_path / "typed.txt"
+    file.touch()
+    set_clipboard("what the user had copied – é".encode())
+    with program("dbus-run-session", "mousepad", str(file)):
+        search = ["xdotool", "search", "--onlyvisible", "--name", "typed.txt"]
+        wait_for(lambda: subprocess.run(search, capture_output=True, check=False).stdout, what="mousepad")
+        time.sleep(0.5)
+        actor.act({}, *map(Type, TEXTS))
+        actor.act({}, Key(("ctrl", "s")))
+        # mousepad adds the line end that the last text lacks.
+        wait_for(lambda: file.read_text().endswith(TEXTS[-1]), 5, "the saved text")
+    assert file.read_text() == "".join(TEXTS)
+    assert clipboard() == "what the user had copied – é"
+
+
+@needs("mousepad", "dbus-run-session")
+def test_a_copied_picture_survives_a_paste(actor, screen, tmp_path):
+    file = tmp_path / "other.txt"
+    file.touch()
+    picture = bytes(range(256)) * 50
+    set_clipboard(picture, "image/png")
+    with program("dbus-run-session", "mousepad", str(file)):
+        search = ["xdotool", "search", "--onlyvisible", "--name", "other.txt"]
+        wait_for(lambda: subprocess.run(search, capture_output=True, check=False).stdout, what="mousepad")
+        time.sleep(0.5)
+        actor.act({}, Type("ü"))
+        actor.act({}, Key(("ctrl", "s")))
+        wait_for(lambda: file.read_text().strip() == "ü", 5, "the saved text")
+    command = ["xclip", "-selection", "clipboard", "-o", "-t", "image/png"]
+    assert subprocess.run(command, capture_output=True, check=True, timeout=5).stdout == picture
+
+
+def test_in_a_terminal_nothing_is_pasted_and_the_clipboard_is_left_alone(actor, screen):
+    set_clipboard(b"untouched")
+    with EventWindow("xterm") as window:
+        actor.act(EVERYTHING, Type("ñö"))
+        keys = [event["key"] for event in window.events("key_press")]
+    assert "Control_L" not in keys
+    assert len(keys) >= 2
+    assert clipboard() == "untouched"
+
+
+def test_text_that_a_program_does_not_take_by_paste_is_typed(actor, screen):
+    set_clipboard(b"untouched")
+    with EventWindow("some-game") as window:
+        actor.act(EVERYTHING, Type("ñö"))
+        keys = [event["key"] for event in window.events("key_press")]
+    assert keys[0] == "Control_L"
+    assert len(keys) >= 4
+    assert clipboard() == "untouched"
+
+
+def test_caps_lock_does_not_change_what_is_typed(actor, window):
+    subprocess.run(["xdotool", "key", "Caps_Lock"], check=True)
+    try:
+        window.events()
+        set_clipboard(b"untouched")
+        actor.act(EVERYTHING, Type("abc"))
+        assert [event["key"] for event in window.events("key_press")][:2] == ["Control_L", "v"]
+    finally:
+        subprocess.run(["xdotool", "key", "Caps_Lock"], check=True)
+
+
+@pytest.mark.parametrize("text", ["bell\x07", "escape\x1b[0m", "half an emoji \ud83d"])
+def test_control_characters_are_refused_before_anything_is_typed(actor, window, text):
+    with pytest.raises(ActionRefused, match="no other control character"):
+        actor.act(EVERYTHING, Type(text))
+    assert window.events("key_press") == []
+
+
+# --- A program that nobody here wrote ---------------------------------------------------------------------------------
+
+
+@needs("xcalc")
+def test_clicks_on_a_calculator_compute_what_it_then_shows(actor, screen):
+    from molmo_agent.envs import x11
+
+    with program("xcalc"):
+        display = x11.connect()
+        try:
+            frame = wait_for(lambda: [w for w in x11.windows(display) if w.title == "Calculator"], what="xcalc")[0]
+            top = display.create_resource_object("window", frame.id)
+            inner = wait_for(lambda: top.query_tree().children)[0]
+            root, boxes = display.screen().root, []
+            for child in inner.query_tree().children:
+                geometry, corner = child.get_geometry(), root.translate_coords(child, 0, 0)
+                boxes.append((corner.y, corner.x, geometry.width, geometry.height))
+        finally:
+            display.close()
+        boxes.sort()
+        lcd, buttons = boxes[0], [box for box in boxes[1:] if box[2] == 40]
+        # The last key of the first row clears; the four last rows are the same on all versions of its face.
+        last_rows = (*"S789*", *"R456-", *"M123+", *"E0.±=")
+        where = {"AC": buttons[4], **dict(zip(last_rows, buttons[-20:], strict=True))}
+
+        def press(box):
+            y, x, width, _ = box
+            return Click(point_at(x + width // 2, y + 16))
+
+        actor.act({}, *(press(where[key]) for key in ["AC", "1", "2", "3", "*", "4", "5", "6", "="]))
+        # A click on its display offers the number as the selection: the program's own account of its state.
+        actor.act({}, press(lcd))
+        command = ["xclip", "-selection", "primary", "-o"]
+        shown = subprocess.run(command, capture_output=True, timeout=5, check=True).stdout
+    assert float(shown) == 123 * 456
+
+
+# --- Displays that fail -----------------------------------------------------------------------------------------------
+
+
+def test_without_a_display_the_next_step_is_told(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("XDG_SESSION_TYPE", raising=False)
+    with pytest.raises(EnvError, match=r"DISPLAY is not set.*--virtual-display 1280x800"):
+        Desktop()
+
+
+def test_a_wayland_session_is_told_as_such(monkeypatch):
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    with pytest.raises(EnvError, match=r"Wayland session.*Log in to an Xorg session"):
+        Desktop()
+
+
+def test_a_dead_display_is_told_as_such(monkeypatch):
+    monkeypatch.setenv("DISPLAY", ":987")
+    with pytest.raises(EnvError, match=r"':987' does not answer.*Check DISPLAY"):
+        Desktop()
+
+
+def test_a_display_of_the_same_process_cannot_be_switched(actor, screen):
+    with VirtualDisplay(640, 480, window_manager=None) as other, pytest.raises(EnvError, match="cannot switch to"):
+        actor.do(_open_on, other.name)
+
+
+def _open_on(name):
+    before, os.environ["DISPLAY"] = os.environ["DISPLAY"], name
+    try:
+        Desktop()
+    finally:
+        os.environ["DISPLAY"] = before
+
+
+def test_a_display_that_goes_during_the_run_is_told_as_such():
+    lonely = None
+    with VirtualDisplay(640, 480, window_manager=None):
+        lonely = Actor()
+        lonely.act({})
+    try:
+        with pytest.raises(EnvError, match="is gone"):
+            lonely.act({}, Click(Point(0.5, 0.5)))
+        with pytest.raises(EnvError, match="is gone"):
+            lonely.do(_click_only)
+    finally:
+        lonely.close()
+
+
+def _click_only():
+    from desktop_screen import _desktops
+
+    _desktops[repr({})].step(Click(Point(0.5, 0.5)))
