@@ -1,0 +1,102 @@
+"""One thing to do, and the action it becomes once its targets are found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, assert_never
+
+from molmo_agent.actions import (
+    Action,
+    Back,
+    Click,
+    Direction,
+    Drag,
+    Home,
+    Key,
+    LongPress,
+    Move,
+    OpenApp,
+    PointAt,
+    Scroll,
+    Type,
+    Wait,
+)
+from molmo_agent.geometry import Point
+
+Gesture = Literal[
+    "click",
+    "double_click",
+    "triple_click",
+    "right_click",
+    "middle_click",
+    "long_press",
+    "move",
+    "drag",
+    "point",
+    "scroll",
+    "type",
+    "key",
+    "wait",
+    "open_app",
+    "back",
+    "home",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubStep:
+    """One thing to do: a gesture, what it is done to, and the words that asked for it."""
+
+    # The part of the instruction that this step comes from.
+    text: str
+    gesture: Gesture
+    # What the pointing model is asked for: one phrase per point that the gesture needs.
+    targets: tuple[str, ...] = ()
+    # Text to type, keys joined by a blank, or the name of an app.
+    value: str = ""
+    direction: Direction = "down"
+    # Wheel notches or seconds.
+    amount: float = 0.0
+
+    def action(self, points: Sequence[Point] = ()) -> Action:
+        """Return the action at the points that the targets were found at, one per target.
+
+        Raises:
+            ValueError: the number of points does not fit; an action is never made from a missing point.
+        """
+        if self.gesture != "point" and len(points) != len(self.targets):
+            raise ValueError(f"{self.text!r} needs {len(self.targets)} points, got {len(points)}")
+        match self.gesture:
+            case "click":
+                return Click(points[0])
+            case "double_click":
+                return Click(points[0], count=2)
+            case "triple_click":
+                return Click(points[0], count=3)
+            case "right_click":
+                return Click(points[0], button="right")
+            case "middle_click":
+                return Click(points[0], button="middle")
+            case "long_press":
+                return LongPress(points[0])
+            case "move":
+                return Move(points[0])
+            case "drag":
+                return Drag(points[0], points[1])
+            case "point":
+                return PointAt(tuple(points))
+            case "scroll":
+                return Scroll(self.direction, int(self.amount), points[0] if points else None)
+            case "type":
+                return Type(self.value)
+            case "key":
+                return Key(tuple(self.value.split(" ")))
+            case "wait":
+                return Wait(self.amount)
+            case "open_app":
+                return OpenApp(self.value)
+            case "back":
+                return Back()
+            case "home":
+                return Home()
+            case _:
+                assert_never(self.gesture)
