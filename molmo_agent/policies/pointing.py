@@ -1,0 +1,152 @@
+"""Instruction -> sub-step -> point -> action, with any pointing model; knows no env and keeps no state.
+
+Which sub-step is next is read from the history alone: every step that was sent, or shown in a dry run, did one.
+
+What happens on doubt. Only an answer with the status ``ok`` and one place for one target becomes an action.
+
+- ``unparsed``, ``out_of_range``, or several places for one target: the model is asked again in other words, about the
+  same picture and within the same decision, so nothing reaches the device meanwhile. After the last wording the policy
+  gives up: ``Done(success=False)`` with the reason.
+- ``none`` and ``refused`` are answers: the policy gives up at once. Asking until a point comes out would be fishing.
+- A point that a guard, the env or the user refused: the next wording may lead elsewhere. The same place is not tried
+  again, and whatever needs no point is not repeated.
+- An action without visible effect is not repeated: it may have worked unseen (a field that had the focus), and doing it
+  twice may do harm. If nothing at all changed from beginning to end, the policy does not claim success.
+"""
+
+from collections.abc import Callable, Sequence
+
+from molmo_agent.actions import Action, Done, points_of
+from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task
+from molmo_agent.geometry import Point
+from molmo_agent.interfaces import PointingModel
+from molmo_agent.policies.splitter import SubStep, split_instruction
+
+WORDINGS = ("{}", "Where is {}", "Click {}")
+"""How a target is asked for: as it stands first, then in other words."""
+
+# Two points closer than this (in fractions of the image) are the same place: models wobble.
+SAME_PLACE = 0.01
+
+
+class PointingPolicy:
+    """Follows instructions of the kind ``click X, type "Y" into Z, then press Enter``.
+
+    Args:
+        model: finds things on the picture.
+        splitter: makes sub-steps of an instruction.
+        wordings: how a target is asked for; ``{}`` stands for it. Their number less one is how often a sub-step that
+            failed for want of a usable point is retried.
+    """
+
+    def __init__(
+        self,
+        model: PointingModel,
+        splitter: Callable[[str], Sequence[SubStep]] = split_instruction,
+        *,
+        wordings: Sequence[str] = WORDINGS,
+    ) -> None:
+        if not wordings or not all("{}" in wording for wording in wordings):
+            raise ValueError(f"expected wordings with {{}} for the target, at least one, got {list(wordings)}")
+        self.name = f"pointing({model.name})"
+        self._model, self._splitter, self._wordings = model, splitter, tuple(wordings)
+
+    def act(self, task: Task, observation: Observation, history: Sequence[Step]) -> Decision:
+        """Decide the next action.
+
+        Raises:
+            UsageError: the instruction holds nothing to do, or something that could only be guessed.
+            ModelError: the model failed.
+        """
+        steps = self._splitter(task.instruction)
+        done, refused = progress(history)
+        if done >= len(steps):
+            return Decision(action=_finish(history))
+        step = steps[done]
+        if refused and (not step.targets or len(refused) >= len(self._wordings)):
+            return _give_up(step, f"it was refused: {refused[-1].refused}")
+        if not step.targets:
+            return Decision(action=step.action(), instruction=step.text)
+        result, reason = self._locate(observation.image, step, skip=len(refused))
+        if reason:
+            return _give_up(step, reason, result)
+        points = [found.point for found in result.points]
+        # One place may have been named by several points; the first stands for it.
+        action = step.action(points if step.gesture == "point" else points[: len(step.targets)])
+        if any(_same_place(action, earlier.action) for earlier in refused):
+            return _give_up(step, f"asked again, the same place was found, and it was refused: {refused[-1].refused}")
+        return Decision(action=action, instruction=step.text, result=result)
+
+    def _locate(self, image: Image, step: SubStep, *, skip: int) -> tuple[PointResult, str]:
+        """Find every target of a sub-step; return the answer, or the last one and why it is none to act on."""
+        found: list[PointResult] = []
+        for target in step.targets:
+            result, reason = self._ask(image, target, skip, several=step.gesture == "point")
+            if reason:
+                return result, reason
+            found.append(result)
+        if len(found) == 1:
+            return found[0], ""
+        return PointResult(
+            status="ok",
+            reply="\n".join(result.reply for result in found),
+            points=tuple(result.points[0] for result in found),
+            latency_s=sum(result.latency_s for result in found),
+        ), ""
+
+    def _ask(self, image: Image, target: str, skip: int, *, several: bool) -> tuple[PointResult, str]:
+        """Ask for one target in one wording after another until there is an answer."""
+        result, reason = PointResult(status="unparsed", reply=""), "it was not asked for"
+        for wording in self._wordings[skip:]:
+            # Not str.format: a target may hold braces, such as a {{SECRET}}.
+            result = self._model.point(image, wording.replace("{}", target))
+            if result.status == "ok":
+                places = _places(result.points)
+                if several or len(places) == 1:
+                    return result, ""
+                reason = f"{len(places)} places fit {target!r}; say which one is meant"
+            elif result.status == "none":
+                return (result, "") if several else (result, f"the model sees no {target!r}")
+            elif result.status == "refused":
+                return result, f"the model declines to point at {target!r}"
+            else:
+                reason = f"the model gave no usable point for {target!r} ({result.status})"
+        return result, reason
+
+
+def progress(history: Sequence[Step]) -> tuple[int, tuple[Step, ...]]:
+    """Return how many sub-steps are done, and the refused attempts at the next one since then."""
+    done, refused = 0, []
+    for step in history:
+        if step.refused:
+            refused.append(step)
+        else:
+            done, refused = done + 1, []
+    return done, tuple(refused)
+
+
+def _places(points: Sequence[LabelledPoint]) -> list[Point]:
+    """Return the points that are not close to an earlier one."""
+    places: list[Point] = []
+    for found in points:
+        if all(found.point.distance(place) > SAME_PLACE for place in places):
+            places.append(found.point)
+    return places
+
+
+def _same_place(first: Action, second: Action) -> bool:
+    old, new = points_of(first), points_of(second)
+    return len(old) == len(new) and all(a.distance(b) <= SAME_PLACE for a, b in zip(old, new, strict=True))
+
+
+def _give_up(step: SubStep, reason: str, result: PointResult | None = None) -> Decision:
+    return Decision(action=Done(False, f"could not {step.text!r}: {reason}"), instruction=step.text, result=result)
+
+
+def _finish(history: Sequence[Step]) -> Done:
+    sent = [step for step in history if not step.refused]
+    idle = [step.decision.instruction for step in sent if step.effect == "unchanged"]
+    if idle and len(idle) == len(sent):
+        return Done(False, "every step was carried out, but nothing on the screen changed")
+    note = f"; nothing changed after {', '.join(map(repr, idle))}" if idle else ""
+    return Done(True, f"{len(sent)} of {len(sent)} steps carried out{note}")

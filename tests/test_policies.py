@@ -1,0 +1,352 @@
+import random
+
+import numpy as np
+import pytest
+
+from molmo_agent.actions import Click, Done, Drag, Key, PointAt, Type, Wait, points_of
+from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResult, Step, Task
+from molmo_agent.errors import ModelError, UsageError
+from molmo_agent.geometry import Box, Point
+from molmo_agent.interfaces import PointingModel, Policy
+from molmo_agent.point_text import parse_points
+from molmo_agent.policies.baselines import (
+    CentrePointer,
+    OraclePointer,
+    RandomPointer,
+    ScriptedPointer,
+    ScriptedPolicy,
+)
+from molmo_agent.policies.pointing import WORDINGS, PointingPolicy, progress
+from molmo_agent.transforms import ImageTransform
+
+IMAGE = np.arange(48 * 64 * 3, dtype=np.uint32).reshape(48, 64, 3).astype(np.uint8)
+IMAGE.flags.writeable = False
+SEEN = Observation(IMAGE, ImageTransform.identity(64, 48))
+A, B = Point(0.2, 0.3), Point(0.7, 0.6)
+
+
+class Replies:
+    """A pointing model that answers each question with the next of the given replies."""
+
+    name = "replies"
+
+    def __init__(self, *replies, dialect="molmo"):
+        self.replies, self.dialect, self.asked = list(replies), dialect, []
+
+    def point(self, image, instruction, *, max_points=None):
+        self.asked.append(instruction)
+        reply = self.replies[min(len(self.asked), len(self.replies)) - 1]
+        return parse_points(self.dialect, reply, (48, 64)).to_result()
+
+    def point_batch(self, images, instructions):
+        return [self.point(image, text) for image, text in zip(images, instructions, strict=True)]
+
+
+def tag(*points, label="it"):
+    if len(points) == 1:
+        return f'<point x="{points[0].x * 100:.1f}" y="{points[0].y * 100:.1f}" alt="{label}">{label}</point>'
+    pairs = " ".join(f'x{i}="{p.x * 100:.1f}" y{i}="{p.y * 100:.1f}"' for i, p in enumerate(points, 1))
+    return f'<points {pairs} alt="{label}">{label}</points>'
+
+
+def play(policy, instruction, outcomes=(), limit=20):
+    """Act until the policy is done; outcomes give effect, refusal or dry_run of each step; return all decisions."""
+    history: list[Step] = []
+    while len(history) < limit:
+        decision = policy.act(Task(instruction), SEEN, tuple(history))
+        outcome = outcomes[len(history)] if len(history) < len(outcomes) else {"effect": "changed"}
+        history.append(Step(index=len(history), observation=SEEN, decision=decision, **outcome))
+        if isinstance(decision.action, Done):
+            break
+    return [step.decision for step in history]
+
+
+def actions(decisions):
+    return [decision.action for decision in decisions]
+
+
+# --- Following an instruction -----------------------------------------------------------------------------------------
+
+
+def test_an_instruction_is_followed_step_by_step():
+    model = ScriptedPointer({"Name": [A], "Submit": [B]})
+    decisions = play(PointingPolicy(model), 'click Name, type "Ada", click Submit')
+    assert actions(decisions) == [Click(A), Type("Ada"), Click(B), Done(True, "3 of 3 steps carried out")]
+    assert [decision.instruction for decision in decisions] == ["click Name", 'type "Ada"', "click Submit", ""]
+    assert [decision.result.status if decision.result else None for decision in decisions] == ["ok", None, "ok", None]
+
+
+def test_typing_into_a_field_clicks_it_first_and_keeps_the_placeholder_of_a_secret():
+    model = ScriptedPointer({"the Password field": [A]})
+    decisions = play(PointingPolicy(model), "type {{PASSWORD}} into the Password field, then press Enter")
+    assert actions(decisions)[:3] == [Click(A), Type("{{PASSWORD}}"), Key(("enter",))]
+
+
+def test_a_drag_asks_for_both_ends():
+    decisions = play(PointingPolicy(ScriptedPointer({"the file": [A], "Trash": [B]})), "drag the file to Trash")
+    assert decisions[0].action == Drag(A, B)
+    assert [found.point for found in decisions[0].result.points] == [A, B]
+    assert decisions[0].result.reply.count("<point ") == 2
+
+
+def test_pointing_takes_every_point_and_none_at_all():
+    policy = PointingPolicy(ScriptedPointer({"the mugs": [A, B]}))
+    assert play(policy, "point to the mugs")[0].action == PointAt((A, B))
+    decision = play(policy, "point to the cats")[0]
+    assert (decision.action, decision.result.status) == (PointAt(()), "none")
+
+
+def test_the_same_sub_step_twice_is_done_twice():
+    decisions = play(PointingPolicy(ScriptedPointer([A])), "click Next, click Next, wait 2 seconds")
+    assert actions(decisions)[:3] == [Click(A), Click(A), Wait(2)]
+
+
+def test_a_dry_run_goes_through_every_step():
+    decisions = play(PointingPolicy(ScriptedPointer([A])), "click X, type a, click Y", [{"dry_run": True}] * 3)
+    assert actions(decisions) == [Click(A), Type("a"), Click(A), Done(True, "3 of 3 steps carried out")]
+
+
+def test_the_policy_holds_no_state_between_calls():
+    policy = PointingPolicy(ScriptedPointer({"A": [A], "B": [B]}))
+    done = Step(index=0, observation=SEEN, decision=Decision(action=Click(A)), effect="changed")
+    for _ in range(2):
+        assert policy.act(Task("click A, click B"), SEEN, (done,)).action == Click(B)
+        assert policy.act(Task("click A, click B"), SEEN, ()).action == Click(A)
+
+
+def test_braces_in_a_target_are_no_format_fields():
+    model = Replies(tag(A))
+    PointingPolicy(model).act(Task('click "{0} {name} {}"'), SEEN, ())
+    assert model.asked == ['"{0} {name} {}"']
+
+
+def test_an_instruction_that_makes_no_sense_is_a_usage_error():
+    with pytest.raises(UsageError, match="expected something to do"):
+        PointingPolicy(CentrePointer()).act(Task("..."), SEEN, ())
+
+
+def test_a_failing_model_is_not_hidden():
+    class Broken(CentrePointer):
+        def point(self, image, instruction, *, max_points=None):
+            raise ModelError("out of memory")
+
+    with pytest.raises(ModelError, match="out of memory"):
+        PointingPolicy(Broken()).act(Task("click A"), SEEN, ())
+
+
+def test_wordings_must_have_room_for_the_target():
+    for wordings in ((), ("{}", "Where is it")):
+        with pytest.raises(ValueError, match=r"expected wordings with \{\} for the target, at least one, got"):
+            PointingPolicy(CentrePointer(), wordings=wordings)
+
+
+# --- Doubt ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_unreadable_reply_is_asked_again_in_other_words_within_one_decision():
+    model = Replies("no idea", '<point x="120" y="5">far</point>', tag(A))
+    assert play(PointingPolicy(model), "click Save")[0].action == Click(A)
+    assert model.asked == [wording.replace("{}", "Save") for wording in WORDINGS]
+
+
+def test_after_the_last_wording_the_policy_gives_up_and_shows_the_reply():
+    model = Replies("no idea")
+    decisions = play(PointingPolicy(model), "click Save, click Send")
+    message = "could not 'click Save': the model gave no usable point for 'Save' (unparsed)"
+    assert actions(decisions) == [Done(False, message)]
+    assert decisions[0].result.reply == "no idea"
+    assert decisions[0].instruction == "click Save"
+    assert len(model.asked) == len(WORDINGS)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ("There are none.", "the model sees no 'Save'"),
+        ("I'm sorry, I can't help.", "the model declines to point at 'Save'"),
+    ],
+)
+def test_none_and_a_refusal_are_answers_and_not_asked_again(reply, reason):
+    model = Replies(reply, tag(A))
+    decision = PointingPolicy(model).act(Task("click Save"), SEEN, ())
+    assert decision.action == Done(False, f"could not 'click Save': {reason}")
+    assert model.asked == ["Save"]
+
+
+def test_several_places_for_one_target_are_asked_again_and_never_clicked():
+    decision = PointingPolicy(Replies(tag(A, B))).act(Task("click Save"), SEEN, ())
+    assert decision.action == Done(False, "could not 'click Save': 2 places fit 'Save'; say which one is meant")
+    assert PointingPolicy(Replies(tag(A, B), tag(B))).act(Task("click Save"), SEEN, ()).action == Click(B)
+
+
+def test_points_that_wobble_around_one_place_are_one_place():
+    near = Point(A.x + 0.005, A.y)
+    assert PointingPolicy(Replies(tag(A, near))).act(Task("click Save"), SEEN, ()).action == Click(A)
+
+
+def test_a_drag_without_its_end_is_not_begun():
+    decision = PointingPolicy(ScriptedPointer({"the file": [A]})).act(Task("drag the file to Trash"), SEEN, ())
+    assert decision.action == Done(False, "could not 'drag the file to Trash': the model sees no 'Trash'")
+
+
+def test_ten_thousand_garbage_replies_produce_no_input():
+    rng = random.Random(7)
+    pieces = [
+        "<point",
+        ' x="',
+        ' y="',
+        '"',
+        ">",
+        "</point>",
+        "12.5",
+        "101",
+        "-4",
+        "NaN",
+        "٣",
+        "(0.5, 0.5)",
+        "none",
+        " ",
+    ]
+    pieces += ['x1="5" ', "[", "]", "{", "}", "```", "Click(50.0, 50.0)", "<points", "I cannot", "\n", "0", "50% 50%"]
+    policy_of = {}
+    for dialect in ("molmo", "molmo2", "gemini", "qwen", "tuple"):
+        policy_of[dialect] = [Replies("", dialect=dialect), None]
+        policy_of[dialect][1] = PointingPolicy(policy_of[dialect][0])
+    instructions = [
+        "click Save",
+        "type a into Name",
+        "drag A to B",
+        "right click it all",
+        "hover over X",
+        "scroll X down",
+    ]
+    for i in range(10_000):
+        model, policy = policy_of[list(policy_of)[i % 5]]
+        reply = "".join(rng.choices(pieces, k=rng.randint(0, 12)))
+        if parse_points(model.dialect, reply, (48, 64)).status == "ok":
+            continue  # by chance a good answer, such as a pair of fractions in the tuple dialect
+        model.replies, model.asked = [reply], []
+        decision = policy.act(Task(instructions[i % 6]), SEEN, ())
+        assert isinstance(decision.action, Done), reply
+        assert not decision.action.success
+        assert points_of(decision.action) == ()
+
+
+# --- History ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_point_is_asked_for_in_other_words():
+    model = Replies(tag(A), tag(B))
+    decisions = play(PointingPolicy(model), "click Save", [{"refused": "outside the allowed region"}])
+    assert actions(decisions)[:2] == [Click(A), Click(B)]
+    assert model.asked[:2] == ["Save", "Where is Save"]
+
+
+def test_the_same_refused_place_is_not_tried_again():
+    decisions = play(PointingPolicy(Replies(tag(A))), "click Save", [{"refused": "not confirmed by the user"}])
+    message = (
+        "could not 'click Save': asked again, the same place was found, and it was refused: not confirmed by the user"
+    )
+    assert actions(decisions) == [Click(A), Done(False, message)]
+
+
+def test_refusals_are_retried_as_often_as_there_are_wordings():
+    model = Replies(*(tag(Point(x / 10, 0.5)) for x in range(1, 9)))
+    decisions = play(PointingPolicy(model), "click Save", [{"refused": "no"}] * 9)
+    assert actions(decisions)[-1] == Done(False, "could not 'click Save': it was refused: no")
+    assert len(decisions) == len(WORDINGS) + 1
+
+
+def test_what_needs_no_point_is_not_repeated_when_it_is_refused():
+    decisions = play(PointingPolicy(CentrePointer()), "type a, press Enter", [{"refused": "a secret"}])
+    assert actions(decisions) == [Type("a"), Done(False, "could not 'type a': it was refused: a secret")]
+
+
+def test_a_refused_click_is_never_followed_by_the_typing_meant_for_it():
+    decisions = play(PointingPolicy(Replies(tag(A))), "type a into Name", [{"refused": "no"}] * 5)
+    assert not any(isinstance(action, Type) for action in actions(decisions))
+
+
+def test_an_action_without_visible_effect_is_not_repeated_but_told():
+    decisions = play(PointingPolicy(ScriptedPointer([A])), "click Name, type a", [{"effect": "unchanged"}])
+    assert actions(decisions) == [
+        Click(A),
+        Type("a"),
+        Done(True, "2 of 2 steps carried out; nothing changed after 'click Name'"),
+    ]
+
+
+def test_nothing_but_idle_steps_are_no_success():
+    decisions = play(PointingPolicy(ScriptedPointer([A])), "click Name, type a", [{"effect": "unchanged"}] * 2)
+    assert actions(decisions)[-1] == Done(False, "every step was carried out, but nothing on the screen changed")
+
+
+def test_progress_counts_what_was_sent_and_what_was_refused_since():
+    def step(refused=""):
+        return Step(index=0, observation=SEEN, decision=Decision(action=Click(A)), refused=refused)
+
+    assert progress(()) == (0, ())
+    assert progress((step("no"), step(), step("no"), step("never")))[0] == 1
+    assert [s.refused for s in progress((step("no"), step(), step("no"), step("never")))[1]] == ["no", "never"]
+
+
+# --- Models without weights -------------------------------------------------------------------------------------------
+
+MODELS = [
+    OraclePointer(lambda instruction: [Box(0.1, 0.2, 0.3, 0.4), Box(0, 0, 1, 1)] if instruction == "here" else []),
+    RandomPointer(3),
+    CentrePointer(),
+    ScriptedPointer([A, B]),
+    ScriptedPointer({"here": [A]}),
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_every_model_keeps_the_protocol(model):
+    assert isinstance(model, PointingModel)
+    other = np.zeros((9, 7, 3), np.uint8)
+    images, questions = [IMAGE, IMAGE, other, IMAGE], ["here", "nowhere", "here", "here"]
+    alone = [model.point(image, text) for image, text in zip(images, questions, strict=True)]
+    assert model.point_batch(images, questions) == alone
+    assert alone[0] == alone[3]
+    for result in alone:
+        assert isinstance(result, PointResult)
+        assert parse_points("molmo", result.reply).status == result.status
+    capped = model.point(IMAGE, "here", max_points=1)
+    assert len(capped.points) == 1 or capped.status == "unparsed"
+    with pytest.raises(ValueError, match="zip"):
+        model.point_batch([IMAGE], [])
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_every_model_can_drive_the_policy(model):
+    policy = PointingPolicy(model)
+    assert isinstance(policy, Policy)
+    assert model.name in policy.name
+    first = policy.act(Task("click here"), SEEN, ())
+    assert first == policy.act(Task("click here"), SEEN, ())
+    assert isinstance(first.action, Click | Done)
+
+
+def test_the_oracle_gives_the_middle_of_the_first_box_or_none():
+    assert MODELS[0].point(IMAGE, "here").points == (LabelledPoint(Point(0.2, 0.30000000000000004)),)
+    assert MODELS[0].point(IMAGE, "nowhere").status == "none"
+
+
+def test_random_points_depend_on_seed_picture_and_instruction_only():
+    def ask(seed=1, image=IMAGE, text="a"):
+        return RandomPointer(seed).point(image, text).points[0].point
+
+    assert ask() == ask(image=IMAGE.copy())
+    assert ask() == ask(image=np.asfortranarray(IMAGE))
+    assert len({ask(), ask(seed=2), ask(text="b"), ask(image=IMAGE[::-1]), ask(image=IMAGE.transpose(1, 0, 2))}) == 5
+    points = [RandomPointer(0).point(IMAGE, str(i)).points[0].point for i in range(400)]
+    assert abs(np.mean([p.x for p in points]) - 0.5) < 0.06
+    assert abs(np.mean([p.y for p in points]) - 0.5) < 0.06
+
+
+def test_a_scripted_policy_says_its_lines_by_the_length_of_the_history():
+    decision = Decision(action=Type("x"), instruction="say x")
+    policy = ScriptedPolicy([Click(A), decision])
+    assert isinstance(policy, Policy)
+    assert play(policy, "whatever") == [Decision(action=Click(A)), decision, Decision(action=Done())]
