@@ -141,9 +141,9 @@ def test_labels_and_numbers_of_the_reply_are_kept():
 
 # --- Noise ------------------------------------------------------------------------------------------------------------
 
-PIECES = """<point|<points|</point>|</points>| x="| y="| x1="1.0"| y1="2.0"| x2="|"|'|>|<|alt="|12.5|100.1|-3|NaN|٣|[|]|(|)|{|}
-|"point": |"point_2d": |,|:| coords="1 1 105 205"|1 2 300 400|```|json|There are none.|I cannot| shows a total of 2.|\\|&lt;
-|🐱| """
+PIECES = """<point|<points|</point>|</points>| x="| y="| x1="1.0"| y1="2.0"| x2="|"|'|>|<|alt="|12.5|100.1|-3
+|NaN|٣|[|]|(|)|{|}|"point": |"point_2d": |,|:| coords="1 1 105 205"|1 2 300 400|```|json|There are none.|I cannot
+| shows a total of 2.|\\|&lt;|🐱| """
 fragments = st.sampled_from([*PIECES.replace("\n", "").split("|"), "\n", "\x00"])
 noise = st.one_of(st.text(max_size=200), st.lists(fragments, max_size=25).map("".join))
 
