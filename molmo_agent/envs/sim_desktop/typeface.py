@@ -1,0 +1,192 @@
+"""The bundled fonts, and strings as coverage masks whose character boundaries are known.
+
+A glyph is rendered once per face and kept; a string is put together from kept glyphs, about ten times faster than
+asking FreeType again. The fonts carry no kerning, so character edges are plain sums of whole-pixel advances.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from molmo_agent.errors import UnknownNameError
+
+_FOLDER = Path(__file__).with_name("fonts")
+_FALLBACKS = ("noto_sans", "noto_sans_cjk")
+# A character that no font has: what a font draws for it, it draws for every character it lacks.
+_ABSENT = "\U0010fffe"
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A typeface that texts can be set in."""
+
+    name: str
+    # "sans", "serif" or "mono".
+    style: str
+    # True when no training screen shows it.
+    held_out: bool = False
+
+
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for family in (
+        Family("noto_sans", "sans"),
+        Family("noto_serif", "serif"),
+        Family("dejavu_sans", "sans"),
+        Family("dejavu_serif", "serif"),
+        Family("dejavu_sans_mono", "mono"),
+        Family("arimo", "sans"),
+        Family("tinos", "serif"),
+        Family("cousine", "mono"),
+        Family("open_sans", "sans"),
+        Family("roboto", "sans"),
+        Family("roboto_condensed", "sans"),
+        Family("roboto_slab", "serif"),
+        Family("cantarell", "sans"),
+        Family("hack", "mono"),
+        Family("go", "sans"),
+        Family("inter", "sans"),
+        Family("jetbrains_mono", "mono"),
+        Family("clear_sans", "sans"),
+        Family("vollkorn", "serif"),
+        Family("caladea", "serif"),
+        Family("manrope", "sans"),
+        Family("b612", "sans"),
+        Family("fira_code", "mono", held_out=True),
+        Family("karla", "sans", held_out=True),
+        Family("comic_neue", "sans", held_out=True),
+        Family("yrsa", "serif", held_out=True),
+        Family("jura", "sans", held_out=True),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Glyph:
+    mask: npt.NDArray[np.uint8]
+    # Of the mask's top left corner, from the pen position on the baseline, pixels.
+    left: int
+    top: int
+    advance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lettering:
+    """A string as a picture: a coverage mask and where its characters begin and end."""
+
+    # Mode "L", as high as the face's line; None when nothing is inked (spaces).
+    mask: Image.Image | None
+    # How far left of the pen the mask begins, pixels.
+    margin: int
+    # len(text) + 1 offsets from the pen, pixels.
+    edges: tuple[int, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Face:
+    """A family at one size: measures strings and turns them into masks."""
+
+    family: str
+    # Pixels per em.
+    size: int
+    bold: bool
+    font: ImageFont.FreeTypeFont
+    # Pixels above and below the baseline.
+    ascent: int
+    descent: int
+    _glyphs: dict[str, _Glyph] = field(default_factory=dict)
+    _letterings: dict[str, Lettering] = field(default_factory=dict)
+
+    @property
+    def height(self) -> int:
+        """Ascent plus descent, pixels."""
+        return self.ascent + self.descent
+
+    def _render(self, character: str) -> _Glyph:
+        left, top, right, bottom = (int(v) for v in self.font.getbbox(character, anchor="ls"))
+        image = Image.new("L", (max(right - left, 1), max(bottom - top, 1)))
+        ImageDraw.Draw(image).text((-left, -top), character, fill=255, font=self.font, anchor="ls")
+        mask = np.asarray(image)
+        if self.family != _FALLBACKS[-1] and character != _ABSENT and not character.isspace():
+            absent = self._glyph(_ABSENT)
+            if mask.shape == absent.mask.shape and np.array_equal(mask, absent.mask):
+                following = _FALLBACKS[_FALLBACKS.index(self.family) + 1] if self.family in _FALLBACKS else _FALLBACKS[0]
+                return face(following, self.size)._glyph(character)
+        return _Glyph(mask, left, top, round(self.font.getlength(character)))
+
+    def _glyph(self, character: str) -> _Glyph:
+        glyph = self._glyphs.get(character)
+        if glyph is None:
+            glyph = self._glyphs[character] = self._render(character)
+        return glyph
+
+    def width(self, text: str) -> int:
+        """Return the sum of the advances of a string, pixels."""
+        return sum(self._glyph(character).advance for character in text)
+
+    def fit(self, text: str, max_width: float) -> str:
+        """Return the text, or as much of its beginning as fits with an ellipsis; empty if not even that fits."""
+        if self.width(text) <= max_width:
+            return text
+        room = max_width - self._glyph("…").advance
+        kept = 0
+        for character in text:
+            room -= self._glyph(character).advance
+            if room < 0:
+                break
+            kept += 1
+        return text[:kept].rstrip() + "…" if kept else ""
+
+    def letter(self, text: str) -> Lettering:
+        """Return the mask and edges of a string; kept for the next time."""
+        kept = self._letterings.get(text)
+        if kept is None:
+            if len(self._letterings) > 500:
+                self._letterings.clear()
+            kept = self._letterings[text] = self._compose(text)
+        return kept
+
+    def _compose(self, text: str) -> Lettering:
+        glyphs = [self._glyph(character) for character in text]
+        edges = [0]
+        left = right = 0
+        for glyph in glyphs:
+            pen = edges[-1]
+            left = min(left, pen + glyph.left)
+            right = max(right, pen + glyph.left + glyph.mask.shape[1])
+            edges.append(pen + glyph.advance)
+        if right - left <= 0 or not text.strip():
+            return Lettering(None, 0, tuple(edges))
+        height = self.height
+        mask = np.zeros((height, right - left), np.uint8)
+        for pen, glyph in zip(edges, glyphs, strict=False):
+            x, y = pen + glyph.left - left, self.ascent + glyph.top
+            ink = glyph.mask
+            if y < 0 or y + ink.shape[0] > height:
+                ink = ink[max(-y, 0) : max(height - y, 0)]
+                y = max(y, 0)
+            target = mask[y : y + ink.shape[0], x : x + ink.shape[1]]
+            np.maximum(target, ink, out=target)
+        return Lettering(Image.fromarray(mask), -left, tuple(edges))
+
+
+@lru_cache(maxsize=1024)
+def face(family: str, size: int, bold: bool = False) -> Face:
+    """Return a family at a size in pixels per em; ``bold`` where the family has it, else the regular weight.
+
+    Raises:
+        UnknownNameError: no such family.
+    """
+    if family not in FAMILIES and family not in _FALLBACKS:
+        raise UnknownNameError("font family", family, FAMILIES)
+    stems = (f"{family}-bold", family) if bold else (family,)
+    paths = [_FOLDER / f"{stem}{suffix}" for stem in stems for suffix in (".ttf", ".otf")]
+    font = ImageFont.truetype(next(p for p in paths if p.exists()), size, layout_engine=ImageFont.Layout.BASIC)
+    ascent, descent = font.getmetrics()
+    # Some families reserve a lot of air; lines are set in at most 1.3 em.
+    spare = max(ascent + descent - round(1.3 * size), 0)
+    return Face(family, size, bold, font, ascent - spare // 2, descent - (spare - spare // 2))
