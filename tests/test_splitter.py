@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -221,6 +223,7 @@ def test_it_stands_for_what_was_pointed_at_last():
         ("click Save, never touch Cancel", "leave out what is not to be done"),
         ("if the dialog is open, click OK", "conditions and repetitions are not understood: name the steps one by one"),
         ("click Save, if asked click Yes", "conditions and repetitions"),
+        ("click a, " * 9999, "expected an instruction of at most 20000 characters, got 89991"),
         ("ctrl-click the file", "keys cannot be held while clicking"),
         ("click A and shift+click B", "keys cannot be held while clicking"),
     ],
@@ -248,6 +251,29 @@ def test_any_text_is_steps_or_a_usage_error(text):
         assert type(step.action((A, B)[: len(step.targets)])) in action_types().values()
         assert all(target in text for target in step.targets)
         assert step.gesture != "type" or step.value in text
+
+
+def test_the_longest_instructions_are_read_in_seconds():
+    start = time.perf_counter()
+    for piece in (
+        "click a, ",
+        "(",
+        '"',
+        "and ",
+        "{{",
+        "«",
+        "type a into ",
+        "'a ",
+        " then ",
+        "1. ",
+        " with ",
+        "please ",
+    ):
+        try:
+            split_instruction("click " + piece * (19_990 // len(piece)))
+        except UsageError:
+            continue
+    assert time.perf_counter() - start < 30
 
 
 def test_a_gesture_is_never_made_from_a_missing_point():

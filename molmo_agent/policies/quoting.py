@@ -14,29 +14,42 @@ def mask_quotes(text: str) -> tuple[str, dict[int, int]]:
     apostrophe in "Ada's" and the inch sign in ``5" nail`` are neither.
     """
     masked, quotes, i = list(text), {}, 0
+    # Quotes that are not closed here are not closed further on either; looking again would take quadratic time.
+    unclosed: set[str] = set()
     while i < len(text):
-        end = _closing(text, i) if text[i] in _CLOSING else -1
-        if end > 0:
-            quotes[i] = end
-        elif text.startswith("{{", i):
+        end = -1
+        if text[i] in _CLOSING and text[i] not in unclosed and _opens(text, i):
+            end = _closing(text, i)
+            if end > 0:
+                quotes[i] = end
+            else:
+                unclosed.add(text[i])
+        elif text.startswith("{{", i) and "{{" not in unclosed:
             end = text.find("}}", i) + 2
-            end = end if end >= 4 else -1
+            if end < 2:
+                unclosed.add("{{")
         if end > 0:
             masked[i:end] = _MASK * (end - i)
         i = max(end, i + 1)
     return "".join(masked), quotes
 
 
+# The same sign on both sides, or one that is an apostrophe as well.
+_PLAIN = "\"'`‘"
+
+
+def _opens(text: str, start: int) -> bool:
+    """Tell whether a quote may begin there: a plain one needs a blank or a sign before it."""
+    return start == 0 or text[start] not in _PLAIN or not (text[start - 1].isalnum() or text[start - 1] in "\"'")
+
+
 def _closing(text: str, start: int) -> int:
     """Return the position after the closing quote of the one at ``start``, or -1."""
     quote = text[start]
-    plain = quote in "\"'`‘"
-    if plain and start and (text[start - 1].isalnum() or text[start - 1] in "\"'"):
-        return -1
     end = start
     while (end := text.find(_CLOSING[quote], end + 1)) >= 0:
         inside_word = end + 1 < len(text) and text[end + 1].isalnum()
-        if not (plain and inside_word):
+        if not (quote in _PLAIN and inside_word):
             return end + 1
     return -1
 

@@ -56,7 +56,7 @@ _VERBS: tuple[tuple[str, str], ...] = (
 _VERB = re.compile("|".join(f"(?P<{does}>(?:{verb})(?![\\w+]))" for verb, does in _VERBS), re.IGNORECASE)
 _POLITE = re.compile(
     r"(?:(?:please|now|first|firstly|next|finally|lastly|also|afterwards?|after that|and|then|(?:can|could) you)"
-    r"(?!\w)[\s,:]*)+",
+    r"(?!\w)[\s,:]*){1,6}",
     re.IGNORECASE,
 )
 _BULLET = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-*•])\s", re.MULTILINE)
@@ -72,6 +72,8 @@ _BEYOND = (
         "keys cannot be held while clicking",
     ),
 )
+# Longer than anything a person writes; keeps what is read several times quick to read.
+MAX_CHARACTERS = 20_000
 _EXAMPLE = 'say for example: click Name, type "Ada", then press Enter'
 
 
@@ -83,6 +85,8 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
     Raises:
         UsageError: there is nothing to do in the text, or a part of it could only be guessed.
     """
+    if len(text) > MAX_CHARACTERS:
+        raise UsageError(f"expected an instruction of at most {MAX_CHARACTERS} characters, got {len(text)}")
     mask, quotes = mask_quotes(text)
     # The numbers and dashes of a list are no words.
     whole = Part(text, _BULLET.sub(lambda bullet: " " * len(bullet[0]), mask), quotes)
@@ -125,7 +129,8 @@ def _cut_into_parts(whole: Part) -> list[Part]:
     while separator := _SEPARATOR.search(whole.mask, position):
         position = separator.end()
         # "First, click A": the comma belongs to the word before it.
-        only_polite = _POLITE.fullmatch(whole.mask[start : separator.start()].strip())
+        before = whole.mask[start : separator.start()].strip() if separator.start() - start < 40 else "-"
+        only_polite = _POLITE.fullmatch(before)
         if separator["strong"] is None and (only_polite or not _begins_a_step(whole.mask, position)):
             continue
         parts.append(whole.cut(start, separator.start()))
