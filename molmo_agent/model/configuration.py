@@ -4,7 +4,7 @@ A Molmo is a vision tower (CLIP-like), a connector (pad embeddings, 2x2 attentio
 decoder (Qwen2, OLMo with norm-after, OLMoE, ...). Tower and decoder are described by their own transformers configs.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
@@ -48,8 +48,8 @@ class MolmoConfig(PreTrainedConfig):
         ),
     }
 
-    vision_config: dict | PreTrainedConfig | None = None
-    text_config: dict | PreTrainedConfig | None = None
+    vision_config: dict[str, Any] | PreTrainedConfig | None = None
+    text_config: dict[str, Any] | PreTrainedConfig | None = None
     # Which blocks' outputs the connector reads, counted from the end and concatenated in this order.
     vit_layers: list[int] | tuple[int, ...] = (-2, -9)
     # Side of the square of patches that becomes one image token.

@@ -93,7 +93,8 @@ def resize_and_pad(image: Image, target: tuple[int, int]) -> tuple[FloatArray, t
     """Fit a picture into ``target`` = (height, width), centred on black.
 
     Returns:
-        The (height, width, 3) float32 canvas in [0, 1], not normalised, and the picture's (top, left, height, width) in it.
+        The (height, width, 3) float32 canvas in [0, 1], not normalised, and the picture's place in it:
+        (top, left, height, width).
     """
     height, width = resized_size(image.shape[0], image.shape[1], target)
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255).unsqueeze(0)

@@ -29,7 +29,7 @@ def load_image(source: Any) -> Image:
     """Return an upright (height, width, 3) uint8 RGB array.
 
     Args:
-        source: a path, a PIL image, or a uint8 array of shape (height, width), (height, width, 3) or (height, width, 4).
+        source: a path, a PIL image, or a uint8 array of shape (height, width) or (height, width, 3 or 4).
 
     Raises:
         ImageError: not a picture, a truncated file, no pixels, or an array of another shape or type.
@@ -123,8 +123,8 @@ class MolmoImageProcessor(BaseImageProcessor):
         """Preprocess one picture.
 
         Returns:
-            ``pixel_values`` (C, N, patch*patch*3) float32, ``image_masks`` (C, N) float32 and ``image_input_idx`` (C, G)
-            int64 counted from the picture's first token; and the crop grid (rows, columns). C = 1 + rows*columns.
+            ``pixel_values`` (C, N, patch*patch*3) and ``image_masks`` (C, N) float32, ``image_input_idx`` (C, G) int64
+            counted from the picture's first token; and the crop grid (rows, columns). C = 1 + rows*columns.
         """
         image = load_image(source)
         layout, grid = self.grid_of(image.shape[0], image.shape[1], max_crops)

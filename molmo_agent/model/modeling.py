@@ -46,7 +46,7 @@ class MolmoEmbedding(nn.Embedding):
         super().__init__(num_embeddings, width)
         self.new_weight = nn.Parameter(torch.empty(extra, width)) if extra else None
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name that nn.Embedding uses
+    def forward(self, input: Tensor) -> Tensor:
         """Look up (B, T) ids."""
         if self.new_weight is None:
             return super().forward(input)

@@ -1,4 +1,4 @@
-"""A Molmo checkpoint as a :class:`~molmo_agent.interfaces.PointingModel`: a picture and an instruction in, points out."""
+"""A Molmo checkpoint as a pointing model: a picture and an instruction in, points out."""
 
 import json
 import time
@@ -67,7 +67,7 @@ class MolmoPointer:
             model = MolmoForConditionalGeneration.from_pretrained(folder, dtype=dtype)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
-                f"expected a Molmo checkpoint at {str(folder)!r} (config.json, weights, tokenizer and processor files), "
+                f"expected a Molmo checkpoint at {str(folder)!r} (config, weights, tokenizer and processor files), "
                 f"but loading it failed: {error}"
             ) from error
         profile = Path(folder) / PROFILE_FILE

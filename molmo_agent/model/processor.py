@@ -78,7 +78,7 @@ class MolmoProcessor(ProcessorMixin):
     def encode(
         self, image: Any | None, text: str, max_crops: int | None = None
     ) -> tuple[list[int], dict[str, npt.NDArray[Any]]]:
-        """Return the ids of BOS + picture + text and the picture's arrays, indices counted from the sequence's start."""
+        """Return the ids of BOS + picture + text, and the picture's arrays with indices counted from BOS."""
         ids, arrays = [self.bos_id], {}
         if image is not None:
             arrays, grid = self.image_processor.process_one(image, max_crops)

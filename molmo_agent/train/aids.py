@@ -27,10 +27,10 @@ POSITION_CODE = 2 * 2 * len(TURNS)
 
 
 def object_class(element: Element) -> int:
-    """Return a stable class for what an element looks like: its kind, the shape's form and colour, the icon's picture."""
+    """Return a stable class for what an element looks like: its kind, a shape's form and colour, an icon's picture."""
     name = f"{element.kind} {element.shape} {element.color}" if element.kind == "shape" else element.kind
-    if element.kind == "icon" and not element.text:
-        name = f"icon {element.label}"
+    if element.kind == "icon":
+        name = f"icon {element.shape}"
     return 1 + zlib.crc32(name.encode()) % (NUM_OBJECTS - 1)
 
 
@@ -47,7 +47,8 @@ class DenseTargets:
 
     # (crops, N, 2) character classes of the left and right half of each patch.
     characters: Tensor
-    # (rows*columns,) object classes of the image tokens in reading order, and their offset to the object's centre in tokens.
+    # (rows*columns,) object classes of the image tokens in reading order, and (rows*columns, 2) their offsets to the
+    # object's centre, in tokens.
     objects: Tensor
     offsets: Tensor
     # (items, rows*columns) weights, and (items, PHOC_SIZE) codes of the labels there.

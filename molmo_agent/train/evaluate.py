@@ -1,18 +1,26 @@
 """How often a pointing model hits: screens it never saw, by category, with chance beside every score."""
 
+import argparse
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
-from molmo_agent.envs.sim_desktop.sampling import sample_screen
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
 from molmo_agent.envs.sim_desktop.scene import Screen
 from molmo_agent.geometry import Box
 from molmo_agent.interfaces import PointingModel
+from molmo_agent.model.nano import load_nano
+from molmo_agent.model.pointer import MolmoPointer
+from molmo_agent.train.draw import Split, draw, seed_of
 from molmo_agent.train.phrases import Question, ask_all
-from molmo_agent.train.loop import seed_of
 
 # Seeds of evaluation screens start here; training draws below 2**31.
 EVALUATION_SEED = 2**31
@@ -56,7 +64,7 @@ class EvaluationSet:
     """Which screens to ask about."""
 
     name: str
-    split: str
+    split: Split
     screens: int
     width: int = 640
     height: int = 480
@@ -69,7 +77,7 @@ def questions_of(chosen: EvaluationSet, seed: int) -> Iterator[tuple[Screen, lis
     """Yield the set's screens with the questions asked about each; a pure function of set and seed."""
     for index in range(chosen.screens):
         number = EVALUATION_SEED + seed_of(chosen.name, seed, index)
-        screen = sample_screen(number, width=chosen.width, height=chosen.height, split=chosen.split, style=chosen.style)
+        screen = draw(number, chosen.style, width=chosen.width, height=chosen.height, split=chosen.split)
         rng = Random(number)
         questions = ask_all(screen.elements, rng)
         rng.shuffle(questions)
@@ -105,3 +113,66 @@ def merge(tallies: Iterable[Tally]) -> Tally:
         for status, count in tally.statuses.items():
             total.statuses[status] += count
     return total
+
+
+SUITE = (
+    EvaluationSet(name="desktop, unseen seeds", split="train", screens=60),
+    EvaluationSet(name="desktop, unseen words", split="held_out_words", screens=60),
+    EvaluationSet(name="desktop, unseen fonts", split="held_out_fonts", screens=60),
+    EvaluationSet(name="sheets, unseen seeds", split="train", screens=30, style="panel"),
+    EvaluationSet(name="sheets, unseen words", split="held_out_words", screens=30, style="panel"),
+    EvaluationSet(name="sheets, unseen fonts", split="held_out_fonts", screens=30, style="panel"),
+)
+
+# Groups of categories that the card states a score for.
+GROUPS = {
+    "shapes and icons": ("shape", "icon", "window-button"),
+    "text-labelled": ("text-", "word"),
+}
+
+
+def run_suite(model: PointingModel, suite: Iterable[EvaluationSet] = SUITE, seed: int = 0) -> dict[str, Any]:
+    """Evaluate a model on every set; return a JSON-ready table: set -> group or category -> figures."""
+    table: dict[str, Any] = {}
+    for chosen in track(list(suite), description=f"evaluating {model.name}", transient=True):
+        tallies = evaluate(model, chosen, seed)
+        rows = {
+            group: merge(t for name, t in tallies.items() if name.startswith(prefixes)).row()
+            for group, prefixes in GROUPS.items()
+        }
+        rows |= {name: tallies[name].row() for name in sorted(tallies)}
+        table[chosen.name] = rows
+    return table
+
+
+def print_table(table: dict[str, Any]) -> None:
+    """Print a suite's figures for people."""
+    view = Table("screens", "category", "n", "hit", "95 % interval", "random widget of the same kind")
+    for name, rows in table.items():
+        for category, row in rows.items():
+            if row["n"]:
+                interval = f"{row['low']:.1%} - {row['high']:.1%}"
+                view.add_row(
+                    name, category, str(row["n"]), f"{row['hit']:.1%}", interval, f"{row['random_same_kind']:.1%}"
+                )
+        view.add_section()
+    Console().print(view)
+
+
+def main() -> None:
+    """Evaluate a checkpoint folder (by default the embedded one) and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, help="checkpoint folder; default: the embedded nano")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--screens", type=int, help="screens per set, for a quick look")
+    arguments = parser.parse_args()
+    model = MolmoPointer.from_pretrained(arguments.model, dtype="float32") if arguments.model else load_nano()
+    suite = [replace(s, screens=arguments.screens) for s in SUITE] if arguments.screens else SUITE
+    table = run_suite(model, suite)
+    print_table(table)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(table, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

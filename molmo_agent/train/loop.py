@@ -6,7 +6,6 @@ What step n of a stage sees is a pure function of (seed, stage, n), so a resumed
 import json
 import multiprocessing
 import time
-import zlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -21,10 +20,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from molmo_agent.envs.sim_desktop.scene import Screen
+from molmo_agent.errors import RunStopped
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.train.aids import Aids, DenseTargets, dense_targets
+from molmo_agent.train.draw import draw, seed_of
 from molmo_agent.train.muon import Muon
-from molmo_agent.train.panels import sample_panel
 from molmo_agent.train.phrases import ask_all
 from molmo_agent.train.screens import TrainingScreen, make_training_screen
 from molmo_agent.train.tree_attention import NAME as TREE_ATTENTION
@@ -61,11 +61,6 @@ class Stage:
     sigma: float = 1.0
 
 
-def seed_of(*parts: object) -> int:
-    """Return a 32-bit seed that depends on every part."""
-    return zlib.crc32(repr(parts).encode())
-
-
 def learning_rate(stage: Stage, step: int) -> float:
     """Return the factor on the learning rates at a step (0-based): warm-up, plateau, linear fall to zero."""
     up = min(1.0, (step + 1) / max(stage.warmup_steps, 1))
@@ -80,11 +75,7 @@ def sample(stage: Stage, seed: int, step: int, index: int) -> Screen:
     sizes = Random(seed_of(seed, stage.name, step)) if stage.kind == "read" else rng
     (width, height) = sizes.choices(list(stage.sizes), list(stage.sizes.values()))[0]
     style = rng.choices(list(stage.styles), list(stage.styles.values()))[0]
-    if style == "panel":
-        return sample_panel(rng.getrandbits(31), width=width, height=height)
-    from molmo_agent.envs.sim_desktop.sampling import sample_screen
-
-    return sample_screen(rng.getrandbits(31), width=width, height=height, split="train", style=style)
+    return draw(rng.getrandbits(31), style, width=width, height=height, split="train")
 
 
 def make_optimizers(model: MolmoForConditionalGeneration, aids: Aids, stage: Stage) -> list[torch.optim.Optimizer]:
@@ -217,6 +208,23 @@ def point_loss(
     return parts
 
 
+@torch.no_grad()
+def balance(model: MolmoForConditionalGeneration, aids: Aids, batch: list[tuple[TrainingScreen, DenseTargets]]) -> None:
+    """Bring image features to unit size before the decoder learns from them; changes no objective.
+
+    The reading objectives do not care how large features are, and they grow. Beside features of size 5 the decoder's own
+    first contributions (size 0.05) are rounding noise, and it cannot tell where on the screen a token lies.
+    """
+    arrays = batch[0][0].arrays
+    features = model.get_image_features(
+        torch.from_numpy(arrays["pixel_values"])[None], torch.from_numpy(arrays["image_masks"])[None]
+    )
+    size = float(features.std())
+    model.model.connector.projector.down_proj.weight.div_(size)
+    for head in (aids.objects, aids.offsets, aids.image_code):
+        head.weight.mul_(size)
+
+
 _PROCESSOR: MolmoProcessor | None = None
 
 
@@ -259,6 +267,7 @@ class Trainer:
         decoder.config._attn_implementation = TREE_ATTENTION
         self.aids = Aids(model)
         self.done: dict[str, int] = {}
+        self._stop_asked = False
         folder.mkdir(parents=True, exist_ok=True)
         self._state = folder / "state.json"
         if self._state.exists():
@@ -277,7 +286,11 @@ class Trainer:
         partial.replace(self._state)
 
     def run(self, stage: Stage, *, save_every_s: float = 120.0, log_every: int = 10) -> None:
-        """Run a stage from where it stands to its end."""
+        """Run a stage from where it stands to its end.
+
+        Raises:
+            RunStopped: :meth:`ask_to_stop` was called; everything is saved.
+        """
         start = self.done.get(stage.name, 0)
         if start >= stage.steps:
             return
@@ -286,8 +299,11 @@ class Trainer:
             states = torch.load(self.folder / "optimizers.pt", weights_only=True)
             for optimizer, state in zip(optimizers, states, strict=True):
                 optimizer.load_state_dict(state)
+        elif stage.kind == "point":
+            balance(self.model, self.aids, prepare_point(stage, self.seed, 0, self.processor))
         self.model.train()
-        saved, began, sums, count = time.monotonic(), time.monotonic(), {}, 0
+        sums: dict[str, float] = {}
+        saved, began, count = time.monotonic(), time.monotonic(), 0
         with (self.folder / "log.jsonl").open("a") as log:
             for step, batch in batches(stage, self.seed, start, self.processor):
                 for optimizer in optimizers:
@@ -308,9 +324,16 @@ class Trainer:
                     log.write(json.dumps(record) + "\n")
                     log.flush()
                     sums, count = {}, 0
-                if time.monotonic() - saved > save_every_s or step + 1 == stage.steps:
+                stopping = self._stop_asked
+                if time.monotonic() - saved > save_every_s or step + 1 == stage.steps or stopping:
                     self.save(stage, optimizers, step + 1)
                     saved = time.monotonic()
+                if stopping:
+                    raise RunStopped(f"stopped after step {step + 1} of stage {stage.name!r}; the same command resumes")
+
+    def ask_to_stop(self, *_: object) -> None:
+        """Finish the current step, save and raise :class:`RunStopped`; fit to be a signal handler."""
+        self._stop_asked = True
 
     def _backward(self, stage: Stage, batch: Any) -> Iterator[dict[str, Tensor]]:
         """Add the gradients of one step's screens; yield their parts."""

@@ -45,8 +45,8 @@ def nano_config(processor: MolmoProcessor) -> MolmoConfig:
             "num_attention_heads": 6,
             "num_key_value_heads": 6,
             "max_position_embeddings": 4096,
-            # One rotation frequency has exactly the period of a row of the 3x4 grid (34 image tokens + column token), so
-            # that a head can read off the column an image token is in.
+            # One rotation frequency has exactly the period of a row of the 3x4 grid (34 image tokens and a column
+            # token), so that a head can read off the column of an image token.
             "rope_parameters": {"rope_type": "default", "rope_theta": (35 / (2 * math.pi)) ** 4},
             "bos_token_id": eos,
             "eos_token_id": eos,

@@ -1,6 +1,7 @@
-"""How nano is trained: first to read single crops, then to point on whole screens. ``python -m`` this module runs it."""
+"""How nano is trained: first to read single crops, then to point on whole screens. Run this module."""
 
 import argparse
+import signal
 from pathlib import Path
 
 import torch
@@ -23,29 +24,27 @@ STAGES = (
     Stage(
         name="point",
         kind="point",
-        steps=480,
+        steps=350,
         batch=3,
         # Small pictures first teach matching; the large ones where on the screen a token lies.
-        sizes={(640, 480): 0.5, (320, 240): 0.5},
-        styles={"panel": 1.0},
-        vision_scale=0.0,
-        decay=0.05,
-        sigma=1.0,
+        sizes={(640, 480): 0.6, (320, 240): 0.4},
+        styles={"panel": 0.5, None: 0.4, "shapes": 0.1},
+        vision_scale=0.4,
+        decay=0.01,
     ),
     Stage(
         name="polish",
         kind="point",
-        steps=420,
+        steps=330,
         batch=3,
-        sizes={(640, 480): 0.9, (480, 360): 0.05, (800, 600): 0.05},
-        styles={"panel": 1.0},
-        muon_lr=0.015,
-        adam_lr=1.5e-3,
-        vision_scale=0.15,
-        decay=0.9,
+        sizes={(640, 480): 1.0},
+        styles={"panel": 0.3, None: 0.6, "shapes": 0.1},
+        vision_scale=0.3,
+        warmup_steps=1,
+        decay=1.0,
         tail=0.2,
         sigma=0.7,
-        aid_weights={"characters": 0.2, "objects": 0.3, "offsets": 0.3, "image_code": 0.3},
+        aid_weights={"characters": 0.5, "objects": 0.5, "offsets": 0.5},
     ),
 )
 
@@ -70,6 +69,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     processor = nano_processor()
     trainer = Trainer(new_nano(processor, arguments.seed), processor, arguments.out, seed=arguments.seed)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, trainer.ask_to_stop)
     for stage in STAGES:
         trainer.run(stage)
     if arguments.export:

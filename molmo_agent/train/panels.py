@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from molmo_agent.envs.sim_desktop.paint import Canvas, Color, IntBox, mix
 from molmo_agent.envs.sim_desktop.scene import Screen
 from molmo_agent.envs.sim_desktop.typeface import FAMILIES, Face, face
-from molmo_agent.envs.sim_desktop.words import short_text
+from molmo_agent.envs.sim_desktop.words import WordSplit, short_text
 
 Split = Literal["train", "held_out_fonts", "held_out_words"]
 
@@ -80,7 +80,7 @@ def sample_panel(seed: int, *, width: int, height: int, split: Split = "train", 
     """
     rng = Random(seed)
     families = [f.name for f in FAMILIES.values() if f.held_out == (split == "held_out_fonts")]
-    words = "held_out" if split == "held_out_words" else "train"
+    words: WordSplit = "held_out" if split == "held_out_words" else "train"
     ground = rng.choice(
         [(255, 255, 255), (240, 240, 240), (225, 228, 234), (36, 38, 44), (20, 20, 24), _random_color(rng)]
     )

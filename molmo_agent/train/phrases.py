@@ -54,13 +54,25 @@ class Question:
     category: str
 
 
+def is_picture(element: Element) -> bool:
+    """Tell whether an icon is known by its picture alone."""
+    return element.kind == "icon" and not element.text and element.label == element.shape
+
+
+def can_be_named(element: Element, titles: set[str]) -> bool:
+    """Tell whether what the element is called can be seen: on it, next to it, or in its window's title."""
+    if element.kind in WINDOW_VERBS:
+        return element.label in titles
+    return element.kind == "shape" or element.text or is_picture(element)
+
+
 def category(element: Element) -> str:
     """Return the category that scores are reported by: ``shape``, ``icon``, ``text-button``, ``word``, ..."""
     if element.kind == "shape":
         return "shape"
     if element.kind in WINDOW_VERBS:
         return "window-button"
-    if element.kind == "icon" and not element.text:
+    if is_picture(element):
         return "icon"
     if element.kind == "text":
         return "word"
@@ -84,8 +96,8 @@ def noun_phrases(element: Element, rng: Random) -> list[str]:
         verb = WINDOW_VERBS[element.kind]
         return [f'the {verb} button of the "{label}" window', f'{verb} the "{label}" window']
     kind = rng.choice(KIND_WORDS[element.kind])
-    if element.kind == "icon" and not element.text:
-        return [f"the {label} {kind}", f"the {label} button", f'the "{label}" icon']
+    if is_picture(element):
+        return [f"the {label} icon", f"the {label} icon", f"{label} icon", f"the {label} button"]
     return [f'the "{label}" {kind}', f'"{label}"', label, f"the {label} {kind}", f"{label} {kind}"]
 
 
@@ -94,6 +106,7 @@ def ask_all(elements: Sequence[Element], rng: Random) -> list[Question]:
 
     An element whose label another visible element shares is asked for with its kind if that decides, else not at all.
     """
+    titles = {element.label for element in elements if element.kind == "window_title" and element.text}
     seen = [element for element in elements if element.visible]
     labels = Counter(describe(element).casefold() for element in seen)
     kinds = Counter((element.kind, describe(element).casefold()) for element in seen)
@@ -101,7 +114,8 @@ def ask_all(elements: Sequence[Element], rng: Random) -> list[Question]:
     questions = []
     for element in seen:
         name = describe(element).casefold()
-        if not name or kinds[element.kind, name] > 1 or element.kind not in {"shape", *KIND_WORDS, *WINDOW_VERBS}:
+        known = element.kind in {"shape", *KIND_WORDS, *WINDOW_VERBS} and can_be_named(element, titles)
+        if not name or not known or kinds[element.kind, name] > 1:
             continue
         phrases = noun_phrases(element, rng)
         if element.kind == "shape":

@@ -1,7 +1,7 @@
 """A screen with ground truth becomes what the model sees and what it should learn; numpy only, no objectives.
 
-The layout of a training sequence: BOS, the picture's tokens, then every question with its answer, each of which sees the
-picture and itself only (a message tree, molmo-model section 5).
+The layout of a training sequence: BOS, the picture's tokens, then every question with its answer, each of which sees
+the picture and itself only (a message tree, molmo-model section 5).
 """
 
 import string

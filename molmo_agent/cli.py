@@ -1,0 +1,241 @@
+"""The ``agent`` command: what people type. Everything heavy is imported by the command that needs it."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from molmo_agent import __version__
+from molmo_agent.errors import EnvError, ModelError, MolmoAgentError, RunStopped, UsageError
+
+EXIT_OK, EXIT_NOT_ACHIEVED, EXIT_USAGE, EXIT_FAILURE, EXIT_STOPPED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    name="agent",
+    help="Point at things and act on them: an instruction and a picture in, a click out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+_STATE: dict[str, bool] = {"debug": False}
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of text for people.")]
+Model = Annotated[str, typer.Option(help="nano, random, centre, oracle, a checkpoint folder, or a hub name.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"molmo_agent {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    _STATE["debug"] = debug
+
+
+@app.command()
+def run(
+    task: Annotated[str | None, typer.Option(help="What to do. Simulated envs have tasks of their own.")] = None,
+    env: Annotated[str, typer.Option(help="sim-desktop, desktop, or toy.")] = "sim-desktop",
+    model: Model = "nano",
+    family: Annotated[str | None, typer.Option(help="Kind of the simulated desktop's own task.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed, the same simulated desktop.")] = 0,
+    virtual_display: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT: start a display and use it.")] = None,
+    start: Annotated[str | None, typer.Option(help="A program to start on the display first, e.g. 'xcalc'.")] = None,
+    monitor: Annotated[str | None, typer.Option(help="primary, all, or a number from 1.")] = None,
+    region: Annotated[str | None, typer.Option(help="LEFT,TOP,WIDTH,HEIGHT of the desktop, in input units.")] = None,
+    window: Annotated[str | None, typer.Option(help="A part of a window's title (X11).")] = None,
+    confirm: Annotated[
+        str | None, typer.Option(help="always, risky or never. Default: always on a real desktop, else never.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Decide and show; send nothing.")] = False,
+    allow_region: Annotated[
+        list[str] | None, typer.Option(help="LEFT,TOP,RIGHT,BOTTOM as fractions: point only there. Repeatable.")
+    ] = None,
+    deny_region: Annotated[
+        list[str] | None, typer.Option(help="LEFT,TOP,RIGHT,BOTTOM as fractions: never point there. Repeatable.")
+    ] = None,
+    secret: Annotated[
+        list[str] | None, typer.Option(help="Allow {{NAME}} in the task; its value is in MOLMO_SECRET_NAME.")
+    ] = None,
+    max_steps: Annotated[int, typer.Option(help="Steps before the run ends.")] = 30,
+    max_seconds: Annotated[float, typer.Option(help="Seconds before the run ends.")] = 600.0,
+    out: Annotated[Path | None, typer.Option(help="Trajectory folder. Default: trajectories/TIME-TASK.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Look, point, act, check, and leave a record.
+
+    Exit codes: 0 success, 1 not achieved, 2 usage, 3 environment or model failure, 130 stopped by you.
+    """
+    from molmo_agent.cli_run import Request, run_request
+
+    raise typer.Exit(
+        run_request(
+            Request(
+                task=task,
+                env=env,
+                model=model,
+                family=family,
+                seed=seed,
+                virtual_display=virtual_display,
+                start=start,
+                monitor=monitor,
+                region=region,
+                window=window,
+                confirm=confirm,
+                dry_run=dry_run,
+                allow=tuple(allow_region or ()),
+                deny=tuple(deny_region or ()),
+                secrets=tuple(secret or ()),
+                max_steps=max_steps,
+                max_seconds=max_seconds,
+                out=out,
+                as_json=as_json,
+            )
+        )
+    )
+
+
+@app.command()
+def demo(out: Annotated[Path | None, typer.Option(help="Trajectory folder.")] = None) -> None:
+    """Let the embedded model do a task on the simulated desktop: no display, GPU, key or download."""
+    from molmo_agent.cli_run import DEMO, Request, run_request
+
+    raise typer.Exit(run_request(Request(env="sim-desktop", model="nano", out=out, **DEMO)))
+
+
+@app.command()
+def point(
+    image: Annotated[Path, typer.Argument(help="A picture.")],
+    instruction: Annotated[str, typer.Argument(help="What to point at: 'the \"Save\" button'.")],
+    model: Model = "nano",
+    out: Annotated[Path | None, typer.Option(help="Where to write the picture with the points drawn.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Point at something on a picture and write the picture with the points drawn."""
+    from molmo_agent.cli_run import loading
+    from molmo_agent.pictures import draw_points, read_image
+
+    pixels = read_image(image)
+    with loading(model, quiet=as_json):
+        from molmo_agent.registry import load_model
+
+        pointer = load_model(model)
+    result = pointer.point(pixels, instruction)
+    height, width = pixels.shape[:2]
+    written = None
+    if result.points:
+        written = out or image.with_name(f"{image.stem}-points.png")
+        if written.resolve() == image.resolve():
+            raise UsageError(f"--out {str(written)!r} is the picture itself; choose another name, it would be lost")
+        draw_points(pixels, [found.point for found in result.points]).save(written)
+    if as_json:
+        points = [
+            {"x": p.point.x, "y": p.point.y, "pixel": p.point.to_pixels(width, height), "label": p.label}
+            for p in result.points
+        ]
+        answer = {"status": result.status, "points": points, "reply": result.reply, "latency_s": result.latency_s}
+        print(json.dumps({**answer, "picture": str(written) if written else None}))
+    else:
+        console = Console()
+        for found in result.points:
+            x_px, y_px = found.point.to_pixels(width, height)
+            console.print(f"({found.point.x:.3f}, {found.point.y:.3f})  pixel {x_px}, {y_px}", highlight=False)
+        if written:
+            console.print(f"drawn on {written}", highlight=False)
+        else:
+            console.print(f"no point: {result.status}; the model said {result.reply!r}", highlight=False, markup=False)
+    raise typer.Exit(EXIT_OK if result.status == "ok" else EXIT_NOT_ACHIEVED)
+
+
+@app.command()
+def view(
+    folder: Annotated[Path, typer.Argument(help="A trajectory folder.")],
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Make one offline page of a trajectory."""
+    from molmo_agent.viewer import write_viewer
+
+    page = write_viewer(folder)
+    print(page)
+    if show:
+        typer.launch(str(page))
+
+
+def _list(title: str, rows: dict[str, tuple[str, str]], as_json: bool) -> None:
+    if as_json:
+        for name, (_, what) in rows.items():
+            print(json.dumps({"name": name, "what": what}))
+        return
+    table = Table(title, "what it is", box=None)
+    for name, (_, what) in rows.items():
+        table.add_row(name, what)
+    Console().print(table)
+
+
+@app.command()
+def envs(as_json: Json = False) -> None:
+    """List the environments."""
+    from molmo_agent.registry import ENVS
+
+    _list("env", dict(ENVS), as_json)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the models that have a name."""
+    from molmo_agent.registry import MODELS
+
+    _list("model", dict(MODELS), as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine lacks, and how to get it."""
+    import importlib
+
+    # By name: the command line knows envs only when it calls them.
+    checks = importlib.import_module("molmo_agent.envs.doctor").diagnose()
+    if as_json:
+        for check in checks:
+            print(json.dumps({"name": check.name, "ok": check.ok, "detail": check.detail, "remedy": check.remedy}))
+        return
+    table = Table("", "check", "found", "what to do", box=None)
+    for check in checks:
+        table.add_row("[green]ok[/]" if check.ok else "[yellow]--[/]", check.name, check.detail, check.remedy)
+    Console().print(table)
+
+
+def exit_code(error: MolmoAgentError) -> int:
+    """Return the exit code that an error stands for."""
+    if isinstance(error, RunStopped):
+        return EXIT_STOPPED
+    if isinstance(error, UsageError):
+        return EXIT_USAGE
+    return EXIT_FAILURE if isinstance(error, EnvError | ModelError) else EXIT_NOT_ACHIEVED
+
+
+def main(command: Callable[..., Any] = app) -> None:
+    """Run a command line; turn errors of this package into one message and an exit code."""
+    try:
+        command()
+    except MolmoAgentError as error:
+        if _STATE["debug"]:
+            raise
+        Console(stderr=True).print(f"agent: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        Console(stderr=True).print("agent: stopped", style="red")
+        sys.exit(EXIT_STOPPED)

@@ -1,0 +1,269 @@
+"""``agent run``: wires env, model, policy, guards and recorder together and tells what happens."""
+
+import contextlib
+import importlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.prompt import Confirm
+
+from molmo_agent.actions import Done, action_to_dict, describe, points_of
+from molmo_agent.effects import AT_ONCE, Settle
+from molmo_agent.episode import Decision, Observation, Step, Trajectory
+from molmo_agent.errors import EnvError, MolmoAgentError, UsageError
+from molmo_agent.geometry import Box
+from molmo_agent.guards import Guards
+from molmo_agent.interfaces import Env
+from molmo_agent.pictures import draw_points
+from molmo_agent.recorder import Recorder, default_folder
+from molmo_agent.registry import load_env, load_model
+from molmo_agent.rollout import rollout
+from molmo_agent.secret_text import Secrets
+from molmo_agent.viewer import write_viewer
+
+# The task of `agent demo`: of a kind that nano is measured to be good at.
+DEMO: dict[str, Any] = {"seed": 0, "family": "click-shape"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a person asked `agent run` for."""
+
+    env: str
+    model: str
+    task: str | None = None
+    family: str | None = None
+    seed: int = 0
+    virtual_display: str | None = None
+    start: str | None = None
+    monitor: str | None = None
+    region: str | None = None
+    window: str | None = None
+    confirm: str | None = None
+    dry_run: bool = False
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    max_steps: int = 30
+    max_seconds: float = 600.0
+    out: Path | None = None
+    as_json: bool = False
+
+
+def _numbers(text: str, names: str) -> list[float]:
+    """Read ``a,b,c,d``.
+
+    Raises:
+        UsageError: not four numbers.
+    """
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != 4:
+        raise UsageError(f"expected {names} as four numbers, got {text!r}")
+    return values
+
+
+def parse_box(text: str) -> Box:
+    """Read a normalized box.
+
+    Raises:
+        UsageError: not four fractions, or edges swapped.
+    """
+    try:
+        return Box(*_numbers(text, "LEFT,TOP,RIGHT,BOTTOM"))
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no region: {error}") from error
+
+
+@contextlib.contextmanager
+def loading(name: str, *, quiet: bool) -> Iterator[None]:
+    """Show that a model is being loaded: importing torch alone takes seconds."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status(f"loading {name} ..."):
+        yield
+
+
+def _env_options(request: Request) -> dict[str, Any]:
+    given = {"monitor": request.monitor, "region": request.region, "window": request.window}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen and request.env != "desktop":
+        raise UsageError(f"--{next(iter(chosen))} goes with --env desktop, got --env {request.env}")
+    if request.region is not None:
+        left, top, width, height = (int(v) for v in _numbers(request.region, "LEFT,TOP,WIDTH,HEIGHT"))
+        chosen["region"] = (left, top, width, height)  # type: ignore[assignment]
+    if request.monitor is not None and request.monitor.lstrip("-").isdigit():
+        chosen["monitor"] = int(request.monitor)  # type: ignore[assignment]
+    return dict(chosen)
+
+
+class _Asker:
+    """Shows the target and asks a person at the terminal."""
+
+    def __init__(self, console: Console, folder: Path) -> None:
+        self._console, self._folder = console, folder
+
+    def __call__(self, decision: Decision, observation: Observation, why: str) -> bool:
+        """Ask whether to go on with a decision."""
+        points = points_of(decision.action)
+        if points:
+            # Beside the trajectory and replaced each time: what would be pressed, as a picture.
+            preview = self._folder.with_name(self._folder.name + "-next.png")
+            draw_points(observation.image, points).save(preview)
+            self._console.print(f"the target is drawn in {preview}", highlight=False)
+        risk = f" ({why})" if why else ""
+        return Confirm.ask(f"{describe(decision.action)}{risk}?", console=self._console, default=False)
+
+
+def _confirmation(request: Request) -> str:
+    """Return when to ask: always on a real desktop unless said otherwise.
+
+    Raises:
+        UsageError: somebody should be asked and nobody is there.
+    """
+    real = request.env == "desktop" and request.virtual_display is None
+    wanted = request.confirm or ("always" if real and not request.dry_run else "never")
+    if wanted != "never" and not sys.stdin.isatty():
+        raise UsageError(
+            f"--confirm {wanted} asks at a terminal and there is none; on a real desktop that is the default. "
+            "Say --confirm never to send input unasked, or --dry-run to send none"
+        )
+    return wanted
+
+
+@contextlib.contextmanager
+def _display(request: Request) -> Iterator[None]:
+    """Start the virtual display and the program that were asked for; stop both at the end."""
+    with contextlib.ExitStack() as stack:
+        if request.virtual_display is not None:
+            module = importlib.import_module("molmo_agent.envs.virtual_display")
+            width, height = module.parse_size(request.virtual_display)
+            stack.enter_context(module.VirtualDisplay(width, height))
+        if request.start is not None:
+            try:
+                program = subprocess.Popen(
+                    shlex.split(request.start), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
+                )
+            except OSError as error:
+                raise EnvError(f"could not start {request.start!r}: {error}; is it installed?") from error
+            stack.callback(program.wait)
+            stack.callback(program.terminate)
+            time.sleep(2.0)  # no event tells that a foreign program has drawn its window
+            if program.poll() not in (None, 0):
+                raise EnvError(f"{request.start!r} ended at once with exit code {program.returncode}")
+        yield
+
+
+def run_request(request: Request) -> int:
+    """Carry out a request; return the exit code."""
+    if request.virtual_display is not None and request.env == "sim-desktop":
+        request = Request(**{**request.__dict__, "env": "desktop"})
+    if request.start is not None and request.env != "desktop":
+        raise UsageError(f"--start goes with --env desktop or --virtual-display, got --env {request.env}")
+    if request.env == "desktop" and not (request.task or "").strip():
+        raise UsageError("a desktop has no task of its own: say what to do with --task 'click \"Save\"'")
+    if request.task:
+        # Before anything heavy is loaded: a task that cannot be followed is told at once.
+        importlib.import_module("molmo_agent.policies.splitter").split_instruction(request.task)
+    console = Console(stderr=request.as_json, highlight=False)
+    options = _env_options(request)
+    confirm = _confirmation(request)
+    folder = request.out or default_folder(request.task or request.family or request.env)
+    guards = Guards(
+        max_steps=request.max_steps,
+        max_seconds=request.max_seconds,
+        allow=tuple(map(parse_box, request.allow)),
+        deny=tuple(map(parse_box, request.deny)),
+        confirm=confirm,  # type: ignore[arg-type]
+        ask=_Asker(console, folder) if confirm != "never" else None,
+    )
+    secrets = Secrets.from_environment(request.secrets)
+    with _display(request), contextlib.closing(load_env(request.env, **options)) as env:
+        with loading(request.model, quiet=request.as_json):
+            model = load_model(request.model, env=env)
+        policy = importlib.import_module("molmo_agent.policies.pointing").PointingPolicy(model)
+        return _roll(request, env, policy, guards, secrets, folder, console)
+
+
+def _roll(
+    request: Request, env: Env, policy: Any, guards: Guards, secrets: Secrets, folder: Path, console: Console
+) -> int:
+    recorder = Recorder(folder)
+    going = rollout(
+        policy,
+        env,
+        request.task,
+        guards=guards,
+        recorder=recorder,
+        settle=Settle() if request.env == "desktop" else AT_ONCE,
+        secrets=secrets,
+        seed=request.seed,
+        options={"task": request.family} if request.family else None,
+        dry_run=request.dry_run,
+    )
+    try:
+        for step in going:
+            if step.index == 0 and not request.as_json:
+                console.print(f"[bold]{request.env}[/]  {going.trajectory.task.instruction}")
+            _tell(step, console, as_json=request.as_json)
+    except MolmoAgentError:
+        if (folder / "meta.json").exists():
+            console.print(f"what was recorded until then: agent view {folder}")
+        raise
+    page = write_viewer(folder)
+    trajectory = going.trajectory
+    achieved = _achieved(trajectory)
+    if request.as_json:
+        verdict = {"event": "end", "achieved": achieved, "success": trajectory.success, "ended": trajectory.ended}
+        print(json.dumps({**verdict, "folder": str(folder), "page": str(page)}))
+    else:
+        judge = "" if trajectory.success is not None else " (by the policy's own word: this env cannot check)"
+        console.print(f"{'[green]achieved' if achieved else '[yellow]not achieved'}[/]{judge}: {trajectory.ended}")
+        console.print(f"see {page}")
+    return 0 if achieved else 1
+
+
+def _achieved(trajectory: Trajectory) -> bool:
+    """Tell whether the task was achieved: the env's verdict, or where it has none, the policy's claim."""
+    if trajectory.success is not None:
+        return trajectory.success
+    last = trajectory.steps[-1].action if trajectory.steps else None
+    return isinstance(last, Done) and last.success
+
+
+def _tell(step: Step, console: Console, *, as_json: bool) -> None:
+    result = step.decision.result
+    if as_json:
+        line = {
+            "event": "step",
+            "index": step.index,
+            "instruction": step.decision.instruction,
+            "action": action_to_dict(step.action),
+            "status": result.status if result else None,
+            "reply": result.reply if result else None,
+            "effect": step.effect,
+            "refused": step.refused,
+            "dry_run": step.dry_run,
+        }
+        print(json.dumps(line), flush=True)
+        return
+    outcome = f"refused: {step.refused}" if step.refused else "dry run" if step.dry_run else step.effect
+    took = f"{result.latency_s:.2f} s" if result and result.latency_s else ""
+    if isinstance(step.action, Done):
+        outcome = ""
+    text = f"{step.index + 1:3d}  {step.decision.instruction or '-':<40}  {describe(step.action)}  {outcome}  {took}"
+    console.print(text.rstrip(), markup=False)
+    if result is not None and result.status != "ok":
+        console.print(f"     {result.status}: {result.reply!r}", markup=False, style="yellow")

@@ -1,0 +1,73 @@
+"""Names of environments and models -> what makes them, loaded when first asked for. Imports none of it itself."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from molmo_agent.errors import UnknownNameError, UsageError
+from molmo_agent.interfaces import Env, PointingModel
+
+# Name -> ("module:attribute", one line for people).
+ENVS: Mapping[str, tuple[str, str]] = {
+    "desktop": ("molmo_agent.envs.desktop:Desktop", "the real desktop: a monitor, a region or a window"),
+    "sim-desktop": ("molmo_agent.envs.sim_desktop.desktop:SimDesktop", "the simulated desktop: no display needed"),
+    "toy": ("molmo_agent.testing:ToyEnv", "one coloured square, for trying things out"),
+}
+MODELS: Mapping[str, tuple[str, str]] = {
+    "nano": ("molmo_agent.model.nano:load_nano", "the embedded Molmo: short labels and shapes, offline"),
+    "random": ("molmo_agent.policies.baselines:RandomPointer", "a random point: the floor of every score"),
+    "centre": ("molmo_agent.policies.baselines:CentrePointer", "always the middle"),
+    "oracle": ("molmo_agent.policies.baselines:OraclePointer", "asks the env where things are (simulated envs only)"),
+}
+
+
+def _load(path: str) -> Callable[..., Any]:
+    module, attribute = path.split(":")
+    made: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    return made
+
+
+def load_env(name: str, **options: Any) -> Env:
+    """Make an environment by its name.
+
+    Raises:
+        UnknownNameError: no such env; the nearest names are offered.
+        EnvError: it cannot start on this machine.
+    """
+    if name not in ENVS:
+        raise UnknownNameError("env", name, ENVS)
+    env: Env = _load(ENVS[name][0])(**options)
+    return env
+
+
+def load_model(name: str, *, env: Env | None = None, **options: Any) -> PointingModel:
+    """Make a pointing model by its name, a checkpoint folder, or the name of a checkpoint on the Hugging Face hub.
+
+    Args:
+        name: one of :data:`MODELS`, a folder, or "owner/name".
+        env: where the oracle looks things up.
+        options: passed to the model.
+
+    Raises:
+        UnknownNameError: no such model; the nearest names are offered.
+        UsageError: the oracle without an env that knows the truth.
+        ModelError: the checkpoint cannot be loaded.
+    """
+    model: PointingModel
+    if name == "oracle":
+        locate = getattr(env, "locate", None)
+        if locate is None:
+            raise UsageError(
+                "the oracle needs an env that knows where everything is, such as sim-desktop; "
+                f"{'no env was given' if env is None else repr(env.name) + ' does not'}"
+            )
+        model = _load(MODELS[name][0])(locate, **options)
+    elif name in MODELS:
+        model = _load(MODELS[name][0])(**options)
+    elif "/" in name or "\\" in name or Path(name).is_dir():
+        pointer: Any = _load("molmo_agent.model.pointer:MolmoPointer")
+        model = pointer.from_pretrained(name, **options)
+    else:
+        raise UnknownNameError("model", name, MODELS)
+    return model
