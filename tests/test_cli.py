@@ -1,0 +1,171 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from molmo_agent.cli import app, exit_code
+from molmo_agent.errors import EnvError, ModelError, RunStopped, UnknownNameError, UsageError
+
+
+def agent(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command as a person would, without a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "molmo_agent", *arguments],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
+
+
+def test_a_run_with_the_oracle_achieves_the_toy_task_and_leaves_a_page(tmp_path: Path) -> None:
+    done = agent(
+        "run", "--env", "toy", "--model", "oracle", "--task", "click the red square", "--out", "run", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert "achieved" in done.stdout
+    assert (tmp_path / "run" / "trajectory.html").exists()
+
+
+def test_json_output_is_one_object_a_line(tmp_path: Path) -> None:
+    done = agent(
+        "run",
+        "--env",
+        "toy",
+        "--model",
+        "oracle",
+        "--task",
+        "click the red square",
+        "--json",
+        "--out",
+        "run",
+        cwd=tmp_path,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["event"] for line in lines] == ["step", "end"]
+    assert lines[0]["action"]["type"] == "Click"
+    assert lines[-1]["achieved"] is True
+
+
+def test_a_task_that_is_not_achieved_exits_1(tmp_path: Path) -> None:
+    done = agent(
+        "run", "--env", "toy", "--model", "centre", "--task", "click the red square", "--seed", "3", cwd=tmp_path
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "not achieved" in done.stdout
+
+
+def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:
+    done = agent(
+        "run",
+        "--env",
+        "toy",
+        "--model",
+        "oracle",
+        "--task",
+        "click the red square",
+        "--dry-run",
+        "--json",
+        cwd=tmp_path,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(line["dry_run"] for line in lines if line["event"] == "step")
+    assert lines[-1]["success"] in (False, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--env", "sim-desktp", "--task", "click Save"], "did you mean sim-desktop"),
+        (["run", "--env", "toy", "--model", "nanno", "--task", "click Save"], "did you mean nano"),
+        (["run", "--env", "toy", "--task", "please and thank you, if possible"], "agent:"),
+        (["run", "--env", "desktop"], "a desktop has no task of its own"),
+        (["run", "--env", "desktop", "--task", "click Save"], "asks at a terminal and there is none"),
+        (["run", "--env", "toy", "--task", "click Save", "--region", "0,0,10,10"], "--region goes with --env desktop"),
+        (["run", "--env", "toy", "--task", "click Save", "--allow-region", "0,0,2,1"], "is no region"),
+        (["run", "--env", "toy", "--task", "click Save", "--deny-region", "left"], "as four numbers"),
+        (["run", "--env", "toy", "--task", "click Save", "--start", "xcalc"], "--start goes with"),
+        (["run", "--env", "toy", "--task", 'type "{{PIN}}" into Code', "--secret", "PIN"], "MOLMO_SECRET_PIN"),
+        (["point", "nowhere.png", "the mugs"], "nowhere.png"),
+        (["point", "notes.txt", "the mugs"], "notes.txt"),
+        (["view", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_clear_message_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    done = agent(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_display_exits_3_and_offers_a_virtual_one(tmp_path: Path) -> None:
+    arguments = ["run", "--env", "desktop", "--task", "click Save", "--confirm", "never", "--model", "centre"]
+    done = agent(*arguments, cwd=tmp_path, env={"DISPLAY": "", "WAYLAND_DISPLAY": ""})
+    assert done.returncode == 3, done.stderr
+    assert "--virtual-display" in done.stderr
+
+
+def test_point_draws_the_point_beside_the_picture_and_keeps_the_picture(tmp_path: Path) -> None:
+    Image.fromarray(np.full((40, 60, 3), 250, np.uint8)).save(tmp_path / "desk.png")
+    before = (tmp_path / "desk.png").read_bytes()
+    done = agent("point", "desk.png", "the mugs", "--model", "centre", "--json", cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    assert answer["points"][0]["pixel"] == [30, 20]
+    with Image.open(tmp_path / "desk-points.png") as drawn:
+        assert drawn.size[0] >= 60
+    assert (tmp_path / "desk.png").read_bytes() == before
+    again = agent("point", "desk.png", "the mugs", "--model", "centre", "--out", "desk.png", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "it would be lost" in again.stderr
+
+
+def test_ctrl_c_exits_130_and_keeps_the_trajectory(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "molmo_agent", "run", "--env", "toy", "--model", "oracle", "--out", "run"]  # noqa: RUF005
+        + ["--task", "wait 60 seconds, then click the red square"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run" / "meta.json").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    if process.returncode == 0:
+        pytest.skip("the toy env does not take time to wait")
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert agent("view", "run", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["run", "demo", "point", "view", "envs", "models", "doctor"])
+def test_every_command_explains_itself(command: str) -> None:
+    shown = CliRunner().invoke(app, [command, "--help"])
+    assert shown.exit_code == 0
+    assert "Usage" in shown.output
+
+
+@pytest.mark.parametrize("command", ["envs", "models", "doctor"])
+def test_lists_can_be_read_by_people_and_machines(command: str) -> None:
+    assert CliRunner().invoke(app, [command]).exit_code == 0
+    lines = CliRunner().invoke(app, [command, "--json"]).output.splitlines()
+    assert all(json.loads(line)["name"] for line in lines)
+
+
+def test_exit_codes_tell_whose_fault_it_was() -> None:
+    assert exit_code(UsageError("")) == exit_code(UnknownNameError("env", "x", ["y"])) == 2
+    assert exit_code(EnvError("")) == exit_code(ModelError("")) == 3
+    assert exit_code(RunStopped("")) == 130

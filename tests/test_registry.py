@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from molmo_agent import load_env, load_model
+from molmo_agent.errors import ModelError, UnknownNameError, UsageError
+from molmo_agent.interfaces import Env, PointingModel
+from molmo_agent.registry import ENVS, MODELS, _load
+from molmo_agent.testing import ToyEnv
+
+
+@pytest.mark.parametrize("path", [path for path, _ in (*ENVS.values(), *MODELS.values())])
+def test_every_name_leads_to_something_that_can_be_called(path: str) -> None:
+    assert callable(_load(path))
+
+
+def test_envs_and_models_are_made_by_name() -> None:
+    env = load_env("toy")
+    assert isinstance(env, Env)
+    assert isinstance(load_model("oracle", env=env), PointingModel)
+    assert isinstance(load_model("centre"), PointingModel)
+
+
+def test_a_typo_is_answered_with_the_nearest_name() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean nano"):
+        load_model("nanoo")
+    with pytest.raises(UnknownNameError, match="did you mean desktop or sim-desktop"):
+        load_env("desktop1")
+
+
+def test_the_oracle_needs_an_env_that_knows_the_truth() -> None:
+    with pytest.raises(UsageError, match="no env was given"):
+        load_model("oracle")
+
+    class Blind(ToyEnv):
+        locate = None  # type: ignore[assignment]
+
+    with pytest.raises(UsageError, match="'toy' does not"):
+        load_model("oracle", env=Blind())
+
+
+def test_a_folder_without_a_checkpoint_says_what_was_expected(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="expected a Molmo checkpoint"):
+        load_model(str(tmp_path))
