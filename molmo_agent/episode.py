@@ -22,7 +22,7 @@ PointStatus = Literal["ok", "none", "unparsed", "out_of_range", "refused"]
 """
 
 Effect = Literal["changed", "unchanged", "changed_elsewhere", "unknown"]
-"""What the screen did after an action: changed near the action's point, not at all, only somewhere else, or not seen."""
+"""What the screen did after an action: changed near its point, not at all, only somewhere else, or not looked at."""
 
 
 @dataclass(frozen=True, slots=True)

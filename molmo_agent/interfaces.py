@@ -41,7 +41,9 @@ class Env(Protocol):
     # The action classes that this env executes; any other is refused with an error, never approximated.
     capabilities: frozenset[type]
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
         """Start an episode. ``info["instruction"]`` is the env's own task, where it has one."""
         ...
 

@@ -212,8 +212,9 @@ def point_loss(
 def balance(model: MolmoForConditionalGeneration, aids: Aids, batch: list[tuple[TrainingScreen, DenseTargets]]) -> None:
     """Bring image features to unit size before the decoder learns from them; changes no objective.
 
-    The reading objectives do not care how large features are, and they grow. Beside features of size 5 the decoder's own
-    first contributions (size 0.05) are rounding noise, and it cannot tell where on the screen a token lies.
+    The reading objectives do not care how large features are, and they grow. Beside features of size 5 the
+    decoder's own first contributions (size 0.05) are rounding noise, and it cannot tell where on the screen
+    a token lies.
     """
     arrays = batch[0][0].arrays
     features = model.get_image_features(

@@ -35,10 +35,10 @@ STAGES = (
     Stage(
         name="polish",
         kind="point",
-        steps=330,
+        steps=220,
         batch=3,
         sizes={(640, 480): 1.0},
-        styles={"panel": 0.3, None: 0.6, "shapes": 0.1},
+        styles={"panel": 0.25, None: 0.55, "shapes": 0.2},
         vision_scale=0.3,
         warmup_steps=1,
         decay=1.0,

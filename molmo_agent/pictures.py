@@ -1,0 +1,95 @@
+"""Drawing answers onto pictures: crosshairs, captions, a film of a run. Knows images and points, no device."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+import PIL.ImageOps
+
+from molmo_agent.episode import Image
+from molmo_agent.errors import ImageError
+from molmo_agent.geometry import Point
+
+MARK = (230, 0, 92)
+_CAPTION_HEIGHT = 28
+_MAX_PIXELS = 100_000_000
+
+
+def read_image(path: str | Path) -> Image:
+    """Read a picture file as (height, width, 3) uint8 RGB, upright and on white where it is transparent.
+
+    Raises:
+        ImageError: there is no such file, it is no picture, or it is larger than 100 million pixels.
+    """
+    try:
+        with PIL.Image.open(path) as picture:
+            if picture.width * picture.height > _MAX_PIXELS:
+                raise ImageError(
+                    f"expected at most {_MAX_PIXELS:,} pixels, got {picture.width} x {picture.height} in {path}"
+                )
+            upright = PIL.ImageOps.exif_transpose(picture).convert("RGBA")
+    except FileNotFoundError as error:
+        raise ImageError(f"there is no file {path}") from error
+    except IsADirectoryError as error:
+        raise ImageError(f"expected a picture file, got the folder {path}") from error
+    except PIL.UnidentifiedImageError as error:
+        raise ImageError(f"{path} is not a picture that can be read: expected PNG, JPEG, WebP, GIF or BMP") from error
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        raise ImageError(f"the picture {path} is damaged: {error}") from error
+    white = PIL.Image.new("RGBA", upright.size, "white")
+    return np.asarray(PIL.Image.alpha_composite(white, upright).convert("RGB"))
+
+
+def draw_points(image: Image, points: Sequence[Point]) -> PIL.Image.Image:
+    """Return the picture with a crosshair on each point, numbered when there are several."""
+    picture = PIL.Image.fromarray(image)
+    draw = PIL.ImageDraw.Draw(picture)
+    radius = max(6, min(picture.size) // 45)
+    font = PIL.ImageFont.load_default(max(10, radius * 1.4))
+    for number, point in enumerate(points, 1):
+        x, y = point.to_pixels(*picture.size)
+        # White below colour: visible on every background. The middle stays free, or it would hide the target.
+        for colour, width in (("white", 5), (MARK, 2)):
+            draw.ellipse([x - radius, y - radius, x + radius, y + radius], outline=colour, width=width)
+            for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+                inner, outer = radius // 3, radius * 8 // 5
+                draw.line([x + dx * inner, y + dy * inner, x + dx * outer, y + dy * outer], fill=colour, width=width)
+        if len(points) > 1:
+            place = (x + radius, y - radius * 2)
+            draw.text(place, str(number), fill=MARK, font=font, stroke_width=2, stroke_fill="white")
+    return picture
+
+
+def captioned(picture: PIL.Image.Image, caption: str, width: int) -> PIL.Image.Image:
+    """Return the picture scaled to ``width`` with one line of text under it, cut off where it is too long."""
+    height = max(1, round(picture.height * width / picture.width))
+    framed = PIL.Image.new("RGB", (width, height + _CAPTION_HEIGHT), (24, 24, 28))
+    framed.paste(picture.resize((width, height), PIL.Image.Resampling.LANCZOS), (0, 0))
+    font = PIL.ImageFont.load_default(15)
+    while caption and font.getlength(caption) > width - 16:
+        caption = caption[:-2] + "…" if len(caption) > 2 else ""
+    PIL.ImageDraw.Draw(framed).text((8, height + 5), caption, fill=(240, 240, 240), font=font)
+    return framed
+
+
+def write_gif(frames: Sequence[PIL.Image.Image], path: Path, seconds: float = 1.2) -> None:
+    """Write frames of equal size as a GIF that stays on its last frame for twice as long."""
+    durations = [round(seconds * 1000)] * (len(frames) - 1) + [round(seconds * 2000)]
+    first, *rest = [frame.quantize(128, dither=PIL.Image.Dither.NONE) for frame in frames]
+    first.save(path, save_all=True, append_images=rest, duration=durations, loop=0)
+
+
+def filmstrip(frames: Sequence[PIL.Image.Image], columns: int = 3, gap_px: int = 8) -> PIL.Image.Image:
+    """Return the frames side by side, row by row, in reading order."""
+    columns = min(columns, len(frames))
+    width, height = frames[0].size
+    rows = -(-len(frames) // columns)
+    strip = PIL.Image.new("RGB", (columns * (width + gap_px) + gap_px, rows * (height + gap_px) + gap_px), "white")
+    for number, frame in enumerate(frames):
+        strip.paste(
+            frame, (gap_px + number % columns * (width + gap_px), gap_px + number // columns * (height + gap_px))
+        )
+    return strip

@@ -1,0 +1,246 @@
+"""Fakes and conformance checks for people who write envs and policies: no display, no weights, milliseconds.
+
+``ToyEnv`` is a picture with a coloured target that moves when it is clicked. ``ScriptedModel`` answers with given
+replies, read in a real dialect. ``check_env`` and ``check_policy`` hold an implementation to its protocol.
+"""
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from molmo_agent.actions import Action, Click, Done, Drag, Key, PointAt, Scroll, Type, Wait, action_types, points_of
+from molmo_agent.episode import Decision, Image, Observation, PointResult, Step, Task
+from molmo_agent.errors import ActionRefused
+from molmo_agent.geometry import Box, Point
+from molmo_agent.interfaces import Env, PointingModel, Policy
+from molmo_agent.point_text import parse_points
+from molmo_agent.transforms import ImageTransform
+
+BACKGROUND = (236, 236, 232)
+TARGET = (214, 40, 40)
+
+
+class ToyEnv:
+    """A red square that jumps elsewhere each time it is clicked; ``clicks`` hits are success.
+
+    ``sent`` lists every action that arrived, so a test can prove that none did.
+
+    Args:
+        width, height: of the picture, in pixels.
+        clicks: hits that end the episode with success.
+        side_px: of the square.
+    """
+
+    name = "toy"
+    capabilities: frozenset[type] = frozenset({Click, Drag, Key, PointAt, Scroll, Type, Wait})
+
+    def __init__(self, width: int = 160, height: int = 120, *, clicks: int = 1, side_px: int = 16) -> None:
+        self.sent: list[Action] = []
+        self.closed = False
+        self._width, self._height, self._clicks, self._side = width, height, clicks, side_px
+        self._rng = np.random.default_rng(0)
+        self._hits = 0
+        self._corner = (0, 0)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start with the square at a place that the seed decides."""
+        self._rng = np.random.default_rng(seed)
+        self._hits = 0
+        self._move()
+        return self.observe(), {"instruction": "click the red square", "is_success": False}
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Execute one action; only a click on the square does anything."""
+        if type(action) not in self.capabilities:
+            raise ActionRefused(f"the toy env cannot execute {type(action).__name__}")
+        self.sent.append(action)
+        hit = isinstance(action, Click) and self.locate("")[0].contains(action.point)
+        if hit:
+            self._hits += 1
+            self._move()
+        success = self._hits >= self._clicks
+        return self.observe(), float(hit), success, False, {"is_success": success}
+
+    def observe(self) -> Observation:
+        """Draw the picture."""
+        image = np.full((self._height, self._width, 3), BACKGROUND, np.uint8)
+        x, y = self._corner
+        image[y : y + self._side, x : x + self._side] = TARGET
+        return Observation(image, ImageTransform.identity(self._width, self._height))
+
+    def locate(self, instruction: str) -> list[Box]:
+        """Return where the square is: privileged, for oracles and tests."""
+        x, y = self._corner
+        return [Box.from_pixels(x, y, x + self._side, y + self._side, self._width, self._height)]
+
+    def close(self) -> None:
+        """Note that the env was closed."""
+        self.closed = True
+
+    def _move(self) -> None:
+        self._corner = (
+            int(self._rng.integers(0, self._width - self._side)),
+            int(self._rng.integers(0, self._height - self._side)),
+        )
+
+
+class ScriptedModel:
+    """Answers with the given replies in turn, again from the start when they run out, read in a real dialect.
+
+    Unlike every real model it is not stateless: the n-th question gets the n-th reply.
+    """
+
+    name = "scripted"
+
+    def __init__(self, replies: Iterable[str], dialect: str = "molmo") -> None:
+        self.asked: list[str] = []
+        self._replies, self._dialect = itertools.cycle(list(replies)), dialect
+
+    def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
+        """Read the next reply."""
+        start = time.perf_counter()
+        self.asked.append(instruction)
+        reply = next(self._replies)
+        parsed = parse_points(self._dialect, reply, image_size=(image.shape[0], image.shape[1]))
+        result = parsed.to_result(latency_s=time.perf_counter() - start)
+        return dataclasses.replace(result, points=result.points[:max_points])
+
+    def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
+        """Read the next replies."""
+        return [self.point(image, text) for image, text in zip(images, instructions, strict=True)]
+
+
+class ScriptedDecisions:
+    """A policy that gives the listed decisions or actions in turn and then says that it is done."""
+
+    name = "scripted"
+
+    def __init__(self, decisions: Iterable[Decision | Action]) -> None:
+        self._decisions = tuple(item if isinstance(item, Decision) else Decision(action=item) for item in decisions)
+
+    def act(self, task: Task, observation: Observation, history: Sequence[Step]) -> Decision:
+        """Return the decision whose turn it is by the length of the history."""
+        return self._decisions[len(history)] if len(history) < len(self._decisions) else Decision(action=Done())
+
+
+def check_env(env: Env, *, seed: int = 0) -> None:
+    """Hold an env to the ``Env`` protocol: shapes, types, determinism of ``reset``, refusal of unknown actions.
+
+    Acts on the env with ``Wait(0)`` only, where it can; closes it, twice.
+
+    Raises:
+        AssertionError: says what was expected and what came.
+    """
+    _expect(
+        isinstance(env, Env), f"expected name, capabilities, reset, step, observe and close, got {type(env).__name__}"
+    )
+    known = set(action_types().values())
+    _expect(env.capabilities <= known, f"capabilities must be action classes, got {set(env.capabilities) - known}")
+    first, info = env.reset(seed=seed)
+    _check_observation(first)
+    _expect(isinstance(info, dict), f"reset must return (observation, info dictionary), got {type(info).__name__}")
+    again = env.observe()
+    _check_observation(again)
+    _expect(again.size == first.size, f"observe() changed the size from {first.size} to {again.size}")
+    for cls in sorted(known - env.capabilities - {Done}, key=lambda cls: cls.__name__):
+        _check_refusal(env, cls)
+    if Wait in env.capabilities:
+        answer = env.step(Wait(0.0))
+        _expect(len(answer) == 5, f"step must return five values, got {len(answer)}")
+        observation, reward, terminated, truncated, info = answer
+        _check_observation(observation)
+        for name, value, kind in (
+            ("reward", reward, float),
+            ("terminated", terminated, bool),
+            ("truncated", truncated, bool),
+        ):
+            _expect(isinstance(value, kind), f"{name} must be a {kind.__name__}, got {value!r}")
+        _expect(isinstance(info, dict), f"info must be a dictionary, got {type(info).__name__}")
+    env.close()
+    env.close()
+
+
+def check_policy(policy: Policy, *, instruction: str = "click the red square") -> Decision:
+    """Hold a policy to the ``Policy`` protocol: a decision comes, twice the same one, and no point rests on doubt.
+
+    Returns:
+        The decision, for further checks.
+
+    Raises:
+        AssertionError: says what was expected and what came.
+    """
+    _expect(isinstance(policy, Policy), f"expected name and act, got {type(policy).__name__}")
+    observation, _ = ToyEnv().reset(seed=0)
+    picture = observation.image.copy()
+    task = Task(instruction)
+    decision = policy.act(task, observation, ())
+    _expect(isinstance(decision, Decision), f"act must return a Decision, got {type(decision).__name__}")
+    if decision.result is not None and decision.result.status != "ok":
+        points = points_of(decision.action)
+        _expect(not points, f"an answer with the status {decision.result.status!r} became the points {points}")
+    _expect(np.array_equal(picture, observation.image), "act must not draw on the observation")
+    second = policy.act(task, observation, ())
+    _expect(second.action == decision.action, f"the same input gave {decision.action} and then {second.action}")
+    return decision
+
+
+def check_model(model: PointingModel, *, instruction: str = "the red square") -> PointResult:
+    """Hold a pointing model to its protocol: same answer twice, one by one and in a batch, and ``max_points`` kept.
+
+    Returns:
+        The answer.
+
+    Raises:
+        AssertionError: says what was expected and what came.
+    """
+    _expect(isinstance(model, PointingModel), f"expected name, point and point_batch, got {type(model).__name__}")
+    image = ToyEnv().reset(seed=0)[0].image
+    first = model.point(image, instruction, max_points=1)
+    _expect(len(first.points) <= 1, f"max_points=1 gave {len(first.points)} points")
+    batch = model.point_batch([image, image], [instruction, instruction])
+    _expect(len(batch) == 2, f"a batch of 2 gave {len(batch)} answers")
+    single = model.point(image, instruction)
+    for other in batch:
+        _expect((other.status, other.points) == (single.status, single.points), f"alone {single}, in a batch {other}")
+    return first
+
+
+def _check_observation(observation: Observation) -> None:
+    _expect(isinstance(observation, Observation), f"expected an Observation, got {type(observation).__name__}")
+    image = observation.image
+    _expect(image.dtype == np.uint8, f"images are uint8, got {image.dtype}")
+    _expect(image.ndim == 3, f"images are (height, width, 3), got {image.shape}")
+    _expect(image.shape[2] == 3, f"images are (height, width, 3), got {image.shape}")
+    for corner in (Point(0.0, 0.0), Point(1.0, 1.0)):
+        observation.transform.to_device(corner)
+
+
+def _check_refusal(env: Env, cls: type[Any]) -> None:
+    middle = Point(0.5, 0.5)
+    values: dict[str, Any] = {
+        "point": middle,
+        "start": middle,
+        "end": middle,
+        "text": "",
+        "keys": ("shift",),
+        "name": "",
+    }
+    values |= {"points": (), "direction": "down"}
+    action = cls(**{field.name: values[field.name] for field in dataclasses.fields(cls) if field.name in values})
+    try:
+        env.step(action)
+    except ActionRefused:
+        return
+    raise AssertionError(f"{cls.__name__} is not in capabilities, yet step() executed it; it must raise ActionRefused")
+
+
+def _expect(condition: bool, message: str) -> None:
+    """Raise AssertionError; not the statement `assert`, which `python -O` removes."""
+    if not condition:
+        raise AssertionError(message)

@@ -1,0 +1,339 @@
+import dataclasses
+import random
+
+import numpy as np
+import pytest
+
+from molmo_agent.actions import Click, Done, Drag, Key, OpenApp, PointAt, Type, Wait
+from molmo_agent.effects import AT_ONCE
+from molmo_agent.episode import Decision, LabelledPoint, PointResult, Task
+from molmo_agent.errors import ActionRefused, EnvError, ModelError, RunStopped, UsageError
+from molmo_agent.geometry import Box, Point
+from molmo_agent.guards import Guards
+from molmo_agent.rollout import rollout, same_action
+from molmo_agent.secret_text import Secrets
+from molmo_agent.testing import ScriptedDecisions, ToyEnv
+
+MIDDLE = Point(0.5, 0.5)
+CORNER = Point(1.0, 1.0)
+
+
+class Oracle:
+    """Clicks the square of a ToyEnv until the history says that it was hit often enough."""
+
+    name = "oracle"
+
+    def __init__(self, env):
+        self.env = env
+        self.histories = []
+
+    def act(self, task, observation, history):
+        self.histories.append(history)
+        box = self.env.locate(task.instruction)[0]
+        result = PointResult(status="ok", reply="", points=(LabelledPoint(box.center),))
+        return Decision(action=Click(box.center), instruction=task.instruction, result=result)
+
+
+def run(policy, env, task=None, **options):
+    episode = rollout(policy, env, task, settle=AT_ONCE, **options)
+    return list(episode), episode.trajectory
+
+
+def test_an_oracle_solves_the_toy_task_and_every_step_is_told():
+    env = ToyEnv(clicks=3)
+    policy = Oracle(env)
+    steps, trajectory = run(policy, env, seed=4)
+    assert [step.effect for step in steps] == ["changed"] * 3
+    assert [len(history) for history in policy.histories] == [0, 1, 2]
+    assert trajectory.success is True
+    assert trajectory.task.instruction == "click the red square"
+    assert trajectory.ended == "the env ended the episode"
+    assert trajectory.steps == tuple(steps)
+    assert steps[-1].terminated
+    assert set(steps[0].times_s) == {"record", "policy", "guard", "capture", "act", "settle", "compare"}
+    assert not env.closed
+
+
+def test_the_same_seed_gives_the_same_episode():
+    first, second = (run(Oracle(env), env, seed=9)[1] for env in (ToyEnv(clicks=5), ToyEnv(clicks=5)))
+    assert [step.action for step in first.steps] == [step.action for step in second.steps]
+
+
+def test_each_observation_is_what_the_previous_action_left():
+    env = ToyEnv(clicks=2)
+    steps, _ = run(Oracle(env), env, seed=0)
+    assert not np.array_equal(steps[0].observation.image, steps[1].observation.image)
+
+
+def test_a_task_that_nobody_gave_is_asked_for():
+    env = ToyEnv()
+    env.reset = lambda **_: (env.observe(), {})
+    with pytest.raises(UsageError, match="has no task of its own: say what to do"):
+        run(Oracle(env), env)
+
+
+def test_the_env_judges_only_its_own_task():
+    env = ToyEnv()
+    assert run(Oracle(env), env, "hit it")[1].success is None
+    assert run(Oracle(env), env, Task("click the red square"))[1].success is True
+
+
+def test_done_ends_the_run_and_reaches_only_envs_that_know_it():
+    env = ToyEnv()
+    _, trajectory = run(ScriptedDecisions([Done(False, "cannot see it")]), env)
+    assert trajectory.ended == "the policy says: Give up: cannot see it"
+    assert trajectory.success is False
+    assert env.sent == []
+    env.capabilities = env.capabilities | {Done}
+    run(ScriptedDecisions([Done()]), env)
+    assert env.sent == [Done()]
+
+
+def test_the_limit_of_steps_ends_the_run():
+    _, trajectory = run(ScriptedDecisions([Wait(n) for n in range(9)]), ToyEnv(), guards=Guards(max_steps=4))
+    assert len(trajectory.steps) == 4
+    assert trajectory.ended == "the limit of 4 steps is reached"
+
+
+def test_the_limit_of_seconds_ends_the_run_and_a_late_decision_is_not_sent():
+    class Slow(ScriptedDecisions):
+        def act(self, task, observation, history):
+            import time
+
+            time.sleep(0.06)
+            return super().act(task, observation, history)
+
+    env = ToyEnv()
+    _, trajectory = run(Slow([Click(MIDDLE)] * 5), env, guards=Guards(max_seconds=0.05))
+    assert trajectory.ended == "the limit of 0.05 seconds is reached"
+    assert [step.refused for step in trajectory.steps] == ["the limit of 0.05 seconds was reached while deciding"]
+    assert env.sent == []
+
+
+def test_an_action_repeated_without_effect_is_visible_twice_and_ends_the_run_the_third_time():
+    env = ToyEnv()
+    wobbling = [Click(Point(0.99, 0.99 + n / 1000)) for n in range(6)]
+    steps, trajectory = run(ScriptedDecisions(wobbling), env)
+    assert [step.effect for step in steps] == ["unchanged"] * 3
+    assert trajectory.ended.endswith("was repeated 3 times and nothing changed")
+
+
+def test_waiting_and_alternating_are_no_loops():
+    actions = [Wait(0.0)] * 5 + [Click(CORNER), Key(("tab",))] * 3
+    _, trajectory = run(ScriptedDecisions(actions), ToyEnv())
+    assert trajectory.ended == "the policy says: Done"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        (Click(MIDDLE), Click(Point(0.505, 0.5)), True),
+        (Click(MIDDLE), Click(Point(0.52, 0.5)), False),
+        (Click(MIDDLE), Click(MIDDLE, count=2), False),
+        (Click(MIDDLE), Click(MIDDLE, button="right"), False),
+        (Drag(MIDDLE, CORNER), Drag(CORNER, MIDDLE), False),
+        (PointAt((MIDDLE,)), PointAt((MIDDLE, CORNER)), False),
+        (PointAt(()), PointAt(()), True),
+        (Type("a"), Type("a"), True),
+        (Type("a"), Type("b"), False),
+        (Type("a"), Key(("a",)), False),
+    ],
+)
+def test_sameness_forgives_a_wobble_and_nothing_else(first, second, same):
+    assert same_action(first, second) is same
+
+
+def test_an_action_that_the_env_cannot_execute_is_refused_unsent():
+    env = ToyEnv()
+    steps, trajectory = run(ScriptedDecisions([OpenApp("Mail")] * 4), env)
+    assert steps[0].refused.startswith("the env 'toy' cannot execute OpenApp; it executes: Click, Drag, Key")
+    assert trajectory.ended.startswith("Open Mail was refused 3 times: the env 'toy'")
+    assert env.sent == []
+
+
+def test_what_the_env_itself_refuses_becomes_a_refused_step_and_the_run_goes_on():
+    env = ToyEnv()
+    step = env.step
+
+    def picky(action):
+        if isinstance(action, Key):
+            raise ActionRefused("no such key")
+        return step(action)
+
+    env.step = picky
+    steps, trajectory = run(ScriptedDecisions([Key(("any",)), Type("x")]), env)
+    assert [s.refused for s in steps] == ["no such key", "", ""]
+    assert trajectory.ended == "the policy says: Done"
+
+
+def test_a_guard_refusal_reaches_the_history_and_not_the_env():
+    env = ToyEnv()
+    policy = Oracle(env)
+    _, trajectory = run(policy, env, guards=Guards(deny=(Box(0, 0, 1, 1),)))
+    assert "inside the denied region" in policy.histories[-1][0].refused
+    assert len(trajectory.steps) == 3
+    assert env.sent == []
+
+
+def test_ten_thousand_doubtful_decisions_send_nothing():
+    rng = random.Random(5)
+
+    class Reckless:
+        name = "reckless"
+
+        def act(self, task, observation, history):
+            point = Point(rng.random(), rng.random())
+            status = rng.choice(["none", "unparsed", "out_of_range", "refused"])
+            result = PointResult(status=status, reply=f"{rng.random()}")
+            action = rng.choice([Click(point), Drag(point, MIDDLE), PointAt((point,)), Type("x"), Key(("enter",))])
+            return Decision(action=action, result=result)
+
+    env = ToyEnv(32, 24, side_px=4)
+    total = 0
+    while total < 10_000:
+        steps, _ = run(Reckless(), env, guards=Guards(max_steps=200))
+        total += len(steps)
+        assert all(step.refused for step in steps)
+    assert env.sent == []
+
+
+def test_a_dry_run_decides_and_checks_but_sends_nothing():
+    env = ToyEnv()
+    steps, trajectory = run(ScriptedDecisions([Click(MIDDLE), Type("x"), OpenApp("Mail")]), env, dry_run=True)
+    assert env.sent == []
+    assert all(step.dry_run for step in steps)
+    assert [bool(step.refused) for step in steps] == [False, False, True, False]
+    assert trajectory.ended == "the policy says: Done"
+    assert trajectory.success is False
+
+
+def test_a_dry_run_of_a_policy_that_waits_for_an_effect_ends():
+    env = ToyEnv()
+    _, trajectory = run(Oracle(env), env, dry_run=True)
+    assert len(trajectory.steps) == 3
+
+
+def test_a_secret_reaches_the_env_and_no_step():
+    env = ToyEnv()
+    secrets = Secrets({"PASSWORD": "hunter2!"})
+    steps, _ = run(ScriptedDecisions([Type("my {{PASSWORD}}")]), env, "log in with {{PASSWORD}}", secrets=secrets)
+    assert env.sent == [Type("my hunter2!")]
+    assert "hunter2" not in repr(steps)
+
+
+def test_a_task_with_a_secret_that_is_not_allowed_does_not_begin():
+    env = ToyEnv()
+    with pytest.raises(UsageError, match="may not type: allow it"):
+        run(ScriptedDecisions([Click(MIDDLE)]), env, "type {{PASSWORD}}")
+    assert env.sent == []
+
+
+def test_a_model_that_asks_for_a_secret_of_its_own_is_refused():
+    env = ToyEnv()
+    steps, _ = run(ScriptedDecisions([Type("{{BANK_PIN}}")]), env, secrets=Secrets({"PASSWORD": "hunter2!"}))
+    assert "may not type" in steps[0].refused
+    assert env.sent == []
+
+
+def test_secrets_in_an_env_message_are_scrubbed():
+    env = ToyEnv()
+
+    def step(action):
+        raise ActionRefused(f"cannot type {action.text!r}")
+
+    env.step = step
+    steps, _ = run(ScriptedDecisions([Type("{{P}}")]), env, secrets=Secrets({"P": "hunter2!"}))
+    assert steps[0].refused == "cannot type '{{P}}'"
+
+
+def test_the_seeming_effect_of_a_refused_step_is_unknown():
+    steps, _ = run(ScriptedDecisions([OpenApp("Mail")]), ToyEnv())
+    assert steps[0].effect == "unknown"
+
+
+@pytest.mark.parametrize("failure", [EnvError("the device is gone"), ModelError("no answer"), ValueError("a bug")])
+def test_a_failing_env_ends_the_run_with_what_happened_on_record(failure):
+    env = ToyEnv(clicks=9)
+    step = env.step
+
+    def failing(action):
+        if len(env.sent) == 2:
+            raise failure
+        return step(action)
+
+    env.step = failing
+    episode = rollout(Oracle(env), env, settle=AT_ONCE)
+    with pytest.raises(type(failure), match=str(failure)):
+        list(episode)
+    trajectory = episode.trajectory
+    assert len(trajectory.steps) == 3
+    assert trajectory.steps[2].info == {"error": f"{type(failure).__name__}: {failure}"}
+    assert str(failure) in trajectory.ended
+
+
+def test_a_failing_policy_ends_the_run():
+    class Broken:
+        name = "broken"
+
+        def act(self, task, observation, history):
+            raise ModelError("the server does not answer")
+
+    episode = rollout(Broken(), ToyEnv(), settle=AT_ONCE)
+    with pytest.raises(ModelError):
+        list(episode)
+    assert episode.trajectory.ended == "ModelError: the server does not answer"
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), RunStopped("the failsafe corner")])
+def test_a_user_who_stops_the_run_finds_the_env_closed(stop):
+    env = ToyEnv()
+
+    def step(action):
+        raise stop
+
+    env.step = step
+    episode = rollout(Oracle(env), env, settle=AT_ONCE)
+    with pytest.raises(RunStopped, match=r"stopped by the user \(Ctrl-C\)|the failsafe corner"):
+        list(episode)
+    assert env.closed
+    assert episode.trajectory.ended
+
+
+def test_the_kill_switch_is_heard_between_deciding_and_acting():
+    env = ToyEnv()
+    answers = iter([False, True])
+    with pytest.raises(RunStopped, match="kill switch"):
+        run(Oracle(env), env, guards=Guards(stop=lambda: next(answers)))
+    assert env.sent == []
+    assert env.closed
+
+
+def test_leaving_early_keeps_the_env_open():
+    env = ToyEnv(clicks=5)
+    episode = rollout(Oracle(env), env, settle=AT_ONCE)
+    next(episode)
+    episode.close()
+    assert episode.trajectory.ended == "left by the caller before its end"
+    assert not env.closed
+
+
+def test_what_changes_while_the_model_thinks_is_no_effect_of_its_action():
+    env = ToyEnv()
+    env.advert = False
+    observe = env.observe
+
+    def with_advert():
+        seen = observe()
+        image = seen.image.copy()
+        image[-30:, -30:] = 0 if env.advert else 255
+        return dataclasses.replace(seen, image=image)
+
+    env.observe = with_advert
+
+    class Thinker(ScriptedDecisions):
+        def act(self, task, observation, history):
+            env.advert = True
+            return super().act(task, observation, history)
+
+    steps, _ = run(Thinker([Click(CORNER)]), env, seed=0)
+    assert steps[0].effect == "unchanged"
