@@ -283,22 +283,3 @@ def test_a_killed_run_leaves_a_readable_folder(tmp_path):
     assert len(trajectory.steps) >= 6, "every step that was seen is on disk"
     assert trajectory.success is None
     assert "the run was cut off" in trajectory.ended
-
-
-def test_a_step_costs_the_recorder_little_at_full_hd(tmp_path):
-    image = np.asarray(PIL.Image.linear_gradient("L").resize((1920, 1080)).convert("RGB"))
-    observation = Observation(image, ImageTransform.identity(1920, 1080))
-    recorder = Recorder(tmp_path / "run")
-    recorder.start({"task": {"instruction": "", "data": {}}}, lambda value: value)
-    spent = []
-    for index in range(5):
-        start = time.perf_counter()
-        recorder.observe(index, Observation(image + np.uint8(index), observation.transform))
-        spent.append(time.perf_counter() - start)
-        time.sleep(0.2)  # the policy thinks
-        start = time.perf_counter()
-        recorder.write(Step(index=index, observation=observation, decision=Decision(action=Done())))
-        spent[-1] += time.perf_counter() - start
-    recorder.finish(None, success=None, ended="")
-    assert sorted(spent)[2] < 0.05, f"seconds by step: {spent}"
-    assert len(list(Path(tmp_path / "run").glob("*.png"))) == 5
