@@ -68,13 +68,30 @@ def _plate(width: int, height: int, radius: int, fill: Color, outline: Color | N
     return plate
 
 
-@lru_cache(maxsize=32)
-def _soft_corner(reach: int, strength: int) -> Image.Image:
-    """Return a shadow's blurred square, 4 * reach wide, to be cut into corners and edges."""
-    side = 4 * reach
-    mask = Image.new("L", (side, side))
-    mask.paste(strength, (reach, reach, side - reach, side - reach))
-    return mask.filter(ImageFilter.GaussianBlur(reach / 2))
+@lru_cache(maxsize=4096)
+def _corners(radius: int, fill: Color, outline: Color | None) -> tuple[Image.Image | Color, ...]:
+    """Return what to paint through each of the quarter discs: a plain colour, or tiles with the outline's arc."""
+    if outline is None:
+        return (fill,) * 4
+    r, d = radius, 2 * radius
+    tile = Image.new("RGB", (d, d), outline)
+    if d > 2:
+        tile.paste(fill, (1, 1), _rounded_mask(d - 2, d - 2, r - 1))
+    return tuple(tile.crop(box) for box in ((0, 0, r, r), (r, 0, d, r), (r, r, d, d), (0, r, r, d)))
+
+
+@lru_cache(maxsize=64)
+def _soft_parts(reach: int, strength: int) -> tuple[tuple[Image.Image, ...], tuple[Image.Image, ...]]:
+    """Return a shadow's four corners and, one pixel long, its sides outside of the box: top, right, bottom, left."""
+    four, two, drop = 4 * reach, 2 * reach, reach // 3
+    mask = Image.new("L", (four, four))
+    mask.paste(strength, (reach, reach, four - reach, four - reach))
+    mask = mask.filter(ImageFilter.GaussianBlur(reach / 2))
+    halves = ((0, 0), (two, 0), (two, two), (0, two))
+    corners = tuple(mask.crop((x, y, x + two, y + two)) for x, y in halves)
+    top, right = mask.crop((two, 0, two + 1, reach)), mask.crop((four - reach, two, four, two + 1))
+    bottom, left = mask.crop((two, four - reach - drop, two + 1, four)), mask.crop((0, two, reach, two + 1))
+    return corners, (top, right, bottom, left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,35 +155,30 @@ class Canvas:
         """Draw straight lines between points x0, y0, x1, y1, ..."""
         self._pen.line(points, color, width)
 
-    def plate(self, box: IntBox, radius: int, fill: Color, outline: Color | None = None, lower: Color | None = None) -> None:
+    def plate(
+        self, box: IntBox, radius: int, fill: Color, outline: Color | None = None, lower: Color | None = None
+    ) -> None:
         """Draw a rounded rectangle, with ``lower`` as the colour that the fill fades to at the bottom."""
-        width, height = box[2] - box[0], box[3] - box[1]
-        if width < 3 or height < 3:
-            return self.rect(box, fill, outline)
-        radius = min(radius, width // 2, height // 2)
-        lower = lower or fill
-        if width * height > 60000:  # too big to keep: rectangles and four corners
-            return self._big_plate(box, radius, fill, outline, lower)
-        plate = _plate(width, height, radius, fill, outline, lower)
-        if radius:
-            self.image.paste(plate, box[:2], _rounded_mask(width, height, radius))
-        else:
-            self.image.paste(plate, box[:2])
-        return None
-
-    def _big_plate(self, box: IntBox, radius: int, fill: Color, outline: Color | None, lower: Color) -> None:
         left, top, right, bottom = box
-        if not radius:
-            return self.rect(box, fill, outline)
-        edge = outline or fill
-        corners = ((left, top), (right - radius, top), (right - radius, bottom - radius), (left, bottom - radius))
-        self.rect((left + radius, top, right - radius, bottom), edge)
-        self.rect((left, top + radius, right, bottom - radius), edge)
-        for quarter, corner in zip(_quarter_discs(radius), corners, strict=True):
-            self.image.paste(edge, corner, quarter)
-        if outline:
-            self._big_plate((left + 1, top + 1, right - 1, bottom - 1), max(radius - 1, 0), fill, None, lower)
-        return None
+        width, height = right - left, bottom - top
+        radius = min(radius, width // 2, height // 2)
+        if lower is not None and lower != fill and width > 2 and height > 2:
+            plate = _plate(width, height, radius, fill, outline, lower)
+            self.image.paste(plate, box[:2], _rounded_mask(width, height, radius) if radius else None)
+            return
+        if radius < 1:
+            self.rect(box, fill, outline)
+            return
+        # Rectangles and four corners: much quicker than blending the whole area.
+        r, edge = radius, outline or fill
+        self.rect((left + r, top, right - r, bottom), edge)
+        self.rect((left, top + r, right, bottom - r), edge)
+        if outline is not None:
+            self.rect((left + r, top + 1, right - r, bottom - 1), fill)
+            self.rect((left + 1, top + r, right - 1, bottom - r), fill)
+        places = ((left, top), (right - r, top), (right - r, bottom - r), (left, bottom - r))
+        for tile, quarter, place in zip(_corners(r, fill, outline), _quarter_discs(r), places, strict=True):
+            self.image.paste(tile, place, quarter)
 
     def bevel(self, box: IntBox, fill: Color, light: Color, dark: Color) -> None:
         """Draw a rectangle with a lit upper left and a shaded lower right edge (swap the colours to sink it)."""
@@ -184,31 +196,38 @@ class Canvas:
         self.image.paste(color, (x, y), mask)
 
     def shadow(self, box: IntBox, reach: int, strength: int) -> None:
-        """Darken softly around a box, slightly lower than it."""
+        """Darken softly around a box, slightly lower than it; what lies under the box itself is not painted."""
         if reach < 1:
             return
-        sprite = _soft_corner(reach, strength)
-        two, four, black = 2 * reach, 4 * reach, (0, 0, 0)
-        left, top = box[0] - reach, box[1] - reach + reach // 3
-        right, bottom = box[2] + reach, box[3] + reach + reach // 3
-        middle_w, middle_h = right - left - four, bottom - top - four
-        for x, source in ((left, 0), (right - two, two)):
-            self.tint(sprite.crop((source, 0, source + two, two)), x, top, black)
-            self.tint(sprite.crop((source, two, source + two, four)), x, bottom - two, black)
-            if middle_h > 0:
-                side = sprite.crop((source, two, source + two, two + 1)).resize((two, middle_h))
-                self.tint(side, x, top + two, black)
-        if middle_w > 0:
-            for y, source in ((top, 0), (bottom - two, two)):
-                side = sprite.crop((two, source, two + 1, source + two)).resize((middle_w, two))
-                self.tint(side, left + two, y, black)
+        corners, sides = _soft_parts(reach, strength)
+        drop, black, two = reach // 3, (0, 0, 0), 2 * reach
+        left, top, right, bottom = box[0] - reach, box[1] - reach + drop, box[2] - reach, box[3] - reach + drop
+        for mask, (x, y) in zip(corners, ((left, top), (right, top), (right, bottom), (left, bottom)), strict=True):
+            self.image.paste(black, (x, y), mask)
+        across, down = right - left - two, bottom - top - two
+        flat = Image.Resampling.NEAREST
+        if across > 0:
+            self.image.paste(black, (left + two, top), sides[0].resize((across, reach), flat))
+            self.image.paste(black, (left + two, box[3]), sides[2].resize((across, reach + drop), flat))
+        if down > 0:
+            self.image.paste(black, (box[2], top + two), sides[1].resize((reach, down), flat))
+            self.image.paste(black, (left, top + two), sides[3].resize((reach, down), flat))
 
     def text(
-        self, x: float, y: float, text: str, face: Face, color: Color, max_width: float = math.inf, align: str = "left"
+        self,
+        x: float,
+        y: float,
+        text: str,
+        face: Face,
+        color: Color,
+        max_width: float = math.inf,
+        align: str = "left",
+        noted: bool = True,
     ) -> int:
         """Draw one line whose top (ascent line) is at ``y``; cut it with an ellipsis at ``max_width`` pixels.
 
-        ``x`` is the line's left end, middle or right end by ``align`` ("left", "center", "right").
+        ``x`` is the line's left end, middle or right end by ``align`` ("left", "center", "right"). A line that is not
+        ``noted`` is decoration (the shadow of a text) and no part of the truth about the screen.
 
         Returns:
             The number of the run, for :meth:`mark`; -1 when nothing was drawn or the text had to be cut.
@@ -226,6 +245,8 @@ class Canvas:
         if self.aliased:
             mask = mask.point(_HARD)
         self.image.paste(color, (pen - lettering.margin, top), mask)
+        if not noted:
+            return -1
         self._lines.append(_Line(self.layer, shown, tuple(pen + e for e in lettering.edges), top, top + face.height))
         return len(self._lines) - 1 if shown == text else -1
 
@@ -265,7 +286,9 @@ class Canvas:
             return TextRun(line.text, line.edges, line.top, line.bottom)
         best = start = end = 0
         for i in range(len(line.text) + 1):
-            if i < len(line.text) and self._clear((line.edges[i], line.top, line.edges[i + 1], line.bottom), line.layer):
+            if i < len(line.text) and self._clear(
+                (line.edges[i], line.top, line.edges[i + 1], line.bottom), line.layer
+            ):
                 continue
             if i - start > best:
                 best, end = i - start, i
@@ -282,9 +305,7 @@ class Canvas:
             run = runs[note.run] if note.run >= 0 else None
             read = run is not None and len(run.text) == len(self._lines[note.run].text)
             visible = self._clear(note.box, note.layer)
-            elements.append(
-                Element(number, note.kind, note.label, note.box, visible, text=read, **note.facts)  # type: ignore[arg-type]
-            )
+            elements.append(Element(number, note.kind, note.label, note.box, visible, text=read, **note.facts))
         pixels = np.frombuffer(self.image.tobytes(), np.uint8).reshape(self.height, self.width, 3)
         return Screen(pixels, tuple(elements), tuple(run for run in runs if run is not None))
 

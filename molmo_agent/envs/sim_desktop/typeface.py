@@ -6,6 +6,7 @@ asking FreeType again. The fonts carry no kerning, so character edges are plain 
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -67,11 +68,13 @@ FAMILIES: dict[str, Family] = {
 
 @dataclass(frozen=True, slots=True)
 class _Glyph:
-    mask: npt.NDArray[np.uint8]
-    # Of the mask's top left corner, from the pen position on the baseline, pixels.
+    """A character at line height, so that a string is its cells side by side."""
+
+    # (line height, advance): what of the glyph lies between its pen positions.
+    cell: npt.NDArray[np.uint8]
+    # (line height, any): the whole glyph where it reaches past them, from ``left`` of the pen on; else None.
+    whole: npt.NDArray[np.uint8] | None
     left: int
-    top: int
-    advance: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,9 @@ class Face:
     ascent: int
     descent: int
     _glyphs: dict[str, _Glyph] = field(default_factory=dict)
+    _advances: dict[str, int] = field(default_factory=dict)
+    # What the font draws for a character it lacks.
+    _absent: npt.NDArray[np.uint8] | None = None
     _letterings: dict[str, Lettering] = field(default_factory=dict)
 
     @property
@@ -110,32 +116,50 @@ class Face:
         left, top, right, bottom = (int(v) for v in self.font.getbbox(character, anchor="ls"))
         image = Image.new("L", (max(right - left, 1), max(bottom - top, 1)))
         ImageDraw.Draw(image).text((-left, -top), character, fill=255, font=self.font, anchor="ls")
-        mask = np.asarray(image)
-        if self.family != _FALLBACKS[-1] and character != _ABSENT and not character.isspace():
-            absent = self._glyph(_ABSENT)
-            if mask.shape == absent.mask.shape and np.array_equal(mask, absent.mask):
-                following = _FALLBACKS[_FALLBACKS.index(self.family) + 1] if self.family in _FALLBACKS else _FALLBACKS[0]
-                return face(following, self.size)._glyph(character)
-        return _Glyph(mask, left, top, round(self.font.getlength(character)))
+        ink = np.asarray(image)
+        if character != _ABSENT and not character.isspace() and self.family != _FALLBACKS[-1] and self._lacks(ink):
+            following = _FALLBACKS[_FALLBACKS.index(self.family) + 1] if self.family in _FALLBACKS else _FALLBACKS[0]
+            return _refit(face(following, self.size), character, self)
+        return self._settle(ink, left, self.ascent + top, round(self.font.getlength(character)))
+
+    def _lacks(self, ink: npt.NDArray[np.uint8]) -> bool:
+        if self._absent is None:
+            self._absent = np.asarray(self.font.getmask(_ABSENT)).reshape(-1)
+        return np.array_equal(ink.reshape(-1), self._absent)
+
+    def _settle(self, ink: npt.NDArray[np.uint8], left: int, y: int, advance: int) -> _Glyph:
+        """Place ink on the line; what is above or below the line is cut off."""
+        ink = ink[max(-y, 0) : max(self.height - y, 0)]
+        y = max(y, 0)
+        low, high = min(left, 0), max(left + ink.shape[1], advance)
+        whole = np.zeros((self.height, high - low), np.uint8)
+        whole[y : y + ink.shape[0], left - low : left - low + ink.shape[1]] = ink
+        cell = np.ascontiguousarray(whole[:, -low : -low + advance])
+        return _Glyph(cell, whole if low < 0 or high > advance else None, low)
 
     def _glyph(self, character: str) -> _Glyph:
         glyph = self._glyphs.get(character)
         if glyph is None:
             glyph = self._glyphs[character] = self._render(character)
+            self._advances[character] = glyph.cell.shape[1]
         return glyph
 
     def width(self, text: str) -> int:
         """Return the sum of the advances of a string, pixels."""
-        return sum(self._glyph(character).advance for character in text)
+        advances = self._advances
+        try:
+            return sum([advances[character] for character in text])
+        except KeyError:
+            return sum([self._glyph(character).cell.shape[1] for character in text])
 
     def fit(self, text: str, max_width: float) -> str:
         """Return the text, or as much of its beginning as fits with an ellipsis; empty if not even that fits."""
         if self.width(text) <= max_width:
             return text
-        room = max_width - self._glyph("…").advance
+        room = max_width - self.width("…")
         kept = 0
         for character in text:
-            room -= self._glyph(character).advance
+            room -= self._advances[character]
             if room < 0:
                 break
             kept += 1
@@ -152,26 +176,35 @@ class Face:
 
     def _compose(self, text: str) -> Lettering:
         glyphs = [self._glyph(character) for character in text]
-        edges = [0]
-        left = right = 0
-        for glyph in glyphs:
-            pen = edges[-1]
-            left = min(left, pen + glyph.left)
-            right = max(right, pen + glyph.left + glyph.mask.shape[1])
-            edges.append(pen + glyph.advance)
-        if right - left <= 0 or not text.strip():
-            return Lettering(None, 0, tuple(edges))
-        height = self.height
-        mask = np.zeros((height, right - left), np.uint8)
+        edges = tuple(accumulate([glyph.cell.shape[1] for glyph in glyphs], initial=0))
+        if edges[-1] == 0 or text.isspace():
+            return Lettering(None, 0, edges)
+        first, last = glyphs[0], glyphs[-1]
+        # Only the outer glyphs make the picture wider than the sum of advances.
+        margin = -first.left
+        beyond = last.left + last.whole.shape[1] - last.cell.shape[1] if last.whole is not None else 0
+        cells = [glyph.cell for glyph in glyphs]
+        if margin:
+            cells.insert(0, np.zeros((self.height, margin), np.uint8))
+        if beyond:
+            cells.append(np.zeros((self.height, beyond), np.uint8))
+        mask = np.concatenate(cells, axis=1)
         for pen, glyph in zip(edges, glyphs, strict=False):
-            x, y = pen + glyph.left - left, self.ascent + glyph.top
-            ink = glyph.mask
-            if y < 0 or y + ink.shape[0] > height:
-                ink = ink[max(-y, 0) : max(height - y, 0)]
-                y = max(y, 0)
-            target = mask[y : y + ink.shape[0], x : x + ink.shape[1]]
-            np.maximum(target, ink, out=target)
-        return Lettering(Image.fromarray(mask), -left, tuple(edges))
+            if glyph.whole is not None:
+                left = max(pen + glyph.left + margin, 0)
+                ink = glyph.whole[:, left - (pen + glyph.left + margin) :][:, : mask.shape[1] - left]
+                target = mask[:, left : left + ink.shape[1]]
+                np.maximum(target, ink, out=target)
+        picture = Image.frombuffer("L", (mask.shape[1], self.height), mask, "raw", "L", 0, 1)
+        return Lettering(picture, margin, edges)
+
+
+def _refit(other: Face, character: str, line: Face) -> _Glyph:
+    """Return a glyph of another face on this face's line, baselines together."""
+    glyph = other._glyph(character)
+    shift = line.ascent - other.ascent
+    whole = glyph.whole if glyph.whole is not None else glyph.cell
+    return line._settle(whole, glyph.left, shift, glyph.cell.shape[1])
 
 
 @lru_cache(maxsize=1024)

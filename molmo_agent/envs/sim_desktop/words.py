@@ -14,11 +14,14 @@ from molmo_agent.envs.sim_desktop.word_lists import DICTIONARY, FOREIGN, PHRASES
 
 WordSplit = Literal["train", "held_out", "all"]
 
-_CONSONANTS = "b c d f g h j k l m n p r s t v w z br ch cl cr dr fl fr gl gr pl pr sh sl sp st th tr".split()
-_VOWELS = "a e i o u a e i o ai ea ee io oa ou".split()
-_ENDINGS = ["", "", "n", "r", "s", "t", "l", "m", "nd", "st", "rk", "x", "ng"]
-_SUFFIXES = "txt pdf png jpg zip csv docx xlsx mp3 mp4 html json py tar log ini".split()
-_DOMAINS = "com org net io de fr co.uk eu dev".split()
+_CONSONANTS = (
+    *"bcdfghjklmnprstvwz",
+    *("br", "ch", "cl", "cr", "dr", "fl", "gl", "gr", "pl", "pr", "sh", "sl", "sp", "st", "th"),
+)
+_VOWELS = (*"aeioaeio", "ai", "ea", "ee", "io", "oa", "ou", "u")
+_ENDINGS = ("", "", "n", "r", "s", "t", "l", "m", "nd", "st", "rk", "x", "ng")
+_SUFFIXES = ("txt", "pdf", "png", "jpg", "zip", "csv", "docx", "xlsx", "mp3", "mp4", "html", "json", "py", "log", "ini")
+_DOMAINS = ("com", "org", "net", "io", "de", "fr", "co.uk", "eu")
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 # Chosen so that the words no interface does without ("OK", "Save", "Password") are in training.
 _SALT = "2222:"
@@ -72,7 +75,8 @@ def _made_up(rng: random.Random) -> str:
     if roll < 0.84:
         return f"{_syllables(rng, rng.choice((1, 2)))}@{_syllables(rng, 1)}.{rng.choice(_DOMAINS)}"
     if roll < 0.87:
-        return f"{rng.randint(1, 28):02d}{rng.choice('./-')}{rng.randint(1, 12):02d}{rng.choice('./-')}20{rng.randint(10, 39)}"
+        mark = rng.choice("./-")
+        return f"{rng.randint(1, 28):02d}{mark}{rng.randint(1, 12):02d}{mark}20{rng.randint(10, 39)}"
     if roll < 0.90:
         return f"{rng.randrange(24):02d}:{rng.randrange(60):02d}"
     if roll < 0.93:

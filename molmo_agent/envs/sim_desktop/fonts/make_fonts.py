@@ -13,7 +13,7 @@ all layout tables: no kerning and no ligatures means that a string's character e
 import argparse
 from pathlib import Path
 
-from fontTools import subset
+from fontTools import subset  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
 # Our file: (Debian package, path below /usr/share/fonts, index in a collection)
 SOURCES: dict[str, tuple[str, str, int]] = {

@@ -1,0 +1,163 @@
+"""What the simulated desktop is made of: widgets in windows on a desktop. Mutable: this is where an episode lives.
+
+Positions are in pixels of the virtual desktop (all monitors together); a widget's box is relative to its window's
+content. Nothing here draws or reacts.
+"""
+
+from dataclasses import dataclass, field
+
+from molmo_agent.envs.sim_desktop.looks import Look
+from molmo_agent.envs.sim_desktop.paint import Color, IntBox
+
+
+@dataclass(slots=True, eq=False)
+class Widget:
+    """One control. Which fields mean something depends on ``kind``."""
+
+    # One of the keys of ``draw_widgets.DRAW``: button, checkbox, radio, field, list, ...
+    kind: str
+    label: str
+    box: IntBox
+    # Where the label is drawn, relative like ``box``; None: on the widget itself, or nowhere.
+    label_at: tuple[int, int] | None = None
+    # Fields and drop-downs: the content. Text: nothing.
+    value: str = ""
+    checked: bool = False
+    enabled: bool = True
+    # Drawn with the accent colour: the default button of a dialog, the selected tab.
+    primary: bool = False
+    # Radio buttons and tabs of one group exclude each other.
+    group: str = ""
+    # Shown only while the tab of this label (of any group) is selected.
+    page: str | None = None
+    # Lists and drop-downs.
+    items: list[str] = field(default_factory=list)
+    columns: list[list[str]] = field(default_factory=list)
+    offset: int = 0
+    selected: str | None = None
+    row_height: int = 0
+    # Sliders and progress bars: 0 to 1.
+    level: float = 0.0
+    # Fields: shown as dots.
+    secret: bool = False
+    # Fields: how many characters stand left of the caret; whether everything is selected.
+    caret: int = 0
+    all_selected: bool = False
+    icon: str | None = None
+    shape: str | None = None
+    color: str | None = None
+    size: str | None = None
+    # Overrides of the look.
+    ink: Color | None = None
+    fill: Color | None = None
+    family: str | None = None
+    font_size: int | None = None
+    bold: bool = False
+    align: str = "left"
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.box[2] - self.box[0]
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.box[3] - self.box[1]
+
+    @property
+    def rows(self) -> int:
+        """How many rows of a list can be seen."""
+        return max((self.height - 2) // max(self.row_height, 1), 1)
+
+
+@dataclass(slots=True, eq=False)
+class Menu:
+    """A menu-bar entry and what it opens. "-" is a separator."""
+
+    label: str
+    items: list[str]
+
+
+@dataclass(slots=True, eq=False)
+class Window:
+    """A window: a frame around widgets."""
+
+    title: str
+    # Of the whole frame.
+    box: IntBox
+    widgets: list[Widget] = field(default_factory=list)
+    menus: list[Menu] = field(default_factory=list)
+    icon: str | None = None
+    # False: no title bar (pop-ups, full-screen pages).
+    framed: bool = True
+    # While it is there, nothing else reacts.
+    modal: bool = False
+    # Which title-bar buttons it has.
+    buttons: tuple[str, ...] = ("minimize", "maximize", "close")
+    minimized: bool = False
+    # The box before it was maximised.
+    restore: IntBox | None = None
+    fill: Color | None = None
+    listed: bool = True
+
+    def page(self) -> str | None:
+        """Return the label of the selected tab, None where there are no tabs."""
+        return next((w.label for w in self.widgets if w.kind == "tab" and w.checked), None)
+
+    def shown(self) -> list[Widget]:
+        """Return the widgets of the selected tab and those of no tab."""
+        page = self.page()
+        return [w for w in self.widgets if w.page is None or w.page == page]
+
+    def find(self, kind: str, label: str) -> Widget | None:
+        """Return the widget of a kind and label."""
+        return next((w for w in self.widgets if w.kind == kind and w.label == label), None)
+
+
+@dataclass(slots=True, eq=False)
+class OpenMenu:
+    """A menu that lies open over everything."""
+
+    items: list[str]
+    # Top left corner, pixels of the desktop.
+    at: tuple[int, int]
+    # What opened it: a menu-bar entry or a drop-down.
+    owner: Menu | Widget
+    window: Window | None
+    width: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Desktop:
+    """Everything on the screen, bottom window first."""
+
+    width: int
+    height: int
+    look: Look
+    windows: list[Window] = field(default_factory=list)
+    icons: list[Widget] = field(default_factory=list)
+    tray: list[str] = field(default_factory=list)
+    # None: a plain colour.
+    wallpaper: int | None = None
+    plain: Color = (60, 90, 120)
+    taskbar: bool = True
+    clock: str = "12:00"
+    menu: OpenMenu | None = None
+    # The field that has the keyboard.
+    focus: Widget | None = None
+    # The monitor that carries the task bar, as a box of the virtual desktop; None: all of it.
+    main: IntBox | None = None
+
+    @property
+    def area(self) -> IntBox:
+        """The main monitor without the task bar."""
+        left, top, right, bottom = self.main or (0, 0, self.width, self.height)
+        if not self.taskbar:
+            return left, top, right, bottom
+        bar = self.look.taskbar_height
+        return (left, top + bar, right, bottom) if self.look.taskbar_on_top else (left, top, right, bottom - bar)
+
+    def front(self) -> Window | None:
+        """Return the uppermost window that is not minimised."""
+        return next((w for w in reversed(self.windows) if not w.minimized), None)
