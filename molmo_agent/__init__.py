@@ -33,7 +33,6 @@ _EXPORTS = {
     "Wait": "actions",
     "load_env": "registry",
     "load_model": "registry",
-    "rollout": "rollout",
 }
 
 __all__ = sorted(_EXPORTS)

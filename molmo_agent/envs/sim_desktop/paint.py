@@ -262,7 +262,12 @@ class Canvas:
         self.spots.append(Spot(box, self.layer, target))
 
     def mark(self, kind: str, label: str, box: IntBox, run: int = -1, target: Any = None, **facts: str | None) -> None:
-        """Note an element; ``run`` is the number of the line that shows its label, -1 if none does."""
+        """Note an element; ``run`` is the number of the line that shows its label, -1 if none does.
+
+        What was squeezed to nothing is no element.
+        """
+        if box[0] >= box[2] or box[1] >= box[3]:
+            return
         self._marks.append(_Mark(self.layer, kind, label, box, run, facts))
         self.owners.append(target)
         if target is not None:
