@@ -32,10 +32,10 @@ def report(**values):
 def paint_marks(display, window, width, height, seed):
     rng, marks = random.Random(seed), []
     # A grid of cells, so that no mark covers another; every mark has a colour of its own.
-    for i, (column, row) in enumerate((c, r) for c in range(8) for r in range(4)):
-        x = rng.randrange(column * width // 8 + 4, (column + 1) * width // 8 - 4)
+    for i, (column, row) in enumerate((c, r) for c in range(4) for r in range(4)):
+        x = rng.randrange(column * width // 4 + 4, (column + 1) * width // 4 - 4)
         y = rng.randrange(row * height // 4 + 4, (row + 1) * height // 4 - 4)
-        red, green, blue = 255, 8 * i, 255 - 8 * i
+        red, green, blue = 255, 16 * i, 255 - 16 * i
         gc = window.create_gc(foreground=red << 16 | green << 8 | blue)
         window.fill_rectangle(gc, x - MARK_RADIUS, y - MARK_RADIUS, 2 * MARK_RADIUS + 1, 2 * MARK_RADIUS + 1)
         marks.append([x, y, red, green, blue])

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing.pool import AsyncResult
 
 import pytest
 
@@ -43,19 +43,25 @@ class Actor:
     """A process of its own that acts: pyautogui serves one display per process."""
 
     def __init__(self):
-        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        self._pool = multiprocessing.get_context("spawn").Pool(1)
+        self._pid = self.do(os.getpid)
 
-    def start(self, function, *args) -> Future:
-        return self._pool.submit(function, *args)
+    def start(self, function, *args) -> AsyncResult:
+        return self._pool.apply_async(function, args)
 
     def do(self, function, *args):
-        return self.start(function, *args).result(timeout=60)
+        return self.start(function, *args).get(timeout=60)
 
     def act(self, options, *actions):
         return self.do(act, options, *actions)
 
+    def interrupt(self):
+        """Press Ctrl-C in that process, as it were."""
+        os.kill(self._pid, signal.SIGINT)
+
     def close(self):
-        self._pool.shutdown()
+        self._pool.terminate()
+        self._pool.join()
 
 
 class EventWindow:
@@ -93,8 +99,10 @@ class EventWindow:
         return self
 
     def __exit__(self, *_):
+        # Not asked: it may be stuck with events that nobody has read.
+        self._process.kill()
+        self._process.wait()
         self._process.stdin.close()
-        self._process.wait(timeout=5)
         self._process.stdout.close()
 
 

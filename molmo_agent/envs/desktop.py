@@ -33,7 +33,7 @@ from molmo_agent.actions import (
     Wait,
 )
 from molmo_agent.envs.desktop_capture import Area, Capture, Monitor, MssCapture, bounds
-from molmo_agent.envs.desktop_input import Input, load_pyautogui, stopped
+from molmo_agent.envs.desktop_input import Input, load_pyautogui, stopped, uninterrupted
 from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import ActionRefused, EnvError, UsageError
 from molmo_agent.geometry import Point
@@ -208,9 +208,10 @@ class Desktop:
             raise UsageError("a window can be chosen by its title on X11 only; use region=(left, top, width, height)")
         from molmo_agent.envs import x11
 
-        if self._window_id is None:
-            self._window_id = x11.find_window(self._x11, part).id
-        area = x11.window_area(self._x11, self._window_id, part)
+        with uninterrupted():
+            if self._window_id is None:
+                self._window_id = x11.find_window(self._x11, part).id
+            area = x11.window_area(self._x11, self._window_id, part)
         visible = area.cut(desktop)
         if visible is None:
             raise EnvError(f"the window {part!r} is outside of the screen ({area.describe()}): move it back")
@@ -343,9 +344,11 @@ def open_input(x11_display: Any = None) -> Input:
     from molmo_agent.envs import x11
     from molmo_agent.envs.x11_input import X11Input
 
+    # First, because it tells what is wrong with a display better than pyautogui does.
+    display = x11_display or x11.connect()
     with x11.quiet():
         gui = load_pyautogui()
-    return X11Input(gui, x11_display or x11.connect())
+    return X11Input(gui, display)
 
 
 def _monitor_area(choice: int | str, monitors: list[Monitor]) -> Area:
@@ -372,4 +375,4 @@ def _shrink(image: Image, max_side: int) -> Image:
     height, width = image.shape[:2]
     factor = max_side / max(width, height)
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    return np.array(PIL.Image.fromarray(image).resize(size, PIL.Image.Resampling.LANCZOS))
+    return np.array(PIL.Image.fromarray(image).resize(size, PIL.Image.Resampling.LANCZOS, reducing_gap=3.0))

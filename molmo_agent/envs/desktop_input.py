@@ -7,7 +7,9 @@ platform's class (``x11_input``, ``native_input``).
 import contextlib
 import difflib
 import os
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -141,6 +143,28 @@ def _module_hidden(name: str) -> Iterator[None]:
         del sys.modules[name]
 
 
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back during one call to the display, then let it through.
+
+    python-xlib keeps its locks when an exception passes through it: interrupted there, the very calls that are to
+    release the buttons would wait for ever.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        # Signals reach the main thread only; and one that raises nothing does no harm.
+        yield
+        return
+    held_back = []
+    signal.signal(signal.SIGINT, lambda number, _: held_back.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if held_back:
+            signal.raise_signal(signal.SIGINT)
+
+
 class PyAutoGuiInput:
     """Input by pyautogui."""
 
@@ -157,7 +181,8 @@ class PyAutoGuiInput:
     def _checked(self) -> Iterator[None]:
         """Translate the two things that may happen at any call: the user's stop, and the end of the display."""
         try:
-            yield
+            with uninterrupted():
+                yield
         except self._gui.FailSafeException as error:
             raise stopped(self.position()) from error
         except Exception as error:
@@ -258,10 +283,11 @@ class PyAutoGuiInput:
         gui, keys, buttons = self._gui, self._held_keys[::-1], self._held_buttons[::-1]
         gui.FAILSAFE = False
         try:
-            for key in keys:
-                gui.keyUp(key)
-            for button in buttons:
-                self._button_event(button, False, 1)
+            with uninterrupted():
+                for key in keys:
+                    gui.keyUp(key)
+                for button in buttons:
+                    self._button_event(button, False, 1)
             self._held_keys.clear()
             self._held_buttons.clear()
         except Exception as error:

@@ -48,7 +48,8 @@ class X11Input(PyAutoGuiInput):
             return False
         if len(name) > 1 or not name.isprintable():
             return True
-        return self._typable(x11.Keyboard(self._display), name)
+        with self._checked():
+            return self._typable(x11.Keyboard(self._display), name)
 
     def _typable(self, keyboard: x11.Keyboard, char: str) -> bool:
         keycode = self._gui.platformModule.keyboardMapping.get(char) or 0

@@ -1,0 +1,81 @@
+"""The doctor names what is missing and the line that gets it, and says nothing wrong about a machine that has it."""
+
+import importlib.metadata
+
+import pytest
+from desktop_screen import needs
+
+from molmo_agent.envs import doctor
+from molmo_agent.envs.doctor import diagnose
+from molmo_agent.envs.virtual_display import VirtualDisplay
+
+
+def by_name():
+    return {check.name: check for check in diagnose()}
+
+
+def test_a_check_is_ok_or_has_a_remedy():
+    for check in diagnose():
+        assert check.name
+        assert check.detail
+        assert check.ok != bool(check.remedy), check
+
+
+def test_without_a_display_it_says_what_to_do_and_looks_no_further(monkeypatch):
+    for variable in ("DISPLAY", "WAYLAND_DISPLAY", "XDG_SESSION_TYPE"):
+        monkeypatch.delenv(variable, raising=False)
+    checks = by_name()
+    assert "DISPLAY is not set" in checks["display"].detail
+    assert "--virtual-display 1280x800" in checks["display"].remedy
+    assert "capture" not in checks
+
+
+@needs("Xvfb")
+def test_on_a_display_it_tells_the_size_of_the_screen_and_of_the_picture():
+    with VirtualDisplay(800, 600, window_manager=None) as display:
+        checks = by_name()
+        assert checks["display"].ok
+        assert checks["display"].detail == f"{display.name}: 800x600 pixels"
+        assert checks["capture"].ok
+        assert "800x600 at (0, 0); monitor 1 gives pictures of 800x600 pixels" in checks["capture"].detail
+
+
+@pytest.mark.parametrize(
+    ("installer", "root", "line"),
+    [
+        ("apt-get", True, "apt-get install xvfb"),
+        ("apt-get", False, "sudo apt-get install xvfb"),
+        ("dnf", True, "dnf install xorg-x11-server-Xvfb"),
+        ("", True, "install it with this system's package manager (Debian's name for it: xvfb)"),
+    ],
+)
+def test_a_missing_program_comes_with_the_line_for_this_system(monkeypatch, installer, root, line):
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/bin/{name}" if name == installer else None)
+    monkeypatch.setattr(doctor.os, "geteuid", lambda: 0 if root else 1000)
+    check = doctor._program("Xvfb")
+    assert not check.ok
+    assert check.remedy == line
+
+
+def test_a_missing_module_is_told(monkeypatch):
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    assert doctor._module("torch", "models").remedy == "pip install molmo-agent"
+
+
+def test_extras_are_those_of_the_installed_package(monkeypatch):
+    requirements = [
+        "numpy>=2",
+        'no-such-adb>=2; extra == "android"',
+        "pytest; extra == 'dev'",
+        "pytest; extra == 'web'",
+    ]
+    monkeypatch.setattr(importlib.metadata, "requires", lambda package: requirements)
+    android, web = doctor._extras()
+    assert (android.name, android.ok, android.detail) == ("extra android", False, "not installed: no-such-adb")
+    assert android.remedy == "pip install 'molmo-agent[android]'"
+    assert (web.name, web.ok) == ("extra web", True)
+
+
+def test_a_package_that_is_not_installed_is_told():
+    (check,) = doctor._extras("no-such-package")
+    assert check.detail == "no-such-package is not installed"
