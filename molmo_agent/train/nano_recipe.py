@@ -35,7 +35,7 @@ STAGES = (
     Stage(
         name="polish",
         kind="point",
-        steps=220,
+        steps=285,
         batch=3,
         sizes={(640, 480): 1.0},
         styles={"panel": 0.25, None: 0.55, "shapes": 0.2},
