@@ -140,8 +140,8 @@ def drag(desktop: Desktop, drawing: Drawing, start: tuple[float, float], end: tu
         target.window.box = (left + dx, top + dy, right + dx, bottom + dy)
         return [Event("moved", "window", target.window.title)]
     if target.widget is not None and target.widget.kind == "slider" and target.widget.enabled:
-        left, _, right, _ = _box(drawing, target.widget)
-        target.widget.level = min(max((end[0] - left) / max(right - left, 1), 0.0), 1.0)
+        first, _, last, _ = _box(drawing, target.widget)
+        target.widget.level = min(max((end[0] - first) / max(last - first, 1), 0.0), 1.0)
         return [Event("moved", "slider", target.widget.label)]
     return []
 
