@@ -30,6 +30,7 @@ from molmo_agent.envs.desktop_capture import Area, bgra_to_rgb
 from molmo_agent.errors import ActionRefused, EnvError, RunStopped, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Env
+from molmo_agent.testing import check_env
 from molmo_agent.transforms import ImageTransform
 
 # A main monitor, one to its left that starts higher, one above.
@@ -57,6 +58,7 @@ def sent_by(*actions, **options):
 
 def test_it_is_an_env():
     assert isinstance(desktop(), Env)
+    check_env(desktop())
 
 
 @pytest.mark.parametrize("monitor", [1, 2, 3, "all"])

@@ -10,7 +10,6 @@ import time
 
 import numpy as np
 import pytest
-import Xlib.X
 from desktop_screen import (
     FAST,
     Actor,
@@ -379,7 +378,7 @@ def set_caps_lock(on):
     from molmo_agent.envs import x11
 
     display = x11.connect()
-    while bool(display.screen().root.query_pointer().mask & Xlib.X.LockMask) != on:
+    while x11.Keyboard(display)._caps_lock != on:
         subprocess.run(["xdotool", "key", "Caps_Lock"], check=True)
         time.sleep(0.05)
     display.close()
@@ -446,6 +445,16 @@ def test_clicks_on_a_calculator_compute_what_it_then_shows(actor, screen):
 
 
 # --- Displays that fail -----------------------------------------------------------------------------------------------
+
+
+def test_it_keeps_the_promises_of_an_env(actor):
+    actor.do(_check_env)
+
+
+def _check_env():
+    from molmo_agent.testing import check_env
+
+    check_env(Desktop())
 
 
 def test_without_a_display_the_next_step_is_told(monkeypatch):

@@ -375,4 +375,4 @@ def _shrink(image: Image, max_side: int) -> Image:
     height, width = image.shape[:2]
     factor = max_side / max(width, height)
     size = max(1, round(width * factor)), max(1, round(height * factor))
-    return np.array(PIL.Image.fromarray(image).resize(size, PIL.Image.Resampling.LANCZOS, reducing_gap=3.0))
+    return np.array(PIL.Image.fromarray(image).resize(size, PIL.Image.Resampling.HAMMING))
