@@ -20,6 +20,8 @@ CELL_PX = 16
 NEAR_PX = 96
 # Carets, clocks and counters: changes of at most so many cells (40 cells are 160 x 64 pixels) may be idle ones.
 SMALL_CELLS = 40
+# A screen that does not react is looked at less and less often: captures cost the machine more than waiting does.
+MAX_INTERVAL_S = 0.1
 
 Cells = npt.NDArray[np.bool_]
 """(rows, columns) of cells, True where at least one pixel differs."""
@@ -29,7 +31,7 @@ Cells = npt.NDArray[np.bool_]
 class Settle:
     """How to wait for a screen after an action. All of these are limits on waiting for an event, in seconds."""
 
-    # Pause between two captures.
+    # Pause between two captures. It grows, up to MAX_INTERVAL_S, as long as nothing happens.
     interval_s: float = 0.02
     # How long a screen that shows no change may take to react.
     reaction_s: float = 0.25
@@ -119,9 +121,21 @@ class ScreenWatch:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._observe, self._settle, self._clock, self._sleep = observe, settle, clock, sleep
+        self._waited_s = 0.0
         self._restless: Cells | None = None
         # Where a small change was watched and did not repeat: it answers to actions and need not be watched again.
         self._answering: Cells | None = None
+
+    def take_waited(self) -> float:
+        """Return the seconds that were slept away since the last call: the screen's time, not the agent's own."""
+        waited, self._waited_s = self._waited_s, 0.0
+        return waited
+
+    def _wait(self, seconds: float) -> None:
+        if seconds > 0:
+            start = self._clock()
+            self._sleep(seconds)
+            self._waited_s += self._clock() - start
 
     def idle(self, before: Image, after: Image) -> None:
         """Learn from two captures between which nobody acted.
@@ -142,15 +156,19 @@ class ScreenWatch:
             before: the screen just before the action.
             first: the screen as the env returned it just after.
         """
-        start, last = self._clock(), first
-        while (elapsed := self._clock() - start) < self._settle.limit_s:
-            self._sleep(self._settle.interval_s)
+        start, last, pause = self._clock(), first, self._settle.interval_s
+        while True:
+            self._wait(pause)
             current = self._observe()
+            elapsed = self._clock() - start
             still = self._same(last.image, current.image)
+            reacted = elapsed >= self._settle.reaction_s or not self._same(before, current.image)
             last = current
-            if still and (elapsed >= self._settle.reaction_s or not self._same(before, current.image)):
-                break
-        return last
+            if (still and reacted) or elapsed >= self._settle.limit_s:
+                return last
+            pause = self._settle.interval_s
+            if still:
+                pause = max(pause, min(elapsed, MAX_INTERVAL_S, self._settle.reaction_s - elapsed))
 
     def effect(self, points: Sequence[Point], before: Image, after: Observation) -> tuple[Effect, Observation]:
         """Say what an action did, and return the newest capture.
@@ -167,7 +185,7 @@ class ScreenWatch:
             return effect, after
         end, last = self._clock() + self._settle.watch_s, after
         while self._clock() < end:
-            self._sleep(self._settle.interval_s)
+            self._wait(MAX_INTERVAL_S)
             current = self._observe()
             again = changed_cells(last.image, current.image)
             if again is not None and again.any():

@@ -101,7 +101,7 @@ class Step:
     terminated: bool = False
     truncated: bool = False
     info: dict[str, Any] = field(default_factory=dict)
-    # Seconds by part: policy, guard, act, settle, capture, record.
+    # Seconds by part: record, policy, guard, capture, act, settle, compare; and wait, slept until the screen was still.
     times_s: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -113,14 +113,17 @@ class Rollout(Iterator[Step]):
             self._env.close()
             raise RunStopped(self._ended) from interrupt
         except RunStopped as stop:
-            self._ended = self._secrets.scrub(str(stop)) or "stopped by the user"
+            stop.args = self._secrets.scrub(stop.args)
+            self._ended = str(stop) or "stopped by the user"
             self._env.close()
             raise
         except GeneratorExit:
             self._ended = "left by the caller before its end"
             raise
         except MolmoAgentError as error:
-            self._ended = f"{type(error).__name__}: {self._secrets.scrub(str(error))}"
+            # Whoever prints the error must not print what was typed.
+            error.args = self._secrets.scrub(error.args)
+            self._ended = f"{type(error).__name__}: {error}"
             raise
         except BaseException as error:
             self._ended = f"crashed with {type(error).__name__}: {self._secrets.scrub(str(error))}"
@@ -160,8 +163,10 @@ class Rollout(Iterator[Step]):
 
         def lap(part: str) -> None:
             nonlocal mark
-            now = time.perf_counter()
-            times[part] = times.get(part, 0.0) + now - mark
+            now, waited = time.perf_counter(), watch.take_waited()
+            times[part] = times.get(part, 0.0) + now - mark - waited
+            if waited:
+                times["wait"] = times.get("wait", 0.0) + waited
             mark = now
 
         index = len(self._steps)

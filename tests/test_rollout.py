@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from molmo_agent.actions import Click, Done, Drag, Key, OpenApp, PointAt, Type, Wait
-from molmo_agent.effects import AT_ONCE
+from molmo_agent.effects import AT_ONCE, Settle
 from molmo_agent.episode import Decision, LabelledPoint, PointResult, Task
 from molmo_agent.errors import ActionRefused, EnvError, ModelError, RunStopped, UsageError
 from molmo_agent.geometry import Box, Point
@@ -269,6 +269,27 @@ def test_a_failing_env_ends_the_run_with_what_happened_on_record(failure):
     assert len(trajectory.steps) == 3
     assert trajectory.steps[2].info == {"error": f"{type(failure).__name__}: {failure}"}
     assert str(failure) in trajectory.ended
+
+
+def test_an_error_that_quotes_what_was_typed_is_scrubbed_before_it_leaves():
+    env = ToyEnv()
+
+    def step(action):
+        raise EnvError(f"lost the device while typing {action.text!r}")
+
+    env.step = step
+    policy = ScriptedDecisions([Type("{{P}}")])
+    with pytest.raises(EnvError, match=r"while typing '{{P}}'") as caught:
+        run(policy, env, secrets=Secrets({"P": "hunter2!"}))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_waiting_for_the_screen_is_told_apart_from_the_time_of_the_agent():
+    episode = rollout(ScriptedDecisions([Click(CORNER)]), ToyEnv(), settle=Settle(reaction_s=0.05))
+    step = next(episode)
+    assert step.times_s["wait"] >= 0.05
+    assert step.times_s["settle"] < step.times_s["wait"]
+    episode.close()
 
 
 def test_a_failing_policy_ends_the_run():
