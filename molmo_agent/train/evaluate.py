@@ -17,8 +17,9 @@ from rich.table import Table
 from molmo_agent.envs.sim_desktop.scene import Screen
 from molmo_agent.geometry import Box
 from molmo_agent.interfaces import PointingModel
-from molmo_agent.model.nano import load_nano
+from molmo_agent.model.nano import CHECKPOINT, load_nano
 from molmo_agent.model.pointer import MolmoPointer
+from molmo_agent.train.card import write_card
 from molmo_agent.train.draw import Split, draw, seed_of
 from molmo_agent.train.phrases import Question, ask_all
 
@@ -164,6 +165,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, help="checkpoint folder; default: the embedded nano")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    parser.add_argument("--card", help="write the card beside the checkpoint; the training in words, e.g. '900 steps'")
+    parser.add_argument("--note", default="", help="what else the card should say")
     parser.add_argument("--screens", type=int, help="screens per set, for a quick look")
     arguments = parser.parse_args()
     model = MolmoPointer.from_pretrained(arguments.model, dtype="float32") if arguments.model else load_nano()
@@ -172,6 +175,10 @@ def main() -> None:
     print_table(table)
     if arguments.json:
         arguments.json.write_text(json.dumps(table, indent=1) + "\n")
+    if arguments.card:
+        parameters = sum(p.numel() for p in model.model.parameters())
+        folder = arguments.model or CHECKPOINT
+        print(write_card(folder, table, parameters=parameters, steps=arguments.card, note=arguments.note))
 
 
 if __name__ == "__main__":
