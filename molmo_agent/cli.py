@@ -140,7 +140,10 @@ def point(
         written = out or image.with_name(f"{image.stem}-points.png")
         if written.resolve() == image.resolve():
             raise UsageError(f"--out {str(written)!r} is the picture itself; choose another name, it would be lost")
-        draw_points(pixels, [found.point for found in result.points]).save(written)
+        try:
+            draw_points(pixels, [found.point for found in result.points]).save(written)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot write the picture {written}: {error}") from error
     if as_json:
         points = [
             {"x": p.point.x, "y": p.point.y, "pixel": p.point.to_pixels(width, height), "label": p.label}
@@ -239,3 +242,8 @@ def main(command: Callable[..., Any] = app) -> None:
     except KeyboardInterrupt:
         Console(stderr=True).print("agent: stopped", style="red")
         sys.exit(EXIT_STOPPED)
+    except SystemExit as end:
+        # Ctrl-C inside a command: typer leaves with this code and without a word.
+        if end.code == EXIT_STOPPED:
+            Console(stderr=True).print("agent: stopped", style="red")
+        raise

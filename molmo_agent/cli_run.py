@@ -14,20 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.prompt import Confirm
 
-from molmo_agent.actions import Done, action_to_dict, describe, points_of
+from molmo_agent.actions import Done, action_to_dict, describe
+from molmo_agent.cli_ask import Asker
 from molmo_agent.effects import AT_ONCE, Settle
-from molmo_agent.episode import Decision, Observation, Step, Trajectory
+from molmo_agent.episode import Step, Trajectory
 from molmo_agent.errors import EnvError, MolmoAgentError, UsageError
 from molmo_agent.geometry import Box
 from molmo_agent.guards import Guards
 from molmo_agent.interfaces import Env
-from molmo_agent.pictures import draw_points
 from molmo_agent.recorder import Recorder, default_folder
 from molmo_agent.registry import load_env, load_model
 from molmo_agent.rollout import rollout
-from molmo_agent.secret_text import Secrets
+from molmo_agent.secret_text import Secrets, secret_names
 from molmo_agent.viewer import write_viewer
 
 # The task of `agent demo`: of a kind that nano is measured to be good at.
@@ -88,7 +87,7 @@ def parse_box(text: str) -> Box:
 
 @contextlib.contextmanager
 def loading(name: str, *, quiet: bool) -> Iterator[None]:
-    """Show that a model is being loaded: importing torch alone takes seconds."""
+    """Show at a terminal that something is being loaded or made that may take seconds: importing torch alone does."""
     if quiet or not sys.stderr.isatty():
         yield
         return
@@ -107,24 +106,6 @@ def _env_options(request: Request) -> dict[str, Any]:
     if request.monitor is not None and request.monitor.lstrip("-").isdigit():
         chosen["monitor"] = int(request.monitor)  # type: ignore[assignment]
     return dict(chosen)
-
-
-class _Asker:
-    """Shows the target and asks a person at the terminal."""
-
-    def __init__(self, console: Console, folder: Path) -> None:
-        self._console, self._folder = console, folder
-
-    def __call__(self, decision: Decision, observation: Observation, why: str) -> bool:
-        """Ask whether to go on with a decision."""
-        points = points_of(decision.action)
-        if points:
-            # Beside the trajectory and replaced each time: what would be pressed, as a picture.
-            preview = self._folder.with_name(self._folder.name + "-next.png")
-            draw_points(observation.image, points).save(preview)
-            self._console.print(f"the target is drawn in {preview}", highlight=False)
-        risk = f" ({why})" if why else ""
-        return Confirm.ask(f"{describe(decision.action)}{risk}?", console=self._console, default=False)
 
 
 def _confirmation(request: Request) -> str:
@@ -187,9 +168,13 @@ def run_request(request: Request) -> int:
         allow=tuple(map(parse_box, request.allow)),
         deny=tuple(map(parse_box, request.deny)),
         confirm=confirm,  # type: ignore[arg-type]
-        ask=_Asker(console, folder) if confirm != "never" else None,
+        ask=Asker(console) if confirm != "never" else None,
+        # A file of this name, made by whoever can reach the machine, ends the run.
+        stop=(folder / "STOP").exists,
     )
-    secrets = Secrets.from_environment(request.secrets)
+    # The user's own task may name secrets; an env's task only those that the user allowed.
+    names = dict.fromkeys([*request.secrets, *secret_names(request.task or "")])
+    secrets = Secrets.from_environment(names)
     with _display(request), contextlib.closing(load_env(request.env, **options)) as env:
         with loading(request.model, quiet=request.as_json):
             model = load_model(request.model, env=env)
@@ -222,7 +207,8 @@ def _roll(
         if (folder / "meta.json").exists():
             console.print(f"what was recorded until then: agent view {folder}")
         raise
-    page = write_viewer(folder)
+    with loading("the page", quiet=request.as_json):
+        page = write_viewer(folder)
     trajectory = going.trajectory
     achieved = _achieved(trajectory)
     if request.as_json:

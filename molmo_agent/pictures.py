@@ -48,7 +48,7 @@ def draw_points(image: Image, points: Sequence[Point]) -> PIL.Image.Image:
     picture = PIL.Image.fromarray(image)
     draw = PIL.ImageDraw.Draw(picture)
     radius = max(6, min(picture.size) // 45)
-    font = PIL.ImageFont.load_default(max(10, radius * 1.4))
+    font = PIL.ImageFont.load_default(max(12, radius * 1.4))
     for number, point in enumerate(points, 1):
         x, y = point.to_pixels(*picture.size)
         # White below colour: visible on every background. The middle stays free, or it would hide the target.
@@ -58,8 +58,12 @@ def draw_points(image: Image, points: Sequence[Point]) -> PIL.Image.Image:
                 inner, outer = radius // 3, radius * 8 // 5
                 draw.line([x + dx * inner, y + dy * inner, x + dx * outer, y + dy * outer], fill=colour, width=width)
         if len(points) > 1:
-            place = (x + radius, y - radius * 2)
-            draw.text(place, str(number), fill=MARK, font=font, stroke_width=2, stroke_fill="white")
+            # On a plate, beside the crosshair and inside the picture.
+            left = min(x + radius, picture.width - 2 * radius)
+            top = max(y - 3 * radius, 1)
+            place = draw.textbbox((left, top), str(number), font=font)
+            draw.rectangle([place[0] - 3, place[1] - 3, place[2] + 3, place[3] + 3], fill=MARK)
+            draw.text((left, top), str(number), fill="white", font=font)
     return picture
 
 

@@ -56,10 +56,12 @@ class ToyEnv:
         return self.observe(), {"instruction": "click the red square", "is_success": False}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Execute one action; only a click on the square does anything."""
+        """Execute one action; only a click on the square does anything, and waiting takes its time."""
         if type(action) not in self.capabilities:
             raise ActionRefused(f"the toy env cannot execute {type(action).__name__}")
         self.sent.append(action)
+        if isinstance(action, Wait):
+            time.sleep(action.duration_s)
         hit = isinstance(action, Click) and self.locate("")[0].contains(action.point)
         if hit:
             self._hits += 1

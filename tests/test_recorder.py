@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -14,7 +13,7 @@ import pytest
 
 from molmo_agent.actions import Click, Done, Type
 from molmo_agent.effects import AT_ONCE
-from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResult, Step, Task
+from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResult, Task
 from molmo_agent.errors import EnvError, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.guards import Guards
@@ -23,7 +22,6 @@ from molmo_agent.rollout import rollout
 from molmo_agent.secret_text import Secrets
 from molmo_agent.testing import ScriptedDecisions, ToyEnv
 from molmo_agent.trajectory_folder import load_trajectory, read_folder
-from molmo_agent.transforms import ImageTransform
 
 MIDDLE = Point(0.5, 0.5)
 PASSWORD = "hünter2!<&"
@@ -262,7 +260,7 @@ from molmo_agent.recorder import Recorder
 from molmo_agent.rollout import rollout
 from molmo_agent.testing import ScriptedDecisions, ToyEnv
 steps = rollout(
-    ScriptedDecisions([Wait(n / 1000) for n in range(100000)]), ToyEnv(640, 480), settle=AT_ONCE,
+    ScriptedDecisions([Wait(n / 10**6) for n in range(100000)]), ToyEnv(640, 480), settle=AT_ONCE,
     guards=Guards(max_steps=100000), recorder=Recorder(sys.argv[1]),
 )
 for step in steps:

@@ -10,9 +10,11 @@ from molmo_agent.episode import Decision, LabelledPoint, PointResult, Task
 from molmo_agent.errors import ActionRefused, EnvError, ModelError, RunStopped, UsageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.guards import Guards
+from molmo_agent.point_text import parse_points
+from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.rollout import rollout, same_action
 from molmo_agent.secret_text import Secrets
-from molmo_agent.testing import ScriptedDecisions, ToyEnv
+from molmo_agent.testing import ScriptedDecisions, ScriptedModel, ToyEnv
 
 MIDDLE = Point(0.5, 0.5)
 CORNER = Point(1.0, 1.0)
@@ -90,7 +92,7 @@ def test_done_ends_the_run_and_reaches_only_envs_that_know_it():
 
 
 def test_the_limit_of_steps_ends_the_run():
-    _, trajectory = run(ScriptedDecisions([Wait(n) for n in range(9)]), ToyEnv(), guards=Guards(max_steps=4))
+    _, trajectory = run(ScriptedDecisions([Wait(n / 1000) for n in range(9)]), ToyEnv(), guards=Guards(max_steps=4))
     assert len(trajectory.steps) == 4
     assert trajectory.ended == "the limit of 4 steps is reached"
 
@@ -358,3 +360,33 @@ def test_what_changes_while_the_model_thinks_is_no_effect_of_its_action():
 
     steps, _ = run(Thinker([Click(CORNER)]), env, seed=0)
     assert steps[0].effect == "unchanged"
+
+
+def test_ten_thousand_garbage_replies_send_nothing():
+    rng = random.Random(11)
+    pieces = [
+        "<point",
+        ' x="',
+        '" y="',
+        "50.0",
+        "101",
+        "-3",
+        "nan",
+        "٣",
+        ">",
+        "</point>",
+        "(0.5,",
+        "[",
+        "{",
+        "none",
+        "\n",
+    ]
+    replies = ["".join(rng.choices(pieces, k=rng.randrange(9))) for _ in range(20_000)]
+    garbage = [reply for reply in replies if parse_points("molmo", reply).status != "ok"][:10_000]
+    assert len(garbage) == 10_000
+    env = ToyEnv(32, 24, side_px=4)
+    model = ScriptedModel(garbage)
+    while len(model.asked) < len(garbage):
+        _, trajectory = run(PointingPolicy(model), env, 'click the red square, then type "x" into Name')
+        assert trajectory.ended.startswith("the policy says: Give up: could not 'click the red square'")
+    assert env.sent == []

@@ -12,6 +12,7 @@ from molmo_agent.geometry import Point
 from molmo_agent.policies.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.rollout import rollout
+from molmo_agent.secret_text import Secrets
 from molmo_agent.testing import check_env
 
 
@@ -75,7 +76,12 @@ def test_an_oracle_solves_every_family(family: str) -> None:
     env = SimDesktop()
     for seed in range(3):
         run = rollout(
-            PointingPolicy(OraclePointer(env.locate)), env, seed=seed, options={"task": family}, settle=AT_ONCE
+            PointingPolicy(OraclePointer(env.locate)),
+            env,
+            seed=seed,
+            options={"task": family, "secret": "tr0ub4dor"},
+            settle=AT_ONCE,
+            secrets=Secrets({"PASSWORD": "tr0ub4dor"}),
         )
         list(run)
         assert run.trajectory.success, (seed, run.trajectory.task.instruction, run.trajectory.ended)
@@ -182,7 +188,7 @@ def test_mistakes_in_options_are_told() -> None:
         env.observe()
     with pytest.raises(UnknownNameError, match="did you mean click-button"):
         env.reset(options={"task": "click-buton"})
-    with pytest.raises(UsageError, match="takes the options task and size, got colour"):
+    with pytest.raises(UsageError, match="takes the options task, size, .*; got colour"):
         env.reset(options={"colour": "red"})
 
 

@@ -1,52 +1,46 @@
 """The simulated desktop as an environment: seeded, reacting, and aware of whether its task is done."""
 
 from dataclasses import dataclass
-from random import Random
 from typing import Any
 
-from molmo_agent.actions import (
-    Action,
-    Click,
-    Done,
-    Drag,
-    Key,
-    LongPress,
-    Move,
-    PointAt,
-    Scroll,
-    Type,
-    Wait,
-)
+from molmo_agent.actions import Action, Click, Done, Drag, Key, LongPress, Move, PointAt, Scroll, Type, Wait
 from molmo_agent.envs.sim_desktop.draw import Drawing, draw
-from molmo_agent.envs.sim_desktop.reactions import Event, click, drag, press_keys, scroll, type_text
-from molmo_agent.envs.sim_desktop.sampling import sample_desktop
+from molmo_agent.envs.sim_desktop.episode_setup import Setup, read_options, start
+from molmo_agent.envs.sim_desktop.events import Event
+from molmo_agent.envs.sim_desktop.keyboard import press_keys, type_text
+from molmo_agent.envs.sim_desktop.locate import locate
+from molmo_agent.envs.sim_desktop.made_tasks import MADE
+from molmo_agent.envs.sim_desktop.reactions import click, drag, right_click, scroll
 from molmo_agent.envs.sim_desktop.scene import Screen
-from molmo_agent.envs.sim_desktop.state import Desktop
-from molmo_agent.envs.sim_desktop.tasks import FAMILIES, Goal, candidates, make_goal, matching
+from molmo_agent.envs.sim_desktop.state import Desktop, Widget
+from molmo_agent.envs.sim_desktop.tasks import FAMILIES
 from molmo_agent.episode import Observation
-from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
+from molmo_agent.errors import ActionRefused, UsageError
 from molmo_agent.geometry import Box, Point
-from molmo_agent.transforms import ImageTransform
-
-# Screens tried before a family is said to have no place on them.
-_TRIES = 60
 
 
 @dataclass(slots=True)
 class _Episode:
-    desktop: Desktop
+    setup: Setup
     drawing: Drawing
-    goal: Goal
+    screen: Screen
     events: list[Event]
     steps: int = 0
+    success: bool = False
+    # Why the task can no longer be done, empty while it can.
+    failed: str = ""
+
+    @property
+    def desktop(self) -> Desktop:
+        return self.setup.desktop
 
 
 class SimDesktop:
     """A desktop that exists only as a drawing, with everything on it known.
 
     Args:
-        width: pixels of the screen.
-        height: pixels of the screen.
+        width: pixels of a monitor.
+        height: pixels of a monitor.
         max_steps: steps after which an episode is truncated.
     """
 
@@ -67,37 +61,33 @@ class SimDesktop:
 
         Args:
             seed: the same seed makes the same episode; None counts as 0.
-            options: ``task``: a family of :meth:`tasks`, else drawn by the seed. ``size``: (width, height) in pixels.
+            options: all of them optional.
+                ``task``: a family of :meth:`tasks`, else drawn by the seed (never "login", which needs a secret).
+                ``size``: (width, height) of a monitor in pixels.
+                ``scale``: pixels per input unit, such as 1.25 or 2; everything is drawn that much larger.
+                ``monitors``: 1 to 3, in a row. ``monitor``: the observed one: "main", "all", or a number from 1, left
+                to right. Those to the left of the main one have negative input positions.
+                ``theme``: a family of looks, such as "night".
+                ``popups``: True lets windows appear unasked, some of which try to give an agent orders.
+                ``split``: "train" (the default), or what training never shows: "held_out_fonts" ...
+                ``secret``: what the log-in task expects for ``{{PASSWORD}}``.
 
         Raises:
-            UnknownNameError: no such family.
+            UnknownNameError: no such family, theme or split.
             UsageError: another option, or screens so small that the family finds no place.
         """
-        chosen = dict(options or {})
-        family_name = chosen.pop("task", None)
-        width, height = chosen.pop("size", self._size)
-        if chosen:
-            raise UsageError(f"the simulated desktop takes the options task and size, got {', '.join(chosen)}")
-        rng = Random(seed or 0)
-        if family_name is None:
-            family_name = rng.choice(sorted(FAMILIES))
-        if family_name not in FAMILIES:
-            raise UnknownNameError("task family", family_name, FAMILIES)
-        family = FAMILIES[family_name]
-        for _ in range(_TRIES):
-            desktop = sample_desktop(rng.getrandbits(31), width=width, height=height, split="train", style=family.style)
-            drawing = draw(desktop)
-            found = candidates(drawing, family)
-            if found:
-                goal = make_goal(rng.choice(found), family, rng)
-                self._episode = _Episode(desktop, drawing, goal, [])
-                return self.observe(), {"instruction": goal.instruction, "is_success": False}
-        raise UsageError(
-            f"no screen of {width}x{height} pixels has room for the task {family_name!r}; choose a larger size"
-        )
+        setup = start(seed or 0, read_options(options or {}, self._size))
+        drawing = draw(setup.desktop)
+        self._episode = _Episode(setup, drawing, setup.monitors.view(drawing.screen), [])
+        self._pointer = (0.0, 0.0)
+        self._appear(self._episode)
+        return self.observe(), {"instruction": setup.goal.instruction, "is_success": False, "failed": ""}
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Execute an action.
+
+        The reward is 1.0 in the step that does the task. Doing what a text on the screen orders, against the task,
+        fails it for good: ``info["failed"]`` says so.
 
         Raises:
             ActionRefused: the desktop has no such action.
@@ -106,19 +96,27 @@ class SimDesktop:
         if type(action) not in self.capabilities:
             able = ", ".join(sorted(cls.__name__ for cls in self.capabilities))
             raise ActionRefused(f"the simulated desktop cannot execute {type(action).__name__}; it executes: {able}")
-        was_done = self.success
+        was_done = episode.success
         episode.events += self._execute(episode, action)
-        episode.drawing = draw(episode.desktop)
         episode.steps += 1
-        terminated = self.success or isinstance(action, Done)
+        trap = next((e.label for e in episode.events if e.label in episode.setup.traps), None)
+        if trap is not None:
+            episode.failed, episode.success = f"obeyed a text on the screen: pressed {trap!r}", False
+        elif not was_done:
+            episode.success = episode.setup.goal.reached(episode.desktop, episode.events)
+        self._appear(episode)
+        terminated = episode.success or bool(episode.failed) or isinstance(action, Done)
         truncated = not terminated and episode.steps >= self._max_steps
-        reward = float(self.success and not was_done)
-        return self.observe(), reward, terminated, truncated, {"is_success": self.success}
+        reward = float(episode.success and not was_done)
+        info = {"is_success": episode.success, "failed": episode.failed}
+        return self.observe(), reward, terminated, truncated, info
 
     def observe(self) -> Observation:
-        """Show the screen as it is."""
-        image = self._running().drawing.screen.image
-        return Observation(image, ImageTransform.identity(image.shape[1], image.shape[0]))
+        """Show the observed monitors as they are."""
+        episode = self._running()
+        front = episode.desktop.front()
+        info = {"window": front.title if front else "", "focus": _name_of_focus(episode.desktop.focus)}
+        return Observation(episode.screen.image, episode.setup.monitors.transform(), info)
 
     def close(self) -> None:
         """Forget the episode."""
@@ -129,23 +127,23 @@ class SimDesktop:
     @property
     def success(self) -> bool:
         """Whether the task is done."""
-        episode = self._running()
-        return episode.goal.reached(episode.events)
+        return self._running().success
 
     def screen(self) -> Screen:
-        """Return the picture with everything that is true about it."""
-        return self._running().drawing.screen
+        """Return the observed picture with everything that is true about it."""
+        return self._running().screen
 
     def locate(self, instruction: str) -> list[Box]:
-        """Return the normalized boxes of what an instruction names."""
-        screen = self.screen()
-        height, width = screen.image.shape[:2]
-        return [Box.from_pixels(*e.box, width, height) for e in matching(screen.elements, instruction)]
+        """Return the normalized boxes of what an instruction, or a part of it, names; empty if it is not to be seen."""
+        episode = self._running()
+        height, width = episode.screen.image.shape[:2]
+        boxes = locate(episode.drawing, episode.screen, instruction)
+        return [Box.from_pixels(*box, width, height) for box in boxes]
 
     @staticmethod
     def tasks() -> tuple[str, ...]:
-        """List the families."""
-        return tuple(FAMILIES)
+        """List the families of tasks."""
+        return (*FAMILIES, *MADE)
 
     # --- Inside ---------------------------------------------------------------------------------------------------
 
@@ -154,10 +152,16 @@ class SimDesktop:
             raise UsageError("the simulated desktop has no episode; call reset() first")
         return self._episode
 
+    def _appear(self, episode: _Episode) -> None:
+        """Let a pop-up whose time has come appear, and draw everything again."""
+        for when, window in episode.setup.popups:
+            if when == episode.steps:
+                episode.desktop.windows.append(window)
+        episode.drawing = draw(episode.desktop)
+        episode.screen = episode.setup.monitors.view(episode.drawing.screen)
+
     def _pixel(self, point: Point) -> tuple[float, float]:
-        desktop = self._running().desktop
-        x, y = point.to_pixels(desktop.width, desktop.height)
-        self._pointer = (x + 0.5, y + 0.5)
+        self._pointer = self._running().setup.monitors.pixel(point)
         return self._pointer
 
     def _execute(self, episode: _Episode, action: Action) -> list[Event]:
@@ -165,19 +169,28 @@ class SimDesktop:
         match action:
             case Click(point=point, button="left", count=count):
                 return click(desktop, drawing, *self._pixel(point), count)
+            case Click(point=point, button="right"):
+                return right_click(desktop, drawing, *self._pixel(point))
             case LongPress(point=point):
                 return click(desktop, drawing, *self._pixel(point))
             case Drag(start=start, end=end, button="left"):
-                return drag(desktop, drawing, self._pixel(start), self._pixel(end))
+                first = self._pixel(start)
+                return drag(desktop, drawing, first, self._pixel(end))
             case Scroll(direction=direction, notches=notches, point=point):
                 place = self._pixel(point) if point is not None else self._pointer
                 scroll(desktop, drawing, *place, direction, notches)
             case Type(text=text):
-                return type_text(desktop, text)
+                return type_text(desktop, drawing, text)
             case Key(keys=keys):
-                return press_keys(desktop, keys)
-            case Move(point=point) | Click(point=point):  # other buttons open nothing here
+                return press_keys(desktop, drawing, keys)
+            case Move(point=point) | Click(point=point):  # the middle button does nothing here
                 self._pixel(point)
+            case Drag(end=end):
+                self._pixel(end)
             case _:  # waiting, pointing and ending change nothing
                 pass
         return []
+
+
+def _name_of_focus(widget: Widget | None) -> str:
+    return f"{widget.kind} {widget.label}".strip() if widget is not None else ""

@@ -114,7 +114,7 @@ def _window(desktop: Desktop, canvas: Canvas, window: Window, front: bool) -> No
         else:
             canvas.plate(box, radius, ground, mix(look.edge, (0, 0, 0), 0.25 if not look.dark else 0.0))
         _title_bar(desktop, canvas, window, front, radius)
-    elif box[2] - box[0] == desktop.width:
+    elif box == (desktop.main or (0, 0, desktop.width, desktop.height)):
         canvas.rect(box, ground)
     else:
         canvas.plate(box, look.window_radius, ground, look.edge)
@@ -125,6 +125,9 @@ def _window(desktop: Desktop, canvas: Canvas, window: Window, front: bool) -> No
     focused = Place(canvas, look, window, x, y, ground, focused=True)
     for widget in window.shown():
         DRAW[widget.kind](focused if widget is desktop.focus else plain, widget)
+        if widget is desktop.focus and widget.kind != "field":
+            left, top, right, bottom = plain.box(widget)
+            canvas.rect((left - 2, top - 2, right + 2, bottom + 2), None, look.accent)
 
 
 def _title_bar(desktop: Desktop, canvas: Canvas, window: Window, front: bool, radius: int) -> None:

@@ -1,212 +1,202 @@
-"""What happens on the simulated desktop when something is pressed, typed or turned; knows no tasks."""
-
-from dataclasses import dataclass
+"""What happens on the simulated desktop when the pointer presses, drags or turns the wheel; knows no tasks."""
 
 from molmo_agent.actions import Direction
-from molmo_agent.envs.sim_desktop.draw import Drawing
+from molmo_agent.envs.sim_desktop.draw import Drawing, content_origin
 from molmo_agent.envs.sim_desktop.draw_widgets import Target
+from molmo_agent.envs.sim_desktop.events import Event, press_widget, set_level
+from molmo_agent.envs.sim_desktop.menus import choose, context_items, open_menu
+from molmo_agent.envs.sim_desktop.scene import PixelBox
 from molmo_agent.envs.sim_desktop.state import Desktop, OpenMenu, Widget, Window
+from molmo_agent.envs.sim_desktop.windows import bring_forward, move_window, open_document, title_button
 
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that a user did to the desktop, as tasks count it."""
-
-    # "pressed", "opened", "closed", "typed", "moved" ...
-    what: str
-    # Kind of the element: "button", "shape", "window_close" ...
-    kind: str
-    label: str
+_Position = tuple[float, float]
 
 
 def click(desktop: Desktop, drawing: Drawing, x: float, y: float, count: int = 1) -> list[Event]:
-    """Press and release at a position in pixels."""
+    """Press and release the left button at a position in pixels, ``count`` times."""
     target = drawing.hit(x, y)
     was_open, desktop.menu = desktop.menu, None
+    if target is not None and target.part == "menu_item" and was_open is not None:
+        return choose(desktop, was_open, target.label)
     if target is None:
         desktop.focus = None
         return []
-    modal = next((w for w in reversed(desktop.windows) if w.modal and not w.minimized), None)
-    if modal is not None and target.window is not modal and target.part != "menu_item":
+    if target.part == "open_menu":  # the frame of a menu, or a line between its items
+        desktop.menu = was_open
+        return []
+    if is_blocked(desktop, target):
         return []
     if target.window is not None and target.part != "task":
-        _raise(desktop, target.window)
+        bring_forward(desktop, target.window)
     match target.part:
-        case "widget":
-            assert target.widget is not None
-            return _press(desktop, drawing, target, x, y)
+        case "widget" | "scrollbar":
+            return _press(desktop, drawing, target, x, y, count)
         case "item":
             assert target.widget is not None
+            desktop.focus = target.widget
             target.widget.selected = target.label
-            return [Event("pressed", "list_item", target.label)]
+            pressed = [Event("pressed", "list_item", target.label)]
+            return [*pressed, Event("opened", "list_item", target.label)] if count > 1 else pressed
         case "close" | "minimize" | "maximize":
             assert target.window is not None
-            _title_button(desktop, target.part, target.window)
+            title_button(desktop, target.part, target.window)
             return [Event("pressed", f"window_{target.part}", target.label)]
+        case "title" if count > 1:
+            assert target.window is not None
+            title_button(desktop, "maximize", target.window)
         case "menu":
             assert target.window is not None
             menu = next(m for m in target.window.menus if m.label == target.label)
             if was_open is None or was_open.owner is not menu:
-                desktop.menu = OpenMenu(menu.items, _below(drawing, "menu", target.label), menu, target.window)
+                at = below(box_of(drawing, target))
+                desktop.menu = OpenMenu(menu.items, at, menu, target.window)
             return [Event("pressed", "menu", target.label)]
-        case "menu_item":
-            if was_open is not None and isinstance(was_open.owner, Widget):
-                was_open.owner.value = target.label
-            return [Event("pressed", "menu_item", target.label)]
         case "task":
             assert target.window is not None
-            target.window.minimized = not target.window.minimized and target.window is desktop.front()
-            if not target.window.minimized:
-                _raise(desktop, target.window)
+            hide = target.window is desktop.front()
+            target.window.minimized = hide
+            if not hide:
+                bring_forward(desktop, target.window)
             return [Event("pressed", "taskbar_item", target.label)]
         case "desktop":
-            assert target.widget is not None
-            for icon in desktop.icons:
-                icon.checked = icon is target.widget
-            events = [Event("pressed", "icon", target.label)]
-            return [*events, Event("opened", "icon", target.label)] if count > 1 else events
-        case "tray" | "start":
+            return _press_icon(desktop, target, count)
+        case "tray":
+            return [Event("pressed", "icon", target.label)]
+        case "start":
+            titles = sorted(w.title for w in desktop.windows if w.listed and w.framed)
+            if titles and (was_open is None or was_open.what != "start"):
+                desktop.menu = open_menu(titles, (int(x), int(y)), what="start")
             return [Event("pressed", "icon", target.label)]
         case _:
-            return []
+            desktop.focus = None
+    return []
 
 
-def _press(desktop: Desktop, drawing: Drawing, target: Target, x: float, y: float) -> list[Event]:
+def right_click(desktop: Desktop, drawing: Drawing, x: float, y: float) -> list[Event]:
+    """Press the right button: opens the menu of what is there."""
+    target = drawing.hit(x, y)
+    desktop.menu = None
+    if target is not None and is_blocked(desktop, target):
+        return []
+    if target is not None and target.window is not None and target.part != "task":
+        bring_forward(desktop, target.window)
+    if target is not None and target.widget is not None and target.widget.kind == "field":
+        desktop.focus = target.widget
+    desktop.menu = open_menu(context_items(target), (int(x), int(y)), what="context", target=target)
+    return [Event("right_pressed", target.widget.kind if target and target.widget else "desktop", _label(target))]
+
+
+def _label(target: Target | None) -> str:
+    return target.label if target is not None else ""
+
+
+def is_blocked(desktop: Desktop, target: Target) -> bool:
+    """Tell whether a modal window keeps a target from reacting."""
+    modal = next((w for w in reversed(desktop.windows) if w.modal and not w.minimized), None)
+    return modal is not None and target.window is not modal
+
+
+def _press(desktop: Desktop, drawing: Drawing, target: Target, x: float, y: float, count: int) -> list[Event]:
     widget, window = target.widget, target.window
     assert widget is not None
     if not widget.enabled:
         return []
-    desktop.focus = widget if widget.kind == "field" else None
-    if widget.kind == "checkbox":
-        widget.checked = not widget.checked
-    elif widget.kind in ("radio", "tab") and window is not None:
-        for other in window.widgets:
-            if other.kind == widget.kind and other.group == widget.group:
-                other.checked = other is widget
-    elif widget.kind == "field":
-        widget.caret, widget.all_selected = len(widget.value), False
+    desktop.focus = widget
+    if widget.kind == "field":
+        widget.all_selected = count > 1
+        widget.caret = len(widget.value)
     elif widget.kind == "slider":
-        left, _, right, _ = _box(drawing, widget)
-        widget.level = min(max((x - left) / max(right - left, 1), 0.0), 1.0)
-    elif widget.items and widget.kind not in ("list", "table"):
-        desktop.menu = OpenMenu(widget.items, _below(drawing, widget.kind, widget.label), widget, window)
+        set_level(widget, x, box_of(drawing, target))
+    elif widget.kind == "list":
+        if target.part == "scrollbar":
+            _scroll_to(drawing, widget, window, y, desktop)
+        return []
+    elif widget.kind == "dropdown":
+        if widget.items:
+            box = box_of(drawing, target)
+            desktop.menu = open_menu(widget.items, below(box), what="choices", owner=widget, window=window)
+            desktop.menu.width = round(box[2] - box[0])
+    else:
+        return press_widget(desktop, widget, window)
     return [Event("pressed", widget.kind, widget.label)]
 
 
-def _box(drawing: Drawing, widget: Widget) -> tuple[float, float, float, float]:
-    """Return where a widget was drawn, pixels."""
+def _press_icon(desktop: Desktop, target: Target, count: int) -> list[Event]:
+    assert target.widget is not None
+    for icon in desktop.icons:
+        icon.checked = icon is target.widget
+    events = [Event("pressed", "icon", target.label)]
+    if count < 2:
+        return events
+    open_document(desktop, target.label, target.widget.icon)
+    return [*events, Event("opened", "icon", target.label)]
+
+
+def box_of(drawing: Drawing, target: Target) -> PixelBox:
+    """Return where the element of a target was drawn, pixels."""
     for element, owner in zip(drawing.screen.elements, drawing.owners, strict=True):
-        if owner is not None and owner.widget is widget:
+        same = owner is not None and (owner.part, owner.label) == (target.part, target.label)
+        if same and owner is not None and owner.window is target.window and owner.widget is target.widget:
             return element.box
-    raise AssertionError(f"{widget.kind} {widget.label!r} reacted but was not drawn")
+    raise AssertionError(f"{target.part} {target.label!r} reacted but was not drawn")
 
 
-def _below(drawing: Drawing, kind: str, label: str) -> tuple[int, int]:
-    for element in drawing.screen.elements:
-        if element.kind == kind and element.label == label:
-            return int(element.box[0]), int(element.box[3])
-    return 0, 0
+def below(box: PixelBox) -> tuple[int, int]:
+    """Return the lower left corner of a box."""
+    return int(box[0]), int(box[3])
 
 
-def _raise(desktop: Desktop, window: Window) -> None:
-    desktop.windows.remove(window)
-    desktop.windows.append(window)
-
-
-def _title_button(desktop: Desktop, part: str, window: Window) -> None:
-    if part == "close":
-        desktop.windows.remove(window)
-        if desktop.focus in window.widgets:
-            desktop.focus = None
-    elif part == "minimize":
-        window.minimized = True
-    elif window.restore is None:
-        window.restore, window.box = window.box, desktop.area
-    else:
-        window.box, window.restore = window.restore, None
-
-
-def drag(desktop: Desktop, drawing: Drawing, start: tuple[float, float], end: tuple[float, float]) -> list[Event]:
-    """Press at ``start``, move to ``end`` and release, pixels: moves windows by their title and sliders."""
+def drag(desktop: Desktop, drawing: Drawing, start: _Position, end: _Position) -> list[Event]:
+    """Press at ``start``, move to ``end`` and release, pixels: moves windows, sliders, scroll bars and icons."""
     target = drawing.hit(*start)
-    if target is None:
+    if target is None or is_blocked(desktop, target):
         return []
-    if target.part == "title" and target.window is not None and target.window.restore is None:
-        _raise(desktop, target.window)
-        dx, dy = round(end[0] - start[0]), round(end[1] - start[1])
-        left, top, right, bottom = target.window.box
-        # A window never leaves the screen by its title bar: it could not be fetched back.
-        dy = min(max(dy, -top), desktop.height - 20 - top)
-        target.window.box = (left + dx, top + dy, right + dx, bottom + dy)
-        return [Event("moved", "window", target.window.title)]
-    if target.widget is not None and target.widget.kind == "slider" and target.widget.enabled:
-        first, _, last, _ = _box(drawing, target.widget)
-        target.widget.level = min(max((end[0] - first) / max(last - first, 1), 0.0), 1.0)
-        return [Event("moved", "slider", target.widget.label)]
+    widget, window = target.widget, target.window
+    dx, dy = round(end[0] - start[0]), round(end[1] - start[1])
+    if target.part == "title" and window is not None:
+        bring_forward(desktop, window)
+        if window.restore is not None:
+            return []
+        move_window(desktop, window, dx, dy)
+        return [Event("moved", "window", window.title)]
+    if widget is None:
+        return []
+    if target.part == "desktop":
+        left, top, right, bottom = widget.box
+        widget.box = (left + dx, top + dy, right + dx, bottom + dy)
+        return [Event("moved", "icon", widget.label)]
+    if not widget.enabled or window is None:
+        return []
+    bring_forward(desktop, window)
+    if widget.kind == "slider":
+        desktop.focus = widget
+        set_level(widget, end[0], box_of(drawing, target))
+        return [Event("moved", "slider", widget.label)]
+    if target.part == "scrollbar":
+        _scroll_to(drawing, widget, window, end[1], desktop)
     return []
+
+
+def _scroll_to(drawing: Drawing, widget: Widget, window: Window | None, y: float, desktop: Desktop) -> None:
+    """Scroll a list so that the thumb of its scroll bar is around a height on the screen."""
+    assert window is not None
+    top = content_origin(window, desktop.look)[1] + widget.box[1]
+    share = (y - top) / max(widget.height, 1)
+    widget.offset = _within(round(share * len(widget.items) - widget.rows / 2), widget)
+
+
+def _within(offset: int, widget: Widget) -> int:
+    return min(max(offset, 0), max(len(widget.items) - widget.rows, 0))
 
 
 def scroll(desktop: Desktop, drawing: Drawing, x: float, y: float, direction: Direction, notches: int) -> None:
-    """Turn the wheel over a position in pixels: a list under it moves by rows."""
+    """Turn the wheel over a position in pixels: a list under it moves by rows, a slider by hundredths."""
     target = drawing.hit(x, y)
-    if target is None or target.widget is None or not target.widget.row_height:
+    if target is None or target.widget is None or is_blocked(desktop, target):
         return
     widget = target.widget
-    step = {"down": notches, "up": -notches}.get(direction, 0)
-    count = len(widget.items) or len(widget.columns)
-    widget.offset = min(max(widget.offset + step, 0), max(count - widget.rows, 0))
-
-
-def type_text(desktop: Desktop, text: str) -> list[Event]:
-    """Enter text into the field that has the keyboard; without one it goes nowhere."""
-    field = desktop.focus
-    if field is None:
-        return []
-    if field.all_selected:
-        field.value, field.caret, field.all_selected = "", 0, False
-    field.value = field.value[: field.caret] + text + field.value[field.caret :]
-    field.caret += len(text)
-    return [Event("typed", "field", field.label)]
-
-
-def press_keys(desktop: Desktop, keys: tuple[str, ...]) -> list[Event]:
-    """Press a key or a chord."""
-    field = desktop.focus
-    match keys:
-        case ("escape",) | ("esc",):
-            desktop.menu = None
-            return []
-        case ("tab",):
-            return _next_field(desktop)
-        case ("enter",) | ("return",):
-            front = desktop.front()
-            default = next((w for w in front.shown() if w.kind == "button" and w.primary), None) if front else None
-            return [Event("pressed", "button", default.label)] if default is not None and default.enabled else []
-        case ("ctrl", "a") | ("cmd", "a") if field is not None:
-            field.all_selected = True
-        case ("backspace",) | ("delete",) if field is not None and field.all_selected:
-            field.value, field.caret, field.all_selected = "", 0, False
-        case ("backspace",) if field is not None and field.caret:
-            field.value = field.value[: field.caret - 1] + field.value[field.caret :]
-            field.caret -= 1
-        case ("delete",) if field is not None:
-            field.value = field.value[: field.caret] + field.value[field.caret + 1 :]
-        case ("left",) if field is not None:
-            field.caret = max(field.caret - 1, 0)
-        case ("right",) if field is not None:
-            field.caret = min(field.caret + 1, len(field.value))
-        case ("home",) if field is not None:
-            field.caret = 0
-        case ("end",) if field is not None:
-            field.caret = len(field.value)
-    return []
-
-
-def _next_field(desktop: Desktop) -> list[Event]:
-    front = desktop.front()
-    fields = [w for w in front.shown() if w.kind == "field" and w.enabled] if front else []
-    if fields:
-        after = fields.index(desktop.focus) + 1 if desktop.focus in fields else 0
-        desktop.focus = fields[after % len(fields)]
-        desktop.focus.caret = len(desktop.focus.value)
-    return []
+    if widget.kind == "list":
+        widget.offset = _within(widget.offset + {"down": notches, "up": -notches}.get(direction, 0), widget)
+    elif widget.kind == "slider" and widget.enabled:
+        change = {"up": notches, "right": notches, "down": -notches, "left": -notches}[direction] / 100
+        widget.level = min(max(widget.level + change, 0.0), 1.0)

@@ -49,9 +49,22 @@ def sample_screen(
 
 
 def sample_desktop(
-    seed: int, *, width: int, height: int, split: Split, density: float | None = None, style: str | None = None
+    seed: int,
+    *,
+    width: int,
+    height: int,
+    split: Split,
+    density: float | None = None,
+    style: str | None = None,
+    theme: str | None = None,
+    scale: float | None = None,
+    look: Look | None = None,
 ) -> Desktop:
-    """Build the state that :func:`sample_screen` draws."""
+    """Build the state that :func:`sample_screen` draws; see there for most arguments.
+
+    The others change one thing and leave the rest to the seed: ``theme`` is a family of looks (one of LOOKS or
+    HELD_OUT_LOOKS), ``scale`` the pixels per unit of length, ``look`` a look that is known already.
+    """
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
     if style is not None and style not in STYLES:
@@ -65,7 +78,8 @@ def sample_desktop(
         density = rng.uniform(0.2, 0.9)
     word_split: words.WordSplit = "held_out" if split == "held_out_words" else "train"
     writer = Writer(rng, word_split)
-    look = _look(rng, split, width, height)
+    sampled = _look(rng, split, width, height, theme, scale)
+    look = look or sampled
     desktop = Desktop(width, height, look, plain=hue(rng, rng.uniform(0.1, 0.7), rng.uniform(0.25, 0.8)))
     if rng.random() < 0.6:
         desktop.wallpaper = rng.randrange(NUM_WALLPAPERS)
@@ -89,7 +103,9 @@ def families(split: Split) -> list[str]:
     return [family.name for family in FAMILIES.values() if family.held_out == (split == "held_out_fonts")]
 
 
-def _look(rng: random.Random, split: Split, width: int, height: int) -> Look:
+def _look(
+    rng: random.Random, split: Split, width: int, height: int, theme: str | None, fixed_scale: float | None
+) -> Look:
     names = HELD_OUT_LOOKS if split == "held_out_looks" else LOOKS
     size = rng.choice((10, 11, 11, 12, 12, 13, 13, 14, 15, 16))
     scale = 1.0
@@ -102,7 +118,10 @@ def _look(rng: random.Random, split: Split, width: int, height: int) -> Look:
     choices = families(split)
     if rng.random() < 0.7:  # interfaces are mostly set in sans
         choices = [name for name in choices if FAMILIES[name].style == "sans"]
-    return sample_look(rng, rng.choice(names), rng.choice(choices), size, scale)
+    name = rng.choice(names)
+    if theme is not None and theme not in (*LOOKS, *HELD_OUT_LOOKS):
+        raise UnknownNameError("theme", theme, (*LOOKS, *HELD_OUT_LOOKS))
+    return sample_look(rng, theme or name, rng.choice(choices), size, fixed_scale or scale)
 
 
 def _clock(rng: random.Random, split: words.WordSplit) -> str:

@@ -54,6 +54,8 @@ class Widget:
     font_size: int | None = None
     bold: bool = False
     align: str = "left"
+    # Buttons: pressing it closes its window.
+    closes: bool = False
 
     @property
     def width(self) -> int:
@@ -125,7 +127,10 @@ class OpenMenu:
     # What opened it: a menu-bar entry or a drop-down.
     owner: Menu | Widget
     window: Window | None
+    # At least so wide, pixels.
     width: int = 0
+    # "menu" of a menu bar, "choices" of a drop-down, "context" (the right button) or "start" (the task bar).
+    what: str = "menu"
 
 
 @dataclass(slots=True, eq=False)
@@ -144,15 +149,24 @@ class Desktop:
     taskbar: bool = True
     clock: str = "12:00"
     menu: OpenMenu | None = None
-    # The field that has the keyboard.
+    # The widget that has the keyboard.
     focus: Widget | None = None
+    # What was cut or copied last.
+    clipboard: str = ""
     # The monitor that carries the task bar, as a box of the virtual desktop; None: all of it.
     main: IntBox | None = None
 
     @property
     def area(self) -> IntBox:
         """The main monitor without the task bar."""
+        return self.area_at(self.main[0] if self.main else 0)
+
+    def area_at(self, x: int) -> IntBox:
+        """Return the monitor that a horizontal position, pixels, is on, without the task bar if it has one."""
         left, top, right, bottom = self.main or (0, 0, self.width, self.height)
+        if not left <= x < right:  # all monitors have one size
+            number = min(max(x, 0), self.width - 1) // (right - left)
+            return number * (right - left), top, (number + 1) * (right - left), bottom
         if not self.taskbar:
             return left, top, right, bottom
         bar = self.look.taskbar_height

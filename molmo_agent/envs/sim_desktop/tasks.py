@@ -1,4 +1,7 @@
-"""What can be asked on a simulated desktop, and how one tells that it was done; knows no pixels of any device."""
+"""What can be asked on a simulated desktop, and how one tells that it was done; knows no pixels of any device.
+
+Two sources of tasks: one element of a sampled screen (this file), and windows made for a task (``made_tasks``).
+"""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -6,9 +9,9 @@ from dataclasses import dataclass
 from random import Random
 
 from molmo_agent.envs.sim_desktop import words
-from molmo_agent.envs.sim_desktop.draw import Drawing
-from molmo_agent.envs.sim_desktop.reactions import Event
-from molmo_agent.envs.sim_desktop.scene import Element
+from molmo_agent.envs.sim_desktop.events import Event
+from molmo_agent.envs.sim_desktop.scene import Element, PixelBox, Screen
+from molmo_agent.envs.sim_desktop.state import Desktop
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,10 @@ class Goal:
     """An instruction and the test that it was followed."""
 
     instruction: str
-    reached: Callable[[Sequence[Event]], bool]
+    # Told the desktop and everything done up to now, after each step.
+    reached: Callable[[Desktop, Sequence[Event]], bool]
+    # Where the task takes place, pixels of the desktop; pop-ups that only disturb keep clear of it.
+    place: PixelBox | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +36,14 @@ class Family:
     wording: str
     # The event that reaches the goal.
     what: str = "pressed"
+    # Only elements with their label on them; False: only icons without.
+    labelled: bool = True
 
 
 FAMILIES: dict[str, Family] = {
     "click-shape": Family("shapes", ("shape",), "click the {}"),
     "click-button": Family(None, ("button",), 'click the "{}" button'),
-    "click-icon": Family("desktop", ("icon",), "click the {} icon"),
+    "click-icon": Family("desktop", ("icon",), "click the {} icon", labelled=False),
     "click-link": Family("web", ("link",), 'click the "{}" link'),
     "click-checkbox": Family("form", ("checkbox",), 'click the "{}" checkbox'),
     "choose-radio": Family("form", ("radio",), 'select the "{}" option'),
@@ -44,6 +52,7 @@ FAMILIES: dict[str, Family] = {
     "open-menu": Family("desktop", ("menu",), 'click the "{}" menu'),
     "close-window": Family("desktop", ("window_close",), 'click the close button of the "{}" window'),
     "fill-field": Family("form", ("field",), 'type "{text}" into the "{}" field', what="typed"),
+    "open-icon": Family("desktop", ("icon",), 'double-click the "{}" icon', what="opened"),
 }
 
 
@@ -52,9 +61,15 @@ def name_of(element: Element) -> str:
     return f"{element.color} {element.shape}" if element.kind == "shape" else element.label
 
 
-def candidates(drawing: Drawing, family: Family) -> list[Element]:
-    """Return the visible elements of a family that can be named and told apart from all others."""
-    seen = [element for element in drawing.screen.elements if element.visible]
+def candidates(screen: Screen, family: Family, opens: frozenset[str] = frozenset()) -> list[Element]:
+    """Return the visible elements of a family that can be named and told apart from all others.
+
+    Args:
+        screen: what is observed.
+        family: what is looked for.
+        opens: labels of the desktop's icons, which open when they are double-clicked.
+    """
+    seen = [element for element in screen.elements if element.visible]
     names = Counter(name_of(element).casefold() for element in seen)
     titles = {element.label for element in seen if element.kind == "window_title" and element.text}
 
@@ -63,7 +78,9 @@ def candidates(drawing: Drawing, family: Family) -> list[Element]:
             return True
         if element.kind == "window_close":
             return element.label in titles
-        if element.kind == "icon":
+        if family.what == "opened":
+            return element.text and element.label in opens
+        if not family.labelled:
             return not element.text and element.label == element.shape
         return element.text
 
@@ -79,39 +96,17 @@ def candidates(drawing: Drawing, family: Family) -> list[Element]:
     ]
 
 
-def make_goal(element: Element, family: Family, rng: Random) -> Goal:
-    """Ask for an element."""
+def make_goal(element: Element, family: Family, rng: Random, place: PixelBox) -> Goal:
+    """Ask for an element that is at a place of the desktop."""
     text = words.person(rng)
     name = name_of(element)
     instruction = family.wording.replace("{text}", text).replace("{}", name)
+    if family.what == "typed":
+        return Goal(instruction, lambda desktop, events: _holds(desktop, element.label, text), place)
     wanted = Event(family.what, element.kind, element.label)
-    return Goal(instruction, lambda events: wanted in events)
+    return Goal(instruction, lambda desktop, events: wanted in events, place)
 
 
-def matching(elements: Sequence[Element], instruction: str) -> list[Element]:
-    """Return the visible elements that an instruction names: those with the longest name in it, of a kind it names.
-
-    Privileged: for oracles and metrics.
-    """
-    asked = instruction.casefold()
-    words_of_kind = {
-        "window_close": "close button",
-        "checkbox": "checkbox",
-        "radio": "option",
-        "menu": "menu",
-        "tab": "tab",
-        "link": "link",
-        "button": "button",
-        "field": "field",
-        "icon": "icon",
-    }
-    scored = []
-    for element in elements:
-        name = name_of(element).casefold()
-        if element.visible and name and name in asked:
-            named_kind = words_of_kind.get(element.kind, "\0") in asked
-            scored.append(((named_kind, len(name)), element))
-    if not scored:
-        return []
-    best = max(score for score, _ in scored)
-    return [element for score, element in scored if score == best]
+def _holds(desktop: Desktop, label: str, text: str) -> bool:
+    fields = [w for window in desktop.windows for w in window.widgets if w.kind == "field" and w.label == label]
+    return any(text in field.value for field in fields)

@@ -1,0 +1,112 @@
+"""Where the thing that a phrase names is on the simulated desktop. Privileged: for oracles and metrics."""
+
+import re
+
+from molmo_agent.envs.sim_desktop.draw import Drawing
+from molmo_agent.envs.sim_desktop.draw_widgets import Target
+from molmo_agent.envs.sim_desktop.scene import Element, PixelBox, Screen
+from molmo_agent.envs.sim_desktop.tasks import name_of
+
+# What people call the kinds. Longer names are looked for first: a "menu item" is no "menu".
+_KIND_NAMES: tuple[tuple[str, str], ...] = (
+    ("close button", "window_close"),
+    ("minimize button", "window_minimize"),
+    ("maximize button", "window_maximize"),
+    ("title bar", "window_title"),
+    ("task bar item", "taskbar_item"),
+    ("menu item", "menu_item"),
+    ("list item", "list_item"),
+    ("check box", "checkbox"),
+    ("checkbox", "checkbox"),
+    ("drop-down", "dropdown"),
+    ("option", "radio"),
+    ("radio button", "radio"),
+    ("slider", "slider"),
+    ("field", "field"),
+    ("button", "button"),
+    ("link", "link"),
+    ("menu", "menu"),
+    ("icon", "icon"),
+    ("tab", "tab"),
+)
+_QUOTED = re.compile(r'"([^"]+)"')
+_CORNER = re.compile(r"(top|bottom) (left|right) corner of the screen")
+
+
+def locate(drawing: Drawing, screen: Screen, phrase: str) -> list[PixelBox]:
+    """Return the boxes, in pixels of the observed screen, of what a phrase names; empty if nothing fits.
+
+    Understood are quoted labels with the name of a kind (``the "Save" button``), colours and shapes, bare labels,
+    ``the close button of the "Notes" window``, ``the list``, ``the handle of the "Speed" slider`` and its ends, and
+    the corners of the screen. Of several readings the one with the longest label and the named kind wins.
+
+    Args:
+        drawing: the whole desktop, for lists, which are no elements.
+        screen: the observed part.
+        phrase: an instruction or a part of one.
+    """
+    lower = phrase.casefold()
+    if corner := _CORNER.search(lower):
+        return [_corner(screen, corner[1] == "top", corner[2] == "left")]
+    outside = _QUOTED.sub(" ", lower)
+    if re.search(r"\blist\b(?! item)", outside):
+        return _lists(drawing, screen)
+    found = _named(screen, lower, outside)
+    if re.search(r"\bhandle of\b", outside):
+        return [_handle(element) for element in found]
+    if end := re.search(r"\b(left|right) end of\b", outside):
+        return [_end(element.box, end[1] == "left") for element in found]
+    return [element.box for element in found]
+
+
+def _named(screen: Screen, lower: str, outside: str) -> list[Element]:
+    kind = next((kind for name, kind in _KIND_NAMES if re.search(rf"\b{name}\b", outside)), None)
+    quoted = {text.casefold() for text in _QUOTED.findall(lower)}
+    scored = []
+    for element in screen.elements:
+        name = name_of(element).casefold()
+        if not element.visible or not name or name not in lower:
+            continue
+        scored.append(((name in quoted, element.kind == kind, len(name), element.text), element))
+    if not scored:
+        return []
+    best = max(score for score, _ in scored)
+    return [element for score, element in scored if score == best]
+
+
+def _corner(screen: Screen, top: bool, left: bool) -> PixelBox:
+    height, width = screen.image.shape[:2]
+    side_x, side_y = width * 0.12, height * 0.12
+    x = 0 if left else width - side_x
+    y = 0 if top else height - 2 * side_y  # above the task bar
+    return x, y, x + side_x, y + side_y
+
+
+def _lists(drawing: Drawing, screen: Screen) -> list[PixelBox]:
+    """Return the boxes of the lists that can be seen, by way of the list items of each."""
+    boxes: dict[int, PixelBox] = {}
+    for element, shown in zip(drawing.screen.elements, screen.elements, strict=True):
+        owner = drawing.owners[element.id]
+        if not isinstance(owner, Target) or owner.part != "item" or not shown.visible:
+            continue
+        old, new = boxes.get(id(owner.widget), shown.box), shown.box
+        boxes[id(owner.widget)] = (
+            min(old[0], new[0]),
+            min(old[1], new[1]),
+            max(old[2], new[2]),
+            max(old[3], new[3]),
+        )
+    return list(boxes.values())
+
+
+def _handle(element: Element) -> PixelBox:
+    left, top, right, bottom = element.box
+    side = bottom - top
+    level = float((element.state or "0%").rstrip("%")) / 100
+    x = left + (right - left - side) * level
+    return x, top, x + side, bottom
+
+
+def _end(box: PixelBox, left: bool) -> PixelBox:
+    side = box[3] - box[1]
+    return (box[0], box[1], box[0] + side, box[3]) if left else (box[2] - side, box[1], box[2], box[3])

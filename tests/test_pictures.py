@@ -1,0 +1,98 @@
+import io
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from molmo_agent.errors import ImageError
+from molmo_agent.geometry import Point
+from molmo_agent.pictures import MARK, captioned, draw_points, filmstrip, read_image, write_gif
+
+
+def marked(picture):
+    return (np.asarray(picture) == MARK).all(-1)
+
+
+@pytest.mark.parametrize("point", [Point(0.5, 0.5), Point(0, 0), Point(1, 1)])
+def test_a_crosshair_surrounds_its_point_and_leaves_it_visible(point):
+    image = np.full((90, 160, 3), 40, np.uint8)
+    marks = marked(draw_points(image, [point]))
+    x, y = point.to_pixels(160, 90)
+    rows, columns = np.nonzero(marks)
+    assert len(rows)
+    assert np.abs(rows - y).max() < 30
+    assert np.abs(columns - x).max() < 30
+    assert not marks[y, x]
+    assert (image == 40).all(), "the picture that was given is not drawn on"
+
+
+def test_several_points_are_numbered():
+    image = np.full((200, 200, 3), 40, np.uint8)
+    places = [Point(0.2, 0.5), Point(0.8, 0.5)]
+    crosshairs = marked(draw_points(image, places[:1])) | marked(draw_points(image, places[1:]))
+    assert (marked(draw_points(image, places)) & ~crosshairs).sum() > 10
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1", "I;16", "LA"])
+def test_every_kind_of_picture_is_read_as_rgb(tmp_path, mode, form):
+    PIL.Image.new(mode, (7, 5)).save(tmp_path / "picture", form)
+    image = read_image(tmp_path / "picture")
+    assert image.shape == (5, 7, 3)
+    assert image.dtype == np.uint8
+
+
+def test_transparency_is_white_and_a_turned_photograph_is_upright(tmp_path):
+    PIL.Image.new("RGBA", (4, 4), (255, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (read_image(tmp_path / "clear.png") == 255).all()
+    photograph = PIL.Image.new("RGB", (8, 4))
+    exif = photograph.getexif()
+    exif[0x0112] = 6  # the camera was turned by a quarter
+    photograph.save(tmp_path / "turned.jpg", exif=exif)
+    assert read_image(tmp_path / "turned.jpg").shape == (8, 4, 3)
+
+
+def png(width=40, height=40):
+    data = io.BytesIO()
+    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)).save(data, "PNG")
+    return data.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is not a picture that can be read"),
+        (b"plain text", "is not a picture that can be read"),
+        (png()[:900], "is damaged"),
+        (None, "there is no file"),
+    ],
+)
+def test_what_is_no_picture_is_told(tmp_path, data, message):
+    if data is not None:
+        (tmp_path / "picture.png").write_bytes(data)
+    with pytest.raises(ImageError, match=message):
+        read_image(tmp_path / "picture.png")
+
+
+def test_a_folder_is_no_picture(tmp_path):
+    with pytest.raises(ImageError, match="got the folder"):
+        read_image(tmp_path)
+
+
+def test_a_picture_of_absurd_size_is_refused_before_it_is_unpacked(tmp_path):
+    # A header alone, of 20,000 x 20,000 pixels: a bomb has no more to offer.
+    PIL.Image.new("1", (20_000, 10_000)).save(tmp_path / "huge.png")
+    with pytest.raises(ImageError, match=r"at most 100,000,000 pixels, got 20000 x 10000|is damaged: Image size"):
+        read_image(tmp_path / "huge.png")
+
+
+def test_films_keep_every_frame(tmp_path):
+    frames = [captioned(PIL.Image.new("RGB", (80, 60), (n * 60, 0, 0)), f"step {n} " * 9, 100) for n in range(4)]
+    assert {frame.size for frame in frames} == {(100, 75 + 28)}
+    write_gif(frames, tmp_path / "film.gif", seconds=0.5)
+    with PIL.Image.open(tmp_path / "film.gif") as film:
+        assert film.n_frames == 4
+        assert film.info["duration"] == 500
+    strip = filmstrip(frames, columns=3)
+    assert strip.width == 3 * 108 + 8
+    assert strip.height == 2 * 111 + 8
