@@ -23,9 +23,9 @@ def crop_as_text(image: Image, point: Point, columns: int) -> Text:
     x, y = point.to_pixels(width, height)
     # A 4K screen is shown at half its size, or the crop would hold less than one button.
     step = max(1, round(width / 1920))
-    columns, rows = min(columns, _MAX_COLUMNS, width // step), min(_ROWS, height // step // 2)
+    columns, rows = min(columns, _MAX_COLUMNS, width // step), min(_ROWS, max(1, height // step // 2))
     left = min(max(x - columns * step // 2, 0), width - columns * step)
-    top = min(max(y - rows * step, 0), height - 2 * rows * step)
+    top = max(0, min(y - rows * step, height - 2 * rows * step))
     crop = image[top : top + 2 * rows * step : step, left : left + columns * step : step].copy()
     row, column = (y - top) // step, (x - left) // step
     for axis, place in enumerate((row, column)):
@@ -33,7 +33,8 @@ def crop_as_text(image: Image, point: Point, columns: int) -> Text:
         dots = (away > _GAP_PX) & (away % _DOTS_PX == 0)
         crop[(dots, column) if axis == 0 else (row, dots)] = MARK
     text = Text(no_wrap=True)
-    for upper, lower in zip(crop[0::2], crop[1::2], strict=True):
+    # A picture of one row has no lower halves.
+    for upper, lower in zip(crop[0::2], crop[1::2] if len(crop) > 1 else crop, strict=True):
         for above, below in zip(upper.tolist(), lower.tolist(), strict=True):
             text.append("▀", Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))
         text.append("\n")

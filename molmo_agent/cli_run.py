@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from molmo_agent.actions import Done, action_to_dict, describe
 from molmo_agent.cli_ask import Asker
@@ -29,8 +30,8 @@ from molmo_agent.rollout import rollout
 from molmo_agent.secret_text import Secrets, secret_names
 from molmo_agent.viewer import write_viewer
 
-# The task of `agent demo`: of a kind that nano is measured to be good at.
-DEMO: dict[str, Any] = {"seed": 0, "family": "click-shape"}
+# The task of `agent demo`.
+DEMO: dict[str, Any] = {"seed": 2, "family": "fill-form-and-submit"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,13 +200,18 @@ def _roll(
         dry_run=request.dry_run,
     )
     try:
-        for step in going:
-            if step.index == 0 and not request.as_json:
-                console.print(f"[bold]{request.env}[/]  {going.trajectory.task.instruction}")
-            _tell(step, console, as_json=request.as_json)
+        try:
+            for step in going:
+                if step.index == 0 and not request.as_json:
+                    console.print(f"[bold]{request.env}[/]  {escape(going.trajectory.task.instruction)}")
+                _tell(step, console, as_json=request.as_json)
+        except KeyboardInterrupt:
+            going.stop()
     except MolmoAgentError:
         if (folder / "meta.json").exists():
-            console.print(f"what was recorded until then: agent view {folder}")
+            Console(stderr=True, highlight=False).print(
+                f"what was recorded until then: agent view {folder}", markup=False
+            )
         raise
     with loading("the page", quiet=request.as_json):
         page = write_viewer(folder)
@@ -216,8 +222,10 @@ def _roll(
         print(json.dumps({**verdict, "folder": str(folder), "page": str(page)}))
     else:
         judge = "" if trajectory.success is not None else " (by the policy's own word: this env cannot check)"
-        console.print(f"{'[green]achieved' if achieved else '[yellow]not achieved'}[/]{judge}: {trajectory.ended}")
-        console.print(f"see {page}")
+        console.print(
+            f"{'[green]achieved' if achieved else '[yellow]not achieved'}[/]{judge}: {escape(trajectory.ended)}"
+        )
+        console.print(f"see {page}", markup=False)
     return 0 if achieved else 1
 
 

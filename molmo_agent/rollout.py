@@ -100,6 +100,14 @@ class Rollout(Iterator[Step]):
         """Leave the episode early; what was recorded is kept. The env stays open."""
         self._generator.close()
 
+    def stop(self) -> None:
+        """End the episode as Ctrl-C does, for an interrupt that came while the caller was at work.
+
+        Raises:
+            RunStopped: always, once the env is closed and the record finished.
+        """
+        self._generator.throw(KeyboardInterrupt())
+
     @property
     def trajectory(self) -> Trajectory:
         """What happened up to now."""

@@ -331,6 +331,16 @@ def test_the_kill_switch_is_heard_between_deciding_and_acting():
     assert env.closed
 
 
+def test_an_interrupt_between_two_steps_ends_the_run_in_order():
+    env = ToyEnv(clicks=5)
+    episode = rollout(Oracle(env), env, settle=AT_ONCE)
+    next(episode)
+    with pytest.raises(RunStopped, match=r"stopped by the user \(Ctrl-C\)"):
+        episode.stop()
+    assert env.closed
+    assert episode.trajectory.ended == "stopped by the user (Ctrl-C)"
+
+
 def test_leaving_early_keeps_the_env_open():
     env = ToyEnv(clicks=5)
     episode = rollout(Oracle(env), env, settle=AT_ONCE)
