@@ -188,7 +188,7 @@ def test_mistakes_in_options_are_told() -> None:
         env.observe()
     with pytest.raises(UnknownNameError, match="did you mean click-button"):
         env.reset(options={"task": "click-buton"})
-    with pytest.raises(UsageError, match="takes the options task, size, .*; got colour"):
+    with pytest.raises(UsageError, match=r"takes the options task, size, .*; got colour"):
         env.reset(options={"colour": "red"})
 
 

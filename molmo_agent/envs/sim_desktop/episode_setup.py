@@ -80,21 +80,24 @@ def read_options(options: dict[str, Any], size: tuple[int, int]) -> Options:
 
 
 def start(seed: int, options: Options) -> Setup:
-    """Sample desktops until one has room for the task.
+    """Sample desktops until one has room for the task; without a given one, for the first that has.
 
     Raises:
         UsageError: none had.
     """
     rng = Random(seed)
-    task = options.task or rng.choice(_OPEN)
-    for _ in range(_TRIES):
-        setup = _try(task, rng, options)
-        if setup is not None:
-            if options.popups:
-                _add_popups(setup, rng)
-            return setup
+    tasks = [options.task] if options.task is not None else rng.sample(_OPEN, len(_OPEN))
+    for task in tasks:
+        for _ in range(_TRIES):
+            setup = _try(task, rng, options)
+            if setup is not None:
+                if options.popups:
+                    _add_popups(setup, rng)
+                return setup
     width, height = options.size
-    raise UsageError(f"no screen of {width}x{height} pixels has room for the task {task!r}; choose a larger size")
+    raise UsageError(
+        f"no screen of {width}x{height} pixels has room for the task {' or '.join(tasks)!r}; choose a larger size"
+    )
 
 
 def _try(task: str, rng: Random, options: Options) -> Setup | None:

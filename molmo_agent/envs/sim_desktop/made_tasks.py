@@ -251,7 +251,9 @@ def _dismiss_popup(stage: Stage) -> Goal | None:
     def reached(desktop: Desktop, events: Sequence[Event]) -> bool:
         return popup not in desktop.windows and _pressed_last(label, events)
 
-    return Goal(f'click the "{kind.buttons[0]}" button, then click the "{label}" button', reached, popup.box)
+    a, b = window.box, popup.box
+    around = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+    return Goal(f'click the "{kind.buttons[0]}" button, then click the "{label}" button', reached, around)
 
 
 def _check_several(stage: Stage) -> Goal | None:
