@@ -19,6 +19,7 @@ _FOLDER = Path(__file__).with_name("fonts")
 _FALLBACKS = ("noto_sans", "noto_sans_cjk")
 # A character that no font has: what a font draws for it, it draws for every character it lacks.
 _ABSENT = "\U0010fffe"
+_PRINTABLE = "".join(map(chr, range(33, 127)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +141,37 @@ class Face:
     def _glyph(self, character: str) -> _Glyph:
         glyph = self._glyphs.get(character)
         if glyph is None:
+            if character in _PRINTABLE and self._render_printable():
+                return self._glyphs[character]
             glyph = self._glyphs[character] = self._render(character)
             self._advances[character] = glyph.cell.shape[1]
         return glyph
+
+    def _render_printable(self) -> bool:
+        """Render the ASCII letters, digits and signs in one go, several times quicker than one by one.
+
+        Returns:
+            False where this font cannot be cut into glyphs that way.
+        """
+        space = round(self.font.getlength(" "))
+        blanks = -(-(self.size + 6) // max(space, 1))  # no glyph reaches farther than this beyond its pen positions
+        gap = blanks * space
+        advances = [round(self.font.getlength(character)) for character in _PRINTABLE]
+        pens = list(accumulate((advance + gap for advance in advances), initial=gap))
+        line = " " * blanks + "".join(character + " " * blanks for character in _PRINTABLE)
+        if self.family == _FALLBACKS[-1] or self.font.getlength(line) != pens[-1]:
+            return False
+        image = Image.new("L", (pens[-1], self.height))
+        ImageDraw.Draw(image).text((0, self.ascent), line, fill=255, font=self.font, anchor="ls")
+        row = np.asarray(image)
+        half = gap // 2
+        for character, pen, advance in zip(_PRINTABLE, pens, advances, strict=False):
+            around = row[:, pen - half : pen + advance + half]
+            inked = np.flatnonzero(around.any(axis=0))
+            first, last = (int(inked[0]), int(inked[-1])) if len(inked) else (half, half)
+            self._glyphs[character] = self._settle(around[:, first : last + 1], first - half, 0, advance)
+            self._advances[character] = advance
+        return True
 
     def width(self, text: str) -> int:
         """Return the sum of the advances of a string, pixels."""
@@ -175,7 +204,8 @@ class Face:
         return kept
 
     def _compose(self, text: str) -> Lettering:
-        glyphs = [self._glyph(character) for character in text]
+        known = self._glyphs
+        glyphs = [known.get(character) or self._glyph(character) for character in text]
         edges = tuple(accumulate([glyph.cell.shape[1] for glyph in glyphs], initial=0))
         if edges[-1] == 0 or text.isspace():
             return Lettering(None, 0, edges)
@@ -190,7 +220,7 @@ class Face:
             cells.append(np.zeros((self.height, beyond), np.uint8))
         mask = np.concatenate(cells, axis=1)
         for pen, glyph in zip(edges, glyphs, strict=False):
-            if glyph.whole is not None:
+            if glyph.whole is not None:  # reaches into its neighbours
                 left = max(pen + glyph.left + margin, 0)
                 ink = glyph.whole[:, left - (pen + glyph.left + margin) :][:, : mask.shape[1] - left]
                 target = mask[:, left : left + ink.shape[1]]
