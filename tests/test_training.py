@@ -7,20 +7,29 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from molmo_agent.envs.sim_desktop.scene import TextRun
+from molmo_agent.envs.sim_desktop.scene import Element, Screen, TextRun
 from molmo_agent.model.crops import CropLayout
+from molmo_agent.train.aids import Aids, by_crop, dense_targets, position_code
 from molmo_agent.train.loop import Stage, Trainer, learning_rate, prepare_point, prepare_read
 from molmo_agent.train.muon import Muon, orthogonalize
 from molmo_agent.train.nano import nano_processor, new_nano
 from molmo_agent.train.panels import sample_panel
 from molmo_agent.train.phrases import ask_all, describe
-from molmo_agent.train.screens import CHARACTERS, CanvasMap, character_targets, make_training_screen, phoc
+from molmo_agent.train.screens import (
+    CHARACTERS,
+    CanvasMap,
+    character_targets,
+    make_training_screen,
+    phoc,
+    place_to_point,
+)
 
 PROCESSOR = nano_processor()
 
 
 def read_stage(steps: int) -> Stage:
-    return Stage(name="read", kind="read", steps=steps, batch=2, sizes={(200, 200): 1.0}, styles={"panel": 1.0})
+    sizes = {(200, 200): 0.5, (350, 180): 0.5}
+    return Stage(name="read", kind="read", steps=steps, batch=2, crops=2, sizes=sizes, styles={"panel": 1.0})
 
 
 def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
@@ -147,6 +156,54 @@ def test_questions_are_never_ambiguous() -> None:
                 assert [e.id for e in same if e.kind == target.kind] == [target.id]
 
 
+def test_every_crop_is_taught_what_it_shows_itself() -> None:
+    screen = sample_panel(3, width=640, height=480)
+    layout, grid = PROCESSOR.image_processor.grid_of(480, 640)
+    whole = dense_targets(screen, grid, layout, words=True, max_items=400)
+    parts = by_crop(whole, grid, layout)
+    assert len(parts) == 12
+    objects = whole.objects.reshape(26, 34)
+    # The crop in the second row and third column begins 8 rows and 16 columns of image tokens into the canvas.
+    assert torch.equal(parts[6].objects.reshape(10, 10), objects[8:18, 16:26])
+    for part in parts:
+        assert torch.allclose(part.label_weights.sum(1), torch.ones(len(part.labels)), atol=1e-3)
+    assert 0 < len({label for part in parts for label in part.labels}) <= len(set(whole.labels))
+    assert max(part.amount() for part in parts) > 0
+
+
+def test_an_untrained_nano_already_knows_where_its_image_tokens_lie() -> None:
+    torch.set_num_threads(1)
+    model = new_nano(PROCESSOR, 0)
+    Aids(model)
+    states, centers = [], []
+    for seed in (1, 2, 3):
+        screen = sample_panel(seed, width=640, height=480)
+        questions = ask_all(screen.elements, Random(0))[:1]
+        example = make_training_screen(screen, questions, PROCESSOR, Random(0), tail=0.0, sigma=1.0)
+        inputs = {name: torch.from_numpy(array)[None] for name, array in example.arrays.items()}
+        with torch.no_grad():
+            ids = torch.from_numpy(example.input_ids)[None]
+            hidden = model(input_ids=ids, **inputs, output_hidden_states=True).hidden_states[1][0]
+        found = hidden[torch.from_numpy(example.grid_positions)]
+        states.append(torch.cat([found / found.square().mean(-1, keepdim=True).sqrt(), torch.ones(len(found), 1)], 1))
+        centers.append(position_code(torch.from_numpy(example.grid_centers)).unflatten(-1, (2, 2, -1))[..., 0])
+    known, asked = torch.cat(states[:2]), states[2]
+    weights = torch.linalg.lstsq(known, torch.cat(centers[:2]).flatten(1)).solution
+    error = float((asked @ weights - centers[2].flatten(1)).square().mean())
+    assert error < 0.15, "one turn over the screen's width and height, as a linear probe finds it; chance is 0.5"
+
+
+def test_a_label_on_a_wide_row_is_pointed_at_where_its_words_are() -> None:
+    row = Element(id=0, kind="list_item", label="Save", box=(0, 0, 200, 20), visible=True, text=True)
+    runs = (
+        TextRun("Save", (200.0, 230.0, 240.0), 2, 18),
+        TextRun("Save", (10.0, 20.0, 30.0, 40.0, 50.0), 2, 18),
+    )
+    screen = Screen(np.zeros((20, 260, 3), dtype=np.uint8), (row,), runs)
+    assert place_to_point(screen, row) == (10.0, 2, 50.0, 18)
+    assert place_to_point(Screen(screen.image, (row,), ()), row) == row.box
+
+
 def test_a_training_sequence_answers_every_question_with_its_own_point() -> None:
     screen = sample_panel(5, width=200, height=200)
     rng = Random(0)
@@ -154,7 +211,7 @@ def test_a_training_sequence_answers_every_question_with_its_own_point() -> None
     example = make_training_screen(screen, questions, PROCESSOR, rng, tail=1.0, sigma=1.0)
     text = PROCESSOR.tokenizer.decode(example.input_ids.tolist())
     for question, (x, y) in zip(questions, example.answers, strict=True):
-        left, top, right, bottom = question.element.box
+        left, top, right, bottom = place_to_point(screen, question.element)
         assert x * 200 == pytest.approx((left + right) / 2, abs=1e-3)
         assert y * 200 == pytest.approx((top + bottom) / 2, abs=1e-3)
         assert f" User: {question.text} Assistant: <point x=" in text

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from molmo_agent.envs.sim_desktop.scene import Element, Screen, TextRun
-from molmo_agent.model.crops import CropLayout
+from molmo_agent.model.crops import CropLayout, token_grid
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.train.phrases import describe
 from molmo_agent.train.screens import NUM_CHARACTERS, PHOC_SIZE, CanvasMap, TrainingScreen, character_targets, phoc
@@ -55,6 +55,38 @@ class DenseTargets:
     label_weights: Tensor
     label_codes: Tensor
     labels: tuple[str, ...]
+
+    def amount(self) -> float:
+        """Tell how much there is to learn from: cells with a character and tokens of objects."""
+        return float((self.characters > 0).sum()) + 4 * float((self.objects > 0).sum())
+
+
+def by_crop(targets: DenseTargets, grid: tuple[int, int], layout: CropLayout) -> list[DenseTargets]:
+    """Split the targets of a crop grid into those of its crops, overlaps included, in reading order.
+
+    A label that a crop does not show whole is left out there.
+    """
+    side, pool = layout.pooled_side, layout.pooling_size
+    rows, columns = token_grid(grid, layout)
+    step = (layout.side - sum(layout.margins)) // pool
+    weights = targets.label_weights.unflatten(1, (rows, columns))
+    split = []
+    for index, characters in enumerate(targets.characters):
+        top, left = (step * place for place in divmod(index, grid[1]))
+        window = slice(top, top + side), slice(left, left + side)
+        mine = weights[:, *window].flatten(1)
+        whole = (mine.sum(1) > 0.999).nonzero().flatten()
+        split.append(
+            DenseTargets(
+                characters=characters[None],
+                objects=targets.objects.unflatten(0, (rows, columns))[window].flatten(),
+                offsets=targets.offsets.unflatten(0, (rows, columns))[window].flatten(0, 1),
+                label_weights=mine[whole],
+                label_codes=targets.label_codes[whole],
+                labels=tuple(targets.labels[i] for i in whole.tolist()),
+            )
+        )
+    return split
 
 
 def dense_targets(

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from molmo_agent.envs.sim_desktop.scene import Screen
 from molmo_agent.errors import RunStopped
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
-from molmo_agent.train.aids import Aids, DenseTargets, dense_targets
+from molmo_agent.train.aids import Aids, DenseTargets, by_crop, dense_targets
 from molmo_agent.train.draw import draw, seed_of
 from molmo_agent.train.muon import Muon
 from molmo_agent.train.phrases import ask_all
@@ -36,11 +36,13 @@ class Stage:
     """One stretch of training with one objective mix."""
 
     name: str
-    # `read`: tower and connector on single crops. `point`: everything, on whole screens with questions.
+    # `read`: tower and connector on crops of screens. `point`: everything, on whole screens with questions.
     kind: Literal["read", "point"]
     # Optimizer steps, and screens in each.
     steps: int
     batch: int
+    # Crops of those screens that a `read` step keeps: the ones that show most.
+    crops: int = 0
     # (width, height) of the screens, and how often each; same for the styles (None: any kind of screen).
     sizes: dict[tuple[int, int], float]
     styles: dict[str | None, float]
@@ -59,6 +61,8 @@ class Stage:
     tail: float = 0.0
     # Width in image tokens of the bell that attention should follow.
     sigma: float = 1.0
+    # Begin by bringing image features to unit size (see balance).
+    balance: bool = False
 
 
 def learning_rate(stage: Stage, step: int) -> float:
@@ -71,9 +75,7 @@ def learning_rate(stage: Stage, step: int) -> float:
 def sample(stage: Stage, seed: int, step: int, index: int) -> Screen:
     """Draw the screen number ``index`` of a step."""
     rng = Random(seed_of(seed, stage.name, step, index))
-    # All screens of a `read` step share a size, so that their features stack.
-    sizes = Random(seed_of(seed, stage.name, step)) if stage.kind == "read" else rng
-    (width, height) = sizes.choices(list(stage.sizes), list(stage.sizes.values()))[0]
+    (width, height) = rng.choices(list(stage.sizes), list(stage.sizes.values()))[0]
     style = rng.choices(list(stage.styles), list(stage.styles.values()))[0]
     return draw(rng.getrandbits(31), style, width=width, height=height, split="train")
 
@@ -111,31 +113,36 @@ def make_optimizers(model: MolmoForConditionalGeneration, aids: Aids, stage: Sta
 
 @dataclass(frozen=True, slots=True)
 class ReadBatch:
-    """Pictures of one crop each, with what their patches show."""
+    """Crops, with what their patches and image tokens show."""
 
-    # (batch, N, patch*patch*3) and (batch, N).
+    # (crops, N, patch*patch*3) and (crops, N).
     crops: Tensor
     masks: Tensor
     targets: list[DenseTargets]
 
 
 def prepare_read(stage: Stage, seed: int, step: int, processor: MolmoProcessor) -> ReadBatch:
-    """Draw the pictures of a `read` step.
+    """Draw the screens of a `read` step and keep the crops that show most.
 
-    Raises:
-        ValueError: the stage's sizes make more than one crop.
+    The crops are those of whole screens as they ship: resized and cut alike, words at their borders included.
     """
-    screens = [sample(stage, seed, step, index) for index in range(stage.batch)]
-    height, width = screens[0].image.shape[:2]
-    layout, grid = processor.image_processor.grid_of(height, width)
-    if grid != (1, 1):
-        raise ValueError(f"a read stage takes pictures of one crop, got {width}x{height}, which makes a {grid} grid")
-    arrays = [processor.image_processor.process_one(screen.image)[0] for screen in screens]
+    found: list[tuple[float, Tensor, Tensor, DenseTargets]] = []
+    for index in range(stage.batch):
+        screen = sample(stage, seed, step, index)
+        height, width = screen.image.shape[:2]
+        layout, grid = processor.image_processor.grid_of(height, width)
+        arrays = processor.image_processor.process_one(screen.image)[0]
+        # The global crop comes first among the crops; its mask last (see crop_masks).
+        crops, masks = arrays["pixel_values"][1:], arrays["image_masks"][:-1]
+        targets = dense_targets(screen, grid, layout, words=True, max_items=400)
+        for crop, mask, target in zip(crops, masks, by_crop(targets, grid, layout), strict=True):
+            found.append((target.amount(), torch.from_numpy(crop), torch.from_numpy(mask), target))
+    found.sort(key=lambda item: item[0], reverse=True)
+    kept = found[: stage.crops]
     return ReadBatch(
-        # The global crop shows the same picture once more; the grid's own crop is enough to learn from.
-        crops=torch.stack([torch.from_numpy(a["pixel_values"][1]) for a in arrays]),
-        masks=torch.stack([torch.from_numpy(a["image_masks"][0]) for a in arrays]),
-        targets=[dense_targets(screen, grid, layout, words=True) for screen in screens],
+        crops=torch.stack([crop for _, crop, _, _ in kept]),
+        masks=torch.stack([mask for _, _, mask, _ in kept]),
+        targets=[target for _, _, _, target in kept],
     )
 
 
@@ -300,7 +307,7 @@ class Trainer:
             states = torch.load(self.folder / "optimizers.pt", weights_only=True)
             for optimizer, state in zip(optimizers, states, strict=True):
                 optimizer.load_state_dict(state)
-        elif stage.kind == "point":
+        elif stage.balance:
             balance(self.model, self.aids, prepare_point(stage, self.seed, 0, self.processor))
         self.model.train()
         sums: dict[str, float] = {}

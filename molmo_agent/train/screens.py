@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from molmo_agent.envs.sim_desktop.scene import Screen, TextRun
+from molmo_agent.envs.sim_desktop.scene import Element, PixelBox, Screen, TextRun
 from molmo_agent.geometry import Box, Point
 from molmo_agent.model.crops import CropLayout, resized_size, token_grid
 from molmo_agent.model.processor import MolmoProcessor, role_prompt
@@ -162,6 +162,19 @@ class TrainingScreen:
     questions: tuple[Question, ...]
 
 
+def place_to_point(screen: Screen, element: Element) -> PixelBox:
+    """Return where to point at an element, in pixels: at its label where that is drawn on it, else at the whole of it.
+
+    A row of a list is pointed at where its words are, as a person would.
+    """
+    left, top, right, bottom = element.box
+    for run in screen.texts:
+        x0, y0, x1, y1 = run.box
+        if run.text == element.label and left <= x0 and x1 <= right and top <= (y0 + y1) / 2 <= bottom:
+            return x0, max(y0, top), x1, min(y1, bottom)
+    return element.box
+
+
 def _answer_ids(processor: MolmoProcessor, point: Point, label: str) -> tuple[list[int], int]:
     """Return the answer's ids with the closing EOS, and how many of them come before the tail (alt text and label)."""
     reply = " " + format_points("molmo", [point], label)
@@ -192,14 +205,14 @@ def make_training_screen(
     _, grid = processor.image_processor.grid_of(height, width)
     canvas = CanvasMap.of(height, width, grid, layout)
     tokenizer = processor.tokenizer
-    x_open, y_open = tokenizer.convert_tokens_to_ids([' <point x="', '" y="'])
+    x_open, y_open, dot = tokenizer.convert_tokens_to_ids([' <point x="', '" y="', "."])
 
     ids, subsegments, positions = list(prefix), [IMAGE_SUBSEGMENT] * len(prefix), list(range(len(prefix)))
     targets, weights = [-1] * len(prefix), [0.0] * len(prefix)
     xs, ys, answers, attention = [], [], [], []
     for number, question in enumerate(questions, start=1):
-        left, top, right, bottom = question.element.box
-        point = Box.from_pixels(left, top, right, bottom, width, height).center
+        place = place_to_point(screen, question.element)
+        point = Box.from_pixels(*place, width, height).center
         prompt = tokenizer(role_prompt(question.text), add_special_tokens=False)["input_ids"]
         answer, head = _answer_ids(processor, point, question.label)
         if rng.random() >= tail:
@@ -211,11 +224,12 @@ def make_training_screen(
         positions += range(len(prefix), len(prefix) + len(tokens) - 1)
         learned = range(len(prompt) - 1, len(tokens) - 1)
         targets += [tokens[i + 1] if i in learned else -1 for i in range(len(tokens) - 1)]
-        weights += [1.0 if i in learned else 0.0 for i in range(len(tokens) - 1)]
+        # The decimal is finer than an image token: little to be learned there, and the rest matters more.
+        weights += [(0.2 if tokens[i] == dot else 1.0) if i in learned else 0.0 for i in range(len(tokens) - 1)]
         xs.append(start + tokens.index(x_open))
         ys.append(start + tokens.index(y_open))
         answers.append((point.x, point.y))
-        attention.append(canvas.weights(question.element.box, sigma).ravel())
+        attention.append(canvas.weights(place, sigma).ravel())
 
     side = layout.pooled_side
     base = 1 + 1 + side * (side + 1) + 1 + 1  # BOS, the global crop's block, the grid's start token

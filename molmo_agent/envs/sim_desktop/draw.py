@@ -63,7 +63,7 @@ def _wallpaper(number: int, width: int, height: int) -> Image.Image:
             pen.polygon([*line, (width, height), (0, height)], fill=color)
         return image.filter(ImageFilter.GaussianBlur(0.7))
     for _ in range(26):  # discs of light
-        cx, cy, r = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(0.02, 0.14) * width
+        cx, cy, r = rng.uniform(0, width), rng.uniform(0, height), max(rng.uniform(0.02, 0.14) * width, 2)
         disc = Image.new("L", (int(2 * r), int(2 * r)))
         ImageDraw.Draw(disc).ellipse((1, 1, 2 * r - 2, 2 * r - 2), fill=int(rng.integers(14, 50)))
         image.paste((255, 255, 255), (int(cx - r), int(cy - r)), disc)

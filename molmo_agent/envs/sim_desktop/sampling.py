@@ -103,11 +103,23 @@ def families(split: Split) -> list[str]:
     return [family.name for family in FAMILIES.values() if family.held_out == (split == "held_out_fonts")]
 
 
+# What most desktops are set in today.
+USUAL_FAMILIES = ("noto_sans", "dejavu_sans", "open_sans", "roboto", "inter", "cantarell", "arimo")
+
+
+def pick_family(rng: random.Random, split: Split, usual: float) -> str:
+    """Choose a font that a split may show: one of the usual interface fonts with probability ``usual``, else any."""
+    choices = families(split)
+    if rng.random() < usual:
+        choices = [name for name in choices if name in USUAL_FAMILIES] or choices
+    return rng.choice(choices)
+
+
 def _look(
     rng: random.Random, split: Split, width: int, height: int, theme: str | None, fixed_scale: float | None
 ) -> Look:
     names = HELD_OUT_LOOKS if split == "held_out_looks" else LOOKS
-    size = rng.choice((10, 11, 11, 12, 12, 13, 13, 14, 15, 16))
+    size = rng.choice((10, 11, 12, 12, 13, 13, 13, 14, 14, 15, 16))
     scale = 1.0
     if min(width, height) < 300:
         size = min(size, 12)
@@ -115,13 +127,11 @@ def _look(
         scale = rng.choice((1.25, 1.5, 2.0))
     elif rng.random() < 0.1:
         scale = rng.choice((1.25, 1.5))
-    choices = families(split)
-    if rng.random() < 0.7:  # interfaces are mostly set in sans
-        choices = [name for name in choices if FAMILIES[name].style == "sans"]
+    family = pick_family(rng, split, 0.8)
     name = rng.choice(names)
     if theme is not None and theme not in (*LOOKS, *HELD_OUT_LOOKS):
         raise UnknownNameError("theme", theme, (*LOOKS, *HELD_OUT_LOOKS))
-    return sample_look(rng, theme or name, rng.choice(choices), size, fixed_scale or scale)
+    return sample_look(rng, theme or name, family, size, fixed_scale or scale)
 
 
 def _clock(rng: random.Random, split: words.WordSplit) -> str:
@@ -281,8 +291,7 @@ def _words(desktop: Desktop, writer: Writer, rng: random.Random, density: float,
     desktop.taskbar = False
     ground = rng.choice(((255, 255, 255), (244, 244, 240), (30, 32, 38), desktop.look.ground, desktop.plain))
     window = Window("", (0, 0, desktop.width, desktop.height), framed=False, fill=ground)
-    choices = families(split)
-    usual = rng.choice(choices)
+    usual = pick_family(rng, split, 0.6)
     mixed_fonts, mixed_sizes = rng.random() < 0.6, rng.random() < 0.7
     base_size = rng.randint(9, 18)
     spread = rng.choice((10, 40, 80, 120)) + round(80 * (1 - density))
@@ -292,7 +301,7 @@ def _words(desktop: Desktop, writer: Writer, rng: random.Random, density: float,
         x, tallest = rng.randint(2, 24), 0
         while True:
             size = rng.randint(9, 18) if mixed_sizes else base_size
-            family = rng.choice(choices) if mixed_fonts else usual
+            family = pick_family(rng, split, 0.6) if mixed_fonts else usual
             bold = rng.random() < 0.15
             text = words.short_text(rng, writer.split)
             letters = face(family, size, bold)
