@@ -14,6 +14,12 @@ from molmo_agent.model.processor import IMAGE_TOKENS
 from molmo_agent.train.nano_tokenizer import END, build_tokenizer
 
 
+# Columns of image tokens and the column token that ends each row, on the 3x4 grid of a 640x480 picture.
+ROW_LENGTH = 35
+# Where the grid's image tokens begin and end in the sequence, and where the global crop's end token is.
+GRID_START, GRID_END, GLOBAL_END = 114, 1024, 112
+
+
 def nano_processor() -> MolmoProcessor:
     """Build the processor that nano is trained and shipped with."""
     image_processor = MolmoImageProcessor(crop_size=200, patch_size=10, margins=(2, 2), max_crops=12)
@@ -42,12 +48,14 @@ def nano_config(processor: MolmoProcessor) -> MolmoConfig:
             "hidden_size": 192,
             "intermediate_size": 512,
             "num_hidden_layers": 4,
-            "num_attention_heads": 6,
-            "num_key_value_heads": 6,
+            "num_attention_heads": 5,
+            "num_key_value_heads": 5,
+            "head_dim": 48,
             "max_position_embeddings": 4096,
-            # One rotation frequency has exactly the period of a row of the 3x4 grid (34 image tokens and a column
-            # token), so that a head can read off the column of an image token.
-            "rope_parameters": {"rope_type": "default", "rope_theta": (35 / (2 * math.pi)) ** 4},
+            # The fourth rotation frequency has exactly the period of a row of the 3x4 grid, so that a head can read
+            # off the column of an image token; the slower half hardly turns over a whole screen, so that a
+            # question can be matched to what a token shows wherever it is.
+            "rope_parameters": {"rope_type": "default", "rope_theta": (ROW_LENGTH / (2 * math.pi)) ** 8},
             "bos_token_id": eos,
             "eos_token_id": eos,
             "pad_token_id": eos,
@@ -127,12 +135,6 @@ def start_with_even_sizes(model: MolmoForConditionalGeneration) -> None:
         for module in block.modules():
             if isinstance(module, torch.nn.Linear):
                 module.weight.normal_(std=module.in_features**-0.5)
-
-
-# Columns of image tokens and the column token that ends each row, on the 3x4 grid of a 640x480 picture.
-ROW_LENGTH = 35
-# Where the grid's image tokens begin and end in the sequence, and where the global crop's end token is.
-GRID_START, GRID_END, GLOBAL_END = 114, 1024, 112
 
 
 @torch.no_grad()

@@ -11,43 +11,59 @@ from molmo_agent.model.pointer import MolmoPointer
 from molmo_agent.train.loop import Stage, Trainer
 from molmo_agent.train.nano import nano_processor, new_nano
 
+# Objectives are weighed so that none drowns the others' gradients: left alone, the labels' codes would.
+POINT_WEIGHTS = {
+    "tokens": 2.0,
+    "token_position": 3.0,
+    "answer_position": 4.0,
+    "query_code": 0.4,
+    "characters": 2.0,
+    "objects": 0.4,
+    "offsets": 0.2,
+}
+
 STAGES = (
     Stage(
         name="read",
         kind="read",
-        steps=2500,
+        steps=2000,
         batch=2,
         crops=16,
         sizes={(640, 480): 1.0},
         styles={"panel": 0.05, "words": 0.35, "shapes": 0.05, None: 0.55},
-        muon_lr=0.01,
+        muon_lr=0.007,
         adam_lr=1e-3,
         decay=1.0,
+        # Left alone, objects and offsets outshout the characters, and reading is what takes long.
+        aid_weights={"characters": 4.0, "objects": 0.4, "offsets": 0.2},
     ),
     Stage(
         name="point",
         kind="point",
-        steps=350,
+        steps=1500,
         batch=3,
-        # Small pictures first teach matching; the large ones where on the screen a token lies.
-        sizes={(640, 480): 0.6, (320, 240): 0.4},
-        styles={"panel": 0.5, None: 0.4, "shapes": 0.1},
-        vision_scale=0.4,
-        decay=0.01,
+        sizes={(640, 480): 1.0},
+        styles={"panel": 0.1, "words": 0.05, "shapes": 0.15, None: 0.7},
+        vision_scale=0.3,
+        decay=0.5,
+        balance=True,
+        aid_weights=POINT_WEIGHTS,
     ),
     Stage(
         name="polish",
         kind="point",
-        steps=285,
+        steps=500,
         batch=3,
         sizes={(640, 480): 1.0},
-        styles={"panel": 0.25, None: 0.55, "shapes": 0.2},
+        styles={"panel": 0.05, "shapes": 0.15, None: 0.8},
+        muon_lr=0.007,
+        adam_lr=1e-3,
         vision_scale=0.3,
-        warmup_steps=1,
+        warmup_steps=5,
         decay=1.0,
         tail=0.2,
         sigma=0.7,
-        aid_weights={"characters": 0.5, "objects": 0.5, "offsets": 0.5},
+        aid_weights=POINT_WEIGHTS,
     ),
 )
 
