@@ -106,7 +106,12 @@ class Rollout(Iterator[Step]):
         Raises:
             RunStopped: always, once the env is closed and the record finished.
         """
-        self._generator.throw(KeyboardInterrupt())
+        try:
+            self._generator.throw(KeyboardInterrupt())
+        except KeyboardInterrupt as interrupt:
+            # The episode had not begun, or was just being wound up.
+            self._env.close()
+            raise RunStopped("stopped by the user (Ctrl-C)") from interrupt
 
     @property
     def trajectory(self) -> Trajectory:

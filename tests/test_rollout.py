@@ -339,6 +339,9 @@ def test_an_interrupt_between_two_steps_ends_the_run_in_order():
         episode.stop()
     assert env.closed
     assert episode.trajectory.ended == "stopped by the user (Ctrl-C)"
+    for early_or_late in (episode, rollout(Oracle(env), env)):
+        with pytest.raises(RunStopped, match="stopped by the user"):
+            early_or_late.stop()
 
 
 def test_leaving_early_keeps_the_env_open():

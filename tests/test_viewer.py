@@ -156,7 +156,7 @@ def test_something_else_is_no_trajectory(tmp_path):
 
 def test_a_killed_run_opens_in_the_viewer(tmp_path):
     arguments = ["run", "--env", "toy", "--model", "oracle", "--out", "run", "--json"]
-    task = "click the red square, then wait 60 seconds, then click the red square"
+    task = "press tab, then wait 60 seconds, then click the red square"
     command = [sys.executable, "-m", "molmo_agent", *arguments, "--task", task]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
         process.stdout.readline()
