@@ -18,6 +18,7 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "nano": ("molmo_agent.model.nano:load_nano", "the embedded Molmo: short labels and shapes, offline"),
     "random": ("molmo_agent.policies.baselines:RandomPointer", "a random point: the floor of every score"),
     "centre": ("molmo_agent.policies.baselines:CentrePointer", "always the middle"),
+    "scripted": ("molmo_agent.policies.baselines:read_script", "prepared answers from a file: scripted:answers.json"),
     "oracle": ("molmo_agent.policies.baselines:OraclePointer", "asks the env where things are (simulated envs only)"),
 }
 
@@ -45,7 +46,7 @@ def load_model(name: str, *, env: Env | None = None, **options: Any) -> Pointing
     """Make a pointing model by its name, a checkpoint folder, or the name of a checkpoint on the Hugging Face hub.
 
     Args:
-        name: one of :data:`MODELS`, a folder, or "owner/name".
+        name: one of :data:`MODELS` ("scripted" with its file: "scripted:answers.json"), a folder, or "owner/name".
         env: where the oracle looks things up.
         options: passed to the model.
 
@@ -63,6 +64,8 @@ def load_model(name: str, *, env: Env | None = None, **options: Any) -> Pointing
                 f"{'no env was given' if env is None else repr(env.name) + ' does not'}"
             )
         model = _load(MODELS[name][0])(locate, **options)
+    elif name.partition(":")[0] == "scripted":
+        model = _load(MODELS["scripted"][0])(name.partition(":")[2])
     elif name in MODELS:
         model = _load(MODELS[name][0])(**options)
     elif "/" in name or "\\" in name or Path(name).is_dir():

@@ -5,12 +5,15 @@ Like every pointing model they are stateless: the same input gives the same answ
 
 import abc
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from molmo_agent.actions import Action, Done
 from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task
+from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.point_text import format_points
 
@@ -97,6 +100,31 @@ class ScriptedPointer(_Baseline):
 
     def _points(self, image: Image, instruction: str) -> Sequence[Point]:
         return self._answers.get(instruction, ()) if isinstance(self._answers, Mapping) else self._answers
+
+
+def read_script(path: str) -> ScriptedPointer:
+    """Read prepared answers from a JSON file: ``{"the Save button": [0.5, 0.25], ...}``, fractions of the picture.
+
+    Several points for one instruction are a list of such pairs.
+
+    Raises:
+        UsageError: no file was named, it cannot be read, or it does not look like that.
+    """
+    if not path:
+        raise UsageError("expected a file of prepared answers: scripted:answers.json")
+    try:
+        written = json.loads(Path(path).read_text(encoding="utf-8"))
+        answers = {
+            str(instruction): [Point(*map(float, pair)) for pair in (given if isinstance(given[0], list) else [given])]
+            for instruction, given in written.items()
+        }
+    except OSError as error:
+        raise UsageError(f"cannot read the prepared answers: {error}") from error
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+        raise UsageError(
+            f'expected {path} to be JSON like {{"the Save button": [0.5, 0.25]}} with fractions of the picture: {error}'
+        ) from error
+    return ScriptedPointer(answers)
 
 
 class ScriptedPolicy:
