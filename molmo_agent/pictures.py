@@ -16,6 +16,7 @@ from molmo_agent.geometry import Point
 MARK = (230, 0, 92)
 _CAPTION_HEIGHT = 28
 _MAX_PIXELS = 100_000_000
+_FONTS = Path(__file__).parent / "envs" / "sim_desktop" / "fonts"
 
 
 def read_image(path: str | Path) -> Image:
@@ -67,15 +68,32 @@ def draw_points(image: Image, points: Sequence[Point]) -> PIL.Image.Image:
     return picture
 
 
+def _runs(text: str, size: int) -> list[tuple[str, PIL.ImageFont.FreeTypeFont]]:
+    """Split a text by the bundled font that has its characters; what none has is left to the first."""
+    fonts = [PIL.ImageFont.truetype(_FONTS / name, size) for name in ("noto_sans.ttf", "noto_sans_cjk.otf")]
+    absent = [bytes(font.getmask("\U0010fffe")) for font in fonts]
+    runs: list[tuple[str, PIL.ImageFont.FreeTypeFont]] = []
+    for character in text:
+        able = (f for f, box in zip(fonts, absent, strict=True) if bytes(f.getmask(character)) != box)
+        font = next(able, fonts[0])
+        if runs and runs[-1][1] is font:
+            runs[-1] = (runs[-1][0] + character, font)
+        else:
+            runs.append((character, font))
+    return runs
+
+
 def captioned(picture: PIL.Image.Image, caption: str, width: int) -> PIL.Image.Image:
     """Return the picture scaled to ``width`` with one line of text under it, cut off where it is too long."""
     height = max(1, round(picture.height * width / picture.width))
     framed = PIL.Image.new("RGB", (width, height + _CAPTION_HEIGHT), (24, 24, 28))
     framed.paste(picture.resize((width, height), PIL.Image.Resampling.LANCZOS), (0, 0))
-    font = PIL.ImageFont.load_default(15)
-    while caption and font.getlength(caption) > width - 16:
-        caption = caption[:-2] + "…" if len(caption) > 2 else ""
-    PIL.ImageDraw.Draw(framed).text((8, height + 5), caption, fill=(240, 240, 240), font=font)
+    while sum(font.getlength(run) for run, font in _runs(caption, 14)) > width - 16 and len(caption) > 2:
+        caption = caption[:-2] + "…"
+    pen, x = PIL.ImageDraw.Draw(framed), 8.0
+    for run, font in _runs(caption, 14):
+        pen.text((x, height + 19), run, fill=(240, 240, 240), font=font, anchor="ls")
+        x += font.getlength(run)
     return framed
 
 

@@ -96,3 +96,13 @@ def test_films_keep_every_frame(tmp_path):
     strip = filmstrip(frames, columns=3)
     assert strip.width == 3 * 108 + 8
     assert strip.height == 2 * 111 + 8
+
+
+def test_captions_show_every_script_that_the_bundled_fonts_have():
+    blank = PIL.Image.new("RGB", (200, 20))
+    pictures = [
+        np.asarray(captioned(blank, text, 200)) for text in ("Gru\ufffee", "Grüße", "Gr\ufffe\ufffee", "你好", "好你")
+    ]
+    assert len({picture.tobytes() for picture in pictures}) == len(pictures)
+    missing = np.asarray(captioned(blank, "\U0010fffe\U0010fffe", 200))
+    assert not np.array_equal(pictures[3], missing)
