@@ -17,7 +17,15 @@ from molmo_agent.envs.sim_desktop.scene import Element, Screen, TextRun
 from molmo_agent.model.crops import CropLayout, token_grid
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.train.phrases import describe
-from molmo_agent.train.screens import NUM_CHARACTERS, PHOC_SIZE, CanvasMap, TrainingScreen, character_targets, phoc
+from molmo_agent.train.screens import (
+    NUM_CHARACTERS,
+    PHOC_SIZE,
+    CanvasMap,
+    TrainingScreen,
+    character_targets,
+    phoc,
+    place_to_point,
+)
 
 NUM_OBJECTS = 256
 CODE = 64
@@ -140,7 +148,7 @@ def dense_targets(
             offsets[y0:y1, x0:x1, 1] = center_y - (np.arange(y0, y1)[:, None] + 0.5)
         name = describe(element)
         if name:
-            items.append((element.box, name))
+            items.append((place_to_point(screen, element), name))
     if words:
         items += [
             ((run.edges[0], run.top, run.edges[-1], run.bottom), run.text) for run in screen.texts if run.text.strip()
