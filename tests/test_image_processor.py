@@ -1,34 +1,12 @@
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from golden_images import golden_image
 from PIL import Image
 
 from molmo_agent.errors import ImageError
 from molmo_agent.model.crops import CropLayout, image_input_idx, select_crop_grid, token_grid
 from molmo_agent.model.image_processor import MolmoImageProcessor, load_image
-
-GOLDEN = Path(__file__).parent / "golden"
-CASES = json.loads((GOLDEN / "preprocess.json").read_text())["cases"]
-
-
-@pytest.mark.parametrize("key", sorted(CASES))
-def test_crops_masks_indices_and_pixels_equal_the_reference(key: str) -> None:
-    case = CASES[key]
-    image = golden_image(case["height"], case["width"], case["seed"])
-    assert image.sum() == case["image_sum"]
-    processor = MolmoImageProcessor(max_crops=case["max_crops"])
-    arrays, grid = processor.process_one(image)
-    with np.load(GOLDEN / "preprocess.npz") as golden:
-        assert list(grid) == case["tiling_rows_cols"]
-        np.testing.assert_array_equal(arrays["image_input_idx"], golden[f"{key}/image_input_idx"])
-        np.testing.assert_allclose(arrays["image_masks"], golden[f"{key}/image_masks"], atol=1e-6)
-        flat = arrays["pixel_values"].reshape(len(arrays["pixel_values"]), -1)
-        samples = np.stack([row[(np.arange(64) * 5291 + 137 * i) % row.size] for i, row in enumerate(flat)])
-        np.testing.assert_allclose(samples, golden[f"{key}/pixel_samples"], atol=2e-5)
-        np.testing.assert_allclose(flat.mean(1, dtype=np.float64), case["crop_mean"], atol=2e-5)
 
 
 @pytest.mark.parametrize("grid", [(1, 1), (1, 4), (3, 4), (6, 6), (12, 1)])

@@ -69,8 +69,23 @@ class MolmoConfig(PreTrainedConfig):
     image_end_token_id: int = 152065
     image_patch_token_id: int = 152066
     image_column_token_id: int = 152067
+    # "molmo-0924" on a config made from a released one, until the weights in that layout are read.
+    checkpoint_layout: str | None = None
     initializer_range: float = 0.02
     tie_word_embeddings: bool = False
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Read our own fields, or those of a released config, which are translated.
+
+        Raises:
+            ValueError: a config that is neither.
+        """
+        from molmo_agent.model.official import is_official, translate_config
+
+        if is_official(config_dict):
+            config_dict = {"model_type": cls.model_type, **translate_config(config_dict)}
+        return super().from_dict(config_dict, **kwargs)
 
     @property
     def image_token_id(self) -> int:

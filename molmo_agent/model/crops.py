@@ -15,6 +15,9 @@ from torch.nn import functional as F
 
 from molmo_agent.episode import Image
 
+NO_GRID = (0, 0)
+"""The grid of a picture that is shown as its global crop alone."""
+
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
@@ -126,10 +129,12 @@ def crop_masks(content: tuple[int, int, int, int], grid: tuple[int, int], layout
     last, although the global crop comes *first* among the crops. So every crop carries its successor's mask.
     """
     top, left, height, width = content
-    canvas_height, canvas_width = layout.canvas(grid)
+    canvas_height, canvas_width = layout.canvas(grid) if grid != NO_GRID else (layout.crop_size, layout.crop_size)
     vertical = _coverage(top, height, canvas_height, layout.patch_size)
     horizontal = _coverage(left, width, canvas_width, layout.patch_size)
     step = layout.side - sum(layout.margins)
+    if grid == NO_GRID:
+        return np.outer(vertical, horizontal).reshape(1, -1).astype(np.float32)
     masks = np.full((1 + grid[0] * grid[1], layout.side**2), -1, dtype=np.float32)
     for index in range(grid[0] * grid[1]):
         row, column = divmod(index, grid[1])
@@ -172,13 +177,14 @@ def image_input_idx(grid: tuple[int, int], layout: CropLayout) -> IntArray:
             index[1 + i * grid[1] + j, top:bottom, left:right] = base + down * (columns + 1) + across
             x += right - left
         y += bottom - top
-    assert (y, x) == (rows, columns)
+    assert grid == NO_GRID or (y, x) == (rows, columns)
     return index.reshape(len(index), -1)
 
 
-def image_token_counts(grid: tuple[int, int], layout: CropLayout) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return (rows, columns) of the global crop's block of tokens and of the grid's."""
-    return (layout.pooled_side, layout.pooled_side), token_grid(grid, layout)
+def image_token_counts(grid: tuple[int, int], layout: CropLayout) -> tuple[tuple[int, int], ...]:
+    """Return (rows, columns) of the global crop's block of tokens and of the grid's, where there is a grid."""
+    overview = (layout.pooled_side, layout.pooled_side)
+    return (overview, token_grid(grid, layout)) if grid != NO_GRID else (overview,)
 
 
 def canvas_to_crops(canvas: FloatArray, grid: tuple[int, int], layout: CropLayout) -> FloatArray:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image as PILImage
@@ -12,6 +12,7 @@ from transformers import BaseImageProcessor, BatchFeature
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError
 from molmo_agent.model.crops import (
+    NO_GRID,
     CropLayout,
     canvas_to_crops,
     crop_masks,
@@ -76,6 +77,7 @@ class MolmoImageProcessor(BaseImageProcessor):
         pooling_size: int = 2,
         image_mean: Sequence[float] = CLIP_MEAN,
         image_std: Sequence[float] = CLIP_STD,
+        crop_mode: Literal["overlap", "resize"] = "overlap",
         **kwargs: Any,
     ) -> None:
         """Store the layout.
@@ -88,6 +90,7 @@ class MolmoImageProcessor(BaseImageProcessor):
             pooling_size: patches along one side of an image token.
             image_mean: per channel, subtracted from values in [0, 1].
             image_std: per channel, divided by.
+            crop_mode: "overlap" cuts the picture into a grid of crops; "resize" shows its global crop alone.
             kwargs: what transformers stores beside them.
 
         Raises:
@@ -97,6 +100,9 @@ class MolmoImageProcessor(BaseImageProcessor):
         self.crop_size, self.patch_size, self.margins = crop_size, patch_size, list(margins)
         self.max_crops, self.pooling_size = max_crops, pooling_size
         self.image_mean, self.image_std = list(image_mean), list(image_std)
+        self.crop_mode = crop_mode
+        if crop_mode not in ("overlap", "resize"):
+            raise ValueError(f"expected crop_mode to be 'overlap' or 'resize', got {crop_mode!r}")
         if crop_size % patch_size or any(margin % pooling_size for margin in margins) or self.layout().window_px <= 0:
             raise ValueError(
                 "expected crop_size to be a multiple of patch_size, margins to be multiples of pooling_size and "
@@ -115,9 +121,9 @@ class MolmoImageProcessor(BaseImageProcessor):
         )
 
     def grid_of(self, height: int, width: int, max_crops: int | None = None) -> tuple[CropLayout, tuple[int, int]]:
-        """Return the layout and the crop grid (rows, columns) of a picture of this size."""
+        """Return the layout and the crop grid (rows, columns) of a picture of this size; (0, 0) where none is cut."""
         layout = self.layout(max_crops)
-        return layout, select_crop_grid(height, width, layout)
+        return layout, NO_GRID if self.crop_mode == "resize" else select_crop_grid(height, width, layout)
 
     def process_one(self, source: Any, max_crops: int | None = None) -> tuple[dict[str, Any], tuple[int, int]]:
         """Preprocess one picture.
@@ -128,9 +134,11 @@ class MolmoImageProcessor(BaseImageProcessor):
         """
         image = load_image(source)
         layout, grid = self.grid_of(image.shape[0], image.shape[1], max_crops)
-        canvas, content = resize_and_pad(image, layout.canvas(grid))
-        overview, _ = resize_and_pad(image, (layout.crop_size, layout.crop_size))
-        crops = np.concatenate([overview[None], canvas_to_crops(canvas, grid, layout)])
+        overview, content = resize_and_pad(image, (layout.crop_size, layout.crop_size))
+        crops = overview[None]
+        if grid != NO_GRID:
+            canvas, content = resize_and_pad(image, layout.canvas(grid))
+            crops = np.concatenate([crops, canvas_to_crops(canvas, grid, layout)])
         crops -= np.array(self.image_mean, dtype=np.float32)
         crops /= np.array(self.image_std, dtype=np.float32)
         arrays = {

@@ -18,6 +18,7 @@ from transformers.modeling_outputs import ModelOutput
 
 from molmo_agent.model.configuration import MolmoConfig
 from molmo_agent.model.connector import MolmoConnector
+from molmo_agent.model.loading import load
 
 
 @dataclass
@@ -101,6 +102,21 @@ class MolmoPreTrainedModel(PreTrainedModel):
             init.normal_(module.new_weight, std=self.config.initializer_range)
         elif isinstance(module, MolmoConnector) and module.pad_embed is not None:
             init.zeros_(module.pad_embed)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load a checkpoint: our own layout, a released repository's, or a folder of the authors' training code.
+
+        Takes what any transformers model takes (``dtype``, ``device_map``, ``quantization_config``, ...).
+
+        Raises:
+            ValueError: weights are missing, unknown or of the wrong shape: nothing half-loaded is returned.
+        """
+        return load(cls, super().from_pretrained, pretrained_model_name_or_path, *args, **kwargs)
+
+    def save_pretrained(self, *args: Any, save_original_format: bool = False, **kwargs: Any) -> None:
+        """Write the model in our own layout; :func:`~molmo_agent.model.official.to_official` gives the released one."""
+        super().save_pretrained(*args, save_original_format=save_original_format, **kwargs)
 
 
 class MolmoModel(MolmoPreTrainedModel):

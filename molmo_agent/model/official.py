@@ -1,0 +1,323 @@
+"""The released checkpoints' own layout: their config fields and weight names, and ours. Knows no pictures and no text.
+
+One table of transforms serves both directions: loading goes through transformers' own weight conversion, which streams
+tensor by tensor and knows devices, dtypes and quantisation; exporting runs the same table backwards.
+Names and shapes: molmo-model sections 1.1 and 2.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.conversion_mapping import get_model_conversion_mapping, register_checkpoint_conversion_mapping
+from transformers.core_model_loading import (
+    ConversionOps,
+    Split,
+    WeightConverter,
+    WeightRenaming,
+    WeightTransform,
+    revert_weight_conversion,
+)
+
+from molmo_agent.model.configuration import MolmoConfig
+
+LAYOUT = "molmo-0924"
+"""Value of ``config.checkpoint_layout`` while weights in the released layout are to be read."""
+
+# End-of-text ids of the released models, whose configs do not tell them, by the size of their vocabulary.
+_END_IDS = {152064: 151643, 100278: 100257, 50280: 50279}
+
+
+class FoldPatches(ConversionOps):
+    """A patch embedding (out, rows*columns*channels) becomes a convolution kernel (out, channels, rows, columns)."""
+
+    channels = 3
+
+    def convert(
+        self, input_dict: dict[str, Any], source_patterns: list[str], target_patterns: list[str], **kwargs: Any
+    ) -> dict[str, Any]:
+        """Fold one tensor."""
+        (value,) = input_dict.values()
+        flat: Tensor = value[0] if isinstance(value, list) else value
+        side = round((flat.shape[1] / self.channels) ** 0.5)
+        kernel = flat.unflatten(1, (side, side, self.channels)).permute(0, 3, 1, 2).contiguous()
+        return {target_patterns[0]: kernel}
+
+    @property
+    def reverse_op(self) -> ConversionOps:
+        """Return the way back."""
+        return UnfoldPatches()
+
+
+class UnfoldPatches(ConversionOps):
+    """A convolution kernel becomes a patch embedding, see :class:`FoldPatches`."""
+
+    def convert(
+        self, input_dict: dict[str, Any], source_patterns: list[str], target_patterns: list[str], **kwargs: Any
+    ) -> dict[str, Any]:
+        """Unfold one tensor."""
+        (value,) = input_dict.values()
+        kernel: Tensor = value[0] if isinstance(value, list) else value
+        return {target_patterns[0]: kernel.permute(0, 2, 3, 1).flatten(1).contiguous()}
+
+    @property
+    def reverse_op(self) -> ConversionOps:
+        """Return the way back."""
+        return FoldPatches()
+
+
+def is_official(fields: Mapping[str, Any]) -> bool:
+    """Tell whether config fields are those of a released repository or of the authors' training code."""
+    return "vision_config" not in fields and ("d_model" in fields or "norm_after" in fields or "qkv_bias" in fields)
+
+
+def translate_config(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of our config for those of a released one, hub names or training names.
+
+    Raises:
+        ValueError: a feature that no released model has and that this code would get wrong.
+    """
+
+    def get(*names: str, default: Any = None) -> Any:
+        return next((fields[name] for name in names if fields.get(name) is not None), default)
+
+    width, heads = get("hidden_size", "d_model"), get("num_attention_heads", "n_heads")
+    unknown = {name: fields[name] for name in ("clip_qkv", "scale_logits", "include_bias") if fields.get(name)}
+    if get("tie_word_embeddings", "weight_tying"):
+        unknown["weight_tying"] = True
+    if unknown:
+        raise ValueError(f"expected a config like those of the released models, got {unknown}, which none of them has")
+    experts = get("moe_num_experts", default=0)
+    # The field counts gate and up together.
+    inner = get("intermediate_size", "mlp_hidden_size", default=int(get("mlp_ratio", default=4) * width)) // 2
+    vocabulary = get("vocab_size")
+    end = get("eos_token_id", default=_END_IDS.get(vocabulary))
+    text: dict[str, Any] = {
+        "model_type": "olmoe" if experts else "olmo2" if get("norm_after") else "qwen2",
+        "vocab_size": get("embedding_size", default=vocabulary),
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": get("num_hidden_layers", "n_layers"),
+        "num_attention_heads": heads,
+        "num_key_value_heads": get("num_key_value_heads", "n_kv_heads", default=heads),
+        "max_position_embeddings": get("max_position_embeddings", "max_sequence_length", default=4096),
+        "rms_norm_eps": get("layer_norm_eps", default=1e-5),
+        "rope_parameters": {"rope_type": "default", "rope_theta": get("rope_theta", default=10000.0)},
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "pad_token_id": None,
+    }
+    if experts:
+        text |= {"num_experts": experts, "num_experts_per_tok": get("moe_top_k"), "norm_topk_prob": False}
+    translated: dict[str, Any] = {
+        "text_config": text,
+        "projector_hidden_size": inner,
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "checkpoint_layout": LAYOUT,
+        "additional_vocab_size": get("additional_vocab_size", default=128),
+        # Behind the tokenizer's vocabulary, which may be smaller than the embedding (section 3.5).
+        **{f"image_{name}_token_id": vocabulary + i for i, name in enumerate(("start", "end", "patch", "column"))},
+    }
+    vision = get("vision", "vision_backbone")
+    if vision:
+        translated |= _translate_vision(vision)
+    if get("vit_layers") is not None:
+        translated["vit_layers"] = tuple(fields["vit_layers"])
+    if "image_pooling_2d" in fields:
+        translated["pooling"] = "attention" if str(get("image_pooling_2d")).startswith("attention") else "stack"
+    if "crop_mode" in fields or "image_padding_embed" in fields:  # the training code's own config
+        translated["pad_embed"] = bool(get("image_padding_embed"))
+    for name in ("dtype", "torch_dtype"):
+        if fields.get(name) is not None:
+            translated["dtype"] = fields[name]
+    return translated
+
+
+def _translate_vision(vision: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the vision fields of our config for the training code's."""
+    heads, head_dim = vision["image_num_heads"], vision["image_head_dim"]
+    tower = {
+        "model_type": "clip_vision_model",
+        "hidden_size": vision["image_emb_dim"],
+        "intermediate_size": vision["image_mlp_dim"],
+        "num_hidden_layers": vision["image_num_layers"],
+        "num_attention_heads": heads,
+        "image_size": vision["image_default_input_size"][0],
+        "patch_size": vision.get("image_patch_size", 14),
+        "hidden_act": vision.get("image_mlp_activations", "quick_gelu"),
+    }
+    return {"vision_config": tower, "pooling_heads": heads, "pooling_head_dim": head_dim}
+
+
+def transforms(config: MolmoConfig) -> list[WeightTransform]:
+    """Return what turns the released names into ours, for a config; each can be reversed."""
+    text: Any = config.text_config
+    sparse, norm_after = text.model_type == "olmoe", text.model_type == "olmo2"
+    language, vision = "model.language_model.", "model.vision_tower."
+    rules: list[WeightTransform] = [
+        WeightRenaming("^model.transformer.blocks.", f"^{language}layers."),
+        WeightRenaming("^model.transformer.wte.embedding", f"^{language}embed_tokens.weight"),
+        WeightRenaming("^model.transformer.wte.new_embedding", f"^{language}embed_tokens.new_weight"),
+        WeightRenaming("^model.transformer.ln_f.weight", f"^{language}norm.weight"),
+        WeightRenaming("^model.transformer.ff_out.weight", "^lm_head.weight"),
+        WeightRenaming("^model.vision_backbone.pad_embed", "^model.connector.pad_embed"),
+        WeightRenaming("^model.vision_backbone.image_vit.", f"^{vision}"),
+    ]
+    pooling, projector = "model.vision_backbone.image_pooling_2d.", "model.vision_backbone.image_projector."
+    for letter in "qkvo":
+        rules.append(WeightRenaming(f"^{pooling}w{letter}.", f"^model.connector.pooling.{letter}_proj."))
+    for theirs, ours in (("w1", "gate"), ("w3", "up"), ("w2", "down")):
+        rules.append(WeightRenaming(f"^{projector}{theirs}.", f"^model.connector.projector.{ours}_proj."))
+
+    def within(scope: str, *scoped: WeightTransform) -> None:
+        for rule in scoped:
+            rule.base_model_prefix, rule.scope_prefix = "model", scope
+            rules.append(rule)
+
+    first, second = (
+        ("post_attention_layernorm", "post_feedforward_layernorm")
+        if norm_after
+        else ("input_layernorm", "post_attention_layernorm")
+    )
+    attention, feed = (".attn", ".mlp") if sparse else ("", "")
+    within(
+        "language_model",
+        WeightRenaming(f"{attention}.attn_out.", ".self_attn.o_proj."),
+        WeightRenaming(f"{attention}.q_norm.", ".self_attn.q_norm."),
+        WeightRenaming(f"{attention}.k_norm.", ".self_attn.k_norm."),
+        WeightRenaming(f"{attention}.attn_norm.", f".{first}."),
+        WeightRenaming(f"{feed}.ff_norm.", f".{second}."),
+        *(
+            WeightConverter(
+                f"{attention}.att_proj.{part}",
+                [f".self_attn.{letter}_proj.{part}" for letter in "qkv"],
+                operations=[Split(0)],
+            )
+            for part in ("weight", "bias")
+        ),
+    )
+    if not sparse:  # the experts' names are those of transformers' own OLMoE, which merges them
+        gated = [".mlp.up_proj.weight", ".mlp.gate_proj.weight"]  # up comes first
+        within(
+            "language_model",
+            WeightRenaming(".ff_out.", ".mlp.down_proj."),
+            WeightConverter(".ff_proj.weight", gated, operations=[Split(0)]),
+        )
+    within(
+        "vision_tower",
+        WeightRenaming("^class_embedding", "^embeddings.class_embedding"),
+        WeightRenaming("^positional_embedding", "^embeddings.position_embedding.weight"),
+        WeightConverter("^patch_embedding.weight", "^embeddings.patch_embedding.weight", operations=[FoldPatches()]),
+        WeightRenaming("^pre_ln.", "^pre_layrnorm."),
+        WeightRenaming("^transformer.resblocks.", "^encoder.layers."),
+        *(WeightRenaming(f".attention.w{letter}.", f".self_attn.{letter}_proj.") for letter in "qkv"),
+        WeightRenaming(".attention.wo.", ".self_attn.out_proj."),
+        WeightRenaming(".feed_forward.w1.", ".mlp.fc1."),
+        WeightRenaming(".feed_forward.w2.", ".mlp.fc2."),
+        WeightRenaming(".attention_norm.", ".layer_norm1."),
+        WeightRenaming(".ffn_norm.", ".layer_norm2."),
+    )
+    return rules
+
+
+_LOCK = threading.Lock()
+
+
+@contextlib.contextmanager
+def reading(config: MolmoConfig, class_name: str) -> Iterator[None]:
+    """Let transformers load weights of the released layout into a class, where the config says that they are.
+
+    The table is registered for the time of loading only: weights of our own layout must not meet it.
+    """
+    if getattr(config, "checkpoint_layout", None) != LAYOUT:
+        yield
+        return
+    with _LOCK:
+        register_checkpoint_conversion_mapping(class_name, transforms(config), overwrite=True)
+        try:
+            yield
+        finally:
+            register_checkpoint_conversion_mapping(class_name, [], overwrite=True)
+            config.checkpoint_layout = None
+
+
+def to_official(model: Any, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """Return a model's weights under the released names: what reading them would give this very model.
+
+    Args:
+        model: the model.
+        tensors: other tensors under the model's own names, such as gradients; by default its weights.
+    """
+    # Experts are merged by transformers' own table for the decoder; its table for towers is about other files.
+    own = [t for t in get_model_conversion_mapping(model, add_legacy=False) if t.scope_prefix == "language_model"]
+    before = getattr(model, "_weight_conversions", None)
+    model._weight_conversions = [*transforms(model.config), *own]
+    try:
+        return dict(revert_weight_conversion(model, dict(tensors if tensors is not None else model.state_dict())))
+    finally:
+        model._weight_conversions = before
+
+
+def from_native(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the authors' training names as those of the released repositories (molmo-model section 2.3).
+
+    Views of the given tensors: nothing is copied.
+    """
+    named: dict[str, Tensor] = {}
+    for key, value in state.items():
+        key = key.replace("_fsdp_wrapped_module.", "")
+        if ".ffn.router.layer.weight" in key:
+            named["model." + key.replace(".ffn.router.layer.", ".mlp.gate.")] = value
+        elif ".ffn.experts.mlp." in key:
+            stem, matrix = key.split(".ffn.experts.mlp.")
+            experts = state[f"{stem}.ffn.router.layer.weight"].shape[0]
+            name = {"w1": "gate_proj", "v1": "up_proj", "w2": "down_proj"}[matrix]
+            for number, part in enumerate(value.chunk(experts)):
+                # The native down matrix is stored transposed.
+                expert = part.T if matrix == "w2" else part
+                named[f"model.{stem}.mlp.experts.{number}.{name}.weight"] = expert
+        else:
+            named["model." + key] = value
+    if any(".mlp.experts." in key for key in named):
+        named = {_sparse_name(key): value for key, value in named.items()}
+    return named
+
+
+def _sparse_name(key: str) -> str:
+    """Return the hub name of a native key of the mixture-of-experts model, whose blocks are nested one level deeper."""
+    if ".blocks." in key:
+        for part in ("att_proj", "attn_out", "attn_norm", "q_norm", "k_norm"):
+            if f".{part}." in key and ".attn." not in key:
+                return key.replace(f".{part}.", f".attn.{part}.")
+        if ".ff_norm." in key:
+            return key.replace(".ff_norm.", ".mlp.ff_norm.")
+    return key
+
+
+def to_native(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights under the names of the authors' training code for those of a released repository."""
+    native: dict[str, Tensor] = {}
+    experts: dict[tuple[str, str], list[Tensor]] = {}
+    for key, value in named.items():
+        key = key.removeprefix("model.")
+        if ".mlp.experts." in key:
+            stem, _, rest = key.partition(".mlp.experts.")
+            _, name, _ = rest.split(".")  # in the order of the experts' numbers
+            matrix = {"gate_proj": "w1", "up_proj": "v1", "down_proj": "w2"}[name]
+            experts.setdefault((stem, matrix), []).append(value.T if matrix == "w2" else value)
+            continue
+        key = key.replace(".mlp.gate.", ".ffn.router.layer.").replace(".mlp.ff_norm.", ".ff_norm.")
+        native[key.replace(".attn.", ".")] = value
+    for (stem, matrix), parts in experts.items():
+        native[f"{stem}.ffn.experts.mlp.{matrix}"] = torch.cat(parts)
+    return native
+
+
+def load_native(path: Any) -> dict[str, Tensor]:
+    """Read ``model.pt`` of the authors' training code without running code from it, mapped instead of copied."""
+    state: dict[str, Tensor] = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    return from_native(state)
