@@ -46,6 +46,8 @@ def load(cls: type, parent: Callable[..., Any], source: Any, *args: Any, **kwarg
     elif config is None and source is not None:
         refuse_other_models(source)
         config = MolmoConfig.from_pretrained(source, **{k: v for k, v in kwargs.items() if k in _WHERE})
+    # Wrong shapes are reported below, with the rest; left to transformers, their names are in a log only.
+    kwargs["ignore_mismatched_sizes"] = True
     with reading(config, cls.__name__):
         model, info = parent(source, *args, config=config, output_loading_info=True, **kwargs)
     problems = [
@@ -53,7 +55,7 @@ def load(cls: type, parent: Callable[..., Any], source: Any, *args: Any, **kwarg
         for what, found in (
             ("missing", info["missing_keys"]),
             ("unknown", info["unexpected_keys"]),
-            ("of another shape", info["mismatched_keys"]),
+            ("of another shape (name, found, expected)", info["mismatched_keys"]),
             ("unreadable", info["error_msgs"]),
         )
         if found
@@ -63,6 +65,7 @@ def load(cls: type, parent: Callable[..., Any], source: Any, *args: Any, **kwarg
             f"expected the weights of exactly this model, but {'; '.join(problems)}. Is the download complete, "
             "and does the config belong to it?"
         )
+    model.config.checkpoint_layout = None
     return (model, info) if wants_info else model
 
 

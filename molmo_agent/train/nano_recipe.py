@@ -40,7 +40,7 @@ STAGES = (
     Stage(
         name="point",
         kind="point",
-        steps=1150,
+        steps=1000,
         batch=3,
         sizes={(640, 480): 1.0},
         styles={"panel": 0.1, "words": 0.05, "shapes": 0.15, None: 0.7},
@@ -53,7 +53,7 @@ STAGES = (
     Stage(
         name="polish",
         kind="point",
-        steps=300,
+        steps=260,
         batch=3,
         sizes={(640, 480): 1.0},
         styles={"panel": 0.05, "shapes": 0.15, None: 0.8},
