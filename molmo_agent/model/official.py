@@ -321,3 +321,68 @@ def load_native(path: Any) -> dict[str, Tensor]:
     """Read ``model.pt`` of the authors' training code without running code from it, mapped instead of copied."""
     state: dict[str, Tensor] = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     return from_native(state)
+
+
+def official_config(config: MolmoConfig) -> dict[str, Any]:
+    """Return the config fields of a released repository for ours (molmo-model section 2.4).
+
+    Raises:
+        ValueError: a choice that the released code does not know.
+    """
+    text: Any = config.text_config
+    vision: Any = config.vision_config
+    known = (1024, 4096, 23, 16, 336, 14)
+    found = (
+        vision.hidden_size,
+        vision.intermediate_size,
+        vision.num_hidden_layers,
+        vision.num_attention_heads,
+        vision.image_size,
+        vision.patch_size,
+    )
+    if found != known or tuple(config.vit_layers) != (-2, -9) or config.pooling != "attention" or not config.pad_embed:
+        raise ValueError(
+            "the released code builds one vision tower only (CLIP ViT-L/14-336 without its last block, layers -2 and "
+            f"-9, attention pooling, pad embeddings); got width, MLP, blocks, heads, image, patch = {found}, layers "
+            f"{tuple(config.vit_layers)}, pooling {config.pooling!r}. Keep our own layout: save_pretrained"
+        )
+    fields: dict[str, Any] = {
+        "architectures": ["MolmoForCausalLM"],
+        "model_type": "molmo",
+        "embedding_size": text.vocab_size,
+        "vocab_size": config.image_start_token_id,
+        "layer_norm_eps": text.rms_norm_eps,
+        "layer_norm_type": "rms",
+        "rope_theta": text.rope_parameters["rope_theta"],
+        "max_position_embeddings": text.max_position_embeddings,
+        "tie_word_embeddings": False,
+        "weight_tying": False,
+        "use_position_ids": True,
+        "use_cache": True,
+        "clip_qkv": None,
+        "initializer_range": config.initializer_range,
+    }
+    if text.model_type == "olmoe":
+        return fields | {
+            "d_model": text.hidden_size,
+            "n_heads": text.num_attention_heads,
+            "n_kv_heads": text.num_key_value_heads,
+            "n_layers": text.num_hidden_layers,
+            "mlp_hidden_size": 2 * text.intermediate_size,
+            "moe_num_experts": text.num_experts,
+            "moe_top_k": text.num_experts_per_tok,
+            "moe_dropless": True,
+            "block_type": "moe",
+            "attention_layer_norm": True,
+            "norm_after": False,
+        }
+    return fields | {
+        "hidden_size": text.hidden_size,
+        "intermediate_size": 2 * text.intermediate_size,
+        "num_attention_heads": text.num_attention_heads,
+        "num_key_value_heads": text.num_key_value_heads,
+        "num_hidden_layers": text.num_hidden_layers,
+        "qkv_bias": text.model_type == "qwen2",
+        "norm_after": text.model_type == "olmo2",
+        "attention_layer_norm": text.model_type == "olmo2",
+    }

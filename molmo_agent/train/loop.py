@@ -306,7 +306,11 @@ class Trainer:
         if start:
             states = torch.load(self.folder / "optimizers.pt", weights_only=True)
             for optimizer, state in zip(optimizers, states, strict=True):
+                rates = [group["base_lr"] for group in optimizer.param_groups]
                 optimizer.load_state_dict(state)
+                # The recipe decides, not what it said when the state was written.
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["base_lr"] = rate
         elif stage.balance:
             balance(self.model, self.aids, prepare_point(stage, self.seed, 0, self.processor))
         self.model.train()
