@@ -230,6 +230,20 @@ def doctor(as_json: Json = False) -> None:
     Console().print(table)
 
 
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="A checkpoint folder in any layout, or a hub name.")],
+    target: Annotated[Path, typer.Argument(help="A new folder.")],
+    to: Annotated[str, typer.Option(help="own (this package) or official (what serves the released models).")] = "own",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+) -> None:
+    """Write a checkpoint in another layout, bit for bit."""
+    from molmo_agent.cli_convert import convert as write
+
+    note = write(source, target, to, dtype)  # type: ignore[arg-type]
+    Console().print(f"wrote {target}" + (f" ({note})" if note else ""), markup=False)
+
+
 def exit_code(error: MolmoAgentError) -> int:
     """Return the exit code that an error stands for."""
     if isinstance(error, RunStopped):

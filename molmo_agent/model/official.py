@@ -106,6 +106,7 @@ def translate_config(fields: Mapping[str, Any]) -> dict[str, Any]:
         "max_position_embeddings": get("max_position_embeddings", "max_sequence_length", default=4096),
         "rms_norm_eps": get("layer_norm_eps", default=1e-5),
         "rope_parameters": {"rope_type": "default", "rope_theta": get("rope_theta", default=10000.0)},
+        "initializer_range": get("initializer_range", default=0.02),
         "bos_token_id": end,
         "eos_token_id": end,
         "pad_token_id": None,
@@ -323,34 +324,71 @@ def load_native(path: Any) -> dict[str, Tensor]:
     return from_native(state)
 
 
+# The one vision side that the released code builds: CLIP ViT-L/14-336 without its last block.
+_RELEASED_VISION = {
+    "image_emb_dim": 1024,
+    "image_mlp_dim": 4096,
+    "image_num_layers": 23,
+    "image_num_heads": 16,
+    "image_head_dim": 64,
+    "image_default_input_size": [336, 336],
+    "image_patch_size": 14,
+    "image_mlp_activations": "quick_gelu",
+}
+
+
+def vision_fields(config: MolmoConfig) -> dict[str, Any]:
+    """Return the vision side in the training code's names; empty where it is the released one."""
+    vision: Any = config.vision_config
+    fields = {
+        "image_emb_dim": vision.hidden_size,
+        "image_mlp_dim": vision.intermediate_size,
+        "image_num_layers": vision.num_hidden_layers,
+        "image_num_heads": vision.num_attention_heads,
+        "image_head_dim": vision.hidden_size // vision.num_attention_heads,
+        "image_default_input_size": [vision.image_size, vision.image_size],
+        "image_patch_size": vision.patch_size,
+        "image_mlp_activations": vision.hidden_act,
+    }
+    rest = {
+        "vit_layers": list(config.vit_layers),
+        "image_pooling_2d": "attention_meanq" if config.pooling == "attention" else "stack",
+        "image_padding_embed": "pad_and_partial_pad" if config.pad_embed else None,
+        "additional_vocab_size": config.additional_vocab_size,
+    }
+    released = {"vit_layers": [-2, -9], "image_pooling_2d": "attention_meanq", "additional_vocab_size": 128}
+    released["image_padding_embed"] = "pad_and_partial_pad"
+    if fields == _RELEASED_VISION and rest == released:
+        return {}
+    return {"vision_backbone": fields, **rest}
+
+
 def official_config(config: MolmoConfig) -> dict[str, Any]:
     """Return the config fields of a released repository for ours (molmo-model section 2.4).
 
+    A vision side that no release has is told in the training code's names: this package reads them, the released code
+    does not (:func:`vision_fields` tells whether there are any).
+
     Raises:
-        ValueError: a choice that the released code does not know.
+        ValueError: a size that the released fields cannot tell.
     """
     text: Any = config.text_config
     vision: Any = config.vision_config
-    known = (1024, 4096, 23, 16, 336, 14)
-    found = (
-        vision.hidden_size,
-        vision.intermediate_size,
-        vision.num_hidden_layers,
-        vision.num_attention_heads,
-        vision.image_size,
-        vision.patch_size,
-    )
-    if found != known or tuple(config.vit_layers) != (-2, -9) or config.pooling != "attention" or not config.pad_embed:
+    head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    pooling = (config.pooling_heads, config.pooling_head_dim)
+    tower = (vision.num_attention_heads, vision.hidden_size // vision.num_attention_heads)
+    if head_dim * text.num_attention_heads != text.hidden_size or pooling != tower:
         raise ValueError(
-            "the released code builds one vision tower only (CLIP ViT-L/14-336 without its last block, layers -2 and "
-            f"-9, attention pooling, pad embeddings); got width, MLP, blocks, heads, image, patch = {found}, layers "
-            f"{tuple(config.vit_layers)}, pooling {config.pooling!r}. Keep our own layout: save_pretrained"
+            "the released layout has no field for heads of another size than width / heads, nor for a pooling with "
+            f"other heads than the vision tower's; got {text.num_attention_heads} heads of {head_dim} at width "
+            f"{text.hidden_size}, and pooling heads x size {pooling} beside the tower's {tower}"
         )
     fields: dict[str, Any] = {
         "architectures": ["MolmoForCausalLM"],
         "model_type": "molmo",
         "embedding_size": text.vocab_size,
         "vocab_size": config.image_start_token_id,
+        "eos_token_id": getattr(config, "eos_token_id", None),
         "layer_norm_eps": text.rms_norm_eps,
         "layer_norm_type": "rms",
         "rope_theta": text.rope_parameters["rope_theta"],
@@ -359,8 +397,8 @@ def official_config(config: MolmoConfig) -> dict[str, Any]:
         "weight_tying": False,
         "use_position_ids": True,
         "use_cache": True,
-        "clip_qkv": None,
         "initializer_range": config.initializer_range,
+        **vision_fields(config),
     }
     if text.model_type == "olmoe":
         return fields | {

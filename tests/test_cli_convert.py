@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+import torch
+from golden_models import facts, write_official
+
+from molmo_agent.cli_convert import convert
+from molmo_agent.errors import ModelError, UsageError
+from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
+from molmo_agent.model.nano import CHECKPOINT
+from molmo_agent.model.official import official_config
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("name", sorted(facts(GOLDEN)))
+def test_a_released_checkpoint_goes_to_our_layout_and_back(name, tmp_path):
+    source = write_official(GOLDEN, name, tmp_path / "source")
+    assert "no tokenizer" in convert(str(source), tmp_path / "own", "own")
+    note = convert(str(tmp_path / "own"), tmp_path / "official", "official")
+    assert "cannot build it" in note
+    ids = torch.tensor([[256, 70, 71]])
+    with torch.no_grad():
+        results = [
+            MolmoForConditionalGeneration.from_pretrained(folder).generate(
+                ids, max_new_tokens=4, do_sample=False, output_logits=True, return_dict_in_generate=True
+            )
+            for folder in (source, tmp_path / "own", tmp_path / "official")
+        ]
+    for result in results[1:]:
+        assert torch.equal(result.sequences, results[0].sequences)
+        assert torch.equal(torch.stack(result.logits), torch.stack(results[0].logits))
+
+
+def test_sizes_that_the_released_layout_cannot_tell_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="no field for heads of another size"):
+        convert(str(CHECKPOINT), tmp_path / "official", "official")
+    assert not (tmp_path / "official").exists()
+
+
+def test_a_released_config_survives_the_round_trip():
+    config = MolmoConfig()
+    again = MolmoConfig.from_dict(official_config(config))
+    for part in ("text_config", "vision_config"):
+        one, other = (getattr(c, part).to_dict() for c in (config, again))
+        ignored = {"bos_token_id", "eos_token_id", "pad_token_id"}
+        assert {k: v for k, v in one.items() if k not in ignored} == {
+            k: v for k, v in other.items() if k not in ignored
+        }
+    assert again.projector_hidden_size == config.projector_hidden_size
+    assert again.image_patch_token_id == config.image_patch_token_id
+
+
+def test_what_cannot_be_converted_is_told(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    with pytest.raises(UsageError, match="expected a new or empty folder"):
+        convert("a/b", tmp_path / "full", "own")
+    with pytest.raises(UsageError, match="expected the layout own or official"):
+        convert("a/b", tmp_path / "new", "gguf")  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="cannot read the checkpoint"):
+        convert(str(tmp_path / "full"), tmp_path / "new", "own")
+    assert not (tmp_path / "new").exists()
