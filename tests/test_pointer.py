@@ -1,11 +1,16 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from transformers.cache_utils import DynamicCache
 
 from molmo_agent.errors import ModelError
+from molmo_agent.model.answer_form import digit_confidence, guess_next, is_complete
+from molmo_agent.model.decoding import Form, Prefix, constrained, drafted, greedy, number_begins
+from molmo_agent.model.picture_cache import PictureCache
 from molmo_agent.model.pointer import MolmoPointer
 from molmo_agent.testing import check_model
 from molmo_agent.train.nano import nano_processor, new_nano
@@ -62,3 +67,143 @@ def test_a_folder_with_a_missing_file_says_what_was_expected(pointer: MolmoPoint
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="expected a Molmo checkpoint"):
         MolmoPointer.from_pretrained(tmp_path)
+
+
+def test_a_second_question_about_a_picture_does_not_encode_it_again(pointer: MolmoPointer) -> None:
+    pointer.cache.forget()
+    image = picture(7)
+    first = pointer.point(image, "the red circle")
+    encoded = pointer.cache.crops_encoded
+    again = pointer.point(image.copy(), "the red circle")
+    assert pointer.cache.crops_encoded == encoded
+    assert again.reply == first.reply
+    for seed in (8, 9):
+        pointer.point(picture(seed), "x")
+    pointer.point(image, "x")
+    assert len(pointer.cache.prefixes) == 2
+    assert pointer.cache.crops_encoded == encoded + 2, "old pictures are forgotten, their crops not yet"
+
+
+def test_only_the_crops_that_changed_are_encoded_and_the_others_keep_every_bit() -> None:
+    model = new_nano(PROCESSOR, seed=0).eval()
+    one, other = (MolmoPointer(model, PROCESSOR, question="{}") for _ in range(2))
+    before = picture(1, 480, 640)
+    after = before.copy()
+    after[10:40, 10:40] = 0  # inside the first crop of the grid; the global crop shows it too
+    one.point(before, "x")
+    assert one.cache.crops_encoded == 13
+    one.point(after, "x")
+    assert one.cache.crops_encoded == 15
+    arrays, _ = PROCESSOR.image_processor.process_one(after)
+    with torch.inference_mode():
+        remembered = one.cache.patches(model.model, arrays["pixel_values"])
+        fresh = other.cache.patches(model.model, arrays["pixel_values"])
+        together = PictureCache(crops=0).patches(model.model, arrays["pixel_values"])
+    assert one.cache.crops_encoded == 15
+    assert torch.equal(remembered, fresh)
+    torch.testing.assert_close(together, fresh, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_constrained_decoding_of_any_model_is_well_formed(seed: int) -> None:
+    model = new_nano(PROCESSOR, seed=seed).eval()
+    torch.manual_seed(seed)
+    torch.nn.init.normal_(model.lm_head.weight)
+    strict = MolmoPointer(model, PROCESSOR, question="{}", constrained=True)
+    for question in ("the red circle", '"Save <b>"', "日本"):
+        result = strict.point(picture(seed), question)
+        assert result.status in ("ok", "none"), result.reply
+        if result.points:
+            assert 0 < result.confidence <= 1
+            assert 'alt=""' not in result.reply
+
+
+def test_constrained_decoding_is_for_one_dialect(pointer: MolmoPointer) -> None:
+    with pytest.raises(ValueError, match="knows the dialect 'molmo' only"):
+        MolmoPointer(pointer.model, PROCESSOR, dialect="qwen", constrained=True)
+
+
+ANSWER = ' <point x="12.5" y="40.0" alt="red circle">red circle</point>'
+
+
+def test_most_of_an_answer_can_be_guessed() -> None:
+    guessed = 0
+    for end in range(1, len(ANSWER)):
+        guess = guess_next(ANSWER[:end], "red circle")
+        if guess:
+            assert ANSWER[end:].startswith(guess[:1]) or ANSWER[end - 1].isdigit()
+            guessed += ANSWER[end:].startswith(guess)
+    assert guessed > len(ANSWER) / 2
+    assert guess_next(' <point x="1', "x") == ""
+    assert guess_next("Sorry", "x") == ""
+    assert guess_next(' <points x1="1.5" y1="2.5', "x") == "", "another point may follow"
+
+
+def test_an_answer_is_whole_when_its_tag_closes() -> None:
+    assert is_complete(ANSWER)
+    assert is_complete(" There are none.")
+    assert not is_complete(ANSWER[:-1])
+    assert not is_complete(" Counting the" + ANSWER)
+
+
+def test_the_confidence_is_that_of_the_whole_percents() -> None:
+    pieces = [' <point x="', "1", "2", ".", "5", '" y="', "4", "0", ".", "0", '" alt="a">a</point>']
+    chances = [0.1, 0.5, 0.9, 0.1, 0.1, 0.1, 0.8, 1.0, 0.1, 0.1, 0.1]
+    assert digit_confidence(pieces, chances) == pytest.approx(0.5 * 0.9 * 0.8)
+    assert digit_confidence([" There are none."], [0.3]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "begins"),
+    [("", 1), ("7", 1), ("42.", 1), ("100", 1), ("100.0", 1), ("101", 0), ("100.1", 0), (".5", 0), ("4.25", 0)],
+)
+def test_coordinates_are_percentages_with_one_decimal(text: str, begins: int) -> None:
+    assert number_begins(text) == bool(begins)
+
+
+class Writer:
+    """A stand-in decoder that writes prepared answers, whatever it is shown."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, answer: list[int], prompt: int, vocabulary: int) -> None:
+        self.answer, self.prompt, self.vocabulary = answer, prompt, vocabulary
+
+    def __call__(
+        self, input_ids: torch.Tensor, past_key_values: DynamicCache, logits_to_keep: int, **_: object
+    ) -> SimpleNamespace:
+        done = past_key_values.get_seq_length()
+        length = input_ids.shape[1]
+        states = torch.zeros(len(input_ids), 1, length, 1)
+        past_key_values.update(states, states, 0)
+        logits = torch.zeros(len(input_ids), length, self.vocabulary)
+        for i in range(length):
+            place = done + i - self.prompt
+            logits[:, i, self.answer[place] if 0 <= place < len(self.answer) else 0] = 9.0
+        return SimpleNamespace(logits=logits[:, -logits_to_keep:])
+
+
+@pytest.mark.parametrize("label", ["red circle", "something else"])
+def test_guessing_changes_no_answer_and_saves_passes(label: str) -> None:
+    tokenizer = PROCESSOR.tokenizer
+    answer = tokenizer(ANSWER, add_special_tokens=False)["input_ids"]
+    end = tokenizer.eos_token_id
+    prefix = Prefix(((torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)),), 1)
+    writer = Writer([*answer, end], 3, len(tokenizer))
+    options = {"eos": end, "max_new_tokens": 99}
+    plain = greedy(writer, prefix, [[5, 6, 7]], finished=lambda ids: False, **options)[0]
+    assert plain.ids == answer
+    assert plain.passes == len(answer) + 1
+
+    def draft(ids: list[int]) -> list[int]:
+        return tokenizer(guess_next(tokenizer.decode(ids), label), add_special_tokens=False)["input_ids"]
+
+    def finished(ids: list[int]) -> bool:
+        return is_complete(tokenizer.decode(ids))
+
+    quick = drafted(writer, prefix, [5, 6, 7], draft=draft, finished=finished, **options)
+    assert quick.ids == plain.ids
+    assert quick.passes <= 0.6 * plain.passes
+    strict = constrained(writer, prefix, [5, 6, 7], Form.of(tokenizer), "red circle")
+    assert strict.ids == plain.ids
+    assert strict.passes <= 0.45 * plain.passes

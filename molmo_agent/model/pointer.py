@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError
+from molmo_agent.model.answer_form import digit_confidence, guess_next, is_complete, plain_label
+from molmo_agent.model.decoding import Decoded, Form, Prefix, constrained, drafted, greedy
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
-from molmo_agent.model.processor import MolmoProcessor, role_prompt, stack_crops
+from molmo_agent.model.picture_cache import PictureCache, fingerprint
+from molmo_agent.model.processor import MolmoProcessor, role_prompt
 from molmo_agent.point_text import parse_points
 
 PROFILE_FILE = "pointing_profile.json"
@@ -22,7 +24,8 @@ PROFILE_FILE = "pointing_profile.json"
 class MolmoPointer:
     """Points with a local Molmo.
 
-    The picture is encoded once and shared by all questions about it; replies are decoded greedily.
+    The picture is encoded once and shared by all questions about it, later ones included. Replies are decoded greedily
+    and end with the point: a single question in few passes, by checking guesses; several side by side.
     """
 
     def __init__(
@@ -34,6 +37,8 @@ class MolmoPointer:
         dialect: str = "molmo",
         question: str = "Point to {}",
         max_new_tokens: int = 192,
+        constrained: bool = False,
+        cache: PictureCache | None = None,
     ) -> None:
         """Wrap a loaded model.
 
@@ -44,9 +49,16 @@ class MolmoPointer:
             dialect: the syntax of its replies, see :mod:`molmo_agent.point_text`.
             question: how an instruction becomes the user's turn.
             max_new_tokens: a reply longer than this is cut off, and then does not parse.
+            constrained: let only well-formed answers come out; the label is then the instruction's, and the model
+                decides nothing but whether there is a point, how many, and where.
+            cache: what to remember of pictures; by default two pictures and 64 crops.
         """
         self.model, self.processor, self.name = model.eval(), processor, name
         self.dialect, self.question, self.max_new_tokens = dialect, question, max_new_tokens
+        self.constrained, self.cache = constrained, cache or PictureCache()
+        self._form: Form | None = None
+        if constrained and dialect != "molmo":
+            raise ValueError(f"constrained decoding knows the dialect 'molmo' only, got {dialect!r}")
 
     @classmethod
     def from_pretrained(
@@ -80,7 +92,8 @@ class MolmoPointer:
         """Write model, processor and profile, to be read by :meth:`from_pretrained`."""
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
-        profile = {"dialect": self.dialect, "question": self.question, "max_new_tokens": self.max_new_tokens}
+        names = ("dialect", "question", "max_new_tokens", "constrained")
+        profile = {name: getattr(self, name) for name in names}
         (Path(folder) / PROFILE_FILE).write_text(json.dumps(profile, indent=2) + "\n")
 
     def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
@@ -108,53 +121,83 @@ class MolmoPointer:
 
     @torch.inference_mode()
     def ask(self, image: Image, instructions: Sequence[str]) -> list[PointResult]:
-        """Ask several questions about one picture, encoded once."""
+        """Ask several questions about one picture, encoded once, and not at all if it was seen lately."""
         began = time.perf_counter()
-        prompts = [role_prompt(self.question.format(instruction)) for instruction in instructions]
-        replies = self._generate(image, prompts)
-        latency = (time.perf_counter() - began) / len(prompts)
+        answers = self._decode(self._prefix(image), instructions)
+        latency = (time.perf_counter() - began) / len(instructions)
         height, width = image.shape[:2]
         results = []
-        for reply in replies:
+        for answer in answers:
+            reply = self.processor.tokenizer.decode(answer.ids)
             parsed = parse_points(self.dialect, reply, image_size=(height, width))
-            results.append(PointResult(status=parsed.status, reply=reply, points=parsed.points, latency_s=latency))
+            results.append(
+                PointResult(
+                    status=parsed.status,
+                    reply=reply,
+                    points=parsed.points,
+                    latency_s=latency,
+                    confidence=self._confidence(answer) if parsed.points else None,
+                )
+            )
         return results
 
-    def _generate(self, image: Image, prompts: list[str]) -> list[str]:
-        """Decode one reply per prompt greedily."""
-        device = self.model.device
-        tokenizer: Any = self.processor.tokenizer
-        prefix, arrays = self.processor.encode(image, "")
-        picture = {name: tensor.to(device) for name, tensor in stack_crops([arrays]).items()}
-        cache = DynamicCache(config=self.model.config.text_config)
-        self.model.model(
-            input_ids=torch.tensor([prefix], device=device), past_key_values=cache, use_cache=True, **picture
+    def _prefix(self, image: Image) -> Prefix:
+        """Return keys and values of BOS and the picture."""
+        key = fingerprint(image)
+        known = self.cache.prefixes.recall(key)
+        if known is not None:
+            return known
+        ids, arrays = self.processor.encode(image, "")
+        device, inner = self.model.device, self.model.model
+        patches = self.cache.patches(inner, arrays["pixel_values"])
+        masks, index = (torch.from_numpy(arrays[name]).to(device) for name in ("image_masks", "image_input_idx"))
+        features = inner.connector(patches, masks.to(patches.dtype))
+        cache = DynamicCache()
+        inner(
+            input_ids=torch.tensor([ids], device=device),
+            image_features=features[None],
+            image_input_idx=index[None],
+            past_key_values=cache,
+            use_cache=True,
         )
-        cache.batch_repeat_interleave(len(prompts))
+        prefix = Prefix.of(cache)
+        self.cache.prefixes.keep(key, prefix)
+        return prefix
 
-        rows = [tokenizer(prompt, add_special_tokens=False)["input_ids"] for prompt in prompts]
-        length = max(map(len, rows))
-        eos = tokenizer.eos_token_id
-        ids = torch.tensor([[eos] * (length - len(row)) + row for row in rows], device=device)
-        # Prefix, then the prompts padded on the left: the pads are masked and take no positions.
-        valid = torch.ones(len(rows), len(prefix) + length, dtype=torch.long, device=device)
-        for i, row in enumerate(rows):
-            valid[i, len(prefix) : len(prefix) + length - len(row)] = 0
-        replies: list[list[int]] = [[] for _ in rows]
-        running = set(range(len(rows)))
-        for _ in range(self.max_new_tokens):
-            logits = self.model(
-                input_ids=ids, attention_mask=valid, past_key_values=cache, use_cache=True, logits_to_keep=1
-            ).logits
-            chosen: Tensor = logits[:, -1].argmax(-1)
-            for i in list(running):
-                token = int(chosen[i])
-                if token == eos:
-                    running.discard(i)
-                else:
-                    replies[i].append(token)
-            if not running:
-                break
-            ids = chosen[:, None]
-            valid = torch.cat([valid, valid.new_ones(len(rows), 1)], dim=1)
-        return [tokenizer.decode(reply) for reply in replies]
+    def _decode(self, prefix: Prefix, instructions: Sequence[str]) -> list[Decoded]:
+        """Decode one answer per instruction."""
+        tokenizer: Any = self.processor.tokenizer
+        rows = [
+            tokenizer(role_prompt(self.question.format(instruction)), add_special_tokens=False)["input_ids"]
+            for instruction in instructions
+        ]
+        if self.constrained:
+            self._form = self._form or Form.of(tokenizer)
+            labels = [plain_label(instruction) for instruction in instructions]
+            return [
+                constrained(self.model, prefix, row, self._form, label) for row, label in zip(rows, labels, strict=True)
+            ]
+
+        def finished(ids: list[int]) -> bool:
+            return self.dialect == "molmo" and is_complete(tokenizer.decode(ids))
+
+        options: dict[str, Any] = {
+            "eos": tokenizer.eos_token_id,
+            "max_new_tokens": self.max_new_tokens,
+            "finished": finished,
+        }
+        if len(rows) > 1 or self.dialect != "molmo":
+            return greedy(self.model, prefix, rows, **options)
+
+        def draft(ids: list[int]) -> list[int]:
+            guess = guess_next(tokenizer.decode(ids), plain_label(instructions[0]))
+            return list(tokenizer(guess, add_special_tokens=False)["input_ids"]) if guess else []
+
+        return [drafted(self.model, prefix, rows[0], draft=draft, **options)]
+
+    def _confidence(self, answer: Decoded) -> float | None:
+        """Return the probability of the first point's whole percents (see :func:`digit_confidence`)."""
+        if answer.confidences:
+            return answer.confidences[0]
+        pieces = [self.processor.tokenizer.decode([id_]) for id_ in answer.ids]
+        return digit_confidence(pieces, answer.chances) if self.dialect == "molmo" else None
