@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from golden_images import golden_image
 from PIL import Image
 
 from molmo_agent.errors import ImageError
@@ -86,3 +87,20 @@ def test_a_picture_without_pixels_is_told_so() -> None:
 def test_sizes_that_do_not_fit_together_are_refused() -> None:
     with pytest.raises(ValueError, match="expected crop_size to be a multiple"):
         MolmoImageProcessor(crop_size=335)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1080, 1920), (90, 60), (333, 471), (2000, 150)])
+def test_fast_pixels_are_within_one_255th_of_the_exact_ones(height: int, width: int) -> None:
+    image = golden_image(height, width, 3)
+    exact, grid = MolmoImageProcessor(image_mean=(0, 0, 0), image_std=(1, 1, 1)).process_one(image)
+    fast, same = MolmoImageProcessor(fast=True).process_one(image)
+    assert grid == same
+    assert fast["pixel_values"].dtype == np.uint8
+    assert np.abs(fast["pixel_values"] / 255 - exact["pixel_values"]).max() <= 1.001 / 255
+    for name in ("image_masks", "image_input_idx"):
+        np.testing.assert_array_equal(fast[name], exact[name])
+
+
+def test_a_mode_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected crop_mode to be 'overlap' or 'resize', got 'tile'"):
+        MolmoImageProcessor(crop_mode="tile")  # type: ignore[arg-type]

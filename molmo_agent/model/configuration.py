@@ -9,6 +9,9 @@ from typing import Any, Literal
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
 
 class MolmoConfig(PreTrainedConfig):
     """What a :class:`MolmoForConditionalGeneration` is made of.
@@ -69,6 +72,9 @@ class MolmoConfig(PreTrainedConfig):
     image_end_token_id: int = 152065
     image_patch_token_id: int = 152066
     image_column_token_id: int = 152067
+    # With which eight-bit pixels are normalised on the model's device (see MolmoImageProcessor's ``fast``).
+    image_mean: list[float] | tuple[float, ...] = CLIP_MEAN
+    image_std: list[float] | tuple[float, ...] = CLIP_STD
     # "molmo-0924" on a config made from a released one, until the weights in that layout are read.
     checkpoint_layout: str | None = None
     initializer_range: float = 0.02

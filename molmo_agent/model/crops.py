@@ -7,10 +7,12 @@ overlap each image token is taken from one crop only. Numbers: molmo-model secti
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image as PILImage
 from torch.nn import functional as F
 
 from molmo_agent.episode import Image
@@ -108,7 +110,19 @@ def resize_and_pad(image: Image, target: tuple[int, int]) -> tuple[FloatArray, t
     return canvas, (top, left, height, width)
 
 
-def patchify(crops: FloatArray, patch: int) -> FloatArray:
+def resize_and_pad_fast(
+    image: Image, target: tuple[int, int]
+) -> tuple[npt.NDArray[np.uint8], tuple[int, int, int, int]]:
+    """Like :func:`resize_and_pad` in eight bits: each value within 1/255 of the exact one, several times as fast."""
+    height, width = resized_size(image.shape[0], image.shape[1], target)
+    resized = PILImage.fromarray(image).resize((width, height), PILImage.Resampling.BILINEAR)
+    top, left = (target[0] - height) // 2, (target[1] - width) // 2
+    canvas = np.zeros((*target, 3), dtype=np.uint8)
+    canvas[top : top + height, left : left + width] = np.asarray(resized)
+    return canvas, (top, left, height, width)
+
+
+def patchify(crops: npt.NDArray[Any], patch: int) -> npt.NDArray[Any]:
     """Turn (C, side, side, 3) pixels into (C, N, patch*patch*3): patches row-major; inside: row, column, channel."""
     num_crops, height, width, _ = crops.shape
     grid = crops.reshape(num_crops, height // patch, patch, width // patch, patch, 3)
@@ -187,7 +201,7 @@ def image_token_counts(grid: tuple[int, int], layout: CropLayout) -> tuple[tuple
     return (overview, token_grid(grid, layout)) if grid != NO_GRID else (overview,)
 
 
-def canvas_to_crops(canvas: FloatArray, grid: tuple[int, int], layout: CropLayout) -> FloatArray:
+def canvas_to_crops(canvas: npt.NDArray[Any], grid: tuple[int, int], layout: CropLayout) -> npt.NDArray[Any]:
     """Cut (height, width, 3) into (rows*columns, crop_size, crop_size, 3) overlapping crops, row-major."""
     step, side = layout.window_px, layout.crop_size
     return np.stack(

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image as PILImage
 from PIL import ImageOps, UnidentifiedImageError
 from transformers import BaseImageProcessor, BatchFeature
 
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError
+from molmo_agent.model.configuration import CLIP_MEAN, CLIP_STD
 from molmo_agent.model.crops import (
     NO_GRID,
     CropLayout,
@@ -19,11 +21,9 @@ from molmo_agent.model.crops import (
     image_input_idx,
     patchify,
     resize_and_pad,
+    resize_and_pad_fast,
     select_crop_grid,
 )
-
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def load_image(source: Any) -> Image:
@@ -78,6 +78,7 @@ class MolmoImageProcessor(BaseImageProcessor):
         image_mean: Sequence[float] = CLIP_MEAN,
         image_std: Sequence[float] = CLIP_STD,
         crop_mode: Literal["overlap", "resize"] = "overlap",
+        fast: bool = False,
         **kwargs: Any,
     ) -> None:
         """Store the layout.
@@ -91,6 +92,8 @@ class MolmoImageProcessor(BaseImageProcessor):
             image_mean: per channel, subtracted from values in [0, 1].
             image_std: per channel, divided by.
             crop_mode: "overlap" cuts the picture into a grid of crops; "resize" shows its global crop alone.
+            fast: resize in eight bits and leave normalising to the model's device: ``pixel_values`` are then uint8,
+                each value within 1/255 of the exact one before it is normalised.
             kwargs: what transformers stores beside them.
 
         Raises:
@@ -100,7 +103,7 @@ class MolmoImageProcessor(BaseImageProcessor):
         self.crop_size, self.patch_size, self.margins = crop_size, patch_size, list(margins)
         self.max_crops, self.pooling_size = max_crops, pooling_size
         self.image_mean, self.image_std = list(image_mean), list(image_std)
-        self.crop_mode = crop_mode
+        self.crop_mode, self.fast = crop_mode, fast
         if crop_mode not in ("overlap", "resize"):
             raise ValueError(f"expected crop_mode to be 'overlap' or 'resize', got {crop_mode!r}")
         if crop_size % patch_size or any(margin % pooling_size for margin in margins) or self.layout().window_px <= 0:
@@ -129,18 +132,21 @@ class MolmoImageProcessor(BaseImageProcessor):
         """Preprocess one picture.
 
         Returns:
-            ``pixel_values`` (C, N, patch*patch*3) and ``image_masks`` (C, N) float32, ``image_input_idx`` (C, G) int64
-            counted from the picture's first token; and the crop grid (rows, columns). C = 1 + rows*columns.
+            ``pixel_values`` (C, N, patch*patch*3) and ``image_masks`` (C, N) float32 (``fast``: pixels in uint8),
+            ``image_input_idx`` (C, G) int64 counted from the picture's first token; and the crop grid (rows, columns).
+            C = 1 + rows*columns.
         """
         image = load_image(source)
         layout, grid = self.grid_of(image.shape[0], image.shape[1], max_crops)
-        overview, content = resize_and_pad(image, (layout.crop_size, layout.crop_size))
-        crops = overview[None]
+        fit = resize_and_pad_fast if self.fast else resize_and_pad
+        overview, content = fit(image, (layout.crop_size, layout.crop_size))
+        crops: npt.NDArray[Any] = overview[None]
         if grid != NO_GRID:
-            canvas, content = resize_and_pad(image, layout.canvas(grid))
+            canvas, content = fit(image, layout.canvas(grid))
             crops = np.concatenate([crops, canvas_to_crops(canvas, grid, layout)])
-        crops -= np.array(self.image_mean, dtype=np.float32)
-        crops /= np.array(self.image_std, dtype=np.float32)
+        if not self.fast:
+            crops -= np.array(self.image_mean, dtype=np.float32)
+            crops /= np.array(self.image_std, dtype=np.float32)
         arrays = {
             "pixel_values": patchify(crops, layout.patch_size),
             "image_masks": crop_masks(content, grid, layout),

@@ -158,14 +158,24 @@ class MolmoModel(MolmoPreTrainedModel):
         batch, num_crops = pixel_values.shape[:2]
         crops = pixel_values.flatten(0, 1)
         patches = self.encode_crops(crops)
-        is_real = (crops != -1).flatten(1).any(1)
-        patches = patches * is_real[:, None, None].to(patches.dtype)
+        if crops.dtype != torch.uint8:  # eight bits cannot say "padding"; such features have no place to go anyway
+            is_real = (crops != -1).flatten(1).any(1)
+            patches = patches * is_real[:, None, None].to(patches.dtype)
         masks = None if image_masks is None else image_masks.flatten(0, 1)
         return self.connector(patches, masks).unflatten(0, (batch, num_crops))
 
     def encode_crops(self, crops: Tensor) -> Tensor:
-        """Run (M, N, patch*patch*3) crops through the tower; return (M, N, width * number of layers read)."""
+        """Run (M, N, patch*patch*3) crops through the tower; return (M, N, width * number of layers read).
+
+        Eight-bit crops are normalised here, on the device.
+        """
         vision: Any = self.config.vision_config
+        if crops.dtype == torch.uint8:
+            mean, std = (
+                crops.new_tensor(x, dtype=torch.float32) for x in (self.config.image_mean, self.config.image_std)
+            )
+            repeats = crops.shape[-1] // 3
+            crops = (crops.float() / 255 - mean.repeat(repeats)) / std.repeat(repeats)
         side, patch = self.config.num_patches_per_side, vision.patch_size
         pixels = crops.view(-1, side, side, patch, patch, 3).permute(0, 5, 1, 3, 2, 4)
         pixels = pixels.reshape(-1, 3, side * patch, side * patch).to(self.vision_tower.dtype)

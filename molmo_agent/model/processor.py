@@ -157,7 +157,9 @@ def stack_crops(rows: Sequence[dict[str, npt.NDArray[Any]]]) -> dict[str, torch.
     most = max(len(arrays["pixel_values"]) for arrays in rows if arrays)
     stacked = {}
     for name, example in full.items():
-        out = np.full((len(rows), most, *example.shape[1:]), -1, dtype=example.dtype)
+        # Eight-bit pixels have no -1; indices of -1 drop what padding is encoded to.
+        filler = 0 if example.dtype == np.uint8 else -1
+        out = np.full((len(rows), most, *example.shape[1:]), filler, dtype=example.dtype)
         for target, arrays in zip(out, rows, strict=True):
             if arrays:
                 target[: len(arrays[name])] = arrays[name]
