@@ -8,11 +8,18 @@ import torch
 import yaml
 from golden_models import facts, load_golden, write_official
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForImageTextToText
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+)
 
-from molmo_agent.errors import ModelError
+from molmo_agent.errors import ModelError, UnknownNameError
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
 from molmo_agent.model.official import from_native, to_native, to_official
+from molmo_agent.model.presets import PRESETS, preset
 from molmo_agent.registry import load_model
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -159,77 +166,20 @@ def test_a_typo_in_a_hub_name_without_a_network_is_one_clear_error(monkeypatch):
 # --- The released sizes -----------------------------------------------------------------------------------------------
 
 VISION = 290_909_184
+# Parameters, those of the connector, and tensors of the released repository.
 RELEASED = {
-    "7B-D": (
-        {
-            "hidden_size": 3584,
-            "intermediate_size": 37888,
-            "num_hidden_layers": 28,
-            "num_attention_heads": 28,
-            "num_key_value_heads": 4,
-            "qkv_bias": True,
-            "rope_theta": 1e6,
-            "layer_norm_eps": 1e-6,
-            "vocab_size": 152064,
-            "embedding_size": 152064,
-        },
-        (8_021_025_280, 114_040_832, 585),
-    ),
-    "7B-O": (
-        {
-            "hidden_size": 4096,
-            "intermediate_size": 22016,
-            "num_hidden_layers": 32,
-            "num_attention_heads": 32,
-            "num_key_value_heads": 32,
-            "qkv_bias": False,
-            "norm_after": True,
-            "rope_theta": 5e5,
-            "layer_norm_eps": 1e-6,
-            "vocab_size": 100278,
-            "embedding_size": 100352,
-        },
-        (7_665_032_192, 74_981_376, 645),
-    ),
-    "E-1B": (
-        {
-            "d_model": 2048,
-            "n_heads": 16,
-            "n_layers": 16,
-            "mlp_ratio": 1,
-            "moe_num_experts": 64,
-            "moe_top_k": 8,
-            "rope_theta": 1e4,
-            "layer_norm_eps": 1e-5,
-            "vocab_size": 50280,
-            "embedding_size": 50304,
-        },
-        (7_221_875_712, 11_542_528, 549 + 16 * (3 * 64 - 3)),
-    ),
-    "72B": (
-        {
-            "hidden_size": 8192,
-            "intermediate_size": 59136,
-            "num_hidden_layers": 80,
-            "num_attention_heads": 64,
-            "num_key_value_heads": 8,
-            "qkv_bias": True,
-            "rope_theta": 1e6,
-            "layer_norm_eps": 1e-5,
-            "vocab_size": 152064,
-            "embedding_size": 152064,
-        },
-        (73_308_285_952, 310_124_544, 949),
-    ),
+    "7B-D": (8_021_025_280, 114_040_832, 585),
+    "7B-O": (7_665_032_192, 74_981_376, 645),
+    "E-1B": (7_221_875_712, 11_542_528, 549 + 16 * (3 * 64 - 3)),  # one tensor per expert instead of three in all
+    "72B": (73_308_285_952, 310_124_544, 949),
 }
 
 
 @pytest.mark.parametrize("release", RELEASED)
 def test_every_released_weight_has_exactly_one_place_and_every_place_a_weight(release):
-    fields, (total, connector, tensors) = RELEASED[release]
-    config = MolmoConfig.from_dict({"model_type": "molmo", **fields})
+    total, connector, tensors = RELEASED[release]
     with torch.device("meta"):
-        model = MolmoForConditionalGeneration(config)
+        model = MolmoForConditionalGeneration(preset(release))
     sizes = {key: p.numel() for key, p in model.named_parameters()}
     assert sum(sizes.values()) == total
     assert sum(size for key, size in sizes.items() if "vision_tower" in key) == VISION
@@ -246,5 +196,50 @@ def test_every_released_weight_has_exactly_one_place_and_every_place_a_weight(re
     else:
         rows = {"7B-D": 4608, "7B-O": 12288, "72B": 10240}[release]
         assert released[block + "att_proj.weight"].shape == (rows, width)
-        assert released[block + "ff_proj.weight"].shape == (fields["intermediate_size"], width)
+        assert released[block + "ff_proj.weight"].shape == (PRESETS[release]["intermediate_size"], width)
     assert released["model.vision_backbone.image_vit.patch_embedding.weight"].shape == (1024, 588)
+
+
+def test_a_preset_takes_the_paper_s_other_choices():
+    config = preset("7B-D", pooling="stack", pad_embed=False, vit_layers=(-2,))
+    with torch.device("meta"):
+        connector = MolmoForConditionalGeneration(config).model.connector
+    assert connector.pooling is None
+    assert connector.pad_embed is None
+    assert connector.projector.up_proj.in_features == 4 * 1024
+    with pytest.raises(UnknownNameError, match="7B-D"):
+        preset("7b-d")
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "olmo2", "olmoe"])
+def test_parts_of_a_vision_encoder_and_a_language_model_become_a_molmo(kind, tmp_path):
+    tower = CLIPVisionModel(
+        CLIPVisionConfig(
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=10,
+            num_attention_heads=2,
+            image_size=112,
+            patch_size=14,
+        )
+    )
+    tower.save_pretrained(tmp_path / "vision")
+    sizes = {"vocab_size": 90, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": None, "eos_token_id": 1}
+    decoder = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **sizes, **heads))
+    decoder.save_pretrained(tmp_path / "language")
+    model = MolmoForConditionalGeneration.from_backbones(tmp_path / "vision", tmp_path / "language").eval()
+    assert model.config.vision_config.num_hidden_layers == 9
+    ids = torch.tensor([[3, 4, 5]])
+    with torch.no_grad():
+        assert torch.equal(model(input_ids=ids).logits, decoder.eval()(input_ids=ids).logits)
+        pixels = torch.randn(1, 3, 112, 112)
+        wanted = tower.eval()(pixels, output_hidden_states=True).hidden_states[9]
+        assert torch.equal(model.model.vision_tower(pixels, output_hidden_states=True).hidden_states[9], wanted)
+    assert model.config.image_patch_token_id == 92
+    with pytest.raises(ValueError, match="these did not"):
+        MolmoForConditionalGeneration.from_backbones(
+            tmp_path / "vision",
+            tmp_path / "language",
+            vision_config=model.config.vision_config.to_dict() | {"num_hidden_layers": 11},
+        )

@@ -16,6 +16,7 @@ from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import ModelOutput
 
+from molmo_agent.model.backbones import from_backbones
 from molmo_agent.model.configuration import MolmoConfig
 from molmo_agent.model.connector import MolmoConnector
 from molmo_agent.model.loading import load
@@ -280,6 +281,11 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
     """Molmo with its output head: what people load, train and generate with."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
+
+    @classmethod
+    def from_backbones(cls, vision: Any, language: Any, **options: Any) -> "MolmoForConditionalGeneration":
+        """Start training from a vision encoder and a language model; see :func:`.backbones.from_backbones`."""
+        return cast("MolmoForConditionalGeneration", from_backbones(cls, vision, language, **options))
 
     def __init__(self, config: MolmoConfig) -> None:
         super().__init__(config)

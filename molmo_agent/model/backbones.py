@@ -1,0 +1,69 @@
+"""A Molmo that starts from a vision encoder and a language model, before it has seen a picture (section 2.5)."""
+
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
+from molmo_agent.model.configuration import MolmoConfig
+
+# CLIP's last block is left out, as in the released models; other encoders keep all of theirs, and give other layers.
+_DROPPED_BLOCKS = {"clip_vision_model": 1}
+_LAYERS = {"clip_vision_model": (-2, -9)}
+_OTHER_LAYERS = (-3, -9)
+
+
+def vision_tower(source: Any, dtype: torch.dtype) -> Any:
+    """Return the vision tower of a checkpoint; of one for pictures and texts, its vision half."""
+    config: Any = AutoConfig.from_pretrained(source)
+    model: Any = AutoModel.from_pretrained(source, dtype=dtype)
+    return model.vision_model if hasattr(config, "vision_config") else model
+
+
+@torch.no_grad()
+def from_backbones(
+    cls: Any, vision: Any, language: Any, *, dtype: torch.dtype = torch.float32, extra_tokens: int = 128, **changes: Any
+) -> Any:
+    """Join a vision encoder and a language model; what lies between them starts fresh.
+
+    Args:
+        cls: the class to build.
+        vision: folder or hub name of a CLIP, SigLIP or DINOv2 checkpoint.
+        language: folder or hub name of a Qwen2, OLMo 2 or OLMoE checkpoint.
+        dtype: of the weights.
+        extra_tokens: embedding rows behind the vocabulary, for the image tokens.
+        changes: fields of the config to set otherwise.
+
+    Raises:
+        ValueError: parts that do not fit, with the names of the weights.
+    """
+    tower, decoder = vision_tower(vision, dtype), AutoModelForCausalLM.from_pretrained(language, dtype=dtype)
+    sizes, text = tower.config.to_dict(), decoder.config.to_dict()
+    kind = sizes["model_type"]
+    sizes["num_hidden_layers"] -= _DROPPED_BLOCKS.get(kind, 0)
+    rows = text["vocab_size"]
+    ids = {f"image_{name}_token_id": rows + i for i, name in enumerate(("start", "end", "patch", "column"))}
+    fields: dict[str, Any] = {
+        "vision_config": sizes,
+        "text_config": text,
+        "vit_layers": _LAYERS.get(kind, _OTHER_LAYERS),
+        "pooling_heads": sizes["num_attention_heads"],
+        "pooling_head_dim": sizes["hidden_size"] // sizes["num_attention_heads"],
+        "projector_hidden_size": text["intermediate_size"],
+        "additional_vocab_size": extra_tokens,
+        **ids,
+    }
+    model = cls(MolmoConfig(**(fields | changes))).to(dtype)
+    left: list[str] = []
+    for part, source in ((model.model.vision_tower, tower), (model.model.language_model, decoder.model)):
+        own = part.state_dict()
+        given = {key: value for key, value in source.state_dict().items() if key in own}
+        # The extra rows are new; everything else must come from the checkpoint.
+        left += [key for key in own if key not in given and key != "embed_tokens.new_weight"]
+        part.load_state_dict(given, strict=False)
+    if left:
+        raise ValueError(
+            f"expected every weight to come from {vision!r} or {language!r}, but these did not: {left[:5]}"
+        )
+    model.lm_head.weight.copy_(decoder.get_output_embeddings().weight)
+    return model
