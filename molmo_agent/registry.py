@@ -46,7 +46,8 @@ def load_model(name: str, *, env: Env | None = None, **options: Any) -> Pointing
     """Make a pointing model by its name, a checkpoint folder, or the name of a checkpoint on the Hugging Face hub.
 
     Args:
-        name: one of :data:`MODELS` ("scripted" with its file: "scripted:answers.json"), a folder, or "owner/name".
+        name: one of :data:`MODELS` ("scripted" with its file: "scripted:answers.json"), a folder,
+            "http://host:8000/v1#model", or "owner/name".
         env: where the oracle looks things up.
         options: passed to the model.
 
@@ -64,6 +65,9 @@ def load_model(name: str, *, env: Env | None = None, **options: Any) -> Pointing
                 f"{'no env was given' if env is None else repr(env.name) + ' does not'}"
             )
         model = _load(MODELS[name][0])(locate, **options)
+    elif name.startswith(("http://", "https://")):
+        remote: Any = _load("molmo_agent.policies.remote:RemotePointer")
+        model = remote.from_address(name, **options)
     elif name.partition(":")[0] == "scripted":
         model = _load(MODELS["scripted"][0])(name.partition(":")[2])
     elif name in MODELS:
