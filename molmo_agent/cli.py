@@ -110,18 +110,12 @@ def run(
 
 @app.command()
 def demo(
-    model: Annotated[str, typer.Option(help="The embedded nano cannot do it yet; the oracle stands in.")] = "oracle",
+    model: Model = "nano",
     out: Annotated[Path | None, typer.Option(help="Trajectory folder.")] = None,
 ) -> None:
     """Do a task on the simulated desktop: no display, GPU, key or download."""
     from molmo_agent.cli_run import DEMO, Request, run_request
 
-    if model == "oracle":
-        Console().print(
-            "The oracle does this demo: it asks the simulated desktop where things are. The embedded model, nano, is "
-            "not trained far enough to do it; see for yourself with: agent demo --model nano",
-            style="yellow",
-        )
     raise typer.Exit(run_request(Request(env="sim-desktop", model=model, out=out, **DEMO)))
 
 

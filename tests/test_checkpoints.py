@@ -12,15 +12,17 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
+    AutoProcessor,
     CLIPVisionConfig,
     CLIPVisionModel,
 )
 
 from molmo_agent.errors import ModelError, UnknownNameError
-from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
+from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.official import from_native, to_native, to_official
 from molmo_agent.model.presets import PRESETS, preset
 from molmo_agent.registry import load_model
+from molmo_agent.train.nano_tokenizer import build_tokenizer
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = sorted(facts(GOLDEN))
@@ -161,6 +163,35 @@ def test_a_typo_in_a_hub_name_without_a_network_is_one_clear_error(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match="expected a Molmo checkpoint at 'allenai/Molmo-7B-Q'"):
         load_model("allenai/Molmo-7B-Q")
+
+
+def test_a_released_repository_s_processor_files_are_read_without_its_code(tmp_path):
+    folder = write_official(GOLDEN, "dense_qwen", tmp_path)
+    build_tokenizer().save_pretrained(folder)
+    remote = {
+        "AutoImageProcessor": "image_preprocessing_molmo.MolmoImageProcessor",
+        "AutoProcessor": "x.MolmoProcessor",
+    }
+    written = {
+        "auto_map": remote,
+        "base_image_input_size": [112, 112],
+        "do_normalize": True,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073],
+        "image_padding_mask": True,
+        "image_patch_size": 14,
+        "image_processor_type": "MolmoImageProcessor",
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "image_token_length_h": 4,
+        "image_token_length_w": 4,
+        "max_crops": 6,
+        "overlap_margins": [2, 2],
+        "processor_class": "MolmoProcessor",
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(written))
+    processor = AutoProcessor.from_pretrained(folder)
+    assert isinstance(processor, MolmoProcessor)
+    layout = processor.image_processor.layout()
+    assert (layout.crop_size, layout.patch_size, layout.margins, layout.max_crops) == (112, 14, (2, 2), 6)
 
 
 # --- The released sizes -----------------------------------------------------------------------------------------------

@@ -113,6 +113,22 @@ class MolmoImageProcessor(BaseImageProcessor):
                 f"pooling_size={pooling_size}"
             )
 
+    @classmethod
+    def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Read our own fields, or those of a released repository."""
+        if "base_image_input_size" in image_processor_dict:
+            fields = image_processor_dict
+            size = fields["base_image_input_size"]
+            image_processor_dict = {
+                "crop_size": size[0] if isinstance(size, list | tuple) else size,
+                "patch_size": fields.get("image_patch_size", 14),
+                "margins": fields.get("overlap_margins", (4, 4)),
+                "max_crops": fields.get("max_crops", 12),
+                "image_mean": fields.get("image_mean", CLIP_MEAN),
+                "image_std": fields.get("image_std", CLIP_STD),
+            }
+        return super().from_dict(image_processor_dict, **kwargs)
+
     def layout(self, max_crops: int | None = None) -> CropLayout:
         """Return the sizes that decide where crops and tokens go."""
         return CropLayout(

@@ -74,7 +74,7 @@ def export(run: Path, folder: Path) -> None:
     processor = nano_processor()
     model = new_nano(processor, 0)
     model.load_state_dict(load_file(run / "model.safetensors"))
-    pointer = MolmoPointer(model.half(), processor, name="nano", question="{}", max_new_tokens=96)
+    pointer = MolmoPointer(model.half(), processor, name="nano", question="{}", max_new_tokens=96, constrained=True)
     pointer.save_pretrained(folder)
 
 
