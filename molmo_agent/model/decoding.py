@@ -264,4 +264,4 @@ def constrained(model: Any, prefix: Prefix, row: list[int], form: Form, label: s
         text += following
     tag = "point" if best == 0 else "points"
     text += f'" alt="{label}">{label}</{tag}>'
-    return Decoded(form.encode(text), reader.passes, confidences)
+    return Decoded(form.encode(text), reader.passes, confidences=confidences)

@@ -53,7 +53,7 @@ STAGES = (
     Stage(
         name="polish",
         kind="point",
-        steps=260,
+        steps=230,
         batch=3,
         sizes={(640, 480): 1.0},
         styles={"panel": 0.05, "shapes": 0.15, None: 0.8},
@@ -62,9 +62,8 @@ STAGES = (
         vision_scale=0.1,
         warmup_steps=5,
         decay=1.0,
-        tail=0.25,
         sigma=0.7,
-        aid_weights=POINT_WEIGHTS,
+        aid_weights=POINT_WEIGHTS | {"tokens": 4.0},
     ),
 )
 
