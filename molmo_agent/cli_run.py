@@ -31,7 +31,7 @@ from molmo_agent.secret_text import Secrets, secret_names
 from molmo_agent.viewer import write_viewer
 
 # The task of `agent demo`.
-DEMO: dict[str, Any] = {"seed": 2, "family": "fill-form-and-submit"}
+DEMO: dict[str, Any] = {"seed": 3, "family": "click-button"}
 
 
 @dataclass(frozen=True, kw_only=True)

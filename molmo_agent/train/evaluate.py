@@ -120,9 +120,8 @@ SUITE = (
     EvaluationSet(name="desktop, unseen seeds", split="train", screens=60),
     EvaluationSet(name="desktop, unseen words", split="held_out_words", screens=60),
     EvaluationSet(name="desktop, unseen fonts", split="held_out_fonts", screens=60),
-    EvaluationSet(name="sheets, unseen seeds", split="train", screens=30, style="panel"),
-    EvaluationSet(name="sheets, unseen words", split="held_out_words", screens=30, style="panel"),
-    EvaluationSet(name="sheets, unseen fonts", split="held_out_fonts", screens=30, style="panel"),
+    EvaluationSet(name="shapes and icons, unseen seeds", split="train", screens=30, style="shapes"),
+    EvaluationSet(name="practice sheets, unseen words", split="held_out_words", screens=30, style="panel"),
 )
 
 # Groups of categories that the card states a score for.
