@@ -127,7 +127,7 @@ class ScreenWatch:
         self._answering: Cells | None = None
 
     def take_waited(self) -> float:
-        """Return the seconds that were slept away since the last call: the screen's time, not the agent's own."""
+        """Return the seconds that were waited since the last call: the screen's time, not the agent's own."""
         waited, self._waited_s = self._waited_s, 0.0
         return waited
 
@@ -159,6 +159,7 @@ class ScreenWatch:
         start, last, pause = self._clock(), first, self._settle.interval_s
         while True:
             self._wait(pause)
+            looked = self._clock()
             current = self._observe()
             elapsed = self._clock() - start
             still = self._same(last.image, current.image)
@@ -166,6 +167,7 @@ class ScreenWatch:
             last = current
             if (still and reacted) or elapsed >= self._settle.limit_s:
                 return last
+            self._waited_s += self._clock() - looked  # a look that came too early was waiting, too
             pause = self._settle.interval_s
             if still:
                 pause = max(pause, min(elapsed, MAX_INTERVAL_S, self._settle.reaction_s - elapsed))
