@@ -51,7 +51,8 @@ def main() -> None:
     question = arguments.question or f'the "{buttons[0]}" button'
     layout, grid = pointer.processor.image_processor.grid_of(480, 640)
 
-    canvas = Image.fromarray((resize_and_pad(screen.image, layout.canvas(grid))[0] * 255).astype(np.uint8))
+    canvas = Image.fromarray(resize_and_pad(torch.tensor(screen.image), layout.canvas(grid))[0].numpy())
+    seen = canvas.copy()
     crop = canvas.crop((layout.window_px, 0, layout.window_px + layout.crop_size, layout.crop_size))
     pen = ImageDraw.Draw(canvas)
     for i in range(grid[0]):
@@ -63,7 +64,6 @@ def main() -> None:
 
     looks = attention(pointer, screen.image, question)
     heat = Image.fromarray((looks / looks.max() * 200).astype(np.uint8)).resize(canvas.size, Image.Resampling.NEAREST)
-    seen = Image.fromarray((resize_and_pad(screen.image, layout.canvas(grid))[0] * 255).astype(np.uint8))
     seen.paste((230, 0, 92), mask=heat)
     result = pointer.point(screen.image, question)
     answered = draw_points(screen.image, [p.point for p in result.points])

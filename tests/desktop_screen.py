@@ -43,7 +43,9 @@ class Actor:
     """A process of its own that acts: pyautogui serves one display per process."""
 
     def __init__(self):
-        self._pool = multiprocessing.get_context("spawn").Pool(1)
+        # Ctrl-C works there even if these tests were started where it is ignored, as a shell does in the background.
+        handle_ctrl_c = (signal.SIGINT, signal.default_int_handler)
+        self._pool = multiprocessing.get_context("spawn").Pool(1, signal.signal, handle_ctrl_c)
         self._pid = self.do(os.getpid)
 
     def start(self, function, *args) -> AsyncResult:

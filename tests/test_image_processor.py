@@ -2,11 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from golden_images import golden_image
 from PIL import Image
 
 from molmo_agent.errors import ImageError
-from molmo_agent.model.crops import CropLayout, image_input_idx, select_crop_grid, token_grid
+from molmo_agent.model.crops import CropLayout, image_input_idx, resize, select_crop_grid, token_grid
 from molmo_agent.model.image_processor import MolmoImageProcessor, load_image
 
 
@@ -99,6 +100,18 @@ def test_fast_pixels_are_within_one_255th_of_the_exact_ones(height: int, width: 
     assert np.abs(fast["pixel_values"] / 255 - exact["pixel_values"]).max() <= 1.001 / 255
     for name in ("image_masks", "image_input_idx"):
         np.testing.assert_array_equal(fast[name], exact[name])
+
+
+@pytest.mark.parametrize("size", [(30_000, 7), (1080, 567), (64, 64), (10, 1), (1, 50), (7, 100), (500, 499)])
+def test_resizing_gives_the_numbers_of_torch(size: tuple[int, int]) -> None:
+    before, after = size
+    pixels = torch.rand(before, 5, 3, generator=torch.Generator().manual_seed(0))
+    for tall in (pixels, pixels.transpose(0, 1).contiguous()):
+        new = (after, 5) if tall is pixels else (5, after)
+        expected = torch.nn.functional.interpolate(
+            tall.permute(2, 0, 1)[None], size=new, mode="bilinear", antialias=True, align_corners=False
+        )
+        torch.testing.assert_close(resize(tall, *new), expected[0].permute(1, 2, 0), atol=4e-6, rtol=0)
 
 
 def test_a_mode_that_is_none_is_refused() -> None:

@@ -31,10 +31,10 @@ def guess_next(text: str, label: str) -> str:
     if found := re.search(r'alt="([^"]*)$', text):
         said = found.group(1)
         return f'{label[len(said) :]}">{label}{close}' if label.startswith(said) else ""
-    if found := re.search(r'([xy])(\d*)="\s*(\d{1,3})(\.\d?)?$', text):
-        axis, number, whole, decimal = found.groups()
+    if found := re.search(r'([xy])(\d*)="\s*\d{1,3}(\.\d?)?$', text):
+        axis, number, decimal = found.groups()
         if decimal is None:
-            return "." if len(whole) >= 2 else ""
+            return "."
         if len(decimal) == 2:
             if axis == "x":
                 return f'" y{number}="'

@@ -7,18 +7,18 @@ overlap each image token is taken from one crop only. Numbers: molmo-model secti
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image as PILImage
+from torch import Tensor
 from torch.nn import functional as F
-
-from molmo_agent.episode import Image
 
 NO_GRID = (0, 0)
 """The grid of a picture that is shown as its global crop alone."""
+
+# Pixels that one matrix product makes along an axis: wider ones waste work on zeros, narrower ones on calls.
+BAND = 8
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -94,39 +94,101 @@ def resized_size(height: int, width: int, target: tuple[int, int]) -> tuple[int,
     return max(int(np.float32(height) * scale), 1), max(int(np.float32(width) * scale), 1)
 
 
-def resize_and_pad(image: Image, target: tuple[int, int]) -> tuple[FloatArray, tuple[int, int, int, int]]:
+def _taps(size: int, new_size: int) -> tuple[IntArray, FloatArray]:
+    """Return what each of ``new_size`` pixels is made of along one axis: first source pixel, (new_size, taps) weights.
+
+    The antialiased bilinear filter of torch, in float32 as there: a triangle as wide as what one new pixel covers.
+    """
+    scale = np.float32(size) / np.float32(new_size)
+    support = max(scale, np.float32(1))
+    center = scale * (np.arange(new_size, dtype=np.float32) + np.float32(0.5))
+    first = np.maximum((center - support + np.float32(0.5)).astype(np.int64), 0)
+    stop = np.minimum((center + support + np.float32(0.5)).astype(np.int64), size)
+    tap = np.arange((stop - first).max())
+    distance = (tap + (first[:, None] - center[:, None] + np.float32(0.5))) / support
+    weights = np.maximum(1 - np.abs(distance), 0) * (tap < (stop - first)[:, None])
+    return first, (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+@lru_cache(maxsize=32)
+def _bands(size: int, new_size: int) -> list[tuple[slice, slice, Tensor]]:
+    """Return resizing along one axis as a few small dense matrices: (new pixels, source pixels, matrix)."""
+    first, weights = _taps(size, new_size)
+    taps = weights.shape[1]
+    bands = []
+    for start in range(0, new_size, BAND):
+        stop = min(start + BAND, new_size)
+        low, high = int(first[start]), min(int(first[stop - 1]) + taps, size)
+        matrix = np.zeros((stop - start, high - low + taps), dtype=np.float32)
+        for row, place in enumerate(first[start:stop] - low):
+            matrix[row, place : place + taps] = weights[start + row]
+        bands.append((slice(start, stop), slice(low, high), torch.from_numpy(matrix[:, : high - low].copy())))
+    return bands
+
+
+@lru_cache(maxsize=32)
+def _wide_bands(size: int, new_size: int) -> list[tuple[slice, slice, Tensor]]:
+    """Return :func:`_bands` for an axis with three channels side by side, to be multiplied from the right."""
+    return [
+        (
+            slice(new.start * 3, new.stop * 3),
+            slice(old.start * 3, old.stop * 3),
+            torch.kron(matrix, torch.eye(3)).T.contiguous(),
+        )
+        for new, old, matrix in _bands(size, new_size)
+    ]
+
+
+def resize(pixels: Tensor, height: int, width: int) -> Tensor:
+    """Resize (H, W, 3) float32 pixels to (height, width, 3): bilinear, antialiased.
+
+    The numbers of ``torch.nn.functional.interpolate`` (to rounding) in a third of its time, by matrix products over
+    pixels as they lie in memory.
+    """
+    rows = torch.empty(height, pixels.shape[1] * 3)
+    for new, old, matrix in _bands(pixels.shape[0], height):
+        torch.mm(matrix, pixels[old].flatten(1), out=rows[new])
+    resized = torch.empty(height, width * 3)
+    for new, old, matrix in _wide_bands(pixels.shape[1], width):
+        torch.mm(rows[:, old], matrix, out=resized[:, new])
+    return resized.view(height, width, 3)
+
+
+def resize_and_pad(pixels: Tensor, target: tuple[int, int]) -> tuple[Tensor, tuple[int, int, int, int]]:
     """Fit a picture into ``target`` = (height, width), centred on black.
 
+    Args:
+        pixels: (H, W, 3), float32 in [0, 1], or uint8: then resized in eight bits, each value within 1/255 of the exact
+            one, several times as fast.
+        target: (height, width).
+
     Returns:
-        The (height, width, 3) float32 canvas in [0, 1], not normalised, and the picture's place in it:
-        (top, left, height, width).
+        The (height, width, 3) canvas, not normalised, and the picture's place in it: (top, left, height, width).
     """
-    height, width = resized_size(image.shape[0], image.shape[1], target)
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255).unsqueeze(0)
-    resized = F.interpolate(pixels, size=(height, width), mode="bilinear", antialias=True, align_corners=False)
+    height, width = resized_size(pixels.shape[0], pixels.shape[1], target)
+    if pixels.dtype == torch.uint8:
+        size = (height, width)
+        chosen = pixels.permute(2, 0, 1)[None]
+        resized = F.interpolate(chosen, size=size, mode="bilinear", antialias=True, align_corners=False)
+        resized = resized[0].permute(1, 2, 0)
+    else:
+        resized = resize(pixels, height, width).clamp_(0, 1)
     top, left = (target[0] - height) // 2, (target[1] - width) // 2
-    canvas = np.zeros((*target, 3), dtype=np.float32)
-    canvas[top : top + height, left : left + width] = resized[0].clamp_(0, 1).permute(1, 2, 0).numpy()
+    canvas = torch.zeros(*target, 3, dtype=pixels.dtype)
+    canvas[top : top + height, left : left + width] = resized
     return canvas, (top, left, height, width)
 
 
-def resize_and_pad_fast(
-    image: Image, target: tuple[int, int]
-) -> tuple[npt.NDArray[np.uint8], tuple[int, int, int, int]]:
-    """Like :func:`resize_and_pad` in eight bits: each value within 1/255 of the exact one, several times as fast."""
-    height, width = resized_size(image.shape[0], image.shape[1], target)
-    resized = PILImage.fromarray(image).resize((width, height), PILImage.Resampling.BILINEAR)
-    top, left = (target[0] - height) // 2, (target[1] - width) // 2
-    canvas = np.zeros((*target, 3), dtype=np.uint8)
-    canvas[top : top + height, left : left + width] = np.asarray(resized)
-    return canvas, (top, left, height, width)
+def patchify(canvas: Tensor, patch: int) -> Tensor:
+    """Turn (height, width, 3) pixels into (rows, columns, patch*patch*3) patches; inside: row, column, channel."""
+    grid = canvas.unflatten(0, (-1, patch)).unflatten(2, (-1, patch))
+    return grid.transpose(1, 2).flatten(2)
 
 
-def patchify(crops: npt.NDArray[Any], patch: int) -> npt.NDArray[Any]:
-    """Turn (C, side, side, 3) pixels into (C, N, patch*patch*3): patches row-major; inside: row, column, channel."""
-    num_crops, height, width, _ = crops.shape
-    grid = crops.reshape(num_crops, height // patch, patch, width // patch, patch, 3)
-    return grid.transpose(0, 1, 3, 2, 4, 5).reshape(num_crops, -1, patch * patch * 3)
+def cut_crops(patches: Tensor, grid: tuple[int, int], layout: CropLayout) -> Tensor:
+    """Cut a canvas of (rows, columns, P) patches into (rows*columns, N, P) overlapping crops, row-major."""
+    step, side = layout.side - sum(layout.margins), layout.side
+    return patches.unfold(0, side, step).unfold(1, side, step).movedim(2, -1).reshape(grid[0] * grid[1], side**2, -1)
 
 
 def _coverage(start: int, length: int, total: int, patch: int) -> FloatArray:
@@ -199,15 +261,3 @@ def image_token_counts(grid: tuple[int, int], layout: CropLayout) -> tuple[tuple
     """Return (rows, columns) of the global crop's block of tokens and of the grid's, where there is a grid."""
     overview = (layout.pooled_side, layout.pooled_side)
     return (overview, token_grid(grid, layout)) if grid != NO_GRID else (overview,)
-
-
-def canvas_to_crops(canvas: npt.NDArray[Any], grid: tuple[int, int], layout: CropLayout) -> npt.NDArray[Any]:
-    """Cut (height, width, 3) into (rows*columns, crop_size, crop_size, 3) overlapping crops, row-major."""
-    step, side = layout.window_px, layout.crop_size
-    return np.stack(
-        [
-            canvas[row * step : row * step + side, column * step : column * step + side]
-            for row in range(grid[0])
-            for column in range(grid[1])
-        ]
-    )

@@ -137,12 +137,12 @@ def drafted(
         eos: id that ends an answer.
         max_new_tokens: longer answers are cut off.
         finished: tells whether an answer is complete before its EOS.
-        draft: guesses what follows an unfinished answer; every guess is checked, a wrong one costs nothing but width.
+        draft: guesses what follows an answer so far, which may be empty; guesses are checked, a wrong one costs width.
     """
     reader, answer = _Reader(model, prefix), Decoded([], 0)
     pending = row
     while len(answer.ids) < max_new_tokens:
-        guess = draft(answer.ids) if answer.ids else []
+        guess = draft(answer.ids)
         best, ids = reader.feed([*pending, *guess], keep=len(guess) + 1).softmax(-1).max(-1)
         chosen, chances = ids.tolist(), best.tolist()
         right = 0
