@@ -6,6 +6,7 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from molmo_agent.model.configuration import MolmoConfig
+from molmo_agent.model.vision_tower import NORMALIZATION, resize_positions
 
 # CLIP's last block is left out, as in the released models; other encoders keep all of theirs, and give other layers.
 _DROPPED_BLOCKS = {"clip_vision_model": 1}
@@ -22,7 +23,14 @@ def vision_tower(source: Any, dtype: torch.dtype) -> Any:
 
 @torch.no_grad()
 def from_backbones(
-    cls: Any, vision: Any, language: Any, *, dtype: torch.dtype = torch.float32, extra_tokens: int = 128, **changes: Any
+    cls: Any,
+    vision: Any,
+    language: Any,
+    *,
+    dtype: torch.dtype = torch.float32,
+    crop_size: int | None = None,
+    extra_tokens: int = 128,
+    **changes: Any,
 ) -> Any:
     """Join a vision encoder and a language model; what lies between them starts fresh.
 
@@ -31,6 +39,7 @@ def from_backbones(
         vision: folder or hub name of a CLIP, SigLIP or DINOv2 checkpoint.
         language: folder or hub name of a Qwen2, OLMo 2 or OLMoE checkpoint.
         dtype: of the weights.
+        crop_size: side of a crop in pixels; learned positions are resized to it. Default: the encoder's own.
         extra_tokens: embedding rows behind the vocabulary, for the image tokens.
         changes: fields of the config to set otherwise.
 
@@ -41,6 +50,8 @@ def from_backbones(
     sizes, text = tower.config.to_dict(), decoder.config.to_dict()
     kind = sizes["model_type"]
     sizes["num_hidden_layers"] -= _DROPPED_BLOCKS.get(kind, 0)
+    if crop_size is not None:
+        sizes["image_size"] = crop_size
     rows = text["vocab_size"]
     ids = {f"image_{name}_token_id": rows + i for i, name in enumerate(("start", "end", "patch", "column"))}
     fields: dict[str, Any] = {
@@ -51,13 +62,15 @@ def from_backbones(
         "pooling_head_dim": sizes["hidden_size"] // sizes["num_attention_heads"],
         "projector_hidden_size": text["intermediate_size"],
         "additional_vocab_size": extra_tokens,
+        **dict(zip(("image_mean", "image_std"), NORMALIZATION[kind], strict=True)),
         **ids,
     }
     model = cls(MolmoConfig(**(fields | changes))).to(dtype)
     left: list[str] = []
-    for part, source in ((model.model.vision_tower, tower), (model.model.language_model, decoder.model)):
+    seen = resize_positions(tower.state_dict(), kind, model.config.num_patches_per_side)
+    for part, source in ((model.model.vision_tower, seen), (model.model.language_model, decoder.model.state_dict())):
         own = part.state_dict()
-        given = {key: value for key, value in source.state_dict().items() if key in own}
+        given = {key: value for key, value in source.items() if key in own}
         # The extra rows are new; everything else must come from the checkpoint.
         left += [key for key in own if key not in given and key != "embed_tokens.new_weight"]
         part.load_state_dict(given, strict=False)

@@ -66,6 +66,9 @@ class MolmoConfig(PreTrainedConfig):
     projector_hidden_act: str = "silu"
     # Learned vectors added to patches that are wholly or partly padding.
     pad_embed: bool = True
+    # Share of the decoder's residual branches dropped in training: at every token, and at tokens to be learned.
+    residual_dropout: float = 0.0
+    answer_dropout: float = 0.0
     # Embedding rows after the decoder's vocabulary; no logits are computed for them, so they are never generated.
     additional_vocab_size: int = 128
     image_start_token_id: int = 152064

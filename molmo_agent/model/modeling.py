@@ -20,6 +20,8 @@ from molmo_agent.model.backbones import from_backbones
 from molmo_agent.model.configuration import MolmoConfig
 from molmo_agent.model.connector import MolmoConnector
 from molmo_agent.model.loading import load
+from molmo_agent.model.residual_dropout import ResidualDropout
+from molmo_agent.model.vision_tower import build_tower, patch_features
 
 
 @dataclass
@@ -88,7 +90,10 @@ class MolmoPreTrainedModel(PreTrainedModel):
     main_input_name = "input_ids"
     input_modalities = ("image", "text")
     supports_gradient_checkpointing = True
-    _no_split_modules = ["CLIPEncoderLayer", "Qwen2DecoderLayer", "Olmo2DecoderLayer", "OlmoeDecoderLayer"]
+    _no_split_modules = [
+        *("CLIPEncoderLayer", "SiglipEncoderLayer", "Dinov2Layer"),
+        *("Qwen2DecoderLayer", "Olmo2DecoderLayer", "OlmoeDecoderLayer"),
+    ]
     _skip_keys_device_placement = ["past_key_values"]
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -125,16 +130,14 @@ class MolmoModel(MolmoPreTrainedModel):
 
     def __init__(self, config: MolmoConfig) -> None:
         super().__init__(config)
-        self.vision_tower = AutoModel.from_config(config.vision_config)
-        # CLIP's closing norm and its pooled output belong to a part that Molmo does not use.
-        if hasattr(self.vision_tower, "post_layernorm"):
-            self.vision_tower.post_layernorm = nn.Identity()
+        self.vision_tower: Any = build_tower(config.vision_config)
         self.connector = MolmoConnector(config)
         self.language_model = AutoModel.from_config(config.text_config)
         text: Any = config.text_config
         self.language_model.embed_tokens = MolmoEmbedding(
             text.vocab_size, config.additional_vocab_size, text.hidden_size
         )
+        ResidualDropout(config.residual_dropout, config.answer_dropout).attach(self.language_model)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -180,9 +183,7 @@ class MolmoModel(MolmoPreTrainedModel):
         side, patch = self.config.num_patches_per_side, vision.patch_size
         pixels = crops.view(-1, side, side, patch, patch, 3).permute(0, 5, 1, 3, 2, 4)
         pixels = pixels.reshape(-1, 3, side * patch, side * patch).to(self.vision_tower.dtype)
-        states = self.vision_tower(pixels, output_hidden_states=True).hidden_states
-        features = torch.cat([states[layer] for layer in self.config.vit_layers], dim=-1)
-        return features[:, -side * side :]  # the class token, where there is one, comes first
+        return patch_features(self.vision_tower, pixels, tuple(self.config.vit_layers))
 
     def embed(self, input_ids: Tensor, image_features: Tensor | None, image_input_idx: Tensor | None) -> Tensor:
         """Look up (B, T) ids and add image features at their tokens.
@@ -221,6 +222,7 @@ class MolmoModel(MolmoPreTrainedModel):
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         image_features: Tensor | None = None,
+        answer_mask: Tensor | None = None,
         use_cache: bool | None = None,
         **kwargs: Any,
     ) -> MolmoOutput:
@@ -237,6 +239,7 @@ class MolmoModel(MolmoPreTrainedModel):
             past_key_values: keys and values of earlier tokens.
             inputs_embeds: (B, T, D) instead of ``input_ids``.
             image_features: (B, C, G, D) encoded earlier, instead of ``pixel_values``.
+            answer_mask: (B, T), True on tokens to be learned: where ``answer_dropout`` applies in training.
             use_cache: return keys and values.
             kwargs: passed on to the decoder.
 
@@ -260,6 +263,8 @@ class MolmoModel(MolmoPreTrainedModel):
                 raise ValueError("subsegment_ids needs explicit position_ids and no cache (use_cache=False)")
             use_cache = False
             attention_mask = message_tree_mask(subsegment_ids, attention_mask, inputs_embeds.dtype)
+        if answer_mask is not None and self.training and self.config.answer_dropout:
+            kwargs["answer_mask"] = answer_mask
         outputs = self.language_model(
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
