@@ -28,7 +28,7 @@ from molmo_agent.model.answer_form import guess_next, is_complete, plain_label
 from molmo_agent.model.decoding import Form, constrained, drafted, greedy
 from molmo_agent.model.nano import load_nano
 from molmo_agent.model.picture_cache import PictureCache
-from molmo_agent.model.processor import role_prompt
+from molmo_agent.model.prompts import role_prompt
 
 # Name -> (what is best, bound): ratios to the baseline of the same run.
 TARGETS = {

@@ -50,7 +50,8 @@ class ToyEnv:
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         """Start with the square at a place that the seed decides."""
-        self._rng = np.random.default_rng(seed)
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
         self._hits = 0
         self._move()
         return self.observe(), {"instruction": "click the red square", "is_success": False}

@@ -21,7 +21,7 @@ def test_every_image_token_of_the_grid_gets_exactly_one_feature(grid: tuple[int,
     assert (rows, columns) == (8 * grid[0] + 4, 8 * grid[1] + 4)
 
 
-@pytest.mark.parametrize(("height", "width"), [(10, 4000), (4000, 10), (1, 1), (2, 3000)])
+@pytest.mark.parametrize(("height", "width"), [(10, 4000), (4000, 10), (1, 1), (2, 3000), (10, 30_000)])
 def test_extreme_shapes_are_processed_where_the_reference_fails(height: int, width: int) -> None:
     arrays, _ = MolmoImageProcessor().process_one(np.full((height, width, 3), 200, np.uint8))
     assert np.isfinite(arrays["pixel_values"]).all()
@@ -65,6 +65,13 @@ def test_a_truncated_picture_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "half.png").write_bytes(data[: len(data) // 2])
     with pytest.raises(ImageError, match="is not a picture that can be read"):
         load_image(tmp_path / "half.png")
+
+
+def test_an_animation_is_refused_since_a_point_is_on_one_picture(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 6), color) for color in ("red", "green", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(ImageError, match="expected one picture, got 3 in one GIF file"):
+        load_image(tmp_path / "moving.gif")
 
 
 def test_a_missing_file_is_told_so(tmp_path: Path) -> None:

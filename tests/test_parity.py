@@ -14,7 +14,7 @@ from golden_images import golden_image
 from golden_models import encode, facts, image_processor, load_golden, picture, synthetic_crops
 
 from molmo_agent.geometry import Point
-from molmo_agent.model import MolmoImageProcessor
+from molmo_agent.model import MolmoImageProcessor, prompts
 from molmo_agent.model.crops import image_token_counts
 from molmo_agent.model.official import to_native, to_official
 from molmo_agent.point_text import (
@@ -25,7 +25,6 @@ from molmo_agent.point_text import (
     parse_reference,
     round_reference,
 )
-from molmo_agent.train import prompts
 from molmo_agent.train.losses import response_loss, token_loss
 from molmo_agent.train.messages import collate, lay_out
 from molmo_agent.train.optim import Schedule, clip_by_component, component_of, parameter_groups

@@ -118,6 +118,11 @@ def test_constrained_decoding_of_any_model_is_well_formed(seed: int) -> None:
             assert 'alt=""' not in result.reply
 
 
+def test_a_question_longer_than_the_model_can_read_is_refused(pointer: MolmoPointer) -> None:
+    with pytest.raises(ModelError, match=r"expected picture and question to leave .* of 4096 tokens for the answer"):
+        pointer.point(np.zeros((100, 100, 3), np.uint8), "word " * 4000)
+
+
 def test_constrained_decoding_is_for_one_dialect(pointer: MolmoPointer) -> None:
     with pytest.raises(ValueError, match="knows the dialect 'molmo' only"):
         MolmoPointer(pointer.model, PROCESSOR, dialect="qwen", constrained=True)

@@ -33,7 +33,8 @@ def load_image(source: Any) -> Image:
         source: a path, a PIL image, or a uint8 array of shape (height, width) or (height, width, 3 or 4).
 
     Raises:
-        ImageError: not a picture, a truncated file, no pixels, or an array of another shape or type.
+        ImageError: not a picture, a truncated file, several pictures in one (an animation), no pixels, or an array of
+            another shape or type.
     """
     if isinstance(source, str | Path):
         try:
@@ -44,6 +45,12 @@ def load_image(source: Any) -> Image:
         except (UnidentifiedImageError, OSError) as error:
             raise ImageError(f"{str(source)!r} is not a picture that can be read ({error}); try PNG or JPEG") from error
     if isinstance(source, PILImage.Image):
+        frames = getattr(source, "n_frames", 1)
+        if frames > 1 and source.format != "MPO":  # cameras add a preview behind the picture
+            raise ImageError(
+                f"expected one picture, got {frames} in one {source.format} file; which one a point is on cannot be "
+                "told: save the one you mean by itself"
+            )
         upright = ImageOps.exif_transpose(source)
         if upright.mode.startswith("I;16") or upright.mode == "I":  # 16 bits a channel: keep the upper 8
             upright = PILImage.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))

@@ -15,7 +15,8 @@ from molmo_agent.model.answer_form import digit_confidence, guess_next, is_compl
 from molmo_agent.model.decoding import Decoded, Form, Prefix, constrained, drafted, greedy
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.model.picture_cache import PictureCache, fingerprint
-from molmo_agent.model.processor import MolmoProcessor, role_prompt
+from molmo_agent.model.processor import MolmoProcessor
+from molmo_agent.model.prompts import role_prompt
 from molmo_agent.point_text import parse_points
 
 PROFILE_FILE = "pointing_profile.json"
@@ -171,6 +172,7 @@ class MolmoPointer:
             tokenizer(role_prompt(self.question.format(instruction)), add_special_tokens=False)["input_ids"]
             for instruction in instructions
         ]
+        self._check_length(prefix.length + max(map(len, rows)))
         if self.constrained:
             self._form = self._form or Form.of(tokenizer)
             labels = [plain_label(instruction) for instruction in instructions]
@@ -194,6 +196,20 @@ class MolmoPointer:
             return list(tokenizer(guess, add_special_tokens=False)["input_ids"]) if guess else []
 
         return [drafted(self.model, prefix, rows[0], draft=draft, **options)]
+
+    def _check_length(self, tokens: int) -> None:
+        """Refuse a prompt that leaves no room for an answer.
+
+        Raises:
+            ModelError: it does.
+        """
+        config: Any = self.model.config.text_config
+        most: int = config.max_position_embeddings
+        if tokens + self.max_new_tokens > most:
+            raise ModelError(
+                f"expected picture and question to leave {self.max_new_tokens} of {most} tokens for the answer, got "
+                f"{tokens} tokens; shorten the instruction or lower the image processor's max_crops"
+            )
 
     def _confidence(self, answer: Decoded) -> float | None:
         """Return the probability of the first point's whole percents (see :func:`digit_confidence`)."""

@@ -30,11 +30,6 @@ CHAT_TEMPLATE = (
 )
 
 
-def role_prompt(question: str) -> str:
-    """Return the user turn that the fine-tuned models were trained on: ``" User: ... Assistant:"``."""
-    return f" User: {question} Assistant:"
-
-
 class MolmoProcessor(ProcessorMixin):
     """Image processor + tokenizer."""
 
@@ -76,18 +71,23 @@ class MolmoProcessor(ProcessorMixin):
         return ids
 
     def encode(
-        self, image: Any | None, text: str, max_crops: int | None = None
+        self, images: Any | Sequence[Any] | None, text: str, max_crops: int | None = None
     ) -> tuple[list[int], dict[str, npt.NDArray[Any]]]:
-        """Return the ids of BOS + picture + text, and the picture's arrays with indices counted from BOS."""
-        ids, arrays = [self.bos_id], {}
-        if image is not None:
+        """Return the ids of BOS + pictures + text, and the pictures' arrays with indices counted from BOS.
+
+        The crops of several pictures follow each other; every picture has its own block of tokens. (The authors' code
+        gives all of them the places of the first, see molmo-model section 3.6; no released weights depend on that.)
+        """
+        ids, found = [self.bos_id], []
+        for image in images if isinstance(images, list | tuple) else [] if images is None else [images]:
             arrays, grid = self.image_processor.process_one(image, max_crops)
-            # Counted from the picture's first token until here; BOS comes before it. Dropped features stay negative.
+            # Counted from the picture's first token until here. Dropped features stay negative.
             index = arrays["image_input_idx"]
-            arrays["image_input_idx"] = np.where(index >= 0, index + 1, index)
+            arrays["image_input_idx"] = np.where(index >= 0, index + len(ids), index)
             ids += self.image_block(grid, max_crops)
+            found.append(arrays)
         ids += self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids, arrays
+        return ids, {name: np.concatenate([a[name] for a in found]) for name in found[0]} if found else {}
 
     def __call__(
         self,
@@ -100,7 +100,8 @@ class MolmoProcessor(ProcessorMixin):
         """Make model inputs from pictures and complete prompts (see :func:`role_prompt`).
 
         Args:
-            images: one picture, or one per prompt; None for text alone.
+            images: one picture; a list with one picture, or a list of pictures, or None, per prompt; for a single
+                prompt also a flat list of its pictures. None for text alone.
             text: one prompt or several. Shorter ones are padded on the left, so that all end where the reply begins.
             max_crops: overrides the image processor's.
             return_tensors: "pt" is the only form.
@@ -116,16 +117,7 @@ class MolmoProcessor(ProcessorMixin):
         if text is None:
             raise ValueError("expected text: a prompt such as role_prompt('Point to the dog'), got None")
         prompts = [text] if isinstance(text, str) else list(text)
-        if images is None:
-            pictures: list[Any] = [None] * len(prompts)
-        else:
-            pictures = list(images) if isinstance(images, list | tuple) else [images]
-            if len(pictures) == 1 and isinstance(pictures[0], list | tuple):
-                pictures = list(pictures[0])
-        if len(pictures) != len(prompts):
-            raise ValueError(
-                f"expected one picture per prompt, got {len(pictures)} pictures and {len(prompts)} prompts"
-            )
+        pictures = per_prompt(images, len(prompts), single=isinstance(text, str))
         rows = [self.encode(picture, prompt, max_crops) for picture, prompt in zip(pictures, prompts, strict=True)]
         length = max(len(ids) for ids, _ in rows)
         pad = self.tokenizer.pad_token_id
@@ -149,6 +141,23 @@ class MolmoProcessor(ProcessorMixin):
     def decode(self, *args: Any, **kwargs: Any) -> str:
         """Turn ids back into text."""
         return self.tokenizer.decode(*args, **kwargs)
+
+
+def per_prompt(images: Any, count: int, *, single: bool) -> list[Any]:
+    """Return the picture or pictures (or None) of each of ``count`` prompts; ``single``: there is one, given alone.
+
+    Raises:
+        ValueError: another number of pictures than prompts.
+    """
+    if images is None:
+        return [None] * count
+    given = list(images) if isinstance(images, list | tuple) else [images]
+    if single:
+        # transformers' pipelines wrap the pictures of one prompt once more.
+        return [given[0] if len(given) == 1 else given]
+    if len(given) != count:
+        raise ValueError(f"expected one picture (or list of pictures) per prompt, got {len(given)} for {count} prompts")
+    return given
 
 
 def stack_crops(rows: Sequence[dict[str, npt.NDArray[Any]]]) -> dict[str, torch.Tensor]:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from molmo_agent.envs.sim_desktop.scene import Element, PixelBox, Screen, TextRun
 from molmo_agent.geometry import Box, Point
 from molmo_agent.model.crops import CropLayout, resized_size, token_grid
-from molmo_agent.model.processor import MolmoProcessor, role_prompt
+from molmo_agent.model.processor import MolmoProcessor
+from molmo_agent.model.prompts import role_prompt
 from molmo_agent.point_text import format_points
 from molmo_agent.train.phrases import Question
 

@@ -1,10 +1,12 @@
-"""How a training example becomes turns of text: formats, style prefixes, length hints (molmo-model section 3.7)."""
+"""How a question is put to a Molmo: formats, style prefixes, length hints, ways to ask (molmo-model section 3.7)."""
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+
+from molmo_agent.model.wordings import WORDINGS
 
 # Styles that people meet without a prefix, nine times of ten.
 DEMO_STYLES = frozenset({"point_count", "pointing", "user_qa", "long_caption"})
@@ -19,6 +21,11 @@ _LENGTH_UNIT = 15
 _LENGTH_SPREAD = 25.0
 INFERENCE_LENGTH = 65
 """Length hint that captions are asked for with when nothing else is said."""
+
+
+def role_prompt(question: str) -> str:
+    """Return the user turn that the fine-tuned models were trained on: ``" User: ... Assistant:"``."""
+    return f" User: {question} Assistant:"
 
 
 def format_turns(
@@ -87,3 +94,49 @@ def best_answer(answers: Sequence[str], rng: np.random.RandomState) -> str:
     most = max(counts.values())
     tied = [answer for answer, count in counts.items() if count == most]
     return tied[rng.randint(0, len(tied))]
+
+
+def wording(style: Literal["pointing", "point_count"], label: str, rng: np.random.RandomState | None = None) -> str:
+    """Return a question for all places of a label, or for their number as well.
+
+    Args:
+        style: "pointing" asks where, "point_count" how many too.
+        label: what to look for; asked in lower case, as in training.
+        rng: draws one of many wordings (one draw); None takes the plainest.
+    """
+    bank = WORDINGS[style]
+    return bank[0 if rng is None else rng.randint(0, len(bank))].format(label=label.lower())
+
+
+AndroidForm = Literal["ll", "hl_ll", "hl", "hl_cot"]
+"""AndroidControl's four forms: the step, goal and step, the goal alone, the goal with a plan to be written first."""
+
+
+def android_prompt(form: AndroidForm, *, goal: str = "", step: str = "") -> str:
+    """Return AndroidControl's question (molmo-data-training-eval section 3.4).
+
+    Args:
+        form: which of the four.
+        goal: what the whole episode is for.
+        step: what to do now.
+
+    Raises:
+        ValueError: no such form, or one that needs a goal or a step that is not given.
+    """
+    patterns = {
+        "ll": "low_level: {step}",
+        "hl_ll": "high_level: {goal} low_level: {step}",
+        "hl": "high_level: {goal}",
+        "hl_cot": "high_level_cot: {goal}",
+    }
+    if form not in patterns:
+        raise ValueError(f"expected one of the forms {', '.join(patterns)}, got {form!r}")
+    for name, value in (("goal", goal), ("step", step)):
+        if f"{{{name}}}" in patterns[form] and not value:
+            raise ValueError(f"the form {form!r} needs a {name}; got none")
+    return patterns[form].format(goal=goal, step=step)
+
+
+def android_answer(form: AndroidForm, action: str, *, step: str = "") -> str:
+    """Return AndroidControl's answer: the action's text, after the plan where the form asks for one."""
+    return f"Plan: {step} Action: {action}" if form == "hl_cot" else action
