@@ -28,29 +28,18 @@ def agent(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subp
     )
 
 
+TOY_RUN = ("run", "--env", "toy", "--model", "oracle", "--task", "click the red square")
+
+
 def test_a_run_with_the_oracle_achieves_the_toy_task_and_leaves_a_page(tmp_path: Path) -> None:
-    done = agent(
-        "run", "--env", "toy", "--model", "oracle", "--task", "click the red square", "--out", "run", cwd=tmp_path
-    )
+    done = agent(*TOY_RUN, "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "achieved" in done.stdout
     assert (tmp_path / "run" / "trajectory.html").exists()
 
 
 def test_json_output_is_one_object_a_line(tmp_path: Path) -> None:
-    done = agent(
-        "run",
-        "--env",
-        "toy",
-        "--model",
-        "oracle",
-        "--task",
-        "click the red square",
-        "--json",
-        "--out",
-        "run",
-        cwd=tmp_path,
-    )
+    done = agent(*TOY_RUN, "--json", "--out", "run", cwd=tmp_path)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["event"] for line in lines] == ["step", "end"]
     assert lines[0]["action"]["type"] == "Click"
@@ -66,18 +55,7 @@ def test_a_task_that_is_not_achieved_exits_1(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:
-    done = agent(
-        "run",
-        "--env",
-        "toy",
-        "--model",
-        "oracle",
-        "--task",
-        "click the red square",
-        "--dry-run",
-        "--json",
-        cwd=tmp_path,
-    )
+    done = agent(*TOY_RUN, "--dry-run", "--json", cwd=tmp_path)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert all(line["dry_run"] for line in lines if line["event"] == "step")
     assert lines[-1]["success"] in (False, None)
