@@ -8,9 +8,9 @@ import torch
 from golden_models import load_golden
 from peft import LoraConfig, PeftModel, get_peft_model
 from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor, pipeline
+from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig, pipeline
 
-from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
+from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.nano import CHECKPOINT
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -94,3 +94,37 @@ def test_the_weights_can_be_placed_by_a_device_map_and_in_another_dtype():
     assert {p.dtype for p in placed.parameters()} == {torch.bfloat16}
     with torch.no_grad():
         assert torch.isfinite(placed(**inputs().to(torch.bfloat16)).logits).all()
+
+
+@pytest.mark.filterwarnings("ignore:MatMul8bitLt:UserWarning")
+@pytest.mark.parametrize(("bits", "share", "error"), [(8, 0.30, 0.05), (4, 0.20, 0.25)])
+def test_eight_and_four_bits_save_memory_and_give_nearly_the_same_answers(bits, share, error, tmp_path):
+    # Sizes are multiples of 64, as everywhere in the released models: the quantiser works in blocks of that size.
+    torch.manual_seed(0)
+    heads = {"num_attention_heads": 2, "num_hidden_layers": 2}
+    config = MolmoConfig(
+        vision_config={"hidden_size": 128, "intermediate_size": 256, "image_size": 112, "patch_size": 14, **heads},
+        text_config={"hidden_size": 128, "intermediate_size": 256, "vocab_size": 512, "num_key_value_heads": 1, **heads},
+        vit_layers=(-1, -2),
+        pooling_heads=2,
+        projector_hidden_size=256,
+    )
+    plain = MolmoForConditionalGeneration(config).eval()
+    plain.save_pretrained(tmp_path)
+    quantized = MolmoForConditionalGeneration.from_pretrained(
+        tmp_path,
+        quantization_config=BitsAndBytesConfig(
+            load_in_8bit=bits == 8, load_in_4bit=bits == 4, bnb_4bit_compute_dtype=torch.float32
+        ),
+    )
+    small, large = (m.model.language_model.layers[0].mlp.up_proj.weight.nbytes for m in (quantized, plain))
+    assert small <= share * large
+    batch = {
+        "input_ids": torch.tensor([[5] * 16 + [7, 8, 9]]),
+        "pixel_values": torch.randn(1, 1, 64, 588),
+        "image_input_idx": torch.arange(16)[None, None],
+        "image_masks": torch.ones(1, 1, 64),
+    }
+    with torch.no_grad():
+        expected, got = plain(**batch).logits, quantized(**batch).logits.float()
+    assert 0 < (got - expected).norm() / expected.norm() < error
