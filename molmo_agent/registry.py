@@ -73,8 +73,7 @@ def load_model(name: str, *, env: Env | None = None, **options: Any) -> Pointing
     elif name in MODELS:
         model = _load(MODELS[name][0])(**options)
     elif "/" in name or "\\" in name or Path(name).is_dir():
-        pointer: Any = _load("molmo_agent.model.pointer:MolmoPointer")
-        model = pointer.from_pretrained(name, **options)
+        model = _load("molmo_agent.model.pointer:load_pointer")(name, **options)
     else:
         raise UnknownNameError("model", name, MODELS)
     return model

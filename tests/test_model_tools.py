@@ -104,7 +104,13 @@ def test_eight_and_four_bits_save_memory_and_give_nearly_the_same_answers(bits, 
     heads = {"num_attention_heads": 2, "num_hidden_layers": 2}
     config = MolmoConfig(
         vision_config={"hidden_size": 128, "intermediate_size": 256, "image_size": 112, "patch_size": 14, **heads},
-        text_config={"hidden_size": 128, "intermediate_size": 256, "vocab_size": 512, "num_key_value_heads": 1, **heads},
+        text_config={
+            "hidden_size": 128,
+            "intermediate_size": 256,
+            "vocab_size": 512,
+            "num_key_value_heads": 1,
+            **heads,
+        },
         vit_layers=(-1, -2),
         pooling_heads=2,
         projector_hidden_size=256,

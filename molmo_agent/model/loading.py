@@ -81,5 +81,5 @@ def refuse_other_models(source: Any) -> None:
         if kind not in (None, "molmo"):
             raise ValueError(
                 f"expected a Molmo checkpoint (model_type molmo), got {kind!r}"
-                + ("; load Molmo2 with transformers' own classes" if kind == "molmo2" else "")
+                + ("; molmo_agent.model.molmo2 reads that" if kind == "molmo2" else "")
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedConfig
 from transformers.cache_utils import DynamicCache
 
 from molmo_agent.episode import Image, PointResult
@@ -217,3 +218,24 @@ class MolmoPointer:
             return answer.confidences[0]
         pieces = [self.processor.tokenizer.decode([id_]) for id_ in answer.ids]
         return digit_confidence(pieces, answer.chances) if self.dialect == "molmo" else None
+
+
+def load_pointer(source: str | Path, **options: Any) -> Any:
+    """Load a checkpoint as the pointing model that it is: Molmo or Molmo2.
+
+    Args:
+        source: a folder with a checkpoint, or the name of one on the Hugging Face hub.
+        options: passed to the model.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    try:
+        fields, _ = PreTrainedConfig.get_config_dict(source)
+    except (OSError, ValueError):  # told better by those who need the file
+        fields = {}
+    if fields.get("model_type") == "molmo2":
+        from molmo_agent.model.molmo2 import Molmo2Pointer
+
+        return Molmo2Pointer.from_pretrained(source, **options)
+    return MolmoPointer.from_pretrained(source, **options)
