@@ -3,8 +3,8 @@
     python benchmarks/loading.py [--json FILE] [--check] [--gigabytes 1.0]
 
 Weights are random. Writes a checkpoint (twice the size) to a temporary folder, loads it in processes of their own and
-samples the memory that is theirs alone every millisecond; pages of the mapped files, which the system takes back when it wants to,
-are told beside it. The baseline reads all weights into memory, converts them and copies them into the model.
+samples the memory that is theirs alone every millisecond. Pages of the mapped files, which the system takes back when
+it wants to, are told beside it. The baseline reads all weights into memory and copies them into the model.
 """
 
 import argparse

@@ -25,7 +25,7 @@ from plain_preprocess import preprocess as plain_preprocess
 
 from molmo_agent.model import MolmoImageProcessor
 from molmo_agent.model.answer_form import guess_next, is_complete, plain_label
-from molmo_agent.model.decoding import Form, constrained, drafted, greedy
+from molmo_agent.model.decoding import Form, Reader, constrained, drafted, greedy
 from molmo_agent.model.nano import load_nano
 from molmo_agent.model.picture_cache import PictureCache
 from molmo_agent.model.prompts import role_prompt
@@ -152,15 +152,14 @@ def measure_passes() -> dict[str, float]:
             if not is_complete(tokenizer.decode(plain.ids)) or "<point" not in tokenizer.decode(plain.ids):
                 continue
             quick = drafted(
-                pointer.model,
-                prefix,
+                Reader(pointer.model, prefix),
                 row,
                 draft=draft,
                 finished=lambda ids: is_complete(tokenizer.decode(ids)),
                 **options,
             )
             differing += quick.ids != plain.ids
-            strict = constrained(pointer.model, prefix, row, form, label)
+            strict = constrained(Reader(pointer.model, prefix), row, form, label)
             points = max(len(strict.confidences), 1)
             counts["plain"].append(plain.passes)
             counts["identical"].append(quick.passes)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,11 +8,13 @@ import pytest
 import torch
 from transformers.cache_utils import DynamicCache
 
+from molmo_agent.envs.sim_desktop import sample_screen
 from molmo_agent.errors import ModelError
 from molmo_agent.model.answer_form import digit_confidence, guess_next, is_complete
-from molmo_agent.model.decoding import Form, Prefix, constrained, drafted, greedy, number_begins
+from molmo_agent.model.decoding import Form, Prefix, Reader, constrained, drafted, greedy, number_begins
 from molmo_agent.model.picture_cache import PictureCache
 from molmo_agent.model.pointer import MolmoPointer
+from molmo_agent.model.static_decoding import StaticDecoder
 from molmo_agent.testing import check_model
 from molmo_agent.train.nano import nano_processor, new_nano
 
@@ -206,9 +209,39 @@ def test_guessing_changes_no_answer_and_saves_passes(label: str) -> None:
     def finished(ids: list[int]) -> bool:
         return is_complete(tokenizer.decode(ids))
 
-    quick = drafted(writer, prefix, [5, 6, 7], draft=draft, finished=finished, **options)
+    quick = drafted(Reader(writer, prefix), [5, 6, 7], draft=draft, finished=finished, **options)
     assert quick.ids == plain.ids
     assert quick.passes <= 0.6 * plain.passes
-    strict = constrained(writer, prefix, [5, 6, 7], Form.of(tokenizer), "red circle")
+    strict = constrained(Reader(writer, prefix), [5, 6, 7], Form.of(tokenizer), "red circle")
     assert strict.ids == plain.ids
     assert strict.passes <= 0.45 * plain.passes
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # in torch itself
+@pytest.mark.parametrize(
+    ("constrained_form", "compile"), [(True, False), (False, False), pytest.param(False, True, marks=pytest.mark.slow)]
+)
+def test_a_cache_of_fixed_size_gives_the_same_answers(
+    pointer: MolmoPointer, constrained_form: bool, compile: bool
+) -> None:
+    if compile and not shutil.which("g++"):
+        pytest.skip("compiling for the CPU needs g++")
+    options = {"constrained": constrained_form, "max_new_tokens": 8}
+    plain = MolmoPointer(pointer.model, PROCESSOR, **options)
+    fixed = MolmoPointer(pointer.model, PROCESSOR, **options)
+    fixed._static = StaticDecoder(pointer.model, 600, compile=compile)
+    for picture in (sample_screen(2, width=200, height=150).image, sample_screen(1, width=160, height=120).image):
+        for instruction in ("the red circle", "OK"):
+            expected, got = plain.point(picture, instruction), fixed.point(picture, instruction)
+            assert (got.reply, got.status) == (expected.reply, expected.status)
+
+
+def test_what_does_not_fit_the_fixed_cache_is_refused(pointer: MolmoPointer) -> None:
+    picture = sample_screen(1, width=640, height=480).image
+    fixed = MolmoPointer(pointer.model, PROCESSOR, constrained=True, compile=True)
+    fixed._static = StaticDecoder(pointer.model, 900, compile=False)
+    with pytest.raises(ModelError, match="expected a picture of fewer than 900 tokens, got 1025"):
+        fixed.point(picture, "OK")
+    fixed._static = StaticDecoder(pointer.model, 1040, compile=False)
+    with pytest.raises(ModelError, match="to fit 1040 tokens, got"):
+        fixed.point(picture, "the button in the corner")

@@ -98,8 +98,8 @@ def greedy(
     return answers
 
 
-class _Reader:
-    """Feeds one row into a forked cache and counts passes."""
+class Reader:
+    """Feeds one row behind a picture and counts passes."""
 
     def __init__(self, model: Any, prefix: Prefix) -> None:
         self.model, self.cache, self.passes = model, prefix.fork(), 0
@@ -108,8 +108,7 @@ class _Reader:
         """Return (keep, V) logits of the last ``keep`` positions after feeding ids."""
         self.passes += 1
         row = torch.tensor([list(ids)], device=self.model.device)
-        output = self.model(input_ids=row, past_key_values=self.cache, use_cache=True, logits_to_keep=keep)
-        logits: Tensor = output.logits[0].float()
+        logits: Tensor = self._run(row, keep).logits[0].float()
         return logits
 
     def forget(self, count: int) -> None:
@@ -117,10 +116,12 @@ class _Reader:
         if count:
             self.cache.crop(-count)
 
+    def _run(self, row: Tensor, keep: int) -> Any:
+        return self.model(input_ids=row, past_key_values=self.cache, use_cache=True, logits_to_keep=keep)
+
 
 def drafted(
-    model: Any,
-    prefix: Prefix,
+    reader: Reader,
     row: list[int],
     *,
     eos: int,
@@ -131,15 +132,14 @@ def drafted(
     """Decode one answer, the one that greedy decoding gives, with fewer passes.
 
     Args:
-        model: the model.
-        prefix: the picture.
+        reader: the model behind a picture.
         row: the prompt.
         eos: id that ends an answer.
         max_new_tokens: longer answers are cut off.
         finished: tells whether an answer is complete before its EOS.
         draft: guesses what follows an answer so far, which may be empty; guesses are checked, a wrong one costs width.
     """
-    reader, answer = _Reader(model, prefix), Decoded([], 0)
+    answer = Decoded([], 0)
     pending = row
     while len(answer.ids) < max_new_tokens:
         guess = draft(answer.ids)
@@ -194,7 +194,7 @@ class Form:
         return cls(lambda text: list(tokenizer(text, add_special_tokens=False)["input_ids"]), digits)
 
 
-def _number(reader: _Reader, form: Form, logits: Tensor) -> tuple[str, list[int], float]:
+def _number(reader: Reader, form: Form, logits: Tensor) -> tuple[str, list[int], float]:
     """Choose one coordinate from (V,) logits on; return its text, the ids not fed yet, and its probability."""
     text, sure = "", 1.0
     pending: list[int] = []
@@ -217,18 +217,16 @@ def _number(reader: _Reader, form: Form, logits: Tensor) -> tuple[str, list[int]
     return text, pending, sure
 
 
-def constrained(model: Any, prefix: Prefix, row: list[int], form: Form, label: str, *, max_points: int = 40) -> Decoded:
+def constrained(reader: Reader, row: list[int], form: Form, label: str, *, max_points: int = 40) -> Decoded:
     """Decode one answer: a well-formed ``<point>``, ``<points>``, or that there are none.
 
     Args:
-        model: the model.
-        prefix: the picture.
+        reader: the model behind a picture.
         row: the prompt.
         form: see :class:`Form`.
         label: what alt text and label say; the model is not asked.
         max_points: an answer is closed after this many.
     """
-    reader = _Reader(model, prefix)
 
     def choose(logits: Tensor, options: Sequence[str]) -> tuple[int, list[int]]:
         """Return the option that the model begins with most likely, and its ids. Logits: (V,)."""

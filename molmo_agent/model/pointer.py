@@ -13,11 +13,12 @@ from transformers.cache_utils import DynamicCache
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError
 from molmo_agent.model.answer_form import digit_confidence, guess_next, is_complete, plain_label
-from molmo_agent.model.decoding import Decoded, Form, Prefix, constrained, drafted, greedy
+from molmo_agent.model.decoding import Decoded, Form, Prefix, Reader, constrained, drafted, greedy
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.model.picture_cache import PictureCache, fingerprint
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import role_prompt
+from molmo_agent.model.static_decoding import StaticDecoder
 from molmo_agent.point_text import parse_points
 
 PROFILE_FILE = "pointing_profile.json"
@@ -40,6 +41,7 @@ class MolmoPointer:
         question: str = "Point to {}",
         max_new_tokens: int = 192,
         constrained: bool = False,
+        compile: bool = False,
         cache: PictureCache | None = None,
     ) -> None:
         """Wrap a loaded model.
@@ -53,12 +55,15 @@ class MolmoPointer:
             max_new_tokens: a reply longer than this is cut off, and then does not parse.
             constrained: let only well-formed answers come out; the label is then the instruction's, and the model
                 decides nothing but whether there is a point, how many, and where.
+            compile: decode single questions in a cache of fixed size with a compiled step; pays on a GPU, where the
+                first answers then take a minute.
             cache: what to remember of pictures; by default two pictures and 64 crops.
         """
         self.model, self.processor, self.name = model.eval(), processor, name
         self.dialect, self.question, self.max_new_tokens = dialect, question, max_new_tokens
         self.constrained, self.cache = constrained, cache or PictureCache()
         self._form: Form | None = None
+        self._static = StaticDecoder(model, self._context) if compile else None
         if constrained and dialect != "molmo":
             raise ValueError(f"constrained decoding knows the dialect 'molmo' only, got {dialect!r}")
 
@@ -178,7 +183,8 @@ class MolmoPointer:
             self._form = self._form or Form.of(tokenizer)
             labels = [plain_label(instruction) for instruction in instructions]
             return [
-                constrained(self.model, prefix, row, self._form, label) for row, label in zip(rows, labels, strict=True)
+                constrained(self._reader(prefix), row, self._form, label)
+                for row, label in zip(rows, labels, strict=True)
             ]
 
         def finished(ids: list[int]) -> bool:
@@ -196,7 +202,17 @@ class MolmoPointer:
             guess = guess_next(tokenizer.decode(ids), plain_label(instructions[0]))
             return list(tokenizer(guess, add_special_tokens=False)["input_ids"]) if guess else []
 
-        return [drafted(self.model, prefix, rows[0], draft=draft, **options)]
+        return [drafted(self._reader(prefix), rows[0], draft=draft, **options)]
+
+    @property
+    def _context(self) -> int:
+        """Tokens that the decoder can tell apart."""
+        text: Any = self.model.config.text_config
+        return int(text.max_position_embeddings)
+
+    def _reader(self, prefix: Prefix) -> Reader:
+        """Begin a question behind a picture."""
+        return self._static.reader(prefix) if self._static else Reader(self.model, prefix)
 
     def _check_length(self, tokens: int) -> None:
         """Refuse a prompt that leaves no room for an answer.
@@ -204,12 +220,10 @@ class MolmoPointer:
         Raises:
             ModelError: it does.
         """
-        config: Any = self.model.config.text_config
-        most: int = config.max_position_embeddings
-        if tokens + self.max_new_tokens > most:
+        if tokens + self.max_new_tokens > self._context:
             raise ModelError(
-                f"expected picture and question to leave {self.max_new_tokens} of {most} tokens for the answer, got "
-                f"{tokens} tokens; shorten the instruction or lower the image processor's max_crops"
+                f"expected picture and question to leave {self.max_new_tokens} of {self._context} tokens for the "
+                f"answer, got {tokens} tokens; shorten the instruction or lower the image processor's max_crops"
             )
 
     def _confidence(self, answer: Decoded) -> float | None:
