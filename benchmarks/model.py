@@ -23,12 +23,15 @@ import transformers
 sys.path.insert(0, str(Path(__file__).parent))
 from plain_preprocess import preprocess as plain_preprocess
 
-from molmo_agent.model import MolmoImageProcessor
+from molmo_agent.model import MolmoForConditionalGeneration, MolmoImageProcessor, MolmoProcessor
 from molmo_agent.model.answer_form import guess_next, is_complete, plain_label
 from molmo_agent.model.decoding import Form, Reader, constrained, drafted, greedy
 from molmo_agent.model.nano import load_nano
 from molmo_agent.model.picture_cache import PictureCache
+from molmo_agent.model.pointer import MolmoPointer
+from molmo_agent.model.presets import preset
 from molmo_agent.model.prompts import role_prompt
+from molmo_agent.train.nano_tokenizer import build_tokenizer
 
 # Name -> (what is best, bound): ratios to the baseline of the same run.
 TARGETS = {
@@ -41,15 +44,21 @@ TARGETS = {
 }
 
 
+def in_turn(*works: Callable[[], Any], repeats: int = 15) -> list[float]:
+    """Return the median processor time of each call; they take turns, so that all meet the same conditions."""
+    times: list[list[float]] = [[] for _ in works]
+    for number in range(repeats + 1):
+        for work, taken in zip(works, times, strict=True):
+            start = time.process_time()
+            work()
+            if number:  # the first is to warm up
+                taken.append(time.process_time() - start)
+    return [statistics.median(taken) for taken in times]
+
+
 def seconds(work: Callable[[], Any], repeats: int = 7) -> float:
-    """Return the median processor time of a call, after one to warm up."""
-    work()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        work()
-        times.append(time.process_time() - start)
-    return statistics.median(times)
+    """Return the median processor time of a call."""
+    return in_turn(work, repeats=repeats)[0]
 
 
 def screenshot(seed: int, height: int, width: int) -> np.ndarray:
@@ -61,9 +70,10 @@ def screenshot(seed: int, height: int, width: int) -> np.ndarray:
 def measure_preprocessing() -> dict[str, float]:
     """Compare both modes with the plain implementation, on one thread."""
     image = screenshot(0, 1080, 1920)
-    plain = seconds(lambda: plain_preprocess(image, 12))
-    exact = seconds(lambda: MolmoImageProcessor().process_one(image))
-    fast = seconds(lambda: MolmoImageProcessor(fast=True).process_one(image))
+    exactly, fastly = MolmoImageProcessor(), MolmoImageProcessor(fast=True)
+    plain, exact, fast = in_turn(
+        lambda: plain_preprocess(image, 12), lambda: exactly.process_one(image), lambda: fastly.process_one(image)
+    )
     return {
         "preprocess 1080p plain, ms": plain * 1e3,
         "preprocess 1080p exact, ms": exact * 1e3,
@@ -176,13 +186,84 @@ def measure_passes() -> dict[str, float]:
     }
 
 
+def measured_rates() -> tuple[float, float]:
+    """Return what this GPU does: bfloat16 matrix products in FLOP/s, reading memory in bytes/s."""
+    a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+    source = torch.empty(2**30, device="cuda", dtype=torch.uint8)
+    target = torch.empty_like(source)
+    multiplying = gpu_seconds(lambda: a @ a)
+    copying = gpu_seconds(lambda: target.copy_(source))
+    return 2 * 8192**3 / multiplying, 2 * source.nbytes / copying
+
+
+def gpu_seconds(work: Callable[[], Any], repeats: int = 9) -> float:
+    """Return the median time of a call on the GPU, after two to warm up."""
+    times = []
+    for number in range(repeats + 2):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        if number >= 2:
+            times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+@torch.inference_mode()
+def measure_gpu(size: str, new_tokens: int = 24) -> dict[str, float]:
+    """Measure the time to a point with a released architecture, and the least that its arithmetic and weights take."""
+    processor = MolmoProcessor(image_processor=MolmoImageProcessor(), tokenizer=build_tokenizer())
+    config = preset(size)
+    # The ids of the image tokens are those of the tokenizer at hand; speed does not depend on them.
+    names = {"start": "start_id", "end": "end_id", "patch": "patch_id", "column": "column_id"}
+    for name, attribute in names.items():
+        setattr(config, f"image_{name}_token_id", getattr(processor, attribute))
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    with torch.device("cuda"):
+        model = MolmoForConditionalGeneration(config).eval()
+    torch.set_default_dtype(default)
+    pointer = MolmoPointer(model, processor, compile=True)
+    image = screenshot(2, 1080, 1920)
+    row = processor.tokenizer(role_prompt("Point to the button"), add_special_tokens=False)["input_ids"]
+
+    def to_point() -> None:
+        pointer.cache.forget()
+        reader = pointer._reader(pointer._prefix(image))
+        token = int(reader.feed(row)[-1].argmax())
+        for _ in range(new_tokens - 1):
+            token = int(reader.feed([token])[-1].argmax())
+
+    seconds_to_point = gpu_seconds(to_point, repeats=5)
+    length = pointer._prefix(image).length + len(row)
+    text, vision = config.text_config, config.vision_config
+    decoder = sum(p.numel() for n, p in model.named_parameters() if "language_model.layers" in n or "lm_head" in n)
+    tower = sum(p.numel() for n, p in model.named_parameters() if "vision_tower.encoder" in n)
+    connector = sum(p.numel() for n, p in model.named_parameters() if "connector" in n)
+    patches, crops = config.num_patches_per_side**2, 13
+    attention = 4 * length**2 * text.hidden_size * text.num_hidden_layers / 2
+    seeing = 4 * patches**2 * vision.hidden_size * vision.num_hidden_layers * crops
+    flops = 2 * (decoder * length + tower * patches * crops + connector * patches * crops / 4) + attention + seeing
+    matmul, memory = measured_rates()
+    weight_bytes = 2 * decoder
+    floor = flops / matmul + weight_bytes / memory * new_tokens
+    return {
+        f"{size}: time to point, 1080p, {new_tokens} tokens, ms": seconds_to_point * 1e3,
+        f"{size}: floor from measured rates, ms": floor * 1e3,
+        f"{size}: time to point, times the floor": seconds_to_point / floor,
+    }
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="where to write the numbers")
+    parser.add_argument("--gpu-model", default="7B-D", help="released architecture that is measured where CUDA is")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     results = {**measure_preprocessing(), **measure_reading(), **measure_passes()}
+    if torch.cuda.is_available():
+        results |= measure_gpu(arguments.gpu_model)
     machine = {"machine": platform.machine(), "torch": torch.__version__, "transformers": transformers.__version__}
     print(", ".join(f"{key} {value}" for key, value in machine.items()) + ", one thread")
     missed = []

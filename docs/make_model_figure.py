@@ -51,7 +51,8 @@ def main() -> None:
     question = arguments.question or f'the "{buttons[0]}" button'
     layout, grid = pointer.processor.image_processor.grid_of(480, 640)
 
-    canvas = Image.fromarray(resize_and_pad(torch.tensor(screen.image), layout.canvas(grid))[0].numpy())
+    fitted, _ = resize_and_pad(torch.tensor(screen.image), layout.canvas(grid), fast=True)
+    canvas = Image.fromarray(fitted.numpy())
     seen = canvas.copy()
     crop = canvas.crop((layout.window_px, 0, layout.window_px + layout.crop_size, layout.crop_size))
     pen = ImageDraw.Draw(canvas)

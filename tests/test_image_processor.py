@@ -112,11 +112,12 @@ def test_fast_pixels_are_within_one_255th_of_the_exact_ones(height: int, width: 
 @pytest.mark.parametrize("size", [(30_000, 7), (1080, 567), (64, 64), (10, 1), (1, 50), (7, 100), (500, 499)])
 def test_resizing_gives_the_numbers_of_torch(size: tuple[int, int]) -> None:
     before, after = size
-    pixels = torch.rand(before, 5, 3, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randint(0, 256, (before, 5, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     for tall in (pixels, pixels.transpose(0, 1).contiguous()):
         new = (after, 5) if tall is pixels else (5, after)
+        planes = tall.permute(2, 0, 1)[None].float() / 255
         expected = torch.nn.functional.interpolate(
-            tall.permute(2, 0, 1)[None], size=new, mode="bilinear", antialias=True, align_corners=False
+            planes, size=new, mode="bilinear", antialias=True, align_corners=False
         )
         torch.testing.assert_close(resize(tall, *new), expected[0].permute(1, 2, 0), atol=4e-6, rtol=0)
 

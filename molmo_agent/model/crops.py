@@ -128,54 +128,71 @@ def _bands(size: int, new_size: int) -> list[tuple[slice, slice, Tensor]]:
 
 @lru_cache(maxsize=32)
 def _wide_bands(size: int, new_size: int) -> list[tuple[slice, slice, Tensor]]:
-    """Return :func:`_bands` for an axis with three channels side by side, to be multiplied from the right."""
+    """Return :func:`_bands` for an axis with three channels side by side, to be multiplied from the right.
+
+    They also turn eight bits into [0, 1].
+    """
     return [
         (
             slice(new.start * 3, new.stop * 3),
             slice(old.start * 3, old.stop * 3),
-            torch.kron(matrix, torch.eye(3)).T.contiguous(),
+            torch.kron(matrix, torch.eye(3)).T.contiguous() / 255,
         )
         for new, old, matrix in _bands(size, new_size)
     ]
 
 
-def resize(pixels: Tensor, height: int, width: int) -> Tensor:
-    """Resize (H, W, 3) float32 pixels to (height, width, 3): bilinear, antialiased.
+def resize(pixels: Tensor, height: int, width: int, out: Tensor | None = None) -> Tensor:
+    """Resize (H, W, 3) uint8 pixels to (height, width, 3) float32 in [0, 1]: bilinear, antialiased.
 
-    The numbers of ``torch.nn.functional.interpolate`` (to rounding) in a third of its time, by matrix products over
-    pixels as they lie in memory.
+    The numbers of ``torch.nn.functional.interpolate`` (to rounding) in a third of its time: matrix products over pixels
+    as they lie in memory, a few rows at a time, so that no large float picture is ever made.
+
+    Args:
+        pixels: the picture.
+        height: new height.
+        width: new width.
+        out: (height, width * 3) to write to.
     """
     rows = torch.empty(height, pixels.shape[1] * 3)
     for new, old, matrix in _bands(pixels.shape[0], height):
-        torch.mm(matrix, pixels[old].flatten(1), out=rows[new])
-    resized = torch.empty(height, width * 3)
+        torch.mm(matrix, pixels[old].flatten(1).float(), out=rows[new])
+    resized = torch.empty(height, width * 3) if out is None else out
     for new, old, matrix in _wide_bands(pixels.shape[1], width):
         torch.mm(rows[:, old], matrix, out=resized[:, new])
-    return resized.view(height, width, 3)
+    return resized.unflatten(1, (width, 3))
 
 
-def resize_and_pad(pixels: Tensor, target: tuple[int, int]) -> tuple[Tensor, tuple[int, int, int, int]]:
+def resize_fast(pixels: Tensor, height: int, width: int) -> Tensor:
+    """Like :func:`resize` in eight bits: each value within 1/255 of the exact one, several times as fast."""
+    resized = F.interpolate(
+        pixels.permute(2, 0, 1)[None], size=(height, width), mode="bilinear", antialias=True, align_corners=False
+    )
+    return resized[0].permute(1, 2, 0)
+
+
+def resize_and_pad(
+    pixels: Tensor, target: tuple[int, int], *, fast: bool = False
+) -> tuple[Tensor, tuple[int, int, int, int]]:
     """Fit a picture into ``target`` = (height, width), centred on black.
 
     Args:
-        pixels: (H, W, 3), float32 in [0, 1], or uint8: then resized in eight bits, each value within 1/255 of the exact
-            one, several times as fast.
+        pixels: (H, W, 3) uint8.
         target: (height, width).
+        fast: resize in eight bits.
 
     Returns:
-        The (height, width, 3) canvas, not normalised, and the picture's place in it: (top, left, height, width).
+        The (height, width, 3) canvas, not normalised: float32 in [0, 1], or uint8 if ``fast``. And the picture's place
+        in it: (top, left, height, width).
     """
     height, width = resized_size(pixels.shape[0], pixels.shape[1], target)
-    if pixels.dtype == torch.uint8:
-        size = (height, width)
-        chosen = pixels.permute(2, 0, 1)[None]
-        resized = F.interpolate(chosen, size=size, mode="bilinear", antialias=True, align_corners=False)
-        resized = resized[0].permute(1, 2, 0)
-    else:
-        resized = resize(pixels, height, width).clamp_(0, 1)
     top, left = (target[0] - height) // 2, (target[1] - width) // 2
-    canvas = torch.zeros(*target, 3, dtype=pixels.dtype)
-    canvas[top : top + height, left : left + width] = resized
+    canvas = torch.zeros(*target, 3, dtype=torch.uint8 if fast else torch.float32)
+    inside = canvas.flatten(1)[top : top + height, left * 3 : (left + width) * 3]
+    if fast:
+        inside.copy_(resize_fast(pixels, height, width).flatten(1))
+    else:
+        resize(pixels, height, width, out=inside)
     return canvas, (top, left, height, width)
 
 
@@ -185,10 +202,11 @@ def patchify(canvas: Tensor, patch: int) -> Tensor:
     return grid.transpose(1, 2).flatten(2)
 
 
-def cut_crops(patches: Tensor, grid: tuple[int, int], layout: CropLayout) -> Tensor:
-    """Cut a canvas of (rows, columns, P) patches into (rows*columns, N, P) overlapping crops, row-major."""
+def cut_crops(patches: Tensor, layout: CropLayout, out: Tensor) -> None:
+    """Cut a canvas of (rows, columns, P) patches into overlapping crops, row-major, written to (crops, N, P)."""
     step, side = layout.side - sum(layout.margins), layout.side
-    return patches.unfold(0, side, step).unfold(1, side, step).movedim(2, -1).reshape(grid[0] * grid[1], side**2, -1)
+    windows = patches.unfold(0, side, step).unfold(1, side, step).movedim(2, -1)
+    out.view(windows.shape).copy_(windows)
 
 
 def _coverage(start: int, length: int, total: int, patch: int) -> FloatArray:

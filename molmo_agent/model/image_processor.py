@@ -161,16 +161,20 @@ class MolmoImageProcessor(BaseImageProcessor):
         """
         image = load_image(source)
         layout, grid = self.grid_of(image.shape[0], image.shape[1], max_crops)
-        pixels = torch.tensor(image)
-        if not self.fast:
-            pixels = pixels.float().div_(255)
-        overview, content = resize_and_pad(pixels, (layout.crop_size, layout.crop_size))
-        crops = [self._patches(overview).flatten(0, 1)[None]]
+        pixels = torch.from_numpy(image if image.flags.writeable else image.copy())
+        crops = torch.empty(
+            1 + grid[0] * grid[1],
+            layout.side**2,
+            layout.patch_size**2 * 3,
+            dtype=torch.uint8 if self.fast else torch.float32,
+        )
+        overview, content = resize_and_pad(pixels, (layout.crop_size, layout.crop_size), fast=self.fast)
+        cut_crops(self._patches(overview), layout, out=crops[:1])
         if grid != NO_GRID:
-            canvas, content = resize_and_pad(pixels, layout.canvas(grid))
-            crops.append(cut_crops(self._patches(canvas), grid, layout))
+            canvas, content = resize_and_pad(pixels, layout.canvas(grid), fast=self.fast)
+            cut_crops(self._patches(canvas), layout, out=crops[1:])
         arrays = {
-            "pixel_values": torch.cat(crops).numpy(),
+            "pixel_values": crops.numpy(),
             "image_masks": crop_masks(content, grid, layout),
             "image_input_idx": image_input_idx(grid, layout),
         }
@@ -179,10 +183,10 @@ class MolmoImageProcessor(BaseImageProcessor):
     def _patches(self, canvas: Tensor) -> Tensor:
         """Normalise a canvas, in place, and cut it into patches; eight bits are normalised later."""
         if not self.fast:
-            # Per row of pixels, not per pixel: three numbers at a time would keep the processor waiting.
-            width = canvas.shape[1]
-            mean, std = (torch.tensor(x).repeat(width) for x in (self.image_mean, self.image_std))
-            canvas.flatten(1).sub_(mean).div_(std)
+            # A row of pixels at a time: three numbers at a time would keep the processor waiting.
+            mean, std = (torch.tensor(x).repeat(canvas.shape[1]) for x in (self.image_mean, self.image_std))
+            flat = canvas.flatten(1)
+            torch.addcmul(-mean / std, flat, 1 / std, out=flat)
         return patchify(canvas, self.patch_size)
 
     def preprocess(
