@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from android_control_parity import *  # noqa: F403  its tests belong to this suite
 from golden_images import golden_image
 from golden_models import encode, facts, image_processor, load_golden, picture, synthetic_crops
 

@@ -1,0 +1,106 @@
+"""Protocol-buffer messages read field by field, without generated classes. Knows the wire format, no message."""
+
+from collections.abc import Iterator
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+
+def varint(data: bytes, start: int) -> tuple[int, int]:
+    """Return an unsigned integer and where the next byte is.
+
+    Raises:
+        ValueError: the integer is cut off or longer than 64 bits.
+    """
+    value = 0
+    for count in range(10):
+        if start + count >= len(data):
+            raise ValueError("an integer is cut off")
+        byte = data[start + count]
+        value |= (byte & 0x7F) << (7 * count)
+        if byte < 0x80:
+            return value, start + count + 1
+    raise ValueError("an integer has more than 64 bits")
+
+
+def signed(value: int) -> int:
+    """Return what a varint means as a 64-bit signed integer."""
+    value &= (1 << 64) - 1
+    return value - (1 << 64) if value >> 63 else value
+
+
+def fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
+    """Yield (field number, wire type, value) of a message: integers, or bytes.
+
+    Raises:
+        ValueError: these bytes are no message.
+    """
+    place = 0
+    while place < len(data):
+        key, place = varint(data, place)
+        number, kind = key >> 3, key & 7
+        if number == 0:
+            raise ValueError("a field has the number 0")
+        if kind == VARINT:
+            value, place = varint(data, place)
+            yield number, kind, value
+            continue
+        if kind == BYTES:
+            length, place = varint(data, place)
+        elif kind in (FIXED64, FIXED32):
+            length = 8 if kind == FIXED64 else 4
+        else:
+            raise ValueError(f"field {number} has the unknown wire type {kind}")
+        if place + length > len(data):
+            raise ValueError(f"field {number} is cut off")
+        yield number, kind, data[place : place + length]
+        place += length
+
+
+def expect_bytes(number: int, kind: int, value: int | bytes) -> bytes:
+    """Return a field's bytes.
+
+    Raises:
+        ValueError: it holds something else.
+    """
+    if kind != BYTES or isinstance(value, int):
+        raise ValueError(f"field {number} should hold bytes")
+    return value
+
+
+def feature_map(data: bytes) -> dict[str, list[bytes] | list[int]]:
+    """Read TensorFlow's ``Example``: names of features, each a list of bytes or of integers (floats are left out).
+
+    Raises:
+        ValueError: these bytes are no such message.
+    """
+    found: dict[str, list[bytes] | list[int]] = {}
+    for number, kind, value in fields(data):
+        if number != 1:
+            continue
+        for inner_number, inner_kind, entry in fields(expect_bytes(number, kind, value)):
+            parts = {n: expect_bytes(n, k, v) for n, k, v in fields(expect_bytes(inner_number, inner_kind, entry))}
+            values = feature_values(parts.get(2, b""))
+            if values is not None:
+                found[parts.get(1, b"").decode()] = values
+    return found
+
+
+def feature_values(data: bytes) -> list[bytes] | list[int] | None:
+    """Return the values of one ``Feature``; None for floats."""
+    for number, kind, value in fields(data):
+        content = expect_bytes(number, kind, value)
+        if number == 1:
+            return [expect_bytes(n, k, v) for n, k, v in fields(content)]
+        if number == 3:
+            integers: list[int] = []
+            for _, item_kind, item in fields(content):
+                if isinstance(item, int):
+                    integers.append(signed(item))
+                    continue
+                place = 0
+                while item_kind == BYTES and place < len(item):  # packed
+                    one, place = varint(item, place)
+                    integers.append(signed(one))
+            return integers
+        return None
+    return []

@@ -1,0 +1,150 @@
+"""TFRecord files, compressed or not, read without TensorFlow: framing and checksums; knows nothing of what is inside.
+
+A record is its length (8 bytes), a checksum of these 8 bytes, the payload and a checksum of the payload; checksums are
+masked CRC-32C.
+"""
+
+import importlib
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from molmo_agent.train.data.problems import Problem, Problems
+
+_CHUNK = 1 << 20
+_GZIP = b"\x1f\x8b"
+
+
+def _table() -> list[int]:
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
+        table.append(value)
+    return table
+
+
+_TABLE = _table()
+
+
+def plain_crc32c(data: bytes) -> int:
+    """Return the CRC-32C (Castagnoli) of some bytes, in plain Python: about ten megabytes a second."""
+    crc, table = 0xFFFFFFFF, _TABLE
+    for byte in data:
+        crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    return crc ^ 0xFFFFFFFF
+
+
+def _fastest() -> Callable[[bytes], int]:
+    try:
+        value: Callable[[bytes], int] = importlib.import_module("google_crc32c").value
+    except ImportError:
+        return plain_crc32c
+    return value
+
+
+crc32c = _fastest()
+"""The library's where it is installed (extra ``train``), else :func:`plain_crc32c`."""
+
+
+def masked(crc: int) -> int:
+    """Return a checksum as it is stored, rotated and shifted."""
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One payload and where it was."""
+
+    index: int
+    offset: int
+    payload: bytes
+
+
+class _Stream:
+    """The uncompressed bytes of a file, as far as they go."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._ready = file, b""
+        self.compressed = file.read(2) == _GZIP
+        file.seek(0)
+        self._unzip = zlib.decompressobj(wbits=31)
+        # Why no more can come, where that is not the file's proper end.
+        self.fault: str | None = None
+
+    def take(self, count: int) -> bytes:
+        """Return ``count`` bytes, fewer at the end."""
+        while len(self._ready) < count and self.fault is None:
+            chunk = self._file.read(_CHUNK)
+            if not self.compressed:
+                self._ready += chunk
+            else:
+                try:
+                    self._ready += self._unzip.decompress(chunk)
+                except zlib.error as error:
+                    self.fault = f"the compressed stream is damaged ({error})"
+            if not chunk:
+                if self.compressed and not self._unzip.eof:
+                    self.fault = "the compressed stream ends before its end: the download is incomplete"
+                break
+        taken, self._ready = self._ready[:count], self._ready[count:]
+        return taken
+
+
+def read_records(path: Path, problems: Problems) -> Iterator[Record]:
+    """Yield the records of a file whose checksums are right.
+
+    A payload with a wrong checksum is reported and left out; reading stops, with a report, where lengths cannot be
+    trusted any more. A file ends well at the end of a record only.
+
+    Args:
+        path: the file.
+        problems: where problems are told.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size == 0:
+            problems.add(Problem(file=path.name, reason="the file is empty; fetch it again"))
+            return
+        stream = _Stream(file)
+        index = offset = 0
+        while True:
+            head = stream.take(12)
+            if not head and stream.fault is None:
+                if index == 0:
+                    problems.add(Problem(file=path.name, reason="the file is whole but has no record"))
+                return
+
+            def report(reason: str, index: int | None = index, offset: int | None = offset) -> None:
+                problems.add(Problem(file=path.name, reason=reason, record=index, offset=offset))
+
+            if len(head) < 12:
+                report(stream.fault or "the record is cut off in its header; fetch the file again")
+                return
+            (length, length_crc) = struct.unpack("<QI", head)
+            if masked(crc32c(head[:8])) != length_crc:
+                if index == 0 and not stream.compressed:
+                    begins = head[:8].hex(" ")
+                    report(f"neither gzip nor TFRecord (begins with {begins}): a failed download?", None, None)
+                else:
+                    report("the checksum of the record's length is wrong; what follows cannot be found")
+                return
+            body = stream.take(min(length + 4, _most(stream.compressed, size)))
+            if len(body) < length + 4:
+                cut = f"the record should have {length} bytes, but the file ends before; fetch it again"
+                report(stream.fault or cut)
+                return
+            payload = body[:-4]
+            if masked(crc32c(payload)) != struct.unpack("<I", body[-4:])[0]:
+                report("the checksum of the record's content is wrong; the record is left out")
+            else:
+                yield Record(index, offset, payload)
+            index, offset = index + 1, offset + 16 + length
+
+
+def _most(compressed: bool, size: int) -> int:
+    """Return more bytes than a record can have: deflate reaches a thousandfold, not more."""
+    return size * 1100 + 64 if compressed else size
