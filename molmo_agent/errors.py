@@ -9,6 +9,7 @@ MolmoAgentError
 ├── ActionRefused         a guard or an env refused to execute an action
 ├── EnvError              the environment failed: no display, a lost device, a locked screen     (exit code 3)
 ├── ModelError            the model failed: a missing file, a checkpoint of another family       (exit code 3)
+├── ReferenceFailure      a metric of the authors' code fails on this answer (in `reference_quirks` mode only)
 └── RunStopped            the user stopped the run: Ctrl-C, the failsafe corner                   (exit code 130)
 
 A message says what was expected, what came, and what to do next.

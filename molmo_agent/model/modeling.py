@@ -137,8 +137,14 @@ class MolmoModel(MolmoPreTrainedModel):
         self.language_model.embed_tokens = MolmoEmbedding(
             text.vocab_size, config.additional_vocab_size, text.hidden_size
         )
-        ResidualDropout(config.residual_dropout, config.answer_dropout).attach(self.language_model)
+        self._dropout = ResidualDropout(self.language_model)
+        self.set_dropout(config.residual_dropout, config.answer_dropout)
         self.post_init()
+
+    def set_dropout(self, everywhere: float, answers: float) -> None:
+        """Set what share of the decoder's residual branches is dropped in training: everywhere, and at answers."""
+        self.config.residual_dropout, self.config.answer_dropout = everywhere, answers
+        self._dropout.set(everywhere, answers)
 
     def get_input_embeddings(self) -> nn.Module:
         """Return the embedding table."""

@@ -15,24 +15,22 @@ _NORM_AFTER = {"olmo2": ("post_attention_layernorm", "post_feedforward_layernorm
 
 
 class ResidualDropout:
-    """Drops elements of residual branches in training.
+    """Drops elements of a decoder's residual branches in training; nothing until :meth:`set`."""
 
-    Args:
-        everywhere: share dropped at every token.
-        answers: share dropped at tokens that ``answer_mask`` marks, instead.
-    """
-
-    def __init__(self, everywhere: float, answers: float) -> None:
-        self.everywhere, self.answers = everywhere, answers
+    def __init__(self, decoder: Any) -> None:
+        self._decoder, self._attached = decoder, False
+        self.everywhere = self.answers = 0.0
         self._mask: Tensor | None = None
 
-    def attach(self, decoder: Any) -> None:
-        """Hook into every layer of a decoder."""
-        if not (self.everywhere or self.answers):
+    def set(self, everywhere: float, answers: float) -> None:
+        """Say what share to drop at every token, and at tokens that ``answer_mask`` marks, instead."""
+        self.everywhere, self.answers = everywhere, answers
+        if self._attached or not (everywhere or answers):
             return
-        for layer in decoder.layers:
+        self._attached = True
+        for layer in self._decoder.layers:
             layer.register_forward_pre_hook(self._see, with_kwargs=True)
-            for name in _NORM_AFTER.get(decoder.config.model_type, _BRANCHES):
+            for name in _NORM_AFTER.get(self._decoder.config.model_type, _BRANCHES):
                 getattr(layer, name).register_forward_hook(self._drop)
 
     def _see(self, layer: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -21,20 +21,11 @@ from molmo_agent.model.nano import CHECKPOINT, load_nano
 from molmo_agent.model.pointer import MolmoPointer
 from molmo_agent.train.card import write_card
 from molmo_agent.train.draw import Split, draw, seed_of
+from molmo_agent.train.metrics.interval import wilson
 from molmo_agent.train.phrases import Question, ask_all
 
 # Seeds of evaluation screens start here; training draws below 2**31.
 EVALUATION_SEED = 2**31
-
-
-def wilson(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the Wilson interval of a share; (0, 1) when nothing was tried."""
-    if total == 0:
-        return 0.0, 1.0
-    share, square = hits / total, z * z / total
-    middle = (share + square / 2) / (1 + square)
-    half = z * math.sqrt(share * (1 - share) / total + square / (4 * total)) / (1 + square)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 @dataclass

@@ -50,7 +50,9 @@ def token_loss(logits: Tensor, labels: Tensor, weights: Tensor, z_scale: float =
     )
 
 
-def response_loss(hidden: Tensor, head: Tensor, labels: Tensor, weights: Tensor, *, chunk: int = 1024) -> TokenLoss:
+def response_loss(
+    hidden: Tensor, head: Tensor, labels: Tensor, weights: Tensor, *, chunk: int = 1024, z_scale: float = Z_LOSS
+) -> TokenLoss:
     """Like :func:`token_loss`, from (B, T, D) hidden states and the (V, D) head, for learned positions alone.
 
     Logits exist for ``chunk`` positions at a time, and are recomputed in the backward pass: at 152,064 ids they would
@@ -60,7 +62,7 @@ def response_loss(hidden: Tensor, head: Tensor, labels: Tensor, weights: Tensor,
     states, targets, counts = hidden[rows], labels[rows], weights[rows]
 
     def part(state: Tensor, target: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        found = token_loss(F.linear(state, head)[None], target[None], count[None])
+        found = token_loss(F.linear(state, head)[None], target[None], count[None], z_scale)
         return found.cross_entropy[0], found.z[0], found.correct
 
     pieces = [
@@ -68,7 +70,8 @@ def response_loss(hidden: Tensor, head: Tensor, labels: Tensor, weights: Tensor,
         for s, t, c in zip(states.split(chunk), targets.split(chunk), counts.split(chunk), strict=True)
     ]
     if not len(states):
-        zero = hidden.sum() * 0  # keeps the graph: a rank without answers still takes part in the backward pass
+        # Keeps the graph: a rank without answers still takes part in the backward pass, with every weight.
+        zero = (hidden.sum() + head.sum()) * 0
         return TokenLoss(zero, zero, weights.new_zeros(()), weights.new_zeros(()))
     entropy, z = (torch.cat([piece[i] for piece in pieces]) for i in (0, 1))
     return TokenLoss(entropy, z, counts.sum(), torch.stack([piece[2] for piece in pieces]).sum())

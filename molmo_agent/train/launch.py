@@ -1,0 +1,217 @@
+"""Where a run's ranks are: in this process, in several on this machine, under torchrun, or on a Ray cluster.
+
+Every way calls :func:`~molmo_agent.train.runner.train` on every rank, and computes the same.
+"""
+
+import multiprocessing
+import os
+import signal
+import tempfile
+import time
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
+
+from molmo_agent.errors import MissingExtraError, MolmoAgentError, RunStopped, UsageError
+from molmo_agent.train.config import TrainConfig, from_dict, to_dict
+from molmo_agent.train.runner import Told, train
+
+
+@contextmanager
+def process_group(rank: int, count: int, meeting: str | None) -> Any:
+    """Join the ranks; ``meeting`` is a file that all can reach, None for torchrun's variables or a single rank."""
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)) % torch.cuda.device_count())
+    if meeting is not None:
+        dist.init_process_group(backend, init_method=f"file://{meeting}", rank=rank, world_size=count)
+    elif "RANK" in os.environ:
+        dist.init_process_group(backend)
+    else:
+        dist.init_process_group(backend, store=HashStore(), rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def run_here(config: TrainConfig, folder: Path, told: Told | None = None) -> int:
+    """Train in this process: alone, or as the rank that torchrun made it.
+
+    Raises:
+        RunStopped: Ctrl-C; a checkpoint was written.
+    """
+    stopped = False
+
+    def ask(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with process_group(0, 1, None):
+            done = train(config, folder, told=told, stop=lambda: stopped)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if stopped and done < config.steps:
+        raise RunStopped(f"stopped after step {done}; the same command resumes")
+    return done
+
+
+def _worker(
+    rank: int, count: int, meeting: str, data: dict[str, Any], folder: str, line: Connection, threads: int
+) -> None:
+    torch.set_num_threads(threads)
+    stopped = False
+
+    def ask(*_: object) -> None:
+        nonlocal stopped
+        stopped = True
+
+    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGTERM, ask)
+    try:
+        with process_group(rank, count, meeting):
+            done = train(
+                from_dict(data),
+                Path(folder),
+                told=(lambda *told: line.send(("told", told))) if rank == 0 else None,
+                stop=lambda: stopped,
+            )
+        line.send(("done", done))
+    except MolmoAgentError as error:
+        line.send(("error", str(error)))
+    except BaseException as error:
+        line.send(("failed", f"{type(error).__name__}: {error}"))
+        raise
+
+
+def run_workers(config: TrainConfig, folder: Path, count: int, told: Told | None = None) -> int:
+    """Train with several processes on this machine.
+
+    Raises:
+        UsageError: what a rank says about config, folder or data; or a rank died.
+        RunStopped: Ctrl-C; a checkpoint was written.
+    """
+    context = multiprocessing.get_context("spawn")
+    threads = max((os.cpu_count() or 1) // count, 1)
+    with tempfile.TemporaryDirectory() as meeting:
+        lines, processes = [], []
+        for rank in range(count):
+            mine, theirs = context.Pipe(duplex=False)
+            arguments = (rank, count, f"{meeting}/store", to_dict(config), str(folder), theirs, threads)
+            process = context.Process(target=_worker, args=arguments)
+            process.start()
+            theirs.close()
+            lines.append(mine)
+            processes.append(process)
+        try:
+            done = _listen(lines, told)
+        except KeyboardInterrupt:
+            # The workers got it too, or get it now; each finishes its step and the first one saves.
+            for process in processes:
+                if process.is_alive() and process.pid:
+                    os.kill(process.pid, signal.SIGTERM)
+            done = _listen(lines, told)
+        finally:
+            deadline = time.monotonic() + 10
+            for process in processes:
+                process.join(max(deadline - time.monotonic(), 0))
+                if process.is_alive():
+                    process.kill()
+                    process.join()
+    if done < config.steps:
+        raise RunStopped(f"stopped after step {done}; the same command resumes")
+    return done
+
+
+def _listen(lines: list[Connection], told: Told | None) -> int:
+    """Pass on what workers tell until all are done; return the last step.
+
+    Raises:
+        UsageError: one failed or died.
+    """
+    open_lines, done = list(lines), 0
+    while open_lines:
+        for line in wait(open_lines):
+            assert isinstance(line, Connection)
+            try:
+                kind, what = line.recv()
+            except EOFError:
+                raise UsageError(
+                    f"worker {lines.index(line)} died without a word (out of memory?); the same command resumes from "
+                    "the last checkpoint"
+                ) from None
+            if kind == "told" and told:
+                told(*what)
+            elif kind == "error":
+                raise UsageError(what)
+            elif kind == "failed":
+                raise UsageError(f"worker {lines.index(line)} failed: {what}; the same command resumes")
+            elif kind == "done":
+                done = what
+                open_lines.remove(line)
+    return done
+
+
+def _ray_loop(settings: dict[str, Any]) -> None:
+    """What every Ray worker runs; Ray has joined the ranks before."""
+    import ray.train
+
+    torch.set_num_threads(settings["threads"])
+
+    def told(step: int, report: Any, rest: dict[str, Any]) -> None:
+        ray.train.report({"step": step, "loss": report.loss})
+
+    train(from_dict(settings["config"]), Path(settings["folder"]), told=told)
+
+
+def run_on_ray(
+    config: TrainConfig, folder: Path, count: int, address: str | None, *, failures: int = 3, threads: int = 1
+) -> Any:
+    """Train on Ray: workers that die are replaced, and go on from the last checkpoint.
+
+    Args:
+        config: the run.
+        folder: on storage that all workers reach.
+        count: workers; one GPU each where there are GPUs.
+        address: of a cluster; None starts one on this machine.
+        failures: how often workers are replaced.
+        threads: of each worker.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        UsageError: the run failed for good.
+    """
+    try:
+        import ray
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchTrainer
+    except ImportError as error:
+        raise MissingExtraError("training on Ray", "train") from error
+    if not ray.is_initialized():
+        ray.init(address or "local", log_to_driver=False)
+    folder = folder.resolve()
+    settings = {"config": to_dict(config), "folder": str(folder), "threads": threads}
+    trainer = TorchTrainer(
+        _ray_loop,
+        train_loop_config=settings,
+        scaling_config=ScalingConfig(num_workers=count, use_gpu=torch.cuda.is_available()),
+        # A name of its own for every start: Ray would silently resume an old one, and resuming is ours.
+        run_config=RunConfig(
+            name=f"{folder.name}-{time.time_ns()}",
+            storage_path=str(folder / "ray"),
+            failure_config=FailureConfig(max_failures=failures),
+        ),
+    )
+    try:
+        return trainer.fit()
+    except Exception as error:
+        raise UsageError(f"the run on Ray failed: {error}; the same command resumes from the last checkpoint") from error
+

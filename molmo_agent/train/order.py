@@ -1,0 +1,131 @@
+"""Which example comes when: a pure function of (seed, rates, sizes, number). Reads no data and keeps no state.
+
+So resuming is one integer, any number of workers sees the same global batches, and nothing is lost or repeated.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+BLOCK = 1024
+"""Examples in whose span every data set gets its share, to one example."""
+
+_MASK = (1 << 64) - 1
+_GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+
+def mix(*numbers: int) -> int:
+    """Return 64 well-mixed bits of some integers (the splitmix64 finaliser, chained)."""
+    state = _GOLDEN
+    for number in numbers:
+        state = (state + (number & _MASK) + _GOLDEN) & _MASK
+        state = ((state ^ (state >> 30)) * _FIRST) & _MASK
+        state = ((state ^ (state >> 27)) * _SECOND) & _MASK
+        state ^= state >> 31
+    return state
+
+
+def _mix_last(head: int, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """Return what :func:`mix` gives for each of many last numbers, ``head`` being the mix of those before."""
+    state = numbers.astype(np.uint64) + np.uint64((head + _GOLDEN) & _MASK)  # wraps around, as it should
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(_FIRST)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(_SECOND)
+    return state ^ (state >> np.uint64(31))
+
+
+def shuffled(index: int, size: int, key: int) -> int:
+    """Return the place of ``index`` in a permutation of 0 .. size - 1 that ``key`` decides, without building it.
+
+    A Feistel network over the next power of four, walked until it lands inside.
+    """
+    half = max(((size - 1).bit_length() + 1) // 2, 1)
+    mask = (1 << half) - 1
+    while True:
+        left, right = index >> half, index & mask
+        for turn in range(4):
+            left, right = right, left ^ (mix(key, turn, right) & mask)
+        index = left << half | right
+        if index < size:
+            return index
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One example of the stream."""
+
+    source: int
+    # Row of the source, and how often the source was gone through before.
+    row: int
+    epoch: int
+    # For everything random about the example.
+    seed: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """The stream of examples of a mixture.
+
+    Args:
+        rates: relative share of each source.
+        sizes: rows of each source; 0 for one without end, whose rows are simply counted.
+        seed: of the stream.
+    """
+
+    rates: tuple[float, ...]
+    sizes: tuple[int, ...]
+    seed: int
+
+    @cached_property
+    def _edges(self) -> npt.NDArray[np.float64]:
+        edges = np.cumsum(self.rates) / np.sum(self.rates)
+        edges[-1] = 1.0
+        return edges
+
+    def _shifts(self, blocks: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        return _mix_last(mix(self.seed, 1), blocks) / 2.0**64
+
+    def _members(self, block: int) -> npt.NDArray[np.int64]:
+        """Return (BLOCK,) sources of a block, in increasing order: evenly spaced points with the block's own shift."""
+        points = (np.arange(BLOCK) + self._shifts(np.array([block]))) / BLOCK
+        return np.searchsorted(self._edges, points, side="right").clip(max=len(self.rates) - 1)
+
+    def _before(self, block: int) -> npt.NDArray[np.int64]:
+        """Return how many examples of each source come before a block."""
+        # Points below an edge are those i with (i + shift) / BLOCK < edge.
+        below = np.ceil(self._edges[None, :] * BLOCK - self._shifts(np.arange(block))[:, None]).clip(0, BLOCK)
+        below[:, -1] = BLOCK
+        return np.diff(below, axis=1, prepend=0).astype(np.int64).sum(axis=0)
+
+    def draws(self, start: int, count: int) -> list[Draw]:
+        """Return the examples number ``start`` to ``start + count - 1``."""
+        found: list[Draw] = []
+        first, last = start // BLOCK, (start + count - 1) // BLOCK
+        used = self._before(first)
+        for block in range(first, last + 1):
+            members = self._members(block)
+            ranks = np.zeros(BLOCK, dtype=np.int64)
+            for source in range(len(self.rates)):
+                mine = members == source
+                ranks[mine] = used[source] + np.arange(mine.sum())
+                used[source] += mine.sum()
+            low, high = max(start - block * BLOCK, 0), min(start + count - block * BLOCK, BLOCK)
+            for place in range(low, high):
+                slot = shuffled(place, BLOCK, mix(self.seed, 2, block))
+                found.append(self._draw(int(members[slot]), int(ranks[slot]), block * BLOCK + place))
+        return found
+
+    def _draw(self, source: int, rank: int, number: int) -> Draw:
+        size = self.sizes[source]
+        seed = mix(self.seed, 3, number)
+        if size == 0:
+            return Draw(source, rank, 0, seed)
+        epoch, within = divmod(rank, size)
+        return Draw(source, shuffled(within, size, mix(self.seed, 4, source, epoch)), epoch, seed)
+
+
+def order_of(rates: Sequence[float], sizes: Sequence[int], seed: int) -> Order:
+    """Return the order of a mixture; sources without a share are never drawn."""
+    return Order(tuple(rates), tuple(sizes), seed)

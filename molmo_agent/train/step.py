@@ -1,0 +1,189 @@
+"""One optimizer step over a global batch: the same numbers on any number of ranks. Knows no files and no data sets."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from molmo_agent.train.config import Optimizer, Rate, TrainConfig
+from molmo_agent.train.losses import response_loss
+from molmo_agent.train.masks import additive
+from molmo_agent.train.optim import COMPONENTS, Component, Schedule, component_of, parameter_groups
+
+Arrays = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What a step did, over all ranks."""
+
+    loss: float
+    cross_entropy: float
+    z_loss: float
+    accuracy: float
+    # Tokens that were learned from, and the sum of their weights.
+    loss_tokens: int
+    weight: float
+    gradient_norms: dict[str, float]
+    learning_rates: dict[str, float]
+
+
+def ranks() -> int:
+    """Return how many processes take part."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def total(*values: Tensor) -> Tensor:
+    """Return the sum over all ranks of some scalars, as one float64 tensor."""
+    summed = torch.stack([value.detach().double() for value in values])
+    if dist.is_initialized():
+        dist.all_reduce(summed)
+    return summed
+
+
+class Learner(nn.Module):
+    """A model with its loss as one module, so that sharding sees one forward pass per sequence."""
+
+    def __init__(self, model: Any, config: TrainConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.z_scale, self.precision = config.optimizer.z_loss, config.precision
+
+    def forward(self, arrays: Arrays) -> Tensor:
+        """Return the (3,) weighted sums of one packed sequence: cross-entropy, z-loss, right answers.
+
+        Args:
+            arrays: from :func:`~molmo_agent.train.examples.join`, of a leading dimension of 1.
+        """
+        inner = self.model.model
+        device = next(self.parameters()).device
+        inputs = {name: torch.as_tensor(array).to(device) for name, array in arrays.items()}
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            features = inner.get_image_features(inputs["pixel_values"], inputs["image_masks"])
+            # Also where no feature has a place: every rank runs the same modules, or the others would wait for it.
+            unused = features.sum() * 0
+            embeds = inner.embed(inputs["input_ids"], features, inputs["image_input_idx"]) + unused
+            weights = inputs["loss_weights"]
+            hidden = inner(
+                inputs_embeds=embeds,
+                attention_mask=additive(inputs["document_ids"], inputs["subsegment_ids"], embeds.dtype),
+                position_ids=inputs["position_ids"],
+                answer_mask=weights > 0,
+                use_cache=False,
+            ).last_hidden_state
+            head = self.model.lm_head.weight
+            part = response_loss(hidden, head, inputs["labels"], weights, z_scale=self.z_scale)
+        return torch.stack([part.cross_entropy.sum(), part.z.sum(), part.correct.to(hidden.dtype).detach()])
+
+
+def shard(learner: Learner) -> Learner:
+    """Spread weights, gradients and optimizer state over all ranks, block by block (FSDP2)."""
+    mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (ranks(),))
+    inner = learner.model.model
+    tower = inner.vision_tower.encoder
+    for block in (*inner.language_model.layers, *(tower.layers if hasattr(tower, "layers") else tower.layer)):
+        fully_shard(block, mesh=mesh)
+    fully_shard(learner, mesh=mesh)
+    return learner
+
+
+def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
+    """Return AdamW with a group per component; parameters that do not learn are left out."""
+    rates: dict[Component, float] = {name: getattr(settings, name).peak for name in COMPONENTS}
+    learning = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    groups: Any = parameter_groups(learning, rates, settings.weight_decay)
+    return torch.optim.AdamW(groups, betas=settings.betas, eps=settings.eps)
+
+
+def schedules(settings: Optimizer, steps: int) -> dict[Component, Schedule]:
+    """Return each component's schedule."""
+
+    def schedule(rate: Rate) -> Schedule:
+        return Schedule(rate.peak, rate.warmup_steps, steps, final=settings.final)
+
+    return {name: schedule(getattr(settings, name)) for name in COMPONENTS}
+
+
+@torch.no_grad()
+def clip(model: nn.Module, most: float) -> dict[str, float]:
+    """Scale each component's gradients to a norm of at most ``most``; return the norms before, over all shards."""
+    members: dict[Component, list[Tensor]] = {name: [] for name in COMPONENTS}
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            members[component_of(name)].append(parameter.grad)
+
+    def square(gradient: Tensor) -> Tensor:
+        mine = gradient.to_local() if isinstance(gradient, DTensor) else gradient
+        return mine.double().square().sum().cpu()
+
+    zero = torch.zeros((), dtype=torch.float64)
+    summed = total(*(sum(map(square, gradients), zero) for gradients in members.values()))
+    norms = {name: math.sqrt(value) for name, value in zip(COMPONENTS, summed.tolist(), strict=True)}
+    for name, gradients in members.items():
+        factor = min(1.0, most / (norms[name] + 1e-6))
+        for gradient in gradients:
+            gradient.mul_(factor)
+    found: dict[str, float] = {name: norm for name, norm in norms.items()}
+    return found | {"total": math.hypot(*norms.values())}
+
+
+def train_step(
+    learner: Learner, optimizer: torch.optim.Optimizer, sequences: Sequence[Arrays], config: TrainConfig, step: int
+) -> StepReport:
+    """Learn from a rank's sequences of a global batch.
+
+    The loss is the weighted mean over all tokens of all ranks: each rank's sum is divided by the global weight, and
+    multiplied by the number of ranks because gradients are averaged over them.
+
+    Args:
+        learner: on its device, sharded where there are several ranks.
+        optimizer: from :func:`make_optimizer`.
+        sequences: this rank's; all ranks have equally many.
+        config: the run.
+        step: counted from 1.
+
+    Raises:
+        FloatingPointError: the loss is not a number; nothing was changed.
+    """
+    plan = schedules(config.optimizer, config.steps)
+    rates = {name: schedule.at(step) for name, schedule in plan.items()}
+    for group in optimizer.param_groups:
+        group["lr"] = rates[group["component"]]
+    optimizer.zero_grad(set_to_none=True)
+    weights = [torch.as_tensor(arrays["loss_weights"]) for arrays in sequences]
+    counted = total(
+        torch.stack([w.double().sum() for w in weights]).sum(), torch.tensor(sum(int((w > 0).sum()) for w in weights))
+    )
+    weight = float(counted[0])
+    sums = torch.zeros(3, dtype=torch.float64)
+    for arrays in sequences:
+        part = learner(arrays)
+        ((part[0] + part[1]) / max(weight, 1e-9) * ranks()).backward()
+        sums += part.detach().double().cpu()
+    entropy_sum, z_sum, correct = (float(value) for value in total(*sums))
+    loss = (entropy_sum + z_sum) / max(weight, 1e-9)
+    if not math.isfinite(loss):
+        optimizer.zero_grad(set_to_none=True)
+        raise FloatingPointError(
+            f"the loss of step {step} is {loss}: the weights were left as they were; lower the learning rate or look at "
+            "the batch with `agent data show`"
+        )
+    norms = clip(learner, config.optimizer.clip)
+    optimizer.step()
+    return StepReport(
+        loss=loss,
+        cross_entropy=entropy_sum / max(weight, 1e-9),
+        z_loss=z_sum / max(weight, 1e-9),
+        accuracy=correct / max(weight, 1e-9),
+        loss_tokens=int(counted[1]),
+        weight=weight,
+        gradient_norms=norms,
+        learning_rates={str(name): rate for name, rate in rates.items()},
+    )
