@@ -238,6 +238,24 @@ def convert(
     Console().print(f"wrote {target}" + (f" ({note})" if note else ""), markup=False)
 
 
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="nano, pointing, android_control, or a YAML file.")],
+    changes: Annotated[
+        list[str] | None, typer.Argument(help="key=value, such as steps=100 or mixture.0.path=x.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder (default: runs/RECIPE); it resumes there.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes; the numbers do not depend on it.")] = 1,
+    ray: Annotated[bool, typer.Option("--ray", help="Run the workers on Ray, which replaces those that die.")] = False,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model with a recipe; the same command resumes."""
+    from molmo_agent.cli_train import train as run_recipe
+
+    run_recipe(recipe, changes or [], out, workers, ray, address, as_json)
+
+
 def exit_code(error: MolmoAgentError) -> int:
     """Return the exit code that an error stands for."""
     if isinstance(error, RunStopped):

@@ -36,6 +36,13 @@ def _wait() -> None:
         dist.barrier()
 
 
+def _reason(error: BaseException) -> BaseException:
+    """Return what went wrong on the first rank where something did."""
+    if isinstance(error, CheckpointException):
+        return next(iter(error.failures.values()))[0]
+    return error
+
+
 def tensors(learner: torch.nn.Module, optimizer: torch.optim.Optimizer, ema: dict[str, Tensor] | None) -> dict[str, Any]:
     """Return everything that a checkpoint holds, by name; the optimizer's averages are made where they are missing."""
     state: dict[str, Any] = {}
@@ -119,7 +126,7 @@ class RunFolder:
         except (OSError, CheckpointException) as error:
             kept = self.latest
             raise UsageError(
-                f"the checkpoint of step {step} could not be written to {self.folder} ({error}); "
+                f"the checkpoint of step {step} could not be written to {self.folder} ({_reason(error)}); "
                 + (f"{kept.name} is whole: the same command resumes from it" if kept else "there is none before it")
             ) from error
         _wait()
@@ -146,7 +153,7 @@ class RunFolder:
         except (OSError, ValueError, KeyError, RuntimeError, CheckpointException) as error:
             others = [path.name for path in self.checkpoints() if path != last]
             raise UsageError(
-                f"the checkpoint {last} cannot be read ({error}); "
+                f"the checkpoint {last} cannot be read ({_reason(error)}); "
                 + (f"write {others[-1]!r} into {self.folder / 'latest'} to go on from there" if others else "start anew")
             ) from error
         return step

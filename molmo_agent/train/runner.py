@@ -1,5 +1,6 @@
 """A training run on this rank: the same function in one process, under torchrun and under Ray."""
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from molmo_agent.errors import UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
+from molmo_agent.model.pointer import PROFILE_FILE
 from molmo_agent.train.checkpoint import RunFolder, tensors
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.optim import component_of
@@ -30,15 +32,20 @@ def load_model(config: TrainConfig) -> tuple[MolmoForConditionalGeneration, Molm
 
         processor = nano_processor()
         return new_nano(processor, config.seed), processor
-    from molmo_agent.model.nano import CHECKPOINT
-
-    source = CHECKPOINT if config.model == "nano" else config.model
+    source = source_of(config)
     try:
         processor = MolmoProcessor.from_pretrained(source)
         model = MolmoForConditionalGeneration.from_pretrained(source, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise UsageError(f"expected a Molmo checkpoint at {str(source)!r} to train from, but: {error}") from error
     return model, processor
+
+
+def source_of(config: TrainConfig) -> str:
+    """Return the folder or hub name that a run starts from."""
+    from molmo_agent.model.nano import CHECKPOINT
+
+    return str(CHECKPOINT) if config.model.startswith("nano") else config.model
 
 
 def prepare(config: TrainConfig, model: MolmoForConditionalGeneration) -> Any:
@@ -93,7 +100,7 @@ def train(config: TrainConfig, folder: Path, *, told: Told | None = None, stop: 
 
     Raises:
         UsageError: the folder is another run's, or a checkpoint cannot be read or written.
-        FloatingPointError: the loss is not a number.
+        ModelError: the loss is not a number.
     """
     count, rank = ranks(), dist.get_rank() if dist.is_initialized() else 0
     torch.manual_seed(config.seed + rank)
@@ -136,6 +143,9 @@ def train(config: TrainConfig, folder: Path, *, told: Told | None = None, stop: 
                 break
         if done == config.steps:
             export(learner, processor, folder / "export", ema)
+            profile = Path(source_of(config)) / PROFILE_FILE
+            if rank == 0 and profile.is_file():
+                shutil.copyfile(profile, folder / "export" / PROFILE_FILE)
         return done
     finally:
         run.close()

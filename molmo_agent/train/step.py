@@ -12,6 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
+from molmo_agent.errors import ModelError
 from molmo_agent.train.config import Optimizer, Rate, TrainConfig
 from molmo_agent.train.losses import response_loss
 from molmo_agent.train.masks import additive
@@ -150,7 +151,7 @@ def train_step(
         step: counted from 1.
 
     Raises:
-        FloatingPointError: the loss is not a number; nothing was changed.
+        ModelError: the loss is not a number; the weights were not changed.
     """
     plan = schedules(config.optimizer, config.steps)
     rates = {name: schedule.at(step) for name, schedule in plan.items()}
@@ -171,9 +172,9 @@ def train_step(
     loss = (entropy_sum + z_sum) / max(weight, 1e-9)
     if not math.isfinite(loss):
         optimizer.zero_grad(set_to_none=True)
-        raise FloatingPointError(
-            f"the loss of step {step} is {loss}: the weights were left as they were; lower the learning rate or look at "
-            "the batch with `agent data show`"
+        raise ModelError(
+            f"the loss of step {step} is {loss}, which nothing can be learned from; the weights are those of step "
+            f"{step - 1}: lower the learning rates, or try precision=fp32"
         )
     norms = clip(learner, config.optimizer.clip)
     optimizer.step()

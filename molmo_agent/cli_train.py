@@ -1,0 +1,71 @@
+"""``agent train``: a recipe, here or on several workers or on Ray; progress for people, lines for machines."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from molmo_agent.errors import UsageError
+
+
+def train(
+    recipe: str, changes: list[str], out: Path | None, workers: int, on_ray: bool, address: str | None, as_json: bool
+) -> None:
+    """Run a recipe; the same command goes on where it was stopped.
+
+    Args:
+        recipe: name, or path of a YAML file.
+        changes: ``key=value``.
+        out: the run's folder; by default ``runs/<recipe>``.
+        workers: processes, on this machine or on Ray.
+        on_ray: run on Ray.
+        address: of a Ray cluster.
+        as_json: print a line per step.
+
+    Raises:
+        UsageError: anything in the recipe, the data or the folder that does not fit.
+    """
+    from molmo_agent.train import launch
+    from molmo_agent.train.config import load
+    from molmo_agent.train.curves import draw_curves
+
+    if workers < 1:
+        raise UsageError(f"expected at least 1 worker, got {workers}")
+    config = load(recipe, changes)
+    folder = out or Path("runs") / Path(recipe).stem
+    console = Console(stderr=as_json)
+    skipped: list[str] = []
+    cut = 0
+    progress = Progress(
+        TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(),
+        console=console,
+    )  # fmt: skip
+    bar = progress.add_task("", total=config.steps)
+
+    def told(step: int, report: Any, rest: dict[str, Any]) -> None:
+        nonlocal cut
+        skipped.extend(rest["skipped"])
+        cut += rest["cut"]
+        if as_json:
+            print(json.dumps({"step": step, **asdict(report), **rest}), flush=True)
+        told_now = f"loss {report.loss:.3f}  right {report.accuracy:.0%}"
+        progress.update(bar, completed=step, description=told_now)
+
+    with progress:
+        if on_ray or address:
+            launch.run_on_ray(config, folder, workers, address)
+        elif workers > 1:
+            launch.run_workers(config, folder, workers, told)
+        else:
+            launch.run_here(config, folder, told)
+    curves = draw_curves(folder / "metrics.jsonl", folder / "curves.png")
+    if skipped:
+        console.print(f"{len(skipped)} examples could not be used, the first: {skipped[0]}", markup=False)
+    if cut:
+        console.print(f"{cut} annotations did not fit their sequences (length={config.length})")
+    console.print(f"trained: {folder / 'export'} (agent point IMAGE ... --model {folder / 'export'})", markup=False)
+    if curves:
+        console.print(f"curves: {curves}", markup=False)

@@ -1,0 +1,57 @@
+"""A run's curves as a picture."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+_WIDTH, _HEIGHT, _MARGIN = 460, 240, 44
+_INK, _GRID, _LINE = (40, 40, 48), (224, 226, 232), (230, 0, 92)
+
+
+def draw_curves(metrics: Path, out: Path) -> Path | None:
+    """Draw loss, share of right tokens, gradient norm and learning rate over the steps; None without any step."""
+    if not metrics.exists():
+        return None
+    records = [json.loads(line) for line in metrics.read_text().splitlines() if line.strip()]
+    if not records:
+        return None
+    steps = [record["step"] for record in records]
+    panels = {
+        "loss per token": [record["loss"] for record in records],
+        "share of right tokens": [record["accuracy"] for record in records],
+        "gradient norm": [record["gradient_norms"]["total"] for record in records],
+        "learning rate of the decoder": [record["learning_rates"]["llm"] for record in records],
+    }
+    sheet = Image.new("RGB", (2 * _WIDTH, 2 * _HEIGHT), "white")
+    for number, (title, values) in enumerate(panels.items()):
+        sheet.paste(_panel(title, steps, values), (number % 2 * _WIDTH, number // 2 * _HEIGHT))
+    sheet.save(out)
+    return out
+
+
+def _panel(title: str, steps: Sequence[int], values: Sequence[float]) -> Image.Image:
+    panel = Image.new("RGB", (_WIDTH, _HEIGHT), "white")
+    pen, font = ImageDraw.Draw(panel), ImageFont.load_default(12)
+    low, high = min(values), max(values)
+    spread = (high - low) or abs(high) or 1.0
+    low, high = low - 0.05 * spread, high + 0.05 * spread
+    first, last = steps[0], max(steps[-1], steps[0] + 1)
+    left, top, right, bottom = _MARGIN + 14, 30, _WIDTH - 16, _HEIGHT - 30
+    pen.text((left, 8), title, fill=_INK, font=font)
+    for part in range(5):
+        y = bottom - part / 4 * (bottom - top)
+        pen.line([(left, y), (right, y)], fill=_GRID)
+        pen.text((left - 6, y), f"{low + part / 4 * (high - low):.3g}", fill=_INK, font=font, anchor="rm")
+    for step, anchor in ((first, "lt"), (last, "rt")):
+        pen.text((left if step == first else right, bottom + 6), f"{step}", fill=_INK, font=font, anchor=anchor)
+    points = [
+        (left + (step - first) / (last - first) * (right - left), bottom - (value - low) / (high - low) * (bottom - top))
+        for step, value in zip(steps, values, strict=True)
+    ]
+    if len(points) == 1:
+        pen.circle(points[0], 3, fill=_LINE)
+    else:
+        pen.line(points, fill=_LINE, width=2)
+    return panel

@@ -1,0 +1,263 @@
+"""Training: the same numbers on any number of workers, and nothing lost when one dies."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_training import small_run
+
+from molmo_agent.errors import ModelError, RunStopped, UsageError
+from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
+from molmo_agent.train import runner
+from molmo_agent.train.checkpoint import RunFolder
+from molmo_agent.train.config import Lora, TrainConfig
+from molmo_agent.train.data.sources import open_source
+from molmo_agent.train.examples import encode, join
+from molmo_agent.train.launch import process_group, run_here, run_on_ray, run_workers
+from molmo_agent.train.step import Learner
+from molmo_agent.train.stream import Stream, flops_of
+
+# torch and Ray warn about themselves.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    small_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config(data: Path) -> TrainConfig:
+    return small_run(data)
+
+
+@pytest.fixture(scope="module")
+def alone(config: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run in one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    assert run_here(config, folder) == config.steps
+    return folder
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "export" / "model.safetensors")
+
+
+def assert_alike(folder: Path, other: Path) -> None:
+    """Losses and gradient norms agree to 1e-6."""
+    ours, theirs = metrics(folder), metrics(other)
+    assert [record["step"] for record in ours] == [record["step"] for record in theirs]
+    for mine, its in zip(ours, theirs, strict=True):
+        assert mine["loss"] == pytest.approx(its["loss"], rel=1e-6)
+        assert mine["gradient_norms"] == pytest.approx(its["gradient_norms"], rel=1e-6, abs=1e-9)
+        assert mine["loss_tokens"] == its["loss_tokens"]
+
+
+def test_a_run_learns_and_leaves_a_model_that_loads(alone: Path) -> None:
+    losses = [record["loss"] for record in metrics(alone)]
+    assert losses[-1] < losses[0]
+    MolmoForConditionalGeneration.from_pretrained(alone / "export")
+    MolmoProcessor.from_pretrained(alone / "export")
+    assert sorted(path.name for path in alone.glob("step-*")) == ["step-000005", "step-000006"], "two are kept"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 4])
+def test_any_number_of_workers_computes_the_same(
+    workers: int, config: TrainConfig, alone: Path, tmp_path: Path
+) -> None:
+    told: list[int] = []
+    assert run_workers(config, tmp_path, workers, lambda step, *_: told.append(step)) == config.steps
+    assert told == list(range(1, config.steps + 1))
+    assert_alike(tmp_path, alone)
+    ours, theirs = weights(tmp_path), weights(alone)
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_killed_worker_costs_only_time_and_any_number_may_go_on(
+    config: TrainConfig, alone: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "two"
+
+    def kill(step: int, *_: Any) -> None:
+        if step == 3:
+            workers = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+            os.kill(workers[-1].pid, signal.SIGKILL)
+
+    with pytest.raises(UsageError, match="the same command resumes"):
+        run_workers(config, folder, 2, kill)
+    saved = (folder / "latest").read_text()
+    assert saved in ("step-000002", "step-000003")
+    for workers in (1, 2, 4):
+        again = tmp_path / f"then{workers}"
+        shutil.copytree(folder, again)
+        if workers == 1:
+            run_here(config, again)
+        else:
+            run_workers(config, again, workers)
+        assert_alike(again, alone)
+
+
+def test_a_resumed_run_computes_bit_for_bit_what_it_would_have(
+    config: TrainConfig, alone: Path, tmp_path: Path
+) -> None:
+    def interrupt(step: int, *_: Any) -> None:
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(RunStopped, match="stopped after step 3; the same command resumes"):
+        run_here(config, tmp_path, interrupt)
+    run_here(config, tmp_path)
+    assert [record["loss"] for record in metrics(tmp_path)] == [record["loss"] for record in metrics(alone)]
+    ours, theirs = weights(tmp_path), weights(alone)
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # Ray starts many processes
+def test_ray_replaces_a_worker_that_dies(config: TrainConfig, alone: Path, tmp_path: Path) -> None:
+    import ray
+
+    def kill_one() -> None:
+        while not (tmp_path / "latest").exists():
+            time.sleep(0.05)
+        victims = [
+            p for p in psutil.process_iter(["name", "cmdline"]) if "RayTrainWorker" in " ".join(p.info["cmdline"] or [])
+        ]
+        os.kill(victims[-1].pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one, daemon=True)
+    killer.start()
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init("local", num_cpus=4, object_store_memory=200 * 2**20, log_to_driver=False)
+    try:
+        run_on_ray(config, tmp_path, 2, None)
+    finally:
+        ray.shutdown()
+    killer.join(1)
+    assert not killer.is_alive(), "one was killed"
+    assert_alike(tmp_path, alone)
+
+
+def test_global_batches_do_not_depend_on_the_number_of_ranks(config: TrainConfig) -> None:
+    model, processor = runner.load_model(config)
+    stream = Stream(config, processor, flops_of(model.config))
+    prints = [stream.fingerprint(step) for step in range(4)]
+    assert len(set(prints)) == 4
+    for ranks in (1, 2, 4):
+        tokens = []
+        for step in range(4):
+            batches = [stream.batch(step, rank, ranks) for rank in range(ranks)]
+            assert len({len(batch.sequences) for batch in batches}) == 1
+            ids = [s["input_ids"][0].tolist() for batch in batches for s in batch.sequences if s["loss_weights"].any()]
+            tokens.append(sorted(ids))
+        if ranks == 1:
+            expected = tokens
+        assert tokens == expected
+
+
+def test_packed_examples_have_the_loss_and_gradient_they_have_alone(config: TrainConfig) -> None:
+    torch.manual_seed(0)
+    model, processor = runner.load_model(config)
+    learner = Learner(model, config).train()
+    rows = [open_source(source).row(number, 7) for source in config.mixture for number in range(3)]
+    wide = replace(config, length=2000)
+    examples = [encode(row, processor, wide, 5) for row in rows]
+
+    def learn(sequences: list[list[int]]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        learner.zero_grad()
+        sums = [learner(join([examples[n] for n in members], processor, wide)) for members in sequences]
+        torch.stack(sums)[:, :2].sum().backward()
+        gradients = {name: p.grad.clone() for name, p in learner.named_parameters() if p.grad is not None}
+        return torch.stack(sums).sum(0).detach(), gradients
+
+    together, gradients = learn([list(range(6))])
+    apart, expected = learn([[n] for n in range(6)])
+    torch.testing.assert_close(together, apart, rtol=1e-5, atol=1e-5)
+    assert gradients.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-3, atol=2e-5)
+
+
+def test_a_loss_that_is_no_number_leaves_the_weights_alone(config: TrainConfig, tmp_path: Path) -> None:
+    wild = replace(
+        config, optimizer=replace(config.optimizer, llm=replace(config.optimizer.llm, peak=1e30, warmup_steps=0))
+    )
+    with pytest.raises(ModelError, match="which nothing can be learned from; the weights are those of step"):
+        run_here(wild, tmp_path)
+
+
+def test_two_runs_do_not_share_a_folder(config: TrainConfig, tmp_path: Path) -> None:
+    with process_group(0, 1, None):
+        first = RunFolder(tmp_path, config)
+        with pytest.raises(UsageError, match="another run works in"):
+            RunFolder(tmp_path, config)
+        first.close()
+        with pytest.raises(UsageError, match=r"holds a run of another config \(batch was 6 and is 8\)"):
+            RunFolder(tmp_path, replace(config, batch=8))
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_is_named(
+    config: TrainConfig, alone: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(alone, folder)
+    for shard in (folder / "step-000006").glob("*.distcp"):
+        shard.unlink()
+    with pytest.raises(UsageError, match=r"step-000006 cannot be read .*No such file.* write 'step-000005' into"):
+        run_here(config, folder)
+
+
+def test_what_cannot_be_written_leaves_the_last_checkpoint(
+    config: TrainConfig, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    folder = tmp_path / "run"
+
+    def fill(step: int, *_: Any) -> None:
+        if step == 2:
+            monkeypatch.setattr("molmo_agent.train.checkpoint.save_shards", full)
+
+    with pytest.raises(UsageError, match=r"No space left on device.*step-000001 is whole: the same command resumes"):
+        run_here(config, folder, fill)
+    monkeypatch.undo()
+    run_here(config, folder)
+    assert_alike(folder, alone)
+
+
+def test_adapters_learn_alone_and_are_merged(config: TrainConfig, tmp_path: Path) -> None:
+    small = replace(config, lora=Lora(rank=2, alpha=4), freeze=("vit", "connector"), steps=2)
+    run_here(small, tmp_path)
+    before = load_file(Path(config.model) / "model.safetensors")
+    after = weights(tmp_path)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert before.keys() == after.keys()
+    assert changed
+    assert all("_proj.weight" in name and "language_model" in name for name in changed)
+
+
+def test_the_average_of_the_weights_is_what_is_exported(config: TrainConfig, tmp_path: Path) -> None:
+    run_here(replace(config, ema=1.0, steps=2), tmp_path)
+    before, after = load_file(Path(config.model) / "model.safetensors"), weights(tmp_path)
+    assert all(torch.equal(before[name], after[name]) for name in before), "with a decay of 1 nothing moves"
