@@ -12,7 +12,8 @@ from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 from molmo_agent.model.modeling import message_tree_mask
 from molmo_agent.train.masks import additive, flex_rule, visible
 from molmo_agent.train.order import BLOCK, Order, mix, shuffled
-from molmo_agent.train.pack import Size, balance, fill, plan
+from molmo_agent.train.pack import Size, balance, plan
+from molmo_agent.train.tree_attention import Forest, forest_attention
 
 ORDER = Order((0.28, 0.06, 0.5, 0.16), (1000, 50, 7000, 0), 3)
 STRETCH = ORDER.draws(0, 3 * BLOCK)
@@ -66,21 +67,16 @@ def work(members) -> float:
     return float(sum(size.tokens + 50 * size.crops for size in members))
 
 
-@given(sizes)
-def test_every_example_is_in_one_sequence_and_fits(examples: list[Size]) -> None:
-    sequences = fill(examples, length=100, crops=20)
+@given(sizes, st.integers(1, 9), st.booleans())
+def test_every_example_is_computed_once_where_it_fits(examples: list[Size], ranks: int, packing: bool) -> None:
+    dealt = plan(examples, length=100, crops=20, ranks=ranks, cost=work, packing=packing)
+    assert len({len(rank) for rank in dealt}) == 1, "all ranks take equally many turns"
+    sequences = [sequence for rank in dealt for sequence in rank if sequence]
     assert sorted(n for sequence in sequences for n in sequence) == list(range(len(examples)))
     for sequence in sequences:
         assert sum(examples[n].tokens for n in sequence) <= 100
         assert sum(examples[n].crops for n in sequence) <= 20
-
-
-@given(sizes, st.integers(1, 9))
-def test_what_shares_a_sequence_does_not_depend_on_the_number_of_ranks(examples: list[Size], ranks: int) -> None:
-    one = plan(examples, length=100, crops=20, ranks=1, cost=work)
-    many = plan(examples, length=100, crops=20, ranks=ranks, cost=work)
-    assert sorted(one[0]) == sorted(s for rank in many for s in rank if s)
-    assert len({len(rank) for rank in many}) == 1, "all ranks take equally many turns"
+        assert packing or len(sequence) == 1
 
 
 def test_work_is_dealt_evenly() -> None:
@@ -121,5 +117,8 @@ def test_all_forms_of_the_mask_attend_alike() -> None:
     plain = ((query @ key.mT) * 16**-0.5 + mask).softmax(-1) @ value
     blocks = create_block_mask(flex_rule(documents, segments), 1, None, 32, 32, device="cpu")
     flexible = flex_attention(query, key, value, block_mask=blocks)
+    forest = Forest.of(documents[0, :26], segments[0, :26], torch.float32)
+    trees, _ = forest_attention(None, query[:, :, :26], key[:, :, :26], value[:, :, :26], None, forest=forest)
     torch.testing.assert_close(fused, plain)
     torch.testing.assert_close(flexible, plain)
+    torch.testing.assert_close(trees.transpose(1, 2), plain[:, :, :26])

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -168,8 +169,13 @@ def test_global_batches_do_not_depend_on_the_number_of_ranks(config: TrainConfig
         for step in range(4):
             batches = [stream.batch(step, rank, ranks) for rank in range(ranks)]
             assert len({len(batch.sequences) for batch in batches}) == 1
-            ids = [s["input_ids"][0].tolist() for batch in batches for s in batch.sequences if s["loss_weights"].any()]
-            tokens.append(sorted(ids))
+            sequences = [s for batch in batches for s in batch.sequences if s["loss_weights"].any()]
+            examples = [
+                s["input_ids"][s["document_ids"] == number].tolist()
+                for s in sequences
+                for number in np.unique(s["document_ids"])
+            ]
+            tokens.append(sorted(examples))
         if ranks == 1:
             expected = tokens
         assert tokens == expected

@@ -92,15 +92,17 @@ def _worker(
         raise
 
 
-def run_workers(config: TrainConfig, folder: Path, count: int, told: Told | None = None) -> int:
-    """Train with several processes on this machine.
+def run_workers(
+    config: TrainConfig, folder: Path, count: int, told: Told | None = None, *, threads: int | None = None
+) -> int:
+    """Train with several processes on this machine; ``threads`` of each are by default what the machine has for them.
 
     Raises:
         UsageError: what a rank says about config, folder or data; or a rank died.
         RunStopped: Ctrl-C; a checkpoint was written.
     """
     context = multiprocessing.get_context("spawn")
-    threads = max((os.cpu_count() or 1) // count, 1)
+    threads = threads or max((os.cpu_count() or 1) // count, 1)
     with tempfile.TemporaryDirectory() as meeting:
         lines, processes = [], []
         for rank in range(count):

@@ -13,37 +13,61 @@ class Size:
 
 
 Cost = Callable[[Sequence[Size]], float]
-"""How much work a sequence of examples is."""
+"""How much work examples are that see nothing of each other."""
 
 
-def fill(sizes: Sequence[Size], *, length: int, crops: int) -> list[list[int]]:
-    """Put examples into sequences: largest first, each into the fullest one where it fits.
+def fewest(sizes: Sequence[Size], *, length: int, crops: int) -> int:
+    """Return about how few sequences can hold the examples: largest first, each into the fullest one where it fits."""
+    room: list[tuple[int, int]] = []
+    for size in sorted(sizes, key=lambda size: -size.tokens):
+        fitting = [
+            (tokens, i) for i, (tokens, left) in enumerate(room) if size.tokens <= tokens and size.crops <= left
+        ]
+        if fitting:
+            _, i = min(fitting)
+        else:
+            i = len(room)
+            room.append((length, crops))
+        room[i] = (room[i][0] - size.tokens, room[i][1] - size.crops)
+    return len(room)
+
+
+def fill(sizes: Sequence[Size], *, length: int, crops: int, multiple: int, cost: Cost) -> list[list[int]]:
+    """Put examples into as few sequences of as equal work as can be.
 
     Args:
         sizes: of the examples.
         length: most tokens of a sequence.
         crops: most crops of a sequence; an example with more gets one to itself.
+        multiple: the number of sequences is a multiple of this, unless there are fewer examples.
+        cost: work of a sequence.
 
     Returns:
         Sequences of example numbers, each in increasing order; every example is in exactly one.
     """
-    sequences: list[list[int]] = []
-    room: list[tuple[int, int]] = []
-    for number in sorted(range(len(sizes)), key=lambda n: (-sizes[n].tokens, n)):
-        size = sizes[number]
-        fitting = [
-            (tokens, i) for i, (tokens, left) in enumerate(room) if size.tokens <= tokens and size.crops <= left
-        ]
-        if fitting:
-            _, best = min(fitting)
+    count = fewest(sizes, length=length, crops=crops)
+    alone = [cost([size]) for size in sizes]
+    order = sorted(range(len(sizes)), key=lambda n: (-alone[n], n))
+    while True:
+        count = min(-(-count // multiple) * multiple, len(sizes))
+        sequences: list[list[int]] = [[] for _ in range(count)]
+        work, room = [0.0] * count, [(length, crops)] * count
+        for number in order:
+            size = sizes[number]
+            fitting = [
+                i
+                for i, (tokens, left) in enumerate(room)
+                if not sequences[i] or (size.tokens <= tokens and size.crops <= left)
+            ]
+            if not fitting:
+                break
+            i = min(fitting, key=lambda i: (work[i], i))
+            sequences[i].append(number)
+            work[i] += alone[number]
+            room[i] = (room[i][0] - size.tokens, room[i][1] - size.crops)
         else:
-            best = len(sequences)
-            sequences.append([])
-            room.append((length, crops))
-        sequences[best].append(number)
-        tokens, left = room[best]
-        room[best] = (tokens - size.tokens, left - size.crops)
-    return [sorted(sequence) for sequence in sequences]
+            return [sorted(sequence) for sequence in sequences]
+        count += 1
 
 
 def balance(costs: Sequence[float], ranks: int) -> list[list[int]]:
@@ -69,10 +93,10 @@ def balance(costs: Sequence[float], ranks: int) -> list[list[int]]:
 def plan(
     sizes: Sequence[Size], *, length: int, crops: int, ranks: int, cost: Cost, packing: bool = True
 ) -> list[list[list[int]]]:
-    """Return for each rank its sequences, as lists of example numbers; an empty list is a turn without work.
-
-    What shares a sequence does not depend on the number of ranks.
-    """
-    sequences = fill(sizes, length=length, crops=crops) if packing else [[number] for number in range(len(sizes))]
-    costs = [cost([sizes[number] for number in sequence]) for sequence in sequences]
+    """Return for each rank its sequences, as lists of example numbers; an empty list is a turn without work."""
+    if packing:
+        sequences = fill(sizes, length=length, crops=crops, multiple=ranks, cost=cost)
+    else:
+        sequences = [[number] for number in range(len(sizes))]
+    costs = [sum(cost([sizes[number]]) for number in sequence) for sequence in sequences]
     return [[sequences[i] if i >= 0 else [] for i in members] for members in balance(costs, ranks)]

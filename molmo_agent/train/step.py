@@ -15,8 +15,8 @@ from torch.distributed.tensor import DTensor
 from molmo_agent.errors import ModelError
 from molmo_agent.train.config import Optimizer, Rate, TrainConfig
 from molmo_agent.train.losses import response_loss
-from molmo_agent.train.masks import additive
 from molmo_agent.train.optim import COMPONENTS, Component, Schedule, component_of, parameter_groups
+from molmo_agent.train.tree_attention import FOREST, Forest
 
 Arrays = Mapping[str, Any]
 
@@ -55,6 +55,8 @@ class Learner(nn.Module):
     def __init__(self, model: Any, config: TrainConfig) -> None:
         super().__init__()
         self.model = model
+        # Set on the config itself: the model's own switch would check for a kernel of this name on the hub.
+        model.model.language_model.config._attn_implementation = FOREST
         self.z_scale, self.precision = config.optimizer.z_loss, config.precision
 
     def forward(self, arrays: Arrays) -> Tensor:
@@ -74,7 +76,7 @@ class Learner(nn.Module):
             weights = inputs["loss_weights"]
             hidden = inner(
                 inputs_embeds=embeds,
-                attention_mask=additive(inputs["document_ids"], inputs["subsegment_ids"], embeds.dtype),
+                forest=Forest.of(inputs["document_ids"][0], inputs["subsegment_ids"][0], embeds.dtype),
                 position_ids=inputs["position_ids"],
                 answer_mask=weights > 0,
                 use_cache=False,

@@ -86,10 +86,10 @@ class Stream:
 
 
 def flops_of(config: Any) -> Cost:
-    """Return the work of a sequence for a model config, in FLOPs of a forward pass.
+    """Return the work of examples for a model config, in FLOPs of a forward pass.
 
-    Two per weight and token for decoder and head, for tower and connector per patch and window, and attention's
-    products: over all tokens of a sequence (masked ones are computed too), and over the patches of each crop.
+    Two per weight and token for the decoder, for tower and connector per patch and window, and attention's products
+    over the tokens of each example and the patches of each crop.
     """
     text, vision = config.text_config, config.vision_config
     d, inner = text.hidden_size, text.intermediate_size
@@ -110,7 +110,8 @@ def flops_of(config: Any) -> Cost:
 
     def cost(sizes: Sequence[Size]) -> float:
         tokens, crops = sum(size.tokens for size in sizes), sum(size.crops for size in sizes)
-        products = 4 * text.num_hidden_layers * text.num_attention_heads * head * tokens * tokens
+        squares = sum(size.tokens**2 for size in sizes)
+        products = 4 * text.num_hidden_layers * text.num_attention_heads * head * squares
         return float(2 * decoder * tokens + products + crop * max(crops, 1))
 
     return cost

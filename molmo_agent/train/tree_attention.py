@@ -1,9 +1,10 @@
-"""Attention over a message tree in two calls: the picture is causal and needs no mask; only annotations do.
+"""Attention over message trees: each example by itself, the picture causal without a mask; only annotations need one.
 
-The same numbers as attention under :func:`~molmo_agent.model.modeling.message_tree_mask`, with less thrown away.
+The same numbers as attention under the rule of :mod:`molmo_agent.train.masks`, with less thrown away.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from transformers.masking_utils import AttentionMaskInterface
 from molmo_agent.model.modeling import message_tree_mask
 
 NAME = "message_tree"
+FOREST = "message_forest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,36 @@ class Tree:
         """Read the tree off (T,) ids; the prefix is the leading run of the largest id."""
         prefix = int((subsegment_ids == subsegment_ids[0]).long().cumprod(0).sum())
         return cls(prefix, message_tree_mask(subsegment_ids[None], None, dtype)[:, :, prefix:].contiguous())
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """A packed sequence: one tree after another."""
+
+    # Where each begins and ends.
+    spans: tuple[tuple[int, int], ...]
+    trees: tuple[Tree, ...]
+
+    @classmethod
+    def of(cls, documents: Tensor, segments: Tensor, dtype: torch.dtype) -> "Forest":
+        """Read the trees off (T,) numbers of examples, in runs, and of annotations."""
+        edges = [0, *((documents.diff() != 0).nonzero().flatten() + 1).tolist(), len(documents)]
+        spans = tuple(pairwise(edges))
+        return cls(spans, tuple(Tree.of(segments[start:stop], dtype) for start, stop in spans))
+
+
+def forest_attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *, forest: Forest, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Attend within each tree of a packed sequence; query, key, value are (1, H, T, K); returns (1, T, H, K)."""
+    parts = []
+    for (start, stop), tree in zip(forest.spans, forest.trees, strict=True):
+        mine = slice(start, stop)
+        part, _ = tree_attention(
+            module, query[:, :, mine], key[:, :, mine], value[:, :, mine], attention_mask, tree=tree, **kwargs
+        )
+        parts.append(part)
+    return torch.cat(parts, dim=1), None
 
 
 def tree_attention(
@@ -51,10 +83,14 @@ def tree_attention(
     first = F.scaled_dot_product_attention(
         query[:, :, :p], key[:, :, :p], value[:, :, :p], is_causal=True, scale=scaling
     )
+    if p == query.shape[2]:
+        return first.transpose(1, 2), None
     rest = F.scaled_dot_product_attention(query[:, :, p:], key, value, attn_mask=tree.mask, scale=scaling)
     return torch.cat([first, rest], dim=2).transpose(1, 2), None
 
 
 AttentionInterface.register(NAME, tree_attention)
+AttentionInterface.register(FOREST, forest_attention)
 # The tree travels beside the inputs; no mask is to be built.
-AttentionMaskInterface.register(NAME, lambda *args, **kwargs: None)
+for name in (NAME, FOREST):
+    AttentionMaskInterface.register(name, lambda *args, **kwargs: None)
