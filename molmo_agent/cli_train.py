@@ -1,6 +1,8 @@
 """``agent train``: a recipe, here or on several workers or on Ray; progress for people, lines for machines."""
 
 import json
+import os
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,12 +33,15 @@ def train(
     from molmo_agent.train import launch
     from molmo_agent.train.config import load
     from molmo_agent.train.curves import draw_curves
+    from molmo_agent.train.runner import PROBLEMS_FILE
 
     if workers < 1:
         raise UsageError(f"expected at least 1 worker, got {workers}")
     config = load(recipe, changes)
     folder = out or Path("runs") / Path(recipe).stem
     console = Console(stderr=as_json)
+    # Under torchrun every rank is here; one of them speaks.
+    first = os.environ.get("RANK", "0") == "0"
     skipped: list[str] = []
     cut = 0
     progress = Progress(
@@ -54,13 +59,19 @@ def train(
         told_now = f"loss {report.loss:.3f}  right {report.accuracy:.0%}"
         progress.update(bar, completed=step, description=told_now)
 
-    with progress:
+    with progress if first else nullcontext():
         if on_ray or address:
             launch.run_on_ray(config, folder, workers, address)
         elif workers > 1:
             launch.run_workers(config, folder, workers, told)
         else:
-            launch.run_here(config, folder, told)
+            launch.run_here(config, folder, told if first else None)
+    if not first:
+        return
+    problems = folder / PROBLEMS_FILE
+    if problems.exists():
+        lines = problems.read_text(encoding="utf-8").splitlines()
+        console.print("\n".join(lines[:6]) + (f"\nall of them: {problems}" if len(lines) > 6 else ""), markup=False)
     curves = draw_curves(folder / "metrics.jsonl", folder / "curves.png")
     if skipped:
         console.print(f"{len(skipped)} examples could not be used, the first: {skipped[0]}", markup=False)

@@ -18,9 +18,13 @@ from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.pointer import PROFILE_FILE
 from molmo_agent.train.checkpoint import RunFolder, tensors
 from molmo_agent.train.config import TrainConfig
+from molmo_agent.train.data.problems import Problems
 from molmo_agent.train.optim import component_of
 from molmo_agent.train.step import Learner, StepReport, make_optimizer, ranks, shard, train_step
 from molmo_agent.train.stream import RankBatch, Stream, flops_of
+
+PROBLEMS_FILE = "problems.txt"
+"""Beside the metrics: what could not be read of the data sets."""
 
 Told = Callable[[int, StepReport, dict[str, Any]], None]
 
@@ -108,6 +112,9 @@ def train(config: TrainConfig, folder: Path, *, told: Told | None = None, stop: 
     try:
         model, processor = load_model(config)
         stream = Stream(config, processor, flops_of(model.config))
+        unusable = Problems([problem for source in stream.sources for problem in source.problems.found])
+        if rank == 0 and unusable.found:
+            (folder / PROBLEMS_FILE).write_text(unusable.summary(most=len(unusable.found)) + "\n", encoding="utf-8")
         learner = Learner(prepare(config, model), config)
         device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
         learner.to(device)

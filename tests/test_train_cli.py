@@ -1,0 +1,124 @@
+"""`agent train`, as the documentation types it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from android_control_parity import read_episodes
+from PIL import Image
+from tiny_training import write_model, write_points
+
+from molmo_agent.train.config import load
+from molmo_agent.train.data.problems import Problems
+from molmo_agent.train.metrics.android_control import RULES, accuracies
+
+ROOT = Path(__file__).parents[1]
+
+
+def agent(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "molmo_agent", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=280, check=False)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    return f"model={write_model(tmp_path / 'model')}"
+
+
+def test_a_file_of_points_becomes_a_model_that_points(tmp_path: Path, model: str) -> None:
+    write_points(tmp_path)
+    done = agent("train", "pointing", "mixture.0.path=points.jsonl", "steps=3", "length=200", model, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "pointing"
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 3
+    with Image.open(folder / "curves.png") as curves:
+        assert len(curves.convert("RGB").getcolors(2**20) or ()) > 10
+    asked = agent("point", "0.png", "bright square", "--model", "runs/pointing/export", "--json", cwd=tmp_path)
+    assert asked.returncode in (0, 1), asked.stderr
+    assert json.loads(asked.stdout.splitlines()[0])["reply"] is not None
+
+
+def test_lines_that_cannot_be_used_are_told(tmp_path: Path, model: str) -> None:
+    path = write_points(tmp_path)
+    outside = {"image": "0.png", "label": "x", "points": [[1.5, 0.2]]}
+    gone = {"image": "gone.png", "label": "x", "points": []}
+    with path.open("a") as file:
+        file.write("".join(json.dumps(line) + "\n" for line in (outside, gone)))
+    done = agent("train", "pointing", f"mixture.0.path={path}", "steps=1", "length=200", model, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 could not be used" in done.stdout
+    assert "record 8: the point [1.5, 0.2] lies outside the picture" in re.sub(r"\s+", " ", done.stdout)
+
+
+def test_android_control_is_trained_on_and_its_answers_are_scored(tmp_path: Path, model: str) -> None:
+    data = ROOT / "tests" / "golden" / "android_control"
+    done = agent(
+        *("train", "android_control", f"mixture.0.path={data}", model, "steps=2", "batch=4", "length=400"),
+        *("precision=fp32", "--json"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    steps = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [step["step"] for step in steps] == [1, 2]
+    assert all(step["loss_tokens"] > 0 for step in steps)
+    shard = next(iter(sorted(data.glob("android_control-*"))))
+    episodes = [step for steps in read_episodes(shard, Problems(), set()) for step in steps]
+    scored = accuracies([(s.target_action(), s.target_box(), s.target_action()) for s in episodes])
+    assert scored == {rule: (len(episodes), len(episodes)) for rule in RULES}
+
+
+@pytest.mark.slow
+def test_nano_trains_with_two_workers_from_the_repository_alone(tmp_path: Path) -> None:
+    small = [f"mixture.0.options.{key}={value}" for key, value in (("width", 160), ("height", 120), ("most", 3))]
+    done = agent("train", "nano", "steps=2", "batch=2", "max_crops=1", *small, "--workers", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs" / "nano" / "export" / "pointing_profile.json").is_file()
+
+
+def test_torchrun_starts_the_ranks(tmp_path: Path, model: str) -> None:
+    write_points(tmp_path)
+    arguments = ["train", "pointing", "mixture.0.path=points.jsonl", "steps=2", "length=200", model, "--out", "run"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "molmo_agent", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pointng"], "did you mean pointing"),
+        (["pointing", "stps=3"], "did you mean steps"),
+        (["pointing"], "needs a path; set it in the recipe, or with mixture.0.path="),
+        (["pointing", "mixture.0.path=none.jsonl"], "expected a JSONL file of points at none.jsonl"),
+        (["pointing", "mixture.0.kind=point"], "unknown data set 'point': did you mean points"),
+        (["nano", "--workers", "0"], "expected at least 1 worker, got 0"),
+        (["nano", "model=no/where"], "expected a Molmo checkpoint at 'no/where' to train from"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_clear_error(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = agent("train", *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in re.sub(r"\s+", " ", done.stderr)
+
+
+def test_the_documentation_names_keys_and_recipes_that_exist() -> None:
+    text = (ROOT / "docs" / "train.md").read_text()
+    for line in re.findall(r"^agent train (.*?)(?:#.*)?$", text, re.MULTILINE):
+        words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
+        recipe = words[0]
+        changes = [word for word in words[1:] if "=" in word and not word.startswith("-")]
+        if not recipe.endswith(".yaml"):
+            load(recipe, changes)
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        assert len(yaml.safe_load(block)["mixture"]) == 3
+    for script in (ROOT / "deploy").glob("*.sh"):
+        assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+    assert yaml.safe_load((ROOT / "deploy" / "kuberay.yaml").read_text())["kind"] == "RayJob"
