@@ -26,7 +26,7 @@ STAGES = (
     Stage(
         name="read",
         kind="read",
-        steps=2000,
+        steps=5000,
         batch=2,
         crops=16,
         sizes={(640, 480): 1.0},
@@ -47,7 +47,8 @@ STAGES = (
         vision_scale=0.1,
         decay=0.5,
         balance=True,
-        tail=0.1,
+        # Enough to learn that an answer's label is the question's, and is said twice.
+        tail=0.3,
         aid_weights=POINT_WEIGHTS,
     ),
     Stage(
@@ -63,6 +64,7 @@ STAGES = (
         warmup_steps=5,
         decay=1.0,
         sigma=0.7,
+        tail=0.2,
         aid_weights=POINT_WEIGHTS | {"tokens": 4.0},
     ),
 )
