@@ -41,6 +41,8 @@ UNIT_KINDS = {"action_cases", "app_box_cases", "forest_cases"}
 def android(golden):
     """The folder, what is expected, and all steps that can be read."""
     folder = golden / "android_control"
+    if not folder.exists():
+        pytest.skip("this golden folder has no android_control")
     expected = json.loads((folder / "expected.json").read_text())
     problems, seen, steps = Problems(), set(), {}
     for shard in expected["shards"]:

@@ -99,6 +99,7 @@ def test_the_weights_can_be_placed_by_a_device_map_and_in_another_dtype():
 @pytest.mark.filterwarnings("ignore:MatMul8bitLt:UserWarning")
 @pytest.mark.parametrize(("bits", "share", "error"), [(8, 0.30, 0.05), (4, 0.20, 0.25)])
 def test_eight_and_four_bits_save_memory_and_give_nearly_the_same_answers(bits, share, error, tmp_path):
+    pytest.importorskip("bitsandbytes")
     # Sizes are multiples of 64, as everywhere in the released models: the quantiser works in blocks of that size.
     torch.manual_seed(0)
     heads = {"num_attention_heads": 2, "num_hidden_layers": 2}

@@ -13,6 +13,8 @@ import torch
 from android_control_parity import *  # noqa: F403  its tests belong to this suite
 from golden_images import golden_image
 from golden_models import encode, facts, image_processor, load_golden, picture, synthetic_crops
+from metrics_parity import *  # noqa: F403  and these
+from metrics_parity import golden_cases
 
 from molmo_agent.geometry import Point
 from molmo_agent.model import MolmoImageProcessor, prompts
@@ -50,7 +52,7 @@ MODEL_KINDS = {
     "optim_step",
 }
 OTHER_FILES = {"preprocess.json", "preprocess.npz", "preprocess_resize_mode.json", "models.json", "replies.jsonl"}
-# Measured by the parts of the project that they belong to.
+# Read by android_control_parity.py and metrics_parity.py.
 ELSEWHERE = {"metrics.json", "metrics.README.md", "android_control", "README.md"}
 
 
@@ -67,6 +69,7 @@ def pytest_generate_tests(metafunc):
 
     sources = {
         "crop_case": lambda: sorted(read("preprocess.json")["cases"].items()),
+        "golden_case": lambda: golden_cases(folder),
         "resize_case": lambda: sorted(read("preprocess_resize_mode.json").items()),
         "packing_case": lambda: sorted(read("packing.json")["cases"].items()),
         "name": lambda: [(name, name) for name in read("models.json")],
