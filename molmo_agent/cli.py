@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from molmo_agent import __version__
-from molmo_agent.errors import EnvError, ModelError, MolmoAgentError, RunStopped, UsageError
+from molmo_agent.errors import EnvError, ModelError, MolmoAgentError, RunStopped, UnknownNameError, UsageError
 
 EXIT_OK, EXIT_NOT_ACHIEVED, EXIT_USAGE, EXIT_FAILURE, EXIT_STOPPED = 0, 1, 2, 3, 130
 
@@ -254,6 +254,25 @@ def train(
     from molmo_agent.cli_train import train as run_recipe
 
     run_recipe(recipe, changes or [], out, workers, ray, address, as_json)
+
+
+@app.command("eval")
+def evaluate(
+    benchmark: Annotated[str, typer.Argument(help="android-control")],
+    data: Annotated[Path, typer.Argument(help="The benchmark's folder.")],
+    model: Model = "nano",
+    form: Annotated[str, typer.Option(help="ll, hl_ll, hl or hl_cot.")] = "hl",
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    subsplit: Annotated[str | None, typer.Option(help="Only episodes that are also in it, such as IDD.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Ask about so many steps.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write every answer and the figures to this JSON file.")] = None,
+) -> None:
+    """Score a model on a benchmark from local files, under every published rule."""
+    from molmo_agent.cli_train import evaluate_android
+
+    if benchmark != "android-control":
+        raise UnknownNameError("benchmark", benchmark, ["android-control"])
+    evaluate_android(data, model, form, split, subsplit, limit, out)
 
 
 def exit_code(error: MolmoAgentError) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from molmo_agent.errors import UsageError
 
@@ -80,3 +81,59 @@ def train(
     console.print(f"trained: {folder / 'export'} (agent point IMAGE ... --model {folder / 'export'})", markup=False)
     if curves:
         console.print(f"curves: {curves}", markup=False)
+
+
+def evaluate_android(
+    data: Path, model: str, form: str, split: str, subsplit: str | None, limit: int | None, out: Path | None
+) -> None:
+    """Score a model on AndroidControl; print a table of rules, and write every answer where asked.
+
+    Raises:
+        UsageError: the data cannot be read, or has no step to ask about.
+    """
+    from itertools import islice
+    from typing import get_args
+
+    from molmo_agent.errors import UnknownNameError
+    from molmo_agent.model.prompts import AndroidForm
+    from molmo_agent.registry import load_model
+    from molmo_agent.train.data.android_control import AndroidControl, Split
+    from molmo_agent.train.evaluate_android import answer_steps, summary, write
+
+    for name, value, known in (("form", form, get_args(AndroidForm)), ("split", split, get_args(Split))):
+        if value not in known:
+            raise UnknownNameError(name, value, known)
+    reader = AndroidControl(data, split, subsplit=subsplit)  # type: ignore[arg-type]
+    console = Console()
+    try:
+        asked = load_model(model, question="{}", constrained=False)
+    except TypeError as error:
+        raise UsageError(
+            "expected a Molmo that answers in AndroidControl's words: nano, a checkpoint folder or a hub name; "
+            f"got {model!r}"
+        ) from error
+    with console.status("asking") as status:
+        done = 0
+
+        def told(_: Any) -> None:
+            nonlocal done
+            done += 1
+            status.update(f"step {done}")
+
+        answered = answer_steps(islice(reader, limit), asked, form, told)  # type: ignore[arg-type]
+    if reader.problems.found:
+        console.print(reader.problems.summary(), markup=False, highlight=False)
+    if not answered:
+        raise UsageError(f"the split {split!r} of {data} has no step that can be asked about")
+    found = summary(answered)
+    table = Table("rule", "right", "n", "share", "95 % interval", box=None)
+    for rule, rows in found["rules"].items():
+        row = rows["all"]
+        table.add_row(
+            rule, f"{row['right']}", f"{row['n']}", f"{row['share']:.1%}", f"{row['low']:.1%} - {row['high']:.1%}"
+        )
+    console.print(table)
+    console.print(f"{found['answers that are no action']} of {found['steps']} answers are no action", highlight=False)
+    if out:
+        write(answered, out)
+        console.print(f"wrote {out}", markup=False)

@@ -73,6 +73,26 @@ def test_android_control_is_trained_on_and_its_answers_are_scored(tmp_path: Path
     assert scored == {rule: (len(episodes), len(episodes)) for rule in RULES}
 
 
+def test_a_model_is_scored_on_android_control_under_every_rule(tmp_path: Path) -> None:
+    data = ROOT / "tests" / "golden" / "android_control"
+    folder = write_model(tmp_path / "model")
+    options = ("--model", str(folder), "--split", "validation", "--limit", "3", "--out", "answers.json")
+    done = agent("eval", "android-control", str(data), *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "box_inside" in done.stdout
+    found = json.loads((tmp_path / "answers.json").read_text())
+    assert found["summary"]["steps"] == len(found["answers"]) == 3
+    assert set(found["summary"]["rules"]) == set(RULES)
+    assert found["summary"]["rules"]["box_inside"]["all"]["right"] == sum(row["box_inside"] for row in found["answers"])
+    for wrong, message in (
+        (("gui", str(data)), "did you mean|unknown benchmark"),
+        (("android-control", "."), "found none"),
+    ):
+        done = agent("eval", *wrong, cwd=tmp_path)
+        assert done.returncode == 2
+        assert re.search(message, done.stderr), done.stderr
+
+
 @pytest.mark.slow
 def test_nano_trains_with_two_workers_from_the_repository_alone(tmp_path: Path) -> None:
     small = [f"mixture.0.options.{key}={value}" for key, value in (("width", 160), ("height", 120), ("most", 3))]

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers.utils import logging
@@ -12,9 +13,12 @@ from molmo_agent.model.pointer import MolmoPointer
 CHECKPOINT = Path(__file__).with_name("nano_checkpoint")
 
 
-@lru_cache(maxsize=1)
-def load_nano() -> MolmoPointer:
+@lru_cache(maxsize=2)
+def load_nano(**options: Any) -> MolmoPointer:
     """Load nano in float32; the same object every time.
+
+    Args:
+        options: override its profile, see :class:`~molmo_agent.model.pointer.MolmoPointer`.
 
     Raises:
         ModelError: the package was installed without its checkpoint.
@@ -28,7 +32,7 @@ def load_nano() -> MolmoPointer:
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        return MolmoPointer.from_pretrained(CHECKPOINT, dtype=torch.float32, name="nano")
+        return MolmoPointer.from_pretrained(CHECKPOINT, dtype=torch.float32, name="nano", **options)
     finally:
         if shown:
             logging.enable_progress_bar()
