@@ -21,6 +21,9 @@ import torch
 from safetensors.torch import load_file
 from transformers.utils import logging
 
+sys.path.insert(0, str(Path(__file__).parent))
+from _report import finish, parser
+
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
 from molmo_agent.model.official import official_config, to_official
 
@@ -109,12 +112,10 @@ def measure(how: str, folder: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="where to write the numbers")
-    parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
-    parser.add_argument("--gigabytes", type=float, default=1.0, help="size of the model")
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--gigabytes", type=float, default=1.0, help="size of the model")
+    options.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    arguments = options.parse_args()
     if arguments.measure:
         measure(arguments.measure[0], Path(arguments.measure[1]))
         return 0
@@ -140,19 +141,7 @@ def main() -> int:
         "seconds": ours["seconds"],
         "seconds of the plain way": plain["seconds"],
     }
-    missed = []
-    for name, value in results.items():
-        sign, bound = TARGETS.get(name, ("", 0.0))
-        met = not sign or value <= bound
-        print(f"{name:66s} {value:10.3f}   {f'target {sign} {bound}' if sign else ''}{'' if met else '  MISSED'}")
-        if not met:
-            missed.append(f"{name}: {value:.3f}, target {sign} {bound}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"results": results, "missed": missed}, indent=1) + "\n")
-    if arguments.check and missed:
-        print("missed: " + "; ".join(missed))
-        return 1
-    return 0
+    return finish(arguments, results, TARGETS)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,12 @@ Weights are random: speed does not depend on what a model knows. Prints a table 
 --check exits with 1 and names each target that is missed.
 """
 
-import argparse
-import json
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +19,8 @@ import torch
 import transformers
 
 sys.path.insert(0, str(Path(__file__).parent))
+from _prepared_answers import Writer
+from _report import finish, parser
 from plain_preprocess import preprocess as plain_preprocess
 
 from molmo_agent.geometry import Point
@@ -138,26 +137,6 @@ def measure_reading() -> dict[str, float]:
         "second question, share of the first one's time to a token": second / first,
         "next screenshot, 2 of 12 crops changed, share of the vision time": part / together,
     }
-
-
-class Writer:
-    """A stand-in decoder that writes a prepared answer behind a prompt: passes depend on the answer's text alone."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, answer: list[int], start: int, vocabulary: int) -> None:
-        self.answer, self.start, self.vocabulary = answer, start, vocabulary
-
-    def __call__(self, input_ids: torch.Tensor, past_key_values: Any, logits_to_keep: int, **_: Any) -> Any:
-        """Return logits that favour the answer."""
-        first, length = past_key_values.get_seq_length() - self.start, input_ids.shape[1]
-        nothing = torch.zeros(len(input_ids), 1, length, 1)
-        past_key_values.update(nothing, nothing, 0)
-        logits = torch.zeros(len(input_ids), length, self.vocabulary)
-        for i in range(length):
-            place = first + i
-            logits[:, i, self.answer[place] if 0 <= place < len(self.answer) else 0] = 9.0
-        return SimpleNamespace(logits=logits[:, -logits_to_keep:])
 
 
 @torch.inference_mode()
@@ -315,32 +294,16 @@ def measure_gpu(size: str, new_tokens: int = 24) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="where to write the numbers")
-    parser.add_argument("--gpu-model", default="7B-D", help="released architecture that is measured where CUDA is")
-    parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--gpu-model", default="7B-D", help="released architecture that is measured where CUDA is")
+    arguments = options.parse_args()
     torch.set_num_threads(1)
     results = {**measure_preprocessing(), **measure_reading(), **measure_written_answers(), **measure_passes()}
     if torch.cuda.is_available():
         results |= measure_gpu(arguments.gpu_model)
     machine = {"machine": platform.machine(), "torch": torch.__version__, "transformers": transformers.__version__}
     print(", ".join(f"{key} {value}" for key, value in machine.items()) + ", one thread")
-    missed = []
-    for name, value in results.items():
-        sign, bound = TARGETS.get(name, ("", 0.0))
-        met = not sign or (value >= bound if sign == ">=" else value <= bound)
-        print(f"{name:66s} {value:10.3f}   {f'target {sign} {bound}' if sign else ''}{'' if met else '  MISSED'}")
-        if not met:
-            missed.append(f"{name}: {value:.3f}, target {sign} {bound}")
-    if arguments.json:
-        arguments.json.write_text(
-            json.dumps({"machine": machine, "results": results, "missed": missed}, indent=1) + "\n"
-        )
-    if arguments.check and missed:
-        print("missed: " + "; ".join(missed))
-        return 1
-    return 0
+    return finish(arguments, results, TARGETS, machine=machine)
 
 
 if __name__ == "__main__":

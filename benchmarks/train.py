@@ -7,8 +7,6 @@ random. The plain way is the authors': one example per sequence, padded to 2,304
 compares one worker with two, each on one core.
 """
 
-import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -19,6 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from _report import finish, parser
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
 from molmo_agent.model.crops import CropLayout, image_token_counts
@@ -31,7 +32,7 @@ from molmo_agent.train.order import Order
 from molmo_agent.train.pack import Size, plan
 from molmo_agent.train.step import Learner
 from molmo_agent.train.stream import flops_of
-from molmo_agent.train.tree_attention import FOREST
+from molmo_agent.train.tree_attention import NAME as TREE_ATTENTION
 
 TARGETS = {
     "fine-tuning mix: useful loss tokens per second, times the padded way": (">=", 2.0),
@@ -127,7 +128,7 @@ class PaddedLearner(Learner):
             position_ids=inputs["position_ids"],
             use_cache=False,
         ).last_hidden_state
-        inner.language_model.config._attn_implementation = FOREST
+        inner.language_model.config._attn_implementation = TREE_ATTENTION
         loss = response_loss(hidden, self.model.lm_head.weight, inputs["labels"], inputs["loss_weights"])
         return torch.stack([loss.cross_entropy.sum(), loss.z.sum()])
 
@@ -173,7 +174,7 @@ def measure_plan() -> dict[str, float]:
         start = time.perf_counter()
         dealt = plan(sizes, length=PACKED, crops=4 * CROPS, ranks=8, cost=cost)
         times.append(time.perf_counter() - start)
-        work = [sum(cost([sizes[n] for n in numbers]) for numbers in rank if numbers) for rank in dealt]
+        work = [sum(cost(sizes[n]) for numbers in rank for n in numbers) for rank in dealt]
         shares.append(statistics.mean(work) / max(work))
     return {
         "work of 8 ranks, mean of the largest": min(shares),
@@ -222,11 +223,11 @@ def measure_workers() -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="where to write the numbers")
-    parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
-    parser.add_argument("--workers", action="store_true", help="also compare one worker with two: needs two idle cores")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument(
+        "--workers", action="store_true", help="also compare one worker with two: needs two idle cores"
+    )
+    arguments = options.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     parts: list[Callable[[], dict[str, float]]] = [
@@ -238,19 +239,7 @@ def main() -> int:
     results: dict[str, float] = {}
     for part in [*parts, *([measure_workers] if arguments.workers else [])]:
         results |= part()
-    missed = []
-    for name, value in results.items():
-        sign, bound = TARGETS.get(name, ("", 0.0))
-        met = not sign or (value >= bound if sign == ">=" else value <= bound)
-        print(f"{name:74s} {value:10.3f}   {f'target {sign} {bound}' if sign else ''}{'' if met else '  MISSED'}")
-        if not met:
-            missed.append(f"{name}: {value:.3f}, target {sign} {bound}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"results": results, "missed": missed}, indent=1) + "\n")
-    if arguments.check and missed:
-        print("missed: " + "; ".join(missed))
-        return 1
-    return 0
+    return finish(arguments, results, TARGETS, width=74)
 
 
 if __name__ == "__main__":

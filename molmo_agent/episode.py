@@ -49,6 +49,12 @@ class PointResult:
         if (self.status == "ok") != bool(self.points):
             raise ValueError(f"status 'ok' and points go together, got {self.status!r} with {len(self.points)} points")
 
+    def at_most(self, max_points: int | None) -> "PointResult":
+        """Return this answer, or ``unparsed`` where it has more points: which of them were meant is not known."""
+        if max_points is None or len(self.points) <= max_points:
+            return self
+        return PointResult(status="unparsed", reply=self.reply, latency_s=self.latency_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Task:

@@ -4,7 +4,7 @@ import torch
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
 from molmo_agent.model.modeling import MolmoEmbedding, message_tree_mask
 from molmo_agent.train.nano import nano_config, nano_processor, new_nano
-from molmo_agent.train.tree_attention import NAME, Tree
+from molmo_agent.train.tree_attention import NAME, Forest
 
 PROCESSOR = nano_processor()
 
@@ -85,7 +85,8 @@ def test_attention_in_two_parts_equals_attention_under_the_mask(model: MolmoForC
         before = decoder.config._attn_implementation
         decoder.config._attn_implementation = NAME
         try:
-            parts = decoder(inputs_embeds=x, tree=Tree.of(segments, x.dtype), position_ids=positions, use_cache=False)
+            forest = Forest.of(torch.zeros_like(segments), segments, x.dtype)
+            parts = decoder(inputs_embeds=x, forest=forest, position_ids=positions, use_cache=False)
         finally:
             decoder.config._attn_implementation = before
     torch.testing.assert_close(parts.last_hidden_state, masked, atol=1e-5, rtol=1e-4)

@@ -1,12 +1,11 @@
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from transformers.cache_utils import DynamicCache
+from benchmark_modules import load
 
 from molmo_agent.envs.sim_desktop import sample_screen
 from molmo_agent.errors import ModelError
@@ -169,35 +168,13 @@ def test_coordinates_are_percentages_with_one_decimal(text: str, begins: int) ->
     assert number_begins(text) == bool(begins)
 
 
-class Writer:
-    """A stand-in decoder that writes prepared answers, whatever it is shown."""
-
-    device = torch.device("cpu")
-
-    def __init__(self, answer: list[int], prompt: int, vocabulary: int) -> None:
-        self.answer, self.prompt, self.vocabulary = answer, prompt, vocabulary
-
-    def __call__(
-        self, input_ids: torch.Tensor, past_key_values: DynamicCache, logits_to_keep: int, **_: object
-    ) -> SimpleNamespace:
-        done = past_key_values.get_seq_length()
-        length = input_ids.shape[1]
-        states = torch.zeros(len(input_ids), 1, length, 1)
-        past_key_values.update(states, states, 0)
-        logits = torch.zeros(len(input_ids), length, self.vocabulary)
-        for i in range(length):
-            place = done + i - self.prompt
-            logits[:, i, self.answer[place] if 0 <= place < len(self.answer) else 0] = 9.0
-        return SimpleNamespace(logits=logits[:, -logits_to_keep:])
-
-
 @pytest.mark.parametrize("label", ["red circle", "something else"])
 def test_guessing_changes_no_answer_and_saves_passes(label: str) -> None:
     tokenizer = PROCESSOR.tokenizer
     answer = tokenizer(ANSWER, add_special_tokens=False)["input_ids"]
     end = tokenizer.eos_token_id
     prefix = Prefix(((torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)),), 1)
-    writer = Writer([*answer, end], 3, len(tokenizer))
+    writer = load("_prepared_answers").Writer([*answer, end], 3, len(tokenizer))
     options = {"eos": end, "max_new_tokens": 99}
     plain = greedy(writer, prefix, [[5, 6, 7]], finished=lambda ids: False, **options)[0]
     assert plain.ids == answer

@@ -86,9 +86,8 @@ class Molmo2Pointer:
         reply = self.processor.tokenizer.decode(answer, skip_special_tokens=True)
         latency = time.perf_counter() - began
         parsed = parse_points(DIALECT, reply, image_size=(image.shape[0], image.shape[1]))
-        if max_points is not None and len(parsed.points) > max_points:
-            return PointResult(status="unparsed", reply=reply, latency_s=latency)
-        return PointResult(status=parsed.status, reply=reply, points=parsed.points, latency_s=latency)
+        result = PointResult(status=parsed.status, reply=reply, points=parsed.points, latency_s=latency)
+        return result.at_most(max_points)
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
         """Answer several questions, one after another."""

@@ -108,10 +108,7 @@ class MolmoPointer:
 
         More points than ``max_points`` make the answer ``unparsed``: which of them were meant is not known.
         """
-        result = self.ask(image, [instruction])[0]
-        if max_points is not None and len(result.points) > max_points:
-            return PointResult(status="unparsed", reply=result.reply, latency_s=result.latency_s)
-        return result
+        return self.ask(image, [instruction])[0].at_most(max_points)
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
         """Answer several questions; those about the same array share its encoding."""

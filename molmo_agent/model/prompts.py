@@ -40,8 +40,8 @@ def format_turns(
     """
     dressed = []
     for number, turn in enumerate(turns):
-        text = f"User: {turn} Assistant:" if message_format == "role" and number % 2 == 0 else turn
-        dressed.append(f" {text}" if number or leading_space else text)
+        text = role_prompt(turn) if message_format == "role" and number % 2 == 0 else f" {turn}"
+        dressed.append(text if number or leading_space else text[1:])
     return dressed
 
 

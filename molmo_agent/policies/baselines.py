@@ -35,9 +35,7 @@ class _Baseline(abc.ABC):
         reply = format_points("molmo", points, instruction)
         if not points:
             return PointResult(status="none", reply=reply)
-        if max_points is not None and len(points) > max_points:
-            return PointResult(status="unparsed", reply=reply)
-        return PointResult(status="ok", reply=reply, points=tuple(map(LabelledPoint, points)))
+        return PointResult(status="ok", reply=reply, points=tuple(map(LabelledPoint, points))).at_most(max_points)
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
         """Answer one by one."""

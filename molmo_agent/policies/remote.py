@@ -137,9 +137,8 @@ class RemotePointer:
         reply = self._ask(picture, self.profile.question.format(instruction))
         latency = time.perf_counter() - began
         parsed = parse_points(self.profile.dialect, reply, image_size=(picture.height, picture.width))
-        if max_points is not None and len(parsed.points) > max_points:
-            return PointResult(status="unparsed", reply=reply, latency_s=latency)
-        return PointResult(status=parsed.status, reply=reply, points=parsed.points, latency_s=latency)
+        result = PointResult(status=parsed.status, reply=reply, points=parsed.points, latency_s=latency)
+        return result.at_most(max_points)
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
         """Answer several questions, some at a time."""

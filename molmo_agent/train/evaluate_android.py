@@ -1,7 +1,6 @@
 """How well a model does AndroidControl's steps, under every published rule side by side."""
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +42,6 @@ def answer_steps(
     for step in steps:
         question = android_prompt(form, goal=step.goal, step=step.instruction)
         reply = model.point(step.image(), question).reply
-        # Answers in the form `hl_cot` say what they plan first.
         one = Answered(step.row, step.target_action(), step.target_box(), reply)
         answered.append(one)
         if told:
@@ -63,7 +61,7 @@ def summary(answered: list[Answered]) -> dict[str, Any]:
     for one in answered:
         action = read_action(one.gold)
         kinds.setdefault(action.kind if action else "unknown", []).append(one)
-    unread = Counter(read_action(one.answer) is None for one in answered)[True]
+    unread = sum(read_action(one.answer) is None for one in answered)
     return {
         "steps": len(answered),
         "answers that are no action": unread,

@@ -7,7 +7,9 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -40,26 +42,28 @@ def process_group(rank: int, count: int, meeting: str | None) -> Any:
         dist.destroy_process_group()
 
 
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], bool]]:
+    """Let Ctrl-C and SIGTERM ask for a stop instead of tearing the step apart; yields whether they did."""
+    asked = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: asked.set()) for number in numbers}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def run_here(config: TrainConfig, folder: Path, told: Told | None = None) -> int:
     """Train in this process: alone, or as the rank that torchrun made it.
 
     Raises:
         RunStopped: Ctrl-C; a checkpoint was written.
     """
-    stopped = False
-
-    def ask(*_: object) -> None:
-        nonlocal stopped
-        stopped = True
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with process_group(0, 1, None):
-            done = train(config, folder, told=told, stop=lambda: stopped)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if stopped and done < config.steps:
+    with stop_signals() as stop, process_group(0, 1, None):
+        done = train(config, folder, told=told, stop=stop)
+    if done < config.steps:
         raise RunStopped(f"stopped after step {done}; the same command resumes")
     return done
 
@@ -68,21 +72,13 @@ def _worker(
     rank: int, count: int, meeting: str, data: dict[str, Any], folder: str, line: Connection, threads: int
 ) -> None:
     torch.set_num_threads(threads)
-    stopped = False
-
-    def ask(*_: object) -> None:
-        nonlocal stopped
-        stopped = True
-
-    signal.signal(signal.SIGINT, ask)
-    signal.signal(signal.SIGTERM, ask)
     try:
-        with process_group(rank, count, meeting):
+        with stop_signals() as stop, process_group(rank, count, meeting):
             done = train(
                 from_dict(data),
                 Path(folder),
                 told=(lambda *told: line.send(("told", told))) if rank == 0 else None,
-                stop=lambda: stopped,
+                stop=stop,
             )
         line.send(("done", done))
     except MolmoAgentError as error:

@@ -28,7 +28,7 @@ from molmo_agent.train.muon import Muon
 from molmo_agent.train.phrases import ask_all
 from molmo_agent.train.screens import TrainingScreen, make_training_screen
 from molmo_agent.train.tree_attention import NAME as TREE_ATTENTION
-from molmo_agent.train.tree_attention import Tree
+from molmo_agent.train.tree_attention import Forest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +191,7 @@ def point_loss(
     segments = torch.from_numpy(example.subsegment_ids)
     outputs = model.model.language_model(
         inputs_embeds=embeds,
-        tree=Tree.of(segments, embeds.dtype),
+        forest=Forest.of(torch.zeros_like(segments), segments, embeds.dtype),
         position_ids=torch.from_numpy(example.position_ids)[None],
         use_cache=False,
         output_hidden_states=True,

@@ -3,7 +3,6 @@
 So resuming is one integer, any number of workers sees the same global batches, and nothing is lost or repeated.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -124,8 +123,3 @@ class Order:
             return Draw(source, rank, 0, seed)
         epoch, within = divmod(rank, size)
         return Draw(source, shuffled(within, size, mix(self.seed, 4, source, epoch)), epoch, seed)
-
-
-def order_of(rates: Sequence[float], sizes: Sequence[int], seed: int) -> Order:
-    """Return the order of a mixture; sources without a share are never drawn."""
-    return Order(tuple(rates), tuple(sizes), seed)

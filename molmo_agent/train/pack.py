@@ -12,8 +12,8 @@ class Size:
     crops: int
 
 
-Cost = Callable[[Sequence[Size]], float]
-"""How much work examples are that see nothing of each other."""
+Cost = Callable[[Size], float]
+"""How much work an example is; examples of a sequence see nothing of each other, so theirs adds up."""
 
 
 def fewest(sizes: Sequence[Size], *, length: int, crops: int) -> int:
@@ -32,22 +32,23 @@ def fewest(sizes: Sequence[Size], *, length: int, crops: int) -> int:
     return len(room)
 
 
-def fill(sizes: Sequence[Size], *, length: int, crops: int, multiple: int, cost: Cost) -> list[list[int]]:
+def fill(
+    sizes: Sequence[Size], costs: Sequence[float], *, length: int, crops: int, multiple: int
+) -> list[list[int]]:
     """Put examples into as few sequences of as equal work as can be.
 
     Args:
         sizes: of the examples.
+        costs: of the examples.
         length: most tokens of a sequence.
         crops: most crops of a sequence; an example with more gets one to itself.
         multiple: the number of sequences is a multiple of this, unless there are fewer examples.
-        cost: work of a sequence.
 
     Returns:
         Sequences of example numbers, each in increasing order; every example is in exactly one.
     """
     count = fewest(sizes, length=length, crops=crops)
-    alone = [cost([size]) for size in sizes]
-    order = sorted(range(len(sizes)), key=lambda n: (-alone[n], n))
+    order = sorted(range(len(sizes)), key=lambda n: (-costs[n], n))
     while True:
         count = min(-(-count // multiple) * multiple, len(sizes))
         sequences: list[list[int]] = [[] for _ in range(count)]
@@ -63,7 +64,7 @@ def fill(sizes: Sequence[Size], *, length: int, crops: int, multiple: int, cost:
                 break
             i = min(fitting, key=lambda i: (work[i], i))
             sequences[i].append(number)
-            work[i] += alone[number]
+            work[i] += costs[number]
             room[i] = (room[i][0] - size.tokens, room[i][1] - size.crops)
         else:
             return [sorted(sequence) for sequence in sequences]
@@ -94,9 +95,10 @@ def plan(
     sizes: Sequence[Size], *, length: int, crops: int, ranks: int, cost: Cost, packing: bool = True
 ) -> list[list[list[int]]]:
     """Return for each rank its sequences, as lists of example numbers; an empty list is a turn without work."""
+    costs = [cost(size) for size in sizes]
     if packing:
-        sequences = fill(sizes, length=length, crops=crops, multiple=ranks, cost=cost)
+        sequences = fill(sizes, costs, length=length, crops=crops, multiple=ranks)
     else:
         sequences = [[number] for number in range(len(sizes))]
-    costs = [sum(cost([sizes[number]]) for number in sequence) for sequence in sequences]
-    return [[sequences[i] if i >= 0 else [] for i in members] for members in balance(costs, ranks)]
+    dealt = balance([sum(costs[number] for number in sequence) for sequence in sequences], ranks)
+    return [[sequences[i] if i >= 0 else [] for i in members] for members in dealt]

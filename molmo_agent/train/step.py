@@ -16,7 +16,8 @@ from molmo_agent.errors import ModelError
 from molmo_agent.train.config import Optimizer, Rate, TrainConfig
 from molmo_agent.train.losses import response_loss
 from molmo_agent.train.optim import COMPONENTS, Component, Schedule, component_of, parameter_groups
-from molmo_agent.train.tree_attention import FOREST, Forest
+from molmo_agent.train.tree_attention import NAME as TREE_ATTENTION
+from molmo_agent.train.tree_attention import Forest
 
 Arrays = Mapping[str, Any]
 
@@ -56,7 +57,7 @@ class Learner(nn.Module):
         super().__init__()
         self.model = model
         # Set on the config itself: the model's own switch would check for a kernel of this name on the hub.
-        model.model.language_model.config._attn_implementation = FOREST
+        model.model.language_model.config._attn_implementation = TREE_ATTENTION
         self.z_scale, self.precision = config.optimizer.z_loss, config.precision
 
     def forward(self, arrays: Arrays) -> Tensor:

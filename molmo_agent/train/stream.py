@@ -35,7 +35,7 @@ class Stream:
     Args:
         config: the run.
         processor: of the model.
-        cost: work of a sequence, by which ranks are balanced.
+        cost: work of an example, by which ranks are balanced.
         sources: opened data sets; by default those of the config's mixture.
     """
 
@@ -86,10 +86,10 @@ class Stream:
 
 
 def flops_of(config: Any) -> Cost:
-    """Return the work of examples for a model config, in FLOPs of a forward pass.
+    """Return the work of an example for a model config, in FLOPs of a forward pass.
 
     Two per weight and token for the decoder, for tower and connector per patch and window, and attention's products
-    over the tokens of each example and the patches of each crop.
+    over its tokens and over the patches of each crop.
     """
     text, vision = config.text_config, config.vision_config
     d, inner = text.hidden_size, text.intermediate_size
@@ -108,10 +108,8 @@ def flops_of(config: Any) -> Cost:
     crop = 2 * (patches * tower + windows * (pooling + projector))
     crop += 4 * vision.num_hidden_layers * patches * patches * width
 
-    def cost(sizes: Sequence[Size]) -> float:
-        tokens, crops = sum(size.tokens for size in sizes), sum(size.crops for size in sizes)
-        squares = sum(size.tokens**2 for size in sizes)
-        products = 4 * text.num_hidden_layers * text.num_attention_heads * head * squares
-        return float(2 * decoder * tokens + products + crop * max(crops, 1))
+    def cost(size: Size) -> float:
+        products = 4 * text.num_hidden_layers * text.num_attention_heads * head * size.tokens**2
+        return float(2 * decoder * size.tokens + products + crop * max(size.crops, 1))
 
     return cost

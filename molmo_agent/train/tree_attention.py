@@ -16,7 +16,6 @@ from transformers.masking_utils import AttentionMaskInterface
 from molmo_agent.model.modeling import message_tree_mask
 
 NAME = "message_tree"
-FOREST = "message_forest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +88,6 @@ def tree_attention(
     return torch.cat([first, rest], dim=2).transpose(1, 2), None
 
 
-AttentionInterface.register(NAME, tree_attention)
-AttentionInterface.register(FOREST, forest_attention)
+AttentionInterface.register(NAME, forest_attention)
 # The tree travels beside the inputs; no mask is to be built.
-for name in (NAME, FOREST):
-    AttentionMaskInterface.register(name, lambda *args, **kwargs: None)
+AttentionMaskInterface.register(NAME, lambda *args, **kwargs: None)

@@ -93,11 +93,7 @@ class PointsFile:
         self.problems = Problems()
         self._rows: dict[str, list[dict[str, Any]]] = {}
         self._folder = path.parent
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise UsageError(f"expected a JSONL file of points at {path}, but: {error.strerror}") from error
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(_lines(path, "points"), 1):
             if not line.strip():
                 continue
             try:
@@ -192,11 +188,7 @@ class ChatFile:
         path = _needed_path(source)
         self.problems = Problems()
         self._rows: list[tuple[int, list[str]]] = []
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise UsageError(f"expected a JSONL file of conversations at {path}, but: {error.strerror}") from error
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(_lines(path, "conversations"), 1):
             try:
                 messages = json.loads(line)["messages"]
                 if len(messages) < 2 or len(messages) % 2 or not all(isinstance(m, str) and m for m in messages):
@@ -222,6 +214,13 @@ def _needed_path(source: Source) -> Path:
     if not source.path:
         raise UsageError(f"the data set {source.kind!r} needs a path; set it in the recipe, or with mixture.0.path=...")
     return Path(source.path)
+
+
+def _lines(path: Path, what: str) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UsageError(f"expected a JSONL file of {what} at {path}, but: {error.strerror}") from error
 
 
 def _size_of(path: Path) -> tuple[int, int]:
