@@ -1,8 +1,9 @@
 #!/bin/sh
 # Install the programs that the desktop tests drive. Never fails: tests that miss a program skip and say which.
-packages="xvfb openbox xdotool xclip x11-xserver-utils x11-apps xauth dbus-x11 mousepad"
+packages="xvfb openbox xdotool xclip x11-xserver-utils x11-apps xauth dbus-x11 mousepad
+  chromium chromium-driver libegl1 libegl-mesa0 libgl1-mesa-dri libosmesa6"
 missing=""
-for program in Xvfb openbox xdotool xclip xrandr xcalc mousepad dbus-run-session; do
+for program in Xvfb openbox xdotool xclip xrandr xcalc mousepad dbus-run-session chromium chromedriver; do
   command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
 done
 [ -z "$missing" ] && exit 0
