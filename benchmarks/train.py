@@ -1,12 +1,14 @@
 """What packing, balancing and seeking are worth in training, each beside the plain way in the same run.
 
-    python benchmarks/train.py [--json FILE] [--check] [--workers]
+    python benchmarks/train.py [--json FILE] [--check] [--workers] [--ray]
 
 Lengths follow the published mixture (crops of each data set, molmo-data-training-eval section 3.2); models are small,
 random. The plain way is the authors': one example per sequence, padded to 2,304 tokens and 13 crops. --workers also
-compares one worker with two, each on one core.
+compares one worker with two, each on one core; --ray compares a plain process with the same on Ray. With a GPU, the
+share of its peak that a step of a small Molmo takes is measured too.
 """
 
+import json
 import statistics
 import sys
 import tempfile
@@ -25,13 +27,13 @@ from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
 from molmo_agent.model.crops import CropLayout, image_token_counts
 from molmo_agent.model.presets import preset
 from molmo_agent.train.config import TrainConfig, from_dict
-from molmo_agent.train.launch import run_workers
+from molmo_agent.train.flops import Flops, peak_of, visible_pairs
+from molmo_agent.train.launch import run_on_ray, run_workers
 from molmo_agent.train.losses import response_loss
 from molmo_agent.train.masks import additive
 from molmo_agent.train.order import Order
 from molmo_agent.train.pack import Size, plan
-from molmo_agent.train.step import Learner
-from molmo_agent.train.stream import flops_of
+from molmo_agent.train.step import Learner, make_optimizer, train_step
 from molmo_agent.train.tree_attention import NAME as TREE_ATTENTION
 
 TARGETS = {
@@ -40,6 +42,7 @@ TARGETS = {
     "work of 8 ranks, mean of the largest": (">=", 0.97),
     "seeking step 30,000 of batches of 256, s": ("<=", 0.1),
     "two workers, share of twice one's speed": (">=", 0.85),
+    "Ray, share of a step on top of a plain process": ("<=", 0.02),
 }
 LENGTH, CROPS = 2304, 13
 # Sequences into which examples are packed: twice the authors' length, so that a second picture fits.
@@ -87,8 +90,10 @@ def small_model() -> MolmoForConditionalGeneration:
     )
 
 
-def sequence(members: list[Size], learned: list[int], length: int, crops: int) -> dict[str, np.ndarray]:
-    """Return arrays of one sequence, padded to a length and a number of crops."""
+def sequence(
+    members: list[Size], learned: list[int], length: int, crops: int, *, side: int = 8, patch: int = 14
+) -> dict[str, np.ndarray]:
+    """Return arrays of one sequence, padded to a length and a number of crops of side x side patches."""
     ids = np.full(length, 5)
     labels, weights = np.full(length, -1), np.zeros(length, dtype=np.float32)
     documents, positions = np.full(length, -1), np.zeros(length, dtype=np.int64)
@@ -98,7 +103,7 @@ def sequence(members: list[Size], learned: list[int], length: int, crops: int) -
         labels[end - count : end], weights[end - count : end] = 7, 1
         documents[start:end], positions[start:end] = number, np.arange(size.tokens)
         start = end
-    index = np.full((crops, 16), -1)
+    index = np.full((crops, (-(-side // 2)) ** 2), -1)
     return {
         "input_ids": ids[None],
         "labels": labels[None],
@@ -106,8 +111,8 @@ def sequence(members: list[Size], learned: list[int], length: int, crops: int) -
         "document_ids": documents[None],
         "subsegment_ids": np.zeros((1, length), dtype=np.int64),
         "position_ids": positions[None],
-        "pixel_values": np.zeros((1, crops, 64, 588), dtype=np.float32),
-        "image_masks": np.ones((1, crops, 64), dtype=np.float32),
+        "pixel_values": np.zeros((1, crops, side**2, 3 * patch**2), dtype=np.float32),
+        "image_masks": np.ones((1, crops, side**2), dtype=np.float32),
         "image_input_idx": index[None],
     }
 
@@ -148,7 +153,7 @@ def measure_packing(name: str, kind: dict[str, Any], examples: int = 16) -> dict
 
     padded = [sequence([size], [count], LENGTH, CROPS) for size, count in zip(sizes, learned, strict=True)]
     model: Any = learner.model
-    members = plan(sizes, length=PACKED, crops=4 * CROPS, ranks=1, cost=flops_of(model.config))[0]
+    members = plan(sizes, length=PACKED, crops=4 * CROPS, ranks=1, cost=Flops(model.config).cost)[0]
     packed = []
     for numbers in members:
         mine = [sizes[n] for n in numbers]
@@ -167,7 +172,7 @@ def measure_packing(name: str, kind: dict[str, Any], examples: int = 16) -> dict
 
 def measure_plan() -> dict[str, float]:
     """Measure how evenly a step of 256 examples is dealt to 8 ranks, and how long the plan takes."""
-    cost = flops_of(preset("7B-D"))
+    cost = Flops(preset("7B-D")).cost
     shares, times = [], []
     for seed in range(5):
         sizes, _ = sample(FINE_TUNING, 256, seed)
@@ -192,29 +197,38 @@ def measure_seek() -> dict[str, float]:
     return {"seeking step 30,000 of batches of 256, s": time.perf_counter() - start}
 
 
+def timed_run(folder: Path, **changes: Any) -> TrainConfig:
+    """Return a run whose steps take about a second on one core."""
+    config = from_dict(
+        {
+            "model": "nano-fresh",
+            "mixture": [{"kind": "sim-desktop", "options": {"width": 320, "height": 240, "most": 8}}],
+            "steps": 14,
+            "batch": 8,
+            "length": 2304,
+            "packing": False,
+            "sharding": "none",
+            "checkpoint_every": 100,
+            **changes,
+        }
+    )
+    assert isinstance(config, TrainConfig)
+    return config
+
+
+def per_step(folder: Path, name: str) -> float:
+    """Return the median duration of a run's steps without the first three, everything between two steps included."""
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()][3:]
+    return statistics.median(record[name] for record in records)
+
+
 def measure_workers() -> dict[str, float]:
     """Compare one worker with two, each on one core, over the same steps."""
-
-    def per_step(config: TrainConfig, folder: Path, workers: int) -> float:
-        times: list[float] = []
-        run_workers(config, folder, workers, lambda step, report, rest: times.append(rest["seconds"]), threads=1)
-        return statistics.median(times[3:])
-
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        config = from_dict(
-            {
-                "model": "nano-fresh",
-                "mixture": [{"kind": "sim-desktop", "options": {"width": 320, "height": 240, "most": 8}}],
-                "steps": 12,
-                "batch": 8,
-                "length": 2304,
-                "packing": False,
-                "checkpoint_every": 100,
-            }
-        )
-        one = per_step(config, folder / "one", 1)
-        two = per_step(config, folder / "two", 2)
+        for workers in (1, 2):
+            folder = Path(name) / str(workers)
+            run_workers(timed_run(folder), folder, workers, threads=1)
+        one, two = (per_step(Path(name) / str(workers), "seconds") for workers in (1, 2))
     return {
         "one worker, s per step": one,
         "two workers, s per step": two,
@@ -222,11 +236,68 @@ def measure_workers() -> dict[str, float]:
     }
 
 
+def measure_ray() -> dict[str, float]:
+    """Compare what comes between the steps of one worker, alone and on Ray."""
+    with tempfile.TemporaryDirectory() as name:
+        alone, on_ray = Path(name) / "alone", Path(name) / "ray"
+        run_workers(timed_run(alone), alone, 1, threads=1)
+        run_on_ray(timed_run(on_ray), on_ray, 1, None, threads=1)
+        step = per_step(alone, "seconds") + per_step(alone, "other")
+        more = per_step(on_ray, "other") - per_step(alone, "other")
+    return {
+        "Ray, ms on top of a step": more * 1e3,
+        "Ray, share of a step on top of a plain process": max(more, 0.0) / step,
+    }
+
+
+def measure_gpu() -> dict[str, float]:
+    """Measure the share of a GPU's peak that steps of a Molmo with the decoder of Qwen2-0.5B take, in bfloat16."""
+    device = torch.device("cuda")
+    config = MolmoConfig(
+        text_config={
+            "hidden_size": 896,
+            "intermediate_size": 4864,
+            "vocab_size": 152064,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 14,
+            "num_key_value_heads": 2,
+        },
+        projector_hidden_size=4864,
+    )
+    settings = TrainConfig(precision="bf16", activation_checkpointing=False)
+    learner = Learner(MolmoForConditionalGeneration(config), settings).to(device)
+    optimizer = make_optimizer(learner, settings.optimizer)
+    flops, layout = Flops(config), CropLayout()
+    sizes, learned = sample(FINE_TUNING, 64)
+    members = plan(sizes, length=PACKED, crops=4 * CROPS, ranks=1, cost=flops.cost)[0]
+    times, work = [], []
+    for numbers in members:
+        mine = [sizes[n] for n in numbers]
+        tokens, crops = sum(s.tokens for s in mine), sum(s.crops for s in mine)
+        count = [learned[n] for n in numbers]
+        arrays = sequence(mine, count, tokens, crops, side=layout.side, patch=layout.patch_size)
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        train_step(learner, optimizer, [arrays], settings, len(times) + 1)
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+        done = [
+            flops.work(tokens=s.tokens, pairs=visible_pairs(s.tokens, ()), crops=s.crops, learned=n)
+            for s, n in zip(mine, count, strict=True)
+        ]
+        work.append(sum(w.step() for w in done))
+    rate = sum(work[3:]) / sum(times[3:])
+    found = {"GPU, teraflops of a step": rate / 1e12}
+    peak = peak_of(torch.cuda.get_device_name(device))
+    return found | ({"GPU, MFU of a step": rate / peak} if peak else {})
+
+
 def main() -> int:
     options = parser(__doc__)
     options.add_argument(
         "--workers", action="store_true", help="also compare one worker with two: needs two idle cores"
     )
+    options.add_argument("--ray", action="store_true", help="also compare a plain process with Ray")
     arguments = options.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -237,7 +308,10 @@ def main() -> int:
         measure_seek,
     ]
     results: dict[str, float] = {}
-    for part in [*parts, *([measure_workers] if arguments.workers else [])]:
+    parts += [measure_workers] if arguments.workers else []
+    parts += [measure_ray] if arguments.ray else []
+    parts += [measure_gpu] if torch.cuda.is_available() else []
+    for part in parts:
         results |= part()
     return finish(arguments, results, TARGETS, width=74)
 

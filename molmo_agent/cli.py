@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from molmo_agent import __version__
-from molmo_agent.errors import EnvError, ModelError, MolmoAgentError, RunStopped, UnknownNameError, UsageError
+from molmo_agent import __version__, cli_data, cli_eval
+from molmo_agent.errors import EnvError, ModelError, MolmoAgentError, RunStopped, UsageError
 
 EXIT_OK, EXIT_NOT_ACHIEVED, EXIT_USAGE, EXIT_FAILURE, EXIT_STOPPED = 0, 1, 2, 3, 130
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.add_typer(cli_data.app, name="data")
 _STATE: dict[str, bool] = {"debug": False}
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of text for people.")]
@@ -48,17 +49,20 @@ def _options(
 @app.command()
 def run(
     task: Annotated[str | None, typer.Option(help="What to do. Simulated envs have tasks of their own.")] = None,
-    env: Annotated[str, typer.Option(help="sim-desktop, desktop, or toy.")] = "sim-desktop",
+    env: Annotated[
+        str, typer.Option(help="sim-desktop, sim-phone, desktop, android, ...: see agent envs.")
+    ] = "sim-desktop",
     model: Model = "nano",
-    family: Annotated[str | None, typer.Option(help="Kind of the simulated desktop's own task.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed, the same simulated desktop.")] = 0,
+    family: Annotated[str | None, typer.Option(help="Kind of a simulated env's own task.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed, the same simulated screen.")] = 0,
     virtual_display: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT: start a display and use it.")] = None,
     start: Annotated[str | None, typer.Option(help="A program to start on the display first, e.g. 'xcalc'.")] = None,
     monitor: Annotated[str | None, typer.Option(help="primary, all, or a number from 1.")] = None,
     region: Annotated[str | None, typer.Option(help="LEFT,TOP,WIDTH,HEIGHT of the desktop, in input units.")] = None,
     window: Annotated[str | None, typer.Option(help="A part of a window's title (X11).")] = None,
+    serial: Annotated[str | None, typer.Option(help="Which phone, of several in `adb devices`.")] = None,
     confirm: Annotated[
-        str | None, typer.Option(help="always, risky or never. Default: always on a real desktop, else never.")
+        str | None, typer.Option(help="always, risky or never. Default: always on a real desktop or phone, else never.")
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Decide and show; send nothing.")] = False,
     allow_region: Annotated[
@@ -94,6 +98,7 @@ def run(
                 monitor=monitor,
                 region=region,
                 window=window,
+                serial=serial,
                 confirm=confirm,
                 dry_run=dry_run,
                 allow=tuple(allow_region or ()),
@@ -194,9 +199,12 @@ def _list(title: str, rows: dict[str, tuple[str, str]], as_json: bool) -> None:
 @app.command()
 def envs(as_json: Json = False) -> None:
     """List the environments."""
+    import importlib
+
     from molmo_agent.registry import ENVS
 
-    _list("env", dict(ENVS), as_json)
+    ids = importlib.import_module("molmo_agent.envs.gymnasium_ids").IDS
+    _list("env", {**ENVS, **ids}, as_json)
 
 
 @app.command()
@@ -245,7 +253,9 @@ def train(
         list[str] | None, typer.Argument(help="key=value, such as steps=100 or mixture.0.path=x.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder (default: runs/RECIPE); it resumes there.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes; the numbers do not depend on it.")] = 1,
+    workers: Annotated[
+        str, typer.Option(help="Processes; the numbers do not depend on it. On Ray also a range: 2:8.")
+    ] = "1",
     ray: Annotated[bool, typer.Option("--ray", help="Run the workers on Ray, which replaces those that die.")] = False,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
     as_json: Json = False,
@@ -256,23 +266,47 @@ def train(
     run_recipe(recipe, changes or [], out, workers, ray, address, as_json)
 
 
-@app.command("eval")
-def evaluate(
-    benchmark: Annotated[str, typer.Argument(help="android-control")],
-    data: Annotated[Path, typer.Argument(help="The benchmark's folder.")],
-    model: Model = "nano",
-    form: Annotated[str, typer.Option(help="ll, hl_ll, hl or hl_cot.")] = "hl",
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    subsplit: Annotated[str | None, typer.Option(help="Only episodes that are also in it, such as IDD.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Ask about so many steps.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write every answer and the figures to this JSON file.")] = None,
-) -> None:
-    """Score a model on a benchmark from local files, under every published rule."""
-    from molmo_agent.cli_train import evaluate_android
+app.command("eval")(cli_eval.evaluate)
 
-    if benchmark != "android-control":
-        raise UnknownNameError("benchmark", benchmark, ["android-control"])
-    evaluate_android(data, model, form, split, subsplit, limit, out)
+
+@app.command()
+def rollout(
+    env: Annotated[str, typer.Option(help="sim-desktop, miniwob:TASK, MolmoAgent/GridNav-v0, ...: see agent envs.")],
+    model: Model = "nano",
+    episodes: Annotated[int, typer.Option(help="How many.")] = 20,
+    seed: Annotated[int, typer.Option(help="The same seed, the same episodes, whatever the numbers below.")] = 0,
+    family: Annotated[str | None, typer.Option(help="Kind of the simulated desktop's own task.")] = None,
+    num_envs: Annotated[int, typer.Option(help="Envs at a time, whose questions are asked in one call.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes, on Ray; each has so many envs.")] = 1,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
+    record: Annotated[Path | None, typer.Option(help="A new folder for a trajectory of each episode.")] = None,
+    video: Annotated[str | None, typer.Option(help="gif or mp4: films of what is recorded.")] = None,
+    lerobot: Annotated[Path | None, typer.Option(help="A new folder: what is recorded as a LeRobot data set.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON of every episode. Default: runs/rollouts/TIME-ENV-...")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run many episodes of an env's own tasks; success beside that of the oracle, random points and the middle."""
+    from molmo_agent.cli_rollout import RolloutRequest, rollout_request
+
+    raise typer.Exit(
+        rollout_request(
+            RolloutRequest(
+                env=env,
+                model=model,
+                episodes=episodes,
+                seed=seed,
+                family=family,
+                num_envs=num_envs,
+                workers=workers,
+                address=address,
+                record=record,
+                video=video,
+                lerobot=lerobot,
+                out=out,
+                as_json=as_json,
+            )
+        )
+    )
 
 
 def exit_code(error: MolmoAgentError) -> int:

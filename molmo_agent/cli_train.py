@@ -3,19 +3,17 @@
 import json
 import os
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from molmo_agent.errors import UsageError
 
 
 def train(
-    recipe: str, changes: list[str], out: Path | None, workers: int, on_ray: bool, address: str | None, as_json: bool
+    recipe: str, changes: list[str], out: Path | None, workers: str, on_ray: bool, address: str | None, as_json: bool
 ) -> None:
     """Run a recipe; the same command goes on where it was stopped.
 
@@ -23,7 +21,7 @@ def train(
         recipe: name, or path of a YAML file.
         changes: ``key=value``.
         out: the run's folder; by default ``runs/<recipe>``.
-        workers: processes, on this machine or on Ray.
+        workers: processes, on this machine or on Ray; "2:8" for as many as a Ray cluster has.
         on_ray: run on Ray.
         address: of a Ray cluster.
         as_json: print a line per step.
@@ -36,8 +34,9 @@ def train(
     from molmo_agent.train.curves import draw_curves
     from molmo_agent.train.runner import PROBLEMS_FILE
 
-    if workers < 1:
-        raise UsageError(f"expected at least 1 worker, got {workers}")
+    fewest, most = _worker_range(workers)
+    if fewest != most and not (on_ray or address):
+        raise UsageError(f"a range of workers ({workers}) needs Ray: add --ray or --address")
     config = load(recipe, changes)
     folder = out or Path("runs") / Path(recipe).stem
     console = Console(stderr=as_json)
@@ -51,20 +50,25 @@ def train(
     )  # fmt: skip
     bar = progress.add_task("", total=config.steps)
 
-    def told(step: int, report: Any, rest: dict[str, Any]) -> None:
+    def told(record: dict[str, Any]) -> None:
         nonlocal cut
-        skipped.extend(rest["skipped"])
-        cut += rest["cut"]
+        skipped.extend(record.get("skipped", ()))
+        cut += record.get("cut", 0)
         if as_json:
-            print(json.dumps({"step": step, **asdict(report), **rest}), flush=True)
-        told_now = f"loss {report.loss:.3f}  right {report.accuracy:.0%}"
-        progress.update(bar, completed=step, description=told_now)
+            print(json.dumps(record), flush=True)
+        progress.update(
+            bar,
+            completed=record["step"],
+            description=f"loss {record['loss']:.3f}  right {record['accuracy']:.0%}"
+            + (f"  {record['tokens_per_s']:,.0f} tokens/s" if "tokens_per_s" in record else "")
+            + (f"  MFU {record['mfu']:.0%}" if "mfu" in record else ""),
+        )
 
     with progress if first else nullcontext():
         if on_ray or address:
-            launch.run_on_ray(config, folder, workers, address)
-        elif workers > 1:
-            launch.run_workers(config, folder, workers, told)
+            launch.run_on_ray(config, folder, most if fewest == most else (fewest, most), address, told)
+        elif most > 1:
+            launch.run_workers(config, folder, most, told)
         else:
             launch.run_here(config, folder, told if first else None)
     if not first:
@@ -77,63 +81,23 @@ def train(
     if skipped:
         console.print(f"{len(skipped)} examples could not be used, the first: {skipped[0]}", markup=False)
     if cut:
-        console.print(f"{cut} annotations did not fit their sequences (length={config.length})")
+        console.print(f"{cut} annotations did not fit their sequences: raise length")
     console.print(f"trained: {folder / 'export'} (agent point IMAGE ... --model {folder / 'export'})", markup=False)
     if curves:
         console.print(f"curves: {curves}", markup=False)
 
 
-def evaluate_android(
-    data: Path, model: str, form: str, split: str, subsplit: str | None, limit: int | None, out: Path | None
-) -> None:
-    """Score a model on AndroidControl; print a table of rules, and write every answer where asked.
+def _worker_range(text: str) -> tuple[int, int]:
+    """Read "4" or "2:8".
 
     Raises:
-        UsageError: the data cannot be read, or has no step to ask about.
+        UsageError: it is neither.
     """
-    from itertools import islice
-    from typing import get_args
-
-    from molmo_agent.errors import UnknownNameError
-    from molmo_agent.model.prompts import AndroidForm
-    from molmo_agent.registry import load_model
-    from molmo_agent.train.data.android_control import AndroidControl, Split
-    from molmo_agent.train.evaluate_android import answer_steps, summary, write
-
-    for name, value, known in (("form", form, get_args(AndroidForm)), ("split", split, get_args(Split))):
-        if value not in known:
-            raise UnknownNameError(name, value, known)
-    reader = AndroidControl(data, split, subsplit=subsplit)  # type: ignore[arg-type]
-    console = Console()
+    first, _, last = text.partition(":")
     try:
-        asked = load_model(model, question="{}", constrained=False)
-    except TypeError as error:
-        raise UsageError(
-            "expected a Molmo that answers in AndroidControl's words: nano, a checkpoint folder or a hub name; "
-            f"got {model!r}"
-        ) from error
-    with console.status("asking") as status:
-        done = 0
-
-        def told(_: Any) -> None:
-            nonlocal done
-            done += 1
-            status.update(f"step {done}")
-
-        answered = answer_steps(islice(reader, limit), asked, form, told)  # type: ignore[arg-type]
-    if reader.problems.found:
-        console.print(reader.problems.summary(), markup=False, highlight=False)
-    if not answered:
-        raise UsageError(f"the split {split!r} of {data} has no step that can be asked about")
-    found = summary(answered)
-    table = Table("rule", "right", "n", "share", "95 % interval", box=None)
-    for rule, rows in found["rules"].items():
-        row = rows["all"]
-        table.add_row(
-            rule, f"{row['right']}", f"{row['n']}", f"{row['share']:.1%}", f"{row['low']:.1%} - {row['high']:.1%}"
-        )
-    console.print(table)
-    console.print(f"{found['answers that are no action']} of {found['steps']} answers are no action", highlight=False)
-    if out:
-        write(answered, out)
-        console.print(f"wrote {out}", markup=False)
+        fewest, most = int(first), int(last or first)
+    except ValueError:
+        raise UsageError(f"expected a number of workers, or a range such as 2:8, got {text!r}") from None
+    if not 1 <= fewest <= most:
+        raise UsageError(f"expected at least 1 worker, and of a range the smaller number first, got {text!r}")
+    return fewest, most

@@ -81,9 +81,10 @@ def test_a_model_is_scored_on_android_control_under_every_rule(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     assert "box_inside" in done.stdout
     found = json.loads((tmp_path / "answers.json").read_text())
-    assert found["summary"]["steps"] == len(found["answers"]) == 3
-    assert set(found["summary"]["rules"]) == set(RULES)
-    assert found["summary"]["rules"]["box_inside"]["all"]["right"] == sum(row["box_inside"] for row in found["answers"])
+    assert found["summary"]["questions"] == len(found["records"]) == 3
+    assert set(found["summary"]["scores"]) == set(RULES)
+    right = [record["scores"]["box_inside"] for record in found["records"]]
+    assert found["summary"]["scores"]["box_inside"]["mean"] == sum(right) / 3
     for wrong, message in (
         (("gui", str(data)), "did you mean|unknown benchmark"),
         (("android-control", "."), "found none"),

@@ -4,29 +4,35 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Literal
 
 import numpy as np
 import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_training import small_run
+from tiny_training import small_run, write_model
+from torch.distributed.checkpoint import FileSystemReader
 
 from molmo_agent.errors import ModelError, RunStopped, UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.train import runner
 from molmo_agent.train.checkpoint import RunFolder
-from molmo_agent.train.config import Lora, TrainConfig
+from molmo_agent.train.config import Lora, TrainConfig, check
 from molmo_agent.train.data.sources import open_source
 from molmo_agent.train.examples import encode, join
-from molmo_agent.train.launch import process_group, run_here, run_on_ray, run_workers
+from molmo_agent.train.flops import Flops
+from molmo_agent.train.launch import POINTER_FILE, follow, process_group, run_here, run_on_ray, run_workers
+from molmo_agent.train.loggers import open_loggers
 from molmo_agent.train.step import Learner
-from molmo_agent.train.stream import Stream, flops_of
+from molmo_agent.train.stream import Stream
 
 # torch and Ray warn about themselves.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -67,6 +73,7 @@ def assert_alike(folder: Path, other: Path) -> None:
     for mine, its in zip(ours, theirs, strict=True):
         assert mine["loss"] == pytest.approx(its["loss"], rel=1e-6)
         assert mine["gradient_norms"] == pytest.approx(its["gradient_norms"], rel=1e-6, abs=1e-9)
+        assert mine["sources"] == pytest.approx(its["sources"], rel=1e-5)
         assert mine["loss_tokens"] == its["loss_tokens"]
 
 
@@ -79,12 +86,13 @@ def test_a_run_learns_and_leaves_a_model_that_loads(alone: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize(("workers", "sharding"), [(2, "full"), (4, "full"), (2, "none")])
 def test_any_number_of_workers_computes_the_same(
-    workers: int, config: TrainConfig, alone: Path, tmp_path: Path
+    workers: int, sharding: Literal["full", "none"], config: TrainConfig, alone: Path, tmp_path: Path
 ) -> None:
+    config = replace(config, sharding=sharding)
     told: list[int] = []
-    assert run_workers(config, tmp_path, workers, lambda step, *_: told.append(step)) == config.steps
+    assert run_workers(config, tmp_path, workers, lambda record: told.append(record["step"])) == config.steps
     assert told == list(range(1, config.steps + 1))
     assert_alike(tmp_path, alone)
     ours, theirs = weights(tmp_path), weights(alone)
@@ -99,15 +107,15 @@ def test_a_killed_worker_costs_only_time_and_any_number_may_go_on(
 ) -> None:
     folder = tmp_path / "two"
 
-    def kill(step: int, *_: Any) -> None:
-        if step == 3:
+    def kill(record: dict[str, Any]) -> None:
+        if record["step"] == 3:
             workers = [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
             os.kill(workers[-1].pid, signal.SIGKILL)
 
     with pytest.raises(UsageError, match="the same command resumes"):
         run_workers(config, folder, 2, kill)
     saved = (folder / "latest").read_text()
-    assert saved in ("step-000002", "step-000003")
+    assert saved in ("step-000001", "step-000002", "step-000003")
     for workers in (1, 2, 4):
         again = tmp_path / f"then{workers}"
         shutil.copytree(folder, again)
@@ -121,8 +129,8 @@ def test_a_killed_worker_costs_only_time_and_any_number_may_go_on(
 def test_a_resumed_run_computes_bit_for_bit_what_it_would_have(
     config: TrainConfig, alone: Path, tmp_path: Path
 ) -> None:
-    def interrupt(step: int, *_: Any) -> None:
-        if step == 3:
+    def interrupt(record: dict[str, Any]) -> None:
+        if record["step"] == 3:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(RunStopped, match="stopped after step 3; the same command resumes"):
@@ -150,18 +158,53 @@ def test_ray_replaces_a_worker_that_dies(config: TrainConfig, alone: Path, tmp_p
     killer.start()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init("local", num_cpus=4, object_store_memory=200 * 2**20, log_to_driver=False)
+    told: list[int] = []
     try:
-        run_on_ray(config, tmp_path, 2, None)
+        result = run_on_ray(config, tmp_path, 2, None, lambda record: told.append(record["step"]))
     finally:
         ray.shutdown()
     killer.join(1)
     assert not killer.is_alive(), "one was killed"
     assert_alike(tmp_path, alone)
+    assert told == list(range(1, config.steps + 1)), "every step is told once where the run was started"
+    pointer = json.loads((Path(result.checkpoint.path) / POINTER_FILE).read_text())
+    assert pointer == {"checkpoint": str(tmp_path / "step-000006")}, "Ray knows the checkpoint"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_cluster_that_loses_a_machine_goes_on_with_fewer_workers(
+    config: TrainConfig, alone: Path, tmp_path: Path
+) -> None:
+    import ray
+    from ray.cluster_utils import Cluster
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    machines = [cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20) for _ in range(2)]
+    ray.init(cluster.address, log_to_driver=False)
+
+    def lose_one() -> None:
+        while not (tmp_path / "latest").exists():
+            time.sleep(0.05)
+        cluster.remove_node(machines[1], allow_graceful=False)
+
+    loser = threading.Thread(target=lose_one, daemon=True)
+    loser.start()
+    try:
+        run_on_ray(config, tmp_path, (1, 2), None)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    loser.join(1)
+    assert not loser.is_alive(), "one was lost"
+    assert_alike(tmp_path, alone)
+    MolmoForConditionalGeneration.from_pretrained(tmp_path / "export")
 
 
 def test_global_batches_do_not_depend_on_the_number_of_ranks(config: TrainConfig) -> None:
     model, processor = runner.load_model(config)
-    stream = Stream(config, processor, flops_of(model.config))
+    stream = Stream(config, processor, Flops(model.config))
     prints = [stream.fingerprint(step) for step in range(4)]
     assert len(set(prints)) == 4
     for ranks in (1, 2, 4):
@@ -233,21 +276,19 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_named(
         run_here(config, folder)
 
 
-def test_what_cannot_be_written_leaves_the_last_checkpoint(
-    config: TrainConfig, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
+def test_what_cannot_be_written_leaves_the_last_checkpoint(config: TrainConfig, alone: Path, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="limits of file sizes are Unix's")
+    folder, before = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    folder = tmp_path / "run"
+    def fill(record: dict[str, Any]) -> None:
+        if record["step"] == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))
 
-    def fill(step: int, *_: Any) -> None:
-        if step == 2:
-            monkeypatch.setattr("molmo_agent.train.checkpoint.save_shards", full)
-
-    with pytest.raises(UsageError, match=r"No space left on device.*step-000001 is whole: the same command resumes"):
-        run_here(config, folder, fill)
-    monkeypatch.undo()
+    try:
+        with pytest.raises(UsageError, match=r"not be written whole; .* GB .*step-000001 is whole: the same command"):
+            run_here(config, folder, fill)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     run_here(config, folder)
     assert_alike(folder, alone)
 
@@ -261,6 +302,108 @@ def test_adapters_learn_alone_and_are_merged(config: TrainConfig, tmp_path: Path
     assert before.keys() == after.keys()
     assert changed
     assert all("_proj.weight" in name and "language_model" in name for name in changed)
+
+
+def test_adapters_learn_over_weights_in_four_bits(config: TrainConfig, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    model = write_model(tmp_path / "wide", width=64)
+    small = replace(config, model=str(model), lora=Lora(rank=2, alpha=4, base="4bit"), freeze=("vit",), steps=2)
+    with pytest.raises(UsageError, match=r"set sharding=none beside lora\.base=4bit"):
+        check(small)
+    run_here(replace(small, sharding="none"), tmp_path / "run")
+    before, after = load_file(model / "model.safetensors"), weights(tmp_path / "run")
+    assert {name: (value.shape, value.dtype) for name, value in before.items()} == {
+        name: (value.shape, value.dtype) for name, value in after.items()
+    }, "what is exported is whole again"
+    name = "model.language_model.layers.0.self_attn.q_proj.weight"
+    moved = (after[name] - before[name]).abs().max()
+    assert 0 < moved < 0.02, "the adapter's part is added to the weights as they were, not as four bits hold them"
+    assert torch.linalg.matrix_rank(after[name] - before[name], atol=1e-6) <= 2
+
+
+def test_a_checkpoint_holds_what_learns_alone(config: TrainConfig, tmp_path: Path) -> None:
+    run_here(replace(config, lora=Lora(rank=2), freeze=("vit", "connector"), steps=1), tmp_path)
+    state = FileSystemReader(tmp_path / "step-000001").read_metadata().state_dict_metadata
+    assert state
+    assert all(".lora_" in name for name in state)
+
+
+def test_a_model_is_exported_in_the_official_layout_where_asked(config: TrainConfig, tmp_path: Path) -> None:
+    run_here(replace(config, steps=1, export=("own", "official")), tmp_path)
+    ours = MolmoForConditionalGeneration.from_pretrained(tmp_path / "export").state_dict()
+    theirs = MolmoForConditionalGeneration.from_pretrained(tmp_path / "export-official").state_dict()
+    assert all(torch.equal(theirs[name], value) for name, value in ours.items())
+
+
+def test_numbers_go_to_tensorboard_where_asked(config: TrainConfig, tmp_path: Path) -> None:
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    run_here(replace(config, steps=2, loggers=("tensorboard",)), tmp_path)
+    events = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    seen = [event.value for event in events.Scalars("loss")]
+    assert seen == pytest.approx([record["loss"] for record in metrics(tmp_path)])
+    assert "sources/chat" in events.Tags()["scalars"]
+
+
+@pytest.mark.parametrize("name", ["tensorboard", "wandb"])
+def test_a_logger_that_is_not_installed_is_told_before_the_first_step(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UsageError, match=f"pip install {name}"):
+        open_loggers([name], tmp_path, {})
+
+
+def test_weights_and_biases_gets_the_numbers_of_a_run_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    run = SimpleNamespace(log=lambda *args, **kwargs: told.append((args, kwargs)), finish=lambda: told.append("end"))
+    stand_in = SimpleNamespace(init=lambda **kwargs: told.append(kwargs) or run)
+    monkeypatch.setitem(sys.modules, "wandb", stand_in)
+    (logger,) = open_loggers(["wandb"], tmp_path, {"steps": 2})
+    logger.log({"step": 1, "loss": 2.0, "sources": {"chat": 3.0}, "skipped": []})
+    logger.close()
+    settings, (numbers, where), end = told
+    assert (settings["id"], settings["config"], settings["resume"]) == (tmp_path.name, {"steps": 2}, "allow")
+    assert (numbers, where, end) == (({"loss": 2.0, "sources/chat": 3.0},), {"step": 1}, "end")
+
+
+def test_a_step_tells_its_speed_and_the_loss_of_each_data_set(alone: Path) -> None:
+    for record in metrics(alone):
+        assert record["tokens_per_s"] > 0
+        assert record["teraflops"] > 0
+        assert 0 <= record["waited_share"] <= 1
+        assert set(record["sources"]) <= {"points", "chat"}
+        low, high = min(record["sources"].values()), max(record["sources"].values())
+        assert low <= record["cross_entropy"] * (1 + 1e-6)
+        assert record["cross_entropy"] <= high * (1 + 1e-6)
+
+
+def test_metrics_that_another_process_writes_are_followed_each_step_once(tmp_path: Path) -> None:
+    path, told = tmp_path / "metrics.jsonl", []
+    lines = [json.dumps({"step": step, "loss": 1.0}) + "\n" for step in range(1, 6)]
+    path.write_text(lines[0])
+    with follow(path, lambda record: told.append(record["step"]), every_s=0.01):
+        with path.open("a") as file:
+            file.write(lines[1] + lines[2][:5])
+            file.flush()
+            wait_for(lambda: told == [2])
+            file.write(lines[2][5:] + lines[3])
+        wait_for(lambda: told == [2, 3, 4])
+        path.write_text("".join(lines[:2]))  # resumed from step 2
+        time.sleep(0.05)
+        with path.open("a") as file:
+            file.write("".join(lines[2:]))
+    assert told == [2, 3, 4, 5]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_the_average_of_the_weights_is_what_is_exported(config: TrainConfig, tmp_path: Path) -> None:

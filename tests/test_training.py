@@ -1,6 +1,9 @@
 import json
+import os
+import signal
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,9 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from molmo_agent.envs.sim_desktop.scene import Element, Screen, TextRun
+from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.model.crops import CropLayout
+from molmo_agent.model.pointer import MolmoPointer
 from molmo_agent.train.aids import Aids, by_crop, dense_targets, position_code
-from molmo_agent.train.loop import Stage, Trainer, learning_rate, prepare_point, prepare_read
+from molmo_agent.train.config import from_dict
+from molmo_agent.train.curriculum import Pupil, learn, make_optimizers
+from molmo_agent.train.launch import run_here, run_workers
+from molmo_agent.train.lessons import prepare_point, prepare_read
 from molmo_agent.train.muon import Muon, orthogonalize
 from molmo_agent.train.nano import nano_processor, new_nano
 from molmo_agent.train.panels import sample_panel
@@ -23,66 +31,103 @@ from molmo_agent.train.screens import (
     phoc,
     place_to_point,
 )
+from molmo_agent.train.stages import Curriculum, Stage
 
 PROCESSOR = nano_processor()
 
 
-def read_stage(steps: int) -> Stage:
-    sizes = {(200, 200): 0.5, (350, 180): 0.5}
-    return Stage(name="read", kind="read", steps=steps, batch=2, crops=2, sizes=sizes, styles={"panel": 1.0})
+def stage(kind: str, steps: int, **changes: Any) -> dict[str, Any]:
+    data = {"name": kind, "kind": kind, "steps": steps, "batch": 2, "crops": 2, "warmup_steps": 1}
+    return data | {"sizes": {"200x200": 0.5, "350x180": 0.5}, "styles": {"panel": 1.0}} | changes
 
 
-def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
+def lessons(**changes: Any) -> Curriculum:
+    """Two short stages."""
+    stages = [stage("read", 3), stage("point", 3, max_questions=4, balance=True)]
+    config = from_dict({"stages": stages, "checkpoint_every": 2, **changes})
+    assert isinstance(config, Curriculum)
+    return config
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "export" / "model.safetensors")
+
+
+def losses(folder: Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A curriculum in one go."""
     torch.set_num_threads(1)
-    whole = Trainer(new_nano(PROCESSOR, 0), PROCESSOR, tmp_path / "whole", seed=0)
-    whole.run(read_stage(4), log_every=1)
-
-    class Interrupted(Exception):
-        pass
-
-    first = Trainer(new_nano(PROCESSOR, 0), PROCESSOR, tmp_path / "parts", seed=0)
-    original, calls = first._backward, iter(range(3))
-
-    def stop_at_the_third(stage: Stage, batch: object) -> object:
-        if next(calls) == 2:
-            raise Interrupted
-        return original(stage, batch)
-
-    first._backward = stop_at_the_third  # type: ignore[method-assign, assignment]
-    with pytest.raises(Interrupted):
-        first.run(read_stage(4), save_every_s=0)
-    second = Trainer(new_nano(PROCESSOR, 1), PROCESSOR, tmp_path / "parts", seed=0)
-    assert second.done == {"read": 2}
-    second.run(read_stage(4))
-    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    lines = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    folder = tmp_path_factory.mktemp("whole")
+    assert run_here(lessons(), folder) == 6
+    return folder
 
 
-def test_a_few_steps_on_one_picture_lower_its_losses(tmp_path: Path) -> None:
+def test_a_curriculum_leaves_a_model_that_points(whole: Path) -> None:
+    pointer = MolmoPointer.from_pretrained(str(whole / "export"))
+    result = pointer.point(np.zeros((200, 200, 3), np.uint8), "the button")
+    assert result.status in ("ok", "none", "unparsed", "out_of_range")
+    assert len(losses(whole)) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stopped", [3, 4])
+def test_a_resumed_curriculum_ends_where_an_uninterrupted_one_does(stopped: int, whole: Path, tmp_path: Path) -> None:
+    def interrupt(record: dict[str, Any]) -> None:
+        if record["step"] == stopped:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(RunStopped, match=f"stopped after step {stopped}; the same command resumes"):
+        run_here(lessons(), tmp_path, interrupt)
+    run_here(lessons(), tmp_path)
+    assert losses(tmp_path) == losses(whole)
+    ours, theirs = weights(tmp_path), weights(whole)
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
+@pytest.mark.slow
+def test_a_curriculum_runs_on_several_workers(whole: Path, tmp_path: Path) -> None:
+    run_workers(lessons(), tmp_path, 2, threads=1)
+    ours, theirs = weights(tmp_path), weights(whole)
+    start = new_nano(PROCESSOR, 0).state_dict()
+    moved = sum(float((theirs[name].float() - value).norm()) for name, value in start.items())
+    apart = sum(float((theirs[name].float() - ours[name].float()).norm()) for name in theirs)
+    assert apart < 0.5 * moved, "means are grouped otherwise in the reading stage; the way is the same"
+
+
+def test_pointing_stages_have_the_same_gradients_on_any_number_of_ranks() -> None:
     torch.set_num_threads(1)
-    trainer = Trainer(new_nano(PROCESSOR, 0), PROCESSOR, tmp_path, seed=0)
-    stage = Stage(
-        name="point", kind="point", steps=6, batch=1, sizes={(200, 200): 1.0}, styles={"panel": 1.0}, warmup_steps=1
-    )
-    batch = prepare_point(stage, 0, 0, PROCESSOR)
-    from molmo_agent.train.loop import make_optimizers
+    one = lessons().stages[1]
+    batches = [prepare_point(one, 0, 0, PROCESSOR, rank, 2) for rank in range(2)]
+    together = prepare_point(one, 0, 0, PROCESSOR)
+    assert [len(batch) for batch in batches] == [1, 1]
+    for rank, batch in enumerate(batches):
+        assert np.array_equal(batch[0][0].input_ids, together[rank][0].input_ids)
 
-    optimizers = make_optimizers(trainer.model, trainer.aids, stage)
-    losses = []
+
+def test_a_few_steps_on_one_picture_lower_its_losses() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    pupil = Pupil(new_nano(PROCESSOR, 0))
+    one = from_dict({"stages": [stage("point", 6, batch=1, sizes={"200x200": 1.0})]}).stages[0]  # type: ignore[union-attr]
+    batch = prepare_point(one, 0, 0, PROCESSOR)
+    optimizers = make_optimizers(pupil, one)
+    found = []
     for _ in range(6):
         for optimizer in optimizers:
             optimizer.zero_grad()
-        losses += [float(parts["tokens"].detach()) for parts in trainer._backward(stage, batch)]
+        found.append(learn(pupil, one, batch)["tokens"])
         for optimizer in optimizers:
             optimizer.step()
-    assert losses[-1] < 0.6 * losses[0]
+    assert found[-1] < 0.6 * found[0]
 
 
 def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
-    stage = Stage(name="s", kind="read", steps=100, batch=1, sizes={}, styles={}, warmup_steps=10, decay=0.4)
-    rates = [learning_rate(stage, step) for step in range(100)]
+    one = Stage(name="s", kind="read", steps=100, batch=1, warmup_steps=10, decay=0.4)
+    rates = [one.rate(step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9:60] == [1.0] * 51
     assert rates[99] == pytest.approx(1 / 40)
@@ -90,10 +135,35 @@ def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
 
 
 def test_a_step_of_a_stage_always_draws_the_same_batch() -> None:
-    stage = read_stage(10)
-    one, other = (prepare_read(stage, 7, 3, PROCESSOR) for _ in range(2))
-    assert torch.equal(one.crops, other.crops)
-    assert not torch.equal(one.crops, prepare_read(stage, 7, 4, PROCESSOR).crops)
+    one = lessons().stages[0]
+    first, other = (prepare_read(one, 7, 2, PROCESSOR) for _ in range(2))
+    assert torch.equal(first.crops, other.crops)
+    assert not torch.equal(first.crops, prepare_read(one, 7, 1, PROCESSOR).crops)
+    shares = [prepare_read(one, 7, 2, PROCESSOR, rank, 2) for rank in range(2)]
+    assert torch.equal(torch.cat([share.crops for share in shares]), first.crops)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stages": []}, "expected at least one stage, got none"),
+        ({"stages": [stage("read", 0)]}, "expected steps of stage 'read' to be at least 1, got 0"),
+        (
+            {"stages": [stage("read", 1, sizes={"big": 1.0})]},
+            "expected a size as WIDTHxHEIGHT, such as 640x480, got 'big'",
+        ),
+        ({"stages": [stage("read", 1, styles={"dialogs": 1.0})]}, "unknown style 'dialogs': did you mean dialog"),
+        ({"stages": [stage("read", 1, styles={"any": 0.0})]}, "expected rates of styles of stage 'read' above zero"),
+        (
+            {"stages": [stage("read", 1, sizes={"9x9": "much"})]},
+            "expected stages.0..sizes.9x9 to be a number, got 'much'",
+        ),
+        ({"stages": [stage("rest", 1)]}, "unknown value of stages.0..kind 'rest'"),
+    ],
+)
+def test_a_curriculum_that_makes_no_sense_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        lessons(**change)
 
 
 def test_muon_steps_have_singular_values_near_one() -> None:

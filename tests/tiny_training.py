@@ -13,7 +13,7 @@ from molmo_agent.train.config import TrainConfig, from_dict
 from molmo_agent.train.nano_tokenizer import END, build_tokenizer
 
 
-def write_model(folder: Path) -> Path:
+def write_model(folder: Path, width: int = 32) -> Path:
     """Write a model that computes a step in milliseconds."""
     torch.manual_seed(0)
     tokenizer: Any = build_tokenizer()
@@ -23,8 +23,8 @@ def write_model(folder: Path) -> Path:
         vision_config={"hidden_size": 32, "intermediate_size": 64, "image_size": 56, "patch_size": 14, **heads},
         text_config={
             "model_type": "qwen2",
-            "hidden_size": 32,
-            "intermediate_size": 64,
+            "hidden_size": width,
+            "intermediate_size": 2 * width,
             "vocab_size": 512,
             "num_key_value_heads": 1,
             **heads,

@@ -26,7 +26,7 @@ def load_nano(**options: Any) -> MolmoPointer:
     if not (CHECKPOINT / "model.safetensors").is_file():
         raise ModelError(
             f"expected the embedded checkpoint in {CHECKPOINT}, but it holds no model.safetensors; "
-            "install the package again, or train one: python -m molmo_agent.train.nano_recipe"
+            "install the package again, or train one: agent train nano"
         )
     # It loads in a fraction of a second: a progress bar would only flicker.
     shown = logging.is_progress_bar_enabled()

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from molmo_agent.model.wordings import WORDINGS
+from molmo_agent.model.wordings import CAPTIONS, NO_POINTS, WORDINGS
 
 # Styles that people meet without a prefix, nine times of ten.
 DEMO_STYLES = frozenset({"point_count", "pointing", "user_qa", "long_caption"})
@@ -21,6 +21,10 @@ _LENGTH_UNIT = 15
 _LENGTH_SPREAD = 25.0
 INFERENCE_LENGTH = 65
 """Length hint that captions are asked for with when nothing else is said."""
+
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+"""Of the options of a multiple choice, in their order."""
 
 
 def role_prompt(question: str) -> str:
@@ -78,8 +82,13 @@ def with_prefix(prefix: str, question: str) -> str:
 
 def multiple_choice(question: str, options: Sequence[str]) -> str:
     """Return the question with its lettered options, one a line."""
-    lines = [f"{chr(ord('A') + i)}: {option}" for i, option in enumerate(options)]
+    lines = [f"{LETTERS[number]}: {option}" for number, option in enumerate(options)]
     return "\n".join([question, *lines, ""])
+
+
+def plain_choice(question: str, options: Sequence[str]) -> str:
+    """Return the question with its options, one a line, for options that are letters themselves."""
+    return "\n".join([question, *options, ""])
 
 
 def best_answer(answers: Sequence[str], rng: np.random.RandomState) -> str:
@@ -106,6 +115,16 @@ def wording(style: Literal["pointing", "point_count"], label: str, rng: np.rando
     """
     bank = WORDINGS[style]
     return bank[0 if rng is None else rng.randint(0, len(bank))].format(label=label.lower())
+
+
+def caption_wording(rng: np.random.RandomState | None = None) -> str:
+    """Return a question for a long caption: one of many wordings (one draw), or the plainest."""
+    return CAPTIONS[0 if rng is None else rng.randint(0, len(CAPTIONS))]
+
+
+def no_points_prefix(rng: np.random.RandomState | None = None) -> str:
+    """Return what stands before a question to be answered in words: one of many (one draw), or the plainest."""
+    return NO_POINTS[0 if rng is None else rng.randint(0, len(NO_POINTS))]
 
 
 AndroidForm = Literal["ll", "hl_ll", "hl", "hl_cot"]

@@ -112,3 +112,61 @@ _COUNTING = (
 )
 
 WORDINGS = {"pointing": _POINTING, "point_count": _COUNTING}
+
+CAPTIONS = (
+    "Describe this image in detail.",
+    "Describe the picture.",
+    "describe everything you see",
+    "Write a long description of this image.",
+    "Please give a thorough description of the picture.",
+    "Could you describe what this picture shows, leaving nothing out?",
+    "What is in this image?",
+    "What do you see here? Tell me everything.",
+    "what does the picture show",
+    "Caption this in as much detail as you can.",
+    "A detailed caption, please.",
+    "Long caption:",
+    "Detailed description:",
+    "Write a paragraph about what can be seen.",
+    "Explain what is going on in this picture.",
+    "I cannot see this image. Describe it to me.",
+    "Tell me all about this image, from the main thing to the small details.",
+    "Go over the picture and describe each part of it.",
+    "Give me a full account of the scene.",
+    "Talk me through the image.",
+    "Put the whole picture into words.",
+    "Describe the image so that someone could draw it.",
+    "Start with what stands out, then describe the rest of the picture.",
+    "What would you tell a friend who asks what is on this picture?",
+    "Can you write down everything that is visible, including any text?",
+    "Describe the objects, where they are, their colors and the background.",
+    "Provide a comprehensive description of this photo or drawing",
+    "Look closely at the image and report what you find.",
+    "I need a rich description of this image for my archive.",
+    "Which things, people and words appear in this image? Describe them all at length.",
+)
+"""Ways to ask for a long caption."""
+
+NO_POINTS = (
+    "No points: ",
+    "No points please. ",
+    "Without points: ",
+    "Do not point. ",
+    "don't point, ",
+    "Text only: ",
+    "Answer in words. ",
+    "Answer in words, not points: ",
+    "Only words, no pointing.\n",
+    "Please do not use points. ",
+    "Leave out the points. ",
+    "I want no points in the answer. ",
+    "Skip the pointing and just say it: ",
+    "There is no need to point. ",
+    "Pointing: off\n",
+    "Points: none\nQuestion: ",
+    "Reply without marking places. ",
+    "Say it, do not show it. ",
+    "Give the answer as plain text. ",
+    "No coordinates, please: ",
+)
+"""What stands before a question that is to be answered without points, with the space or line break behind it."""

@@ -16,7 +16,7 @@ below says how often it hits; where that is not much more than a random widget o
 | crops | 200 px, patches of 10 px, 20 px shared with each neighbour, at most 12 |
 | tokenizer | 437 ids: words of questions and pieces of answers; labels are spelled byte by byte |
 | data | practice sheets and screens of the simulated desktop, drawn by seed; no photographs, no real screens |
-| training | {steps}, on two CPU cores: `python -m molmo_agent.train.nano_recipe` |
+| training | {steps}, on two CPU cores: `agent train nano` |
 | weights | float16, {size_mb:.1f} MB |
 | replies | Molmo's dialect: `<point x="12.3" y="45.6" alt="save">save</point>` |
 

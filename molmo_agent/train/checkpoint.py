@@ -1,13 +1,15 @@
 """A run's folder: sharded checkpoints that appear whole or not at all, and what a resumed run must agree with.
 
-    config.yaml        what the run computes
-    metrics.jsonl      a line per step
-    step-000500/       weights and optimizer (torch DCP, any number of ranks can read it) and meta.json
-    latest             the name of the last whole checkpoint
+config.yaml        what the run computes
+metrics.jsonl      a line per step
+step-000500/       weights and optimizer (torch DCP, any number of ranks can read it) and meta.json
+latest             the name of the last whole checkpoint
 """
 
 import json
 import shutil
+from collections.abc import Sequence
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,14 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load as load_shards
-from torch.distributed.checkpoint.state_dict_saver import save as save_shards
+from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from molmo_agent.errors import UsageError
-from molmo_agent.train.config import TrainConfig, to_dict, to_yaml
+from molmo_agent.train.config import Run, to_dict, to_yaml
+from molmo_agent.train.muon import Muon
 
 # May change between a run and its continuation: they do not decide what a step computes.
-_FREE = {"checkpoint_every", "keep"}
+_FREE = {"checkpoint_every", "keep", "prefetch", "loggers", "export"}
 
 
 def _is_first() -> bool:
@@ -36,41 +39,71 @@ def _wait() -> None:
         dist.barrier()
 
 
-def _reason(error: BaseException) -> BaseException:
+def _reason(error: BaseException, folder: Path) -> str:
     """Return what went wrong on the first rank where something did."""
     if isinstance(error, CheckpointException):
-        return next(iter(error.failures.values()))[0]
-    return error
+        error = next(iter(error.failures.values()))[0]
+    if "inline_container" in str(error):  # torch's archive writer names the place in its own code
+        return f"a file could not be written whole; {shutil.disk_usage(folder).free / 1e9:.1f} GB of the disk are free"
+    return str(error)
 
 
-def tensors(learner: torch.nn.Module, optimizer: torch.optim.Optimizer, ema: dict[str, Tensor] | None) -> dict[str, Any]:
-    """Return everything that a checkpoint holds, by name; the optimizer's averages are made where they are missing."""
-    state: dict[str, Any] = {}
-    for name, parameter in learner.named_parameters():
-        state[f"model.{name}"] = parameter.data
-        if parameter.requires_grad:
+# What optimizers keep for every weight, beside how many steps they have seen.
+_MOMENTS: dict[type, tuple[str, ...]] = {torch.optim.AdamW: ("exp_avg", "exp_avg_sq"), Muon: ("momentum",)}
+
+
+def tensors(
+    learner: torch.nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    ema: dict[str, Tensor] | None = None,
+    *,
+    frozen: bool = False,
+) -> dict[str, Any]:
+    """Return everything that a checkpoint holds, by name; the optimizers' averages are made where they are missing.
+
+    Args:
+        learner: the weights.
+        optimizers: AdamW or Muon.
+        ema: average of the weights, by name.
+        frozen: also weights that do not learn; else they are those that the run started from, and stay there.
+    """
+    names = {parameter: name for name, parameter in learner.named_parameters()}
+    state: dict[str, Any] = {f"model.{name}": p.data for p, name in names.items() if frozen or p.requires_grad}
+    for optimizer in optimizers:
+        kept = _MOMENTS[type(optimizer)]
+        for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
             moments = optimizer.state[parameter]
             if not moments:
-                moments |= {
-                    "step": torch.zeros(()),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
-            state |= {f"{key}.{name}": moments[key] for key in ("exp_avg", "exp_avg_sq")}
+                moments |= {key: torch.zeros_like(parameter) for key in kept}
+                if isinstance(optimizer, torch.optim.AdamW):
+                    moments["step"] = torch.zeros(())
+            state |= {f"{key}.{names[parameter]}": moments[key] for key in kept}
     return state | {f"ema.{name}": average for name, average in (ema or {}).items()}
 
 
+def set_step(optimizers: Sequence[torch.optim.Optimizer], step: int) -> None:
+    """Tell AdamW how many steps its averages have seen."""
+    for optimizer in optimizers:
+        for moments in optimizer.state.values():
+            if "step" in moments:
+                moments["step"] = torch.tensor(float(step))
+
+
 class RunFolder:
-    """One run's folder, held by one run at a time.
+    """One run's folder, held by one run at a time. Checkpoints are written while training goes on.
 
     Raises:
         UsageError: another run holds it; or what lies there is another run's.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig) -> None:
+    def __init__(self, folder: Path, config: Run) -> None:
         self.folder, self.config = folder, config
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / ".lock", timeout=0)
+        # The step whose checkpoint is being written, and when it will be.
+        self._writing: tuple[int, Future[Any]] | None = None
+        # The ranks agree about a checkpoint while they train: not in the group in which gradients travel.
+        self._group = dist.new_group(backend="gloo") if dist.is_initialized() and dist.get_world_size() > 1 else None
         if _is_first():
             try:
                 self._lock.acquire()
@@ -94,7 +127,11 @@ class RunFolder:
             )
 
     def close(self) -> None:
-        """Let others work here."""
+        """Let others work here; what is still being written after an error gets a minute."""
+        if self._writing:
+            wait([self._writing[1]], timeout=60)
+            if self._writing[1].done() and not self.failed:
+                self.finish()
         self._lock.release()
 
     @property
@@ -104,42 +141,79 @@ class RunFolder:
         return self.folder / pointer.read_text().strip() if pointer.exists() else None
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write a checkpoint after a step; the ones before stay until this one is whole.
+        """Begin to write a checkpoint: the tensors are copied now and written while training goes on.
+
+        It counts from the next :meth:`check` after it is whole; the ones before stay until then.
+
+        Raises:
+            UsageError: the one before could not be written.
+        """
+        self.finish()
+        partial = self._partial(step)
+        if _is_first():
+            shutil.rmtree(partial, ignore_errors=True)
+        _wait()
+        alone = not dist.is_initialized()
+        writing: Any = async_save(state, checkpoint_id=str(partial), process_group=self._group, no_dist=alone)
+        self._writing = step, writing
+
+    def check(self) -> Path | None:
+        """Make what is whole by now the latest checkpoint and return it, on the first rank; never waits.
+
+        Raises:
+            UsageError: it could not be written.
+        """
+        if self._writing and self._writing[1].done():
+            return self.finish()
+        return None
+
+    @property
+    def failed(self) -> bool:
+        """Whether writing has failed; :meth:`finish` tells why."""
+        return bool(self._writing and self._writing[1].done() and self._writing[1].exception())
+
+    def finish(self) -> Path | None:
+        """Wait until the checkpoint that is being written is whole; return it on the first rank.
 
         Raises:
             UsageError: it could not be written, for instance on a full disk; the last whole one is still there.
         """
-        name = f"step-{step:06d}"
-        partial, final = self.folder / f"{name}.partial", self.folder / name
-        if _is_first():
-            shutil.rmtree(partial, ignore_errors=True)
-            shutil.rmtree(final, ignore_errors=True)
-        _wait()
+        if self._writing is None:
+            return None
+        (step, writing), self._writing = self._writing, None
         try:
-            save_shards(state, checkpoint_id=str(partial), no_dist=not dist.is_initialized())
-            if _is_first():
-                (partial / "meta.json").write_text(json.dumps({"step": step}))
-                partial.replace(final)
-                pointer = self.folder / "latest.partial"
-                pointer.write_text(name)
-                pointer.replace(self.folder / "latest")
+            writing.result()
+            return self._count(step) if _is_first() else None
         except (OSError, CheckpointException) as error:
             kept = self.latest
             raise UsageError(
-                f"the checkpoint of step {step} could not be written to {self.folder} ({_reason(error)}); "
+                f"the checkpoint of step {step} could not be written to {self.folder} ({_reason(error, self.folder)}); "
                 + (f"{kept.name} is whole: the same command resumes from it" if kept else "there is none before it")
             ) from error
-        _wait()
-        if _is_first():
-            for old in self.checkpoints()[: -self.config.keep]:
-                shutil.rmtree(old)
+
+    def _partial(self, step: int) -> Path:
+        return self.folder / f"step-{step:06d}.partial"
+
+    def _count(self, step: int) -> Path:
+        partial = self._partial(step)
+        final = partial.with_suffix("")
+        (partial / "meta.json").write_text(json.dumps({"step": step}))
+        shutil.rmtree(final, ignore_errors=True)
+        partial.replace(final)
+        pointer = self.folder / "latest.partial"
+        pointer.write_text(final.name)
+        pointer.replace(self.folder / "latest")
+        for old in self.checkpoints()[: -self.config.keep]:
+            shutil.rmtree(old)
+        return final
 
     def checkpoints(self) -> list[Path]:
         """Return the whole checkpoints, oldest first."""
         return sorted(path for path in self.folder.glob("step-*") if path.suffix != ".partial")
 
-    def load(self, state: dict[str, Any]) -> int:
-        """Read the last whole checkpoint into tensors that are there already; return its step, 0 if there is none.
+    @property
+    def step(self) -> int:
+        """Steps of the last whole checkpoint; 0 without one.
 
         Raises:
             UsageError: it is damaged.
@@ -148,15 +222,31 @@ class RunFolder:
         if last is None:
             return 0
         try:
-            step = int(json.loads((last / "meta.json").read_text())["step"])
+            return int(json.loads((last / "meta.json").read_text())["step"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._damaged(last, error) from error
+
+    def load(self, state: dict[str, Any]) -> int:
+        """Read the last whole checkpoint into tensors that are there already; return its step, 0 if there is none.
+
+        Raises:
+            UsageError: it is damaged.
+        """
+        step, last = self.step, self.latest
+        if last is None:
+            return 0
+        try:
             load_shards(state, checkpoint_id=str(last), no_dist=not dist.is_initialized())
         except (OSError, ValueError, KeyError, RuntimeError, CheckpointException) as error:
-            others = [path.name for path in self.checkpoints() if path != last]
-            raise UsageError(
-                f"the checkpoint {last} cannot be read ({_reason(error)}); "
-                + (f"write {others[-1]!r} into {self.folder / 'latest'} to go on from there" if others else "start anew")
-            ) from error
+            raise self._damaged(last, error) from error
         return step
+
+    def _damaged(self, last: Path, error: BaseException) -> UsageError:
+        others = [path.name for path in self.checkpoints() if path != last]
+        return UsageError(
+            f"the checkpoint {last} cannot be read ({_reason(error, self.folder)}); "
+            + (f"write {others[-1]!r} into {self.folder / 'latest'} to go on from there" if others else "start anew")
+        )
 
     def log(self, record: dict[str, Any]) -> None:
         """Append a line to the metrics."""

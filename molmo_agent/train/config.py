@@ -11,6 +11,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from molmo_agent.errors import UnknownNameError, UsageError
+from molmo_agent.train.presets import merged, preset
+from molmo_agent.train.stages import Curriculum
+from molmo_agent.train.stages import check as check_curriculum
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -22,8 +25,14 @@ class Source:
     # Which reader (see train/data/sources.py), and where its files are.
     kind: str
     path: str | None = None
+    # What its loss is called; by default the kind.
+    name: str | None = None
     # Share of the examples; shares are relative to each other.
     rate: float = 1.0
+    # Instead of a rate: one of the config's groups, whose share is divided by the square roots of sizes.
+    group: str | None = None
+    # How many rows it counts as in its group; by default as many as it has. All of them are used either way.
+    size: int | None = None
     # What the reader takes besides.
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -60,6 +69,8 @@ class Lora:
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
+    # "4bit": the weights under the adapters are kept in four bits (QLoRA); needs sharding: none.
+    base: Literal["full", "4bit"] = "full"
     targets: str = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
@@ -70,6 +81,10 @@ class TrainConfig:
     # Folder or hub name of a checkpoint, or "nano".
     model: str = "nano"
     mixture: tuple[Source, ...] = ()
+    # Share of each group of data sets, relative to each other and to the rates of data sets without one.
+    groups: dict[str, float] = field(default_factory=dict)
+    # Folder that the paths of the mixture are relative to.
+    home: str | None = None
     steps: int = 1000
     # Examples per step, over all workers.
     batch: int = 8
@@ -80,6 +95,8 @@ class TrainConfig:
     message_format: Literal["role", "none"] = "role"
     # Prefix of a question: the task's style, the style with a length, or nothing.
     prefix: Literal["style", "length", "none"] = "style"
+    # What annotations that share a picture weigh: each of n 1/sqrt(n) ("root"), or 1 ("one").
+    weighting: Literal["root", "one"] = "root"
     # Several examples may share a sequence.
     packing: bool = True
     optimizer: Optimizer = Optimizer()
@@ -92,10 +109,23 @@ class TrainConfig:
     ema: float | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     activation_checkpointing: bool = False
+    # "full": weights, gradients and averages are spread over all workers. "none": each has them all, which is faster
+    # where they fit.
+    sharding: Literal["full", "none"] = "full"
     seed: int = 6198
     data_seed: int = 50189
     checkpoint_every: int = 500
     keep: int = 2
+    # Steps whose pictures are prepared ahead, each on a thread of its own.
+    prefetch: int = 2
+    # Where the numbers go beside metrics.jsonl.
+    loggers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    # Layouts of the trained model: "own" loads here, "official" wherever the released models are served.
+    export: tuple[Literal["own", "official"], ...] = ("own",)
+
+
+Run = TrainConfig | Curriculum
+"""Either kind of training run."""
 
 
 def check(config: TrainConfig) -> TrainConfig:
@@ -106,13 +136,36 @@ def check(config: TrainConfig) -> TrainConfig:
     """
     if not config.mixture:
         raise UsageError("expected a mixture of at least one data set, got none; add one under 'mixture'")
-    rates = [source.rate for source in config.mixture]
+    _check_groups(config)
+    rates = [*(source.rate for source in config.mixture if source.group is None), *config.groups.values()]
     if min(rates) < 0 or not math.isfinite(sum(rates)) or sum(rates) <= 0:
         raise UsageError(f"expected rates of the mixture that are not negative and not all zero, got {rates}")
-    for name in ("steps", "batch", "length", "max_crops", "checkpoint_every", "keep"):
+    for name in ("steps", "batch", "length", "max_crops", "checkpoint_every", "keep", "prefetch"):
         if getattr(config, name) < 1:
             raise UsageError(f"expected {name} to be at least 1, got {getattr(config, name)}")
+    if config.lora and config.lora.base == "4bit" and config.sharding != "none":
+        raise UsageError("weights in four bits cannot be spread over workers: set sharding=none beside lora.base=4bit")
     return config
+
+
+def _check_groups(config: TrainConfig) -> None:
+    for number, source in enumerate(config.mixture):
+        if source.group is not None and source.group not in config.groups:
+            raise UnknownNameError(f"group of mixture[{number}]", source.group, config.groups)
+        if source.size is not None and source.size < 1:
+            raise UsageError(f"expected mixture[{number}].size to be at least 1, got {source.size}")
+    for name in config.groups:
+        if all(source.group != name for source in config.mixture):
+            raise UsageError(f"expected a data set of the group {name!r}, found none; take it out of 'groups'")
+
+
+def source_names(config: TrainConfig) -> list[str]:
+    """Return what the data sets of a mixture are called, each name once."""
+    names: list[str] = []
+    for source in config.mixture:
+        name = source.name or source.kind
+        names.append(name if name not in names else f"{name} {len(names)}")
+    return names
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
@@ -145,7 +198,10 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise UsageError(f"expected {where} to be a mapping, got {value!r}")
-        return dict(value)
+        return {
+            _convert(arguments[0], k, f"a name in {where}"): _convert(arguments[1], v, f"{where}.{k}")
+            for k, v in value.items()
+        }
     if kind is float and isinstance(value, str):  # YAML reads 1e-5 as text
         try:
             return float(value)
@@ -177,17 +233,20 @@ def _build(kind: Any, data: Any, where: str) -> Any:
     return kind(**values)
 
 
-def from_dict(data: Mapping[str, Any]) -> TrainConfig:
-    """Return the config that plain data describes.
+def from_dict(data: Mapping[str, Any]) -> Run:
+    """Return the config that plain data describes: a curriculum, where it has stages.
 
     Raises:
         UsageError: an unknown key (the nearest are offered), or a value of the wrong type.
     """
+    if "stages" in data:
+        curriculum: Curriculum = check_curriculum(_build(Curriculum, data, ""))
+        return curriculum
     config: TrainConfig = check(_build(TrainConfig, data, ""))
     return config
 
 
-def to_dict(config: TrainConfig) -> dict[str, Any]:
+def to_dict(config: Run) -> dict[str, Any]:
     """Return a config as plain data: what :func:`from_dict` reads."""
 
     def plain(value: Any) -> Any:
@@ -201,7 +260,7 @@ def to_dict(config: TrainConfig) -> dict[str, Any]:
     return data
 
 
-def to_yaml(config: TrainConfig) -> str:
+def to_yaml(config: Run) -> str:
     """Return a config as YAML."""
     return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
 
@@ -248,12 +307,26 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-def load(recipe: str, assignments: Sequence[str] = ()) -> TrainConfig:
+def load(recipe: str, assignments: Sequence[str] = ()) -> Run:
     """Read a recipe by name, or a YAML file by path, and change it.
+
+    What comes later counts: the recipe that the file names under ``like``, the preset that it names under ``preset``,
+    the file, the preset of an assignment ``preset=NAME``, all other assignments.
 
     Raises:
         UsageError: no such recipe (the nearest are offered), a file that is no YAML, an unknown key or a wrong value.
     """
+    data = _recipe(recipe)
+    for text in assignments:
+        if text.startswith("preset="):
+            data = merged(data, preset(text.removeprefix("preset=")))
+    return from_dict(override(data, [text for text in assignments if not text.startswith("preset=")]))
+
+
+def _recipe(recipe: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a recipe's data over those that it is like."""
+    if recipe in above:
+        raise UsageError(f"the recipe {recipe!r} is like itself ({' like '.join((*above, recipe))})")
     path = Path(recipe)
     if not (path.suffix in (".yaml", ".yml") and path.is_file()):
         path = RECIPES / f"{recipe}.yaml"
@@ -265,4 +338,9 @@ def load(recipe: str, assignments: Sequence[str] = ()) -> TrainConfig:
         raise UsageError(f"expected {path} to be YAML, but: {error}") from error
     if not isinstance(data, dict):
         raise UsageError(f"expected {path} to hold a mapping, got {type(data).__name__}")
-    return from_dict(override(data, assignments))
+    found: dict[str, Any] = {}
+    if "like" in data:
+        found = _recipe(str(data.pop("like")), (*above, recipe))
+    if "preset" in data:
+        found = merged(found, preset(str(data.pop("preset"))))
+    return merged(found, data)

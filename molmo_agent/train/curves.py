@@ -47,7 +47,10 @@ def _panel(title: str, steps: Sequence[int], values: Sequence[float]) -> Image.I
     for step, anchor in ((first, "lt"), (last, "rt")):
         pen.text((left if step == first else right, bottom + 6), f"{step}", fill=_INK, font=font, anchor=anchor)
     points = [
-        (left + (step - first) / (last - first) * (right - left), bottom - (value - low) / (high - low) * (bottom - top))
+        (
+            left + (step - first) / (last - first) * (right - left),
+            bottom - (value - low) / (high - low) * (bottom - top),
+        )
         for step, value in zip(steps, values, strict=True)
     ]
     if len(points) == 1:

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace

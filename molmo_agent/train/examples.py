@@ -11,8 +11,12 @@ from molmo_agent.episode import Image
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import format_turns, length_hint, style_prefix, with_prefix
 from molmo_agent.train.config import TrainConfig
+from molmo_agent.train.flops import Flops, Work, visible_pairs
 from molmo_agent.train.messages import Example, lay_out
 from molmo_agent.train.pack import Size
+
+# What tells the tokens of a packed sequence apart: annotation, example, data set.
+_NUMBERS = ("subsegment_ids", "document_ids", "source_ids")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +49,22 @@ class Encoded:
     crops: int
     # Annotations that did not fit.
     cut: int
+    # Number of its data set in the mixture.
+    source: int = 0
 
     @property
     def size(self) -> Size:
         """What it takes up."""
         return Size(len(self.example.input_ids), self.crops)
+
+    def work(self, flops: Flops) -> Work:
+        """Return the work of its forward pass."""
+        ids = self.example.subsegment_ids
+        lengths = [len(self.example.input_ids)] if ids is None else np.unique(ids, return_counts=True)[1].tolist()
+        # The picture has the largest number: it is what all annotations see.
+        pairs = visible_pairs(lengths[-1], lengths[:-1])
+        learned = int((self.example.loss_weights > 0).sum())
+        return flops.work(tokens=len(self.example.input_ids), pairs=pairs, crops=self.crops, learned=learned)
 
 
 def dress(conversation: Conversation, config: TrainConfig, rng: np.random.RandomState) -> list[str]:
@@ -63,7 +78,7 @@ def dress(conversation: Conversation, config: TrainConfig, rng: np.random.Random
     return format_turns([with_prefix(prefix, question), *rest], config.message_format)
 
 
-def encode(row: Row, processor: MolmoProcessor, config: TrainConfig, seed: int) -> Encoded:
+def encode(row: Row, processor: MolmoProcessor, config: TrainConfig, seed: int, source: int = 0) -> Encoded:
     """Lay out a row; annotations are shuffled, and those that do not fit the sequence are left out and counted.
 
     Raises:
@@ -95,15 +110,13 @@ def encode(row: Row, processor: MolmoProcessor, config: TrainConfig, seed: int) 
         kept,
         bos=processor.bos_id,
         eos=tokenizer.eos_token_id,
-        weighting="root_subsegments",
+        weighting="root_subsegments" if config.weighting == "root" else None,
         weight=row.weight if len(kept) == 1 else 1.0,
     )
-    return Encoded(example, row, crops, len(ids) - len(kept))
+    return Encoded(example, row, crops, len(ids) - len(kept), source)
 
 
-def join(
-    members: Sequence[Encoded], processor: MolmoProcessor, config: TrainConfig
-) -> dict[str, npt.NDArray[Any]]:
+def join(members: Sequence[Encoded], processor: MolmoProcessor, config: TrainConfig) -> dict[str, npt.NDArray[Any]]:
     """Make one sequence of several examples: arrays with a leading batch dimension of 1.
 
     Without members it is one token that nothing is learned from, so that a rank without work takes part all the same.
@@ -111,7 +124,7 @@ def join(
     """
     image_processor = processor.image_processor
     names = ("input_ids", "labels", "loss_weights", "position_ids")
-    parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in (*names, "subsegment_ids", "document_ids")}
+    parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in (*names, *_NUMBERS)}
     pictures: dict[str, list[npt.NDArray[Any]]] = {n: [] for n in ("pixel_values", "image_masks", "image_input_idx")}
     start = 0
     for number, member in enumerate(members):
@@ -122,6 +135,7 @@ def join(
         tree = example.subsegment_ids
         parts["subsegment_ids"].append(np.zeros(length, dtype=np.int64) if tree is None else tree)
         parts["document_ids"].append(np.full(length, number))
+        parts["source_ids"].append(np.full(length, member.source))
         if member.row.image is not None:
             arrays, _ = image_processor.process_one(member.row.image(), config.max_crops)
             index = arrays["image_input_idx"]
@@ -130,7 +144,7 @@ def join(
                 found.append(arrays[name])
         start += length
     if not members:
-        blank = {"input_ids": processor.bos_id, "labels": -1, "subsegment_ids": 0, "document_ids": 0, "position_ids": 0}
+        blank = {"input_ids": processor.bos_id, "labels": -1, "position_ids": 0} | dict.fromkeys(_NUMBERS, 0)
         parts = {name: [np.array([value])] for name, value in blank.items()}
         parts["loss_weights"] = [np.zeros(1, dtype=np.float32)]
     if not pictures["pixel_values"]:

@@ -1,16 +1,18 @@
 """Where a run's ranks are: in this process, in several on this machine, under torchrun, or on a Ray cluster.
 
-Every way calls :func:`~molmo_agent.train.runner.train` on every rank, and computes the same.
+Every way calls :func:`train` on every rank, and computes the same.
 """
 
+import json
 import multiprocessing
 import os
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,12 @@ import torch
 import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 
-from molmo_agent.errors import MissingExtraError, MolmoAgentError, RunStopped, UsageError
-from molmo_agent.train.config import TrainConfig, from_dict, to_dict
-from molmo_agent.train.runner import Told, train
+from molmo_agent.errors import MissingExtraError, ModelError, MolmoAgentError, RunStopped, UsageError
+from molmo_agent.train.config import Run, TrainConfig, from_dict, to_dict
+from molmo_agent.train.runner import Saved, Told
+
+POINTER_FILE = "checkpoint.json"
+"""What a checkpoint that is reported to Ray holds: where the real one lies."""
 
 
 @contextmanager
@@ -42,6 +47,19 @@ def process_group(rank: int, count: int, meeting: str | None) -> Any:
         dist.destroy_process_group()
 
 
+def train(
+    config: Run, folder: Path, *, told: Told | None = None, saved: Saved = lambda _: None, stop: Callable[[], bool]
+) -> int:
+    """Run a config of either kind on this rank."""
+    if isinstance(config, TrainConfig):
+        from molmo_agent.train import runner
+
+        return runner.train(config, folder, told=told, saved=saved, stop=stop)
+    from molmo_agent.train import curriculum
+
+    return curriculum.train(config, folder, told=told, saved=saved, stop=stop)
+
+
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
     """Let Ctrl-C and SIGTERM ask for a stop instead of tearing the step apart; yields whether they did."""
@@ -55,7 +73,7 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def run_here(config: TrainConfig, folder: Path, told: Told | None = None) -> int:
+def run_here(config: Run, folder: Path, told: Told | None = None) -> int:
     """Train in this process: alone, or as the rank that torchrun made it.
 
     Raises:
@@ -77,7 +95,7 @@ def _worker(
             done = train(
                 from_dict(data),
                 Path(folder),
-                told=(lambda *told: line.send(("told", told))) if rank == 0 else None,
+                told=(lambda record: line.send(("told", record))) if rank == 0 else None,
                 stop=stop,
             )
         line.send(("done", done))
@@ -88,9 +106,7 @@ def _worker(
         raise
 
 
-def run_workers(
-    config: TrainConfig, folder: Path, count: int, told: Told | None = None, *, threads: int | None = None
-) -> int:
+def run_workers(config: Run, folder: Path, count: int, told: Told | None = None, *, threads: int | None = None) -> int:
     """Train with several processes on this machine; ``threads`` of each are by default what the machine has for them.
 
     Raises:
@@ -147,7 +163,7 @@ def _listen(lines: list[Connection], told: Told | None) -> int:
                     "the last checkpoint"
                 ) from None
             if kind == "told" and told:
-                told(*what)
+                told(what)
             elif kind == "error":
                 raise UsageError(what)
             elif kind == "failed":
@@ -161,25 +177,44 @@ def _listen(lines: list[Connection], told: Told | None) -> int:
 def _ray_loop(settings: dict[str, Any]) -> None:
     """What every Ray worker runs; Ray has joined the ranks before."""
     import ray.train
+    from ray.train import Checkpoint
 
     torch.set_num_threads(settings["threads"])
+    now: dict[str, Any] = {}
 
-    def told(step: int, report: Any, rest: dict[str, Any]) -> None:
-        ray.train.report({"step": step, "loss": report.loss})
+    def told(record: dict[str, Any]) -> None:
+        now.update({name: value for name, value in record.items() if isinstance(value, int | float)})
 
-    train(from_dict(settings["config"]), Path(settings["folder"]), told=told)
+    def saved(checkpoint: Path | None) -> None:
+        # All workers report equally often: Ray waits for each of them. It takes no checkpoint from outside its own
+        # folder; it gets the place of ours, which all machines can read.
+        with tempfile.TemporaryDirectory() as pointer:
+            if checkpoint:
+                (Path(pointer) / POINTER_FILE).write_text(json.dumps({"checkpoint": str(checkpoint)}))
+            ray.train.report(dict(now), checkpoint=Checkpoint.from_directory(pointer) if checkpoint else None)
+
+    train(from_dict(settings["config"]), Path(settings["folder"]), told=told, saved=saved, stop=lambda: False)
 
 
 def run_on_ray(
-    config: TrainConfig, folder: Path, count: int, address: str | None, *, failures: int = 3, threads: int = 1
+    config: Run,
+    folder: Path,
+    count: int | tuple[int, int],
+    address: str | None,
+    told: Told | None = None,
+    *,
+    failures: int = 3,
+    threads: int = 1,
 ) -> Any:
     """Train on Ray: workers that die are replaced, and go on from the last checkpoint.
 
     Args:
         config: the run.
         folder: on storage that all workers reach.
-        count: workers; one GPU each where there are GPUs.
+        count: workers, one GPU each where there are GPUs; (fewest, most) takes what the cluster has, and more or fewer
+            as it grows or shrinks. Any number computes the same.
         address: of a cluster; None starts one on this machine.
+        told: called here with every line of the run's metrics, as it is written.
         failures: how often workers are replaced.
         threads: of each worker.
 
@@ -189,7 +224,7 @@ def run_on_ray(
     """
     try:
         import ray
-        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchTrainer
     except ImportError as error:
         raise MissingExtraError("training on Ray", "train") from error
@@ -206,10 +241,108 @@ def run_on_ray(
             name=f"{folder.name}-{time.time_ns()}",
             storage_path=str(folder / "ray"),
             failure_config=FailureConfig(max_failures=failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=config.keep),
         ),
     )
     try:
-        return trainer.fit()
+        with follow(folder / "metrics.jsonl", told):
+            return trainer.fit()
     except Exception as error:
-        raise UsageError(f"the run on Ray failed: {error}; the same command resumes from the last checkpoint") from error
+        raise UsageError(
+            f"the run on Ray failed: {error}; the same command resumes from the last checkpoint"
+        ) from error
 
+
+@contextmanager
+def follow(path: Path, told: Told | None, *, every_s: float = 0.5) -> Iterator[None]:
+    """Pass on the records that another process appends to a run's metrics, each step once."""
+    ended = threading.Event()
+    known = path.stat().st_size if path.exists() else 0
+
+    def read() -> None:
+        place, rest, step = known, "", 0
+        while True:
+            last = ended.wait(every_s)
+            if path.exists() and told:
+                # A run that resumes writes the file anew, without the steps that it computes again.
+                if path.stat().st_size < place:
+                    place, rest = 0, ""
+                with path.open(encoding="utf-8") as file:
+                    file.seek(place)
+                    *lines, rest = (rest + file.read()).split("\n")
+                    place = file.tell()
+                for line in lines:
+                    record = json.loads(line)
+                    if record["step"] > step:
+                        step = record["step"]
+                        told(record)
+            if last:
+                return
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        reader.join()
+
+
+class Worker:
+    """One worker of an evaluation: makes its model when it is first needed. Errors of ours are values, for Ray."""
+
+    def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
+        self._make = make
+        self._work: Callable[[Any], Any] | None = None
+
+    def work(self, batch: Any) -> Any:
+        """Return what a batch gives, or the error."""
+        try:
+            self._work = self._work or self._make()
+            return self._work(batch)
+        except MolmoAgentError as error:
+            # Not all of them can be sent as what they are.
+            return (ModelError if isinstance(error, ModelError) else UsageError)(str(error))
+
+
+def map_on_ray(count: int, address: str | None) -> Callable[..., Iterator[Any]]:
+    """Return a mapper of an evaluation with workers on Ray, one GPU each where there are GPUs.
+
+    Args:
+        count: workers; each makes the model once.
+        address: of a cluster; None starts one on this machine.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+    """
+    try:
+        import ray
+        from ray.util import ActorPool
+    except ImportError as error:
+        raise MissingExtraError("evaluating on Ray", "train") from error
+
+    def mapped(make: Callable[[], Callable[[Any], Any]], batches: Iterable[Any]) -> Iterator[Any]:
+        if not ray.is_initialized():
+            ray.init(address or "local", log_to_driver=False)
+        remote = ray.remote(num_cpus=1, num_gpus=1 if torch.cuda.is_available() else 0)(Worker)
+        workers, rest = [remote.remote(make) for _ in range(count)], iter(batches)
+        pool = ActorPool(workers)
+        try:
+            # No more under way than keeps all busy: batches hold pictures.
+            for batch in islice(rest, 2 * count):
+                pool.submit(lambda worker, one: worker.work.remote(one), batch)
+            while pool.has_next():
+                try:
+                    done = pool.get_next()
+                except ray.exceptions.RayActorError as error:
+                    raise UsageError(f"a worker on Ray died: {error}; the same command goes on") from error
+                if isinstance(done, MolmoAgentError):
+                    raise done
+                yield done
+                for batch in islice(rest, 1):
+                    pool.submit(lambda worker, one: worker.work.remote(one), batch)
+        finally:
+            for worker in workers:
+                ray.kill(worker)
+
+    return mapped

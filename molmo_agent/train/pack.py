@@ -1,4 +1,4 @@
-"""Which examples share a sequence, and which rank computes it: a pure function of sizes. Knows no text and no tensors."""
+"""Which examples share a sequence, and which rank computes it: a function of sizes. Knows no text and no tensors."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,9 +20,7 @@ def fewest(sizes: Sequence[Size], *, length: int, crops: int) -> int:
     """Return about how few sequences can hold the examples: largest first, each into the fullest one where it fits."""
     room: list[tuple[int, int]] = []
     for size in sorted(sizes, key=lambda size: -size.tokens):
-        fitting = [
-            (tokens, i) for i, (tokens, left) in enumerate(room) if size.tokens <= tokens and size.crops <= left
-        ]
+        fitting = [(tokens, i) for i, (tokens, left) in enumerate(room) if size.tokens <= tokens and size.crops <= left]
         if fitting:
             _, i = min(fitting)
         else:
@@ -32,9 +30,7 @@ def fewest(sizes: Sequence[Size], *, length: int, crops: int) -> int:
     return len(room)
 
 
-def fill(
-    sizes: Sequence[Size], costs: Sequence[float], *, length: int, crops: int, multiple: int
-) -> list[list[int]]:
+def fill(sizes: Sequence[Size], costs: Sequence[float], *, length: int, crops: int, multiple: int) -> list[list[int]]:
     """Put examples into as few sequences of as equal work as can be.
 
     Args:

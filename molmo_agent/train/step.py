@@ -13,7 +13,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from molmo_agent.errors import ModelError
-from molmo_agent.train.config import Optimizer, Rate, TrainConfig
+from molmo_agent.train.config import Optimizer, Rate, TrainConfig, source_names
 from molmo_agent.train.losses import response_loss
 from molmo_agent.train.optim import COMPONENTS, Component, Schedule, component_of, parameter_groups
 from molmo_agent.train.tree_attention import NAME as TREE_ATTENTION
@@ -35,6 +35,8 @@ class StepReport:
     weight: float
     gradient_norms: dict[str, float]
     learning_rates: dict[str, float]
+    # Cross-entropy of each data set that took part.
+    sources: dict[str, float]
 
 
 def ranks() -> int:
@@ -59,9 +61,12 @@ class Learner(nn.Module):
         # Set on the config itself: the model's own switch would check for a kernel of this name on the hub.
         model.model.language_model.config._attn_implementation = TREE_ATTENTION
         self.z_scale, self.precision = config.optimizer.z_loss, config.precision
+        self.num_sources = len(config.mixture)
 
     def forward(self, arrays: Arrays) -> Tensor:
-        """Return the (3,) weighted sums of one packed sequence: cross-entropy, z-loss, right answers.
+        """Return weighted sums of one packed sequence: cross-entropy, z-loss, right answers; then by data set.
+
+        Of n data sets, n times the cross-entropy and n times the weight follow the three.
 
         Args:
             arrays: from :func:`~molmo_agent.train.examples.join`, of a leading dimension of 1.
@@ -84,7 +89,13 @@ class Learner(nn.Module):
             ).last_hidden_state
             head = self.model.lm_head.weight
             part = response_loss(hidden, head, inputs["labels"], weights, z_scale=self.z_scale)
-        return torch.stack([part.cross_entropy.sum(), part.z.sum(), part.correct.to(hidden.dtype).detach()])
+            learned = (inputs["labels"] >= 0) & (weights > 0)
+        sums = torch.stack([part.cross_entropy.sum(), part.z.sum(), part.correct.to(hidden.dtype).detach()])
+        by_source = sums.new_zeros(2, self.num_sources)
+        if self.num_sources and part.weight > 0:
+            values = torch.stack([part.cross_entropy.detach(), weights[learned]]).to(sums.dtype)
+            by_source = by_source.index_add(1, inputs["source_ids"][learned], values)
+        return torch.cat([sums, by_source.flatten()])
 
 
 def shard(learner: Learner) -> Learner:
@@ -128,7 +139,9 @@ def clip(model: nn.Module, most: float) -> dict[str, float]:
         return mine.double().square().sum().cpu()
 
     zero = torch.zeros((), dtype=torch.float64)
-    summed = total(*(sum(map(square, gradients), zero) for gradients in members.values()))
+    squares = [sum(map(square, gradients), zero) for gradients in members.values()]
+    spread = any(isinstance(gradient, DTensor) for gradients in members.values() for gradient in gradients)
+    summed = total(*squares) if spread else torch.stack(squares)
     norms = {name: math.sqrt(value) for name, value in zip(COMPONENTS, summed.tolist(), strict=True)}
     for name, gradients in members.items():
         factor = min(1.0, most / (norms[name] + 1e-6))
@@ -136,6 +149,18 @@ def clip(model: nn.Module, most: float) -> dict[str, float]:
             gradient.mul_(factor)
     found: dict[str, float] = {name: norm for name, norm in norms.items()}
     return found | {"total": math.hypot(*norms.values())}
+
+
+def average_gradients(learner: nn.Module) -> None:
+    """Give every rank the mean of all ranks' gradients, in one exchange: for weights that are not spread."""
+    gradients = [p.grad for p in learner.parameters() if p.grad is not None and not isinstance(p.grad, DTensor)]
+    if ranks() == 1 or not gradients:
+        return
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= ranks()
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))
 
 
 def train_step(
@@ -166,12 +191,12 @@ def train_step(
         torch.stack([w.double().sum() for w in weights]).sum(), torch.tensor(sum(int((w > 0).sum()) for w in weights))
     )
     weight = float(counted[0])
-    sums = torch.zeros(3, dtype=torch.float64)
+    sums = torch.zeros(3 + 2 * len(config.mixture), dtype=torch.float64)
     for arrays in sequences:
         part = learner(arrays)
         ((part[0] + part[1]) / max(weight, 1e-9) * ranks()).backward()
         sums += part.detach().double().cpu()
-    entropy_sum, z_sum, correct = (float(value) for value in total(*sums))
+    entropy_sum, z_sum, correct, *by_source = (float(value) for value in total(*sums))
     loss = (entropy_sum + z_sum) / max(weight, 1e-9)
     if not math.isfinite(loss):
         optimizer.zero_grad(set_to_none=True)
@@ -179,6 +204,7 @@ def train_step(
             f"the loss of step {step} is {loss}, which nothing can be learned from; the weights are those of step "
             f"{step - 1}: lower the learning rates, or try precision=fp32"
         )
+    average_gradients(learner)
     norms = clip(learner, config.optimizer.clip)
     optimizer.step()
     return StepReport(
@@ -190,4 +216,11 @@ def train_step(
         weight=weight,
         gradient_norms=norms,
         learning_rates={str(name): rate for name, rate in rates.items()},
+        sources={
+            name: entropy / share
+            for name, entropy, share in zip(
+                source_names(config), by_source[: len(by_source) // 2], by_source[len(by_source) // 2 :], strict=True
+            )
+            if share > 0
+        },
     )

@@ -9,10 +9,12 @@ import numpy.typing as npt
 
 from molmo_agent.model import MolmoProcessor
 from molmo_agent.train.config import TrainConfig
-from molmo_agent.train.data.sources import Rows, open_source
+from molmo_agent.train.data.sources import Rows, open_mixture
 from molmo_agent.train.examples import Encoded, encode, join
+from molmo_agent.train.flops import Flops, Work
 from molmo_agent.train.order import Draw, Order
-from molmo_agent.train.pack import Cost, Size, plan
+from molmo_agent.train.pack import plan
+from molmo_agent.train.shares import shares
 
 # A sequence's pictures may have so many times the crops of one large picture.
 _PICTURES = 4
@@ -27,6 +29,10 @@ class RankBatch:
     # Of the global batch: examples that could not be used, and annotations that did not fit.
     skipped: list[str] = field(default_factory=list)
     cut: int = 0
+    # Of the global batch: tokens of all kinds, pictures, and the work of a forward pass.
+    tokens: int = 0
+    images: int = 0
+    work: Work = field(default_factory=Work)
 
 
 class Stream:
@@ -35,17 +41,17 @@ class Stream:
     Args:
         config: the run.
         processor: of the model.
-        cost: work of an example, by which ranks are balanced.
+        flops: counts the work of an example, by which ranks are balanced.
         sources: opened data sets; by default those of the config's mixture.
     """
 
     def __init__(
-        self, config: TrainConfig, processor: MolmoProcessor, cost: Cost, sources: Sequence[Rows] | None = None
+        self, config: TrainConfig, processor: MolmoProcessor, flops: Flops, sources: Sequence[Rows] | None = None
     ) -> None:
-        self.config, self.processor, self.cost = config, processor, cost
-        self.sources = [open_source(source) for source in config.mixture] if sources is None else list(sources)
-        rates = tuple(source.rate for source in config.mixture)
-        self.order = Order(rates, tuple(len(source) for source in self.sources), config.data_seed)
+        self.config, self.processor, self.flops = config, processor, flops
+        self.sources = open_mixture(config.mixture, config.home) if sources is None else list(sources)
+        sizes = tuple(len(source) for source in self.sources)
+        self.order = Order(shares(config, sizes), sizes, config.data_seed)
 
     def draws(self, step: int) -> list[Draw]:
         """Return the examples of a step (counted from 0), in their global order."""
@@ -55,26 +61,37 @@ class Stream:
         """Return a step's examples laid out, and why some could not be used."""
         examples, skipped = [], []
         for draw in self.draws(step):
-            row = self.sources[draw.source].row(draw.row, draw.seed)
             try:
-                examples.append(encode(row, self.processor, self.config, draw.seed))
+                row = self.sources[draw.source].row(draw.row, draw.seed)
+                examples.append(encode(row, self.processor, self.config, draw.seed, draw.source))
             except ValueError as error:
                 skipped.append(str(error))
         return examples, skipped
 
-    def batch(self, step: int, rank: int, ranks: int) -> RankBatch:
-        """Return what a rank computes in a step."""
-        examples, skipped = self.encoded(step)
-        dealt = plan(
+    def deal(self, examples: Sequence[Encoded], ranks: int) -> list[list[list[int]]]:
+        """Return for each rank its sequences, as lists of example numbers."""
+        return plan(
             [example.size for example in examples],
             length=self.config.length,
             crops=_PICTURES * (self.config.max_crops + 1),
             ranks=ranks,
-            cost=self.cost,
+            cost=self.flops.cost,
             packing=self.config.packing,
         )
+
+    def batch(self, step: int, rank: int, ranks: int) -> RankBatch:
+        """Return what a rank computes in a step."""
+        examples, skipped = self.encoded(step)
+        dealt = self.deal(examples, ranks)
         sequences = [join([examples[n] for n in members], self.processor, self.config) for members in dealt[rank]]
-        return RankBatch(sequences, skipped, sum(example.cut for example in examples))
+        return RankBatch(
+            sequences,
+            skipped,
+            cut=sum(example.cut for example in examples),
+            tokens=sum(example.size.tokens for example in examples),
+            images=sum(example.row.image is not None for example in examples),
+            work=sum((example.work(self.flops) for example in examples), Work()),
+        )
 
     def fingerprint(self, step: int) -> str:
         """Return a hash of a step's global batch: the same for any number of ranks."""
@@ -83,33 +100,3 @@ class Stream:
             digest.update(example.row.name.encode())
             digest.update(example.example.input_ids.tobytes())
         return digest.hexdigest()
-
-
-def flops_of(config: Any) -> Cost:
-    """Return the work of an example for a model config, in FLOPs of a forward pass.
-
-    Two per weight and token for the decoder, for tower and connector per patch and window, and attention's products
-    over its tokens and over the patches of each crop.
-    """
-    text, vision = config.text_config, config.vision_config
-    d, inner = text.hidden_size, text.intermediate_size
-    head = getattr(text, "head_dim", None) or d // text.num_attention_heads
-    attention = d * head * (2 * text.num_attention_heads + 2 * text.num_key_value_heads)
-    experts = getattr(text, "num_experts_per_tok", 1) or 1
-    decoder = text.num_hidden_layers * (attention + 3 * d * inner * experts)
-    width = vision.hidden_size
-    mlp = getattr(vision, "intermediate_size", None) or width * vision.mlp_ratio
-    tower = vision.num_hidden_layers * (4 * width * width + 2 * width * mlp)
-    patches = config.num_patches_per_side**2
-    windows = (-(-config.num_patches_per_side // config.pooling_size)) ** 2
-    both, pooled = width * len(config.vit_layers), config.pooling_heads * config.pooling_head_dim
-    pooling = 2 * both * pooled * config.pooling_size**2 + (both * pooled + pooled * pooled)
-    projector = config.projector_hidden_size * (2 * pooled + d)
-    crop = 2 * (patches * tower + windows * (pooling + projector))
-    crop += 4 * vision.num_hidden_layers * patches * patches * width
-
-    def cost(size: Size) -> float:
-        products = 4 * text.num_hidden_layers * text.num_attention_heads * head * size.tokens**2
-        return float(2 * decoder * size.tokens + products + crop * max(size.crops, 1))
-
-    return cost

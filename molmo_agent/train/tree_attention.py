@@ -50,7 +50,14 @@ class Forest:
 
 
 def forest_attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, *, forest: Forest, **kwargs: Any
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    forest: Forest,
+    **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Attend within each tree of a packed sequence; query, key, value are (1, H, T, K); returns (1, T, H, K)."""
     parts = []

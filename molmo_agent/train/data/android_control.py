@@ -27,7 +27,7 @@ from molmo_agent.train.data.accessibility import (
 )
 from molmo_agent.train.data.problems import Problem, Problems
 from molmo_agent.train.data.protobuf import feature_map
-from molmo_agent.train.data.tfrecord import read_records
+from molmo_agent.train.data.tfrecord import Mark, read_records
 
 Split = Literal["train", "validation", "test"]
 PercentBox = tuple[float, float, float, float]
@@ -240,7 +240,18 @@ def read_episodes(shard: Path, problems: Problems, seen: set[int]) -> Iterator[l
         problems: where damaged records are told; an episode is whole or left out.
         seen: ids met so far, here and in other shards; a second record of an id is left out.
     """
-    for record in read_records(shard, problems):
+    for _, steps in located_episodes(shard, problems, seen):
+        yield steps
+
+
+def located_episodes(
+    shard: Path, problems: Problems, seen: set[int], marks: list[Mark] | None = None
+) -> Iterator[tuple[int, list[AndroidStep]]]:
+    """Yield the episodes as :func:`read_episodes` does, each behind its record's offset.
+
+    ``marks`` gets the places that :func:`~molmo_agent.train.data.tfrecord.record_at` needs to find them again.
+    """
+    for record in read_records(shard, problems, marks):
         row = None
         try:
             features = feature_map(record.payload)
@@ -251,12 +262,20 @@ def read_episodes(shard: Path, problems: Problems, seen: set[int]) -> Iterator[l
             steps = _episode(episode_id, features)
         except (ValueError, OSError, SyntaxError) as error:
             reason = f"{error}" if not isinstance(error, UnicodeDecodeError) else "a text is not UTF-8"
-            problems.add(
-                Problem(file=shard.name, reason=reason, record=record.index, offset=record.offset, row=row)
-            )
+            problems.add(Problem(file=shard.name, reason=reason, record=record.index, offset=record.offset, row=row))
             continue
         seen.add(episode_id)
-        yield steps
+        yield record.offset, steps
+
+
+def episode_of(payload: bytes) -> list[AndroidStep]:
+    """Return the steps of a record that could be read before.
+
+    Raises:
+        ValueError: it is no episode.
+    """
+    features = feature_map(payload)
+    return _episode(_one(features, "episode_id", int), features)
 
 
 def _one(features: dict[str, Any], name: str, kind: type) -> Any:

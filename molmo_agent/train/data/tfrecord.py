@@ -7,14 +7,17 @@ masked CRC-32C.
 import importlib
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from molmo_agent.train.data.problems import Problem, Problems
 
 _CHUNK = 1 << 20
+# Uncompressed bytes between two places from which a compressed file can be read on; one takes about 40 KB.
+_SPAN = 1 << 24
 _GZIP = b"\x1f\x8b"
 
 
@@ -64,28 +67,49 @@ class Record:
     payload: bytes
 
 
-class _Stream:
-    """The uncompressed bytes of a file, as far as they go."""
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place from which a file can be read on."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    # In the uncompressed stream, and in the file.
+    offset: int
+    place: int
+    # Decompression as it stands there.
+    unzip: Any
+
+
+class _Stream:
+    """The uncompressed bytes of a file from a mark on, as far as they go."""
+
+    def __init__(self, file: BinaryIO, mark: Mark | None = None, marks: list[Mark] | None = None) -> None:
         self._file, self._ready = file, b""
         self.compressed = file.read(2) == _GZIP
-        file.seek(0)
-        self._unzip = zlib.decompressobj(wbits=31)
+        self._place, self._made = (mark.place, mark.offset) if mark else (0, 0)
+        file.seek(self._place)
+        self._unzip: Any = mark.unzip.copy() if mark else zlib.decompressobj(wbits=31)
+        # Where new marks go, if they are wanted.
+        self._marks = marks
         # Why no more can come, where that is not the file's proper end.
         self.fault: str | None = None
+
+    def _mark(self) -> None:
+        if self._marks is not None and (not self._marks or self._made - self._marks[-1].offset >= _SPAN):
+            self._marks.append(Mark(self._made, self._place, self._unzip.copy()))
 
     def take(self, count: int) -> bytes:
         """Return ``count`` bytes, fewer at the end."""
         while len(self._ready) < count and self.fault is None:
+            self._mark()
             chunk = self._file.read(_CHUNK)
-            if not self.compressed:
-                self._ready += chunk
-            else:
+            more = chunk
+            if self.compressed:
                 try:
-                    self._ready += self._unzip.decompress(chunk)
+                    more = self._unzip.decompress(chunk)
                 except zlib.error as error:
-                    self.fault = f"the compressed stream is damaged ({error})"
+                    self.fault, more = f"the compressed stream is damaged ({error})", b""
+            self._ready += more
+            self._place += len(chunk)
+            self._made += len(more)
             if not chunk:
                 if self.compressed and not self._unzip.eof:
                     self.fault = "the compressed stream ends before its end: the download is incomplete"
@@ -93,8 +117,40 @@ class _Stream:
         taken, self._ready = self._ready[:count], self._ready[count:]
         return taken
 
+    def skip(self, count: int) -> None:
+        """Leave out ``count`` bytes, fewer at the end."""
+        if not self.compressed:
+            self._place += count
+            self._file.seek(self._place)
+            return
+        while count > 0 and (left_out := self.take(min(count, _CHUNK))):
+            count -= len(left_out)
 
-def read_records(path: Path, problems: Problems) -> Iterator[Record]:
+
+def record_at(path: Path, offset: int, marks: Sequence[Mark]) -> bytes:
+    """Return the payload of the record at an offset of the uncompressed stream, its checksums being right.
+
+    Args:
+        path: the file.
+        offset: as :class:`Record` has it.
+        marks: what :func:`read_records` left.
+
+    Raises:
+        ValueError: there is no such record any more.
+    """
+    mark = marks[bisect_right(marks, offset, key=lambda mark: mark.offset) - 1]
+    with path.open("rb") as file:
+        stream = _Stream(file, mark)
+        stream.skip(offset - mark.offset)
+        head = stream.take(12)
+        if len(head) == 12 and masked(crc32c(head[:8])) == struct.unpack("<I", head[8:])[0]:
+            body = stream.take(struct.unpack("<Q", head[:8])[0] + 4)
+            if len(body) > 4 and masked(crc32c(body[:-4])) == struct.unpack("<I", body[-4:])[0]:
+                return body[:-4]
+    raise ValueError(f"{path.name} at byte {offset}: the record is not what it was; has the file changed?")
+
+
+def read_records(path: Path, problems: Problems, marks: list[Mark] | None = None) -> Iterator[Record]:
     """Yield the records of a file whose checksums are right.
 
     A payload with a wrong checksum is reported and left out; reading stops, with a report, where lengths cannot be
@@ -103,13 +159,14 @@ def read_records(path: Path, problems: Problems) -> Iterator[Record]:
     Args:
         path: the file.
         problems: where problems are told.
+        marks: gets the places from which :func:`record_at` can read.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         if size == 0:
             problems.add(Problem(file=path.name, reason="the file is empty; fetch it again"))
             return
-        stream = _Stream(file)
+        stream = _Stream(file, marks=marks)
         index = offset = 0
         while True:
             head = stream.take(12)

@@ -1,0 +1,87 @@
+"""What every reader of files needs: the path and the options a recipe gives, text and JSON, told well when missing."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image as PILImage
+
+from molmo_agent.episode import Image
+from molmo_agent.errors import ImageError, UnknownNameError, UsageError
+from molmo_agent.model.image_processor import load_image
+from molmo_agent.train.config import Source
+
+
+def needed_path(source: Source) -> Path:
+    """Return where a data set lies.
+
+    Raises:
+        UsageError: the recipe does not say.
+    """
+    if not source.path:
+        raise UsageError(f"the data set {source.kind!r} needs a path; set it in the recipe, or with mixture.0.path=...")
+    return Path(source.path)
+
+
+def options_of(source: Source, defaults: Mapping[str, Any], choices: Mapping[str, tuple[Any, ...]] = {}) -> Any:
+    """Return a source's options over their defaults, as a dictionary.
+
+    Args:
+        source: the data set.
+        defaults: every option that it has.
+        choices: what an option may be, where that is little.
+
+    Raises:
+        UnknownNameError: an option, or a value of one, that does not exist.
+    """
+    for name in source.options:
+        if name not in defaults:
+            raise UnknownNameError(f"option of {source.kind!r}", name, defaults)
+    options = {**defaults, **source.options}
+    for name, known in choices.items():
+        if options[name] not in known:
+            raise UnknownNameError(f"{name} of {source.kind!r}", str(options[name]), [str(value) for value in known])
+    return options
+
+
+def text_lines(path: Path, what: str) -> list[str]:
+    """Return the lines of a file.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise UsageError(f"expected a JSONL file of {what} at {path}, but: {error.strerror}") from error
+
+
+def json_file(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        UsageError: it is missing, or no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"expected a JSON file at {path}, but: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"expected JSON in {path}, but: {error}; fetch it again") from error
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Return (height, width) of an upright picture, from its header alone where it is not turned.
+
+    Raises:
+        ImageError: it is no picture.
+    """
+    try:
+        with PILImage.open(path) as picture:
+            if picture.getexif().get(0x0112, 1) == 1:
+                return picture.height, picture.width
+    except OSError as error:
+        raise ImageError(f"{str(path)!r} is not a picture that can be read ({error})") from error
+    image: Image = load_image(path)
+    return image.shape[0], image.shape[1]

@@ -1,0 +1,109 @@
+"""A user's own data as sources: points on pictures, conversations in text, each a JSONL file."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from molmo_agent.errors import ImageError, UsageError
+from molmo_agent.geometry import Point
+from molmo_agent.model.image_processor import load_image
+from molmo_agent.model.prompts import wording
+from molmo_agent.point_text import format_points
+from molmo_agent.train.config import Source
+from molmo_agent.train.data.files import needed_path, options_of, size_of, text_lines
+from molmo_agent.train.data.problems import Problem, Problems
+from molmo_agent.train.examples import Conversation, Row
+
+
+class PointsFile:
+    """A user's own points: a JSONL file with ``image``, ``label`` and ``points`` a line, pictures beside it.
+
+    ``points`` are [x, y] pairs, fractions of width and height in [0, 1]; an empty list says that there is none.
+    ``question`` asks in the user's words. Lines about the same picture become annotations of one row.
+    """
+
+    def __init__(self, source: Source) -> None:
+        options_of(source, {})
+        path = needed_path(source)
+        self.problems = Problems()
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._folder = path.parent
+        for number, line in enumerate(text_lines(path, "points"), 1):
+            if not line.strip():
+                continue
+            try:
+                entry = json.loads(line)
+                self._check(entry)
+            except (ValueError, ImageError) as error:
+                self.problems.add(Problem(file=path.name, reason=str(error), record=number))
+                continue
+            self._rows.setdefault(entry["image"], []).append(entry)
+        self._pictures = list(self._rows)
+        if not self._rows:
+            raise UsageError(f"no line of {path} can be used; {self.problems.summary()}")
+
+    def _check(self, entry: Any) -> None:
+        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+            raise ValueError("expected an object with 'image', 'label' and 'points'")
+        if not isinstance(entry.get("label"), str) or not entry["label"].strip():
+            raise ValueError("expected a 'label' that says what is pointed at")
+        points = entry.get("points")
+        if not isinstance(points, list):
+            raise ValueError("expected 'points' to be a list of [x, y] in 0..1")
+        for point in points:
+            if (
+                not isinstance(point, list)
+                or len(point) != 2
+                or not all(isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1 for v in point)
+            ):
+                raise ValueError(f"the point {point!r} lies outside the picture; expected [x, y] in 0..1")
+        size_of(self._folder / entry["image"])
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self._pictures)
+
+    def row(self, number: int, seed: int) -> Row:
+        """Return a picture with everything that is pointed at on it."""
+        name = self._pictures[number]
+        path = self._folder / name
+        rng = np.random.RandomState(seed & 0xFFFFFFFF)
+        conversations = []
+        for entry in self._rows[name]:
+            question = entry.get("question") or wording("pointing", entry["label"], rng)
+            answer = format_points("molmo", [Point(x, y) for x, y in entry["points"]], entry["label"].lower())
+            conversations.append(Conversation(turns=(question, answer), style="pointing"))
+        return Row(
+            conversations=tuple(conversations), size=size_of(path), image=lambda: load_image(path), name=str(path)
+        )
+
+
+class ChatFile:
+    """Text alone: a JSONL file with ``messages`` a line, alternating strings, a question first."""
+
+    def __init__(self, source: Source) -> None:
+        options_of(source, {})
+        path = needed_path(source)
+        self.problems = Problems()
+        self._rows: list[tuple[int, list[str]]] = []
+        for number, line in enumerate(text_lines(path, "conversations"), 1):
+            try:
+                messages = json.loads(line)["messages"]
+                if len(messages) < 2 or len(messages) % 2 or not all(isinstance(m, str) and m for m in messages):
+                    raise ValueError("expected 'messages' to be questions and answers in turn")
+            except (ValueError, KeyError, TypeError) as error:
+                self.problems.add(Problem(file=path.name, reason=str(error), record=number))
+                continue
+            self._rows.append((number, messages))
+        if not self._rows:
+            raise UsageError(f"no line of {path} can be used; {self.problems.summary()}")
+
+    def __len__(self) -> int:
+        """Return the number of conversations."""
+        return len(self._rows)
+
+    def row(self, number: int, seed: int) -> Row:
+        """Return a conversation."""
+        line, messages = self._rows[number]
+        return Row(conversations=(Conversation(turns=tuple(messages), style="text"),), name=f"line {line}")

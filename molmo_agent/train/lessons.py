@@ -1,0 +1,155 @@
+"""What the stages of a curriculum learn from: screens with their objectives. Knows no optimizer and no files.
+
+What step n of a stage sees is a pure function of (seed, stage, n).
+"""
+
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from molmo_agent.envs.sim_desktop.scene import Screen
+from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
+from molmo_agent.train.aids import Aids, DenseTargets, by_crop, dense_targets
+from molmo_agent.train.draw import draw, seed_of
+from molmo_agent.train.phrases import ask_all
+from molmo_agent.train.screens import TrainingScreen, make_training_screen
+from molmo_agent.train.stages import ANY_STYLE, Stage, size_of
+from molmo_agent.train.tree_attention import Forest
+
+PointBatch = list[tuple[TrainingScreen, DenseTargets]]
+
+
+def sample(stage: Stage, seed: int, step: int, index: int) -> Screen:
+    """Draw the screen number ``index`` of a step."""
+    rng = Random(seed_of(seed, stage.name, step, index))
+    width, height = size_of(rng.choices(list(stage.sizes), list(stage.sizes.values()))[0])
+    style = rng.choices(list(stage.styles), list(stage.styles.values()))[0]
+    any_style = None if style == ANY_STYLE else style
+    return draw(rng.getrandbits(31), any_style, width=width, height=height, split="train")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBatch:
+    """Crops, with what their patches and image tokens show."""
+
+    # (crops, N, patch*patch*3) and (crops, N).
+    crops: Tensor
+    masks: Tensor
+    targets: list[DenseTargets]
+
+
+def prepare_read(
+    stage: Stage, seed: int, step: int, processor: MolmoProcessor, rank: int = 0, ranks: int = 1
+) -> ReadBatch:
+    """Draw the screens of a `read` step, keep the crops that show most, and return a rank's share of them.
+
+    The crops are those of whole screens as they ship: resized and cut alike, words at their borders included.
+    """
+    found: list[tuple[float, Tensor, Tensor, DenseTargets]] = []
+    for index in range(stage.batch):
+        screen = sample(stage, seed, step, index)
+        height, width = screen.image.shape[:2]
+        layout, grid = processor.image_processor.grid_of(height, width)
+        arrays = processor.image_processor.process_one(screen.image)[0]
+        # The global crop comes first among the crops; its mask last (see crop_masks).
+        crops, masks = arrays["pixel_values"][1:], arrays["image_masks"][:-1]
+        targets = dense_targets(screen, grid, layout, words=True, max_items=400)
+        for crop, mask, target in zip(crops, masks, by_crop(targets, grid, layout), strict=True):
+            found.append((target.amount(), torch.from_numpy(crop), torch.from_numpy(mask), target))
+    found.sort(key=lambda item: item[0], reverse=True)
+    kept = found[: stage.crops][rank::ranks]
+    return ReadBatch(
+        crops=torch.stack([crop for _, crop, _, _ in kept]),
+        masks=torch.stack([mask for _, _, mask, _ in kept]),
+        targets=[target for _, _, _, target in kept],
+    )
+
+
+def read_loss(model: MolmoForConditionalGeneration, aids: Aids, batch: ReadBatch) -> dict[str, Tensor]:
+    """Objectives of one `read` step."""
+    patches = model.model.encode_crops(batch.crops)
+    return aids.read(patches, model.model.connector(patches, batch.masks), batch.targets)
+
+
+def prepare_point(
+    stage: Stage, seed: int, step: int, processor: MolmoProcessor, rank: int = 0, ranks: int = 1
+) -> PointBatch:
+    """Draw a rank's screens of a `point` step; those with nothing to ask for are left out."""
+    prepared = []
+    for index in range(rank, stage.batch, ranks):
+        screen = sample(stage, seed, step, index)
+        rng = Random(seed_of(seed, stage.name, step, index, "questions"))
+        questions = ask_all(screen.elements, rng)
+        rng.shuffle(questions)
+        if not questions:
+            continue
+        height, width = screen.image.shape[:2]
+        layout, grid = processor.image_processor.grid_of(height, width)
+        example = make_training_screen(
+            screen, questions[: stage.max_questions], processor, rng, tail=stage.tail, sigma=stage.sigma
+        )
+        prepared.append((example, dense_targets(screen, grid, layout, words=False)))
+    return prepared
+
+
+def point_loss(
+    model: MolmoForConditionalGeneration,
+    aids: Aids,
+    example: TrainingScreen,
+    dense: DenseTargets,
+    *,
+    frozen_tower: bool,
+) -> dict[str, Tensor]:
+    """Objectives of one screen with its questions."""
+    arrays = {name: torch.from_numpy(array) for name, array in example.arrays.items()}
+    with torch.set_grad_enabled(not frozen_tower):
+        patches = model.model.encode_crops(arrays["pixel_values"])
+    features = model.model.connector(patches, arrays["image_masks"])
+    ids = torch.from_numpy(example.input_ids)[None]
+    embeds = model.model.embed(ids, features[None], arrays["image_input_idx"][None])
+    segments = torch.from_numpy(example.subsegment_ids)
+    outputs = model.model.language_model(
+        inputs_embeds=embeds,
+        forest=Forest.of(torch.zeros_like(segments), segments, embeds.dtype),
+        position_ids=torch.from_numpy(example.position_ids)[None],
+        use_cache=False,
+        output_hidden_states=True,
+    )
+    targets, weights = torch.from_numpy(example.targets), torch.from_numpy(example.loss_weights)
+    rows = targets >= 0
+    logits = model.lm_head(outputs.last_hidden_state[0, rows])
+    token_loss = F.cross_entropy(logits, targets[rows], reduction="none")
+    parts = {
+        "tokens": (token_loss * weights[rows]).sum() / weights.sum(),
+        "acc_tokens": (logits.argmax(-1) == targets[rows]).float().mean(),
+        **aids.point(model, outputs.hidden_states, example),
+    }
+    if not frozen_tower:
+        # Features of the grid in reading order: each image token from the crop that supplies it.
+        index = arrays["image_input_idx"][1:].flatten()
+        kept = (index >= 0).nonzero().flatten()
+        order = torch.empty(len(example.grid_positions), dtype=torch.long)
+        order[torch.searchsorted(torch.from_numpy(example.grid_positions), index[kept])] = kept
+        parts |= aids.read(patches[1:], features[1:].flatten(0, 1)[order][None], [dense])
+    return parts
+
+
+@torch.no_grad()
+def balance(model: MolmoForConditionalGeneration, aids: Aids, batch: PointBatch) -> None:
+    """Bring image features to unit size before the decoder learns from them; changes no objective.
+
+    The reading objectives do not care how large features are, and they grow. Beside features of size 5 the
+    decoder's own first contributions (size 0.05) are rounding noise, and it cannot tell where on the screen
+    a token lies.
+    """
+    arrays = batch[0][0].arrays
+    features = model.get_image_features(
+        torch.from_numpy(arrays["pixel_values"])[None], torch.from_numpy(arrays["image_masks"])[None]
+    )
+    size = float(features.std())
+    model.model.connector.projector.down_proj.weight.div_(size)
+    for head in (aids.objects, aids.offsets, aids.image_code):
+        head.weight.mul_(size)
