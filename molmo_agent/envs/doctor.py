@@ -1,4 +1,4 @@
-"""What this machine has and lacks for driving a desktop, and how to get the rest; prints nothing, changes nothing."""
+"""What this machine has and lacks for driving a desktop or a phone, and how to get the rest; changes nothing."""
 
 import importlib.metadata
 import importlib.util
@@ -45,6 +45,9 @@ def diagnose() -> list[Check]:
     checks += [access, _capture()] if access.ok else [access]
     if sys.platform.startswith("linux"):
         checks += map(_program, _PROGRAMS)
+    # Without the library the check of its extra says so.
+    checks += [_adb()] if importlib.util.find_spec("adbutils") else []
+    checks += [_chromium()] if importlib.util.find_spec("miniwob") else []
     return [*checks, *_extras()]
 
 
@@ -96,6 +99,25 @@ def _install(debian: str, fedora: str) -> str:
     if shutil.which("dnf"):
         return f"{as_root}dnf install {fedora}"
     return f"install it with this system's package manager (Debian's name for it: {debian})"
+
+
+def _adb() -> Check:
+    adbutils = importlib.import_module("adbutils")
+    try:
+        return Check("adb", True, f"{adbutils.adb_path()}, for phones")
+    except adbutils.AdbError:
+        return Check("adb", False, "not found; for phones", _install("adb", "android-tools"))
+
+
+def _chromium() -> Check:
+    from molmo_agent.envs.browser import find_browser
+
+    try:
+        return Check("chromium", True, f"{' with '.join(find_browser())}, for web tasks")
+    except EnvError as error:
+        # The error names Debian's and Fedora's packages; here only this system's.
+        detail = str(error).partition(": ")[0]
+        return Check("chromium", False, detail, _install("chromium chromium-driver", "chromium chromedriver"))
 
 
 def _display() -> Check:

@@ -10,7 +10,7 @@ _OVERSAMPLE = 4
 _XY = tuple[float, float]
 
 
-class _Brush:
+class Brush:
     """Draws into an oversampled mask in coordinates 0..1; ``gray`` 0 erases."""
 
     def __init__(self, size: int) -> None:
@@ -22,9 +22,11 @@ class _Brush:
         return [(x * (self.side - 1), y * (self.side - 1)) for x, y in points]
 
     def poly(self, *points: _XY, gray: int = 255) -> None:
+        """Fill a polygon."""
         self._pen.polygon(self._scaled(points), fill=gray)
 
     def line(self, *points: _XY, width: float = 0.1, gray: int = 255) -> None:
+        """Draw straight lines from point to point, with round ends."""
         thick = max(round(width * self.side), 1)
         scaled = self._scaled(points)
         self._pen.line(scaled, fill=gray, width=thick, joint="curve")
@@ -32,13 +34,16 @@ class _Brush:
             self._pen.ellipse((x - thick / 2, y - thick / 2, x + thick / 2, y + thick / 2), fill=gray)
 
     def disc(self, x: float, y: float, radius: float, gray: int = 255) -> None:
+        """Fill a circle."""
         (box,) = [self._scaled(((x - radius, y - radius), (x + radius, y + radius)))]
         self._pen.ellipse([box[0], box[1]], fill=gray)
 
     def box(self, left: float, top: float, right: float, bottom: float, gray: int = 255, corner: float = 0.0) -> None:
+        """Fill a rectangle, its corners rounded by ``corner``."""
         self._pen.rounded_rectangle(self._scaled(((left, top), (right, bottom))), corner * self.side, fill=gray)
 
     def arc(self, x: float, y: float, radius: float, start: float, end: float, width: float = 0.1) -> None:
+        """Draw a part of a circle, clockwise between two angles in degrees from the right."""
         box = self._scaled(((x - radius, y - radius), (x + radius, y + radius)))
         self._pen.arc([box[0], box[1]], start, end, fill=255, width=max(round(width * self.side), 1))
 
@@ -63,7 +68,7 @@ def _heart_points() -> tuple[_XY, ...]:
     return tuple(points)
 
 
-def _gear(b: _Brush) -> None:
+def _gear(b: Brush) -> None:
     for i in range(8):
         a = math.radians(45 * i)
         b.line((0.5, 0.5), (0.5 + 0.4 * math.cos(a), 0.5 + 0.4 * math.sin(a)), width=0.16)
@@ -71,7 +76,7 @@ def _gear(b: _Brush) -> None:
     b.disc(0.5, 0.5, 0.15, gray=0)
 
 
-def _trash(b: _Brush) -> None:
+def _trash(b: Brush) -> None:
     b.box(0.12, 0.18, 0.88, 0.27, corner=0.03)
     b.box(0.38, 0.06, 0.62, 0.2, corner=0.03)
     b.poly((0.2, 0.33), (0.8, 0.33), (0.74, 0.95), (0.26, 0.95))
@@ -79,41 +84,41 @@ def _trash(b: _Brush) -> None:
         b.line((x, 0.43), (x, 0.84), width=0.05, gray=0)
 
 
-def _folder(b: _Brush) -> None:
+def _folder(b: Brush) -> None:
     b.box(0.05, 0.18, 0.45, 0.5, corner=0.06)
     b.box(0.05, 0.28, 0.95, 0.86, corner=0.06)
 
 
-def _file(b: _Brush) -> None:
+def _file(b: Brush) -> None:
     b.poly((0.18, 0.04), (0.6, 0.04), (0.84, 0.28), (0.84, 0.96), (0.18, 0.96))
     b.poly((0.6, 0.04), (0.6, 0.28), (0.84, 0.28), gray=110)
     for y in (0.45, 0.6, 0.75):
         b.line((0.32, y), (0.7, y), width=0.05, gray=0)
 
 
-def _home(b: _Brush) -> None:
+def _home(b: Brush) -> None:
     b.poly((0.5, 0.06), (0.97, 0.52), (0.03, 0.52))
     b.box(0.16, 0.48, 0.84, 0.93)
     b.box(0.41, 0.62, 0.59, 0.93, gray=0)
 
 
-def _search(b: _Brush) -> None:
+def _search(b: Brush) -> None:
     b.arc(0.42, 0.42, 0.32, 0, 360, 0.11)
     b.line((0.65, 0.65), (0.9, 0.9), width=0.14)
 
 
-def _mail(b: _Brush) -> None:
+def _mail(b: Brush) -> None:
     b.box(0.04, 0.2, 0.96, 0.82, corner=0.05)
     b.line((0.08, 0.27), (0.5, 0.58), (0.92, 0.27), width=0.06, gray=0)
 
 
-def _bell(b: _Brush) -> None:
+def _bell(b: Brush) -> None:
     b.disc(0.5, 0.38, 0.28)
     b.poly((0.22, 0.38), (0.78, 0.38), (0.8, 0.64), (0.92, 0.76), (0.08, 0.76), (0.2, 0.64))
     b.disc(0.5, 0.85, 0.1)
 
 
-def _lock(b: _Brush) -> None:
+def _lock(b: Brush) -> None:
     b.arc(0.5, 0.36, 0.24, 180, 360, 0.1)
     b.line((0.31, 0.36), (0.31, 0.5))
     b.line((0.69, 0.36), (0.69, 0.5))
@@ -121,36 +126,36 @@ def _lock(b: _Brush) -> None:
     b.disc(0.5, 0.66, 0.08, gray=0)
 
 
-def _user(b: _Brush) -> None:
+def _user(b: Brush) -> None:
     b.disc(0.5, 0.29, 0.22)
     b.disc(0.5, 0.98, 0.42)
 
 
-def _download(b: _Brush) -> None:
+def _download(b: Brush) -> None:
     b.line((0.5, 0.1), (0.5, 0.6), width=0.13)
     b.poly((0.24, 0.42), (0.76, 0.42), (0.5, 0.74))
     b.line((0.14, 0.72), (0.14, 0.9), (0.86, 0.9), (0.86, 0.72))
 
 
-def _upload(b: _Brush) -> None:
+def _upload(b: Brush) -> None:
     b.line((0.5, 0.66), (0.5, 0.3), width=0.13)
     b.poly((0.24, 0.4), (0.76, 0.4), (0.5, 0.08))
     b.line((0.14, 0.72), (0.14, 0.9), (0.86, 0.9), (0.86, 0.72))
 
 
-def _refresh(b: _Brush) -> None:
+def _refresh(b: Brush) -> None:
     b.arc(0.5, 0.52, 0.38, 0, 290, 0.11)
     b.poly((0.62, 0.02), (0.62, 0.4), (0.9, 0.2))
 
 
-def _camera(b: _Brush) -> None:
+def _camera(b: Brush) -> None:
     b.box(0.3, 0.14, 0.7, 0.4, corner=0.04)
     b.box(0.04, 0.26, 0.96, 0.86, corner=0.08)
     b.disc(0.5, 0.56, 0.22, gray=0)
     b.disc(0.5, 0.56, 0.14)
 
 
-def _calendar(b: _Brush) -> None:
+def _calendar(b: Brush) -> None:
     b.box(0.08, 0.14, 0.92, 0.94, corner=0.06)
     b.box(0.15, 0.36, 0.85, 0.87, gray=0)
     for x in (0.3, 0.5, 0.7):
@@ -160,73 +165,73 @@ def _calendar(b: _Brush) -> None:
     b.line((0.7, 0.06), (0.7, 0.2))
 
 
-def _terminal(b: _Brush) -> None:
+def _terminal(b: Brush) -> None:
     b.box(0.03, 0.1, 0.97, 0.9, corner=0.08)
     b.line((0.2, 0.32), (0.4, 0.5), (0.2, 0.68), width=0.08, gray=0)
     b.line((0.48, 0.7), (0.74, 0.7), width=0.08, gray=0)
 
 
-def _picture(b: _Brush) -> None:
+def _picture(b: Brush) -> None:
     b.box(0.04, 0.12, 0.96, 0.88, corner=0.06)
     b.box(0.11, 0.19, 0.89, 0.81, gray=0)
     b.poly((0.14, 0.78), (0.38, 0.42), (0.56, 0.64), (0.68, 0.52), (0.86, 0.78))
     b.disc(0.7, 0.34, 0.08)
 
 
-def _music(b: _Brush) -> None:
+def _music(b: Brush) -> None:
     b.line((0.36, 0.78), (0.36, 0.14), (0.84, 0.08), (0.84, 0.68))
     b.disc(0.25, 0.8, 0.16)
     b.disc(0.73, 0.7, 0.16)
 
 
-def _chart(b: _Brush) -> None:
+def _chart(b: Brush) -> None:
     for left, top in ((0.08, 0.55), (0.32, 0.3), (0.56, 0.45), (0.8, 0.12)):
         b.box(left, top, left + 0.15, 0.92)
 
 
-def _cart(b: _Brush) -> None:
+def _cart(b: Brush) -> None:
     b.line((0.05, 0.14), (0.2, 0.14), (0.34, 0.64), (0.82, 0.64), width=0.08)
     b.poly((0.24, 0.24), (0.95, 0.24), (0.84, 0.54), (0.33, 0.54))
     b.disc(0.4, 0.84, 0.09)
     b.disc(0.76, 0.84, 0.09)
 
 
-def _pencil(b: _Brush) -> None:
+def _pencil(b: Brush) -> None:
     b.poly((0.1, 0.9), (0.14, 0.66), (0.62, 0.18), (0.82, 0.38), (0.34, 0.86))
     b.poly((0.68, 0.12), (0.76, 0.04), (0.96, 0.24), (0.88, 0.32))
 
 
-def _strokes(*lines: tuple[_XY, ...], width: float = 0.1) -> Callable[[_Brush], None]:
+def _strokes(*lines: tuple[_XY, ...], width: float = 0.1) -> Callable[[Brush], None]:
     """Return an icon of a few lines."""
 
-    def draw(b: _Brush) -> None:
+    def draw(b: Brush) -> None:
         for points in lines:
             b.line(*points, width=width)
 
     return draw
 
 
-def _boxes(*boxes: tuple[float, float, float, float, int]) -> Callable[[_Brush], None]:
+def _boxes(*boxes: tuple[float, float, float, float, int]) -> Callable[[Brush], None]:
     """Return an icon of rectangles (left, top, right, bottom, gray)."""
 
-    def draw(b: _Brush) -> None:
+    def draw(b: Brush) -> None:
         for left, top, right, bottom, gray in boxes:
             b.box(left, top, right, bottom, gray)
 
     return draw
 
 
-def _more(b: _Brush) -> None:
+def _more(b: Brush) -> None:
     for x in (0.16, 0.5, 0.84):
         b.disc(x, 0.5, 0.1)
 
 
-def _arrow(b: _Brush) -> None:
+def _arrow(b: Brush) -> None:
     b.poly((0.55, 0.1), (1.0, 0.5), (0.55, 0.9))
     b.box(0.0, 0.36, 0.58, 0.64)
 
 
-ICONS: dict[str, Callable[[_Brush], None]] = {
+ICONS: dict[str, Callable[[Brush], None]] = {
     "close": _strokes(((0.15, 0.15), (0.85, 0.85)), ((0.85, 0.15), (0.15, 0.85))),
     "plus": _strokes(((0.5, 0.1), (0.5, 0.9)), ((0.1, 0.5), (0.9, 0.5)), width=0.13),
     "minus": lambda b: b.line((0.12, 0.5), (0.88, 0.5), width=0.13),
@@ -266,7 +271,7 @@ ICONS: dict[str, Callable[[_Brush], None]] = {
     "maximize": _boxes((0.1, 0.1, 0.9, 0.9, 255), (0.2, 0.2, 0.8, 0.8, 0)),
 }
 
-SHAPES: dict[str, Callable[[_Brush], None]] = {
+SHAPES: dict[str, Callable[[Brush], None]] = {
     "circle": lambda b: b.disc(0.5, 0.5, 0.5),
     "square": lambda b: b.box(0.04, 0.04, 0.96, 0.96),
     "triangle": lambda b: b.poly((0.5, 0.03), (1.0, 0.95), (0.0, 0.95)),
@@ -285,17 +290,18 @@ SHAPES: dict[str, Callable[[_Brush], None]] = {
 @lru_cache(maxsize=4096)
 def icon(name: str, size: int) -> Image.Image:
     """Return an icon's coverage mask, mode "L", ``size`` pixels square."""
-    return _drawn(ICONS[name], size)
+    return drawn(ICONS[name], size)
 
 
 @lru_cache(maxsize=2048)
 def shape(name: str, size: int) -> Image.Image:
     """Return a shape's coverage mask, mode "L", ``size`` pixels square."""
-    return _drawn(SHAPES[name], size)
+    return drawn(SHAPES[name], size)
 
 
-def _drawn(draw: Callable[[_Brush], None], size: int) -> Image.Image:
-    brush = _Brush(size)
+def drawn(draw: Callable[[Brush], None], size: int) -> Image.Image:
+    """Return the coverage mask of what a function draws, mode "L", ``size`` pixels square."""
+    brush = Brush(size)
     draw(brush)
     return brush.image.resize((size, size), Image.Resampling.BOX)
 

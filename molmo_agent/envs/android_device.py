@@ -1,0 +1,170 @@
+"""One phone at the other end of adb: which one, what may be run on it, and what has become of it when that fails.
+
+Commands are lists of arguments. Every argument is quoted for the phone's shell, so no text can become a command.
+"""
+
+import contextlib
+import importlib
+import os
+import shlex
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from molmo_agent.errors import EnvError, MissingExtraError, UnknownNameError, UsageError
+
+# What a state of adb's list means, and what to do about it.
+_STATES = {
+    "unauthorized": "does not trust this computer: unlock it and accept 'Allow USB debugging?' on its screen",
+    "authorizing": "is asking whether to trust this computer: unlock it and accept 'Allow USB debugging?'",
+    "offline": "is offline: unplug it and plug it in again (over the network: adb disconnect, then adb connect)",
+    "no": "may not be used by this account (no permissions): add a udev rule for it, or run `adb kill-server` and "
+    "start the server as a user who may",
+}
+_NO_DEVICE = (
+    "no phone is connected: plug one in with USB debugging on (Settings, About phone, tap the build number seven "
+    "times; then Developer options), or `adb connect HOST:PORT`; `adb devices` lists what is there"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command left behind."""
+
+    out: bytes
+    errors: bytes
+    status: int
+
+    @property
+    def text(self) -> str:
+        """The standard output as text."""
+        return self.out.decode("utf-8", "replace")
+
+    @property
+    def all_text(self) -> str:
+        """Output and errors as text, for messages and for commands that mix them up."""
+        return (self.out + self.errors).decode("utf-8", "replace").strip()
+
+
+def load_adbutils() -> Any:
+    """Import adbutils.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        return importlib.import_module("adbutils")
+    except ImportError as error:
+        raise MissingExtraError("a phone over adb", "android") from error
+
+
+def quoted(*arguments: str) -> str:
+    """Return arguments as one line for the phone's shell, each of them a word of its own whatever it holds.
+
+    Raises:
+        ValueError: an argument holds a zero character, where a command would end.
+    """
+    if any("\0" in argument for argument in arguments):
+        raise ValueError("a command can hold no zero character")
+    return " ".join(map(shlex.quote, arguments))
+
+
+class Device:
+    """A connected phone.
+
+    Args:
+        serial: its name in `adb devices`; None: the only one there is, or the one named in ANDROID_SERIAL.
+
+    Raises:
+        MissingExtraError: adbutils is not installed.
+        UsageError: there are several phones and none was chosen, or no such one.
+        EnvError: there is none, or it cannot be used as it is; the message says why.
+    """
+
+    def __init__(self, serial: str | None = None) -> None:
+        self._adbutils = load_adbutils()
+        # Made here and not at import: it reads ANDROID_ADB_SERVER_PORT.
+        self._client = self._adbutils.AdbClient()
+        with self._server():
+            states = self._states()
+        self.serial = _choose(serial, states)
+        self._require_ready(states[self.serial])
+        self._device = self._client.device(self.serial)
+        with self._lost("asking what it can do"):
+            features = self._device.get_features()
+        if "shell_v2" not in features.split(","):
+            raise EnvError(f"the phone {self.serial!r} is too old: Android 7 or newer is needed")
+
+    def run(self, *arguments: str, timeout_s: float = 15.0) -> Answer:
+        """Run a command.
+
+        Raises:
+            EnvError: the phone is gone or did not answer in time; what became of the command is not known.
+        """
+        return self.script(quoted(*arguments), what=arguments[0], timeout_s=timeout_s)
+
+    def script(self, line: str, *, what: str, timeout_s: float = 15.0) -> Answer:
+        """Run a line of the phone's shell that is a constant of this package or made with :func:`quoted`.
+
+        Args:
+            line: the line.
+            what: how to call it in a message.
+            timeout_s: how long it may take.
+
+        Raises:
+            EnvError: as :meth:`run`.
+        """
+        with self._lost(f"running {what}"):
+            done = self._device.shell2(line, timeout=timeout_s, encoding=None, v2=True)
+        return Answer(done.stdout, done.stderr, done.returncode)
+
+    def _states(self) -> dict[str, str]:
+        return {info.serial: info.state for info in self._client.list()}
+
+    def _require_ready(self, state: str) -> None:
+        if state == "device":
+            return
+        why = _STATES.get(state, f"is in the state {state!r}: start Android on it")
+        raise EnvError(f"the phone {self.serial!r} {why}")
+
+    @contextlib.contextmanager
+    def _server(self) -> Iterator[None]:
+        """Tell failures of the adb server itself, which is started where it does not run."""
+        try:
+            yield
+        except (self._adbutils.AdbError, OSError, subprocess.SubprocessError) as error:
+            raise EnvError(
+                f"the adb server cannot be reached or started ({error}): try `adb start-server`; "
+                "ANDROID_ADB_SERVER_PORT chooses another port"
+            ) from error
+
+    @contextlib.contextmanager
+    def _lost(self, doing: str) -> Iterator[None]:
+        """Tell what has become of a phone that does not answer."""
+        try:
+            yield
+        except (self._adbutils.AdbError, OSError, EOFError) as error:
+            with self._server():
+                state = self._states().get(self.serial, "")
+            if state and state != "device":
+                self._require_ready(state)
+            gone = "did not answer in time" if state else "is gone: it was unplugged or switched off"
+            raise EnvError(
+                f"the phone {self.serial!r} {gone} while {doing} ({error or type(error).__name__}); whether that "
+                "was carried out is not known. Look at the phone, connect it and start again"
+            ) from error
+
+
+def _choose(serial: str | None, states: dict[str, str]) -> str:
+    serial = serial or os.environ.get("ANDROID_SERIAL") or None
+    if serial is not None:
+        if serial not in states:
+            raise UnknownNameError("phone", serial, states)
+        return serial
+    if not states:
+        raise EnvError(_NO_DEVICE)
+    if len(states) > 1:
+        listed = ", ".join(f"{name} ({state})" for name, state in sorted(states.items()))
+        raise UsageError(f"{len(states)} phones are connected: {listed}; choose one with --serial")
+    return next(iter(states))

@@ -1,0 +1,113 @@
+"""AndroidControl's action text <-> actions: ``Click(50.0, 7.3)``, ``Open App Clock``, ``Navigate Back`` (both ways).
+
+Coordinates are percents of the screenshot with one decimal. A text is read whole or not at all: nothing is made of
+half of it, and a point outside of the screen is no place.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import get_args
+
+from molmo_agent.actions import Action, Back, Click, Direction, Home, LongPress, OpenApp, Scroll, Type, Wait
+from molmo_agent.errors import PointTextError
+from molmo_agent.geometry import Point
+
+_POINT = r"\(\s*([+-]?\d+(?:\.\d+)?)\s*,\s*([+-]?\d+(?:\.\d+)?)\s*\)"
+# Of the words only the first ones may be written in any case; what is typed or opened stays as it is.
+_FORMS = {
+    "click": re.compile(rf"click\s*{_POINT}", re.IGNORECASE),
+    "long_press": re.compile(rf"long press\s*{_POINT}", re.IGNORECASE),
+    "scroll": re.compile(rf"scroll\s+({'|'.join(get_args(Direction))})", re.IGNORECASE),
+    "type": re.compile(r"type(?:\s(.*))?", re.IGNORECASE | re.DOTALL),
+    "open_app": re.compile(r"open app\s+(\S.*)", re.IGNORECASE),
+    "home": re.compile(r"navigate home", re.IGNORECASE),
+    "back": re.compile(r"navigate back", re.IGNORECASE),
+    "wait": re.compile(r"wait", re.IGNORECASE),
+}
+_PLANNED = re.compile(r"(?:plan:\s*(.*?)\s*)?action:\s*(.*)", re.IGNORECASE | re.DOTALL)
+# Its scrolls say no distance: half a screen, so that nothing is passed over unseen.
+_SCROLL_NOTCHES = 5
+EXAMPLES = "Click(50.0, 7.3), Long Press(50.0, 7.3), Scroll down, Type hello, Open App Clock, Navigate Back, Wait"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a reply says is to be done, and the plan that it names first, where it does."""
+
+    action: Action
+    plan: str = ""
+
+
+class OutOfScreen(PointTextError):
+    """A point beyond the edges of the screenshot."""
+
+
+def read_action(reply: str) -> Written:
+    """Read a reply.
+
+    Raises:
+        PointTextError: it is not exactly one action; the reply is kept.
+        OutOfScreen: its point is not on the screenshot.
+    """
+    text, plan = reply.strip(), ""
+    planned = _PLANNED.fullmatch(text)
+    if planned is not None:
+        plan, text = planned[1] or "", planned[2]
+    for kind, form in _FORMS.items():
+        if found := form.fullmatch(text):
+            return Written(_make(kind, found, reply), plan)
+    raise PointTextError(f"expected one of {EXAMPLES}; got {text[:80]!r}", reply)
+
+
+def _make(kind: str, found: re.Match[str], reply: str) -> Action:
+    match kind:
+        case "click" | "long_press":
+            x, y = float(found[1]), float(found[2])
+            if not (0 <= x <= 100 and 0 <= y <= 100):
+                raise OutOfScreen(f"expected percents from 0 to 100, got ({found[1]}, {found[2]})", reply)
+            point = Point(x / 100, y / 100)
+            return Click(point) if kind == "click" else LongPress(point)
+        case "scroll":
+            direction = next(way for way in get_args(Direction) if way == found[1].lower())
+            return Scroll(direction, _SCROLL_NOTCHES)
+        case "type":
+            return Type(found[1] or "")
+        case "open_app":
+            return OpenApp(found[1])
+        case "home":
+            return Home()
+        case "back":
+            return Back()
+        case _:
+            return Wait()
+
+
+def action_text(action: Action) -> str:
+    """Write an action as AndroidControl does.
+
+    Raises:
+        ValueError: AndroidControl has no words for it.
+    """
+    match action:
+        case Click(point=point, button="left", count=1):
+            return f"Click{_percents(point)}"
+        case LongPress(point=point):
+            return f"Long Press{_percents(point)}"
+        case Scroll(direction=direction):
+            return f"Scroll {direction}"
+        case Type(text=text):
+            return f"Type {text}"
+        case OpenApp(name=name):
+            return f"Open App {name}"
+        case Home():
+            return "Navigate Home"
+        case Back():
+            return "Navigate Back"
+        case Wait():
+            return "Wait"
+        case _:
+            raise ValueError(f"AndroidControl has no words for {action}; it has {EXAMPLES}")
+
+
+def _percents(point: Point) -> str:
+    return f"({round(point.x * 100, 1)}, {round(point.y * 100, 1)})"

@@ -1,0 +1,78 @@
+"""Goal and screenshot -> action text -> action, by AndroidControl's four questions; knows no env and keeps no state.
+
+``hl`` and ``hl_cot`` ask with the goal alone. AndroidControl has no word for "finished", so with them an episode ends
+by the env's verdict or by a limit. ``ll`` and ``hl_ll`` ask with one step at a time; the steps come from the task,
+split as for pointing, and when all of them are done the policy says so.
+
+A reply that is not exactly one action, or a point beyond the screen, ends the episode with the reply kept: the same
+picture would give the same reply again.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+from molmo_agent.actions import Done, points_of
+from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResult, PointStatus, Step, Task
+from molmo_agent.errors import PointTextError
+from molmo_agent.interfaces import Answerer
+from molmo_agent.model.prompts import AndroidForm, android_prompt
+from molmo_agent.policies.android_actions import OutOfScreen, read_action
+from molmo_agent.policies.pointing import progress
+from molmo_agent.policies.splitter import split_instruction
+
+MAX_NEW_TOKENS = 96
+"""Room for the longest answers: a plan, or a text to type."""
+
+
+def split_steps(instruction: str) -> Sequence[str]:
+    """Return the steps of a task in its own words."""
+    return [step.text for step in split_instruction(instruction)]
+
+
+class AndroidControlPolicy:
+    """Follows a goal, or one step after the other, on a phone.
+
+    Args:
+        model: answers a question about a picture in words.
+        form: which of the four questions.
+        steps: makes steps of a task, for the forms that ask with one.
+    """
+
+    def __init__(
+        self, model: Answerer, form: AndroidForm = "hl", *, steps: Callable[[str], Sequence[str]] = split_steps
+    ) -> None:
+        # Says at once when there is no such form.
+        android_prompt(form, goal="goal", step="step")
+        self.name = f"android_control({model.name}, {form})"
+        self._model, self._form, self._steps = model, form, steps
+
+    def act(self, task: Task, observation: Observation, history: Sequence[Step]) -> Decision:
+        """Decide the next action.
+
+        Raises:
+            UsageError: the form asks with steps, and the task cannot be split into any.
+            ModelError: the model failed.
+        """
+        step = ""
+        if self._form in ("ll", "hl_ll"):
+            steps = self._steps(task.instruction)
+            done, refused = progress(history)
+            if done >= len(steps):
+                return Decision(action=Done(True, f"{done} of {len(steps)} steps carried out"))
+            step = steps[done]
+            if refused:  # the same question would get the same answer
+                return Decision(action=Done(False, f"could not {step!r}: {refused[-1].refused}"), instruction=step)
+        question = android_prompt(self._form, goal=task.instruction, step=step)
+        start = time.perf_counter()
+        (reply,) = self._model.answer_batch([observation.image], [question], max_new_tokens=MAX_NEW_TOKENS)
+        took = time.perf_counter() - start
+        try:
+            written = read_action(reply)
+        except PointTextError as error:
+            status: PointStatus = "out_of_range" if isinstance(error, OutOfScreen) else "unparsed"
+            result = PointResult(status=status, reply=reply, latency_s=took)
+            return Decision(action=Done(False, f"no action: {error}"), instruction=step, result=result)
+        points = tuple(map(LabelledPoint, points_of(written.action)))
+        # Only an answer with a point is a PointResult; other actions speak for themselves.
+        answer = PointResult(status="ok", reply=reply, points=points, latency_s=took) if points else None
+        return Decision(action=written.action, instruction=written.plan or step, result=answer)
