@@ -25,13 +25,16 @@ from molmo_agent.geometry import Box
 from molmo_agent.guards import Guards
 from molmo_agent.interfaces import Env
 from molmo_agent.recorder import Recorder, default_folder
-from molmo_agent.registry import load_env, load_model
+from molmo_agent.registry import is_gymnasium, load_env, load_model
 from molmo_agent.rollout import rollout
 from molmo_agent.secret_text import Secrets, secret_names
 from molmo_agent.viewer import write_viewer
 
 # The task of `agent demo`.
 DEMO: dict[str, Any] = {"seed": 3, "family": "click-button"}
+
+# Envs that act on something of the user's, and whose screens change by themselves; and what that is.
+_REAL = {"desktop": "desktop", "android": "phone"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,7 @@ class Request:
     monitor: str | None = None
     region: str | None = None
     window: str | None = None
+    serial: str | None = None
     confirm: str | None = None
     dry_run: bool = False
     allow: tuple[str, ...] = ()
@@ -97,10 +101,12 @@ def loading(name: str, *, quiet: bool) -> Iterator[None]:
 
 
 def _env_options(request: Request) -> dict[str, Any]:
-    given = {"monitor": request.monitor, "region": request.region, "window": request.window}
+    given = {"monitor": request.monitor, "region": request.region, "window": request.window, "serial": request.serial}
     chosen = {name: value for name, value in given.items() if value is not None}
-    if chosen and request.env != "desktop":
-        raise UsageError(f"--{next(iter(chosen))} goes with --env desktop, got --env {request.env}")
+    for name in chosen:
+        env = "android" if name == "serial" else "desktop"
+        if request.env != env:
+            raise UsageError(f"--{name} goes with --env {env}, got --env {request.env}")
     if request.region is not None:
         left, top, width, height = (int(v) for v in _numbers(request.region, "LEFT,TOP,WIDTH,HEIGHT"))
         chosen["region"] = (left, top, width, height)  # type: ignore[assignment]
@@ -110,16 +116,17 @@ def _env_options(request: Request) -> dict[str, Any]:
 
 
 def _confirmation(request: Request) -> str:
-    """Return when to ask: always on a real desktop unless said otherwise.
+    """Return when to ask: always on a real desktop or phone unless said otherwise.
 
     Raises:
         UsageError: somebody should be asked and nobody is there.
     """
-    real = request.env == "desktop" and request.virtual_display is None
+    real = request.env in _REAL and request.virtual_display is None
     wanted = request.confirm or ("always" if real and not request.dry_run else "never")
     if wanted != "never" and not sys.stdin.isatty():
         raise UsageError(
-            f"--confirm {wanted} asks at a terminal and there is none; on a real desktop that is the default. "
+            f"--confirm {wanted} asks at a terminal and there is none; on a real "
+            f"{_REAL.get(request.env, 'desktop')} that is the default. "
             "Say --confirm never to send input unasked, or --dry-run to send none"
         )
     return wanted
@@ -154,9 +161,10 @@ def run_request(request: Request) -> int:
         request = Request(**{**request.__dict__, "env": "desktop"})
     if request.start is not None and request.env != "desktop":
         raise UsageError(f"--start goes with --env desktop or --virtual-display, got --env {request.env}")
-    if request.env == "desktop" and not (request.task or "").strip():
-        raise UsageError("a desktop has no task of its own: say what to do with --task 'click \"Save\"'")
-    if request.task:
+    if request.env in _REAL and not (request.task or "").strip():
+        thing = _REAL[request.env]
+        raise UsageError(f"a {thing} has no task of its own: say what to do with --task 'click \"Save\"'")
+    if request.task and not is_gymnasium(request.env):
         # Before anything heavy is loaded: a task that cannot be followed is told at once.
         importlib.import_module("molmo_agent.policies.splitter").split_instruction(request.task)
     console = Console(stderr=request.as_json, highlight=False)
@@ -179,7 +187,9 @@ def run_request(request: Request) -> int:
     with _display(request), contextlib.closing(load_env(request.env, **options)) as env:
         with loading(request.model, quiet=request.as_json):
             model = load_model(request.model, env=env)
-        policy = importlib.import_module("molmo_agent.policies.pointing").PointingPolicy(model)
+        # Where every action is a point there are no verbs to split: the whole instruction is asked for at each step.
+        module, kind = ("waypoints", "WaypointPolicy") if is_gymnasium(request.env) else ("pointing", "PointingPolicy")
+        policy = getattr(importlib.import_module(f"molmo_agent.policies.{module}"), kind)(model)
         return _roll(request, env, policy, guards, secrets, folder, console)
 
 
@@ -193,7 +203,7 @@ def _roll(
         request.task,
         guards=guards,
         recorder=recorder,
-        settle=Settle() if request.env == "desktop" else AT_ONCE,
+        settle=Settle() if request.env in _REAL else AT_ONCE,
         secrets=secrets,
         seed=request.seed,
         options={"task": request.family} if request.family else None,

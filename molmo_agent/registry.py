@@ -10,8 +10,11 @@ from molmo_agent.interfaces import Env, PointingModel
 
 # Name -> ("module:attribute", one line for people).
 ENVS: Mapping[str, tuple[str, str]] = {
+    "android": ("molmo_agent.envs.android:Android", "a real phone over adb"),
     "desktop": ("molmo_agent.envs.desktop:Desktop", "the real desktop: a monitor, a region or a window"),
+    "miniwob": ("molmo_agent.envs.miniwob_env:MiniWob", "web tasks in a real Chromium: miniwob:click-test-2"),
     "sim-desktop": ("molmo_agent.envs.sim_desktop.desktop:SimDesktop", "the simulated desktop: no display needed"),
+    "sim-phone": ("molmo_agent.envs.sim_phone.phone:SimPhone", "the simulated phone: no phone needed"),
     "toy": ("molmo_agent.testing:ToyEnv", "one coloured square, for trying things out"),
 }
 MODELS: Mapping[str, tuple[str, str]] = {
@@ -32,14 +35,30 @@ def _load(path: str) -> Callable[..., Any]:
 def load_env(name: str, **options: Any) -> Env:
     """Make an environment by its name.
 
+    Args:
+        name: one of :data:`ENVS`; or a pointing gymnasium env: "MolmoAgent/GridNav-v0", or "gymnasium:ID" for others'.
+        options: passed to what makes it.
+
     Raises:
         UnknownNameError: no such env; the nearest names are offered.
+        UsageError: a gymnasium env that is not a pointing one; the message says what helps.
         EnvError: it cannot start on this machine.
     """
-    if name not in ENVS:
+    if name.startswith("miniwob:"):
+        options, name = {**options, "task": name.partition(":")[2]}, "miniwob"
+    env: Env
+    if is_gymnasium(name):
+        env = _load("molmo_agent.envs.gymnasium_env:load")(name, **options)
+    elif name in ENVS:
+        env = _load(ENVS[name][0])(**options)
+    else:
         raise UnknownNameError("env", name, ENVS)
-    env: Env = _load(ENVS[name][0])(**options)
     return env
+
+
+def is_gymnasium(name: str) -> bool:
+    """Tell whether the name of an env is one of gymnasium's, with a namespace or after ``gymnasium:``."""
+    return name.startswith("gymnasium:") or "/" in name
 
 
 def load_model(name: str, *, env: Env | None = None, **options: Any) -> PointingModel:

@@ -208,6 +208,8 @@ class Rollout(Iterator[Step]):
                 # Before the first letter: an env that fails halfway has shown half of it.
                 self._recorder.cover_changes_since(before.image)
             try:
+                if points_of(decision.action) and before.size != observation.size:
+                    raise ActionRefused("the screen has another size than when it was looked at: look again, then act")
                 first, reward, terminated, truncated, info = self._env.step(self._secrets.reveal(decision.action))
             except ActionRefused as error:
                 step = dataclasses.replace(step, refused=self._secrets.scrub(str(error)))

@@ -83,6 +83,16 @@ class PictureCache:
             found.append(known)
         return torch.stack(found)
 
+    def make_room(self, pictures: int) -> None:
+        """Remember so many pictures at least, and as many crops for each as before.
+
+        Args:
+            pictures: how many are looked at in turn, such as the envs of a rollout.
+        """
+        if pictures > self.prefixes.size:
+            self.features.size = self.features.size * pictures // max(self.prefixes.size, 1)
+            self.prefixes.size = pictures
+
     def forget(self) -> None:
         """Forget everything; needed after the model's weights change."""
         self.prefixes.clear()

@@ -1,0 +1,377 @@
+"""A real Chromium without a window, driven over WebDriver: pages, pixels, mouse and keys. Knows no tasks.
+
+Needs the extra ``web``, and Chromium with its driver on PATH or named by MINIWOB_CHROME_BINARY and
+MINIWOB_CHROMEDRIVER.
+"""
+
+import base64
+import contextlib
+import difflib
+import io
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import PIL.Image
+
+from molmo_agent.episode import Image
+from molmo_agent.errors import ActionRefused, EnvError, MissingExtraError
+
+BINARIES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+DRIVERS = ("chromedriver", "chromium.chromedriver")
+VARIABLES = ("MINIWOB_CHROME_BINARY", "MINIWOB_CHROMEDRIVER")
+REMEDY = (
+    "apt-get install chromium chromium-driver (Fedora: dnf install chromium chromedriver; macOS: brew install chromium)"
+)
+
+# stdin is a leash: when this process ends, however it ends, the pipe closes and `read` returns. The driver goes, with
+# its pipe to Chromium Chromium goes, and then the folder that held the profile, whose last files may still be coming.
+_SUPERVISOR = (
+    '"$0" --port=0 2>&1 & exec >/dev/null 2>&1; read -r _; kill $!; wait; '
+    'for _ in 1 2 3 4 5 6 7 8 9; do rm -rf "$TMPDIR" && break; sleep 0.2; done'
+)
+_STARTED = re.compile(rb"started successfully on port (\d+)")
+_FLAGS = (
+    "--headless=new",
+    "--remote-debugging-pipe",
+    "--no-first-run",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # Containers have little shared memory.
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+)
+# Names of keys -> what WebDriver calls them (https://www.w3.org/TR/webdriver/#keyboard-actions).
+KEYS: Mapping[str, str] = {
+    "backspace": "\ue003",
+    "tab": "\ue004",
+    **dict.fromkeys(("enter", "return"), "\ue007"),
+    "shift": "\ue008",
+    **dict.fromkeys(("ctrl", "control"), "\ue009"),
+    **dict.fromkeys(("alt", "option"), "\ue00a"),
+    **dict.fromkeys(("escape", "esc"), "\ue00c"),
+    "space": "\ue00d",
+    "pageup": "\ue00e",
+    "pagedown": "\ue00f",
+    "end": "\ue010",
+    "home": "\ue011",
+    **dict(zip(("left", "up", "right", "down"), "\ue012\ue013\ue014\ue015", strict=True)),
+    "insert": "\ue016",
+    **dict.fromkeys(("delete", "del"), "\ue017"),
+    **dict.fromkeys(("meta", "win", "cmd", "command"), "\ue03d"),
+    **{f"f{number}": chr(0xE030 + number) for number in range(1, 13)},
+}
+
+
+def find_browser() -> tuple[str, str]:
+    """Return the paths of Chromium and of its driver.
+
+    Raises:
+        EnvError: one of them is not there, or only one of the two variables is set.
+    """
+    named = [os.environ.get(name, "") for name in VARIABLES]
+    if any(named) and not all(named):
+        missing = VARIABLES[named.index("")]
+        raise EnvError(f"expected {' and '.join(VARIABLES)} both or neither to be set; {missing} is not")
+    binary, driver = named if all(named) else [_on_path(BINARIES), _on_path(DRIVERS)]
+    if not (binary and driver):
+        what = "Chromium" if not binary else "Chromium's driver (chromedriver)"
+        raise EnvError(f"web pages need {what}, which is not on PATH: {REMEDY}")
+    return binary, driver
+
+
+def _on_path(names: Sequence[str]) -> str:
+    return next((path for name in names if (path := shutil.which(name))), "")
+
+
+def _check_runs(binary: str, timeout_s: float) -> None:
+    """Ask for the version: a Chromium that cannot run says why, whereas its driver would wait for it in silence.
+
+    Raises:
+        EnvError: it cannot.
+    """
+    try:
+        done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=timeout_s, check=False)
+        words = (done.stdout + done.stderr).strip()[-400:]
+        said = "" if done.returncode == 0 else f"exit code {done.returncode}, {words!r}"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = str(error)
+    if said:
+        raise EnvError(f"{binary} --version does not run: {said}; {REMEDY}")
+
+
+class Browser:
+    """One page in a Chromium that nobody sees. It goes when this process ends, even when it is killed.
+
+    Positions are CSS pixels of the page's view, from its top left corner.
+
+    Args:
+        width: of the view, CSS pixels.
+        height: of the view, CSS pixels.
+        scale: pixels of a picture per CSS pixel.
+    """
+
+    def __init__(self, width: int = 500, height: int = 320, *, scale: int = 2) -> None:
+        self.width, self.height, self.scale = width, height, scale
+        self._server: subprocess.Popen[bytes] | None = None
+        self._driver: Any = None
+        self._folder = ""
+
+    def start(self, timeout_s: float = 30.0) -> Self:
+        """Start driver and Chromium; does nothing where they run already.
+
+        Raises:
+            EnvError: they are not installed or do not start.
+            MissingExtraError: selenium is not installed.
+        """
+        if self._driver is not None:
+            return self
+        try:
+            from selenium import webdriver
+            from selenium.webdriver.chromium.remote_connection import ChromiumRemoteConnection
+        except ImportError as error:
+            raise MissingExtraError("a browser", "web") from error
+        binary, driver = find_browser()
+        _check_runs(binary, timeout_s)
+        self._folder = tempfile.mkdtemp(prefix="molmo-agent-web-")
+        try:
+            # What they write goes into the folder: both make theirs in TMPDIR.
+            self._server = subprocess.Popen(
+                ["sh", "-c", _SUPERVISOR, driver],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "TMPDIR": self._folder},
+                # Ctrl-C must reach us first.
+                start_new_session=True,
+            )
+            address = f"http://127.0.0.1:{self._await_port(driver, timeout_s)}"
+            options = webdriver.ChromeOptions()
+            options.binary_location = binary
+            options.unhandled_prompt_behavior = "accept"
+            options.add_experimental_option("browserStartupTimeout", int(1e3 * timeout_s))
+            # Chromium refuses to run its sandbox as root, as one is in a container.
+            for flag in (*_FLAGS, *(["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else [])):
+                options.add_argument(flag)
+            connection = ChromiumRemoteConnection(address, vendor_prefix="goog", browser_name="chrome")
+            with _telling(
+                f"{binary} did not start; does it run with --headless, and is its driver of the same version?"
+            ):
+                self._driver = webdriver.Remote(connection, options=options)
+            self._driver.set_page_load_timeout(timeout_s)
+            self._driver.set_script_timeout(timeout_s)
+            self._devtools(
+                "Emulation.setDeviceMetricsOverride",
+                width=self.width,
+                height=self.height,
+                deviceScaleFactor=self.scale,
+                mobile=False,
+            )
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and not closed since."""
+        return self._driver is not None
+
+    def open(self, url: str) -> None:
+        """Load a page from scratch and wait for it.
+
+        Raises:
+            EnvError: it cannot be loaded.
+        """
+        with _telling(f"the page {url} does not load"):
+            self._driver.get(url)
+        # Chromium shows a page of its own instead, and its driver is content.
+        if why := self.script(
+            "return location.protocol == 'chrome-error:' && (document.body.innerText || 'no reason')"
+        ):
+            raise EnvError(f"the page {url} does not load: {' '.join(why.split())[-200:]}")
+
+    def script(self, code: str, *values: Any) -> Any:
+        """Run JavaScript in the page with ``arguments`` and return what it returns."""
+        with _telling("the page does not answer"):
+            return self._driver.execute_script(code, *values)
+
+    def picture(self, width: int, height: int) -> Image:
+        """Return the view's upper left part of so many CSS pixels, ``scale`` pixels for each."""
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        shot = self._devtools("Page.captureScreenshot", format="png", clip=clip, optimizeForSpeed=True)
+        return np.array(PIL.Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB"))
+
+    # --- Input ----------------------------------------------------------------------------------------------------
+
+    def click(self, x: int, y: int, button: str = "left", count: int = 1, hold_s: float = 0.0) -> None:
+        """Move there, press, hold and release a button so many times."""
+        with self._mouse() as mouse:
+            mouse.move_to_location(x, y)
+            for _ in range(count):
+                mouse.pointer_down(button=("left", "middle", "right").index(button))
+                if hold_s:
+                    mouse.pause(hold_s)
+                mouse.pointer_up(button=("left", "middle", "right").index(button))
+
+    def move(self, x: int, y: int) -> None:
+        """Move the pointer."""
+        with self._mouse() as mouse:
+            mouse.move_to_location(x, y)
+
+    def drag(self, start: tuple[int, int], end: tuple[int, int], button: str = "left", steps: int = 5) -> None:
+        """Press at ``start``, move in ``steps`` to ``end``, release: pages follow moves, not jumps."""
+        number = ("left", "middle", "right").index(button)
+        with self._mouse() as mouse:
+            mouse.move_to_location(*start)
+            mouse.pointer_down(button=number)
+            for step in range(1, steps + 1):
+                mouse.move_to_location(*(round(a + (b - a) * step / steps) for a, b in zip(start, end, strict=True)))
+            mouse.pointer_up(button=number)
+
+    def scroll(self, x: int, y: int, right: int, down: int) -> None:
+        """Turn the wheel over a place by so many CSS pixels."""
+        from selenium.webdriver.common.actions.action_builder import ActionBuilder
+
+        builder = ActionBuilder(self._driver, duration=0)
+        builder.wheel_action.scroll(x, y, right, down, 0, "viewport")
+        with _telling("the wheel did not turn"):
+            builder.perform()
+
+    def type(self, text: str) -> None:
+        """Enter a text where the focus is, key by key; a new line is the Enter key.
+
+        Characters that no keyboard has come in as an input method would send them.
+        """
+        for keys, part in _typing(text):
+            if keys:
+                with self._keyboard() as keyboard:
+                    for character in part:
+                        keyboard.send_keys(KEYS["enter"] if character == "\n" else character)
+            else:
+                self._devtools("Input.insertText", text=part)
+
+    def press(self, names: Sequence[str]) -> None:
+        """Press keys together and release them.
+
+        Raises:
+            ActionRefused: there is no such key.
+        """
+        keys = [_key(name) for name in names]
+        with self._keyboard() as keyboard:
+            for key in keys:
+                keyboard.key_down(key)
+            for key in reversed(keys):
+                keyboard.key_up(key)
+
+    # --- Ending ---------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End Chromium and its driver and remove what they wrote; safe to call twice."""
+        driver, self._driver = self._driver, None
+        if driver is not None:
+            # It may be gone already; the supervisor ends what is left.
+            with contextlib.suppress(EnvError), _telling("the browser is gone"):
+                driver.quit()
+        server, self._server = self._server, None
+        if server is not None:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            with contextlib.suppress(BrokenPipeError):
+                server.stdin.close()
+            try:
+                try:
+                    server.wait(timeout=10)
+                except subprocess.TimeoutExpired:
+                    os.killpg(server.pid, signal.SIGKILL)
+                    server.wait()
+                # All that they started inherited this pipe; it ends with the last of them.
+                while select.select([server.stdout], [], [], 5)[0] and os.read(server.stdout.fileno(), 4096):
+                    pass
+            finally:
+                server.stdout.close()
+        if self._folder:
+            # The supervisor has removed it; unless it could not even be started.
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = ""
+
+    # --- Inside ---------------------------------------------------------------------------------------------------
+
+    def _await_port(self, driver: str, timeout_s: float) -> int:
+        assert self._server
+        assert self._server.stdout
+        deadline, said = time.monotonic() + timeout_s, b""
+        while not (found := _STARTED.search(said)):
+            remaining_s = deadline - time.monotonic()
+            if remaining_s <= 0 or not select.select([self._server.stdout], [], [], remaining_s)[0]:
+                raise EnvError(f"{driver} did not become ready within {timeout_s:g} s; is the machine overloaded?")
+            part = os.read(self._server.stdout.fileno(), 4096)
+            if not part:
+                raise EnvError(f"{driver} did not start: {said.decode(errors='replace').strip()[-400:]}; {REMEDY}")
+            said += part
+        return int(found[1])
+
+    def _devtools(self, command: str, **values: Any) -> Any:
+        with _telling(f"{command} failed"):
+            return self._driver.execute("executeCdpCommand", {"cmd": command, "params": values})["value"]
+
+    @contextlib.contextmanager
+    def _mouse(self) -> Iterator[Any]:
+        from selenium.webdriver.common.actions.action_builder import ActionBuilder
+
+        builder = ActionBuilder(self._driver, duration=0)
+        yield builder.pointer_action
+        with _telling("the mouse did not move"):
+            builder.perform()
+
+    @contextlib.contextmanager
+    def _keyboard(self) -> Iterator[Any]:
+        from selenium.webdriver.common.actions.action_builder import ActionBuilder
+
+        builder = ActionBuilder(self._driver, duration=0)
+        yield builder.key_action
+        with _telling("the keys were not sent"):
+            builder.perform()
+
+
+def _key(name: str) -> str:
+    known = re.sub(r"[\s_-]", "", name) if len(name) > 1 else name
+    if len(known) == 1:
+        return known
+    if known not in KEYS:
+        near = difflib.get_close_matches(known, KEYS, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "name it like enter, pagedown, f5 or a"
+        raise ActionRefused(f"there is no key {name!r}; {hint}")
+    return KEYS[known]
+
+
+def _typing(text: str) -> Iterator[tuple[bool, str]]:
+    """Cut a text into what keys can type (ASCII and new lines) and what they cannot."""
+    for found in re.finditer(r"(?P<keys>[\x20-\x7e\n\t]+)|[^\x20-\x7e\n\t]+", text.replace("\r\n", "\n")):
+        yield found["keys"] is not None, found[0].replace("\t", KEYS["tab"])
+
+
+@contextlib.contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """Turn whatever the driver raises into one kind of error.
+
+    Raises:
+        EnvError: it raised.
+    """
+    from selenium.common.exceptions import WebDriverException
+    from urllib3.exceptions import HTTPError
+
+    try:
+        yield
+    except (WebDriverException, HTTPError, OSError) as error:
+        reason = str(getattr(error, "msg", None) or error).strip().split("\n")[0]
+        raise EnvError(f"{what}: {reason}") from error

@@ -1,0 +1,147 @@
+"""What is on a web page and where it can be clicked. Privileged: for oracles, metrics and training data.
+
+The middle of an element's box may belong to something that lies over it. So the page is asked, on a grid of at most
+24 x 24 places, what a click would hit (``document.elementFromPoint``), and an element's box here is the largest
+rectangle that hits it.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from molmo_agent.geometry import Box
+
+# What the query says is no place to click, and what lies beside the task is none of it.
+_ELEMENTS_JS = """
+const [width, height] = arguments, outside = '#query, #reward-display, #sync-task-cover, #click-canvas, script, style';
+const kinds = {A: 'link', BUTTON: 'button', TEXTAREA: 'field', SELECT: 'drop-down', IMG: 'picture'};
+const inputs = {button: 'button', submit: 'button', reset: 'button', image: 'button', checkbox: 'checkbox',
+    radio: 'radio button', range: 'slider', color: 'button'};
+const shapes = ['circle', 'rect', 'polygon', 'ellipse', 'path', 'line', 'text'];
+const squeeze = text => (text || '').replace(/\\s+/g, ' ').trim();
+function kindOf(el) {
+    if (el.tagName == 'INPUT') return inputs[el.type] || 'field';
+    const tag = el.tagName.toLowerCase();
+    if (shapes.includes(tag)) return tag == 'text' ? 'text' : 'shape';
+    if (el.closest('[role=tab], .ui-tabs-nav li') && el.tagName != 'BUTTON') return 'tab';
+    if (kinds[el.tagName]) return kinds[el.tagName];
+    if (el.closest('.alink')) return 'link';
+    const filled = !el.children.length && getComputedStyle(el).backgroundColor != 'rgba(0, 0, 0, 0)';
+    return filled && !squeeze(el.textContent) ? 'shape' : 'text';
+}
+function labelOf(el) {
+    if (el.tagName == 'INPUT' && ['button', 'submit', 'reset'].includes(el.type)) return squeeze(el.value);
+    if (['INPUT', 'TEXTAREA', 'SELECT'].includes(el.tagName)) {
+        if (el.labels && el.labels.length) return squeeze(el.labels[0].textContent);
+        const after = el.nextSibling && squeeze(el.nextSibling.textContent);
+        const ticks = ['checkbox', 'radio'].includes(el.type);
+        return (ticks && after) || squeeze(el.placeholder || el.getAttribute('aria-label') || el.name || el.id);
+    }
+    return squeeze(el.textContent || el.getAttribute('aria-label') || el.getAttribute('alt') || el.title || el.id);
+}
+function freeRectangle(el, box) {
+    const step = Math.max(1, Math.ceil(Math.max(box.width, box.height) / 24));
+    const left = Math.max(0, Math.floor(box.left)), top = Math.max(0, Math.floor(box.top));
+    const columns = Math.ceil((Math.min(width, box.right) - left) / step);
+    const rows = Math.ceil((Math.min(height, box.bottom) - top) / step);
+    const free = [];
+    for (let r = 0; r < rows; r++) {
+        free.push([]);
+        for (let c = 0; c < columns; c++) {
+            const x = left + c * step + step / 2, y = top + r * step + step / 2;
+            const hit = x < width && y < height ? document.elementFromPoint(x, y) : null;
+            free[r].push(hit !== null && (hit === el || el.contains(hit) || hit.control === el));
+        }
+    }
+    let best = null, area = 0;
+    const heights = new Array(Math.max(columns, 0)).fill(0);
+    for (let r = 0; r < rows; r++) {
+        for (let c = 0; c < columns; c++) heights[c] = free[r][c] ? heights[c] + 1 : 0;
+        for (let c = 0; c < columns; c++) {
+            let low = heights[c];
+            for (let end = c; end < columns && low > 0; end++) {
+                low = Math.min(low, heights[end]);
+                if (low * (end - c + 1) > area) {
+                    area = low * (end - c + 1);
+                    best = [left + c * step, top + (r + 1 - low) * step,
+                        Math.min(left + (end + 1) * step, box.right), Math.min(top + (r + 1) * step, box.bottom)];
+                }
+            }
+        }
+    }
+    return best;
+}
+const found = [];
+for (const el of document.body.querySelectorAll('*')) {
+    if (el.closest(outside)) continue;
+    const box = el.getBoundingClientRect(), kind = kindOf(el);
+    if (!box.width || !box.height || box.left >= width || box.top >= height) continue;
+    const own = [...el.childNodes].some(node => node.nodeType == 3 && squeeze(node.data));
+    if (kind == 'text' && !own) continue;
+    const free = freeRectangle(el, box);
+    if (free) found.push({label: labelOf(el).slice(0, 200), kind: kind, id: el.id || '', box: free,
+        classes: String(el.getAttribute('class') || ''), checked: !!el.checked});
+}
+return found;
+"""
+# What people call the kinds; longer names first.
+_KIND_NAMES = (
+    ("radio button", "radio button"),
+    ("text field", "field"),
+    ("textbox", "field"),
+    ("text box", "field"),
+    ("checkbox", "checkbox"),
+    ("check box", "checkbox"),
+    ("drop-down", "drop-down"),
+    ("dropdown", "drop-down"),
+    ("button", "button"),
+    ("slider", "slider"),
+    ("field", "field"),
+    ("link", "link"),
+    ("tab", "tab"),
+)
+_QUOTED = re.compile(r'"([^"]+)"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageElement:
+    """Something on a page that a click can hit."""
+
+    label: str
+    # button, checkbox, drop-down, field, link, picture, radio button, shape, slider, tab or text.
+    kind: str
+    # The largest rectangle inside of it that nothing else covers.
+    box: Box
+    id: str = ""
+    classes: str = ""
+    checked: bool = False
+
+
+def read_elements(browser: Any, width: int, height: int) -> tuple[PageElement, ...]:
+    """Ask a page for everything on its upper left ``width`` x ``height`` CSS pixels that can be hit, in its order."""
+    elements = []
+    for found in browser.script(_ELEMENTS_JS, width, height):
+        left, top, right, bottom = found.pop("box")
+        elements.append(PageElement(**found, box=Box.from_pixels(left, top, right, bottom, width, height)))
+    return tuple(elements)
+
+
+def find(elements: tuple[PageElement, ...], phrase: str) -> list[PageElement]:
+    """Return the elements that a phrase names by their label, and by their kind where it says one; empty if none.
+
+    Of several readings the one with a quoted label wins, then the named kind, then the longest label.
+    """
+    lower = phrase.casefold()
+    outside = _QUOTED.sub(" ", lower)
+    kind = next((kind for name, kind in _KIND_NAMES if re.search(rf"\b{name}\b", outside)), None)
+    quoted = {text.casefold() for text in _QUOTED.findall(lower)}
+    scored = []
+    for element in elements:
+        label = element.label.casefold()
+        if label and re.search(rf"(?<!\w){re.escape(label)}(?!\w)", lower):
+            scored.append(((label in quoted, element.kind == kind, len(label)), element))
+    if not scored and kind:
+        # "the textbox": there may be only one.
+        return [element for element in elements if element.kind == kind]
+    best = max((score for score, _ in scored), default=None)
+    return [element for score, element in scored if score == best]
