@@ -48,7 +48,7 @@ def train(
         TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(),
         console=console,
     )  # fmt: skip
-    bar = progress.add_task("", total=config.steps)
+    bar = progress.add_task("reading the model and the data", total=config.steps)
 
     def told(record: dict[str, Any]) -> None:
         nonlocal cut

@@ -1,4 +1,4 @@
-"""The three protocols that everything else plugs into: a pointing model, a policy, an environment."""
+"""The protocols that everything else plugs into: a pointing model, what answers in words, a policy, an environment."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -19,6 +19,17 @@ class PointingModel(Protocol):
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
         """Answer several questions at once; the same answers as one by one."""
+        ...
+
+
+@runtime_checkable
+class Answerer(Protocol):
+    """Answers questions about pictures in words; many pointing models can. Stateless like these."""
+
+    name: str
+
+    def answer_batch(self, images: Sequence[Image], questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
+        """Return the whole replies to questions that are put as they stand, without outer spaces."""
         ...
 
 

@@ -100,7 +100,8 @@ def captioned(picture: PIL.Image.Image, caption: str, width: int) -> PIL.Image.I
 def write_gif(frames: Sequence[PIL.Image.Image], path: Path, seconds: float = 1.2) -> None:
     """Write frames of equal size as a GIF that stays on its last frame for twice as long."""
     durations = [round(seconds * 1000)] * (len(frames) - 1) + [round(seconds * 2000)]
-    first, *rest = [frame.quantize(128, dither=PIL.Image.Dither.NONE) for frame in frames]
+    # Without the rounds of k-means small things lose their colour to large surfaces.
+    first, *rest = [frame.quantize(128, kmeans=1, dither=PIL.Image.Dither.NONE) for frame in frames]
     first.save(path, save_all=True, append_images=rest, duration=durations, loop=0)
 
 

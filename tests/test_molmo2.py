@@ -11,6 +11,7 @@ import torch
 from transformers import BatchFeature, Molmo2Config, Molmo2ForConditionalGeneration
 
 from molmo_agent.errors import ModelError
+from molmo_agent.interfaces import Answerer
 from molmo_agent.model.molmo2 import Molmo2Pointer
 from molmo_agent.model.pointer import load_pointer
 from molmo_agent.testing import check_model
@@ -64,6 +65,18 @@ def pointer() -> Molmo2Pointer:
 
 def test_it_keeps_the_protocol_of_pointing_models(pointer: Molmo2Pointer) -> None:
     check_model(pointer)
+
+
+def test_it_answers_in_words(pointer: Molmo2Pointer) -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    assert isinstance(pointer, Answerer)
+    several = pointer.answer_batch([image, image], ["what?", "who is there?"], max_new_tokens=6)
+    assert several == [
+        pointer.answer_batch([image], [text], max_new_tokens=6)[0] for text in ("what?", "who is there?")
+    ]
+    assert pointer.answer_batch([image], ["Point to a cat"], max_new_tokens=pointer.max_new_tokens) == [
+        pointer.point(image, "a cat").reply.strip()
+    ]
 
 
 def test_gibberish_is_no_point(pointer: Molmo2Pointer) -> None:

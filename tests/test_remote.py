@@ -14,6 +14,7 @@ from PIL import Image
 from molmo_agent import load_model
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.geometry import Point
+from molmo_agent.interfaces import Answerer
 from molmo_agent.policies.remote import PROFILES, RemotePointer, profile_of
 from molmo_agent.testing import check_model
 
@@ -160,6 +161,15 @@ def test_questions_go_out_side_by_side_but_not_all_at_once(server):
     results = connect(server, concurrency=3).point_batch([PICTURE] * 6, ["x"] * 6)
     assert [result.status for result in results] == ["ok"] * 6
     assert 1 < server.most <= 3
+
+
+def test_questions_in_words_go_out_as_they_stand_and_replies_come_whole(server):
+    server.reply = "  two dogs\n"
+    model = connect(server)
+    assert isinstance(model, Answerer)
+    assert model.answer_batch([PICTURE, PICTURE], ["vqa2: what?", "who?"], max_new_tokens=12) == ["two dogs"] * 2
+    assert {body["messages"][0]["content"][1]["text"] for _, _, body in server.seen} == {"vqa2: what?", "who?"}
+    assert {body["max_tokens"] for _, _, body in server.seen} == {12}
 
 
 @pytest.mark.parametrize("reply", ["", "I think it is there.", ' <point x="250.0" y="5.0" alt="a">a</point>'])

@@ -66,13 +66,20 @@ class Molmo2Pointer:
         options.setdefault("name", Path(source).name)
         return cls(model, processor, **options)
 
-    @torch.inference_mode()
     def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
         """Point at what the instruction refers to; more points than ``max_points`` make the answer ``unparsed``."""
         began = time.perf_counter()
+        reply = self._reply(image, self.question.format(instruction), self.max_new_tokens)
+        latency = time.perf_counter() - began
+        parsed = parse_points(DIALECT, reply, image_size=(image.shape[0], image.shape[1]))
+        result = PointResult(status=parsed.status, reply=reply, points=parsed.points, latency_s=latency)
+        return result.at_most(max_points)
+
+    @torch.inference_mode()
+    def _reply(self, image: Image, question: str, max_new_tokens: int) -> str:
         content = [
             {"type": "image", "image": PILImage.fromarray(image)},
-            {"type": "text", "text": self.question.format(instruction)},
+            {"type": "text", "text": question},
         ]
         inputs = self.processor.apply_chat_template(
             [{"role": "user", "content": content}],
@@ -81,13 +88,15 @@ class Molmo2Pointer:
             return_dict=True,
             return_tensors="pt",
         ).to(self.model.device)
-        ids = self.model.generate(**inputs, max_new_tokens=self.max_new_tokens, do_sample=False)
+        ids = self.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
         answer = ids[0, inputs["input_ids"].shape[1] :]
-        reply = self.processor.tokenizer.decode(answer, skip_special_tokens=True)
-        latency = time.perf_counter() - began
-        parsed = parse_points(DIALECT, reply, image_size=(image.shape[0], image.shape[1]))
-        result = PointResult(status=parsed.status, reply=reply, points=parsed.points, latency_s=latency)
-        return result.at_most(max_points)
+        reply: str = self.processor.tokenizer.decode(answer, skip_special_tokens=True)
+        return reply
+
+    def answer_batch(self, images: Sequence[Image], questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
+        """Answer questions in words, one after another, each put as it stands."""
+        pairs = zip(images, questions, strict=True)
+        return [self._reply(image, question, max_new_tokens).strip() for image, question in pairs]
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
         """Answer several questions, one after another."""

@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from transformers import PreTrainedConfig
@@ -112,16 +113,26 @@ class MolmoPointer:
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
         """Answer several questions; those about the same array share its encoding."""
-        if len(images) != len(instructions):
-            raise ValueError(f"expected one instruction per image, got {len(images)} and {len(instructions)}")
-        groups: dict[int, list[int]] = {}
-        for i, image in enumerate(images):
-            groups.setdefault(id(image), []).append(i)
-        results: dict[int, PointResult] = {}
-        for members in groups.values():
-            answers = self.ask(images[members[0]], [instructions[i] for i in members])
-            results.update(zip(members, answers, strict=True))
-        return [results[i] for i in range(len(images))]
+        return _by_picture(self.ask, images, instructions)
+
+    def answer_batch(self, images: Sequence[Image], questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
+        """Answer questions in words, each put as it stands; those about the same array share its encoding."""
+        return _by_picture(partial(self._answer, max_new_tokens=max_new_tokens), images, questions)
+
+    @torch.inference_mode()
+    def _answer(self, image: Image, questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
+        tokenizer: Any = self.processor.tokenizer
+        prefix = self._prefix(image)
+        rows = self._rows(questions, prefix, max_new_tokens)
+        answers = greedy(
+            self.model,
+            prefix,
+            rows,
+            eos=tokenizer.eos_token_id,
+            max_new_tokens=max_new_tokens,
+            finished=lambda ids: False,
+        )
+        return [tokenizer.decode(answer.ids).strip() for answer in answers]
 
     @torch.inference_mode()
     def ask(self, image: Image, instructions: Sequence[str]) -> list[PointResult]:
@@ -171,11 +182,8 @@ class MolmoPointer:
     def _decode(self, prefix: Prefix, instructions: Sequence[str]) -> list[Decoded]:
         """Decode one answer per instruction."""
         tokenizer: Any = self.processor.tokenizer
-        rows = [
-            tokenizer(role_prompt(self.question.format(instruction)), add_special_tokens=False)["input_ids"]
-            for instruction in instructions
-        ]
-        self._check_length(prefix.length + max(map(len, rows)))
+        asked = [self.question.format(instruction) for instruction in instructions]
+        rows = self._rows(asked, prefix, self.max_new_tokens)
         if self.constrained:
             self._form = self._form or Form.of(tokenizer)
             labels = [plain_label(instruction) for instruction in instructions]
@@ -211,17 +219,21 @@ class MolmoPointer:
         """Begin a question behind a picture."""
         return self._static.reader(prefix) if self._static else Reader(self.model, prefix)
 
-    def _check_length(self, tokens: int) -> None:
-        """Refuse a prompt that leaves no room for an answer.
+    def _rows(self, questions: Sequence[str], prefix: Prefix, room: int) -> list[list[int]]:
+        """Return the ids of each question's turn.
 
         Raises:
-            ModelError: it does.
+            ModelError: one leaves no room for an answer of so many tokens.
         """
-        if tokens + self.max_new_tokens > self._context:
+        tokenizer: Any = self.processor.tokenizer
+        rows = [tokenizer(role_prompt(question), add_special_tokens=False)["input_ids"] for question in questions]
+        tokens = prefix.length + max(map(len, rows))
+        if tokens + room > self._context:
             raise ModelError(
-                f"expected picture and question to leave {self.max_new_tokens} of {self._context} tokens for the "
+                f"expected picture and question to leave {room} of {self._context} tokens for the "
                 f"answer, got {tokens} tokens; shorten the instruction or lower the image processor's max_crops"
             )
+        return rows
 
     def _confidence(self, answer: Decoded) -> float | None:
         """Return the probability of the first point's whole percents (see :func:`digit_confidence`)."""
@@ -229,6 +241,25 @@ class MolmoPointer:
             return answer.confidences[0]
         pieces = [self.processor.tokenizer.decode([id_]) for id_ in answer.ids]
         return digit_confidence(pieces, answer.chances) if self.dialect == "molmo" else None
+
+
+_Answer = TypeVar("_Answer")
+
+
+def _by_picture(
+    ask: Callable[[Image, Sequence[str]], list[_Answer]], images: Sequence[Image], questions: Sequence[str]
+) -> list[_Answer]:
+    """Ask about each array once, with all its questions; return the answers in their order."""
+    if len(images) != len(questions):
+        raise ValueError(f"expected one instruction per image, got {len(images)} and {len(questions)}")
+    groups: dict[int, list[int]] = {}
+    for i, image in enumerate(images):
+        groups.setdefault(id(image), []).append(i)
+    results: dict[int, _Answer] = {}
+    for members in groups.values():
+        answers = ask(images[members[0]], [questions[i] for i in members])
+        results.update(zip(members, answers, strict=True))
+    return [results[i] for i in range(len(images))]
 
 
 def load_pointer(source: str | Path, **options: Any) -> Any:

@@ -120,7 +120,9 @@ class RemotePointer:
         url, _, rest = address.partition("#")
         model, _, query = rest.partition("?")
         if not model or not urlsplit(url).netloc:
-            raise UsageError(f"expected an address and a model, like http://host:8000/v1#Molmo-7B-D-0924, got {address!r}")
+            raise UsageError(
+                f"expected an address and a model, like http://host:8000/v1#Molmo-7B-D-0924, got {address!r}"
+            )
         asked = parse_qs(query)
         return cls(url, model, profile_of(model, asked.get("dialect", [None])[0]), **options)
 
@@ -130,11 +132,9 @@ class RemotePointer:
         Raises:
             ModelError: the server cannot be reached, refuses, or does not answer with a chat completion.
         """
-        picture = PILImage.fromarray(image)
-        if self.profile.max_side is not None:
-            picture.thumbnail((self.profile.max_side, self.profile.max_side))
+        picture = self._picture(image)
         began = time.perf_counter()
-        reply = self._ask(picture, self.profile.question.format(instruction))
+        reply = self._ask(picture, self.profile.question.format(instruction), self.max_tokens)
         latency = time.perf_counter() - began
         parsed = parse_points(self.profile.dialect, reply, image_size=(picture.height, picture.width))
         result = PointResult(status=parsed.status, reply=reply, points=parsed.points, latency_s=latency)
@@ -147,7 +147,26 @@ class RemotePointer:
         with ThreadPoolExecutor(self.concurrency) as pool:
             return list(pool.map(self.point, images, instructions))
 
-    def _ask(self, picture: PILImage.Image, question: str) -> str:
+    def answer_batch(self, images: Sequence[Image], questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
+        """Answer questions in words, some at a time, each put as it stands.
+
+        Raises:
+            ModelError: see :meth:`point`.
+        """
+
+        def answer(asked: tuple[Image, str]) -> str:
+            return self._ask(self._picture(asked[0]), asked[1], max_new_tokens).strip()
+
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            return list(pool.map(answer, list(zip(images, questions, strict=True))))
+
+    def _picture(self, image: Image) -> PILImage.Image:
+        picture = PILImage.fromarray(image)
+        if self.profile.max_side is not None:
+            picture.thumbnail((self.profile.max_side, self.profile.max_side))
+        return picture
+
+    def _ask(self, picture: PILImage.Image, question: str, max_tokens: int) -> str:
         data = io.BytesIO()
         picture.save(data, "PNG")
         shown = f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
@@ -158,10 +177,12 @@ class RemotePointer:
         message: Any = {"role": "user", "content": content}
         try:
             answer = self._client.chat.completions.create(
-                model=self.name, messages=[message], max_tokens=self.max_tokens, temperature=0.0
+                model=self.name, messages=[message], max_tokens=max_tokens, temperature=0.0
             )
         except self._errors.APITimeoutError as error:
-            raise ModelError(f"{self.url} did not answer in time, {1 + self.retries} times: is it overloaded?") from error
+            raise ModelError(
+                f"{self.url} did not answer in time, {1 + self.retries} times: is it overloaded?"
+            ) from error
         except self._errors.APIStatusError as error:
             told = str(error.message).replace(self._key, "***") if self._key != "none" else str(error.message)
             hint = f"; set {KEY_VARIABLES[0]}" if error.status_code in (401, 403) else ""
