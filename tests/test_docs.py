@@ -10,7 +10,7 @@ from PIL import Image
 from tiny_training import small_run, write_points
 
 ROOT = Path(__file__).parents[1]
-TRAINING = ROOT / "docs" / "train.md"
+PAGES = [ROOT / "docs" / name for name in ("train.md", "environments.md")]
 
 # What makes a command of the page short enough for a test; later words win.
 SHORT = {
@@ -28,6 +28,7 @@ ELSEWHERE = {
     "model=allenai/": "needs a download of 15 GB; adapters and four bits are tested in test_train_run",
     "--ray": "Ray is started in test_train_run",
     "--address": "needs a cluster; one of two machines is started in test_train_run",
+    "rollout --env sim-phone": "rollouts on Ray are run in test_cli_rollout",
     "home=/data/molmo": "needs the data sets; run on small ones in test_data_academic and test_data_pixmo",
     "/data/pixmo-points": "asks a million hosts; run against a server of its own in test_data_fetch",
     "/data/android_control": "needs 46 GB of data; run on a small set in test_train_cli",
@@ -58,8 +59,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("command", commands(TRAINING))
-def test_every_command_of_the_training_page_runs(command: str, place: Path) -> None:
+@pytest.mark.parametrize("command", [command for page in PAGES for command in commands(page)])
+def test_every_command_of_a_page_runs(command: str, place: Path) -> None:
     reason = next((why for part, why in ELSEWHERE.items() if part in command), None)
     if reason:
         pytest.skip(reason)
@@ -74,7 +75,18 @@ def test_every_command_of_the_training_page_runs(command: str, place: Path) -> N
         words.remove("8")
     words[0] = str(scripts / words[0])
     done = subprocess.run(words, cwd=place, capture_output=True, text=True, check=False)
+    # 1: done, but nothing was found, or not every picture.
     assert done.returncode in (0, 1 if " point " in command else 0), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_of_a_page_runs(page: Path) -> None:
+    blocks = page.read_text(encoding="utf-8").split("```python\n")[1:]
+    for block in blocks:
+        done = subprocess.run(
+            [sys.executable, "-c", block.partition("```")[0]], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
@@ -83,3 +95,17 @@ def test_the_figure_of_the_model_is_drawn_from_a_real_forward_pass(tmp_path: Pat
     with Image.open(tmp_path / "x.png") as drawn, Image.open(ROOT / "docs" / "images" / "model.png") as shown:
         assert drawn.size == shown.size
         assert len(drawn.convert("RGB").getcolors(2**24) or ()) > 1000
+
+
+@pytest.mark.slow
+def test_the_pictures_of_the_envs_are_drawn_by_their_script(tmp_path: Path) -> None:
+    script = [sys.executable, ROOT / "docs" / "make_env_pictures.py", "--out", tmp_path]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    if "MuJoCo cannot draw" in done.stderr or "Chromium" in done.stderr:
+        pytest.skip(done.stderr.splitlines()[-1])
+    assert done.returncode == 0, done.stderr
+    shown = sorted((ROOT / "docs" / "images").glob("env_*.png"))
+    assert [path.name for path in shown] == sorted(path.name for path in tmp_path.iterdir())
+    for path in shown:
+        with Image.open(path) as old, Image.open(tmp_path / path.name) as new:
+            assert old.size == new.size

@@ -46,6 +46,40 @@ def test_a_policy_of_ones_own_is_compared_with_the_usual_one() -> None:
     assert own.startswith("TwiceAsked: 0 of 2 done, 2 wrong clicks")
 
 
+def test_a_robot_is_driven_by_pointing(tmp_path: Path) -> None:
+    out = run("waypoint_pointing.py", "--seed", "13", "--gif", str(tmp_path / "drive.gif"))
+    assert out.startswith("drive to the red barrel\n")
+    assert "there, SPL " in out
+    assert (tmp_path / "drive.gif").stat().st_size > 100_000
+
+
+def test_a_robot_that_is_pointed_nowhere_says_that_it_is_not_there() -> None:
+    command = [sys.executable, str(EXAMPLES / "waypoint_pointing.py"), "--model", "centre", "--max-steps", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "not there, SPL 0.00" in done.stdout
+
+
+def test_an_object_is_put_on_its_plate_by_pointing(tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "pick_by_pointing.py"), "--gif", str(tmp_path / "pick.gif")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    if "MuJoCo cannot draw" in done.stderr:
+        pytest.skip(done.stderr.splitlines()[-1])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "on its plate, " in done.stdout
+    assert (tmp_path / "pick.gif").stat().st_size > 50_000
+
+
+def test_an_env_of_ones_own_is_played_by_models() -> None:
+    assert run("write_an_env.py") == "oracle: 20 of 20\ncentre: 0 of 20\n"
+
+
+def test_something_on_a_picture_is_pointed_at(tmp_path: Path) -> None:
+    out = run("point_at_image.py", "--model", "centre", "--out", str(tmp_path / "pointed.png"))
+    assert "0.500 0.500 (fractions of width and height)" in out
+    assert (tmp_path / "pointed.png").exists()
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
 def test_every_example_explains_itself(path: Path) -> None:
     done = subprocess.run([sys.executable, str(path), "--help"], capture_output=True, text=True, timeout=60)

@@ -1,0 +1,38 @@
+"""Instruction -> points, again at every step: for envs that are steered by pointing alone, such as a robot's camera.
+
+The whole instruction is asked for each time, on the picture of the moment; the env says when it is done.
+"""
+
+from collections.abc import Sequence
+
+from molmo_agent.actions import Done, PointAt
+from molmo_agent.episode import Decision, Observation, Step, Task
+from molmo_agent.interfaces import PointingModel
+
+
+class WaypointPolicy:
+    """Hands the model's points on as one ``PointAt``; gives up on any other answer, and on a refusal.
+
+    Args:
+        model: finds things on the picture.
+    """
+
+    def __init__(self, model: PointingModel) -> None:
+        self.name = f"waypoints({model.name})"
+        self._model = model
+
+    def act(self, task: Task, observation: Observation, history: Sequence[Step]) -> Decision:
+        """Point at what the instruction refers to.
+
+        Raises:
+            ModelError: the model failed.
+        """
+        if history and history[-1].refused:
+            # Nothing has moved: asked again, the model would say the same.
+            return Decision(action=Done(False, f"the point was refused: {history[-1].refused}"))
+        result = self._model.point(observation.image, task.instruction)
+        if result.status == "ok":
+            action = PointAt(tuple(found.point for found in result.points))
+            return Decision(action=action, instruction=task.instruction, result=result)
+        reason = f"the model gave no usable point ({result.status})"
+        return Decision(action=Done(False, reason), instruction=task.instruction, result=result)
