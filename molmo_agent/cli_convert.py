@@ -33,11 +33,12 @@ def convert(source: str, target: Path, layout: Layout, dtype: str = "auto") -> s
     from huggingface_hub import save_torch_state_dict
 
     from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor, official
+    from molmo_agent.model.hub import places, remark
 
     try:
-        model = MolmoForConditionalGeneration.from_pretrained(source, dtype=dtype)
+        model = MolmoForConditionalGeneration.from_pretrained(source, dtype=dtype, **places(source))
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"cannot read the checkpoint {source!r}: {error}") from error
+        raise ModelError(f"cannot read the checkpoint {source!r}: {error}{remark(source)}") from error
     notes = []
     if layout == "own":
         model.save_pretrained(target)
@@ -55,7 +56,7 @@ def convert(source: str, target: Path, layout: Layout, dtype: str = "auto") -> s
         if official.vision_fields(model.config):
             notes.append("its vision side is none that was released: servers of the released models cannot build it")
     try:
-        MolmoProcessor.from_pretrained(source).save_pretrained(target)
+        MolmoProcessor.from_pretrained(source, **places(source)).save_pretrained(target)
     except (OSError, ValueError, TypeError):
         notes.append("no tokenizer and image processor were found beside the weights: add them before it is used")
     return "; ".join(notes)

@@ -96,8 +96,9 @@ def test_a_model_is_scored_on_android_control_under_every_rule(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_nano_trains_with_two_workers_from_the_repository_alone(tmp_path: Path) -> None:
-    small = [f"mixture.0.options.{key}={value}" for key, value in (("width", 160), ("height", 120), ("most", 3))]
-    done = agent("train", "nano", "steps=2", "batch=2", "max_crops=1", *small, "--workers", "2", cwd=tmp_path)
+    small = {"steps": 1, "batch": 2, "sizes": "{200x150: 1}", "crops": 2, "max_questions": 3}
+    stages = [f"stages.{number}.{key}={value}" for number in range(3) for key, value in small.items()]
+    done = agent("train", "nano", *stages, "--workers", "2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs" / "nano" / "export" / "pointing_profile.json").is_file()
 
@@ -120,8 +121,10 @@ def test_torchrun_starts_the_ranks(tmp_path: Path, model: str) -> None:
         (["pointing"], "needs a path; set it in the recipe, or with mixture.0.path="),
         (["pointing", "mixture.0.path=none.jsonl"], "expected a JSONL file of points at none.jsonl"),
         (["pointing", "mixture.0.kind=point"], "unknown data set 'point': did you mean points"),
-        (["nano", "--workers", "0"], "expected at least 1 worker, got 0"),
-        (["nano", "model=no/where"], "expected a Molmo checkpoint at 'no/where' to train from"),
+        (["screens", "--workers", "0"], "expected at least 1 worker, and of a range the smaller number first, got '0'"),
+        (["screens", "--workers", "some"], "expected a number of workers, or a range such as 2:8, got 'some'"),
+        (["screens", "--workers", "1:2"], "a range of workers (1:2) needs Ray: add --ray or --address"),
+        (["screens", "model=no/where"], "expected a Molmo checkpoint at 'no/where' to train from"),
     ],
 )
 def test_what_cannot_be_trained_is_one_clear_error(arguments: list[str], message: str, tmp_path: Path) -> None:

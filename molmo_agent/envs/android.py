@@ -51,6 +51,7 @@ class Android:
     """
 
     name = "android"
+    waits_outside = True
     capabilities: frozenset[type] = frozenset(
         {Click, LongPress, Drag, Scroll, Type, Key, OpenApp, Back, Home, Wait, Done, PointAt}
     )

@@ -10,6 +10,7 @@ from PIL import Image as PILImage
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError
+from molmo_agent.model.hub import places, remark
 from molmo_agent.point_text import parse_points
 
 DIALECT = "molmo2"
@@ -51,12 +52,15 @@ class Molmo2Pointer:
         from transformers import Molmo2ForConditionalGeneration, Molmo2Processor
 
         try:
-            processor = Molmo2Processor.from_pretrained(source)
-            model, info = Molmo2ForConditionalGeneration.from_pretrained(source, dtype=dtype, output_loading_info=True)
+            processor = Molmo2Processor.from_pretrained(source, **places(source))
+            model, info = Molmo2ForConditionalGeneration.from_pretrained(
+                source, dtype=dtype, output_loading_info=True, **places(source)
+            )
         except (ImportError, OSError, ValueError, RuntimeError, KeyError) as error:
             hint = "" if "torchvision" not in str(error).lower() else "; pip install 'molmo-agent[molmo2]' brings it"
             raise ModelError(
-                f"expected a Molmo2 checkpoint at {str(source)!r}, but loading it failed: {str(error).strip()}{hint}"
+                f"expected a Molmo2 checkpoint at {str(source)!r}, but loading it failed: "
+                f"{str(error).strip()}{hint}{remark(source)}"
             ) from error
         if info["missing_keys"]:
             raise ModelError(

@@ -15,6 +15,7 @@ from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError
 from molmo_agent.model.answer_form import digit_confidence, guess_next, is_complete, plain_label
 from molmo_agent.model.decoding import Decoded, Form, Prefix, Reader, constrained, drafted, greedy
+from molmo_agent.model.hub import places, remark
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.model.picture_cache import PictureCache, fingerprint
 from molmo_agent.model.processor import MolmoProcessor
@@ -83,12 +84,12 @@ class MolmoPointer:
             ModelError: a file is missing or does not fit the model.
         """
         try:
-            processor = MolmoProcessor.from_pretrained(folder)
-            model = MolmoForConditionalGeneration.from_pretrained(folder, dtype=dtype)
+            processor = MolmoProcessor.from_pretrained(folder, **places(folder))
+            model = MolmoForConditionalGeneration.from_pretrained(folder, dtype=dtype, **places(folder))
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
                 f"expected a Molmo checkpoint at {str(folder)!r} (config, weights, tokenizer and processor files), "
-                f"but loading it failed: {error}"
+                f"but loading it failed: {error}{remark(folder)}"
             ) from error
         profile = Path(folder) / PROFILE_FILE
         if profile.is_file():
@@ -273,7 +274,7 @@ def load_pointer(source: str | Path, **options: Any) -> Any:
         ModelError: it cannot be loaded.
     """
     try:
-        fields, _ = PreTrainedConfig.get_config_dict(source)
+        fields, _ = PreTrainedConfig.get_config_dict(source, **places(source))
     except (OSError, ValueError):  # told better by those who need the file
         fields = {}
     if fields.get("model_type") == "molmo2":

@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from molmo_agent.errors import MissingExtraError, UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
+from molmo_agent.model.hub import places, remark
 from molmo_agent.model.pointer import PROFILE_FILE
 from molmo_agent.train.checkpoint import RunFolder, set_step, tensors
 from molmo_agent.train.config import TrainConfig, to_dict
@@ -52,10 +53,13 @@ def load_model(config: TrainConfig) -> tuple[MolmoForConditionalGeneration, Molm
         return new_nano(processor, config.seed), processor
     source = source_of(config)
     try:
-        processor = MolmoProcessor.from_pretrained(source)
-        model = MolmoForConditionalGeneration.from_pretrained(source, dtype=torch.float32, **_four_bits(config))
+        processor = MolmoProcessor.from_pretrained(source, **places(source))
+        how = {"dtype": torch.float32, **_four_bits(config), **places(source)}
+        model = MolmoForConditionalGeneration.from_pretrained(source, **how)
     except (OSError, ValueError) as error:
-        raise UsageError(f"expected a Molmo checkpoint at {str(source)!r} to train from, but: {error}") from error
+        raise UsageError(
+            f"expected a Molmo checkpoint at {str(source)!r} to train from, but: {error}{remark(source)}"
+        ) from error
     return model, processor
 
 

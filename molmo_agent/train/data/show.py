@@ -13,6 +13,7 @@ import jinja2
 
 from molmo_agent.errors import MolmoAgentError, UsageError
 from molmo_agent.model import MolmoConfig, MolmoProcessor
+from molmo_agent.model.hub import places, remark
 from molmo_agent.train.config import Run, TrainConfig, source_names
 from molmo_agent.train.data.seen import Seen, see
 from molmo_agent.train.data.sources import open_mixture
@@ -171,10 +172,12 @@ def write_page(config: Run, recipe: str, path: Path, *, rows: int, step: int) ->
     place = source_of(config)
     model_config: Any
     try:
-        processor = MolmoProcessor.from_pretrained(place)
-        model_config = MolmoConfig.from_pretrained(place)
+        processor = MolmoProcessor.from_pretrained(place, **places(place))
+        model_config = MolmoConfig.from_pretrained(place, **places(place))
     except (OSError, ValueError) as error:
-        raise UsageError(f"expected a Molmo checkpoint at {place!r} to prepare the data for, but: {error}") from error
+        raise UsageError(
+            f"expected a Molmo checkpoint at {place!r} to prepare the data for, but: {error}{remark(place)}"
+        ) from error
     stream = Stream(config, processor, Flops(model_config), sources)
     steps: list[Step] = []
     while (missing := rows - sum(len(shown.examples) for shown in steps)) > 0:
