@@ -1,4 +1,4 @@
-"""How fast the simulated desktop is: static screens for training, and steps of the live env. One core, no GPU.
+"""How fast screens for training are drawn, and the simulated desktop's live env steps. One core, no GPU.
 
     python benchmarks/sim_desktop.py [--seconds 5] [--json FILE] [--check]
 
@@ -19,9 +19,19 @@ from molmo_agent.actions import Click
 from molmo_agent.envs.sim_desktop import STYLES, sample_screen
 from molmo_agent.envs.sim_desktop.desktop import SimDesktop
 from molmo_agent.geometry import Point
+from molmo_agent.train.draw import draw
 
 TARGET_SCREENS_PER_S = 200.0
 _WIDTH, _HEIGHT = 640, 480
+# What else training draws, each at its usual sizes.
+_OTHER_STYLES = (
+    ("panel", 640, 480),
+    ("page", 160, 210),
+    ("page", 320, 420),
+    ("page", 640, 480),
+    ("phone", 360, 640),
+    ("phone", 640, 480),
+)
 # Glyphs and sprites are drawn when they are first needed; a data source that runs for hours has them all.
 _WARM_UP = 400
 
@@ -44,6 +54,13 @@ def measure(seconds: float) -> dict[str, float]:
         for seed in range(_WARM_UP // 4):
             sample_screen(seed, style=style)
         results[f"screens, {style}"] = rate(lambda s, style=style: sample_screen(s, style=style), seconds)  # type: ignore[misc]
+    for style, width, height in _OTHER_STYLES:
+        for seed in range(_WARM_UP // 4):
+            draw(seed, style, width=width, height=height, split="train")
+        results[f"{style} {width}x{height}"] = rate(
+            lambda s, a=(style, width, height): draw(s, a[0], width=a[1], height=a[2], split="train"),  # type: ignore[misc]
+            seconds,
+        )
     env = SimDesktop(_WIDTH, _HEIGHT)
     results["resets"] = rate(lambda s: env.reset(seed=s, options={"task": "click-button"}), seconds)
     results["steps"] = rate(lambda s: env.step(Click(Point(s % 97 / 97, s % 89 / 89))), seconds)

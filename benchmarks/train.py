@@ -9,6 +9,7 @@ share of its peak that a step of a small Molmo takes is measured too.
 """
 
 import json
+import multiprocessing
 import os
 import statistics
 import sys
@@ -223,8 +224,30 @@ def per_step(folder: Path, name: str) -> float:
     return statistics.median(record[name] for record in records)
 
 
+def _products(core: int, seconds: float) -> int:
+    """Count how many small matrix products one core does in some seconds."""
+    os.sched_setaffinity(0, {core})
+    torch.set_num_threads(1)
+    left, right = torch.randn(600, 240), torch.randn(240, 960)
+    done, end = 0, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        left @ right
+        done += 1
+    return done
+
+
+def measure_cores(seconds: float = 5.0) -> float:
+    """Return the share of twice one core's speed that two processes reach which share nothing."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        alone = pool.apply(_products, (cores[0], seconds))
+        both = pool.starmap(_products, [(core, seconds) for core in cores])
+    return sum(both) / alone / 2
+
+
 def measure_workers() -> dict[str, float]:
-    """Compare one worker with two, each on one core, over the same steps."""
+    """Compare one worker with two, each on one core, over the same steps, and with what the cores can do at best."""
+    ceiling = measure_cores()
     with tempfile.TemporaryDirectory() as name:
         cores = sorted(os.sched_getaffinity(0))
         for workers in (1, 2):
@@ -238,6 +261,8 @@ def measure_workers() -> dict[str, float]:
         "one worker, s per step": one,
         "two workers, s per step": two,
         "two workers, share of twice one's speed": one / two / 2,
+        "two processes that share nothing, share of twice one's speed": ceiling,
+        "two workers, share of two processes that share nothing": one / two / 2 / ceiling,
     }
 
 

@@ -158,6 +158,12 @@ def test_a_step_of_a_stage_always_draws_the_same_batch() -> None:
             {"stages": [stage("read", 1, sizes={"9x9": "much"})]},
             "expected stages.0..sizes.9x9 to be a number, got 'much'",
         ),
+        (
+            {"stages": [stage("point", 1, none=0.6, several=0.5)]},
+            "expected none and several of stage 'point' to be at least 0 and together at most 0.9, got 0.6 and 0.5",
+        ),
+        ({"stages": [stage("read", 1, styles={"page@small": 1.0})]}, "expected a size as WIDTHxHEIGHT, .* got 'small'"),
+        ({"stages": [stage("read", 1, styles={"pages@9x9": 1.0})]}, "unknown style 'pages': did you mean page"),
         ({"stages": [stage("rest", 1)]}, "unknown value of stages.0..kind 'rest'"),
     ],
 )

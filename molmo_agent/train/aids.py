@@ -272,9 +272,14 @@ class Aids(nn.Module):
         own = F.mse_loss(self.token_position(before[grid[on_screen]]), position_code(centers[on_screen]))
         answer = F.mse_loss(self.answer_position(after[rows]), position_code(answers))
 
-        names = [question.label for question in example.questions] * 2
-        codes = self.label_code(torch.from_numpy(np.stack([phoc(name) for name in names])))
-        code_loss, code_right = contrast(self.query_code(before[rows]), codes, names, self.code_scale)
+        # A question by place or look does not say what is written there.
+        said = torch.tensor([question.named for question in example.pointed] * 2)
+        names = [question.label for question in example.pointed if question.named] * 2
+        if names:
+            codes = self.label_code(torch.from_numpy(np.stack([phoc(name) for name in names])))
+            code_loss, code_right = contrast(self.query_code(before[rows[said]]), codes, names, self.code_scale)
+        else:
+            code_loss = code_right = before.new_zeros(())
         return {
             "attention": look - entropy,
             "token_position": own,

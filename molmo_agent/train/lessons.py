@@ -14,7 +14,7 @@ from molmo_agent.envs.sim_desktop.scene import Screen
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.train.aids import Aids, DenseTargets, by_crop, dense_targets
 from molmo_agent.train.draw import draw, seed_of
-from molmo_agent.train.phrases import ask_all
+from molmo_agent.train.questions import ask
 from molmo_agent.train.screens import TrainingScreen, make_training_screen
 from molmo_agent.train.stages import ANY_STYLE, Stage, size_of
 from molmo_agent.train.tree_attention import Forest
@@ -25,8 +25,9 @@ PointBatch = list[tuple[TrainingScreen, DenseTargets]]
 def sample(stage: Stage, seed: int, step: int, index: int) -> Screen:
     """Draw the screen number ``index`` of a step."""
     rng = Random(seed_of(seed, stage.name, step, index))
-    width, height = size_of(rng.choices(list(stage.sizes), list(stage.sizes.values()))[0])
-    style = rng.choices(list(stage.styles), list(stage.styles.values()))[0]
+    size = rng.choices(list(stage.sizes), list(stage.sizes.values()))[0]
+    style, _, own_size = rng.choices(list(stage.styles), list(stage.styles.values()))[0].partition("@")
+    width, height = size_of(own_size or size)
     any_style = None if style == ANY_STYLE else style
     return draw(rng.getrandbits(31), any_style, width=width, height=height, split="train")
 
@@ -82,15 +83,12 @@ def prepare_point(
     for index in range(rank, stage.batch, ranks):
         screen = sample(stage, seed, step, index)
         rng = Random(seed_of(seed, stage.name, step, index, "questions"))
-        questions = ask_all(screen.elements, rng)
-        rng.shuffle(questions)
+        questions = ask(screen, rng, none=stage.none, several=stage.several, most=stage.max_questions)
         if not questions:
             continue
         height, width = screen.image.shape[:2]
         layout, grid = processor.image_processor.grid_of(height, width)
-        example = make_training_screen(
-            screen, questions[: stage.max_questions], processor, rng, tail=stage.tail, sigma=stage.sigma
-        )
+        example = make_training_screen(screen, questions, processor, rng, tail=stage.tail, sigma=stage.sigma)
         prepared.append((example, dense_targets(screen, grid, layout, words=False)))
     return prepared
 

@@ -1,4 +1,7 @@
-"""How a person would ask for an element of a screen, never ambiguously; knows nothing of models."""
+"""How a person would ask for an element of a screen by its name, never ambiguously; knows nothing of models.
+
+Other ways to ask, and questions that have no answer or several, are in :mod:`molmo_agent.train.questions`.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -23,6 +26,18 @@ KIND_WORDS: dict[str, tuple[str, ...]] = {
     "taskbar_item": ("task bar item",),
     "text": ("text", "label"),
     "window_title": ("title bar", "window title"),
+    "dropdown": ("drop-down", "drop-down list", "select box"),
+    "letter": ("letter",),
+    "section": ("section", "section header"),
+    "app": ("app",),
+    "switch": ("switch", "toggle"),
+    "row": ("row", "entry"),
+    "person": ("contact", "person"),
+    "card": ("card",),
+    "chip": ("option", "choice"),
+    "message": ("message",),
+    "key": ("key",),
+    "title": ("title",),
 }
 # Title-bar buttons are asked for by what they do to the window of a title.
 WINDOW_VERBS = {"window_close": "close", "window_minimize": "minimize", "window_maximize": "maximize"}
@@ -42,21 +57,53 @@ QUESTIONS = ("{}",) * 12 + (
 )
 
 
+# What people call a picture whose name is no word for it.
+PICTURE_WORDS = {
+    "bubble": "speech bubble",
+    "close": "x",
+    "edit": "pencil",
+    "erase": "backspace",
+    "handset": "phone",
+    "more": "three dots",
+    "pin": "map pin",
+    "send": "paper plane",
+    "wifi": "Wi-Fi",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about one element."""
+    """A question about what a screen shows, mostly about one element."""
 
-    element: Element
+    # What is asked for; empty where the right answer is that there are none.
+    elements: tuple[Element, ...]
     text: str
     # What the answer's alt text says.
     label: str
     # The category that evaluation counts it under.
     category: str
+    # Whether the label is the element's own name, to be found where the element is.
+    named: bool = True
+    # Whether the answer says how many there are.
+    counted: bool = False
+
+    @property
+    def element(self) -> Element:
+        """What is asked for; of several the first."""
+        return self.elements[0]
 
 
 def is_picture(element: Element) -> bool:
-    """Tell whether an icon is known by its picture alone."""
-    return element.kind == "icon" and not element.text and element.label == element.shape
+    """Tell whether an element is known by its picture alone."""
+    if element.kind == "icon":
+        return not element.text and element.label == element.shape
+    return element.kind in ("button", "app") and not element.text and element.shape is not None
+
+
+def picture_word(element: Element) -> str:
+    """Return what people call the picture of an element that has one."""
+    assert element.shape is not None
+    return PICTURE_WORDS.get(element.shape, element.shape) if element.kind != "icon" else element.label
 
 
 def can_be_named(element: Element, titles: set[str]) -> bool:
@@ -83,12 +130,12 @@ def describe(element: Element) -> str:
     """Return what tells an element from others of its kind: its label, or size, colour and shape."""
     if element.kind == "shape":
         return " ".join(part for part in (element.size, element.color, element.shape) if part)
-    return element.label
+    return picture_word(element) if is_picture(element) else element.label
 
 
 def noun_phrases(element: Element, rng: Random) -> list[str]:
     """Return ways to name an element, the most explicit first."""
-    label = element.label
+    label = describe(element)
     if element.kind == "shape":
         color_shape = f"the {element.color} {element.shape}"
         return [f"the {element.size} {element.color} {element.shape}", color_shape, color_shape]
@@ -117,6 +164,8 @@ def ask_all(elements: Sequence[Element], rng: Random) -> list[Question]:
         known = element.kind in {"shape", *KIND_WORDS, *WINDOW_VERBS} and can_be_named(element, titles)
         if not name or not known or kinds[element.kind, name] > 1:
             continue
+        if is_picture(element) and kinds["navigation", name]:
+            continue  # a phone's back button and its app's are both "the back button"
         phrases = noun_phrases(element, rng)
         if element.kind == "shape":
             if plain_shapes[element.color, element.shape] > 1:
@@ -124,5 +173,5 @@ def ask_all(elements: Sequence[Element], rng: Random) -> list[Question]:
         elif element.kind not in WINDOW_VERBS and labels[name] > 1:
             phrases = phrases[:1]
         text = rng.choice(QUESTIONS).format(rng.choice(phrases))
-        questions.append(Question(element, text, name, category(element)))
+        questions.append(Question((element,), text, name, category(element)))
     return questions

@@ -17,7 +17,7 @@ from molmo_agent.geometry import Box, Point
 from molmo_agent.model.crops import CropLayout, resized_size, token_grid
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import role_prompt
-from molmo_agent.point_text import format_points
+from molmo_agent.point_text import Style, format_points, round_reference
 from molmo_agent.train.phrases import Question
 
 IMAGE_SUBSEGMENT = 10000  # what BOS and the picture carry; annotation k carries k (molmo-model section 5)
@@ -149,18 +149,19 @@ class TrainingScreen:
     loss_weights: npt.NDArray[np.float32]
     # C crops.
     arrays: dict[str, npt.NDArray[Any]]
-    # Of each question: the positions that predict the first digit of x and of y.
+    # Of each question whose answer has a point: the positions that predict the first digit of its (first) x and y.
     x_positions: npt.NDArray[np.int64]
     y_positions: npt.NDArray[np.int64]
-    # (questions, 2) normalized answers.
+    # (pointed questions, 2) normalized answers.
     answers: npt.NDArray[np.float32]
-    # (questions, rows*columns): where attention should be, over the grid's image tokens in reading order.
+    # (pointed questions, rows*columns): where attention should be, over the grid's image tokens in reading order.
     attention: npt.NDArray[np.float32]
     # Where those image tokens are in the sequence.
     grid_positions: npt.NDArray[np.int64]
     # (rows*columns, 2) normalized centres of the image tokens, outside [0, 1] in the padding.
     grid_centers: npt.NDArray[np.float32]
-    questions: tuple[Question, ...]
+    # The questions whose answers have a point.
+    pointed: tuple[Question, ...]
 
 
 def place_to_point(screen: Screen, element: Element) -> PixelBox:
@@ -176,15 +177,23 @@ def place_to_point(screen: Screen, element: Element) -> PixelBox:
     return element.box
 
 
-def _answer_ids(processor: MolmoProcessor, point: Point, label: str) -> tuple[list[int], int]:
+def _answer_ids(processor: MolmoProcessor, points: list[Point], question: Question) -> tuple[list[int], int]:
     """Return the answer's ids with the closing EOS, and how many of them come before the tail (alt text and label)."""
-    reply = " " + format_points("molmo", [point], label)
-    head = reply[: reply.index(' alt="') - 1]
+    style: Style = "point_count" if question.counted else "pointing"
+    reply = " " + format_points("molmo", points, question.label, style=style)
+    # What is not there has no label to spell.
+    head = reply[: reply.index(' alt="') - 1] if points else reply
     tokenizer = processor.tokenizer
     head_ids = tokenizer(head, add_special_tokens=False)["input_ids"]
     ids = tokenizer(reply, add_special_tokens=False)["input_ids"]
     assert ids[: len(head_ids)] == head_ids
     return [*ids, tokenizer.eos_token_id], len(head_ids)
+
+
+def _written(point: Point) -> tuple[float, float]:
+    """Return a point as the answer writes it."""
+    ((x, y),) = round_reference([(round(point.x * 100, 10), round(point.y * 100, 10))])
+    return x, y
 
 
 def make_training_screen(
@@ -194,7 +203,7 @@ def make_training_screen(
 
     Args:
         screen: picture and ground truth.
-        questions: at least one.
+        questions: at least one with a point.
         processor: the model's.
         rng: decides which answers keep their tail.
         tail: share of answers that are learned to the end; the others stop after the coordinates.
@@ -206,16 +215,18 @@ def make_training_screen(
     _, grid = processor.image_processor.grid_of(height, width)
     canvas = CanvasMap.of(height, width, grid, layout)
     tokenizer = processor.tokenizer
-    x_open, y_open, dot = tokenizer.convert_tokens_to_ids([' <point x="', '" y="', "."])
+    pieces = [' <point x="', ' <points x1="', '" y="', '" y1="', "."]
+    *opening, dot = tokenizer.convert_tokens_to_ids(pieces)
+    one, several = opening[::2], opening[1::2]
 
     ids, subsegments, positions = list(prefix), [IMAGE_SUBSEGMENT] * len(prefix), list(range(len(prefix)))
     targets, weights = [-1] * len(prefix), [0.0] * len(prefix)
-    xs, ys, answers, attention = [], [], [], []
+    xs, ys, answers, attention, pointed = [], [], [], [], []
     for number, question in enumerate(questions, start=1):
-        place = place_to_point(screen, question.element)
-        point = Box.from_pixels(*place, width, height).center
+        places = [place_to_point(screen, element) for element in question.elements]
+        points = [Box.from_pixels(*place, width, height).center for place in places]
         prompt = tokenizer(role_prompt(question.text), add_special_tokens=False)["input_ids"]
-        answer, head = _answer_ids(processor, point, question.label)
+        answer, head = _answer_ids(processor, points, question)
         if rng.random() >= tail:
             answer = answer[: head + 1]  # learn to close the coordinate, not to spell the label
         start = len(ids)
@@ -227,10 +238,16 @@ def make_training_screen(
         targets += [tokens[i + 1] if i in learned else -1 for i in range(len(tokens) - 1)]
         # The decimal is finer than an image token: little to be learned there, and the rest matters more.
         weights += [(0.2 if tokens[i] == dot else 1.0) if i in learned else 0.0 for i in range(len(tokens) - 1)]
+        if not points:
+            continue
+        x_open, y_open = one if len(points) == 1 else several
         xs.append(start + tokens.index(x_open))
         ys.append(start + tokens.index(y_open))
+        # Of several points the answer's first: they are written from the left to the right, once rounded.
+        point, place = min(zip(points, places, strict=True), key=lambda found: _written(found[0]))
         answers.append((point.x, point.y))
         attention.append(canvas.weights(place, sigma).ravel())
+        pointed.append(question)
 
     side = layout.pooled_side
     base = 1 + 1 + side * (side + 1) + 1 + 1  # BOS, the global crop's block, the grid's start token
@@ -250,5 +267,5 @@ def make_training_screen(
         attention=np.stack(attention),
         grid_positions=base + row * (canvas.columns + 1) + column,
         grid_centers=np.stack([centers_x, centers_y], axis=-1).astype(np.float32),
-        questions=tuple(questions),
+        pointed=tuple(pointed),
     )

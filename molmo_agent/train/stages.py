@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 from molmo_agent.envs.sim_desktop.sampling import STYLES
 from molmo_agent.errors import UnknownNameError, UsageError
+from molmo_agent.train.draw import OWN_STYLES
 
 ANY_STYLE = "any"
 """In a stage's styles: whatever kind of screen comes."""
-_KNOWN_STYLES = ("panel", *STYLES, ANY_STYLE)
+_KNOWN_STYLES = (*OWN_STYLES, *STYLES, ANY_STYLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +24,8 @@ class Stage:
     batch: int
     # Crops of those screens that a `read` step keeps: the ones that show most.
     crops: int = 16
-    # Sizes of the screens as "640x480" (width, height), and how often each; same for the styles.
+    # Sizes of the screens as "640x480" (width, height), and how often each; same for the styles. "page@160x210" is a
+    # style at a size of its own.
     sizes: dict[str, float] = field(default_factory=lambda: {"640x480": 1.0})
     styles: dict[str, float] = field(default_factory=lambda: {ANY_STYLE: 1.0})
     muon_lr: float = 0.02
@@ -37,6 +39,9 @@ class Stage:
     aid_weights: dict[str, float] = field(default_factory=dict)
     # Most questions about one screen.
     max_questions: int = 40
+    # Share of questions about what is not there, and about several things or their number.
+    none: float = 0.08
+    several: float = 0.06
     # Share of answers that are learned to the end (alt text and label included).
     tail: float = 0.0
     # Width in image tokens of the bell that attention should follow.
@@ -104,9 +109,16 @@ def check(curriculum: Curriculum) -> Curriculum:
                 raise UsageError(f"expected {name} of stage {stage.name!r} to be at least 1, got {value}")
         for size in stage.sizes:
             size_of(size)
-        for style in stage.styles:
+        for style, at, size in (name.partition("@") for name in stage.styles):
+            if at:
+                size_of(size)
             if style not in _KNOWN_STYLES:
                 raise UnknownNameError("style", style, _KNOWN_STYLES)
+        if stage.none < 0 or stage.several < 0 or stage.none + stage.several > 0.9:
+            raise UsageError(
+                f"expected none and several of stage {stage.name!r} to be at least 0 and together at most 0.9, "
+                f"got {stage.none} and {stage.several}"
+            )
         for name, rates in (("sizes", stage.sizes), ("styles", stage.styles)):
             if not rates or min(rates.values()) < 0 or sum(rates.values()) <= 0:
                 raise UsageError(f"expected rates of {name} of stage {stage.name!r} above zero, got {rates}")

@@ -13,6 +13,7 @@ from molmo_agent.envs.sim_desktop.scene import Screen
 from molmo_agent.envs.sim_phone.draw_items import DRAW, Pen, Touch, action
 from molmo_agent.envs.sim_phone.keyboard import draw_keyboard
 from molmo_agent.envs.sim_phone.layout import Layout, lay_out
+from molmo_agent.envs.sim_phone.other_words import OtherCanvas, OtherWords
 from molmo_agent.envs.sim_phone.pages import Item
 from molmo_agent.envs.sim_phone.state import DOCK_SIZE, App, Overlay, Phone
 
@@ -50,16 +51,17 @@ def _wallpaper(width: int, height: int, colors: tuple[Color, Color, Color, Color
     return small.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def draw(phone: Phone) -> Drawing:
-    """Draw a phone and note everything on it."""
+def draw(phone: Phone, words: OtherWords | None = None) -> Drawing:
+    """Draw a phone and note everything on it; ``words`` exchanges what is written."""
     look, (width, height) = phone.look, phone.size
     if phone.asleep:
         canvas = Canvas(width, height, Image.new("RGB", (width, height)))
         return Drawing(canvas.finish(), canvas, None)
     if phone.top is None or phone.locked:
-        canvas = Canvas(width, height, _wallpaper(width, height, look.wallpaper).copy())
+        ground = _wallpaper(width, height, look.wallpaper).copy()
     else:
-        canvas = Canvas(width, height, Image.new("RGB", (width, height), look.ground))
+        ground = Image.new("RGB", (width, height), look.ground)
+    canvas = Canvas(width, height, ground) if words is None else OtherCanvas(width, height, ground, words=words)
     pen = Pen(phone, canvas)
     layout = None
     if phone.locked:
@@ -113,7 +115,7 @@ def _page(pen: Pen, layout: Layout) -> None:
     if len(pen.phone.stack) > 1:
         box = (look.u(6), middle - side // 2, look.u(6) + side, middle + side // 2)
         pen.icon("back", (box[0] + box[2]) / 2, middle, 20, look.ink)
-        pen.mark("button", Item(kind="action", label="Navigate up", press=("back",)), box)
+        pen.mark("button", Item(kind="action", label="Navigate up", press=("back",)), box, shape="back")
         left = box[2] + look.u(6)
     right = width - look.u(10)
     for item in page.actions:
@@ -143,7 +145,7 @@ def _floating(pen: Pen, item: Item, view: IntBox) -> None:
     pen.canvas.cover(box)
     _raised(pen, box, look.u(17), look.accent, look.u(12))
     pen.icon(item.icon, right - side / 2, bottom - side / 2, 22, look.on_accent)
-    pen.mark("button", item, box)
+    pen.mark("button", item, box, shape=item.icon)
 
 
 def _raised(pen: Pen, box: IntBox, radius: int, fill: Color, reach: int) -> None:

@@ -60,9 +60,11 @@ class Pen:
         side = self.look.u(units)
         self.canvas.tint(glyph(name, side), round(x - side / 2), round(y - side / 2), ink)
 
-    def mark(self, kind: str, item: Item, box: IntBox, run: int = -1, state: str | None = None) -> None:
-        """Note an item as an element that reacts on exactly its box."""
-        self.canvas.mark(kind, item.label, box, run, Touch(item.press, item.hold), state=state)
+    def mark(
+        self, kind: str, item: Item, box: IntBox, run: int = -1, state: str | None = None, shape: str | None = None
+    ) -> None:
+        """Note an item as an element that reacts on exactly its box; ``shape`` names the picture that it is."""
+        self.canvas.mark(kind, item.label, box, run, Touch(item.press, item.hold), state=state, shape=shape)
 
     def touch(self, item: Item, box: IntBox) -> None:
         """Note that a region reacts like an item."""
@@ -354,7 +356,7 @@ def action(pen: Pen, item: Item, box: IntBox) -> None:
             ink_on((206, 48, 56)),
             align="center",
         )
-    pen.mark("button", item, box, run)
+    pen.mark("button", item, box, run, shape=item.icon)
 
 
 DRAW: dict[str, Callable[[Pen, Item, IntBox], None]] = {

@@ -1,7 +1,7 @@
 """How a phone looks: colours, font, corners, sampled by seed. One unit is a 360th of the shorter side of the screen."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from molmo_agent.envs.sim_desktop.looks import hue, ink_on
 from molmo_agent.envs.sim_desktop.paint import Color, mix
@@ -9,6 +9,8 @@ from molmo_agent.envs.sim_desktop.typeface import Face, face
 
 THEMES = ("light", "dark")
 FAMILIES = ("roboto", "inter", "open_sans", "noto_sans", "manrope", "cantarell", "go", "arimo")
+HELD_OUT_FAMILIES = ("karla", "comic_neue", "jura")
+"""Fonts that no training screen shows."""
 
 _WHITE: Color = (255, 255, 255)
 _BLACK: Color = (0, 0, 0)
@@ -99,4 +101,24 @@ def sample_look(rng: random.Random, short_side: int, *, dark: bool) -> PhoneLook
             hue(rng, rng.uniform(0.3, 0.7), 0.9),
             hue(rng, rng.uniform(0.3, 0.7), 0.8),
         ),
+    )
+
+
+def held_out_look(look: PhoneLook, rng: random.Random) -> PhoneLook:
+    """Return a look that no training screen has: square corners, black or white, one bright colour."""
+    accent = hue(rng, 1.0, 1.0)
+    ground, ink = (_BLACK, _WHITE) if look.dark else (_WHITE, _BLACK)
+    return replace(
+        look,
+        ground=ground,
+        card=ground,
+        ink=ink,
+        faint=mix(ink, ground, 0.25),
+        edge=ink,
+        accent=accent,
+        on_accent=ink_on(accent),
+        tint=mix(ground, accent, 0.45),
+        radius=0,
+        icon_round=0.06,
+        buttons=True,
     )

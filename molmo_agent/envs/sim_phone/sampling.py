@@ -1,6 +1,8 @@
 """Phone screens at random, with everything that is true about them: training data, in the form of the desktop's."""
 
 import random
+from dataclasses import replace
+from typing import Literal
 
 from molmo_agent.envs.sim_desktop.scene import Screen
 from molmo_agent.envs.sim_desktop.words import WordSplit
@@ -8,23 +10,39 @@ from molmo_agent.envs.sim_phone.commands import perform
 from molmo_agent.envs.sim_phone.content import make_phone
 from molmo_agent.envs.sim_phone.draw import draw
 from molmo_agent.envs.sim_phone.layout import lay_out
+from molmo_agent.envs.sim_phone.looks import HELD_OUT_FAMILIES, held_out_look
+from molmo_agent.envs.sim_phone.other_words import OtherWords
 from molmo_agent.envs.sim_phone.pages import Command
 from molmo_agent.envs.sim_phone.state import Phone
 from molmo_agent.envs.sim_phone.touch import focus
 
+LookSplit = Literal["train", "held_out_fonts", "held_out_looks"]
 
-def sample_screen(seed: int, width: int = 360, height: int = 640, *, split: WordSplit = "train") -> Screen:
+
+def sample_screen(
+    seed: int,
+    width: int = 360,
+    height: int = 640,
+    *,
+    split: WordSplit = "train",
+    look: LookSplit = "train",
+    rotation: int | None = None,
+) -> Screen:
     """Return a screen: some page of some app, scrolled somewhere, now and then with a menu or the keyboard.
 
     Args:
         seed: the same seed makes the same screen.
-        width: pixels, held upright; one screen in five is held sideways.
+        width: pixels, held upright.
         height: pixels, held upright.
-        split: which words its texts are made of.
+        split: which words may be read. What every phone says ("Settings") is exchanged where a split must not show
+            it, and on half of the training screens, as phones say it in many words.
+        look: what training never shows: fonts, or a look (square corners, black and one bright colour).
+        rotation: quarter turns; None: one screen in five is held sideways.
     """
     rng = random.Random(f"screen {seed}")
     phone = make_phone(rng.getrandbits(32), width, height, split=split)
-    phone.rotation = rng.choice((0, 0, 0, 0, 1))
+    turned = rng.choice((0, 0, 0, 0, 1))
+    phone.rotation = turned if rotation is None else rotation
     if rng.random() < 0.85:
         for command in rng.choice(_ways(phone, rng)):
             perform(phone, command)
@@ -35,7 +53,14 @@ def sample_screen(seed: int, width: int = 360, height: int = 640, *, split: Word
             focus(phone, rng.choice(fields))
     elif rng.random() < 0.2:
         perform(phone, ("menu", "app", "Clock"), (rng.randrange(width), rng.randrange(height)))
-    return draw(phone).screen
+    if look == "held_out_fonts":
+        family = rng.choice(HELD_OUT_FAMILIES)
+        phone.looks = (replace(phone.looks[0], family=family), replace(phone.looks[1], family=family))
+    elif look == "held_out_looks":
+        phone.looks = (held_out_look(phone.looks[0], rng), held_out_look(phone.looks[1], rng))
+    everywhere = split == "held_out" or rng.random() < 0.5
+    words = OtherWords(rng, split, everywhere) if split != "all" else None
+    return draw(phone, words).screen
 
 
 def _ways(phone: Phone, rng: random.Random) -> list[list[Command]]:

@@ -1,0 +1,66 @@
+"""Exchanges the texts of a drawn phone for others of no greater width; knows no pages."""
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from molmo_agent.envs.sim_desktop import words
+from molmo_agent.envs.sim_desktop.paint import Canvas, IntBox
+from molmo_agent.envs.sim_desktop.typeface import Face
+from molmo_agent.envs.sim_desktop.words import WordSplit
+
+
+@dataclass(slots=True)
+class OtherWords:
+    """Says what a text becomes: the same everywhere on a screen."""
+
+    rng: random.Random
+    # Which words may be shown.
+    split: WordSplit
+    # Exchange all texts, not only those that the split must not show.
+    everywhere: bool
+    _known: dict[str, str] = field(default_factory=dict)
+
+    def of(self, text: str, face: Face) -> str:
+        """Return what is to be written in place of a text; single letters, numbers and times stay what they are."""
+        if text not in self._known:
+            self._known[text] = self._choose(text, face)
+        return self._known[text]
+
+    def _choose(self, text: str, face: Face) -> str:
+        if sum(c.isalpha() for c in text) < 3 or text.endswith("…"):
+            return text
+        wrong = self.split != "all" and words.is_held_out(text) != (self.split == "held_out")
+        if not wrong and not self.everywhere:
+            return text
+        room = face.width(text)
+        count, taken = len(text.split()), set(self._known.values())
+        for _ in range(30):
+            if count > 2:
+                new = words.sentence(self.rng, self.split, count)[:-1]
+            else:
+                new = words.short_text(self.rng, self.split, count)
+            if face.width(new) <= room and new not in taken:
+                return new
+        while True:
+            new = "".join(self.rng.choice("abcdefhiklmnoprstuvwxyz") for _ in range(min(len(text), 6)))
+            if words.is_held_out(new) == (self.split == "held_out") and face.width(new) <= max(room, face.width("mmm")):
+                return new.capitalize()
+
+
+@dataclass(slots=True)
+class OtherCanvas(Canvas):
+    """A canvas that writes other words than it is told, and notes what it has written."""
+
+    words: OtherWords = field(kw_only=True)
+    _written: dict[str, str] = field(default_factory=dict)
+
+    def text(self, x: float, y: float, text: str, face: Face, *arguments: Any, **options: Any) -> int:
+        """Draw one line in other words."""
+        new = self._written[text] = self.words.of(text, face)
+        return Canvas.text(self, x, y, new, face, *arguments, **options)
+
+    def mark(self, kind: str, label: str, box: IntBox, run: int = -1, target: Any = None, **facts: str | None) -> None:
+        """Note an element, by what is written of it where it is written."""
+        shown = self._written.get(label, label) if run >= 0 else label
+        Canvas.mark(self, kind, shown, box, run, target, **facts)
