@@ -74,6 +74,12 @@ def run(
     secret: Annotated[
         list[str] | None, typer.Option(help="Allow {{NAME}} in the task; its value is in MOLMO_SECRET_NAME.")
     ] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Look closer, then ask or stop, below it; 0: never. Default: the checkpoint's."
+        ),
+    ] = None,
     max_steps: Annotated[int, typer.Option(help="Steps before the run ends.")] = 30,
     max_seconds: Annotated[float, typer.Option(help="Seconds before the run ends.")] = 600.0,
     out: Annotated[Path | None, typer.Option(help="Trajectory folder. Default: trajectories/TIME-TASK.")] = None,
@@ -104,6 +110,7 @@ def run(
                 allow=tuple(allow_region or ()),
                 deny=tuple(deny_region or ()),
                 secrets=tuple(secret or ()),
+                min_confidence=min_confidence,
                 max_steps=max_steps,
                 max_seconds=max_seconds,
                 out=out,

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from molmo_agent import cli_suite
 from molmo_agent.errors import UsageError
 
 
@@ -34,6 +35,10 @@ def evaluate(
     ray: Annotated[bool, typer.Option("--ray", help="Ask on Ray.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Models on Ray.")] = 1,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="nano-suite: a few screens of each kind.")] = False,
+    episodes: Annotated[
+        int | None, typer.Option(min=0, help="nano-suite: of each list of MiniWoB++ tasks (default 50).")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder, where the same command goes on; or a .json for all of it.")
     ] = None,
@@ -48,8 +53,17 @@ def evaluate(
             table.add_column(column, overflow="fold")
         for name, row in BENCHMARKS.items():
             table.add_row(name, row.what, row.data)
+        table.add_row(cli_suite.NAME, cli_suite.WHAT, "nothing")
         console.print(table)
         return
+    if benchmark == cli_suite.NAME:
+        given = {"--data": data or folder, "--limit": limit, "--max-crops": max_crops, "--ray": ray or address or None}
+        if foreign := [option for option, value in given.items() if value is not None]:
+            raise UsageError(f"{benchmark} takes no {', '.join(foreign)}; it draws its own screens")
+        cli_suite.run_nano_suite(console, model, out, quick=quick, episodes=episodes)
+        return
+    if quick or episodes is not None:
+        raise UsageError(f"--quick and --episodes go with {cli_suite.NAME}")
     if benchmark is None:
         raise UsageError("expected the name of a benchmark; agent eval --list shows them")
     name, chosen = find(benchmark)

@@ -1,6 +1,7 @@
 """``agent run``: wires env, model, policy, guards and recorder together and tells what happens."""
 
 import contextlib
+import dataclasses
 import importlib
 import json
 import os
@@ -57,6 +58,7 @@ class Request:
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    min_confidence: float | None = None
     max_steps: int = 30
     max_seconds: float = 600.0
     out: Path | None = None
@@ -132,6 +134,11 @@ def _confirmation(request: Request) -> str:
     return wanted
 
 
+def _somebody_there(request: Request) -> bool:
+    """Tell whether a person can be asked about a doubtful point, and has not said otherwise."""
+    return request.confirm is None and not (request.dry_run or request.as_json) and sys.stdin.isatty()
+
+
 @contextlib.contextmanager
 def _display(request: Request) -> Iterator[None]:
     """Start the virtual display and the program that were asked for; stop both at the end."""
@@ -177,7 +184,8 @@ def run_request(request: Request) -> int:
         allow=tuple(map(parse_box, request.allow)),
         deny=tuple(map(parse_box, request.deny)),
         confirm=confirm,  # type: ignore[arg-type]
-        ask=Asker(console) if confirm != "never" else None,
+        min_confidence=request.min_confidence,
+        ask=Asker(console) if confirm != "never" or _somebody_there(request) else None,
         # A file of this name, made by whoever can reach the machine, ends the run.
         stop=(folder / "STOP").exists,
     )
@@ -189,6 +197,12 @@ def run_request(request: Request) -> int:
             model = load_model(request.model, env=env)
         # Where every action is a point there are no verbs to split: the whole instruction is asked for at each step.
         module, kind = ("waypoints", "WaypointPolicy") if is_gymnasium(request.env) else ("pointing", "PointingPolicy")
+        least = request.min_confidence
+        if least is None:
+            least = getattr(model, "min_confidence", None)
+        if least is not None:
+            guards = dataclasses.replace(guards, min_confidence=least)
+            model = importlib.import_module("molmo_agent.policies.zoom").ZoomPointer(model, least)
         policy = getattr(importlib.import_module(f"molmo_agent.policies.{module}"), kind)(model)
         return _roll(request, env, policy, guards, secrets, folder, console)
 
@@ -257,6 +271,7 @@ def _tell(step: Step, console: Console, *, as_json: bool) -> None:
             "action": action_to_dict(step.action),
             "status": result.status if result else None,
             "reply": result.reply if result else None,
+            "confidence": result.confidence if result else None,
             "effect": step.effect,
             "refused": step.refused,
             "dry_run": step.dry_run,

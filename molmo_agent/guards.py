@@ -20,6 +20,9 @@ Confirm = Literal["always", "risky", "never"]
 Ask = Callable[[Decision, Observation, str], bool]
 """Asks a person whether to go on, given the decision, what the policy saw and why it is asked."""
 
+UNSURE = "not sure enough"
+"""How a refusal begins that is for want of confidence: other words would only fish for a surer answer."""
+
 # Words that announce something that cannot be taken back. Whole words; "sender" and "ordering" pass.
 _RISKY_WORDS = re.compile(
     r"\b(delet\w*|remov\w*|eras\w*|discard\w*|overwrit\w*|format|wipe|trash|empty|uninstall|reset|send|sends|sending|post|"
@@ -83,6 +86,9 @@ class Guards:
     deny: tuple[Box, ...] = ()
     # When a person is asked before an input is sent.
     confirm: Confirm = "never"
+    # A point that the model is less sure of is sent only if a person says so; without anybody to ask it is refused.
+    # None, and a model that tells no confidence: not looked at.
+    min_confidence: float | None = None
     ask: Ask | None = None
     # The kill switch: asked before every decision and before every input; True ends the run.
     stop: Callable[[], bool] | None = None
@@ -94,6 +100,8 @@ class Guards:
             raise UsageError(f"max_seconds must be a number of seconds > 0, got {self.max_seconds}")
         if self.confirm not in get_args(Confirm):
             raise UsageError(f"confirm must be one of {', '.join(get_args(Confirm))}, got {self.confirm!r}")
+        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
+            raise UsageError(f"min_confidence must be in [0, 1], got {self.min_confidence}")
         if self.confirm != "never" and self.ask is None:
             raise UsageError(f"confirm={self.confirm!r} needs someone to ask: pass ask=, or confirm='never'")
 
@@ -135,10 +143,22 @@ class Guards:
                     return f"({point.x:.3f}, {point.y:.3f}) is inside the denied region {_where(box)}"
         return ""
 
+    def _unsure(self, decision: Decision) -> str:
+        """Say that the model is less sure of a point than is asked for, or return an empty string."""
+        sure = decision.result.confidence if decision.result else None
+        if self.min_confidence is None or sure is None or sure >= self.min_confidence:
+            return ""
+        return f"the model is {sure:.0%} sure, and {self.min_confidence:.0%} is asked for"
+
     def _unconfirmed(self, decision: Decision, observation: Observation, instruction: str) -> str:
-        if self.ask is None or self.confirm == "never" or not sends_input(decision.action):
+        if not sends_input(decision.action):
             return ""
-        why = risk(decision, instruction)
-        if self.confirm == "risky" and not why:
+        unsure, risky = self._unsure(decision), risk(decision, instruction)
+        if unsure and self.ask is None:
+            return f"{UNSURE}: {unsure} (min_confidence)"
+        due = self.confirm == "always" or (self.confirm == "risky" and risky)
+        if self.ask is None or not (due or unsure):
             return ""
-        return "" if self.ask(decision, observation, why) else "not confirmed by the user"
+        if self.ask(decision, observation, "; ".join(filter(None, (unsure, risky)))):
+            return ""
+        return f"{UNSURE}: {unsure}, and the user said no" if unsure else "not confirmed by the user"

@@ -158,13 +158,15 @@ def test_info_keeps_its_keys_and_types_and_the_seed_decides(name: str) -> None:
     env.close()
 
 
-@pytest.mark.parametrize("name", ["MolmoAgent/PointTarget-v0", "MolmoAgent/FloorNav-v0"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PLAIN)
 def test_vector_envs_agree_whether_in_one_process_or_in_several(name: str) -> None:
     seen = []
     for mode in ("sync", "async"):
         envs = gymnasium.make_vec(name, num_envs=2, vectorization_mode=mode)
         picture, info = envs.reset(seed=7)
-        rows = np.stack([to_rows([Point(0.4, 0.8)]), np.full((1, 3), NAN, np.float32)])
+        most = envs.single_action_space.shape[0]
+        rows = np.stack([to_rows([Point(0.4, 0.8)], most), np.full((most, 3), NAN, np.float32)])
         seen.append((picture.copy(), info, *envs.step(rows), envs.get_attr("task_description")))
         envs.close()
     assert gymnasium.utils.env_checker.data_equivalence(seen[0], seen[1], exact=True)

@@ -1,6 +1,7 @@
 """The table with things to pick; skips itself where MuJoCo cannot draw."""
 
 import builtins
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -32,6 +33,28 @@ def env() -> Iterator[TablePick]:
 
 def places(env: TablePick) -> list[Point]:
     return [box.center for box in env.locate("")]
+
+
+@pytest.mark.slow
+def test_vector_envs_agree_and_a_fork_is_refused_instead_of_hanging() -> None:
+    made = {"num_envs": 2, "vectorization_mode": "async"}
+    seen = []
+    for mode in ({"num_envs": 2, "vectorization_mode": "sync"}, made | {"vector_kwargs": {"context": "spawn"}}):
+        envs = gymnasium.make_vec("molmo_agent.envs.gymnasium_env:MolmoAgent/TablePick-v0", **mode)
+        picture, info = envs.reset(seed=7)
+        seen.append((picture.copy(), info["instruction"]))
+        envs.close()
+    assert np.array_equal(seen[0][0], seen[1][0])
+    assert list(seen[0][1]) == list(seen[1][1])
+    read, write = os.pipe()
+    if os.fork() == 0:
+        try:
+            TablePick()
+        except EnvError as error:
+            os.write(write, str(error).encode())
+        os._exit(0)
+    os.close(write)
+    assert "start processes with 'spawn'" in os.read(read, 1000).decode()
 
 
 def test_two_points_pick_and_place_and_so_do_two_steps(env: TablePick) -> None:

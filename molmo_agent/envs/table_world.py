@@ -124,6 +124,10 @@ class Placed:
         return f"{self.colour} {self.kind}"
 
 
+# The process in which something was drawn: a fork of it inherits a connection to the driver that answers nobody.
+_drawing_pid: int | None = None
+
+
 class TableWorld:
     """The simulation, its one camera and its hand. The model is compiled once; things are moved and painted.
 
@@ -137,7 +141,14 @@ class TableWorld:
     """
 
     def __init__(self, width: int, height: int) -> None:
+        global _drawing_pid
         self._mujoco = import_mujoco()
+        if _drawing_pid not in (None, os.getpid()):
+            raise EnvError(
+                "MuJoCo drew in the process that this one was forked from, and would hang here; start processes with "
+                "'spawn': gymnasium.make_vec(..., vectorization_mode='async', vector_kwargs={'context': 'spawn'})"
+            )
+        _drawing_pid = os.getpid()
         self.model = self._mujoco.MjModel.from_xml_string(_xml(width, height), {"wood.png": _wood()})
         self.data = self._mujoco.MjData(self.model)
         try:

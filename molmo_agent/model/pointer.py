@@ -14,6 +14,7 @@ from transformers.cache_utils import DynamicCache
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError
 from molmo_agent.model.answer_form import digit_confidence, guess_next, is_complete, plain_label
+from molmo_agent.model.calibration import Calibration
 from molmo_agent.model.decoding import Decoded, Form, Prefix, Reader, constrained, drafted, greedy
 from molmo_agent.model.hub import places, remark
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
@@ -45,6 +46,8 @@ class MolmoPointer:
         constrained: bool = False,
         compile: bool = False,
         cache: PictureCache | None = None,
+        calibration: Calibration | None = None,
+        min_confidence: float | None = None,
     ) -> None:
         """Wrap a loaded model.
 
@@ -60,10 +63,13 @@ class MolmoPointer:
             compile: decode single questions in a cache of fixed size with a compiled step; pays on a GPU, where the
                 first answers then take a minute.
             cache: what to remember of pictures; by default two pictures and 64 crops.
+            calibration: makes a probability of a hit of the model's own confidence, which is given where it is None.
+            min_confidence: what `agent run` asks of a point before it acts on it, where nothing else is said.
         """
         self.model, self.processor, self.name = model.eval(), processor, name
         self.dialect, self.question, self.max_new_tokens = dialect, question, max_new_tokens
         self.constrained, self.cache = constrained, cache or PictureCache()
+        self.calibration, self.min_confidence = calibration, min_confidence
         self._form: Form | None = None
         self._static = StaticDecoder(model, self._context) if compile else None
         if constrained and dialect != "molmo":
@@ -93,7 +99,7 @@ class MolmoPointer:
             ) from error
         profile = Path(folder) / PROFILE_FILE
         if profile.is_file():
-            options = json.loads(profile.read_text()) | options
+            options = _read_profile(profile) | options
         options.setdefault("name", Path(folder).name)
         return cls(model, processor, **options)
 
@@ -101,8 +107,9 @@ class MolmoPointer:
         """Write model, processor and profile, to be read by :meth:`from_pretrained`."""
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
-        names = ("dialect", "question", "max_new_tokens", "constrained")
+        names = ("dialect", "question", "max_new_tokens", "constrained", "min_confidence")
         profile = {name: getattr(self, name) for name in names}
+        profile["calibration"] = self.calibration.to_dict() if self.calibration else None
         (Path(folder) / PROFILE_FILE).write_text(json.dumps(profile, indent=2) + "\n")
 
     def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
@@ -237,11 +244,31 @@ class MolmoPointer:
         return rows
 
     def _confidence(self, answer: Decoded) -> float | None:
-        """Return the probability of the first point's whole percents (see :func:`digit_confidence`)."""
+        """Return the probability of the first point's whole percents (see :func:`digit_confidence`), calibrated."""
+        own: float | None = None
         if answer.confidences:
-            return answer.confidences[0]
-        pieces = [self.processor.tokenizer.decode([id_]) for id_ in answer.ids]
-        return digit_confidence(pieces, answer.chances) if self.dialect == "molmo" else None
+            own = answer.confidences[0]
+        elif self.dialect == "molmo":
+            own = digit_confidence([self.processor.tokenizer.decode([id_]) for id_ in answer.ids], answer.chances)
+        return own if own is None or self.calibration is None else self.calibration.apply(own)
+
+
+def _read_profile(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's options.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    try:
+        profile: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+        if profile.get("calibration") is not None:
+            profile["calibration"] = Calibration.from_dict(profile["calibration"])
+    except (ValueError, TypeError) as error:
+        raise ModelError(
+            f"expected {path} to hold the options of a pointing model as JSON, but {error}; remove a damaged "
+            "calibration from it, and fit one: python -m molmo_agent.train.calibrate"
+        ) from error
+    return profile
 
 
 _Answer = TypeVar("_Answer")

@@ -10,6 +10,8 @@ What happens on doubt. Only an answer with the status ``ok`` and one place for o
 - ``none`` and ``refused`` are answers: the policy gives up at once. Asking until a point comes out would be fishing.
 - A point that a guard, the env or the user refused: the next wording may lead elsewhere. The same place is not tried
   again, and whatever needs no point is not repeated.
+- A point that was refused because the model is not sure enough of it ends the run: in other words it would be asked
+  until it is sure of something.
 - An action without visible effect is not repeated: it may have worked unseen (a field that had the focus), and doing it
   twice may do harm. If nothing at all changed from beginning to end, the policy does not claim success.
 """
@@ -19,6 +21,7 @@ from collections.abc import Callable, Sequence
 from molmo_agent.actions import Action, Done, points_of
 from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task
 from molmo_agent.geometry import Point
+from molmo_agent.guards import UNSURE
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.policies.splitter import SubStep, split_instruction
 
@@ -63,7 +66,8 @@ class PointingPolicy:
         if done >= len(steps):
             return Decision(action=_finish(history))
         step = steps[done]
-        if refused and (not step.targets or len(refused) >= len(self._wordings)):
+        hopeless = not step.targets or len(refused) >= len(self._wordings)
+        if refused and (hopeless or refused[-1].refused.startswith(UNSURE)):
             return _give_up(step, f"it was refused: {refused[-1].refused}")
         if not step.targets:
             return Decision(action=step.action(), instruction=step.text)
@@ -87,11 +91,14 @@ class PointingPolicy:
             found.append(result)
         if len(found) == 1:
             return found[0], ""
+        # A drag is as sure as its less sure end.
+        sure = [result.confidence for result in found if result.confidence is not None]
         return PointResult(
             status="ok",
             reply="\n".join(result.reply for result in found),
             points=tuple(result.points[0] for result in found),
             latency_s=sum(result.latency_s for result in found),
+            confidence=min(sure, default=None),
         ), ""
 
     def _ask(self, image: Image, target: str, skip: int, *, several: bool) -> tuple[PointResult, str]:

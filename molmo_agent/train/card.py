@@ -1,56 +1,107 @@
-"""The embedded model's card: what it was trained on, and how often it hits, in the words of its own evaluation."""
+"""The embedded model's card: what it was trained on, and what ``agent eval nano-suite`` measured."""
 
+import argparse
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from molmo_agent.errors import UsageError
+from molmo_agent.model.nano import CHECKPOINT, load_nano
+from molmo_agent.model.pointer import MolmoPointer
+from molmo_agent.train.suite_tables import sheets_of
 
 _HEAD = """# nano
 
 A Molmo with {parameters:,} parameters, trained from scratch to point at things on screens. It comes with the package.
 
-**Good for**: trying out everything around a pointing model without a download. **Not good for**: your work. The table
-below says how often it hits; where that is not much more than a random widget of the same kind, it does not know.
+**Good for**: trying out everything around a pointing model without a download. **Not good for**: your work. The tables
+below say how often it hits; where that is not much more than a random widget of the same kind, it does not know.
 
 | | |
 |---|---|
 | architecture | Molmo: CLIP tower 3 x 128, 2x2 attention pooling, Qwen2 decoder 4 x 192 |
 | crops | 200 px, patches of 10 px, 20 px shared with each neighbour, at most 12 |
-| tokenizer | 437 ids: words of questions and pieces of answers; labels are spelled byte by byte |
+| tokenizer | {tokens} ids: words of questions and pieces of answers; labels are spelled byte by byte |
 | data | practice sheets and screens of the simulated desktop, drawn by seed; no photographs, no real screens |
-| training | {steps}, on two CPU cores: `agent train nano` |
+| training | {training} |
 | weights | float16, {size_mb:.1f} MB |
 | replies | Molmo's dialect: `<point x="12.3" y="45.6" alt="save">save</point>` |
+| acts on | points that it is at least {least} sure of (`--min-confidence`) |
 
 {note}
 ## Scores
 
-A hit is exactly one point inside the element's box, from constrained decoding. Fonts, words and seeds named "unseen" were never
-drawn in training. `random` is the chance that a random visible widget of the same kind is the right one, perfectly
-localised. Intervals: Wilson, 95 %. Reproduce: `python -m molmo_agent.train.evaluate`.
-
-| screens | category | n | hit | interval | random |
-|---|---|---|---|---|---|
+Fonts, words, looks and seeds named "unseen" were never drawn in training. Intervals: Wilson, 95 %. Reproduce:
+`agent eval nano-suite`.
 """
 
 
-def write_card(folder: Path, table: dict[str, Any], *, parameters: int, steps: str, note: str = "") -> Path:
+def write_card(
+    folder: Path, figures: Mapping[str, Any], *, parameters: int, tokens: int, training: str, note: str = ""
+) -> Path:
     """Write README.md beside a checkpoint.
 
     Args:
         folder: of the checkpoint; its weights are measured.
-        table: what :func:`molmo_agent.train.evaluate.run_suite` returned.
+        figures: of :func:`molmo_agent.train.nano_suite.run_suite`.
         parameters: how many the model has.
-        steps: what the training was, in words.
+        tokens: ids of its tokenizer.
+        training: what it was, in words.
         note: what else a reader has to know.
+
+    Raises:
+        UsageError: the figures are of a quick run.
     """
-    size = (folder / "model.safetensors").stat().st_size / 1e6
-    lines = [_HEAD.format(parameters=parameters, steps=steps, size_mb=size, note=note and note + "\n")]
-    for screens, rows in table.items():
-        for category, row in rows.items():
-            if row["n"]:
-                lines.append(
-                    f"| {screens} | {category} | {row['n']} | {row['hit']:.1%} | {row['low']:.1%} - {row['high']:.1%} "
-                    f"| {row['random_same_kind']:.1%} |\n"
-                )
+    if figures["quick"]:
+        raise UsageError("expected the figures of a whole run, got those of a quick one: agent eval nano-suite")
+    least = figures["min_confidence"]
+    head = _HEAD.format(
+        parameters=parameters,
+        tokens=tokens,
+        training=training,
+        size_mb=(folder / "model.safetensors").stat().st_size / 1e6,
+        least="0 %" if least is None else f"{least:.0%}",
+        note=note and note + "\n",
+    )
+    parts = [head]
+    for sheet in sheets_of(figures):
+        lines = [f"\n### {sheet.title}\n", *([sheet.note + "\n"] if sheet.note else [])]
+        lines += [_line(sheet.columns), _line(["---"] * len(sheet.columns)), *map(_line, sheet.rows)]
+        parts.append("\n".join(lines) + "\n")
     path = folder / "README.md"
-    path.write_text("".join(lines))
+    path.write_text("".join(parts), encoding="utf-8")
     return path
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the card of a checkpoint from the figures of a run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("figures", type=Path, help="suite.json of a run of `agent eval nano-suite`")
+    parser.add_argument("--model", type=Path, help="checkpoint folder; default: the embedded nano")
+    parser.add_argument("--training", required=True, help="the training in words, e.g. '900 steps on two CPU cores'")
+    parser.add_argument("--note", default="", help="what else the card should say")
+    given = parser.parse_args(arguments)
+    pointer = MolmoPointer.from_pretrained(given.model) if given.model else load_nano()
+    try:
+        figures = json.loads(given.figures.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the figures in {given.figures}: {error}") from error
+    tokenizer: Any = pointer.processor.tokenizer
+    path = write_card(
+        given.model or CHECKPOINT,
+        figures,
+        parameters=sum(parameter.numel() for parameter in pointer.model.parameters()),
+        tokens=len(tokenizer),
+        training=given.training,
+        note=given.note,
+    )
+    print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""``agent eval nano-suite``: how often a pointing model hits, how sure it may be, how fast it is; table, JSON, page."""
+
+import re
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from molmo_agent.errors import UsageError
+
+NAME = "nano-suite"
+WHAT = "simulated screens, MiniWoB++ clicks, what is not there, confidence, latency; nothing to download"
+
+
+def run_nano_suite(console: Console, model: str, out: Path | None, *, quick: bool, episodes: int | None) -> None:
+    """Measure a model and print the tables.
+
+    Args:
+        console: prints.
+        model: its name; one that needs no env.
+        out: folder of the results; by default one in runs/eval.
+        quick: a few screens of each kind.
+        episodes: of each list of MiniWoB++ tasks; None: the suite's own number.
+
+    Raises:
+        UsageError: the oracle was named, which is asked anyway, or the folder is a file.
+    """
+    from molmo_agent.registry import load_model
+    from molmo_agent.train.nano_suite import EPISODES, QUICK_EPISODES, run_suite
+    from molmo_agent.train.suite_report import write_suite
+    from molmo_agent.train.suite_tables import sheets_of
+
+    folder = out or Path("runs") / "eval" / f"{NAME}-{re.sub(r'[^A-Za-z0-9.]+', '-', model).strip('-')}"
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"expected --out to name a folder, got the file {folder}")
+    number = (QUICK_EPISODES if quick else EPISODES) if episodes is None else episodes
+    with console.status("loading") as status:
+        suite = run_suite(load_model(model), episodes=number, quick=quick, told=status.update)
+    for sheet in sheets_of(suite.figures):
+        table = Table(*sheet.columns, title=sheet.title, box=None, title_justify="left")
+        for row in sheet.rows:
+            table.add_row(*row)
+        console.print(table)
+        if sheet.note:
+            console.print(sheet.note, style="dim", markup=False, highlight=False)
+        console.print()
+    page = write_suite(folder, suite)
+    console.print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)

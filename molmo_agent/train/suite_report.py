@@ -1,0 +1,108 @@
+"""A suite's results as files: figures as JSON, and one offline page with its tables and its worst cases as pictures."""
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from PIL import Image as PILImage
+
+from molmo_agent.train.nano_suite import Answer, Suite
+from molmo_agent.train.reliability import draw_reliability
+from molmo_agent.train.suite_sets import picture_of, screen_of
+from molmo_agent.train.suite_tables import sheets_of
+
+FIGURES_FILE, PAGE_FILE, PLOT_FILE = "suite.json", "suite.html", "reliability.png"
+# Worst cases of each section that the page shows.
+SHOWN = 6
+_SIDE_PX = 480
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A question that was answered wrongly, on the page."""
+
+    answer: Answer
+    uri: str
+    # In pixels of the embedded picture.
+    width: int
+    height: int
+    said: tuple[tuple[float, float], ...]
+    # Left, top, width, height; None where there is nothing to point at.
+    box: tuple[float, float, float, float] | None
+
+
+def worst(answers: Sequence[Answer], most: int = SHOWN) -> list[Answer]:
+    """Return the wrong answers to show: of each section so many, the surest first, one per screen."""
+    shown: list[Answer] = []
+    for section in dict.fromkeys(one.section for one in answers):
+        wrong = [one for one in answers if one.section == section and not one.hit]
+        wrong.sort(key=lambda one: -(one.confidence or 0.0))
+        screens: set[tuple[str, int]] = set()
+        for one in wrong:
+            if len(screens) < most and (one.set, one.case.screen) not in screens:
+                screens.add((one.set, one.case.screen))
+                shown.append(one)
+    return shown
+
+
+def _shown(answer: Answer, suite: Suite) -> Shown:
+    chosen = next(one for one in suite.sets if one.name == answer.set)
+    picture = PILImage.fromarray(picture_of(chosen, screen_of(chosen, answer.case.screen)))
+    picture.thumbnail((_SIDE_PX, _SIDE_PX))
+    packed = io.BytesIO()
+    picture.save(packed, "WEBP", quality=80, method=4)
+    width, height = picture.size
+    box, place = answer.case.box, None
+    if box is not None:
+        place = (box.left * width, box.top * height, (box.right - box.left) * width, (box.bottom - box.top) * height)
+    return Shown(
+        answer=answer,
+        uri=f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}",
+        width=width,
+        height=height,
+        said=tuple((point.x * width, point.y * height) for point in answer.points),
+        box=place,
+    )
+
+
+def write_suite(folder: Path, suite: Suite) -> Path:
+    """Write a suite's figures and its page; return the path of the page.
+
+    Args:
+        folder: made where it is missing; what an earlier run left there is replaced.
+        suite: of :func:`molmo_agent.train.nano_suite.run_suite`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FIGURES_FILE).write_text(json.dumps(suite.figures, indent=1) + "\n", encoding="utf-8")
+    plot = _plot(folder / PLOT_FILE, suite)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("molmo_agent", "train"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("nano_suite.html.jinja").render(
+        figures=suite.figures,
+        sheets=sheets_of(suite.figures),
+        plot=plot and f"data:image/png;base64,{base64.b64encode(plot.read_bytes()).decode()}",
+        cases=[_shown(answer, suite) for answer in worst(suite.answers)],
+    )
+    path = folder / PAGE_FILE
+    path.write_text(page, encoding="utf-8", errors="replace")
+    return path
+
+
+def _plot(path: Path, suite: Suite) -> Path | None:
+    """Draw the confidences; None where there are none."""
+    found: dict[str, Any] | None = suite.figures["calibration"]
+    if found is None:
+        path.unlink(missing_ok=True)
+        return None
+    series = {"not calibrated": found["own"], "as given": found["given"]}
+    return draw_reliability({name: one for name, one in series.items() if one}, path)

@@ -1,0 +1,435 @@
+"""The suite that measures nano: tables that are known because the models' hits are, and files that can be looked at."""
+
+import json
+import re
+import zlib
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from desktop_screen import needs
+from typer.testing import CliRunner
+
+from molmo_agent.cli import app, main
+from molmo_agent.envs.sim_desktop.scene import Element, Screen, TextRun
+from molmo_agent.episode import LabelledPoint, PointResult
+from molmo_agent.errors import EnvError, UsageError
+from molmo_agent.geometry import Box, Point
+from molmo_agent.model.calibration import Calibration
+from molmo_agent.policies.baselines import CentrePointer
+from molmo_agent.testing import ToyEnv
+from molmo_agent.train import nano_suite, suite_miniwob
+from molmo_agent.train.card import write_card
+from molmo_agent.train.metrics.interval import wilson
+from molmo_agent.train.nano_suite import ALL, Answer, ask, calibration_of, hit_rows, refusal_rows, run_suite
+from molmo_agent.train.phrases import Question
+from molmo_agent.train.suite_latency import measure
+from molmo_agent.train.suite_report import worst, write_suite
+from molmo_agent.train.suite_sets import Case, ScreenSet, cases_of, is_absent, suite_sets
+from molmo_agent.train.suite_tables import sheets_of
+
+SMALL = ScreenSet(name="desktop small", section="desktop small", screens=3, width=240, height=180, questions=4)
+ABSENT = replace(SMALL, name="absent", section="absent", absent=True, screens=4)
+
+
+class Told:
+    """Knows the truth; hits every second question that has an answer, and says none where there is none."""
+
+    name = "told"
+    min_confidence = 0.5
+    calibration = Calibration(slope=2.0, offset=0.0)
+
+    def __init__(self):
+        self.truth = {}
+        self.questions = 0
+
+    def point(self, image, instruction, *, max_points=None):
+        box = self.truth.get(instruction, Box(0.4, 0.4, 0.6, 0.6))
+        if box is None:
+            return PointResult(status="none", reply="There are none.", latency_s=0.5)
+        self.questions += 1
+        hit = self.questions % 2 == 1
+        points = (LabelledPoint(box.center if hit else Point(0.0 if box.left > 0 else 1.0, 0.5)),)
+        return PointResult(status="ok", reply="", points=points, confidence=0.75 if hit else 0.25, latency_s=0.5)
+
+    def point_batch(self, images, instructions):
+        return [self.point(image, text) for image, text in zip(images, instructions, strict=True)]
+
+
+@pytest.fixture
+def told(monkeypatch):
+    model, real = Told(), nano_suite.cases_of
+
+    def telling(chosen, seeds=nano_suite.EVALUATION):
+        for shown, cases in real(chosen, seeds):
+            model.truth = {case.question: case.box for case in cases}
+            yield shown, cases
+
+    monkeypatch.setattr(nano_suite, "cases_of", telling)
+    monkeypatch.setattr(nano_suite, "measure", lambda model, repeats: [])
+    return model
+
+
+def answer(category="text-button", *, hit=True, box=True, confidence=None, status="ok", screen=0, section="desktop"):
+    place = Box(0.4, 0.4, 0.6, 0.6) if box else None
+    case = Case(screen=screen, question="x", category=category, box=place, chance=0.25)
+    points = (Point(0.5, 0.5) if hit else Point(0, 0),) if status == "ok" else ()
+    return Answer(
+        set="some",
+        section=section,
+        case=case,
+        status=status,
+        points=points,
+        confidence=confidence,
+        reply="",
+        latency_s=0.0,
+    )
+
+
+# --- Screens ------------------------------------------------------------------------------------------------------
+
+
+def test_a_set_gives_the_same_questions_every_time_and_no_other_set_the_same():
+    def seen(chosen):
+        return [(shown.tobytes(), cases) for shown, cases in cases_of(chosen)]
+
+    assert seen(SMALL) == seen(SMALL)
+    other = replace(SMALL, name="another")
+    assert not {picture for picture, _ in seen(SMALL)} & {picture for picture, _ in seen(other)}
+
+
+def test_the_suite_has_seen_and_unseen_looks_words_and_fonts_at_both_sizes_and_names_no_set_twice():
+    sets = suite_sets()
+    for size in ((640, 480), (1280, 800)):
+        splits = {one.split for one in sets if (one.width, one.height) == size and one.section.startswith("desktop")}
+        assert splits == {"train", "held_out_words", "held_out_fonts", "held_out_looks"}
+    assert {one.scale for one in sets if one.section == "scale"} == {0.75, 1.0, 1.5, 2.0}
+    assert len({one.name for one in sets}) == len(sets)
+
+
+def test_a_scaled_set_asks_the_same_of_the_same_screens_at_another_size():
+    plain = replace(SMALL, key="scale")
+    for scale, size in ((0.75, (135, 180)), (2.0, (360, 480))):
+        for (shown, cases), (large, same) in zip(
+            cases_of(plain), cases_of(replace(plain, name="larger", scale=scale)), strict=True
+        ):
+            assert cases == same
+            assert large.shape == (*size, 3)
+            assert abs(float(large.mean()) - float(shown.mean())) < 2
+
+
+def test_half_of_the_questions_ask_for_what_is_not_there():
+    asked = [case for _, cases in cases_of(ABSENT) for case in cases]
+    gone = [case for case in asked if case.box is None]
+    assert gone
+    assert len(gone) <= len(asked) - len(gone)
+
+
+def test_what_is_covered_or_part_of_a_longer_text_is_not_absent():
+    def element(label, **more):
+        given = {"id": 0, "kind": "button", "box": (0, 0, 9, 9), "visible": False, "text": True} | more
+        return Element(label=label, **given)
+
+    texts = (TextRun("Open the Mail", (0.0,) * 14, 0, 9),)
+    seen = (element("Save"), element("", kind="shape", color="red", shape="star", size="large"))
+    screen = Screen(np.zeros((9, 9, 3), np.uint8), seen, texts)
+
+    def asks(label, **more):
+        return is_absent(Question((element(label, **more),), "x", label.casefold(), "text-button"), screen)
+
+    assert asks("Print")
+    assert not asks("Save")
+    assert not asks("Mail")
+    assert asks("red circle", kind="shape", color="red", shape="circle", size="large")
+    assert not asks("small red star", kind="shape", color="red", shape="star", size="small")
+
+
+def test_the_oracle_hits_everything_that_is_asked():
+    for chosen in (SMALL, ABSENT):
+        (answers,) = ask([None], chosen)
+        assert answers
+        assert all(one.hit for one in answers)
+
+
+# --- Figures ------------------------------------------------------------------------------------------------------
+
+
+def test_hits_are_counted_by_category_with_their_intervals():
+    answers = [answer(hit=n < 3) for n in range(4)] + [answer("shape", hit=False), answer("word", status="unparsed")]
+    rows = {row["category"]: row for row in hit_rows("m", answers)}
+    assert set(rows) == {ALL, "shapes and icons", "text-labelled", "shape", "text-button", "word"}
+    low, high = wilson(3, 4)
+    button = rows["text-button"]
+    assert (button["n"], button["right"], button["share"]) == (4, 3, 0.75)
+    assert (button["low"], button["high"]) == (low, high)
+    assert button["random_same_kind"] == 0.25
+    assert (rows[ALL]["n"], rows[ALL]["right"]) == (6, 3)
+    assert rows["text-labelled"]["statuses"] == {"ok": 4, "unparsed": 1}
+
+
+def test_precision_recall_and_f1_of_refusing():
+    answers = (
+        [answer(box=False, status="none")] * 3
+        + [answer(box=False, confidence=0.2)]
+        + [answer(status="none")]
+        + [answer(confidence=0.9)] * 4
+    )
+    said, both = refusal_rows("m", answers, 0.5)
+    assert (said["precision"]["right"], said["precision"]["n"]) == (3, 4)
+    assert (said["recall"]["right"], said["recall"]["n"]) == (3, 4)
+    assert said["f1"] == 0.75
+    assert (both["precision"]["right"], both["precision"]["n"]) == (4, 5)
+    assert both["recall"]["share"] == 1.0
+    assert both["f1"] == pytest.approx(8 / 9)
+    (never,) = refusal_rows("m", [answer(box=False)], None)
+    assert (never["precision"]["share"], never["recall"]["share"], never["f1"]) == (None, 0.0, 0.0)
+
+
+def test_confidences_are_looked_at_as_given_and_as_the_model_has_them():
+    line = Calibration(slope=1.0, offset=1.0)
+    answers = [answer(hit=True, confidence=line.apply(0.5))] * 3 + [answer(hit=False, confidence=line.apply(0.5))]
+    found = calibration_of([*answers, answer(status="none")], line.undo)
+    assert found["n"] == 4
+    assert found["own"]["ece"] == pytest.approx(0.25)
+    assert found["given"]["ece"] == pytest.approx(abs(0.75 - line.apply(0.5)))
+    at = {row["min_confidence"]: row for row in found["coverage"]}
+    assert (at[0.7]["answered"], at[0.7]["share"]) == (1.0, 0.75)
+    assert (at[0.8]["answered"], at[0.8]["share"]) == (0.0, None)
+    assert calibration_of([answer()], None) is None
+
+
+def test_the_worst_are_the_surest_wrong_ones_one_per_screen():
+    answers = [
+        answer(hit=False, confidence=0.2, screen=1),
+        answer(hit=False, confidence=0.9, screen=2),
+        answer(hit=False, confidence=0.8, screen=2),
+        answer(hit=True, confidence=1.0, screen=3),
+        answer(hit=False, screen=4, section="phone"),
+    ]
+    assert [(one.case.screen, one.confidence) for one in worst(answers)] == [(2, 0.9), (1, 0.2), (4, None)]
+    assert len(worst(answers, 1)) == 2
+
+
+# --- A whole run --------------------------------------------------------------------------------------------------
+
+
+def test_a_run_of_a_model_with_known_hits_has_a_known_table(told, tmp_path):
+    suite = run_suite(told, sets=[SMALL, ABSENT], episodes=0)
+    rows = {(row["model"], row["set"], row["category"]): row for row in suite.figures["hits"]}
+    mine, truth = (rows[name, "desktop small", ALL] for name in ("told", "oracle"))
+    assert mine["n"] == truth["n"] == truth["right"] > 4
+    assert mine["right"] == (mine["n"] + 1) // 2
+    summed = rows["told", "desktop small, all of these", ALL]
+    assert (summed["n"], summed["right"], summed["sum"]) == (mine["n"], mine["right"], True)
+    refused = {(row["model"], row["refusing"]): row for row in suite.figures["refusals"]}
+    assert refused["told", "said that there is none"]["f1"] == 1.0
+    assert refused["random", "said that there is none"]["recall"]["share"] == 0.0
+    confidence = suite.figures["calibration"]
+    # 0.75 and 0.25 are right always and never; undone, at slope 2, the model itself was less sure.
+    assert confidence["given"]["ece"] == pytest.approx(0.25)
+    assert confidence["own"]["ece"] > 0.3
+    assert suite.figures["skipped"] == {"MiniWoB++": "no episodes were asked for"}
+
+
+def test_looking_closer_is_measured_on_the_same_questions(told):
+    (before,) = ask([told], SMALL)
+    told.questions = 0
+    (row,) = nano_suite.zoom_rows(told, [SMALL], before, 0.5)
+    assert row["without"]["n"] == row["with"]["n"] == len(before)
+    assert row["without"]["right"] == (len(before) + 1) // 2
+    assert row["looked_closer"] == sum(one.confidence == 0.25 for one in before)
+    assert (row["won"], row["lost"]) == (row["with"]["right"] - row["without"]["right"], 0)
+    assert row["extra_s"] == 0.5
+
+
+def test_a_run_is_written_as_json_and_as_one_offline_page(told, tmp_path):
+    suite = run_suite(told, sets=[SMALL, ABSENT], episodes=0)
+    page = write_suite(tmp_path / "run", suite)
+    text = page.read_text()
+    assert json.loads((tmp_path / "run" / "suite.json").read_text()) == json.loads(json.dumps(suite.figures))
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert "https://" not in text
+    assert "<script" not in text
+    wrong = sum(not one.hit for one in suite.answers)
+    assert text.count("<article>") == len(worst(suite.answers)) <= wrong
+    assert text.count("data:image/webp") == text.count("<article>") > 0
+    assert text.count("data:image/png") == 1
+    for sheet in sheets_of(suite.figures):
+        assert sheet.title in text
+
+
+def test_a_run_without_confidences_says_what_it_leaves_out(monkeypatch, tmp_path):
+    monkeypatch.setattr(nano_suite, "measure", lambda model, repeats: [])
+    suite = run_suite(CentrePointer(), sets=[SMALL], episodes=0)
+    assert suite.figures["calibration"] is None
+    assert suite.figures["skipped"]["calibration, zoom"] == "the model tells no confidence"
+    write_suite(tmp_path, suite)
+    assert not (tmp_path / "reliability.png").exists()
+
+
+def test_a_model_without_a_threshold_is_not_measured_looking_closer(told):
+    told.min_confidence = None
+    suite = run_suite(told, sets=[SMALL], episodes=0)
+    assert "the checkpoint's profile names no min_confidence" in suite.figures["skipped"]["zoom"]
+
+
+def test_a_quick_run_has_few_screens(told):
+    suite = run_suite(told, sets=[replace(SMALL, screens=40)], episodes=0, quick=True)
+    assert {one.case.screen for one in suite.answers} <= {0, 1, 2, 3}
+    assert suite.figures["quick"] is True
+
+
+def test_tables_show_the_baselines_beside_the_model(told):
+    figures = run_suite(told, sets=[SMALL], episodes=0).figures
+    sheet = next(sheet for sheet in sheets_of(figures) if sheet.title == "Hits")
+    assert sheet.columns[-3:] == ("random", "centre", "oracle")
+    first = sheet.rows[0]
+    n, right = (figures["hits"][0][key] for key in ("n", "right"))
+    assert first[:4] == ("desktop small", "all", str(n), f"{100 * right / n:.1f} %")
+    assert first[-1] == "100.0 %"
+
+
+# --- The card -----------------------------------------------------------------------------------------------------
+
+
+def test_the_card_has_the_runs_own_figures_and_no_others(told, tmp_path):
+    figures = run_suite(told, sets=[SMALL, ABSENT], episodes=0).figures
+    (tmp_path / "model.safetensors").write_bytes(b"0" * 2_500_000)
+    path = write_card(tmp_path, figures, parameters=1234567, tokens=400, training="3 steps", note="A note.")
+    text = path.read_text()
+    for expected in ("1,234,567 parameters", "3 steps", "A note.", "2.5 MB", "at least 50% sure"):
+        assert expected in text
+    for sheet in sheets_of(figures):
+        for row in sheet.rows:
+            assert f"| {' | '.join(row)} |" in text
+    tables = re.findall(r"\d+\.\d %", text)
+    printed = {cell for sheet in sheets_of(figures) for row in sheet.rows for cell in row}
+    assert all(any(share in cell for cell in printed) for share in tables)
+    with pytest.raises(UsageError, match="expected the figures of a whole run"):
+        write_card(tmp_path, {**figures, "quick": True}, parameters=1, tokens=1, training="")
+
+
+# --- MiniWoB++ ----------------------------------------------------------------------------------------------------
+
+
+def test_the_split_follows_its_rule():
+    tasks = suite_miniwob.split()
+    trained, never = set(tasks["trained"]), set(tasks["never_trained"])
+    assert not trained & never
+    for task in trained | never:
+        assert task.startswith(("click-", "focus-", "grid-"))
+        family = re.sub(r"(-\d+|-sequence|-transfer)+$", "", task)
+        assert (task in never) == (zlib.crc32(f"miniwob:{family}".encode()) % 2 == 0)
+
+
+class Page(ToyEnv):
+    """The toy env in MiniWoB++'s place."""
+
+    opened: ClassVar[list] = []
+
+    def reset(self, *, seed=None, options=None):
+        Page.opened.append((options["task"], seed))
+        return super().reset(seed=seed)
+
+
+def test_tasks_take_turns_with_fixed_seeds_and_the_oracle_solves_them():
+    Page.opened.clear()
+    played = list(suite_miniwob.play(None, 7, Page))
+    lists = suite_miniwob.split()
+    for name in suite_miniwob.LISTS:
+        mine = [(one.task, one.seed) for one in played if one.list == name]
+        assert mine == [(lists[name][n % len(lists[name])], suite_miniwob.SEED + n) for n in range(7)]
+        assert set(mine) <= set(Page.opened)
+    assert all(one.success for one in played)
+
+
+def test_miniwob_figures_stand_beside_the_baselines(told):
+    figures = run_suite(told, sets=[SMALL], episodes=4, make_env=Page).figures
+    rows = {(row["model"], row["list"], row["task"]): row for row in figures["miniwob"]}
+    assert rows["oracle", "trained", ALL]["share"] == 1.0
+    assert rows["centre", "never_trained", ALL]["n"] == 4
+    sheet = next(sheet for sheet in sheets_of(figures) if sheet.title.startswith("MiniWoB"))
+    assert sheet.rows[0][:3] == ("trained", "all", "4")
+    assert sheet.rows[0][-1] == "100.0 %"
+
+
+def test_without_a_browser_the_reason_is_told(told):
+    def none():
+        raise EnvError("web pages need Chromium, which is not on PATH")
+
+    figures = run_suite(told, sets=[SMALL], episodes=2, make_env=none).figures
+    assert figures["miniwob"] == []
+    assert "need Chromium, which is not on PATH" in figures["skipped"]["MiniWoB++"]
+    left_out = next(sheet for sheet in sheets_of(figures) if sheet.title == "Left out")
+    assert any("need Chromium" in why for _, why in left_out.rows)
+
+
+@pytest.mark.slow
+@needs("chromium", "chromedriver")
+def test_real_pages_are_played_in_one_browser_per_list():
+    played = list(suite_miniwob.play(None, 2))
+    assert [one.task for one in played] == ["click-dialog", "click-dialog-2", "click-button", "click-button-sequence"]
+    assert all(one.success for one in played)
+
+
+# --- Latency and the command --------------------------------------------------------------------------------------
+
+
+def test_latency_is_of_fresh_pictures_and_leaves_the_threads_as_they_were():
+    import torch
+
+    seen = []
+
+    class Watching(CentrePointer):
+        def point(self, image, instruction, *, max_points=None):
+            seen.append((image.shape[:2], torch.get_num_threads(), zlib.crc32(image.tobytes())))
+            return super().point(image, instruction)
+
+    before = torch.get_num_threads()
+    rows = measure(Watching(), repeats=2)
+    assert torch.get_num_threads() == before
+    assert [(row["size"], row["threads"], row["n"]) for row in rows] == [
+        ("640x480", 1, 2),
+        ("640x480", 2, 2),
+        ("1920x1080", 1, 2),
+        ("1920x1080", 2, 2),
+    ]
+    assert {(shape, threads) for shape, threads, _ in seen} == {
+        (shape, threads) for shape in ((480, 640), (1080, 1920)) for threads in (1, 2)
+    }
+    assert len({print_ for *_, print_ in seen}) == len(seen)
+    assert all(row["p50_s"] <= row["p95_s"] for row in rows)
+
+
+def test_the_command_prints_the_tables_and_writes_the_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(nano_suite, "suite_sets", lambda: (SMALL,))
+    monkeypatch.setattr(nano_suite, "measure", lambda model, repeats: [])
+    out = tmp_path / "suite"
+    command = ["eval", "nano-suite", "--model", "centre", "--out", str(out), "--quick", "--episodes", "0"]
+    done = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    assert "desktop small" in done.output
+    assert "no episodes were asked for" in done.output
+    assert sorted(path.name for path in out.iterdir()) == ["suite.html", "suite.json"]
+    assert "nano-suite" in CliRunner().invoke(app, ["eval", "--list"]).output
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            ["nano-suite", "--limit", "3", "--data", "x"],
+            "nano-suite takes no --data, --limit; it draws its own screens",
+        ),
+        (["vqa2", "--quick"], "--quick and --episodes go with nano-suite"),
+        (["nano-suite", "--out", "FILE"], "expected --out to name a folder, got the file"),
+    ],
+)
+def test_the_command_refuses_what_it_does_not_take(command, said, tmp_path, monkeypatch, capsys):
+    (tmp_path / "FILE").write_text("x")
+    monkeypatch.setattr("sys.argv", ["agent", "eval", *(str(tmp_path / "FILE") if c == "FILE" else c for c in command)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert said in re.sub(r"\s+", " ", capsys.readouterr().err)
