@@ -12,7 +12,7 @@ from molmo_agent.model.processor import IMAGE_TOKENS
 from molmo_agent.train.aids import by_crop, dense_targets
 from molmo_agent.train.curriculum import Pupil, learn
 from molmo_agent.train.draw import draw
-from molmo_agent.train.lessons import prepare_point, prepare_read, sample
+from molmo_agent.train.lessons import plan, prepare_point, prepare_read, sample
 from molmo_agent.train.nano import nano_processor, new_nano
 from molmo_agent.train.phrases import Question
 from molmo_agent.train.questions import ask
@@ -68,7 +68,7 @@ def test_a_small_picture_is_one_crop() -> None:
 def test_a_style_may_have_a_size_of_its_own() -> None:
     styles = {"page@160x210": 0.5, "phone@180x320": 0.5}
     one = stage("point", sizes={"640x480": 1.0}, styles=styles)
-    shapes = {sample(one, 0, step, 0).image.shape[:2] for step in range(12)}
+    shapes = {sample(one, plan(one, 0, step, 0)).screen.image.shape[:2] for step in range(12)}
     assert shapes == {(210, 160), (320, 180)}
 
 

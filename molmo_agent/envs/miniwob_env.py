@@ -12,7 +12,9 @@ import numpy as np
 from molmo_agent.actions import Action, Click, Drag, Key, LongPress, Move, PointAt, Scroll, Type, Wait
 from molmo_agent.envs.browser import Browser
 from molmo_agent.envs.device_env import DeviceEnv
+from molmo_agent.envs.miniwob_texts import read_texts
 from molmo_agent.envs.miniwob_truth import PageElement, find, read_elements
+from molmo_agent.envs.sim_desktop.scene import TextRun
 from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import ActionRefused, EnvError, MissingExtraError, UnknownNameError, UsageError
 from molmo_agent.geometry import Box
@@ -187,6 +189,11 @@ class MiniWob:
         """List what a click can hit, each with a box that nothing covers."""
         self._running()
         return read_elements(self._browser, WIDTH, HEIGHT)
+
+    def texts(self) -> tuple[TextRun, ...]:
+        """List the lines of text that can be read, in CSS pixels."""
+        self._running()
+        return read_texts(self._browser, WIDTH, HEIGHT)
 
     def locate(self, instruction: str) -> list[Box]:
         """Return the normalized boxes of what an instruction, or a part of it, names; empty if it is not to be seen."""

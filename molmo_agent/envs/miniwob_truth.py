@@ -6,8 +6,11 @@ rectangle that hits it.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from PIL import ImageColor
 
 from molmo_agent.geometry import Box
 
@@ -28,6 +31,20 @@ function kindOf(el) {
     if (el.closest('.alink')) return 'link';
     const filled = !el.children.length && getComputedStyle(el).backgroundColor != 'rgba(0, 0, 0, 0)';
     return filled && !squeeze(el.textContent) ? 'shape' : 'text';
+}
+// What is drawn: its form, its colour, and how large it is among drawings.
+function lookOf(el, kind, box) {
+    const style = getComputedStyle(el), drawn = el instanceof SVGElement;
+    const forms = {circle: 'circle', ellipse: 'ellipse', rect: 'rectangle', line: 'line', polygon: 'polygon'};
+    let form = forms[el.tagName.toLowerCase()] || '';
+    if (form == 'polygon' && el.points.numberOfItems == 3) form = 'triangle';
+    if (kind == 'field') form = el.tagName == 'TEXTAREA' ? 'textarea' : 'text';
+    if (kind == 'shape' && !drawn) form = 'rectangle';
+    if (kind == 'text' && drawn && squeeze(el.textContent).length == 1)
+        form = '0' <= squeeze(el.textContent) && squeeze(el.textContent) <= '9' ? 'digit' : 'letter';
+    const color = drawn ? style.fill : kind == 'shape' ? style.backgroundColor : '';
+    return {form: form, color: color, extent: form == 'letter' || form == 'digit' ? parseFloat(style.fontSize) :
+        drawn || kind == 'shape' ? Math.max(box.width, box.height) : 0};
 }
 function labelOf(el) {
     if (el.tagName == 'INPUT' && ['button', 'submit', 'reset'].includes(el.type)) return squeeze(el.value);
@@ -80,7 +97,7 @@ for (const el of document.body.querySelectorAll('*')) {
     if (kind == 'text' && !own) continue;
     const free = freeRectangle(el, box);
     if (free) found.push({label: labelOf(el).slice(0, 200), kind: kind, id: el.id || '', box: free,
-        classes: String(el.getAttribute('class') || ''), checked: !!el.checked});
+        classes: String(el.getAttribute('class') || ''), checked: !!el.checked, ...lookOf(el, kind, box)});
 }
 return found;
 """
@@ -100,6 +117,25 @@ _KIND_NAMES = (
     ("link", "link"),
     ("tab", "tab"),
 )
+# Names of forms and what they fit; "item" and "widget" fit whatever else is said of them.
+_FORMS: dict[str, frozenset[str]] = {
+    "circle": frozenset({"circle", "ellipse"}),
+    "rectangle": frozenset({"rectangle"}),
+    "square": frozenset({"rectangle"}),
+    "box": frozenset({"rectangle"}),
+    "triangle": frozenset({"triangle"}),
+    "letter": frozenset({"letter"}),
+    "digit": frozenset({"digit"}),
+    "shape": frozenset({"circle", "ellipse", "rectangle", "triangle", "polygon"}),
+    "item": frozenset({"circle", "ellipse", "rectangle", "triangle", "polygon", "letter", "digit"}),
+    "textarea": frozenset({"textarea"}),
+    "text": frozenset({"text"}),
+}
+_KIND_WORDS = {"radio": "radio button", "input": "field", **dict(_KIND_NAMES)}
+_ORDINAL = re.compile(r"([1-9])(?:st|nd|rd|th)")
+_NO_NEWS = frozenset({"a", "an", "the", "into", "on", "widget", "colored", "coloured"})
+# CSS has more names than people; of two names for one colour both are known.
+_COLORS = {name: ImageColor.getrgb(code) for name, code in ImageColor.colormap.items()}
 _QUOTED = re.compile(r'"([^"]+)"')
 
 
@@ -115,6 +151,12 @@ class PageElement:
     id: str = ""
     classes: str = ""
     checked: bool = False
+    # What is drawn: circle, rectangle, triangle, letter, digit, ...; of fields: text or textarea.
+    form: str = ""
+    # As CSS computes it: "rgb(255, 0, 0)"; of drawings alone.
+    color: str = ""
+    # CSS pixels, of drawings alone: height of a letter's font, else the longer side.
+    extent: float = 0.0
 
 
 def read_elements(browser: Any, width: int, height: int) -> tuple[PageElement, ...]:
@@ -126,11 +168,60 @@ def read_elements(browser: Any, width: int, height: int) -> tuple[PageElement, .
     return tuple(elements)
 
 
-def find(elements: tuple[PageElement, ...], phrase: str) -> list[PageElement]:
-    """Return the elements that a phrase names by their label, and by their kind where it says one; empty if none.
+def color_names(element: PageElement) -> list[str]:
+    """Return the names of a drawing's colour, plain ones and CSS's; empty for what has none."""
+    numbers = tuple(int(number) for number in re.findall(r"\d+", element.color)[:3])
+    return [name for name, color in _COLORS.items() if color[:3] == numbers]
 
-    Of several readings the one with a quoted label wins, then the named kind, then the longest label.
+
+def is_large(element: PageElement, elements: Sequence[PageElement]) -> bool | None:
+    """Tell whether a drawing is one of the large ones on its page; None where all are alike."""
+    extents = [other.extent for other in elements if other.extent]
+    if not element.extent or max(extents) < 1.5 * min(extents):
+        return None
+    return element.extent > (max(extents) + min(extents)) / 2
+
+
+def described(elements: Sequence[PageElement], phrase: str) -> list[PageElement] | None:
+    """Return what fits a description by size, colour, form, kind and order; None if the phrase says more than that."""
+    fits, nth = list(elements), None
+    told = False
+    for word in phrase.replace('"', " ").strip(" .").split():
+        lower = word.casefold()
+        if lower in _NO_NEWS:
+            continue
+        if ordinal := _ORDINAL.fullmatch(lower):
+            nth = int(ordinal[1])
+        elif lower in ("large", "small"):
+            fits = [element for element in fits if is_large(element, elements) is (lower == "large")]
+        elif lower in _COLORS:
+            fits = [element for element in fits if lower in color_names(element)]
+        elif lower in _FORMS and any(element.form in _FORMS[lower] for element in elements):
+            fits = [element for element in fits if element.form in _FORMS[lower]]
+        elif lower in _KIND_WORDS:
+            fits = [element for element in fits if element.kind == _KIND_WORDS[lower]]
+        elif len(word) == 1 and any(element.label == word and element.extent for element in elements):
+            fits = [element for element in fits if element.label == word and element.extent]
+        else:
+            return None
+        told = True
+    if nth is not None:
+        fits = sorted(fits, key=lambda element: (element.box.top, element.box.left))[nth - 1 : nth]
+    return fits if told else None
+
+
+def find(elements: tuple[PageElement, ...], phrase: str) -> list[PageElement]:
+    """Return the elements that a phrase describes or names; empty if none.
+
+    ``a large red letter``, ``the black colored box``, ``the 2nd textbox`` describe: all that fit are returned. Else the
+    phrase names by label, and by kind where it says one: a quoted label wins, then the named kind, then the longest
+    label.
     """
+    fits, named = described(elements, phrase), _named(elements, phrase)
+    return fits if fits is not None and (fits or not named) else named
+
+
+def _named(elements: Sequence[PageElement], phrase: str) -> list[PageElement]:
     lower = phrase.casefold()
     outside = _QUOTED.sub(" ", lower)
     kind = next((kind for name, kind in _KIND_NAMES if re.search(rf"\b{name}\b", outside)), None)

@@ -259,3 +259,20 @@ class RunFolder:
         if _is_first() and path.exists():
             kept = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] <= step]
             path.write_text("".join(line + "\n" for line in kept))
+
+
+def read_weights(run: Path, learner: torch.nn.Module) -> None:
+    """Read the weights of another run's last whole checkpoint into a learner of the same shapes.
+
+    Raises:
+        UsageError: there is none, or it holds other weights.
+    """
+    state = {f"model.{name}": parameter.data for name, parameter in learner.named_parameters()}
+    try:
+        last = run / (run / "latest").read_text().strip()
+        load_shards(state, checkpoint_id=str(last), no_dist=not dist.is_initialized())
+    except (OSError, ValueError, KeyError, RuntimeError, CheckpointException) as error:
+        raise UsageError(
+            f"expected the folder of a run to start from, with a checkpoint of the same model, got {run} "
+            f"({_reason(error, run.parent)})"
+        ) from error

@@ -20,7 +20,7 @@ from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.nano import CHECKPOINT
 from molmo_agent.model.pointer import MolmoPointer
 from molmo_agent.train.aids import Aids
-from molmo_agent.train.checkpoint import RunFolder, set_step, tensors
+from molmo_agent.train.checkpoint import RunFolder, read_weights, set_step, tensors
 from molmo_agent.train.config import to_dict
 from molmo_agent.train.lessons import balance, point_loss, prepare_point, prepare_read, read_loss
 from molmo_agent.train.loggers import open_loggers
@@ -159,6 +159,8 @@ def train(
         pupil = Pupil(model.float()).train()
         loggers = open_loggers(config.loggers if rank == 0 else (), folder, to_dict(config))
         done = run.step
+        if config.start and not done:
+            read_weights(Path(config.start), pupil)
         number, inside = config.place(done)
         run.forget_after(done)
         for later, stage in enumerate(config.stages[number:]):

@@ -3,33 +3,72 @@
 What step n of a stage sees is a pure function of (seed, stage, n).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from molmo_agent.envs.sim_desktop.scene import Screen
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.train.aids import Aids, DenseTargets, by_crop, dense_targets
 from molmo_agent.train.draw import draw, seed_of
 from molmo_agent.train.questions import ask
+from molmo_agent.train.recorded import RecordedScreen, open_recorded
 from molmo_agent.train.screens import TrainingScreen, make_training_screen
-from molmo_agent.train.stages import ANY_STYLE, Stage, size_of
+from molmo_agent.train.stages import ANY_STYLE, RECORDED_STYLE, Stage, size_of
 from molmo_agent.train.tree_attention import Forest
+from molmo_agent.train.wordings import reworded
 
 PointBatch = list[tuple[TrainingScreen, DenseTargets]]
 
+# About the size of recorded pages; how large one is, is known only once it is read.
+_RECORDED_PIXELS = 160 * 210
+# A screen is asked about so many times over, until there are this many questions.
+_ROUNDS, _FEW = 2, 12
 
-def sample(stage: Stage, seed: int, step: int, index: int) -> Screen:
-    """Draw the screen number ``index`` of a step."""
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to draw for a place in a step."""
+
+    seed: int
+    style: str
+    width: int
+    height: int
+
+
+def plan(stage: Stage, seed: int, step: int, index: int) -> Plan:
+    """Decide what the screen number ``index`` of a step is."""
     rng = Random(seed_of(seed, stage.name, step, index))
     size = rng.choices(list(stage.sizes), list(stage.sizes.values()))[0]
     style, _, own_size = rng.choices(list(stage.styles), list(stage.styles.values()))[0].partition("@")
     width, height = size_of(own_size or size)
-    any_style = None if style == ANY_STYLE else style
-    return draw(rng.getrandbits(31), any_style, width=width, height=height, split="train")
+    return Plan(rng.getrandbits(31), style, width, height)
+
+
+def sample(stage: Stage, plan: Plan) -> RecordedScreen:
+    """Draw a screen, or take one that was recorded, with what was asked about it then."""
+    if plan.style == RECORDED_STYLE:
+        assert stage.recorded is not None  # see stages.check
+        screens = open_recorded(stage.recorded)
+        return screens[plan.seed % len(screens)]
+    any_style = None if plan.style == ANY_STYLE else plan.style
+    screen = draw(plan.seed, any_style, width=plan.width, height=plan.height, split="train")
+    return RecordedScreen(screen=screen, questions=())
+
+
+def deal(stage: Stage, seed: int, step: int, rank: int, ranks: int) -> list[int]:
+    """Return which screens of a step are a rank's: the largest first, each to the rank that has least to do."""
+    plans = [plan(stage, seed, step, index) for index in range(stage.batch)]
+    sizes = [_RECORDED_PIXELS if p.style == RECORDED_STYLE else p.width * p.height for p in plans]
+    work, mine = [0] * ranks, []
+    for index in sorted(range(stage.batch), key=lambda index: -sizes[index]):
+        least = work.index(min(work))
+        work[least] += sizes[index]
+        if least == rank:
+            mine.append(index)
+    return sorted(mine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +90,7 @@ def prepare_read(
     """
     found: list[tuple[float, Tensor, Tensor, DenseTargets]] = []
     for index in range(stage.batch):
-        screen = sample(stage, seed, step, index)
+        screen = sample(stage, plan(stage, seed, step, index)).screen
         height, width = screen.image.shape[:2]
         layout, grid = processor.image_processor.grid_of(height, width)
         arrays = processor.image_processor.process_one(screen.image)[0]
@@ -80,10 +119,14 @@ def prepare_point(
 ) -> PointBatch:
     """Draw a rank's screens of a `point` step; those with nothing to ask for are left out."""
     prepared = []
-    for index in range(rank, stage.batch, ranks):
-        screen = sample(stage, seed, step, index)
-        rng = Random(seed_of(seed, stage.name, step, index, "questions"))
-        questions = ask(screen, rng, none=stage.none, several=stage.several, most=stage.max_questions)
+    for index in deal(stage, seed, step, rank, ranks):
+        recorded = sample(stage, plan(stage, seed, step, index))
+        screen, rng = recorded.screen, Random(seed_of(seed, stage.name, step, index, "questions"))
+        questions = [replace(asked, text=reworded(asked.text, rng)) for asked in recorded.questions]
+        for _ in range(_ROUNDS):
+            # A picture costs more than what is asked about it: little ones are asked about again, in other words.
+            if len(questions) < _FEW:
+                questions += ask(screen, rng, none=stage.none, several=stage.several, most=stage.max_questions)
         if not questions:
             continue
         height, width = screen.image.shape[:2]

@@ -9,7 +9,9 @@ from molmo_agent.train.draw import OWN_STYLES
 
 ANY_STYLE = "any"
 """In a stage's styles: whatever kind of screen comes."""
-_KNOWN_STYLES = (*OWN_STYLES, *STYLES, ANY_STYLE)
+RECORDED_STYLE = "recorded"
+"""In a stage's styles: screens of a folder, with the questions that were asked about them."""
+_KNOWN_STYLES = (*OWN_STYLES, *STYLES, ANY_STYLE, RECORDED_STYLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,8 @@ class Stage:
     # style at a size of its own.
     sizes: dict[str, float] = field(default_factory=lambda: {"640x480": 1.0})
     styles: dict[str, float] = field(default_factory=lambda: {ANY_STYLE: 1.0})
+    # Folder of the recorded screens (see train.recorded), where the styles name them.
+    recorded: str | None = None
     muon_lr: float = 0.02
     adam_lr: float = 2e-3
     # Learning rate of tower and connector relative to the rest; 0 freezes the tower.
@@ -63,6 +67,8 @@ class Curriculum:
     stages: tuple[Stage, ...]
     # "nano-fresh": from nothing. "nano": from the embedded weights on.
     model: Literal["nano", "nano-fresh"] = "nano-fresh"
+    # Folder of another curriculum's run: its last weights are the first here, those of the training-only heads too.
+    start: str | None = None
     seed: int = 0
     checkpoint_every: int = 100
     keep: int = 2
@@ -109,6 +115,11 @@ def check(curriculum: Curriculum) -> Curriculum:
                 raise UsageError(f"expected {name} of stage {stage.name!r} to be at least 1, got {value}")
         for size in stage.sizes:
             size_of(size)
+        if (stage.styles.get(RECORDED_STYLE, 0) > 0) != (stage.recorded is not None):
+            raise UsageError(
+                f"expected stage {stage.name!r} to have both a rate for the style {RECORDED_STYLE!r} and a folder in "
+                f"'recorded', or neither; got {stage.styles.get(RECORDED_STYLE, 0)} and {stage.recorded}"
+            )
         for style, at, size in (name.partition("@") for name in stage.styles):
             if at:
                 size_of(size)

@@ -74,6 +74,11 @@ CLOSING: dict[str, tuple[str, ...]] = {
 }
 
 
+def reworded(text: str, rng: Random) -> str:
+    """Return a question as it was asked, or in the words in which the policy would ask again."""
+    return rng.choice((*("{}",) * 6, "Where is {}", "Click {}", "Click on {}")).replace("{}", text)
+
+
 def put(phrase: str, element: Element, rng: Random, split: WordSplit) -> str:
     """Make a question of a noun phrase."""
     if phrase.split(" ", 1)[0] in WINDOW_VERBS.values():
