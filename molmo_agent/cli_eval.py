@@ -37,7 +37,7 @@ def evaluate(
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="nano-suite: a few screens of each kind.")] = False,
     episodes: Annotated[
-        int | None, typer.Option(min=0, help="nano-suite: of each list of MiniWoB++ tasks (default 50).")
+        int | None, typer.Option(min=0, help="nano-suite: of each list of MiniWoB++ tasks (default 60).")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder, where the same command goes on; or a .json for all of it.")

@@ -64,6 +64,8 @@ def is_gymnasium(name: str) -> bool:
 def load_model(name: str, *, env: Env | None = None, **options: Any) -> PointingModel:
     """Make a pointing model by its name, a checkpoint folder, or the name of a checkpoint on the Hugging Face hub.
 
+    A small model reads pictures that are larger than its window in several windows.
+
     Args:
         name: one of :data:`MODELS` ("scripted" with its file: "scripted:answers.json"), a folder,
             "http://host:8000/v1#model", or "owner/name".
@@ -95,4 +97,6 @@ def load_model(name: str, *, env: Env | None = None, **options: Any) -> Pointing
         model = _load("molmo_agent.model.pointer:load_pointer")(name, **options)
     else:
         raise UnknownNameError("model", name, MODELS)
+    if window := getattr(model, "window", None):
+        model = _load("molmo_agent.model.windows:WindowedPointer")(model, window)
     return model

@@ -143,7 +143,10 @@ def test_a_new_calibration_leaves_the_rest_of_a_profile_alone(copied):
     assert after.items() <= before.items()
 
 
-@pytest.mark.parametrize("text", ["{", '{"calibration": {"slope": -1}}', '{"calibration": {"sloppe": 1}}', "[1]"])
+@pytest.mark.parametrize(
+    "text",
+    ["{", '{"calibration": {"slope": -1}}', '{"calibration": {"sloppe": 1}}', "[1]", '{"window": [640]}', '{"window": 9}'],
+)
 def test_a_damaged_profile_is_told(copied, text):
     (copied / PROFILE_FILE).write_text(text)
     with pytest.raises(ModelError, match="to hold the options of a pointing model as JSON"):
@@ -164,10 +167,11 @@ class Modest:
 
     def point(self, image, instruction, *, max_points=None):
         chance = self._rng.random()
-        box = self.truth[instruction]
+        boxes = self.truth[instruction]
         hit = self._rng.random() < chance
-        place = box.center if hit else Point(0.0 if box.left > 0 else 1.0, 0.5)
-        return PointResult(status="ok", reply="", points=(LabelledPoint(place),), confidence=chance / 2)
+        elsewhere = Point(0.0 if boxes[0].left > 0 else 1.0, 0.5)
+        points = tuple(LabelledPoint(box.center if hit else elsewhere) for box in boxes)
+        return PointResult(status="ok", reply="", points=points, confidence=chance / 2)
 
     def point_batch(self, images, instructions):
         return [self.point(image, text) for image, text in zip(images, instructions, strict=True)]
@@ -182,7 +186,7 @@ def modest(monkeypatch):
 
     def telling(chosen, seeds):
         for shown, cases in cases_of(chosen, seeds):
-            model.truth = {case.question: case.box for case in cases}
+            model.truth = {case.question: case.boxes for case in cases}
             yield shown, cases
 
     monkeypatch.setattr(nano_suite, "cases_of", telling)

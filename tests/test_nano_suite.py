@@ -24,6 +24,7 @@ from molmo_agent.train.card import write_card
 from molmo_agent.train.metrics.interval import wilson
 from molmo_agent.train.nano_suite import ALL, Answer, ask, calibration_of, hit_rows, refusal_rows, run_suite
 from molmo_agent.train.phrases import Question
+from molmo_agent.train.suite_categories import ELSEWHERE, GROUPS, LOOKS, MADE_UP, REST, TEXTS, category_of, group_of
 from molmo_agent.train.suite_latency import measure
 from molmo_agent.train.suite_report import worst, write_suite
 from molmo_agent.train.suite_sets import Case, ScreenSet, cases_of, is_absent, suite_sets
@@ -45,12 +46,13 @@ class Told:
         self.questions = 0
 
     def point(self, image, instruction, *, max_points=None):
-        box = self.truth.get(instruction, Box(0.4, 0.4, 0.6, 0.6))
-        if box is None:
+        boxes = self.truth.get(instruction, (Box(0.4, 0.4, 0.6, 0.6),))
+        if not boxes:
             return PointResult(status="none", reply="There are none.", latency_s=0.5)
         self.questions += 1
         hit = self.questions % 2 == 1
-        points = (LabelledPoint(box.center if hit else Point(0.0 if box.left > 0 else 1.0, 0.5)),)
+        beside = Point(0.0 if boxes[0].left > 0 else 1.0, 0.5)
+        points = tuple(LabelledPoint(box.center if hit else beside) for box in boxes)
         return PointResult(status="ok", reply="", points=points, confidence=0.75 if hit else 0.25, latency_s=0.5)
 
     def point_batch(self, images, instructions):
@@ -63,7 +65,7 @@ def told(monkeypatch):
 
     def telling(chosen, seeds=nano_suite.EVALUATION):
         for shown, cases in real(chosen, seeds):
-            model.truth = {case.question: case.box for case in cases}
+            model.truth = {case.question: case.boxes for case in cases}
             yield shown, cases
 
     monkeypatch.setattr(nano_suite, "cases_of", telling)
@@ -71,10 +73,23 @@ def told(monkeypatch):
     return model
 
 
-def answer(category="text-button", *, hit=True, box=True, confidence=None, status="ok", screen=0, section="desktop"):
-    place = Box(0.4, 0.4, 0.6, 0.6) if box else None
-    case = Case(screen=screen, question="x", category=category, box=place, chance=0.25)
-    points = (Point(0.5, 0.5) if hit else Point(0, 0),) if status == "ok" else ()
+PLACE = Box(0.4, 0.4, 0.6, 0.6)
+
+
+def answer(
+    category="by text: button",
+    *,
+    hit=True,
+    boxes=(PLACE,),
+    points=None,
+    confidence=None,
+    status="ok",
+    screen=0,
+    section="desktop",
+):
+    case = Case(screen=screen, question="x", category=category, boxes=boxes, chance=0.25)
+    if points is None:
+        points = (Point(0.5, 0.5) if hit else Point(0, 0),) if status == "ok" else ()
     return Answer(
         set="some",
         section=section,
@@ -99,12 +114,14 @@ def test_a_set_gives_the_same_questions_every_time_and_no_other_set_the_same():
     assert not {picture for picture, _ in seen(SMALL)} & {picture for picture, _ in seen(other)}
 
 
-def test_the_suite_has_seen_and_unseen_looks_words_and_fonts_at_both_sizes_and_names_no_set_twice():
+def test_the_suite_has_seen_and_unseen_looks_words_and_fonts_of_all_screens_and_names_no_set_twice():
     sets = suite_sets()
-    for size in ((640, 480), (1280, 800)):
-        splits = {one.split for one in sets if (one.width, one.height) == size and one.section.startswith("desktop")}
-        assert splits == {"train", "held_out_words", "held_out_fonts", "held_out_looks"}
+    for section in ("desktop 640x480", "desktop 1280x800", "phone 360x640", "page 160x210"):
+        mine = [one for one in sets if one.section == section]
+        assert [one.split for one in mine] == ["train", "held_out_words", "held_out_fonts", "held_out_looks"]
+        assert {f"{one.width}x{one.height}" for one in mine} == {section.split()[1]}
     assert {one.scale for one in sets if one.section == "scale"} == {0.75, 1.0, 1.5, 2.0}
+    assert {one.style for one in sets if one.absent} == {None, "phone", "page"}
     assert len({one.name for one in sets}) == len(sets)
 
 
@@ -119,11 +136,21 @@ def test_a_scaled_set_asks_the_same_of_the_same_screens_at_another_size():
             assert abs(float(large.mean()) - float(shown.mean())) < 2
 
 
-def test_half_of_the_questions_ask_for_what_is_not_there():
-    asked = [case for _, cases in cases_of(ABSENT) for case in cases]
-    gone = [case for case in asked if case.box is None]
-    assert gone
-    assert len(gone) <= len(asked) - len(gone)
+@pytest.mark.parametrize("style", [None, "phone", "page"])
+def test_half_of_the_questions_ask_for_what_is_not_there(style):
+    width, height = (160, 210) if style == "page" else (360, 640) if style == "phone" else (320, 240)
+    chosen = replace(ABSENT, style=style, width=width, height=height, screens=6)
+    asked = [case for _, cases in cases_of(chosen) for case in cases]
+    gone = [case for case in asked if not case.boxes]
+    assert 2 * len(gone) == len(asked) > 8
+    assert {case.category for case in gone} == {MADE_UP, ELSEWHERE}
+    assert all(len(case.boxes) == 1 for case in asked if case not in gone)
+
+
+def test_no_question_is_asked_twice_about_a_screen():
+    for chosen in (replace(SMALL, screens=10, questions=40), ABSENT):
+        for _, cases in cases_of(chosen):
+            assert len({case.question for case in cases}) == len(cases)
 
 
 def test_what_is_covered_or_part_of_a_longer_text_is_not_absent():
@@ -132,17 +159,16 @@ def test_what_is_covered_or_part_of_a_longer_text_is_not_absent():
         return Element(label=label, **given)
 
     texts = (TextRun("Open the Mail", (0.0,) * 14, 0, 9),)
-    seen = (element("Save"), element("", kind="shape", color="red", shape="star", size="large"))
+    shape = element("", kind="shape", color="red", shape="star", size="large")
+    seen = (element("Save"), shape, element("", shape="bubble", text=False))
     screen = Screen(np.zeros((9, 9, 3), np.uint8), seen, texts)
 
-    def asks(label, **more):
-        return is_absent(Question((element(label, **more),), "x", label.casefold(), "text-button"), screen)
-
-    assert asks("Print")
-    assert not asks("Save")
-    assert not asks("Mail")
-    assert asks("red circle", kind="shape", color="red", shape="circle", size="large")
-    assert not asks("small red star", kind="shape", color="red", shape="star", size="small")
+    assert is_absent("print", screen)
+    assert not is_absent("save", screen)
+    assert not is_absent("mail", screen)
+    assert not is_absent("star", screen)
+    # What people call a picture is not what it is called in code.
+    assert not is_absent("speech bubble", screen)
 
 
 def test_the_oracle_hits_everything_that_is_asked():
@@ -155,23 +181,73 @@ def test_the_oracle_hits_everything_that_is_asked():
 # --- Figures ------------------------------------------------------------------------------------------------------
 
 
-def test_hits_are_counted_by_category_with_their_intervals():
-    answers = [answer(hit=n < 3) for n in range(4)] + [answer("shape", hit=False), answer("word", status="unparsed")]
+def test_hits_are_counted_by_group_and_category_with_their_intervals():
+    answers = [answer(hit=n < 3) for n in range(4)] + [
+        answer("by size", hit=False),
+        answer("by text: plain text", status="unparsed"),
+        answer(MADE_UP, boxes=(), status="none"),
+    ]
     rows = {row["category"]: row for row in hit_rows("m", answers)}
-    assert set(rows) == {ALL, "shapes and icons", "text-labelled", "shape", "text-button", "word"}
+    categories = ("by size", "by text: button", "by text: plain text", MADE_UP)
+    assert tuple(rows) == (ALL, *GROUPS, *categories)
     low, high = wilson(3, 4)
-    button = rows["text-button"]
+    button = rows["by text: button"]
     assert (button["n"], button["right"], button["share"]) == (4, 3, 0.75)
     assert (button["low"], button["high"]) == (low, high)
     assert button["random_same_kind"] == 0.25
+    # What is not there is counted by itself.
     assert (rows[ALL]["n"], rows[ALL]["right"]) == (6, 3)
-    assert rows["text-labelled"]["statuses"] == {"ok": 4, "unparsed": 1}
+    assert (rows[MADE_UP]["n"], rows[MADE_UP]["right"]) == (1, 1)
+    assert [(rows[group]["n"], rows[group]["right"]) for group in GROUPS] == [(1, 0), (4, 3), (1, 0)]
+    assert rows[ALL]["statuses"] == {"ok": 5, "unparsed": 1}
+
+
+def test_several_things_want_a_point_in_each_and_no_other():
+    places = (Box(0.0, 0.0, 0.6, 1.0), Box(0.4, 0.0, 1.0, 1.0))
+    left, both, right = Point(0.2, 0.5), Point(0.5, 0.5), Point(0.8, 0.5)
+    for points, hit in (
+        ((left, right), True),
+        ((right, both), True),
+        ((both, right), True),
+        ((left, left), False),
+        ((left,), False),
+        ((left, right, both), False),
+        ((), False),
+    ):
+        assert answer("several", boxes=places, points=points).hit is hit
+
+
+@pytest.mark.parametrize(
+    ("category", "label", "more", "counted", "group"),
+    [
+        ("shape", "large red star", {"size": "large", "color": "red", "shape": "star"}, "by size", LOOKS),
+        ("shape", "red star", {"size": "large", "color": "red", "shape": "star"}, "by colour", LOOKS),
+        ("shape", "star", {"size": "large", "color": "red", "shape": "star"}, "by shape", LOOKS),
+        ("letter", "red letter", {"color": "red"}, "by colour", LOOKS),
+        ("letter", "digit", {}, "by shape", LOOKS),
+        ("icon", "gear", {}, "by picture", LOOKS),
+        ("window-button", "mail", {}, "window button", LOOKS),
+        ("text-checkbox", "agree", {}, "by text: checkbox", LOOKS),
+        ("text-radio", "agree", {}, "by text: radio button", LOOKS),
+        ("text-menu_item", "open", {}, "by text: menu item", TEXTS),
+        ("text-icon", "notes", {}, "by text: icon", TEXTS),
+        ("word", "hello", {}, "by text: plain text", REST),
+        ("look", "text field", {}, "by kind", REST),
+        ("place", "top left red star", {"color": "red"}, "by place", REST),
+        ("several", "red stars", {"color": "red"}, "several", REST),
+        ("count", "buttons", {}, "count", REST),
+    ],
+)
+def test_a_question_is_counted_by_how_it_tells_what_is_meant(category, label, more, counted, group):
+    element = Element(id=0, kind="shape", label="", box=(0, 0, 9, 9), visible=True, **more)
+    assert category_of(Question((element,), "x", label, category)) == counted
+    assert group_of(counted) == group
 
 
 def test_precision_recall_and_f1_of_refusing():
     answers = (
-        [answer(box=False, status="none")] * 3
-        + [answer(box=False, confidence=0.2)]
+        [answer(boxes=(), status="none")] * 3
+        + [answer(boxes=(), confidence=0.2)]
         + [answer(status="none")]
         + [answer(confidence=0.9)] * 4
     )
@@ -182,14 +258,16 @@ def test_precision_recall_and_f1_of_refusing():
     assert (both["precision"]["right"], both["precision"]["n"]) == (4, 5)
     assert both["recall"]["share"] == 1.0
     assert both["f1"] == pytest.approx(8 / 9)
-    (never,) = refusal_rows("m", [answer(box=False)], None)
+    (never,) = refusal_rows("m", [answer(boxes=())], None)
     assert (never["precision"]["share"], never["recall"]["share"], never["f1"]) == (None, 0.0, 0.0)
 
 
 def test_confidences_are_looked_at_as_given_and_as_the_model_has_them():
     line = Calibration(slope=1.0, offset=1.0)
     answers = [answer(hit=True, confidence=line.apply(0.5))] * 3 + [answer(hit=False, confidence=line.apply(0.5))]
-    found = calibration_of([*answers, answer(status="none")], line.undo)
+    # Where several things are asked for, the confidence is that of the first point alone.
+    several = answer(boxes=(PLACE, PLACE), points=(Point(0.5, 0.5),) * 2, confidence=0.9)
+    found = calibration_of([*answers, answer(status="none"), several], line.undo)
     assert found["n"] == 4
     assert found["own"]["ece"] == pytest.approx(0.25)
     assert found["given"]["ece"] == pytest.approx(abs(0.75 - line.apply(0.5)))
@@ -238,7 +316,8 @@ def test_looking_closer_is_measured_on_the_same_questions(told):
     (row,) = nano_suite.zoom_rows(told, [SMALL], before, 0.5)
     assert row["without"]["n"] == row["with"]["n"] == len(before)
     assert row["without"]["right"] == (len(before) + 1) // 2
-    assert row["looked_closer"] == sum(one.confidence == 0.25 for one in before)
+    # Several points are no place to look closer at.
+    assert row["looked_closer"] == sum(one.confidence == 0.25 and len(one.points) == 1 for one in before)
     assert (row["won"], row["lost"]) == (row["with"]["right"] - row["without"]["right"], 0)
     assert row["extra_s"] == 0.5
 
@@ -280,14 +359,27 @@ def test_a_quick_run_has_few_screens(told):
     assert suite.figures["quick"] is True
 
 
-def test_tables_show_the_baselines_beside_the_model(told):
-    figures = run_suite(told, sets=[SMALL], episodes=0).figures
-    sheet = next(sheet for sheet in sheets_of(figures) if sheet.title == "Hits")
-    assert sheet.columns[-3:] == ("random", "centre", "oracle")
-    first = sheet.rows[0]
+def test_tables_show_groups_and_categories_with_the_baselines_beside_the_model(told):
+    figures = run_suite(told, sets=[SMALL, ABSENT], episodes=0).figures
+    sheets = {sheet.title: sheet for sheet in sheets_of(figures)}
+    hits = sheets["Hits"]
+    assert hits.columns[-3:] == ("random", "centre", "oracle")
+    first = hits.rows[0]
     n, right = (figures["hits"][0][key] for key in ("n", "right"))
     assert first[:4] == ("desktop small", "all", str(n), f"{100 * right / n:.1f} %")
     assert first[-1] == "100.0 %"
+    assert {row[1] for row in hits.rows} <= {ALL, *GROUPS}
+    by_category = sheets["Hits by what is asked for, and how"]
+    assert {row[0] for row in by_category.rows} == {"desktop small, all of these", nano_suite.TOGETHER, "absent"}
+    assert {row[1] for row in by_category.rows if row[0] == "absent"} == {MADE_UP, ELSEWHERE}
+    counted = sum(int(row[2]) for row in by_category.rows if row[0] == nano_suite.TOGETHER)
+    assert counted == n
+    glance = sheets["At a glance"]
+    assert glance.columns == ("screens", ALL, *GROUPS)
+    assert [row[0] for row in glance.rows] == ["desktop small", nano_suite.TOGETHER]
+    assert glance.rows[0][1].startswith(f"{100 * right / n:.1f} % (")
+    assert glance.rows[0][1].endswith(f"; {n})")
+    assert {row[0] for row in sheets["Asked for what is not there"].rows} == {"absent"}
 
 
 # --- The card -----------------------------------------------------------------------------------------------------
@@ -298,6 +390,7 @@ def test_the_card_has_the_runs_own_figures_and_no_others(told, tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"0" * 2_500_000)
     path = write_card(tmp_path, figures, parameters=1234567, tokens=400, training="3 steps", note="A note.")
     text = path.read_text()
+    assert "| data | practice sheets, small web pages" in text
     for expected in ("1,234,567 parameters", "3 steps", "A note.", "2.5 MB", "at least 50% sure"):
         assert expected in text
     for sheet in sheets_of(figures):
@@ -363,6 +456,11 @@ def test_without_a_browser_the_reason_is_told(told):
     assert "need Chromium, which is not on PATH" in figures["skipped"]["MiniWoB++"]
     left_out = next(sheet for sheet in sheets_of(figures) if sheet.title == "Left out")
     assert any("need Chromium" in why for _, why in left_out.rows)
+
+
+@needs("chromium", "chromedriver")
+def test_pages_are_played_at_the_size_at_which_others_play_them():
+    assert suite_miniwob.as_published().picture_size == (160, 210)
 
 
 @pytest.mark.slow

@@ -15,10 +15,11 @@ from molmo_agent.envs.miniwob_truth import PageElement, find
 from molmo_agent.envs.sim_desktop.scene import Element, Screen, TextRun
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Box
+from molmo_agent.train.curriculum import Pupil, learn
 from molmo_agent.train.lessons import plan as plan_of
 from molmo_agent.train.lessons import prepare_point, sample
 from molmo_agent.train.miniwob_pages import element_of, questions_of, watch
-from molmo_agent.train.nano import nano_processor
+from molmo_agent.train.nano import nano_processor, new_nano
 from molmo_agent.train.phrases import Question
 from molmo_agent.train.recorded import FILE, RecordedScreen, RecordedScreens, Recorder
 from molmo_agent.train.stages import Curriculum, Stage, check
@@ -100,6 +101,16 @@ def test_a_stage_asks_what_was_asked_and_more(tmp_path: Path) -> None:
     asked = [question.text for example, _ in prepare_point(one, 0, 0, nano_processor()) for question in example.pointed]
     assert sum('the "Save" button' in text for text in asked) >= 2, "in every picture"
     assert any("circle" in text for text in asked), "what it shows besides is asked for too"
+
+
+def test_a_screen_on_which_nothing_has_a_name_is_learned_from(tmp_path: Path) -> None:
+    nameless = replace(seen().questions[0], named=False)
+    bare = replace(seen(), screen=Screen(seen().screen.image, (), ()), questions=(nameless,))
+    one = stage(write(tmp_path, bare), batch=1)
+    pupil = Pupil(new_nano(nano_processor(), 0))
+    parts = learn(pupil, one, prepare_point(one, 0, 0, nano_processor()))
+    assert all(np.isfinite(list(parts.values())))
+    assert parts["image_code"] == parts["query_code"] == 0
 
 
 def test_recorded_screens_need_both_a_folder_and_a_rate(tmp_path: Path) -> None:

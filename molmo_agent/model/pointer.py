@@ -48,6 +48,7 @@ class MolmoPointer:
         cache: PictureCache | None = None,
         calibration: Calibration | None = None,
         min_confidence: float | None = None,
+        window: tuple[int, int] | None = None,
     ) -> None:
         """Wrap a loaded model.
 
@@ -65,11 +66,14 @@ class MolmoPointer:
             cache: what to remember of pictures; by default two pictures and 64 crops.
             calibration: makes a probability of a hit of the model's own confidence, which is given where it is None.
             min_confidence: what `agent run` asks of a point before it acts on it, where nothing else is said.
+            window: (width, height) in pixels of the largest picture that the model reads well; larger ones are for
+                :class:`~molmo_agent.model.windows.WindowedPointer`, which `load_model` adds.
         """
         self.model, self.processor, self.name = model.eval(), processor, name
         self.dialect, self.question, self.max_new_tokens = dialect, question, max_new_tokens
-        self.constrained, self.cache = constrained, cache or PictureCache()
-        self.calibration, self.min_confidence = calibration, min_confidence
+        # The windows of a screen are pictures of their own, and the next screenshot has most of them again.
+        self.constrained, self.cache = constrained, cache or (PictureCache(12, 256) if window else PictureCache())
+        self.calibration, self.min_confidence, self.window = calibration, min_confidence, window
         self._form: Form | None = None
         self._static = StaticDecoder(model, self._context) if compile else None
         if constrained and dialect != "molmo":
@@ -107,7 +111,7 @@ class MolmoPointer:
         """Write model, processor and profile, to be read by :meth:`from_pretrained`."""
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
-        names = ("dialect", "question", "max_new_tokens", "constrained", "min_confidence")
+        names = ("dialect", "question", "max_new_tokens", "constrained", "min_confidence", "window")
         profile = {name: getattr(self, name) for name in names}
         profile["calibration"] = self.calibration.to_dict() if self.calibration else None
         (Path(folder) / PROFILE_FILE).write_text(json.dumps(profile, indent=2) + "\n")
@@ -263,10 +267,13 @@ def _read_profile(path: Path) -> dict[str, Any]:
         profile: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
         if profile.get("calibration") is not None:
             profile["calibration"] = Calibration.from_dict(profile["calibration"])
+        if profile.get("window") is not None:
+            width, height = map(int, profile["window"])
+            profile["window"] = width, height
     except (ValueError, TypeError) as error:
         raise ModelError(
             f"expected {path} to hold the options of a pointing model as JSON, but {error}; remove a damaged "
-            "calibration from it, and fit one: python -m molmo_agent.train.calibrate"
+            "window, or a calibration, and fit one: python -m molmo_agent.train.calibrate"
         ) from error
     return profile
 

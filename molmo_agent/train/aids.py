@@ -175,8 +175,10 @@ def contrast(queries: Tensor, codes: Tensor, labels: list[str], scale: Tensor) -
     """Match each query to the code of its own label among all different labels of the batch.
 
     Returns:
-        The mean cross-entropy and the share of queries whose label ranks first.
+        The mean cross-entropy and the share of queries whose label ranks first; zeros where there are none.
     """
+    if not labels:  # a screen on which nothing is called anything
+        return codes.new_zeros(()), codes.new_zeros(())
     unique: dict[str, int] = {}
     first = []
     for i, label in enumerate(labels):
@@ -275,11 +277,8 @@ class Aids(nn.Module):
         # A question by place or look does not say what is written there.
         said = torch.tensor([question.named for question in example.pointed] * 2)
         names = [question.label for question in example.pointed if question.named] * 2
-        if names:
-            codes = self.label_code(torch.from_numpy(np.stack([phoc(name) for name in names])))
-            code_loss, code_right = contrast(self.query_code(before[rows[said]]), codes, names, self.code_scale)
-        else:
-            code_loss = code_right = before.new_zeros(())
+        codes = self.label_code(torch.from_numpy(np.stack([phoc(name) for name in names] or [phoc("")])))
+        code_loss, code_right = contrast(self.query_code(before[rows[said]]), codes, names, self.code_scale)
         return {
             "attention": look - entropy,
             "token_position": own,

@@ -18,7 +18,7 @@ from molmo_agent.model.calibration import Calibration
 from molmo_agent.model.nano import CHECKPOINT
 from molmo_agent.model.pointer import PROFILE_FILE, MolmoPointer
 from molmo_agent.train.metrics.calibration import fit
-from molmo_agent.train.nano_suite import ask
+from molmo_agent.train.nano_suite import ask, confidences
 from molmo_agent.train.reliability import draw_reliability, figures_of
 from molmo_agent.train.suite_sets import CALIBRATION, EVALUATION, ScreenSet, calibration_sets
 
@@ -35,17 +35,17 @@ class Measured:
 
 
 def measure(model: PointingModel, sets: Sequence[ScreenSet], seeds: int) -> Measured:
-    """Ask a model about screens; keep what it points at with a confidence.
+    """Ask a model about screens; keep what it points at with a confidence where one thing is asked for.
 
     Raises:
         UsageError: it tells none.
     """
     asked = [one for chosen in track(sets, "asking", transient=True) for one in ask([model], chosen, seeds)[0]]
-    sure = [(one.confidence, one.hit) for one in asked if one.status == "ok" and one.confidence is not None]
+    sure = confidences(asked)
     if not sure:
         raise UsageError(f"the model {model.name!r} tells no confidence; there is nothing to calibrate")
-    confidences, hits = zip(*sure, strict=True)
-    return Measured(confidences=confidences, hits=hits)
+    given, hits = zip(*sure, strict=True)
+    return Measured(confidences=given, hits=hits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,19 +11,24 @@ from molmo_agent.model.nano import CHECKPOINT, load_nano
 from molmo_agent.model.pointer import MolmoPointer
 from molmo_agent.train.suite_tables import sheets_of
 
+DATA = (
+    "practice sheets, small web pages, and screens of the simulated desktop and phone, drawn by seed; no photographs, "
+    "no real screens"
+)
 _HEAD = """# nano
 
 A Molmo with {parameters:,} parameters, trained from scratch to point at things on screens. It comes with the package.
 
 **Good for**: trying out everything around a pointing model without a download. **Not good for**: your work. The tables
-below say how often it hits; where that is not much more than a random widget of the same kind, it does not know.
+below say how often it hits; where that is not much more than a random widget of the same kind (one that is found, but
+not told from others like it), it does not know.
 
 | | |
 |---|---|
 | architecture | Molmo: CLIP tower 3 x 128, 2x2 attention pooling, Qwen2 decoder 4 x 192 |
 | crops | 200 px, patches of 10 px, 20 px shared with each neighbour, at most 12 |
 | tokenizer | {tokens} ids: words of questions and pieces of answers; labels are spelled byte by byte |
-| data | practice sheets and screens of the simulated desktop, drawn by seed; no photographs, no real screens |
+| data | {data} |
 | training | {training} |
 | weights | float16, {size_mb:.1f} MB |
 | replies | Molmo's dialect: `<point x="12.3" y="45.6" alt="save">save</point>` |
@@ -38,7 +43,14 @@ Fonts, words, looks and seeds named "unseen" were never drawn in training. Inter
 
 
 def write_card(
-    folder: Path, figures: Mapping[str, Any], *, parameters: int, tokens: int, training: str, note: str = ""
+    folder: Path,
+    figures: Mapping[str, Any],
+    *,
+    parameters: int,
+    tokens: int,
+    training: str,
+    data: str = DATA,
+    note: str = "",
 ) -> Path:
     """Write README.md beside a checkpoint.
 
@@ -48,6 +60,7 @@ def write_card(
         parameters: how many the model has.
         tokens: ids of its tokenizer.
         training: what it was, in words.
+        data: what it saw in training, in words.
         note: what else a reader has to know.
 
     Raises:
@@ -60,6 +73,7 @@ def write_card(
         parameters=parameters,
         tokens=tokens,
         training=training,
+        data=data,
         size_mb=(folder / "model.safetensors").stat().st_size / 1e6,
         least="0 %" if least is None else f"{least:.0%}",
         note=note and note + "\n",
@@ -84,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("figures", type=Path, help="suite.json of a run of `agent eval nano-suite`")
     parser.add_argument("--model", type=Path, help="checkpoint folder; default: the embedded nano")
     parser.add_argument("--training", required=True, help="the training in words, e.g. '900 steps on two CPU cores'")
+    parser.add_argument("--data", default=DATA, help=f"what it saw in training (default: {DATA})")
     parser.add_argument("--note", default="", help="what else the card should say")
     given = parser.parse_args(arguments)
     pointer = MolmoPointer.from_pretrained(given.model) if given.model else load_nano()
@@ -98,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parameters=sum(parameter.numel() for parameter in pointer.model.parameters()),
         tokens=len(tokenizer),
         training=given.training,
+        data=given.data,
         note=given.note,
     )
     print(path)

@@ -13,6 +13,9 @@ from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration, MolmoI
 from molmo_agent.model.processor import IMAGE_TOKENS
 from molmo_agent.train.nano_tokenizer import END, build_tokenizer
 
+WINDOW = (640, 480)
+"""(width, height) of the pictures that nano reads best; larger ones are read in windows of this size."""
+
 # Columns of image tokens and the column token that ends each row, on the 3x4 grid of a 640x480 picture.
 ROW_LENGTH = 35
 # Where the grid's image tokens begin and end in the sequence, and where the global crop's end token is.

@@ -5,26 +5,26 @@ Every figure of the embedded model's card is one of this run's. Knows no page an
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import Any
 
-from molmo_agent.envs.miniwob_env import MiniWob
 from molmo_agent.episode import PointResult
 from molmo_agent.errors import EnvError, MissingExtraError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import PointingModel
-from molmo_agent.policies.baselines import CentrePointer, OraclePointer, RandomPointer
+from molmo_agent.policies.baselines import CentrePointer, RandomPointer, ScriptedPointer
 from molmo_agent.policies.zoom import ZoomPointer
 from molmo_agent.train import suite_miniwob
 from molmo_agent.train.metrics.interval import wilson
 from molmo_agent.train.reliability import figures_of
+from molmo_agent.train.suite_categories import GROUPS, group_of, in_order
 from molmo_agent.train.suite_latency import measure
 from molmo_agent.train.suite_sets import EVALUATION, ORDINARY, Case, ScreenSet, cases_of, suite_sets
 
-EPISODES, QUICK_EPISODES = 50, 6
-ALL = "all"
+# Of each list of tasks: 5 of each task that may be trained on, 12 of each other.
+EPISODES, QUICK_EPISODES = 60, 6
+ALL, TOGETHER = "all", "all desktops, phones and pages"
 BASELINES = ("random", "centre", "oracle")
-# Categories that are summed up beside each of them and all of them.
-GROUPS = {"shapes and icons": ("shape", "icon", "window-button"), "text-labelled": ("text-", "word")}
 _THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 # Questions that are asked with and without looking closer.
 _ZOOMED = 200
@@ -48,10 +48,14 @@ class Answer:
 
     @property
     def hit(self) -> bool:
-        """One point inside the box; where there is nothing to point at, the word that there is none."""
-        if self.case.box is None:
-            return self.status == "none"
-        return len(self.points) == 1 and self.case.box.contains(self.points[0])
+        """As many points as things, each in another one's box; where there is none, the word that there is none."""
+        boxes = self.case.boxes
+        if not boxes or len(self.points) != len(boxes):
+            return not boxes and self.status == "none"
+        return any(
+            all(box.contains(point) for box, point in zip(boxes, order, strict=True))
+            for order in permutations(self.points)
+        )
 
 
 def _answer(chosen: ScreenSet, case: Case, result: PointResult) -> Answer:
@@ -77,9 +81,9 @@ def ask(models: Sequence[PointingModel | None], chosen: ScreenSet, seeds: int = 
     """
     answers: list[list[Answer]] = [[] for _ in models]
     for picture, cases in cases_of(chosen, seeds):
-        truth = {case.question: [case.box] if case.box else [] for case in cases}
+        truth = {case.question: [box.center for box in case.boxes] for case in cases}
         for model, said in zip(models, answers, strict=True):
-            asked = model or OraclePointer(truth.__getitem__)
+            asked = model or ScriptedPointer(truth)
             results = asked.point_batch([picture] * len(cases), [case.question for case in cases])
             said += [_answer(chosen, case, result) for case, result in zip(cases, results, strict=True)]
     return answers
@@ -92,15 +96,16 @@ def share(right: int, n: int) -> Row:
 
 
 def _categories(answers: Sequence[Answer]) -> Iterator[tuple[str, list[Answer]]]:
-    yield ALL, list(answers)
-    for name, prefixes in GROUPS.items():
-        yield name, [one for one in answers if one.case.category.startswith(prefixes)]
-    for name in sorted({one.case.category for one in answers}):
+    if there := [one for one in answers if one.case.boxes]:
+        yield ALL, there
+        for group in GROUPS:
+            yield group, [one for one in there if group_of(one.case.category) == group]
+    for name in in_order(one.case.category for one in answers):
         yield name, [one for one in answers if one.case.category == name]
 
 
 def hit_rows(model: str, answers: Sequence[Answer], name: str | None = None) -> list[Row]:
-    """Return hits by category: all, the groups, each of them; those without a question are left out.
+    """Return hits: of all that is there, of the groups, by category; those without a question are left out.
 
     Args:
         model: its name.
@@ -122,7 +127,13 @@ def hit_rows(model: str, answers: Sequence[Answer], name: str | None = None) -> 
 
 
 def refusal_rows(model: str, answers: Sequence[Answer], least: float | None) -> list[Row]:
-    """Return precision, recall and F1 of saying that there is none; also of saying so or being less sure than asked."""
+    """Return precision, recall and F1 of saying that there is none; also of saying so or being less sure than asked.
+
+    Args:
+        model: its name.
+        answers: of one set, at least one.
+        least: what the model has to be sure of to act; None: it has no such threshold.
+    """
     ways = {"said that there is none": [one.status == "none" for one in answers]}
     if least is not None:
         ways[f"that, or less sure than {least:g}"] = [
@@ -130,23 +141,29 @@ def refusal_rows(model: str, answers: Sequence[Answer], least: float | None) -> 
         ]
     rows = []
     for way, refused in ways.items():
-        gone = [one.case.box is None for one in answers]
+        gone = [not one.case.boxes for one in answers]
         both = sum(a and b for a, b in zip(refused, gone, strict=True))
         precision, recall = share(both, sum(refused)), share(both, sum(gone))
         f1 = 2 * both / (sum(refused) + sum(gone)) if sum(gone) else None
-        row = {"model": model, "refusing": way, "questions": len(answers), "f1": f1}
+        row = {"set": answers[0].set, "model": model, "refusing": way, "questions": len(answers), "f1": f1}
         rows.append({**row, "precision": precision, "recall": recall})
     return rows
+
+
+def confidences(answers: Iterable[Answer]) -> list[tuple[float, bool]]:
+    """Return how sure a model was of a point, and whether it hit, where one thing was asked for."""
+    one_thing = (one for one in answers if one.status == "ok" and len(one.case.boxes) == 1)
+    return [(one.confidence, one.hit) for one in one_thing if one.confidence is not None]
 
 
 def calibration_of(answers: Iterable[Answer], undo: Callable[[float], float] | None) -> Row | None:
     """Return how far confidences can be believed, as given and without calibration; None where none is given.
 
     Args:
-        answers: those with a point count.
+        answers: those with a point to one thing count.
         undo: from the confidence that is given to the model's own; None: it is that.
     """
-    sure = [(one.confidence, one.hit) for one in answers if one.status == "ok" and one.confidence is not None]
+    sure = confidences(answers)
     if not sure:
         return None
     given, hits = [confidence for confidence, _ in sure], [hit for _, hit in sure]
@@ -214,7 +231,7 @@ def run_suite(
     episodes: int = EPISODES,
     quick: bool = False,
     sets: Sequence[ScreenSet] | None = None,
-    make_env: Callable[[], Any] = MiniWob,
+    make_env: Callable[[], Any] = suite_miniwob.as_published,
     told: Told = lambda what: None,
 ) -> Suite:
     """Measure a model; the same model gives the same figures, but for times.
@@ -245,16 +262,18 @@ def run_suite(
                 skipped[one.name] = "nothing on these screens can be asked for"
                 continue
             if not one.absent:
-                hits += hit_rows(name, answers, one.name if one.all_ways else None)
+                hits += hit_rows(name, answers)
             else:
+                hits += hit_rows(name, [answer for answer in answers if not answer.case.boxes], one.name)
                 refusals += refusal_rows(name, answers, least if name == model.name else None)
             found[name] += answers
-    for section in dict.fromkeys(one.section for one in chosen if one.section.startswith(ORDINARY)):
+    sections = {one.section: None for one in chosen if one.section.startswith(ORDINARY)}
+    sums = {f"{section}, all of these": {section} for section in sections} | {TOGETHER: {*sections}}
+    for title, among in sums.items():
         for name, answers in found.items():
-            some = [one for one in answers if one.section == section]
-            hits += hit_rows(name, some, f"{section}, all of these")
+            hits += hit_rows(name, [one for one in answers if one.section in among], title)
     mine = found[model.name]
-    ordinary = [one for one in mine if one.section.startswith(ORDINARY)]
+    ordinary = [one for one in mine if one.section in sections]
     figures: dict[str, Any] = {
         "model": model.name,
         "quick": quick,

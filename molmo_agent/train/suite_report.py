@@ -32,8 +32,8 @@ class Shown:
     width: int
     height: int
     said: tuple[tuple[float, float], ...]
-    # Left, top, width, height; None where there is nothing to point at.
-    box: tuple[float, float, float, float] | None
+    # Left, top, width, height; empty where there is nothing to point at.
+    boxes: tuple[tuple[float, float, float, float], ...]
 
 
 def worst(answers: Sequence[Answer], most: int = SHOWN) -> list[Answer]:
@@ -57,16 +57,17 @@ def _shown(answer: Answer, suite: Suite) -> Shown:
     packed = io.BytesIO()
     picture.save(packed, "WEBP", quality=80, method=4)
     width, height = picture.size
-    box, place = answer.case.box, None
-    if box is not None:
-        place = (box.left * width, box.top * height, (box.right - box.left) * width, (box.bottom - box.top) * height)
+    boxes = tuple(
+        (box.left * width, box.top * height, (box.right - box.left) * width, (box.bottom - box.top) * height)
+        for box in answer.case.boxes
+    )
     return Shown(
         answer=answer,
         uri=f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}",
         width=width,
         height=height,
         said=tuple((point.x * width, point.y * height) for point in answer.points),
-        box=place,
+        boxes=boxes,
     )
 
 

@@ -5,22 +5,30 @@ A set and a number give the same screen and the same questions every time, so a 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import zip_longest
+from math import comb
 from random import Random
 
 import numpy as np
 import PIL.Image
 
 from molmo_agent.envs.sim_desktop.scene import Screen
+from molmo_agent.envs.sim_desktop.words import WordSplit
 from molmo_agent.episode import Image
 from molmo_agent.geometry import Box
 from molmo_agent.train.draw import Split, draw, seed_of
-from molmo_agent.train.phrases import Question, ask_all
+from molmo_agent.train.missing import ask_missing
+from molmo_agent.train.phrases import Question, describe
 from molmo_agent.train.questions import ask
+from molmo_agent.train.references import Scene
+from molmo_agent.train.suite_categories import ELSEWHERE, MADE_UP, category_of
 
 # Where the seeds of each purpose begin: training draws below the first, each range is 2**32 long.
 EVALUATION, CALIBRATION = 2**31, 2**33
 # Sections of screens as they ship: not enlarged, and everything asked for is there.
 ORDINARY = ("desktop", "phone", "page")
+# Share of questions for several things, or for their number; training has fewer, of which little could be said.
+_SEVERAL = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +49,8 @@ class ScreenSet:
     scale: float = 1.0
     # Questions per screen, drawn at random: neighbours on one screen tell less than other screens.
     questions: int = 8
-    # Half of the questions ask for what is on another screen and not on this one.
+    # Half of the questions ask for what is not there, the others for one thing by its name or look.
     absent: bool = False
-    # Things are asked for in all ways (by look, place, order, neighbour), not by name alone.
-    all_ways: bool = False
     # Sets of the same key have the same screens and questions, whatever their scale. None: the name.
     key: str | None = None
 
@@ -57,9 +63,9 @@ class Case:
     screen: int
     question: str
     category: str
-    # None where the right answer is that there is none.
-    box: Box | None
-    # The chance that a random visible element of the same kind is the right one.
+    # Of what is asked for, of which each wants a point; empty where the right answer is that there is none.
+    boxes: tuple[Box, ...]
+    # The chance that as many random visible elements of the same kind are the right ones.
     chance: float
 
 
@@ -78,38 +84,65 @@ def picture_of(chosen: ScreenSet, screen: Screen) -> Image:
     return np.asarray(PIL.Image.fromarray(screen.image).resize(size, PIL.Image.Resampling.LANCZOS))
 
 
-def is_absent(question: Question, screen: Screen) -> bool:
-    """Tell whether nothing on a screen, not even half covered, could be meant by a question about another one."""
-    wanted, name = question.element, question.label
-    if wanted.kind == "shape":
-        return all((e.color, e.shape) != (wanted.color, wanted.shape) for e in screen.elements)
-    told = (*(e.label for e in screen.elements), *(e.shape or "" for e in screen.elements))
+def is_absent(name: str, screen: Screen) -> bool:
+    """Tell whether nothing on a screen, not even half covered, could be meant by a name in lower case."""
+    told = [text for e in screen.elements for text in (e.label, e.shape or "", describe(e))]
     return not any(name in text.casefold() for text in (*told, *(run.text for run in screen.texts)))
 
 
-def _cases(chosen: ScreenSet, index: int, screen: Screen, seeds: int) -> list[Case]:
+def _case(index: int, screen: Screen, question: Question) -> Case:
     height, width = screen.image.shape[:2]
+    meant = question.elements
+    same = sum(element.visible and element.kind == question.element.kind for element in screen.elements)
+    return Case(
+        screen=index,
+        question=question.text,
+        category=category_of(question),
+        boxes=tuple(Box.from_pixels(*element.box, width, height) for element in meant),
+        chance=1 / comb(max(same, len(meant)), len(meant)),
+    )
+
+
+def _there(screen: Screen, rng: Random, words: WordSplit) -> list[Question]:
+    """Ask for single things, in the ways in which things are asked for that are not there."""
+    asked = ask(screen, rng, none=0, several=0, split=words)
+    return [question for question in asked if question.named or question.category in ("shape", "window-button")]
+
+
+def _gone(chosen: ScreenSet, index: int, screen: Screen, rng: Random, words: WordSplit, seeds: int) -> list[Case]:
+    """Ask for what is not there, by turns for what is made up, and for what another screen shows."""
+    scene = Scene(screen)
+    found = [ask_missing(scene, rng, words) for _ in range(chosen.questions)]
+    made_up = [question.text for question in found if question]
+    other = ask(screen_of(chosen, index + chosen.screens, seeds), rng, none=0, several=0, split=words)
+    elsewhere = [question.text for question in other if question.named and is_absent(question.label, screen)]
+    rng.shuffle(elsewhere)
+    both = [
+        (text, category)
+        for pair in zip_longest(made_up, elsewhere)
+        for text, category in zip(pair, (MADE_UP, ELSEWHERE), strict=True)
+        if text is not None
+    ]
+    return [Case(screen=index, question=text, category=category, boxes=(), chance=0.0) for text, category in both]
+
+
+def _cases(chosen: ScreenSet, index: int, screen: Screen, seeds: int) -> list[Case]:
     rng = Random(seed_of(seeds, chosen.key or chosen.name, index, "questions"))
-    questions = ask(screen, rng, none=0, several=0) if chosen.all_ways else ask_all(screen.elements, rng)
-    rng.shuffle(questions)
-    cases = []
-    for question in questions[: chosen.questions // 2 if chosen.absent else chosen.questions]:
-        kind = question.element.kind
-        same = sum(element.visible and element.kind == kind for element in screen.elements)
-        box = Box.from_pixels(*question.element.box, width, height)
-        cases.append(
-            Case(screen=index, question=question.text, category=question.category, box=box, chance=1 / max(same, 1))
-        )
-    if chosen.absent:
-        other = screen_of(chosen, index + chosen.screens, seeds)
-        foreign = [question for question in ask_all(other.elements, rng) if is_absent(question, screen)]
-        rng.shuffle(foreign)
-        # As many as there are to be found: what is asked must not tell the answer.
-        cases += [
-            Case(screen=index, question=question.text, category=question.category, box=None, chance=0.0)
-            for question in foreign[: len(cases)]
-        ]
-    return cases
+    words: WordSplit = "held_out" if chosen.split == "held_out_words" else "train"
+    if not chosen.absent:
+        asked = ask(screen, rng, none=0, several=_SEVERAL, split=words)
+        return _once([_case(index, screen, question) for question in asked])[: chosen.questions]
+    there = _there(screen, rng, words)
+    there_cases = _once([_case(index, screen, question) for question in there])[: chosen.questions // 2]
+    gone = _once(_gone(chosen, index, screen, rng, words, seeds))
+    # As many of both: what is asked must not tell the answer.
+    number = min(len(there_cases), len(gone))
+    return [*there_cases[:number], *gone[:number]]
+
+
+def _once(cases: list[Case]) -> list[Case]:
+    """Leave out what is asked a second time in the same words."""
+    return list({case.question: case for case in reversed(cases)}.values())[::-1]
 
 
 def cases_of(chosen: ScreenSet, seeds: int = EVALUATION) -> Iterator[tuple[Image, list[Case]]]:
@@ -127,49 +160,27 @@ _SPLITS: tuple[tuple[str, Split], ...] = (
     ("unseen looks", "held_out_looks"),
 )
 _SCALES = (0.75, 1.0, 1.5, 2.0)
+# Kinds of screens: what they are called, style, width, height, screens of each set. Pages have few questions each.
+_KINDS: tuple[tuple[str, str | None, int, int, int], ...] = (
+    ("desktop", None, 640, 480, 20),
+    ("desktop", None, 1280, 800, 20),
+    ("phone", "phone", 360, 640, 28),
+    ("page", "page", 160, 210, 32),
+)
 
 
 def suite_sets() -> tuple[ScreenSet, ...]:
     """Return the sets of the whole suite."""
-    sets = []
-    for width, height, screens in ((640, 480, 16), (1280, 800, 10)):
-        section = f"desktop {width}x{height}"
-        for name, split in _SPLITS:
-            sets.append(
-                ScreenSet(
-                    name=f"{section}, {name}",
-                    section=section,
-                    split=split,
-                    screens=screens,
-                    width=width,
-                    height=height,
-                )
-            )
-    shapes = ScreenSet(name="shapes and icons, unseen seeds", section="shapes", style="shapes", screens=6)
-    sheets = ScreenSet(
-        name="practice sheets, unseen words", section="sheets", split="held_out_words", style="panel", screens=6
-    )
-    sets += [shapes, sheets]
-    small = (("phone", 360, 640, _SPLITS), ("page", 320, 420, _SPLITS[:2]))
-    for style, width, height, splits in small:
-        section = f"{style} {width}x{height}"
-        for name, split in splits:
-            sets.append(
-                ScreenSet(
-                    name=f"{section}, {name}",
-                    section=section,
-                    split=split,
-                    screens=6,
-                    width=width,
-                    height=height,
-                    style=style,
-                )
-            )
-    sets.append(ScreenSet(name="asked for in all ways", section="ways", screens=12, all_ways=True))
-    scaled = ScreenSet(name="", section="scale", key="scale", screens=6)
+    sets, absent = [], []
+    for kind, style, width, height, screens in _KINDS:
+        section = f"{kind} {width}x{height}"
+        plain = ScreenSet(name="", section=section, style=style, width=width, height=height, screens=screens)
+        sets += [replace(plain, name=f"{section}, {name}", split=split) for name, split in _SPLITS]
+        if width != 1280:
+            absent.append(replace(plain, name=f"{section}, what is not there", section="absent", absent=True))
+    scaled = ScreenSet(name="", section="scale", key="scale", screens=20)
     sets += [replace(scaled, name=f"desktop 640x480 shown at {scale:g}x", scale=scale) for scale in _SCALES]
-    sets.append(ScreenSet(name="asked for what is not there", section="absent", absent=True, screens=16))
-    return tuple(sets)
+    return (*sets, *absent)
 
 
 def calibration_sets(screens: int) -> tuple[ScreenSet, ...]:

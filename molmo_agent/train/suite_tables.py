@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from molmo_agent.train.nano_suite import ALL, BASELINES, GROUPS
+from molmo_agent.train.nano_suite import ALL, BASELINES
+from molmo_agent.train.suite_categories import GROUPS, GROUPS_NOTE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,8 @@ def sheets_of(figures: Mapping[str, Any]) -> list[Sheet]:
     """
     name = figures["model"]
     made = (
-        _hits(figures["hits"], name),
+        _glance(figures["hits"], name),
+        *_hits(figures["hits"], name),
         _refusals(figures["refusals"]),
         _miniwob(figures["miniwob"], name),
         *_confidence(figures),
@@ -47,32 +49,76 @@ def sheets_of(figures: Mapping[str, Any]) -> list[Sheet]:
     return [sheet for sheet in made if sheet.rows]
 
 
-def _hits(rows: Sequence[Mapping[str, Any]], name: str) -> Sheet:
-    shares = {(row["set"], row["category"], row["model"]): row["share"] for row in rows}
+_Rows = Sequence[Mapping[str, Any]]
+
+
+def _glance(rows: _Rows, name: str) -> Sheet:
+    """Return a row for each kind of screen, with the groups side by side."""
+    found = {(row["set"], row["category"]): row for row in rows if row["model"] == name and row["sum"]}
     shown = []
+    for screens in dict.fromkeys(screens for screens, category in found if category == ALL):
+        rows_of = (found.get((screens, category)) for category in (ALL, *GROUPS))
+        cells = (f"{percent(row['share'])} ({interval(row)}; {row['n']})" if row else "-" for row in rows_of)
+        shown.append((screens.removesuffix(", all of these"), *cells))
+    return Sheet(
+        title="At a glance",
+        columns=("screens", ALL, *GROUPS),
+        rows=tuple(shown),
+        note=f"Hits with their 95 % interval, and of how many questions. {GROUPS_NOTE}",
+    )
+
+
+def _hits(rows: _Rows, name: str) -> list[Sheet]:
+    """Return the hits of all sets by group, and where sets are summed up by category."""
+    shares = {(row["set"], row["category"], row["model"]): row["share"] for row in rows}
+    by_group, by_category = [], []
     for row in rows:
-        # Categories alone are few questions in one set; they are shown where sets are summed up.
-        if row["model"] != name or (row["category"] not in (ALL, *GROUPS) and not row["sum"]):
+        if row["model"] != name:
             continue
         beside = [percent(shares.get((row["set"], row["category"], other))) for other in BASELINES]
         same = percent(row["random_same_kind"])
         cells = (row["set"], row["category"], f"{row['n']}", percent(row["share"]), interval(row), same, *beside)
-        shown.append(cells)
-    return Sheet(
-        title="Hits",
-        columns=("screens", "category", "n", "hit", "95 % interval", "same kind", *BASELINES),
-        rows=tuple(shown),
-        note="A hit is exactly one point inside the element's box. Beside it, on the same questions: a random visible "
-        "element of the same kind, perfectly localised; a random point; the middle; the truth.",
-    )
+        if row["category"] in (ALL, *GROUPS):
+            by_group.append(cells)
+        elif row["sum"]:
+            # Categories alone are few questions in one set.
+            by_category.append(cells)
+    columns = ("screens", "category", "n", "hit", "95 % interval", "same kind", *BASELINES)
+    return [
+        Sheet(
+            title="Hits",
+            columns=columns,
+            rows=tuple(by_group),
+            note="A hit is exactly one point, inside the element's box; of several things, a point in each and no "
+            "other. Beside it, on the same questions: a random visible element of the same kind, perfectly localised; "
+            "a random point; the middle; the truth.",
+        ),
+        Sheet(
+            title="Hits by what is asked for, and how",
+            columns=columns,
+            rows=tuple(by_category),
+            note="Where there is none, a hit is to say so.",
+        ),
+    ]
 
 
-def _refusals(rows: Sequence[Mapping[str, Any]]) -> Sheet:
+def _refusals(rows: _Rows) -> Sheet:
     return Sheet(
         title="Asked for what is not there",
-        columns=("model", "refuses by", "questions", "precision", "95 % interval", "recall", "95 % interval", "F1"),
+        columns=(
+            "screens",
+            "model",
+            "refuses by",
+            "questions",
+            "precision",
+            "95 % interval",
+            "recall",
+            "95 % interval",
+            "F1",
+        ),
         rows=tuple(
             (
+                row["set"].partition(",")[0],
                 row["model"],
                 row["refusing"],
                 f"{row['questions']}",
@@ -84,12 +130,13 @@ def _refusals(rows: Sequence[Mapping[str, Any]]) -> Sheet:
             )
             for row in rows
         ),
-        note="Half of the questions ask for something of another screen. Precision: of what was refused, the share "
-        "that is really absent; recall: of what is absent, the share that was refused.",
+        note="Half of the questions ask for what is not there: something of another screen, or something made up "
+        "(other letters, another colour or form, a kind of widget that is not there). Precision: of what was refused, "
+        "the share that is really absent; recall: of what is absent, the share that was refused.",
     )
 
 
-def _miniwob(rows: Sequence[Mapping[str, Any]], name: str) -> Sheet:
+def _miniwob(rows: _Rows, name: str) -> Sheet:
     shares = {(row["list"], row["task"], row["model"]): row["share"] for row in rows}
     shown = []
     for row in rows:
@@ -102,7 +149,9 @@ def _miniwob(rows: Sequence[Mapping[str, Any]], name: str) -> Sheet:
         title="MiniWoB++ in Chromium",
         columns=("tasks", "task", "episodes", "success", "95 % interval", *BASELINES),
         rows=tuple(shown),
-        note="Whole episodes with the pointing policy, which splits instructions; the oracle is its ceiling.",
+        note="Whole episodes with the pointing policy, which splits instructions; the oracle is its ceiling. Pages of "
+        "160 x 210 pixels, as others play the benchmark. No task of the second list, nor any of its family, may be "
+        "trained on; the seeds are new in both.",
     )
 
 
@@ -122,7 +171,7 @@ def _confidence(figures: Mapping[str, Any]) -> list[Sheet]:
             title="How far the confidence can be believed",
             columns=("confidence", "n", "expected calibration error"),
             rows=tuple(rows),
-            note="On the screens of desktops, phones and pages, as they ship. 0 would be a confidence of 70 % that "
+            note="Where one thing is asked for on desktops, phones and pages. 0 would be a confidence of 70 % that "
             "is right 7 times out of 10.",
         ),
         Sheet(
@@ -133,7 +182,7 @@ def _confidence(figures: Mapping[str, Any]) -> list[Sheet]:
     ]
 
 
-def _zoom(rows: Sequence[Mapping[str, Any]]) -> Sheet:
+def _zoom(rows: _Rows) -> Sheet:
     return Sheet(
         title="Looking closer where unsure",
         columns=(
@@ -167,7 +216,7 @@ def _zoom(rows: Sequence[Mapping[str, Any]]) -> Sheet:
     )
 
 
-def _latency(rows: Sequence[Mapping[str, Any]]) -> Sheet:
+def _latency(rows: _Rows) -> Sheet:
     return Sheet(
         title="Latency",
         note="One question about a picture that was not seen before. Load: processes that wanted the machine's cores "

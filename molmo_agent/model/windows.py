@@ -1,0 +1,113 @@
+"""A large screen in windows that a small model can read: each is asked about, and the surest answer counts.
+
+A model that shrinks what is larger than its crops cannot read a large screen. Here the picture is cut into as few
+windows of one size as cover it, neighbours sharing a strip, so that hardly anything lies in two halves. Each costs what
+a small picture does: there are at most six, and on very large screens they are larger instead of more.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+from molmo_agent.episode import Image, PointResult
+from molmo_agent.geometry import Point
+from molmo_agent.interfaces import PointingModel
+from molmo_agent.transforms import ImageTransform
+
+# Of a window's side: what neighbours share at least; and how large a picture may be that is still taken whole.
+_SHARED, _LARGER = 0.15, 1.25
+MOST = 6
+
+
+def spans(length: int, window: int) -> list[tuple[int, int]]:
+    """Return the [first, end) of as few windows as cover a length, evenly spread; all of it if it is hardly longer."""
+    if length <= window * _LARGER:
+        return [(0, length)]
+    shared = round(window * _SHARED)
+    count = -(-(length - shared) // (window - shared))
+    firsts = [round(number * (length - window) / (count - 1)) for number in range(count)]
+    return [(first, first + window) for first in firsts]
+
+
+def windows_of(width: int, height: int, window: tuple[int, int]) -> list[ImageTransform]:
+    """Return the views of a picture, row by row; one that is all of it where it is hardly larger than a window.
+
+    Args:
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+        window: (width, height) of a window, in pixels; turned for a picture that is higher than wide.
+    """
+    across, down = window if width >= height else window[::-1]
+    rows, columns = spans(height, down), spans(width, across)
+    while len(rows) * len(columns) > MOST:
+        across, down = across * 21 // 20, down * 21 // 20
+        rows, columns = spans(height, down), spans(width, across)
+    whole = ImageTransform.identity(width, height)
+    return [whole.crop(left, top, right, bottom) for (top, bottom), (left, right) in product(rows, columns)]
+
+
+class WindowedPointer:
+    """A pointing model that reads large pictures window by window.
+
+    Meant for one thing at a time: of several in different windows only those of the surest window are found.
+
+    Args:
+        model: tells a confidence; windows where it tells none count least.
+        window: (width, height) in pixels of what the model reads well.
+    """
+
+    def __init__(self, model: PointingModel, window: tuple[int, int]) -> None:
+        self.name = model.name
+        self._model, self.window = model, window
+
+    def __getattr__(self, name: str) -> Any:
+        # What else the model can do and says of itself; not what it has not got, nor what copying asks for.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._model, name)
+
+    def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
+        """Point; the reply names the window."""
+        return self.point_batch([image], [instruction])[0].at_most(max_points)
+
+    def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
+        """Answer several questions; those about the same array share its windows."""
+        parts: dict[int, list[tuple[ImageTransform, Image]]] = {}
+        for image in images:
+            if id(image) not in parts:
+                height, width = image.shape[:2]
+                views = windows_of(width, height, self.window)
+                parts[id(image)] = [(view, image if len(views) == 1 else _part(image, view)) for view in views]
+        asked = [(part, text) for image, text in zip(images, instructions, strict=True) for _, part in parts[id(image)]]
+        answers = iter(self._model.point_batch([part for part, _ in asked], [text for _, text in asked]))
+        return [_surest([(view, next(answers)) for view, _ in parts[id(image)]]) for image in images]
+
+
+def _part(image: Image, view: ImageTransform) -> Image:
+    left, top, right, bottom = map(int, view.steps[0].values)
+    part = image[top:bottom, left:right].copy()
+    part.flags.writeable = False
+    return part
+
+
+def _surest(answers: Sequence[tuple[ImageTransform, PointResult]]) -> PointResult:
+    """Return the surest point; without any, that there is none, or why it is not known."""
+    if len(answers) == 1:
+        return answers[0][1]
+    seconds = sum(result.latency_s for _, result in answers)
+    found = [(view, result) for view, result in answers if result.status == "ok"]
+    if found:
+        view, best = max(found, key=lambda pair: -1.0 if pair[1].confidence is None else pair[1].confidence)
+        points = tuple(dataclasses.replace(point, point=_back(view, point.point)) for point in best.points)
+        reply = f"in the window {view.describe()}: {best.reply}"
+        return dataclasses.replace(best, points=points, reply=reply, latency_s=seconds)
+    # A window that was not answered for may hold it.
+    unknown = [result for _, result in answers if result.status != "none"]
+    return dataclasses.replace((unknown or [answers[0][1]])[0], latency_s=seconds)
+
+
+def _back(view: ImageTransform, point: Point) -> Point:
+    """Return the point of the whole picture that a point of a window shows."""
+    (x, y), (width, height) = view.to_capture(point), view.capture_size
+    return Point(x / width, y / height)
