@@ -255,9 +255,12 @@ def convert(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Argument(help="nano, pointing, android_control, or a YAML file.")],
+    recipe: Annotated[str, typer.Argument(help="my-screens, nano, pointing, android_control, or a YAML file.")],
     changes: Annotated[
         list[str] | None, typer.Argument(help="key=value, such as steps=100 or mixture.0.path=x.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="Where to start from; the same as model=MODEL.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder (default: runs/RECIPE); it resumes there.")] = None,
     workers: Annotated[
@@ -270,7 +273,7 @@ def train(
     """Train a model with a recipe; the same command resumes."""
     from molmo_agent.cli_train import train as run_recipe
 
-    run_recipe(recipe, changes or [], out, workers, ray, address, as_json)
+    run_recipe(recipe, changes or [], start, out, workers, ray, address, as_json)
 
 
 app.command("eval")(cli_eval.evaluate)

@@ -195,6 +195,8 @@ def run_request(request: Request) -> int:
     with _display(request), contextlib.closing(load_env(request.env, **options)) as env:
         with loading(request.model, quiet=request.as_json):
             model = load_model(request.model, env=env)
+        if request.env in _REAL and (remark := getattr(model, "remark", "")):
+            Console(stderr=True, highlight=False).print(remark, markup=False, style="yellow")
         # Where every action is a point there are no verbs to split: the whole instruction is asked for at each step.
         module, kind = ("waypoints", "WaypointPolicy") if is_gymnasium(request.env) else ("pointing", "PointingPolicy")
         least = request.min_confidence

@@ -4,22 +4,34 @@ import json
 import os
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from molmo_agent.errors import UsageError
 
+if TYPE_CHECKING:
+    from molmo_agent.train.config import TrainConfig
+
 
 def train(
-    recipe: str, changes: list[str], out: Path | None, workers: str, on_ray: bool, address: str | None, as_json: bool
+    recipe: str,
+    changes: list[str],
+    start: str | None,
+    out: Path | None,
+    workers: str,
+    on_ray: bool,
+    address: str | None,
+    as_json: bool,
 ) -> None:
     """Run a recipe; the same command goes on where it was stopped.
 
     Args:
         recipe: name, or path of a YAML file.
         changes: ``key=value``.
+        start: the model to start from, in place of the recipe's.
         out: the run's folder; by default ``runs/<recipe>``.
         workers: processes, on this machine or on Ray; "2:8" for as many as a Ray cluster has.
         on_ray: run on Ray.
@@ -30,13 +42,17 @@ def train(
         UsageError: anything in the recipe, the data or the folder that does not fit.
     """
     from molmo_agent.train import launch
-    from molmo_agent.train.config import load
+    from molmo_agent.train.config import TrainConfig, load
     from molmo_agent.train.curves import draw_curves
     from molmo_agent.train.runner import PROBLEMS_FILE
 
     fewest, most = _worker_range(workers)
     if fewest != most and not (on_ray or address):
         raise UsageError(f"a range of workers ({workers}) needs Ray: add --ray or --address")
+    if start is not None:
+        if any(change.startswith("model=") for change in changes):
+            raise UsageError(f"expected one model to start from, got --from {start} and model=; leave one out")
+        changes = [*changes, f"model={json.dumps(start)}"]
     config = load(recipe, changes)
     folder = out or Path("runs") / Path(recipe).stem
     console = Console(stderr=as_json)
@@ -85,6 +101,27 @@ def train(
     console.print(f"trained: {folder / 'export'} (agent point IMAGE ... --model {folder / 'export'})", markup=False)
     if curves:
         console.print(f"curves: {curves}", markup=False)
+    if isinstance(config, TrainConfig) and any(source.hold_out for source in config.mixture):
+        _tell_held_out(config, folder, console)
+
+
+def _tell_held_out(config: "TrainConfig", folder: Path, console: Console) -> None:
+    """Ask for what was kept from training, and print how often the models before and after hit."""
+    from molmo_agent.train.held_out import FILE, compare_run, report
+
+    with console.status("asking for what was kept from training"):
+        asked = compare_run(config, folder)
+    before, after = report(asked)
+    pictures = len({one.picture for one in asked})
+    console.print(f"kept from training: {before.n} clicks on {pictures} pictures", highlight=False)
+    table = Table("", "hits", "95 % interval", "n", box=None)
+    for name, hits in (("before", before), ("after", after)):
+        share = f"{hits.hits / hits.n:.0%}" if hits.n else "-"
+        table.add_row(name, share, f"{hits.low:.0%} to {hits.high:.0%}", str(hits.n))
+    console.print(table)
+    won = sum(one.hit_after > one.hit_before for one in asked)
+    lost = sum(one.hit_after < one.hit_before for one in asked)
+    console.print(f"{won} won, {lost} lost; every answer: {folder / FILE}", markup=False, soft_wrap=True)
 
 
 def _worker_range(text: str) -> tuple[int, int]:

@@ -145,7 +145,14 @@ def test_a_new_calibration_leaves_the_rest_of_a_profile_alone(copied):
 
 @pytest.mark.parametrize(
     "text",
-    ["{", '{"calibration": {"slope": -1}}', '{"calibration": {"sloppe": 1}}', "[1]", '{"window": [640]}', '{"window": 9}'],
+    [
+        "{",
+        '{"calibration": {"slope": -1}}',
+        '{"calibration": {"sloppe": 1}}',
+        "[1]",
+        '{"window": [640]}',
+        '{"window": 9}',
+    ],
 )
 def test_a_damaged_profile_is_told(copied, text):
     (copied / PROFILE_FILE).write_text(text)

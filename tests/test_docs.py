@@ -21,6 +21,7 @@ SHORT = {
         "stages.2.max_questions=2",
     ],
     "agent train pointing": ["steps=1", "batch=1"],
+    "agent train my-screens": ["steps=1", "batch=1"],
     "torchrun": ["--nproc-per-node=2"],
 }
 # What cannot run on any machine; each is tested by other means.

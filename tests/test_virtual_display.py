@@ -1,5 +1,6 @@
 """Screens for machines without one: they come up ready, set DISPLAY back, and never outlive their process."""
 
+import json
 import os
 import signal
 import subprocess
@@ -153,3 +154,28 @@ def test_a_depth_that_cannot_be_captured_is_told():
 
 def test_the_module_loads_without_xlib():
     assert not hasattr(virtual_display, "x11")
+
+
+@pytest.mark.slow
+@needs("Xvfb")
+def test_a_small_model_says_what_it_is_good_for_before_it_acts_on_a_real_desktop(tmp_path):
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "molmo_agent",
+            "run",
+            "--virtual-display",
+            "640x480",
+            "--task",
+            'click "Save"',
+            "--json",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
+    assert "nano is the embedded model, good for trying things out" in " ".join(done.stderr.split())
+    assert all(json.loads(line) for line in done.stdout.splitlines())

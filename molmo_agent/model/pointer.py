@@ -49,6 +49,7 @@ class MolmoPointer:
         calibration: Calibration | None = None,
         min_confidence: float | None = None,
         window: tuple[int, int] | None = None,
+        remark: str = "",
     ) -> None:
         """Wrap a loaded model.
 
@@ -68,12 +69,14 @@ class MolmoPointer:
             min_confidence: what `agent run` asks of a point before it acts on it, where nothing else is said.
             window: (width, height) in pixels of the largest picture that the model reads well; larger ones are for
                 :class:`~molmo_agent.model.windows.WindowedPointer`, which `load_model` adds.
+            remark: what `agent run` tells a person before the model acts on a real device: what it is good for.
         """
         self.model, self.processor, self.name = model.eval(), processor, name
         self.dialect, self.question, self.max_new_tokens = dialect, question, max_new_tokens
         # The windows of a screen are pictures of their own, and the next screenshot has most of them again.
         self.constrained, self.cache = constrained, cache or (PictureCache(12, 256) if window else PictureCache())
-        self.calibration, self.min_confidence, self.window = calibration, min_confidence, window
+        self.calibration, self.min_confidence = calibration, min_confidence
+        self.window, self.remark = window, remark
         self._form: Form | None = None
         self._static = StaticDecoder(model, self._context) if compile else None
         if constrained and dialect != "molmo":
@@ -111,7 +114,7 @@ class MolmoPointer:
         """Write model, processor and profile, to be read by :meth:`from_pretrained`."""
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
-        names = ("dialect", "question", "max_new_tokens", "constrained", "min_confidence", "window")
+        names = ("dialect", "question", "max_new_tokens", "constrained", "min_confidence", "window", "remark")
         profile = {name: getattr(self, name) for name in names}
         profile["calibration"] = self.calibration.to_dict() if self.calibration else None
         (Path(folder) / PROFILE_FILE).write_text(json.dumps(profile, indent=2) + "\n")

@@ -16,7 +16,8 @@ from molmo_agent.errors import UsageError
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.model.calibration import Calibration
 from molmo_agent.model.nano import CHECKPOINT
-from molmo_agent.model.pointer import PROFILE_FILE, MolmoPointer
+from molmo_agent.model.pointer import PROFILE_FILE
+from molmo_agent.registry import load_model
 from molmo_agent.train.metrics.calibration import fit
 from molmo_agent.train.nano_suite import ask, confidences
 from molmo_agent.train.reliability import draw_reliability, figures_of
@@ -120,7 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.min_confidence is not None and not 0 <= given.min_confidence <= 1:
         raise UsageError(f"--min-confidence must be in [0, 1], got {given.min_confidence}")
-    model = MolmoPointer.from_pretrained(given.model, dtype="float32", calibration=None)
+    # As it is used: a small model reads large screens in windows.
+    model = load_model(str(given.model.absolute()), dtype="float32", calibration=None)
     plot = given.plot or Path(PLOT_FILE)
     found = calibrate(model, given.screens, plot)
     console = Console(highlight=False)

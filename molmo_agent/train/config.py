@@ -33,6 +33,8 @@ class Source:
     group: str | None = None
     # How many rows it counts as in its group; by default as many as it has. All of them are used either way.
     size: int | None = None
+    # Every nth row is kept from training and asked for afterwards (see train/held_out.py); 0: none is.
+    hold_out: int = 0
     # What the reader takes besides.
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -154,6 +156,11 @@ def _check_groups(config: TrainConfig) -> None:
             raise UnknownNameError(f"group of mixture[{number}]", source.group, config.groups)
         if source.size is not None and source.size < 1:
             raise UsageError(f"expected mixture[{number}].size to be at least 1, got {source.size}")
+        if source.hold_out and (source.hold_out < 2 or config.model == "nano-fresh"):
+            raise UsageError(
+                f"expected mixture[{number}].hold_out to be 0, or at least 2 and a model that can be asked before; "
+                f"got {source.hold_out} and {config.model!r}"
+            )
     for name in config.groups:
         if all(source.group != name for source in config.mixture):
             raise UsageError(f"expected a data set of the group {name!r}, found none; take it out of 'groups'")

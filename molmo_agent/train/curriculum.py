@@ -25,7 +25,7 @@ from molmo_agent.train.config import to_dict
 from molmo_agent.train.lessons import balance, point_loss, prepare_point, prepare_read, read_loss
 from molmo_agent.train.loggers import open_loggers
 from molmo_agent.train.muon import Muon
-from molmo_agent.train.nano import WINDOW, nano_processor, new_nano
+from molmo_agent.train.nano import REMARK, WINDOW, nano_processor, new_nano
 from molmo_agent.train.runner import Saved, Told, most
 from molmo_agent.train.stages import Curriculum, Stage
 from molmo_agent.train.step import average_gradients, ranks, total
@@ -229,7 +229,6 @@ def train(
 
 def export(model: MolmoForConditionalGeneration, processor: MolmoProcessor, folder: Path) -> None:
     """Write a checkpoint in half precision, without what only training needs."""
-    pointer = MolmoPointer(
-        model.half(), processor, name="nano", question="{}", max_new_tokens=96, constrained=True, window=WINDOW
-    )
+    profile: dict[str, Any] = {"question": "{}", "max_new_tokens": 96, "constrained": True}
+    pointer = MolmoPointer(model.half(), processor, name="nano", window=WINDOW, remark=REMARK, **profile)
     pointer.save_pretrained(folder)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from molmo_agent.episode import Image
+from molmo_agent.geometry import Box, Point
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import format_turns, length_hint, style_prefix, with_prefix
 from molmo_agent.train.config import TrainConfig
@@ -20,11 +21,24 @@ _NUMBERS = ("subsegment_ids", "document_ids", "source_ids")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a pointing model would be asked, and where that is."""
+
+    instruction: str
+    # Empty: it is not there.
+    points: tuple[Point, ...]
+    # Where each point counts; none where that is not known.
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
     """Alternating questions and answers, and the style of the data set they come from."""
 
     turns: tuple[str, ...]
     style: str
+    # Where the conversation is a click, which can be scored.
+    target: Target | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,12 @@ from molmo_agent.train.nano_tokenizer import END, build_tokenizer
 WINDOW = (640, 480)
 """(width, height) of the pictures that nano reads best; larger ones are read in windows of this size."""
 
+REMARK = (
+    "nano is the embedded model, good for trying things out on simple screens with few words; on crowded ones it often "
+    "points at the wrong thing, and stops where it is unsure. For real work: --model allenai/Molmo-7B-D-0924"
+)
+"""What people should know before nano moves their mouse."""
+
 # Columns of image tokens and the column token that ends each row, on the 3x4 grid of a 640x480 picture.
 ROW_LENGTH = 35
 # Where the grid's image tokens begin and end in the sequence, and where the global crop's end token is.

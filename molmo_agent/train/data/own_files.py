@@ -6,25 +6,29 @@ from typing import Any
 import numpy as np
 
 from molmo_agent.errors import ImageError, UsageError
-from molmo_agent.geometry import Point
+from molmo_agent.geometry import Box, Point
 from molmo_agent.model.image_processor import load_image
 from molmo_agent.model.prompts import wording
 from molmo_agent.point_text import format_points
 from molmo_agent.train.config import Source
 from molmo_agent.train.data.files import needed_path, options_of, size_of, text_lines
 from molmo_agent.train.data.problems import Problem, Problems
-from molmo_agent.train.examples import Conversation, Row
+from molmo_agent.train.examples import Conversation, Row, Target
 
 
 class PointsFile:
     """A user's own points: a JSONL file with ``image``, ``label`` and ``points`` a line, pictures beside it.
 
     ``points`` are [x, y] pairs, fractions of width and height in [0, 1]; an empty list says that there is none.
-    ``question`` asks in the user's words. Lines about the same picture become annotations of one row.
+    ``question`` asks in the user's words; ``boxes``, [left, top, right, bottom] in fractions too, say where each point
+    counts when a model is scored. Lines about the same picture become annotations of one row.
+
+    Options: ``wording``, "many" asks for a label in many ways, "none" by the label alone, as nano is asked.
     """
 
     def __init__(self, source: Source) -> None:
-        options_of(source, {})
+        options = options_of(source, {"wording": "many"}, {"wording": ("many", "none")})
+        self._many = options["wording"] == "many"
         path = needed_path(source)
         self.problems = Problems()
         self._rows: dict[str, list[dict[str, Any]]] = {}
@@ -58,6 +62,13 @@ class PointsFile:
                 or not all(isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1 for v in point)
             ):
                 raise ValueError(f"the point {point!r} lies outside the picture; expected [x, y] in 0..1")
+        boxes = entry.get("boxes", [])
+        if not isinstance(boxes, list) or ("boxes" in entry and len(boxes) != len(points)):
+            raise ValueError(f"expected 'boxes' to be as many as the {len(points)} points, got {boxes!r}")
+        for box in boxes:
+            if not isinstance(box, list) or len(box) != 4 or not all(type(v) in (int, float) for v in box):
+                raise ValueError(f"expected a box as [left, top, right, bottom] in 0..1, got {box!r}")
+            Box(*box)
         size_of(self._folder / entry["image"])
 
     def __len__(self) -> int:
@@ -71,9 +82,12 @@ class PointsFile:
         rng = np.random.RandomState(seed & 0xFFFFFFFF)
         conversations = []
         for entry in self._rows[name]:
-            question = entry.get("question") or wording("pointing", entry["label"], rng)
-            answer = format_points("molmo", [Point(x, y) for x, y in entry["points"]], entry["label"].lower())
-            conversations.append(Conversation(turns=(question, answer), style="pointing"))
+            label, points = entry["label"], tuple(Point(x, y) for x, y in entry["points"])
+            question = entry.get("question") or (wording("pointing", label, rng) if self._many else label)
+            boxes = tuple(Box(*box) for box in entry.get("boxes", ()))
+            target = Target(instruction=entry.get("question") or label, points=points, boxes=boxes)
+            answer = format_points("molmo", points, label.lower())
+            conversations.append(Conversation(turns=(question, answer), style="pointing", target=target))
         return Row(
             conversations=tuple(conversations), size=size_of(path), image=lambda: load_image(path), name=str(path)
         )

@@ -21,6 +21,7 @@ from molmo_agent.train.data import (
 )
 from molmo_agent.train.data.android_rows import AndroidControlRows
 from molmo_agent.train.data.own_files import ChatFile, PointsFile
+from molmo_agent.train.data.part import hold_out
 from molmo_agent.train.data.problems import Problems
 from molmo_agent.train.data.screens_source import SimulatedDesktop
 from molmo_agent.train.data.trajectories import TrajectoryRows
@@ -83,16 +84,21 @@ KINDS: Mapping[str, Callable[[Source], Rows]] = {
 _PATHS = ("images", "leave_out")
 
 
-def open_source(source: Source) -> Rows:
+def open_source(source: Source, *, held_out: bool = False) -> Rows:
     """Open a data set.
+
+    Args:
+        source: what it is.
+        held_out: return the rows that are kept from training, in place of those that are not.
 
     Raises:
         UnknownNameError: no such kind; the nearest are offered.
-        UsageError: it has nothing that can be used.
+        UsageError: it has nothing that can be used, or too few rows to hold some out.
     """
     if source.kind not in KINDS:
         raise UnknownNameError("data set", source.kind, KINDS)
-    return KINDS[source.kind](source)
+    rows = KINDS[source.kind](source)
+    return hold_out(rows, source.hold_out, kept=held_out) if source.hold_out else rows
 
 
 def _at(source: Source, home: Path) -> Source:
@@ -102,8 +108,8 @@ def _at(source: Source, home: Path) -> Source:
     return replace(source, path=path, options=source.options | paths)
 
 
-def open_mixture(mixture: Sequence[Source], home: str | None = None) -> list[Rows]:
-    """Open every data set of a mixture, their paths being relative to ``home``.
+def open_mixture(mixture: Sequence[Source], home: str | None = None, *, held_out: bool = False) -> list[Rows]:
+    """Open every data set of a mixture, their paths being relative to ``home``; see :func:`open_source`.
 
     Raises:
         UnknownNameError: no such kind; the nearest are offered.
@@ -114,7 +120,7 @@ def open_mixture(mixture: Sequence[Source], home: str | None = None) -> list[Row
         if home is not None:
             source = _at(source, Path(home))
         try:
-            opened.append(open_source(source))
+            opened.append(open_source(source, held_out=held_out))
         except UnknownNameError:
             raise
         except UsageError as error:

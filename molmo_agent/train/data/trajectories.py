@@ -21,7 +21,7 @@ from molmo_agent.policies.splitter import split_instruction
 from molmo_agent.train.config import Source
 from molmo_agent.train.data.files import needed_path, options_of
 from molmo_agent.train.data.problems import Problem, Problems
-from molmo_agent.train.examples import Conversation, Row
+from molmo_agent.train.examples import Conversation, Row, Target
 from molmo_agent.trajectory_folder import TrajectoryFolder, read_folder
 
 
@@ -88,6 +88,7 @@ class TrajectoryRows:
             Conversation(
                 turns=((instruction, target)[rng.randint(0, 2)], format_points("molmo", points, target)),
                 style="pointing",
+                target=Target(instruction=target, points=points),
             )
             for instruction, target, points in found
         )
