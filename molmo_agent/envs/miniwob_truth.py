@@ -135,7 +135,7 @@ _KIND_WORDS = {"radio": "radio button", "input": "field", **dict(_KIND_NAMES)}
 _ORDINAL = re.compile(r"([1-9])(?:st|nd|rd|th)")
 _NO_NEWS = frozenset({"a", "an", "the", "into", "on", "widget", "colored", "coloured"})
 # CSS has more names than people; of two names for one colour both are known.
-_COLORS = {name: ImageColor.getrgb(code) for name, code in ImageColor.colormap.items()}
+_COLORS = {name: ImageColor.getrgb(name) for name in list(ImageColor.colormap)}
 _QUOTED = re.compile(r'"([^"]+)"')
 
 
