@@ -284,6 +284,8 @@ def test_what_cannot_be_written_leaves_the_last_checkpoint(config: TrainConfig, 
 
     def fill(record: dict[str, Any]) -> None:
         if record["step"] == 2:
+            # It is written beside the training: its last file comes when all others are there.
+            wait_for(lambda: any(folder.glob("step-000001*/.metadata")))
             resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, before[1]))
 
     try:
