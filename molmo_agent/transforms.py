@@ -185,6 +185,11 @@ class ImageTransform:
         """Return the position (x, y) of a point in the upright capture, in pixels with their fractions."""
         return float(self._position(0, point)), float(self._position(1, point))
 
+    def to_whole(self, point: Point) -> Point:
+        """Return the point of the whole upright capture that a point of the image shows."""
+        (x, y), (width, height) = self.to_capture(point), self.capture_size
+        return Point(x / width, y / height)
+
     def from_capture(self, x_px: float | Fraction, y_px: float | Fraction) -> Point:
         """Return the point of the image that shows a position of the upright capture.
 

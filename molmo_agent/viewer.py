@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import PIL.Image
 
 from molmo_agent.actions import action_from_dict, describe, points_of
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
+from molmo_agent.page_template import render_page
 from molmo_agent.pictures import captioned, draw_points, filmstrip, write_gif
 from molmo_agent.trajectory_folder import TrajectoryFolder, read_folder
 
@@ -138,14 +138,8 @@ def render_html(path: str | Path) -> str:
         panels.append(Panel(line, shot, marks, action))
     result = folder.result or {}
     final = album.shot(result.get("final"))
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("molmo_agent", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("viewer.html.jinja").render(
+    return render_page(
+        "viewer.html.jinja",
         meta=folder.meta,
         result=result,
         panels=panels,

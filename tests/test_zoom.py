@@ -16,7 +16,7 @@ from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.guards import UNSURE, Guards
 from molmo_agent.policies.pointing import PointingPolicy
-from molmo_agent.policies.zoom import ZoomPointer, back, closer, look, unsure
+from molmo_agent.policies.zoom import ZoomPointer, closer, look, unsure
 from molmo_agent.rollout import rollout
 from molmo_agent.testing import ToyEnv, check_model
 
@@ -64,15 +64,15 @@ def test_a_view_is_half_of_the_picture_inside_of_it_and_as_large_as_it():
 
 def test_points_of_a_view_lead_back_exactly():
     view = closer(640, 480, Point(0.999, 0.999))
-    assert back(view, Point(0.5, 0.5)) == Point(0.75, 0.75)
-    assert back(view, Point(0.0, 1.0)) == Point(0.5, 1.0)
+    assert view.to_whole(Point(0.5, 0.5)) == Point(0.75, 0.75)
+    assert view.to_whole(Point(0.0, 1.0)) == Point(0.5, 1.0)
     rng = random.Random(0)
     for _ in range(300):
         width, height = rng.randint(2, 3000), rng.randint(2, 2000)
         view = closer(width, height, Point(rng.random(), rng.random()))
         left, top, right, bottom = view.steps[0].values
         point = Point(rng.random(), rng.random())
-        there = back(view, point)
+        there = view.to_whole(point)
         assert there.x * width == pytest.approx(left + point.x * (right - left), abs=1e-9)
         assert there.y * height == pytest.approx(top + point.y * (bottom - top), abs=1e-9)
         assert view.from_capture(there.x * width, there.y * height).distance(point) < 1e-9

@@ -11,7 +11,6 @@ from itertools import product
 from typing import Any
 
 from molmo_agent.episode import Image, PointResult
-from molmo_agent.geometry import Point
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.transforms import ImageTransform
 
@@ -99,15 +98,9 @@ def _surest(answers: Sequence[tuple[ImageTransform, PointResult]]) -> PointResul
     found = [(view, result) for view, result in answers if result.status == "ok"]
     if found:
         view, best = max(found, key=lambda pair: -1.0 if pair[1].confidence is None else pair[1].confidence)
-        points = tuple(dataclasses.replace(point, point=_back(view, point.point)) for point in best.points)
+        points = tuple(dataclasses.replace(point, point=view.to_whole(point.point)) for point in best.points)
         reply = f"in the window {view.describe()}: {best.reply}"
         return dataclasses.replace(best, points=points, reply=reply, latency_s=seconds)
     # A window that was not answered for may hold it.
     unknown = [result for _, result in answers if result.status != "none"]
     return dataclasses.replace((unknown or [answers[0][1]])[0], latency_s=seconds)
-
-
-def _back(view: ImageTransform, point: Point) -> Point:
-    """Return the point of the whole picture that a point of a window shows."""
-    (x, y), (width, height) = view.to_capture(point), view.capture_size
-    return Point(x / width, y / height)

@@ -51,12 +51,6 @@ def look(image: Image, view: ImageTransform) -> Image:
     return np.asarray(part.resize((width, height), PIL.Image.Resampling.BICUBIC))
 
 
-def back(view: ImageTransform, point: Point) -> Point:
-    """Return the point of the whole picture that a point of a view shows."""
-    (x, y), (width, height) = view.to_capture(point), view.capture_size
-    return Point(x / width, y / height)
-
-
 class ZoomPointer:
     """A pointing model that looks closer, once, where it is unsure.
 
@@ -103,6 +97,6 @@ def _better(first: PointResult, second: PointResult, view: ImageTransform) -> Po
         and second.confidence > first.confidence
     ):
         found = second.points[0]
-        place = dataclasses.replace(found, point=back(view, found.point))
+        place = dataclasses.replace(found, point=view.to_whole(found.point))
         chosen = dataclasses.replace(second, points=(place,))
     return dataclasses.replace(chosen, reply=reply, latency_s=first.latency_s + second.latency_s)

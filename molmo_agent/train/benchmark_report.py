@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from PIL import Image as PILImage
@@ -20,6 +19,7 @@ from PIL import Image as PILImage
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError
 from molmo_agent.geometry import Point
+from molmo_agent.page_template import render_page
 from molmo_agent.train.asking import Record
 from molmo_agent.train.benchmarks import Benchmark
 from molmo_agent.train.data.questions import Question
@@ -155,14 +155,8 @@ def write_report(
     for record in records:
         if "skipped" not in record:
             counts[outcome_of(record)] += 1
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("molmo_agent", "train"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("benchmark_report.html.jinja").render(
+    page = render_page(
+        "train/benchmark_report.html.jinja",
         name=name,
         benchmark=benchmark,
         settings=settings,

@@ -9,9 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.geometry import Box, Point
@@ -21,6 +19,7 @@ from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.data.sources import Rows, open_mixture
 from molmo_agent.train.examples import Target
 from molmo_agent.train.metrics.interval import wilson
+from molmo_agent.train.metrics.pointing import all_hit
 from molmo_agent.train.runner import source_of
 
 FILE = "held_out.json"
@@ -76,12 +75,12 @@ def is_hit(result: PointResult, target: Target, size: tuple[int, int]) -> bool:
     if result.status != "ok" or len(result.points) != len(target.points):
         return False
     boxes: Sequence[Box | None] = target.boxes or [None] * len(target.points)
-    misses = [
-        [not _is_on(found.point, point, box, size) for point, box in zip(target.points, boxes, strict=True)]
-        for found in result.points
-    ]
-    rows, columns = linear_sum_assignment(np.array(misses, dtype=float))
-    return not any(misses[row][column] for row, column in zip(rows, columns, strict=True))
+    return all_hit(
+        [
+            [_is_on(found.point, point, box, size) for point, box in zip(target.points, boxes, strict=True)]
+            for found in result.points
+        ]
+    )
 
 
 def _is_on(found: Point, point: Point, box: Box | None, size: tuple[int, int]) -> bool:

@@ -55,9 +55,9 @@ def element_of(found: PageElement, number: int, page: Sequence[PageElement], tex
     )
 
 
-def read_screen(env: MiniWob) -> Screen:
-    """Take a picture of a page with everything that is true about it."""
-    page, texts = env.elements(), env.texts()
+def read_screen(env: MiniWob, page: Sequence[PageElement]) -> Screen:
+    """Take a picture of a page with everything that is true about it; ``page`` are its elements as they are now."""
+    texts = env.texts()
     return Screen(env.render(), tuple(element_of(found, n, page, texts) for n, found in enumerate(page)), texts)
 
 
@@ -95,14 +95,15 @@ def watch(env: MiniWob, tasks: Sequence[str], episodes: range) -> Iterator[Recor
     for number in episodes:
         _, info = env.reset(seed=number, options={"task": tasks[number % len(tasks)]})
         for step in split_instruction(info["instruction"]):
-            found = find(env.elements(), step.targets[0]) if len(step.targets) == 1 else []
+            page = env.elements()
+            found = find(page, step.targets[0]) if len(step.targets) == 1 else []
             # "Ada, Bob from the scroll list" are two places.
             if not found or "," in step.targets[0].replace(found[0].label, ""):
                 break
             # Of several that fit, the first in reading order: one right answer is learned faster than any of many.
             first = min(found, key=lambda element: (round(element.box.top * 20), element.box.left))
-            questions = questions_of(step.targets[0], first, env.elements())
-            yield RecordedScreen(screen=read_screen(env), questions=questions)
+            questions = questions_of(step.targets[0], first, page)
+            yield RecordedScreen(screen=read_screen(env, page), questions=questions)
             if env.step(step.action([first.box.center]))[2]:
                 break
 

@@ -5,7 +5,6 @@ Every figure of the embedded model's card is one of this run's. Knows no page an
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
 from typing import Any
 
 from molmo_agent.episode import PointResult
@@ -16,6 +15,7 @@ from molmo_agent.policies.baselines import CentrePointer, RandomPointer, Scripte
 from molmo_agent.policies.zoom import ZoomPointer
 from molmo_agent.train import suite_miniwob
 from molmo_agent.train.metrics.interval import wilson
+from molmo_agent.train.metrics.pointing import all_hit
 from molmo_agent.train.reliability import figures_of
 from molmo_agent.train.suite_categories import GROUPS, group_of, in_order
 from molmo_agent.train.suite_latency import measure
@@ -52,10 +52,7 @@ class Answer:
         boxes = self.case.boxes
         if not boxes or len(self.points) != len(boxes):
             return not boxes and self.status == "none"
-        return any(
-            all(box.contains(point) for box, point in zip(boxes, order, strict=True))
-            for order in permutations(self.points)
-        )
+        return all_hit([[box.contains(point) for box in boxes] for point in self.points])
 
 
 def _answer(chosen: ScreenSet, case: Case, result: PointResult) -> Answer:

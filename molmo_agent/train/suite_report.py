@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from PIL import Image as PILImage
 
+from molmo_agent.page_template import render_page
 from molmo_agent.train.nano_suite import Answer, Suite
 from molmo_agent.train.reliability import draw_reliability
 from molmo_agent.train.suite_sets import picture_of, screen_of
@@ -81,14 +81,8 @@ def write_suite(folder: Path, suite: Suite) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FIGURES_FILE).write_text(json.dumps(suite.figures, indent=1) + "\n", encoding="utf-8")
     plot = _plot(folder / PLOT_FILE, suite)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("molmo_agent", "train"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("nano_suite.html.jinja").render(
+    page = render_page(
+        "train/nano_suite.html.jinja",
         figures=suite.figures,
         sheets=sheets_of(suite.figures),
         plot=plot and f"data:image/png;base64,{base64.b64encode(plot.read_bytes()).decode()}",

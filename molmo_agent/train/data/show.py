@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from molmo_agent.errors import MolmoAgentError, UsageError
 from molmo_agent.model import MolmoConfig, MolmoProcessor
 from molmo_agent.model.hub import places, remark
+from molmo_agent.page_template import render_page
 from molmo_agent.train.config import Run, TrainConfig, source_names
 from molmo_agent.train.data.seen import Seen, see
 from molmo_agent.train.data.sources import open_mixture
@@ -112,14 +111,8 @@ def render(config: TrainConfig, recipe: str, stream: Stream, steps: Sequence[Ste
         {"weight": weight, "tokens": count, "strength": round(18 + 72 * weight / most), "branches": _branches(weight)}
         for weight, count in sorted(weights.items(), reverse=True)
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("molmo_agent", "train/data"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("show.html.jinja").render(
+    return render_page(
+        "train/data/show.html.jinja",
         config=config,
         recipe=recipe,
         steps=steps,
