@@ -27,7 +27,7 @@ from molmo_agent.train.curriculum import train
 from molmo_agent.train.draw import draw
 from molmo_agent.train.metrics.interval import wilson
 from molmo_agent.train.phrases import ask_all
-from molmo_agent.train.stages import Curriculum, Stage
+from molmo_agent.train.stages import OBJECTIVES, Curriculum, Stage
 
 SIDE = 190
 HELD_OUT = 2**31
@@ -53,13 +53,11 @@ def without(*aids: str) -> Stage:
 
 VARIANTS = {
     "all of it": FULL,
-    "no attention shown": without("attention"),
-    "no places told": without("token_position", "answer_position"),
-    "no label codes": without("image_code", "query_code"),
+    "no attention shown": without("first_attention", "attention"),
+    "no places told": without("token_position", "first_position", "answer_position"),
+    "no label codes": without("image_code", "query_code", "key_code"),
     "no objects in tokens": without("objects", "offsets"),
-    "next token alone": without(
-        "attention", "token_position", "answer_position", "image_code", "query_code", "objects", "offsets", "characters"
-    ),
+    "next token alone": without(*(name for name in OBJECTIVES if name != "tokens")),
     "one question a screen": replace(FULL, max_questions=1),
 }
 TARGETS = {"hits of the best variant, less those of all of it, in points": ("<=", 5.0)}

@@ -388,10 +388,15 @@ def test_tables_show_groups_and_categories_with_the_baselines_beside_the_model(t
 def test_the_card_has_the_runs_own_figures_and_no_others(told, tmp_path):
     figures = run_suite(told, sets=[SMALL, ABSENT], episodes=0).figures
     (tmp_path / "model.safetensors").write_bytes(b"0" * 2_500_000)
+    sizes = {
+        "vision_config": {"num_hidden_layers": 3, "hidden_size": 128},
+        "text_config": {"num_hidden_layers": 5, "hidden_size": 192},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(sizes))
     path = write_card(tmp_path, figures, parameters=1234567, tokens=400, training="3 steps", note="A note.")
     text = path.read_text()
     assert "| data | practice sheets, small web pages" in text
-    for expected in ("1,234,567 parameters", "3 steps", "A note.", "2.5 MB", "at least 50% sure"):
+    for expected in ("1,234,567 parameters", "3 steps", "A note.", "2.5 MB", "at least 50% sure", "decoder 5 x 192"):
         assert expected in text
     for sheet in sheets_of(figures):
         for row in sheet.rows:

@@ -166,6 +166,7 @@ def test_neighbours_are_the_nearest_of_their_kind_on_that_side(questions: list[t
         found = re.fullmatch(sides, question.label)
         assert found, question
         (anchor,) = [run.box for run in screen.texts if run.text.strip().casefold() == found[3]]
+        assert question.beside == anchor
 
         def distance(box: PixelBox, anchor: PixelBox = anchor) -> float:
             across = max(anchor[0] - box[2], box[0] - anchor[2], 0)

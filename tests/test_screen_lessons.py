@@ -17,7 +17,7 @@ from molmo_agent.train.nano import nano_processor, new_nano
 from molmo_agent.train.phrases import Question
 from molmo_agent.train.questions import ask
 from molmo_agent.train.screens import CanvasMap, make_training_screen
-from molmo_agent.train.stages import Stage
+from molmo_agent.train.stages import OBJECTIVES, Stage
 
 PROCESSOR = nano_processor()
 
@@ -111,7 +111,7 @@ def test_questions_without_points_or_names_are_learned_from_without_harm() -> No
     torch.set_num_threads(1)
     torch.manual_seed(0)
     pupil = Pupil(new_nano(PROCESSOR, 0))
-    elements = (shape(0, 150, 20), shape(1, 30, 120))
+    elements = (shape(0, 150, 20), shape(1, 30, 120, "blue"))
     screen = Screen(np.full((200, 200, 3), 255, np.uint8), elements, ())
     missing = Question((), "the green circle", "green circle", "absent", named=False)
     left = Question(elements[1:], "the leftmost circle", "leftmost circle", "place", named=False)
@@ -122,6 +122,9 @@ def test_questions_without_points_or_names_are_learned_from_without_harm() -> No
     assert all(np.isfinite(value) for value in parts.values())
     assert parts["query_code"] == 0
     assert parts["attention"] > 0
+    assert parts["first_attention"] > 0
+    assert parts["key_code"] > 0, "the circles are told apart by their colours"
+    assert {name for name in parts if not name.startswith("acc_")} == {*OBJECTIVES, "loss"}
 
 
 def test_a_stage_asks_for_what_is_missing_and_for_several_as_often_as_it_says() -> None:

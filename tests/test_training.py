@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from molmo_agent.envs.sim_desktop.scene import Element, Screen, TextRun
+from molmo_agent.envs.sim_desktop.scene import Element, PixelBox, Screen, TextRun
 from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.model.crops import CropLayout
 from molmo_agent.model.pointer import MolmoPointer
@@ -22,13 +22,14 @@ from molmo_agent.train.lessons import prepare_point, prepare_read
 from molmo_agent.train.muon import Muon, orthogonalize
 from molmo_agent.train.nano import nano_processor, new_nano
 from molmo_agent.train.panels import sample_panel
-from molmo_agent.train.phrases import ask_all, describe
+from molmo_agent.train.phrases import Question, ask_all, describe
 from molmo_agent.train.screens import (
     CHARACTERS,
     CanvasMap,
     character_targets,
     make_training_screen,
     phoc,
+    place_to_look_first,
     place_to_point,
 )
 from molmo_agent.train.stages import Curriculum, Stage
@@ -153,6 +154,10 @@ def test_a_step_of_a_stage_always_draws_the_same_batch() -> None:
             "expected a size as WIDTHxHEIGHT, such as 640x480, got 'big'",
         ),
         ({"stages": [stage("read", 1, styles={"dialogs": 1.0})]}, "unknown style 'dialogs': did you mean dialog"),
+        (
+            {"stages": [stage("point", 1, aid_weights={"answer_positions": 4.0})]},
+            "unknown objective 'answer_positions': did you mean answer_position",
+        ),
         ({"stages": [stage("read", 1, styles={"any": 0.0})]}, "expected rates of styles of stage 'read' above zero"),
         (
             {"stages": [stage("read", 1, sizes={"9x9": "much"})]},
@@ -278,6 +283,39 @@ def test_a_label_on_a_wide_row_is_pointed_at_where_its_words_are() -> None:
     screen = Screen(np.zeros((20, 260, 3), dtype=np.uint8), (row,), runs)
     assert place_to_point(screen, row) == (10.0, 2, 50.0, 18)
     assert place_to_point(Screen(screen.image, (row,), ()), row) == row.box
+
+
+def test_where_the_words_are_is_looked_at_first_and_then_what_they_name() -> None:
+    def thing(kind: str, label: str, box: PixelBox, **facts: Any) -> Element:
+        return Element(id=0, kind=kind, label=label, box=box, visible=True, text=facts.pop("text", True), **facts)
+
+    def words(text: str, left: float, top: float) -> TextRun:
+        return TextRun(text, (left, *(left + 10 * (i + 1) for i in range(len(text)))), top, top + 14)
+
+    tick, button, picture = (
+        thing("checkbox", "Agree", (10, 40, 22, 52)),
+        thing("button", "Save", (100, 80, 180, 104)),
+        thing("icon", "home", (10, 80, 30, 100), text=False, shape="home"),
+    )
+    runs = (words("Agree:", 30, 39), words("AGREE", 20, 150), words("Save", 120, 84), words("Home", 60, 150))
+    screen = Screen(np.zeros((200, 200, 3), dtype=np.uint8), (tick, button, picture), runs)
+
+    def first(element: Element, **facts: Any) -> PixelBox:
+        question = Question((element,), "", element.label, "", **facts)
+        return place_to_look_first(screen, question, place_to_point(screen, element))
+
+    assert first(tick) == runs[0].box, "the words beside it, not those that say the same farther down"
+    assert first(tick, named=False) == tick.box, "asked for by its look"
+    assert first(button) == runs[2].box == place_to_point(screen, button), "its words are on it"
+    assert first(picture) == picture.box, "the text 'Home' is another thing"
+    assert first(tick, named=False, beside=button.box) == button.box, "what it stands next to"
+
+    questions = [Question((tick,), "the Agree checkbox", "agree", "text-checkbox")]
+    example = make_training_screen(screen, questions, PROCESSOR, Random(0), tail=0.0, sigma=1.0)
+    np.testing.assert_allclose(example.answers, [(0.08, 0.23)], atol=1e-6)
+    np.testing.assert_allclose(example.first_places, [(0.3, 0.23)], atol=1e-6)
+    found = [float((weights @ example.grid_centers)[0]) for weights in (example.first_attention, example.attention)]
+    assert found[0] > 0.2 > found[1], "attention is shown the words first, then the box"
 
 
 def test_a_training_sequence_answers_every_question_with_its_own_point() -> None:

@@ -32,6 +32,8 @@ CODE = 64
 # Fourier features of a coordinate in [0, 1]: sine and cosine of these many turns.
 TURNS = (1, 2, 4, 8, 16, 32)
 POSITION_CODE = 2 * 2 * len(TURNS)
+# An image token that has at least this share of a label's area is one of its tokens.
+_TOUCHED = 0.02
 
 
 def object_class(element: Element) -> int:
@@ -193,21 +195,24 @@ def contrast(queries: Tensor, codes: Tensor, labels: list[str], scale: Tensor) -
 class Aids(nn.Module):
     """Heads of the training-only objectives."""
 
-    def __init__(self, model: MolmoForConditionalGeneration, guided_layer: int = 2) -> None:
-        """Build heads for a model; ``guided_layer`` (0-based) is where attention is shown what to look at."""
+    def __init__(self, model: MolmoForConditionalGeneration) -> None:
+        """Build heads for a model; the last two layers of its decoder are shown what to look at."""
         super().__init__()
         config: Any = model.config
         patch_width = config.vision_config.hidden_size * len(config.vit_layers)
         width = config.text_config.hidden_size
-        self.guided_layer = guided_layer
+        # The last but one finds what the question tells the target by; the last looks from there.
+        self.guided_layer = len(model.model.language_model.layers) - 2
         self.characters = nn.Linear(patch_width, 2 * NUM_CHARACTERS)
         self.objects = nn.Linear(width, NUM_OBJECTS)
         self.offsets = nn.Linear(width, 2)
         self.image_code = nn.Linear(width, CODE)
         self.label_code = nn.Linear(PHOC_SIZE, CODE)
         self.query_code = nn.Linear(width, CODE)
+        self.key_code = nn.Linear(width, CODE)
         self.code_scale = nn.Parameter(torch.tensor(2.5))
         self.token_position = nn.Linear(width, POSITION_CODE)
+        self.first_position = nn.Linear(width, POSITION_CODE)
         self.answer_position = nn.Linear(width, POSITION_CODE)
 
     def read(self, patches: Tensor, features: Tensor, targets: list[DenseTargets]) -> dict[str, Tensor]:
@@ -247,7 +252,11 @@ class Aids(nn.Module):
         }
 
     def point(
-        self, model: MolmoForConditionalGeneration, states: tuple[Tensor, ...], example: TrainingScreen
+        self,
+        model: MolmoForConditionalGeneration,
+        states: tuple[Tensor, ...],
+        example: TrainingScreen,
+        dense: DenseTargets,
     ) -> dict[str, Tensor]:
         """Objectives of the decoder side, for one sequence.
 
@@ -255,45 +264,58 @@ class Aids(nn.Module):
             model: the model.
             states: hidden states, (1, T, D) before every layer and after the last.
             example: the sequence.
+            dense: what its picture shows.
         """
         guided = self.guided_layer
         rows = torch.from_numpy(np.concatenate([example.x_positions, example.y_positions]))
-        answers = torch.from_numpy(example.answers).repeat(2, 1)
-        attention = torch.from_numpy(example.attention).repeat(2, 1)
+        answers, first_places = (torch.from_numpy(a).repeat(2, 1) for a in (example.answers, example.first_places))
         grid = torch.from_numpy(example.grid_positions)
         before, after = states[guided][0], states[guided + 1][0]
 
-        logits = self._attention_logits(model, states[guided], rows, example)
-        look = -(attention * F.log_softmax(logits, dim=-1)[:, grid]).sum(-1).mean()
-        entropy = -(attention * attention.clamp(min=1e-9).log()).sum(-1).mean()
-        mass = logits.softmax(-1)[:, grid]
-        on_target = (mass * (attention > 0)).sum(-1).mean()
+        looks, on_target = [], []
+        for layer, array in ((guided, example.first_attention), (guided + 1, example.attention)):
+            attention = torch.from_numpy(array).repeat(2, 1)
+            entropy = -(attention * attention.clamp(min=1e-9).log()).sum(-1).mean()
+            chances = self._attention_chances(model, layer, states[layer], rows, example)[:, grid]
+            looks.append(-(attention * chances).sum(-1).mean() - entropy)
+            on_target.append((chances.exp() * (attention > 0)).sum(-1).mean())
 
         centers = torch.from_numpy(example.grid_centers)
         on_screen = ((centers >= 0) & (centers <= 1)).all(-1)
         own = F.mse_loss(self.token_position(before[grid[on_screen]]), position_code(centers[on_screen]))
-        answer = F.mse_loss(self.answer_position(after[rows]), position_code(answers))
+        first = F.mse_loss(self.first_position(after[rows]), position_code(first_places))
+        answer = F.mse_loss(self.answer_position(states[-1][0, rows]), position_code(answers))
 
         # A question by place or look does not say what is written there.
         said = torch.tensor([question.named for question in example.pointed] * 2)
         names = [question.label for question in example.pointed if question.named] * 2
         codes = self.label_code(torch.from_numpy(np.stack([phoc(name) for name in names] or [phoc("")])))
         code_loss, code_right = contrast(self.query_code(before[rows[said]]), codes, names, self.code_scale)
+        # Every image token of a label knows which label that is, all of it.
+        item, token = (dense.label_weights > _TOUCHED).nonzero(as_tuple=True)
+        labels = [dense.labels[i] for i in item.tolist()]
+        codes = self.label_code(dense.label_codes)[item]
+        key_loss, key_right = contrast(self.key_code(before[grid[token]]), codes, labels, self.code_scale)
         return {
-            "attention": look - entropy,
+            "first_attention": looks[0],
+            "attention": looks[1],
             "token_position": own,
+            "first_position": first,
             "answer_position": answer,
             "query_code": code_loss,
-            "acc_attention": on_target,
+            "key_code": key_loss,
+            "acc_first_attention": on_target[0],
+            "acc_attention": on_target[1],
             "acc_query_code": code_right,
+            "acc_key_code": key_right,
         }
 
-    def _attention_logits(
-        self, model: MolmoForConditionalGeneration, hidden: Tensor, rows: Tensor, example: TrainingScreen
+    def _attention_chances(
+        self, model: MolmoForConditionalGeneration, number: int, hidden: Tensor, rows: Tensor, example: TrainingScreen
     ) -> Tensor:
-        """Return (rows, T) logits of the guided layer's first head, -inf where the message tree hides a key."""
+        """Return (rows, T) log-probabilities that a layer's first head attends; least where the tree hides a key."""
         decoder: Any = model.model.language_model
-        layer = decoder.layers[self.guided_layer]
+        layer = decoder.layers[number]
         attention = layer.self_attn
         normed = layer.input_layernorm(hidden)[0]
         head = attention.head_dim
@@ -311,4 +333,4 @@ class Aids(nn.Module):
         segments = torch.from_numpy(example.subsegment_ids)
         hidden_keys = segments[None, :] < segments[rows, None]
         later = torch.arange(len(segments))[None, :] > rows[:, None]
-        return logits.masked_fill(hidden_keys | later, torch.finfo(logits.dtype).min)
+        return F.log_softmax(logits.masked_fill(hidden_keys | later, torch.finfo(logits.dtype).min), dim=-1)

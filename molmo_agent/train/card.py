@@ -25,7 +25,7 @@ not told from others like it), it does not know.
 
 | | |
 |---|---|
-| architecture | Molmo: CLIP tower 3 x 128, 2x2 attention pooling, Qwen2 decoder 4 x 192 |
+| architecture | Molmo: CLIP tower {tower}, 2x2 attention pooling, Qwen2 decoder {decoder} (layers x width) |
 | crops | 200 px, patches of 10 px, 20 px shared with each neighbour, at most 12 |
 | tokenizer | {tokens} ids: words of questions and pieces of answers; labels are spelled byte by byte |
 | data | {data} |
@@ -69,9 +69,16 @@ def write_card(
     if figures["quick"]:
         raise UsageError("expected the figures of a whole run, got those of a quick one: agent eval nano-suite")
     least = figures["min_confidence"]
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    tower, decoder = (
+        f"{config[part]['num_hidden_layers']} x {config[part]['hidden_size']}"
+        for part in ("vision_config", "text_config")
+    )
     head = _HEAD.format(
         parameters=parameters,
         tokens=tokens,
+        tower=tower,
+        decoder=decoder,
         training=training,
         data=data,
         size_mb=(folder / "model.safetensors").stat().st_size / 1e6,

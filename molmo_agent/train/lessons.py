@@ -132,7 +132,7 @@ def prepare_point(
         height, width = screen.image.shape[:2]
         layout, grid = processor.image_processor.grid_of(height, width)
         example = make_training_screen(screen, questions, processor, rng, tail=stage.tail, sigma=stage.sigma)
-        prepared.append((example, dense_targets(screen, grid, layout, words=False)))
+        prepared.append((example, dense_targets(screen, grid, layout, words=True, max_items=160)))
     return prepared
 
 
@@ -166,7 +166,7 @@ def point_loss(
     parts = {
         "tokens": (token_loss * weights[rows]).sum() / weights.sum(),
         "acc_tokens": (logits.argmax(-1) == targets[rows]).float().mean(),
-        **aids.point(model, outputs.hidden_states, example),
+        **aids.point(model, outputs.hidden_states, example, dense),
     }
     if not frozen_tower:
         # Features of the grid in reading order: each image token from the crop that supplies it.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from molmo_agent.envs.sim_desktop.scene import Element
+from molmo_agent.envs.sim_desktop.scene import Element, PixelBox
 
 # What people call each kind; the first is the plainest.
 KIND_WORDS: dict[str, tuple[str, ...]] = {
@@ -86,6 +86,8 @@ class Question:
     named: bool = True
     # Whether the answer says how many there are.
     counted: bool = False
+    # The place, in pixels, of another thing that the question tells it by: "next to Save".
+    beside: PixelBox | None = None
 
     @property
     def element(self) -> Element:

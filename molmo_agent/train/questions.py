@@ -5,9 +5,10 @@ What is asked for is told by name, look, state, place, order or neighbour. A des
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 
-from molmo_agent.envs.sim_desktop.scene import Element, Screen
+from molmo_agent.envs.sim_desktop.scene import Element, PixelBox, Screen
 from molmo_agent.envs.sim_desktop.words import WordSplit
 from molmo_agent.train.missing import ask_missing
 from molmo_agent.train.phrases import (
@@ -41,8 +42,19 @@ MOST_POINTS = 6
 """Answers have at most so many points: longer ones would not fit into what the model writes."""
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
-Told = tuple[str, str, str, bool]
-"""A noun phrase, what the answer says, the question's category, and whether what the answer says is a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How an element is told from all others."""
+
+    phrase: str
+    # What the answer says, and whether that is the element's name.
+    label: str
+    category: str
+    named: bool = False
+    # See Question.
+    beside: PixelBox | None = None
 
 
 def bare(phrase: str) -> str:
@@ -83,7 +95,7 @@ def by_name(scene: Scene, element: Element, rng: Random) -> Told | None:
         phrases = noun_phrases(element, rng)
         if is_picture(element):
             phrases = [f"the {said} icon", f"{said} icon", f"the {said} button", f"the icon of a {said}"]
-        return rng.choice(phrases), name, category(element), True
+        return Told(rng.choice(phrases), name, category(element), named=True)
     if not kind_words:
         return None
     if element.kind == "letter":
@@ -96,7 +108,7 @@ def by_name(scene: Scene, element: Element, rng: Random) -> Told | None:
         word = rng.choice(kind_words)
         noun, bare_name = _naming_noun(element, word), Wanted(name=name)
         if rng.random() < 0.4 and scene.fitting(bare_name) == [element]:
-            return rng.choice((said, f'"{said}"')), name, category(element), True
+            return Told(rng.choice((said, f'"{said}"')), name, category(element), named=True)
         wanted = Wanted(noun=noun, name=name)
         phrases = [
             f'the "{said}" {word}',
@@ -115,7 +127,7 @@ def by_name(scene: Scene, element: Element, rng: Random) -> Told | None:
             ]
     if scene.fitting(wanted) != [element]:
         return None
-    return rng.choice(phrases), name, category(element), True
+    return Told(rng.choice(phrases), name, category(element), named=True)
 
 
 def _attributes(element: Element, rng: Random, most: int) -> list[tuple[str, Wanted]]:
@@ -142,7 +154,7 @@ def by_look(scene: Scene, element: Element, rng: Random) -> Told | None:
     for words, wanted in _attributes(element, rng, 5):
         if scene.fitting(wanted) == [element]:
             kind = "shape" if element.kind == "shape" else "letter" if element.kind == "letter" else "look"
-            return f"the {words}", words, kind, False
+            return Told(f"the {words}", words, kind)
     return None
 
 
@@ -156,7 +168,7 @@ def by_place(scene: Scene, element: Element, rng: Random) -> Told | None:
         if places:
             word = rng.choice(places)
             phrase = rng.choice((f"the {word} {words}", f"the {word} {words}", f"{word} {words}"))
-            return phrase, bare(phrase), "place", False
+            return Told(phrase, bare(phrase), "place")
     return None
 
 
@@ -183,7 +195,7 @@ def by_order(scene: Scene, element: Element, rng: Random) -> Told | None:
             phrases.append(f"the middle {words}")
         if phrases:
             phrase = rng.choice(phrases)
-            return phrase, bare(phrase), "order", False
+            return Told(phrase, bare(phrase), "order")
     return None
 
 
@@ -208,7 +220,7 @@ def by_neighbour(scene: Scene, element: Element, rng: Random) -> Told | None:
         if relations:
             said = rng.choice((f'"{name}"', name))
             phrase = f"the {noun.word} {rng.choice(relations)} {said}"
-            return phrase, bare(phrase), "neighbour", False
+            return Told(phrase, bare(phrase), "neighbour", beside=box)
     return None
 
 
@@ -235,8 +247,8 @@ def _ask_one(scene: Scene, element: Element, rng: Random, split: WordSplit) -> Q
         (number,) = rng.choices(range(len(ways)), weights)
         told = ways[number](scene, element, rng)
         if told is not None:
-            phrase, label, kind, named = told
-            return Question((element,), put(phrase, element, rng, split), label, kind, named)
+            text = put(told.phrase, element, rng, split)
+            return Question((element,), text, told.label, told.category, told.named, beside=told.beside)
         weights[number] = 0.0
     return None
 

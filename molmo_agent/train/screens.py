@@ -18,7 +18,7 @@ from molmo_agent.model.crops import CropLayout, resized_size, token_grid
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import role_prompt
 from molmo_agent.point_text import Style, format_points, round_reference
-from molmo_agent.train.phrases import Question
+from molmo_agent.train.phrases import Question, is_picture
 
 IMAGE_SUBSEGMENT = 10000  # what BOS and the picture carry; annotation k carries k (molmo-model section 5)
 
@@ -156,6 +156,10 @@ class TrainingScreen:
     answers: npt.NDArray[np.float32]
     # (pointed questions, rows*columns): where attention should be, over the grid's image tokens in reading order.
     attention: npt.NDArray[np.float32]
+    # The same for where to look first: what the question tells the place by, such as a checkbox's words; mostly the
+    # answer itself. And (pointed questions, 2) normalized middles of that.
+    first_attention: npt.NDArray[np.float32]
+    first_places: npt.NDArray[np.float32]
     # Where those image tokens are in the sequence.
     grid_positions: npt.NDArray[np.int64]
     # (rows*columns, 2) normalized centres of the image tokens, outside [0, 1] in the padding.
@@ -175,6 +179,33 @@ def place_to_point(screen: Screen, element: Element) -> PixelBox:
         if run.text == element.label and left <= x0 and x1 <= right and top <= (y0 + y1) / 2 <= bottom:
             return x0, max(y0, top), x1, min(y1, bottom)
     return element.box
+
+
+def place_to_look_first(screen: Screen, question: Question, place: PixelBox) -> PixelBox:
+    """Return where to look before pointing at a place, in pixels: at what the question tells it by.
+
+    A checkbox has its words beside it, an icon below, a window's button in the title; a neighbour is another thing.
+    Mostly it is the place itself.
+    """
+    if question.beside is not None:
+        return question.beside
+    element = question.element
+    if not question.named or place != element.box or is_picture(element):
+        return place
+    name = _plain(element.label)
+    runs = [run.box for run in screen.texts if _plain(run.text) == name]
+    return min(runs, key=lambda box: _apart(box, place), default=place)
+
+
+def _plain(text: str) -> str:
+    return text.casefold().rstrip(":* ")
+
+
+def _apart(a: PixelBox, b: PixelBox) -> float:
+    """Return how far two boxes are apart; words stand on the line of what they name, rather than above it."""
+    across = max(a[0] - b[2], b[0] - a[2], 0)
+    down = max(a[1] - b[3], b[1] - a[3], 0)
+    return across + 4 * down
 
 
 def _answer_ids(processor: MolmoProcessor, points: list[Point], question: Question) -> tuple[list[int], int]:
@@ -222,6 +253,7 @@ def make_training_screen(
     ids, subsegments, positions = list(prefix), [IMAGE_SUBSEGMENT] * len(prefix), list(range(len(prefix)))
     targets, weights = [-1] * len(prefix), [0.0] * len(prefix)
     xs, ys, answers, attention, pointed = [], [], [], [], []
+    first_places, first_attention = [], []
     for number, question in enumerate(questions, start=1):
         places = [place_to_point(screen, element) for element in question.elements]
         points = [Box.from_pixels(*place, width, height).center for place in places]
@@ -248,6 +280,13 @@ def make_training_screen(
         answers.append((point.x, point.y))
         attention.append(canvas.weights(place, sigma).ravel())
         pointed.append(question)
+        first = place_to_look_first(screen, question, place)
+        try:
+            first_attention.append(canvas.weights(first, sigma).ravel())
+        except ValueError:  # words beyond the border
+            first, first_attention = place, [*first_attention, attention[-1]]
+        center = Box.from_pixels(*first, width, height).center
+        first_places.append((center.x, center.y))
 
     side = layout.pooled_side
     base = 1 + 1 + side * (side + 1) + 1 + 1  # BOS, the global crop's block, the grid's start token
@@ -265,6 +304,8 @@ def make_training_screen(
         y_positions=np.array(ys),
         answers=np.array(answers, dtype=np.float32),
         attention=np.stack(attention),
+        first_attention=np.stack(first_attention),
+        first_places=np.array(first_places, dtype=np.float32),
         grid_positions=base + row * (canvas.columns + 1) + column,
         grid_centers=np.stack([centers_x, centers_y], axis=-1).astype(np.float32),
         pointed=tuple(pointed),

@@ -11,6 +11,21 @@ ANY_STYLE = "any"
 """In a stage's styles: whatever kind of screen comes."""
 RECORDED_STYLE = "recorded"
 """In a stage's styles: screens of a folder, with the questions that were asked about them."""
+OBJECTIVES = (
+    "tokens",
+    "first_attention",
+    "attention",
+    "token_position",
+    "first_position",
+    "answer_position",
+    "query_code",
+    "key_code",
+    "image_code",
+    "characters",
+    "objects",
+    "offsets",
+)
+"""What can be weighed: the answers' own tokens, and the training-only objectives (see aids.Aids)."""
 _KNOWN_STYLES = (*OWN_STYLES, *STYLES, ANY_STYLE, RECORDED_STYLE)
 
 
@@ -39,7 +54,7 @@ class Stage:
     warmup_steps: int = 30
     # Share of the steps over which the learning rate falls linearly to zero.
     decay: float = 0.4
-    # Weight of the training-only objectives, by name; 1 where not named.
+    # Weights of OBJECTIVES; 1 where not named.
     aid_weights: dict[str, float] = field(default_factory=dict)
     # Most questions about one screen.
     max_questions: int = 40
@@ -113,6 +128,9 @@ def check(curriculum: Curriculum) -> Curriculum:
         for name, value in numbers.items():
             if value < 1:
                 raise UsageError(f"expected {name} of stage {stage.name!r} to be at least 1, got {value}")
+        for objective in stage.aid_weights:
+            if objective not in OBJECTIVES:
+                raise UnknownNameError("objective", objective, OBJECTIVES)
         for size in stage.sizes:
             size_of(size)
         if (stage.styles.get(RECORDED_STYLE, 0) > 0) != (stage.recorded is not None):
