@@ -5,6 +5,7 @@ after 1.5 m, or at the first touch of anything. Then a new picture is shown.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,6 +94,16 @@ class FloorNav(PointingEnv):
         """Return the place to drive to next: in view, reached straight, and on the shortest way from there."""
         column, row = best_pixel(self._inside(), self._robot)
         return [Box.from_pixels(column, row, column + 1, row + 1, *COARSE)]
+
+    def things(self) -> dict[tuple[str, str], Mask]:
+        """Return the pixels of the things whose colour and kind no other has."""
+        solids = self._inside().solids
+        names = Counter(solid.name for solid in solids)
+        return {
+            (solid.colour, solid.kind): self._ids == number
+            for number, solid in enumerate(solids)
+            if names[solid.name] == 1
+        }
 
     def point_at(self, points: tuple[Point, ...]) -> Outcome:
         """Drive."""

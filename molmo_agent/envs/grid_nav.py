@@ -127,6 +127,10 @@ class GridNav(PointingEnv):
         columns, rows = self._grid_size
         return [Box(c / columns, r / rows, (c + 1) / columns, (r + 1) / rows) for c, r in corners_of(way)]
 
+    def things(self) -> dict[tuple[str, str], Mask]:
+        """Return the cells of the marks."""
+        return {name: self._mask_of(cell) for cell, name in self._marks.items()}
+
     def point_at(self, points: tuple[Point, ...]) -> Outcome:
         """Walk from waypoint to waypoint."""
         columns, rows = self._grid_size

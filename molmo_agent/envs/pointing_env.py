@@ -202,6 +202,13 @@ class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
         """Return where an expert would point now, as boxes in order; empty if nowhere. Privileged."""
         return box_inside(self.target_mask())
 
+    def things(self) -> dict[tuple[str, str], Mask]:
+        """Return which pixels show each thing that has a name of its own, by (colour, kind); "" for no colour.
+
+        Some may be hidden wholly. Empty where the env knows no names. Privileged.
+        """
+        return {}
+
     # --- Gymnasium ------------------------------------------------------------------------------------------------
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Image, dict[str, Any]]:

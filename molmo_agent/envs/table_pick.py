@@ -100,6 +100,11 @@ class TablePick(PointingEnv):
             found += box_inside(self._map() == self._bodies[name])
         return found
 
+    def things(self) -> dict[tuple[str, str], Mask]:
+        """Return the pixels of what lies on the table, plates included."""
+        named = [(name.split(" ", 1), body) for name, body in self._bodies.items()]
+        return {(colour, kind): np.asarray(self._map() == body) for (colour, kind), body in named}
+
     def point_at(self, points: tuple[Point, ...]) -> Outcome:
         """Grasp, put down, or both."""
         places = self._lift(points)

@@ -1,4 +1,4 @@
-"""Where training and evaluation pictures come from: simulated desktops, phones, web pages and practice sheets."""
+"""Where training and evaluation pictures come from: simulated desktops, phones, web pages, practice sheets, scenes."""
 
 import zlib
 from random import Random
@@ -11,11 +11,12 @@ from molmo_agent.envs.sim_phone.sampling import LookSplit
 from molmo_agent.envs.sim_phone.sampling import sample_screen as sample_phone
 from molmo_agent.train.pages import on_ground, sample_page
 from molmo_agent.train.panels import sample_panel
+from molmo_agent.train.scenes import SCENES, draw_scene
 
 Split = Literal["train", "held_out_fonts", "held_out_words", "held_out_looks"]
 
-OWN_STYLES = ("panel", "page", "phone")
-"""Styles beside those of the simulated desktop: practice sheets, small web pages, phones."""
+OWN_STYLES = ("panel", "page", "phone", *SCENES)
+"""Styles beside those of the simulated desktop: practice sheets, small web pages, phones, scenes of robots."""
 
 
 def seed_of(*parts: object) -> int:
@@ -31,8 +32,10 @@ def draw(seed: int, style: str | None, *, width: int, height: int, split: Split)
         style: one of OWN_STYLES or a style of the simulated desktop, None for any kind of screen of a desktop.
         width: pixels.
         height: pixels.
-        split: which fonts, words and looks may appear. Practice sheets have no looks.
+        split: which fonts, words and looks may appear. Practice sheets have no looks, scenes none of them.
     """
+    if style in SCENES:
+        return draw_scene(seed, style, width=width, height=height)
     if style == "panel":
         sheet_split = "train" if split == "held_out_looks" else split
         return sample_panel(seed, width=width, height=height, split=sheet_split)

@@ -1,0 +1,68 @@
+"""Waypoint scenes as training pictures: a robot's view of a room, a map from above, a table; with what is in them."""
+
+from functools import lru_cache
+from random import Random
+
+from molmo_agent.envs.floor_nav import FloorNav
+from molmo_agent.envs.grid_nav import GridNav
+from molmo_agent.envs.pointing_env import Mask, PointingEnv, box_inside
+from molmo_agent.envs.sim_desktop.scene import Element, Screen
+from molmo_agent.envs.table_pick import TablePick
+from molmo_agent.train.pages import on_ground
+
+SCENES = ("room", "map", "table")
+"""Styles of this module. A table needs MuJoCo."""
+
+# Things of fewer pixels cannot be asked for.
+_FEWEST_PIXELS = 40
+# Sides of a map's cells, in pixels.
+_CELLS = (20, 24, 28, 32, 40)
+_FEWEST_CELLS = 6
+
+
+def draw_scene(seed: int, style: str, *, width: int, height: int) -> Screen:
+    """Draw a scene with ground truth, of exactly this size. Its things are elements of kind "shape".
+
+    Args:
+        seed: the same seed draws the same scene.
+        style: one of SCENES.
+        width: pixels.
+        height: pixels.
+
+    Raises:
+        MissingExtraError: a table is asked for, and MuJoCo is not installed.
+        EnvError: a table is asked for, and nothing can be drawn on this machine.
+        UsageError: the picture is too small for the style.
+    """
+    rng = Random(f"scene {seed}")
+    most = max(min(width, height) // _FEWEST_CELLS, min(_CELLS))
+    env = _env(style, width, height, rng.choice([cell for cell in _CELLS if cell <= most]))
+    image, _ = env.reset(seed=seed)
+    elements = [
+        found
+        for number, ((colour, kind), mask) in enumerate(sorted(env.things().items()))
+        if (found := _element(number, colour, kind, mask))
+    ]
+    screen = Screen(image, tuple(elements), ())
+    return screen if env.size == (width, height) else on_ground(screen, width, height, rng)
+
+
+@lru_cache(maxsize=8)
+def _env(style: str, width: int, height: int, cell: int) -> PointingEnv:
+    """Make an env once: a table's renderer takes long to start."""
+    if style == "room":
+        return FloorNav(width=width, height=height)
+    if style == "map":
+        return GridNav(columns=width // cell, rows=height // cell, cell_px=cell)
+    return TablePick(width=width, height=height)
+
+
+def _element(number: int, colour: str, kind: str, mask: Mask) -> Element | None:
+    boxes = box_inside(mask)
+    if not boxes:
+        return None
+    rows, columns = mask.shape
+    box, name = boxes[0], f"{colour} {kind}".strip()
+    edges = (box.left * columns, box.top * rows, box.right * columns, box.bottom * rows)
+    seen = int(mask.sum()) >= _FEWEST_PIXELS
+    return Element(number, "shape", name, edges, visible=seen, color=colour or None, shape=kind)
