@@ -314,7 +314,7 @@ def test_where_the_words_are_is_looked_at_first_and_then_what_they_name() -> Non
     example = make_training_screen(screen, questions, PROCESSOR, Random(0), tail=0.0, sigma=1.0)
     np.testing.assert_allclose(example.answers, [(0.08, 0.23)], atol=1e-6)
     np.testing.assert_allclose(example.first_places, [(0.3, 0.23)], atol=1e-6)
-    found = [float((weights @ example.grid_centers)[0]) for weights in (example.first_attention, example.attention)]
+    found = [float((weights @ example.grid_centers)[0, 0]) for weights in (example.first_attention, example.attention)]
     assert found[0] > 0.2 > found[1], "attention is shown the words first, then the box"
 
 

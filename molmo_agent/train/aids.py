@@ -196,13 +196,13 @@ class Aids(nn.Module):
     """Heads of the training-only objectives."""
 
     def __init__(self, model: MolmoForConditionalGeneration) -> None:
-        """Build heads for a model; the last two layers of its decoder are shown what to look at."""
+        """Build heads for a model; the two layers before the last of its decoder are shown what to look at."""
         super().__init__()
         config: Any = model.config
         patch_width = config.vision_config.hidden_size * len(config.vit_layers)
         width = config.text_config.hidden_size
-        # The last but one finds what the question tells the target by; the last looks from there.
-        self.guided_layer = len(model.model.language_model.layers) - 2
+        # One finds what the question tells the target by, the next looks from there, the last has the answer to write.
+        self.guided_layer = len(model.model.language_model.layers) - 3
         self.characters = nn.Linear(patch_width, 2 * NUM_CHARACTERS)
         self.objects = nn.Linear(width, NUM_OBJECTS)
         self.offsets = nn.Linear(width, 2)
@@ -284,7 +284,7 @@ class Aids(nn.Module):
         on_screen = ((centers >= 0) & (centers <= 1)).all(-1)
         own = F.mse_loss(self.token_position(before[grid[on_screen]]), position_code(centers[on_screen]))
         first = F.mse_loss(self.first_position(after[rows]), position_code(first_places))
-        answer = F.mse_loss(self.answer_position(states[-1][0, rows]), position_code(answers))
+        answer = F.mse_loss(self.answer_position(states[guided + 2][0, rows]), position_code(answers))
 
         # A question by place or look does not say what is written there.
         said = torch.tensor([question.named for question in example.pointed] * 2)

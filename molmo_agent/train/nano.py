@@ -55,7 +55,7 @@ def nano_config(processor: MolmoProcessor) -> MolmoConfig:
             "vocab_size": 512,
             "hidden_size": 192,
             "intermediate_size": 512,
-            "num_hidden_layers": 5,
+            "num_hidden_layers": 6,
             "num_attention_heads": 5,
             "num_key_value_heads": 5,
             "head_dim": 48,

@@ -163,10 +163,10 @@ _SCALES = (0.75, 1.0, 1.5, 2.0)
 # Kinds of screens: what they are called, style, width, height, screens of each set. Pages have few questions each;
 # large desktops are read in several windows and take as many times as long.
 _KINDS: tuple[tuple[str, str | None, int, int, int], ...] = (
-    ("desktop", None, 640, 480, 20),
-    ("desktop", None, 1280, 800, 10),
-    ("phone", "phone", 360, 640, 28),
-    ("page", "page", 160, 210, 32),
+    ("desktop", None, 640, 480, 14),
+    ("desktop", None, 1280, 800, 5),
+    ("phone", "phone", 360, 640, 16),
+    ("page", "page", 160, 210, 20),
 )
 
 
@@ -179,7 +179,7 @@ def suite_sets() -> tuple[ScreenSet, ...]:
         sets += [replace(plain, name=f"{section}, {name}", split=split) for name, split in _SPLITS]
         if width != 1280:
             absent.append(replace(plain, name=f"{section}, what is not there", section="absent", absent=True))
-    scaled = ScreenSet(name="", section="scale", key="scale", screens=12)
+    scaled = ScreenSet(name="", section="scale", key="scale", screens=6)
     sets += [replace(scaled, name=f"desktop 640x480 shown at {scale:g}x", scale=scale) for scale in _SCALES]
     return (*sets, *absent)
 
