@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
+import PIL.Image
 import pytest
 from desktop_screen import needs
 from typer.testing import CliRunner
@@ -398,6 +399,8 @@ def test_the_card_has_the_runs_own_figures_and_no_others(told, tmp_path):
     assert "| data | practice sheets, small web pages" in text
     for expected in ("1,234,567 parameters", "3 steps", "A note.", "2.5 MB", "at least 50% sure", "decoder 5 x 192"):
         assert expected in text
+    assert "](reliability.png)" in text
+    assert PIL.Image.open(tmp_path / "reliability.png").size[0] > 300
     for sheet in sheets_of(figures):
         for row in sheet.rows:
             assert f"| {' | '.join(row)} |" in text

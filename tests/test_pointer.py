@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from benchmark_modules import load
+from safetensors.torch import load_file, save_file
 
 from molmo_agent.envs.sim_desktop import sample_screen
 from molmo_agent.errors import ModelError
@@ -62,6 +63,20 @@ def test_a_saved_pointer_answers_the_same_and_keeps_its_profile(pointer: MolmoPo
     again = MolmoPointer.from_pretrained(tmp_path, dtype=torch.float32)
     assert again.dialect == "molmo"
     assert again.point(picture(2), "x").reply == pointer.point(picture(2), "x").reply
+
+
+def test_a_small_model_in_halves_computes_in_float32_on_a_cpu_unless_told_otherwise(
+    pointer: MolmoPointer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pointer.save_pretrained(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    save_file({name: tensor.half() for name, tensor in load_file(weights).items()}, weights, {"format": "pt"})
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"dtype": "float16"}))
+    assert MolmoPointer.from_pretrained(tmp_path).model.dtype == torch.float32
+    assert MolmoPointer.from_pretrained(tmp_path, dtype=torch.float16).model.dtype == torch.float16
+    monkeypatch.setattr("molmo_agent.model.pointer._SMALL", 1000)
+    assert MolmoPointer.from_pretrained(tmp_path).model.dtype == torch.float16, "its memory would double"
 
 
 def test_a_folder_with_a_missing_file_says_what_was_expected(pointer: MolmoPointer, tmp_path: Path) -> None:

@@ -317,6 +317,11 @@ def test_where_the_words_are_is_looked_at_first_and_then_what_they_name() -> Non
     found = [float((weights @ example.grid_centers)[0, 0]) for weights in (example.first_attention, example.attention)]
     assert found[0] > 0.2 > found[1], "attention is shown the words first, then the box"
 
+    outside = Screen(screen.image, (tick,), (words("Agree", 10, 205),))
+    example = make_training_screen(outside, questions, PROCESSOR, Random(0), tail=0.0, sigma=1.0)
+    np.testing.assert_array_equal(example.first_attention, example.attention, "words beyond the border are not seen")
+    np.testing.assert_array_equal(example.first_places, example.answers)
+
 
 def test_a_training_sequence_answers_every_question_with_its_own_point() -> None:
     screen = sample_panel(5, width=200, height=200)

@@ -25,6 +25,8 @@ from molmo_agent.model.static_decoding import StaticDecoder
 from molmo_agent.point_text import parse_points
 
 PROFILE_FILE = "pointing_profile.json"
+# Parameters of a model that may take twice its memory: 4 GB.
+_SMALL = 1_000_000_000
 
 
 class MolmoPointer:
@@ -90,7 +92,8 @@ class MolmoPointer:
 
         Args:
             folder: a folder with a checkpoint, or the name of one on the Hugging Face hub.
-            dtype: of the weights; "auto" keeps the checkpoint's own.
+            dtype: of the weights; "auto" keeps the checkpoint's own, but for float16 on a CPU: few can compute in it,
+                the others take several times as long. Small models become float32.
             options: override the profile, see the constructor.
 
         Raises:
@@ -99,6 +102,9 @@ class MolmoPointer:
         try:
             processor = MolmoProcessor.from_pretrained(folder, **places(folder))
             model = MolmoForConditionalGeneration.from_pretrained(folder, dtype=dtype, **places(folder))
+            halves = dtype == "auto" and model.device.type == "cpu" and model.dtype == torch.float16
+            if halves and model.num_parameters() < _SMALL:
+                model.float()
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
                 f"expected a Molmo checkpoint at {str(folder)!r} (config, weights, tokenizer and processor files), "

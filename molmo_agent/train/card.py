@@ -9,6 +9,8 @@ from typing import Any
 from molmo_agent.errors import UsageError
 from molmo_agent.model.nano import CHECKPOINT, load_nano
 from molmo_agent.model.pointer import MolmoPointer
+from molmo_agent.train.reliability import draw_calibration
+from molmo_agent.train.suite_report import PLOT_FILE
 from molmo_agent.train.suite_tables import sheets_of
 
 DATA = (
@@ -90,6 +92,8 @@ def write_card(
         lines = [f"\n### {sheet.title}\n", *([sheet.note + "\n"] if sheet.note else [])]
         lines += [_line(sheet.columns), _line(["---"] * len(sheet.columns)), *map(_line, sheet.rows)]
         parts.append("\n".join(lines) + "\n")
+    if draw_calibration(figures["calibration"], folder / PLOT_FILE):
+        parts.append(f"\n![share of hits over the confidence]({PLOT_FILE})\n")
     path = folder / "README.md"
     path.write_text("".join(parts), encoding="utf-8")
     return path

@@ -3,6 +3,7 @@
 Geometry and facts only: how it is said is the business of :mod:`molmo_agent.train.questions`.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -227,11 +228,9 @@ def in_line(elements: Sequence[Element]) -> tuple[str, list[Element]] | None:
     return None
 
 
-def _gap(a: PixelBox, b: PixelBox) -> float:
-    """Return the distance between two boxes, 0 where they touch or overlap."""
-    across = max(a[0] - b[2], b[0] - a[2], 0)
-    down = max(a[1] - b[3], b[1] - a[3], 0)
-    return float((across * across + down * down) ** 0.5)
+def gaps(a: PixelBox, b: PixelBox) -> tuple[float, float]:
+    """Return how many pixels lie between two boxes across and down, 0 where they touch or overlap."""
+    return max(a[0] - b[2], b[0] - a[2], 0), max(a[1] - b[3], b[1] - a[3], 0)
 
 
 # Which way from the anchor; "next to" is either side.
@@ -264,7 +263,7 @@ def beside(anchor: PixelBox, elements: Sequence[Element], step: tuple[int, int])
         level = shared >= 0.5 * min(thick, box[cross + 2] - box[cross])
         beyond = (box[axis] >= anchor[axis + 2] - 2) if side >= 0 else False
         beyond = beyond or ((box[axis + 2] <= anchor[axis] + 2) if side <= 0 else False)
-        ranked.append((_gap(box, anchor), level and beyond, element))
+        ranked.append((math.hypot(*gaps(box, anchor)), level and beyond, element))
     if not ranked:
         return None
     ranked.sort(key=lambda item: item[0])

@@ -41,6 +41,23 @@ def draw_reliability(series: Mapping[str, Mapping[str, Any]], out: Path) -> Path
     return out
 
 
+def draw_calibration(found: Mapping[str, Any] | None, out: Path) -> Path | None:
+    """Draw what a suite found of a model's confidences, and of those that it made of them itself.
+
+    Args:
+        found: the suite's figures of its calibration; None if the model has no confidences.
+        out: a PNG file; removed where there is nothing to draw.
+
+    Returns:
+        ``out``; None where there is nothing to draw.
+    """
+    if found is None:
+        out.unlink(missing_ok=True)
+        return None
+    series = {"not calibrated": found["own"], "as given": found["given"]}
+    return draw_reliability({name: one for name, one in series.items() if one}, out)
+
+
 def _panel(title: str, figures: Mapping[str, Any], color: tuple[int, int, int]) -> Image.Image:
     panel = Image.new("RGB", (_SIDE + 2 * _MARGIN, _SIDE + 2 * _MARGIN), "white")
     pen, font, small = ImageDraw.Draw(panel), ImageFont.load_default(12), ImageFont.load_default(10)

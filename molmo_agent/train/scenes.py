@@ -35,8 +35,7 @@ def draw_scene(seed: int, style: str, *, width: int, height: int) -> Screen:
         UsageError: the picture is too small for the style.
     """
     rng = Random(f"scene {seed}")
-    most = max(min(width, height) // _FEWEST_CELLS, min(_CELLS))
-    env = _env(style, width, height, rng.choice([cell for cell in _CELLS if cell <= most]))
+    env = _map(width, height, rng) if style == "map" else _env(style, width, height)
     image, _ = env.reset(seed=seed)
     elements = [
         found
@@ -47,14 +46,16 @@ def draw_scene(seed: int, style: str, *, width: int, height: int) -> Screen:
     return screen if env.size == (width, height) else on_ground(screen, width, height, rng)
 
 
+def _map(width: int, height: int, rng: Random) -> GridNav:
+    most = max(min(width, height) // _FEWEST_CELLS, min(_CELLS))
+    cell = rng.choice([cell for cell in _CELLS if cell <= most])
+    return GridNav(columns=width // cell, rows=height // cell, cell_px=cell)
+
+
 @lru_cache(maxsize=8)
-def _env(style: str, width: int, height: int, cell: int) -> PointingEnv:
+def _env(style: str, width: int, height: int) -> PointingEnv:
     """Make an env once: a table's renderer takes long to start."""
-    if style == "room":
-        return FloorNav(width=width, height=height)
-    if style == "map":
-        return GridNav(columns=width // cell, rows=height // cell, cell_px=cell)
-    return TablePick(width=width, height=height)
+    return FloorNav(width=width, height=height) if style == "room" else TablePick(width=width, height=height)
 
 
 def _element(number: int, colour: str, kind: str, mask: Mask) -> Element | None:

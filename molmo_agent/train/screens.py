@@ -19,6 +19,7 @@ from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import role_prompt
 from molmo_agent.point_text import Style, format_points, round_reference
 from molmo_agent.train.phrases import Question, is_picture
+from molmo_agent.train.references import gaps
 
 IMAGE_SUBSEGMENT = 10000  # what BOS and the picture carry; annotation k carries k (molmo-model section 5)
 
@@ -70,6 +71,11 @@ class CanvasMap:
             (right * self.scale_x + self.left) / self.token_px,
             (bottom * self.scale_y + self.top) / self.token_px,
         )
+
+    def shows(self, box: tuple[float, float, float, float]) -> bool:
+        """Tell whether any of a pixel box of the picture is on the canvas."""
+        left, top, right, bottom = self.to_tokens(box)
+        return left < min(right, self.columns) and top < min(bottom, self.rows) and right > 0 and bottom > 0
 
     def weights(self, box: tuple[float, float, float, float], sigma: float | None = None) -> npt.NDArray[np.float32]:
         """Return (rows, columns) weights that sum to 1 over the tokens a box touches.
@@ -203,8 +209,7 @@ def _plain(text: str) -> str:
 
 def _apart(a: PixelBox, b: PixelBox) -> float:
     """Return how far two boxes are apart; words stand on the line of what they name, rather than above it."""
-    across = max(a[0] - b[2], b[0] - a[2], 0)
-    down = max(a[1] - b[3], b[1] - a[3], 0)
+    across, down = gaps(a, b)
     return across + 4 * down
 
 
@@ -281,10 +286,9 @@ def make_training_screen(
         attention.append(canvas.weights(place, sigma).ravel())
         pointed.append(question)
         first = place_to_look_first(screen, question, place)
-        try:
-            first_attention.append(canvas.weights(first, sigma).ravel())
-        except ValueError:  # words beyond the border
-            first, first_attention = place, [*first_attention, attention[-1]]
+        if not canvas.shows(first):  # words beyond the border
+            first = place
+        first_attention.append(attention[-1] if first == place else canvas.weights(first, sigma).ravel())
         center = Box.from_pixels(*first, width, height).center
         first_places.append((center.x, center.y))
 

@@ -6,13 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from PIL import Image as PILImage
 
 from molmo_agent.page_template import render_page
 from molmo_agent.train.nano_suite import Answer, Suite
-from molmo_agent.train.reliability import draw_reliability
+from molmo_agent.train.reliability import draw_calibration
 from molmo_agent.train.suite_sets import picture_of, screen_of
 from molmo_agent.train.suite_tables import sheets_of
 
@@ -80,7 +79,7 @@ def write_suite(folder: Path, suite: Suite) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / FIGURES_FILE).write_text(json.dumps(suite.figures, indent=1) + "\n", encoding="utf-8")
-    plot = _plot(folder / PLOT_FILE, suite)
+    plot = draw_calibration(suite.figures["calibration"], folder / PLOT_FILE)
     page = render_page(
         "train/nano_suite.html.jinja",
         figures=suite.figures,
@@ -91,13 +90,3 @@ def write_suite(folder: Path, suite: Suite) -> Path:
     path = folder / PAGE_FILE
     path.write_text(page, encoding="utf-8", errors="replace")
     return path
-
-
-def _plot(path: Path, suite: Suite) -> Path | None:
-    """Draw the confidences; None where there are none."""
-    found: dict[str, Any] | None = suite.figures["calibration"]
-    if found is None:
-        path.unlink(missing_ok=True)
-        return None
-    series = {"not calibrated": found["own"], "as given": found["given"]}
-    return draw_reliability({name: one for name, one in series.items() if one}, path)
