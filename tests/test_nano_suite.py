@@ -400,7 +400,8 @@ def test_the_card_has_the_runs_own_figures_and_no_others(told, tmp_path):
     for expected in ("1,234,567 parameters", "3 steps", "A note.", "2.5 MB", "at least 50% sure", "decoder 5 x 192"):
         assert expected in text
     assert "](reliability.png)" in text
-    assert PIL.Image.open(tmp_path / "reliability.png").size[0] > 300
+    with PIL.Image.open(tmp_path / "reliability.png") as plot:
+        assert plot.size[0] > 300
     for sheet in sheets_of(figures):
         for row in sheet.rows:
             assert f"| {' | '.join(row)} |" in text
