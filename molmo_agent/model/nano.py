@@ -1,4 +1,4 @@
-"""The embedded model: a Molmo with 3 million parameters that comes with the package and needs no download."""
+"""The embedded model: a Molmo with 4.6 million parameters that comes with the package and needs no download."""
 
 from functools import lru_cache
 from pathlib import Path

@@ -20,11 +20,10 @@ from molmo_agent.model.pointer import PROFILE_FILE
 from molmo_agent.registry import load_model
 from molmo_agent.train.metrics.calibration import fit
 from molmo_agent.train.nano_suite import ask, confidences
-from molmo_agent.train.reliability import draw_reliability, figures_of
+from molmo_agent.train.reliability import PLOT_FILE, draw_reliability, figures_of
 from molmo_agent.train.suite_sets import CALIBRATION, EVALUATION, ScreenSet, calibration_sets
 
 SCREENS = 140
-PLOT_FILE = "reliability.png"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

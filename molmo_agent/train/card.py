@@ -9,8 +9,7 @@ from typing import Any
 from molmo_agent.errors import UsageError
 from molmo_agent.model.nano import CHECKPOINT, load_nano
 from molmo_agent.model.pointer import MolmoPointer
-from molmo_agent.train.reliability import draw_calibration
-from molmo_agent.train.suite_report import PLOT_FILE
+from molmo_agent.train.reliability import PLOT_FILE, draw_calibration
 from molmo_agent.train.suite_tables import sheets_of
 
 DATA = (
@@ -54,7 +53,7 @@ def write_card(
     data: str = DATA,
     note: str = "",
 ) -> Path:
-    """Write README.md beside a checkpoint.
+    """Write README.md beside a checkpoint, and the plot of its confidences.
 
     Args:
         folder: of the checkpoint; its weights are measured.

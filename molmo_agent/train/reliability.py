@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from molmo_agent.train.metrics.calibration import calibration_error, reliability
 
+PLOT_FILE = "reliability.png"
 _SIDE, _MARGIN = 300, 44
 _INK, _GRID = (40, 40, 48), (224, 226, 232)
 _GRAY, _LINE = (120, 126, 138), (230, 0, 92)

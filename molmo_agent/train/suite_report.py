@@ -11,11 +11,11 @@ from PIL import Image as PILImage
 
 from molmo_agent.page_template import render_page
 from molmo_agent.train.nano_suite import Answer, Suite
-from molmo_agent.train.reliability import draw_calibration
+from molmo_agent.train.reliability import PLOT_FILE, draw_calibration
 from molmo_agent.train.suite_sets import picture_of, screen_of
 from molmo_agent.train.suite_tables import sheets_of
 
-FIGURES_FILE, PAGE_FILE, PLOT_FILE = "suite.json", "suite.html", "reliability.png"
+FIGURES_FILE, PAGE_FILE = "suite.json", "suite.html"
 # Worst cases of each section that the page shows.
 SHOWN = 6
 _SIDE_PX = 480
