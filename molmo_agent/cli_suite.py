@@ -1,6 +1,9 @@
 """``agent eval nano-suite``: how often a pointing model hits, how sure it may be, how fast it is; table, JSON, page."""
 
 import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -34,8 +37,8 @@ def run_nano_suite(console: Console, model: str, out: Path | None, *, quick: boo
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"expected --out to name a folder, got the file {folder}")
     number = (QUICK_EPISODES if quick else EPISODES) if episodes is None else episodes
-    with console.status("loading") as status:
-        suite = run_suite(load_model(model), episodes=number, quick=quick, told=status.update)
+    with _progress() as told:
+        suite = run_suite(load_model(model), episodes=number, quick=quick, told=told)
     for sheet in sheets_of(suite.figures):
         table = Table(*sheet.columns, title=sheet.title, box=None, title_justify="left")
         for row in sheet.rows:
@@ -46,3 +49,19 @@ def run_nano_suite(console: Console, model: str, out: Path | None, *, quick: boo
         console.print()
     page = write_suite(folder, suite)
     console.print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Yield what tells people what is being done: on a terminal in place, in a log line by line with the time."""
+    console, began = Console(stderr=True), time.monotonic()
+    with console.status("loading") as status:
+
+        def tell(what: str) -> None:
+            if console.is_terminal:
+                status.update(what)
+            else:
+                minutes, seconds = divmod(int(time.monotonic() - began), 60)
+                console.print(f"{minutes:3d}:{seconds:02d}  {what}", markup=False, highlight=False, soft_wrap=True)
+
+        yield tell

@@ -518,6 +518,7 @@ def test_the_command_prints_the_tables_and_writes_the_folder(monkeypatch, tmp_pa
     assert done.exit_code == 0, done.output
     assert "desktop small" in done.output
     assert "no episodes were asked for" in done.output
+    assert re.search(r"^ +\d+:\d\d  desktop small$", done.stderr, re.MULTILINE), "a log tells how far it is"
     assert sorted(path.name for path in out.iterdir()) == ["suite.html", "suite.json"]
     assert "nano-suite" in CliRunner().invoke(app, ["eval", "--list"]).output
 

@@ -13,11 +13,13 @@ from torch.nn import functional as F
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.train.aids import Aids, DenseTargets, by_crop, dense_targets
 from molmo_agent.train.draw import draw, seed_of
+from molmo_agent.train.nano import WINDOW
 from molmo_agent.train.questions import ask
 from molmo_agent.train.recorded import RecordedScreen, open_recorded
 from molmo_agent.train.screens import TrainingScreen, make_training_screen
-from molmo_agent.train.stages import ANY_STYLE, RECORDED_STYLE, Stage, size_of
+from molmo_agent.train.stages import ANY_STYLE, RECORDED_STYLE, WINDOW_STYLE, Stage, size_of
 from molmo_agent.train.tree_attention import Forest
+from molmo_agent.train.views import look_through_window
 from molmo_agent.train.wordings import reworded
 
 PointBatch = list[tuple[TrainingScreen, DenseTargets]]
@@ -48,20 +50,24 @@ def plan(stage: Stage, seed: int, step: int, index: int) -> Plan:
 
 
 def sample(stage: Stage, plan: Plan) -> RecordedScreen:
-    """Draw a screen, or take one that was recorded, with what was asked about it then."""
+    """Draw a screen or a window of one, or take one that was recorded; with questions where these belong to it."""
     if plan.style == RECORDED_STYLE:
         assert stage.recorded is not None  # see stages.check
         screens = open_recorded(stage.recorded)
         return screens[plan.seed % len(screens)]
-    any_style = None if plan.style == ANY_STYLE else plan.style
+    any_style = None if plan.style in (ANY_STYLE, WINDOW_STYLE) else plan.style
     screen = draw(plan.seed, any_style, width=plan.width, height=plan.height, split="train")
+    if plan.style == WINDOW_STYLE:
+        return look_through_window(screen, Random(plan.seed), WINDOW)
     return RecordedScreen(screen=screen, questions=())
 
 
 def deal(stage: Stage, seed: int, step: int, rank: int, ranks: int) -> list[int]:
     """Return which screens of a step are a rank's: the largest first, each to the rank that has least to do."""
     plans = [plan(stage, seed, step, index) for index in range(stage.batch)]
-    sizes = [_RECORDED_PIXELS if p.style == RECORDED_STYLE else p.width * p.height for p in plans]
+    # A window is about as large as windows are, whatever it is cut from.
+    own = {RECORDED_STYLE: _RECORDED_PIXELS, WINDOW_STYLE: WINDOW[0] * WINDOW[1]}
+    sizes = [own.get(p.style, p.width * p.height) for p in plans]
     work, mine = [0] * ranks, []
     for index in sorted(range(stage.batch), key=lambda index: -sizes[index]):
         least = work.index(min(work))
@@ -127,7 +133,7 @@ def prepare_point(
             # A picture costs more than what is asked about it: little ones are asked about again, in other words.
             if len(questions) < _FEW:
                 questions += ask(screen, rng, none=stage.none, several=stage.several, most=stage.max_questions)
-        if not questions:
+        if not any(question.elements for question in questions):
             continue
         height, width = screen.image.shape[:2]
         layout, grid = processor.image_processor.grid_of(height, width)

@@ -95,6 +95,11 @@ class Question:
         return self.elements[0]
 
 
+def plain_name(text: str) -> str:
+    """Return a name as it is compared: its case aside, and what a form puts behind it."""
+    return text.casefold().rstrip(":* ")
+
+
 def is_picture(element: Element) -> bool:
     """Tell whether an element is known by its picture alone."""
     if element.kind == "icon":

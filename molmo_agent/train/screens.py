@@ -18,7 +18,7 @@ from molmo_agent.model.crops import CropLayout, resized_size, token_grid
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import role_prompt
 from molmo_agent.point_text import Style, format_points, round_reference
-from molmo_agent.train.phrases import Question, is_picture
+from molmo_agent.train.phrases import Question, is_picture, plain_name
 from molmo_agent.train.references import gaps
 
 IMAGE_SUBSEGMENT = 10000  # what BOS and the picture carry; annotation k carries k (molmo-model section 5)
@@ -198,13 +198,9 @@ def place_to_look_first(screen: Screen, question: Question, place: PixelBox) -> 
     element = question.element
     if not question.named or place != element.box or is_picture(element):
         return place
-    name = _plain(element.label)
-    runs = [run.box for run in screen.texts if _plain(run.text) == name]
+    name = plain_name(element.label)
+    runs = [run.box for run in screen.texts if plain_name(run.text) == name]
     return min(runs, key=lambda box: _apart(box, place), default=place)
-
-
-def _plain(text: str) -> str:
-    return text.casefold().rstrip(":* ")
 
 
 def _apart(a: PixelBox, b: PixelBox) -> float:

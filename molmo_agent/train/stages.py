@@ -11,6 +11,8 @@ ANY_STYLE = "any"
 """In a stage's styles: whatever kind of screen comes."""
 RECORDED_STYLE = "recorded"
 """In a stage's styles: screens of a folder, with the questions that were asked about them."""
+WINDOW_STYLE = "window"
+"""In a stage's styles: windows of larger screens of desktops, as the model reads them; "window@1280x800"."""
 OBJECTIVES = (
     "tokens",
     "first_attention",
@@ -26,7 +28,7 @@ OBJECTIVES = (
     "offsets",
 )
 """What can be weighed: the answers' own tokens, and the training-only objectives (see aids.Aids)."""
-_KNOWN_STYLES = (*OWN_STYLES, *STYLES, ANY_STYLE, RECORDED_STYLE)
+_KNOWN_STYLES = (*OWN_STYLES, *STYLES, ANY_STYLE, RECORDED_STYLE, WINDOW_STYLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
