@@ -1,6 +1,8 @@
 import json
+import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -207,6 +209,36 @@ def test_guessing_changes_no_answer_and_saves_passes(label: str) -> None:
     strict = constrained(Reader(writer, prefix), [5, 6, 7], Form.of(tokenizer), "red circle")
     assert strict.ids == plain.ids
     assert strict.passes <= 0.45 * plain.passes
+
+
+LETTERS = Form(lambda text: [ord(c) for c in text], {ord(c): c for c in "0123456789."})
+"""A tokenizer of letters: answers begin alike for long."""
+FEW = ' <points x1="12.5" y1="40.0" x2="50.0" y2="7.0" alt="a">a</points>'
+
+
+@pytest.mark.parametrize("answer", [FEW, ' <point x="12.5" y="40.0" alt="a">a</point>', " There are none."])
+def test_answers_that_begin_alike_are_told_apart_where_they_part(answer: str) -> None:
+    prefix = Prefix(((torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)),), 1)
+    writer = load("_prepared_answers").Writer(LETTERS.encode(answer), 3, 128)
+    told = constrained(Reader(writer, prefix), [5, 6, 7], LETTERS, "a")
+    assert "".join(map(chr, told.ids)) == answer
+
+
+def test_a_point_is_as_sure_as_that_there_is_something() -> None:
+    prefix = Prefix(((torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)),), 1)
+    writer = load("_prepared_answers").Writer(LETTERS.encode(FEW), 3, 128)
+
+    def torn(**given: Any) -> Any:
+        said = writer(**given)
+        said.logits[..., ord("T")] = 8.0  # the answer's own letters have 9
+        return said
+
+    torn.device = writer.device  # type: ignore[attr-defined]
+    sure = constrained(Reader(writer, prefix), [5, 6, 7], LETTERS, "a").confidences
+    unsure = constrained(Reader(torn, prefix), [5, 6, 7], LETTERS, "a").confidences
+    assert len(sure) == 2
+    there = 1 / (1 + math.exp(-1))
+    assert unsure == pytest.approx([there * one for one in sure], rel=1e-3)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # in torch itself

@@ -47,7 +47,8 @@ class Decoded:
     passes: int
     # Free decoding: the model's probability of each id.
     chances: list[float] = field(default_factory=list)
-    # Constrained decoding: the probability of each point's whole percents among what could have stood there.
+    # Constrained decoding: of each point, the probability that there is something to point at, times that of its whole
+    # percents; each among what could have stood there.
     confidences: list[float] = field(default_factory=list)
 
 
@@ -228,19 +229,29 @@ def constrained(reader: Reader, row: list[int], form: Form, label: str, *, max_p
         max_points: an answer is closed after this many.
     """
 
-    def choose(logits: Tensor, options: Sequence[str]) -> tuple[int, list[int]]:
-        """Return the option that the model begins with most likely, and its ids. Logits: (V,)."""
-        spelled = [form.encode(option) for option in options]
-        shared = 0
-        while all(len(ids) > shared and ids[shared] == spelled[0][shared] for ids in spelled):
-            shared += 1
-        if shared:
-            logits = reader.feed(spelled[0][:shared])[-1]
-            spelled = [ids[shared:] for ids in spelled]
-        best = max(range(len(options)), key=lambda i: float(logits[spelled[i][0]]) if spelled[i] else -torch.inf)
-        return best, spelled[best]
+    def choose(logits: Tensor, options: Sequence[str]) -> tuple[int, list[int], float]:
+        """Return the option that the model writes most likely, its ids not fed yet, and the last one's chance.
 
-    best, opening = choose(reader.feed(row)[-1], [' <point x="', ' <points x1="', " There are none."])
+        Options may begin alike: token by token, those that go on as the model would most likely are left.
+        Logits: (V,). The last option shares its beginning with no other, or all share it.
+        """
+        spelled = [form.encode(option) for option in options]
+        left, fed, last = list(range(len(options))), 0, 1.0
+        while len(left) > 1:
+            alike = fed
+            while len({tuple(spelled[i][: alike + 1]) for i in left}) == 1:
+                alike += 1
+            if alike > fed:
+                logits, fed = reader.feed(spelled[left[0]][fed:alike])[-1], alike
+            firsts = list(dict.fromkeys(spelled[i][fed] for i in left))
+            chances = logits[torch.tensor(firsts, device=logits.device)].softmax(-1)
+            if left[-1] == len(options) - 1:
+                last *= float(chances[firsts.index(spelled[-1][fed])])
+            best = firsts[int(chances.argmax())]
+            left = [i for i in left if spelled[i][fed] == best]
+        return left[0], spelled[left[0]][fed:], last
+
+    best, opening, nothing = choose(reader.feed(row)[-1], [' <point x="', ' <points x1="', " There are none."])
     if best == 2:
         return Decoded(form.encode(" There are none."), reader.passes)
     text = [' <point x="', ' <points x1="'][best]
@@ -252,11 +263,11 @@ def constrained(reader: Reader, row: list[int], form: Form, label: str, *, max_p
         between = '" y="' if best == 0 else f'" y{number}="'
         y, rest, sure_y = _number(reader, form, reader.feed([*rest, *form.encode(between)])[-1])
         text += x + between + y
-        confidences.append(sure_x * sure_y)
+        confidences.append((1 - nothing) * sure_x * sure_y)
         following = f'" x{number + 1}="'
         if best == 0 or number >= max_points:
             break
-        more, pending = choose(reader.feed(rest)[-1], ['" alt="', following])
+        more, pending, _ = choose(reader.feed(rest)[-1], ['" alt="', following])
         if more == 0:
             break
         text += following

@@ -257,7 +257,7 @@ class MolmoPointer:
         return rows
 
     def _confidence(self, answer: Decoded) -> float | None:
-        """Return the probability of the first point's whole percents (see :func:`digit_confidence`), calibrated."""
+        """Return how sure the model is of the first point (see docs/model.md), calibrated."""
         own: float | None = None
         if answer.confidences:
             own = answer.confidences[0]
