@@ -70,7 +70,6 @@ VARIANTS = {
     "no places told": without("token_position", "first_position", "answer_position"),
     "no label codes": without("query_code", "key_code"),
     "next token alone": without(*(name for name in OBJECTIVES if name != "tokens")),
-    "two questions a screen": replace(FULL, max_questions=1),
 }
 TARGETS = {"hits of the best variant, less those of all of it, in points": ("<=", 5.0)}
 

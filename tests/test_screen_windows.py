@@ -1,5 +1,6 @@
-"""Windows of large screens as lessons: what a window shows is as true as on the whole, the rest is not there."""
+"""Stretched screens and windows of large ones as lessons: what they show is true, what they do not is not there."""
 
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -10,7 +11,7 @@ from molmo_agent.train.draw import draw
 from molmo_agent.train.lessons import plan, prepare_point, sample
 from molmo_agent.train.nano import WINDOW, nano_processor
 from molmo_agent.train.stages import Stage
-from molmo_agent.train.views import cut, look_through_window
+from molmo_agent.train.views import cut, look_through_window, resized
 
 WIDTH, HEIGHT = 1280, 800
 
@@ -64,6 +65,22 @@ def test_what_the_border_cuts_is_asked_for_only_where_its_words_are_whole() -> N
 def test_a_cut_line_keeps_the_characters_that_are_whole() -> None:
     assert [run.text for run in cut(SCREEN, VIEW).texts] == ["Save", "Rememb", "Apples", "Elderberr"]
     assert cut(SCREEN, (0, 0, 700, 35)).texts == (), "a line that is cut lengthwise cannot be read"
+
+
+def test_a_stretched_screen_tells_where_things_are_now() -> None:
+    wide = resized(SCREEN, 1400, 150)
+    assert wide.image.shape == (150, 1400, 3)
+    assert wide.elements[0].box == (40, 10, 160, 25)
+    assert wide.texts[0] == TextRun("Save", (60, 80, 100, 120, 140), 15, 21)
+
+
+def test_a_stage_stretches_screens_and_keeps_their_size() -> None:
+    plain = Stage(name="s", kind="point", steps=1, batch=1, styles={"page@160x210": 0.5, "phone@180x320": 0.5})
+    stretched = replace(plain, stretch=0.15)
+    for step in range(4):
+        before, after = (sample(one, plan(one, 0, step, 0)).screen for one in (plain, stretched))
+        assert before.image.shape == after.image.shape
+        assert not np.array_equal(before.image, after.image)
 
 
 @pytest.mark.parametrize("seed", range(6))

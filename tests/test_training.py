@@ -167,6 +167,10 @@ def test_a_step_of_a_stage_always_draws_the_same_batch() -> None:
             {"stages": [stage("point", 1, none=0.6, several=0.5)]},
             "expected none and several of stage 'point' to be at least 0 and together at most 0.9, got 0.6 and 0.5",
         ),
+        (
+            {"stages": [stage("point", 1, stretch=0.9)]},
+            "expected stretch of stage 'point' to be from 0 to 0.5, got 0.9",
+        ),
         ({"stages": [stage("read", 1, styles={"page@small": 1.0})]}, "expected a size as WIDTHxHEIGHT, .* got 'small'"),
         ({"stages": [stage("read", 1, styles={"pages@9x9": 1.0})]}, "unknown style 'pages': did you mean page"),
         ({"stages": [stage("rest", 1)]}, "unknown value of stages.0..kind 'rest'"),

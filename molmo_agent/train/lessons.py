@@ -19,7 +19,7 @@ from molmo_agent.train.recorded import RecordedScreen, open_recorded
 from molmo_agent.train.screens import TrainingScreen, make_training_screen
 from molmo_agent.train.stages import ANY_STYLE, RECORDED_STYLE, WINDOW_STYLE, Stage, size_of
 from molmo_agent.train.tree_attention import Forest
-from molmo_agent.train.views import look_through_window
+from molmo_agent.train.views import look_through_window, resized
 from molmo_agent.train.wordings import reworded
 
 PointBatch = list[tuple[TrainingScreen, DenseTargets]]
@@ -56,9 +56,15 @@ def sample(stage: Stage, plan: Plan) -> RecordedScreen:
         screens = open_recorded(stage.recorded)
         return screens[plan.seed % len(screens)]
     any_style = None if plan.style in (ANY_STYLE, WINDOW_STYLE) else plan.style
-    screen = draw(plan.seed, any_style, width=plan.width, height=plan.height, split="train")
+    rng = Random(seed_of(plan.seed, "view"))
+    width, height = (
+        round(side * rng.uniform(1 - stage.stretch, 1 + stage.stretch)) for side in (plan.width, plan.height)
+    )
+    screen = draw(plan.seed, any_style, width=width, height=height, split="train")
+    if stage.stretch:
+        screen = resized(screen, plan.width, plan.height)
     if plan.style == WINDOW_STYLE:
-        return look_through_window(screen, Random(plan.seed), WINDOW)
+        return look_through_window(screen, rng, WINDOW)
     return RecordedScreen(screen=screen, questions=())
 
 

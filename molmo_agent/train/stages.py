@@ -67,6 +67,8 @@ class Stage:
     tail: float = 0.0
     # Width in image tokens of the bell that attention should follow.
     sigma: float = 1.0
+    # Screens are drawn up to this share larger or smaller, across and down by themselves, and resized.
+    stretch: float = 0.0
     # Begin by bringing image features to unit size (see lessons.balance).
     balance: bool = False
 
@@ -150,6 +152,8 @@ def check(curriculum: Curriculum) -> Curriculum:
                 f"expected none and several of stage {stage.name!r} to be at least 0 and together at most 0.9, "
                 f"got {stage.none} and {stage.several}"
             )
+        if not 0 <= stage.stretch <= 0.5:
+            raise UsageError(f"expected stretch of stage {stage.name!r} to be from 0 to 0.5, got {stage.stretch}")
         for name, rates in (("sizes", stage.sizes), ("styles", stage.styles)):
             if not rates or min(rates.values()) < 0 or sum(rates.values()) <= 0:
                 raise UsageError(f"expected rates of {name} of stage {stage.name!r} above zero, got {rates}")

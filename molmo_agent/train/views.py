@@ -1,11 +1,16 @@
-"""A window of a large screen as a lesson: what the rest of the screen shows is not there.
+"""Screens as they may also be seen: stretched a little, or through one window of a larger screen.
 
-A large screen is read window by window (:mod:`molmo_agent.model.windows`), every question in every window. So a model
-has to learn what a window's border does to things, and to say of most windows that there are none.
+Letters that are wider, narrower or softer than any font that is drawn with make reading depend less on the fonts. And
+what the rest of a screen shows is not in a window: a large screen is read window by window
+(:mod:`molmo_agent.model.windows`), every question in every window. So a model has to learn what a window's border does
+to things, and to say of most windows that there are none.
 """
 
 from dataclasses import replace
 from random import Random
+
+import numpy as np
+from PIL import Image as PILImage
 
 from molmo_agent.envs.sim_desktop.scene import PixelBox, Screen, TextRun
 from molmo_agent.model.windows import windows_of
@@ -19,6 +24,29 @@ from molmo_agent.train.screens import place_to_point
 _MOST = 8
 # Without a name: what is told by nothing outside of itself.
 _OWN = ("look", "shape", "letter", "window-button")
+
+
+def resized(screen: Screen, width: int, height: int) -> Screen:
+    """Return a screen at another size, with its truth; the aspect ratio may change.
+
+    Args:
+        screen: picture and ground truth.
+        width: pixels.
+        height: pixels.
+    """
+    old_height, old_width = screen.image.shape[:2]
+    across, down = width / old_width, height / old_height
+    image = np.array(PILImage.fromarray(screen.image).resize((width, height), PILImage.Resampling.LANCZOS))
+    image.flags.writeable = False
+    elements = []
+    for element in screen.elements:
+        left, top, right, bottom = element.box
+        elements.append(replace(element, box=(left * across, top * down, right * across, bottom * down)))
+    texts = [
+        TextRun(run.text, tuple(edge * across for edge in run.edges), run.top * down, run.bottom * down)
+        for run in screen.texts
+    ]
+    return Screen(image, tuple(elements), tuple(texts))
 
 
 def cut(screen: Screen, view: PixelBox) -> Screen:
