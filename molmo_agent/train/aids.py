@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from molmo_agent.envs.sim_desktop.scene import Element, Screen, TextRun
+from molmo_agent.envs.sim_desktop.scene import Element, Screen
 from molmo_agent.model.crops import CropLayout, token_grid
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.train.phrases import describe
@@ -116,13 +116,7 @@ def dense_targets(
     canvas_height, canvas_width = layout.canvas(grid)
     patch, side = layout.patch_size, layout.side
     moved = tuple(
-        TextRun(
-            run.text,
-            tuple(edge * canvas.scale_x + canvas.left for edge in run.edges),
-            run.top * canvas.scale_y + canvas.top,
-            run.bottom * canvas.scale_y + canvas.top,
-        )
-        for run in screen.texts
+        run.moved(canvas.left, canvas.top, across=canvas.scale_x, down=canvas.scale_y) for run in screen.texts
     )
     rows, columns = canvas_height // patch, canvas_width // patch
     characters = character_targets(moved, rows, columns * 2, (patch / 2, patch)).reshape(rows, columns, 2)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from molmo_agent.envs.sim_desktop.looks import hue, ink_on
 from molmo_agent.envs.sim_desktop.paint import Canvas, Color, mix
-from molmo_agent.envs.sim_desktop.scene import Screen, TextRun
+from molmo_agent.envs.sim_desktop.scene import Screen
 from molmo_agent.envs.sim_desktop.typeface import FAMILIES
 from molmo_agent.envs.sim_desktop.words import WordSplit
 from molmo_agent.train.page_blocks import BLOCKS, dialog, submit
@@ -137,7 +137,4 @@ def on_ground(screen: Screen, width: int, height: int, rng: Random) -> Screen:
         # What the screen's border cuts off is no place to click.
         box = (max(left, 0) + x, max(top, 0) + y, min(right, inner_width) + x, min(bottom, inner_height) + y)
         elements.append(replace(element, box=box))
-    texts = tuple(
-        TextRun(run.text, tuple(edge + x for edge in run.edges), run.top + y, run.bottom + y) for run in screen.texts
-    )
-    return Screen(image, tuple(elements), texts)
+    return Screen(image, tuple(elements), tuple(run.moved(x, y) for run in screen.texts))

@@ -42,11 +42,8 @@ def resized(screen: Screen, width: int, height: int) -> Screen:
     for element in screen.elements:
         left, top, right, bottom = element.box
         elements.append(replace(element, box=(left * across, top * down, right * across, bottom * down)))
-    texts = [
-        TextRun(run.text, tuple(edge * across for edge in run.edges), run.top * down, run.bottom * down)
-        for run in screen.texts
-    ]
-    return Screen(image, tuple(elements), tuple(texts))
+    texts = tuple(run.moved(0, 0, across=across, down=down) for run in screen.texts)
+    return Screen(image, tuple(elements), texts)
 
 
 def cut(screen: Screen, view: PixelBox) -> Screen:
@@ -85,8 +82,8 @@ def _readable(run: TextRun, view: PixelBox) -> TextRun | None:
     if not kept or run.top < top or run.bottom > bottom:
         return None
     first, end = kept[0], kept[-1] + 1
-    edges = tuple(edge - left for edge in run.edges[first : end + 1])
-    return TextRun(run.text[first:end], edges, run.top - top, run.bottom - top)
+    part = TextRun(run.text[first:end], run.edges[first : end + 1], run.top, run.bottom)
+    return part.moved(-left, -top)
 
 
 def look_through_window(screen: Screen, rng: Random, window: tuple[int, int]) -> RecordedScreen:

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 
 from molmo_agent.envs.sim_desktop.paint import IntBox
-from molmo_agent.envs.sim_desktop.scene import Element, PixelBox, Screen, TextRun
+from molmo_agent.envs.sim_desktop.scene import Element, PixelBox, Screen
 from molmo_agent.geometry import Point
 from molmo_agent.transforms import ImageTransform
 
@@ -63,11 +63,7 @@ class Monitors:
         image = screen.image[top:bottom, left:right].copy()
         image.flags.writeable = False
         elements = tuple(_shifted(element, left, right) for element in screen.elements)
-        runs = tuple(
-            TextRun(run.text, tuple(edge - left for edge in run.edges), run.top, run.bottom)
-            for run in screen.texts
-            if left <= run.edges[0] and run.edges[-1] <= right
-        )
+        runs = tuple(run.moved(-left, 0) for run in screen.texts if left <= run.edges[0] and run.edges[-1] <= right)
         return Screen(image, elements, runs)
 
 
