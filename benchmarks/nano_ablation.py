@@ -28,6 +28,7 @@ from molmo_agent.model import MolmoForConditionalGeneration
 from molmo_agent.model.nano import CHECKPOINT
 from molmo_agent.model.pointer import load_pointer
 from molmo_agent.train.checkpoint import RunFolder, tensors
+from molmo_agent.train.config import load
 from molmo_agent.train.curriculum import Pupil, train
 from molmo_agent.train.draw import draw
 from molmo_agent.train.metrics.interval import wilson
@@ -38,6 +39,8 @@ from molmo_agent.train.stages import OBJECTIVES, Curriculum, Stage
 SIDE = 190
 HELD_OUT = 2**31
 STYLES = ("shapes", "words")
+RECIPE = load("nano")
+assert isinstance(RECIPE, Curriculum)
 FULL = Stage(
     name="point",
     kind="point",
@@ -48,8 +51,7 @@ FULL = Stage(
     # As in the recipe: the tower stays as it is, and objectives are weighed so that none drowns the others.
     vision_scale=0.0,
     balance=True,
-    aid_weights={"tokens": 2.0, "token_position": 3.0, "first_position": 2.0, "answer_position": 4.0, "query_code": 0.4}
-    | {"key_code": 0.5},
+    aid_weights=next(stage for stage in RECIPE.stages if stage.name == "point").aid_weights,
     muon_lr=0.02,
     adam_lr=2e-3,
     warmup_steps=20,
@@ -125,7 +127,7 @@ def main() -> int:
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as temporary, ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
         folder = arguments.runs or Path(temporary)
-        if not (folder / "start").exists():
+        if not (folder / "start" / "latest").exists():
             make_start(folder / "start")
         jobs = {name: pool.submit(measure, name, folder, arguments.steps, arguments.screens) for name in VARIANTS}
         for name, job in jobs.items():

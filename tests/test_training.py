@@ -1,6 +1,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,9 +17,10 @@ from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.model.crops import CropLayout
 from molmo_agent.model.pointer import MolmoPointer
 from molmo_agent.train.aids import Aids, by_crop, dense_targets, position_code
+from molmo_agent.train.checkpoint import RunFolder, tensors
 from molmo_agent.train.config import from_dict
 from molmo_agent.train.curriculum import Pupil, learn, make_optimizers
-from molmo_agent.train.launch import run_here, run_workers
+from molmo_agent.train.launch import process_group, run_here, run_workers
 from molmo_agent.train.lessons import prepare_point, prepare_read
 from molmo_agent.train.muon import Muon, orthogonalize
 from molmo_agent.train.nano import nano_processor, new_nano
@@ -97,6 +100,36 @@ def test_a_curriculum_runs_on_several_workers(whole: Path, tmp_path: Path) -> No
     moved = sum(float((theirs[name].float() - value).norm()) for name, value in start.items())
     apart = sum(float((theirs[name].float() - ours[name].float()).norm()) for name in theirs)
     assert apart < 0.5 * moved, "means are grouped otherwise in the reading stage; the way is the same"
+
+
+@pytest.mark.slow
+def test_a_curriculum_learns_the_same_on_another_device() -> None:
+    # In a process of its own: naming a device changes torch for good.
+    found = subprocess.run([sys.executable, Path(__file__).parent / "far_device.py"], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr[-2000:]
+    here, there = json.loads(found.stdout)
+    assert len(here) == 6
+    for ours, theirs in zip(here, there, strict=True):
+        assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_the_other_device_refuses_what_a_gpu_would() -> None:
+    code = "import torch; from far_device import *\nwith FarDevice(): torch.ones(2).to(FAR) + torch.ones(2)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent)
+    assert "expected all tensors on one device" in found.stderr
+
+
+def test_files_of_a_checkpoint_are_small_enough_to_be_sent(tmp_path: Path) -> None:
+    pupil, config = Pupil(new_nano(PROCESSOR, 0)), lessons()
+    with process_group(0, 1, None):
+        run = RunFolder(tmp_path, config)
+        run.save(1, tensors(pupil, make_optimizers(pupil, config.stages[1]), frozen=True))
+        run.finish()
+        run.close()
+    sizes = [path.stat().st_size for path in (tmp_path / "step-000001").iterdir()]
+    assert sum(sizes) > 32e6
+    assert max(sizes) < 16e6
 
 
 def test_pointing_stages_have_the_same_gradients_on_any_number_of_ranks() -> None:

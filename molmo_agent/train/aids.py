@@ -44,9 +44,14 @@ def object_class(element: Element) -> int:
     return 1 + zlib.crc32(name.encode()) % (NUM_OBJECTS - 1)
 
 
+def on(device: torch.device, array: Any) -> Tensor:
+    """Return an array, or a list of numbers, as a tensor on a device."""
+    return torch.as_tensor(array).to(device)
+
+
 def position_code(points: Tensor) -> Tensor:
     """Return the (..., 4 * len(TURNS)) Fourier features of (..., 2) normalized points."""
-    turns = torch.tensor(TURNS, dtype=points.dtype, device=points.device) * (2 * torch.pi)
+    turns = on(points.device, TURNS) * (2 * torch.pi)
     angles = points.unsqueeze(-1) * turns
     return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(-2)
 
@@ -181,8 +186,10 @@ def contrast(queries: Tensor, codes: Tensor, labels: list[str], scale: Tensor) -
         if label not in unique:
             unique[label] = len(unique)
             first.append(i)
-    target = torch.tensor([unique[label] for label in labels])
-    logits = F.normalize(queries, dim=-1) @ F.normalize(codes[first], dim=-1).T * scale.exp().clamp(max=50)
+    target = on(queries.device, [unique[label] for label in labels])
+    logits = (
+        F.normalize(queries, dim=-1) @ F.normalize(codes[on(codes.device, first)], dim=-1).T * scale.exp().clamp(max=50)
+    )
     return F.cross_entropy(logits, target), (logits.argmax(-1) == target).float().mean()
 
 
@@ -217,7 +224,8 @@ class Aids(nn.Module):
             features: (batch, rows*columns, D) image features of the crop grids in reading order; equal grids.
             targets: one per picture.
         """
-        characters = torch.cat([target.characters for target in targets])
+        device = features.device
+        characters = torch.cat([target.characters for target in targets]).to(device)
         logits = self.characters(patches).unflatten(-1, (2, NUM_CHARACTERS))
         per_cell = F.cross_entropy(logits.flatten(0, 2), characters.flatten(), reduction="none")
         drawn = (characters.flatten() > 0).float()
@@ -226,15 +234,16 @@ class Aids(nn.Module):
         blank_loss = (per_cell * (1 - drawn)).sum() / (1 - drawn).sum().clamp(min=1)
         right = (logits.argmax(-1).flatten() == characters.flatten()).float()
 
-        objects = torch.stack([target.objects for target in targets])
+        objects = torch.stack([target.objects for target in targets]).to(device)
         on_object = (objects > 0).float()
         object_loss = F.cross_entropy(self.objects(features).flatten(0, 1), objects.flatten(), reduction="none")
         object_loss = (object_loss * (0.1 + on_object.flatten())).sum() / (0.1 + on_object).sum()
-        offsets = torch.stack([target.offsets for target in targets])
+        offsets = torch.stack([target.offsets for target in targets]).to(device)
         offset_error = (self.offsets(features) - offsets).clamp(-4, 4).abs().sum(-1)
-        pooled = torch.cat([target.label_weights @ f for target, f in zip(targets, features, strict=True)])
+        weights = [target.label_weights.to(device) for target in targets]
+        pooled = torch.cat([weight @ f for weight, f in zip(weights, features, strict=True)])
         names = [name for target in targets for name in target.labels]
-        codes = self.label_code(torch.cat([target.label_codes for target in targets]))
+        codes = self.label_code(torch.cat([target.label_codes for target in targets]).to(device))
         code_loss, code_right = contrast(self.image_code(pooled), codes, names, self.code_scale)
         return {
             "characters": character_loss + 0.3 * blank_loss,
@@ -260,36 +269,39 @@ class Aids(nn.Module):
             example: the sequence.
             dense: what its picture shows.
         """
-        guided = self.guided_layer
-        rows = torch.from_numpy(np.concatenate([example.x_positions, example.y_positions]))
-        answers, first_places = (torch.from_numpy(a).repeat(2, 1) for a in (example.answers, example.first_places))
-        grid = torch.from_numpy(example.grid_positions)
+        guided, device = self.guided_layer, states[0].device
+        rows = on(device, np.concatenate([example.x_positions, example.y_positions]))
+        answers, first_places = (on(device, a).repeat(2, 1) for a in (example.answers, example.first_places))
+        grid = on(device, example.grid_positions)
         before, after = states[guided][0], states[guided + 1][0]
 
         looks, on_target = [], []
         for layer, array in ((guided, example.first_attention), (guided + 1, example.attention)):
-            attention = torch.from_numpy(array).repeat(2, 1)
+            attention = on(device, array).repeat(2, 1)
             entropy = -(attention * attention.clamp(min=1e-9).log()).sum(-1).mean()
             chances = self._attention_chances(model, layer, states[layer], rows, example)[:, grid]
             looks.append(-(attention * chances).sum(-1).mean() - entropy)
             on_target.append((chances.exp() * (attention > 0)).sum(-1).mean())
 
-        centers = torch.from_numpy(example.grid_centers)
+        # What is chosen is chosen by index: a GPU would have to be waited for to count what a mask lets through.
+        centers = example.grid_centers
         on_screen = ((centers >= 0) & (centers <= 1)).all(-1)
-        own = F.mse_loss(self.token_position(before[grid[on_screen]]), position_code(centers[on_screen]))
+        tokens, places = (on(device, a[on_screen]) for a in (example.grid_positions, centers))
+        own = F.mse_loss(self.token_position(before[tokens]), position_code(places))
         first = F.mse_loss(self.first_position(after[rows]), position_code(first_places))
         answer = F.mse_loss(self.answer_position(states[guided + 2][0, rows]), position_code(answers))
 
         # A question by place or look does not say what is written there.
-        said = torch.tensor([question.named for question in example.pointed] * 2)
+        named = np.array([question.named for question in example.pointed] * 2)
         names = [question.label for question in example.pointed if question.named] * 2
-        codes = self.label_code(torch.from_numpy(np.stack([phoc(name) for name in names] or [phoc("")])))
-        code_loss, code_right = contrast(self.query_code(before[rows[said]]), codes, names, self.code_scale)
+        codes = self.label_code(on(device, np.stack([phoc(name) for name in names] or [phoc("")])))
+        said = rows[on(device, named.nonzero()[0])]
+        code_loss, code_right = contrast(self.query_code(before[said]), codes, names, self.code_scale)
         # Every image token of a label knows which label that is, all of it.
         item, token = (dense.label_weights > _TOUCHED).nonzero(as_tuple=True)
         labels = [dense.labels[i] for i in item.tolist()]
-        codes = self.label_code(dense.label_codes)[item]
-        key_loss, key_right = contrast(self.key_code(before[grid[token]]), codes, labels, self.code_scale)
+        codes = self.label_code(dense.label_codes.to(device))[item.to(device)]
+        key_loss, key_right = contrast(self.key_code(before[grid[token.to(device)]]), codes, labels, self.code_scale)
         return {
             "first_attention": looks[0],
             "attention": looks[1],
@@ -315,7 +327,7 @@ class Aids(nn.Module):
         head = attention.head_dim
         query = F.linear(normed[rows], attention.q_proj.weight[:head], attention.q_proj.bias[:head])
         key = F.linear(normed, attention.k_proj.weight[:head], attention.k_proj.bias[:head])
-        position_ids = torch.from_numpy(example.position_ids)
+        position_ids = on(hidden.device, example.position_ids)
         cos, sin = decoder.rotary_emb(normed, position_ids[None])
 
         def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -324,7 +336,7 @@ class Aids(nn.Module):
 
         query, key = rotate(query, cos[0, rows], sin[0, rows]), rotate(key, cos[0], sin[0])
         logits = query @ key.T * attention.scaling
-        segments = torch.from_numpy(example.subsegment_ids)
+        segments = on(hidden.device, example.subsegment_ids)
         hidden_keys = segments[None, :] < segments[rows, None]
-        later = torch.arange(len(segments))[None, :] > rows[:, None]
+        later = torch.arange(len(segments), device=hidden.device)[None, :] > rows[:, None]
         return F.log_softmax(logits.masked_fill(hidden_keys | later, torch.finfo(logits.dtype).min), dim=-1)

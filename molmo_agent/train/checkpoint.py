@@ -19,6 +19,7 @@ import yaml
 from filelock import FileLock, Timeout
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_loader import load as load_shards
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
@@ -28,6 +29,10 @@ from molmo_agent.train.muon import Muon
 
 # May change between a run and its continuation: they do not decide what a step computes.
 _FREE = {"checkpoint_every", "keep", "prefetch", "loggers", "export"}
+
+# A rank writes files of about this size at the same time; of large models more into each of as many as there may be.
+# Those of nano's runs can be sent through what takes no file of 16 MB.
+_FILE_BYTES, _MOST_FILES = 12_000_000, 8
 
 
 def _is_first() -> bool:
@@ -154,7 +159,9 @@ class RunFolder:
             shutil.rmtree(partial, ignore_errors=True)
         _wait()
         alone = not dist.is_initialized()
-        writing: Any = async_save(state, checkpoint_id=str(partial), process_group=self._group, no_dist=alone)
+        size = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+        writer = FileSystemWriter(partial, thread_count=min(1 + size // _FILE_BYTES, _MOST_FILES))
+        writing: Any = async_save(state, storage_writer=writer, process_group=self._group, no_dist=alone)
         self._writing = step, writing
 
     def check(self) -> Path | None:

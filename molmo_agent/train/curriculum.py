@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.nano import CHECKPOINT
 from molmo_agent.model.pointer import MolmoPointer
-from molmo_agent.train.aids import Aids
+from molmo_agent.train.aids import Aids, on
 from molmo_agent.train.checkpoint import RunFolder, read_weights, set_step, tensors
 from molmo_agent.train.config import to_dict
 from molmo_agent.train.lessons import balance, point_loss, prepare_point, prepare_read, read_loss
@@ -28,7 +28,7 @@ from molmo_agent.train.muon import Muon
 from molmo_agent.train.nano import REMARK, WINDOW, nano_processor, new_nano
 from molmo_agent.train.runner import Saved, Told, most
 from molmo_agent.train.stages import Curriculum, Stage
-from molmo_agent.train.step import average_gradients, ranks, total
+from molmo_agent.train.step import average_gradients, own_device, ranks, total
 from molmo_agent.train.tree_attention import NAME as TREE_ATTENTION
 
 # Most that the gradient norm of the model may be, and that of the aids.
@@ -112,15 +112,15 @@ def learn(pupil: Pupil, stage: Stage, batch: Any) -> dict[str, float]:
     if stage.kind == "read":
         if len(batch.crops):
             parts = read_loss(pupil.model, pupil.aids, batch)
-            share = torch.tensor(float(len(batch.crops)))
+            share = on(pupil.model.device, float(len(batch.crops)))
             loss = weigh(parts)
             (loss * share / total(share)[0].float() * ranks()).backward()
             found, losses = [parts], [loss]
         else:
-            total(torch.zeros(()))
+            total(on(pupil.model.device, 0.0))
     else:
         # Screens with nothing to ask about are left out: how many there are is known by counting.
-        screens = float(total(torch.tensor(float(len(batch))))[0])
+        screens = float(total(on(pupil.model.device, float(len(batch))))[0])
         for example, dense in batch:
             parts = point_loss(pupil.model, pupil.aids, example, dense, frozen_tower=stage.vision_scale == 0)
             loss = weigh(parts)
@@ -156,7 +156,7 @@ def train(
         processor = nano_processor()
         fresh = config.model == "nano-fresh"
         model = new_nano(processor, config.seed) if fresh else MolmoForConditionalGeneration.from_pretrained(CHECKPOINT)
-        pupil = Pupil(model.float()).train()
+        pupil = Pupil(model.float()).train().to(own_device())
         loggers = open_loggers(config.loggers if rank == 0 else (), folder, to_dict(config))
         done = run.step
         if config.start and not done:

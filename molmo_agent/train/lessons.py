@@ -6,12 +6,13 @@ What step n of a stage sees is a pure function of (seed, stage, n).
 from dataclasses import dataclass, replace
 from random import Random
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
-from molmo_agent.train.aids import Aids, DenseTargets, by_crop, dense_targets
+from molmo_agent.train.aids import Aids, DenseTargets, by_crop, dense_targets, on
 from molmo_agent.train.draw import draw, seed_of
 from molmo_agent.train.nano import WINDOW
 from molmo_agent.train.questions import ask
@@ -122,8 +123,9 @@ def prepare_read(
 
 def read_loss(model: MolmoForConditionalGeneration, aids: Aids, batch: ReadBatch) -> dict[str, Tensor]:
     """Objectives of one `read` step."""
-    patches = model.model.encode_crops(batch.crops)
-    return aids.read(patches, model.model.connector(patches, batch.masks), batch.targets)
+    crops, masks = batch.crops.to(model.device), batch.masks.to(model.device)
+    patches = model.model.encode_crops(crops)
+    return aids.read(patches, model.model.connector(patches, masks), batch.targets)
 
 
 def prepare_point(
@@ -157,36 +159,38 @@ def point_loss(
     frozen_tower: bool,
 ) -> dict[str, Tensor]:
     """Objectives of one screen with its questions."""
-    arrays = {name: torch.from_numpy(array) for name, array in example.arrays.items()}
+    device = model.device
+    arrays = {name: on(device, array) for name, array in example.arrays.items()}
     with torch.set_grad_enabled(not frozen_tower):
         patches = model.model.encode_crops(arrays["pixel_values"])
     features = model.model.connector(patches, arrays["image_masks"])
-    ids = torch.from_numpy(example.input_ids)[None]
+    ids = on(device, example.input_ids)[None]
     embeds = model.model.embed(ids, features[None], arrays["image_input_idx"][None])
+    # The tree is read off on the CPU: it is many small decisions.
     segments = torch.from_numpy(example.subsegment_ids)
     outputs = model.model.language_model(
         inputs_embeds=embeds,
-        forest=Forest.of(torch.zeros_like(segments), segments, embeds.dtype),
-        position_ids=torch.from_numpy(example.position_ids)[None],
+        forest=Forest.of(torch.zeros_like(segments), segments, embeds.dtype).to(device),
+        position_ids=on(device, example.position_ids)[None],
         use_cache=False,
         output_hidden_states=True,
     )
-    targets, weights = torch.from_numpy(example.targets), torch.from_numpy(example.loss_weights)
-    rows = targets >= 0
-    logits = model.lm_head(outputs.last_hidden_state[0, rows])
-    token_loss = F.cross_entropy(logits, targets[rows], reduction="none")
+    learned = example.targets >= 0
+    targets, weights = (on(device, array[learned]) for array in (example.targets, example.loss_weights))
+    logits = model.lm_head(outputs.last_hidden_state[0, on(device, learned.nonzero()[0])])
+    token_loss = F.cross_entropy(logits, targets, reduction="none")
     parts = {
-        "tokens": (token_loss * weights[rows]).sum() / weights.sum(),
-        "acc_tokens": (logits.argmax(-1) == targets[rows]).float().mean(),
+        "tokens": (token_loss * weights).sum() / weights.sum(),
+        "acc_tokens": (logits.argmax(-1) == targets).float().mean(),
         **aids.point(model, outputs.hidden_states, example, dense),
     }
     if not frozen_tower:
         # Features of the grid in reading order: each image token from the crop that supplies it.
-        index = arrays["image_input_idx"][1:].flatten()
-        kept = (index >= 0).nonzero().flatten()
-        order = torch.empty(len(example.grid_positions), dtype=torch.long)
-        order[torch.searchsorted(torch.from_numpy(example.grid_positions), index[kept])] = kept
-        parts |= aids.read(patches[1:], features[1:].flatten(0, 1)[order][None], [dense])
+        index = example.arrays["image_input_idx"][1:].ravel()
+        (kept,) = (index >= 0).nonzero()
+        order = np.empty(len(example.grid_positions), dtype=np.int64)
+        order[np.searchsorted(example.grid_positions, index[kept])] = kept
+        parts |= aids.read(patches[1:], features[1:].flatten(0, 1)[on(device, order)][None], [dense])
     return parts
 
 
@@ -200,7 +204,7 @@ def balance(model: MolmoForConditionalGeneration, aids: Aids, batch: PointBatch)
     """
     arrays = batch[0][0].arrays
     features = model.get_image_features(
-        torch.from_numpy(arrays["pixel_values"])[None], torch.from_numpy(arrays["image_masks"])[None]
+        on(model.device, arrays["pixel_values"])[None], on(model.device, arrays["image_masks"])[None]
     )
     size = float(features.std())
     model.model.connector.projector.down_proj.weight.div_(size)

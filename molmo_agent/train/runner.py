@@ -25,7 +25,7 @@ from molmo_agent.train.data.problems import Problems
 from molmo_agent.train.flops import Flops, peak_of
 from molmo_agent.train.loggers import open_loggers
 from molmo_agent.train.optim import component_of
-from molmo_agent.train.step import Learner, make_optimizer, ranks, shard, train_step
+from molmo_agent.train.step import Learner, make_optimizer, own_device, ranks, shard, train_step
 from molmo_agent.train.stream import RankBatch, Stream
 
 PROBLEMS_FILE = "problems.txt"
@@ -168,7 +168,7 @@ def train(
         if rank == 0 and unusable.found:
             (folder / PROBLEMS_FILE).write_text(unusable.summary(most=len(unusable.found)) + "\n", encoding="utf-8")
         learner = Learner(prepare(config, model), config)
-        device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+        device = own_device()
         learner.to(device)
         if count > 1 and config.sharding == "full":
             shard(learner)

@@ -44,6 +44,11 @@ def ranks() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
+def own_device() -> torch.device:
+    """Return where this rank computes: its GPU where there is one, else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
 def total(*values: Tensor) -> Tensor:
     """Return the sum over all ranks of some scalars, as one float64 tensor."""
     summed = torch.stack([value.detach().double() for value in values])

@@ -32,6 +32,10 @@ class Tree:
         prefix = int((subsegment_ids == subsegment_ids[0]).long().cumprod(0).sum())
         return cls(prefix, message_tree_mask(subsegment_ids[None], None, dtype)[:, :, prefix:].contiguous())
 
+    def to(self, device: torch.device) -> "Tree":
+        """Return the tree with its mask on a device."""
+        return Tree(self.prefix, self.mask.to(device))
+
 
 @dataclass(frozen=True, slots=True)
 class Forest:
@@ -47,6 +51,10 @@ class Forest:
         edges = [0, *((documents.diff() != 0).nonzero().flatten() + 1).tolist(), len(documents)]
         spans = tuple(pairwise(edges))
         return cls(spans, tuple(Tree.of(segments[start:stop], dtype) for start, stop in spans))
+
+    def to(self, device: torch.device) -> "Forest":
+        """Return the trees with their masks on a device."""
+        return Forest(self.spans, tuple(tree.to(device) for tree in self.trees))
 
 
 def forest_attention(
