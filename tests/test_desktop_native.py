@@ -206,6 +206,11 @@ def test_the_system_key_of_a_mac_is_command(mac):
     assert mac.key_name("super") == mac.key_name("win") == "command"
 
 
+def test_the_key_that_adds_to_a_selection_is_each_systems_own(mac):
+    assert mac.key_name("ctrl_or_cmd") == "command"
+    assert WindowsInput(FakeGui(), FakeUser32()).key_name("ctrl_or_cmd") == "ctrl"
+
+
 def test_an_unknown_key_is_refused_with_the_nearest_names(mac):
     with pytest.raises(ActionRefused, match="no key 'entr'; did you mean 'enter'"):
         mac.key_name("entr")

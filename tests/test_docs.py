@@ -1,5 +1,6 @@
 """The documentation shows what can be made again, and its commands run."""
 
+import re
 import shlex
 import subprocess
 import sys
@@ -8,6 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from tiny_training import small_run, write_points
+
+from molmo_agent.actions import describe
+from molmo_agent.geometry import Point
+from molmo_agent.policies.splitter import split_instruction
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "docs" / name for name in ("train.md", "environments.md")]
@@ -110,3 +115,20 @@ def test_the_pictures_of_the_envs_are_drawn_by_their_script(tmp_path: Path) -> N
     for path in shown:
         with Image.open(path) as old, Image.open(tmp_path / path.name) as new:
             assert old.size == new.size
+
+
+def what_is_said() -> list[tuple[str, str]]:
+    """Return the examples of the page of instructions with what it says that they do."""
+    page = (ROOT / "docs" / "instructions.md").read_text(encoding="utf-8")
+    rows = []
+    for said, done in re.findall(r"^\| (`.*`) \| (.*) \|$", page, re.MULTILINE):
+        examples = re.findall("`(.+?)`", said)
+        rows += zip(examples, done.split(", "), strict=True) if len(examples) > 1 else [(examples[0], done)]
+    return rows
+
+
+@pytest.mark.parametrize(("said", "done"), what_is_said())
+def test_an_instruction_is_read_as_its_page_says(said: str, done: str) -> None:
+    actions = [step.action([Point(0.25, 0.5)] * len(step.targets)) for step in split_instruction(said)]
+    place = r" ?(?:at |to )?\(\d\.\d+, \d\.\d+\)"
+    assert ", ".join(re.sub(place, "", describe(action)) for action in actions) == done

@@ -388,6 +388,14 @@ class TestPages:
         finally:
             env.close()
 
+    def test_several_entries_of_a_list_are_selected_with_a_key_held(self, page):
+        _, info = page.reset(seed=17, options={"task": "click-scroll-list"})
+        assert info["instruction"].count(",") == 1
+        episode = rollout(PointingPolicy(OraclePointer(page.locate)), page, settle=AT_ONCE, seed=17)
+        actions = [step.decision.action for step in episode]
+        assert [action.held for action in actions if isinstance(action, Click)] == [(), ("ctrl_or_cmd",), ()]
+        assert episode.trajectory.success
+
     def test_two_browsers_play_at_the_same_time(self):
         def make_policy(env, seat):
             return PointingPolicy(OraclePointer(env.locate))

@@ -36,6 +36,11 @@ def click(target):
     return ((target,), Click(A))
 
 
+def clicks(*names, where, held="ctrl_or_cmd"):
+    """The first as it is, every other added to it."""
+    return [((f"{name} {where}",), Click(A, held=(held,) if number else ())) for number, name in enumerate(names)]
+
+
 def typing(text):
     return ((), Type(text))
 
@@ -59,6 +64,18 @@ def key(*keys):
             "Open Settings then Display then click Night light",
             [click(x) for x in ("Settings", "Display", "Night light")],
         ),
+        ("ctrl-click the file", [(("the file",), Click(A, held=("ctrl",)))]),
+        ("click A and shift+click on B", [click("A"), (("B",), Click(A, held=("shift",)))]),
+        ("Ctrl + Shift + right-click A", [(("A",), Click(A, "right", held=("ctrl", "shift")))]),
+        ("cmd double-click A", [(("A",), Click(A, count=2, held=("cmd",)))]),
+        (
+            "Select Ada, Bob from the scroll list and click Submit.",
+            [*clicks("Ada", "Bob", where="from the scroll list"), click("Submit")],
+        ),
+        ("choose A, B and C in the list", clicks("A", "B", "C", where="in the list")),
+        ('pick "A, B" and "C" from the list', clicks('"A, B"', '"C"', where="from the list")),
+        ("select Salt and Pepper from the list", [click("Salt and Pepper from the list")]),
+        ("select Ada from the list", [click("Ada from the list")]),
         ("click A; B\nC", [click("A"), click("B"), click("C")]),
         ("1. click A\n2. type b\n3) press tab\n- click C", [click("A"), typing("b"), key("tab"), click("C")]),
         ("click A 2. click B", [click("A"), click("B")]),
@@ -224,8 +241,7 @@ def test_it_stands_for_what_was_pointed_at_last():
         ("if the dialog is open, click OK", "conditions and repetitions are not understood: name the steps one by one"),
         ("click Save, if asked click Yes", "conditions and repetitions"),
         ("click a, " * 9999, "expected an instruction of at most 20000 characters, got 89991"),
-        ("ctrl-click the file", "keys cannot be held while clicking"),
-        ("click A and shift+click B", "keys cannot be held while clicking"),
+        ("ctrl+click and hold A", "'ctrl+click and hold A': keys can be held during clicks only"),
     ],
 )
 def test_what_could_only_be_guessed_is_refused_with_a_hint(text, message):

@@ -117,7 +117,7 @@ class Android:
 
     def _execute(self, action: Action) -> None:
         match action:
-            case Click(point=point, button="left", count=count):
+            case Click(point=point, button="left", count=count, held=()):
                 x, y = self._target(point)
                 # In one go: between two commands more time passes than a double tap may take.
                 self._input(" && ".join([quoted("input", "tap", str(x), str(y))] * count))
@@ -145,6 +145,8 @@ class Android:
             case Done() | PointAt():
                 # An answer, not an input.
                 pass
+            case Click(held=(_, *_)):
+                raise ActionRefused("a phone has no keys to hold during a tap; for several things try LongPress")
             case Click() | Drag():
                 raise ActionRefused(f"a finger has no {action.button} button; use LongPress, or the left one")
             case Move():

@@ -14,6 +14,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,6 +70,7 @@ KEYS: Mapping[str, str] = {
     "insert": "\ue016",
     **dict.fromkeys(("delete", "del"), "\ue017"),
     **dict.fromkeys(("meta", "win", "cmd", "command"), "\ue03d"),
+    "ctrlorcmd": "\ue03d" if sys.platform == "darwin" else "\ue009",
     **{f"f{number}": chr(0xE030 + number) for number in range(1, 13)},
 }
 
@@ -213,9 +215,15 @@ class Browser:
 
     # --- Input ----------------------------------------------------------------------------------------------------
 
-    def click(self, x: int, y: int, button: str = "left", count: int = 1, hold_s: float = 0.0) -> None:
-        """Move there, press, hold and release a button so many times."""
-        with self._mouse() as mouse:
+    def click(
+        self, x: int, y: int, button: str = "left", count: int = 1, hold_s: float = 0.0, held: Sequence[str] = ()
+    ) -> None:
+        """Move there, press, hold and release a button so many times, with keys held down meanwhile.
+
+        Raises:
+            ActionRefused: there is no such key.
+        """
+        with self._holding(held), self._mouse() as mouse:
             mouse.move_to_location(x, y)
             for _ in range(count):
                 mouse.pointer_down(button=("left", "middle", "right").index(button))
@@ -266,12 +274,8 @@ class Browser:
         Raises:
             ActionRefused: there is no such key.
         """
-        keys = [_key(name) for name in names]
-        with self._keyboard() as keyboard:
-            for key in keys:
-                keyboard.key_down(key)
-            for key in reversed(keys):
-                keyboard.key_up(key)
+        with self._holding(names):
+            pass
 
     # --- Ending ---------------------------------------------------------------------------------------------------
 
@@ -332,6 +336,23 @@ class Browser:
         yield builder.pointer_action
         with _telling("the mouse did not move"):
             builder.perform()
+
+    @contextlib.contextmanager
+    def _holding(self, names: Sequence[str]) -> Iterator[None]:
+        """Press keys, and release them at the end whatever happens."""
+        keys = [_key(name) for name in names]
+        if not keys:
+            yield
+            return
+        with self._keyboard() as keyboard:
+            for key in keys:
+                keyboard.key_down(key)
+        try:
+            yield
+        finally:
+            with self._keyboard() as keyboard:
+                for key in reversed(keys):
+                    keyboard.key_up(key)
 
     @contextlib.contextmanager
     def _keyboard(self) -> Iterator[Any]:

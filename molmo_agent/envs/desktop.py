@@ -235,12 +235,17 @@ class Desktop:
 
     def _execute(self, action: Action) -> None:
         match action:
-            case Click(point=point, button=button, count=count):
+            case Click(point=point, button=button, count=count, held=held):
+                names = [self._input.key_name(key) for key in held]
                 self._go(point)
+                for name in names:
+                    self._input.key_down(name)
                 for nth in range(1, count + 1):
                     self._press(button, self._pace.press_s, nth)
                     if nth < count:
                         self._pause(self._pace.between_clicks_s)
+                for name in reversed(names):
+                    self._input.key_up(name)
             case LongPress(point=point, duration_s=duration_s):
                 self._go(point)
                 self._press("left", duration_s)

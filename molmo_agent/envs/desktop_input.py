@@ -168,8 +168,9 @@ def uninterrupted() -> Iterator[None]:
 class PyAutoGuiInput:
     """Input by pyautogui."""
 
-    # pyautogui's name of the key with the system's sign on it.
+    # pyautogui's names of the key with the system's sign on it, and of the one that adds to what is selected.
     system_key = "win"
+    adding_key = "ctrl"
 
     def __init__(self, gui: Any) -> None:
         self._gui = gui
@@ -246,7 +247,8 @@ class PyAutoGuiInput:
             ActionRefused: this keyboard has no such key; the nearest names are offered.
         """
         name = key if len(key) == 1 else key.lower().replace("_", "").replace("-", "").replace(" ", "")
-        name = self.system_key if name in _SYSTEM_KEY else _SYNONYMS.get(name, name)
+        own = {"ctrlorcmd": self.adding_key, **dict.fromkeys(_SYSTEM_KEY, self.system_key)}
+        name = own.get(name) or _SYNONYMS.get(name, name)
         if not self.has_key(name):
             near = difflib.get_close_matches(name, [*self._gui.KEY_NAMES, *_SYNONYMS, *_SYSTEM_KEY], n=3)
             hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""

@@ -223,8 +223,8 @@ class MiniWob:
     def _execute(self, action: Action) -> None:
         page = self._browser
         match action:
-            case Click(point=point, button=button, count=count):
-                page.click(*self._at(point), button, count)
+            case Click(point=point, button=button, count=count, held=held):
+                page.click(*self._at(point), button, count, held=held)
             case LongPress(point=point, duration_s=duration_s):
                 page.click(*self._at(point), hold_s=duration_s)
             case Drag(start=start, end=end, button=button):

@@ -23,7 +23,7 @@ _PAUSE_S = 0.005
 class MacInput(PyAutoGuiInput):
     """Pointer and keyboard of macOS, by Quartz where pyautogui falls short."""
 
-    system_key = "command"
+    system_key = adding_key = "command"
 
     def __init__(self, gui: Any, quartz: Any = None) -> None:
         super().__init__(gui)

@@ -44,6 +44,14 @@ _NAMED = {
     **{f"f{number}": f"f{number}" for number in range(1, 25)},
 }
 
+HELD = rf"(?:{'|'.join(_MODIFIERS)})(?:\s*[+-]\s*(?:{'|'.join(_MODIFIERS)}))*"
+"""A pattern for modifiers, one or several: ``ctrl``, ``Ctrl + Shift``."""
+
+
+def read_held(text: str) -> tuple[str, ...]:
+    """Return the modifiers that a phrase of the pattern :data:`HELD` names."""
+    return tuple(_MODIFIERS[name] for name in re.split(r"\s*[+-]\s*", text.lower()))
+
 
 def read_chord(text: str) -> tuple[str, ...]:
     """Return the keys that a phrase names, or an empty tuple if it names something else.

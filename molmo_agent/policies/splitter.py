@@ -15,7 +15,7 @@ from typing import cast
 
 from molmo_agent.actions import Direction
 from molmo_agent.errors import UsageError
-from molmo_agent.policies.keys import read_chord
+from molmo_agent.policies.keys import HELD, read_chord, read_held
 from molmo_agent.policies.quoting import Part, mask_quotes
 from molmo_agent.policies.substep import Gesture, SubStep
 
@@ -59,6 +59,8 @@ _POLITE = re.compile(
     r"(?!\w)[\s,:]*){1,6}",
     re.IGNORECASE,
 )
+# "Ctrl-click", "shift + double-click".
+_WITH_KEYS = re.compile(rf"({HELD})(?:\s*[+-]\s*|\s+)(?=(?:\w+[- ])?click)", re.IGNORECASE)
 _BULLET = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-*•])\s", re.MULTILINE)
 # What would have to be guessed.
 _BEYOND = (
@@ -66,10 +68,6 @@ _BEYOND = (
     (
         re.compile(r"(?:if|unless|until|when|whenever|while|once|repeat|for each|for every|as long as)(?!\w)", re.I),
         "conditions and repetitions are not understood: name the steps one by one",
-    ),
-    (
-        re.compile(r"(?:ctrl|control|shift|alt|cmd|command|option)(?:\s*[+-]\s*|\s+)(?:\w+[- ])?click", re.I),
-        "keys cannot be held while clicking",
     ),
 )
 # Longer than anything a person writes; keeps what is read several times quick to read.
@@ -144,7 +142,7 @@ def _begins_a_step(mask: str, position: int) -> bool:
     polite = _POLITE.match(mask, position)
     verb = _VERB.match(mask, polite.end() if polite else position)
     if verb is None:
-        return any(pattern.match(mask, position) for pattern, _ in _BEYOND)
+        return any(pattern.match(mask, position) for pattern in (_WITH_KEYS, *(pattern for pattern, _ in _BEYOND)))
     return verb.lastgroup in ("wait", "back", "home") or re.match(r"\s+[^\s,;.]", mask[verb.end() :]) is not None
 
 
@@ -161,9 +159,16 @@ def _read_part(part: Part) -> list[SubStep]:
     for pattern, advice in _BEYOND:
         if pattern.match(part.mask):
             raise UsageError(f"cannot follow {part.text[:60]!r}: {advice}")
+    if keys := _WITH_KEYS.match(part.mask):
+        steps = _read_part(part.cut(keys.end()))
+        if not all(step.gesture.endswith("click") for step in steps):
+            raise UsageError(f"{part.text!r}: keys can be held during clicks only")
+        return [replace(step, text=part.text, held=read_held(keys[1])) for step in steps]
     verb = _VERB.match(part.mask)
     if verb is None:
         return _pointed(part, part.sentence(), "click")
+    if (several := _OF_LIST.fullmatch(part.sentence().mask)) and (names := _names(part.sentence(), several)):
+        return names
     does, rest = cast(str, verb.lastgroup), part.cut(verb.end())
     match does:
         case "type":
@@ -188,6 +193,29 @@ def _read_part(part: Part) -> list[SubStep]:
             return _pointed(part, part.sentence(), "click")
         case _:
             return _pointed(part, rest.sentence(), cast(Gesture, does))
+
+
+_OF_LIST = re.compile(
+    r"(?:select|choose|pick)\s+(?P<names>.+?)(?P<where>\s+(?:from|in)\s+the\s+(?:\w+\s+){0,2}list(?:\s?box)?)", re.I
+)
+_COMMA = re.compile(r"\s*,\s*(?:and\s+)?|\s+and\s+", re.IGNORECASE)
+
+
+def _names(part: Part, found: re.Match[str]) -> list[SubStep]:
+    """Read ``select A, B and C from the list``: the others are added to the first. Nothing where it is one name.
+
+    Without a comma "and" may be a part of a name, unless all names are in quotes.
+    """
+    names, edges = part.cut(*found.span("names")), [0]
+    for comma in _COMMA.finditer(names.mask):
+        edges += comma.span()
+    parts = [names.cut(*span) for span in zip(edges[::2], [*edges[1::2], len(names.mask)], strict=True)]
+    if len(parts) == 1 or not ("," in names.mask or all(one.quoted() is not None for one in parts)):
+        return []
+    where = part.cut(*found.span("where")).text
+    adding = SubStep(text=part.text, gesture="click", held=("ctrl_or_cmd",))
+    steps = [replace(adding, targets=(f"{_need(part, one.text)} {where}",)) for one in parts]
+    return [replace(steps[0], held=()), *steps[1:]]
 
 
 def _need(part: Part, value: str) -> str:

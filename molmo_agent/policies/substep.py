@@ -56,6 +56,8 @@ class SubStep:
     direction: Direction = "down"
     # Wheel notches or seconds.
     amount: float = 0.0
+    # Keys that are down during a click.
+    held: tuple[str, ...] = ()
 
     def action(self, points: Sequence[Point] = ()) -> Action:
         """Return the action at the points that the targets were found at, one per target.
@@ -67,15 +69,15 @@ class SubStep:
             raise ValueError(f"{self.text!r} needs {len(self.targets)} points, got {len(points)}")
         match self.gesture:
             case "click":
-                return Click(points[0])
+                return Click(points[0], held=self.held)
             case "double_click":
-                return Click(points[0], count=2)
+                return Click(points[0], count=2, held=self.held)
             case "triple_click":
-                return Click(points[0], count=3)
+                return Click(points[0], count=3, held=self.held)
             case "right_click":
-                return Click(points[0], button="right")
+                return Click(points[0], button="right", held=self.held)
             case "middle_click":
-                return Click(points[0], button="middle")
+                return Click(points[0], button="middle", held=self.held)
             case "long_press":
                 return LongPress(points[0])
             case "move":

@@ -167,6 +167,7 @@ class SimDesktop:
     def _execute(self, episode: _Episode, action: Action) -> list[Event]:
         desktop, drawing = episode.desktop, episode.drawing
         match action:
+            # Keys that are held change nothing here: no list has several rows selected.
             case Click(point=point, button="left", count=count):
                 return click(desktop, drawing, *self._pixel(point), count)
             case Click(point=point, button="right"):
