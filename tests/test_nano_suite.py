@@ -224,6 +224,14 @@ def test_looking_closer_is_measured_on_the_same_questions(told):
     assert row["extra_s"] == 0.5
 
 
+def test_a_model_that_is_always_sure_looks_at_nothing_closer_and_that_takes_no_time(told):
+    told.min_confidence = 0.1
+    figures = run_suite(told, sets=[SMALL], episodes=0).figures
+    assert [(row["looked_closer"], row["extra_s"]) for row in figures["zoom"]] == [(0, None)]
+    sheet = next(sheet for sheet in sheets_of(figures) if sheet.title.startswith("Looking closer"))
+    assert sheet.rows[0][-4:] == ("0", "0", "0", "-")
+
+
 def test_a_run_is_written_as_json_and_as_one_offline_page(told, tmp_path):
     suite = run_suite(told, sets=[SMALL, ABSENT], episodes=0)
     page = write_suite(tmp_path / "run", suite)

@@ -191,13 +191,15 @@ def zoom_rows(model: PointingModel, sets: Sequence[ScreenSet], answers: Sequence
         again = [one for chosen in few for one in ask([ZoomPointer(model, least)], chosen)[0]]
         first = {(one.set, one.case): one for one in answers}
         before = [first[one.set, one.case] for one in again]
-        looked = sum("looked closer" in one.reply for one in again)
+        closer = ["looked closer" in one.reply for one in again]
+        looked = sum(closer)
         paths = {"without": before, "with": again}
         figures = {name: share(sum(one.hit for one in some), len(some)) for name, some in paths.items()}
         won = sum(new.hit > old.hit for old, new in zip(before, again, strict=True))
         lost = sum(new.hit < old.hit for old, new in zip(before, again, strict=True))
-        taken = [max(0.0, new.latency_s - old.latency_s) for old, new in zip(before, again, strict=True)]
-        extra = sum(taken) / max(looked, 1)
+        pairs = zip(closer, before, again, strict=True)
+        taken = sum(max(0.0, new.latency_s - old.latency_s) for twice, old, new in pairs if twice)
+        extra = taken / looked if looked else None
         rows.append({"section": size, "looked_closer": looked, "won": won, "lost": lost, "extra_s": extra} | figures)
     return rows
 

@@ -208,7 +208,7 @@ def _zoom(rows: _Rows) -> Sheet:
                 f"{row['looked_closer']}",
                 f"{row['won']}",
                 f"{row['lost']}",
-                f"{row['extra_s']:.2f}",
+                "-" if row["extra_s"] is None else f"{row['extra_s']:.2f}",
             )
             for row in rows
         ),
