@@ -187,9 +187,8 @@ def contrast(queries: Tensor, codes: Tensor, labels: list[str], scale: Tensor) -
             unique[label] = len(unique)
             first.append(i)
     target = on(queries.device, [unique[label] for label in labels])
-    logits = (
-        F.normalize(queries, dim=-1) @ F.normalize(codes[on(codes.device, first)], dim=-1).T * scale.exp().clamp(max=50)
-    )
+    codes = codes[on(codes.device, first)]
+    logits = F.normalize(queries, dim=-1) @ F.normalize(codes, dim=-1).T * scale.exp().clamp(max=50)
     return F.cross_entropy(logits, target), (logits.argmax(-1) == target).float().mean()
 
 
