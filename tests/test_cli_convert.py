@@ -20,16 +20,17 @@ def test_a_released_checkpoint_goes_to_our_layout_and_back(name, tmp_path):
     note = convert(str(tmp_path / "own"), tmp_path / "official", "official")
     assert "cannot build it" in note
     ids = torch.tensor([[256, 70, 71]])
+    first, *others = (
+        MolmoForConditionalGeneration.from_pretrained(folder)
+        for folder in (source, tmp_path / "own", tmp_path / "official")
+    )
     with torch.no_grad():
-        results = [
-            MolmoForConditionalGeneration.from_pretrained(folder).generate(
-                ids, max_new_tokens=4, do_sample=False, output_logits=True, return_dict_in_generate=True
-            )
-            for folder in (source, tmp_path / "own", tmp_path / "official")
-        ]
-    for result in results[1:]:
-        assert torch.equal(result.sequences, results[0].sequences)
-        assert torch.equal(torch.stack(result.logits), torch.stack(results[0].logits))
+        expected = first(input_ids=ids).logits
+        for other in others:
+            weights = other.state_dict()
+            assert all(torch.equal(weights[name], value) for name, value in first.state_dict().items())
+            # Not to the last bit: that depends on where in memory a file's weights come to lie.
+            torch.testing.assert_close(other(input_ids=ids).logits, expected)
 
 
 def test_sizes_that_the_released_layout_cannot_tell_are_refused(tmp_path):

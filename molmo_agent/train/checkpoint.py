@@ -265,7 +265,10 @@ class RunFolder:
         path = self.folder / "metrics.jsonl"
         if _is_first() and path.exists():
             kept = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] <= step]
-            path.write_text("".join(line + "\n" for line in kept))
+            # Another file, whole at once: who follows the old one sees that it is another.
+            partial = path.with_suffix(".partial")
+            partial.write_text("".join(line + "\n" for line in kept))
+            partial.replace(path)
 
 
 def read_weights(run: Path, learner: torch.nn.Module) -> None:

@@ -257,17 +257,18 @@ def run_on_ray(
 def follow(path: Path, told: Told | None, *, every_s: float = 0.5) -> Iterator[None]:
     """Pass on the records that another process appends to a run's metrics, each step once."""
     ended = threading.Event()
-    known = path.stat().st_size if path.exists() else 0
+    known = path.stat() if path.exists() else None
 
     def read() -> None:
-        place, rest, step = known, "", 0
+        place, number = (known.st_size, known.st_ino) if known else (0, 0)
+        rest, step = "", 0
         while True:
             last = ended.wait(every_s)
             if path.exists() and told:
-                # A run that resumes writes the file anew, without the steps that it computes again.
-                if path.stat().st_size < place:
-                    place, rest = 0, ""
                 with path.open(encoding="utf-8") as file:
+                    # A run that resumes puts another file there, without the steps that it computes again.
+                    if os.fstat(file.fileno()).st_ino != number:
+                        place, number, rest = 0, os.fstat(file.fileno()).st_ino, ""
                     file.seek(place)
                     *lines, rest = (rest + file.read()).split("\n")
                     place = file.tell()
