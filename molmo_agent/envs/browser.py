@@ -274,8 +274,12 @@ class Browser:
         Raises:
             ActionRefused: there is no such key.
         """
-        with self._holding(names):
-            pass
+        keys = [_key(name) for name in names]
+        with self._keyboard() as keyboard:
+            for key in keys:
+                keyboard.key_down(key)
+            for key in reversed(keys):
+                keyboard.key_up(key)
 
     # --- Ending ---------------------------------------------------------------------------------------------------
 

@@ -4,11 +4,13 @@ Everything that depends on the operating system is behind two protocols, ``Captu
 areas of the desktop, the transform from a picture to input positions, and how a person would carry out an action.
 """
 
+import contextlib
 import math
 import re
 import sys
 import time
 import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, assert_never
 
@@ -238,14 +240,11 @@ class Desktop:
             case Click(point=point, button=button, count=count, held=held):
                 names = [self._input.key_name(key) for key in held]
                 self._go(point)
-                for name in names:
-                    self._input.key_down(name)
-                for nth in range(1, count + 1):
-                    self._press(button, self._pace.press_s, nth)
-                    if nth < count:
-                        self._pause(self._pace.between_clicks_s)
-                for name in reversed(names):
-                    self._input.key_up(name)
+                with self._holding(names):
+                    for nth in range(1, count + 1):
+                        self._press(button, self._pace.press_s, nth)
+                        if nth < count:
+                            self._pause(self._pace.between_clicks_s)
             case LongPress(point=point, duration_s=duration_s):
                 self._go(point)
                 self._press("left", duration_s)
@@ -313,10 +312,15 @@ class Desktop:
                 self._input.type_line(part)
 
     def _chord(self, keys: tuple[str, ...]) -> None:
-        names = [self._input.key_name(key) for key in keys]
+        with self._holding([self._input.key_name(key) for key in keys]):
+            self._pause(self._pace.press_s)
+
+    @contextlib.contextmanager
+    def _holding(self, names: Sequence[str]) -> Iterator[None]:
+        """Hold keys, by the names that the input gave; after an error whoever acts lets go of everything."""
         for name in names:
             self._input.key_down(name)
-        self._pause(self._pace.press_s)
+        yield
         for name in reversed(names):
             self._input.key_up(name)
 

@@ -53,6 +53,13 @@ def _reason(error: BaseException, folder: Path) -> str:
     return str(error)
 
 
+def _write_whole(path: Path, text: str) -> None:
+    """Put a new file there at once: whoever reads it has the old or the new one, never a part."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
 # What optimizers keep for every weight, beside how many steps they have seen.
 _MOMENTS: dict[type, tuple[str, ...]] = {torch.optim.AdamW: ("exp_avg", "exp_avg_sq"), Muon: ("momentum",)}
 
@@ -207,9 +214,7 @@ class RunFolder:
         (partial / "meta.json").write_text(json.dumps({"step": step}))
         shutil.rmtree(final, ignore_errors=True)
         partial.replace(final)
-        pointer = self.folder / "latest.partial"
-        pointer.write_text(final.name)
-        pointer.replace(self.folder / "latest")
+        _write_whole(self.folder / "latest", final.name)
         for old in self.checkpoints()[: -self.config.keep]:
             shutil.rmtree(old)
         return final
@@ -266,9 +271,7 @@ class RunFolder:
         if _is_first() and path.exists():
             kept = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] <= step]
             # Another file, whole at once: who follows the old one sees that it is another.
-            partial = path.with_suffix(".partial")
-            partial.write_text("".join(line + "\n" for line in kept))
-            partial.replace(path)
+            _write_whole(path, "".join(line + "\n" for line in kept))
 
 
 def read_weights(run: Path, learner: torch.nn.Module) -> None:
