@@ -19,7 +19,7 @@ from transformers import (
 
 from molmo_agent.errors import ModelError, UnknownNameError
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration, MolmoProcessor
-from molmo_agent.model.official import from_native, to_native, to_official
+from molmo_agent.model.official import from_native, to_native, to_official, translate_config
 from molmo_agent.model.presets import PRESETS, preset
 from molmo_agent.registry import load_model
 from molmo_agent.train.nano_tokenizer import build_tokenizer
@@ -71,6 +71,163 @@ def test_the_training_code_s_folders_load_without_running_code_from_them(name, m
     (tmp_path / "config.yaml").unlink()
     with pytest.raises(ValueError, match=r"expected config\.yaml or model\.yaml beside model\.pt"):
         MolmoForConditionalGeneration.from_pretrained(tmp_path)
+
+
+# What the training code writes for every field that a model leaves alone.
+VISION_DEFAULTS = {
+    "image_model_type": "openai",
+    "image_default_input_size": [336, 336],
+    "image_patch_size": 14,
+    "image_pos_patch_size": 14,
+    "image_emb_dim": 1024,
+    "image_num_heads": 16,
+    "image_num_key_value_heads": 16,
+    "image_num_layers": 24,
+    "image_head_dim": 64,
+    "image_mlp_dim": 4096,
+    "image_mlp_activations": "quick_gelu",
+    "image_dropout_rate": 0.0,
+    "image_num_pos": 577,
+    "image_norm_eps": 1e-5,
+    "attention_dropout": 0.0,
+    "residual_dropout": 0.0,
+    "initializer_range": 0.02,
+    "fsdp_wrap": False,
+    "resize_mode": "default",
+}
+MODEL_DEFAULTS = {
+    "d_model": 768,
+    "n_heads": 12,
+    "n_kv_heads": None,
+    "qkv_bias": False,
+    "clip_qkv": None,
+    "n_layers": 12,
+    "mlp_ratio": 4,
+    "mlp_hidden_size": None,
+    "activation_type": "swiglu",
+    "block_type": "sequential",
+    "block_group_size": 1,
+    "rope": False,
+    "rope_full_precision": True,
+    "rope_theta": 10000.0,
+    "vision_backbone": None,
+    "vit_load_path": None,
+    "llm_load_path": None,
+    "low_cpu_fsdp": True,
+    "attention_type": "sdpa",
+    "float32_attention": True,
+    "attention_dropout": 0.1,
+    "attention_layer_norm": False,
+    "residual_dropout": 0.1,
+    "response_residual_dropout": 0.0,
+    "embedding_dropout": 0.1,
+    "layer_norm_type": "default",
+    "layer_norm_with_affine": True,
+    "layer_norm_eps": None,
+    "attention_layer_norm_with_affine": True,
+    "max_sequence_length": 1024,
+    "max_position_embeddings": None,
+    "include_bias": True,
+    "bias_for_layer_norm": None,
+    "scale_logits": False,
+    "vocab_size": 50257,
+    "embedding_size": 50304,
+    "additional_vocab_size": None,
+    "new_embedding_init_range": 0.02,
+    "weight_tying": True,
+    "init_device": None,
+    "init_fn": "normal",
+    "init_std": 0.02,
+    "init_cutoff_factor": None,
+    "norm_after": False,
+    "precision": None,
+    "max_crops": 12,
+    "crop_mode": "patchify-v2-and-resize-c2",
+    "use_col_tokens": True,
+    "prompt_type": "none",
+    "system_prompt_kind": "style",
+    "message_formatting": "none",
+    "always_start_with_space": True,
+    "multi_annotation_weighting": None,
+    "default_inference_len": 65,
+    "overlap_margins": [4, 4],
+    "pad_value": 0.0,
+    "image_padding_embed": None,
+    "fix_image_padding": True,
+    "vit_layers": [-1],
+    "image_pooling_h": 2,
+    "image_pooling_w": 2,
+    "image_pooling_2d": "attention",
+    "image_projector": "mlp",
+    "image_feature_dropout": 0.0,
+    "initializer_range": 0.02,
+    "normalize_input_embeds": False,
+    "use_position_ids": True,
+    "head_dim": None,
+    "tokenizer": {"identifier": "gpt2", "tokenizer_dir": None},
+    "pad_tokenizer": True,
+    "moe_num_experts": 8,
+    "moe_top_k": 2,
+    "moe_mlp_impl": "sparse",
+    "moe_log_expert_assignment": False,
+    "moe_shared_expert": False,
+    "moe_lbl_in_fp32": False,
+    "moe_interleave": False,
+    "moe_loss_weight": 0.1,
+    "moe_zloss_weight": None,
+    "moe_dropless": True,
+    "moe_capacity_factor": 1.25,
+}
+
+
+def full_dump(name) -> dict:
+    """The model's config with every field written out, as the training code saves it."""
+    fields = dict(facts(GOLDEN)[name]["config"])
+    vision = VISION_DEFAULTS | fields.pop("vision")
+    return MODEL_DEFAULTS | fields | {"vision_backbone": vision}
+
+
+def test_a_config_with_every_default_written_out_is_the_same_model(name, model, tmp_path):
+    torch.save(to_native(to_official(model)), tmp_path / "model.pt")
+    dump = full_dump(name)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"run_name": "x", "seed": 6198, "model": dump}))
+    loaded = MolmoForConditionalGeneration.from_pretrained(tmp_path)
+    assert loaded.config.text_config.model_type == model.config.text_config.model_type
+    assert torch.equal(logits(loaded), logits(model))
+    (tmp_path / "config.yaml").rename(tmp_path / "model.yaml")
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump(dump))
+    assert torch.equal(logits(MolmoForConditionalGeneration.from_pretrained(tmp_path)), logits(model))
+
+
+def test_the_block_type_decides_whether_there_are_experts():
+    dense, sparse = full_dump("dense_qwen"), full_dump("moe_olmoe")
+
+    def kind(fields):
+        return translate_config(fields)["text_config"]["model_type"]
+
+    assert [kind(full_dump(name)) for name in ("dense_qwen", "dense_olmo", "moe_olmoe")] == ["qwen2", "olmo2", "olmoe"]
+    assert kind(dense | {"block_type": "moe"}) == "olmoe"
+    # Hub configs may leave the block type out; the training code's own number of experts is 8, of which 2 are used.
+    assert kind({key: value for key, value in sparse.items() if key != "block_type"}) == "olmoe"
+    bare = {key: value for key, value in sparse.items() if not key.startswith("moe_")}
+    text = translate_config(bare)["text_config"]
+    assert (text["num_experts"], text["num_experts_per_tok"]) == (8, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("dense_qwen", {"block_type": "llama"}, r"got \{'block_type': 'llama'\}"),
+        ("moe_olmoe", {"moe_shared_expert": True}, r"got \{'moe_shared_expert': True\}"),
+        ("moe_olmoe", {"moe_interleave": True}, r"got \{'moe_interleave': True\}"),
+    ],
+    ids=["llama", "shared", "interleaved"],
+)
+def test_blocks_that_no_released_model_has_are_refused(name, change, message):
+    with pytest.raises(ValueError, match=message):
+        translate_config(full_dump(name) | change)
+    # A dense model has no experts to share or to interleave.
+    assert translate_config(full_dump("dense_olmo") | {"moe_shared_expert": True, "moe_interleave": True})
 
 
 def test_the_fused_experts_of_the_training_code_are_the_released_ones():

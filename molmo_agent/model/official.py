@@ -88,9 +88,16 @@ def translate_config(fields: Mapping[str, Any]) -> dict[str, Any]:
     unknown = {name: fields[name] for name in ("clip_qkv", "scale_logits", "include_bias") if fields.get(name)}
     if get("tie_word_embeddings", "weight_tying"):
         unknown["weight_tying"] = True
+    # A dump of all fields names experts whatever the blocks are; hub configs may leave the block type out.
+    block = get("block_type", default="moe" if get("moe_num_experts") else "sequential")
+    if block not in ("sequential", "moe"):
+        unknown["block_type"] = block
+    if block == "moe":
+        unknown |= {name: True for name in ("moe_interleave", "moe_shared_expert") if fields.get(name)}
     if unknown:
         raise ValueError(f"expected a config like those of the released models, got {unknown}, which none of them has")
-    experts = get("moe_num_experts", default=0)
+    # The training code's own defaults.
+    experts = get("moe_num_experts", default=8) if block == "moe" else 0
     # The field counts gate and up together.
     inner = get("intermediate_size", "mlp_hidden_size", default=int(get("mlp_ratio", default=4) * width)) // 2
     vocabulary = get("vocab_size")
@@ -112,7 +119,7 @@ def translate_config(fields: Mapping[str, Any]) -> dict[str, Any]:
         "pad_token_id": None,
     }
     if experts:
-        text |= {"num_experts": experts, "num_experts_per_tok": get("moe_top_k"), "norm_topk_prob": False}
+        text |= {"num_experts": experts, "num_experts_per_tok": get("moe_top_k", default=2), "norm_topk_prob": False}
     translated: dict[str, Any] = {
         "text_config": text,
         "projector_hidden_size": inner,
