@@ -24,6 +24,7 @@ from molmo_agent.train.launch import process_group, run_here, run_workers
 from molmo_agent.train.lessons import prepare_point, prepare_read
 from molmo_agent.train.muon import Muon, orthogonalize
 from molmo_agent.train.nano import nano_processor, new_nano
+from molmo_agent.train.optim import Schedule
 from molmo_agent.train.panels import sample_panel
 from molmo_agent.train.phrases import Question, ask_all, describe
 from molmo_agent.train.screens import (
@@ -166,6 +167,16 @@ def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
     assert rates[9:60] == [1.0] * 51
     assert rates[99] == pytest.approx(1 / 40)
     assert rates[60:] == sorted(rates[60:], reverse=True)
+
+
+@pytest.mark.parametrize("final", [0.0, 0.1, 0.5])
+def test_a_warm_up_without_a_start_begins_at_a_tenth_wherever_the_cosine_ends(final: float) -> None:
+    rates = Schedule(2e-4, warmup_steps=100, max_steps=1000, start=None, final=final)
+    assert rates.at(0) == pytest.approx(2e-5)
+    assert rates.at(50) == pytest.approx(1.1e-4)
+    assert rates.at(100) == pytest.approx(2e-4)
+    assert rates.at(550) == pytest.approx(2e-4 * (1 + final) / 2)
+    assert rates.at(1000) == rates.at(5000) == pytest.approx(2e-4 * final)
 
 
 def test_a_step_of_a_stage_always_draws_the_same_batch() -> None:

@@ -27,7 +27,7 @@ _NO_DECAY = (
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Linear warm-up, then a cosine to a tenth of the peak; steps count from 1."""
+    """Linear warm-up, then a cosine to ``final`` of the peak; steps count from 1."""
 
     peak: float
     warmup_steps: int
@@ -41,7 +41,8 @@ class Schedule:
         """Return the learning rate of an update."""
         low = self.peak * self.final
         if step < self.warmup_steps:
-            start = low if self.start is None else self.start
+            # A tenth wherever the cosine ends.
+            start = self.peak * 0.1 if self.start is None else self.start
             return start + (self.peak - start) * min(step, self.warmup_steps) / self.warmup_steps
         if step >= self.max_steps:
             return low
