@@ -30,7 +30,7 @@ _LISTED = ("isCheckable", "isChecked", "isClickable", "isLongClickable", "isScro
 class Node:
     """One element."""
 
-    # Left, top, right, bottom; None where the message does not say, which it does not for a zero.
+    # Left, top, right, bottom in pixels; None where the message does not say, which it usually does not for a zero.
     bounds: tuple[int | None, int | None, int | None, int | None]
     class_name: str
     package: str | None
@@ -52,11 +52,9 @@ class Node:
 
 def _node(data: bytes) -> Node:
     texts = dict.fromkeys(_TEXTS.values(), "")
-    seen: set[int] = set()
     flags = set()
     edges: list[int | None] = [None] * 4
     for number, kind, value in fields(data):
-        seen.add(number)
         if number == 2:
             for edge, _, place in fields(expect_bytes(number, kind, value)):
                 if 1 <= edge <= 4 and isinstance(place, int):
@@ -65,12 +63,12 @@ def _node(data: bytes) -> Node:
             texts[_TEXTS[number]] = expect_bytes(number, kind, value).decode()
         elif number in _FLAGS and value:
             flags.add(_FLAGS[number])
-    package = texts["package"] if 6 in seen else None
     left, top, right, bottom = edges
     return Node(
         bounds=(left, top, right, bottom),
         class_name=texts["class_name"],
-        package=package,
+        # An empty text is the same as none: a message leaves out its empty fields.
+        package=texts["package"] or None,
         text=texts["text"],
         resource=texts["resource"],
         flags=frozenset(flags),
@@ -104,14 +102,14 @@ def visible_nodes(windows: Sequence[Sequence[Node]]) -> Iterator[Node]:
 def reference_boxes(windows: Sequence[Sequence[Node]], width: int, height: int) -> list[PixelBox]:
     """Return the boxes that the authors' code considers: an absent right or bottom edge is the screen's.
 
-    (A zero is not written, so an element that ends at zero becomes as wide as the screen there.)
+    (Its reader drops zeros, written or not, so an element that ends at zero becomes as wide as the screen there.)
     """
     return [
         (
             node.box[0],
             node.box[1],
-            width if node.bounds[2] is None else node.box[2],
-            height if node.bounds[3] is None else node.box[3],
+            node.box[2] or width,
+            node.box[3] or height,
         )
         for node in visible_nodes(windows)
         if any(node.bounds)
@@ -121,10 +119,11 @@ def reference_boxes(windows: Sequence[Sequence[Node]], width: int, height: int) 
 def reduced_text(windows: Sequence[Sequence[Node]]) -> str:
     """Return the authors' short text of a forest: one line per element, by package.
 
-    Of elements with the same text in a window the first alone counts, visible or not; all without text are one.
+    Of elements with the same text in a window the first alone counts, visible or not; all without text are one,
+    whatever their class, package and resource. A value that is the word "None" is dropped.
 
     Raises:
-        ValueError: a visible element without a package.
+        ValueError: a listed element without a package.
     """
     packages: dict[str, list[str]] = {}
     for nodes in windows:
@@ -135,22 +134,34 @@ def reduced_text(windows: Sequence[Sequence[Node]]) -> str:
             said.add(node.text)
             if not node.visible:
                 continue
-            if node.package is None:
-                raise ValueError(f"the element {node.text!r} has no package")
-            packages.setdefault(node.package, []).append(_line(node))
+            package = _named(node.package)
+            if not package:
+                raise ValueError(
+                    f"expected every listed element to name its package; the element with text {node.text!r}, resource "
+                    f"{node.resource!r} has no package, and the authors' code fails there"
+                )
+            packages.setdefault(package, []).append(_line(node))
     return "\n".join("\n".join([package, *lines, ""]) for package, lines in packages.items())
+
+
+def _named(value: str | None) -> str:
+    """Return a value, or "" where the authors' code drops it."""
+    return value if value is not None and value != "None" else ""
 
 
 def _line(node: Node) -> str:
     left, top, right, bottom = node.box
     parts = [f"center=[{int((left + right) / 2)},{int((top + bottom) / 2)}]", f"size=[{right - left},{bottom - top}]"]
-    if node.text:
-        parts.append(f"text={node.text}")
-    elif node.resource:
-        parts.append("resource=" + re.sub(r"com\..*?:id/", "", node.resource))
-    if node.class_name.endswith("Switch"):
+    # Not anchored to a domain: "telecom:id/call" becomes "telecall".
+    resource = _named(re.sub(r"com.*?id/", "", node.resource))
+    if text := _named(node.text):
+        parts.append(f"text={text}")
+    elif resource:
+        parts.append(f"resource={resource}")
+    # The class decides, not what the element says of itself: SwitchCompat and AutoCompleteEditText count too.
+    if "Switch" in node.class_name:
         parts.append("text=Switch")
-    if "isEditable" in node.flags:
+    elif "Edit" in node.class_name:
         parts.append("EditableText")
     listed = [flag for flag in _LISTED if flag in node.flags]
     if listed:

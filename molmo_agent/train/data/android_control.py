@@ -107,21 +107,28 @@ def action_text(action: dict[str, Any], size: tuple[int, int], *, reference_quir
     Args:
         action: the JSON of the data set.
         size: (width, height) of the screenshot.
-        reference_quirks: leave negative and fractional coordinates in pixels, and unknown actions without a text.
+        reference_quirks: take coordinates of any type as they are printed ("12" is 12), leave negative, fractional and
+            unreadable ones in pixels, and unknown actions without a text.
 
     Raises:
         ValueError: no such action, or one without its parameters.
     """
     if reference_quirks and "action_type" in action and action["action_type"] not in _PARAMETERS:
         return ""
-    check_action(action)
-    kind = action["action_type"]
-    if kind in ("click", "long_press"):
-        x, y = action["x"], action["y"]
+    kind = action.get("action_type")
+    if reference_quirks and kind in ("click", "long_press"):
+        printed = _printed_point(action)
         name = "Click" if kind == "click" else "Long Press"
-        if reference_quirks and not all(isinstance(value, int) and value >= 0 for value in (x, y)):
-            return f"{name}({x}, {y})"
+        # A prefix: what follows a closing bracket inside the coordinates is lost.
+        whole = re.match(r"(\d+), (\d+)\)", f"{printed})")
+        if whole is None:
+            return f"{name}({printed})"
+        x, y = int(whole[1]), int(whole[2])
         return f"{name}({round(x / size[0] * 100, 1)}, {round(y / size[1] * 100, 1)})"
+    kind = check_action(action)["action_type"]
+    if kind in ("click", "long_press"):
+        name = "Click" if kind == "click" else "Long Press"
+        return f"{name}({round(action['x'] / size[0] * 100, 1)}, {round(action['y'] / size[1] * 100, 1)})"
     texts = {
         "scroll": "Scroll {direction}",
         "input_text": "Type {text}",
@@ -131,6 +138,33 @@ def action_text(action: dict[str, Any], size: tuple[int, int], *, reference_quir
         "wait": "Wait",
     }
     return texts[kind].format(**action)
+
+
+def _printed_point(action: dict[str, Any]) -> str:
+    """Return a click's coordinates as the authors' code prints them, whatever their type.
+
+    Raises:
+        ValueError: x or y is absent.
+    """
+    for name in ("x", "y"):
+        if name not in action:
+            raise ValueError(f"the action {action['action_type']} needs {name}, got {action.get(name)!r}")
+    return f"{action['x']}, {action['y']}"
+
+
+def reference_point(action: dict[str, Any]) -> tuple[int, int]:
+    """Return the pixel point (x, y) whose element the authors' code looks for: the first two runs of digits.
+
+    Signs and decimal points separate runs, so (-4, 100) is (4, 100) and (10.5, 20) is (10, 5).
+
+    Raises:
+        ValueError: x or y is absent, or they have fewer than two runs of digits.
+    """
+    printed = _printed_point(action)
+    numbers = [int(digits) for digits in re.findall(r"\d+", printed)]
+    if len(numbers) < 2:
+        raise ValueError(f"the action {action['action_type']} needs two numbers, got ({printed})")
+    return numbers[0], numbers[1]
 
 
 def percent_box(box: PixelBox, size: tuple[int, int]) -> PercentBox:
@@ -149,7 +183,10 @@ def target_pixels(
         windows: the elements on the screen.
         size: (width, height) of the screenshot.
         reference_quirks: take the narrowest element instead of the smallest, edges that are not told as the screen's,
-            and find an app's name as the authors do (:func:`reference_app_box`).
+            and find a point and an app's name as the authors do (:func:`reference_point`, :func:`reference_app_box`).
+
+    Raises:
+        ValueError: with ``reference_quirks``, the authors' code fails here.
     """
     kind = action.get("action_type")
     if kind == "open_app":
@@ -160,7 +197,7 @@ def target_pixels(
         return next(named, None)
     if kind not in ("click", "long_press"):
         return None
-    x, y = action["x"], action["y"]
+    x, y = reference_point(action) if reference_quirks else (action["x"], action["y"])
 
     def extent(box: PixelBox) -> tuple[int, int]:
         return box[2] - box[0], box[3] - box[1]
@@ -181,10 +218,13 @@ def reference_app_box(text: str, name: str) -> PixelBox | None:
     """Find an app's name in a reduced text as the authors do: as a pattern, as a prefix, never with a capital.
 
     Raises:
-        re.error: the name is no valid pattern.
+        re.error: the name is in the text, but no valid pattern.
     """
-    pattern = r"center=\[(\d+),(\d+)\], size=\[(\d+),(\d+)\], text=" + name
-    found = re.search(pattern, text.lower())
+    text = text.lower()
+    if f"text={name}" not in text:
+        return None
+    pattern = rf"center=\[(\d+),(\d+)\],\s*size=\[(\d+),(\d+)\],\s*text={name}"
+    found = re.search(pattern, text)
     if found is None:
         return None
     center_x, center_y, width, height = map(int, found.groups()[:4])

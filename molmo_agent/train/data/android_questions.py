@@ -53,6 +53,7 @@ def _reference(step: AndroidStep) -> dict[str, str] | None:
     """Return action and box as the authors have them; None where their code fails."""
     try:
         box = step.target_box(reference_quirks=True)
-    except re.error:  # they take the app's name for a pattern
+        action = step.target_action(reference_quirks=True)
+    except (re.error, ValueError):  # the app's name is taken for a pattern, or an element has no package
         return None
-    return {"action": step.target_action(reference_quirks=True), "box": "" if box is None else str(list(box))}
+    return {"action": action, "box": "" if box is None else str(list(box))}

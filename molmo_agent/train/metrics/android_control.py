@@ -15,7 +15,7 @@ RULES = ("box_inside", "box_1.2x", "dist_14", "dist_4", "exact_text")
 """Inside the element's box (Molmo's own rule), inside it enlarged, within 14 or 4 percent of the point, same text."""
 
 _NUMBER = r"([+-]?\d+(?:\.\d+)?)"
-_POINT = rf"\(\s*{_NUMBER}\s*,\s*{_NUMBER}\s*\)"
+_POINT = rf"\s*\(\s*{_NUMBER}\s*,\s*{_NUMBER}\s*\)"
 _FORMS = {
     "click": rf"click{_POINT}",
     "long press": rf"long press{_POINT}",
@@ -103,10 +103,21 @@ def _reference_kind(text: str) -> str | None:
     return next((prefix for prefix in _PREFIXES if text.startswith(prefix)), None)
 
 
+def _reference_point(text: str) -> tuple[float, float] | None:
+    """Return the first two numbers of a text, wherever they stand, without their signs; None if it has fewer."""
+    numbers = re.findall(r"\d+(?:\.\d+)?", text)
+    return (float(numbers[0]), float(numbers[1])) if len(numbers) > 1 else None
+
+
 def _reference_inside(answer: str, box: str) -> bool:
-    numbers = re.findall(r"\d+(?:\.\d+)?", answer)[:2]
-    left, top, right, bottom = map(float, re.findall(r"\d+\.\d+", box))
-    return len(numbers) == 2 and left <= float(numbers[0]) <= right and top <= float(numbers[1]) <= bottom
+    point = _reference_point(answer)
+    if point is None:  # the box is not looked at
+        return False
+    edges = [float(edge) for edge in re.findall(r"\d+\.\d+", box)]
+    if len(edges) != 4:
+        raise ValueError(f"expected a box of four decimals such as [7.4, 21.0, 31.1, 24.0], got {box!r}")
+    left, top, right, bottom = edges
+    return left <= point[0] <= right and top <= point[1] <= bottom
 
 
 def reference_score(gold: str, box: str, answer: str) -> bool:
@@ -114,11 +125,11 @@ def reference_score(gold: str, box: str, answer: str) -> bool:
 
     Args:
         gold: the action that was done, as text.
-        box: the text of the box: four decimals in brackets, or empty.
-        answer: the model's reply.
+        box: the text of the box: four decimals in any notation, or empty.
+        answer: the model's reply; blanks anywhere between the word, the brackets and the numbers are accepted.
 
     Raises:
-        ValueError: the box does not have exactly four decimals.
+        ValueError: a point is to be looked for in a box that does not have exactly four decimals.
     """
     if "Action:" in answer:
         answer = answer.split("Action:")[1]
@@ -127,7 +138,7 @@ def reference_score(gold: str, box: str, answer: str) -> bool:
     if wanted != got:
         return wanted == "open app" and got == "click" and bool(box) and _reference_inside(answer, box)
     if wanted in ("click", "long press"):
-        return _reference_inside(answer, box)
+        return _reference_point(gold) is not None and _reference_inside(answer, box)
     if wanted == "scroll":
         return gold.split()[1:2] == answer.split()[1:2]
     if wanted in ("type", "open app"):
