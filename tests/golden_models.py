@@ -1,6 +1,7 @@
 """The tiny reference models of the golden files: their weights, inputs and pictures, read from any golden folder."""
 
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,19 +32,21 @@ def load_golden(folder: Path, name: str, target: Path) -> MolmoForConditionalGen
     return MolmoForConditionalGeneration.from_pretrained(write_official(folder, name, target)).eval()
 
 
-def synthetic_crops(shape, seed: int) -> torch.Tensor:
-    """The crops of the recipe in golden/README.md."""
-    index = np.arange(np.prod(shape), dtype=np.int64) + seed * 1000003
+def synthetic_crops(recipe: dict) -> torch.Tensor:
+    """The crops of a recipe in models.json: ``shape``, ``seed``, and which crops are padding, as text."""
+    shape = recipe["shape"]
+    index = np.arange(np.prod(shape), dtype=np.int64) + recipe["seed"] * 1000003
     values = (((1103515245 * index + 12345) % 2**31) >> 16) & 255
     crops = ((values - 127.5) / 64).astype(np.float32).reshape(shape)
-    crops[1, 1:3] = -1
+    row, first, last = map(int, re.findall(r"\d+", recipe.get("all_minus1", "batch row 1, crops 1..2")))
+    crops[row, first : last + 1] = -1
     return torch.from_numpy(crops)
 
 
 def image_processor(config: dict) -> MolmoImageProcessor:
     return MolmoImageProcessor(
         crop_size=config["base_image_input_size"],
-        patch_size=14,
+        patch_size=config.get("patch") or config.get("vision", {}).get("image_patch_size", 14),
         margins=tuple(config["overlap_margins"]),
         max_crops=config["max_crops"],
     )
