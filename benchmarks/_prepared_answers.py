@@ -20,11 +20,11 @@ class Writer:
     def __init__(self, answer: list[int], start: int, vocabulary: int) -> None:
         self.answer, self.start, self.vocabulary = answer, start, vocabulary
 
-    def __call__(self, input_ids: torch.Tensor, past_key_values: Any, logits_to_keep: int, **_: Any) -> Any:
+    def __call__(self, input_ids: torch.Tensor, cache: Any, logits_to_keep: int, **_: Any) -> Any:
         """Return logits that favour the answer."""
-        first, length = past_key_values.get_seq_length() - self.start, input_ids.shape[1]
+        first, length = cache.get_seq_length() - self.start, input_ids.shape[1]
         nothing = torch.zeros(len(input_ids), 1, length, 1)
-        past_key_values.update(nothing, nothing, 0)
+        cache.update(nothing, nothing, 0)
         logits = torch.zeros(len(input_ids), length, self.vocabulary)
         for i in range(length):
             place = first + i

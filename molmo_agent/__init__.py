@@ -4,7 +4,12 @@ Importing this package loads no torch, no display and no Ray; names below are lo
 """
 
 import importlib
+import sys
 from typing import Any
+
+# pip refuses older ones; this is for those who run a checkout.
+if sys.version_info < (3, 11):  # noqa: UP036
+    raise ImportError("molmo_agent needs Python 3.11 or newer, this is " + sys.version.split()[0])
 
 __version__ = "0.1.0"
 

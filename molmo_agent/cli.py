@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from molmo_agent import __version__, cli_data, cli_eval
+from molmo_agent.dependencies import dependencies, untested
 from molmo_agent.errors import EnvError, ModelError, MolmoAgentError, RunStopped, UsageError
 
 EXIT_OK, EXIT_NOT_ACHIEVED, EXIT_USAGE, EXIT_FAILURE, EXIT_STOPPED = 0, 1, 2, 3, 130
@@ -44,6 +45,8 @@ def _options(
     ] = False,
 ) -> None:
     _STATE["debug"] = debug
+    if remark := untested(dependencies()):
+        Console(stderr=True).print(f"agent: {remark}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -5,6 +5,7 @@ import importlib.metadata
 import pytest
 from desktop_screen import needs
 
+from molmo_agent import dependencies
 from molmo_agent.envs import doctor
 from molmo_agent.envs.doctor import diagnose
 from molmo_agent.envs.virtual_display import VirtualDisplay
@@ -57,25 +58,24 @@ def test_a_missing_program_comes_with_the_line_for_this_system(monkeypatch, inst
     assert check.remedy == line
 
 
-def test_a_missing_module_is_told(monkeypatch):
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
-    assert doctor._module("torch", "models").remedy == "pip install molmo-agent"
-
-
-def test_extras_are_those_of_the_installed_package(monkeypatch):
-    requirements = [
-        "numpy>=2",
-        'no-such-adb>=2; extra == "android"',
-        "pytest; extra == 'dev'",
-        "pytest; extra == 'web'",
-    ]
+def test_each_dependency_is_listed_with_its_version_and_tested_range(monkeypatch):
+    requirements = ["numpy>=2", "pytest<1", 'no-such-adb>=2; extra == "android"', "hypothesis; extra == 'dev'"]
     monkeypatch.setattr(importlib.metadata, "requires", lambda package: requirements)
-    android, web = doctor._extras()
-    assert (android.name, android.ok, android.detail) == ("extra android", False, "not installed: no-such-adb")
+    numpy, old, android = doctor._packages()
+    assert (numpy.name, numpy.ok) == ("numpy", True)
+    assert numpy.detail == f"{importlib.metadata.version('numpy')}; tested: >=2"
+    assert (old.ok, old.remedy) == (False, "pip install 'pytest<1'")
+    assert old.detail == f"{pytest.__version__} is untested; tested: <1"
+    assert (android.name, android.ok, android.detail) == (
+        "no-such-adb (android)",
+        False,
+        "not installed; tested: >=2",
+    )
     assert android.remedy == "pip install 'molmo-agent[android]'"
-    assert (web.name, web.ok) == ("extra web", True)
 
 
-def test_a_package_that_is_not_installed_is_told():
-    (check,) = doctor._extras("no-such-package")
-    assert check.detail == "no-such-package is not installed"
+def test_a_package_that_is_not_installed_is_told(monkeypatch):
+    monkeypatch.setattr(dependencies, "PACKAGE", "no-such-package")
+    (check,) = doctor._packages()
+    assert check.detail == "molmo-agent is not installed"
+    assert check.remedy == "pip install -e . in its checkout"

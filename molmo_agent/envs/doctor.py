@@ -1,15 +1,15 @@
 """What this machine has and lacks for driving a desktop or a phone, and how to get the rest; changes nothing."""
 
-import importlib.metadata
+import importlib
 import importlib.util
 import os
 import platform
-import re
 import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from molmo_agent.dependencies import PACKAGE, dependencies
 from molmo_agent.errors import EnvError
 
 
@@ -32,14 +32,10 @@ _PROGRAMS = {
     "xdotool": ("typing text that has no keys where nothing can be pasted, as in terminals", "xdotool", "xdotool"),
 }
 
-# A requirement of an extra, as the installed package lists it: adbutils>=2.8; extra == "android"
-_OF_EXTRA = re.compile(r"([\w.-]+).*;.*extra == ['\"]([\w-]+)['\"]")
-
 
 def diagnose() -> list[Check]:
     """Look at everything and return one check each, what concerns every user first."""
     checks = [Check("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
-    checks += [_module(name, "models") for name in ("torch", "transformers")]
     access = _display() if sys.platform.startswith("linux") else _permissions()
     # Without access the capture would fail for the same reason.
     checks += [access, _capture()] if access.ok else [access]
@@ -48,40 +44,25 @@ def diagnose() -> list[Check]:
     # Without the library the check of its extra says so.
     checks += [_adb()] if importlib.util.find_spec("adbutils") else []
     checks += [_chromium()] if importlib.util.find_spec("miniwob") else []
-    return [*checks, *_extras()]
+    return [*checks, *_packages()]
 
 
-def _module(name: str, purpose: str) -> Check:
-    if importlib.util.find_spec(name):
-        return Check(name, True, f"installed, for {purpose}")
-    return Check(name, False, f"not installed; {purpose} need it", "pip install molmo-agent")
-
-
-def _extras(package: str = "molmo-agent") -> list[Check]:
-    """Return one check for each extra of the installed package, but for the developers' own."""
-    try:
-        requirements = importlib.metadata.requires(package) or []
-    except importlib.metadata.PackageNotFoundError:
-        return [Check("package", False, f"{package} is not installed", "pip install -e . in its checkout")]
-    needed: dict[str, list[str]] = {}
-    for match in filter(None, map(_OF_EXTRA.match, requirements)):
-        needed.setdefault(match[2], []).append(match[1])
+def _packages() -> list[Check]:
+    """Return one check for each dependency: what is installed, and whether it is within the tested range."""
     checks = []
-    for extra in sorted(set(needed) - {"dev"}):
-        missing = [name for name in needed[extra] if not _installed(name)]
-        detail = f"not installed: {', '.join(missing)}" if missing else f"installed: {', '.join(needed[extra])}"
-        checks.append(
-            Check(f"extra {extra}", not missing, detail, f"pip install '{package}[{extra}]'" if missing else "")
-        )
-    return checks
-
-
-def _installed(package: str) -> bool:
-    try:
-        importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
+    for item in dependencies():
+        name = f"{item.name} ({item.extra})" if item.extra else item.name
+        tested = f"tested: {item.tested or 'any version'}"
+        if item.installed is None:
+            package = f"{PACKAGE}[{item.extra}]" if item.extra else PACKAGE
+            checks.append(Check(name, False, f"not installed; {tested}", f"pip install '{package}'"))
+        elif item.ok:
+            checks.append(Check(name, True, f"{item.installed}; {tested}"))
+        else:
+            checks.append(
+                Check(name, False, f"{item.installed} is untested; {tested}", f"pip install '{item.requirement}'")
+            )
+    return checks or [Check("package", False, f"{PACKAGE} is not installed", "pip install -e . in its checkout")]
 
 
 def _program(name: str) -> Check:

@@ -77,9 +77,7 @@ def greedy(
     answers = [Decoded([], 0) for _ in rows]
     running = set(range(len(rows)))
     for _ in range(max_new_tokens):
-        logits = model(
-            input_ids=ids, attention_mask=valid, past_key_values=cache, use_cache=True, logits_to_keep=1
-        ).logits
+        logits = model(input_ids=ids, attention_mask=valid, cache=cache, use_cache=True, logits_to_keep=1).logits
         best, chosen = logits[:, -1].float().softmax(-1).max(-1)
         for i, (token, chance) in enumerate(zip(chosen.tolist(), best.tolist(), strict=True)):
             if i not in running:
@@ -118,7 +116,7 @@ class Reader:
             self.cache.crop(-count)
 
     def _run(self, row: Tensor, keep: int) -> Any:
-        return self.model(input_ids=row, past_key_values=self.cache, use_cache=True, logits_to_keep=keep)
+        return self.model(input_ids=row, cache=self.cache, use_cache=True, logits_to_keep=keep)
 
 
 def drafted(

@@ -14,29 +14,35 @@ from torch.nn import functional as F
 from transformers import AutoModel, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
-from transformers.modeling_outputs import ModelOutput
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
 from molmo_agent.model.backbones import from_backbones
 from molmo_agent.model.configuration import MolmoConfig
 from molmo_agent.model.connector import MolmoConnector
 from molmo_agent.model.loading import load
 from molmo_agent.model.residual_dropout import ResidualDropout
+from molmo_agent.model.transformers_names import CACHE, cache_of, one_cache
 from molmo_agent.model.vision_tower import build_tower, patch_features
 
 
 @dataclass
-class MolmoOutput(ModelOutput):
-    """What a forward pass returns; fields are None where not asked for.
+class MolmoModelOutput(BaseModelOutputWithPast):
+    """What the model returns below its output head; fields are None where not asked for.
 
-    ``last_hidden_state``: (B, T, D). ``logits``: (B, T, V). ``image_features``: (B, C, G, D) before they are added.
+    ``last_hidden_state``: (B, T, D). ``image_features``: (B, C, G, D) before they are added to the embeddings.
     """
 
-    loss: Tensor | None = None
-    logits: Tensor | None = None
+    image_features: Tensor | None = None
+
+
+@dataclass
+class MolmoOutput(CausalLMOutputWithPast):
+    """What a forward pass returns; fields are None where not asked for.
+
+    ``logits``: (B, T, V). ``last_hidden_state``: (B, T, D). ``image_features``: (B, C, G, D) before they are added.
+    """
+
     last_hidden_state: Tensor | None = None
-    past_key_values: Cache | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
     image_features: Tensor | None = None
 
 
@@ -94,7 +100,7 @@ class MolmoPreTrainedModel(PreTrainedModel):
         *("CLIPEncoderLayer", "SiglipEncoderLayer", "Dinov2Layer"),
         *("Qwen2DecoderLayer", "Olmo2DecoderLayer", "OlmoeDecoderLayer"),
     ]
-    _skip_keys_device_placement = ["past_key_values"]
+    _skip_keys_device_placement = ["cache", "past_key_values"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_flex_attn = True
@@ -225,13 +231,14 @@ class MolmoModel(MolmoPreTrainedModel):
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
         subsegment_ids: Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         image_features: Tensor | None = None,
         answer_mask: Tensor | None = None,
         use_cache: bool | None = None,
+        past_key_values: Cache | None = None,
         **kwargs: Any,
-    ) -> MolmoOutput:
+    ) -> MolmoModelOutput:
         """Run the model up to the decoder's last hidden state.
 
         Args:
@@ -242,30 +249,32 @@ class MolmoModel(MolmoPreTrainedModel):
             attention_mask: (B, T) 1 on tokens, 0 on padding; or a ready-made 4-D mask.
             position_ids: (B, T); by default the running count of tokens that are not padding.
             subsegment_ids: (B, T) for several annotations of one image; needs ``position_ids``; no cache.
-            past_key_values: keys and values of earlier tokens.
+            cache: keys and values of earlier tokens.
             inputs_embeds: (B, T, D) instead of ``input_ids``.
             image_features: (B, C, G, D) encoded earlier, instead of ``pixel_values``.
             answer_mask: (B, T), True on tokens to be learned: where ``answer_dropout`` applies in training.
             use_cache: return keys and values.
+            past_key_values: the name of ``cache`` in transformers before 5.24.
             kwargs: passed on to the decoder.
 
         Raises:
             ValueError: neither or both of ``input_ids`` and ``inputs_embeds``; ``subsegment_ids`` without
                 ``position_ids`` or with a cache.
         """
+        cache = one_cache(cache, past_key_values)
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("expected exactly one of input_ids and inputs_embeds")
         if input_ids is not None:
             if image_features is None and pixel_values is not None:
                 image_features = self.get_image_features(pixel_values, image_masks)
             inputs_embeds = self.embed(input_ids, image_features, image_input_idx)
-            if attention_mask is None and past_key_values is None and bool((input_ids < 0).any()):
+            if attention_mask is None and cache is None and bool((input_ids < 0).any()):
                 attention_mask = (input_ids >= 0).long()
         assert inputs_embeds is not None
         if position_ids is None and attention_mask is not None and attention_mask.dim() == 2:
             position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -inputs_embeds.shape[1] :]
         if subsegment_ids is not None:
-            if position_ids is None or past_key_values is not None or use_cache:
+            if position_ids is None or cache is not None or use_cache:
                 raise ValueError("subsegment_ids needs explicit position_ids and no cache (use_cache=False)")
             use_cache = False
             attention_mask = message_tree_mask(subsegment_ids, attention_mask, inputs_embeds.dtype)
@@ -275,16 +284,16 @@ class MolmoModel(MolmoPreTrainedModel):
             inputs_embeds=inputs_embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
             use_cache=use_cache,
+            **{CACHE: cache},
             **kwargs,
         )
-        return MolmoOutput(
+        return MolmoModelOutput(
             last_hidden_state=outputs.last_hidden_state,
-            past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
             image_features=image_features,
+            **{CACHE: cache_of(outputs)},
         )
 
 
@@ -329,10 +338,11 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
         image_masks: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Cache | None = None,
+        cache: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
+        past_key_values: Cache | None = None,
         **kwargs: Any,
     ) -> MolmoOutput:
         """Run the model to logits and, with ``labels``, to the loss.
@@ -344,10 +354,11 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
             image_masks: (B, C, N) share of each patch that is image.
             attention_mask: (B, T), or a ready-made 4-D mask.
             position_ids: (B, T).
-            past_key_values: keys and values of earlier tokens.
+            cache: keys and values of earlier tokens.
             inputs_embeds: (B, T, D) instead of ``input_ids``.
             labels: (B, T) the same sequence, negative where nothing is to be learned; shifted here.
             logits_to_keep: compute logits for the last so many positions (0: all) or for these positions.
+            past_key_values: the name of ``cache`` in transformers before 5.24.
             kwargs: see :meth:`MolmoModel.forward`.
         """
         kwargs.pop("return_dict", None)
@@ -358,7 +369,7 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
             image_masks=image_masks,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            cache=one_cache(cache, past_key_values),
             inputs_embeds=inputs_embeds,
             **kwargs,
         )
@@ -369,8 +380,15 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
         if labels is not None:
             targets = labels[:, 1:].masked_fill(labels[:, 1:] < 0, -100)
             loss = F.cross_entropy(logits[:, :-1].float().flatten(0, 1), targets.flatten(), ignore_index=-100)
-        outputs.loss, outputs.logits = loss, logits
-        return outputs
+        return MolmoOutput(
+            loss=loss,
+            logits=logits,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            last_hidden_state=states,
+            image_features=outputs.image_features,
+            **{CACHE: cache_of(outputs)},
+        )
 
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, *args: Any, is_first_iteration: bool | None = False, **kwargs: Any

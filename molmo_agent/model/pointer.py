@@ -193,7 +193,7 @@ class MolmoPointer:
             input_ids=torch.tensor([ids], device=device),
             image_features=features[None],
             image_input_idx=index[None],
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
         )
         prefix = Prefix.of(cache)

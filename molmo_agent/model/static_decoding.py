@@ -3,6 +3,8 @@
 Worth it where launching kernels takes longer than running them: on a GPU, one question at a time.
 """
 
+import os
+import shutil
 from typing import Any
 
 import torch
@@ -20,9 +22,18 @@ class StaticDecoder:
         model: the model.
         length: tokens that picture, question and answer may have together.
         compile: compile the step over one token; False only keeps the shapes fixed.
+
+    Raises:
+        ModelError: there is no compiler to compile with.
     """
 
     def __init__(self, model: Any, length: int, *, compile: bool = True) -> None:
+        # torch would find out at the first question, with a traceback.
+        if compile and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "cl")))):
+            raise ModelError(
+                "compile=True needs a C++ compiler, and none of g++, clang++ and cl is on PATH; install one, set CXX, "
+                "or leave compile out"
+            )
         self.model, self.length = model, length
         self.cache = StaticCache(config=model.config.text_config, max_cache_len=length)
         self.step = torch.compile(model, mode="reduce-overhead", fullgraph=True) if compile else model
@@ -72,6 +83,6 @@ class StaticReader(Reader):
         if row.shape[1] > 1:
             return super()._run(row, keep)
         torch.compiler.cudagraph_mark_step_begin()
-        output = self.decoder.step(input_ids=row, past_key_values=self.cache, use_cache=True, logits_to_keep=1)
+        output = self.decoder.step(input_ids=row, cache=self.cache, use_cache=True, logits_to_keep=1)
         output.logits = output.logits.clone()  # the graph's own memory is overwritten by the next step
         return output
