@@ -12,6 +12,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndByte
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.nano import CHECKPOINT
+from molmo_agent.model.transformers_names import enable_activation_checkpointing
 
 GOLDEN = Path(__file__).parent / "golden"
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8))
@@ -82,7 +83,7 @@ def test_checkpointed_gradients_are_the_plain_ones(name, tmp_path):
         return {key: p.grad.clone() for key, p in model.named_parameters() if p.grad is not None}
 
     plain = gradients()
-    model.activation_checkpointing_enable()
+    enable_activation_checkpointing(model)
     checkpointed = gradients()
     assert plain.keys() == checkpointed.keys()
     for key, gradient in plain.items():

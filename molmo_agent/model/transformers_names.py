@@ -24,3 +24,11 @@ def cache_of(output: Any) -> Cache | None:
     """Return the cache of a model output; None if the call did not ask for one."""
     cache: Cache | None = output.get(CACHE)
     return cache
+
+
+def enable_activation_checkpointing(model: Any) -> None:
+    """Recompute activations in the backward pass, to save memory; `gradient_checkpointing_enable` before 5.23."""
+    if hasattr(model, "activation_checkpointing_enable"):
+        model.activation_checkpointing_enable()
+    else:
+        model.gradient_checkpointing_enable()

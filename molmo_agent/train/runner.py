@@ -19,6 +19,7 @@ from molmo_agent.errors import MissingExtraError, UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.hub import places, remark
 from molmo_agent.model.pointer import PROFILE_FILE
+from molmo_agent.model.transformers_names import enable_activation_checkpointing
 from molmo_agent.train.checkpoint import RunFolder, set_step, tensors
 from molmo_agent.train.config import TrainConfig, to_dict
 from molmo_agent.train.data.problems import Problems
@@ -112,7 +113,7 @@ def prepare(config: TrainConfig, model: MolmoForConditionalGeneration) -> Any:
             if component_of(name) == "llm":
                 parameter.requires_grad_("lora_" in name)
     if config.activation_checkpointing:
-        model.activation_checkpointing_enable()
+        enable_activation_checkpointing(model)
     return model
 
 
