@@ -1,7 +1,7 @@
-"""What the command line shows people: text from outside as plain text, and records that could not be made as one line.
+"""What the command line shows people: text from outside as plain text, and records that could not be made.
 
-The result of a command is printed first and decides its exit code. Pages and pictures of it come after: a full disk or a
-font that fails is reported on stderr, with how to make them later.
+The result of a command is printed first and decides its exit code. Pages and pictures of it come after: a full disk or
+a font that fails is reported in one line on stderr, with how to make them later.
 """
 
 from collections.abc import Iterator

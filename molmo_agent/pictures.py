@@ -131,9 +131,11 @@ def captioned(picture: PIL.Image.Image, caption: str, width: int) -> PIL.Image.I
     A picture that is much taller than wide gets borders, so that one column of pixels makes no endless frame. What the
     caption shows of line ends, controls and the like: :mod:`molmo_agent.visible_text`.
     """
-    height = max(1, min(round(picture.height * width / picture.width), _MAX_TALL * width))
+    inside, height = width, max(1, round(picture.height * width / picture.width))
+    if height > _MAX_TALL * width:
+        height = _MAX_TALL * width
+        inside = max(1, round(picture.width * height / picture.height))
     framed = PIL.Image.new("RGB", (width, height + _CAPTION_HEIGHT), _CAPTION_GROUND)
-    inside = min(width, max(1, round(picture.width * height / picture.height))) if height == _MAX_TALL * width else width
     framed.paste(picture.resize((inside, height), PIL.Image.Resampling.LANCZOS), ((width - inside) // 2, 0))
     # On a strip of its own: a pile of accents must not reach into the picture.
     strip = PIL.Image.new("RGB", (width, _CAPTION_HEIGHT), _CAPTION_GROUND)

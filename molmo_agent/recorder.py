@@ -81,9 +81,7 @@ def _plain(value: Any, outer: tuple[int, ...]) -> Any:
         return f"{type(value).__name__} {what}"
     inside = (*outer, id(value))
     if isinstance(value, Mapping):
-        return {
-            key if isinstance(key, str) else _words(key, str): _plain(item, inside) for key, item in value.items()
-        }
+        return {key if isinstance(key, str) else _words(key, str): _plain(item, inside) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(item, inside) for item in value]
     if isinstance(value, np.generic):

@@ -1,9 +1,9 @@
 """The loop: observe, decide, guard, act, settle, compare, record. The sole owner of an episode's history.
 
 ``for step in rollout(policy, env, "click Save"): ...`` yields every step as it happens; afterwards the same object
-holds the ``trajectory``. A record that cannot be written ends a run that is under way, as an ``EnvError``; it changes
-nothing about an episode that is over, and is then named in ``record_problem``. Nothing is sent on doubt: what a guard, the env or a missing secret refuses becomes a step
-with ``refused`` set, and the policy sees it in its history.
+holds the ``trajectory``. Nothing is sent on doubt: what a guard, the env or a missing secret refuses becomes a step
+with ``refused`` set, and the policy sees it in its history. A record that cannot be written ends a run that is under
+way, as an ``EnvError``; it changes nothing about an episode that is over, and ``record_problem`` then names the cause.
 """
 
 import dataclasses

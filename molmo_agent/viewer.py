@@ -207,9 +207,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
-def write_viewer(
-    path: str | Path, *, film: bool = True, report: Callable[[str], object] = warnings.warn
-) -> Path:
+def write_viewer(path: str | Path, *, film: bool = True, report: Callable[[str], object] = warnings.warn) -> Path:
     """Write ``trajectory.html`` into a trajectory folder, with a GIF and a filmstrip beside it, and return its path.
 
     Args:

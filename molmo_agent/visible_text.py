@@ -32,7 +32,7 @@ _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164
 _JOINERS = "\u200c\u200d"
 # Reserved for pictographs: emoji that are newer than this Python.
 _FUTURE_EMOJI = range(0x1F000, 0x1FB00)
-# The scripts that need joiners begin here, after Latin, Greek, Cyrillic and Armenian, where one is only a hidden letter.
+# The scripts that need joiners begin here; in Latin, Greek, Cyrillic and Armenian text a joiner only hides.
 _FIRST_JOINED = 0x0590
 # The flags of England, Scotland and Wales are spelled with invisible tags; elsewhere tags only hide text.
 _TAGGED_FLAG = re.compile("\U0001f3f4\U000e0067\U000e0062(?:eng|sct|wls)\U000e007f".translate(
