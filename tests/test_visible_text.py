@@ -20,6 +20,7 @@ from rich.console import Console
 
 from molmo_agent import cli_run, pictures, viewer
 from molmo_agent.actions import Click, Done, Type
+from molmo_agent.cli import main
 from molmo_agent.cli_ask import Asker
 from molmo_agent.cli_run import Request, run_request
 from molmo_agent.cli_text import after_the_result, shown
@@ -445,22 +446,32 @@ def test_a_task_of_nasty_text_runs_to_its_verdict_and_can_be_viewed(tmp_path, en
     done = agent(*arguments, cwd=tmp_path, PYTHONIOENCODING=f"{encoding}:strict")
     assert done.returncode in (0, 1), done.stderr
     out, err = done.stdout.decode(encoding), done.stderr.decode(encoding)
-    assert err == ""
+    assert "not made" not in err
+    assert "could not make" not in err
     assert "achieved" in out
     assert "\x1b" not in out
     assert "\u202e" not in out
     assert r"Dear Ada,\nsee\r\x1b[31m\u202eyou\u2028" in out.replace("\n", "")
     assert {path.name for path in (tmp_path / "t").iterdir()} >= {"trajectory.html", "trajectory.gif", "filmstrip.png"}
     view = agent("view", "t", cwd=tmp_path)
-    assert (view.returncode, view.stdout, view.stderr) == (0, b"t/trajectory.html\n", b"")
+    assert (view.returncode, view.stdout) == (0, b"t/trajectory.html\n")
+    assert b"could not make" not in view.stderr
 
 
 def test_an_error_message_cannot_look_like_one_of_ours_or_steer_the_terminal(tmp_path):
-    done = agent("run", "--env", "toy", "--model", "x\nagent: achieved\x1b[31m", "--task", "click it", cwd=tmp_path)
+    model = ("--model", "x\nagent: achieved\x1b[31m")
+    done = agent("run", "--env", "toy", *model, "--task", "click the red square", cwd=tmp_path)
     err = done.stderr.decode()
     assert done.returncode == 2
     assert "\x1b" not in err
-    assert sum(line.startswith("agent:") for line in err.splitlines()) == 1
+    assert "\nagent: achieved" not in err
+    assert "agent: unknown model" in err
+
+
+def test_further_lines_of_an_error_message_are_indented(capsys):
+    with pytest.raises(SystemExit):
+        main(fail_with(UsageError("2 data sets cannot be used:\nagent: achieved\x1b[A")))
+    assert capsys.readouterr().err == "agent: 2 data sets cannot be used:\n  agent: achieved\\x1b[A\n"
 
 
 def test_a_point_is_printed_before_its_picture_is_drawn(tmp_path):
