@@ -15,7 +15,7 @@ import PIL.ImageDraw
 
 from molmo_agent.pictures import captioned, draw_points, filmstrip, read_image
 from molmo_agent.train.config import load
-from molmo_agent.train.held_out import compare_run, report
+from molmo_agent.train.held_out import compare_run, report, write_comparison
 from molmo_agent.train.launch import run_here
 
 TOOLS = ("stock", "invoice", "courier", "refund", "kitchen", "scales")
@@ -66,6 +66,7 @@ def main() -> None:
     run_here(config, folder, lambda told: print(f"step {told['step']}: loss {told['loss']:.2f}", flush=True))
     asked = compare_run(config, folder)
     print("before: {}\nafter:  {}".format(*report(asked)))
+    write_comparison(config, folder, asked)
     frames = []
     for one in asked[::12]:
         for when, said in (("before", one.before), ("after", one.after)):

@@ -1,5 +1,6 @@
 """The ``agent`` command: what people type. Everything heavy is imported by the command that needs it."""
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -9,8 +10,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from molmo_agent import __version__, cli_data, cli_eval
+from molmo_agent.cli_text import shown, warn
 from molmo_agent.dependencies import dependencies, untested
 from molmo_agent.errors import EnvError, ModelError, MolmoAgentError, RunStopped, UsageError
 
@@ -147,37 +150,41 @@ def point(
     from molmo_agent.pictures import draw_points, read_image
 
     pixels = read_image(image)
+    written = out or image.with_name(f"{image.stem}-points.png")
+    if written.resolve() == image.resolve():
+        raise UsageError(f"--out {str(written)!r} is the picture itself; choose another name, it would be lost")
     with loading(model, quiet=as_json):
         from molmo_agent.registry import load_model
 
         pointer = load_model(model)
     result = pointer.point(pixels, instruction)
     height, width = pixels.shape[:2]
-    written = None
-    if result.points:
-        written = out or image.with_name(f"{image.stem}-points.png")
-        if written.resolve() == image.resolve():
-            raise UsageError(f"--out {str(written)!r} is the picture itself; choose another name, it would be lost")
-        try:
-            draw_points(pixels, [found.point for found in result.points]).save(written)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"cannot write the picture {written}: {error}") from error
     if as_json:
         points = [
             {"x": p.point.x, "y": p.point.y, "pixel": p.point.to_pixels(width, height), "label": p.label}
             for p in result.points
         ]
         answer = {"status": result.status, "points": points, "reply": result.reply, "latency_s": result.latency_s}
-        print(json.dumps({**answer, "picture": str(written) if written else None}))
+        print(json.dumps({**answer, "picture": str(written) if points else None}), flush=True)
     else:
-        console = Console()
+        console = Console(highlight=False)
         for found in result.points:
             x_px, y_px = found.point.to_pixels(width, height)
-            console.print(f"({found.point.x:.3f}, {found.point.y:.3f})  pixel {x_px}, {y_px}", highlight=False)
-        if written:
-            console.print(f"drawn on {written}", highlight=False)
+            console.print(f"({found.point.x:.3f}, {found.point.y:.3f})  pixel {x_px}, {y_px}")
+        if not result.points:
+            console.print(shown(f"no point: {result.status}; the model said {result.reply!r}"))
+    if result.points:
+        try:
+            draw_points(pixels, [found.point for found in result.points]).save(written)
+        except (OSError, ValueError) as error:
+            problem = f"cannot write the picture {written}: {error}"
+            if out is not None:
+                raise UsageError(problem) from error
+            # Nobody asked for it: the answer stands.
+            warn(f"{problem}; name another with --out")
         else:
-            console.print(f"no point: {result.status}; the model said {result.reply!r}", highlight=False, markup=False)
+            if not as_json:
+                console.print(shown(f"drawn on {written}"))
     raise typer.Exit(EXIT_OK if result.status == "ok" else EXIT_NOT_ACHIEVED)
 
 
@@ -189,7 +196,7 @@ def view(
     """Make one offline page of a trajectory."""
     from molmo_agent.viewer import write_viewer
 
-    page = write_viewer(folder)
+    page = write_viewer(folder, report=warn)
     print(page)
     if show:
         typer.launch(str(page))
@@ -238,7 +245,8 @@ def doctor(as_json: Json = False) -> None:
         return
     table = Table("", "check", "found", "what to do", box=None)
     for check in checks:
-        table.add_row("[green]ok[/]" if check.ok else "[yellow]--[/]", check.name, check.detail, check.remedy)
+        sign = shown("ok", "green") if check.ok else shown("--", "yellow")
+        table.add_row(sign, *map(shown, (check.name, check.detail, check.remedy)))
     Console().print(table)
 
 
@@ -253,7 +261,7 @@ def convert(
     from molmo_agent.cli_convert import convert as write
 
     note = write(source, target, to, dtype)  # type: ignore[arg-type]
-    Console().print(f"wrote {target}" + (f" ({note})" if note else ""), markup=False)
+    Console().print(shown(f"wrote {target}" + (f" ({note})" if note else "")))
 
 
 @app.command()
@@ -333,12 +341,18 @@ def exit_code(error: MolmoAgentError) -> int:
 
 def main(command: Callable[..., Any] = app) -> None:
     """Run a command line; turn errors of this package into one message and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the terminal's encoding lacks is escaped, as on stderr: no command ends over that.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         command()
     except MolmoAgentError as error:
         if _STATE["debug"]:
             raise
-        Console(stderr=True).print(f"agent: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        # Further lines are indented: a message that quotes a model must not look like one of ours.
+        first, *more = str(error).split("\n")
+        text = Text("\n").join([shown(f"agent: {first}"), *(shown(f"  {line}") for line in more)])
+        Console(stderr=True).print(text, style="red", highlight=False, soft_wrap=True)
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
         Console(stderr=True).print("agent: stopped", style="red")

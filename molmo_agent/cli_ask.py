@@ -8,9 +8,11 @@ from rich.style import Style
 from rich.text import Text
 
 from molmo_agent.actions import describe, points_of
+from molmo_agent.cli_text import shown
 from molmo_agent.episode import Decision, Image, Observation
 from molmo_agent.geometry import Point
 from molmo_agent.pictures import MARK
+from molmo_agent.visible_text import visible_text
 
 _MAX_COLUMNS, _ROWS = 100, 24
 # The crosshair is dotted and leaves the middle free, or it would hide what it marks.
@@ -52,11 +54,11 @@ class Asker:
         if self._console.encoding.lower().startswith("utf"):
             for point in points_of(decision.action):
                 self._console.print(crop_as_text(observation.image, point, self._console.width), end="")
-        question = Text(describe(decision.action))
+        question = shown(describe(decision.action))
         if decision.instruction:
-            question.append(f"  for: {decision.instruction}")
+            question.append(visible_text(f"  for: {decision.instruction}"))
         if why:
-            question.append(f"  ({why})", "yellow")
+            question.append(visible_text(f"  ({why})"), "yellow")
         try:
             return Confirm.ask(question, console=self._console, default=False)
         except EOFError:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from molmo_agent.cli_text import shown
 from molmo_agent.errors import MissingExtraError, RunStopped, UsageError
 
 if TYPE_CHECKING:
@@ -54,12 +55,15 @@ def fetch(
     with console.status("reading the lists"):
         listed = read_lists(files, url_column, hash_column)
     if listed.problems.found:
-        console.print(listed.problems.summary(), markup=False, highlight=False)
+        for line in listed.problems.summary().split("\n"):
+            console.print(shown(line))
     if not listed.checked:
         console.print(
-            f"no file has hashes in {hash_column!r}: that a picture is still the one that was meant cannot be checked",
-            markup=False, highlight=False,
-        )  # fmt: skip
+            shown(
+                f"no file has hashes in {hash_column!r}: that a picture is still the one that was meant cannot be "
+                "checked"
+            )
+        )
     limits = Limits(jobs=jobs, per_host=per_host, local=local)
     with _progress(console, len(listed.pictures)) as told:
         try:
@@ -90,10 +94,12 @@ def _report(console: Console, summary: "Summary", out: Path) -> None:
     from molmo_agent.train.data.fetch import FAILED_FILE
 
     console.print(
-        f"{summary.fetched + summary.there} of {summary.done} pictures are in {out}: {summary.fetched} fetched now "
-        f"({summary.fetched_bytes / 1e6:.1f} MB), {summary.there} were there",
-        markup=False, highlight=False, soft_wrap=True,
-    )  # fmt: skip
+        shown(
+            f"{summary.fetched + summary.there} of {summary.done} pictures are in {out}: {summary.fetched} fetched now "
+            f"({summary.fetched_bytes / 1e6:.1f} MB), {summary.there} were there"
+        ),
+        soft_wrap=True,
+    )
     if not summary.failures:
         return
     rows = sum(failure.rows for failure in summary.failures)
@@ -105,16 +111,9 @@ def _report(console: Console, summary: "Summary", out: Path) -> None:
     table = Table("why", "pictures", "rows", "first", box=None)
     for reason, failures in summary.reasons():
         lacking = str(sum(failure.rows for failure in failures))
-        table.add_row(_plain(reason), str(len(failures)), lacking, _plain(", ".join(f.row for f in failures[:3])))
+        table.add_row(shown(reason), str(len(failures)), lacking, shown(", ".join(f.row for f in failures[:3])))
     console.print(table)
-    console.print(f"all of them: {out / FAILED_FILE}; --retry tries them again", markup=False, highlight=False)
-
-
-def _plain(text: str) -> str:
-    """Keep what came from outside from being read as markup."""
-    from rich.markup import escape
-
-    return escape(text)
+    console.print(shown(f"all of them: {out / FAILED_FILE}; --retry tries them again"))
 
 
 @app.command()

@@ -11,8 +11,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from molmo_agent import cli_suite
+from molmo_agent.cli_text import after_the_result, shown
 from molmo_agent.errors import UsageError
 
 
@@ -87,8 +89,9 @@ def evaluate(
     if target != run:
         records = [json.loads(line) for line in (run / "records.jsonl").read_text(encoding="utf-8").splitlines()]
         whole = json.loads((run / "summary.json").read_text(encoding="utf-8")) | {"records": records}
-        target.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        console.print(f"wrote {target}", markup=False, highlight=False)
+        text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+        _write(target, text)
+        console.print(shown(f"wrote {target}"))
 
 
 def _run(
@@ -146,25 +149,36 @@ def _run(
     summary = summarise(records, asked.problems)
     # A file of one's own is not what was published about.
     comparisons = [] if isinstance(asked, QuestionsFile) else compare(benchmark.published, summary, options)
-    shown = {"settings": settings, "summary": summary, "comparisons": [asdict(row) for row in comparisons]}
-    (folder / SUMMARY_FILE).write_text(json.dumps(shown, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    page = write_report(
-        folder,
-        name=name,
-        benchmark=benchmark,
-        settings=settings,
-        summary=summary,
-        comparisons=comparisons,
-        records=records,
-        questions=asked.questions(),
-    )
+    content = {"settings": settings, "summary": summary, "comparisons": [asdict(row) for row in comparisons]}
+    # Printed first: nothing that is written afterwards can take the figures away.
     _print(console, summary, comparisons)
     crops = benchmark.crops
     if comparisons and crops != (settings["max_crops"] or 12):
         console.print(f"the published figures are of {crops} crops a picture (--max-crops {crops})", highlight=False)
     if comparisons and benchmark.caveat:
-        console.print(benchmark.caveat, markup=False, highlight=False)
-    console.print(f"page: {page}", markup=False, highlight=False)
+        console.print(shown(benchmark.caveat))
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    _write(folder / SUMMARY_FILE, text)
+    with after_the_result("the page", "the same command asks nothing again and makes it"):
+        page = write_report(
+            folder,
+            name=name,
+            benchmark=benchmark,
+            settings=settings,
+            summary=summary,
+            comparisons=comparisons,
+            records=records,
+            questions=asked.questions(),
+        )
+        console.print(shown(f"page: {page}"))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        # A reply may hold half a surrogate pair; its escape is JSON too.
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}; choose another --out") from error
 
 
 def _print(console: Console, summary: dict[str, Any], comparisons: list[Any]) -> None:
@@ -172,16 +186,16 @@ def _print(console: Console, summary: dict[str, Any], comparisons: list[Any]) ->
     for score, row in summary["scores"].items():
         reference = summary["reference"].get(score)
         interval, theirs = f"{row['low']:.1%} - {row['high']:.1%}", f"{reference['mean']:.1%}" if reference else ""
-        table.add_row(score, f"{row['mean']:.1%}", interval, f"{row['n']}", theirs)
+        table.add_row(shown(score), f"{row['mean']:.1%}", interval, f"{row['n']}", theirs)
     console.print(table)
     if comparisons:
         table = Table("published", "score", "there", "here", "ours is", "source", box=None)
         for row in comparisons:
             there, here = f"{row.published:.1f}", f"{row.ours:.1f}"
-            table.add_row(row.model, row.score, there, here, row.verdict, row.source)
+            table.add_row(*map(shown, (row.model, row.score, there, here, row.verdict, row.source)))
         console.print(table)
     console.print(f"{summary['unparsed']} of {summary['questions']} replies hold no answer", highlight=False)
     if summary["skipped"]:
         lines = [f"{one['id']}: {one['reason']}" if one["id"] else one["reason"] for one in summary["skipped"][:5]]
         told = f"{len(summary['skipped'])} could not be asked or scored, such as"
-        console.print("\n  ".join([told, *lines]), markup=False, highlight=False)
+        console.print(Text("\n  ").join(map(shown, [told, *lines])))

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from molmo_agent.cli_run import loading
+from molmo_agent.cli_text import after_the_result, shown, warn
 from molmo_agent.errors import MolmoAgentError, UsageError
 from molmo_agent.interfaces import Env, PointingModel, Policy
 from molmo_agent.recorder import Recorder
@@ -105,6 +106,7 @@ def play_all(request: RolloutRequest, who: str, told: Told = lambda result: None
         episodes=tuple(sorted((e for part in parts for e in part.episodes), key=lambda e: e.index)),
         calls=tuple(call for part in parts for call in part.calls),
         seconds=max(part.seconds for part in parts),
+        problems=tuple(problem for part in parts for problem in part.problems),
     )
 
 
@@ -170,27 +172,41 @@ def rollout_request(request: RolloutRequest) -> int:
         except MolmoAgentError:
             if rows or done:
                 done.sort(key=lambda episode: episode.index)
-                _write(out, request, [*rows, *([_row(who, BatchResult(episodes=tuple(done)))] if done else [])], False)
-                console.print(f"what was finished until then: {out}", markup=False, soft_wrap=True)
+                finished = [*rows, *([_row(who, BatchResult(episodes=tuple(done)))] if done else [])]
+                try:
+                    _write(out, request, finished, False)
+                # What ended the run is the news, and is often the same full disk.
+                except UsageError as unwritten:
+                    warn(str(unwritten))
+                else:
+                    console.print(shown(f"what was finished until then: {out}"), soft_wrap=True)
             raise
         rows.append(_row(who, result))
+        for problem in result.problems:
+            warn(f"a record is not complete: {problem}")
         if request.as_json:
             print(json.dumps({key: value for key, value in rows[-1].items() if key != "results"}), flush=True)
-    _write(out, request, rows, True)
+    # Printed first: nothing that is written afterwards can take the figures away.
     if not request.as_json:
         _print(console, request, rows)
     _notes(console, rows)
+    _write(out, request, rows, True)
+    where = f"; trajectories: {request.record}" if request.record else ""
+    console.print(shown(f"every episode: {out}{where}"), soft_wrap=True)
     if request.record is not None:
         folders = [request.record / f"{number:05d}" for number in range(request.episodes)]
         if request.video is not None:
-            for folder in folders:
-                write_film(folder, request.video)
+            _films(folders, request.video)
         if request.lerobot is not None:
             told = importlib.import_module("molmo_agent.lerobot_export").export_lerobot(folders, request.lerobot)
-            console.print(f"{request.lerobot}: {told}", markup=False, soft_wrap=True)
-    where = f"; trajectories: {request.record}" if request.record else ""
-    console.print(f"every episode: {out}{where}", markup=False, soft_wrap=True)
+            console.print(shown(f"{request.lerobot}: {told}"), soft_wrap=True)
     return 0
+
+
+def _films(folders: Sequence[Path], kind: str) -> None:
+    for folder in folders:
+        with after_the_result(f"the film of {folder}", f"its page and a GIF: agent view {folder}"):
+            write_film(folder, kind)
 
 
 def _row(who: str, result: BatchResult) -> dict[str, Any]:
@@ -214,7 +230,9 @@ def _write(path: Path, request: RolloutRequest, rows: list[dict[str, Any]], comp
     content = {"schema": SCHEMA, **asked, "complete": complete, "rows": rows}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        # An instruction may hold half a surrogate pair; its escape is JSON too.
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
@@ -222,7 +240,7 @@ def _write(path: Path, request: RolloutRequest, rows: list[dict[str, Any]], comp
 def _print(console: Console, request: RolloutRequest, rows: list[dict[str, Any]]) -> None:
     spl = any(row["spl"] is not None for row in rows)
     title = f"{request.env}{f' ({request.family})' if request.family else ''}, {request.episodes} episodes, "
-    table = Table(title=title + f"seed {request.seed}", box=None)
+    table = Table(title=shown(title + f"seed {request.seed}"), box=None)
     names = ["model", "success", "95 % interval", *(["SPL"] if spl else []), "steps", "calls", "p50 ms", "p95 ms"]
     for name in [*names, "steps/s"]:
         table.add_column(name, justify="left" if name == "model" else "right")
@@ -234,7 +252,7 @@ def _print(console: Console, request: RolloutRequest, rows: list[dict[str, Any]]
         asked = row["model"] != "oracle"
         cells += [f"{row['mean_steps']:.1f}", str(row["calls"]) if asked else "-"]
         cells += [f"{1e3 * row[name]:.0f}" if row[name] is not None else "-" for name in ("p50_s", "p95_s")]
-        table.add_row(*cells, f"{row['steps_per_s']:.1f}")
+        table.add_row(*map(shown, cells), f"{row['steps_per_s']:.1f}")
     console.print(table)
 
 
@@ -243,11 +261,13 @@ def _notes(console: Console, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         unknown = row["episodes"] - row["judged"]
         if unknown:
-            console.print(f"{row['model']}: the env could not tell success in {unknown} of {row['episodes']} episodes")
+            episodes = f"{unknown} of {row['episodes']} episodes"
+            console.print(shown(f"{row['model']}: the env could not tell success in {episodes}"))
         lost = {status: count for status, count in row["answers"].items() if status != "ok"}
         if lost:
             told = ", ".join(f"{count} {status}" for status, count in lost.items())
-            console.print(f"{row['model']}: of {sum(row['answers'].values())} answers {told}")
+            console.print(shown(f"{row['model']}: of {sum(row['answers'].values())} answers {told}"))
         refused = sum("cannot follow the instruction" in episode["ended"] for episode in row["results"])
         if refused:
-            console.print(f"{row['model']}: {refused} instructions could not be followed; they count as failures")
+            failures = f"{refused} instructions could not be followed; they count as failures"
+            console.print(shown(f"{row['model']}: {failures}"))

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from molmo_agent.actions import Done, action_to_dict, describe
 from molmo_agent.cli_ask import Asker
+from molmo_agent.cli_text import after_the_result, shown, warn
 from molmo_agent.effects import AT_ONCE, Settle
 from molmo_agent.episode import Step, Trajectory
 from molmo_agent.errors import EnvError, MolmoAgentError, UsageError
@@ -29,7 +30,7 @@ from molmo_agent.recorder import Recorder, default_folder
 from molmo_agent.registry import is_gymnasium, load_env, load_model
 from molmo_agent.rollout import rollout
 from molmo_agent.secret_text import Secrets, secret_names
-from molmo_agent.viewer import write_viewer
+from molmo_agent.viewer import HTML_NAME, write_viewer
 
 # The task of `agent demo`.
 DEMO: dict[str, Any] = {"seed": 3, "family": "click-button"}
@@ -98,7 +99,7 @@ def loading(name: str, *, quiet: bool) -> Iterator[None]:
     if quiet or not sys.stderr.isatty():
         yield
         return
-    with Console(stderr=True).status(f"loading {name} ..."):
+    with Console(stderr=True).status(shown(f"loading {name} ...")):
         yield
 
 
@@ -196,7 +197,7 @@ def run_request(request: Request) -> int:
         with loading(request.model, quiet=request.as_json):
             model = load_model(request.model, env=env)
         if request.env in _REAL and (remark := getattr(model, "remark", "")):
-            Console(stderr=True, highlight=False).print(remark, markup=False, style="yellow")
+            Console(stderr=True, highlight=False).print(shown(remark, "yellow"))
         # Where every action is a point there are no verbs to split: the whole instruction is asked for at each step.
         module, kind = ("waypoints", "WaypointPolicy") if is_gymnasium(request.env) else ("pointing", "PointingPolicy")
         least = request.min_confidence
@@ -229,29 +230,31 @@ def _roll(
         try:
             for step in going:
                 if step.index == 0 and not request.as_json:
-                    console.print(f"[bold]{request.env}[/]  {escape(going.trajectory.task.instruction)}")
+                    instruction = shown(f"  {going.trajectory.task.instruction}")
+                    console.print(Text.assemble(shown(request.env, "bold"), instruction))
                 _tell(step, console, as_json=request.as_json)
         except KeyboardInterrupt:
             going.stop()
     except MolmoAgentError:
         if (folder / "meta.json").exists():
-            Console(stderr=True, highlight=False).print(
-                f"what was recorded until then: agent view {folder}", markup=False
-            )
+            Console(stderr=True, highlight=False).print(shown(f"what was recorded until then: agent view {folder}"))
         raise
-    with loading("the page", quiet=request.as_json):
-        page = write_viewer(folder)
-    trajectory = going.trajectory
+    # The verdict first: it stands whether its page can be made or not.
+    trajectory, page = going.trajectory, folder / HTML_NAME
     achieved = _achieved(trajectory)
     if request.as_json:
         verdict = {"event": "end", "achieved": achieved, "success": trajectory.success, "ended": trajectory.ended}
-        print(json.dumps({**verdict, "folder": str(folder), "page": str(page)}))
+        print(json.dumps({**verdict, "folder": str(folder), "page": str(page)}), flush=True)
     else:
+        word = shown("achieved", "green") if achieved else shown("not achieved", "yellow")
         judge = "" if trajectory.success is not None else " (by the policy's own word: this env cannot check)"
-        console.print(
-            f"{'[green]achieved' if achieved else '[yellow]not achieved'}[/]{judge}: {escape(trajectory.ended)}"
-        )
-        console.print(f"see {page}", markup=False)
+        console.print(Text.assemble(word, shown(f"{judge}: {trajectory.ended}")))
+    if going.record_problem:
+        warn(f"the record of this run is not complete: {going.record_problem}")
+    with after_the_result("the page", f"make it with: agent view {folder}"), loading("page", quiet=request.as_json):
+        write_viewer(folder, report=lambda problem: warn(f"{problem}; try again with: agent view {folder}"))
+        if not request.as_json:
+            console.print(shown(f"see {page}"))
     return 0 if achieved else 1
 
 
@@ -285,6 +288,6 @@ def _tell(step: Step, console: Console, *, as_json: bool) -> None:
     if isinstance(step.action, Done):
         outcome = ""
     text = f"{step.index + 1:3d}  {step.decision.instruction or '-':<40}  {describe(step.action)}  {outcome}  {took}"
-    console.print(text.rstrip(), markup=False)
+    console.print(shown(text.rstrip()))
     if result is not None and result.status != "ok":
-        console.print(f"     {result.status}: {result.reply!r}", markup=False, style="yellow")
+        console.print(shown(f"     {result.status}: {result.reply!r}", "yellow"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from molmo_agent.cli_text import after_the_result, shown
 from molmo_agent.errors import UsageError
 
 NAME = "nano-suite"
@@ -30,7 +31,7 @@ def run_nano_suite(console: Console, model: str, out: Path | None, *, quick: boo
     """
     from molmo_agent.registry import load_model
     from molmo_agent.train.nano_suite import EPISODES, QUICK_EPISODES, run_suite
-    from molmo_agent.train.suite_report import write_suite
+    from molmo_agent.train.suite_report import write_figures, write_suite
     from molmo_agent.train.suite_tables import sheets_of
 
     folder = out or Path("runs") / "eval" / f"{NAME}-{re.sub(r'[^A-Za-z0-9.]+', '-', model).strip('-')}"
@@ -42,13 +43,15 @@ def run_nano_suite(console: Console, model: str, out: Path | None, *, quick: boo
     for sheet in sheets_of(suite.figures):
         table = Table(*sheet.columns, title=sheet.title, box=None, title_justify="left")
         for row in sheet.rows:
-            table.add_row(*row)
+            table.add_row(*map(shown, row))
         console.print(table)
         if sheet.note:
-            console.print(sheet.note, style="dim", markup=False, highlight=False)
+            console.print(shown(sheet.note, "dim"))
         console.print()
-    page = write_suite(folder, suite)
-    console.print(f"page: {page}", markup=False, highlight=False, soft_wrap=True)
+    write_figures(folder, suite)
+    with after_the_result("the page", f"the figures are in {folder}"):
+        page = write_suite(folder, suite)
+        console.print(shown(f"page: {page}"), soft_wrap=True)
 
 
 @contextmanager
@@ -59,9 +62,9 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
         def tell(what: str) -> None:
             if console.is_terminal:
-                status.update(what)
+                status.update(shown(what))
             else:
                 minutes, seconds = divmod(int(time.monotonic() - began), 60)
-                console.print(f"{minutes:3d}:{seconds:02d}  {what}", markup=False, highlight=False, soft_wrap=True)
+                console.print(shown(f"{minutes:3d}:{seconds:02d}  {what}"), soft_wrap=True)
 
         yield tell

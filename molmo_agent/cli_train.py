@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from molmo_agent.cli_text import after_the_result, shown
 from molmo_agent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,22 +93,25 @@ def train(
     problems = folder / PROBLEMS_FILE
     if problems.exists():
         lines = problems.read_text(encoding="utf-8").splitlines()
-        console.print("\n".join(lines[:6]) + (f"\nall of them: {problems}" if len(lines) > 6 else ""), markup=False)
-    curves = draw_curves(folder / "metrics.jsonl", folder / "curves.png")
+        for line in lines[:6]:
+            console.print(shown(line))
+        if len(lines) > 6:
+            console.print(shown(f"all of them: {problems}"))
     if skipped:
-        console.print(f"{len(skipped)} examples could not be used, the first: {skipped[0]}", markup=False)
+        console.print(shown(f"{len(skipped)} examples could not be used, the first: {skipped[0]}"))
     if cut:
         console.print(f"{cut} annotations did not fit their sequences: raise length")
-    console.print(f"trained: {folder / 'export'} (agent point IMAGE ... --model {folder / 'export'})", markup=False)
-    if curves:
-        console.print(f"curves: {curves}", markup=False)
+    console.print(shown(f"trained: {folder / 'export'} (agent point IMAGE ... --model {folder / 'export'})"))
+    with after_the_result("the picture of the curves", "the same command makes it, and trains nothing again"):
+        if curves := draw_curves(folder / "metrics.jsonl", folder / "curves.png"):
+            console.print(shown(f"curves: {curves}"))
     if isinstance(config, TrainConfig) and any(source.hold_out for source in config.mixture):
         _tell_held_out(config, folder, console)
 
 
 def _tell_held_out(config: "TrainConfig", folder: Path, console: Console) -> None:
     """Ask for what was kept from training, and print how often the models before and after hit."""
-    from molmo_agent.train.held_out import FILE, compare_run, report
+    from molmo_agent.train.held_out import FILE, compare_run, report, write_comparison
 
     with console.status("asking for what was kept from training"):
         asked = compare_run(config, folder)
@@ -121,7 +125,10 @@ def _tell_held_out(config: "TrainConfig", folder: Path, console: Console) -> Non
     console.print(table)
     won = sum(one.hit_after > one.hit_before for one in asked)
     lost = sum(one.hit_after < one.hit_before for one in asked)
-    console.print(f"{won} won, {lost} lost; every answer: {folder / FILE}", markup=False, soft_wrap=True)
+    console.print(f"{won} won, {lost} lost", highlight=False)
+    with after_the_result("the file of every answer", "the same command asks again"):
+        write_comparison(config, folder, asked)
+        console.print(shown(f"every answer: {folder / FILE}"), soft_wrap=True)
 
 
 def _worker_range(text: str) -> tuple[int, int]:

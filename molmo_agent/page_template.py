@@ -1,8 +1,24 @@
-"""Offline pages from templates: everything escaped, and a name that a template misses is an error."""
+"""Offline pages from templates: everything escaped, and a name that a template misses is an error.
+
+What a template names is shown on one line as :func:`~molmo_agent.visible_text.visible_text` shows it: a direction
+override in a reply must not turn the page around. The filter ``lines`` keeps line feeds, for ``pre``.
+"""
 
 from typing import Any
 
 import jinja2
+import markupsafe
+
+from molmo_agent.visible_text import visible_lines, visible_text
+
+
+def _visible(value: Any) -> Any:
+    # Markup is what macros return: its values have been through here.
+    return value if hasattr(value, "__html__") or isinstance(value, int | float) else visible_text(str(value))
+
+
+def _lines(value: Any) -> markupsafe.Markup:
+    return markupsafe.escape(visible_lines(str(value)))
 
 
 def render_page(template: str, /, **values: Any) -> str:
@@ -16,7 +32,9 @@ def render_page(template: str, /, **values: Any) -> str:
         loader=jinja2.PackageLoader("molmo_agent", "."),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["lines"] = _lines
     return environment.get_template(template).render(**values)

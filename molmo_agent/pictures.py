@@ -1,6 +1,8 @@
 """Drawing answers onto pictures: crosshairs, captions, a film of a run. Knows images and points, no device."""
 
+import contextlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,14 @@ import PIL.ImageOps
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError
 from molmo_agent.geometry import Point
+from molmo_agent.visible_text import MAX_MARKS, visible_text
 
 MARK = (230, 0, 92)
-_CAPTION_HEIGHT = 28
+_CAPTION_HEIGHT, _CAPTION_SIZE, _CAPTION_GROUND = 28, 14, (24, 24, 28)
+# A frame is at most so many times as high as it is wide.
+_MAX_TALL = 3
+# A character that no font has: what a font draws for it, it draws for every character it lacks.
+_ABSENT = "\U0010fffe"
 _MAX_PIXELS = 100_000_000
 _FONTS = Path(__file__).parent / "envs" / "sim_desktop" / "fonts"
 
@@ -68,14 +75,32 @@ def draw_points(image: Image, points: Sequence[Point]) -> PIL.Image.Image:
     return picture
 
 
-def _runs(text: str, size: int) -> list[tuple[str, PIL.ImageFont.FreeTypeFont]]:
-    """Split a text by the bundled font that has its characters; what none has is left to the first."""
-    fonts = [PIL.ImageFont.truetype(_FONTS / name, size) for name in ("noto_sans.ttf", "noto_sans_cjk.otf")]
-    absent = [bytes(font.getmask("\U0010fffe")) for font in fonts]
-    runs: list[tuple[str, PIL.ImageFont.FreeTypeFont]] = []
+@lru_cache(maxsize=8)
+def _font(name: str, size: int) -> PIL.ImageFont.FreeTypeFont:
+    return PIL.ImageFont.truetype(_FONTS / name, size)
+
+
+def _caption_fonts() -> list[PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont]:
+    """Return the bundled fonts that can be loaded; without any, the one inside of Pillow."""
+    fonts: list[PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont] = []
+    for name in ("noto_sans.ttf", "noto_sans_cjk.otf"):
+        # A font that is missing or damaged makes a plainer caption, not a run without a film.
+        with contextlib.suppress(OSError):
+            fonts.append(_font(name, _CAPTION_SIZE))
+    return fonts or [PIL.ImageFont.load_default(_CAPTION_SIZE)]
+
+
+@lru_cache(maxsize=4096)
+def _ink(font: PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont, character: str) -> bytes:
+    return bytes(font.getmask(character))
+
+
+def _runs(text: str) -> list[tuple[str, PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont]]:
+    """Split a text by the font that has its characters; what none has is left to the first."""
+    fonts = _caption_fonts()
+    runs: list[tuple[str, PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont]] = []
     for character in text:
-        able = (f for f, box in zip(fonts, absent, strict=True) if bytes(f.getmask(character)) != box)
-        font = next(able, fonts[0])
+        font = next((font for font in fonts if _ink(font, character) != _ink(font, _ABSENT)), fonts[0])
         if runs and runs[-1][1] is font:
             runs[-1] = (runs[-1][0] + character, font)
         else:
@@ -83,17 +108,42 @@ def _runs(text: str, size: int) -> list[tuple[str, PIL.ImageFont.FreeTypeFont]]:
     return runs
 
 
+def _fit(text: str, width: float) -> str:
+    """Return a text, or as much of its beginning as fits with an ellipsis."""
+
+    def fits(part: str) -> bool:
+        return sum(font.getlength(run) for run, font in _runs(part)) <= width
+
+    # No letter is narrower than a pixel, but for marks, of which there are few; most of a long text is never measured.
+    most = int(width) * (1 + MAX_MARKS)
+    if len(text) <= most and fits(text):
+        return text
+    low, high = 0, min(len(text), most)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(text[:middle] + "…") else (low, middle - 1)
+    return text[:low] + "…"
+
+
 def captioned(picture: PIL.Image.Image, caption: str, width: int) -> PIL.Image.Image:
-    """Return the picture scaled to ``width`` with one line of text under it, cut off where it is too long."""
-    height = max(1, round(picture.height * width / picture.width))
-    framed = PIL.Image.new("RGB", (width, height + _CAPTION_HEIGHT), (24, 24, 28))
-    framed.paste(picture.resize((width, height), PIL.Image.Resampling.LANCZOS), (0, 0))
-    while sum(font.getlength(run) for run, font in _runs(caption, 14)) > width - 16 and len(caption) > 2:
-        caption = caption[:-2] + "…"
-    pen, x = PIL.ImageDraw.Draw(framed), 8.0
-    for run, font in _runs(caption, 14):
-        pen.text((x, height + 19), run, fill=(240, 240, 240), font=font, anchor="ls")
+    """Return the picture scaled to ``width`` with one line of text under it, cut off where it is too long.
+
+    A picture that is much taller than wide gets borders, so that one column of pixels makes no endless frame. What the
+    caption shows of line ends, controls and the like: :mod:`molmo_agent.visible_text`.
+    """
+    inside, height = width, max(1, round(picture.height * width / picture.width))
+    if height > _MAX_TALL * width:
+        height = _MAX_TALL * width
+        inside = max(1, round(picture.width * height / picture.height))
+    framed = PIL.Image.new("RGB", (width, height + _CAPTION_HEIGHT), _CAPTION_GROUND)
+    framed.paste(picture.resize((inside, height), PIL.Image.Resampling.LANCZOS), ((width - inside) // 2, 0))
+    # On a strip of its own: a pile of accents must not reach into the picture.
+    strip = PIL.Image.new("RGB", (width, _CAPTION_HEIGHT), _CAPTION_GROUND)
+    pen, x = PIL.ImageDraw.Draw(strip), 8.0
+    for run, font in _runs(_fit(visible_text(caption), width - 16)):
+        pen.text((x, 19), run, fill=(240, 240, 240), font=font, anchor="ls")
         x += font.getlength(run)
+    framed.paste(strip, (0, height))
     return framed
 
 
@@ -102,7 +152,7 @@ def write_gif(frames: Sequence[PIL.Image.Image], path: Path, seconds: float = 1.
     durations = [round(seconds * 1000)] * (len(frames) - 1) + [round(seconds * 2000)]
     # Without the rounds of k-means small things lose their colour to large surfaces.
     first, *rest = [frame.quantize(128, kmeans=1, dither=PIL.Image.Dither.NONE) for frame in frames]
-    first.save(path, save_all=True, append_images=rest, duration=durations, loop=0)
+    first.save(path, "GIF", save_all=True, append_images=rest, duration=durations, loop=0)
 
 
 def filmstrip(frames: Sequence[PIL.Image.Image], columns: int = 3, gap_px: int = 8) -> PIL.Image.Image:

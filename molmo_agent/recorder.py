@@ -21,7 +21,7 @@ import sys
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ SCHEMA = "molmo-agent-trajectory"
 SCHEMA_VERSION = 1
 # Longer arrays in `info` are named in the record, not copied.
 _MAX_ARRAY = 1000
+_MAX_DEPTH = 40
+_MAX_INT_BITS = 1024
 _COVER_GREY = 128
 
 
@@ -62,22 +64,42 @@ def encode_png(image: Image) -> bytes:
 
 def plain(value: Any) -> Any:
     """Return a value as what JSON can hold: an `info` dictionary may contain anything, and no run ends over that."""
-    if value is None or isinstance(value, bool | int | str):
+    return _plain(value, ())
+
+
+def _plain(value: Any, outer: tuple[int, ...]) -> Any:
+    """Return a value as what JSON can hold; ``outer`` are the containers it lies in, by their ids."""
+    if value is None or isinstance(value, bool | str):
         return value
+    if isinstance(value, int):
+        # Python refuses to write much longer ones in decimal digits, and JSON knows no others.
+        return value if value.bit_length() <= _MAX_INT_BITS else hex(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)
+    if id(value) in outer or len(outer) >= _MAX_DEPTH:
+        what = "that contains itself" if id(value) in outer else f"more than {_MAX_DEPTH} levels deep"
+        return f"{type(value).__name__} {what}"
+    inside = (*outer, id(value))
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {key if isinstance(key, str) else _words(key, str): _plain(item, inside) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
+        return [_plain(item, inside) for item in value]
     if isinstance(value, np.generic):
-        return plain(value.item())
+        return _plain(value.item(), inside)
     if isinstance(value, np.ndarray):
         short = value.size <= _MAX_ARRAY
-        return plain(value.tolist()) if short else f"array of {value.dtype}, shape {value.shape}"
+        return _plain(value.tolist(), inside) if short else f"array of {value.dtype}, shape {value.shape}"
     if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    return repr(value)
+        return {field.name: _plain(getattr(value, field.name, None), inside) for field in fields(value)}
+    return _words(value, repr)
+
+
+def _words(value: Any, form: Callable[[Any], str]) -> str:
+    try:
+        return form(value)
+    # Everything: it is code of the object, which may do anything.
+    except Exception as error:
+        return f"{type(value).__name__} that cannot be written: {type(error).__name__}"
 
 
 def default_folder(instruction: str, root: str | Path = "trajectories") -> Path:
@@ -185,14 +207,20 @@ class Recorder:
         if self._packer is None:
             return
         try:
-            picture = None
+            picture, failure = None, None
             if final is not None:
-                self.observe(self._count, final)
-                picture = self._picture.result() if self._picture else None
+                try:
+                    self.observe(self._count, final)
+                    picture = self._picture.result() if self._picture else None
+                # A picture that cannot be stored costs the record its last screen, not the verdict.
+                except EnvError as error:
+                    failure = error
             self._write(
                 "result.json",
                 self._json({"success": success, "ended": ended, "steps": self._count, "final": picture}, indent=2),
             )
+            if failure is not None:
+                raise failure
         finally:
             self._packer.shutdown()
             self._packer = None

@@ -2,7 +2,8 @@
 
 ``for step in rollout(policy, env, "click Save"): ...`` yields every step as it happens; afterwards the same object
 holds the ``trajectory``. Nothing is sent on doubt: what a guard, the env or a missing secret refuses becomes a step
-with ``refused`` set, and the policy sees it in its history.
+with ``refused`` set, and the policy sees it in its history. A record that cannot be written ends a run that is under
+way, as an ``EnvError``; it changes nothing about an episode that is over, and ``record_problem`` then names the cause.
 """
 
 import dataclasses
@@ -87,6 +88,7 @@ class Rollout(Iterator[Step]):
         self._judged = False
         self._ended = ""
         self._last: Observation | None = None
+        self._record_problem = ""
         self._deadline = 0.0
         self._generator = self._run()
 
@@ -118,6 +120,11 @@ class Rollout(Iterator[Step]):
         """What happened up to now."""
         return Trajectory(self._task, tuple(self._steps), self._success, self._ended)
 
+    @property
+    def record_problem(self) -> str:
+        """Why the end of the record could not be written; empty if it was."""
+        return self._record_problem
+
     def _run(self) -> Generator[Step, None, None]:
         try:
             yield from self._episode()
@@ -143,7 +150,11 @@ class Rollout(Iterator[Step]):
             raise
         finally:
             if self._recorder is not None:
-                self._recorder.finish(self._last, success=self._success, ended=self._ended)
+                try:
+                    self._recorder.finish(self._last, success=self._success, ended=self._ended)
+                # Everything: raised here it would take the place of the episode's own end.
+                except Exception as error:
+                    self._learn_problem(error)
 
     def _episode(self) -> Generator[Step, None, None]:
         self._deadline = time.monotonic() + self._guards.max_seconds
@@ -219,7 +230,7 @@ class Rollout(Iterator[Step]):
                 # Perhaps a part of it was sent: that has to be on record.
                 lap("act")
                 failure = {"error": self._secrets.scrub(f"{type(error).__name__}: {error}")}
-                self._record(dataclasses.replace(step, info=failure, times_s=times))
+                self._record(dataclasses.replace(step, info=failure, times_s=times), last=True)
                 raise
             else:
                 lap("act")
@@ -243,10 +254,23 @@ class Rollout(Iterator[Step]):
         lap("record")
         return step, newest
 
-    def _record(self, step: Step) -> None:
+    def _record(self, step: Step, *, last: bool = False) -> None:
         self._steps.append(step)
-        if self._recorder is not None:
+        if self._recorder is None:
+            return
+        try:
             self._recorder.write(step)
+        except Exception as error:
+            # The outcome may be known with this step, whatever becomes of its record.
+            if not (last or self._why_over(step) or len(self._steps) >= self._guards.max_steps):
+                raise
+            self._learn_problem(error)
+
+    def _learn_problem(self, error: Exception) -> None:
+        own = isinstance(error, MolmoAgentError)
+        problem = self._secrets.scrub(str(error) if own else f"{type(error).__name__}: {error}")
+        # The first is the cause; what follows fails for the same reason.
+        self._record_problem = self._record_problem or problem
 
     def _refusal(self, decision: Decision, observation: Observation) -> str:
         """Say why the action is not sent; the env's own word comes before a person is bothered."""

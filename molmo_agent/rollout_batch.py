@@ -63,6 +63,8 @@ class BatchResult:
     # One entry per call of the model: (questions in it, seconds).
     calls: tuple[tuple[int, float], ...] = ()
     seconds: float = 0.0
+    # What could not be recorded of episodes that came to their end, with their numbers.
+    problems: tuple[str, ...] = ()
 
 
 class Seat:
@@ -144,7 +146,7 @@ def roll_out(
         raise UsageError(f"expected at least 1 episode and 1 env, got {len(numbers)} and {num_envs}")
     began, meeting = time.perf_counter(), _Meeting(min(num_envs, len(numbers)))
     waiting, results, failures = iter(numbers), dict[int, EpisodeResult](), dict[int, BaseException]()
-    turn = threading.Lock()
+    turn, problems = threading.Lock(), list[str]()
     limits = dataclasses.replace(guards or Guards(max_seconds=86_400.0), stop=meeting.stopped)
 
     def play(seat: Seat) -> None:
@@ -175,6 +177,8 @@ def roll_out(
                         pass
                     with meeting.lock:
                         results[number] = _result(number, its_seed, going.trajectory, seat.statuses)
+                        if going.record_problem:
+                            problems.append(f"episode {number}: {going.record_problem}")
                         told(results[number])
         except RunStopped:
             pass  # whoever stopped the run says why
@@ -214,6 +218,7 @@ def roll_out(
         episodes=tuple(results[number] for number in numbers),
         calls=tuple(calls),
         seconds=time.perf_counter() - began,
+        problems=tuple(problems),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from molmo_agent.errors import EnvError, UnknownNameError, UsageError
 from molmo_agent.pictures import write_gif
-from molmo_agent.viewer import GIF_NAME, render_frames
+from molmo_agent.viewer import GIF_NAME, render_frames, whole_file
 
 KINDS = ("gif", "mp4")
 MP4_NAME = "trajectory.mp4"
@@ -50,14 +50,18 @@ def write_film(folder: str | Path, kind: str) -> Path:
     """Write a film of a trajectory folder into it, one frame per step with its points, and return its path.
 
     Raises:
-        UsageError: this is no trajectory folder, or the film cannot be made here.
+        UsageError: this is no trajectory folder, or the film cannot be made or written here.
         EnvError: ffmpeg failed.
     """
     check_kind(kind)
     frames = render_frames(folder)
     if kind == "gif":
         path = Path(folder) / GIF_NAME
-        write_gif(frames, path, _SECONDS_PER_FRAME)
+        try:
+            with whole_file(path) as part:
+                write_gif(frames, part, _SECONDS_PER_FRAME)
+        except OSError as error:
+            raise UsageError(f"cannot write the film {path}: {error.strerror or error}") from error
         return path
     path = Path(folder) / MP4_NAME
     width, height = frames[0].size

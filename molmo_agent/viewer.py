@@ -4,7 +4,11 @@ Also a GIF and a filmstrip of the run. Whatever a run left behind can be shown: 
 """
 
 import base64
+import contextlib
 import io
+import os
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,10 @@ from molmo_agent.trajectory_folder import TrajectoryFolder, read_folder
 HTML_NAME, GIF_NAME, STRIP_NAME = "trajectory.html", "trajectory.gif", "filmstrip.png"
 # Larger PNGs are embedded as WebP: a page of thirty photographs would weigh a hundred megabytes.
 _MAX_PNG_BYTES = 300_000
+# The largest side that WebP can hold.
+_MAX_WEBP_PX = 16_383
+# What reading a picture of a record may raise, whatever was done to the folder.
+_UNREADABLE = (KeyError, TypeError, ValueError, OSError, SyntaxError, UsageError, PIL.Image.DecompressionBombError)
 # The crop around a point shows this share of the picture's width, and at least so many pixels.
 _CROP_SHARE, _CROP_MIN_PX = 0.16, 96
 
@@ -104,18 +112,20 @@ class _Album:
                 data = self._folder.picture(record)
                 picture = PIL.Image.open(io.BytesIO(data))
                 uri = self._uri(data, picture)
-            except (KeyError, OSError, UsageError) as error:
+                shown = Shot(
+                    f"shot-{len(self.shots)}", uri, picture.width, picture.height, float(record.get("covered", 0))
+                )
+            except _UNREADABLE as error:
                 note = str(error)
                 if note not in self.notes:
                     self.notes.append(note)
                 return None
-            shot = Shot(f"shot-{len(self.shots)}", uri, picture.width, picture.height, float(record.get("covered", 0)))
-            self.shots[name] = shot
+            self.shots[name] = shown
         return self.shots[name]
 
     def _uri(self, png: bytes, picture: PIL.Image.Image) -> str:
         kind, data = "png", png
-        if len(png) > _MAX_PNG_BYTES:
+        if len(png) > _MAX_PNG_BYTES and max(picture.size) <= _MAX_WEBP_PX:
             packed = io.BytesIO()
             picture.save(packed, "WEBP", quality=88, method=2)
             kind, data = "webp", packed.getvalue()
@@ -163,7 +173,7 @@ def render_frames(path: str | Path, width: int = 640) -> list[PIL.Image.Image]:
         try:
             with PIL.Image.open(io.BytesIO(folder.picture(record))) as opened:
                 image = np.asarray(opened.convert("RGB"))
-        except (KeyError, OSError, UsageError):
+        except _UNREADABLE:
             return
         frame = captioned(draw_points(image, points), caption, width)
         # A GIF has one size; a window that was resized gets borders.
@@ -186,8 +196,24 @@ def render_frames(path: str | Path, width: int = 640) -> list[PIL.Image.Image]:
     return frames
 
 
-def write_viewer(path: str | Path, *, film: bool = True) -> Path:
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield the path to write to; it becomes ``path`` once it is complete, so that a full disk leaves no half file."""
+    part = path.with_name(f".part-{path.name}")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_viewer(path: str | Path, *, film: bool = True, report: Callable[[str], object] = warnings.warn) -> Path:
     """Write ``trajectory.html`` into a trajectory folder, with a GIF and a filmstrip beside it, and return its path.
+
+    Args:
+        path: the folder.
+        film: make the GIF and the filmstrip.
+        report: called with a line about each that cannot be made; the page is there all the same.
 
     Raises:
         UsageError: this is no trajectory folder, or it cannot be written to.
@@ -195,11 +221,25 @@ def write_viewer(path: str | Path, *, film: bool = True) -> Path:
     folder = Path(path)
     page = render_html(folder)
     try:
-        (folder / HTML_NAME).write_text(page, encoding="utf-8", errors="replace")
-        if film and any(folder.glob("*.png")):
-            frames = render_frames(folder)
-            write_gif(frames, folder / GIF_NAME)
-            filmstrip(frames).save(folder / STRIP_NAME)
+        with whole_file(folder / HTML_NAME) as part:
+            part.write_text(page, encoding="utf-8", errors="replace")
     except OSError as error:
         raise UsageError(f"cannot write into {folder}: {error.strerror}") from error
+    if not film or not any(folder.glob("*.png")):
+        return folder / HTML_NAME
+    with _reported(f"{GIF_NAME} and {STRIP_NAME} of {folder}", report):
+        frames = render_frames(folder)
+        with _reported(f"{GIF_NAME} of {folder}", report), whole_file(folder / GIF_NAME) as part:
+            write_gif(frames, part)
+        with _reported(f"{STRIP_NAME} of {folder}", report), whole_file(folder / STRIP_NAME) as part:
+            filmstrip(frames).save(part, "PNG")
     return folder / HTML_NAME
+
+
+@contextlib.contextmanager
+def _reported(what: str, report: Callable[[str], object]) -> Iterator[None]:
+    try:
+        yield
+    # Everything: fonts and codecs raise what their libraries raise, and the page does without the pictures.
+    except Exception as error:
+        report(f"could not make {what}: {error}")

@@ -202,12 +202,12 @@ def modest(monkeypatch):
 
 @pytest.mark.slow
 def test_a_fit_on_some_screens_holds_on_others(modest, tmp_path):
-    found = calibrate(modest, 42, tmp_path / "plot.png")
+    found = calibrate(modest, 42)
     assert found.fitted_on > 150
     assert found.judged_on > 150
     assert found.ece_before > 0.15
     assert found.ece_after < 0.11
-    with Image.open(tmp_path / "plot.png") as plot:
+    with Image.open(draw_reliability(found.series, tmp_path / "plot.png")) as plot:
         assert plot.size == (776, 388)
 
 
@@ -247,16 +247,19 @@ def test_the_command_writes_the_profile_unless_told_not_to(copied, tmp_path, mon
     from molmo_agent.train import calibrate as module
 
     found = module.Fitted(
-        calibration=Calibration(slope=0.8, offset=1.5), fitted_on=10, judged_on=9, ece_before=0.25, ece_after=0.04
-    )
-    monkeypatch.setattr(module, "calibrate", lambda model, screens, plot: found)
-    plot = ["--plot", str(tmp_path / "x.png")]
+        calibration=Calibration(slope=0.8, offset=1.5), fitted_on=10, judged_on=9, ece_before=0.25, ece_after=0.04,
+        series={"one": figures_of([0.55], [True])},
+    )  # fmt: skip
+    monkeypatch.setattr(module, "calibrate", lambda model, screens: found)
+    # A folder that is not there: the figures and the profile do not need the picture.
+    plot = ["--plot", str(tmp_path / "none" / "x.png")]
     main(["--model", str(copied), *plot, "--dry-run"])
     assert json.loads((copied / PROFILE_FILE).read_text())["calibration"] is None
     main(["--model", str(copied), *plot, "--min-confidence", "0.2"])
     profile = json.loads((copied / PROFILE_FILE).read_text())
     assert (profile["calibration"], profile["min_confidence"]) == ({"slope": 0.8, "offset": 1.5}, 0.2)
-    told = capsys.readouterr().out
+    told, err = capsys.readouterr()
+    assert "agent: the picture of the confidences was not made: No such file or directory" in " ".join(err.split())
     assert "slope 0.8000, offset 1.5000, fitted on 10 answers" in told
     assert "error on 9 others: 0.250 before, 0.040 after" in told
 

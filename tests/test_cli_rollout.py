@@ -13,6 +13,7 @@ from molmo_agent import cli_rollout
 from molmo_agent.cli_rollout import RolloutRequest, play, play_all, rollout_request, summary
 from molmo_agent.errors import EnvError, UnknownNameError, UsageError
 from molmo_agent.model.picture_cache import PictureCache
+from molmo_agent.recorder import Recorder
 from molmo_agent.rollout_batch import BatchResult, EpisodeResult, episode_seed
 from molmo_agent.rollout_film import find_ffmpeg, write_film
 from molmo_agent.rollout_ray import map_on_ray
@@ -282,3 +283,76 @@ def test_any_number_of_workers_gives_the_same_episodes(tmp_path):
         assert ray.is_initialized()
     finally:
         ray.shutdown()
+
+
+def test_a_film_that_fails_is_reported_after_the_table_and_changes_no_exit_code(tmp_path, capsys, monkeypatch):
+    def fail(folder, kind):
+        if folder.name == "00001":
+            raise RuntimeError("raqm_layout() failed.")
+        return write_film(folder, kind)
+
+    monkeypatch.setattr(cli_rollout, "write_film", fail)
+    assert rollout_request(request(tmp_path, record=tmp_path / "runs", video="gif")) == 0
+    out, err = capsys.readouterr()
+    assert "every episode:" in out
+    failed = tmp_path / "runs" / "00001"
+    assert f"agent: the film of {failed} was not made: RuntimeError: raqm_layout() failed.; its page" in err
+    made = [path.parent.name for path in sorted((tmp_path / "runs").glob("*/trajectory.gif"))]
+    assert made == ["00000", "00002", "00003"]
+
+
+def test_a_film_that_cannot_be_written_is_named(tmp_path):
+    assert rollout_request(request(tmp_path, record=tmp_path / "runs", episodes=1)) == 0
+    (tmp_path / "runs" / "00000" / "trajectory.gif").mkdir()
+    with pytest.raises(UsageError, match=r"cannot write the film .*trajectory\.gif: Is a directory"):
+        write_film(tmp_path / "runs" / "00000", "gif")
+
+
+def test_figures_are_printed_even_if_they_cannot_be_written(tmp_path, capsys):
+    with pytest.raises(UsageError, match=r"cannot write /proc/none/results\.json"):
+        rollout_request(request(tmp_path, out=Path("/proc/none/results.json")))
+    assert "centre" in capsys.readouterr().out
+
+
+def test_a_failure_is_not_hidden_by_a_file_that_cannot_be_written(tmp_path, capsys, monkeypatch):
+    class Failing(ToyEnv):
+        def step(self, action):
+            raise EnvError("the device is gone")
+
+    # One env to ask for the oracle, then one a model.
+    made = iter([ToyEnv, ToyEnv, *[Failing] * 9])
+    monkeypatch.setattr(cli_rollout, "load_env", lambda name: next(made)())
+    with pytest.raises(EnvError, match="the device is gone"):
+        rollout_request(request(tmp_path, out=Path("/proc/none/results.json")))
+    assert "agent: cannot write /proc/none/results.json" in " ".join(capsys.readouterr().err.split())
+
+
+def test_text_that_is_no_markup_and_no_unicode_is_printed_and_written(tmp_path, capsys, monkeypatch):
+    class Odd(ToyEnv):
+        def reset(self, *, seed=None, options=None):
+            observation, info = super().reset(seed=seed, options=options)
+            return observation, {**info, "instruction": 'type "\ud800\x1b[31m"'}
+
+    script = tmp_path / "[b]answers.json"
+    script.write_text("{}")
+    monkeypatch.setattr(cli_rollout, "load_env", lambda name: Odd())
+    assert rollout_request(request(tmp_path, model=f"scripted:{script}", env="[/red]\x1b[2J")) == 0
+    out = capsys.readouterr().out
+    assert "[/red]\\x1b[2J" in out
+    assert "\x1b" not in out
+    assert read(tmp_path)["rows"][0]["results"][0]["instruction"] == 'type "\ud800\x1b[31m"'
+
+
+def test_a_record_that_is_not_complete_is_reported_and_counts_nothing_less(tmp_path, capsys, monkeypatch):
+    write = Recorder._write
+
+    def full(self, name, data):
+        if name == "result.json" and self.folder.name == "00002":
+            raise EnvError("cannot write result.json: No space left on device")
+        write(self, name, data)
+
+    monkeypatch.setattr(Recorder, "_write", full)
+    assert rollout_request(request(tmp_path, record=tmp_path / "runs")) == 0
+    problem = "agent: a record is not complete: episode 2: cannot write result.json: No space left on device"
+    assert problem in " ".join(capsys.readouterr().err.split())
+    assert len(read(tmp_path)["rows"][0]["results"]) == 4

@@ -865,6 +865,29 @@ def test_the_command_leaves_records_figures_and_a_page(here: Path) -> None:
     assert again.output == done.output
 
 
+def test_figures_are_printed_and_written_even_if_their_page_fails(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("raqm_layout() failed.")
+
+    write_pointing(here)
+    monkeypatch.setattr("molmo_agent.train.benchmark_report.write_report", fail)
+    done = agent("pixmo_points", "--data", "questions.jsonl", "--model", "centre")
+    assert done.exit_code == 0, done.output
+    assert "as the authors' code scores" in done.stdout
+    assert "agent: the page was not made: RuntimeError: raqm_layout() failed.; the same command" in done.stderr
+    assert (here / "runs" / "eval" / "pixmo_points-centre" / "summary.json").exists()
+
+
+def test_figures_are_printed_even_if_they_cannot_be_written(here: Path) -> None:
+    write_pointing(here)
+    (here / "run" / "summary.json").mkdir(parents=True)
+    done = agent("pixmo_points", "--data", "questions.jsonl", "--model", "centre", "--out", "run")
+    assert "as the authors' code scores" in done.stdout
+    assert isinstance(done.exception, UsageError)
+    with pytest.raises(UsageError, match=r"cannot write run/summary\.json: Is a directory; choose another --out"):
+        raise done.exception
+
+
 def test_the_command_compares_what_was_published(here: Path) -> None:
     options = ("--split", "validation", "--model", "nano", "--limit", "1")
     assert "published" not in agent("android-control", str(ANDROID), *options).output

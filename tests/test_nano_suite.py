@@ -430,6 +430,18 @@ def test_the_command_prints_the_tables_and_writes_the_folder(monkeypatch, tmp_pa
     assert re.search(r"^ +\d+:\d\d  desktop small$", done.stderr, re.MULTILINE), "a log tells how far it is"
     assert sorted(path.name for path in out.iterdir()) == ["suite.html", "suite.json"]
     assert "nano-suite" in CliRunner().invoke(app, ["eval", "--list"]).output
+    (out / "suite.html").unlink()
+    (out / "suite.html").mkdir()
+    done = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
+    assert done.exit_code == 0, "the figures are what was asked for"
+    assert "agent: the page was not made: Is a directory" in done.stderr
+
+
+def test_figures_that_cannot_be_written_are_named(tmp_path):
+    suite = run_suite(CentrePointer(), sets=[SMALL], episodes=0)
+    (tmp_path / "suite.json").mkdir()
+    with pytest.raises(UsageError, match=r"cannot write the figures .*suite\.json: Is a directory; choose another"):
+        write_suite(tmp_path, suite)
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
+from molmo_agent.cli_text import after_the_result, shown
 from molmo_agent.errors import UsageError
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.model.calibration import Calibration
@@ -59,15 +61,16 @@ class Fitted:
     # Expected calibration error on what it was judged on.
     ece_before: float
     ece_after: float
+    # Figures of the same answers before and after, for :func:`molmo_agent.train.reliability.draw_reliability`.
+    series: dict[str, dict[str, Any]]
 
 
-def calibrate(model: PointingModel, screens: int = SCREENS, plot: Path | None = None) -> Fitted:
+def calibrate(model: PointingModel, screens: int = SCREENS) -> Fitted:
     """Fit a model's confidences on one half of some screens, and judge the fit on the other.
 
     Args:
         model: with its own confidences, not with calibrated ones.
         screens: of each half.
-        plot: where to draw how far confidences can be believed, before and after.
 
     Raises:
         UsageError: the model tells no confidence, or always hits, or never.
@@ -81,14 +84,13 @@ def calibrate(model: PointingModel, screens: int = SCREENS, plot: Path | None = 
     judged = measure(model, sets, EVALUATION)
     after = replace(judged, confidences=tuple(map(calibration.apply, judged.confidences)))
     before_figures, after_figures = (figures_of(one.confidences, one.hits) for one in (judged, after))
-    if plot is not None:
-        draw_reliability({"as the model says": before_figures, "calibrated": after_figures}, plot)
     return Fitted(
         calibration=calibration,
         fitted_on=len(fitted.hits),
         judged_on=len(judged.hits),
         ece_before=before_figures["ece"],
         ece_after=after_figures["ece"],
+        series={"as the model says": before_figures, "calibrated": after_figures},
     )
 
 
@@ -123,17 +125,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # As it is used: a small model reads large screens in windows.
     model = load_model(str(given.model.absolute()), dtype="float32", calibration=None)
     plot = given.plot or Path(PLOT_FILE)
-    found = calibrate(model, given.screens, plot)
+    found = calibrate(model, given.screens)
     console = Console(highlight=False)
     line = found.calibration
     console.print(f"slope {line.slope:.4f}, offset {line.offset:.4f}, fitted on {found.fitted_on} answers")
     console.print(
         f"expected calibration error on {found.judged_on} others: {found.ece_before:.3f} before, "
-        f"{found.ece_after:.3f} after; drawn in {plot}",
-        markup=False,
+        f"{found.ece_after:.3f} after"
     )
     if not given.dry_run:
-        console.print(f"written to {write_profile(given.model, line, given.min_confidence)}", markup=False)
+        console.print(shown(f"written to {write_profile(given.model, line, given.min_confidence)}"))
+    with after_the_result("the picture of the confidences", "name another with --plot"):
+        console.print(shown(f"drawn in {draw_reliability(found.series, plot)}"))
 
 
 if __name__ == "__main__":

@@ -142,7 +142,8 @@ def evaluate(
             if left:
                 yield left
 
-    with (folder / RECORDS_FILE).open("a", encoding="utf-8") as file:
+    # A reply may hold half a surrogate pair; its escape is JSON too.
+    with (folder / RECORDS_FILE).open("a", encoding="utf-8", errors="backslashreplace") as file:
         for records in map(Asker(make, benchmark), batches()):
             file.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
             file.flush()

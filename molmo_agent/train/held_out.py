@@ -131,7 +131,7 @@ def report(asked: Sequence[Asked]) -> tuple[Hits, Hits]:
 
 
 def compare_run(config: TrainConfig, folder: Path) -> list[Asked]:
-    """Compare the model that a run began with and the one that it exported; write what both said beside its metrics.
+    """Compare the model that a run began with and the one that it exported.
 
     Raises:
         UsageError: a data set cannot be opened, or has too few rows to hold some out.
@@ -139,7 +139,11 @@ def compare_run(config: TrainConfig, folder: Path) -> list[Asked]:
     """
     # Of both in the same precision: half of it is slow on processors, and not what differs.
     before, after = (load_model(str(place), dtype=torch.float32) for place in (source_of(config), folder / "export"))
-    asked = compare(before, after, config)
+    return compare(before, after, config)
+
+
+def write_comparison(config: TrainConfig, folder: Path, asked: Sequence[Asked]) -> None:
+    """Write what both models said beside the run's metrics."""
     first, then = report(asked)
     records = [
         {
@@ -153,5 +157,5 @@ def compare_run(config: TrainConfig, folder: Path) -> list[Asked]:
         for one in asked
     ]
     summary = {"model": config.model, "before": asdict(first), "after": asdict(then), "clicks": records}
-    (folder / FILE).write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return asked
+    text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
+    (folder / FILE).write_text(text, encoding="utf-8", errors="backslashreplace")

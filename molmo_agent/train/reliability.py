@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from molmo_agent.train.metrics.calibration import calibration_error, reliability
+from molmo_agent.visible_text import visible_text
 
 PLOT_FILE = "reliability.png"
 _SIDE, _MARGIN = 300, 44
@@ -68,7 +69,7 @@ def _panel(title: str, figures: Mapping[str, Any], color: tuple[int, int, int]) 
     def place(x: float, y: float) -> tuple[float, float]:
         return left + x * _SIDE, bottom - y * _SIDE
 
-    pen.text((left, 14), f"{title}: ECE {figures['ece']:.3f}, n = {figures['n']}", fill=_INK, font=font)
+    pen.text((left, 14), f"{visible_text(title)}: ECE {figures['ece']:.3f}, n = {figures['n']}", fill=_INK, font=font)
     for part in range(5):
         share = part / 4
         pen.line([place(0, share), place(1, share)], fill=_GRID)

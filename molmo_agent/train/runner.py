@@ -167,7 +167,8 @@ def train(
         stream = Stream(config, processor, Flops(model.config))
         unusable = Problems([problem for source in stream.sources for problem in source.problems.found])
         if rank == 0 and unusable.found:
-            (folder / PROBLEMS_FILE).write_text(unusable.summary(most=len(unusable.found)) + "\n", encoding="utf-8")
+            rows = unusable.summary(most=len(unusable.found)) + "\n"
+            (folder / PROBLEMS_FILE).write_text(rows, encoding="utf-8", errors="backslashreplace")
         learner = Learner(prepare(config, model), config)
         device = own_device()
         learner.to(device)

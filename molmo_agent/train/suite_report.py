@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image as PILImage
 
+from molmo_agent.errors import UsageError
 from molmo_agent.page_template import render_page
 from molmo_agent.train.nano_suite import Answer, Suite
 from molmo_agent.train.reliability import PLOT_FILE, draw_calibration
@@ -70,15 +71,36 @@ def _shown(answer: Answer, suite: Suite) -> Shown:
     )
 
 
-def write_suite(folder: Path, suite: Suite) -> Path:
-    """Write a suite's figures and its page; return the path of the page.
+def write_figures(folder: Path, suite: Suite) -> Path:
+    """Write a suite's figures as JSON and return the path.
 
     Args:
         folder: made where it is missing; what an earlier run left there is replaced.
         suite: of :func:`molmo_agent.train.nano_suite.run_suite`.
+
+    Raises:
+        UsageError: the folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FIGURES_FILE).write_text(json.dumps(suite.figures, indent=1) + "\n", encoding="utf-8")
+    path = folder / FIGURES_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(suite.figures, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write the figures {path}: {error.strerror}; choose another --out") from error
+    return path
+
+
+def write_suite(folder: Path, suite: Suite) -> Path:
+    """Write a suite's figures and its page; return the path of the page.
+
+    Args:
+        folder: see :func:`write_figures`.
+        suite: the suite.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
+    write_figures(folder, suite)
     plot = draw_calibration(suite.figures["calibration"], folder / PLOT_FILE)
     page = render_page(
         "train/nano_suite.html.jinja",

@@ -1,5 +1,7 @@
 """What happens on the simulated desktop when something is typed or keys are pressed."""
 
+import unicodedata
+
 from molmo_agent.envs.sim_desktop.draw import Drawing
 from molmo_agent.envs.sim_desktop.events import Event, activate, press_widget
 from molmo_agent.envs.sim_desktop.menus import edit, open_menu, replace_selection
@@ -16,13 +18,14 @@ _CONTROL = ("ctrl", "cmd")
 def type_text(desktop: Desktop, drawing: Drawing, text: str) -> list[Event]:
     """Enter text into the field that has the keyboard; without one it goes nowhere.
 
-    A line break is the Enter key and a tabulator the Tab key, as on a keyboard.
+    A line break is the Enter key and a tabulator the Tab key, as on a keyboard; no key types any other control.
     """
     events: list[Event] = []
     part = ""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     for character in f"{text}\0":
         if character not in "\n\t\0":
-            part += character
+            part += character if unicodedata.category(character) != "Cc" else ""
             continue
         field = desktop.focus
         if part and field is not None and field.kind == "field" and field.enabled:

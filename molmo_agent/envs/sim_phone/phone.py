@@ -173,10 +173,11 @@ class SimPhone:
                 for move in scroll_swipes(direction, notches, phone.size, down):
                     touch.swipe(phone, *move)
             case Type(text=text):
-                for part in text.replace("\r\n", "\n").splitlines(keepends=True):
-                    touch.enter_text(phone, part.rstrip("\n"))
-                    if part.endswith("\n"):
+                text = text.replace("\r\n", "\n").replace("\r", "\n")
+                for number, line in enumerate(text.split("\n")):
+                    if number:
                         touch.press_key(phone, "KEYCODE_ENTER")
+                    touch.enter_text(phone, line)
             case Key(keys=keys):
                 codes = [keycode(key) for key in keys]
                 if len(codes) == 1:

@@ -1,5 +1,7 @@
 """What happens on a simulated phone when a finger touches it, keys are pressed or text comes in; knows no tasks."""
 
+import unicodedata
+
 from molmo_agent.envs.sim_phone.commands import perform
 from molmo_agent.envs.sim_phone.draw import draw
 from molmo_agent.envs.sim_phone.draw_items import Touch
@@ -76,8 +78,12 @@ def focus(phone: Phone, label: str) -> None:
 
 
 def enter_text(phone: Phone, text: str) -> None:
-    """Put text into the field that has the keyboard; without one it is lost, as on any phone."""
-    if phone.focus is not None:
+    """Put text into the field that has the keyboard; without one it is lost, as on any phone.
+
+    Line feeds are kept; no keyboard enters any other control.
+    """
+    text = "".join(character for character in text if character == "\n" or unicodedata.category(character) != "Cc")
+    if phone.focus is not None and text:
         phone.fields[phone.focus] = phone.fields.get(phone.focus, "") + text
 
 
