@@ -12,7 +12,7 @@ TORCH ?= torch==2.13.0
 LOCKED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 PIP := python -m pip install --quiet --disable-pip-version-check
 # At most eight processes, however many cores: each loads torch.
-PYTEST := python -m pytest --numprocesses auto --maxprocesses 8
+PYTEST := python -m pytest --numprocesses auto --maxprocesses 8 --dist loadgroup
 NEEDS_NETWORK = { echo "make $@: pip could not install the packages, see above. This step needs the package index (PyPI or a mirror that pip is configured for); nothing after it needs a network. Run the same command again once it is reached." >&2; exit 1; }
 
 .PHONY: setup system demo test check fix bench lock newest oldest clean
@@ -67,7 +67,7 @@ newest oldest: system
 	@.venv-$@/bin/python scripts/requirements.py $@ "$(TORCH)" > .venv-$@/requirements.txt
 	@.venv-$@/bin/$(PIP) -r .venv-$@/requirements.txt && .venv-$@/bin/$(PIP) --no-deps -e . || $(NEEDS_NETWORK)
 	@.venv-$@/bin/python -m pip list --disable-pip-version-check --exclude-editable --format freeze
-	.venv-$@/bin/$(PYTEST) -q -m "not slow or dependencies"
+	MOLMO_AGENT_ANY_VERSION=1 .venv-$@/bin/$(PYTEST) -q -m "not slow or dependencies"
 
 clean:
 	rm -rf $(VENV) .venv-newest .venv-oldest build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache runs

@@ -1,7 +1,10 @@
 """Settings shared by all tests."""
 
+import logging
+import os
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # Tests share the machine with others: how long one example takes says nothing about the code.
@@ -12,3 +15,38 @@ settings.load_profile("shared")
 def pytest_addoption(parser):
     default = Path(__file__).parent / "golden"
     parser.addoption("--golden", type=Path, default=default, help="folder of golden files for test_parity.py")
+
+
+class LoggedDeprecations(logging.Handler):
+    """Collects deprecations that a library logs instead of warning of them, which `filterwarnings` cannot see."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.messages = []
+
+    def emit(self, record):
+        if "deprecated" in record.getMessage():
+            self.messages.append(record.getMessage())
+
+
+LOGGED = LoggedDeprecations()
+logging.getLogger("transformers").addHandler(LOGGED)
+
+
+@pytest.fixture(autouse=True)
+def no_deprecation_is_logged():
+    LOGGED.messages.clear()
+    yield
+    assert LOGGED.messages == []
+
+
+def pytest_configure(config):
+    """Share the cores among the processes of pytest-xdist: torch would start a thread per core in each of them."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with what takes long, so that no process works alone at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -158,6 +158,7 @@ def test_info_keeps_its_keys_and_types_and_the_seed_decides(name: str) -> None:
     env.close()
 
 
+@pytest.mark.dependencies
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PLAIN)
 def test_vector_envs_agree_whether_in_one_process_or_in_several(name: str) -> None:

@@ -29,7 +29,7 @@ from molmo_agent.rollout import rollout
 from molmo_agent.rollout_batch import roll_out
 from molmo_agent.testing import check_env
 
-chromium = [pytest.mark.slow, needs("chromium", "chromedriver")]
+chromium = [pytest.mark.slow, pytest.mark.dependencies, needs("chromium", "chromedriver")]
 
 
 @pytest.fixture(scope="module")

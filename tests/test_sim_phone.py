@@ -423,7 +423,9 @@ def test_the_picture_of_it_is_drawn_by_its_script(tmp_path: Path) -> None:
     script = Path(__file__).parents[1] / "docs" / "make_phone_picture.py"
     subprocess.run([sys.executable, script, "--out", tmp_path / "x.png"], check=True, timeout=60)
     with Image.open(tmp_path / "x.png") as drawn, Image.open(script.parent / "images" / "sim_phone.png") as shown:
-        assert np.array_equal(np.asarray(drawn), np.asarray(shown))
+        assert drawn.size == shown.size
+        # Versions of Pillow round the edges of letters differently.
+        assert np.abs(np.asarray(drawn, float) - np.asarray(shown)).mean() < 0.01
     assert (tmp_path / "x.png").stat().st_size < 150_000
 
 

@@ -35,6 +35,7 @@ def places(env: TablePick) -> list[Point]:
     return [box.center for box in env.locate("")]
 
 
+@pytest.mark.dependencies
 @pytest.mark.slow
 def test_vector_envs_agree_and_a_fork_is_refused_instead_of_hanging() -> None:
     made = {"num_envs": 2, "vectorization_mode": "async"}
@@ -148,6 +149,7 @@ def test_the_same_seed_lays_the_same_table(env: TablePick) -> None:
     assert info["distance_m"] == same["distance_m"]
 
 
+@pytest.mark.dependencies
 @pytest.mark.slow
 def test_gymnasiums_own_check_finds_nothing(env: TablePick) -> None:
     made = gymnasium.make("MolmoAgent/TablePick-v0", render_mode="rgb_array")

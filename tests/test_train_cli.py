@@ -94,6 +94,7 @@ def test_a_model_is_scored_on_android_control_under_every_rule(tmp_path: Path) -
         assert re.search(message, done.stderr), done.stderr
 
 
+@pytest.mark.dependencies
 @pytest.mark.slow
 def test_nano_trains_with_two_workers_from_the_repository_alone(tmp_path: Path) -> None:
     small = {"steps": 1, "batch": 2, "sizes": "{200x150: 1}", "crops": 2, "max_questions": 3}

@@ -86,6 +86,7 @@ def test_a_run_learns_and_leaves_a_model_that_loads(alone: Path) -> None:
     assert sorted(path.name for path in alone.glob("step-*")) == ["step-000005", "step-000006"], "two are kept"
 
 
+@pytest.mark.dependencies
 @pytest.mark.slow
 @pytest.mark.parametrize(("workers", "sharding"), [(2, "full"), (4, "full"), (2, "none")])
 def test_any_number_of_workers_computes_the_same(
@@ -141,6 +142,8 @@ def test_a_resumed_run_computes_bit_for_bit_what_it_would_have(
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
+@pytest.mark.xdist_group("ray")  # one at a time: it takes the whole machine
+@pytest.mark.dependencies
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # Ray starts many processes
 def test_ray_replaces_a_worker_that_dies(config: TrainConfig, alone: Path, tmp_path: Path) -> None:
@@ -171,9 +174,10 @@ def test_ray_replaces_a_worker_that_dies(config: TrainConfig, alone: Path, tmp_p
     assert pointer == {"checkpoint": str(tmp_path / "step-000006")}, "Ray knows the checkpoint"
 
 
+@pytest.mark.xdist_group("ray")  # one at a time: it takes the whole machine
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_cluster_that_loses_a_machine_goes_on_with_fewer_workers(
+def test_a_ray_cluster_that_loses_a_machine_goes_on_with_fewer_workers(
     config: TrainConfig, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray
@@ -182,7 +186,9 @@ def test_a_cluster_that_loses_a_machine_goes_on_with_fewer_workers(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Resources of a lost machine are counted for a while yet.
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    # The head asks the machines often whether they live, so that the loss of one is known in a second.
+    often = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 2}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": often})
     machines = [cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20) for _ in range(2)]
     ray.init(cluster.address, log_to_driver=False)
 
