@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.table import Table
 
 from molmo_agent.actions import Click
-from molmo_agent.envs.desktop import Desktop, Pace
-from molmo_agent.envs.virtual_display import VirtualDisplay
+from molmo_agent.envs.desktop.env import Desktop, Pace
+from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
 from molmo_agent.geometry import Point
-from molmo_agent.guards import Guards
-from molmo_agent.policies.baselines import ScriptedPolicy
-from molmo_agent.recorder import Recorder
-from molmo_agent.rollout import rollout
+from molmo_agent.rollout.guards import Guards
+from molmo_agent.pointers.baselines import ScriptedPolicy
+from molmo_agent.rollout.recorder import Recorder
+from molmo_agent.rollout.loop import rollout
 
 TARGET_MS = 80.0
 

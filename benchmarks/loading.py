@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _report import finish, parser
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
-from molmo_agent.model.official import official_config, to_official
+from molmo_agent.model.checkpoints.molmo_0924 import official_config, to_official
 
 TARGETS = {"peak memory, share of the model": ("<=", 1.1)}
 

@@ -31,10 +31,10 @@ from _report import finish, parser
 from molmo_agent.envs.sim_desktop.desktop import SimDesktop
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.interfaces import Env, PointingModel
-from molmo_agent.model.nano import load_nano
-from molmo_agent.policies.baselines import RandomPointer
+from molmo_agent.pointers.nano import load_nano
+from molmo_agent.pointers.baselines import RandomPointer
 from molmo_agent.policies.pointing import PointingPolicy
-from molmo_agent.rollout_batch import BatchResult, roll_out
+from molmo_agent.rollout.batch import BatchResult, roll_out
 
 CALL_S = 0.25
 TARGETS = {

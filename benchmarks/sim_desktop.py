@@ -19,7 +19,7 @@ from molmo_agent.actions import Click
 from molmo_agent.envs.sim_desktop import STYLES, sample_screen
 from molmo_agent.envs.sim_desktop.desktop import SimDesktop
 from molmo_agent.geometry import Point
-from molmo_agent.train.draw import draw
+from molmo_agent.synthetic.sample import draw
 
 TARGET_SCREENS_PER_S = 200.0
 _WIDTH, _HEIGHT = 640, 480

@@ -12,7 +12,7 @@ import gymnasium
 import PIL.Image
 
 from molmo_agent import load_env
-from molmo_agent.envs.gymnasium_env import to_rows
+from molmo_agent.envs.gymnasium_api.adapters import to_rows
 from molmo_agent.pictures import captioned, draw_points
 
 # Id without its frame -> (seed, options).
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images", help="folder")
     out = parser.parse_args().out
     for name, (seed, options) in SHOWN.items():
-        env = gymnasium.make(f"molmo_agent.envs.gymnasium_env:MolmoAgent/{name}-v0", render_mode="rgb_array", **options)
+        env = gymnasium.make(f"molmo_agent.envs.gymnasium_api.adapters:MolmoAgent/{name}-v0", render_mode="rgb_array", **options)
         picture, info = env.reset(seed=seed)
         points = [box.center for box in env.unwrapped.locate(info["instruction"])]
         shown = draw_points(picture, points)

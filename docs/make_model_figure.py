@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from molmo_agent.envs.sim_desktop import sample_screen
 from molmo_agent.model.crops import resize_and_pad, token_grid
-from molmo_agent.model.nano import load_nano
+from molmo_agent.pointers.nano import load_nano
 from molmo_agent.model.prompts import role_prompt
 from molmo_agent.pictures import draw_points
 

@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 
 from molmo_agent import load_model
-from molmo_agent.envs.gymnasium_env import to_rows
+from molmo_agent.envs.gymnasium_api.adapters import to_rows
 
 
 def main() -> int:

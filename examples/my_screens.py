@@ -15,7 +15,7 @@ import PIL.ImageDraw
 
 from molmo_agent.pictures import captioned, draw_points, filmstrip, read_image
 from molmo_agent.train.config import load
-from molmo_agent.train.held_out import compare_run, report, write_comparison
+from molmo_agent.evaluation.before_and_after import compare_run, report, write_comparison
 from molmo_agent.train.launch import run_here
 
 TOOLS = ("stock", "invoice", "courier", "refund", "kitchen", "scales")

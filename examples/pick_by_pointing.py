@@ -14,7 +14,7 @@ import gymnasium
 import PIL.Image
 
 from molmo_agent import load_model
-from molmo_agent.envs.gymnasium_env import GymnasiumEnv, to_rows
+from molmo_agent.envs.gymnasium_api.adapters import GymnasiumEnv, to_rows
 from molmo_agent.pictures import draw_points, write_gif
 
 
@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--gif", type=Path, help="where to write a film")
     arguments = parser.parse_args()
 
-    env = gymnasium.make("molmo_agent.envs.gymnasium_env:MolmoAgent/TablePick-v0", width=400, height=300)
+    env = gymnasium.make("molmo_agent.envs.gymnasium_api.adapters:MolmoAgent/TablePick-v0", width=400, height=300)
     model = load_model(arguments.model, env=GymnasiumEnv(env))
     picture, info = env.reset(seed=arguments.seed)
     world, frames = env.unwrapped.world, []

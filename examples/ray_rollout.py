@@ -11,10 +11,10 @@ import functools
 import sys
 
 from molmo_agent import load_env, load_model
-from molmo_agent.policies.baselines import OraclePointer
+from molmo_agent.pointers.baselines import OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
-from molmo_agent.rollout_batch import roll_out
-from molmo_agent.rollout_ray import map_on_ray
+from molmo_agent.rollout.batch import roll_out
+from molmo_agent.rollout.ray_map import map_on_ray
 
 FAMILIES = ("click-button", "click-icon", "click-link", "click-shape", "open-menu", "switch-tab")
 

@@ -14,7 +14,7 @@ import gymnasium
 import PIL.Image
 
 from molmo_agent import load_model
-from molmo_agent.envs.gymnasium_env import GymnasiumEnv, to_rows
+from molmo_agent.envs.gymnasium_api.adapters import GymnasiumEnv, to_rows
 from molmo_agent.pictures import captioned, write_gif
 
 
@@ -28,7 +28,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     env = gymnasium.make(
-        "molmo_agent.envs.gymnasium_env:MolmoAgent/FloorNav-v0",
+        "molmo_agent.envs.gymnasium_api.adapters:MolmoAgent/FloorNav-v0",
         render_mode="rgb_array",
         max_steps=arguments.max_steps,
     )

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 
 from molmo_agent import Click, Decision, Done, Observation, PointingModel, Step, Task, load_env, load_model
-from molmo_agent.policies.baselines import CentrePointer
+from molmo_agent.pointers.baselines import CentrePointer
 from molmo_agent.policies.pointing import PointingPolicy
-from molmo_agent.rollout_batch import roll_out
+from molmo_agent.rollout.batch import roll_out
 from molmo_agent.testing import check_policy
 
 AGREE = 0.03  # of the picture's width and height

@@ -16,7 +16,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Load the command line, then run it."""
     signal.signal(signal.SIGINT, _leave)
-    from molmo_agent import cli
+    from molmo_agent.cli import app as cli
 
     # From here on there may be a display, a pressed button, an open trajectory: these need an orderly end, which a
     # terminated process deserves too.

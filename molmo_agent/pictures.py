@@ -23,7 +23,7 @@ _MAX_TALL = 3
 # A character that no font has: what a font draws for it, it draws for every character it lacks.
 _ABSENT = "\U0010fffe"
 _MAX_PIXELS = 100_000_000
-_FONTS = Path(__file__).parent / "envs" / "sim_desktop" / "fonts"
+_FONTS = Path(__file__).parent / "envs" / "drawing" / "font_files"
 
 
 def read_image(path: str | Path) -> Image:

@@ -10,19 +10,19 @@ from molmo_agent.interfaces import Env, PointingModel
 
 # Name -> ("module:attribute", one line for people).
 ENVS: Mapping[str, tuple[str, str]] = {
-    "android": ("molmo_agent.envs.android:Android", "a real phone over adb"),
-    "desktop": ("molmo_agent.envs.desktop:Desktop", "the real desktop: a monitor, a region or a window"),
-    "miniwob": ("molmo_agent.envs.miniwob_env:MiniWob", "web tasks in a real Chromium: miniwob:click-test-2"),
+    "android": ("molmo_agent.envs.android.env:Android", "a real phone over adb"),
+    "desktop": ("molmo_agent.envs.desktop.env:Desktop", "the real desktop: a monitor, a region or a window"),
+    "miniwob": ("molmo_agent.envs.web.miniwob:MiniWob", "web tasks in a real Chromium: miniwob:click-test-2"),
     "sim-desktop": ("molmo_agent.envs.sim_desktop.desktop:SimDesktop", "the simulated desktop: no display needed"),
     "sim-phone": ("molmo_agent.envs.sim_phone.phone:SimPhone", "the simulated phone: no phone needed"),
     "toy": ("molmo_agent.testing:ToyEnv", "one coloured square, for trying things out"),
 }
 MODELS: Mapping[str, tuple[str, str]] = {
-    "nano": ("molmo_agent.model.nano:load_nano", "the embedded Molmo: short labels and shapes, offline"),
-    "random": ("molmo_agent.policies.baselines:RandomPointer", "a random point: the floor of every score"),
-    "centre": ("molmo_agent.policies.baselines:CentrePointer", "always the middle"),
-    "scripted": ("molmo_agent.policies.baselines:read_script", "prepared answers from a file: scripted:answers.json"),
-    "oracle": ("molmo_agent.policies.baselines:OraclePointer", "asks the env where things are (simulated envs only)"),
+    "nano": ("molmo_agent.pointers.nano:load_nano", "the embedded Molmo: short labels and shapes, offline"),
+    "random": ("molmo_agent.pointers.baselines:RandomPointer", "a random point: the floor of every score"),
+    "centre": ("molmo_agent.pointers.baselines:CentrePointer", "always the middle"),
+    "scripted": ("molmo_agent.pointers.baselines:read_script", "prepared answers from a file: scripted:answers.json"),
+    "oracle": ("molmo_agent.pointers.baselines:OraclePointer", "asks the env where things are (simulated envs only)"),
 }
 
 
@@ -48,7 +48,7 @@ def load_env(name: str, **options: Any) -> Env:
         options, name = {**options, "task": name.partition(":")[2]}, "miniwob"
     env: Env
     if is_gymnasium(name):
-        env = _load("molmo_agent.envs.gymnasium_env:load")(name, **options)
+        env = _load("molmo_agent.envs.gymnasium_api.adapters:load")(name, **options)
     elif name in ENVS:
         env = _load(ENVS[name][0])(**options)
     else:
@@ -87,16 +87,16 @@ def load_model(name: str, *, env: Env | None = None, **options: Any) -> Pointing
             )
         model = _load(MODELS[name][0])(locate, **options)
     elif name.startswith(("http://", "https://")):
-        remote: Any = _load("molmo_agent.policies.remote:RemotePointer")
+        remote: Any = _load("molmo_agent.pointers.remote:RemotePointer")
         model = remote.from_address(name, **options)
     elif name.partition(":")[0] == "scripted":
         model = _load(MODELS["scripted"][0])(name.partition(":")[2])
     elif name in MODELS:
         model = _load(MODELS[name][0])(**options)
     elif "/" in name or "\\" in name or Path(name).is_dir():
-        model = _load("molmo_agent.model.pointer:load_pointer")(name, **options)
+        model = _load("molmo_agent.pointers.molmo:load_pointer")(name, **options)
     else:
         raise UnknownNameError("model", name, MODELS)
     if window := getattr(model, "window", None):
-        model = _load("molmo_agent.model.windows:WindowedPointer")(model, window)
+        model = _load("molmo_agent.pointers.windowed:WindowedPointer")(model, window)
     return model

@@ -17,7 +17,7 @@ from molmo_agent.episode import Decision, Image, Observation, PointResult, Step,
 from molmo_agent.errors import ActionRefused
 from molmo_agent.geometry import Box, Point
 from molmo_agent.interfaces import Env, PointingModel, Policy
-from molmo_agent.point_text import parse_points
+from molmo_agent.point_text.parse import parse_points
 from molmo_agent.transforms import ImageTransform
 
 BACKGROUND = (236, 236, 232)

@@ -12,8 +12,8 @@ import shutil
 import pytest
 
 from molmo_agent.model.prompts import android_answer, android_prompt
-from molmo_agent.train.data.accessibility import read_forest, reduced_text, reference_boxes
-from molmo_agent.train.data.android_control import (
+from molmo_agent.data.android_control.accessibility import read_forest, reduced_text, reference_boxes
+from molmo_agent.data.android_control.episodes import (
     AndroidControl,
     action_text,
     percent_box,
@@ -21,9 +21,9 @@ from molmo_agent.train.data.android_control import (
     reference_app_box,
     target_pixels,
 )
-from molmo_agent.train.data.problems import Problems
-from molmo_agent.train.data.tfrecord import read_records
-from molmo_agent.train.metrics.android_control import reference_score, score
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.data.formats.tfrecord import read_records
+from molmo_agent.evaluation.metrics.android_control import reference_score, score
 
 EXPECTED_KINDS = {
     "format_version",

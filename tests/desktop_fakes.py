@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from molmo_agent.envs.desktop_capture import Area, Monitor
+from molmo_agent.envs.desktop.capture import Area, Monitor
 from molmo_agent.errors import ActionRefused
 
 

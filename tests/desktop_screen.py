@@ -14,7 +14,7 @@ from multiprocessing.pool import AsyncResult
 
 import pytest
 
-from molmo_agent.envs.desktop import Desktop, Pace
+from molmo_agent.envs.desktop.env import Desktop, Pace
 
 # No waiting where nothing reacts to time.
 FAST = Pace(hover_s=0, press_s=0, between_clicks_s=0, drag_hold_s=0, drag_step_s=0)

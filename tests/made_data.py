@@ -11,10 +11,10 @@ from PIL import Image
 
 from molmo_agent.model import MolmoProcessor
 from molmo_agent.train.config import Source, from_dict
-from molmo_agent.train.data.picture_store import PictureStore
-from molmo_agent.train.data.sources import open_source
-from molmo_agent.train.examples import Encoded, encode, join
-from molmo_agent.train.nano import nano_processor
+from molmo_agent.data.images.store import PictureStore
+from molmo_agent.data.catalog import open_source
+from molmo_agent.train.batching.encode import Encoded, encode, join
+from molmo_agent.nano.architecture import nano_processor
 
 PROCESSOR: MolmoProcessor = nano_processor()
 

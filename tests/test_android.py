@@ -29,23 +29,24 @@ from molmo_agent.actions import (
     Type,
     Wait,
 )
-from molmo_agent.cli import app as command_line
-from molmo_agent.envs import android_apps, android_text
-from molmo_agent.envs.android import Android
-from molmo_agent.envs.android_apps import find_app
-from molmo_agent.envs.android_device import Device, quoted
-from molmo_agent.envs.android_keys import keycode
-from molmo_agent.envs.android_text import input_text_arguments
+from molmo_agent.cli.app import app as command_line
+from molmo_agent.envs.android import apps as android_apps
+from molmo_agent.envs.android import text as android_text
+from molmo_agent.envs.android.env import Android
+from molmo_agent.envs.android.apps import find_app
+from molmo_agent.envs.android.device import Device, quoted
+from molmo_agent.envs.android.keys import keycode
+from molmo_agent.envs.android.text import input_text_arguments
 from molmo_agent.envs.doctor import diagnose
 from molmo_agent.envs.sim_phone.content import make_phone
 from molmo_agent.envs.sim_phone.draw import draw
 from molmo_agent.envs.sim_phone.locate import locate
 from molmo_agent.errors import ActionRefused, EnvError, MissingExtraError, UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point
-from molmo_agent.policies.baselines import OraclePointer
+from molmo_agent.pointers.baselines import OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.registry import load_env
-from molmo_agent.rollout import rollout
+from molmo_agent.rollout.loop import rollout
 from molmo_agent.testing import check_env
 
 adbutils = pytest.importorskip("adbutils", reason="needs the extra 'android'")

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from molmo_agent.train.data.accessibility import Node, read_forest, reduced_text, reference_boxes
-from molmo_agent.train.data.android_control import (
+from molmo_agent.data.android_control.accessibility import Node, read_forest, reduced_text, reference_boxes
+from molmo_agent.data.android_control.episodes import (
     AndroidStep,
     action_text,
     check_action,
@@ -13,8 +13,8 @@ from molmo_agent.train.data.android_control import (
     reference_point,
     target_pixels,
 )
-from molmo_agent.train.data.android_questions import _reference
-from molmo_agent.train.metrics.android_control import RULES, read_action, reference_score, score
+from molmo_agent.data.android_control.questions import _reference
+from molmo_agent.evaluation.metrics.android_control import RULES, read_action, reference_score, score
 
 SIZE = (1080, 2400)  # width, height in pixels
 BOX = "[40.0, 80.0, 60.0, 90.0]"

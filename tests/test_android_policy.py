@@ -21,7 +21,7 @@ from molmo_agent.actions import (
     Type,
     Wait,
 )
-from molmo_agent.effects import AT_ONCE
+from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.envs.sim_phone.phone import SimPhone
 from molmo_agent.episode import Image
 from molmo_agent.errors import PointTextError
@@ -30,8 +30,8 @@ from molmo_agent.interfaces import Answerer
 from molmo_agent.model.prompts import AndroidForm, android_answer, android_prompt
 from molmo_agent.policies.android_actions import OutOfScreen, Written, action_text, read_action
 from molmo_agent.policies.android_control import AndroidControlPolicy, split_steps
-from molmo_agent.policies.splitter import SubStep, split_instruction
-from molmo_agent.rollout import Rollout, rollout
+from molmo_agent.policies.instructions.splitter import SubStep, split_instruction
+from molmo_agent.rollout.loop import Rollout, rollout
 from molmo_agent.testing import check_policy
 
 GOLDEN = json.loads(Path(__file__, "..", "golden", "android_control", "expected.json").resolve().read_text())

@@ -13,13 +13,13 @@ from PIL import Image
 from molmo_agent.episode import LabelledPoint, PointResult
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.model.calibration import Calibration, log_odds, probability_of
-from molmo_agent.model.pointer import PROFILE_FILE, MolmoPointer
-from molmo_agent.train.calibrate import calibrate, main, measure, write_profile
-from molmo_agent.train.metrics.calibration import calibration_error, fit, reliability
-from molmo_agent.train.nano import nano_processor, new_nano
-from molmo_agent.train.reliability import draw_reliability, figures_of
-from molmo_agent.train.suite_sets import CALIBRATION, EVALUATION, calibration_sets, screen_of
+from molmo_agent.pointers.calibration import Calibration, log_odds, probability_of
+from molmo_agent.pointers.molmo import PROFILE_FILE, MolmoPointer
+from molmo_agent.nano.calibrate import calibrate, main, measure, write_profile
+from molmo_agent.evaluation.metrics.calibration import calibration_error, fit, reliability
+from molmo_agent.nano.architecture import nano_processor, new_nano
+from molmo_agent.evaluation.reliability import draw_reliability, figures_of
+from molmo_agent.evaluation.nano_suite.sets import CALIBRATION, EVALUATION, calibration_sets, screen_of
 
 
 def test_bins_hold_what_belongs_to_them():
@@ -187,7 +187,7 @@ class Modest:
 @pytest.fixture
 def modest(monkeypatch):
     """Return a model that is told the truth of every screen before it is asked."""
-    from molmo_agent.train import nano_suite
+    from molmo_agent.evaluation.nano_suite import run as nano_suite
 
     model, cases_of = Modest(), nano_suite.cases_of
 
@@ -244,7 +244,7 @@ def test_the_command_refuses_a_threshold_that_is_none():
 
 
 def test_the_command_writes_the_profile_unless_told_not_to(copied, tmp_path, monkeypatch, capsys):
-    from molmo_agent.train import calibrate as module
+    from molmo_agent.nano import calibrate as module
 
     found = module.Fitted(
         calibration=Calibration(slope=0.8, offset=1.5), fitted_on=10, judged_on=9, ece_before=0.25, ece_after=0.04,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from molmo_agent.camera import OPENGL_TO_OPENCV, Camera, look_at
-from molmo_agent.envs.table_world import import_mujoco
+from molmo_agent.envs.worlds.table.simulation import import_mujoco
 from molmo_agent.errors import EnvError, MissingExtraError
 from molmo_agent.geometry import Point
 

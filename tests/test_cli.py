@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from molmo_agent.cli import app, exit_code
+from molmo_agent.cli.app import app, exit_code
 from molmo_agent.errors import EnvError, ModelError, RunStopped, UnknownNameError, UsageError
 
 
@@ -152,7 +152,7 @@ def test_ctrl_c_while_the_program_is_still_loading_shows_no_traceback(tmp_path: 
         "import sys, importlib.abc\n"
         "class Interrupt(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'molmo_agent.cli': os.kill(os.getpid(), signal.SIGINT)\n"
+        "        if name == 'molmo_agent.cli.app': os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Interrupt()); __main__.main()\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from molmo_agent.actions import Click, Type
-from molmo_agent.cli_ask import Asker, crop_as_text
+from molmo_agent.cli.confirm import Asker, crop_as_text
 from molmo_agent.episode import Decision
 from molmo_agent.geometry import Point
 from molmo_agent.testing import ToyEnv

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from molmo_agent import cli_rollout
-from molmo_agent.cli_rollout import RolloutRequest, play, play_all, rollout_request, summary
+from molmo_agent.cli import rollout as cli_rollout
+from molmo_agent.cli.rollout import RolloutRequest, play, play_all, rollout_request, summary
 from molmo_agent.errors import EnvError, UnknownNameError, UsageError
-from molmo_agent.model.picture_cache import PictureCache
-from molmo_agent.recorder import Recorder
-from molmo_agent.rollout_batch import BatchResult, EpisodeResult, episode_seed
-from molmo_agent.rollout_film import find_ffmpeg, write_film
-from molmo_agent.rollout_ray import map_on_ray
+from molmo_agent.pointers.picture_cache import PictureCache
+from molmo_agent.rollout.recorder import Recorder
+from molmo_agent.rollout.batch import BatchResult, EpisodeResult, episode_seed
+from molmo_agent.rollout.film import find_ffmpeg, write_film
+from molmo_agent.rollout.ray_map import map_on_ray
 from molmo_agent.testing import ToyEnv
 
 

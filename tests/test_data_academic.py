@@ -12,14 +12,14 @@ from made_data import PROCESSOR, cap, keep, laid_out, opened, parquet, png, poin
 
 from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.model import MolmoConfig
-from molmo_agent.model.nano import CHECKPOINT
+from molmo_agent.pointers.nano import CHECKPOINT
 from molmo_agent.train.config import TrainConfig, load
-from molmo_agent.train.data.json_array import JsonArray
-from molmo_agent.train.data.sources import KINDS
-from molmo_agent.train.data.training_text import asked_choice
-from molmo_agent.train.examples import encode
+from molmo_agent.data.formats.json_array import JsonArray
+from molmo_agent.data.catalog import KINDS
+from molmo_agent.data.conversations import asked_choice
+from molmo_agent.train.batching.encode import encode
 from molmo_agent.train.flops import Flops
-from molmo_agent.train.stream import Stream
+from molmo_agent.train.batching.batches import Stream
 
 Made = tuple[str, dict[str, Any], str, tuple[str, str]]
 """Kind, options, style, and one question and answer that are trained on."""
@@ -551,7 +551,7 @@ def test_records_that_do_not_fit_are_told_and_the_others_used(tmp_path: Path) ->
 def test_a_large_array_is_read_in_pieces_and_its_objects_again_by_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("molmo_agent.train.data.json_array._CHUNK", 64)
+    monkeypatch.setattr("molmo_agent.data.formats.json_array._CHUNK", 64)
     rows = [{"n": n, "text": 'é {["]} \\ ' * (n % 7)} for n in range(50)]
     text = json.dumps({"head": 1, "rows": rows, "tail": [{"n": -1}]}, ensure_ascii=False, indent=1)
     found = JsonArray(write(tmp_path / "x.json", text.encode()), "rows")

@@ -11,13 +11,13 @@ from made_data import cap, keep, laid_out, opened, parquet, png, points_row, sha
 
 from molmo_agent.errors import MissingExtraError, UnknownNameError, UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.model.wordings import CAPTIONS, NO_POINTS
+from molmo_agent.model.prompt_banks import CAPTIONS, NO_POINTS
 from molmo_agent.train.config import Source
-from molmo_agent.train.data.checked_pictures import NOTES
-from molmo_agent.train.data.problems import Problems
-from molmo_agent.train.data.sources import open_source
-from molmo_agent.train.data.tables import Table
-from molmo_agent.train.examples import Row
+from molmo_agent.data.images.checked import NOTES
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.data.catalog import open_source
+from molmo_agent.data.formats.parquet import Table
+from molmo_agent.train.batching.encode import Row
 
 
 def reasons(data: Any) -> str:
@@ -91,7 +91,7 @@ def test_pictures_that_cannot_be_used_are_told_with_their_rows_and_their_reason(
 def test_pictures_are_looked_at_once_and_again_when_they_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from molmo_agent.train.data import checked_pictures
+    from molmo_agent.data.images import checked as checked_pictures
 
     seen: list[int] = []
     judge = checked_pictures._judge

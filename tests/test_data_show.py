@@ -15,16 +15,16 @@ from PIL import Image
 from tiny_training import small_run, write_chat, write_model, write_points
 from typer.testing import CliRunner
 
-from molmo_agent.cli import app
+from molmo_agent.cli.app import app
 from molmo_agent.errors import UsageError
 from molmo_agent.model import MolmoConfig, MolmoProcessor
 from molmo_agent.train.config import TrainConfig, from_dict, load
-from molmo_agent.train.data.seen import pointed_at, runs_of
-from molmo_agent.train.data.show import write_page
-from molmo_agent.train.examples import Conversation
+from molmo_agent.train.preview.example_view import pointed_at, runs_of
+from molmo_agent.train.preview.page import write_page
+from molmo_agent.train.batching.encode import Conversation
 from molmo_agent.train.flops import Flops
-from molmo_agent.train.nano_tokenizer import build_tokenizer
-from molmo_agent.train.stream import Stream
+from molmo_agent.nano.tokenizer import build_tokenizer
+from molmo_agent.train.batching.batches import Stream
 
 HOSTILE = "</title></script><script>alert(1)</script><img src=x onerror=alert(1)>\"'{{ 7 * 7 }}"
 
@@ -240,7 +240,7 @@ def test_examples_that_cannot_be_used_have_a_place_and_a_reason(tmp_path: Path) 
 def test_a_picture_that_vanished_is_told(tmp_path: Path) -> None:
     config = points_run(tmp_path, [{"image": "0.png", "label": "x", "points": []}])
     stream = stream_of(config)
-    from molmo_agent.train.data.show import load_step
+    from molmo_agent.train.preview.page import load_step
 
     assert not load_step(stream, 0, 1).examples[0].problem
     row = stream.sources[0].row

@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from molmo_agent import cli
+from molmo_agent.cli import app as cli
 from molmo_agent.dependencies import QUIET_VARIABLE, Dependency, dependencies, untested
 
 ROOT = Path(__file__).parents[1]

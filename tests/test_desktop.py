@@ -25,8 +25,8 @@ from molmo_agent.actions import (
     Type,
     Wait,
 )
-from molmo_agent.envs.desktop import Desktop
-from molmo_agent.envs.desktop_capture import Area, bgra_to_rgb
+from molmo_agent.envs.desktop.env import Desktop
+from molmo_agent.envs.desktop.capture import Area, bgra_to_rgb
 from molmo_agent.errors import ActionRefused, EnvError, RunStopped, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Env
@@ -160,7 +160,7 @@ def test_a_window_by_its_title_needs_x11():
 
 @needs("Xvfb")
 def test_a_window_is_cut_at_the_edge_of_the_screen_and_told_when_it_is_outside(monkeypatch):
-    x11 = pytest.importorskip("molmo_agent.envs.x11")
+    x11 = pytest.importorskip("molmo_agent.envs.desktop.x11")
     place = Area(1900, -10, 50, 50)
     monkeypatch.setattr(x11, "find_window", lambda display, part: x11.Window(7, "Calculator", place))
     monkeypatch.setattr(x11, "window_area", lambda display, window_id, part: place)
@@ -185,7 +185,7 @@ def test_reset_options_are_refused():
 def test_a_locked_screen_is_told(monkeypatch):
     env = desktop()
     monkeypatch.setattr(env, "_real", True)
-    monkeypatch.setattr("molmo_agent.envs.screen_lock.screen_locked", lambda: True)
+    monkeypatch.setattr("molmo_agent.envs.desktop.screen_lock.screen_locked", lambda: True)
     with pytest.raises(EnvError, match=r"screen is locked.*Unlock it and start again"):
         env.reset()
 

@@ -22,9 +22,9 @@ from desktop_screen import (
 )
 
 from molmo_agent.actions import Click, Drag, Key, LongPress, Move, Scroll, Type, Wait
-from molmo_agent.envs.desktop import Desktop, Pace
-from molmo_agent.envs.desktop_capture import Area
-from molmo_agent.envs.virtual_display import VirtualDisplay
+from molmo_agent.envs.desktop.env import Desktop, Pace
+from molmo_agent.envs.desktop.capture import Area
+from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
 from molmo_agent.errors import ActionRefused, EnvError, RunStopped
 from molmo_agent.geometry import Point
 
@@ -125,7 +125,7 @@ def test_a_window_is_found_by_a_part_of_its_title_and_followed(actor, screen):
 
 
 def test_a_window_that_is_not_there_is_told_with_the_titles_that_are():
-    from molmo_agent.envs import x11
+    from molmo_agent.envs.desktop import x11
 
     # Without a window manager: the event window bypasses its list.
     with VirtualDisplay(640, 480, window_manager=None), EventWindow():
@@ -381,7 +381,7 @@ def test_caps_lock_does_not_change_what_is_typed(actor, window):
 
 
 def set_caps_lock(on):
-    from molmo_agent.envs import x11
+    from molmo_agent.envs.desktop import x11
 
     display = x11.connect()
     while x11.Keyboard(display)._caps_lock != on:
@@ -418,7 +418,7 @@ def test_control_characters_are_refused_before_anything_is_typed(actor, window, 
 
 @needs("xcalc")
 def test_clicks_on_a_calculator_compute_what_it_then_shows(actor, screen):
-    from molmo_agent.envs import x11
+    from molmo_agent.envs.desktop import x11
 
     with program("xcalc"):
         display = x11.connect()

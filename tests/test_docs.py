@@ -12,7 +12,7 @@ from tiny_training import small_run, write_points
 
 from molmo_agent.actions import describe
 from molmo_agent.geometry import Point
-from molmo_agent.policies.splitter import split_instruction
+from molmo_agent.policies.instructions.splitter import split_instruction
 
 ROOT = Path(__file__).parents[1]
 # Commands of a page use what the ones before them left.

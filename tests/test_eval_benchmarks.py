@@ -19,25 +19,25 @@ from PIL import Image
 from test_data_academic import MADE, diagram
 from typer.testing import CliRunner
 
-from molmo_agent import cli_suite
-from molmo_agent.cli import app
+from molmo_agent.cli import evaluate_nano as cli_suite
+from molmo_agent.cli.app import app
 from molmo_agent.episode import PointResult
 from molmo_agent.errors import MissingExtraError, ModelError, MolmoAgentError, UnknownNameError, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Answerer
-from molmo_agent.model.nano import load_nano
-from molmo_agent.policies.baselines import CentrePointer, ScriptedPointer
-from molmo_agent.train.asking import ask, prompt_of
-from molmo_agent.train.benchmark_report import chosen, outcome_of, write_report
-from molmo_agent.train.benchmarks import BENCHMARKS, find
+from molmo_agent.pointers.nano import load_nano
+from molmo_agent.pointers.baselines import CentrePointer, ScriptedPointer
+from molmo_agent.evaluation.predict import ask, prompt_of
+from molmo_agent.evaluation.report import chosen, outcome_of, write_report
+from molmo_agent.evaluation.benchmarks import BENCHMARKS, find
 from molmo_agent.train.config import Source
-from molmo_agent.train.data.questions import Question
-from molmo_agent.train.data.questions_file import QuestionsFile
-from molmo_agent.train.evaluate_benchmark import evaluate, open_model, open_questions, summarise
+from molmo_agent.data.question import Question
+from molmo_agent.data.readers.questions_file import QuestionsFile
+from molmo_agent.evaluation.run import evaluate, open_model, open_questions, summarise
 from molmo_agent.train.launch import Worker, map_on_ray
-from molmo_agent.train.metrics.interval import bootstrap, wilson
-from molmo_agent.train.published import compare, published_scores
-from molmo_agent.train.scoring import METRICS, Reply, score
+from molmo_agent.evaluation.metrics.interval import bootstrap, wilson
+from molmo_agent.evaluation.published import compare, published_scores
+from molmo_agent.evaluation.scoring import METRICS, Reply, score
 
 ROOT = Path(__file__).parents[1]
 ANDROID = ROOT / "tests" / "golden" / "android_control"
@@ -872,7 +872,7 @@ def test_figures_are_printed_and_written_even_if_their_page_fails(here: Path, mo
         raise RuntimeError("raqm_layout() failed.")
 
     write_pointing(here)
-    monkeypatch.setattr("molmo_agent.train.benchmark_report.write_report", fail)
+    monkeypatch.setattr("molmo_agent.evaluation.report.write_report", fail)
     done = agent("pixmo_points", "--data", "questions.jsonl", "--model", "centre")
     assert done.exit_code == 0, done.output
     assert "as the authors' code scores" in done.stdout

@@ -4,7 +4,7 @@ from molmo_agent.actions import Click, Done, Drag, Key, PointAt, Type, Wait
 from molmo_agent.episode import Decision, LabelledPoint, PointResult
 from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.geometry import Box, Point
-from molmo_agent.guards import Guards, risk
+from molmo_agent.rollout.guards import Guards, risk
 from molmo_agent.testing import ToyEnv
 
 MIDDLE = Point(0.5, 0.5)

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 from molmo_agent import testing
 from molmo_agent.actions import Click, Drag, PointAt, Wait
-from molmo_agent.cli import app
-from molmo_agent.effects import AT_ONCE
-from molmo_agent.envs.device_env import ONE_CLICK, DeviceEnv, make_sim_desktop, make_sim_phone
-from molmo_agent.envs.gymnasium_env import (
+from molmo_agent.cli.app import app
+from molmo_agent.rollout.screen_changes import AT_ONCE
+from molmo_agent.envs.gymnasium_api.screen_envs import ONE_CLICK, DeviceEnv, make_sim_desktop, make_sim_phone
+from molmo_agent.envs.gymnasium_api.adapters import (
     GymnasiumEnv,
     Outcome,
     PictureView,
@@ -31,17 +31,17 @@ from molmo_agent.envs.gymnasium_env import (
     read_rows,
     to_rows,
 )
-from molmo_agent.envs.gymnasium_ids import IDS, register_envs
-from molmo_agent.envs.minigrid_env import make_minigrid
-from molmo_agent.envs.picture_view import show
-from molmo_agent.envs.point_target import PointTarget
-from molmo_agent.envs.pointing_env import box_inside, is_pointing_space, judge
+from molmo_agent.envs.gymnasium_api.ids import IDS, register_envs
+from molmo_agent.envs.gymnasium_api.minigrid import make_minigrid
+from molmo_agent.envs.gymnasium_api.view_wrapper import show
+from molmo_agent.envs.worlds.point_target import PointTarget
+from molmo_agent.envs.gymnasium_api.base import box_inside, is_pointing_space, judge
 from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.policies.baselines import CentrePointer, OraclePointer
+from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.waypoints import WaypointPolicy
 from molmo_agent.registry import load_env
-from molmo_agent.rollout import rollout
+from molmo_agent.rollout.loop import rollout
 from molmo_agent.testing import ScriptedModel, ToyEnv
 from molmo_agent.transforms import ImageTransform
 
@@ -128,7 +128,7 @@ def test_gymnasiums_own_check_finds_nothing(name: str) -> None:
 
 
 def test_an_id_can_be_made_with_its_module_and_is_registered_once() -> None:
-    env = gymnasium.make("molmo_agent.envs.gymnasium_env:MolmoAgent/PointTarget-v0", num_shapes=4)
+    env = gymnasium.make("molmo_agent.envs.gymnasium_api.adapters:MolmoAgent/PointTarget-v0", num_shapes=4)
     assert env.unwrapped.action_space == pointing_space()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -12,11 +12,11 @@ from tiny_training import write_model, write_points
 from molmo_agent.episode import LabelledPoint, PointResult
 from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point
-from molmo_agent.policies.baselines import CentrePointer, OraclePointer
+from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.train.config import Source, TrainConfig, from_dict, load
-from molmo_agent.train.data.sources import open_mixture, open_source
-from molmo_agent.train.examples import Target
-from molmo_agent.train.held_out import Hits, compare, is_hit, report
+from molmo_agent.data.catalog import open_mixture, open_source
+from molmo_agent.train.batching.encode import Target
+from molmo_agent.evaluation.before_and_after import Hits, compare, is_hit, report
 
 SIZE = 300, 400
 """Height and width; the diagonal is 500 pixels, so that 20 are near."""

@@ -136,7 +136,7 @@ def test_importing_the_package_is_quick_and_loads_nothing_heavy():
 
 def test_nouns_and_weightless_policies_load_nothing_heavy():
     code = (
-        "import sys, molmo_agent.policies.pointing, molmo_agent.policies.baselines, molmo_agent.rollout; "
+        "import sys, molmo_agent.policies.pointing, molmo_agent.pointers.baselines, molmo_agent.rollout.loop; "
         f"print(*(name for name in {HEAVY!r} if name in sys.modules))"
     )
     assert run_python(code) == ""

@@ -14,19 +14,19 @@ import pytest
 from desktop_screen import needs, wait_for
 
 from molmo_agent.actions import Back, Click, Drag, Key, LongPress, Move, PointAt, Scroll, Type, Wait
-from molmo_agent.effects import AT_ONCE
-from molmo_agent.envs import browser as browser_module
-from molmo_agent.envs.browser import VARIABLES, Browser, find_browser
+from molmo_agent.rollout.screen_changes import AT_ONCE
+from molmo_agent.envs.web import browser as browser_module
+from molmo_agent.envs.web.browser import VARIABLES, Browser, find_browser
 from molmo_agent.envs.doctor import _chromium
-from molmo_agent.envs.miniwob_env import MiniWob, make_miniwob, tasks
-from molmo_agent.envs.miniwob_truth import PageElement, find
+from molmo_agent.envs.web.miniwob import MiniWob, make_miniwob, tasks
+from molmo_agent.envs.web.elements import PageElement, find
 from molmo_agent.errors import ActionRefused, EnvError, UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point
-from molmo_agent.policies.baselines import CentrePointer, OraclePointer
+from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.registry import load_env
-from molmo_agent.rollout import rollout
-from molmo_agent.rollout_batch import roll_out
+from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.batch import roll_out
 from molmo_agent.testing import check_env
 
 chromium = [pytest.mark.slow, pytest.mark.dependencies, needs("chromium", "chromedriver")]
@@ -451,7 +451,7 @@ class TestEnding:
 
     def test_a_killed_process_leaves_neither_processes_nor_files(self):
         code = (
-            "import time; from molmo_agent.envs.miniwob_env import MiniWob; env = MiniWob(); env.reset(seed=1); "
+            "import time; from molmo_agent.envs.web.miniwob import MiniWob; env = MiniWob(); env.reset(seed=1); "
             "print(env._browser._folder, flush=True); time.sleep(60)"
         )
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
@@ -522,8 +522,8 @@ class TestEnding:
             browser.close()
 
     def test_a_page_that_never_gets_ready_is_told(self, page, monkeypatch):
-        monkeypatch.setattr("molmo_agent.envs.miniwob_env._READY_S", 0.1)
-        monkeypatch.setattr("molmo_agent.envs.miniwob_env._BEGIN_JS", "WOB_TASK_READY = false;")
+        monkeypatch.setattr("molmo_agent.envs.web.miniwob._READY_S", 0.1)
+        monkeypatch.setattr("molmo_agent.envs.web.miniwob._BEGIN_JS", "WOB_TASK_READY = false;")
         with pytest.raises(EnvError, match=r"the page 'click-test' was not ready after 0.1 s"):
             page.reset(seed=1, options={"task": "click-test"})
 

@@ -11,7 +11,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig, pipeline
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration, MolmoProcessor
-from molmo_agent.model.nano import CHECKPOINT
+from molmo_agent.pointers.nano import CHECKPOINT
 from molmo_agent.model.transformers_names import enable_activation_checkpointing
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -3,8 +3,8 @@ import torch
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
 from molmo_agent.model.modeling import MolmoEmbedding, message_tree_mask
-from molmo_agent.train.nano import nano_config, nano_processor, new_nano
-from molmo_agent.train.tree_attention import NAME, Forest
+from molmo_agent.nano.architecture import nano_config, nano_processor, new_nano
+from molmo_agent.train.batching.tree_attention import NAME, Forest
 
 PROCESSOR = nano_processor()
 

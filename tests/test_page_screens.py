@@ -6,14 +6,15 @@ from random import Random
 import numpy as np
 import pytest
 
-from molmo_agent.envs.sim_desktop import typeface, words
-from molmo_agent.envs.sim_desktop.scene import Screen
-from molmo_agent.envs.sim_desktop.typeface import FAMILIES
+from molmo_agent.envs.drawing import fonts as typeface
+from molmo_agent.envs.drawing import words
+from molmo_agent.envs.drawing.annotated_screen import Screen
+from molmo_agent.envs.drawing.fonts import FAMILIES
 from molmo_agent.envs.sim_phone.looks import FAMILIES as PHONE_FAMILIES
 from molmo_agent.envs.sim_phone.looks import HELD_OUT_FAMILIES, held_out_look, sample_look
-from molmo_agent.train.draw import OWN_STYLES, Split, draw
-from molmo_agent.train.page_parts import HELD_OUT_PAGE_LOOKS, PAGE_LOOKS, SCRIPTS, sample_page_look
-from molmo_agent.train.pages import on_ground, sample_page
+from molmo_agent.synthetic.sample import OWN_STYLES, Split, draw
+from molmo_agent.synthetic.pages.widgets import HELD_OUT_PAGE_LOOKS, PAGE_LOOKS, SCRIPTS, sample_page_look
+from molmo_agent.synthetic.pages.page import on_ground, sample_page
 
 SPLITS: tuple[Split, ...] = ("train", "held_out_fonts", "held_out_words", "held_out_looks")
 SIZES = ((160, 210), (320, 420), (360, 640), (640, 480), (1280, 800))
@@ -177,7 +178,7 @@ def test_held_out_fonts_are_never_on_training_screens(style: str, monkeypatch: p
         used.add(family)
         return real(family, size, bold)
 
-    monkeypatch.setattr("molmo_agent.train.page_parts.face", spy)
+    monkeypatch.setattr("molmo_agent.synthetic.pages.widgets.face", spy)
     monkeypatch.setattr("molmo_agent.envs.sim_phone.looks.face", spy)
     for split in ("train", "held_out_words", "held_out_looks"):
         for seed in range(25):

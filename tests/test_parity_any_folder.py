@@ -21,8 +21,8 @@ from typing import Any
 
 import pytest
 
-from molmo_agent.train.data.protobuf import BYTES, expect_bytes, fields
-from molmo_agent.train.data.tfrecord import crc32c, masked
+from molmo_agent.data.formats.protobuf import BYTES, expect_bytes, fields
+from molmo_agent.data.formats.tfrecord import crc32c, masked
 
 TESTS = Path(__file__).parent
 GOLDEN = TESTS / "golden"

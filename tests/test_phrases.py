@@ -7,13 +7,13 @@ from random import Random
 import numpy as np
 import pytest
 
-from molmo_agent.envs.sim_desktop.scene import Element, PixelBox, Screen, TextRun
-from molmo_agent.envs.sim_desktop.words import is_held_out
-from molmo_agent.train.draw import draw
-from molmo_agent.train.missing import misspell
-from molmo_agent.train.phrases import Question, ask_all, describe
-from molmo_agent.train.questions import MOST_POINTS, ask
-from molmo_agent.train.references import NOUNS, Scene, Wanted, beside, in_line, is_extreme
+from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen, TextRun
+from molmo_agent.envs.drawing.words import is_held_out
+from molmo_agent.synthetic.sample import draw
+from molmo_agent.synthetic.referring.absent import misspell
+from molmo_agent.synthetic.referring.names import Question, ask_all, describe
+from molmo_agent.synthetic.referring.questions import MOST_POINTS, ask
+from molmo_agent.synthetic.referring.matching import NOUNS, Scene, Wanted, beside, in_line, is_extreme
 
 SOURCES = (("desktop", 640, 480), ("shapes", 400, 300), ("panel", 300, 200), ("page", 160, 210), ("page", 320, 420))
 SOURCES += (("phone", 360, 640), (None, 640, 480))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from molmo_agent.errors import PointTextError, UnknownNameError
 from molmo_agent.geometry import Point
-from molmo_agent.point_text import (
+from molmo_agent.point_text.parse import (
     DIALECTS,
     NONE_TEXT,
     InlinePoints,

@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from molmo_agent.envs.sim_desktop import sample_screen
 from molmo_agent.errors import ModelError
-from molmo_agent.model.answer_form import digit_confidence, guess_next, is_complete
-from molmo_agent.model.decoding import Form, Prefix, Reader, constrained, drafted, greedy, number_begins
-from molmo_agent.model.picture_cache import PictureCache
-from molmo_agent.model.pointer import MolmoPointer
-from molmo_agent.model.static_decoding import StaticDecoder
+from molmo_agent.pointers.answer_grammar import digit_confidence, guess_next, is_complete
+from molmo_agent.pointers.decoding import Form, Prefix, Reader, constrained, drafted, greedy, number_begins
+from molmo_agent.pointers.picture_cache import PictureCache
+from molmo_agent.pointers.molmo import MolmoPointer
+from molmo_agent.pointers.static_decoding import StaticDecoder
 from molmo_agent.testing import check_model
-from molmo_agent.train.nano import nano_processor, new_nano
+from molmo_agent.nano.architecture import nano_processor, new_nano
 
 PROCESSOR = nano_processor()
 
@@ -77,7 +77,7 @@ def test_a_small_model_in_halves_computes_in_float32_on_a_cpu_unless_told_otherw
     (tmp_path / "config.json").write_text(json.dumps(config | {"dtype": "float16"}))
     assert MolmoPointer.from_pretrained(tmp_path).model.dtype == torch.float32
     assert MolmoPointer.from_pretrained(tmp_path, dtype=torch.float16).model.dtype == torch.float16
-    monkeypatch.setattr("molmo_agent.model.pointer._SMALL", 1000)
+    monkeypatch.setattr("molmo_agent.pointers.molmo._SMALL", 1000)
     assert MolmoPointer.from_pretrained(tmp_path).model.dtype == torch.float16, "its memory would double"
 
 

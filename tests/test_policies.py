@@ -8,8 +8,8 @@ from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResul
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.interfaces import PointingModel, Policy
-from molmo_agent.point_text import parse_points
-from molmo_agent.policies.baselines import (
+from molmo_agent.point_text.parse import parse_points
+from molmo_agent.pointers.baselines import (
     CentrePointer,
     OraclePointer,
     RandomPointer,

@@ -7,9 +7,9 @@ import pytest
 
 from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.train.config import TrainConfig, from_dict, load
-from molmo_agent.train.data.sources import KINDS, open_mixture
+from molmo_agent.data.catalog import KINDS, open_mixture
 from molmo_agent.train.presets import PRESETS
-from molmo_agent.train.shares import shares
+from molmo_agent.train.batching.mixture_weights import shares
 
 
 def loaded(recipe: str, *changes: str) -> TrainConfig:

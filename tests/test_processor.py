@@ -6,8 +6,8 @@ import torch
 from golden_images import golden_image
 
 from molmo_agent.model import prompts
-from molmo_agent.model.wordings import WORDINGS
-from molmo_agent.train.nano import nano_processor, new_nano
+from molmo_agent.model.prompt_banks import WORDINGS
+from molmo_agent.nano.architecture import nano_processor, new_nano
 
 PROCESSOR = nano_processor()
 FIRST, SECOND = golden_image(200, 300, 1), golden_image(400, 200, 2)

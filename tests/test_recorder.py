@@ -12,16 +12,16 @@ import PIL.Image
 import pytest
 
 from molmo_agent.actions import Click, Done, Type
-from molmo_agent.effects import AT_ONCE
+from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResult, Task
 from molmo_agent.errors import EnvError, UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.guards import Guards
-from molmo_agent.recorder import Recorder, default_folder, encode_png, plain
-from molmo_agent.rollout import rollout
-from molmo_agent.secret_text import Secrets
+from molmo_agent.rollout.guards import Guards
+from molmo_agent.rollout.recorder import Recorder, default_folder, encode_png, plain
+from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.secrets import Secrets
 from molmo_agent.testing import ScriptedDecisions, ToyEnv
-from molmo_agent.trajectory_folder import load_trajectory, read_folder
+from molmo_agent.rollout.trajectory import load_trajectory, read_folder
 
 MIDDLE = Point(0.5, 0.5)
 PASSWORD = "hünter2!<&"
@@ -252,10 +252,10 @@ def test_damage_is_told(tmp_path):
 ENDLESS = """
 import sys, time
 from molmo_agent.actions import Wait
-from molmo_agent.guards import Guards
-from molmo_agent.effects import AT_ONCE
-from molmo_agent.recorder import Recorder
-from molmo_agent.rollout import rollout
+from molmo_agent.rollout.guards import Guards
+from molmo_agent.rollout.screen_changes import AT_ONCE
+from molmo_agent.rollout.recorder import Recorder
+from molmo_agent.rollout.loop import rollout
 from molmo_agent.testing import ScriptedDecisions, ToyEnv
 steps = rollout(
     ScriptedDecisions([Wait(n / 10**6) for n in range(100000)]), ToyEnv(640, 480), settle=AT_ONCE,

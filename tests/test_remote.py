@@ -15,7 +15,7 @@ from molmo_agent import load_model
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Answerer
-from molmo_agent.policies.remote import PROFILES, RemotePointer, profile_of
+from molmo_agent.pointers.remote import PROFILES, RemotePointer, profile_of
 from molmo_agent.testing import check_model
 
 PICTURE = np.zeros((40, 80, 3), dtype=np.uint8)

@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 
 from molmo_agent.actions import Click, Done, Drag, Key, OpenApp, PointAt, Type, Wait
-from molmo_agent.effects import AT_ONCE, Settle
+from molmo_agent.rollout.screen_changes import AT_ONCE, Settle
 from molmo_agent.episode import Decision, LabelledPoint, PointResult, Task
 from molmo_agent.errors import ActionRefused, EnvError, ModelError, RunStopped, UsageError
 from molmo_agent.geometry import Box, Point
-from molmo_agent.guards import Guards
-from molmo_agent.point_text import parse_points
+from molmo_agent.rollout.guards import Guards
+from molmo_agent.point_text.parse import parse_points
 from molmo_agent.policies.pointing import PointingPolicy
-from molmo_agent.rollout import rollout, same_action
-from molmo_agent.secret_text import Secrets
+from molmo_agent.rollout.loop import rollout, same_action
+from molmo_agent.rollout.secrets import Secrets
 from molmo_agent.testing import ScriptedDecisions, ScriptedModel, ToyEnv
 
 MIDDLE = Point(0.5, 0.5)

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from molmo_agent.envs.sim_desktop.scene import Element, Screen
+from molmo_agent.envs.drawing.annotated_screen import Element, Screen
 from molmo_agent.model.processor import IMAGE_TOKENS
-from molmo_agent.train.aids import by_crop, dense_targets
-from molmo_agent.train.curriculum import Pupil, learn
-from molmo_agent.train.draw import draw
-from molmo_agent.train.lessons import plan, prepare_point, prepare_read, sample
-from molmo_agent.train.nano import nano_processor, new_nano
-from molmo_agent.train.phrases import Question
-from molmo_agent.train.questions import ask
-from molmo_agent.train.screens import CanvasMap, make_training_screen
-from molmo_agent.train.stages import OBJECTIVES, Stage
+from molmo_agent.nano.auxiliary_losses import by_crop, dense_targets
+from molmo_agent.nano.trainer import Pupil, learn
+from molmo_agent.synthetic.sample import draw
+from molmo_agent.nano.batches import plan, prepare_point, prepare_read, sample
+from molmo_agent.nano.architecture import nano_processor, new_nano
+from molmo_agent.synthetic.referring.names import Question
+from molmo_agent.synthetic.referring.questions import ask
+from molmo_agent.nano.encode_screen import CanvasMap, make_training_screen
+from molmo_agent.nano.curriculum import OBJECTIVES, Stage
 
 PROCESSOR = nano_processor()
 

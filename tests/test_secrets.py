@@ -4,7 +4,7 @@ from molmo_agent.actions import Click, Type
 from molmo_agent.episode import Task
 from molmo_agent.errors import ActionRefused, UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.secret_text import Secrets, secret_names, types_secret
+from molmo_agent.rollout.secrets import Secrets, secret_names, types_secret
 
 ENVIRON = {"MOLMO_SECRET_PASSWORD": "hunter2!", "MOLMO_SECRET_PIN": "hunter2!77", "MOLMO_SECRET_EMPTY": ""}
 

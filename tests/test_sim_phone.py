@@ -23,10 +23,10 @@ from molmo_agent.actions import (
     Type,
     Wait,
 )
-from molmo_agent.cli import app
-from molmo_agent.effects import AT_ONCE
-from molmo_agent.envs.phone_gestures import NOTCH, scroll_swipes
-from molmo_agent.envs.sim_desktop.scene import Element
+from molmo_agent.cli.app import app
+from molmo_agent.rollout.screen_changes import AT_ONCE
+from molmo_agent.envs.android.gestures import NOTCH, scroll_swipes
+from molmo_agent.envs.drawing.annotated_screen import Element
 from molmo_agent.envs.sim_phone import touch
 from molmo_agent.envs.sim_phone.content import make_phone
 from molmo_agent.envs.sim_phone.draw import draw
@@ -36,9 +36,9 @@ from molmo_agent.envs.sim_phone.tasks import FAMILIES, WITHOUT_POINTS
 from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.interfaces import PointingModel
-from molmo_agent.policies.baselines import CentrePointer, OraclePointer
+from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
-from molmo_agent.rollout import rollout
+from molmo_agent.rollout.loop import rollout
 from molmo_agent.testing import check_env
 
 POINTED = [family for family in FAMILIES if family not in WITHOUT_POINTS]

@@ -21,8 +21,8 @@ from molmo_agent.actions import (
 )
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.policies.keys import read_chord
-from molmo_agent.policies.splitter import split_instruction
+from molmo_agent.policies.instructions.keys import read_chord
+from molmo_agent.policies.instructions.splitter import split_instruction
 
 A, B = Point(0.1, 0.2), Point(0.3, 0.4)
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-import molmo_agent.envs.gymnasium_env  # noqa: F401
-from molmo_agent.envs import table_world
-from molmo_agent.envs.pointing_env import to_rows
-from molmo_agent.envs.table_pick import TablePick, _lay_table
-from molmo_agent.envs.table_world import import_mujoco
+import molmo_agent.envs.gymnasium_api.adapters  # noqa: F401
+from molmo_agent.envs.worlds.table import simulation as table_world
+from molmo_agent.envs.gymnasium_api.base import to_rows
+from molmo_agent.envs.worlds.table.env import TablePick, _lay_table
+from molmo_agent.envs.worlds.table.simulation import import_mujoco
 from molmo_agent.errors import EnvError, MissingExtraError
 from molmo_agent.geometry import Point
 
@@ -41,7 +41,7 @@ def test_vector_envs_agree_and_a_fork_is_refused_instead_of_hanging() -> None:
     made = {"num_envs": 2, "vectorization_mode": "async"}
     seen = []
     for mode in ({"num_envs": 2, "vectorization_mode": "sync"}, made | {"vector_kwargs": {"context": "spawn"}}):
-        envs = gymnasium.make_vec("molmo_agent.envs.gymnasium_env:MolmoAgent/TablePick-v0", **mode)
+        envs = gymnasium.make_vec("molmo_agent.envs.gymnasium_api.adapters:MolmoAgent/TablePick-v0", **mode)
         picture, info = envs.reset(seed=7)
         seen.append((picture.copy(), info["instruction"]))
         envs.close()

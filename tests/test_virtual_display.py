@@ -10,8 +10,8 @@ import time
 import pytest
 from desktop_screen import needs, wait_for
 
-from molmo_agent.envs import virtual_display
-from molmo_agent.envs.virtual_display import VirtualDisplay, parse_size
+from molmo_agent.envs.desktop import virtual_display
+from molmo_agent.envs.desktop.virtual_display import VirtualDisplay, parse_size
 from molmo_agent.errors import EnvError, UsageError
 
 
@@ -21,7 +21,7 @@ def test_a_display_is_ready_and_of_the_size_asked(monkeypatch):
     monkeypatch.setenv("DISPLAY", ":987")
     monkeypatch.delenv("XAUTHORITY", raising=False)
     with VirtualDisplay(1234, 567) as display:
-        from molmo_agent.envs import x11
+        from molmo_agent.envs.desktop import x11
 
         assert os.environ["DISPLAY"] == display.name != ":987"
         assert "WAYLAND_DISPLAY" not in os.environ
@@ -45,7 +45,7 @@ def test_displays_side_by_side_get_names_of_their_own():
 @needs("Xvfb", "openbox")
 def test_a_window_opened_at_once_is_managed_and_shown():
     with VirtualDisplay(640, 480):
-        from molmo_agent.envs import x11
+        from molmo_agent.envs.desktop import x11
 
         connection = x11.connect()
         screen = connection.screen()
@@ -59,7 +59,7 @@ def test_a_window_opened_at_once_is_managed_and_shown():
 
 @needs("Xvfb", "openbox")
 def test_a_window_manager_that_does_not_come_is_told_and_nothing_is_left(monkeypatch):
-    monkeypatch.setattr("molmo_agent.envs.x11.window_manager_answers", lambda display, timeout_s: False)
+    monkeypatch.setattr("molmo_agent.envs.desktop.x11.window_manager_answers", lambda display, timeout_s: False)
     display = VirtualDisplay(320, 240, window_manager="openbox")
     with pytest.raises(EnvError, match=r"window manager 'openbox' did not get ready on :.*window_manager=None"):
         display.start()
@@ -80,7 +80,7 @@ def test_starting_twice_is_refused():
 @pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
 def test_a_display_does_not_outlive_the_process_that_started_it(kind):
     code = (
-        "import time; from molmo_agent.envs.virtual_display import VirtualDisplay; "
+        "import time; from molmo_agent.envs.desktop.virtual_display import VirtualDisplay; "
         "d = VirtualDisplay(320, 240).start(); "
         "print(d._server.pid, d.name, flush=True); time.sleep(60)"
     )

@@ -18,26 +18,28 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from molmo_agent import cli_run, pictures, viewer
+from molmo_agent import pictures
+from molmo_agent.cli import run as cli_run
+from molmo_agent.rollout import viewer
 from molmo_agent.actions import Click, Done, Type
-from molmo_agent.cli import main
-from molmo_agent.cli_ask import Asker
-from molmo_agent.cli_run import Request, run_request
-from molmo_agent.cli_text import after_the_result, shown
-from molmo_agent.effects import AT_ONCE
-from molmo_agent.envs.sim_desktop.typeface import face
+from molmo_agent.cli.app import main
+from molmo_agent.cli.confirm import Asker
+from molmo_agent.cli.run import Request, run_request
+from molmo_agent.cli.text import after_the_result, shown
+from molmo_agent.rollout.screen_changes import AT_ONCE
+from molmo_agent.envs.drawing.fonts import face
 from molmo_agent.episode import Decision, LabelledPoint, PointResult
 from molmo_agent.errors import EnvError, MolmoAgentError, RunStopped, UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.guards import Guards
-from molmo_agent.page_template import render_page
+from molmo_agent.rollout.guards import Guards
+from molmo_agent.html import render_page
 from molmo_agent.pictures import captioned, filmstrip
-from molmo_agent.recorder import Recorder, plain
+from molmo_agent.rollout.recorder import Recorder, plain
 from molmo_agent.registry import load_env
-from molmo_agent.rollout import rollout
+from molmo_agent.rollout.loop import rollout
 from molmo_agent.testing import ScriptedDecisions, ToyEnv
-from molmo_agent.trajectory_folder import read_folder
-from molmo_agent.viewer import render_html, write_viewer
+from molmo_agent.rollout.trajectory import read_folder
+from molmo_agent.rollout.viewer import render_html, write_viewer
 from molmo_agent.visible_text import MAX_MARKS, visible_lines, visible_text
 
 ZALGO = "a" + "\u0301\u0316" * 30

@@ -7,7 +7,7 @@ import pytest
 
 from molmo_agent.episode import LabelledPoint, PointResult
 from molmo_agent.geometry import Point
-from molmo_agent.model.windows import MOST, WindowedPointer, windows_of
+from molmo_agent.pointers.windowed import MOST, WindowedPointer, windows_of
 
 WINDOW = (640, 480)
 SIZES = [(640, 480), (800, 600), (1280, 800), (1920, 1080), (1080, 1920), (3840, 2160), (5000, 300), (360, 2400)]
@@ -119,8 +119,8 @@ def test_it_is_otherwise_the_model_that_it_wraps():
 
 
 def test_the_registry_puts_a_small_model_behind_windows(tmp_path):
-    from molmo_agent.model.nano import load_nano
-    from molmo_agent.model.pointer import MolmoPointer
+    from molmo_agent.pointers.nano import load_nano
+    from molmo_agent.pointers.molmo import MolmoPointer
     from molmo_agent.registry import load_model
 
     nano = load_nano()

@@ -7,15 +7,16 @@ import sys
 import pytest
 from desktop_screen import EventWindow, needs
 
-from molmo_agent.envs.desktop import open_input
-from molmo_agent.envs.desktop_capture import Area, MssCapture
-from molmo_agent.envs.desktop_input import load_pyautogui
-from molmo_agent.envs.virtual_display import VirtualDisplay
+from molmo_agent.envs.desktop.env import open_input
+from molmo_agent.envs.desktop.capture import Area, MssCapture
+from molmo_agent.envs.desktop.input import load_pyautogui
+from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
 from molmo_agent.errors import ActionRefused, EnvError
 
 pytest.importorskip("Xlib", reason="Xlib comes with pyautogui on Linux only")
 
-from molmo_agent.envs import x11, x11_input
+from molmo_agent.envs.desktop import x11
+from molmo_agent.envs.desktop import x11_input
 
 needs_x = needs("Xvfb")
 
@@ -99,7 +100,7 @@ def test_a_pyautogui_that_cannot_be_imported_is_an_env_error(monkeypatch):
 def test_input_works_where_tkinter_is_not_installed():
     # mouseinfo, which pyautogui imports, would end the process.
     code = (
-        "import sys; sys.modules['tkinter'] = None; from molmo_agent.envs.desktop import open_input; "
+        "import sys; sys.modules['tkinter'] = None; from molmo_agent.envs.desktop.env import open_input; "
         "device = open_input(); device.move(7, 9); print(device.position())"
     )
     with VirtualDisplay(64, 64, window_manager=None):
@@ -136,7 +137,7 @@ def test_xdotool_failing_is_told_without_repeating_the_text(monkeypatch, refused
 
 @needs_x
 def test_a_clipboard_that_cannot_be_kept_is_left_alone(monkeypatch):
-    from molmo_agent.envs.x11_clipboard import Pasteboard
+    from molmo_agent.envs.desktop.x11_clipboard import Pasteboard
 
     with VirtualDisplay(64, 64, window_manager=None):
         display = x11.connect()

@@ -7,17 +7,17 @@ import re
 import numpy as np
 import pytest
 
-from molmo_agent import cli_run
+from molmo_agent.cli import run as cli_run
 from molmo_agent.actions import Click, Done, Wait
-from molmo_agent.cli_run import Request, run_request
-from molmo_agent.effects import AT_ONCE
+from molmo_agent.cli.run import Request, run_request
+from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.episode import Decision, LabelledPoint, PointResult
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.guards import UNSURE, Guards
+from molmo_agent.rollout.guards import UNSURE, Guards
 from molmo_agent.policies.pointing import PointingPolicy
-from molmo_agent.policies.zoom import ZoomPointer, closer, look, unsure
-from molmo_agent.rollout import rollout
+from molmo_agent.pointers.zoom import ZoomPointer, closer, look, unsure
+from molmo_agent.rollout.loop import rollout
 from molmo_agent.testing import ToyEnv, check_model
 
 RED = (214, 40, 40)

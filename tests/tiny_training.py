@@ -10,7 +10,7 @@ from PIL import Image
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration, MolmoImageProcessor, MolmoProcessor
 from molmo_agent.train.config import TrainConfig, from_dict
-from molmo_agent.train.nano_tokenizer import END, build_tokenizer
+from molmo_agent.nano.tokenizer import END, build_tokenizer
 
 
 def write_model(folder: Path, width: int = 32) -> Path:

@@ -91,7 +91,7 @@ def _adb() -> Check:
 
 
 def _chromium() -> Check:
-    from molmo_agent.envs.browser import find_browser
+    from molmo_agent.envs.web.browser import find_browser
 
     try:
         return Check("chromium", True, f"{' with '.join(find_browser())}, for web tasks")
@@ -103,7 +103,7 @@ def _chromium() -> Check:
 
 def _display() -> Check:
     def look() -> str:
-        from molmo_agent.envs import x11
+        from molmo_agent.envs.desktop import x11
 
         display = x11.connect()
         try:
@@ -119,7 +119,7 @@ def _display() -> Check:
 
 def _permissions() -> Check:
     def look() -> str:
-        from molmo_agent.envs.native_input import check_permissions
+        from molmo_agent.envs.desktop.native_input import check_permissions
 
         check_permissions()
         return "the screen may be captured and input may be sent"
@@ -129,8 +129,8 @@ def _permissions() -> Check:
 
 def _capture() -> Check:
     def look() -> str:
-        from molmo_agent.envs.desktop_capture import MssCapture
-        from molmo_agent.envs.screen_lock import screen_locked
+        from molmo_agent.envs.desktop.capture import MssCapture
+        from molmo_agent.envs.desktop.screen_lock import screen_locked
 
         capture = MssCapture()
         try:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from molmo_agent.model.wordings import CAPTIONS, NO_POINTS, WORDINGS
+from molmo_agent.model.prompt_banks import CAPTIONS, NO_POINTS, WORDINGS
 
 # Styles that people meet without a prefix, nine times of ten.
 DEMO_STYLES = frozenset({"point_count", "pointing", "user_qa", "long_caption"})

@@ -21,9 +21,9 @@ from collections.abc import Callable, Sequence
 from molmo_agent.actions import Action, Done, points_of
 from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task
 from molmo_agent.geometry import Point
-from molmo_agent.guards import UNSURE
+from molmo_agent.rollout.guards import UNSURE
 from molmo_agent.interfaces import PointingModel
-from molmo_agent.policies.splitter import SubStep, split_instruction
+from molmo_agent.policies.instructions.splitter import SubStep, split_instruction
 
 WORDINGS = ("{}", "Where is {}", "Click {}")
 """How a target is asked for: as it stands first, then in other words."""

@@ -12,8 +12,8 @@ import yaml
 
 from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.train.presets import merged, preset
-from molmo_agent.train.stages import Curriculum
-from molmo_agent.train.stages import check as check_curriculum
+from molmo_agent.nano.curriculum import Curriculum
+from molmo_agent.nano.curriculum import check as check_curriculum
 
 RECIPES = Path(__file__).parent / "recipes"
 

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from molmo_agent.train.pack import Cost, Size
+from molmo_agent.train.batching.pack import Cost, Size
 
 # Dense bfloat16 operations per second of one device, by a part of the name that torch gives it (vendors' data sheets).
 PEAKS = {

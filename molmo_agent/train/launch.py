@@ -23,7 +23,7 @@ from torch._C._distributed_c10d import HashStore
 
 from molmo_agent.errors import MissingExtraError, ModelError, MolmoAgentError, RunStopped, UsageError
 from molmo_agent.train.config import Run, TrainConfig, from_dict, to_dict
-from molmo_agent.train.runner import Saved, Told
+from molmo_agent.train.trainer import Saved, Told
 
 POINTER_FILE = "checkpoint.json"
 """What a checkpoint that is reported to Ray holds: where the real one lies."""
@@ -52,10 +52,10 @@ def train(
 ) -> int:
     """Run a config of either kind on this rank."""
     if isinstance(config, TrainConfig):
-        from molmo_agent.train import runner
+        from molmo_agent.train import trainer as runner
 
         return runner.train(config, folder, told=told, saved=saved, stop=stop)
-    from molmo_agent.train import curriculum
+    from molmo_agent.nano import trainer as curriculum
 
     return curriculum.train(config, folder, told=told, saved=saved, stop=stop)
 

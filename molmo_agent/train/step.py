@@ -16,8 +16,8 @@ from molmo_agent.errors import ModelError
 from molmo_agent.train.config import Optimizer, Rate, TrainConfig, source_names
 from molmo_agent.train.losses import response_loss
 from molmo_agent.train.optim import COMPONENTS, Component, Schedule, component_of, parameter_groups
-from molmo_agent.train.tree_attention import NAME as TREE_ATTENTION
-from molmo_agent.train.tree_attention import Forest
+from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
+from molmo_agent.train.batching.tree_attention import Forest
 
 Arrays = Mapping[str, Any]
 
@@ -74,7 +74,7 @@ class Learner(nn.Module):
         Of n data sets, n times the cross-entropy and n times the weight follow the three.
 
         Args:
-            arrays: from :func:`~molmo_agent.train.examples.join`, of a leading dimension of 1.
+            arrays: from :func:`~molmo_agent.train.batching.encode.join`, of a leading dimension of 1.
         """
         inner = self.model.model
         device = next(self.parameters()).device

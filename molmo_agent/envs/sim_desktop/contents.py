@@ -4,11 +4,11 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from molmo_agent.envs.sim_desktop import words
-from molmo_agent.envs.sim_desktop.icons import COLORS, ICONS, SHAPES
+from molmo_agent.envs.drawing import words
+from molmo_agent.envs.drawing.icons import COLORS, ICONS, SHAPES
 from molmo_agent.envs.sim_desktop.layout import Flow
 from molmo_agent.envs.sim_desktop.looks import Look
-from molmo_agent.envs.sim_desktop.paint import mix
+from molmo_agent.envs.drawing.canvas import mix
 from molmo_agent.envs.sim_desktop.state import Menu, Widget, Window
 
 # Icons that stand for commands, not for states of a title bar or menu.

@@ -11,7 +11,7 @@ from molmo_agent.envs.sim_desktop.keyboard import press_keys, type_text
 from molmo_agent.envs.sim_desktop.locate import locate
 from molmo_agent.envs.sim_desktop.made_tasks import MADE
 from molmo_agent.envs.sim_desktop.reactions import click, drag, right_click, scroll
-from molmo_agent.envs.sim_desktop.scene import Screen
+from molmo_agent.envs.drawing.annotated_screen import Screen
 from molmo_agent.envs.sim_desktop.state import Desktop, Widget
 from molmo_agent.envs.sim_desktop.tasks import FAMILIES
 from molmo_agent.episode import Observation

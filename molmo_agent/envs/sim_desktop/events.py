@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from molmo_agent.envs.sim_desktop.scene import PixelBox
+from molmo_agent.envs.drawing.annotated_screen import PixelBox
 from molmo_agent.envs.sim_desktop.state import Desktop, Widget, Window
 
 

@@ -4,8 +4,8 @@ import colorsys
 import random
 from dataclasses import dataclass
 
-from molmo_agent.envs.sim_desktop.paint import Color, mix
-from molmo_agent.envs.sim_desktop.typeface import Face, face
+from molmo_agent.envs.drawing.canvas import Color, mix
+from molmo_agent.envs.drawing.fonts import Face, face
 
 LOOKS: tuple[str, ...] = ("flat", "soft", "classic", "dots", "material", "night", "plain")
 HELD_OUT_LOOKS: tuple[str, ...] = ("glossy", "contrast", "paper")

@@ -5,8 +5,8 @@ from random import Random
 
 from molmo_agent.envs.sim_desktop.layout import Flow
 from molmo_agent.envs.sim_desktop.looks import Look
-from molmo_agent.envs.sim_desktop.paint import IntBox
-from molmo_agent.envs.sim_desktop.scene import PixelBox
+from molmo_agent.envs.drawing.canvas import IntBox
+from molmo_agent.envs.drawing.annotated_screen import PixelBox
 from molmo_agent.envs.sim_desktop.state import Window
 
 

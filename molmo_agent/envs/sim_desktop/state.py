@@ -7,7 +7,7 @@ content. Nothing here draws or reacts.
 from dataclasses import dataclass, field
 
 from molmo_agent.envs.sim_desktop.looks import Look
-from molmo_agent.envs.sim_desktop.paint import Color, IntBox
+from molmo_agent.envs.drawing.canvas import Color, IntBox
 
 
 @dataclass(slots=True, eq=False)

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from PIL import Image
 
-from molmo_agent.envs.sim_desktop.icons import ICONS, Brush, drawn
+from molmo_agent.envs.drawing.icons import ICONS, Brush, drawn
 
 
 def _clock(b: Brush) -> None:

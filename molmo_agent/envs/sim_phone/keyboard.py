@@ -1,6 +1,6 @@
 """The keyboard on the screen: where its keys are, how they look. Knows no text fields."""
 
-from molmo_agent.envs.sim_desktop.paint import Canvas, IntBox, mix
+from molmo_agent.envs.drawing.canvas import Canvas, IntBox, mix
 from molmo_agent.envs.sim_phone.glyphs import glyph
 from molmo_agent.envs.sim_phone.state import Phone
 

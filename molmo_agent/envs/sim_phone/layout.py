@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from molmo_agent.envs.sim_desktop.paint import IntBox
+from molmo_agent.envs.drawing.canvas import IntBox
 from molmo_agent.envs.sim_phone.keyboard import keyboard_height
 from molmo_agent.envs.sim_phone.looks import PhoneLook
 from molmo_agent.envs.sim_phone.pages import Item, Page, page_of

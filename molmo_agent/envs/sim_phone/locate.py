@@ -2,7 +2,7 @@
 
 import re
 
-from molmo_agent.envs.sim_desktop.scene import Element, PixelBox, Screen
+from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen
 
 # What people call the kinds; the first that is found counts.
 _KIND_NAMES: tuple[tuple[str, str], ...] = (

@@ -4,8 +4,8 @@ import random
 from dataclasses import dataclass, replace
 
 from molmo_agent.envs.sim_desktop.looks import hue, ink_on
-from molmo_agent.envs.sim_desktop.paint import Color, mix
-from molmo_agent.envs.sim_desktop.typeface import Face, face
+from molmo_agent.envs.drawing.canvas import Color, mix
+from molmo_agent.envs.drawing.fonts import Face, face
 
 THEMES = ("light", "dark")
 FAMILIES = ("roboto", "inter", "open_sans", "noto_sans", "manrope", "cantarell", "go", "arimo")

@@ -4,10 +4,10 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from molmo_agent.envs.sim_desktop import words
-from molmo_agent.envs.sim_desktop.paint import Canvas, IntBox
-from molmo_agent.envs.sim_desktop.typeface import Face
-from molmo_agent.envs.sim_desktop.words import WordSplit
+from molmo_agent.envs.drawing import words
+from molmo_agent.envs.drawing.canvas import Canvas, IntBox
+from molmo_agent.envs.drawing.fonts import Face
+from molmo_agent.envs.drawing.words import WordSplit
 
 
 @dataclass(slots=True)

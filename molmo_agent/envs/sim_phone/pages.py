@@ -6,7 +6,7 @@ An item's ``press`` and ``hold`` are commands for :func:`molmo_agent.envs.sim_ph
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from molmo_agent.envs.sim_desktop.paint import Color
+from molmo_agent.envs.drawing.canvas import Color
 from molmo_agent.envs.sim_phone.state import Phone, Product, Screenful
 
 Command = tuple[str, ...]

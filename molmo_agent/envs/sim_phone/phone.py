@@ -20,10 +20,10 @@ from molmo_agent.actions import (
     Type,
     Wait,
 )
-from molmo_agent.envs.android_keys import keycode
-from molmo_agent.envs.phone_gestures import scroll_swipes
-from molmo_agent.envs.sim_desktop.scene import Screen
-from molmo_agent.envs.sim_desktop.words import WordSplit
+from molmo_agent.envs.android.keys import keycode
+from molmo_agent.envs.android.gestures import scroll_swipes
+from molmo_agent.envs.drawing.annotated_screen import Screen
+from molmo_agent.envs.drawing.words import WordSplit
 from molmo_agent.envs.sim_phone import touch
 from molmo_agent.envs.sim_phone.content import make_phone
 from molmo_agent.envs.sim_phone.draw import Drawing, draw

@@ -4,8 +4,8 @@ import random
 from dataclasses import replace
 from typing import Literal
 
-from molmo_agent.envs.sim_desktop.scene import Screen
-from molmo_agent.envs.sim_desktop.words import WordSplit
+from molmo_agent.envs.drawing.annotated_screen import Screen
+from molmo_agent.envs.drawing.words import WordSplit
 from molmo_agent.envs.sim_phone.commands import perform
 from molmo_agent.envs.sim_phone.content import make_phone
 from molmo_agent.envs.sim_phone.draw import draw

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from molmo_agent.envs.sim_desktop.paint import Color
+from molmo_agent.envs.drawing.canvas import Color
 from molmo_agent.envs.sim_phone.looks import PhoneLook
 
 DOCK_SIZE = 4

@@ -5,8 +5,8 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from molmo_agent.envs.phone_gestures import scroll_swipes
-from molmo_agent.envs.sim_desktop import words
+from molmo_agent.envs.android.gestures import scroll_swipes
+from molmo_agent.envs.drawing import words
 from molmo_agent.envs.sim_phone.draw import draw
 from molmo_agent.envs.sim_phone.locate import locate
 from molmo_agent.envs.sim_phone.pages import HOURS, MINUTES

@@ -1,0 +1,1 @@
+"""The command `agent`: one file per verb. Everything heavy is imported by the verb that needs it."""

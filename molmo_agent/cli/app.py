@@ -1,0 +1,366 @@
+"""The ``agent`` command: what people type. Everything heavy is imported by the command that needs it."""
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from molmo_agent import __version__
+from molmo_agent.cli import data as cli_data
+from molmo_agent.cli import evaluate as cli_eval
+from molmo_agent.cli.text import shown, warn
+from molmo_agent.dependencies import dependencies, untested
+from molmo_agent.errors import EnvError, ModelError, MolmoAgentError, RunStopped, UsageError
+
+EXIT_OK, EXIT_NOT_ACHIEVED, EXIT_USAGE, EXIT_FAILURE, EXIT_STOPPED = 0, 1, 2, 3, 130
+
+app = typer.Typer(
+    name="agent",
+    help="Point at things and act on them: an instruction and a picture in, a click out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(cli_data.app, name="data")
+_STATE: dict[str, bool] = {"debug": False}
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of text for people.")]
+Model = Annotated[str, typer.Option(help="nano, random, centre, oracle, a checkpoint folder, or a hub name.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"molmo_agent {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    _STATE["debug"] = debug
+    if remark := untested(dependencies()):
+        Console(stderr=True).print(f"agent: {remark}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def run(
+    task: Annotated[str | None, typer.Option(help="What to do. Simulated envs have tasks of their own.")] = None,
+    env: Annotated[
+        str, typer.Option(help="sim-desktop, sim-phone, desktop, android, ...: see agent envs.")
+    ] = "sim-desktop",
+    model: Model = "nano",
+    family: Annotated[str | None, typer.Option(help="Kind of a simulated env's own task.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed, the same simulated screen.")] = 0,
+    virtual_display: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT: start a display and use it.")] = None,
+    start: Annotated[str | None, typer.Option(help="A program to start on the display first, e.g. 'xcalc'.")] = None,
+    monitor: Annotated[str | None, typer.Option(help="primary, all, or a number from 1.")] = None,
+    region: Annotated[str | None, typer.Option(help="LEFT,TOP,WIDTH,HEIGHT of the desktop, in input units.")] = None,
+    window: Annotated[str | None, typer.Option(help="A part of a window's title (X11).")] = None,
+    serial: Annotated[str | None, typer.Option(help="Which phone, of several in `adb devices`.")] = None,
+    confirm: Annotated[
+        str | None, typer.Option(help="always, risky or never. Default: always on a real desktop or phone, else never.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option(help="Decide and show; send nothing.")] = False,
+    allow_region: Annotated[
+        list[str] | None, typer.Option(help="LEFT,TOP,RIGHT,BOTTOM as fractions: point only there. Repeatable.")
+    ] = None,
+    deny_region: Annotated[
+        list[str] | None, typer.Option(help="LEFT,TOP,RIGHT,BOTTOM as fractions: never point there. Repeatable.")
+    ] = None,
+    secret: Annotated[
+        list[str] | None, typer.Option(help="Allow {{NAME}} in the task; its value is in MOLMO_SECRET_NAME.")
+    ] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Look closer, then ask or stop, below it; 0: never. Default: the checkpoint's."
+        ),
+    ] = None,
+    max_steps: Annotated[int, typer.Option(help="Steps before the run ends.")] = 30,
+    max_seconds: Annotated[float, typer.Option(help="Seconds before the run ends.")] = 600.0,
+    out: Annotated[Path | None, typer.Option(help="Trajectory folder. Default: trajectories/TIME-TASK.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Look, point, act, check, and leave a record.
+
+    Exit codes: 0 success, 1 not achieved, 2 usage, 3 environment or model failure, 130 stopped by you.
+    """
+    from molmo_agent.cli.run import Request, run_request
+
+    raise typer.Exit(
+        run_request(
+            Request(
+                task=task,
+                env=env,
+                model=model,
+                family=family,
+                seed=seed,
+                virtual_display=virtual_display,
+                start=start,
+                monitor=monitor,
+                region=region,
+                window=window,
+                serial=serial,
+                confirm=confirm,
+                dry_run=dry_run,
+                allow=tuple(allow_region or ()),
+                deny=tuple(deny_region or ()),
+                secrets=tuple(secret or ()),
+                min_confidence=min_confidence,
+                max_steps=max_steps,
+                max_seconds=max_seconds,
+                out=out,
+                as_json=as_json,
+            )
+        )
+    )
+
+
+@app.command()
+def demo(
+    model: Model = "nano",
+    out: Annotated[Path | None, typer.Option(help="Trajectory folder.")] = None,
+) -> None:
+    """Do a task on the simulated desktop: no display, GPU, key or download."""
+    from molmo_agent.cli.run import DEMO, Request, run_request
+
+    raise typer.Exit(run_request(Request(env="sim-desktop", model=model, out=out, **DEMO)))
+
+
+@app.command()
+def point(
+    image: Annotated[Path, typer.Argument(help="A picture.")],
+    instruction: Annotated[str, typer.Argument(help="What to point at: 'the \"Save\" button'.")],
+    model: Model = "nano",
+    out: Annotated[Path | None, typer.Option(help="Where to write the picture with the points drawn.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Point at something on a picture and write the picture with the points drawn."""
+    from molmo_agent.cli.run import loading
+    from molmo_agent.pictures import draw_points, read_image
+
+    pixels = read_image(image)
+    written = out or image.with_name(f"{image.stem}-points.png")
+    if written.resolve() == image.resolve():
+        raise UsageError(f"--out {str(written)!r} is the picture itself; choose another name, it would be lost")
+    with loading(model, quiet=as_json):
+        from molmo_agent.registry import load_model
+
+        pointer = load_model(model)
+    result = pointer.point(pixels, instruction)
+    height, width = pixels.shape[:2]
+    if as_json:
+        points = [
+            {"x": p.point.x, "y": p.point.y, "pixel": p.point.to_pixels(width, height), "label": p.label}
+            for p in result.points
+        ]
+        answer = {"status": result.status, "points": points, "reply": result.reply, "latency_s": result.latency_s}
+        print(json.dumps({**answer, "picture": str(written) if points else None}), flush=True)
+    else:
+        console = Console(highlight=False)
+        for found in result.points:
+            x_px, y_px = found.point.to_pixels(width, height)
+            console.print(f"({found.point.x:.3f}, {found.point.y:.3f})  pixel {x_px}, {y_px}")
+        if not result.points:
+            console.print(shown(f"no point: {result.status}; the model said {result.reply!r}"))
+    if result.points:
+        try:
+            draw_points(pixels, [found.point for found in result.points]).save(written)
+        except (OSError, ValueError) as error:
+            problem = f"cannot write the picture {written}: {error}"
+            if out is not None:
+                raise UsageError(problem) from error
+            # Nobody asked for it: the answer stands.
+            warn(f"{problem}; name another with --out")
+        else:
+            if not as_json:
+                console.print(shown(f"drawn on {written}"))
+    raise typer.Exit(EXIT_OK if result.status == "ok" else EXIT_NOT_ACHIEVED)
+
+
+@app.command()
+def view(
+    folder: Annotated[Path, typer.Argument(help="A trajectory folder.")],
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Make one offline page of a trajectory."""
+    from molmo_agent.rollout.viewer import write_viewer
+
+    page = write_viewer(folder, report=warn)
+    print(page)
+    if show:
+        typer.launch(str(page))
+
+
+def _list(title: str, rows: dict[str, tuple[str, str]], as_json: bool) -> None:
+    if as_json:
+        for name, (_, what) in rows.items():
+            print(json.dumps({"name": name, "what": what}))
+        return
+    table = Table(title, "what it is", box=None)
+    for name, (_, what) in rows.items():
+        table.add_row(name, what)
+    Console().print(table)
+
+
+@app.command()
+def envs(as_json: Json = False) -> None:
+    """List the environments."""
+    import importlib
+
+    from molmo_agent.registry import ENVS
+
+    ids = importlib.import_module("molmo_agent.envs.gymnasium_api.ids").IDS
+    _list("env", {**ENVS, **ids}, as_json)
+
+
+@app.command()
+def models(as_json: Json = False) -> None:
+    """List the models that have a name."""
+    from molmo_agent.registry import MODELS
+
+    _list("model", dict(MODELS), as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine lacks, and how to get it."""
+    import importlib
+
+    # By name: the command line knows envs only when it calls them.
+    checks = importlib.import_module("molmo_agent.envs.doctor").diagnose()
+    if as_json:
+        for check in checks:
+            print(json.dumps({"name": check.name, "ok": check.ok, "detail": check.detail, "remedy": check.remedy}))
+        return
+    table = Table("", "check", "found", "what to do", box=None)
+    for check in checks:
+        sign = shown("ok", "green") if check.ok else shown("--", "yellow")
+        table.add_row(sign, *map(shown, (check.name, check.detail, check.remedy)))
+    Console().print(table)
+
+
+@app.command()
+def convert(
+    source: Annotated[str, typer.Argument(help="A checkpoint folder in any layout, or a hub name.")],
+    target: Annotated[Path, typer.Argument(help="A new folder.")],
+    to: Annotated[str, typer.Option(help="own (this package) or official (what serves the released models).")] = "own",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+) -> None:
+    """Write a checkpoint in another layout, bit for bit."""
+    from molmo_agent.cli.convert import convert as write
+
+    note = write(source, target, to, dtype)  # type: ignore[arg-type]
+    Console().print(shown(f"wrote {target}" + (f" ({note})" if note else "")))
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="my-screens, nano, pointing, android_control, or a YAML file.")],
+    changes: Annotated[
+        list[str] | None, typer.Argument(help="key=value, such as steps=100 or mixture.0.path=x.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="Where to start from; the same as model=MODEL.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder (default: runs/RECIPE); it resumes there.")] = None,
+    workers: Annotated[
+        str, typer.Option(help="Processes; the numbers do not depend on it. On Ray also a range: 2:8.")
+    ] = "1",
+    ray: Annotated[bool, typer.Option("--ray", help="Run the workers on Ray, which replaces those that die.")] = False,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model with a recipe; the same command resumes."""
+    from molmo_agent.cli.train import train as run_recipe
+
+    run_recipe(recipe, changes or [], start, out, workers, ray, address, as_json)
+
+
+app.command("eval")(cli_eval.evaluate)
+
+
+@app.command()
+def rollout(
+    env: Annotated[str, typer.Option(help="sim-desktop, miniwob:TASK, MolmoAgent/GridNav-v0, ...: see agent envs.")],
+    model: Model = "nano",
+    episodes: Annotated[int, typer.Option(help="How many.")] = 20,
+    seed: Annotated[int, typer.Option(help="The same seed, the same episodes, whatever the numbers below.")] = 0,
+    family: Annotated[str | None, typer.Option(help="Kind of the simulated desktop's own task.")] = None,
+    num_envs: Annotated[int, typer.Option(help="Envs at a time, whose questions are asked in one call.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes, on Ray; each has so many envs.")] = 1,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
+    record: Annotated[Path | None, typer.Option(help="A new folder for a trajectory of each episode.")] = None,
+    video: Annotated[str | None, typer.Option(help="gif or mp4: films of what is recorded.")] = None,
+    lerobot: Annotated[Path | None, typer.Option(help="A new folder: what is recorded as a LeRobot data set.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON of every episode. Default: runs/rollouts/TIME-ENV-...")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run many episodes of an env's own tasks; success beside that of the oracle, random points and the middle."""
+    from molmo_agent.cli.rollout import RolloutRequest, rollout_request
+
+    raise typer.Exit(
+        rollout_request(
+            RolloutRequest(
+                env=env,
+                model=model,
+                episodes=episodes,
+                seed=seed,
+                family=family,
+                num_envs=num_envs,
+                workers=workers,
+                address=address,
+                record=record,
+                video=video,
+                lerobot=lerobot,
+                out=out,
+                as_json=as_json,
+            )
+        )
+    )
+
+
+def exit_code(error: MolmoAgentError) -> int:
+    """Return the exit code that an error stands for."""
+    if isinstance(error, RunStopped):
+        return EXIT_STOPPED
+    if isinstance(error, UsageError):
+        return EXIT_USAGE
+    return EXIT_FAILURE if isinstance(error, EnvError | ModelError) else EXIT_NOT_ACHIEVED
+
+
+def main(command: Callable[..., Any] = app) -> None:
+    """Run a command line; turn errors of this package into one message and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the terminal's encoding lacks is escaped, as on stderr: no command ends over that.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        command()
+    except MolmoAgentError as error:
+        if _STATE["debug"]:
+            raise
+        # Further lines are indented: a message that quotes a model must not look like one of ours.
+        first, *more = str(error).split("\n")
+        text = Text("\n").join([shown(f"agent: {first}"), *(shown(f"  {line}") for line in more)])
+        Console(stderr=True).print(text, style="red", highlight=False, soft_wrap=True)
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        Console(stderr=True).print("agent: stopped", style="red")
+        sys.exit(EXIT_STOPPED)
+    except SystemExit as end:
+        # Ctrl-C inside a command: typer leaves with this code and without a word.
+        if end.code == EXIT_STOPPED:
+            Console(stderr=True).print("agent: stopped", style="red")
+        raise

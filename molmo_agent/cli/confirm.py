@@ -1,0 +1,65 @@
+"""Asking a person at the terminal before an input is sent: the target is shown in the terminal, nothing is written."""
+
+import numpy as np
+from rich.color import Color
+from rich.console import Console
+from rich.prompt import Confirm
+from rich.style import Style
+from rich.text import Text
+
+from molmo_agent.actions import describe, points_of
+from molmo_agent.cli.text import shown
+from molmo_agent.episode import Decision, Image, Observation
+from molmo_agent.geometry import Point
+from molmo_agent.pictures import MARK
+from molmo_agent.visible_text import visible_text
+
+_MAX_COLUMNS, _ROWS = 100, 24
+# The crosshair is dotted and leaves the middle free, or it would hide what it marks.
+_GAP_PX, _DOTS_PX = 8, 3
+
+
+def crop_as_text(image: Image, point: Point, columns: int) -> Text:
+    """Return what lies around a point, a pixel per half character, with a crosshair; cut off at the image's border."""
+    height, width = image.shape[:2]
+    x, y = point.to_pixels(width, height)
+    # A 4K screen is shown at half its size, or the crop would hold less than one button.
+    step = max(1, round(width / 1920))
+    columns, rows = min(columns, _MAX_COLUMNS, width // step), min(_ROWS, max(1, height // step // 2))
+    left = min(max(x - columns * step // 2, 0), width - columns * step)
+    top = max(0, min(y - rows * step, height - 2 * rows * step))
+    crop = image[top : top + 2 * rows * step : step, left : left + columns * step : step].copy()
+    row, column = (y - top) // step, (x - left) // step
+    for axis, place in enumerate((row, column)):
+        away = np.abs(np.arange(crop.shape[axis]) - place)
+        dots = (away > _GAP_PX) & (away % _DOTS_PX == 0)
+        crop[(dots, column) if axis == 0 else (row, dots)] = MARK
+    text = Text(no_wrap=True)
+    # A picture of one row has no lower halves.
+    for upper, lower in zip(crop[0::2], crop[1::2] if len(crop) > 1 else crop, strict=True):
+        for above, below in zip(upper.tolist(), lower.tolist(), strict=True):
+            text.append("▀", Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))
+        text.append("\n")
+    return text
+
+
+class Asker:
+    """Shows a decision and its target at a terminal and asks whether to carry it out; Enter alone means no."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __call__(self, decision: Decision, observation: Observation, why: str) -> bool:
+        """Ask whether to go on with a decision."""
+        if self._console.encoding.lower().startswith("utf"):
+            for point in points_of(decision.action):
+                self._console.print(crop_as_text(observation.image, point, self._console.width), end="")
+        question = shown(describe(decision.action))
+        if decision.instruction:
+            question.append(visible_text(f"  for: {decision.instruction}"))
+        if why:
+            question.append(visible_text(f"  ({why})"), "yellow")
+        try:
+            return Confirm.ask(question, console=self._console, default=False)
+        except EOFError:
+            return False

@@ -1,0 +1,63 @@
+"""``agent convert``: a checkpoint from one layout into another."""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from molmo_agent.errors import ModelError, UsageError
+
+Layout = Literal["own", "official"]
+
+
+def convert(source: str, target: Path, layout: Layout, dtype: str = "auto") -> str:
+    """Write a checkpoint in another layout; the weights keep every bit, unless another dtype is asked for.
+
+    Args:
+        source: a folder in any layout that can be read, or a name on the Hugging Face hub.
+        target: a folder that does not exist yet, or is empty.
+        layout: "own" for this package and the transformers Auto classes, "official" for what serves the released
+            repositories.
+        dtype: of the written weights; "auto" keeps the source's.
+
+    Returns:
+        What the user should know about the result; empty if nothing.
+
+    Raises:
+        UsageError: the target is not empty, or the layout is unknown.
+        ModelError: the source cannot be read, or the layout cannot express it.
+    """
+    if layout not in ("own", "official"):
+        raise UsageError(f"expected the layout own or official, got {layout!r}")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"expected a new or empty folder to write to, but {target} exists and is not empty")
+    from huggingface_hub import save_torch_state_dict
+
+    from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
+    from molmo_agent.model.checkpoints import molmo_0924 as official
+    from molmo_agent.model.checkpoints.hub import places, remark
+
+    try:
+        model = MolmoForConditionalGeneration.from_pretrained(source, dtype=dtype, **places(source))
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise ModelError(f"cannot read the checkpoint {source!r}: {error}{remark(source)}") from error
+    notes = []
+    if layout == "own":
+        model.save_pretrained(target)
+    else:
+        try:
+            fields = official.official_config(model.config) | {"dtype": str(model.dtype).removeprefix("torch.")}
+        except ValueError as error:
+            raise ModelError(f"cannot write {source!r} in the official layout: {error}") from error
+        target.mkdir(parents=True, exist_ok=True)
+        weights = official.to_official(model)
+        # Experts are slices of one tensor; a file wants each alone.
+        whole = {k: v if v.untyped_storage().nbytes() == v.nbytes else v.clone() for k, v in weights.items()}
+        save_torch_state_dict(whole, target)
+        (target / "config.json").write_text(json.dumps(fields, indent=2) + "\n")
+        if official.vision_fields(model.config):
+            notes.append("its vision side is none that was released: servers of the released models cannot build it")
+    try:
+        MolmoProcessor.from_pretrained(source, **places(source)).save_pretrained(target)
+    except (OSError, ValueError, TypeError):
+        notes.append("no tokenizer and image processor were found beside the weights: add them before it is used")
+    return "; ".join(notes)

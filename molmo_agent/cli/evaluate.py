@@ -1,0 +1,201 @@
+"""``agent eval``: a model on a benchmark from local files; figures for people, records and a page in a folder."""
+
+import json
+import re
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from molmo_agent.cli import evaluate_nano as cli_suite
+from molmo_agent.cli.text import after_the_result, shown
+from molmo_agent.errors import UsageError
+
+
+def evaluate(
+    benchmark: Annotated[str | None, typer.Argument(help="Its name; --list shows them.")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="[DATA]", help="The same as --data.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The benchmark's files, or a .jsonl of questions.")] = None,
+    model: Annotated[str, typer.Option(help="nano, a checkpoint, an address; random or centre to point.")] = "nano",
+    listed: Annotated[bool, typer.Option("--list", help="Show the benchmarks.")] = False,
+    form: Annotated[str | None, typer.Option(help="android_control: ll, hl_ll, hl or hl_cot.")] = None,
+    split: Annotated[str | None, typer.Option(help="A part of the data, such as val or test.")] = None,
+    subsplit: Annotated[
+        str | None, typer.Option(help="android_control: only episodes also in it, such as IDD.")
+    ] = None,
+    images: Annotated[str | None, typer.Option(help="Folder of the pictures, where they are not in the data.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask so many questions; a larger one goes on.")] = None,
+    max_crops: Annotated[
+        int | None, typer.Option(min=1, help="Crops of a picture (default: the checkpoint's).")
+    ] = None,
+    ray: Annotated[bool, typer.Option("--ray", help="Ask on Ray.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Models on Ray.")] = 1,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="nano-suite: a few screens of each kind.")] = False,
+    episodes: Annotated[
+        int | None, typer.Option(min=0, help="nano-suite: of each list of MiniWoB++ tasks (default 60).")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder, where the same command goes on; or a .json for all of it.")
+    ] = None,
+) -> None:
+    """Score a model on a benchmark; compare with published scores; leave a page with pictures and replies."""
+    from molmo_agent.evaluation.benchmarks import BENCHMARKS, find
+
+    console = Console()
+    if listed:
+        table = Table(box=None)
+        for column in ("benchmark", "what it is", "--data"):
+            table.add_column(column, overflow="fold")
+        for name, row in BENCHMARKS.items():
+            table.add_row(name, row.what, row.data)
+        table.add_row(cli_suite.NAME, cli_suite.WHAT, "nothing")
+        console.print(table)
+        return
+    if benchmark == cli_suite.NAME:
+        given = {"--data": data or folder, "--limit": limit, "--max-crops": max_crops, "--ray": ray or address or None}
+        if foreign := [option for option, value in given.items() if value is not None]:
+            raise UsageError(f"{benchmark} takes no {', '.join(foreign)}; it draws its own screens")
+        cli_suite.run_nano_suite(console, model, out, quick=quick, episodes=episodes)
+        return
+    if quick or episodes is not None:
+        raise UsageError(f"--quick and --episodes go with {cli_suite.NAME}")
+    if benchmark is None:
+        raise UsageError("expected the name of a benchmark; agent eval --list shows them")
+    name, chosen = find(benchmark)
+    if data and folder:
+        raise UsageError(f"expected the data once, got {folder} and --data {data}")
+    path = data or folder
+    if path is None:
+        raise UsageError(f"{name} needs --data: {chosen.data}; or a .jsonl of questions (docs/evaluate.md)")
+    if workers > 1 and not (ray or address):
+        raise UsageError(f"--workers {workers} needs Ray: add --ray or --address")
+    options = dict(chosen.options)
+    for option, value in (("form", form), ("split", split), ("subsplit", subsplit), ("images", images)):
+        if value is not None:
+            if option not in options:
+                raise UsageError(f"{name} takes no --{option}")
+            options[option] = value
+    settings = {"benchmark": name, "model": model, "data": str(path.resolve()), "max_crops": max_crops} | options
+    target = out or Path("runs") / "eval" / f"{name}-{re.sub(r'[^A-Za-z0-9.]+', '-', model).strip('-')}"
+    run = target.with_suffix("") if target.suffix == ".json" else target
+    _run(console, settings, options, run, limit=limit, ray=ray or address is not None, workers=workers, address=address)
+    if target != run:
+        records = [json.loads(line) for line in (run / "records.jsonl").read_text(encoding="utf-8").splitlines()]
+        whole = json.loads((run / "summary.json").read_text(encoding="utf-8")) | {"records": records}
+        text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+        _write(target, text)
+        console.print(shown(f"wrote {target}"))
+
+
+def _run(
+    console: Console,
+    settings: dict[str, Any],
+    options: dict[str, str | None],
+    folder: Path,
+    *,
+    limit: int | None,
+    ray: bool,
+    workers: int,
+    address: str | None,
+) -> None:
+    from molmo_agent.evaluation.report import write_report
+    from molmo_agent.evaluation.benchmarks import find
+    from molmo_agent.data.readers.questions_file import QuestionsFile
+    from molmo_agent.evaluation.run import (
+        SUMMARY_FILE,
+        evaluate,
+        map_here,
+        open_model,
+        open_questions,
+        summarise,
+    )
+    from molmo_agent.evaluation.published import compare
+
+    name, benchmark = find(settings["benchmark"])
+    mapper: Any = map_here
+    if ray:
+        from molmo_agent.train.launch import map_on_ray
+
+        mapper = map_on_ray(workers, address)
+    asked = open_questions(name, benchmark, Path(settings["data"]), options)
+    known = len(asked) if isinstance(asked, QuestionsFile) else None
+    total = limit if known is None else min(known, limit or known)
+    with Progress(
+        TextColumn("question"),
+        MofNCompleteColumn(),
+        BarColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as progress:
+        bar = progress.add_task("", total=total)
+        records = evaluate(
+            partial(open_model, settings["model"], settings["max_crops"]),
+            benchmark,
+            asked,
+            folder,
+            settings,
+            limit=limit,
+            map=mapper,
+            told=lambda done: progress.update(bar, completed=done),
+        )
+    summary = summarise(records, asked.problems)
+    # A file of one's own is not what was published about.
+    comparisons = [] if isinstance(asked, QuestionsFile) else compare(benchmark.published, summary, options)
+    content = {"settings": settings, "summary": summary, "comparisons": [asdict(row) for row in comparisons]}
+    # Printed first: nothing that is written afterwards can take the figures away.
+    _print(console, summary, comparisons)
+    crops = benchmark.crops
+    if comparisons and crops != (settings["max_crops"] or 12):
+        console.print(f"the published figures are of {crops} crops a picture (--max-crops {crops})", highlight=False)
+    if comparisons and benchmark.caveat:
+        console.print(shown(benchmark.caveat))
+    text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    _write(folder / SUMMARY_FILE, text)
+    with after_the_result("the page", "the same command asks nothing again and makes it"):
+        page = write_report(
+            folder,
+            name=name,
+            benchmark=benchmark,
+            settings=settings,
+            summary=summary,
+            comparisons=comparisons,
+            records=records,
+            questions=asked.questions(),
+        )
+        console.print(shown(f"page: {page}"))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        # A reply may hold half a surrogate pair; its escape is JSON too.
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+
+
+def _print(console: Console, summary: dict[str, Any], comparisons: list[Any]) -> None:
+    table = Table("score", "mean", "95 % interval", "n", "as the authors' code scores", box=None)
+    for score, row in summary["scores"].items():
+        reference = summary["reference"].get(score)
+        interval, theirs = f"{row['low']:.1%} - {row['high']:.1%}", f"{reference['mean']:.1%}" if reference else ""
+        table.add_row(shown(score), f"{row['mean']:.1%}", interval, f"{row['n']}", theirs)
+    console.print(table)
+    if comparisons:
+        table = Table("published", "score", "there", "here", "ours is", "source", box=None)
+        for row in comparisons:
+            there, here = f"{row.published:.1f}", f"{row.ours:.1f}"
+            table.add_row(*map(shown, (row.model, row.score, there, here, row.verdict, row.source)))
+        console.print(table)
+    console.print(f"{summary['unparsed']} of {summary['questions']} replies hold no answer", highlight=False)
+    if summary["skipped"]:
+        lines = [f"{one['id']}: {one['reason']}" if one["id"] else one["reason"] for one in summary["skipped"][:5]]
+        told = f"{len(summary['skipped'])} could not be asked or scored, such as"
+        console.print(Text("\n  ").join(map(shown, [told, *lines])))

@@ -1,0 +1,273 @@
+"""``agent rollout``: many episodes of an env with a model, beside the oracle, random points and the middle."""
+
+import contextlib
+import dataclasses
+import datetime
+import functools
+import importlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from molmo_agent.cli.run import loading
+from molmo_agent.cli.text import after_the_result, shown, warn
+from molmo_agent.errors import MolmoAgentError, UsageError
+from molmo_agent.interfaces import Env, PointingModel, Policy
+from molmo_agent.rollout.recorder import Recorder
+from molmo_agent.registry import is_gymnasium, load_env, load_model
+from molmo_agent.rollout.batch import BatchResult, EpisodeResult, roll_out
+from molmo_agent.rollout.film import check_kind, write_film
+
+BASELINES = ("oracle", "random", "centre")
+SCHEMA = "molmo-agent-rollouts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutRequest:
+    """What a person asked `agent rollout` for."""
+
+    env: str
+    model: str
+    episodes: int = 20
+    seed: int = 0
+    family: str | None = None
+    num_envs: int = 1
+    workers: int = 1
+    address: str | None = None
+    record: Path | None = None
+    video: str | None = None
+    lerobot: Path | None = None
+    out: Path | None = None
+    as_json: bool = False
+
+
+Told = Callable[[EpisodeResult], object]
+
+
+def play(request: RolloutRequest, who: str, episodes: Sequence[int], told: Told = lambda result: None) -> BatchResult:
+    """Run some episodes with a model, by its name, in this process.
+
+    Raises:
+        MolmoAgentError: see :func:`~molmo_agent.rollout.batch.roll_out`.
+    """
+    # Where every action is a point there are no verbs to split: the whole instruction is asked for at each step.
+    module, kind = ("waypoints", "WaypointPolicy") if is_gymnasium(request.env) else ("pointing", "PointingPolicy")
+    make: Any = getattr(importlib.import_module(f"molmo_agent.policies.{module}"), kind)
+
+    def make_policy(env: Env, seat: PointingModel) -> Policy:
+        policy: Policy = make(load_model(who, env=env) if who == "oracle" else seat)
+        return policy
+
+    # The oracle asks its env; the seat stays empty, whoever sits there.
+    model = load_model("centre" if who == "oracle" else who)
+    cache = getattr(model, "cache", None)
+    if cache is not None:
+        cache.make_room(request.num_envs)
+
+    def record(number: int) -> Recorder | None:
+        keep = request.record is not None and who == request.model
+        return Recorder(request.record / f"{number:05d}") if keep and request.record else None
+
+    return roll_out(
+        functools.partial(load_env, request.env),
+        make_policy,
+        model,
+        episodes=episodes,
+        seed=request.seed,
+        num_envs=request.num_envs,
+        options={"task": request.family} if request.family else None,
+        record=record,
+        told=told,
+    )
+
+
+def _share(job: tuple[RolloutRequest, str, Sequence[int]]) -> BatchResult:
+    return play(*job)
+
+
+def play_all(request: RolloutRequest, who: str, told: Told = lambda result: None) -> BatchResult:
+    """Run all episodes with a model, on as many workers as were asked for."""
+    numbers = range(request.episodes)
+    if request.workers == 1:
+        return play(request, who, numbers, told)
+    on_ray = importlib.import_module("molmo_agent.rollout.ray_map")
+    shares = [numbers[first :: request.workers] for first in range(min(request.workers, request.episodes))]
+    parts: list[BatchResult] = on_ray.map_on_ray(
+        _share, [(request, who, share) for share in shares], address=request.address
+    )
+    return BatchResult(
+        episodes=tuple(sorted((e for part in parts for e in part.episodes), key=lambda e: e.index)),
+        calls=tuple(call for part in parts for call in part.calls),
+        seconds=max(part.seconds for part in parts),
+        problems=tuple(problem for part in parts for problem in part.problems),
+    )
+
+
+def summary(who: str, result: BatchResult) -> dict[str, Any]:
+    """Return the figures of one row of the table."""
+    wilson = importlib.import_module("molmo_agent.evaluation.metrics.interval").wilson
+    judged = [episode.success for episode in result.episodes if episode.success is not None]
+    measured = any(episode.spl is not None for episode in result.episodes)
+    # Who gave up before the first step has gone no way, and failed.
+    spl = [e.spl or 0.0 for e in result.episodes if e.spl is not None or e.success is False] if measured else []
+    latencies = [seconds for _, seconds in result.calls]
+    steps = [episode.steps for episode in result.episodes]
+    statuses: dict[str, int] = {}
+    for episode in result.episodes:
+        for status, count in episode.statuses.items():
+            statuses[status] = statuses.get(status, 0) + count
+    return {
+        "model": who,
+        "episodes": len(result.episodes),
+        "judged": len(judged),
+        "successes": sum(judged),
+        "success": sum(judged) / len(judged) if judged else None,
+        "interval": list(wilson(sum(judged), len(judged))),
+        "spl": float(np.mean(spl)) if spl else None,
+        "mean_steps": float(np.mean(steps)),
+        "answers": statuses,
+        "calls": len(latencies),
+        "questions": sum(count for count, _ in result.calls),
+        "p50_s": float(np.quantile(latencies, 0.5)) if latencies else None,
+        "p95_s": float(np.quantile(latencies, 0.95)) if latencies else None,
+        "seconds": result.seconds,
+        "steps_per_s": sum(steps) / result.seconds if result.seconds else None,
+    }
+
+
+def rollout_request(request: RolloutRequest) -> int:
+    """Carry out a request: run, print the table, write the JSON file; return the exit code.
+
+    Raises:
+        UsageError: the request makes no sense.
+    """
+    if request.episodes < 1 or request.workers < 1 or request.num_envs < 1:
+        raise UsageError(
+            "--episodes, --workers and --num-envs must be at least 1, "
+            f"got {request.episodes}, {request.workers} and {request.num_envs}"
+        )
+    if request.video is not None:
+        check_kind(request.video)
+    for option, value in (("video", request.video), ("lerobot", request.lerobot)):
+        if value is not None and request.record is None:
+            raise UsageError(f"--{option} needs --record FOLDER: it is made of what was recorded")
+    out = request.out or _default_out(request)
+    for path in (request.record, request.lerobot, out):
+        if path is not None and path.exists():
+            raise UsageError(f"{path} exists already and is not overwritten: name another")
+    console = Console(stderr=request.as_json, highlight=False)
+    rows: list[dict[str, Any]] = []
+    for who in dict.fromkeys([request.model, *_baselines(request)]):
+        done: list[EpisodeResult] = []
+        try:
+            with loading(f"{request.episodes} episodes with {who}", quiet=request.as_json):
+                result = play_all(request, who, done.append)
+        except MolmoAgentError:
+            if rows or done:
+                done.sort(key=lambda episode: episode.index)
+                finished = [*rows, *([_row(who, BatchResult(episodes=tuple(done)))] if done else [])]
+                try:
+                    _write(out, request, finished, False)
+                # What ended the run is the news, and is often the same full disk.
+                except UsageError as unwritten:
+                    warn(str(unwritten))
+                else:
+                    console.print(shown(f"what was finished until then: {out}"), soft_wrap=True)
+            raise
+        rows.append(_row(who, result))
+        for problem in result.problems:
+            warn(f"a record is not complete: {problem}")
+        if request.as_json:
+            print(json.dumps({key: value for key, value in rows[-1].items() if key != "results"}), flush=True)
+    # Printed first: nothing that is written afterwards can take the figures away.
+    if not request.as_json:
+        _print(console, request, rows)
+    _notes(console, rows)
+    _write(out, request, rows, True)
+    where = f"; trajectories: {request.record}" if request.record else ""
+    console.print(shown(f"every episode: {out}{where}"), soft_wrap=True)
+    if request.record is not None:
+        folders = [request.record / f"{number:05d}" for number in range(request.episodes)]
+        if request.video is not None:
+            _films(folders, request.video)
+        if request.lerobot is not None:
+            told = importlib.import_module("molmo_agent.rollout.lerobot").export_lerobot(folders, request.lerobot)
+            console.print(shown(f"{request.lerobot}: {told}"), soft_wrap=True)
+    return 0
+
+
+def _films(folders: Sequence[Path], kind: str) -> None:
+    for folder in folders:
+        with after_the_result(f"the film of {folder}", f"its page and a GIF: agent view {folder}"):
+            write_film(folder, kind)
+
+
+def _row(who: str, result: BatchResult) -> dict[str, Any]:
+    return {**summary(who, result), "results": [dataclasses.asdict(episode) for episode in result.episodes]}
+
+
+def _baselines(request: RolloutRequest) -> tuple[str, ...]:
+    """Return the baselines that the env supports: the oracle needs one that knows where things are."""
+    with contextlib.closing(load_env(request.env)) as env:
+        return BASELINES if hasattr(env, "locate") else BASELINES[1:]
+
+
+def _default_out(request: RolloutRequest) -> Path:
+    slug = re.sub(r"[^A-Za-z0-9.]+", "-", f"{request.env}-{request.model}").strip("-")
+    return Path("runs") / "rollouts" / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{slug}.json"
+
+
+def _write(path: Path, request: RolloutRequest, rows: list[dict[str, Any]], complete: bool) -> None:
+    names = ("env", "model", "family", "episodes", "seed", "num_envs", "workers")
+    asked = {name: getattr(request, name) for name in names}
+    content = {"schema": SCHEMA, **asked, "complete": complete, "rows": rows}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        # An instruction may hold half a surrogate pair; its escape is JSON too.
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _print(console: Console, request: RolloutRequest, rows: list[dict[str, Any]]) -> None:
+    spl = any(row["spl"] is not None for row in rows)
+    title = f"{request.env}{f' ({request.family})' if request.family else ''}, {request.episodes} episodes, "
+    table = Table(title=shown(title + f"seed {request.seed}"), box=None)
+    names = ["model", "success", "95 % interval", *(["SPL"] if spl else []), "steps", "calls", "p50 ms", "p95 ms"]
+    for name in [*names, "steps/s"]:
+        table.add_column(name, justify="left" if name == "model" else "right")
+    for row in rows:
+        known = row["success"] is not None
+        low, high = row["interval"]
+        cells = [row["model"], f"{row['success']:.1%}" if known else "-", f"{low:.1%} - {high:.1%}" if known else "-"]
+        cells += [("-" if row["spl"] is None else f"{row['spl']:.3f}")] if spl else []
+        asked = row["model"] != "oracle"
+        cells += [f"{row['mean_steps']:.1f}", str(row["calls"]) if asked else "-"]
+        cells += [f"{1e3 * row[name]:.0f}" if row[name] is not None else "-" for name in ("p50_s", "p95_s")]
+        table.add_row(*map(shown, cells), f"{row['steps_per_s']:.1f}")
+    console.print(table)
+
+
+def _notes(console: Console, rows: list[dict[str, Any]]) -> None:
+    """Tell what the figures leave out."""
+    for row in rows:
+        unknown = row["episodes"] - row["judged"]
+        if unknown:
+            episodes = f"{unknown} of {row['episodes']} episodes"
+            console.print(shown(f"{row['model']}: the env could not tell success in {episodes}"))
+        lost = {status: count for status, count in row["answers"].items() if status != "ok"}
+        if lost:
+            told = ", ".join(f"{count} {status}" for status, count in lost.items())
+            console.print(shown(f"{row['model']}: of {sum(row['answers'].values())} answers {told}"))
+        refused = sum("cannot follow the instruction" in episode["ended"] for episode in row["results"])
+        if refused:
+            failures = f"{refused} instructions could not be followed; they count as failures"
+            console.print(shown(f"{row['model']}: {failures}"))

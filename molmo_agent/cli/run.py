@@ -1,0 +1,293 @@
+"""``agent run``: wires env, model, policy, guards and recorder together and tells what happens."""
+
+import contextlib
+import dataclasses
+import importlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from molmo_agent.actions import Done, action_to_dict, describe
+from molmo_agent.cli.confirm import Asker
+from molmo_agent.cli.text import after_the_result, shown, warn
+from molmo_agent.rollout.screen_changes import AT_ONCE, Settle
+from molmo_agent.episode import Step, Trajectory
+from molmo_agent.errors import EnvError, MolmoAgentError, UsageError
+from molmo_agent.geometry import Box
+from molmo_agent.rollout.guards import Guards
+from molmo_agent.interfaces import Env
+from molmo_agent.rollout.recorder import Recorder, default_folder
+from molmo_agent.registry import is_gymnasium, load_env, load_model
+from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.secrets import Secrets, secret_names
+from molmo_agent.rollout.viewer import HTML_NAME, write_viewer
+
+# The task of `agent demo`.
+DEMO: dict[str, Any] = {"seed": 3, "family": "click-button"}
+
+# Envs that act on something of the user's, and whose screens change by themselves; and what that is.
+_REAL = {"desktop": "desktop", "android": "phone"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a person asked `agent run` for."""
+
+    env: str
+    model: str
+    task: str | None = None
+    family: str | None = None
+    seed: int = 0
+    virtual_display: str | None = None
+    start: str | None = None
+    monitor: str | None = None
+    region: str | None = None
+    window: str | None = None
+    serial: str | None = None
+    confirm: str | None = None
+    dry_run: bool = False
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    min_confidence: float | None = None
+    max_steps: int = 30
+    max_seconds: float = 600.0
+    out: Path | None = None
+    as_json: bool = False
+
+
+def _numbers(text: str, names: str) -> list[float]:
+    """Read ``a,b,c,d``.
+
+    Raises:
+        UsageError: not four numbers.
+    """
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != 4:
+        raise UsageError(f"expected {names} as four numbers, got {text!r}")
+    return values
+
+
+def parse_box(text: str) -> Box:
+    """Read a normalized box.
+
+    Raises:
+        UsageError: not four fractions, or edges swapped.
+    """
+    try:
+        return Box(*_numbers(text, "LEFT,TOP,RIGHT,BOTTOM"))
+    except ValueError as error:
+        raise UsageError(f"{text!r} is no region: {error}") from error
+
+
+@contextlib.contextmanager
+def loading(name: str, *, quiet: bool) -> Iterator[None]:
+    """Show at a terminal that something is being loaded or made that may take seconds: importing torch alone does."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status(shown(f"loading {name} ...")):
+        yield
+
+
+def _env_options(request: Request) -> dict[str, Any]:
+    given = {"monitor": request.monitor, "region": request.region, "window": request.window, "serial": request.serial}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    for name in chosen:
+        env = "android" if name == "serial" else "desktop"
+        if request.env != env:
+            raise UsageError(f"--{name} goes with --env {env}, got --env {request.env}")
+    if request.region is not None:
+        left, top, width, height = (int(v) for v in _numbers(request.region, "LEFT,TOP,WIDTH,HEIGHT"))
+        chosen["region"] = (left, top, width, height)  # type: ignore[assignment]
+    if request.monitor is not None and request.monitor.lstrip("-").isdigit():
+        chosen["monitor"] = int(request.monitor)  # type: ignore[assignment]
+    return dict(chosen)
+
+
+def _confirmation(request: Request) -> str:
+    """Return when to ask: always on a real desktop or phone unless said otherwise.
+
+    Raises:
+        UsageError: somebody should be asked and nobody is there.
+    """
+    real = request.env in _REAL and request.virtual_display is None
+    wanted = request.confirm or ("always" if real and not request.dry_run else "never")
+    if wanted != "never" and not sys.stdin.isatty():
+        raise UsageError(
+            f"--confirm {wanted} asks at a terminal and there is none; on a real "
+            f"{_REAL.get(request.env, 'desktop')} that is the default. "
+            "Say --confirm never to send input unasked, or --dry-run to send none"
+        )
+    return wanted
+
+
+def _somebody_there(request: Request) -> bool:
+    """Tell whether a person can be asked about a doubtful point, and has not said otherwise."""
+    return request.confirm is None and not (request.dry_run or request.as_json) and sys.stdin.isatty()
+
+
+@contextlib.contextmanager
+def _display(request: Request) -> Iterator[None]:
+    """Start the virtual display and the program that were asked for; stop both at the end."""
+    with contextlib.ExitStack() as stack:
+        if request.virtual_display is not None:
+            module = importlib.import_module("molmo_agent.envs.desktop.virtual_display")
+            width, height = module.parse_size(request.virtual_display)
+            stack.enter_context(module.VirtualDisplay(width, height))
+        if request.start is not None:
+            try:
+                program = subprocess.Popen(
+                    shlex.split(request.start), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
+                )
+            except OSError as error:
+                raise EnvError(f"could not start {request.start!r}: {error}; is it installed?") from error
+            stack.callback(program.wait)
+            stack.callback(program.terminate)
+            time.sleep(2.0)  # no event tells that a foreign program has drawn its window
+            if program.poll() not in (None, 0):
+                raise EnvError(f"{request.start!r} ended at once with exit code {program.returncode}")
+        yield
+
+
+def run_request(request: Request) -> int:
+    """Carry out a request; return the exit code."""
+    if request.virtual_display is not None and request.env == "sim-desktop":
+        request = Request(**{**request.__dict__, "env": "desktop"})
+    if request.start is not None and request.env != "desktop":
+        raise UsageError(f"--start goes with --env desktop or --virtual-display, got --env {request.env}")
+    if request.env in _REAL and not (request.task or "").strip():
+        thing = _REAL[request.env]
+        raise UsageError(f"a {thing} has no task of its own: say what to do with --task 'click \"Save\"'")
+    if request.task and not is_gymnasium(request.env):
+        # Before anything heavy is loaded: a task that cannot be followed is told at once.
+        importlib.import_module("molmo_agent.policies.instructions.splitter").split_instruction(request.task)
+    console = Console(stderr=request.as_json, highlight=False)
+    options = _env_options(request)
+    confirm = _confirmation(request)
+    folder = request.out or default_folder(request.task or request.family or request.env)
+    guards = Guards(
+        max_steps=request.max_steps,
+        max_seconds=request.max_seconds,
+        allow=tuple(map(parse_box, request.allow)),
+        deny=tuple(map(parse_box, request.deny)),
+        confirm=confirm,  # type: ignore[arg-type]
+        min_confidence=request.min_confidence,
+        ask=Asker(console) if confirm != "never" or _somebody_there(request) else None,
+        # A file of this name, made by whoever can reach the machine, ends the run.
+        stop=(folder / "STOP").exists,
+    )
+    # The user's own task may name secrets; an env's task only those that the user allowed.
+    names = dict.fromkeys([*request.secrets, *secret_names(request.task or "")])
+    secrets = Secrets.from_environment(names)
+    with _display(request), contextlib.closing(load_env(request.env, **options)) as env:
+        with loading(request.model, quiet=request.as_json):
+            model = load_model(request.model, env=env)
+        if request.env in _REAL and (remark := getattr(model, "remark", "")):
+            Console(stderr=True, highlight=False).print(shown(remark, "yellow"))
+        # Where every action is a point there are no verbs to split: the whole instruction is asked for at each step.
+        module, kind = ("waypoints", "WaypointPolicy") if is_gymnasium(request.env) else ("pointing", "PointingPolicy")
+        least = request.min_confidence
+        if least is None:
+            least = getattr(model, "min_confidence", None)
+        if least is not None:
+            guards = dataclasses.replace(guards, min_confidence=least)
+            model = importlib.import_module("molmo_agent.pointers.zoom").ZoomPointer(model, least)
+        policy = getattr(importlib.import_module(f"molmo_agent.policies.{module}"), kind)(model)
+        return _roll(request, env, policy, guards, secrets, folder, console)
+
+
+def _roll(
+    request: Request, env: Env, policy: Any, guards: Guards, secrets: Secrets, folder: Path, console: Console
+) -> int:
+    recorder = Recorder(folder)
+    going = rollout(
+        policy,
+        env,
+        request.task,
+        guards=guards,
+        recorder=recorder,
+        settle=Settle() if request.env in _REAL else AT_ONCE,
+        secrets=secrets,
+        seed=request.seed,
+        options={"task": request.family} if request.family else None,
+        dry_run=request.dry_run,
+    )
+    try:
+        try:
+            for step in going:
+                if step.index == 0 and not request.as_json:
+                    instruction = shown(f"  {going.trajectory.task.instruction}")
+                    console.print(Text.assemble(shown(request.env, "bold"), instruction))
+                _tell(step, console, as_json=request.as_json)
+        except KeyboardInterrupt:
+            going.stop()
+    except MolmoAgentError:
+        if (folder / "meta.json").exists():
+            Console(stderr=True, highlight=False).print(shown(f"what was recorded until then: agent view {folder}"))
+        raise
+    # The verdict first: it stands whether its page can be made or not.
+    trajectory, page = going.trajectory, folder / HTML_NAME
+    achieved = _achieved(trajectory)
+    if request.as_json:
+        verdict = {"event": "end", "achieved": achieved, "success": trajectory.success, "ended": trajectory.ended}
+        print(json.dumps({**verdict, "folder": str(folder), "page": str(page)}), flush=True)
+    else:
+        word = shown("achieved", "green") if achieved else shown("not achieved", "yellow")
+        judge = "" if trajectory.success is not None else " (by the policy's own word: this env cannot check)"
+        console.print(Text.assemble(word, shown(f"{judge}: {trajectory.ended}")))
+    if going.record_problem:
+        warn(f"the record of this run is not complete: {going.record_problem}")
+    with after_the_result("the page", f"make it with: agent view {folder}"), loading("page", quiet=request.as_json):
+        write_viewer(folder, report=lambda problem: warn(f"{problem}; try again with: agent view {folder}"))
+        if not request.as_json:
+            console.print(shown(f"see {page}"))
+    return 0 if achieved else 1
+
+
+def _achieved(trajectory: Trajectory) -> bool:
+    """Tell whether the task was achieved: the env's verdict, or where it has none, the policy's claim."""
+    if trajectory.success is not None:
+        return trajectory.success
+    last = trajectory.steps[-1].action if trajectory.steps else None
+    return isinstance(last, Done) and last.success
+
+
+def _tell(step: Step, console: Console, *, as_json: bool) -> None:
+    result = step.decision.result
+    if as_json:
+        line = {
+            "event": "step",
+            "index": step.index,
+            "instruction": step.decision.instruction,
+            "action": action_to_dict(step.action),
+            "status": result.status if result else None,
+            "reply": result.reply if result else None,
+            "confidence": result.confidence if result else None,
+            "effect": step.effect,
+            "refused": step.refused,
+            "dry_run": step.dry_run,
+        }
+        print(json.dumps(line), flush=True)
+        return
+    outcome = f"refused: {step.refused}" if step.refused else "dry run" if step.dry_run else step.effect
+    took = f"{result.latency_s:.2f} s" if result and result.latency_s else ""
+    if isinstance(step.action, Done):
+        outcome = ""
+    text = f"{step.index + 1:3d}  {step.decision.instruction or '-':<40}  {describe(step.action)}  {outcome}  {took}"
+    console.print(shown(text.rstrip()))
+    if result is not None and result.status != "ok":
+        console.print(shown(f"     {result.status}: {result.reply!r}", "yellow"))

@@ -1,0 +1,147 @@
+"""``agent train``: a recipe, here or on several workers or on Ray; progress for people, lines for machines."""
+
+import json
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from molmo_agent.cli.text import after_the_result, shown
+from molmo_agent.errors import UsageError
+
+if TYPE_CHECKING:
+    from molmo_agent.train.config import TrainConfig
+
+
+def train(
+    recipe: str,
+    changes: list[str],
+    start: str | None,
+    out: Path | None,
+    workers: str,
+    on_ray: bool,
+    address: str | None,
+    as_json: bool,
+) -> None:
+    """Run a recipe; the same command goes on where it was stopped.
+
+    Args:
+        recipe: name, or path of a YAML file.
+        changes: ``key=value``.
+        start: the model to start from, in place of the recipe's.
+        out: the run's folder; by default ``runs/<recipe>``.
+        workers: processes, on this machine or on Ray; "2:8" for as many as a Ray cluster has.
+        on_ray: run on Ray.
+        address: of a Ray cluster.
+        as_json: print a line per step.
+
+    Raises:
+        UsageError: anything in the recipe, the data or the folder that does not fit.
+    """
+    from molmo_agent.train import launch
+    from molmo_agent.train.config import TrainConfig, load
+    from molmo_agent.train.curves import draw_curves
+    from molmo_agent.train.trainer import PROBLEMS_FILE
+
+    fewest, most = _worker_range(workers)
+    if fewest != most and not (on_ray or address):
+        raise UsageError(f"a range of workers ({workers}) needs Ray: add --ray or --address")
+    if start is not None:
+        if any(change.startswith("model=") for change in changes):
+            raise UsageError(f"expected one model to start from, got --from {start} and model=; leave one out")
+        changes = [*changes, f"model={json.dumps(start)}"]
+    config = load(recipe, changes)
+    folder = out or Path("runs") / Path(recipe).stem
+    console = Console(stderr=as_json)
+    # Under torchrun every rank is here; one of them speaks.
+    first = os.environ.get("RANK", "0") == "0"
+    skipped: list[str] = []
+    cut = 0
+    progress = Progress(
+        TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(),
+        console=console,
+    )  # fmt: skip
+    bar = progress.add_task("reading the model and the data", total=config.steps)
+
+    def told(record: dict[str, Any]) -> None:
+        nonlocal cut
+        skipped.extend(record.get("skipped", ()))
+        cut += record.get("cut", 0)
+        if as_json:
+            print(json.dumps(record), flush=True)
+        progress.update(
+            bar,
+            completed=record["step"],
+            description=f"loss {record['loss']:.3f}  right {record['accuracy']:.0%}"
+            + (f"  {record['tokens_per_s']:,.0f} tokens/s" if "tokens_per_s" in record else "")
+            + (f"  MFU {record['mfu']:.0%}" if "mfu" in record else ""),
+        )
+
+    with progress if first else nullcontext():
+        if on_ray or address:
+            launch.run_on_ray(config, folder, most if fewest == most else (fewest, most), address, told)
+        elif most > 1:
+            launch.run_workers(config, folder, most, told)
+        else:
+            launch.run_here(config, folder, told if first else None)
+    if not first:
+        return
+    problems = folder / PROBLEMS_FILE
+    if problems.exists():
+        lines = problems.read_text(encoding="utf-8").splitlines()
+        for line in lines[:6]:
+            console.print(shown(line))
+        if len(lines) > 6:
+            console.print(shown(f"all of them: {problems}"))
+    if skipped:
+        console.print(shown(f"{len(skipped)} examples could not be used, the first: {skipped[0]}"))
+    if cut:
+        console.print(f"{cut} annotations did not fit their sequences: raise length")
+    console.print(shown(f"trained: {folder / 'export'} (agent point IMAGE ... --model {folder / 'export'})"))
+    with after_the_result("the picture of the curves", "the same command makes it, and trains nothing again"):
+        if curves := draw_curves(folder / "metrics.jsonl", folder / "curves.png"):
+            console.print(shown(f"curves: {curves}"))
+    if isinstance(config, TrainConfig) and any(source.hold_out for source in config.mixture):
+        _tell_held_out(config, folder, console)
+
+
+def _tell_held_out(config: "TrainConfig", folder: Path, console: Console) -> None:
+    """Ask for what was kept from training, and print how often the models before and after hit."""
+    from molmo_agent.evaluation.before_and_after import FILE, compare_run, report, write_comparison
+
+    with console.status("asking for what was kept from training"):
+        asked = compare_run(config, folder)
+    before, after = report(asked)
+    pictures = len({one.picture for one in asked})
+    console.print(f"kept from training: {before.n} clicks on {pictures} pictures", highlight=False)
+    table = Table("", "hits", "95 % interval", "n", box=None)
+    for name, hits in (("before", before), ("after", after)):
+        share = f"{hits.hits / hits.n:.0%}" if hits.n else "-"
+        table.add_row(name, share, f"{hits.low:.0%} to {hits.high:.0%}", str(hits.n))
+    console.print(table)
+    won = sum(one.hit_after > one.hit_before for one in asked)
+    lost = sum(one.hit_after < one.hit_before for one in asked)
+    console.print(f"{won} won, {lost} lost", highlight=False)
+    with after_the_result("the file of every answer", "the same command asks again"):
+        write_comparison(config, folder, asked)
+        console.print(shown(f"every answer: {folder / FILE}"), soft_wrap=True)
+
+
+def _worker_range(text: str) -> tuple[int, int]:
+    """Read "4" or "2:8".
+
+    Raises:
+        UsageError: it is neither.
+    """
+    first, _, last = text.partition(":")
+    try:
+        fewest, most = int(first), int(last or first)
+    except ValueError:
+        raise UsageError(f"expected a number of workers, or a range such as 2:8, got {text!r}") from None
+    if not 1 <= fewest <= most:
+        raise UsageError(f"expected at least 1 worker, and of a range the smaller number first, got {text!r}")
+    return fewest, most

@@ -1,0 +1,1 @@
+"""AndroidControl: episodes from its TFRecord shards, screens, actions, questions and rows."""

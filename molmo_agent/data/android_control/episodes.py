@@ -1,0 +1,363 @@
+"""AndroidControl: episodes from its shards, the text of each action, and where a click would have been right.
+
+Format and texts: molmo-data-training-eval section 3.4. What the authors' code gets wrong is done right here; where it
+matters for comparing with published numbers, ``reference_quirks`` does as they do.
+"""
+
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image as PILImage
+
+from molmo_agent.episode import Image
+from molmo_agent.errors import UsageError
+from molmo_agent.data.android_control.accessibility import (
+    Node,
+    PixelBox,
+    read_forest,
+    reduced_text,
+    reference_boxes,
+    visible_nodes,
+)
+from molmo_agent.data.unusable_rows import Problem, Problems
+from molmo_agent.data.formats.protobuf import feature_map
+from molmo_agent.data.formats.tfrecord import Mark, read_records
+
+Split = Literal["train", "validation", "test"]
+PercentBox = tuple[float, float, float, float]
+"""Left, top, right, bottom in percent of width and height; may reach beyond the screen."""
+
+# What each type of action must say about itself.
+_PARAMETERS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "click": {"x": (int, float), "y": (int, float)},
+    "long_press": {"x": (int, float), "y": (int, float)},
+    "scroll": {"direction": str},
+    "input_text": {"text": str},
+    "open_app": {"app_name": str},
+    "navigate_home": {},
+    "navigate_back": {},
+    "wait": {},
+}
+# Half the side, in pixels, of the square around a click that no element encloses.
+_FALLBACK = 10
+
+
+@dataclass(frozen=True, slots=True)
+class AndroidStep:
+    """One screen, what was to be done, and what was done."""
+
+    episode_id: int
+    number: int
+    goal: str
+    instruction: str
+    action: dict[str, Any]
+    png: bytes
+    windows: list[list[Node]]
+
+    @property
+    def row(self) -> str:
+        """Name the step in reports."""
+        return f"episode {self.episode_id}, step {self.number}"
+
+    def image(self) -> Image:
+        """Decode the screenshot to (height, width, 3) uint8."""
+        with PILImage.open(io.BytesIO(self.png)) as picture:
+            return np.asarray(picture.convert("RGB"))
+
+    def size(self) -> tuple[int, int]:
+        """Return (width, height) of the screenshot itself; what the record says may be wrong."""
+        with PILImage.open(io.BytesIO(self.png)) as picture:
+            return picture.size
+
+    def target_action(self, *, reference_quirks: bool = False) -> str:
+        """Return the action as the model should write it, coordinates in percent."""
+        return action_text(self.action, self.size(), reference_quirks=reference_quirks)
+
+    def target_box(self, *, reference_quirks: bool = False) -> PercentBox | None:
+        """Return where a click counts as right: of the element clicked or the app's name; None for other actions."""
+        box = target_pixels(self.action, self.windows, self.size(), reference_quirks=reference_quirks)
+        return None if box is None else percent_box(box, self.size())
+
+
+def check_action(action: Any) -> dict[str, Any]:
+    """Return an action that is one of the data set's, whole.
+
+    Raises:
+        ValueError: it is not.
+    """
+    kind = action.get("action_type") if isinstance(action, dict) else None
+    if kind not in _PARAMETERS:
+        raise ValueError(f"expected an action_type of {', '.join(_PARAMETERS)}, got {kind!r}")
+    for name, types in _PARAMETERS[kind].items():
+        if not isinstance(action.get(name), types) or isinstance(action.get(name), bool):
+            raise ValueError(f"the action {kind} needs {name}, got {action.get(name)!r}")
+    found: dict[str, Any] = action
+    return found
+
+
+def action_text(action: dict[str, Any], size: tuple[int, int], *, reference_quirks: bool = False) -> str:
+    """Return an action as text, coordinates in percent with one decimal.
+
+    Args:
+        action: the JSON of the data set.
+        size: (width, height) of the screenshot.
+        reference_quirks: take coordinates of any type as they are printed ("12" is 12), leave negative, fractional and
+            unreadable ones in pixels, and unknown actions without a text.
+
+    Raises:
+        ValueError: no such action, or one without its parameters.
+    """
+    if reference_quirks and "action_type" in action and action["action_type"] not in _PARAMETERS:
+        return ""
+    kind = action.get("action_type")
+    if reference_quirks and kind in ("click", "long_press"):
+        printed = _printed_point(action)
+        name = "Click" if kind == "click" else "Long Press"
+        # A prefix: what follows a closing bracket inside the coordinates is lost.
+        whole = re.match(r"(\d+), (\d+)\)", f"{printed})")
+        if whole is None:
+            return f"{name}({printed})"
+        x, y = int(whole[1]), int(whole[2])
+        return f"{name}({round(x / size[0] * 100, 1)}, {round(y / size[1] * 100, 1)})"
+    kind = check_action(action)["action_type"]
+    if kind in ("click", "long_press"):
+        name = "Click" if kind == "click" else "Long Press"
+        return f"{name}({round(action['x'] / size[0] * 100, 1)}, {round(action['y'] / size[1] * 100, 1)})"
+    texts = {
+        "scroll": "Scroll {direction}",
+        "input_text": "Type {text}",
+        "open_app": "Open App {app_name}",
+        "navigate_home": "Navigate Home",
+        "navigate_back": "Navigate Back",
+        "wait": "Wait",
+    }
+    return texts[kind].format(**action)
+
+
+def _printed_point(action: dict[str, Any]) -> str:
+    """Return a click's coordinates as the authors' code prints them, whatever their type.
+
+    Raises:
+        ValueError: x or y is absent.
+    """
+    for name in ("x", "y"):
+        if name not in action:
+            raise ValueError(f"the action {action['action_type']} needs {name}, got {action.get(name)!r}")
+    return f"{action['x']}, {action['y']}"
+
+
+def reference_point(action: dict[str, Any]) -> tuple[int, int]:
+    """Return the pixel point (x, y) whose element the authors' code looks for: the first two runs of digits.
+
+    Signs and decimal points separate runs, so (-4, 100) is (4, 100) and (10.5, 20) is (10, 5).
+
+    Raises:
+        ValueError: x or y is absent, or they have fewer than two runs of digits.
+    """
+    printed = _printed_point(action)
+    numbers = [int(digits) for digits in re.findall(r"\d+", printed)]
+    if len(numbers) < 2:
+        raise ValueError(f"the action {action['action_type']} needs two numbers, got ({printed})")
+    return numbers[0], numbers[1]
+
+
+def percent_box(box: PixelBox, size: tuple[int, int]) -> PercentBox:
+    """Return a box in percent of (width, height), with one decimal."""
+    left, top, right, bottom = (round(edge / size[i % 2] * 100, 1) for i, edge in enumerate(box))
+    return left, top, right, bottom
+
+
+def target_pixels(
+    action: dict[str, Any], windows: Sequence[Sequence[Node]], size: tuple[int, int], *, reference_quirks: bool = False
+) -> PixelBox | None:
+    """Return the pixels where a click counts as right; None where an action has no such place.
+
+    Args:
+        action: the JSON of the data set.
+        windows: the elements on the screen.
+        size: (width, height) of the screenshot.
+        reference_quirks: take the narrowest element instead of the smallest, edges that are not told as the screen's,
+            and find a point and an app's name as the authors do (:func:`reference_point`, :func:`reference_app_box`).
+
+    Raises:
+        ValueError: with ``reference_quirks``, the authors' code fails here.
+    """
+    kind = action.get("action_type")
+    if kind == "open_app":
+        name = action["app_name"]
+        if reference_quirks:
+            return reference_app_box(reduced_text(windows), name)
+        named = (node.box for node in visible_nodes(windows) if node.text.casefold() == name.casefold())
+        return next(named, None)
+    if kind not in ("click", "long_press"):
+        return None
+    x, y = reference_point(action) if reference_quirks else (action["x"], action["y"])
+
+    def extent(box: PixelBox) -> tuple[int, int]:
+        return box[2] - box[0], box[3] - box[1]
+
+    boxes = reference_boxes(windows, *size) if reference_quirks else [node.box for node in visible_nodes(windows)]
+    around = [box for box in boxes if box[0] <= x <= box[2] and box[1] <= y <= box[3]]
+    if reference_quirks:
+        around.sort(key=extent)
+    else:
+        around = [box for box in around if min(extent(box)) > 0]
+        around.sort(key=lambda box: extent(box)[0] * extent(box)[1])
+    if around:
+        return around[0]
+    return (x - _FALLBACK, y - _FALLBACK, x + _FALLBACK, y + _FALLBACK)
+
+
+def reference_app_box(text: str, name: str) -> PixelBox | None:
+    """Find an app's name in a reduced text as the authors do: as a pattern, as a prefix, never with a capital.
+
+    Raises:
+        re.error: the name is in the text, but no valid pattern.
+    """
+    text = text.lower()
+    if f"text={name}" not in text:
+        return None
+    pattern = rf"center=\[(\d+),(\d+)\],\s*size=\[(\d+),(\d+)\],\s*text={name}"
+    found = re.search(pattern, text)
+    if found is None:
+        return None
+    center_x, center_y, width, height = map(int, found.groups()[:4])
+    return center_x - width // 2, center_y - height // 2, center_x + width // 2, center_y + height // 2
+
+
+class AndroidControl:
+    """The steps of a folder of shards.
+
+    Args:
+        folder: shards ``android_control-...``, ``splits.json`` and, for tests, ``test_subsplits.json``.
+        split: which episodes.
+        subsplit: of a test split only the episodes that are also in this one, such as "IDD"; None: all. The authors
+            test on "IDD".
+
+    Raises:
+        UsageError: the folder has no shards, or no such split.
+    """
+
+    def __init__(self, folder: Path, split: Split = "train", *, subsplit: str | None = None) -> None:
+        self.shards = sorted(path for path in folder.glob("android_control-*") if path.is_file())
+        if not self.shards:
+            raise UsageError(f"expected shards named android_control-... in {folder}, found none")
+        self.ids = _ids(folder / "splits.json", split)
+        if subsplit is not None:
+            self.ids &= _ids(folder / "test_subsplits.json", subsplit)
+        # Filled while reading.
+        self.problems = Problems()
+
+    def __iter__(self) -> Iterator[AndroidStep]:
+        """Yield the steps, episode by episode, in the order of the shards; what cannot be read goes to ``problems``."""
+        self.problems = Problems()
+        seen: set[int] = set()
+        for shard in self.shards:
+            for steps in read_episodes(shard, self.problems, seen):
+                if steps and steps[0].episode_id in self.ids:
+                    yield from steps
+
+
+def _ids(path: Path, name: str) -> set[int]:
+    try:
+        splits = json.loads(path.read_text())
+        return set(splits[name])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"expected the episodes of {name!r} in {path}, but reading them failed: {error!r}") from error
+
+
+def read_episodes(shard: Path, problems: Problems, seen: set[int]) -> Iterator[list[AndroidStep]]:
+    """Yield the episodes of a shard as lists of steps.
+
+    Args:
+        shard: the file.
+        problems: where damaged records are told; an episode is whole or left out.
+        seen: ids met so far, here and in other shards; a second record of an id is left out.
+    """
+    for _, steps in located_episodes(shard, problems, seen):
+        yield steps
+
+
+def located_episodes(
+    shard: Path, problems: Problems, seen: set[int], marks: list[Mark] | None = None
+) -> Iterator[tuple[int, list[AndroidStep]]]:
+    """Yield the episodes as :func:`read_episodes` does, each behind its record's offset.
+
+    ``marks`` gets the places that :func:`~molmo_agent.data.formats.tfrecord.record_at` needs to find them again.
+    """
+    for record in read_records(shard, problems, marks):
+        row = None
+        try:
+            features = feature_map(record.payload)
+            episode_id = _one(features, "episode_id", int)
+            row = f"episode {episode_id}"
+            if episode_id in seen:
+                raise ValueError("the episode was met before; counted once")
+            steps = _episode(episode_id, features)
+        except (ValueError, OSError, SyntaxError) as error:
+            reason = f"{error}" if not isinstance(error, UnicodeDecodeError) else "a text is not UTF-8"
+            problems.add(Problem(file=shard.name, reason=reason, record=record.index, offset=record.offset, row=row))
+            continue
+        seen.add(episode_id)
+        yield record.offset, steps
+
+
+def episode_of(payload: bytes) -> list[AndroidStep]:
+    """Return the steps of a record that could be read before.
+
+    Raises:
+        ValueError: it is no episode.
+    """
+    features = feature_map(payload)
+    return _episode(_one(features, "episode_id", int), features)
+
+
+def _one(features: dict[str, Any], name: str, kind: type) -> Any:
+    values = _many(features, name, kind)
+    if len(values) != 1:
+        raise ValueError(f"expected one {name}, got {len(values)}")
+    return values[0]
+
+
+def _many(features: dict[str, Any], name: str, kind: type) -> list[Any]:
+    if name not in features:
+        raise ValueError(f"the feature {name} is missing")
+    values: list[Any] = features[name]
+    if not all(isinstance(value, kind) for value in values):
+        raise ValueError(f"expected {name} to hold {kind.__name__}, got {type(values[0]).__name__}")
+    return values
+
+
+def _episode(episode_id: int, features: dict[str, Any]) -> list[AndroidStep]:
+    goal = _one(features, "goal", bytes).decode()
+    screens, actions = _many(features, "screenshots", bytes), _many(features, "actions", bytes)
+    instructions = _many(features, "step_instructions", bytes)
+    forests = _many(features, "accessibility_trees", bytes)
+    if not len(actions) == len(instructions) == len(screens) - 1 == len(forests) - 1:
+        raise ValueError(
+            f"expected one more screenshot and forest than actions and instructions, got {len(screens)} screenshots, "
+            f"{len(forests)} forests, {len(actions)} actions, {len(instructions)} instructions"
+        )
+    steps = []
+    for number, (action, instruction) in enumerate(zip(actions, instructions, strict=True)):
+        try:
+            with PILImage.open(io.BytesIO(screens[number])) as picture:
+                picture.verify()
+        except (OSError, SyntaxError) as error:
+            raise ValueError(f"the screenshot of step {number} is no picture ({error})") from error
+        try:
+            told = check_action(json.loads(action))
+        except ValueError as error:
+            raise ValueError(f"the action of step {number} is not usable: {error}") from error
+        try:
+            windows = read_forest(forests[number])
+        except ValueError as error:
+            raise ValueError(f"the accessibility forest of step {number} is damaged: {error}") from error
+        steps.append(AndroidStep(episode_id, number, goal, instruction.decode(), told, screens[number], windows))
+    return steps

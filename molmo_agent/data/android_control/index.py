@@ -1,0 +1,49 @@
+"""AndroidControl's steps by number: where each lies, read again when it is asked for; 46 GB are never in memory."""
+
+from functools import lru_cache
+
+from molmo_agent.data.android_control.episodes import AndroidControl, AndroidStep, episode_of, located_episodes
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.data.formats.tfrecord import Mark, record_at
+
+# Episodes that stay in memory; one has about 3 MB.
+_KEPT = 8
+
+
+class AndroidIndex:
+    """The steps of a reader's split, in its order.
+
+    Args:
+        reader: of a folder and a split; all its shards are gone through once.
+    """
+
+    def __init__(self, reader: AndroidControl) -> None:
+        self.problems = Problems()
+        self._shards = reader.shards
+        self._marks: list[list[Mark]] = []
+        # Shard, offset of the episode's record, number of the step.
+        self._places: list[tuple[int, int, int]] = []
+        seen: set[int] = set()
+        for number, shard in enumerate(self._shards):
+            self._marks.append([])
+            for offset, steps in located_episodes(shard, self.problems, seen, self._marks[number]):
+                if steps and steps[0].episode_id in reader.ids:
+                    self._places += [(number, offset, step) for step in range(len(steps))]
+        # Steps of an episode are often asked for together.
+        self._episode = lru_cache(_KEPT)(self._read)
+
+    def __len__(self) -> int:
+        """Return the number of steps."""
+        return len(self._places)
+
+    def step(self, number: int) -> AndroidStep:
+        """Return a step.
+
+        Raises:
+            ValueError: the file is not what it was.
+        """
+        shard, offset, step = self._places[number]
+        return self._episode(shard, offset)[step]
+
+    def _read(self, shard: int, offset: int) -> list[AndroidStep]:
+        return episode_of(record_at(self._shards[shard], offset, self._marks[shard]))

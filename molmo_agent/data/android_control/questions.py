@@ -1,0 +1,59 @@
+"""AndroidControl's steps as questions: the screenshot and the goal are shown, nothing else."""
+
+import re
+from collections.abc import Iterator
+from typing import get_args
+
+from molmo_agent.model.prompts import AndroidForm, android_prompt
+from molmo_agent.train.config import Source
+from molmo_agent.data.android_control.episodes import AndroidControl, AndroidStep, Split
+from molmo_agent.data.options import needed_path, options_of
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.data.question import Question
+
+
+class AndroidQuestions:
+    """A question per step. Options: ``form`` ("hl"), ``split`` ("test"), ``subsplit``.
+
+    Raises:
+        UnknownNameError: no such form or split.
+        UsageError: the folder cannot be read.
+    """
+
+    def __init__(self, source: Source) -> None:
+        choices = {"form": get_args(AndroidForm), "split": get_args(Split)}
+        options = options_of(source, {"form": "hl", "split": "test", "subsplit": None}, choices)
+        self._form: AndroidForm = options["form"]
+        self._reader = AndroidControl(needed_path(source), options["split"], subsplit=options["subsplit"])
+
+    @property
+    def problems(self) -> Problems:
+        """What could not be read when the questions were last gone through."""
+        return self._reader.problems
+
+    def questions(self) -> Iterator[Question]:
+        """Yield the steps in the order of the shards."""
+        return (_question(step, self._form) for step in self._reader)
+
+
+def _question(step: AndroidStep, form: AndroidForm) -> Question:
+    width, height = step.size()
+    return Question(
+        id=step.row,
+        style="android_control",
+        text=android_prompt(form, goal=step.goal, step=step.instruction),
+        answers=(step.target_action(),),
+        size=(height, width),
+        image=step.image,
+        extra={"box": step.target_box(), "reference": _reference(step)},
+    )
+
+
+def _reference(step: AndroidStep) -> dict[str, str] | None:
+    """Return action and box as the authors have them; None where their code fails."""
+    try:
+        box = step.target_box(reference_quirks=True)
+        action = step.target_action(reference_quirks=True)
+    except (re.error, ValueError):  # the app's name is taken for a pattern, or an element has no package
+        return None
+    return {"action": action, "box": "" if box is None else str(list(box))}

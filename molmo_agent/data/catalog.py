@@ -1,0 +1,130 @@
+"""The data sets a mixture can name: each gives rows by number. What cannot be used is told, with its row.
+
+A source has a length (0: without end) and a row for every (number, epoch, seed); the same three give the same row.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from molmo_agent.errors import UnknownNameError, UsageError
+from molmo_agent.train.config import Source
+from molmo_agent.data.readers import academic_charts
+from molmo_agent.data.readers import academic_photos
+from molmo_agent.data.readers import academic_school
+from molmo_agent.data.readers import academic_texts
+from molmo_agent.data.readers import evaluation_only as benchmarks
+from molmo_agent.data.readers import pixmo
+from molmo_agent.data.readers import pixmo_points
+from molmo_agent.data.android_control.rows import AndroidControlRows
+from molmo_agent.data.readers.own_files import ChatFile, PointsFile
+from molmo_agent.data.hold_out import hold_out
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.data.readers.simulated_screens import SimulatedDesktop
+from molmo_agent.data.readers.trajectories import TrajectoryRows
+from molmo_agent.train.batching.encode import Row
+
+
+class Rows(Protocol):
+    """Rows of a data set by number."""
+
+    # What could not be used.
+    problems: Problems
+
+    def __len__(self) -> int:
+        """Return how many rows there are; 0: without end."""
+        ...
+
+    def row(self, number: int, seed: int) -> Row:
+        """Return a row; the seed decides everything random about it."""
+        ...
+
+
+KINDS: Mapping[str, Callable[[Source], Rows]] = {
+    "sim-desktop": SimulatedDesktop,
+    "points": PointsFile,
+    "trajectories": TrajectoryRows,
+    "chat": ChatFile,
+    "android-control": AndroidControlRows,
+    "pixmo-cap": pixmo.cap,
+    "pixmo-ask-model-anything": pixmo.ask_model_anything,
+    "pixmo-cap-qa": pixmo.cap_qa,
+    "pixmo-docs": pixmo.docs,
+    "pixmo-clocks": pixmo.clocks,
+    "pixmo-points": pixmo_points.points,
+    "pixmo-points-eval": pixmo_points.points_eval,
+    "pixmo-point-explanations": pixmo_points.point_explanations,
+    "pixmo-count": pixmo_points.count,
+    "vqa2": academic_photos.vqa2,
+    "ok-vqa": academic_photos.ok_vqa,
+    "a-okvqa": academic_photos.a_okvqa,
+    "tally-qa": academic_photos.tally_qa,
+    "text-vqa": academic_texts.text_vqa,
+    "st-vqa": academic_texts.st_vqa,
+    "doc-qa": academic_texts.doc_qa,
+    "info-qa": academic_texts.info_qa,
+    "science-qa": academic_school.science_qa,
+    "tabmwp": academic_school.tabmwp,
+    "ai2d": academic_school.ai2d,
+    "chart-qa": academic_charts.chart_qa,
+    "dvqa": academic_charts.dvqa,
+    "figure-qa": academic_charts.figure_qa,
+    "plot-qa": academic_charts.plot_qa,
+    "mmmu": benchmarks.mmmu,
+    "math-vista": benchmarks.math_vista,
+    "real-world-qa": benchmarks.real_world_qa,
+    "count-bench-qa": benchmarks.count_bench_qa,
+}
+
+
+# Options that are paths.
+_PATHS = ("images", "leave_out")
+
+
+def open_source(source: Source, *, held_out: bool = False) -> Rows:
+    """Open a data set.
+
+    Args:
+        source: what it is.
+        held_out: return the rows that are kept from training, in place of those that are not.
+
+    Raises:
+        UnknownNameError: no such kind; the nearest are offered.
+        UsageError: it has nothing that can be used, or too few rows to hold some out.
+    """
+    if source.kind not in KINDS:
+        raise UnknownNameError("data set", source.kind, KINDS)
+    rows = KINDS[source.kind](source)
+    return hold_out(rows, source.hold_out, kept=held_out) if source.hold_out else rows
+
+
+def _at(source: Source, home: Path) -> Source:
+    """Return a source whose paths are relative to a folder; absolute ones stay what they are."""
+    paths = {name: str(home / source.options[name]) for name in _PATHS if source.options.get(name)}
+    path = None if source.path is None else str(home / source.path)
+    return replace(source, path=path, options=source.options | paths)
+
+
+def open_mixture(mixture: Sequence[Source], home: str | None = None, *, held_out: bool = False) -> list[Rows]:
+    """Open every data set of a mixture, their paths being relative to ``home``; see :func:`open_source`.
+
+    Raises:
+        UnknownNameError: no such kind; the nearest are offered.
+        UsageError: some have nothing that can be used; all of them are named.
+    """
+    opened, faults = [], []
+    for number, source in enumerate(mixture):
+        if home is not None:
+            source = _at(source, Path(home))
+        try:
+            opened.append(open_source(source, held_out=held_out))
+        except UnknownNameError:
+            raise
+        except UsageError as error:
+            faults.append(f"mixture.{number} ({source.name or source.kind}): {error}")
+    if len(faults) == 1 and len(mixture) == 1:
+        raise UsageError(faults[0].partition(": ")[2])
+    if faults:
+        raise UsageError("\n".join([f"{len(faults)} of {len(mixture)} data sets cannot be used:", *faults]))
+    return opened

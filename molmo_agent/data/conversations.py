@@ -1,0 +1,83 @@
+"""From a question of a published data set to the texts that are trained on: molmo-data-training-eval section 2."""
+
+import re
+
+import numpy as np
+
+from molmo_agent.model.prompts import (
+    LETTERS,
+    best_answer,
+    caption_wording,
+    multiple_choice,
+    no_points_prefix,
+    plain_choice,
+    wording,
+)
+from molmo_agent.point_text.parse import format_inline_points, format_points
+from molmo_agent.data.question import Question
+from molmo_agent.train.batching.encode import Conversation
+
+NO_LETTER_STYLE = "ai2_diagram_no_letter"
+"""Multiple choice whose options are letters themselves: they are listed as they are, and one of them is the answer."""
+
+# Their questions may be answered with points; what begins with "how many" is told not to be.
+_PREFIXED = ("user_qa", "synthetic_qa")
+_HOW_MANY = re.compile("how many.*")
+
+
+def conversation(question: Question, rng: np.random.RandomState) -> Conversation:
+    """Return what is trained on: a question in words, and one of its answers.
+
+    Args:
+        question: with ``extra["turns"]`` a conversation of several turns; with ``extra["inline"]`` an explanation whose
+            placeholders stand for points; with options a multiple choice, ``extra["correct"]`` being the right one's
+            number.
+        rng: draws wordings, prefixes, and one of several answers that were given equally often.
+
+    Raises:
+        ValueError: no answer was published.
+    """
+    style, extra = question.style, question.extra
+    if style in ("pointing", "point_count"):
+        if question.points is None:
+            raise ValueError(f"{question.id} has no points to learn from: train on another split")
+        asked = wording(style, question.text, rng)  # type: ignore[arg-type]
+        answer = format_points("molmo", question.points, question.text, style=style)  # type: ignore[arg-type]
+        return Conversation(turns=(asked, answer), style=style)
+    turns: tuple[str, ...]
+    if "turns" in extra:
+        turns = tuple(extra["turns"])
+    elif question.options:
+        turns = _choice(question)
+    elif not question.answers:
+        raise ValueError(f"{question.id} has no published answer to learn from: train on another split")
+    else:
+        turns = question.text, best_answer(question.answers, rng)
+    if "inline" in extra:
+        turns = turns[0], format_inline_points("molmo", turns[1], extra["inline"])
+    if style in _PREFIXED:
+        turns = tuple(
+            no_points_prefix(rng) + turn if number % 2 == 0 and _HOW_MANY.fullmatch(turn.lower()) else turn
+            for number, turn in enumerate(turns)
+        )
+    return Conversation(turns=turns, style=style)
+
+
+def worded_caption(question: Question, rng: np.random.RandomState) -> Conversation:
+    """Return a caption that is asked for in words, as in fine-tuning."""
+    return Conversation(turns=(caption_wording(rng), best_answer(question.answers, rng)), style=question.style)
+
+
+def asked_choice(question: Question) -> str:
+    """Return a multiple choice as it is asked, with letters or, where the options are letters, without."""
+    if question.style == NO_LETTER_STYLE:
+        return plain_choice(question.text, question.options)
+    return multiple_choice(question.text, question.options)
+
+
+def _choice(question: Question) -> tuple[str, str]:
+    correct = question.extra.get("correct")
+    if correct is None:
+        raise ValueError(f"{question.id} has no published answer to learn from: train on another split")
+    answer = question.options[correct] if question.style == NO_LETTER_STYLE else LETTERS[correct]
+    return asked_choice(question), answer

@@ -1,0 +1,174 @@
+"""Rows of Parquet files, and of data sets saved to disk as Arrow, read when they are asked for; keeps no whole table.
+
+Layouts: shards named for their split (``train-00000-of-00003.parquet``, in the folder or in ``data/``), a folder for
+the split, one file, and the Arrow files that ``datasets`` saves (``train/data-00000-of-00002.arrow``).
+"""
+
+import importlib
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from molmo_agent.errors import MissingExtraError, UsageError
+from molmo_agent.data.unusable_rows import Problem, Problems
+
+# Blocks (row groups) whose columns stay in memory.
+_KEPT = 4
+# Rows decoded at once where all are gone through.
+_BATCH = 64
+
+
+def shards(folder: Path, split: str, *, nested: bool = False) -> list[Path]:
+    """Return the files of a split, in order; none where there are none. ``nested``: of all folders in the folder."""
+    if nested:
+        return sorted(folder.glob(f"*/{split}-*.parquet"))
+    if folder.is_file():
+        return [folder]
+    for base in (folder, folder / "data"):
+        for pattern in (
+            *(f"{split}-*.parquet", f"{split}.parquet", f"{split}/*.parquet", f"{split}/data-*.arrow"),
+            *(f"{split}-*.arrow", f"*-{split}-*.arrow", f"*-{split}.arrow"),
+        ):
+            found = sorted(base.glob(pattern))
+            if found:
+                return found
+    saved = (folder / "state.json").is_file()
+    return sorted(folder.glob("data-*.arrow")) if saved else []
+
+
+def _arrow(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtraError("reading Parquet and Arrow files", "train") from error
+
+
+class _Shard:
+    """One file, in blocks of rows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._parquet: Any = None
+        if path.suffix == ".parquet":
+            self._parquet = _arrow("pyarrow.parquet").ParquetFile(path)
+            self.columns = list(self._parquet.schema_arrow.names)
+            metadata = self._parquet.metadata
+            self.rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        else:
+            arrow = _arrow("pyarrow")
+            # Mapped, not read: the operating system loads the pages that are looked at.
+            reader = arrow.ipc.open_stream(arrow.memory_map(str(path)))
+            self._batches = list(reader)
+            self.columns = list(reader.schema.names)
+            self.rows = [batch.num_rows for batch in self._batches]
+
+    def block(self, number: int, columns: Sequence[str]) -> Any:
+        if self._parquet is not None:
+            return self._parquet.read_row_group(number, columns=list(columns), use_threads=False)
+        return self._batches[number].select(list(columns))
+
+    def batches(self, number: int, columns: Sequence[str]) -> Iterator[Any]:
+        if self._parquet is None:
+            yield self._batches[number].select(list(columns))
+            return
+        yield from self._parquet.iter_batches(
+            batch_size=_BATCH, row_groups=[number], columns=list(columns), use_threads=False
+        )
+
+
+class Table:
+    """The rows of a split by number.
+
+    Args:
+        folder: of the data set, or one file.
+        split: which rows.
+        columns: what must be there.
+        problems: where files that cannot be read are told.
+        nested: the shards lie in folders, one for each subject.
+
+    Raises:
+        UsageError: there is no such file, or a column is missing.
+        MissingExtraError: Parquet cannot be read here.
+    """
+
+    def __init__(
+        self, folder: Path, split: str, columns: Sequence[str], problems: Problems, *, nested: bool = False
+    ) -> None:
+        arrow = _arrow("pyarrow")
+        self._broken = (arrow.ArrowException, OSError)
+        self._problems = problems
+        paths = shards(folder, split, nested=nested)
+        if not paths:
+            raise UsageError(
+                f"expected the split {split!r} at {folder}, as {split}-*.parquet there or in its folder data/, or as "
+                f"{split}/data-*.arrow; found none"
+            )
+        self.name = f"{paths[0].name}" if len(paths) == 1 else f"{split} of {folder.name}"
+        self._shards: list[_Shard] = []
+        for path in paths:
+            try:
+                shard = _Shard(path)
+            except self._broken as error:
+                name = f"{folder.name}/{path.name}"
+                problems.add(Problem(file=name, reason=f"the file cannot be read ({error}); fetch it again"))
+                continue
+            missing = [name for name in columns if name not in shard.columns]
+            if missing:
+                raise UsageError(
+                    f"expected the column {missing[0]} in {path}, which has {', '.join(sorted(shard.columns))}"
+                )
+            self._shards.append(shard)
+        if not self._shards:
+            raise UsageError(f"no file of the split {split!r} at {folder} can be read; {problems.summary()}")
+        self.columns = self._shards[0].columns
+        self._blocks = [(shard, block) for shard in self._shards for block in range(len(shard.rows))]
+        self._starts = [0]
+        for shard, block in self._blocks:
+            self._starts.append(self._starts[-1] + shard.rows[block])
+        self._cache: OrderedDict[tuple[int, tuple[str, ...]], Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return self._starts[-1]
+
+    def stamp(self, number: int) -> str:
+        """Return what changes when the file of a row does."""
+        shard, _ = self._blocks[self._place(number)]
+        told = shard.path.stat()
+        return f"{shard.path.name} {told.st_size} {told.st_mtime_ns}"
+
+    def _place(self, number: int) -> int:
+        return bisect_right(self._starts, number) - 1
+
+    def row(self, number: int, columns: Sequence[str]) -> dict[str, Any]:
+        """Return some columns of a row."""
+        key = (self._place(number), tuple(columns))
+        shard, block = self._blocks[key[0]]
+        # Several threads prepare batches; a Parquet file has one cursor.
+        with self._lock:
+            found = self._cache.get(key)
+            if found is None:
+                found = self._cache[key] = shard.block(block, columns)
+                if len(self._cache) > _KEPT:
+                    self._cache.popitem(last=False)
+            self._cache.move_to_end(key)
+        row: dict[str, Any] = found.slice(number - self._starts[key[0]], 1).to_pylist()[0]
+        return row
+
+    def scan(self, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Yield (number, some columns) of every row; a block that cannot be read is told and left out."""
+        for (shard, block), start in zip(self._blocks, self._starts, strict=False):
+            number = start
+            try:
+                for batch in shard.batches(block, columns):
+                    for row in batch.to_pylist():
+                        yield number, row
+                        number += 1
+            except self._broken as error:
+                end = start + shard.rows[block] - 1
+                reason = f"rows {number} to {end} cannot be read ({error}); fetch the file again"
+                self._problems.add(Problem(file=shard.path.name, reason=reason))

@@ -1,0 +1,207 @@
+"""TFRecord files, compressed or not, read without TensorFlow: framing and checksums; knows nothing of what is inside.
+
+A record is its length (8 bytes), a checksum of these 8 bytes, the payload and a checksum of the payload; checksums are
+masked CRC-32C.
+"""
+
+import importlib
+import struct
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from molmo_agent.data.unusable_rows import Problem, Problems
+
+_CHUNK = 1 << 20
+# Uncompressed bytes between two places from which a compressed file can be read on; one takes about 40 KB.
+_SPAN = 1 << 24
+_GZIP = b"\x1f\x8b"
+
+
+def _table() -> list[int]:
+    table = []
+    for value in range(256):
+        for _ in range(8):
+            value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
+        table.append(value)
+    return table
+
+
+_TABLE = _table()
+
+
+def plain_crc32c(data: bytes) -> int:
+    """Return the CRC-32C (Castagnoli) of some bytes, in plain Python: about ten megabytes a second."""
+    crc, table = 0xFFFFFFFF, _TABLE
+    for byte in data:
+        crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    return crc ^ 0xFFFFFFFF
+
+
+def _fastest() -> Callable[[bytes], int]:
+    try:
+        value: Callable[[bytes], int] = importlib.import_module("google_crc32c").value
+    except ImportError:
+        return plain_crc32c
+    return value
+
+
+crc32c = _fastest()
+"""The library's where it is installed (extra ``train``), else :func:`plain_crc32c`."""
+
+
+def masked(crc: int) -> int:
+    """Return a checksum as it is stored, rotated and shifted."""
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One payload and where it was."""
+
+    index: int
+    offset: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place from which a file can be read on."""
+
+    # In the uncompressed stream, and in the file.
+    offset: int
+    place: int
+    # Decompression as it stands there.
+    unzip: Any
+
+
+class _Stream:
+    """The uncompressed bytes of a file from a mark on, as far as they go."""
+
+    def __init__(self, file: BinaryIO, mark: Mark | None = None, marks: list[Mark] | None = None) -> None:
+        self._file, self._ready = file, b""
+        self.compressed = file.read(2) == _GZIP
+        self._place, self._made = (mark.place, mark.offset) if mark else (0, 0)
+        file.seek(self._place)
+        self._unzip: Any = mark.unzip.copy() if mark else zlib.decompressobj(wbits=31)
+        # Where new marks go, if they are wanted.
+        self._marks = marks
+        # Why no more can come, where that is not the file's proper end.
+        self.fault: str | None = None
+
+    def _mark(self) -> None:
+        if self._marks is not None and (not self._marks or self._made - self._marks[-1].offset >= _SPAN):
+            self._marks.append(Mark(self._made, self._place, self._unzip.copy()))
+
+    def take(self, count: int) -> bytes:
+        """Return ``count`` bytes, fewer at the end."""
+        while len(self._ready) < count and self.fault is None:
+            self._mark()
+            chunk = self._file.read(_CHUNK)
+            more = chunk
+            if self.compressed:
+                try:
+                    more = self._unzip.decompress(chunk)
+                except zlib.error as error:
+                    self.fault, more = f"the compressed stream is damaged ({error})", b""
+            self._ready += more
+            self._place += len(chunk)
+            self._made += len(more)
+            if not chunk:
+                if self.compressed and not self._unzip.eof:
+                    self.fault = "the compressed stream ends before its end: the download is incomplete"
+                break
+        taken, self._ready = self._ready[:count], self._ready[count:]
+        return taken
+
+    def skip(self, count: int) -> None:
+        """Leave out ``count`` bytes, fewer at the end."""
+        if not self.compressed:
+            self._place += count
+            self._file.seek(self._place)
+            return
+        while count > 0 and (left_out := self.take(min(count, _CHUNK))):
+            count -= len(left_out)
+
+
+def record_at(path: Path, offset: int, marks: Sequence[Mark]) -> bytes:
+    """Return the payload of the record at an offset of the uncompressed stream, its checksums being right.
+
+    Args:
+        path: the file.
+        offset: as :class:`Record` has it.
+        marks: what :func:`read_records` left.
+
+    Raises:
+        ValueError: there is no such record any more.
+    """
+    mark = marks[bisect_right(marks, offset, key=lambda mark: mark.offset) - 1]
+    with path.open("rb") as file:
+        stream = _Stream(file, mark)
+        stream.skip(offset - mark.offset)
+        head = stream.take(12)
+        if len(head) == 12 and masked(crc32c(head[:8])) == struct.unpack("<I", head[8:])[0]:
+            body = stream.take(struct.unpack("<Q", head[:8])[0] + 4)
+            if len(body) > 4 and masked(crc32c(body[:-4])) == struct.unpack("<I", body[-4:])[0]:
+                return body[:-4]
+    raise ValueError(f"{path.name} at byte {offset}: the record is not what it was; has the file changed?")
+
+
+def read_records(path: Path, problems: Problems, marks: list[Mark] | None = None) -> Iterator[Record]:
+    """Yield the records of a file whose checksums are right.
+
+    A payload with a wrong checksum is reported and left out; reading stops, with a report, where lengths cannot be
+    trusted any more. A file ends well at the end of a record only.
+
+    Args:
+        path: the file.
+        problems: where problems are told.
+        marks: gets the places from which :func:`record_at` can read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size == 0:
+            problems.add(Problem(file=path.name, reason="the file is empty; fetch it again"))
+            return
+        stream = _Stream(file, marks=marks)
+        index = offset = 0
+        while True:
+            head = stream.take(12)
+            if not head and stream.fault is None:
+                if index == 0:
+                    problems.add(Problem(file=path.name, reason="the file is whole but has no record"))
+                return
+
+            def report(reason: str, index: int | None = index, offset: int | None = offset) -> None:
+                problems.add(Problem(file=path.name, reason=reason, record=index, offset=offset))
+
+            if len(head) < 12:
+                report(stream.fault or "the record is cut off in its header; fetch the file again")
+                return
+            (length, length_crc) = struct.unpack("<QI", head)
+            if masked(crc32c(head[:8])) != length_crc:
+                if index == 0 and not stream.compressed:
+                    begins = head[:8].hex(" ")
+                    report(f"neither gzip nor TFRecord (begins with {begins}): a failed download?", None, None)
+                else:
+                    report("the checksum of the record's length is wrong; what follows cannot be found")
+                return
+            body = stream.take(min(length + 4, _most(stream.compressed, size)))
+            if len(body) < length + 4:
+                cut = f"the record should have {length} bytes, but the file ends before; fetch it again"
+                report(stream.fault or cut)
+                return
+            payload = body[:-4]
+            if masked(crc32c(payload)) != struct.unpack("<I", body[-4:])[0]:
+                report("the checksum of the record's content is wrong; the record is left out")
+            else:
+                yield Record(index, offset, payload)
+            index, offset = index + 1, offset + 16 + length
+
+
+def _most(compressed: bool, size: int) -> int:
+    """Return more bytes than a record can have: deflate reaches a thousandfold, not more."""
+    return size * 1100 + 64 if compressed else size

@@ -1,0 +1,1 @@
+"""The images of data sets: download, storage, and one check of each."""

@@ -1,0 +1,330 @@
+"""Fill a picture store from lists of addresses: many hosts at once, few requests per host, and nothing lost silently.
+
+A picture is in the store whole and looked at, or its address is in ``failed.jsonl`` with the reason. So the same
+command goes on where it was stopped. Knows no HTTP (``download``) and no Ray (``fetch_ray``).
+"""
+
+import hashlib
+import json
+import os
+import queue
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from requests import Session
+
+from molmo_agent.errors import UsageError
+from molmo_agent.data.images.download import Limits, Lost, Moved, host_of, inspect, new_session, request
+from molmo_agent.data.images.url_list import Wanted
+from molmo_agent.data.images.store import PictureStore
+from molmo_agent.data.images.request_schedule import Job, Schedule
+
+FAILED_FILE = "failed.jsonl"
+# So many hosts cannot be reached and none answered: that is this machine's network, and no address is to blame.
+_UNREACHABLE_HOSTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A picture that could not be had. One line of ``failed.jsonl``."""
+
+    url: str
+    reason: str
+    detail: str
+    # The first row that needs it, and how many do.
+    row: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one address: in the store now, there before, or failed."""
+
+    url: str
+    fetched_bytes: int = 0
+    failure: Failure | None = None
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a fetch did so far."""
+
+    fetched: int = 0
+    fetched_bytes: int = 0
+    # In the store before; failed before, and not tried again.
+    there: int = 0
+    skipped: int = 0
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def done(self) -> int:
+        """Return how many addresses are settled."""
+        return self.fetched + self.there + len(self.failures)
+
+    def reasons(self) -> list[tuple[str, list[Failure]]]:
+        """Return the failures by reason, the commonest first."""
+        groups: dict[str, list[Failure]] = defaultdict(list)
+        for failure in self.failures:
+            groups[failure.reason].append(failure)
+        return sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+
+
+Engine = Callable[[Sequence[Wanted], PictureStore, Limits], Generator[Outcome]]
+"""Fetches pictures and tells what became of each, in any order."""
+
+
+def fetch_here(pictures: Sequence[Wanted], store: PictureStore, limits: Limits) -> Generator[Outcome]:
+    """Fetch pictures with threads of this process; an :data:`Engine`.
+
+    Raises:
+        UsageError: the store cannot be written to, or there is no network.
+    """
+    schedule = Schedule(limits.per_host)
+    left = 0
+    for wanted in pictures:
+        try:
+            schedule.add(Job(wanted, wanted.url, host_of(wanted.url)))
+            left += 1
+        except Lost as lost:
+            yield _failed(wanted, lost)
+    work: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+    results: queue.SimpleQueue[tuple[Job, int | Moved | Exception]] = queue.SimpleQueue()
+    stop = threading.Event()
+    session = new_session(limits)
+
+    def worker() -> None:
+        while (job := work.get()) is not None:
+            try:
+                results.put((job, _attempt(job, store, session, limits, stop.is_set)))
+            except Exception as error:  # also a mistake of ours is told to the thread that waits
+                results.put((job, error))
+
+    # Daemons: after Ctrl-C nobody waits for a host that is silent.
+    threads = [threading.Thread(target=worker, daemon=True) for _ in range(min(limits.jobs, left))]
+    for thread in threads:
+        thread.start()
+    busy = 0
+    answered, silent, held = False, set[str](), list[Outcome]()
+    try:
+        while left:
+            while busy < limits.jobs and (job := schedule.take()):
+                if why := schedule.hosts[job.host].given_up:
+                    schedule.ended(job)
+                    left -= 1
+                    held.append(_failed(job.wanted, Lost("host given up", why)))
+                else:
+                    work.put(job)
+                    busy += 1
+            if not left:
+                break
+            try:
+                job, result = results.get(timeout=schedule.wait_s() if busy < limits.jobs else None)
+            except queue.Empty:
+                continue
+            busy -= 1
+            schedule.ended(job)
+            if isinstance(result, OSError):
+                raise UsageError(f"cannot use {store.folder}: {result}; the same command goes on") from result
+            if not isinstance(result, int | Moved | Lost):
+                raise result
+            unreachable = isinstance(result, Lost) and result.reason == "no connection"
+            answered = answered or not (unreachable or result == 0)
+            if outcome := _settle(job, result, schedule, limits):
+                left -= 1
+                if outcome.failure:
+                    held.append(outcome)
+                    silent |= {job.host} if unreachable else set()
+                else:
+                    yield outcome
+            # Failures wait until a host has answered: perhaps it is the network here, and no address is to blame.
+            if answered:
+                yield from held
+                held.clear()
+            elif len(silent) >= _UNREACHABLE_HOSTS:
+                raise UsageError(
+                    f"none of {len(silent)} hosts can be reached, the last: {result}; is there a network (or a "
+                    "proxy to name in HTTPS_PROXY)? Nothing was recorded as failed"
+                )
+        yield from held
+    finally:
+        stop.set()
+        for _ in threads:
+            work.put(None)
+        end = time.monotonic() + 2
+        for thread in threads:
+            thread.join(max(end - time.monotonic(), 0))
+        session.close()
+
+
+def _attempt(
+    job: Job, store: PictureStore, session: Session, limits: Limits, stopping: Callable[[], bool]
+) -> int | Moved:
+    """Return how many bytes were fetched (0: the picture was there), or where it is.
+
+    Raises:
+        Lost: it could not be had.
+        OSError: it could not be written.
+    """
+    path, hashes = store.path(job.wanted.url), frozenset(job.wanted.hashes)
+    if job.target == job.wanted.url and not job.tries and _right(path, hashes):
+        return 0
+    body = request(session, job.target, limits, stopping)
+    if isinstance(body, Moved):
+        return body
+    inspect(body, hashes)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(body)
+    os.replace(part, path)
+    return len(body)
+
+
+def _right(path: Path, hashes: frozenset[str]) -> bool:
+    """Tell whether a picture is in the store; it was looked at before it got its name."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    if not hashes:
+        return True
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() in hashes
+
+
+def _settle(job: Job, result: int | Moved | Lost, schedule: Schedule, limits: Limits) -> Outcome | None:
+    """Return what became of a picture at the end of a request; None: it is asked for again."""
+    host = schedule.hosts[job.host]
+    if not (isinstance(result, Lost) and result.passing):
+        host.failed = 0
+    if isinstance(result, int):
+        return Outcome(job.wanted.url, result)
+    if isinstance(result, Moved):
+        try:
+            if job.moves == limits.redirects:
+                raise Lost("redirects", f"more than {limits.redirects}, the last to {result.target[:120]}")
+            target = host_of(result.target)
+        except Lost as refused:
+            return _failed(job.wanted, refused)
+        schedule.add(Job(job.wanted, result.target, target, moves=job.moves + 1), first=True)
+        return None
+    job.tries += 1
+    if not result.passing:
+        return _failed(job.wanted, result)
+    if job.tries == limits.tries:
+        host.failed += 1
+        if host.failed == limits.give_up_after:
+            host.given_up = f"{host.failed} addresses of {job.host} failed in a row, the last: {result.reason}"
+        return _failed(job.wanted, result)
+    delay = limits.backoff_s * 2 ** (job.tries - 1)
+    if result.wait_s is not None or result.reason == "HTTP 429":
+        # The host asks for a rest: all of it rests, not this address alone.
+        delay = min(max(result.wait_s or 0.0, delay), limits.longest_wait_s)
+        schedule.pause(job.host, delay)
+    schedule.add(job, delay=delay)
+    return None
+
+
+def _failed(wanted: Wanted, lost: Lost) -> Outcome:
+    return Outcome(wanted.url, failure=Failure(wanted.url, lost.reason, lost.detail, wanted.row, wanted.rows))
+
+
+def read_failures(folder: Path) -> dict[str, Failure]:
+    """Return what is recorded as failed in a store, by address; a line that was cut off by a crash is left out."""
+    path = folder / FAILED_FILE
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            failure = Failure(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        found[failure.url] = failure
+    return found
+
+
+def _line(failure: Failure) -> str:
+    return json.dumps(asdict(failure)) + "\n"
+
+
+def fetch(
+    pictures: Sequence[Wanted],
+    folder: Path,
+    limits: Limits | None = None,
+    *,
+    retry: bool = False,
+    told: Callable[[Summary], None] = lambda _: None,
+    engine: Engine = fetch_here,
+) -> Summary:
+    """Bring pictures into a store; what is there stays, what failed is recorded.
+
+    Args:
+        pictures: from a list.
+        folder: of the store.
+        limits: what is asked of the network.
+        retry: try again what failed before.
+        told: called at the start and after every picture.
+        engine: who fetches.
+
+    Returns:
+        What was done. Its failures are those of this list that stand now, also those of earlier times.
+
+    Raises:
+        UsageError: the folder cannot be used, or another fetch uses it.
+    """
+    limits = limits or Limits()
+    store, summary = PictureStore(folder), Summary()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock", timeout=0)
+        lock.acquire()
+    except Timeout as error:
+        raise UsageError(f"another fetch is running in {folder}; wait for it, or choose another --out") from error
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
+    try:
+        standing = read_failures(folder)
+        waiting = list(pictures)
+        if not retry:
+            waiting = [picture for picture in pictures if picture.url not in standing]
+            summary.failures = [standing[picture.url] for picture in pictures if picture.url in standing]
+            summary.skipped = len(summary.failures)
+        told(summary)
+        try:
+            with (
+                closing(engine(waiting, store, limits)) as outcomes,
+                (folder / FAILED_FILE).open("a", encoding="utf-8") as record,
+            ):
+                for outcome in outcomes:
+                    _note(outcome, summary, standing)
+                    if outcome.failure:
+                        record.write(_line(outcome.failure))
+                        record.flush()
+                    told(summary)
+        finally:
+            order = {picture.url: number for number, picture in enumerate(pictures)}
+            summary.failures.sort(key=lambda failure: order[failure.url])
+            _rewrite(folder, sorted(standing.values(), key=lambda failure: order.get(failure.url, -1)))
+    finally:
+        lock.release()
+    return summary
+
+
+def _note(outcome: Outcome, summary: Summary, standing: dict[str, Failure]) -> None:
+    """Enter what became of a picture."""
+    if outcome.failure:
+        summary.failures.append(outcome.failure)
+        standing[outcome.url] = outcome.failure
+        return
+    standing.pop(outcome.url, None)
+    summary.fetched += outcome.fetched_bytes > 0
+    summary.there += outcome.fetched_bytes == 0
+    summary.fetched_bytes += outcome.fetched_bytes
+
+
+def _rewrite(folder: Path, failures: Iterable[Failure]) -> None:
+    part = folder / f"{FAILED_FILE}.part"
+    part.write_text("".join(map(_line, failures)), encoding="utf-8")
+    os.replace(part, folder / FAILED_FILE)

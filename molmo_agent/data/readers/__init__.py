@@ -1,0 +1,1 @@
+"""One reader per family of data sets: files in, rows out."""

@@ -1,0 +1,88 @@
+"""What the readers of academic data sets share: published answers, choices, and the two ways in which files lie.
+
+Each reader (``academic_photos.py``, ``academic_texts.py``, ``academic_school.py``, ``academic_charts.py``) says in its
+docstring which files it expects in the data set's folder: those that the data set's authors publish. Where the folder
+holds Parquet shards with the columns of the hub's copy instead, some read these. Which answer is learned, and whether
+the questions about a picture share a sequence: molmo-data-training-eval sections 2 and 3.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from molmo_agent.train.config import Source
+from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, Parsed, Records, needed
+from molmo_agent.data.images.checked import EmbeddedPictures, FolderPictures, Pictures
+from molmo_agent.data.options import needed_path
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.data.question import Question
+from molmo_agent.data.formats.parquet import Table
+
+SPLITS = ("train", "validation", "test")
+
+
+def texts(value: Any) -> tuple[str, ...]:
+    """Return one or several answers as texts; none for a test split that keeps them."""
+    if value is None:
+        return ()
+    return tuple(str(item) for item in value) if isinstance(value, list) else (str(value),)
+
+
+def one_question(name: str, record: Mapping[str, Any], style: str, **said: Any) -> Question:
+    """Return a record's question.
+
+    Raises:
+        ValueError: it asks nothing.
+    """
+    return Question(id=name, style=style, text=needed(record, "question"), **said)
+
+
+def choice(
+    name: str, record: Mapping[str, Any], style: str, options: Any, correct: int | None, **more: Any
+) -> Question:
+    """Return a multiple choice; ``extra["correct"]`` is the number of the right option, None where it is kept.
+
+    ``more`` goes to ``extra`` too.
+
+    Raises:
+        ValueError: the right one is not among them.
+    """
+    listed = texts(options)
+    if len(listed) < 2 or (correct is not None and not 0 <= correct < len(listed)):
+        raise ValueError(f"expected the answer to be one of {len(listed)} options, got number {correct}")
+    answers = () if correct is None else (listed[correct],)
+    return one_question(name, record, style, answers=answers, options=listed, extra={**more, "correct": correct})
+
+
+def short(split: str) -> str:
+    """Return a split's name as most files have it."""
+    return "val" if split == "validation" else split
+
+
+def open_files(
+    source: Source,
+    records: Records,
+    parse: Callable[[int, Any], Parsed | None],
+    *,
+    grouped: bool = False,
+    pictures: Pictures | None = None,
+    problems: Problems | None = None,
+) -> Annotated:
+    """Open a data set of files; pictures lie in its folder where nothing else is said."""
+    path = needed_path(source)
+    found = pictures or FolderPictures(path)
+    return Annotated(DataSet(path=path, records=records, parse=parse, pictures=found, grouped=grouped), problems)
+
+
+def open_hub(
+    source: Source,
+    split: str,
+    columns: tuple[str, ...],
+    parse: Callable[[int, Any], Parsed | None],
+    image: str = "image",
+) -> Annotated:
+    """Open the hub's copy of a data set, whose pictures are in the table; rows without one are left out."""
+    path, problems = needed_path(source), Problems()
+    table = Table(path, split, (*columns, image), problems)
+    return open_files(
+        source, Columns(table, columns), parse, pictures=EmbeddedPictures(path, table, image), problems=problems
+    )

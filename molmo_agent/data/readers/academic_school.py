@@ -1,0 +1,200 @@
+"""Data sets of questions from school books: ScienceQA, TabMWP, AI2D (whose labels are drawn here)."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as PILImage
+from PIL import ImageDraw, ImageFont
+
+from molmo_agent.episode import Image
+from molmo_agent.errors import UsageError
+from molmo_agent.train.config import Source
+from molmo_agent.data.readers.academic import SPLITS, choice, one_question, open_files, short
+from molmo_agent.data.readers.annotated import Annotated, DataSet, Listed, Parsed
+from molmo_agent.data.images.checked import EmbeddedPictures, FolderPictures
+from molmo_agent.data.options import json_file, needed_path, options_of
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.data.formats.parquet import Table, shards
+from molmo_agent.data.conversations import NO_LETTER_STYLE
+
+# As wide as Arial, letter by letter.
+_FONT = Path(__file__).parents[2] / "envs" / "drawing" / "font_files" / "arimo.ttf"
+_FILL = (25, 249, 255)
+
+
+def science_qa(source: Source) -> Annotated:
+    """Read the questions of ScienceQA that have a picture: ``problems.json``, ``images/train/<id>/image.png``.
+
+    Or the hub's shards with image, question, choices, answer and hint. A hint stands before its question. Options:
+    ``split``.
+    """
+    split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
+    path = needed_path(source)
+    hub = bool(shards(path, split))
+
+    def parse(number: int, record: Any) -> Parsed | None:
+        if hub and not record["shown"]:
+            return None
+        asked = f"{record['hint']}\n{record['question']}" if record["hint"] else record["question"]
+        name = f"science-qa/{split}/{record.get('id', number)}"
+        question = choice(name, {"question": asked}, "science_qa", record["choices"], record["answer"])
+        return Parsed(str(number) if hub else record["file"], (question,))
+
+    if hub:
+        problems = Problems()
+        table = Table(path, split, ("question", "choices", "answer", "hint", "image"), problems)
+        pictures = EmbeddedPictures(path, table)
+        return open_files(source, _WithPicture(table), parse, pictures=pictures, problems=problems)
+    file, part = path / "problems.json", short(split)
+    found = [
+        {**record, "id": name, "file": f"images/{part}/{name}/{record['image']}"}
+        for name, record in _mapping(file).items()
+        if record["split"] == part and record.get("image")
+    ]
+    return open_files(source, Listed(file.name, found), parse)
+
+
+@dataclass(frozen=True)
+class _WithPicture:
+    """ScienceQA's rows on the hub, and whether each has a picture."""
+
+    table: Table
+
+    @property
+    def name(self) -> str:
+        return self.table.name
+
+    def scan(self) -> Iterator[tuple[int, Any]]:
+        for number, row in self.table.scan(("question", "choices", "answer", "hint", "image")):
+            yield number, row | {"shown": row["image"] is not None}
+
+    def get(self, number: int) -> Any:
+        return self.table.row(number, ("question", "choices", "answer", "hint")) | {"shown": True}
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    data = json_file(path)
+    if not isinstance(data, dict) or not all(isinstance(record, dict) for record in data.values()):
+        raise UsageError(f"expected an object of problems by their ids in {path}")
+    return data
+
+
+def tabmwp(source: Source) -> Annotated:
+    """Read TabMWP: ``problems_train.json``, ``problems_dev.json``, ``problems_test.json``.
+
+    Pictures are ``tables/<id>.png``. The answer is asked for directly; options are not shown. Options: ``split``.
+    """
+    split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
+    path = needed_path(source) / f"problems_{'dev' if split == 'validation' else split}.json"
+    found = [{**record, "id": name} for name, record in _mapping(path).items()]
+
+    def parse(number: int, record: Any) -> Parsed:
+        extra = {"unit": record.get("unit"), "answer_type": record.get("ans_type")}
+        name = f"tabmwp/{record['id']}"
+        question = one_question(name, record, "tabwmp_da", answers=(str(record["answer"]),), extra=extra)
+        return Parsed(f"tables/{record['id']}.png", (question,))
+
+    return open_files(source, Listed(path.name, found), parse)
+
+
+def ai2d(source: Source) -> Annotated:
+    """Read AI2D: ``questions/<picture>.json``, ``annotations/<picture>.json``, ``images/``, ``ai2d_test_ids.csv``.
+
+    Questions about labels show them as letters, drawn over the text (opaque) or beside it (transparent). Where nearly
+    all options are such letters they are listed without letters of their own. Options: ``split`` (validation: 384
+    pictures of train), ``boxes`` ("both", "opaque", "transparent").
+    """
+    choices = {"split": SPLITS, "boxes": ("both", "opaque", "transparent")}
+    options = options_of(source, {"split": "train", "boxes": "both"}, choices)
+    path = needed_path(source)
+    names = sorted((path / "questions").glob("*.json"), key=lambda file: _number(file.name))
+    if not names:
+        raise UsageError(f"expected AI2D's questions as JSON files in {path / 'questions'}, found none")
+    wanted = _pictures_of(path, [_number(file.name) for file in names], options["split"])
+    found = []
+    for file in names:
+        if _number(file.name) not in wanted:
+            continue
+        page = json_file(file)
+        letters = _letters(path, page["imageName"]) if any(q["abcLabel"] for q in page["questions"].values()) else {}
+        for text, record in page["questions"].items():
+            kinds = [kind for kind in ("opaque", "transparent") if options["boxes"] in ("both", kind)]
+            for kind in kinds if record["abcLabel"] else ["plain"]:
+                about = {"question": text, "picture": page["imageName"], "letters": set(letters), "drawn": kind}
+                found.append(record | about)
+
+    def parse(number: int, record: Any) -> Parsed:
+        listed = list(dict.fromkeys(option for option in record["answerTexts"] if option != "{}"))
+        correct = listed.index(record["answerTexts"][record["correctAnswer"]])
+        lettered = [option.upper() in record["letters"] for option in listed]
+        style = "ai2_diagram"
+        if record["abcLabel"] and sum(lettered) >= len(listed) - 1:
+            style = NO_LETTER_STYLE
+            listed = [option.upper() if letter else option for option, letter in zip(listed, lettered, strict=True)]
+        name = f"ai2d/{record['questionId']}/{record['drawn']}"
+        question = choice(name, record, style, listed, correct, group=record["drawn"])
+        return Parsed(f"images/{record['picture']}#{record['drawn']}", (question,))
+
+    def drawn(key: str, image: Image) -> Image:
+        file, _, kind = key.partition("#")
+        return image if kind == "plain" else _draw(image, _letters(path, Path(file).name), kind)
+
+    records, pictures = Listed("questions", found), FolderPictures(path)
+    return Annotated(DataSet(path=path, records=records, parse=parse, pictures=pictures, grouped=False, drawn=drawn))
+
+
+def _number(name: str) -> int:
+    found = re.match(r"\d+", name)
+    if found is None:
+        raise UsageError(f"expected AI2D's files to be named for the numbers of their pictures, got {name!r}")
+    return int(found[0])
+
+
+def _pictures_of(path: Path, numbers: list[int], split: str) -> set[int]:
+    """Return the pictures of a split: the published test, and train cut in two as the authors of Molmo do."""
+    file = path / "ai2d_test_ids.csv"
+    try:
+        test = {int(line) for line in file.read_text().split()}
+    except (OSError, ValueError) as error:
+        raise UsageError(f"expected the numbers of AI2D's test pictures in {file}, one a line, but: {error}") from error
+    if split == "test":
+        return test & set(numbers)
+    rest = sorted(set(numbers) - test)
+    np.random.RandomState(5961).shuffle(rest)
+    held = min(384, len(rest) // 10)
+    return set(rest[:held] if split == "validation" else rest[held:])
+
+
+def _letters(path: Path, picture: str) -> dict[str, tuple[int, int, int, int]]:
+    """Return the box (left, top, right, bottom, in pixels) of each letter that stands for a label."""
+    labels = json_file(path / "annotations" / f"{picture}.json")["text"].values()
+    boxes = {}
+    for label in labels:
+        (left, top), (right, bottom) = label["rectangle"]
+        boxes[label["replacementText"]] = left, top, right, bottom
+    return boxes
+
+
+def _draw(image: Image, letters: Mapping[str, tuple[int, int, int, int]], kind: str) -> Image:
+    """Draw the letters: over their labels, which are covered, or at the corner of labels that shine through."""
+    picture = PILImage.fromarray(image)
+    draw = ImageDraw.Draw(picture, "RGBA")
+    for letter, (left, top, right, bottom) in letters.items():
+        if bottom <= top:
+            continue
+        if kind == "opaque":
+            draw.rectangle((left, top, right, bottom), fill=_FILL)
+            size = min(22, max(bottom - top, 6))
+            font = ImageFont.truetype(_FONT, size)
+            draw.text(((left + right) / 2, (top + bottom) / 2), letter, fill="black", font=font, anchor="mm")
+        else:
+            draw.rectangle((left, top, right, bottom), fill=(*_FILL, 127))
+            font = ImageFont.truetype(_FONT, min(max(16, min(picture.size) // 50), 32))
+            place = max(left - 12, 0), max(top - 10, 0)
+            draw.rectangle(draw.textbbox(place, letter, font=font), fill="white")
+            draw.text(place, letter, fill="black", font=font)
+    return np.asarray(picture)

@@ -1,0 +1,96 @@
+"""Data sets of questions about text in scenes and documents: TextVQA, ST-VQA, DocVQA, InfographicVQA."""
+
+from typing import Any
+
+import numpy as np
+
+from molmo_agent.errors import UsageError
+from molmo_agent.train.config import Source
+from molmo_agent.data.readers.academic import SPLITS, one_question, open_files, open_hub, short, texts
+from molmo_agent.data.readers.annotated import Annotated, Listed, Parsed, needed
+from molmo_agent.data.options import json_file, needed_path, options_of
+from molmo_agent.data.formats.json_array import JsonArray
+from molmo_agent.data.formats.parquet import shards
+
+
+def text_vqa(source: Source) -> Annotated:
+    """Read TextVQA: ``TextVQA_0.5.1_train.json``; pictures in ``train_images/`` and ``test_images/``.
+
+    Or the hub's shards with image, question, answers and question_id. Options: ``split``.
+    """
+    split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
+    path = needed_path(source)
+    hub = bool(shards(path, split))
+
+    def parse(number: int, record: Any) -> Parsed:
+        name = f"text-vqa/{record['question_id']}"
+        question = one_question(name, record, "text_vqa", answers=() if split == "test" else texts(record["answers"]))
+        folder = "test_images" if split == "test" else "train_images"
+        return Parsed(str(number) if hub else f"{folder}/{record['image_id']}.jpg", (question,))
+
+    if hub:
+        return open_hub(source, split, ("question", "answers", "question_id"), parse)
+    file = f"TextVQA_0.5.1_{short(split)}.json"
+    return open_files(source, JsonArray(path / file, "data"), parse)
+
+
+def doc_qa(source: Source) -> Annotated:
+    """Read DocVQA (task 1): ``train_v1.0_withQT.json``, ``val_v1.0_withQT.json``, ``test_v1.0.json``.
+
+    Pictures are where ``image`` says (``documents/...``). Or the hub's shards with image, question, answers and
+    questionId. Options: ``split``.
+    """
+    split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
+    path = needed_path(source)
+    hub = bool(shards(path, split))
+
+    def parse(number: int, record: Any) -> Parsed:
+        name = f"doc-qa/{record['questionId']}"
+        question = one_question(name, record, "doc_qa", answers=texts(record.get("answers")))
+        return Parsed(str(number) if hub else needed(record, "image"), (question,))
+
+    if hub:
+        return open_hub(source, split, ("question", "answers", "questionId"), parse)
+    file = "test_v1.0.json" if split == "test" else f"{short(split)}_v1.0_withQT.json"
+    return open_files(source, JsonArray(path / file, "data"), parse)
+
+
+def info_qa(source: Source) -> Annotated:
+    """Read InfographicVQA: ``infographicsVQA_train_v1.0.json``, ``..._val_v1.0_withQT.json``, ``..._test_v1.0.json``.
+
+    Pictures are in ``images/``. Options: ``split``.
+    """
+    split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
+    file = f"infographicsVQA_{'val_v1.0_withQT' if split == 'validation' else f'{split}_v1.0'}.json"
+
+    def parse(number: int, record: Any) -> Parsed:
+        name = f"info-qa/{record['questionId']}"
+        question = one_question(name, record, "info_qa", answers=texts(record.get("answers")))
+        return Parsed(f"images/{needed(record, 'image_local_name')}", (question,))
+
+    return open_files(source, JsonArray(needed_path(source) / file, "data"), parse)
+
+
+def st_vqa(source: Source) -> Annotated:
+    """Read ST-VQA: ``train_task_3.json``, ``test_task_3.json``; pictures are where ``file_path`` says.
+
+    Options: ``split``; it has no validation of its own: 1024 questions of a shuffled train are held out, as the authors
+    of Molmo do.
+    """
+    split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
+    path = needed_path(source) / f"{'test' if split == 'test' else 'train'}_task_3.json"
+    data = json_file(path)
+    if not isinstance(data, dict) or not isinstance(data.get("data"), list):
+        raise UsageError(f"expected an array 'data' of objects in {path}, found none")
+    found = data["data"]
+    if split != "test":
+        found = sorted(found, key=lambda record: record["question_id"])
+        np.random.RandomState(63069).shuffle(found)
+        found = found[:1024] if split == "validation" else found[1024:]
+
+    def parse(number: int, record: Any) -> Parsed:
+        name = f"st-vqa/{record['question_id']}"
+        question = one_question(name, record, "st_qa", answers=texts(record.get("answers")))
+        return Parsed(needed(record, "file_path"), (question,))
+
+    return open_files(source, Listed(path.name, found), parse)

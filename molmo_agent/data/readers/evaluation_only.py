@@ -1,0 +1,133 @@
+"""Benchmarks that are only asked, never trained on, from their copies on the hub; see ``academic.py``."""
+
+import ast
+import re
+from typing import Any
+
+from molmo_agent.errors import UsageError
+from molmo_agent.model.prompts import LETTERS
+from molmo_agent.train.config import Source
+from molmo_agent.data.readers.academic import choice, one_question, open_files, open_hub
+from molmo_agent.data.readers.annotated import Annotated, Columns, Parsed, needed
+from molmo_agent.data.images.checked import EmbeddedPictures
+from molmo_agent.data.options import json_file, needed_path, options_of
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.data.formats.parquet import Table
+
+_WORD = "Please answer directly with a single word or number."
+_LETTER = "Please answer directly with only the letter of the correct option and nothing else."
+_PICTURE = re.compile(r"<img='.*?'>|<image \d+>")
+
+
+def _listed(text: str) -> list[str]:
+    """Return a list that is written as Python writes it; nothing of it is executed."""
+    try:
+        value = ast.literal_eval(text)
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"expected a list of texts, got {text[:80]!r}") from error
+    if not isinstance(value, list):
+        raise ValueError(f"expected a list of texts, got {text[:80]!r}")
+    return [str(item) for item in value]
+
+
+def mmmu(source: Source) -> Annotated:
+    """Read MMMU: a folder for each subject, ``Accounting/validation-00000-of-00001.parquet``.
+
+    Only the first picture is shown, none where several options are pictures. Options: ``split``.
+    """
+    splits = ("dev", "validation", "test")
+    split = options_of(source, {"split": "validation"}, {"split": splits})["split"]
+    path, problems = needed_path(source), Problems()
+    columns = ("id", "question", "options", "answer", "question_type")
+    table = Table(path, split, (*columns, "image_1"), problems, nested=True)
+
+    def parse(number: int, record: Any) -> Parsed:
+        name, answer = f"mmmu/{record['id']}", record["answer"]
+        kept = answer in (None, "", "?")
+        subject = "_".join(record["id"].split("_")[1:-1])
+        if record["question_type"] != "multiple-choice":
+            answers = () if kept else tuple(_listed(answer)) if answer.startswith("[") else (answer,)
+            return Parsed(str(number), (one_question(name, record, "vqa2", answers=answers, extra={"group": subject}),))
+        listed = _listed(record["options"])
+        correct = None if kept else LETTERS.index(answer)
+        pictures = sum(_PICTURE.match(option) is not None for option in listed)
+        question = choice(name, record, "a_okvqa_mc", listed, correct, group=subject)
+        return Parsed(None if pictures > 1 else str(number), (question,))
+
+    pictures = EmbeddedPictures(path, table, "image_1")
+    return open_files(source, Columns(table, columns), parse, pictures=pictures, problems=problems)
+
+
+def math_vista(source: Source) -> Annotated:
+    """Read MathVista: ``data/testmini-00000-of-00001....parquet``, pictures in the column decoded_image.
+
+    What the question says about the form of the answer is left out. ``extra`` has what the metric needs. Options:
+    ``split`` ("testmini", "test").
+    """
+    split = options_of(source, {"split": "testmini"}, {"split": ("testmini", "test")})["split"]
+    columns = ("pid", "question", "choices", "unit", "precision", "answer", "question_type", "answer_type", "query")
+
+    def parse(number: int, record: Any) -> Parsed:
+        text = needed(record, "question").split("Question:")[-1].split("Hint:")[0].strip()
+        name, answer = f"math-vista/{record['pid']}", record["answer"]
+        names = ("precision", "unit", "answer_type", "question_type", "query")
+        extra = {key: record[key] for key in names}
+        if record["question_type"] == "multi_choice":
+            listed = list(record["choices"])
+            correct = listed.index(answer) if answer else None
+            question = choice(name, {"question": text}, "eval_multiple_choice", listed, correct, **extra)
+        else:
+            answers = (answer,) if answer else ()
+            question = one_question(name, {"question": text}, "eval_short_answer", answers=answers, extra=extra)
+        return Parsed(str(number), (question,))
+
+    return open_hub(source, split, columns, parse, image="decoded_image")
+
+
+def real_world_qa(source: Source) -> Annotated:
+    """Read RealWorldQA: ``data/test-00000-of-00002....parquet``.
+
+    Choices are part of the question's text, which keeps the request for a letter; the request for a word is left out.
+    """
+    options_of(source, {})
+
+    def parse(number: int, record: Any) -> Parsed:
+        text, answer = needed(record, "question", "answer")
+        letter = _LETTER in text
+        if not letter and _WORD not in text:
+            raise ValueError(f"expected a question that asks for a word or a letter, got {text[-80:]!r}")
+        asked = {"question": text if letter else text.split("\n")[0]}
+        style = "eval_multiple_choice" if letter else "eval_short_answer"
+        kind = {"question_type": "multiple_choice" if letter else "short_answer"}
+        question = one_question(f"real-world-qa/{number}", asked, style, answers=(answer,), extra=kind)
+        return Parsed(str(number), (question,))
+
+    return open_hub(source, "test", ("question", "answer"), parse)
+
+
+def count_bench_qa(source: Source) -> Annotated:
+    """Read CountBenchQA: ``data/train-....parquet`` of CountBench, and ``countbench_paired_questions.json`` beside it.
+
+    The text is the whole question (``extra["whole"]``), not only what is counted. Rows whose picture is no longer there
+    are told.
+    """
+    options_of(source, {})
+    path, problems = needed_path(source), Problems()
+    asked = json_file(path / "countbench_paired_questions.json")
+    table = Table(path, "train", ("image", "number"), problems)
+    if len(asked) != len(table):
+        raise UsageError(f"expected a question for each of {len(table)} pictures of {path}, got {len(asked)}")
+
+    def parse(number: int, record: Any) -> Parsed:
+        count = int(record["number"])
+        question = one_question(
+            f"count-bench-qa/{number}",
+            asked[number],
+            "point_count",
+            answers=(str(count),),
+            extra={"count": count, "whole": True},
+        )
+        return Parsed(str(number), (question,))
+
+    pictures = EmbeddedPictures(path, table)
+    return open_files(source, Columns(table, ("number",)), parse, pictures=pictures, problems=problems)

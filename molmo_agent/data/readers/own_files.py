@@ -1,0 +1,123 @@
+"""A user's own data as sources: points on pictures, conversations in text, each a JSONL file."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from molmo_agent.errors import ImageError, UsageError
+from molmo_agent.geometry import Box, Point
+from molmo_agent.model.image_processor import load_image
+from molmo_agent.model.prompts import wording
+from molmo_agent.point_text.parse import format_points
+from molmo_agent.train.config import Source
+from molmo_agent.data.options import needed_path, options_of, size_of, text_lines
+from molmo_agent.data.unusable_rows import Problem, Problems
+from molmo_agent.train.batching.encode import Conversation, Row, Target
+
+
+class PointsFile:
+    """A user's own points: a JSONL file with ``image``, ``label`` and ``points`` a line, pictures beside it.
+
+    ``points`` are [x, y] pairs, fractions of width and height in [0, 1]; an empty list says that there is none.
+    ``question`` asks in the user's words; ``boxes``, [left, top, right, bottom] in fractions too, say where each point
+    counts when a model is scored. Lines about the same picture become annotations of one row.
+
+    Options: ``wording``, "many" asks for a label in many ways, "none" by the label alone, as nano is asked.
+    """
+
+    def __init__(self, source: Source) -> None:
+        options = options_of(source, {"wording": "many"}, {"wording": ("many", "none")})
+        self._many = options["wording"] == "many"
+        path = needed_path(source)
+        self.problems = Problems()
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._folder = path.parent
+        for number, line in enumerate(text_lines(path, "points"), 1):
+            if not line.strip():
+                continue
+            try:
+                entry = json.loads(line)
+                self._check(entry)
+            except (ValueError, ImageError) as error:
+                self.problems.add(Problem(file=path.name, reason=str(error), record=number))
+                continue
+            self._rows.setdefault(entry["image"], []).append(entry)
+        self._pictures = list(self._rows)
+        if not self._rows:
+            raise UsageError(f"no line of {path} can be used; {self.problems.summary()}")
+
+    def _check(self, entry: Any) -> None:
+        if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+            raise ValueError("expected an object with 'image', 'label' and 'points'")
+        if not isinstance(entry.get("label"), str) or not entry["label"].strip():
+            raise ValueError("expected a 'label' that says what is pointed at")
+        points = entry.get("points")
+        if not isinstance(points, list):
+            raise ValueError("expected 'points' to be a list of [x, y] in 0..1")
+        for point in points:
+            if (
+                not isinstance(point, list)
+                or len(point) != 2
+                or not all(isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1 for v in point)
+            ):
+                raise ValueError(f"the point {point!r} lies outside the picture; expected [x, y] in 0..1")
+        boxes = entry.get("boxes", [])
+        if not isinstance(boxes, list) or ("boxes" in entry and len(boxes) != len(points)):
+            raise ValueError(f"expected 'boxes' to be as many as the {len(points)} points, got {boxes!r}")
+        for box in boxes:
+            if not isinstance(box, list) or len(box) != 4 or not all(type(v) in (int, float) for v in box):
+                raise ValueError(f"expected a box as [left, top, right, bottom] in 0..1, got {box!r}")
+            Box(*box)
+        size_of(self._folder / entry["image"])
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self._pictures)
+
+    def row(self, number: int, seed: int) -> Row:
+        """Return a picture with everything that is pointed at on it."""
+        name = self._pictures[number]
+        path = self._folder / name
+        rng = np.random.RandomState(seed & 0xFFFFFFFF)
+        conversations = []
+        for entry in self._rows[name]:
+            label, points = entry["label"], tuple(Point(x, y) for x, y in entry["points"])
+            question = entry.get("question") or (wording("pointing", label, rng) if self._many else label)
+            boxes = tuple(Box(*box) for box in entry.get("boxes", ()))
+            target = Target(instruction=entry.get("question") or label, points=points, boxes=boxes)
+            answer = format_points("molmo", points, label.lower())
+            conversations.append(Conversation(turns=(question, answer), style="pointing", target=target))
+        return Row(
+            conversations=tuple(conversations), size=size_of(path), image=lambda: load_image(path), name=str(path)
+        )
+
+
+class ChatFile:
+    """Text alone: a JSONL file with ``messages`` a line, alternating strings, a question first."""
+
+    def __init__(self, source: Source) -> None:
+        options_of(source, {})
+        path = needed_path(source)
+        self.problems = Problems()
+        self._rows: list[tuple[int, list[str]]] = []
+        for number, line in enumerate(text_lines(path, "conversations"), 1):
+            try:
+                messages = json.loads(line)["messages"]
+                if len(messages) < 2 or len(messages) % 2 or not all(isinstance(m, str) and m for m in messages):
+                    raise ValueError("expected 'messages' to be questions and answers in turn")
+            except (ValueError, KeyError, TypeError) as error:
+                self.problems.add(Problem(file=path.name, reason=str(error), record=number))
+                continue
+            self._rows.append((number, messages))
+        if not self._rows:
+            raise UsageError(f"no line of {path} can be used; {self.problems.summary()}")
+
+    def __len__(self) -> int:
+        """Return the number of conversations."""
+        return len(self._rows)
+
+    def row(self, number: int, seed: int) -> Row:
+        """Return a conversation."""
+        line, messages = self._rows[number]
+        return Row(conversations=(Conversation(turns=tuple(messages), style="text"),), name=f"line {line}")

@@ -1,0 +1,206 @@
+"""The PixMo data sets as they are on the hub: captions, questions, documents, clocks (points: ``pixmo_points.py``).
+
+Each is a folder of Parquet shards, ``data/train-00000-of-00001.parquet``, or what ``datasets`` saves. The pictures of
+most are addresses only; they are looked up in a :class:`~molmo_agent.data.images.store.PictureStore` at the
+option ``images`` (by default ``images/`` in the data set's folder). Columns: molmo-data-training-eval section 1.1 and
+the data sets' own cards.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from molmo_agent.train.config import Source
+from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, Parsed, needed
+from molmo_agent.data.images.checked import EmbeddedPictures, FolderPictures, StoredPictures
+from molmo_agent.data.options import needed_path, options_of
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.data.question import Question
+from molmo_agent.data.formats.parquet import Table
+from molmo_agent.data.conversations import conversation, worded_caption
+
+CLOCK_QUESTION = "What time is being shown?"
+"""What the style ``clocks`` is asked in training and by the clock benchmark."""
+
+_PARTS = ("train", "validation")
+_MARK = re.compile(r"\[(USER|ASSISTANT)\]")
+
+
+def web_table(source: Source, split: str, columns: Sequence[str]) -> tuple[Columns, StoredPictures, Problems]:
+    """Open a table whose pictures are addresses; ``image_sha256`` comes along where it was published."""
+    path, problems = needed_path(source), Problems()
+    table = Table(path, split, columns, problems)
+    more = [name for name in ("image_sha256",) if name in table.columns]
+    images = Path(source.options.get("images") or (path if path.is_dir() else path.parent) / "images")
+    return Columns(table, (*columns, *more)), StoredPictures(images), problems
+
+
+def lists_of(value: Any, *names: str) -> list[list[Any]]:
+    """Return the named lists of a repeated structure, which is a structure of lists or a list of structures."""
+    if isinstance(value, Mapping):
+        return [list(value[name] or ()) for name in names]
+    return [[item[name] for item in value or ()] for name in names]
+
+
+def cap(source: Source) -> Annotated:
+    """Read PixMo-Cap: a long caption of each picture and what was said about it.
+
+    Options: ``mode`` ("transcript_and_caption": both, asked for by their styles alone, as in pre-training; "captions":
+    the caption, asked for in words, as in fine-tuning), ``part`` ("train", or "validation": 2048 pictures), ``images``.
+    """
+    defaults = {"mode": "transcript_and_caption", "part": "train", "images": None}
+    options = options_of(source, defaults, {"mode": ("transcript_and_caption", "captions"), "part": _PARTS})
+    records, pictures, problems = web_table(source, "train", ("image_url", "caption", "transcripts"))
+    both = options["mode"] == "transcript_and_caption"
+
+    def parse(number: int, record: Any) -> Parsed:
+        url, caption = needed(record, "image_url", "caption")
+        said = tuple(text for text in record["transcripts"] or () if text.strip())
+        caption_id = f"pixmo-cap/{number}"
+        questions = [
+            Question(
+                id=caption_id,
+                style="long_caption",
+                text="",
+                answers=(caption,),
+                extra={"transcripts": said, "url": url},
+            )
+        ]
+        if both and said:
+            questions.append(Question(id=f"{caption_id}/said", style="transcript", text="", answers=said))
+        return Parsed(url, tuple(questions))
+
+    return Annotated(
+        DataSet(
+            path=needed_path(source),
+            records=records,
+            parse=parse,
+            pictures=pictures,
+            part=options["part"],
+            hold_out=2048,
+            dressed=conversation if both else worded_caption,
+        ),
+        problems,
+    )
+
+
+def _questions_about_pictures(source: Source, name: str, style: str, columns: Sequence[str]) -> Annotated:
+    options = options_of(source, {"part": "train", "images": None}, {"part": _PARTS})
+    records, pictures, problems = web_table(source, "train", columns)
+    if "messages" in records.table.columns:
+        records = Columns(records.table, (*records.columns, "messages"))
+
+    def parse(number: int, record: Any) -> Parsed:
+        url = needed(record, "image_url")
+        turns = _turns(record)
+        question = Question(
+            id=f"{name}/{number}", style=style, text=turns[0], answers=(turns[-1],), extra={"turns": turns, "url": url}
+        )
+        return Parsed(url, (question,), record.get("image_sha256"))
+
+    return Annotated(
+        DataSet(
+            path=needed_path(source),
+            records=records,
+            parse=parse,
+            pictures=pictures,
+            part=options["part"],
+            hold_out=2048,
+        ),
+        problems,
+    )
+
+
+def _turns(record: Any) -> tuple[str, ...]:
+    """Return question and answer in turn: of ``messages``, or of a question with marks of who speaks."""
+    messages = record.get("messages")
+    if messages:
+        turns = [message.strip() for message in messages]
+    else:
+        question, answer = needed(record, "question", "answer")
+        first, *marked = _MARK.split(question)
+        if marked and (
+            first.strip() or marked[0::2] != ["USER", "ASSISTANT"] * (len(marked) // 4) or marked[-1].strip()
+        ):
+            raise ValueError(f"expected [USER] and [ASSISTANT] in turn and the answer apart, got {question[:80]!r}")
+        turns = [text.strip() for text in marked[1::2][:-1]] if marked else [question]
+        turns.append(answer)
+    if len(turns) % 2 or not all(turns):
+        raise ValueError(f"expected questions and answers in turn, got {len(turns)} texts, some perhaps empty")
+    return tuple(turns)
+
+
+def ask_model_anything(source: Source) -> Annotated:
+    """Read PixMo-AskModelAnything: questions of people. Options: ``part`` (validation: 2048 pictures), ``images``."""
+    columns = ("image_url", "image_sha256", "question", "answer")
+    return _questions_about_pictures(source, "pixmo-ask-model-anything", "user_qa", columns)
+
+
+def cap_qa(source: Source) -> Annotated:
+    """Read PixMo-CapQA: conversations made from captions. Options: ``part`` (validation: 2048 pictures), ``images``.
+
+    ``question`` marks who speaks, ``[USER] ... [ASSISTANT]``, and ends before ``answer``; where there is a column
+    ``messages``, it has the turns.
+    """
+    return _questions_about_pictures(source, "pixmo-cap-qa", "synthetic_qa", ("image_url", "question", "answer"))
+
+
+def docs(source: Source) -> Annotated:
+    """Read PixMo-Docs: generated charts, tables, diagrams and other documents; pictures are in the table.
+
+    Options: ``type`` ("charts", "tables", "diagrams", "other"), ``split``, ``style`` (``pixmo_docs_<type>``; the
+    released checkpoints knew them as scifi_charts, scifi_table, scifi_diagram and scifi_document).
+    """
+    kinds = ("charts", "tables", "diagrams", "other")
+    options = options_of(source, {"type": "charts", "split": "train", "style": None}, {"type": kinds})
+    path, problems = needed_path(source), Problems()
+    kind = options["type"]
+    folder = path / kind if (path / kind).is_dir() else path
+    table = Table(folder, options["split"], ("image", "image_id", "questions"), problems)
+    style = options["style"] or f"pixmo_docs_{kind}"
+
+    def parse(number: int, record: Any) -> Parsed:
+        asked, answers = lists_of(record["questions"], "question", "answer")
+        if not asked or len(asked) != len(answers):
+            raise ValueError(f"expected as many answers as questions, got {len(answers)} for {len(asked)}")
+        name = f"pixmo-docs-{kind}/{record['image_id']}"
+        questions = tuple(
+            Question(id=f"{name}/{i}", style=style, text=question, answers=(str(answer),))
+            for i, (question, answer) in enumerate(zip(asked, answers, strict=True))
+        )
+        return Parsed(str(number), questions)
+
+    pictures = EmbeddedPictures(folder, table)
+    records = Columns(table, ("image_id", "questions"))
+    return Annotated(DataSet(path=path, records=records, parse=parse, pictures=pictures), problems)
+
+
+def clocks(source: Source) -> Annotated:
+    """Read PixMo-Clocks: watch faces and the time they show.
+
+    The hub has no pictures; they are looked for as ``<example_id>.png`` (or .jpg, ...) at the option ``images``.
+    Questions have hour and minute as their answer; what is learned is a sentence, with seconds where they are shown.
+    Options: ``split``, ``images``.
+    """
+    options = options_of(source, {"split": "train", "images": None})
+    path, problems = needed_path(source), Problems()
+    columns = ("example_id", "hour_visible", "minute_visible", "text")
+    table = Table(path, options["split"], columns, problems)
+    pictures = FolderPictures(Path(options["images"] or path / "images"))
+
+    def parse(number: int, record: Any) -> Parsed:
+        example, text = needed(record, "example_id", "text")
+        hour, minute = int(record["hour_visible"]), int(record["minute_visible"])
+        shown = text[0].isdigit()
+        question = Question(
+            id=f"pixmo-clocks/{example}",
+            style="clocks",
+            text=CLOCK_QUESTION,
+            answers=(f"{hour}:{minute:02d}" if shown else text,),
+            extra={"turns": (CLOCK_QUESTION, f"The time shown is {text}" if shown else text)},
+        )
+        return Parsed(example, (question,))
+
+    records = Columns(table, columns)
+    return Annotated(DataSet(path=path, records=records, parse=parse, pictures=pictures), problems)

@@ -1,0 +1,212 @@
+"""The PixMo data sets with points: what is where, how many there are, and explanations that point.
+
+Published points are percent of the picture, or pixels in PixMo-Count; here they are fractions. A point outside of the
+picture is a problem of its record, which is left out and told. Layout and pictures: ``pixmo.py``.
+"""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from molmo_agent.geometry import Point
+from molmo_agent.point_text.parse import PLACEHOLDER, InlinePoints
+from molmo_agent.train.config import Source
+from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, Parsed, needed
+from molmo_agent.data.images.checked import Size
+from molmo_agent.data.options import needed_path, options_of
+from molmo_agent.data.readers.pixmo import lists_of, web_table
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.data.question import Question
+from molmo_agent.data.formats.parquet import Table
+
+_STYLES = ("pointing", "point_count")
+_PARTS = ("train", "validation")
+
+
+def points(source: Source) -> Annotated:
+    """Read PixMo-Points: everything that was pointed at on a picture, a label an annotation.
+
+    Options: ``method`` ("pointing": anything; "counting": things that occur often), ``style`` ("pointing",
+    "point_count": how many there are is said too), ``part`` ("validation": 2048 pictures), ``most`` points of a label
+    (the paper leaves out labels with more than 40; none by default), ``leave_out`` (PixMo-Points-Eval, whose pictures
+    must not be trained on), ``images``.
+    """
+    defaults = {
+        "method": "pointing",
+        "style": "pointing",
+        "part": "train",
+        "most": None,
+        "leave_out": None,
+        "images": None,
+    }
+    options = options_of(source, defaults, {"method": ("pointing", "counting"), "style": _STYLES, "part": _PARTS})
+    columns = ("image_url", "image_sha256", "label", "points", "collection_method")
+    records, pictures, problems = web_table(source, "train", columns)
+    left_out = _addresses(options["leave_out"], problems)
+    method, style, most = options["method"], options["style"], options["most"]
+
+    def parse(number: int, record: Any) -> Parsed | None:
+        if record["collection_method"] != method or record["image_url"] in left_out:
+            return None
+        url, label = needed(record, "image_url", "label")
+        found = percent_points(record["points"])
+        if most is not None and len(found) > most:
+            raise ValueError(f"{label!r} has {len(found)} points, more than {most}")
+        question = Question(
+            id=f"pixmo-points/{number}", style=style, text=label, points=found, extra={"url": url, "count": len(found)}
+        )
+        return Parsed(url, (question,), record["image_sha256"])
+
+    return Annotated(
+        DataSet(
+            path=needed_path(source),
+            records=records,
+            parse=parse,
+            pictures=pictures,
+            part=options["part"],
+            hold_out=2048,
+        ),
+        problems,
+    )
+
+
+def _addresses(folder: str | None, problems: Problems) -> set[str]:
+    if folder is None:
+        return set()
+    table = Table(Path(folder), "test", ("image_url",), problems)
+    return {row["image_url"] for _, row in table.scan(("image_url",))}
+
+
+def percent_points(value: Any) -> tuple[Point, ...]:
+    """Return points of 0 to 100 as fractions.
+
+    Raises:
+        ValueError: one lies outside, or there is no list.
+    """
+    if value is None:
+        raise ValueError("expected a list of points, got none at all")
+    return tuple(_inside(x / 100, y / 100) for x, y in zip(*lists_of(value, "x", "y"), strict=True))
+
+
+def _inside(x: float, y: float) -> Point:
+    try:
+        return Point(x, y)
+    except ValueError as error:
+        raise ValueError(f"a point lies outside of the picture: {error}") from error
+
+
+def points_eval(source: Source) -> Annotated:
+    """Read PixMo-Points-Eval: a label, its points, and a mask of each target, all on pictures of their own.
+
+    Questions have ``extra["masks"]``, which returns (targets, height, width) bool when it is called. Options:
+    ``images``.
+    """
+    options_of(source, {"images": None})
+    records, pictures, problems = web_table(source, "test", ("image_url", "image_sha256", "label", "points", "masks"))
+    table = records.table
+    records = Columns(table, tuple(name for name in records.columns if name != "masks"))
+
+    def masks(number: int) -> npt.NDArray[np.bool_]:
+        return np.array(table.row(number, ["masks"])["masks"], dtype=bool)
+
+    def parse(number: int, record: Any) -> Parsed:
+        url, label = needed(record, "image_url", "label")
+        question = Question(
+            id=f"pixmo-points-eval/{number}",
+            style="pointing",
+            text=label,
+            points=percent_points(record["points"]),
+            extra={"masks": partial(masks, number), "url": url},
+        )
+        return Parsed(url, (question,), record["image_sha256"])
+
+    return Annotated(DataSet(path=needed_path(source), records=records, parse=parse, pictures=pictures), problems)
+
+
+def point_explanations(source: Source) -> Annotated:
+    """Read PixMo-Point-Explanations: answers with points inside; a picture with several is cut into two rows.
+
+    Options: ``part`` ("validation": 1024 pictures), ``images``.
+    """
+    options = options_of(source, {"part": "train", "images": None}, {"part": _PARTS})
+    names = ("question", "parsed_response", "alt_text", "inline_text", "points")
+    records, pictures, problems = web_table(source, "train", ("image_url", "image_sha256", *names))
+
+    def parse(number: int, record: Any) -> Parsed | None:
+        if record["parsed_response"] is None:  # as published: the answer has no points
+            return None
+        url, question, answer = needed(record, "image_url", "question", "parsed_response")
+        parts = list(zip(record["points"], record["inline_text"], record["alt_text"], strict=True))
+        if answer.count(PLACEHOLDER) != len(parts):
+            raise ValueError(f"expected points for {answer.count(PLACEHOLDER)} places of the answer, got {len(parts)}")
+        inline = tuple(InlinePoints(percent_points(found), text, alt) for found, text, alt in parts)
+        asked = Question(
+            id=f"pixmo-point-explanations/{number}",
+            style="point_qa",
+            text=question,
+            answers=(answer,),
+            extra={"inline": inline, "url": url},
+        )
+        return Parsed(url, (asked,), record["image_sha256"])
+
+    return Annotated(
+        DataSet(
+            path=needed_path(source),
+            records=records,
+            parse=parse,
+            pictures=pictures,
+            halves=True,
+            part=options["part"],
+            hold_out=1024,
+        ),
+        problems,
+    )
+
+
+def count(source: Source) -> Annotated:
+    """Read PixMo-Count: how many of one kind a picture shows; only the split "train" has points.
+
+    Options: ``split`` ("train", "validation", "test"), ``style`` ("point_count", "pointing"), ``images``.
+    """
+    defaults = {"split": "train", "style": "point_count", "images": None}
+    options = options_of(source, defaults, {"split": (*_PARTS, "test"), "style": _STYLES})
+    records, pictures, problems = web_table(source, options["split"], ("image_url", "label", "count", "points"))
+    with_points = options["split"] == "train"
+    name = f"pixmo-count/{options['split']}"
+
+    def parse(number: int, record: Any) -> Parsed:
+        url, label = needed(record, "image_url", "label")
+        total = int(record["count"])
+        pixels = tuple(zip(*lists_of(record["points"], "x", "y"), strict=True)) if with_points else None
+        if pixels is not None and len(pixels) != total:
+            raise ValueError(f"expected a point for each of {total} {label!r}, got {len(pixels)}")
+        question = Question(
+            id=f"{name}/{number}",
+            style=options["style"],
+            text=label,
+            answers=(str(total),),
+            extra={"count": total, "pixels": pixels, "url": url},
+        )
+        return Parsed(url, (question,), record.get("image_sha256"))
+
+    def placed(question: Question, size: Size) -> Question:
+        pixels = question.extra["pixels"]
+        if pixels is None:
+            return question
+        return replace(question, points=tuple(_inside(x / size[1], y / size[0]) for x, y in pixels))
+
+    return Annotated(
+        DataSet(
+            path=needed_path(source),
+            records=records,
+            parse=parse,
+            pictures=pictures,
+            grouped=False,
+            placed=placed,
+        ),
+        problems,
+    )

@@ -1,0 +1,145 @@
+"""A user's own questions: a JSONL file, pictures beside it. Knows no benchmark and no metric.
+
+A line is an object::
+
+    {"image": "1.png", "question": "What colour is the car?", "answers": ["red", "dark red"]}
+
+``image`` is a path beside the file. More, where it is needed: ``id`` (else the line's number), ``style`` (else the
+benchmark's), ``options`` of a multiple choice, whose ``answers`` are a letter or an option's text, ``points`` ([x, y]
+pairs, fractions of width and height) with where each counts, as ``boxes`` ([left, top, right, bottom], fractions
+too) or ``masks`` (black and white pictures, white where it counts), ``extra`` (an object: what one metric needs).
+"""
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PILImage
+
+from molmo_agent.errors import UsageError
+from molmo_agent.geometry import Box, Point
+from molmo_agent.pictures import read_image
+from molmo_agent.train.config import Source
+from molmo_agent.data.options import needed_path, options_of
+from molmo_agent.data.unusable_rows import Problem, Problems
+from molmo_agent.data.question import Question
+
+Mask = npt.NDArray[np.bool_]
+
+_KEYS = ("id", "image", "question", "style", "answers", "options", "points", "boxes", "masks", "extra")
+
+
+class QuestionsFile:
+    """The questions of a file; lines that cannot be used are told in ``problems``.
+
+    Options: ``style`` and ``choice_style`` of lines that name none, without and with options.
+
+    Raises:
+        UsageError: there is no such file, or it is no text.
+    """
+
+    def __init__(self, source: Source) -> None:
+        options = options_of(source, {"style": "user_qa", "choice_style": "a_okvqa_mc"})
+        path = needed_path(source)
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"expected a JSONL file of questions at {path}, but reading it failed: {error}") from error
+        self.problems = Problems()
+        self._questions = []
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                entry = _checked(json.loads(line))
+                style = options["choice_style" if entry.get("options") else "style"]
+                self._questions.append(_question(entry, path.parent, f"line {number}", style))
+            except ValueError as error:
+                self.problems.add(Problem(file=path.name, reason=str(error), record=number))
+
+    def __len__(self) -> int:
+        """Return how many can be asked."""
+        return len(self._questions)
+
+    def questions(self) -> list[Question]:
+        """Return them in the order of the lines."""
+        return self._questions
+
+
+def _checked(entry: Any) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise ValueError("expected an object with 'image', 'question' and 'answers' or 'points'")
+    unknown = entry.keys() - set(_KEYS)
+    if unknown:
+        raise ValueError(f"unknown key {min(unknown)!r}; known: {', '.join(_KEYS)}")
+    for name in ("image", "question"):
+        if not isinstance(entry.get(name), str) or not entry[name].strip():
+            raise ValueError(f"expected a text as {name!r}, got {entry.get(name)!r}")
+    if not isinstance(entry.get("style", ""), str):
+        raise ValueError(f"expected a text as 'style', got {entry['style']!r}")
+    for name in ("answers", "options", "masks"):
+        texts = entry.get(name, [])
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"expected a list of texts as {name!r}, got {texts!r}")
+    if not isinstance(entry.get("extra", {}), dict):
+        raise ValueError(f"expected an object as 'extra', got {entry['extra']!r}")
+    if not entry.get("answers") and "points" not in entry:
+        raise ValueError("expected 'answers' or 'points'; there is nothing to compare a reply with")
+    return entry
+
+
+def _fractions(rows: Any, form: str) -> list[list[float]]:
+    if not isinstance(rows, list):
+        raise ValueError(f"expected a list of {form}, got {rows!r}")
+    for row in rows:
+        numbers = (
+            isinstance(row, list) and len(row) == form.count(",") + 1 and all(type(v) in (int, float) for v in row)
+        )
+        if not numbers or not all(0 <= v <= 1 for v in row):
+            raise ValueError(f"expected {form} as fractions of the picture in 0..1, got {row!r}")
+    return rows
+
+
+def _question(entry: Mapping[str, Any], folder: Path, row: str, style: str) -> Question:
+    points = tuple(Point(x, y) for x, y in _fractions(entry["points"], "[x, y]")) if "points" in entry else None
+    extra, picture = dict(entry.get("extra", {})), folder / entry["image"]
+    for name in ("masks", "boxes"):
+        if name in entry and len(entry[name]) != len(points or ()):
+            raise ValueError(f"expected as many {name!r} as points, got {len(entry[name])} for {len(points or ())}")
+    if "boxes" in entry:
+        boxes = [Box(*box) for box in _fractions(entry["boxes"], "[left, top, right, bottom]")]
+        extra["masks"] = partial(_box_masks, picture, boxes)
+    if "masks" in entry:
+        extra["masks"] = partial(_read_masks, [folder / name for name in entry["masks"]])
+    return Question(
+        id=str(entry.get("id", row)),
+        style=entry.get("style", style),
+        text=entry["question"],
+        answers=tuple(entry.get("answers", ())),
+        options=tuple(entry.get("options", ())),
+        points=points,
+        image=partial(read_image, picture),
+        extra=extra,
+    )
+
+
+def _read_masks(paths: list[Path]) -> list[Mask]:
+    masks = []
+    for path in paths:
+        try:
+            with PILImage.open(path) as picture:
+                masks.append(np.asarray(picture.convert("L")) >= 128)
+        except (OSError, SyntaxError) as error:
+            raise ValueError(f"the mask {path} cannot be read: {error}") from error
+    return masks
+
+
+def _box_masks(picture: Path, boxes: list[Box]) -> list[Mask]:
+    height, width = read_image(picture).shape[:2]
+    # A pixel counts where its middle is in the box.
+    y, x = (np.arange(height)[:, None] + 0.5) / height, (np.arange(width)[None, :] + 0.5) / width
+    return [(box.left <= x) & (x <= box.right) & (box.top <= y) & (y <= box.bottom) for box in boxes]

@@ -1,0 +1,53 @@
+"""Screens of the simulated desktop as a source without end, drawn when they are asked for."""
+
+import random
+from typing import Any
+
+from molmo_agent.geometry import Point
+from molmo_agent.point_text.parse import format_points
+from molmo_agent.train.config import Source
+from molmo_agent.data.options import options_of
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.synthetic.sample import draw
+from molmo_agent.train.batching.encode import Conversation, Row
+from molmo_agent.synthetic.referring.names import ask_all
+
+
+class SimulatedDesktop:
+    """Screens of the simulated desktop with a question about every element that can be told apart; without end.
+
+    Options: ``width``, ``height``, ``split``, ``most`` questions of a screen.
+    """
+
+    def __init__(self, source: Source) -> None:
+        options: Any = options_of(source, {"width": 640, "height": 480, "split": "train", "most": 40})
+        self._width, self._height = int(options["width"]), int(options["height"])
+        self._split, self._most = options["split"], int(options["most"])
+        self.problems = Problems()
+
+    def __len__(self) -> int:
+        """Without end."""
+        return 0
+
+    def row(self, number: int, seed: int) -> Row:
+        """Draw a screen; one that has nothing to ask for is drawn again."""
+        rng = random.Random(seed)
+        while True:
+            screen = draw(rng.getrandbits(31), None, width=self._width, height=self._height, split=self._split)
+            questions = ask_all(screen.elements, rng)
+            if questions:
+                break
+        height, width = screen.image.shape[:2]
+        rng.shuffle(questions)
+        conversations = []
+        for question in questions[: self._most]:
+            box = question.element.box
+            center = Point((box[0] + box[2]) / 2 / width, (box[1] + box[3]) / 2 / height)
+            answer = format_points("molmo", [center], question.label)
+            conversations.append(Conversation(turns=(question.text, answer), style="demo"))
+        return Row(
+            conversations=tuple(conversations),
+            size=(height, width),
+            image=lambda: screen.image,
+            name=f"simulated screen {number}",
+        )

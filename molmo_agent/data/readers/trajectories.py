@@ -1,0 +1,138 @@
+"""A user's own runs as data: on each picture, what was asked for and where it was found, where that worked.
+
+Only what is known to have worked is learned: the run succeeded or did not say, the action was sent, the screen changed
+at its place, and nothing on the picture is covered. Steps with a point that did not are told, each with its reason.
+"""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as PILImage
+
+from molmo_agent.actions import PointAt, action_from_dict, points_of
+from molmo_agent.episode import Image
+from molmo_agent.errors import UsageError
+from molmo_agent.geometry import Point
+from molmo_agent.point_text.parse import format_points
+from molmo_agent.policies.instructions.splitter import split_instruction
+from molmo_agent.train.config import Source
+from molmo_agent.data.options import needed_path, options_of
+from molmo_agent.data.unusable_rows import Problem, Problems
+from molmo_agent.train.batching.encode import Conversation, Row, Target
+from molmo_agent.rollout.trajectory import TrajectoryFolder, read_folder
+
+
+class TrajectoryRows:
+    """The pictures of trajectory folders, each with every instruction that a point was found for on it.
+
+    It is asked for by the whole instruction or by its target alone, as policies do; which of the two is drawn. The path
+    is one trajectory folder, or a folder of them.
+    """
+
+    def __init__(self, source: Source) -> None:
+        options_of(source, {})
+        path = needed_path(source)
+        folders = [path] if (path / "meta.json").is_file() else sorted(p.parent for p in path.glob("*/meta.json"))
+        if not folders:
+            raise UsageError(f"expected a trajectory folder, or a folder of them, at {path}; found no meta.json")
+        self.problems = Problems()
+        self._folders: dict[str, TrajectoryFolder] = {}
+        self._rows: dict[tuple[str, str], tuple[dict[str, Any], list[tuple[str, str, tuple[Point, ...]]]]] = {}
+        for folder in folders:
+            self._read(folder)
+        self._keys = list(self._rows)
+        if not self._rows:
+            raise UsageError(f"no step of {path} can be used; {self.problems.summary()}")
+
+    def _read(self, path: Path) -> None:
+        try:
+            folder = read_folder(path)
+        except UsageError as error:
+            self.problems.add(Problem(file=path.name, reason=str(error)))
+            return
+        for note in folder.notes:
+            self.problems.add(Problem(file=path.name, reason=note))
+        failed = folder.result is not None and folder.result.get("success") is False
+        self._folders[path.name] = folder
+        for number, line in enumerate(folder.lines):
+            try:
+                found = _pointed_at(line)
+                if found is None:
+                    continue
+                reason = "the run did not achieve its task" if failed else _doubt(line)
+                if reason:
+                    raise ValueError(reason)
+                picture = line["observation"]
+                key = path.name, str(picture["file"])
+                if key not in self._rows:
+                    folder.picture(picture)
+                    self._rows[key] = picture, []
+                self._rows[key][1].append(found)
+            except (UsageError, ValueError, KeyError, TypeError) as error:
+                reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+                self.problems.add(Problem(file=path.name, reason=reason, record=number, row=line.get("instruction")))
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self._keys)
+
+    def row(self, number: int, seed: int) -> Row:
+        """Return a picture with what was pointed at on it."""
+        key = self._keys[number]
+        picture, found = self._rows[key]
+        rng = np.random.RandomState(seed & 0xFFFFFFFF)
+        conversations = tuple(
+            Conversation(
+                turns=((instruction, target)[rng.randint(0, 2)], format_points("molmo", points, target)),
+                style="pointing",
+                target=Target(instruction=target, points=points),
+            )
+            for instruction, target, points in found
+        )
+
+        def image() -> Image:
+            with PILImage.open(io.BytesIO(self._folders[key[0]].picture(picture))) as opened:
+                return np.asarray(opened.convert("RGB"))
+
+        size = int(picture["height"]), int(picture["width"])
+        return Row(conversations=conversations, size=size, image=image, name="/".join(key))
+
+
+def _pointed_at(line: Mapping[str, Any]) -> tuple[str, str, tuple[Point, ...]] | None:
+    """Return the instruction, what it is about, and where that is; None for a step that needs no point."""
+    action = action_from_dict(line["action"])
+    points = points_of(action)
+    if not points:
+        return None
+    if len(points) > 1 and not isinstance(action, PointAt):
+        # A drag: which of its places the words mean is not said.
+        return None
+    instruction = line["instruction"]
+    if not isinstance(instruction, str) or not instruction.strip():
+        raise ValueError("the step has a point but no instruction")
+    return instruction, _target(instruction), points
+
+
+def _target(instruction: str) -> str:
+    """Return what an instruction is about, which is what a pointing policy asks for; or all of it."""
+    try:
+        targets = [target for step in split_instruction(instruction) for target in step.targets]
+    except UsageError:
+        return instruction
+    return targets[0] if len(targets) == 1 else instruction
+
+
+def _doubt(line: Mapping[str, Any]) -> str:
+    """Return why a step is not known to have worked; empty where it is."""
+    if line["refused"]:
+        return f"it was refused: {line['refused']}"
+    if line["dry_run"]:
+        return "it was only shown (dry run)"
+    if line["observation"].get("covered"):
+        return "a part of the picture is covered for a secret"
+    if line["effect"] != "changed" and line["action"]["type"] != "PointAt":
+        return f"what it did is not known to be right: the screen was {line['effect'].replace('_', ' ')}"
+    return ""

@@ -1,0 +1,115 @@
+"""The apps of a phone by their names, and starting one so that it is known to be in front.
+
+adb tells packages, not the labels under the icons. A label is found by the words of the package's name, or in a short
+table of packages that are called otherwise; what fits none or several is refused with what there is.
+"""
+
+import difflib
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from molmo_agent.envs.android.device import Device
+from molmo_agent.envs.android.screen import read_status
+from molmo_agent.errors import ActionRefused
+
+# Labels whose words are not in the name of the package.
+WELL_KNOWN: Mapping[str, tuple[str, ...]] = {
+    "phone": ("com.google.android.dialer", "com.android.dialer", "com.samsung.android.dialer"),
+    "clock": ("com.google.android.deskclock", "com.android.deskclock", "com.sec.android.app.clockpackage"),
+    "messages": (
+        "com.google.android.apps.messaging",
+        "com.android.messaging",
+        "com.samsung.android.messaging",
+    ),
+    "play store": ("com.android.vending",),
+    "chrome": ("com.android.chrome",),
+    "gmail": ("com.google.android.gm",),
+    "google": ("com.google.android.googlequicksearchbox",),
+    "files": ("com.google.android.documentsui", "com.google.android.apps.nbu.files", "com.android.documentsui"),
+    "drive": ("com.google.android.apps.docs",),
+    "keep notes": ("com.google.android.keep",),
+    "gallery": ("com.sec.android.gallery3d", "com.android.gallery3d"),
+    "my files": ("com.sec.android.app.myfiles",),
+    "internet": ("com.sec.android.app.sbrowser",),
+    "x": ("com.twitter.android",),
+    "facebook": ("com.facebook.katana",),
+    "messenger": ("com.facebook.orca",),
+    "tiktok": ("com.zhiliaoapp.musically",),
+    "prime video": ("com.amazon.avod.thirdpartyclient",),
+}
+_LAUNCHABLE = (
+    *("cmd", "package", "query-activities", "--brief"),
+    *("-a", "android.intent.action.MAIN", "-c", "android.intent.category.LAUNCHER"),
+)
+# Parts of package names that say nothing about the app.
+_EMPTY = frozenset({"com", "org", "net", "android", "google", "apps", "app", "mobile", "example", "samsung", "sec"})
+_APPEAR_S = 5.0
+
+
+def launchable(device: Device) -> dict[str, str]:
+    """Return what the phone can start: packages and the activity of each that the launcher starts."""
+    found: dict[str, str] = {}
+    for package, activity in re.findall(r"^\s*([\w.]+)/([\w.$]+)\s*$", device.run(*_LAUNCHABLE).text, re.MULTILINE):
+        found.setdefault(package, activity)
+    return found
+
+
+def _words(package: str) -> list[str]:
+    parts = [word for part in package.split(".") for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", part)]
+    return [word.lower() for word in parts if word.lower() not in _EMPTY]
+
+
+def find_app(name: str, packages: Sequence[str]) -> str:
+    """Return the package that a name stands for.
+
+    Raises:
+        ActionRefused: none or several of them fit; the message names them.
+    """
+    wanted = name.strip().casefold()
+    if name.strip() in packages:
+        return name.strip()
+    if known := [package for package in WELL_KNOWN.get(wanted, ()) if package in packages]:
+        return known[0]
+    compact = re.sub(r"\W", "", wanted)
+    fitting = [
+        package
+        for package in packages
+        if compact and (compact in _words(package) or compact == "".join(_words(package)))
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise ActionRefused(f"several apps fit {name!r}: {', '.join(sorted(fitting))}; name the package")
+    names = {"".join(_words(package)): package for package in packages}
+    near = [names[match] for match in difflib.get_close_matches(compact, names, n=3, cutoff=0.5)]
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise ActionRefused(f"no app fits {name!r}: {hint}this phone has {', '.join(sorted(packages)) or 'none'}")
+
+
+def open_app(device: Device, name: str, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Start an app or bring it forward, and see to it that it is there.
+
+    Raises:
+        ActionRefused: no such app, or the phone took the order and the same screen as before is still in front.
+        EnvError: the phone is gone.
+    """
+    apps = launchable(device)
+    package = find_app(name, list(apps))
+    before = read_status(device).focus
+    answer = device.run("am", "start", "-W", "-n", f"{package}/{apps[package]}", timeout_s=30.0)
+    if answer.status or re.search(r"^Error|Exception", answer.all_text, re.MULTILINE):
+        said = next((line for line in answer.all_text.splitlines() if "Error" in line or "Exception" in line), "")
+        raise ActionRefused(f"the phone could not start {package}: {said or f'exit status {answer.status}'}")
+    end = time.monotonic() + _APPEAR_S
+    while True:
+        status = read_status(device)
+        # It may begin with a question of the system's, which is a change as well.
+        if status.app == package or (status.focus and status.focus != before):
+            return
+        if time.monotonic() > end:
+            break
+        sleep(0.1)
+    raise ActionRefused(
+        f"the phone said that it started {package}, but {_APPEAR_S:g} s later {before or 'no window'} is still in front"
+    )

@@ -1,0 +1,223 @@
+"""A real phone over adb as an env: what its screen shows, and touches, keys and text sent to it.
+
+Positions are pixels of the screen as it is held, so rotation and density need no arithmetic; both are read anew with
+every capture. The phone is the user's: nothing on it is changed that is not put back.
+"""
+
+import time
+from typing import Any, Self, assert_never
+
+from molmo_agent.actions import (
+    Action,
+    Back,
+    Click,
+    Done,
+    Drag,
+    Home,
+    Key,
+    LongPress,
+    Move,
+    OpenApp,
+    PointAt,
+    Scroll,
+    Type,
+    Wait,
+)
+from molmo_agent.envs.android.apps import open_app
+from molmo_agent.envs.android.device import Device, quoted
+from molmo_agent.envs.android.keys import keycode
+from molmo_agent.envs.android.screen import Status, capture, read_status, require_usable
+from molmo_agent.envs.android.text import PhoneText
+from molmo_agent.envs.android.gestures import scroll_swipes
+from molmo_agent.episode import Observation
+from molmo_agent.errors import ActionRefused, EnvError, UsageError
+from molmo_agent.geometry import Point
+from molmo_agent.transforms import ImageTransform
+
+# Slow enough for lists to follow the finger instead of being thrown.
+_DRAG_MS, _SCROLL_MS = 600, 500
+
+
+class Android:
+    """A phone or tablet that `adb devices` lists.
+
+    Args:
+        serial: which one, where there are several.
+
+    Raises:
+        MissingExtraError: adbutils is not installed.
+        UsageError: there are several phones and none was chosen, or no such one.
+        EnvError: there is none, or it cannot be used as it is; the message says why.
+    """
+
+    name = "android"
+    waits_outside = True
+    capabilities: frozenset[type] = frozenset(
+        {Click, LongPress, Drag, Scroll, Type, Key, OpenApp, Back, Home, Wait, Done, PointAt}
+    )
+
+    def __init__(self, serial: str | None = None) -> None:
+        self._device = Device(serial)
+        self._text = PhoneText(self._device)
+        self._seen: tuple[Status, ImageTransform] | None = None
+
+    # --- The protocol ---------------------------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Look at the phone as it is: there is nothing to seed and no start to go back to.
+
+        Raises:
+            EnvError: the screen is off, locked or cannot be captured.
+            UsageError: options were given; there are none.
+        """
+        if options:
+            raise UsageError(f"a phone has no reset options, got {', '.join(options)}")
+        self._text.restore()
+        return self.observe(), {}
+
+    def observe(self) -> Observation:
+        """Capture the screen.
+
+        Raises:
+            EnvError: the phone is gone, or its screen is off, locked or cannot be captured.
+        """
+        image, status = capture(self._device)
+        height, width = image.shape[:2]
+        transform = ImageTransform.identity(width, height)
+        if status.size is not None and status.size != (width, height):
+            # Touches are in other units than pixels where the resolution was changed by hand.
+            transform = transform.scale(width / status.size[0], height / status.size[1])
+        image.flags.writeable = False
+        self._seen = status, transform
+        return Observation(image, transform, {"app": status.app, "rotation": status.rotation})
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Carry out one action; its points are those of the last observation.
+
+        Raises:
+            ActionRefused: the phone cannot do this, or was turned since it was observed; nothing was sent.
+            EnvError: the phone is gone, or its screen is off, locked or cannot be captured.
+        """
+        self._execute(action)
+        return self.observe(), 0.0, isinstance(action, Done), False, {}
+
+    def close(self) -> None:
+        """Nothing is held: every touch ends with its command. Safe to call twice."""
+        self._seen = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- How ------------------------------------------------------------------------------------------------------
+
+    def _execute(self, action: Action) -> None:
+        match action:
+            case Click(point=point, button="left", count=count, held=()):
+                x, y = self._target(point)
+                # In one go: between two commands more time passes than a double tap may take.
+                self._input(" && ".join([quoted("input", "tap", str(x), str(y))] * count))
+            case LongPress(point=point, duration_s=duration_s):
+                place = self._target(point)
+                self._swipe(place, place, round(duration_s * 1000))
+            case Drag(start=start, end=end, button="left"):
+                self._swipe(self._target(start), self._target(end), _DRAG_MS)
+            case Scroll(direction=direction, notches=notches, point=target):
+                self._scroll(direction, notches, target)
+            case Type(text=text):
+                self._look_again()
+                self._type(text)
+            case Key(keys=keys):
+                self._look_again()
+                self._press(*keys)
+            case OpenApp(name=name):
+                self._look_again()
+                open_app(self._device, name)
+            case Back() | Home():
+                self._look_again()
+                self._input(quoted("input", "keyevent", f"KEYCODE_{type(action).__name__.upper()}"))
+            case Wait(duration_s=duration_s):
+                time.sleep(duration_s)
+            case Done() | PointAt():
+                # An answer, not an input.
+                pass
+            case Click(held=(_, *_)):
+                raise ActionRefused("a phone has no keys to hold during a tap; for several things try LongPress")
+            case Click() | Drag():
+                raise ActionRefused(f"a finger has no {action.button} button; use LongPress, or the left one")
+            case Move():
+                able = ", ".join(sorted(cls.__name__ for cls in self.capabilities))
+                raise ActionRefused(f"a phone has no pointer to move; it executes: {able}")
+            case _:
+                assert_never(action)
+
+    def _target(self, point: Point) -> tuple[int, int]:
+        """Return where a point is now, having looked whether the screen is still held as it was."""
+        status, transform = self._observed()
+        now = self._look_again()
+        if (now.size, now.rotation) != (status.size, status.rotation):
+            raise ActionRefused("the phone was turned since it was observed: look again, then act")
+        return transform.to_device(point)
+
+    def _look_again(self) -> Status:
+        """Return what the screen is like now; text that is sent to a locked phone ends up in its password."""
+        status = read_status(self._device)
+        require_usable(status, self._device.serial)
+        return status
+
+    def _observed(self) -> tuple[Status, ImageTransform]:
+        if self._seen is None:
+            raise UsageError("call reset() or observe() first: points belong to an observation, and there is none yet")
+        return self._seen
+
+    def _swipe(self, start: tuple[int, int], end: tuple[int, int], duration_ms: int) -> None:
+        self._input(quoted("input", "swipe", *map(str, (*start, *end, duration_ms))), seconds=duration_ms / 1000)
+
+    def _scroll(self, direction: Any, notches: int, point: Point | None) -> None:
+        place = self._target(point or Point(0.5, 0.5))
+        left, top, right, bottom = self._observed()[1].device_region
+        start = place if point is not None else None
+        for x0, y0, x1, y1 in scroll_swipes(direction, notches, (right - left, bottom - top), start):
+            self._swipe((x0, y0), (x1, y1), _SCROLL_MS)
+
+    def _type(self, text: str) -> None:
+        # Line ends and tabs are keys, wherever the text came from; nothing else presses Enter.
+        lines = [line.split("\t") for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
+        for line in lines:
+            for piece in line:
+                self._text.check(piece)
+        for number, line in enumerate(lines):
+            if number:
+                self._press("enter")
+            for nth, piece in enumerate(line):
+                if nth:
+                    self._press("tab")
+                self._text.enter(piece)
+
+    def _press(self, *keys: str) -> None:
+        codes = [keycode(key) for key in keys]
+        how = ["keyevent"] if len(codes) == 1 else ["keycombination"]
+        said = self._input(quoted("input", *how, *codes))
+        if "Unknown command" in said:
+            raise ActionRefused(
+                "this phone cannot press keys together (Android 12 or newer can): press them one by one"
+            )
+
+    def _input(self, line: str, seconds: float = 0.0) -> str:
+        """Send input; return what the phone said to it.
+
+        Raises:
+            EnvError: it did not take it.
+        """
+        answer = self._device.script(line, what=" ".join(line.split()[:2]), timeout_s=15.0 + seconds)
+        if (answer.status or "Exception" in answer.all_text) and "Unknown command" not in answer.all_text:
+            said = (answer.all_text.splitlines() or [f"exit status {answer.status}"])[0]
+            hint = ""
+            if "INJECT_EVENTS" in answer.all_text:
+                hint = ". On Xiaomi, Oppo and others switch on 'USB debugging (security settings)' as well"
+            raise EnvError(f"the phone {self._device.serial!r} did not take input: {said}{hint}")
+        return answer.all_text

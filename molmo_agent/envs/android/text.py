@@ -1,0 +1,138 @@
+"""Text into a phone without losing a letter: plain letters as keys, any script by a keyboard made for it.
+
+`input text` can produce nothing but the keys of a plain keyboard, and drops or fails on the rest. Other text goes
+through ADBKeyBoard (package com.android.adbkeyboard), where it is installed: it is switched on for the text, and the
+user's keyboard is put back whatever happens. What was changed is noted on the phone before it is changed, so that even
+a run that was killed is put right by the next one.
+"""
+
+import base64
+import re
+import time
+import unicodedata
+from collections.abc import Callable
+
+from molmo_agent.envs.android.device import Device
+from molmo_agent.errors import ActionRefused, EnvError
+
+KEYBOARD = "com.android.adbkeyboard/.AdbIME"
+# A setting of our own on the phone: the user's keyboard while another one is in use.
+NOTE = "molmo_agent_keyboard"
+
+_CHUNK = 200
+# How long the phone may take to change keyboards.
+_SWITCH_S = 5.0
+_ID = re.compile(r"[\w.]+/[\w.$]+")
+
+
+def plain(text: str) -> bool:
+    """Tell whether a plain keyboard has keys for all of a text: printable ASCII."""
+    return all(" " <= character <= "~" for character in text)
+
+
+def input_text_arguments(text: str) -> list[str]:
+    """Return what `input text` is to be called with, in turn, to enter a plain text.
+
+    It reads "%s" as a blank and has no way to write these two characters as they are: they are sent one by one.
+    """
+    pieces = [piece for part in re.split(r"(?<=%)(?=s)", text) for piece in re.findall(rf".{{1,{_CHUNK}}}", part)]
+    return [piece.replace(" ", "%s") for piece in pieces]
+
+
+class PhoneText:
+    """Enters text where the phone's keyboard focus is.
+
+    Args:
+        device: the phone.
+        sleep: waits for so many seconds.
+    """
+
+    def __init__(self, device: Device, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._device, self._sleep = device, sleep
+
+    def check(self, text: str) -> None:
+        """Refuse a line of text that this phone has no way to be given.
+
+        Raises:
+            ActionRefused: it has none, or the text holds a control character.
+        """
+        for character in text:
+            if unicodedata.category(character) in ("Cc", "Cs"):
+                raise ActionRefused(
+                    f"text may hold line ends and tabs but no other control character, got {character!r}"
+                )
+        if plain(text):
+            return
+        if KEYBOARD not in self._device.run("ime", "list", "-a", "-s").text.split():
+            strange = next(character for character in text if not plain(character))
+            raise ActionRefused(
+                f"this phone can be given plain letters only, and {strange!r} is none: install ADBKeyBoard on it "
+                f"({KEYBOARD.partition('/')[0]}) to enter any script"
+            )
+
+    def enter(self, text: str) -> None:
+        """Enter one line of text that was checked, without any key after it.
+
+        Raises:
+            EnvError: the phone is gone or failed on the way.
+        """
+        if not plain(text):
+            self._by_keyboard(text)
+            return
+        for argument in input_text_arguments(text):
+            self._checked("input", "text", argument)
+
+    def restore(self) -> None:
+        """Put the user's keyboard back, if a run that was killed left another one behind."""
+        note = self._setting(NOTE)
+        if _ID.fullmatch(note):
+            self._put_back(note)
+
+    def _by_keyboard(self, text: str) -> None:
+        before = self._setting("default_input_method")
+        if before == KEYBOARD:
+            self._broadcast(text)
+            return
+        if not _ID.fullmatch(before):
+            raise EnvError(f"expected the phone to name its keyboard, got {before!r}: choose one in its settings")
+        enabled = KEYBOARD in self._device.run("ime", "list", "-s").text.split()
+        self._checked("settings", "put", "secure", NOTE, before)
+        try:
+            if not enabled:
+                self._checked("ime", "enable", KEYBOARD)
+            self._checked("ime", "set", KEYBOARD)
+            self._wait_for(KEYBOARD)
+            self._broadcast(text)
+        finally:
+            self._put_back(before)
+            if not enabled:
+                self._device.run("ime", "disable", KEYBOARD)
+
+    def _put_back(self, keyboard: str) -> None:
+        self._checked("ime", "set", keyboard)
+        self._device.run("settings", "delete", "secure", NOTE)
+
+    def _wait_for(self, keyboard: str) -> None:
+        """Wait until a keyboard is not only chosen but has taken over: text before that goes nowhere."""
+        ask = "dumpsys input_method | grep -E 'mCurId=|mCurMethodId=|mSelectedMethodId='"
+        end = time.monotonic() + _SWITCH_S
+        while keyboard not in self._device.script(ask, what="dumpsys").text:
+            if time.monotonic() > end:
+                raise EnvError(f"the keyboard {keyboard} did not take over within {_SWITCH_S:g} s; no text was sent")
+            self._sleep(0.1)
+
+    def _broadcast(self, text: str) -> None:
+        for start in range(0, len(text), _CHUNK):
+            part = base64.b64encode(text[start : start + _CHUNK].encode()).decode()
+            self._checked("am", "broadcast", "-a", "ADB_INPUT_B64", "--es", "msg", part)
+        # It hands the text to the app a moment after it has heard of it.
+        self._sleep(0.2)
+
+    def _setting(self, name: str) -> str:
+        return self._device.run("settings", "get", "secure", name).text.strip()
+
+    def _checked(self, *arguments: str) -> None:
+        answer = self._device.run(*arguments)
+        if answer.status or "Exception" in answer.all_text or answer.all_text.startswith("Error"):
+            said = (answer.all_text.splitlines() or [f"exit status {answer.status}"])[0]
+            raise EnvError(f"{' '.join(arguments[:2])} failed on the phone {self._device.serial!r}: {said}")

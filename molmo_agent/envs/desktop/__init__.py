@@ -1,0 +1,1 @@
+"""Real desktops as an env: capture, input, monitors, virtual displays."""

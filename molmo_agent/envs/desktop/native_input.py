@@ -1,0 +1,178 @@
+"""Input on macOS and Windows: pyautogui's, with what it gets wrong there sent through the system's own interface.
+
+macOS: its double clicks are two single clicks, its keys assume the American layout, its sideways wheel turns one way.
+Windows: its wheel counts in 120ths of a notch and turns sideways never, its keys know only the current code page.
+Text goes as Unicode events on both: independent of the layout, and without touching the clipboard.
+"""
+
+import ctypes
+import importlib
+import sys
+import time
+from typing import Any
+
+from molmo_agent.actions import Button
+from molmo_agent.envs.desktop.input import PyAutoGuiInput
+from molmo_agent.errors import EnvError
+
+# macOS counts the wheel in lines; a notch of a mouse wheel scrolls three of them elsewhere.
+_LINES_PER_NOTCH = 3
+_PAUSE_S = 0.005
+
+
+class MacInput(PyAutoGuiInput):
+    """Pointer and keyboard of macOS, by Quartz where pyautogui falls short."""
+
+    system_key = adding_key = "command"
+
+    def __init__(self, gui: Any, quartz: Any = None) -> None:
+        super().__init__(gui)
+        # pyobjc, which pyautogui needs on macOS.
+        self._quartz = quartz or importlib.import_module("Quartz")
+
+    def _button_event(self, button: Button, down: bool, nth: int) -> None:
+        quartz, gui = self._quartz, self._gui
+        gui.failSafeCheck()
+        number, name = {
+            gui.LEFT: (quartz.kCGMouseButtonLeft, "Left"),
+            gui.MIDDLE: (quartz.kCGMouseButtonCenter, "Other"),
+            gui.RIGHT: (quartz.kCGMouseButtonRight, "Right"),
+        }[gui.LEFT if button == "left" else gui.RIGHT if button == "right" else gui.MIDDLE]
+        kind = getattr(quartz, f"kCGEvent{name}Mouse{'Down' if down else 'Up'}")
+        event = quartz.CGEventCreateMouseEvent(None, kind, self.position(), number)
+        # Programs go by this number, not by the time between clicks.
+        quartz.CGEventSetIntegerValueField(event, quartz.kCGMouseEventClickState, nth)
+        quartz.CGEventPost(quartz.kCGHIDEventTap, event)
+        time.sleep(_PAUSE_S)
+
+    def scroll(self, right: int, down: int) -> None:
+        """Turn the wheel by notches."""
+        quartz = self._quartz
+        with self._checked():
+            for _ in range(max(abs(right), abs(down))):
+                self._gui.failSafeCheck()
+                # Positive is up and left. One event per notch: the system answers larger numbers with acceleration.
+                lines = [-_LINES_PER_NOTCH * (n > 0) + _LINES_PER_NOTCH * (n < 0) for n in (down, right)]
+                event = quartz.CGEventCreateScrollWheelEvent(None, quartz.kCGScrollEventUnitLine, 2, *lines)
+                quartz.CGEventPost(quartz.kCGHIDEventTap, event)
+                right -= (right > 0) - (right < 0)
+                down -= (down > 0) - (down < 0)
+                time.sleep(_PAUSE_S)
+
+    def type_line(self, text: str) -> None:
+        """Enter text as Unicode events, one character each."""
+        quartz = self._quartz
+        with self._checked():
+            for char in text:
+                self._gui.failSafeCheck()
+                for down in (True, False):
+                    event = quartz.CGEventCreateKeyboardEvent(None, 0, down)
+                    # Counted in UTF-16 units, two for an emoji.
+                    quartz.CGEventKeyboardSetUnicodeString(event, len(char.encode("utf-16-le")) // 2, char)
+                    quartz.CGEventPost(quartz.kCGHIDEventTap, event)
+                time.sleep(_PAUSE_S)
+
+
+# The part of Windows' INPUT structure that keyboard and mouse events need; the layout is the system's.
+class _KeyboardInput(ctypes.Structure):
+    _fields_ = (
+        ("wVk", ctypes.c_ushort),
+        ("wScan", ctypes.c_ushort),
+        ("dwFlags", ctypes.c_uint32),
+        ("time", ctypes.c_uint32),
+        ("dwExtraInfo", ctypes.c_size_t),
+    )
+
+
+class _MouseInput(ctypes.Structure):
+    _fields_ = (
+        ("dx", ctypes.c_int32),
+        ("dy", ctypes.c_int32),
+        ("mouseData", ctypes.c_uint32),
+        ("dwFlags", ctypes.c_uint32),
+        ("time", ctypes.c_uint32),
+        ("dwExtraInfo", ctypes.c_size_t),
+    )
+
+
+class _Event(ctypes.Union):
+    _fields_ = (("mouse", _MouseInput), ("keyboard", _KeyboardInput))
+
+
+class WindowsEvent(ctypes.Structure):
+    """Windows' INPUT."""
+
+    _fields_ = (("type", ctypes.c_uint32), ("event", _Event))
+
+
+_MOUSE, _KEYBOARD = 0, 1
+_KEY_UP, _UNICODE = 0x0002, 0x0004
+_WHEEL, _SIDE_WHEEL, _NOTCH = 0x0800, 0x1000, 120
+
+
+class WindowsInput(PyAutoGuiInput):
+    """Pointer and keyboard of Windows, by SendInput where pyautogui falls short."""
+
+    def __init__(self, gui: Any, user32: Any = None) -> None:
+        super().__init__(gui)
+        self._user32 = user32 or importlib.import_module("ctypes").windll.user32
+
+    def _send(self, events: list[WindowsEvent]) -> None:
+        self._gui.failSafeCheck()
+        block = (WindowsEvent * len(events))(*events)
+        sent = self._user32.SendInput(len(events), block, ctypes.sizeof(WindowsEvent))
+        if sent != len(events):
+            raise EnvError(
+                "Windows refused the input: the window in front probably runs as administrator. "
+                "Run this program as administrator too, or use another window"
+            )
+
+    def scroll(self, right: int, down: int) -> None:
+        """Turn the wheel by notches."""
+        with self._checked():
+            for notches, wheel in ((-down, _WHEEL), (right, _SIDE_WHEEL)):
+                for _ in range(abs(notches)):
+                    amount = _NOTCH if notches > 0 else -_NOTCH
+                    mouse = _MouseInput(mouseData=amount & 0xFFFFFFFF, dwFlags=wheel)
+                    self._send([WindowsEvent(_MOUSE, _Event(mouse=mouse))])
+                    time.sleep(_PAUSE_S)
+
+    def type_line(self, text: str) -> None:
+        """Enter text as Unicode events, one UTF-16 unit each."""
+        with self._checked():
+            for char in text:
+                units = memoryview(char.encode("utf-16-le")).cast("H")
+                events = [
+                    WindowsEvent(_KEYBOARD, _Event(keyboard=_KeyboardInput(wScan=unit, dwFlags=_UNICODE | up)))
+                    for unit in units
+                    for up in (0, _KEY_UP)
+                ]
+                self._send(events)
+                time.sleep(_PAUSE_S)
+
+
+def check_permissions(platform: str = sys.platform) -> None:
+    """Ask macOS whether we may record the screen and send input; elsewhere there is nothing to ask.
+
+    Raises:
+        EnvError: a permission is missing; says where to give it.
+    """
+    if platform != "darwin":
+        return
+    frameworks = "/System/Library/Frameworks/{0}.framework/{0}"
+    graphics = ctypes.CDLL(frameworks.format("CoreGraphics"))
+    services = ctypes.CDLL(frameworks.format("ApplicationServices"))
+    # The question about the screen came with macOS 10.15, as did the permission.
+    may_record = getattr(graphics, "CGPreflightScreenCaptureAccess", None)
+    for allowed, pane, what in (
+        (may_record, "Screen & System Audio Recording", "captures would show the wallpaper only"),
+        (services.AXIsProcessTrusted, "Accessibility", "clicks and keys would be dropped"),
+    ):
+        if allowed is None:
+            continue
+        allowed.restype = ctypes.c_bool
+        if not allowed():
+            raise EnvError(
+                f"macOS does not allow this program {pane!r}, so {what}: in System Settings > Privacy & Security "
+                f"> {pane} switch on the terminal (or editor) that you start it from, and start that anew"
+            )

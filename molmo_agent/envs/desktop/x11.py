@@ -1,0 +1,246 @@
+"""What an X server can tell about itself: whether it is usable, its windows, its keys; knows no pictures or actions.
+
+Only for X11: the Xlib that it imports comes with pyautogui on Linux and nowhere else.
+"""
+
+import contextlib
+import difflib
+import io
+import os
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import Xlib.display
+import Xlib.error
+import Xlib.protocol.event
+import Xlib.X
+
+from molmo_agent.envs.desktop.capture import Area
+from molmo_agent.errors import EnvError
+
+_VIRTUAL = "on a machine without a screen run with --virtual-display 1280x800"
+
+
+def check_session(environ: Mapping[str, str]) -> None:
+    """Refuse a session that offers no X display at all.
+
+    Raises:
+        EnvError: DISPLAY is not set; a Wayland session is told as such.
+    """
+    if environ.get("DISPLAY"):
+        return
+    if environ.get("WAYLAND_DISPLAY") or environ.get("XDG_SESSION_TYPE") == "wayland":
+        raise EnvError(
+            "this is a Wayland session: it lets no program read the screen or send input for others. "
+            f"Log in to an Xorg session, or {_VIRTUAL}"
+        )
+    raise EnvError(
+        f"no display: the variable DISPLAY is not set. Start from a graphical session, set DISPLAY, or {_VIRTUAL}"
+    )
+
+
+def allow_missing_xauthority(environ: MutableMapping[str, str]) -> None:
+    """Point XAUTHORITY at an empty file where there is none: python-xlib fails without one, the server may not."""
+    path = environ.get("XAUTHORITY") or os.path.expanduser("~/.Xauthority")
+    if not os.access(path, os.R_OK):
+        environ["XAUTHORITY"] = os.devnull
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep python-xlib's remarks on authority files off stdout, where ``--json`` writes, and its open files unheard."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        try:
+            yield
+        except Exception as error:
+            # A connection that failed leaves its socket in these frames.
+            traceback.clear_frames(error.__traceback__)
+            raise
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether an error means that the server is gone."""
+    if isinstance(error, TypeError):
+        # python-xlib 0.15 trips over its own report of a broken connection.
+        return isinstance(error.__context__, OSError)
+    return isinstance(error, Xlib.error.ConnectionClosedError | Xlib.error.DisplayError | OSError)
+
+
+def connect(name: str | None = None) -> Any:
+    """Open a connection to an X server (None: the one named by DISPLAY) and check that it shows the real screen.
+
+    Raises:
+        EnvError: there is no server, it refuses us, or it is Xwayland, which sees only a part of the screen.
+    """
+    check_session({"DISPLAY": name} if name else os.environ)
+    allow_missing_xauthority(os.environ)
+    name = name or os.environ["DISPLAY"]
+    try:
+        with quiet():
+            display = Xlib.display.Display(name)
+    except (Xlib.error.ConnectionClosedError, Xlib.error.DisplayError, Xlib.error.XauthError, OSError) as error:
+        raise EnvError(
+            f"the display {name!r} does not answer ({_reason(error)}). "
+            f"Check DISPLAY and XAUTHORITY (`xdpyinfo` must work), or {_VIRTUAL}"
+        ) from error
+    if "XWAYLAND" in display.list_extensions():
+        display.close()
+        raise EnvError(
+            f"the display {name!r} is Xwayland: captures of it are empty and input reaches only old programs. "
+            f"Log in to an Xorg session, or {_VIRTUAL}"
+        )
+    return display
+
+
+def _reason(error: BaseException) -> str:
+    message = getattr(error, "msg", error)
+    return message.decode(errors="replace").strip() if isinstance(message, bytes) else str(message).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A visible top-level window. ``area`` is where its content is on the screen, without the frame."""
+
+    id: int
+    title: str
+    area: Area
+
+
+def windows(display: Any) -> list[Window]:
+    """Return the visible windows that have a title, topmost first.
+
+    Raises:
+        EnvError: the display is gone.
+    """
+    try:
+        return _windows(display)
+    except Exception as error:
+        if is_lost(error):
+            raise EnvError(f"the display is gone: it does not name its windows ({error}). Start again") from error
+        raise
+
+
+def _windows(display: Any) -> list[Window]:
+    root = display.screen().root
+    # Without a window manager the windows are the root's children, in the same order: bottom to top.
+    candidates = root.query_tree().children
+    if has_window_manager(display):
+        ids = _property(display, root, "_NET_CLIENT_LIST_STACKING") or _property(display, root, "_NET_CLIENT_LIST")
+        candidates = [display.create_resource_object("window", i) for i in ids or ()]
+    found = []
+    for window in reversed(candidates):
+        # A window may close while we look at it.
+        with contextlib.suppress(Xlib.error.BadWindow, Xlib.error.BadDrawable):
+            title = _title(display, window)
+            if title and window.get_attributes().map_state == Xlib.X.IsViewable:
+                geometry, corner = window.get_geometry(), root.translate_coords(window, 0, 0)
+                found.append(Window(window.id, title, Area(corner.x, corner.y, geometry.width, geometry.height)))
+    return found
+
+
+def find_window(display: Any, part: str) -> Window:
+    """Return the topmost visible window with ``part`` in its title, whatever the case.
+
+    Raises:
+        EnvError: there is none; the nearest titles are offered.
+    """
+    known = windows(display)
+    for window in known:
+        if part.casefold() in window.title.casefold():
+            return window
+    titles = {window.title.casefold(): window.title for window in known}
+    near = difflib.get_close_matches(part.casefold(), titles, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(repr(titles[key]) for key in near)}? " if near else ""
+    listed = ", ".join(repr(title) for title in titles.values()) or "none"
+    raise EnvError(f"no visible window has {part!r} in its title: {hint}open windows: {listed}")
+
+
+def window_area(display: Any, window_id: int, part: str) -> Area:
+    """Return where a window found earlier is now.
+
+    Raises:
+        EnvError: it has been closed or hidden.
+    """
+    for window in windows(display):
+        if window.id == window_id:
+            return window.area
+    raise EnvError(f"the window {part!r} is no longer on the screen: bring it back, or start again with another one")
+
+
+def has_window_manager(display: Any) -> bool:
+    """Tell whether a window manager has announced itself."""
+    return bool(_property(display, display.screen().root, "_NET_SUPPORTING_WM_CHECK"))
+
+
+def window_manager_answers(display: Any, timeout_s: float) -> bool:
+    """Wait until a window manager deals with requests; False if none does in time.
+
+    It announces itself some time before that, and openbox for one never shows a window that is opened in between.
+    So ask for something that only its main loop can answer: the width of the frame around a window.
+    """
+    deadline = time.monotonic() + timeout_s
+    root, question = display.screen().root, display.intern_atom("_NET_REQUEST_FRAME_EXTENTS")
+    probe = root.create_window(0, 0, 1, 1, 0, display.screen().root_depth)
+    try:
+        while time.monotonic() < deadline:
+            supported = _property(display, root, "_NET_SUPPORTED") if has_window_manager(display) else None
+            if supported is not None and question not in supported:
+                return True
+            if supported is not None:
+                message = Xlib.protocol.event.ClientMessage(window=probe, client_type=question, data=(32, [0] * 5))
+                root.send_event(message, Xlib.X.SubstructureRedirectMask | Xlib.X.SubstructureNotifyMask)
+            if _property(display, probe, "_NET_FRAME_EXTENTS") is not None:
+                return True
+            time.sleep(0.01)
+        return False
+    finally:
+        probe.destroy()
+        display.sync()
+
+
+def _property(display: Any, window: Any, name: str) -> Any:
+    value = window.get_full_property(display.intern_atom(name), Xlib.X.AnyPropertyType)
+    return value.value if value else None
+
+
+def _title(display: Any, window: Any) -> str:
+    value = _property(display, window, "_NET_WM_NAME") or _property(display, window, "WM_NAME") or b""
+    return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def focused_classes(display: Any) -> set[str]:
+    """Return the class names (lower case) of the window with the keyboard focus and of those around it."""
+    window = display.get_input_focus().focus
+    names: set[str] = set()
+    with contextlib.suppress(Xlib.error.BadWindow):
+        while hasattr(window, "get_wm_class") and window.id != display.screen().root.id:
+            names.update(name.lower() for name in window.get_wm_class() or ())
+            window = window.query_tree().parent
+    return names
+
+
+class Keyboard:
+    """The keyboard layout as it is now: which keysym a key gives with and without Shift."""
+
+    def __init__(self, display: Any) -> None:
+        self._first = display.display.info.min_keycode
+        last = display.display.info.max_keycode
+        self._rows = display.get_keyboard_mapping(self._first, last - self._first + 1)
+        state = display.screen().root.query_pointer().mask
+        self._caps_lock = bool(state & Xlib.X.LockMask)
+        # Bits 13 and 14 hold the active layout group; the core mapping describes the first two.
+        self._group = state >> 13 & 3
+
+    def gives(self, keycode: int, shift: bool, char: str) -> bool:
+        """Tell whether the key, pressed with or without Shift, enters this printable ASCII character."""
+        row = self._rows[keycode - self._first] if keycode >= self._first else ()
+        index = 2 * self._group + shift
+        if self._caps_lock or self._group > 1 or index >= len(row) or not " " <= char <= "~":
+            return False
+        # Keysyms of printable ASCII are their code points.
+        return bool(row[index] == ord(char))

@@ -1,0 +1,1 @@
+"""What simulated screens are drawn with: canvas, fonts, icons, words."""

@@ -1,0 +1,165 @@
+"""Any gymnasium env with a picture becomes a pointing env: an executor turns points into its own actions.
+
+The executor is the fast controller under the slow model. It is a generator: it yields one native action after the
+other and may look at the env in between, so one point can be a whole drive.
+
+    def drive(env, points):
+        goal = env.unwrapped.place_of(points[0])
+        while not env.unwrapped.is_at(goal):
+            yield env.unwrapped.steer_towards(goal)
+
+    env = PointingAction(gymnasium.make("TheirRobot-v1"), drive, instruction="drive to the door")
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+
+from molmo_agent.envs.gymnasium_api.base import Mask, Outcome, PointingEnv
+from molmo_agent.episode import Image
+from molmo_agent.errors import ActionRefused, UsageError
+from molmo_agent.geometry import Point
+
+
+class Executor(Protocol):
+    """Turns points of the shown picture into native actions, one after the other."""
+
+    def __call__(self, env: gymnasium.Env[Any, Any], points: tuple[Point, ...]) -> Iterator[Any]:
+        """Yield native actions; end when the points are dealt with.
+
+        After each ``yield`` the env has made that step. When the step ends the episode, the generator is closed.
+
+        Raises:
+            ActionRefused: nothing can be done there. After the first action it only ends the step.
+        """
+        ...
+
+
+class PointingAction(PointingEnv):
+    """A gymnasium env with the pointing action space; one step runs as many native steps as the executor makes.
+
+    The reward of a step is the sum of the native rewards; ``info["native_steps"]`` counts the native steps of the
+    episode, ``info["stopped"]`` says why the executor was not finished, empty when it was. A step without points runs
+    no native step: the env stands still.
+
+    Args:
+        env: its observation is a picture, (height, width, 3) uint8. One whose observation is not: wrap it in
+            ``gymnasium.wrappers.AddRenderObservation`` first.
+        executor: what a point means here.
+        instruction: what is asked: the text, or what reads it from the env after ``reset``; None: the env's own
+            ``info["instruction"]`` or ``task_description``.
+        success: judges a native step from (env, reward, terminated, info); None: the env's own ``info["is_success"]``
+            or ``info["success"]`` counts, and without either ``is_success`` is left out. Never guessed from a reward.
+        target_mask: privileged: the pixels of the target; None: the env's own ``target_mask()``, where it has one.
+        max_points: the most points of one action.
+        max_steps: pointing steps after which an episode is truncated.
+        max_native_steps: native steps of one pointing step; an executor that wants more is stopped there.
+        render_mode: "rgb_array" or None.
+
+    Raises:
+        UsageError: the observation is no picture.
+    """
+
+    def __init__(
+        self,
+        env: gymnasium.Env[Any, Any],
+        executor: Executor,
+        *,
+        instruction: str | Callable[[gymnasium.Env[Any, Any]], str] | None = None,
+        success: Callable[[gymnasium.Env[Any, Any], float, bool, dict[str, Any]], bool] | None = None,
+        target_mask: Callable[[gymnasium.Env[Any, Any]], Mask] | None = None,
+        max_points: int = 1,
+        max_steps: int = 50,
+        max_native_steps: int = 1000,
+        render_mode: str | None = None,
+    ) -> None:
+        space = env.observation_space
+        if not is_picture_space(space):
+            raise UsageError(
+                f"expected pictures (height, width, 3) uint8 as observations, got {space}; "
+                "wrap the env in gymnasium.wrappers.AddRenderObservation(env, render_only=True) first"
+            )
+        height, width, _ = space.shape or (1, 1, 3)
+        super().__init__(size=(width, height), max_points=max_points, max_steps=max_steps, render_mode=render_mode)
+        self.native = env
+        self._executor, self._asked, self._judge = executor, instruction, success
+        self._mask = target_mask or _own_mask(env)
+        self._max_native_steps = max_native_steps
+        self.knows_target = self._mask is not None
+        self._image: Image = np.zeros((height, width, 3), np.uint8)
+        self._native_steps, self._stopped = 0, ""
+
+    def begin(self, rng: np.random.Generator, options: dict[str, Any]) -> str:
+        """Reset the env: the seed as given, else one from the generator."""
+        seed = int(rng.integers(2**31)) if self.episode_seed is None else self.episode_seed
+        self._image, info = self.native.reset(seed=seed, options=options or None)
+        self._native_steps, self._stopped = 0, ""
+        self.knows_success = self._judge is not None or "is_success" in info or "success" in info
+        own = info.get("instruction") or getattr(self.native.unwrapped, "task_description", "")
+        asked = self._asked(self.native) if callable(self._asked) else self._asked or own
+        if not asked:
+            raise UsageError("the env says nothing of its task: pass PointingAction(..., instruction='...')")
+        return str(asked)
+
+    def picture(self) -> Image:
+        """Return a copy of the env's newest observation."""
+        return np.array(self._image)
+
+    def target_mask(self) -> Mask:
+        """Return the pixels of the target. Privileged.
+
+        Raises:
+            UsageError: nobody knows.
+        """
+        if self._mask is None:
+            raise UsageError("the env does not say where its target is: pass PointingAction(..., target_mask=...)")
+        return self._mask(self.native)
+
+    def point_at(self, points: tuple[Point, ...]) -> Outcome:
+        """Run the executor to its end, to the end of the episode or to ``max_native_steps``."""
+        total, success, terminated, truncated, made = 0.0, False, False, False, 0
+        self._stopped = ""
+        actions = self._executor(self.native, points)
+        try:
+            for action in actions:
+                self._image, reward, terminated, truncated, info = self.native.step(action)
+                made += 1
+                total += float(reward)
+                success = success or self._succeeded(float(reward), terminated, info)
+                if terminated or truncated:
+                    break
+                if made >= self._max_native_steps:
+                    self._stopped = f"stopped after {made} native steps"
+                    break
+        except ActionRefused as error:
+            # On the way there is no undoing: what was done counts, and the picture shows where it ended.
+            if not made:
+                raise
+            self._stopped = str(error)
+        self._native_steps += made
+        return Outcome(reward=total, success=success, terminated=bool(terminated), truncated=bool(truncated))
+
+    def measures(self) -> dict[str, Any]:
+        """Count the native steps."""
+        return {"native_steps": self._native_steps, "stopped": self._stopped}
+
+    def close(self) -> None:
+        """Close the env."""
+        self.native.close()
+
+    def _succeeded(self, reward: float, terminated: bool, info: dict[str, Any]) -> bool:
+        if self._judge is not None:
+            return bool(self._judge(self.native, reward, terminated, info))
+        return bool(info.get("is_success", info.get("success", False)))
+
+
+def is_picture_space(space: gymnasium.Space[Any]) -> bool:
+    """Tell whether a space holds (height, width, 3) uint8 pictures."""
+    return isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8 and np.shape(space.low)[2:] == (3,)
+
+
+def _own_mask(env: gymnasium.Env[Any, Any]) -> Callable[[gymnasium.Env[Any, Any]], Mask] | None:
+    mask = getattr(env.unwrapped, "target_mask", None)
+    return (lambda env: env.unwrapped.target_mask()) if callable(mask) else None  # type: ignore[attr-defined]

@@ -1,0 +1,159 @@
+"""Gymnasium both ways: this package's envs as ``gymnasium.make("MolmoAgent/...")``, pointing gymnasium envs as ``Env``.
+
+Importing this module makes the ids known; without an import, ``gymnasium.make("molmo_agent.envs.gymnasium_api.adapters:ID")``.
+
+    ours -> gymnasium    ids of ``gymnasium_ids.IDS``; ``DeviceEnv(env)`` for any env that clicks
+    theirs -> ours       ``GymnasiumEnv(gymnasium.make(...))``; on the command line ``agent run --env ID`` for the ids
+                         here, ``--env gymnasium:ID`` for others
+    not a pointing env   ``PointingAction(env, executor)`` makes it one
+
+The contract of actions, observations and info: ``molmo_agent.envs.gymnasium_api.base``.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from molmo_agent.actions import Action, Click, PointAt, Wait, describe
+from molmo_agent.envs.gymnasium_api.screen_envs import DeviceEnv
+from molmo_agent.envs.gymnasium_api.ids import IDS, register_envs
+from molmo_agent.envs.gymnasium_api.view_wrapper import PictureView
+from molmo_agent.envs.gymnasium_api.action_wrapper import Executor, PointingAction, is_picture_space
+from molmo_agent.envs.gymnasium_api.base import Outcome, PointingEnv, is_pointing_space, pointing_space, read_rows, to_rows
+from molmo_agent.episode import Image, Observation
+from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
+from molmo_agent.geometry import Box, Point
+from molmo_agent.transforms import ImageTransform
+
+__all__ = [
+    "DeviceEnv",
+    "Executor",
+    "GymnasiumEnv",
+    "Outcome",
+    "PictureView",
+    "PointingAction",
+    "PointingEnv",
+    "load",
+    "pointing_space",
+    "read_rows",
+    "register_envs",
+    "to_rows",
+]
+
+register_envs()
+
+
+class GymnasiumEnv:
+    """A gymnasium env with the pointing action space as an ``Env``: ``PointAt`` and ``Click`` are its points.
+
+    A left click is a point; ``Wait`` and ``PointAt(())`` are the step that does nothing. What the gymnasium env refuses
+    (``point_status`` of ``refused`` or ``out_of_range``) raises ``ActionRefused``; it has counted as a step there.
+
+    Args:
+        env: observations are pictures, actions points; see ``molmo_agent.envs.gymnasium_api.base``.
+        name: for records; None: its id.
+
+    Raises:
+        UsageError: its actions or observations are something else; the message says what helps.
+    """
+
+    capabilities: frozenset[type] = frozenset({Click, PointAt, Wait})
+
+    def __init__(self, env: gymnasium.Env[Any, Any], *, name: str | None = None) -> None:
+        title = name or (env.spec.id if env.spec is not None else type(env.unwrapped).__name__)
+        if not is_pointing_space(env.action_space):
+            raise UsageError(
+                f"expected the pointing action space Box(0, 1, (K, 3), float32) of {title}, got {env.action_space}: "
+                "what a point means there has to be said. Wrap it in PointingAction(env, executor), where executor is "
+                "a generator that turns points into such actions; docs/gymnasium.md has one of 20 lines"
+            )
+        if not is_picture_space(env.observation_space):
+            raise UsageError(
+                f"expected pictures (height, width, 3) uint8 as observations of {title}, got {env.observation_space}"
+            )
+        self.name = title
+        self.env = env
+        self.max_points = (env.action_space.shape or (1,))[0]
+        self._image: Image | None = None
+        self._closed = False
+        # Privileged: None where the env does not know.
+        self.locate: Callable[[str], list[Box]] | None = None
+        with contextlib.suppress(AttributeError):
+            self.locate = env.get_wrapper_attr("locate")
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Start an episode."""
+        self._image, info = self.env.reset(seed=seed, options=options)
+        if "instruction" not in info:
+            with contextlib.suppress(AttributeError):
+                info = {**info, "instruction": self.env.get_wrapper_attr("task_description")}
+        return self.observe(), info
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Hand the points of an action to the env.
+
+        Raises:
+            ActionRefused: it is no pointing action, has too many points, or the env refused its place.
+        """
+        points = self._points(action)
+        self._image, reward, terminated, truncated, info = self.env.step(to_rows(points, self.max_points))
+        status = info.get("point_status")
+        if status in ("refused", "out_of_range") and not (terminated or truncated):
+            raise ActionRefused(f"{self.name} refused {describe(action)}: {info.get('refusal') or status}")
+        return self.observe(), float(reward), bool(terminated), bool(truncated), info
+
+    def observe(self) -> Observation:
+        """Return the newest picture."""
+        if self._image is None:
+            raise UsageError(f"{self.name} has no episode; call reset() first")
+        height, width, _ = self._image.shape
+        return Observation(np.asarray(self._image), ImageTransform.identity(width, height))
+
+    def close(self) -> None:
+        """Close the env; safe to call twice."""
+        if not self._closed:
+            self._closed = True
+            self.env.close()
+
+    def _points(self, action: Action) -> tuple[Point, ...]:
+        match action:
+            case PointAt(points=points) if len(points) <= self.max_points:
+                return points
+            case PointAt(points=points):
+                raise ActionRefused(f"{self.name} takes at most {self.max_points} points at a time, got {len(points)}")
+            case Click(point=point, button="left", count=1, held=()):
+                return (point,)
+            case Wait():
+                return ()
+            case _:
+                raise ActionRefused(
+                    f"{self.name} cannot execute {describe(action)}; it executes: Click (left, once), PointAt, Wait"
+                )
+
+
+def load(name: str, **options: Any) -> GymnasiumEnv:
+    """Make a gymnasium env by its id and adapt it.
+
+    Args:
+        name: an id of ``gymnasium_ids.IDS``, or ``gymnasium:ID`` for any other, ``gymnasium:module:ID`` with the module
+            that makes it known.
+        options: passed to ``gymnasium.make``.
+
+    Raises:
+        UnknownNameError: gymnasium does not know the id.
+        UsageError: it is no pointing env, or something that it needs is not installed.
+    """
+    name = name.removeprefix("gymnasium:")
+    try:
+        env = gymnasium.make(name, **options)
+    except gymnasium.error.UnregisteredEnv as error:
+        ours = name.startswith("MolmoAgent/")
+        raise UnknownNameError("gymnasium env", name, IDS if ours else gymnasium.registry) from error
+    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+        raise UsageError(f"gymnasium cannot make {name!r}: {error}") from error
+    return GymnasiumEnv(env, name=name)

@@ -1,0 +1,181 @@
+"""One of this package's envs as a gymnasium env: a point becomes a left click; knows no model."""
+
+from typing import Any
+
+import numpy as np
+
+from molmo_agent.actions import Click
+from molmo_agent.envs.gymnasium_api.base import Mask, Outcome, PointingEnv
+from molmo_agent.envs.sim_desktop.desktop import SimDesktop
+from molmo_agent.envs.sim_phone.phone import SimPhone
+from molmo_agent.episode import Image
+from molmo_agent.errors import UnknownNameError, UsageError
+from molmo_agent.geometry import Box, Point, to_pixel
+from molmo_agent.interfaces import Env
+
+# Families of the simulated desktop and phone that one click does.
+ONE_CLICK = (
+    "choose-radio",
+    "click-button",
+    "click-checkbox",
+    "click-icon",
+    "click-link",
+    "click-shape",
+    "close-window",
+    "open-menu",
+    "pick-list-item",
+    "switch-tab",
+)
+ONE_TAP = ("launch-app", "open-app")
+
+
+class DeviceEnv(PointingEnv):
+    """Clicks where it is pointed, on any env that executes ``Click``.
+
+    ``in_mask`` and ``pixel_error`` are there when the env has ``locate``; ``is_success`` is its own verdict.
+
+    Args:
+        env: the device; closed with this env.
+        size: (width, height) of its observations in pixels.
+        families: tasks to draw from, for an env that has such; ``options={"task": ...}`` of ``reset`` goes before.
+        options: passed to every ``reset`` of the env.
+        max_steps: steps after which an episode is truncated; the env's own limit counts as well.
+        render_mode: "rgb_array" or None.
+
+    Raises:
+        UsageError: the env cannot click.
+    """
+
+    def __init__(
+        self,
+        env: Env,
+        *,
+        size: tuple[int, int],
+        families: tuple[str, ...] = (),
+        options: dict[str, Any] | None = None,
+        max_steps: int = 20,
+        render_mode: str | None = None,
+    ) -> None:
+        if Click not in env.capabilities:
+            able = ", ".join(sorted(cls.__name__ for cls in env.capabilities))
+            raise UsageError(f"expected an env that executes Click, got {env.name!r}, which executes: {able}")
+        super().__init__(size=size, max_points=1, max_steps=max_steps, render_mode=render_mode)
+        self.device = env
+        self._families, self._options = families, dict(options or {})
+        self._image: Image = np.zeros((size[1], size[0], 3), np.uint8)
+        self.knows_target = callable(getattr(env, "locate", None))
+
+    def begin(self, rng: np.random.Generator, options: dict[str, Any]) -> str:
+        """Reset the device with the seed as given, else one from the generator; draw a family of tasks."""
+        seed = int(rng.integers(2**31)) if self.episode_seed is None else self.episode_seed
+        family = {"task": str(rng.choice(self._families))} if self._families else {}
+        observation, info = self.device.reset(seed=seed, options={**family, **self._options, **options})
+        self._image = observation.image
+        if self._image.shape != self.observation_space.shape:
+            raise UsageError(
+                f"expected pictures of {self.observation_space.shape}, got {self._image.shape} from "
+                f"{self.device.name!r}; give its size as (width, height)"
+            )
+        instruction = str(info.get("instruction", ""))
+        if not instruction:
+            raise UsageError(f"the env {self.device.name!r} has no task of its own, so there is nothing to point at")
+        return instruction
+
+    def picture(self) -> Image:
+        """Return what the device showed last."""
+        return self._image.copy()
+
+    def locate(self, instruction: str) -> list[Box]:
+        """Return the boxes of what an instruction names. Privileged."""
+        found: list[Box] = self.device.locate(instruction)  # type: ignore[attr-defined]
+        return found
+
+    def target_mask(self) -> Mask:
+        """Return the pixels in the boxes of what the instruction names. Privileged."""
+        width, height = self.size
+        mask = np.zeros((height, width), bool)
+        for box in self.locate(self.task_description):
+            rows = slice(to_pixel(box.top, height), to_pixel(box.bottom, height) + 1)
+            mask[rows, to_pixel(box.left, width) : to_pixel(box.right, width) + 1] = True
+        return mask
+
+    def point_at(self, points: tuple[Point, ...]) -> Outcome:
+        """Click."""
+        observation, reward, terminated, truncated, info = self.device.step(Click(points[0]))
+        self._image = observation.image
+        success = bool(info.get("is_success", False))
+        return Outcome(reward=reward, success=success, terminated=terminated, truncated=truncated)
+
+    def close(self) -> None:
+        """Close the device."""
+        self.device.close()
+
+
+def make_sim_desktop(
+    *,
+    width: int = 640,
+    height: int = 480,
+    task: str | None = None,
+    max_steps: int = 5,
+    render_mode: str | None = None,
+    **options: Any,
+) -> DeviceEnv:
+    """Make ``MolmoAgent/SimDesktop-v0``.
+
+    Args:
+        width: pixels of the picture.
+        height: pixels of the picture.
+        task: a family of :data:`ONE_CLICK`; None draws one for each episode.
+        max_steps: clicks after which an episode is truncated.
+        render_mode: "rgb_array" or None.
+        options: of ``SimDesktop.reset``, such as ``popups=True`` or ``split="held_out_words"``.
+
+    Raises:
+        UnknownNameError: a family that one click does not do.
+    """
+    return DeviceEnv(
+        SimDesktop(width, height, max_steps=max_steps + 1),
+        size=(width, height),
+        families=_families(task, ONE_CLICK),
+        options=options,
+        max_steps=max_steps,
+        render_mode=render_mode,
+    )
+
+
+def make_sim_phone(
+    *,
+    width: int = 360,
+    height: int = 640,
+    task: str | None = None,
+    max_steps: int = 5,
+    render_mode: str | None = None,
+    **options: Any,
+) -> DeviceEnv:
+    """Make ``MolmoAgent/SimPhone-v0``.
+
+    Args:
+        width: pixels of the picture, held upright.
+        height: pixels of the picture, held upright.
+        task: a family of :data:`ONE_TAP`; None draws one for each episode.
+        max_steps: taps after which an episode is truncated.
+        render_mode: "rgb_array" or None.
+        options: of ``SimPhone.reset``, such as ``theme="dark"``.
+
+    Raises:
+        UnknownNameError: a family that one tap does not do.
+    """
+    return DeviceEnv(
+        SimPhone(width, height, max_steps=max_steps + 1),
+        size=(width, height),
+        families=_families(task, ONE_TAP),
+        options=options,
+        max_steps=max_steps,
+        render_mode=render_mode,
+    )
+
+
+def _families(task: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    if task is not None and task not in known:
+        raise UnknownNameError("one-click task family", task, known)
+    return (task,) if task else known

@@ -1,0 +1,1 @@
+"""Small simulated worlds: targets, maps, a room for a robot, a table with objects."""

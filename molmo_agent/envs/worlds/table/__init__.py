@@ -1,0 +1,1 @@
+"""A table in MuJoCo whose objects are picked and placed by points."""

@@ -1,0 +1,235 @@
+"""A table in MuJoCo: point at an object and at where it goes; a depth picture turns the points into places.
+
+Needs the extra ``robot``. The picture is RGB; the depth picture beside it belongs to the hand.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from molmo_agent.envs.gymnasium_api.base import Mask, Outcome, PointingEnv, box_inside
+from molmo_agent.envs.worlds.table.simulation import (
+    COLOURS,
+    FAR_M,
+    HOME,
+    KINDS,
+    NUM_PLATES,
+    PLATE_RADIUS_M,
+    SLOTS,
+    Array,
+    Placed,
+    TableWorld,
+)
+from molmo_agent.episode import Image
+from molmo_agent.errors import ActionRefused
+from molmo_agent.geometry import Box, Point
+
+# Things lie within (half width, half depth) metres of the table's middle.
+_AREA = (0.3, 0.2)
+_ABOVE_M = 0.16
+_UP = np.array([0.0, 0.0, _ABOVE_M])
+# A point shows the side of a thing that faces the camera; the hand goes so much farther, to touch its top.
+_BEHIND_SURFACE_M = 0.008
+# The share of a thing that must be in view.
+_FEWEST_PIXELS = 60
+
+
+class TablePick(PointingEnv):
+    """Put the named object on the named plate.
+
+    With an empty hand a point is where to grasp, with a full one where to put down; two points are both, in order.
+    A point whose depth is not known, or that is farther than the table, is refused. Grasping beside things takes
+    nothing: ``missed`` counts it. Success, and the end, is the object at rest on its plate; the reward is 1.0.
+
+    ``info`` besides the contract: ``holding`` (bool), ``missed``, ``placed`` (things put down so far), and
+    ``distance_m`` from the object to the middle of its plate.
+
+    Args:
+        width: pixels of the picture.
+        height: pixels of the picture.
+        max_steps: steps after which an episode is truncated.
+        render_mode: "rgb_array" or None.
+
+    Raises:
+        MissingExtraError: MuJoCo is not installed.
+        EnvError: nothing can be drawn on this machine.
+    """
+
+    def __init__(
+        self, *, width: int = 320, height: int = 240, max_steps: int = 8, render_mode: str | None = None
+    ) -> None:
+        super().__init__(size=(width, height), max_points=2, max_steps=max_steps, render_mode=render_mode)
+        self.world = TableWorld(width, height)
+        self._bodies: dict[str, int] = {}
+        self._object, self._plate = "", ""
+        self._held_height = 0.0
+        self._missed, self._placed = 0, 0
+        # Drawn once for each state of the world.
+        self._image: Image | None = None
+        self._body_map: Any = None
+
+    # --- The contract ---------------------------------------------------------------------------------------------
+
+    def begin(self, rng: np.random.Generator, options: dict[str, Any]) -> str:
+        """Lay the table so that the object and the plate can be seen and named."""
+        while True:
+            objects, plates = _lay_table(rng)
+            self._bodies = self.world.set_up(objects, plates)
+            self._object, self._plate = objects[0].name, plates[0].name
+            self._missed, self._placed = 0, 0
+            self._changed()
+            shown = [int((self._map() == self._bodies[name]).sum()) for name in (self._object, self._plate)]
+            if min(shown) >= _FEWEST_PIXELS * self.size[0] * self.size[1] / (320 * 240):
+                return f"put the {self._object} on the {self._plate}"
+
+    def picture(self) -> Image:
+        """Return what the camera sees."""
+        if self._image is None:
+            self._image = self.world.picture()
+        return self._image.copy()
+
+    def target_mask(self) -> Mask:
+        """Return the pixels of what the last point of an answer should be on: the plate."""
+        return np.asarray(self._map() == self._bodies[self._plate])
+
+    def locate(self, instruction: str) -> list[Box]:
+        """Return where to grasp and where to put down; with a full hand the second only."""
+        found = []
+        for name in (self._plate,) if self.world.held is not None else (self._object, self._plate):
+            found += box_inside(self._map() == self._bodies[name])
+        return found
+
+    def things(self) -> dict[tuple[str, str], Mask]:
+        """Return the pixels of what lies on the table, plates included."""
+        named = [(name.split(" ", 1), body) for name, body in self._bodies.items()]
+        return {(colour, kind): np.asarray(self._map() == body) for (colour, kind), body in named}
+
+    def point_at(self, points: tuple[Point, ...]) -> Outcome:
+        """Grasp, put down, or both."""
+        places = self._lift(points)
+        if self.world.held is None:
+            self._grasp(places[0])
+            places = places[1:]
+        elif len(places) > 1:
+            raise ActionRefused("the hand is full: one point says where to put the thing down, got two")
+        if places and self.world.held is not None:
+            self._put_down(places[0])
+        self.world.move(HOME)
+        self._changed()
+        success = self.world.held is None and self._distance() < PLATE_RADIUS_M - 0.01 and self._rests()
+        return Outcome(reward=float(success), success=success, terminated=success)
+
+    def measures(self) -> dict[str, Any]:
+        """Tell what the hand did."""
+        return {
+            "holding": self.world.held is not None,
+            "missed": self._missed,
+            "placed": self._placed,
+            "distance_m": self._distance(),
+        }
+
+    def close(self) -> None:
+        """Free what draws."""
+        self.world.close()
+
+    # --- Inside ---------------------------------------------------------------------------------------------------
+
+    def _lift(self, points: tuple[Point, ...]) -> list[Array]:
+        camera = self.world.camera()
+        found = camera.lift(points, self.world.depth(), max_depth_m=FAR_M)
+        for place, reason, point in zip(found.places, found.reasons, points, strict=True):
+            if reason:
+                raise ActionRefused(f"{reason}; point at the table or at something on it")
+            if place[2] < -0.05:
+                raise ActionRefused(f"({point.x:.3f}, {point.y:.3f}) is beside the table, out of reach")
+        ahead = camera.ray(list(points))
+        ahead[:, 2] = 0.0
+        return list(found.places + _BEHIND_SURFACE_M * ahead / np.linalg.norm(ahead, axis=1, keepdims=True))
+
+    def _grasp(self, place: Array) -> None:
+        """Lower the hand until it touches something, and hold it if it is loose."""
+        height, body = self.world.below(float(place[0]), float(place[1]))
+        touch = np.array([place[0], place[1], height])
+        self.world.move(touch + _UP)
+        self.world.move(touch)
+        if body in self._loose():
+            self._held_height = height
+            self.world.hold(body)
+        else:
+            self._missed += 1
+        self.world.move(touch + _UP)
+
+    def _put_down(self, place: Array) -> None:
+        """Lower the thing until its foot touches, and let go."""
+        height, _ = self.world.below(float(place[0]), float(place[1]))
+        down = np.array([place[0], place[1], height + self._held_height + 0.002])
+        self.world.move(np.array([place[0], place[1], _ABOVE_M + self._held_height]))
+        self.world.move(down)
+        self.world.release()
+        self._placed += 1
+        self.world.move(down + _UP / 2)
+
+    def _loose(self) -> set[int]:
+        return {body for name, body in self._bodies.items() if not name.endswith(" plate")}
+
+    def _distance(self) -> float:
+        gap = self.world.place_of(self._bodies[self._object]) - self.world.place_of(self._bodies[self._plate])
+        return math.hypot(gap[0], gap[1])
+
+    def _rests(self) -> bool:
+        """Tell whether the object is no higher than it would stand on its plate."""
+        kind = self._object.split()[-1]
+        tallest = max(float(side) for side in KINDS[kind][1].split())
+        return bool(self.world.place_of(self._bodies[self._object])[2] < 0.008 + tallest + 0.01)
+
+    def _changed(self) -> None:
+        self._image, self._body_map = None, None
+
+    def _map(self) -> Any:
+        if self._body_map is None:
+            self._body_map = self.world.bodies()
+        return self._body_map
+
+
+def _lay_table(rng: np.random.Generator) -> tuple[list[Placed], list[Placed]]:
+    """Return objects and plates, the meant ones first; no two objects alike in both kind and colour."""
+    colours = [colour for colour in COLOURS if colour != "white"]
+    kinds = list(rng.permutation(SLOTS))[: int(rng.integers(3, 6))]
+    names: list[tuple[str, str]] = []
+    for kind in kinds:
+        # About half share the colour of the first, where that is not taken.
+        colour = names[0][0] if names and rng.random() < 0.4 else str(rng.choice(colours))
+        while (colour, str(kind)) in names:
+            colour = str(rng.choice(colours))
+        names.append((colour, str(kind)))
+    plate_colours = list(rng.permutation(list(COLOURS)))[: int(rng.integers(2, NUM_PLATES + 1))]
+    placed: list[tuple[float, float, float]] = []
+
+    def place(radius: float) -> tuple[float, float]:
+        for _ in range(200):
+            x, y = (float(rng.uniform(-side, side)) for side in _AREA)
+            if all(math.hypot(x - px, y - py) > radius + other + 0.015 for px, py, other in placed):
+                placed.append((x, y, radius))
+                return x, y
+        raise _NoRoom
+
+    while True:
+        try:
+            placed.clear()
+            plates = [Placed(kind="plate", colour=str(c), **_at(place(PLATE_RADIUS_M))) for c in plate_colours]
+            objects = [
+                Placed(kind=kind, colour=colour, turn=float(rng.uniform(0, math.pi)), **_at(place(0.045)))
+                for colour, kind in names
+            ]
+        except _NoRoom:
+            continue
+        return objects, plates
+
+
+class _NoRoom(Exception):
+    """A thing found no free place."""
+
+
+def _at(place: tuple[float, float]) -> dict[str, float]:
+    return {"x": place[0], "y": place[1]}

@@ -1,0 +1,154 @@
+"""AndroidControl's step accuracy under every rule that numbers have been published with, side by side.
+
+The rules differ in what a right click is; numbers under different rules do not compare (molmo-data-training-eval
+section 3.4). Actions are read strictly; :func:`reference_score` reads as the authors' code does.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from molmo_agent.data.android_control.episodes import PercentBox
+
+RULES = ("box_inside", "box_1.2x", "dist_14", "dist_4", "exact_text")
+"""Inside the element's box (Molmo's own rule), inside it enlarged, within 14 or 4 percent of the point, same text."""
+
+_NUMBER = r"([+-]?\d+(?:\.\d+)?)"
+_POINT = rf"\s*\(\s*{_NUMBER}\s*,\s*{_NUMBER}\s*\)"
+_FORMS = {
+    "click": rf"click{_POINT}",
+    "long press": rf"long press{_POINT}",
+    "type": r"type(?:\s+(.*))?",
+    "open app": r"open app(?:\s+(.*))?",
+    "scroll": r"scroll\s+(up|down|left|right)",
+    "navigate home": r"navigate home",
+    "navigate back": r"navigate back",
+    "wait": r"wait",
+}
+_PATTERNS = {kind: re.compile(form, re.IGNORECASE | re.DOTALL) for kind, form in _FORMS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAction:
+    """What an answer says: its kind, and its point in percent or its text."""
+
+    kind: str
+    point: tuple[float, float] | None = None
+    text: str = ""
+
+
+def read_action(answer: str) -> ReadAction | None:
+    """Read an answer, or the part after its first "Action:"; None where it is not exactly one action."""
+    text = answer.strip()
+    if "Action:" in text and not text.lower().startswith("type"):
+        text = text.split("Action:", 1)[1].strip()
+    for kind, pattern in _PATTERNS.items():
+        found = pattern.fullmatch(text)
+        if not found:
+            continue
+        if kind in ("click", "long press"):
+            return ReadAction(kind, (float(found[1]), float(found[2])))
+        return ReadAction(kind, text=(found[1] or "").strip().casefold() if found.re.groups else "")
+    return None
+
+
+def inside(point: tuple[float, float], box: PercentBox | None, enlarged: float = 1.0) -> bool:
+    """Tell whether a point is in a box, edges included, the box enlarged about its centre."""
+    if box is None:
+        return False
+    center_x, center_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    reach_x, reach_y = (box[2] - box[0]) / 2 * enlarged, (box[3] - box[1]) / 2 * enlarged
+    # Sums of decimals are not exact; a hundredth of what is written decides nothing.
+    return abs(point[0] - center_x) <= reach_x + 1e-9 and abs(point[1] - center_y) <= reach_y + 1e-9
+
+
+def score(gold: str, box: PercentBox | None, answer: str, rule: str = "box_inside") -> bool:
+    """Tell whether an answer is right.
+
+    Args:
+        gold: the action that was done, as text.
+        box: where a click counts: of the element, or of the app's name; None where there is none.
+        answer: the model's reply.
+        rule: one of :data:`RULES`.
+
+    Raises:
+        ValueError: no such rule.
+    """
+    if rule not in RULES:
+        raise ValueError(f"expected one of the rules {', '.join(RULES)}, got {rule!r}")
+    wanted, got = read_action(gold), read_action(answer)
+    if wanted is None or got is None:
+        return False
+    if rule.startswith("box") and wanted.kind == "open app" and got.point is not None and got.kind == "click":
+        return inside(got.point, box, 1.2 if rule == "box_1.2x" else 1.0)
+    if wanted.kind != got.kind:
+        return False
+    if wanted.point is None or got.point is None:
+        return wanted.text == got.text
+    if rule == "exact_text":
+        return wanted.point == got.point
+    if rule.startswith("dist"):
+        return math.dist(wanted.point, got.point) <= float(rule.removeprefix("dist_"))
+    return inside(got.point, box, 1.2 if rule == "box_1.2x" else 1.0)
+
+
+_PREFIXES = ("click", "long press", "type", "scroll", "open app")
+_WHOLE = ("wait", "navigate home", "navigate back")
+
+
+def _reference_kind(text: str) -> str | None:
+    if text in _WHOLE:
+        return text
+    return next((prefix for prefix in _PREFIXES if text.startswith(prefix)), None)
+
+
+def _reference_point(text: str) -> tuple[float, float] | None:
+    """Return the first two numbers of a text, wherever they stand, without their signs; None if it has fewer."""
+    numbers = re.findall(r"\d+(?:\.\d+)?", text)
+    return (float(numbers[0]), float(numbers[1])) if len(numbers) > 1 else None
+
+
+def _reference_inside(answer: str, box: str) -> bool:
+    point = _reference_point(answer)
+    if point is None:  # the box is not looked at
+        return False
+    edges = [float(edge) for edge in re.findall(r"\d+\.\d+", box)]
+    if len(edges) != 4:
+        raise ValueError(f"expected a box of four decimals such as [7.4, 21.0, 31.1, 24.0], got {box!r}")
+    left, top, right, bottom = edges
+    return left <= point[0] <= right and top <= point[1] <= bottom
+
+
+def reference_score(gold: str, box: str, answer: str) -> bool:
+    """Score as the authors' code does, defects included: signs are ignored, words are told by how they begin.
+
+    Args:
+        gold: the action that was done, as text.
+        box: the text of the box: four decimals in any notation, or empty.
+        answer: the model's reply; blanks anywhere between the word, the brackets and the numbers are accepted.
+
+    Raises:
+        ValueError: a point is to be looked for in a box that does not have exactly four decimals.
+    """
+    if "Action:" in answer:
+        answer = answer.split("Action:")[1]
+    gold, answer = gold.strip().lower(), answer.strip().lower()
+    wanted, got = _reference_kind(gold), _reference_kind(answer)
+    if wanted != got:
+        return wanted == "open app" and got == "click" and bool(box) and _reference_inside(answer, box)
+    if wanted in ("click", "long press"):
+        return _reference_point(gold) is not None and _reference_inside(answer, box)
+    if wanted == "scroll":
+        return gold.split()[1:2] == answer.split()[1:2]
+    if wanted in ("type", "open app"):
+        skipped = len(wanted) + 1  # whatever stands behind the word
+        return gold[skipped:] == answer[skipped:]
+    return True
+
+
+def accuracies(
+    steps: Sequence[tuple[str, PercentBox | None, str]], rules: Sequence[str] = RULES
+) -> dict[str, tuple[int, int]]:
+    """Return (right, all) by rule for (gold, box, answer) of every step."""
+    return {rule: (sum(score(*step, rule=rule) for step in steps), len(steps)) for rule in rules}

@@ -1,0 +1,100 @@
+"""How far confidences can be believed: of all answers that are said to be 70 % sure, 70 % should be right."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from molmo_agent.pointers.calibration import Calibration, log_odds
+
+BINS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bin:
+    """Answers of about the same confidence."""
+
+    # Edges of the bin; it holds low < confidence <= high, the first one 0 as well.
+    low: float
+    high: float
+    n: int
+    hits: int
+    # Mean of the confidences in it.
+    confidence: float
+
+
+def reliability(confidences: Sequence[float], hits: Sequence[bool], bins: int = BINS) -> list[Bin]:
+    """Sort answers into bins of equal width by their confidence; bins without any are left out.
+
+    Args:
+        confidences: in [0, 1].
+        hits: whether each answer was right.
+        bins: how many.
+
+    Raises:
+        ValueError: the two differ in length.
+    """
+    if len(confidences) != len(hits):
+        raise ValueError(f"expected a verdict per confidence, got {len(confidences)} and {len(hits)}")
+    given, right = np.asarray(confidences, dtype=np.float64), np.asarray(hits, dtype=bool)
+    number = np.clip(np.ceil(given * bins) - 1, 0, bins - 1).astype(int)
+    return [
+        Bin(
+            low=i / bins,
+            high=(i + 1) / bins,
+            n=int((number == i).sum()),
+            hits=int(right[number == i].sum()),
+            confidence=float(given[number == i].mean()),
+        )
+        for i in range(bins)
+        if (number == i).any()
+    ]
+
+
+def calibration_error(confidences: Sequence[float], hits: Sequence[bool], bins: int = BINS) -> float:
+    """Return the expected calibration error: by how much confidence and share of hits differ, on average (Guo 2017).
+
+    Args:
+        confidences: in [0, 1], at least one.
+        hits: whether each answer was right.
+        bins: how many, of equal width.
+
+    Raises:
+        ValueError: there is none, or the two differ in length.
+    """
+    if not confidences:
+        raise ValueError("expected at least one confidence, got none")
+    found = reliability(confidences, hits, bins)
+    return sum(one.n * abs(one.confidence - one.hits / one.n) for one in found) / len(confidences)
+
+
+def fit(confidences: Sequence[float], hits: Sequence[bool]) -> Calibration:
+    """Fit slope and offset by maximum likelihood, with Platt's targets, which keep both finite.
+
+    Args:
+        confidences: the model's own, in [0, 1].
+        hits: whether each answer was right.
+
+    Raises:
+        ValueError: there are no hits, or nothing but hits: nothing can be learned from them.
+    """
+    right = np.asarray(hits, dtype=bool)
+    count, total = int(right.sum()), len(right)
+    if len(confidences) != total or not 0 < count < total:
+        raise ValueError(
+            f"expected hits and misses, one per confidence, got {count} hits of {total} and "
+            f"{len(confidences)} confidences; ask about more screens"
+        )
+    odds = np.array([log_odds(confidence) for confidence in confidences])
+    target = np.where(right, (count + 1) / (count + 2), 1 / (total - count + 2))
+
+    def loss(line: np.ndarray) -> tuple[float, np.ndarray]:
+        score = line[0] * odds + line[1]
+        # log(1 + e^s) - t s is minus the log-likelihood of a target t.
+        slip = 1 / (1 + np.exp(-score)) - target
+        return float((np.logaddexp(0, score) - target * score).mean()), np.array([(slip * odds).mean(), slip.mean()])
+
+    # A slope of zero or less would say that the surer the model is, the less it hits.
+    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(1e-3, 50.0), (-50.0, 50.0)])
+    return Calibration(slope=float(found.x[0]), offset=float(found.x[1]))

@@ -1,0 +1,79 @@
+"""How many a reply counts."""
+
+import re
+from dataclasses import dataclass
+
+from molmo_agent.evaluation.metrics.pointing import read_points
+from molmo_agent.evaluation.metrics.reference import Generation
+from molmo_agent.evaluation.metrics.text import NUMBER_WORDS
+
+_TAG = re.compile(r"<[^>]*>")
+_NUMBER = re.compile(rf"(?<![\w.,-])(?:[0-9]+|{'|'.join(NUMBER_WORDS)})(?![\w-]|[.,][0-9])")
+
+
+@dataclass(frozen=True, slots=True)
+class CountScore:
+    """How near a count is."""
+
+    # None where the reply holds no count.
+    count: int | None
+    wanted: int
+
+    @property
+    def correct(self) -> bool:
+        """Whether the count is right."""
+        return self.count == self.wanted
+
+    @property
+    def close(self) -> bool:
+        """Whether it is right or off by one."""
+        return self.count is not None and abs(self.count - self.wanted) <= 1
+
+    @property
+    def valid(self) -> bool:
+        """Whether there is a count at all."""
+        return self.count is not None
+
+
+def counting(reply: str, count: int, *, reference_quirks: bool = False, generation: Generation = "molmo") -> CountScore:
+    """Score a reply against the true count.
+
+    By default a reply counts what it says: its last word as a number, "a total of N", "none", or the one number in
+    its text; else as many as it points at. The first code ("molmo") reads only the first two, the second of them in
+    the first line alone: its test for "none" never matches, so the right answer zero is wrong. Its successor
+    ("molmo2") counts points and nothing else: a right number without points is wrong, and any text without points is
+    right for zero.
+    """
+    text = reply.strip().lower().rstrip(".").strip()
+    if not reference_quirks:
+        return CountScore(_stated(_TAG.sub(" ", text), text), count)
+    if generation == "molmo2":
+        return CountScore(len(read_points(text, (100, 100), "molmo2")), count)
+    stated = _last_word(text)
+    if stated is None and (total := re.match(r".*a total of ([0-9]+)", text)):
+        stated = int(total[1])
+    return CountScore(stated, count)
+
+
+def _stated(prose: str, text: str) -> int | None:
+    stated = _last_word(prose)
+    if stated is not None:
+        return stated
+    if totals := re.findall(r"a total of ([0-9]+)", prose):
+        return int(totals[-1])
+    if re.search(r"\bnone\b", prose):
+        return 0
+    numbers = _NUMBER.findall(prose)
+    if len(numbers) == 1:
+        return _last_word(numbers[0])
+    return len(read_points(text, (100, 100), "molmo2")) or None
+
+
+def _last_word(text: str) -> int | None:
+    word = (text.split() or [""])[-1]
+    if word in NUMBER_WORDS:
+        return NUMBER_WORDS.index(word)
+    try:
+        return int(word)
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""The benchmark suite for pointing models that needs no data: drawn screens and MiniWoB++."""

@@ -1,0 +1,103 @@
+"""A pointing model on MiniWoB++'s click tasks: real episodes in Chromium, tasks that may be trained on and others."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from itertools import count, cycle
+from typing import Any
+
+from molmo_agent.envs.web.miniwob import MiniWob
+from molmo_agent.episode import Observation
+from molmo_agent.rollout.guards import Guards
+from molmo_agent.interfaces import Env, PointingModel, Policy
+from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
+from molmo_agent.policies.pointing import PointingPolicy
+from molmo_agent.rollout.batch import roll_out
+
+SEED = 2**30
+"""Episode n of a list has the seed SEED + n; what is trained on has to keep below."""
+MAX_STEPS = 6
+LISTS = ("trained", "never_trained")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """One episode."""
+
+    list: str
+    task: str
+    seed: int
+    instruction: str
+    success: bool
+    ended: str
+
+
+def split() -> Mapping[str, Sequence[str]]:
+    """Return the tasks by list: those that a model may have been trained on, and those that none is."""
+    text = (files("molmo_agent.train") / "miniwob_split.json").read_text(encoding="utf-8")
+    content = json.loads(text)
+    return {name: tuple(content[name]) for name in LISTS}
+
+
+def as_published() -> MiniWob:
+    """Make the env with a picture pixel for each CSS pixel, 160 x 210, as others play the benchmark."""
+    return MiniWob(scale=1)
+
+
+class _Rounds:
+    """An env whose episodes open one task after another, in the one browser, each with the next seed."""
+
+    def __init__(self, env: Any, tasks: Sequence[str]) -> None:
+        self._env, self._tasks = env, zip(cycle(tasks), count(SEED), strict=False)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        task, its_seed = next(self._tasks)
+        return self._env.reset(seed=its_seed, options={**(options or {}), "task": task})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._env, name)
+
+
+def _rounds(make_env: Callable[[], Any], tasks: Sequence[str]) -> Any:
+    return _Rounds(make_env(), tasks)
+
+
+def play(model: PointingModel | None, episodes: int, make_env: Callable[[], Any] = as_published) -> Iterator[Played]:
+    """Play so many episodes of each list, its tasks by turns.
+
+    Args:
+        model: None: the oracle, which asks the page where things are.
+        episodes: of each list.
+        make_env: makes the env; another one for tests.
+
+    Raises:
+        EnvError: the browser failed.
+        ModelError: the model did.
+    """
+
+    def policy(env: Env, seat: PointingModel) -> Policy:
+        located: Any = env
+        return PointingPolicy(OraclePointer(located.locate) if model is None else seat)
+
+    for name in LISTS:
+        tasks = split()[name]
+        result = roll_out(
+            partial(_rounds, make_env, tasks),
+            policy,
+            model or CentrePointer(),
+            episodes=episodes,
+            guards=Guards(max_steps=MAX_STEPS, max_seconds=86_400.0),
+        )
+        for number, episode in enumerate(result.episodes):
+            yield Played(
+                list=name,
+                task=tasks[number % len(tasks)],
+                seed=SEED + number,
+                instruction=episode.instruction,
+                success=bool(episode.success),
+                ended=episode.ended,
+            )

@@ -1,0 +1,172 @@
+"""A benchmark run as one HTML file that needs nothing else: figures, published ones beside them, pictures, replies.
+
+What was asked and said is shown as text, whatever it holds. The page runs one script of its own, named by its hash.
+"""
+
+import base64
+import hashlib
+import io
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image as PILImage
+
+from molmo_agent.episode import Image
+from molmo_agent.errors import ImageError
+from molmo_agent.geometry import Point
+from molmo_agent.html import render_page
+from molmo_agent.evaluation.predict import Record
+from molmo_agent.evaluation.benchmarks import Benchmark
+from molmo_agent.data.question import Question
+from molmo_agent.evaluation.published import Comparison
+from molmo_agent.evaluation.scoring import masks_of
+
+REPORT_FILE = "report.html"
+MOST_SHOWN = 40
+"""Questions of each outcome that the page shows; a page of thousands of pictures opens nowhere."""
+
+_SIDE_PX = 480
+_TINT = np.array([38, 166, 91])
+_SCRIPT = """
+const buttons = document.querySelectorAll("[data-show]");
+buttons.forEach(button => button.addEventListener("click", () => {
+  buttons.forEach(other => other.setAttribute("aria-pressed", other === button));
+  document.querySelectorAll("article").forEach(card => {
+    card.hidden = button.dataset.show !== "all" && card.dataset.outcome !== button.dataset.show;
+  });
+}));
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One question on the page."""
+
+    record: Record
+    outcome: str
+    references: tuple[str, ...]
+    uri: str | None
+    # In pixels of the embedded picture.
+    width: int
+    height: int
+    said: tuple[tuple[float, float], ...]
+    wanted: tuple[tuple[float, float], ...]
+    # Left, top, width, height.
+    box: tuple[float, float, float, float] | None
+
+
+def outcome_of(record: Record) -> str:
+    """Return "right", "partly", "wrong" or "unparsed", by the benchmark's own score."""
+    if record["unparsed"]:
+        return "unparsed"
+    main = float(next(iter(record["scores"].values())))
+    return "right" if main >= 1 else "partly" if main > 0 else "wrong"
+
+
+def chosen(records: Sequence[Record], most: int = MOST_SHOWN) -> list[Record]:
+    """Return the records to show, the worst first: of each outcome so many, drawn at random where scores are equal."""
+    shuffled = [record for record in records if "skipped" not in record]
+    random.Random(0).shuffle(shuffled)
+    order = ("wrong", "unparsed", "partly", "right")
+    by_outcome: dict[str, list[Record]] = {outcome: [] for outcome in order}
+    for record in sorted(shuffled, key=lambda record: float(next(iter(record["scores"].values())))):
+        by_outcome[outcome_of(record)].append(record)
+    return [record for outcome in order for record in by_outcome[outcome][:most]]
+
+
+def _uri(image: Image, masks: Sequence[Any]) -> tuple[str, int, int]:
+    """Return a small picture, its targets tinted, with width and height."""
+    if masks:
+        covered = np.logical_or.reduce(masks)
+        image = np.where(covered[:, :, None], (0.55 * image + 0.45 * _TINT).astype(np.uint8), image)
+    picture = PILImage.fromarray(image)
+    picture.thumbnail((_SIDE_PX, _SIDE_PX))
+    packed = io.BytesIO()
+    picture.save(packed, "WEBP", quality=80, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}", picture.width, picture.height
+
+
+def _card(record: Record, question: Question | None) -> Card:
+    outcome = outcome_of(record)
+    if question is None or question.image is None:
+        return Card(record, outcome, (), None, 1, 1, (), (), None)
+    try:
+        masks = masks_of(question) if "masks" in question.extra else []
+        uri, width, height = _uri(question.image(), masks)
+    except (ImageError, OSError, ValueError):
+        return Card(record, outcome, question.answers, None, 1, 1, (), (), None)
+
+    def places(points: Iterable[Point]) -> tuple[tuple[float, float], ...]:
+        return tuple((point.x * width, point.y * height) for point in points)
+
+    box = question.extra.get("box")
+    if box is not None:
+        left, top, right, bottom = (edge / 100 * side for edge, side in zip(box, (width, height) * 2, strict=True))
+        box = (left, top, right - left, bottom - top)
+    said = places(Point(x, y) for x, y in record["points"])
+    references = question.answers or (("there are none",) if question.points == () else ())
+    return Card(record, outcome, references, uri, width, height, said, places(question.points or ()), box)
+
+
+def _chart(comparisons: Sequence[Comparison]) -> list[tuple[str, Comparison, list[Comparison]]]:
+    """Return (score, a row of it, all rows) by score."""
+    names = list(dict.fromkeys(row.score for row in comparisons))
+    groups = [(name, [row for row in comparisons if row.score == name]) for name in names]
+    return [(name, rows[0], rows) for name, rows in groups]
+
+
+def write_report(
+    folder: Path,
+    *,
+    name: str,
+    benchmark: Benchmark,
+    settings: Mapping[str, Any],
+    summary: Mapping[str, Any],
+    comparisons: Sequence[Comparison],
+    records: Sequence[Record],
+    questions: Iterable[Question],
+) -> Path:
+    """Write a run's page and return its path.
+
+    Args:
+        folder: of the run.
+        name: of the benchmark.
+        benchmark: what it is.
+        settings: of the run.
+        summary: its figures.
+        comparisons: published figures beside ours.
+        records: of all questions.
+        questions: read again, for the pictures of those that are shown.
+    """
+    shown = chosen(records)
+    wanted = {record["id"] for record in shown}
+    asked: dict[str, Question] = {}
+    for question in questions:
+        if question.id in wanted and question.id not in asked:
+            asked[question.id] = question
+        if len(asked) == len(wanted):
+            break
+    counts = {outcome: 0 for outcome in ("wrong", "partly", "right", "unparsed")}
+    for record in records:
+        if "skipped" not in record:
+            counts[outcome_of(record)] += 1
+    page = render_page(
+        "train/benchmark_report.html.jinja",
+        name=name,
+        benchmark=benchmark,
+        settings=settings,
+        summary=summary,
+        charts=_chart(comparisons),
+        cards=[_card(record, asked.get(record["id"])) for record in shown],
+        counts={outcome: count for outcome, count in counts.items() if count},
+        script=Markup(_SCRIPT),
+        script_hash=base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode(),
+    )
+    path = folder / REPORT_FILE
+    path.write_text(page, encoding="utf-8", errors="replace")
+    return path

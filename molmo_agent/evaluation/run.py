@@ -1,0 +1,255 @@
+"""A benchmark run: questions in batches, a record per question as soon as it is scored, figures at the end.
+
+The same command goes on where it was stopped. Knows no way of running in parallel but the mapper that it is given.
+"""
+
+import importlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from molmo_agent.errors import UsageError
+from molmo_agent.model.image_processor import MolmoImageProcessor
+from molmo_agent.registry import load_model
+from molmo_agent.evaluation.predict import Asker, Record
+from molmo_agent.evaluation.benchmarks import Benchmark
+from molmo_agent.train.config import Source
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.data.question import Question
+from molmo_agent.data.readers.questions_file import QuestionsFile
+from molmo_agent.evaluation.metrics.interval import bootstrap, wilson
+
+RECORDS_FILE, SETTINGS_FILE, SUMMARY_FILE = "records.jsonl", "settings.json", "summary.json"
+BATCH = 8
+"""Questions that are asked together. Part of what a run computes: sums come out differently in other batches."""
+
+Worker = Callable[[Sequence[Question]], list[Record]]
+Mapper = Callable[[Callable[[], Worker], Iterable[Sequence[Question]]], Iterator[list[Record]]]
+"""Applies what the first argument makes, once per worker, to each batch; yields results in the order of the batches."""
+
+
+def map_here(make: Callable[[], Worker], batches: Iterable[Sequence[Question]]) -> Iterator[list[Record]]:
+    """Work in this process; the model is made when the first batch needs it."""
+    work: Worker | None = None
+    for batch in batches:
+        work = work or make()
+        yield work(batch)
+
+
+def open_model(name: str, max_crops: int | None = None) -> Any:
+    """Make a model by its name.
+
+    Args:
+        name: see :func:`molmo_agent.registry.load_model`.
+        max_crops: of a picture; None: as the checkpoint says.
+
+    Raises:
+        UnknownNameError: no such model.
+        UsageError: a number of crops for a model that takes none.
+    """
+    model: Any = load_model(name)
+    if max_crops is not None:
+        images = getattr(getattr(model, "processor", None), "image_processor", None)
+        if not isinstance(images, MolmoImageProcessor):
+            raise UsageError(f"--max-crops is for local Molmo checkpoints; {name!r} cuts no crops here")
+        images.max_crops = max_crops
+    return model
+
+
+class Questions(Protocol):
+    """What a reader makes."""
+
+    @property
+    def problems(self) -> Problems:
+        """What could not be read."""
+        ...
+
+    def questions(self) -> Iterable[Question]:
+        """Give all that can be asked, in the same order each time."""
+        ...
+
+
+def open_questions(name: str, benchmark: Benchmark, data: Path, options: Mapping[str, str | None]) -> Questions:
+    """Open a benchmark's questions; a .jsonl file is read as questions of one's own, whatever the benchmark.
+
+    Args:
+        name: of the benchmark.
+        benchmark: whose.
+        data: folder or file.
+        options: of the reader; None leaves one as it is.
+
+    Raises:
+        UsageError: the data cannot be read, or is not there.
+    """
+    if not data.exists():
+        raise UsageError(f"expected {benchmark.data} at {data}, but there is nothing")
+    given: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
+    if data.suffix == ".jsonl":
+        given = {"style": benchmark.style, "choice_style": benchmark.choice_style or benchmark.style}
+        return QuestionsFile(Source(kind=name, path=str(data), options=given))
+    module, function = benchmark.reader.split(":")
+    reader: Callable[[Source], Questions] = getattr(importlib.import_module(module), function)
+    return reader(Source(kind=name, path=str(data), options=given))
+
+
+def evaluate(
+    make: Callable[[], Any],
+    benchmark: Benchmark,
+    asked: Questions,
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    limit: int | None = None,
+    map: Mapper = map_here,
+    told: Callable[[int], None] | None = None,
+) -> list[Record]:
+    """Ask every question that has no record yet, and return all records in the order of the questions.
+
+    Args:
+        make: makes the model, once per worker; not called where nothing is left to ask.
+        benchmark: how to ask and to score.
+        asked: the questions.
+        folder: of the run; made where it is missing.
+        settings: what the records depend on, as JSON; a folder goes on with the same ones alone.
+        limit: ask only so many; a run with a larger limit goes on.
+        map: how batches are worked on; the records do not depend on it.
+        told: called with how many questions have their record, whenever there are more.
+
+    Raises:
+        UsageError: the folder holds a run with other settings, or no question can be used.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _same_settings(folder / SETTINGS_FILE, settings)
+    done = _done(folder / RECORDS_FILE)
+    order: dict[str, None] = {}
+    again: list[Record] = []
+
+    def batches() -> Iterator[list[Question]]:
+        rest = iter(islice(asked.questions(), limit))
+        # By their place among all questions: what is left of a stopped run is batched as it would have been.
+        while batch := list(islice(rest, BATCH)):
+            left = []
+            for question in batch:
+                if question.id in order:
+                    again.append({"id": question.id, "skipped": "the id was met before; asked once"})
+                elif question.id not in done:
+                    left.append(question)
+                order[question.id] = None
+            if left:
+                yield left
+
+    # A reply may hold half a surrogate pair; its escape is JSON too.
+    with (folder / RECORDS_FILE).open("a", encoding="utf-8", errors="backslashreplace") as file:
+        for records in map(Asker(make, benchmark), batches()):
+            file.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+            file.flush()
+            done |= {record["id"]: record for record in records}
+            if told:
+                told(len(done))
+    records = [*(done[id_] for id_ in order), *again]
+    if all("skipped" in record for record in records):
+        reasons = [_reasons(records), asked.problems.summary() if asked.problems.found else ""]
+        raise UsageError(f"no question can be used: {'; '.join(filter(None, reasons)) or 'there is none'}")
+    return records
+
+
+def _same_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    if not path.exists():
+        path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        return
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged ({error}); choose another folder with --out") from error
+    for name in sorted({*before, *settings}):
+        if before.get(name) != settings.get(name):
+            raise UsageError(
+                f"{path.parent} holds a run with {name} {before.get(name)!r}, this one has {settings.get(name)!r}; "
+                "choose another folder with --out"
+            )
+
+
+def _done(path: Path) -> dict[str, Record]:
+    """Return the records of a file by id; a last line that was cut off is removed from it.
+
+    Raises:
+        UsageError: another line is damaged.
+    """
+    if not path.exists():
+        return {}
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        os.truncate(path, len(whole))
+    records = {}
+    for number, line in enumerate(whole.decode(errors="replace").split("\n")[:-1], 1):
+        try:
+            record = json.loads(line)
+            records[record["id"]] = record
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"line {number} of {path} is damaged ({error}); remove it, and the same command goes on"
+            ) from error
+    return records
+
+
+def _reasons(records: Sequence[Record]) -> str:
+    counted = Counter(record["skipped"] for record in records if "skipped" in record)
+    return "; ".join(f"{n} x {reason}" for reason, n in counted.most_common(3))
+
+
+def summarise(records: Sequence[Record], problems: Problems | None = None) -> dict[str, Any]:
+    """Return the figures of a run, ready for JSON: shares in [0, 1] with 95 % intervals.
+
+    Scores that are right or wrong have Wilson intervals, others bootstrap ones.
+
+    Args:
+        records: of :func:`evaluate`.
+        problems: what could not be read of the data.
+    """
+    used = [record for record in records if "skipped" not in record]
+    groups: dict[str, list[Record]] = {}
+    for record in used:
+        for group in record["groups"]:
+            groups.setdefault(group, []).append(record)
+    return {
+        "questions": len(used),
+        "unparsed": sum(record["unparsed"] for record in used),
+        **_figures(used),
+        "groups": {
+            name: {"questions": len(groups[name]), **_figures(groups[name])} for name in sorted(groups, key=_order)
+        },
+        "skipped": [
+            *({"id": record["id"], "reason": record["skipped"]} for record in records if "skipped" in record),
+            *({"id": problem.row or "", "reason": str(problem)} for problem in (problems.found if problems else ())),
+        ],
+    }
+
+
+def _order(name: str) -> tuple[int, str]:
+    return (int(name) if name.isdecimal() else -1, name)
+
+
+def _figures(records: Sequence[Record]) -> dict[str, Any]:
+    return {kind: _means([record[kind] for record in records]) for kind in ("scores", "reference")}
+
+
+def _means(scores: Sequence[Mapping[str, bool | float]]) -> dict[str, Any]:
+    figures = {}
+    for name in dict.fromkeys(name for one in scores for name in one):
+        values = [one[name] for one in scores if name in one]
+        binary = all(isinstance(value, bool) for value in values)
+        low, high = wilson(sum(values), len(values)) if binary else bootstrap([float(value) for value in values])
+        mean = sum(values) / len(values)
+        figures[name] = {
+            "mean": mean,
+            "n": len(values),
+            "low": low,
+            "high": high,
+            "interval": "Wilson" if binary else "bootstrap",
+        }
+    return figures

@@ -1,0 +1,341 @@
+"""Training-only objectives that teach a small model to read and to point; none of their weights are shipped.
+
+Each is a dense target that the plain next-token loss reaches only through many layers: which character a patch shows,
+which object an image token lies on, which label a box carries, where a token lies on the screen, where to attend.
+"""
+
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from molmo_agent.envs.drawing.annotated_screen import Element, Screen
+from molmo_agent.model.crops import CropLayout, token_grid
+from molmo_agent.model.modeling import MolmoForConditionalGeneration
+from molmo_agent.synthetic.referring.names import describe
+from molmo_agent.nano.encode_screen import (
+    NUM_CHARACTERS,
+    PHOC_SIZE,
+    CanvasMap,
+    TrainingScreen,
+    character_targets,
+    phoc,
+    place_to_point,
+)
+
+NUM_OBJECTS = 256
+CODE = 64
+# Fourier features of a coordinate in [0, 1]: sine and cosine of these many turns.
+TURNS = (1, 2, 4, 8, 16, 32)
+POSITION_CODE = 2 * 2 * len(TURNS)
+# An image token that has at least this share of a label's area is one of its tokens.
+_TOUCHED = 0.02
+
+
+def object_class(element: Element) -> int:
+    """Return a stable class for what an element looks like: its kind, a shape's form and colour, an icon's picture."""
+    name = f"{element.kind} {element.shape} {element.color}" if element.kind == "shape" else element.kind
+    if element.kind == "icon":
+        name = f"icon {element.shape}"
+    return 1 + zlib.crc32(name.encode()) % (NUM_OBJECTS - 1)
+
+
+def on(device: torch.device, array: Any) -> Tensor:
+    """Return an array, or a list of numbers, as a tensor on a device."""
+    return torch.as_tensor(array).to(device)
+
+
+def position_code(points: Tensor) -> Tensor:
+    """Return the (..., 4 * len(TURNS)) Fourier features of (..., 2) normalized points."""
+    turns = on(points.device, TURNS) * (2 * torch.pi)
+    angles = points.unsqueeze(-1) * turns
+    return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(-2)
+
+
+@dataclass(frozen=True, slots=True)
+class DenseTargets:
+    """What every patch and image token of one picture's crop grid shows."""
+
+    # (crops, N, 2) character classes of the left and right half of each patch.
+    characters: Tensor
+    # (rows*columns,) object classes of the image tokens in reading order, and (rows*columns, 2) their offsets to the
+    # object's centre, in tokens.
+    objects: Tensor
+    offsets: Tensor
+    # (items, rows*columns) weights, and (items, PHOC_SIZE) codes of the labels there.
+    label_weights: Tensor
+    label_codes: Tensor
+    labels: tuple[str, ...]
+
+    def amount(self) -> float:
+        """Tell how much there is to learn from: cells with a character and tokens of objects."""
+        return float((self.characters > 0).sum()) + 4 * float((self.objects > 0).sum())
+
+
+def by_crop(targets: DenseTargets, grid: tuple[int, int], layout: CropLayout) -> list[DenseTargets]:
+    """Split the targets of a crop grid into those of its crops, overlaps included, in reading order.
+
+    A label that a crop does not show whole is left out there.
+    """
+    side, pool = layout.pooled_side, layout.pooling_size
+    rows, columns = token_grid(grid, layout)
+    step = (layout.side - sum(layout.margins)) // pool
+    weights = targets.label_weights.unflatten(1, (rows, columns))
+    split = []
+    for index, characters in enumerate(targets.characters):
+        top, left = (step * place for place in divmod(index, grid[1]))
+        window = slice(top, top + side), slice(left, left + side)
+        mine = weights[:, *window].flatten(1)
+        whole = (mine.sum(1) > 0.999).nonzero().flatten()
+        split.append(
+            DenseTargets(
+                characters=characters[None],
+                objects=targets.objects.unflatten(0, (rows, columns))[window].flatten(),
+                offsets=targets.offsets.unflatten(0, (rows, columns))[window].flatten(0, 1),
+                label_weights=mine[whole],
+                label_codes=targets.label_codes[whole],
+                labels=tuple(targets.labels[i] for i in whole.tolist()),
+            )
+        )
+    return split
+
+
+def dense_targets(
+    screen: Screen, grid: tuple[int, int], layout: CropLayout, *, words: bool, max_items: int = 96
+) -> DenseTargets:
+    """Compute the dense targets of a screen.
+
+    Args:
+        screen: picture and ground truth.
+        grid: crop grid (rows, columns).
+        layout: sizes of crops.
+        words: also take every drawn line of text as a labelled item, beside the elements.
+        max_items: labelled items beyond this number are left out.
+    """
+    height, width = screen.image.shape[:2]
+    canvas = CanvasMap.of(height, width, grid, layout)
+    canvas_height, canvas_width = layout.canvas(grid)
+    patch, side = layout.patch_size, layout.side
+    moved = tuple(
+        run.moved(canvas.left, canvas.top, across=canvas.scale_x, down=canvas.scale_y) for run in screen.texts
+    )
+    rows, columns = canvas_height // patch, canvas_width // patch
+    characters = character_targets(moved, rows, columns * 2, (patch / 2, patch)).reshape(rows, columns, 2)
+    step = side - sum(layout.margins)
+    crops = [
+        characters[i * step : i * step + side, j * step : j * step + side].reshape(-1, 2)
+        for i in range(grid[0])
+        for j in range(grid[1])
+    ]
+    objects = np.zeros((canvas.rows, canvas.columns), dtype=np.int64)
+    offsets = np.zeros((canvas.rows, canvas.columns, 2), dtype=np.float32)
+    items: list[tuple[tuple[float, float, float, float], str]] = []
+    for element in screen.elements:
+        if not element.visible:
+            continue
+        left, top, right, bottom = canvas.to_tokens(element.box)
+        x0, x1 = max(int(left + 0.5), 0), min(int(right + 0.5), canvas.columns)
+        y0, y1 = max(int(top + 0.5), 0), min(int(bottom + 0.5), canvas.rows)
+        center_x, center_y = (left + right) / 2, (top + bottom) / 2
+        x1, y1 = max(x1, min(int(center_x) + 1, canvas.columns)), max(y1, min(int(center_y) + 1, canvas.rows))
+        x0, y0 = min(x0, int(center_x)), min(y0, int(center_y))
+        if element.kind != "text":
+            objects[y0:y1, x0:x1] = object_class(element)
+            offsets[y0:y1, x0:x1, 0] = center_x - (np.arange(x0, x1)[None, :] + 0.5)
+            offsets[y0:y1, x0:x1, 1] = center_y - (np.arange(y0, y1)[:, None] + 0.5)
+        name = describe(element)
+        if name:
+            items.append((place_to_point(screen, element), name))
+    if words:
+        items += [
+            ((run.edges[0], run.top, run.edges[-1], run.bottom), run.text) for run in screen.texts if run.text.strip()
+        ]
+    weights, names = [], []
+    for box, name in items[:max_items]:
+        try:
+            weights.append(canvas.weights(box).ravel())
+        except ValueError:  # a sliver at the border that the canvas truncates away
+            continue
+        names.append(name.casefold())
+    size = canvas.rows * canvas.columns
+    return DenseTargets(
+        characters=torch.from_numpy(np.stack(crops)),
+        objects=torch.from_numpy(objects.ravel()),
+        offsets=torch.from_numpy(offsets.reshape(-1, 2)),
+        label_weights=torch.from_numpy(np.stack(weights)) if weights else torch.zeros(0, size),
+        label_codes=torch.from_numpy(np.stack([phoc(name) for name in names])) if names else torch.zeros(0, PHOC_SIZE),
+        labels=tuple(names),
+    )
+
+
+def contrast(queries: Tensor, codes: Tensor, labels: list[str], scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Match each query to the code of its own label among all different labels of the batch.
+
+    Returns:
+        The mean cross-entropy and the share of queries whose label ranks first; zeros where there are none.
+    """
+    if not labels:  # a screen on which nothing is called anything
+        return codes.new_zeros(()), codes.new_zeros(())
+    unique: dict[str, int] = {}
+    first = []
+    for i, label in enumerate(labels):
+        if label not in unique:
+            unique[label] = len(unique)
+            first.append(i)
+    target = on(queries.device, [unique[label] for label in labels])
+    codes = codes[on(codes.device, first)]
+    logits = F.normalize(queries, dim=-1) @ F.normalize(codes, dim=-1).T * scale.exp().clamp(max=50)
+    return F.cross_entropy(logits, target), (logits.argmax(-1) == target).float().mean()
+
+
+class Aids(nn.Module):
+    """Heads of the training-only objectives."""
+
+    def __init__(self, model: MolmoForConditionalGeneration) -> None:
+        """Build heads for a model; the two layers before the last of its decoder are shown what to look at."""
+        super().__init__()
+        config: Any = model.config
+        patch_width = config.vision_config.hidden_size * len(config.vit_layers)
+        width = config.text_config.hidden_size
+        # One finds what the question tells the target by, the next looks from there, the last has the answer to write.
+        self.guided_layer = len(model.model.language_model.layers) - 3
+        self.characters = nn.Linear(patch_width, 2 * NUM_CHARACTERS)
+        self.objects = nn.Linear(width, NUM_OBJECTS)
+        self.offsets = nn.Linear(width, 2)
+        self.image_code = nn.Linear(width, CODE)
+        self.label_code = nn.Linear(PHOC_SIZE, CODE)
+        self.query_code = nn.Linear(width, CODE)
+        self.key_code = nn.Linear(width, CODE)
+        self.code_scale = nn.Parameter(torch.tensor(2.5))
+        self.token_position = nn.Linear(width, POSITION_CODE)
+        self.first_position = nn.Linear(width, POSITION_CODE)
+        self.answer_position = nn.Linear(width, POSITION_CODE)
+
+    def read(self, patches: Tensor, features: Tensor, targets: list[DenseTargets]) -> dict[str, Tensor]:
+        """Objectives of the vision side.
+
+        Args:
+            patches: (M, N, width) tower features of the crops of all pictures.
+            features: (batch, rows*columns, D) image features of the crop grids in reading order; equal grids.
+            targets: one per picture.
+        """
+        device = features.device
+        characters = torch.cat([target.characters for target in targets]).to(device)
+        logits = self.characters(patches).unflatten(-1, (2, NUM_CHARACTERS))
+        per_cell = F.cross_entropy(logits.flatten(0, 2), characters.flatten(), reduction="none")
+        drawn = (characters.flatten() > 0).float()
+        # Most cells are empty: give text and background the same say.
+        character_loss = (per_cell * drawn).sum() / drawn.sum().clamp(min=1)
+        blank_loss = (per_cell * (1 - drawn)).sum() / (1 - drawn).sum().clamp(min=1)
+        right = (logits.argmax(-1).flatten() == characters.flatten()).float()
+
+        objects = torch.stack([target.objects for target in targets]).to(device)
+        on_object = (objects > 0).float()
+        object_loss = F.cross_entropy(self.objects(features).flatten(0, 1), objects.flatten(), reduction="none")
+        object_loss = (object_loss * (0.1 + on_object.flatten())).sum() / (0.1 + on_object).sum()
+        offsets = torch.stack([target.offsets for target in targets]).to(device)
+        offset_error = (self.offsets(features) - offsets).clamp(-4, 4).abs().sum(-1)
+        weights = [target.label_weights.to(device) for target in targets]
+        pooled = torch.cat([weight @ f for weight, f in zip(weights, features, strict=True)])
+        names = [name for target in targets for name in target.labels]
+        codes = self.label_code(torch.cat([target.label_codes for target in targets]).to(device))
+        code_loss, code_right = contrast(self.image_code(pooled), codes, names, self.code_scale)
+        return {
+            "characters": character_loss + 0.3 * blank_loss,
+            "objects": object_loss,
+            "offsets": (offset_error * on_object).sum() / on_object.sum().clamp(min=1),
+            "image_code": code_loss,
+            "acc_characters": (right * drawn).sum() / drawn.sum().clamp(min=1),
+            "acc_image_code": code_right,
+        }
+
+    def point(
+        self,
+        model: MolmoForConditionalGeneration,
+        states: tuple[Tensor, ...],
+        example: TrainingScreen,
+        dense: DenseTargets,
+    ) -> dict[str, Tensor]:
+        """Objectives of the decoder side, for one sequence.
+
+        Args:
+            model: the model.
+            states: hidden states, (1, T, D) before every layer and after the last.
+            example: the sequence.
+            dense: what its picture shows.
+        """
+        guided, device = self.guided_layer, states[0].device
+        rows = on(device, np.concatenate([example.x_positions, example.y_positions]))
+        answers, first_places = (on(device, a).repeat(2, 1) for a in (example.answers, example.first_places))
+        grid = on(device, example.grid_positions)
+        before, after = states[guided][0], states[guided + 1][0]
+
+        looks, on_target = [], []
+        for layer, array in ((guided, example.first_attention), (guided + 1, example.attention)):
+            attention = on(device, array).repeat(2, 1)
+            entropy = -(attention * attention.clamp(min=1e-9).log()).sum(-1).mean()
+            chances = self._attention_chances(model, layer, states[layer], rows, example)[:, grid]
+            looks.append(-(attention * chances).sum(-1).mean() - entropy)
+            on_target.append((chances.exp() * (attention > 0)).sum(-1).mean())
+
+        # What is chosen is chosen by index: a GPU would have to be waited for to count what a mask lets through.
+        centers = example.grid_centers
+        on_screen = ((centers >= 0) & (centers <= 1)).all(-1)
+        tokens, places = (on(device, a[on_screen]) for a in (example.grid_positions, centers))
+        own = F.mse_loss(self.token_position(before[tokens]), position_code(places))
+        first = F.mse_loss(self.first_position(after[rows]), position_code(first_places))
+        answer = F.mse_loss(self.answer_position(states[guided + 2][0, rows]), position_code(answers))
+
+        # A question by place or look does not say what is written there.
+        named = np.array([question.named for question in example.pointed] * 2)
+        names = [question.label for question in example.pointed if question.named] * 2
+        codes = self.label_code(on(device, np.stack([phoc(name) for name in names] or [phoc("")])))
+        said = rows[on(device, named.nonzero()[0])]
+        code_loss, code_right = contrast(self.query_code(before[said]), codes, names, self.code_scale)
+        # Every image token of a label knows which label that is, all of it.
+        item, token = (dense.label_weights > _TOUCHED).nonzero(as_tuple=True)
+        labels = [dense.labels[i] for i in item.tolist()]
+        codes = self.label_code(dense.label_codes.to(device))[item.to(device)]
+        key_loss, key_right = contrast(self.key_code(before[grid[token.to(device)]]), codes, labels, self.code_scale)
+        return {
+            "first_attention": looks[0],
+            "attention": looks[1],
+            "token_position": own,
+            "first_position": first,
+            "answer_position": answer,
+            "query_code": code_loss,
+            "key_code": key_loss,
+            "acc_first_attention": on_target[0],
+            "acc_attention": on_target[1],
+            "acc_query_code": code_right,
+            "acc_key_code": key_right,
+        }
+
+    def _attention_chances(
+        self, model: MolmoForConditionalGeneration, number: int, hidden: Tensor, rows: Tensor, example: TrainingScreen
+    ) -> Tensor:
+        """Return (rows, T) log-probabilities that a layer's first head attends; least where the tree hides a key."""
+        decoder: Any = model.model.language_model
+        layer = decoder.layers[number]
+        attention = layer.self_attn
+        normed = layer.input_layernorm(hidden)[0]
+        head = attention.head_dim
+        query = F.linear(normed[rows], attention.q_proj.weight[:head], attention.q_proj.bias[:head])
+        key = F.linear(normed, attention.k_proj.weight[:head], attention.k_proj.bias[:head])
+        position_ids = on(hidden.device, example.position_ids)
+        cos, sin = decoder.rotary_emb(normed, position_ids[None])
+
+        def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+            first, second = x.chunk(2, dim=-1)
+            return x * cos + torch.cat([-second, first], dim=-1) * sin
+
+        query, key = rotate(query, cos[0, rows], sin[0, rows]), rotate(key, cos[0], sin[0])
+        logits = query @ key.T * attention.scaling
+        segments = on(hidden.device, example.subsegment_ids)
+        hidden_keys = segments[None, :] < segments[rows, None]
+        later = torch.arange(len(segments), device=hidden.device)[None, :] > rows[:, None]
+        return F.log_softmax(logits.masked_fill(hidden_keys | later, torch.finfo(logits.dtype).min), dim=-1)

@@ -1,0 +1,312 @@
+"""A screen with ground truth becomes what the model sees and what it should learn; numpy only, no objectives.
+
+The layout of a training sequence: BOS, the picture's tokens, then every question with its answer, each of which sees
+the picture and itself only (a message tree, molmo-model section 5).
+"""
+
+import string
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen, TextRun
+from molmo_agent.geometry import Box, Point
+from molmo_agent.model.crops import CropLayout, resized_size, token_grid
+from molmo_agent.model.processor import MolmoProcessor
+from molmo_agent.model.prompts import role_prompt
+from molmo_agent.point_text.parse import Style, format_points, round_reference
+from molmo_agent.synthetic.referring.names import Question, is_picture, plain_name
+from molmo_agent.synthetic.referring.matching import gaps
+
+IMAGE_SUBSEGMENT = 10000  # what BOS and the picture carry; annotation k carries k (molmo-model section 5)
+
+CHARACTERS = " " + "".join(c for c in map(chr, range(33, 127)))
+"""Classes of the reading objective: nothing, printable ASCII; anything else is the last class."""
+NUM_CHARACTERS = len(CHARACTERS) + 1
+_CHARACTER_CLASS = {c: i for i, c in enumerate(CHARACTERS)}
+
+_ALPHABET = string.ascii_lowercase + string.digits
+_LETTER = {c: i for i, c in enumerate(_ALPHABET)}
+_LETTERS = len(_ALPHABET) + 1
+PHOC_SIZE = _LETTERS * (1 + 2 + 3 + 4)
+
+
+@dataclass(frozen=True, slots=True)
+class CanvasMap:
+    """Where the pixels of a picture lie on its canvas of crops, in pixels of the canvas."""
+
+    top: int
+    left: int
+    scale_x: float
+    scale_y: float
+    rows: int
+    columns: int
+    token_px: int
+
+    @classmethod
+    def of(cls, height: int, width: int, grid: tuple[int, int], layout: CropLayout) -> "CanvasMap":
+        """Return the map of a (height, width) picture on a crop grid."""
+        canvas = layout.canvas(grid)
+        new_height, new_width = resized_size(height, width, canvas)
+        rows, columns = token_grid(grid, layout)
+        return cls(
+            top=(canvas[0] - new_height) // 2,
+            left=(canvas[1] - new_width) // 2,
+            scale_x=new_width / width,
+            scale_y=new_height / height,
+            rows=rows,
+            columns=columns,
+            token_px=layout.patch_size * layout.pooling_size,
+        )
+
+    def to_tokens(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        """Return a pixel box (left, top, right, bottom) of the picture in units of image tokens of the canvas."""
+        left, top, right, bottom = box
+        return (
+            (left * self.scale_x + self.left) / self.token_px,
+            (top * self.scale_y + self.top) / self.token_px,
+            (right * self.scale_x + self.left) / self.token_px,
+            (bottom * self.scale_y + self.top) / self.token_px,
+        )
+
+    def shows(self, box: tuple[float, float, float, float]) -> bool:
+        """Tell whether any of a pixel box of the picture is on the canvas."""
+        left, top, right, bottom = self.to_tokens(box)
+        return left < min(right, self.columns) and top < min(bottom, self.rows) and right > 0 and bottom > 0
+
+    def weights(self, box: tuple[float, float, float, float], sigma: float | None = None) -> npt.NDArray[np.float32]:
+        """Return (rows, columns) weights that sum to 1 over the tokens a box touches.
+
+        Args:
+            box: left, top, right, bottom in pixels of the picture.
+            sigma: None: by the share of each token that the box covers. Else times a bell around the box's centre,
+                with this width in tokens.
+        """
+        left, top, right, bottom = self.to_tokens(box)
+        x, y = np.arange(self.columns), np.arange(self.rows)
+        across = np.clip(np.minimum(right, x + 1) - np.maximum(left, x), 0, 1)
+        down = np.clip(np.minimum(bottom, y + 1) - np.maximum(top, y), 0, 1)
+        if sigma is not None:
+            across = across * np.exp(-(((x + 0.5) - (left + right) / 2) ** 2) / (2 * sigma**2))
+            down = down * np.exp(-(((y + 0.5) - (top + bottom) / 2) ** 2) / (2 * sigma**2))
+        weights = np.outer(down, across)
+        total = weights.sum()
+        if total <= 0:
+            raise ValueError(f"the box {box} lies outside the picture")
+        return (weights / total).astype(np.float32)
+
+
+def phoc(text: str) -> npt.NDArray[np.float32]:
+    """Return what letters a label has and where: counts in the whole, halves and thirds, and its ends.
+
+    Case and accents of other scripts are folded together into one class, so unseen words get codes like seen ones.
+    """
+    code = np.zeros((10, _LETTERS), dtype=np.float32)
+    letters = [c for c in text.casefold() if not c.isspace()]
+    count = len(letters)
+    for i, c in enumerate(letters):
+        letter, place = _LETTER.get(c, _LETTERS - 1), (i + 0.5) / count
+        code[0, letter] += 1
+        code[1 + int(place * 2), letter] += 1
+        code[3 + int(place * 3), letter] += 1
+    for row, i in ((6, 0), (7, 1), (8, -1), (9, -2)):
+        if count > abs(i) - (i < 0):
+            code[row, _LETTER.get(letters[i], _LETTERS - 1)] += 1
+    return code.ravel()
+
+
+def character_targets(texts: tuple[TextRun, ...], rows: int, columns: int, cell: tuple[float, float]) -> Any:
+    """Return (rows, columns) character classes of a grid of cells of (width, height) pixels; 0 where there is no text.
+
+    A cell belongs to the character under its middle, or to the nearest line that covers at least half of its height.
+    """
+    width, height = cell
+    targets = np.zeros((rows, columns), dtype=np.int64)
+    for run in texts:
+        if not run.text:
+            continue
+        first = max(int(np.ceil(run.top / height - 0.5)), 0)
+        last = min(int(np.floor(run.bottom / height - 0.5)) + 1, rows)
+        if first >= last:  # a line thinner than a cell falls into the cell that holds its middle
+            first = min(max(int((run.top + run.bottom) / 2 / height), 0), rows - 1)
+            last = first + 1
+        centers = (np.arange(columns) + 0.5) * width
+        index = np.searchsorted(np.asarray(run.edges), centers, side="right") - 1
+        inside = (index >= 0) & (index < len(run.text))
+        classes = [_CHARACTER_CLASS.get(c, 0 if c.isspace() else NUM_CHARACTERS - 1) for c in run.text]
+        line = np.array(classes, dtype=np.int64)[index[inside]]
+        targets[first:last, inside] = line
+    return targets
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingScreen:
+    """One screen with its questions, ready for the model; arrays of one example, no batch axis."""
+
+    # T tokens.
+    input_ids: npt.NDArray[np.int64]
+    position_ids: npt.NDArray[np.int64]
+    subsegment_ids: npt.NDArray[np.int64]
+    # What each position should predict next; -1 where nothing is to be learned.
+    targets: npt.NDArray[np.int64]
+    loss_weights: npt.NDArray[np.float32]
+    # C crops.
+    arrays: dict[str, npt.NDArray[Any]]
+    # Of each question whose answer has a point: the positions that predict the first digit of its (first) x and y.
+    x_positions: npt.NDArray[np.int64]
+    y_positions: npt.NDArray[np.int64]
+    # (pointed questions, 2) normalized answers.
+    answers: npt.NDArray[np.float32]
+    # (pointed questions, rows*columns): where attention should be, over the grid's image tokens in reading order.
+    attention: npt.NDArray[np.float32]
+    # The same for where to look first: what the question tells the place by, such as a checkbox's words; mostly the
+    # answer itself. And (pointed questions, 2) normalized middles of that.
+    first_attention: npt.NDArray[np.float32]
+    first_places: npt.NDArray[np.float32]
+    # Where those image tokens are in the sequence.
+    grid_positions: npt.NDArray[np.int64]
+    # (rows*columns, 2) normalized centres of the image tokens, outside [0, 1] in the padding.
+    grid_centers: npt.NDArray[np.float32]
+    # The questions whose answers have a point.
+    pointed: tuple[Question, ...]
+
+
+def place_to_point(screen: Screen, element: Element) -> PixelBox:
+    """Return where to point at an element, in pixels: at its label where that is drawn on it, else at the whole of it.
+
+    A row of a list is pointed at where its words are, as a person would.
+    """
+    left, top, right, bottom = element.box
+    for run in screen.texts:
+        x0, y0, x1, y1 = run.box
+        if run.text == element.label and left <= x0 and x1 <= right and top <= (y0 + y1) / 2 <= bottom:
+            return x0, max(y0, top), x1, min(y1, bottom)
+    return element.box
+
+
+def place_to_look_first(screen: Screen, question: Question, place: PixelBox) -> PixelBox:
+    """Return where to look before pointing at a place, in pixels: at what the question tells it by.
+
+    A checkbox has its words beside it, an icon below, a window's button in the title; a neighbour is another thing.
+    Mostly it is the place itself.
+    """
+    if question.beside is not None:
+        return question.beside
+    element = question.element
+    if not question.named or place != element.box or is_picture(element):
+        return place
+    name = plain_name(element.label)
+    runs = [run.box for run in screen.texts if plain_name(run.text) == name]
+    return min(runs, key=lambda box: _apart(box, place), default=place)
+
+
+def _apart(a: PixelBox, b: PixelBox) -> float:
+    """Return how far two boxes are apart; words stand on the line of what they name, rather than above it."""
+    across, down = gaps(a, b)
+    return across + 4 * down
+
+
+def _answer_ids(processor: MolmoProcessor, points: list[Point], question: Question) -> tuple[list[int], int]:
+    """Return the answer's ids with the closing EOS, and how many of them come before the tail (alt text and label)."""
+    style: Style = "point_count" if question.counted else "pointing"
+    reply = " " + format_points("molmo", points, question.label, style=style)
+    # What is not there has no label to spell.
+    head = reply[: reply.index(' alt="') - 1] if points else reply
+    tokenizer = processor.tokenizer
+    head_ids = tokenizer(head, add_special_tokens=False)["input_ids"]
+    ids = tokenizer(reply, add_special_tokens=False)["input_ids"]
+    assert ids[: len(head_ids)] == head_ids
+    return [*ids, tokenizer.eos_token_id], len(head_ids)
+
+
+def _written(point: Point) -> tuple[float, float]:
+    """Return a point as the answer writes it."""
+    ((x, y),) = round_reference([(round(point.x * 100, 10), round(point.y * 100, 10))])
+    return x, y
+
+
+def make_training_screen(
+    screen: Screen, questions: list[Question], processor: MolmoProcessor, rng: Random, *, tail: float, sigma: float
+) -> TrainingScreen:
+    """Lay out a screen and its questions as one sequence.
+
+    Args:
+        screen: picture and ground truth.
+        questions: at least one with a point.
+        processor: the model's.
+        rng: decides which answers keep their tail.
+        tail: share of answers that are learned to the end; the others stop after the coordinates.
+        sigma: width in tokens of the bell that attention should follow.
+    """
+    height, width = screen.image.shape[:2]
+    prefix, arrays = processor.encode(screen.image, "")
+    layout = processor.image_processor.layout()
+    _, grid = processor.image_processor.grid_of(height, width)
+    canvas = CanvasMap.of(height, width, grid, layout)
+    tokenizer = processor.tokenizer
+    pieces = [' <point x="', ' <points x1="', '" y="', '" y1="', "."]
+    *opening, dot = tokenizer.convert_tokens_to_ids(pieces)
+    one, several = opening[::2], opening[1::2]
+
+    ids, subsegments, positions = list(prefix), [IMAGE_SUBSEGMENT] * len(prefix), list(range(len(prefix)))
+    targets, weights = [-1] * len(prefix), [0.0] * len(prefix)
+    xs, ys, answers, attention, pointed = [], [], [], [], []
+    first_places, first_attention = [], []
+    for number, question in enumerate(questions, start=1):
+        places = [place_to_point(screen, element) for element in question.elements]
+        points = [Box.from_pixels(*place, width, height).center for place in places]
+        prompt = tokenizer(role_prompt(question.text), add_special_tokens=False)["input_ids"]
+        answer, head = _answer_ids(processor, points, question)
+        if rng.random() >= tail:
+            answer = answer[: head + 1]  # learn to close the coordinate, not to spell the label
+        start = len(ids)
+        tokens = prompt + answer
+        ids += tokens[:-1]
+        subsegments += [number] * (len(tokens) - 1)
+        positions += range(len(prefix), len(prefix) + len(tokens) - 1)
+        learned = range(len(prompt) - 1, len(tokens) - 1)
+        targets += [tokens[i + 1] if i in learned else -1 for i in range(len(tokens) - 1)]
+        # The decimal is finer than an image token: little to be learned there, and the rest matters more.
+        weights += [(0.2 if tokens[i] == dot else 1.0) if i in learned else 0.0 for i in range(len(tokens) - 1)]
+        if not points:
+            continue
+        x_open, y_open = one if len(points) == 1 else several
+        xs.append(start + tokens.index(x_open))
+        ys.append(start + tokens.index(y_open))
+        # Of several points the answer's first: they are written from the left to the right, once rounded.
+        point, place = min(zip(points, places, strict=True), key=lambda found: _written(found[0]))
+        answers.append((point.x, point.y))
+        attention.append(canvas.weights(place, sigma).ravel())
+        pointed.append(question)
+        first = place_to_look_first(screen, question, place)
+        if not canvas.shows(first):  # words beyond the border
+            first = place
+        first_attention.append(attention[-1] if first == place else canvas.weights(first, sigma).ravel())
+        center = Box.from_pixels(*first, width, height).center
+        first_places.append((center.x, center.y))
+
+    side = layout.pooled_side
+    base = 1 + 1 + side * (side + 1) + 1 + 1  # BOS, the global crop's block, the grid's start token
+    row, column = np.divmod(np.arange(canvas.rows * canvas.columns), canvas.columns)
+    centers_x = ((column + 0.5) * canvas.token_px - canvas.left) / (canvas.scale_x * width)
+    centers_y = ((row + 0.5) * canvas.token_px - canvas.top) / (canvas.scale_y * height)
+    return TrainingScreen(
+        input_ids=np.array(ids),
+        position_ids=np.array(positions),
+        subsegment_ids=np.array(subsegments),
+        targets=np.array(targets),
+        loss_weights=np.array(weights, dtype=np.float32),
+        arrays=arrays,
+        x_positions=np.array(xs),
+        y_positions=np.array(ys),
+        answers=np.array(answers, dtype=np.float32),
+        attention=np.stack(attention),
+        first_attention=np.stack(first_attention),
+        first_places=np.array(first_places, dtype=np.float32),
+        grid_positions=base + row * (canvas.columns + 1) + column,
+        grid_centers=np.stack([centers_x, centers_y], axis=-1).astype(np.float32),
+        pointed=tuple(pointed),
+    )

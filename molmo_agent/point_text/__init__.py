@@ -1,0 +1,1 @@
+"""Text of models to points and back: dialects and the strict parser."""

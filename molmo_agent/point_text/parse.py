@@ -1,0 +1,219 @@
+"""Model replies and points: one row per dialect, chosen by the caller, never guessed from the text.
+
+A dialect belongs to a checkpoint. It fixes the syntax and the text scale; scales exist nowhere else:
+
+    molmo   ``<point x="10.5" y="20.0" alt="cat">cat</point>``, ``<points x1= y1= x2= y2= ...>``: percent, one decimal.
+            Molmo, the 0924 checkpoints (arXiv 2409.17146).
+    molmo2  ``<points coords="1 1 105 205 2 300 400">cats</points>``: the image's number, then number, x, y of each
+            point; thousandths, three digits or more (Molmo2, arXiv 2601.10611, on its output format).
+    gemini  ``[{"point": [y, x], "label": "cat"}]``: y first, thousandths; bare or in a code block
+            (ai.google.dev/gemini-api/docs/robotics-overview).
+    qwen    ``[{"point_2d": [x, y], "label": "cat"}]``: pixels of the resized image, whose size must be given
+            (Qwen2.5-VL technical report, arXiv 2502.13923).
+    tuple   ``[(0.512, 0.250), ...]``: fractions (RoboPoint, arXiv 2406.10721).
+
+Parsing is strict, because its points get clicked: prose may stand around one well-formed answer, but a broken,
+truncated or contradictory one is ``unparsed`` and yields nothing, never a corner, the centre or a part of itself.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from molmo_agent.point_text import dialects as syntax
+from molmo_agent.episode import LabelledPoint, PointResult, PointStatus
+from molmo_agent.errors import PointTextError, UnknownNameError
+from molmo_agent.geometry import Point
+from molmo_agent.point_text.reference_parser import ReferenceParse, parse_reference
+from molmo_agent.point_text.dialects import ImageSize, round_reference
+
+__all__ = [
+    "DIALECTS",
+    "NONE_TEXT",
+    "PLACEHOLDER",
+    "Dialect",
+    "ImageSize",
+    "InlinePoints",
+    "ParsedReply",
+    "ReferenceParse",
+    "Style",
+    "format_inline_points",
+    "format_points",
+    "parse_points",
+    "parse_reference",
+    "round_reference",
+]
+
+Style = Literal["pointing", "point_count"]
+"""``pointing``: the answer alone. ``point_count``: the answer in a sentence that counts."""
+
+PLACEHOLDER = "<|POINT|>"
+"""Stands for a tag in the text of an explanation."""
+
+NONE_TEXT = "There are none."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """One syntax of points: how to write it and how to read it."""
+
+    write: Callable[[Sequence[Point], str, str | None, ImageSize], str]
+    read: Callable[[str, ImageSize], Iterable[LabelledPoint]]
+    # What is written for no points.
+    none: str = "[]"
+    # Whether it has tags that can stand inside a sentence, and so a sentence that counts.
+    tags: bool = False
+    # Whether coordinates are pixels of the image that the model saw.
+    needs_image_size: bool = False
+
+
+DIALECTS = MappingProxyType(
+    {
+        "molmo": Dialect(write=syntax.write_molmo, read=syntax.read_molmo, none=NONE_TEXT, tags=True),
+        "molmo2": Dialect(write=syntax.write_molmo2, read=syntax.read_molmo2, none=NONE_TEXT, tags=True),
+        "gemini": Dialect(write=syntax.write_gemini, read=syntax.read_gemini),
+        "qwen": Dialect(write=syntax.write_qwen, read=syntax.read_qwen, needs_image_size=True),
+        "tuple": Dialect(write=syntax.write_tuple, read=syntax.read_tuple),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedReply:
+    """What a reply says. Points are normalized, and there only with the status ``ok``."""
+
+    status: PointStatus
+    reply: str
+    points: tuple[LabelledPoint, ...] = ()
+    # Why the status is not "ok", for people.
+    reason: str = ""
+
+    def require(self) -> tuple[LabelledPoint, ...]:
+        """Return the points, an empty tuple for ``none``.
+
+        Raises:
+            PointTextError: the reply holds no answer; the error keeps the reply.
+        """
+        if self.status not in ("ok", "none"):
+            raise PointTextError(f"expected points, got a reply that is {self.status}: {self.reason}", self.reply)
+        return self.points
+
+    def to_result(self, *, latency_s: float = 0.0, confidence: float | None = None) -> PointResult:
+        """Return the same as a model's answer."""
+        return PointResult(
+            status=self.status, reply=self.reply, points=self.points, latency_s=latency_s, confidence=confidence
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class InlinePoints:
+    """The points of one placeholder in an explanation, the words that stand there, and what they refer to."""
+
+    points: tuple[Point, ...]
+    inline_text: str
+    alt_text: str
+
+
+def _dialect(name: str) -> Dialect:
+    if name not in DIALECTS:
+        raise UnknownNameError("dialect", name, DIALECTS)
+    return DIALECTS[name]
+
+
+def _size(name: str, image_size: ImageSize | None) -> ImageSize:
+    """Return the image size for a dialect; those that need none ignore the stand-in."""
+    if image_size is None and DIALECTS[name].needs_image_size:
+        raise ValueError(f"the dialect {name!r} counts pixels: pass image_size=(height, width) of what the model saw")
+    if image_size is not None and min(image_size) < 1:
+        raise ValueError(f"image_size must be (height, width) in pixels, at least 1 x 1, got {image_size!r}")
+    return image_size or (1, 1)
+
+
+def format_points(
+    dialect: str,
+    points: Sequence[Point],
+    label: str,
+    alt: str | None = None,
+    style: Style = "pointing",
+    image_size: ImageSize | None = None,
+) -> str:
+    """Write points the way a model of that dialect answers.
+
+    Args:
+        dialect: a name in :data:`DIALECTS`.
+        points: the Molmo dialects sort them by x, then y, once rounded; the others keep the order.
+        label: what is pointed at. The Molmo dialects write it in lower case, as their training data does.
+        alt: for the Molmo dialects: the ``alt`` text where it differs from the label.
+        style: only the Molmo dialects have a sentence that counts.
+        image_size: (height, width) of the image as the model sees it; ``qwen`` needs it.
+
+    Raises:
+        UnknownNameError: no such dialect.
+        ValueError: the dialect lacks the style, or misses the image size.
+    """
+    row = _dialect(dialect)
+    size = _size(dialect, image_size)
+    if style == "point_count" and not row.tags:
+        counting = ", ".join(name for name, other in DIALECTS.items() if other.tags)
+        raise ValueError(f"the dialect {dialect!r} has no sentence that counts; these have one: {counting}")
+    if not points:
+        return row.none
+    text = row.write(points, label.lower() if row.tags else label, alt, size)
+    return text if style == "pointing" else f"Counting the {text} shows a total of {len(points)}."
+
+
+def format_inline_points(dialect: str, text: str, annotations: Sequence[InlinePoints]) -> str:
+    """Replace each placeholder of an explanation by the tag of its points, in order.
+
+    Raises:
+        UnknownNameError: no such dialect.
+        ValueError: the dialect has no tags, or placeholders and annotations differ in number.
+    """
+    row = _dialect(dialect)
+    parts = text.split(PLACEHOLDER)
+    if not row.tags:
+        raise ValueError(f"the dialect {dialect!r} has no tags that could stand in a text")
+    if len(parts) != len(annotations) + 1:
+        raise ValueError(
+            f"expected one annotation for each {PLACEHOLDER}, got {len(annotations)} for {len(parts) - 1} of them"
+        )
+    tags = [row.write(item.points, item.inline_text, item.alt_text, (1, 1)) for item in annotations]
+    return "".join(part + tag for part, tag in zip(parts, [*tags, ""], strict=True))
+
+
+def parse_points(dialect: str, reply: str, image_size: ImageSize | None = None) -> ParsedReply:
+    """Read a reply. Whatever its text, the answer is a status, never an exception.
+
+    Args:
+        dialect: a name in :data:`DIALECTS`, from the checkpoint's profile.
+        reply: the model's text.
+        image_size: (height, width) of the image as the model saw it; ``qwen`` needs it.
+
+    Raises:
+        UnknownNameError: no such dialect.
+        ValueError: the dialect needs an image size and got none.
+    """
+    row = _dialect(dialect)
+    size = _size(dialect, image_size)
+    status: PointStatus
+    try:
+        points = tuple(row.read(reply, size))
+        status, reason = ("ok", "") if points else ("none", "the list is empty")
+    except syntax.NoPoints:
+        points, (status, reason) = (), _sentence(reply)
+    except syntax.PointOutOfRange as error:
+        points, status, reason = (), "out_of_range", str(error)
+    except syntax.UnparsedReply as error:
+        points, status, reason = (), "unparsed", str(error)
+    return ParsedReply(status=status, reply=reply, points=points, reason=reason)
+
+
+def _sentence(reply: str) -> tuple[PointStatus, str]:
+    """Judge a reply in which nothing looks like points."""
+    none, declined = syntax.says_none(reply), syntax.refuses(reply)
+    if none and declined:
+        return "unparsed", "it declines and says that there are none"
+    if none:
+        return "none", "it says that there are none"
+    return ("refused", "it declines") if declined else ("unparsed", "nothing in it looks like points")

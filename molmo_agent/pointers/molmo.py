@@ -1,0 +1,327 @@
+"""A Molmo checkpoint as a pointing model: a picture and an instruction in, points out."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from transformers import PreTrainedConfig
+from transformers.cache_utils import DynamicCache
+
+from molmo_agent.episode import Image, PointResult
+from molmo_agent.errors import ModelError
+from molmo_agent.pointers.answer_grammar import digit_confidence, guess_next, is_complete, plain_label
+from molmo_agent.pointers.calibration import Calibration
+from molmo_agent.pointers.decoding import Decoded, Form, Prefix, Reader, constrained, drafted, greedy
+from molmo_agent.model.checkpoints.hub import places, remark
+from molmo_agent.model.modeling import MolmoForConditionalGeneration
+from molmo_agent.pointers.picture_cache import PictureCache, fingerprint
+from molmo_agent.model.processor import MolmoProcessor
+from molmo_agent.model.prompts import role_prompt
+from molmo_agent.pointers.static_decoding import StaticDecoder
+from molmo_agent.point_text.parse import parse_points
+
+PROFILE_FILE = "pointing_profile.json"
+# Parameters of a model that may take twice its memory: 4 GB.
+_SMALL = 1_000_000_000
+
+
+class MolmoPointer:
+    """Points with a local Molmo.
+
+    The picture is encoded once and shared by all questions about it, later ones included. Replies are decoded greedily
+    and end with the point: a single question in few passes, by checking guesses; several side by side.
+    """
+
+    def __init__(
+        self,
+        model: MolmoForConditionalGeneration,
+        processor: MolmoProcessor,
+        *,
+        name: str = "molmo",
+        dialect: str = "molmo",
+        question: str = "Point to {}",
+        max_new_tokens: int = 192,
+        constrained: bool = False,
+        compile: bool = False,
+        cache: PictureCache | None = None,
+        calibration: Calibration | None = None,
+        min_confidence: float | None = None,
+        window: tuple[int, int] | None = None,
+        remark: str = "",
+    ) -> None:
+        """Wrap a loaded model.
+
+        Args:
+            model: the model, on its device.
+            processor: the processor saved beside it.
+            name: what to call it in records.
+            dialect: the syntax of its replies, see :mod:`molmo_agent.point_text.parse`.
+            question: how an instruction becomes the user's turn.
+            max_new_tokens: a reply longer than this is cut off, and then does not parse.
+            constrained: let only well-formed answers come out; the label is then the instruction's, and the model
+                decides nothing but whether there is a point, how many, and where.
+            compile: decode single questions in a cache of fixed size with a compiled step; pays on a GPU, where the
+                first answers then take a minute.
+            cache: what to remember of pictures; by default two pictures and 64 crops.
+            calibration: makes a probability of a hit of the model's own confidence, which is given where it is None.
+            min_confidence: what `agent run` asks of a point before it acts on it, where nothing else is said.
+            window: (width, height) in pixels of the largest picture that the model reads well; larger ones are for
+                :class:`~molmo_agent.pointers.windowed.WindowedPointer`, which `load_model` adds.
+            remark: what `agent run` tells a person before the model acts on a real device: what it is good for.
+        """
+        self.model, self.processor, self.name = model.eval(), processor, name
+        self.dialect, self.question, self.max_new_tokens = dialect, question, max_new_tokens
+        # The windows of a screen are pictures of their own, and the next screenshot has most of them again.
+        self.constrained, self.cache = constrained, cache or (PictureCache(12, 256) if window else PictureCache())
+        self.calibration, self.min_confidence = calibration, min_confidence
+        self.window, self.remark = window, remark
+        self._form: Form | None = None
+        self._static = StaticDecoder(model, self._context) if compile else None
+        if constrained and dialect != "molmo":
+            raise ValueError(f"constrained decoding knows the dialect 'molmo' only, got {dialect!r}")
+
+    @classmethod
+    def from_pretrained(
+        cls, folder: str | Path, *, dtype: torch.dtype | str = "auto", **options: Any
+    ) -> "MolmoPointer":
+        """Load a checkpoint folder or hub id with its processor and, where there is one, its pointing profile.
+
+        Args:
+            folder: a folder with a checkpoint, or the name of one on the Hugging Face hub.
+            dtype: of the weights; "auto" keeps the checkpoint's own, but for float16 on a CPU: few can compute in it,
+                the others take several times as long. Small models become float32.
+            options: override the profile, see the constructor.
+
+        Raises:
+            ModelError: a file is missing or does not fit the model.
+        """
+        try:
+            processor = MolmoProcessor.from_pretrained(folder, **places(folder))
+            model = MolmoForConditionalGeneration.from_pretrained(folder, dtype=dtype, **places(folder))
+            halves = dtype == "auto" and model.device.type == "cpu" and model.dtype == torch.float16
+            if halves and model.num_parameters() < _SMALL:
+                model.float()
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise ModelError(
+                f"expected a Molmo checkpoint at {str(folder)!r} (config, weights, tokenizer and processor files), "
+                f"but loading it failed: {error}{remark(folder)}"
+            ) from error
+        profile = Path(folder) / PROFILE_FILE
+        if profile.is_file():
+            options = _read_profile(profile) | options
+        options.setdefault("name", Path(folder).name)
+        return cls(model, processor, **options)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write model, processor and profile, to be read by :meth:`from_pretrained`."""
+        self.model.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+        names = ("dialect", "question", "max_new_tokens", "constrained", "min_confidence", "window", "remark")
+        profile = {name: getattr(self, name) for name in names}
+        profile["calibration"] = self.calibration.to_dict() if self.calibration else None
+        (Path(folder) / PROFILE_FILE).write_text(json.dumps(profile, indent=2) + "\n")
+
+    def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
+        """Point at what the instruction refers to.
+
+        More points than ``max_points`` make the answer ``unparsed``: which of them were meant is not known.
+        """
+        return self.ask(image, [instruction])[0].at_most(max_points)
+
+    def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
+        """Answer several questions; those about the same array share its encoding."""
+        return _by_picture(self.ask, images, instructions)
+
+    def answer_batch(self, images: Sequence[Image], questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
+        """Answer questions in words, each put as it stands; those about the same array share its encoding."""
+        return _by_picture(partial(self._answer, max_new_tokens=max_new_tokens), images, questions)
+
+    @torch.inference_mode()
+    def _answer(self, image: Image, questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
+        tokenizer: Any = self.processor.tokenizer
+        prefix = self._prefix(image)
+        rows = self._rows(questions, prefix, max_new_tokens)
+        answers = greedy(
+            self.model,
+            prefix,
+            rows,
+            eos=tokenizer.eos_token_id,
+            max_new_tokens=max_new_tokens,
+            finished=lambda ids: False,
+        )
+        return [tokenizer.decode(answer.ids).strip() for answer in answers]
+
+    @torch.inference_mode()
+    def ask(self, image: Image, instructions: Sequence[str]) -> list[PointResult]:
+        """Ask several questions about one picture, encoded once, and not at all if it was seen lately."""
+        began = time.perf_counter()
+        answers = self._decode(self._prefix(image), instructions)
+        latency = (time.perf_counter() - began) / len(instructions)
+        height, width = image.shape[:2]
+        results = []
+        for answer in answers:
+            reply = self.processor.tokenizer.decode(answer.ids)
+            parsed = parse_points(self.dialect, reply, image_size=(height, width))
+            results.append(
+                PointResult(
+                    status=parsed.status,
+                    reply=reply,
+                    points=parsed.points,
+                    latency_s=latency,
+                    confidence=self._confidence(answer) if parsed.points else None,
+                )
+            )
+        return results
+
+    def _prefix(self, image: Image) -> Prefix:
+        """Return keys and values of BOS and the picture."""
+        key = fingerprint(image)
+        known = self.cache.prefixes.recall(key)
+        if known is not None:
+            return known
+        ids, arrays = self.processor.encode(image, "")
+        device, inner = self.model.device, self.model.model
+        patches = self.cache.patches(inner, arrays["pixel_values"])
+        masks, index = (torch.from_numpy(arrays[name]).to(device) for name in ("image_masks", "image_input_idx"))
+        features = inner.connector(patches, masks.to(patches.dtype))
+        cache = DynamicCache()
+        inner(
+            input_ids=torch.tensor([ids], device=device),
+            image_features=features[None],
+            image_input_idx=index[None],
+            cache=cache,
+            use_cache=True,
+        )
+        prefix = Prefix.of(cache)
+        self.cache.prefixes.keep(key, prefix)
+        return prefix
+
+    def _decode(self, prefix: Prefix, instructions: Sequence[str]) -> list[Decoded]:
+        """Decode one answer per instruction."""
+        tokenizer: Any = self.processor.tokenizer
+        asked = [self.question.format(instruction) for instruction in instructions]
+        rows = self._rows(asked, prefix, self.max_new_tokens)
+        if self.constrained:
+            self._form = self._form or Form.of(tokenizer)
+            labels = [plain_label(instruction) for instruction in instructions]
+            return [
+                constrained(self._reader(prefix), row, self._form, label)
+                for row, label in zip(rows, labels, strict=True)
+            ]
+
+        def finished(ids: list[int]) -> bool:
+            return self.dialect == "molmo" and is_complete(tokenizer.decode(ids))
+
+        options: dict[str, Any] = {
+            "eos": tokenizer.eos_token_id,
+            "max_new_tokens": self.max_new_tokens,
+            "finished": finished,
+        }
+        if len(rows) > 1 or self.dialect != "molmo":
+            return greedy(self.model, prefix, rows, **options)
+
+        def draft(ids: list[int]) -> list[int]:
+            guess = guess_next(tokenizer.decode(ids), plain_label(instructions[0]))
+            return list(tokenizer(guess, add_special_tokens=False)["input_ids"]) if guess else []
+
+        return [drafted(self._reader(prefix), rows[0], draft=draft, **options)]
+
+    @property
+    def _context(self) -> int:
+        """Tokens that the decoder can tell apart."""
+        text: Any = self.model.config.text_config
+        return int(text.max_position_embeddings)
+
+    def _reader(self, prefix: Prefix) -> Reader:
+        """Begin a question behind a picture."""
+        return self._static.reader(prefix) if self._static else Reader(self.model, prefix)
+
+    def _rows(self, questions: Sequence[str], prefix: Prefix, room: int) -> list[list[int]]:
+        """Return the ids of each question's turn.
+
+        Raises:
+            ModelError: one leaves no room for an answer of so many tokens.
+        """
+        tokenizer: Any = self.processor.tokenizer
+        rows = [tokenizer(role_prompt(question), add_special_tokens=False)["input_ids"] for question in questions]
+        tokens = prefix.length + max(map(len, rows))
+        if tokens + room > self._context:
+            raise ModelError(
+                f"expected picture and question to leave {room} of {self._context} tokens for the "
+                f"answer, got {tokens} tokens; shorten the instruction or lower the image processor's max_crops"
+            )
+        return rows
+
+    def _confidence(self, answer: Decoded) -> float | None:
+        """Return how sure the model is of the first point (see docs/model.md), calibrated."""
+        own: float | None = None
+        if answer.confidences:
+            own = answer.confidences[0]
+        elif self.dialect == "molmo":
+            own = digit_confidence([self.processor.tokenizer.decode([id_]) for id_ in answer.ids], answer.chances)
+        return own if own is None or self.calibration is None else self.calibration.apply(own)
+
+
+def _read_profile(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's options.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    try:
+        profile: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
+        if profile.get("calibration") is not None:
+            profile["calibration"] = Calibration.from_dict(profile["calibration"])
+        if profile.get("window") is not None:
+            width, height = map(int, profile["window"])
+            profile["window"] = width, height
+    except (ValueError, TypeError) as error:
+        raise ModelError(
+            f"expected {path} to hold the options of a pointing model as JSON, but {error}; remove a damaged "
+            "window, or a calibration, and fit one: python -m molmo_agent.nano.calibrate"
+        ) from error
+    return profile
+
+
+_Answer = TypeVar("_Answer")
+
+
+def _by_picture(
+    ask: Callable[[Image, Sequence[str]], list[_Answer]], images: Sequence[Image], questions: Sequence[str]
+) -> list[_Answer]:
+    """Ask about each array once, with all its questions; return the answers in their order."""
+    if len(images) != len(questions):
+        raise ValueError(f"expected one instruction per image, got {len(images)} and {len(questions)}")
+    groups: dict[int, list[int]] = {}
+    for i, image in enumerate(images):
+        groups.setdefault(id(image), []).append(i)
+    results: dict[int, _Answer] = {}
+    for members in groups.values():
+        answers = ask(images[members[0]], [questions[i] for i in members])
+        results.update(zip(members, answers, strict=True))
+    return [results[i] for i in range(len(images))]
+
+
+def load_pointer(source: str | Path, **options: Any) -> Any:
+    """Load a checkpoint as the pointing model that it is: Molmo or Molmo2.
+
+    Args:
+        source: a folder with a checkpoint, or the name of one on the Hugging Face hub.
+        options: passed to the model.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    try:
+        fields, _ = PreTrainedConfig.get_config_dict(source, **places(source))
+    except (OSError, ValueError):  # told better by those who need the file
+        fields = {}
+    if fields.get("model_type") == "molmo2":
+        from molmo_agent.pointers.molmo2 import Molmo2Pointer
+
+        return Molmo2Pointer.from_pretrained(source, **options)
+    return MolmoPointer.from_pretrained(source, **options)

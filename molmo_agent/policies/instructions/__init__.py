@@ -1,0 +1,1 @@
+"""The grammar of instructions: from a sentence to steps."""

@@ -1,0 +1,385 @@
+"""An instruction in English -> sub-steps, each of them one action; knows words, no pictures.
+
+``click Name, type "Ada" into it, then press Enter`` names what to do in order, and every step is either a gesture at
+something that a pointing model will find, or needs no point at all. This is a small grammar on purpose: it reads the
+forms below and refuses, with a hint, whatever it would have to guess (conditions, loops, "don't ...").
+
+Quoted text is taken as it is: ``type "first, then second"`` is one step. Any pair of quotes will do, and ``{{SECRET}}``
+placeholders are never looked into. Outside of quotes, a comma or "and" ends a step only if a verb with an object
+follows, so ``click Save and Close`` is one target; ``then``, ``;`` and a new line always end one.
+"""
+
+import re
+from dataclasses import replace
+from typing import cast
+
+from molmo_agent.actions import Direction
+from molmo_agent.errors import UsageError
+from molmo_agent.policies.instructions.keys import HELD, read_chord, read_held
+from molmo_agent.policies.instructions.quoting import Part, mask_quotes
+from molmo_agent.policies.instructions.substep import Gesture, SubStep
+
+__all__ = ["SubStep", "split_instruction"]
+
+_NUMBER_WORDS = ["a", "an", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+_COUNT = rf"\d{{1,4}}(?:\.\d{{1,3}})?|{'|'.join(_NUMBER_WORDS)}"
+
+_HOLD = r"long[- ]?press|press and hold|tap and hold|touch and hold|click and hold"
+_CLICK = (
+    r"left[- ]?click|click|tap|touch|select|choose|pick|tick|untick|check|uncheck|toggle|activate|open|expand|collapse"
+    r"|focus|enable|disable|turn on|turn off|switch on|switch off|switch to|go to"
+)
+# Words that a pointing model is asked with as they stand: "close" is part of what is looked for.
+_WHOLE = r"close|minimi[sz]e|maximi[sz]e"
+
+# (verb, what it does); the first that fits decides.
+_VERBS: tuple[tuple[str, str], ...] = (
+    (r"double[- ]?(?:click|tap)", "double_click"),
+    (r"triple[- ]?click", "triple_click"),
+    (r"(?:right|secondary)[- ]?click", "right_click"),
+    (r"middle[- ]?click", "middle_click"),
+    (_HOLD, "long_press"),
+    (r"hover|move (?:the )?(?:mouse|pointer|cursor)", "move"),
+    (r"drag and drop|drag|move", "drag"),
+    (r"scroll|swipe", "scroll"),
+    (r"type in|type|enter|write|input|paste", "type"),
+    (r"fill in|fill out|fill", "fill"),
+    (r"press|hit|push", "press"),
+    (r"wait|pause|sleep", "wait"),
+    (r"launch", "open_app"),
+    (r"go back", "back"),
+    (r"go home|go to the home screen", "home"),
+    (r"point to|point at|point out|point|where is|where are|locate|find|show me", "point"),
+    (_CLICK, "click"),
+    (_WHOLE, "whole"),
+)
+_VERB = re.compile("|".join(f"(?P<{does}>(?:{verb})(?![\\w+]))" for verb, does in _VERBS), re.IGNORECASE)
+_POLITE = re.compile(
+    r"(?:(?:please|now|first|firstly|next|finally|lastly|also|afterwards?|after that|and|then|(?:can|could) you)"
+    r"(?!\w)[\s,:]*){1,6}",
+    re.IGNORECASE,
+)
+# "Ctrl-click", "shift + double-click".
+_WITH_KEYS = re.compile(rf"({HELD})(?:\s*[+-]\s*|\s+)(?=(?:\w+[- ])?click)", re.IGNORECASE)
+_BULLET = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-*•])\s", re.MULTILINE)
+# What would have to be guessed.
+_BEYOND = (
+    (re.compile(r"(?:do not|don['’]?t|never|without|avoid)(?!\w)", re.I), "leave out what is not to be done"),
+    (
+        re.compile(r"(?:if|unless|until|when|whenever|while|once|repeat|for each|for every|as long as)(?!\w)", re.I),
+        "conditions and repetitions are not understood: name the steps one by one",
+    ),
+)
+# Longer than anything a person writes; keeps what is read several times quick to read.
+MAX_CHARACTERS = 20_000
+_EXAMPLE = 'say for example: click Name, type "Ada", then press Enter'
+
+
+def split_instruction(text: str) -> tuple[SubStep, ...]:
+    """Split an instruction into sub-steps, in order.
+
+    Without any verb that is known, the whole text names one thing to click: ``the Submit button``.
+
+    Raises:
+        UsageError: there is nothing to do in the text, or a part of it could only be guessed.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise UsageError(f"expected an instruction of at most {MAX_CHARACTERS} characters, got {len(text)}")
+    mask, quotes = mask_quotes(text)
+    # The numbers and dashes of a list are no words.
+    whole = Part(text, _BULLET.sub(lambda bullet: " " * len(bullet[0]), mask), quotes)
+    steps: list[SubStep] = []
+    for part in _cut_into_parts(whole):
+        steps += _resolve_it(_read_part(part), steps)
+    if not steps:
+        raise UsageError(f"expected something to do, got {text.strip()[:60]!r}; {_EXAMPLE}")
+    return tuple(steps)
+
+
+def _resolve_it(new: list[SubStep], before: list[SubStep]) -> list[SubStep]:
+    """Let "it" stand for what was pointed at last."""
+    known = [target for step in before for target in step.targets][-1:]
+    resolved = []
+    for step in new:
+        targets = []
+        for target in step.targets:
+            if target.lower() in ("it", "this", "that"):
+                if not known:
+                    raise UsageError(f"{step.text!r}: it is not clear what {target!r} stands for; name it")
+                target = known[-1]
+            targets.append(target)
+            known = [target]
+        resolved.append(replace(step, targets=tuple(targets)))
+    return resolved
+
+
+_STRONG = r"\s*[;\n]+\s*|[,.]?\s+(?:and\s+)?then(?!\w)[\s,:]*"
+_WEAK = r"\s*,\s*(?:and\s+)?|\s+and\s+(?:also\s+)?|\.\s+|\s+\d{1,2}[.)]\s+"
+_SEPARATOR = re.compile(f"(?P<strong>{_STRONG})|(?P<weak>{_WEAK})", re.IGNORECASE)
+
+
+# A part of nothing else says nothing.
+_NO_WORDS = " \t\r\n.,;:!?-"
+
+
+def _cut_into_parts(whole: Part) -> list[Part]:
+    parts, start, position = [], 0, 0
+    while separator := _SEPARATOR.search(whole.mask, position):
+        position = separator.end()
+        # "First, click A": the comma belongs to the word before it.
+        before = whole.mask[start : separator.start()].strip() if separator.start() - start < 40 else "-"
+        only_polite = _POLITE.fullmatch(before)
+        if separator["strong"] is None and (only_polite or not _begins_a_step(whole.mask, position)):
+            continue
+        parts.append(whole.cut(start, separator.start()))
+        start = position
+    parts.append(whole.cut(start))
+    return [_trim(part) for part in parts if part.mask.strip(_NO_WORDS)]
+
+
+def _begins_a_step(mask: str, position: int) -> bool:
+    """Tell whether a verb with something after it stands there: "and Close" may be the end of a button's name."""
+    polite = _POLITE.match(mask, position)
+    verb = _VERB.match(mask, polite.end() if polite else position)
+    if verb is None:
+        return any(pattern.match(mask, position) for pattern in (_WITH_KEYS, *(pattern for pattern, _ in _BEYOND)))
+    return verb.lastgroup in ("wait", "back", "home") or re.match(r"\s+[^\s,;.]", mask[verb.end() :]) is not None
+
+
+def _trim(part: Part) -> Part:
+    """Take "please" and "next" off the front, unless they are all there is or part of a name."""
+    polite = _POLITE.match(part.mask)
+    if polite is None or polite.end() == len(part.mask):
+        return part
+    sure = re.search(r"please|,\s*$", polite[0], re.IGNORECASE)
+    return part.cut(polite.end()) if sure or _VERB.match(part.mask, polite.end()) else part
+
+
+def _read_part(part: Part) -> list[SubStep]:
+    for pattern, advice in _BEYOND:
+        if pattern.match(part.mask):
+            raise UsageError(f"cannot follow {part.text[:60]!r}: {advice}")
+    if keys := _WITH_KEYS.match(part.mask):
+        steps = _read_part(part.cut(keys.end()))
+        if not all(step.gesture.endswith("click") for step in steps):
+            raise UsageError(f"{part.text!r}: keys can be held during clicks only")
+        return [replace(step, text=part.text, held=read_held(keys[1])) for step in steps]
+    verb = _VERB.match(part.mask)
+    if verb is None:
+        return _pointed(part, part.sentence(), "click")
+    if (several := _OF_LIST.fullmatch(part.sentence().mask)) and (names := _names(part.sentence(), several)):
+        return names
+    does, rest = cast(str, verb.lastgroup), part.cut(verb.end())
+    match does:
+        case "type":
+            return _typed(part, rest)
+        case "fill":
+            return _filled(part, rest)
+        case "press":
+            return _pressed(part, rest.sentence())
+        case "scroll":
+            return _scrolled(part, rest.sentence(), swipe=verb[0].lower() == "swipe")
+        case "wait":
+            return _waited(part, rest.sentence())
+        case "drag":
+            return _dragged(part, rest.sentence())
+        case "open_app":
+            name = re.fullmatch(r"(?:the\s+)?(.+?)(?:\s+(?:app|application|program))?", rest.sentence().mask, re.I)
+            value = rest.cut(*name.span(1)) if name else rest
+            return [SubStep(text=part.text, gesture="open_app", value=_need(part, value.quoted() or value.text))]
+        case "back" | "home":
+            return [SubStep(text=part.text, gesture="back" if does == "back" else "home")]
+        case "whole":
+            return _pointed(part, part.sentence(), "click")
+        case _:
+            return _pointed(part, rest.sentence(), cast(Gesture, does))
+
+
+_OF_LIST = re.compile(
+    r"(?:select|choose|pick)\s+(?P<names>.+?)(?P<where>\s+(?:from|in)\s+the\s+(?:\w+\s+){0,2}list(?:\s?box)?)", re.I
+)
+_COMMA = re.compile(r"\s*,\s*(?:and\s+)?|\s+and\s+", re.IGNORECASE)
+
+
+def _names(part: Part, found: re.Match[str]) -> list[SubStep]:
+    """Read ``select A, B and C from the list``: the others are added to the first. Nothing where it is one name.
+
+    Without a comma "and" may be a part of a name, unless all names are in quotes.
+    """
+    names, edges = part.cut(*found.span("names")), [0]
+    for comma in _COMMA.finditer(names.mask):
+        edges += comma.span()
+    parts = [names.cut(*span) for span in zip(edges[::2], [*edges[1::2], len(names.mask)], strict=True)]
+    if len(parts) == 1 or not ("," in names.mask or all(one.quoted() is not None for one in parts)):
+        return []
+    where = part.cut(*found.span("where")).text
+    adding = SubStep(text=part.text, gesture="click", held=("ctrl_or_cmd",))
+    steps = [replace(adding, targets=(f"{_need(part, one.text)} {where}",)) for one in parts]
+    return [replace(steps[0], held=()), *steps[1:]]
+
+
+def _need(part: Part, value: str) -> str:
+    if not value:
+        raise UsageError(f"{part.text!r} does not say what; {_EXAMPLE}")
+    return value
+
+
+_PREPOSITION = re.compile(r"(?:on|at|onto|over|to)\s+", re.IGNORECASE)
+_BUTTON = re.compile(r"\s+(?:with|using) the (right|middle|left)(?: mouse)? button$", re.IGNORECASE)
+_TIMES = re.compile(rf"\s+(?:(twice)|(?:({_COUNT}|\d+)\s+times))$", re.IGNORECASE)
+
+
+def _pointed(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
+    rest, times = _repeated(part, rest)
+    if gesture == "click" and (button := _BUTTON.search(rest.mask)):
+        rest = rest.cut(0, button.start())
+        chosen = button[1].lower()
+        gesture = "right_click" if chosen == "right" else "middle_click" if chosen == "middle" else "click"
+    if rest.text != part.text and (preposition := _PREPOSITION.match(rest.mask)):
+        rest = rest.cut(preposition.end())
+    return [SubStep(text=part.text, gesture=gesture, targets=(_need(part, rest.text),))] * times
+
+
+def _repeated(part: Part, rest: Part) -> tuple[Part, int]:
+    """Take "twice" or "3 times" off the end."""
+    if not (found := _TIMES.search(rest.mask)):
+        return rest, 1
+    times = 2 if found[1] else _number(found[2])
+    if not (times == int(times) and 1 <= times <= 20):
+        raise UsageError(f"{part.text!r}: expected 1 to 20 times, got {found[2]}")
+    return rest.cut(0, found.start()), int(times)
+
+
+def _number(word: str) -> float:
+    word = word.lower()
+    return float(max(1, _NUMBER_WORDS.index(word) - 1 + (word == "a"))) if word in _NUMBER_WORDS else float(word)
+
+
+_WHAT = re.compile(
+    r"(?:the\s+)?(?:following\s+)?(?:text|words?|string|phrase|letters?|numbers?|name)[\s:]+(?=\0)", re.I
+)
+_INTO = re.compile(r"\s+(?:into|in|to|inside|on|at)(?:\s+to)?\s+", re.IGNORECASE)
+# Between unquoted words only "into" is surely no part of the text; "in" needs something that is clearly a field.
+_LOOSE_INTO = re.compile(
+    r"\s+(?:into|inside)\s+(?=\S)|\s+in\s+(?=(?:the\s|\0)|\S+(?:\s\S+){0,3}\s(?:field|box|input|bar|area)\s*$)",
+    re.IGNORECASE,
+)
+_HERE = re.compile(r"(?:it|there|here|the focused field)?", re.IGNORECASE)
+
+
+def _typed(part: Part, rest: Part) -> list[SubStep]:
+    if not rest.text and part.mask.lower().startswith("enter"):
+        return [SubStep(text=part.text, gesture="key", value="enter")]
+    if what := _WHAT.match(rest.mask):
+        rest = rest.cut(what.end())
+    target: Part | None = None
+    if 0 in rest.quotes:
+        text, tail = rest.text[1 : rest.quotes[0] - 1], rest.cut(rest.quotes[0]).sentence()
+        if tail.mask not in ".!?" and not _HERE.fullmatch(tail.mask):
+            into = _INTO.match(" " + tail.mask)
+            if into is None:
+                raise UsageError(f"{part.text!r}: expected 'into' and a field after the quoted text, got {tail.text!r}")
+            target = tail.cut(into.end() - 1)
+    else:
+        found = list(_LOOSE_INTO.finditer(rest.mask))
+        if len(found) > 1:
+            raise UsageError(f"{part.text!r}: it is not clear where the text ends; put it in quotes")
+        if found:
+            target = rest.cut(found[0].end()).sentence()
+            rest = rest.cut(0, found[0].start())
+        else:
+            rest = rest.sentence()
+        text = rest.text
+    typing = SubStep(text=part.text, gesture="type", value=_need(part, text))
+    if target is None or _HERE.fullmatch(target.mask):
+        return [typing]
+    return [*_pointed(part, target, "click"), typing]
+
+
+def _filled(part: Part, rest: Part) -> list[SubStep]:
+    """Read ``fill in Name with "Ada"``."""
+    found = list(re.finditer(r"\s+with\s+", rest.mask, re.IGNORECASE))
+    if not found:
+        raise UsageError(f'{part.text!r} does not say with what; say for example: fill in Name with "Ada"')
+    target, text = rest.cut(0, found[-1].start()), rest.cut(found[-1].end())
+    value = text.sentence().quoted()
+    typing = SubStep(
+        text=part.text, gesture="type", value=_need(part, text.sentence().text if value is None else value)
+    )
+    return [*_pointed(part, target, "click"), typing]
+
+
+def _pressed(part: Part, rest: Part) -> list[SubStep]:
+    """Read keys, where the words are names of keys; a button on the screen otherwise."""
+    keys, times = _repeated(part, rest)
+    if keys.mask == keys.text and (chord := read_chord(keys.text)):
+        return [SubStep(text=part.text, gesture="key", value=" ".join(chord))] * times
+    return _pointed(part, rest, "click")
+
+
+_WAY = r"(up|down|left|right)(?:wards?)?"
+_SCROLL = re.compile(
+    rf"(?:(?P<before>.*?)\s+)?{_WAY}(?:\s+(?:by\s+)?(?P<count>{_COUNT})(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
+    r"|\s+a\s+(?:bit|little))?(?:\s+(?:in|on|over|inside|within)\s+(?P<after>.+))?",
+    re.IGNORECASE | re.DOTALL,
+)
+_OPPOSITE: dict[str, Direction] = {"up": "down", "down": "up", "left": "right", "right": "left"}
+DEFAULT_NOTCHES = 3
+
+
+def _scrolled(part: Part, rest: Part, *, swipe: bool) -> list[SubStep]:
+    found = _SCROLL.fullmatch(rest.mask)
+    if found is None or (found["before"] and found["after"]):
+        raise UsageError(f"{part.text!r}: expected a direction; say for example: scroll down 5 in the list")
+    way = found[2].lower()
+    notches = _number(found["count"]) if found["count"] else DEFAULT_NOTCHES
+    if notches != int(notches) or notches < 1:
+        raise UsageError(f"{part.text!r}: expected a whole number of notches, 1 or more, got {found['count']}")
+    place = (
+        rest.cut(*found.span("before"))
+        if found["before"]
+        else rest.cut(*found.span("after"))
+        if found["after"]
+        else None
+    )
+    return [
+        SubStep(
+            text=part.text,
+            gesture="scroll",
+            # A finger moves against the view.
+            direction=_OPPOSITE[way] if swipe else cast(Direction, way),
+            amount=notches,
+            targets=(place.text,) if place else (),
+        )
+    ]
+
+
+_WAIT = re.compile(
+    rf"(?:for\s+)?(?:(?P<count>{_COUNT})\s*(?P<unit>seconds?|secs?|s|milliseconds?|ms|minutes?|mins?|m)|(?:a\s+)?(?:moment|bit|little))?",
+    re.IGNORECASE,
+)
+
+
+def _waited(part: Part, rest: Part) -> list[SubStep]:
+    found = _WAIT.fullmatch(rest.mask)
+    if found is None:
+        raise UsageError(f"{part.text!r}: can only wait for a time; say for example: wait 2 seconds")
+    unit = (found["unit"] or "s").lower()
+    factor = 0.001 if unit.startswith(("ms", "milli")) else 60.0 if unit.startswith("m") else 1.0
+    seconds = _number(found["count"]) * factor if found["count"] else 1.0
+    return [SubStep(text=part.text, gesture="wait", amount=seconds)]
+
+
+_TO = re.compile(
+    r"\s+(?:and\s+drop\s+(?:it\s+)?)?(?:to|onto|on\s+to|into|over|over\s+to)\s+|\s+and\s+drop\s+(?:it\s+)?(?:on|in)\s+",
+    re.I,
+)
+
+
+def _dragged(part: Part, rest: Part) -> list[SubStep]:
+    if start := re.match(r"from\s+", rest.mask, re.IGNORECASE):
+        rest = rest.cut(start.end())
+    if (found := _TO.search(rest.mask)) is None:
+        raise UsageError(f"{part.text!r} does not say where to; say for example: drag the file to Trash")
+    ends = (rest.cut(0, found.start()).text, rest.cut(found.end()).text)
+    return [SubStep(text=part.text, gesture="drag", targets=(_need(part, ends[0]), _need(part, ends[1])))]

@@ -1,0 +1,76 @@
+"""Films of recorded episodes: GIF with what is there anyway, MP4 where ffmpeg is installed."""
+
+import importlib
+import importlib.util
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from molmo_agent.errors import EnvError, UnknownNameError, UsageError
+from molmo_agent.pictures import write_gif
+from molmo_agent.rollout.viewer import GIF_NAME, render_frames, whole_file
+
+KINDS = ("gif", "mp4")
+MP4_NAME = "trajectory.mp4"
+_SECONDS_PER_FRAME = 1.2
+
+
+def find_ffmpeg() -> str:
+    """Return the path of ffmpeg: the system's, or the one in the package imageio-ffmpeg.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = shutil.which("ffmpeg")
+    if found is None and importlib.util.find_spec("imageio_ffmpeg") is not None:
+        found = str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
+    if found is None:
+        raise UsageError(
+            "--video mp4 needs ffmpeg on PATH or the package imageio-ffmpeg; install one of them, or use --video gif"
+        )
+    return found
+
+
+def check_kind(kind: str) -> None:
+    """Refuse a kind of film that cannot be made here, before anything is run.
+
+    Raises:
+        UnknownNameError: there is no such kind.
+        UsageError: its program is not installed.
+    """
+    if kind not in KINDS:
+        raise UnknownNameError("video", kind, KINDS)
+    if kind == "mp4":
+        find_ffmpeg()
+
+
+def write_film(folder: str | Path, kind: str) -> Path:
+    """Write a film of a trajectory folder into it, one frame per step with its points, and return its path.
+
+    Raises:
+        UsageError: this is no trajectory folder, or the film cannot be made or written here.
+        EnvError: ffmpeg failed.
+    """
+    check_kind(kind)
+    frames = render_frames(folder)
+    if kind == "gif":
+        path = Path(folder) / GIF_NAME
+        try:
+            with whole_file(path) as part:
+                write_gif(frames, part, _SECONDS_PER_FRAME)
+        except OSError as error:
+            raise UsageError(f"cannot write the film {path}: {error.strerror or error}") from error
+        return path
+    path = Path(folder) / MP4_NAME
+    width, height = frames[0].size
+    command = [find_ffmpeg(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    command += ["-s", f"{width}x{height}", "-r", f"{1 / _SECONDS_PER_FRAME:.6f}", "-i", "-"]
+    # Players want even sides and this way of storing colours.
+    command += ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-r", "10", "-c:v", "libx264", "-pix_fmt", "yuv420p", str(path)]
+    pixels = b"".join(np.asarray(frame.convert("RGB")).tobytes() for frame in frames)
+    done = subprocess.run(command, input=pixels, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise EnvError(f"ffmpeg could not write {path}: {done.stderr.decode(errors='replace').strip()[-400:]}")
+    return path

@@ -1,0 +1,164 @@
+"""The last line before any input is sent: limits, regions, confirmation, a kill switch. Knows no device and no model.
+
+A guard never changes an action. It lets it pass, refuses it with a reason, or ends the run.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from molmo_agent.actions import Action, Done, Key, OpenApp, PointAt, Type, Wait, describe, points_of
+from molmo_agent.episode import Decision, Observation
+from molmo_agent.errors import RunStopped, UsageError
+from molmo_agent.geometry import Box
+from molmo_agent.rollout.secrets import types_secret
+
+Confirm = Literal["always", "risky", "never"]
+
+Ask = Callable[[Decision, Observation, str], bool]
+"""Asks a person whether to go on, given the decision, what the policy saw and why it is asked."""
+
+UNSURE = "not sure enough"
+"""How a refusal begins that is for want of confidence: other words would only fish for a surer answer."""
+
+# Words that announce something that cannot be taken back. Whole words; "sender" and "ordering" pass.
+_RISKY_WORDS = re.compile(
+    r"\b(delet\w*|remov\w*|eras\w*|discard\w*|overwrit\w*|format|wipe|trash|empty|uninstall|reset|send|sends|sending|post|"
+    r"publish|share|reply|forward|pay|pays|payment|buy|purchase|checkout|check out|order|donate|transfer|subscribe|"
+    r"unsubscribe|sign out|log out|shut ?down|restart|reboot|sudo|rm|mkfs|shutdown|löschen|senden|kaufen|bezahlen|"
+    r"supprimer|envoyer|acheter|payer|borrar|eliminar|enviar|comprar|pagar)\b",
+    re.IGNORECASE,
+)
+_CHORDS = (
+    "alt+f4 ctrl+w ctrl+q ctrl+shift+w ctrl+shift+q cmd+w cmd+q command+w command+q delete shift+delete ctrl+d "
+    "ctrl+alt+delete cmd+backspace command+backspace ctrl+enter"
+)
+_RISKY_CHORDS = frozenset(frozenset(chord.split("+")) for chord in _CHORDS.split())
+
+
+def sends_input(action: Action) -> bool:
+    """Tell whether an action reaches the device: everything but waiting, ending and pointing at nothing."""
+    return not isinstance(action, Wait | Done) and action != PointAt(())
+
+
+def risk(decision: Decision, instruction: str = "") -> str:
+    """Say what makes a decision risky, or return an empty string.
+
+    Args:
+        decision: the action and the part of the instruction that it serves.
+        instruction: the whole instruction, for policies that do not say which part they are at.
+    """
+    action = decision.action
+    if not sends_input(action):
+        return ""
+    if types_secret(action):
+        return "it types a secret"
+    if isinstance(action, Key) and frozenset(action.keys) in _RISKY_CHORDS:
+        return f"{'+'.join(action.keys)} can close or delete something"
+    texts = [decision.instruction or instruction]
+    texts += [action.text] if isinstance(action, Type) else [action.name] if isinstance(action, OpenApp) else []
+    texts += [point.label for point in decision.result.points if point.label] if decision.result else []
+    for text in texts:
+        if word := _RISKY_WORDS.search(text):
+            return f"{word[0]!r} may not be undone"
+    return ""
+
+
+def _where(box: Box) -> str:
+    return f"{box.left:g},{box.top:g},{box.right:g},{box.bottom:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """What a run may do. Boxes are normalized boxes of the observation.
+
+    Raises:
+        UsageError: a limit is not positive, or confirmation is wanted and nobody is there to ask.
+    """
+
+    max_steps: int = 30
+    max_seconds: float = 600.0
+    # Points must lie in one of these; none given: anywhere.
+    allow: tuple[Box, ...] = ()
+    # Points must lie in none of these.
+    deny: tuple[Box, ...] = ()
+    # When a person is asked before an input is sent.
+    confirm: Confirm = "never"
+    # A point that the model is less sure of is sent only if a person says so; without anybody to ask it is refused.
+    # None, and a model that tells no confidence: not looked at.
+    min_confidence: float | None = None
+    ask: Ask | None = None
+    # The kill switch: asked before every decision and before every input; True ends the run.
+    stop: Callable[[], bool] | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_steps < 1:
+            raise UsageError(f"max_steps must be at least 1, got {self.max_steps}")
+        if not (math.isfinite(self.max_seconds) and self.max_seconds > 0):
+            raise UsageError(f"max_seconds must be a number of seconds > 0, got {self.max_seconds}")
+        if self.confirm not in get_args(Confirm):
+            raise UsageError(f"confirm must be one of {', '.join(get_args(Confirm))}, got {self.confirm!r}")
+        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
+            raise UsageError(f"min_confidence must be in [0, 1], got {self.min_confidence}")
+        if self.confirm != "never" and self.ask is None:
+            raise UsageError(f"confirm={self.confirm!r} needs someone to ask: pass ask=, or confirm='never'")
+
+    def check_stop(self) -> None:
+        """End the run if the kill switch was pulled.
+
+        Raises:
+            RunStopped: it was.
+        """
+        if self.stop is not None and self.stop():
+            raise RunStopped("stopped by the kill switch")
+
+    def refusal(self, decision: Decision, observation: Observation, instruction: str = "") -> str:
+        """Return why an action may not be executed, or an empty string when it may.
+
+        The cheap rules come first, so a person is asked only about what would really be sent.
+        """
+        return (
+            self._doubt(decision)
+            or self._outside(decision.action)
+            or self._unconfirmed(decision, observation, instruction)
+        )
+
+    def _doubt(self, decision: Decision) -> str:
+        """Refuse whatever rests on an answer of the model that is no point, whatever the policy made of it."""
+        result, action = decision.result, decision.action
+        if result is None or result.status == "ok" or not sends_input(action):
+            return ""
+        return f"{describe(action)} rests on an answer with the status {result.status!r}; only 'ok' becomes an action"
+
+    def _outside(self, action: Action) -> str:
+        for point in points_of(action):
+            if self.allow and not any(box.contains(point) for box in self.allow):
+                return (
+                    f"({point.x:.3f}, {point.y:.3f}) is outside the allowed regions {' '.join(map(_where, self.allow))}"
+                )
+            for box in self.deny:
+                if box.contains(point):
+                    return f"({point.x:.3f}, {point.y:.3f}) is inside the denied region {_where(box)}"
+        return ""
+
+    def _unsure(self, decision: Decision) -> str:
+        """Say that the model is less sure of a point than is asked for, or return an empty string."""
+        sure = decision.result.confidence if decision.result else None
+        if self.min_confidence is None or sure is None or sure >= self.min_confidence:
+            return ""
+        return f"the model is {sure:.0%} sure, and {self.min_confidence:.0%} is asked for"
+
+    def _unconfirmed(self, decision: Decision, observation: Observation, instruction: str) -> str:
+        if not sends_input(decision.action):
+            return ""
+        unsure, risky = self._unsure(decision), risk(decision, instruction)
+        if unsure and self.ask is None:
+            return f"{UNSURE}: {unsure} (min_confidence)"
+        due = self.confirm == "always" or (self.confirm == "risky" and risky)
+        if self.ask is None or not (due or unsure):
+            return ""
+        if self.ask(decision, observation, "; ".join(filter(None, (unsure, risky)))):
+            return ""
+        return f"{UNSURE}: {unsure}, and the user said no" if unsure else "not confirmed by the user"

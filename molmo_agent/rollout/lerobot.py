@@ -1,0 +1,219 @@
+"""Recorded trajectories as a LeRobot data set, format v3.0; knows no env and no model.
+
+The layout is that of ``lerobot.datasets`` for ``codebase_version`` "v3.0" and was checked against what its reader and
+writer (dataset_metadata, dataset_writer, dataset_reader, io_utils, feature_utils) do in their public source, and
+against published data sets' info.json; the package itself was not run.
+
+    meta/info.json                             features, counts, path templates
+    meta/stats.json                            min, max, mean, std, count of each numeric feature
+    meta/tasks.parquet                         task_index by instruction
+    meta/episodes/chunk-000/file-000.parquet   one row per episode: its frames, its file, its stats
+    data/chunk-000/file-000.parquet            one row per frame, one row group per episode, pictures as PNG
+
+A frame is a step that was sent. ``action`` is (x, y, present) for each of the most points that a step has, in fractions
+of the picture, as in this package's gymnasium envs; ``action_json`` is the whole action with text and keys. Steps have
+no fixed rate: ``fps`` is 1, so ``timestamp`` counts steps.
+"""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from molmo_agent.actions import Done, action_from_dict, points_of
+from molmo_agent.errors import MissingExtraError, UsageError
+from molmo_agent.rollout.trajectory import TrajectoryFolder, read_folder
+
+VERSION = "v3.0"
+_FPS = 1
+_CHUNK = 1000
+_FILE_MB = 100
+_PATH = "chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+_IMAGE = "observation.image"
+
+
+def export_lerobot(folders: Sequence[str | Path], target: str | Path) -> str:
+    """Write trajectory folders, in their order, as one data set into a new folder; return what was left out.
+
+    Raises:
+        MissingExtraError: pyarrow or pandas is not installed.
+        UsageError: the target exists, pictures differ in size, or there is nothing to write.
+    """
+    try:
+        import pandas
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise MissingExtraError("the LeRobot format", "train") from error
+    target = Path(target)
+    if target.exists():
+        raise UsageError(f"{target} exists already and is not overwritten: name another folder")
+    opened = [read_folder(folder) for folder in folders]
+    episodes = [(folder, lines) for folder in opened if (lines := _sent(folder))]
+    if not episodes:
+        raise UsageError(f"expected trajectories with at least one step that was sent, got none in {len(opened)}")
+    width, height = _size(episodes)
+    max_points = max(max(len(_points(line)) for _, lines in episodes for line in lines), 1)
+    features = _features(width, height, max_points)
+    tasks = list(dict.fromkeys(_instruction(folder) for folder, _ in episodes))
+    rows: list[dict[str, Any]] = []
+    writer, file_index, size, first = None, 0, 0, 0
+    try:
+        for number, (folder, lines) in enumerate(episodes):
+            table, stats = _frames(folder, lines, number, first, tasks.index(_instruction(folder)), max_points, pa)
+            if writer is not None and size + table.nbytes > _FILE_MB << 20:
+                writer.close()
+                writer, file_index, size = None, file_index + 1, 0
+            chunk = {"chunk_index": file_index // _CHUNK, "file_index": file_index % _CHUNK}
+            if writer is None:
+                path = target / "data" / _PATH.format(**chunk)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                writer = pq.ParquetWriter(path, table.schema, compression="snappy")
+            writer.write_table(table)
+            size += table.nbytes
+            row = {"episode_index": number, "tasks": [_instruction(folder)], "length": len(lines)}
+            row |= {f"data/{key}": value for key, value in chunk.items()}
+            row |= {"dataset_from_index": first, "dataset_to_index": first + len(lines)}
+            row |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
+            row |= {f"stats/{name}/{kind}": v.tolist() for name, its in stats.items() for kind, v in its.items()}
+            rows.append(row | {"_stats": stats})
+            first += len(lines)
+    finally:
+        if writer is not None:
+            writer.close()
+    merged = _merge([row.pop("_stats") for row in rows])
+    path = target / "meta" / "episodes" / _PATH.format(chunk_index=0, file_index=0)
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    index = pandas.Index(tasks, name="task")
+    pandas.DataFrame({"task_index": range(len(tasks))}, index=index).to_parquet(target / "meta" / "tasks.parquet")
+    _write(target / "meta" / "stats.json", {n: {k: v.tolist() for k, v in its.items()} for n, its in merged.items()})
+    info = {
+        "codebase_version": VERSION,
+        "robot_type": None,
+        "total_episodes": len(episodes),
+        "total_frames": first,
+        "total_tasks": len(tasks),
+        "chunks_size": _CHUNK,
+        "data_files_size_in_mb": _FILE_MB,
+        "video_files_size_in_mb": 200,
+        "fps": _FPS,
+        "splits": {"train": f"0:{len(episodes)}"},
+        "data_path": f"data/{_PATH}",
+        "video_path": None,
+        "features": features,
+    }
+    _write(target / "meta" / "info.json", info)
+    return _left_out(opened, len(episodes), first)
+
+
+def _sent(folder: TrajectoryFolder) -> list[dict[str, Any]]:
+    """Return the steps that reached the env: neither refused nor only shown, and not the claim to have finished."""
+    lines = [line for line in folder.lines if not line["refused"] and not line["dry_run"]]
+    return [line for line in lines if not isinstance(action_from_dict(line["action"]), Done)]
+
+
+def _left_out(opened: Sequence[TrajectoryFolder], episodes: int, frames: int) -> str:
+    steps = sum(len(folder.lines) for folder in opened)
+    lost = len(opened) - episodes
+    words = f"{episodes} episodes with {frames} frames"
+    words += f"; {steps - frames} steps that sent nothing are left out" if steps > frames else ""
+    return words + (f", and {lost} trajectories without any other" if lost else "")
+
+
+def _size(episodes: Sequence[tuple[TrajectoryFolder, list[dict[str, Any]]]]) -> tuple[int, int]:
+    sizes = {(line["observation"]["width"], line["observation"]["height"]) for _, lines in episodes for line in lines}
+    if len(sizes) > 1:
+        told = ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
+        raise UsageError(f"a LeRobot data set has pictures of one size, got {told}: export them apart")
+    (width, height) = sizes.pop()
+    return int(width), int(height)
+
+
+def _points(line: dict[str, Any]) -> list[tuple[float, float]]:
+    return [(point.x, point.y) for point in points_of(action_from_dict(line["action"]))]
+
+
+def _instruction(folder: TrajectoryFolder) -> str:
+    return str(folder.meta["task"]["instruction"])
+
+
+def _features(width: int, height: int, max_points: int) -> dict[str, Any]:
+    def one(dtype: str) -> dict[str, Any]:
+        return {"dtype": dtype, "shape": [1], "names": None}
+
+    names = [f"{name}_{number}" for number in range(1, max_points + 1) for name in ("x", "y", "present")]
+    integers = ("frame_index", "episode_index", "index", "task_index")
+    return {
+        _IMAGE: {"dtype": "image", "shape": [height, width, 3], "names": ["height", "width", "channels"]},
+        "action": {"dtype": "float32", "shape": [3 * max_points], "names": names},
+        "action_json": one("string"),
+        "next.reward": one("float32"),
+        "next.done": one("bool"),
+        "timestamp": one("float32"),
+        **{name: one("int64") for name in integers},
+    }
+
+
+def _frames(
+    folder: TrajectoryFolder, lines: list[dict[str, Any]], episode: int, first: int, task: int, max_points: int, pa: Any
+) -> tuple[Any, dict[str, dict[str, Any]]]:
+    """Return an episode's table and the stats of its numeric features."""
+    count = len(lines)
+    actions = np.zeros((count, max_points, 3), np.float32)
+    for row, line in zip(actions, lines, strict=True):
+        for place, point in zip(row, _points(line), strict=False):
+            place[:] = *point, 1.0
+    pngs = [folder.picture(line["observation"]) for line in lines]
+    numbers = {
+        "action": actions.reshape(count, -1),
+        "next.reward": np.array([line["reward"] for line in lines], np.float32),
+        "next.done": np.array([line["terminated"] or line["truncated"] for line in lines]),
+        "timestamp": np.arange(count, dtype=np.float32) / _FPS,
+        "frame_index": np.arange(count),
+        "episode_index": np.full(count, episode),
+        "index": np.arange(first, first + count),
+        "task_index": np.full(count, task),
+    }
+    columns: dict[str, Any] = {
+        # As the package `datasets` stores pictures.
+        _IMAGE: pa.array(
+            [{"bytes": png, "path": None} for png in pngs],
+            pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+        ),
+        "action": pa.FixedSizeListArray.from_arrays(actions.reshape(-1), 3 * max_points),
+        "action_json": [json.dumps(line["action"], ensure_ascii=False) for line in lines],
+    }
+    columns |= {name: pa.array(values) for name, values in numbers.items() if name != "action"}
+    stats = {name: _stats(values.reshape(count, -1).astype(np.float64), (0,)) for name, values in numbers.items()}
+    pictures = np.stack([np.asarray(PIL.Image.open(io.BytesIO(png)).convert("RGB")) for png in pngs])
+    seen = _stats(pictures.transpose(0, 3, 1, 2) / 255.0, (0, 2, 3))
+    # Per channel, (3, 1, 1).
+    stats[_IMAGE] = {kind: v if kind == "count" else v.reshape(3, 1, 1) for kind, v in seen.items()}
+    return pa.table(columns), stats
+
+
+def _stats(values: Any, axes: tuple[int, ...]) -> dict[str, Any]:
+    found = {"min": values.min(axes), "max": values.max(axes), "mean": values.mean(axes), "std": values.std(axes)}
+    return {**found, "count": np.array([len(values)])}
+
+
+def _merge(each: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Return the stats of all frames from those of the episodes."""
+    merged = {}
+    for name in each[0]:
+        its = {kind: np.stack([stats[name][kind] for stats in each]) for kind in each[0][name]}
+        weights = its["count"].reshape(-1, *[1] * (its["mean"].ndim - 1)) / its["count"].sum()
+        mean = (its["mean"] * weights).sum(0)
+        variance = ((its["std"] ** 2 + (its["mean"] - mean) ** 2) * weights).sum(0)
+        bounds = {"min": its["min"].min(0), "max": its["max"].max(0)}
+        merged[name] = {**bounds, "mean": mean, "std": np.sqrt(variance), "count": its["count"].sum(0)}
+    return merged
+
+
+def _write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,363 @@
+"""The loop: observe, decide, guard, act, settle, compare, record. The sole owner of an episode's history.
+
+``for step in rollout(policy, env, "click Save"): ...`` yields every step as it happens; afterwards the same object
+holds the ``trajectory``. Nothing is sent on doubt: what a guard, the env or a missing secret refuses becomes a step
+with ``refused`` set, and the policy sees it in its history. A record that cannot be written ends a run that is under
+way, as an ``EnvError``; it changes nothing about an episode that is over, and ``record_problem`` then names the cause.
+"""
+
+import dataclasses
+import time
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+from molmo_agent.actions import Action, Done, Wait, action_to_dict, describe, points_of
+from molmo_agent.rollout.screen_changes import ScreenWatch, Settle
+from molmo_agent.episode import Decision, Effect, Observation, Step, Task, Trajectory
+from molmo_agent.errors import ActionRefused, MolmoAgentError, RunStopped, UsageError
+from molmo_agent.rollout.guards import Guards
+from molmo_agent.interfaces import Env, Policy
+from molmo_agent.rollout.recorder import Recorder
+from molmo_agent.rollout.secrets import Secrets, types_secret
+
+# The same action so many times in a row without any effect ends the run. The policy sees the first ones in its history.
+MAX_REPEATS = 3
+# Points of a repeated action may differ by this fraction of the image: models wobble.
+SAME_POINT = 0.01
+
+
+def same_action(first: Action, second: Action) -> bool:
+    """Tell whether two actions are the same but for a wobble of their points."""
+    if type(first) is not type(second):
+        return False
+    if first == second:
+        return True
+    old, new = points_of(first), points_of(second)
+    if not old or len(old) != len(new) or any(a.distance(b) > SAME_POINT for a, b in zip(old, new, strict=True)):
+        return False
+    return _but_points(first) == _but_points(second)
+
+
+def _but_points(action: Action) -> dict[str, Any]:
+    return {
+        key: value for key, value in action_to_dict(action).items() if key not in ("point", "start", "end", "points")
+    }
+
+
+def stuck(history: Sequence[Step]) -> str:
+    """Say that the last steps repeat one action without effect, or return an empty string.
+
+    Waiting is no repetition: a slow screen may need it.
+    """
+    last = history[-MAX_REPEATS:]
+    if len(last) < MAX_REPEATS or isinstance(last[-1].action, Wait):
+        return ""
+    for step in last:
+        idle = step.effect == "unchanged" or step.refused or step.dry_run
+        if not idle or not same_action(step.action, last[-1].action):
+            return ""
+    if last[-1].refused:
+        return f"{describe(last[-1].action)} was refused {MAX_REPEATS} times: {last[-1].refused}"
+    return f"{describe(last[-1].action)} was repeated {MAX_REPEATS} times and nothing changed"
+
+
+class Rollout(Iterator[Step]):
+    """One episode in progress: iterate over its steps, then read its ``trajectory``. Made by :func:`rollout`."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        env: Env,
+        task: Task | str | None,
+        guards: Guards,
+        recorder: Recorder | None,
+        settle: Settle,
+        secrets: Secrets,
+        seed: int | None,
+        options: dict[str, Any] | None,
+        dry_run: bool,
+    ) -> None:
+        self._policy, self._env, self._guards, self._recorder = policy, env, guards, recorder
+        self._settle, self._secrets, self._dry_run = settle, secrets, dry_run
+        self._seed, self._options = seed, options
+        self._asked = Task(task) if isinstance(task, str) else task
+        self._task = self._asked or Task("")
+        self._steps: list[Step] = []
+        self._success: bool | None = None
+        # True when the env judges this very task: its own verdict says nothing about somebody else's instruction.
+        self._judged = False
+        self._ended = ""
+        self._last: Observation | None = None
+        self._record_problem = ""
+        self._deadline = 0.0
+        self._generator = self._run()
+
+    def __iter__(self) -> "Rollout":
+        return self
+
+    def __next__(self) -> Step:
+        return next(self._generator)
+
+    def close(self) -> None:
+        """Leave the episode early; what was recorded is kept. The env stays open."""
+        self._generator.close()
+
+    def stop(self) -> None:
+        """End the episode as Ctrl-C does, for an interrupt that came while the caller was at work.
+
+        Raises:
+            RunStopped: always, once the env is closed and the record finished.
+        """
+        try:
+            self._generator.throw(KeyboardInterrupt())
+        except KeyboardInterrupt as interrupt:
+            # The episode had not begun, or was just being wound up.
+            self._env.close()
+            raise RunStopped("stopped by the user (Ctrl-C)") from interrupt
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """What happened up to now."""
+        return Trajectory(self._task, tuple(self._steps), self._success, self._ended)
+
+    @property
+    def record_problem(self) -> str:
+        """Why the end of the record could not be written; empty if it was."""
+        return self._record_problem
+
+    def _run(self) -> Generator[Step, None, None]:
+        try:
+            yield from self._episode()
+        except KeyboardInterrupt as interrupt:
+            self._ended = "stopped by the user (Ctrl-C)"
+            self._env.close()
+            raise RunStopped(self._ended) from interrupt
+        except RunStopped as stop:
+            stop.args = self._secrets.scrub(stop.args)
+            self._ended = str(stop) or "stopped by the user"
+            self._env.close()
+            raise
+        except GeneratorExit:
+            self._ended = "left by the caller before its end"
+            raise
+        except MolmoAgentError as error:
+            # Whoever prints the error must not print what was typed.
+            error.args = self._secrets.scrub(error.args)
+            self._ended = f"{type(error).__name__}: {error}"
+            raise
+        except BaseException as error:
+            self._ended = f"crashed with {type(error).__name__}: {self._secrets.scrub(str(error))}"
+            raise
+        finally:
+            if self._recorder is not None:
+                try:
+                    self._recorder.finish(self._last, success=self._success, ended=self._ended)
+                # Everything: raised here it would take the place of the episode's own end.
+                except Exception as error:
+                    self._learn_problem(error)
+
+    def _episode(self) -> Generator[Step, None, None]:
+        self._deadline = time.monotonic() + self._guards.max_seconds
+        observation, info = self._env.reset(seed=self._seed, options=self._options)
+        self._last = observation
+        self._task = self._asked or Task(str(info.get("instruction", "")))
+        if not self._task.instruction.strip():
+            raise UsageError(f"the env {self._env.name!r} has no task of its own: say what to do with task=")
+        self._judged = self._asked is None or self._asked.instruction == info.get("instruction")
+        self._learn_success(info)
+        self._secrets.require(self._task.instruction)
+        if self._recorder is not None:
+            self._recorder.start(self._describe_run(), self._secrets.scrub)
+        watch = ScreenWatch(self._env.observe, self._settle)
+        while not self._ended:
+            self._guards.check_stop()
+            if len(self._steps) >= self._guards.max_steps:
+                self._ended = f"the limit of {self._guards.max_steps} steps is reached"
+            elif time.monotonic() >= self._deadline:
+                self._ended = f"the limit of {self._guards.max_seconds:g} seconds is reached"
+            else:
+                step, self._last = self._step(self._last, watch)
+                self._ended = self._why_over(step)
+                yield step
+
+    def _step(self, observation: Observation, watch: ScreenWatch) -> tuple[Step, Observation]:
+        """Make one step; return it with the newest observation."""
+        times: dict[str, float] = {}
+        mark = time.perf_counter()
+
+        def lap(part: str) -> None:
+            nonlocal mark
+            now, waited = time.perf_counter(), watch.take_waited()
+            times[part] = times.get(part, 0.0) + now - mark - waited
+            if waited:
+                times["wait"] = times.get("wait", 0.0) + waited
+            mark = now
+
+        index = len(self._steps)
+        if self._recorder is not None:
+            self._recorder.observe(index, observation)
+        lap("record")
+        decision = self._policy.act(self._task, observation, tuple(self._steps))
+        lap("policy")
+        self._guards.check_stop()
+        refused = self._refusal(decision, observation)
+        lap("guard")
+
+        step = Step(index=index, observation=observation, decision=decision, refused=refused, dry_run=self._dry_run)
+        # `Done` is a claim, not an input: an env that scores it hears of it, any other one does not.
+        silent = isinstance(decision.action, Done) and Done not in self._env.capabilities
+        if refused or self._dry_run or silent:
+            # A person may have changed a live screen meanwhile; the next decision is made on what is there now.
+            newest = observation if silent else self._env.observe()
+            lap("capture")
+        else:
+            # Captured again, because models think for seconds: what changed meanwhile is no effect of the action.
+            before = self._env.observe()
+            watch.idle(observation.image, before.image)
+            lap("capture")
+            if self._recorder is not None and types_secret(decision.action):
+                # Before the first letter: an env that fails halfway has shown half of it.
+                self._recorder.cover_changes_since(before.image)
+            try:
+                if points_of(decision.action) and before.size != observation.size:
+                    raise ActionRefused("the screen has another size than when it was looked at: look again, then act")
+                first, reward, terminated, truncated, info = self._env.step(self._secrets.reveal(decision.action))
+            except ActionRefused as error:
+                step = dataclasses.replace(step, refused=self._secrets.scrub(str(error)))
+                newest = before
+                lap("act")
+            except BaseException as error:
+                # Perhaps a part of it was sent: that has to be on record.
+                lap("act")
+                failure = {"error": self._secrets.scrub(f"{type(error).__name__}: {error}")}
+                self._record(dataclasses.replace(step, info=failure, times_s=times), last=True)
+                raise
+            else:
+                lap("act")
+                newest = first if terminated or truncated else watch.settled(before.image, first)
+                lap("settle")
+                effect: Effect
+                effect, newest = watch.effect(points_of(decision.action), before.image, newest)
+                self._learn_success(info)
+                lap("compare")
+                step = dataclasses.replace(
+                    step,
+                    effect=effect,
+                    reward=float(reward),
+                    terminated=bool(terminated),
+                    truncated=bool(truncated),
+                    info=self._secrets.scrub(dict(info)),
+                )
+        # The dictionary is shared on purpose: the time of writing the step down joins the step afterwards.
+        step = dataclasses.replace(step, times_s=times)
+        self._record(step)
+        lap("record")
+        return step, newest
+
+    def _record(self, step: Step, *, last: bool = False) -> None:
+        self._steps.append(step)
+        if self._recorder is None:
+            return
+        try:
+            self._recorder.write(step)
+        except Exception as error:
+            # The outcome may be known with this step, whatever becomes of its record.
+            if not (last or self._why_over(step) or len(self._steps) >= self._guards.max_steps):
+                raise
+            self._learn_problem(error)
+
+    def _learn_problem(self, error: Exception) -> None:
+        own = isinstance(error, MolmoAgentError)
+        problem = self._secrets.scrub(str(error) if own else f"{type(error).__name__}: {error}")
+        # The first is the cause; what follows fails for the same reason.
+        self._record_problem = self._record_problem or problem
+
+    def _refusal(self, decision: Decision, observation: Observation) -> str:
+        """Say why the action is not sent; the env's own word comes before a person is bothered."""
+        action = decision.action
+        if time.monotonic() >= self._deadline:
+            return f"the limit of {self._guards.max_seconds:g} seconds was reached while deciding"
+        if type(action) not in self._env.capabilities and not isinstance(action, Done):
+            able = ", ".join(sorted(cls.__name__ for cls in self._env.capabilities))
+            return f"the env {self._env.name!r} cannot execute {type(action).__name__}; it executes: {able}"
+        try:
+            self._secrets.reveal(action)
+        except ActionRefused as error:
+            return str(error)
+        return self._guards.refusal(decision, observation, self._task.instruction)
+
+    def _learn_success(self, info: dict[str, Any]) -> None:
+        if self._judged and (verdict := info.get("is_success")) is not None:
+            self._success = bool(verdict)
+
+    def _why_over(self, step: Step) -> str:
+        if isinstance(step.action, Done):
+            return f"the policy says: {describe(step.action)}"
+        if step.terminated or step.truncated:
+            return "the env ended the episode" + (" at its own limit" if step.truncated and not step.terminated else "")
+        return stuck(self._steps)
+
+    def _describe_run(self) -> dict[str, Any]:
+        guards = {
+            field.name: getattr(self._guards, field.name)
+            for field in dataclasses.fields(self._guards)
+            if field.name not in ("ask", "stop")
+        }
+        return {
+            "task": {"instruction": self._task.instruction, "data": self._task.data},
+            "env": self._env.name,
+            "policy": self._policy.name,
+            "seed": self._seed,
+            "options": self._options or {},
+            "dry_run": self._dry_run,
+            "guards": guards,
+        }
+
+
+def rollout(
+    policy: Policy,
+    env: Env,
+    task: Task | str | None = None,
+    *,
+    guards: Guards | None = None,
+    recorder: Recorder | None = None,
+    settle: Settle | None = None,
+    secrets: Secrets | None = None,
+    seed: int | None = None,
+    options: dict[str, Any] | None = None,
+    dry_run: bool = False,
+) -> Rollout:
+    """Roll out a policy in an env, one step per iteration.
+
+    The env is reset when the first step is asked for. It is closed here only when the user stops the run; otherwise it
+    stays open and belongs to the caller.
+
+    Args:
+        policy: decides.
+        env: acts and shows.
+        task: what to do; None takes the env's own task. The env's verdict counts only for its own task.
+        guards: limits, regions, confirmation and kill switch.
+        recorder: writes the trajectory folder.
+        settle: how to wait for the screen; :data:`molmo_agent.rollout.screen_changes.AT_ONCE` suits simulated envs.
+        secrets: what ``{{NAME}}`` in typed text stands for.
+        seed: passed to ``env.reset``.
+        options: passed to ``env.reset``.
+        dry_run: decide and check, send nothing.
+
+    Raises:
+        UsageError: there is no task, or it asks for a secret that is not allowed.
+        RunStopped: the user stopped the run; the env is closed.
+        MolmoAgentError: the env or the model failed; the trajectory up to then is kept.
+    """
+    return Rollout(
+        policy,
+        env,
+        task,
+        guards or Guards(),
+        recorder,
+        settle or Settle(),
+        secrets or Secrets(),
+        seed,
+        options,
+        dry_run,
+    )

@@ -1,0 +1,267 @@
+"""The trajectory folder: what was seen, decided, done and what came of it, readable at every moment.
+
+    meta.json      schema, task, env, policy, guards, versions            written first
+    000000.png     what the policy saw; equal pictures are stored once     complete or absent
+    steps.jsonl    one line per step, on disk before the next step begins
+    result.json    success, why it ended, the final picture                absent if the process was killed
+
+Pictures are packed by a thread while the policy thinks. After a secret was typed, everything on the screen that differs
+from the moment before it is covered in the stored pictures: a pixel that has not changed since cannot show the secret.
+"""
+
+import datetime
+import hashlib
+import json
+import math
+import os
+import platform
+import re
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from molmo_agent.actions import action_to_dict
+from molmo_agent.rollout.screen_changes import CELL_PX, changed_cells
+from molmo_agent.episode import Image, Observation, Step
+from molmo_agent.errors import EnvError, UsageError
+
+SCHEMA = "molmo-agent-trajectory"
+SCHEMA_VERSION = 1
+# Longer arrays in `info` are named in the record, not copied.
+_MAX_ARRAY = 1000
+_MAX_DEPTH = 40
+_MAX_INT_BITS = 1024
+_COVER_GREY = 128
+
+
+def encode_png(image: Image) -> bytes:
+    """Return an RGB image as a PNG file, losslessly.
+
+    Fixed "up" row filters and the fastest compression: 40 ms for a 1920x1080 screen where Pillow, which tries all
+    five filters on every row, takes 90 ms for a file of the same size.
+    """
+    height, width = image.shape[:2]
+    rows = np.empty((height, width * 3 + 1), np.uint8)
+    rows[:, 0] = 2  # the "up" filter: the difference from the row above
+    pixels = image.reshape(height, -1)
+    rows[0, 1:] = pixels[0]
+    np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits per channel, RGB
+    body = zlib.compress(rows.data, level=1)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def plain(value: Any) -> Any:
+    """Return a value as what JSON can hold: an `info` dictionary may contain anything, and no run ends over that."""
+    return _plain(value, ())
+
+
+def _plain(value: Any, outer: tuple[int, ...]) -> Any:
+    """Return a value as what JSON can hold; ``outer`` are the containers it lies in, by their ids."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        # Python refuses to write much longer ones in decimal digits, and JSON knows no others.
+        return value if value.bit_length() <= _MAX_INT_BITS else hex(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if id(value) in outer or len(outer) >= _MAX_DEPTH:
+        what = "that contains itself" if id(value) in outer else f"more than {_MAX_DEPTH} levels deep"
+        return f"{type(value).__name__} {what}"
+    inside = (*outer, id(value))
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else _words(key, str): _plain(item, inside) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item, inside) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item(), inside)
+    if isinstance(value, np.ndarray):
+        short = value.size <= _MAX_ARRAY
+        return _plain(value.tolist(), inside) if short else f"array of {value.dtype}, shape {value.shape}"
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name, None), inside) for field in fields(value)}
+    return _words(value, repr)
+
+
+def _words(value: Any, form: Callable[[Any], str]) -> str:
+    try:
+        return form(value)
+    # Everything: it is code of the object, which may do anything.
+    except Exception as error:
+        return f"{type(value).__name__} that cannot be written: {type(error).__name__}"
+
+
+def default_folder(instruction: str, root: str | Path = "trajectories") -> Path:
+    """Return a new folder's name: ``trajectories/20250131-184500-click-the-save-button``."""
+    slug = re.sub(r"[^a-z0-9]+", "-", instruction.lower()).strip("-")[:40].rstrip("-") or "task"
+    stem = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{slug}"
+    folder, number = Path(root) / stem, 2
+    while folder.exists():
+        folder, number = Path(root) / f"{stem}-{number}", number + 1
+    return folder
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions that matter for reproducing a run; heavy packages only if the run has loaded them."""
+    loaded = {
+        name: sys.modules[name] for name in ("molmo_agent", "numpy", "torch", "transformers") if name in sys.modules
+    }
+    versions = {name: str(getattr(module, "__version__", "unknown")) for name, module in loaded.items()}
+    return versions | {"python": platform.python_version(), "platform": platform.platform()}
+
+
+class Recorder:
+    """Writes one episode into one new folder.
+
+    Args:
+        folder: must not exist yet; parents are made.
+
+    Raises:
+        UsageError: the folder exists.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if self.folder.exists():
+            raise UsageError(f"{self.folder} exists already and is not overwritten: name another folder")
+        self._scrub: Callable[[Any], Any] = lambda value: value
+        self._packer: ThreadPoolExecutor | None = None
+        self._seen: Image | None = None
+        self._picture: Future[dict[str, Any]] | None = None
+        self._baseline: Image | None = None
+        self._count = 0
+
+    def start(self, run: Mapping[str, Any], scrub: Callable[[Any], Any]) -> None:
+        """Make the folder and write ``meta.json``.
+
+        Args:
+            run: the task, the names of env and policy, seed and guards.
+            scrub: takes secrets out of every string that is written.
+        """
+        self._scrub = scrub
+        try:
+            self.folder.mkdir(parents=True)
+        except FileExistsError as error:
+            raise UsageError(f"{self.folder} exists already and is not overwritten: name another folder") from error
+        except OSError as error:
+            raise UsageError(f"cannot make the trajectory folder {self.folder}: {error.strerror}") from error
+        self._packer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recorder")
+        created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "created": created}
+        self._write("meta.json", self._json({**head, **run, "versions": _versions()}, indent=2))
+        self._append(b"")
+
+    def cover_changes_since(self, before: Image) -> None:
+        """From now on cover, in stored pictures, whatever differs from ``before``: a secret is about to be typed."""
+        if self._baseline is None:
+            self._baseline = before
+
+    def observe(self, index: int, observation: Observation) -> None:
+        """Begin to store what the policy is about to see."""
+        assert self._packer is not None, "start() comes first"
+        image = observation.image
+        if self._picture is not None and self._seen is not None and np.array_equal(self._seen, image):
+            return
+        self._seen = image
+        self._picture = self._packer.submit(self._pack, f"{index:06d}.png", image, self._baseline)
+
+    def write(self, step: Step) -> None:
+        """Append a step, after the picture that it was decided on."""
+        assert self._picture is not None, "observe() comes first"
+        observation, result = step.observation, step.decision.result
+        line = {
+            "index": step.index,
+            "observation": {
+                **self._picture.result(),
+                "transform": observation.transform.to_dict(),
+                "info": observation.info,
+            },
+            "instruction": step.decision.instruction,
+            "result": None if result is None else asdict(result),
+            "action": action_to_dict(step.action),
+            "effect": step.effect,
+            "refused": step.refused,
+            "dry_run": step.dry_run,
+            "reward": step.reward,
+            "terminated": step.terminated,
+            "truncated": step.truncated,
+            "info": step.info,
+            "times_s": {part: round(seconds, 6) for part, seconds in step.times_s.items()},
+        }
+        self._append(self._json(line) + b"\n")
+        self._count += 1
+
+    def finish(self, final: Observation | None, *, success: bool | None, ended: str) -> None:
+        """Write ``result.json`` with the last picture. Does nothing if the episode never began or has been finished."""
+        if self._packer is None:
+            return
+        try:
+            picture, failure = None, None
+            if final is not None:
+                try:
+                    self.observe(self._count, final)
+                    picture = self._picture.result() if self._picture else None
+                # A picture that cannot be stored costs the record its last screen, not the verdict.
+                except EnvError as error:
+                    failure = error
+            self._write(
+                "result.json",
+                self._json({"success": success, "ended": ended, "steps": self._count, "final": picture}, indent=2),
+            )
+            if failure is not None:
+                raise failure
+        finally:
+            self._packer.shutdown()
+            self._packer = None
+
+    def _pack(self, name: str, image: Image, baseline: Image | None) -> dict[str, Any]:
+        covered = 0.0
+        if baseline is not None:
+            cells = changed_cells(baseline, image)
+            if cells is None:
+                image, covered = np.full_like(image, _COVER_GREY), 1.0
+            elif cells.any():
+                height, width = image.shape[:2]
+                mask = cells.repeat(CELL_PX, axis=0)[:height].repeat(CELL_PX, axis=1)[:, :width]
+                image, covered = image.copy(), round(float(mask.mean()), 4)
+                image[mask] = _COVER_GREY
+        data = encode_png(np.ascontiguousarray(image))
+        self._write(name, data)
+        height, width = image.shape[:2]
+        digest = hashlib.sha256(data).hexdigest()
+        return {"file": name, "sha256": digest, "width": width, "height": height, "covered": covered}
+
+    def _json(self, value: Any, indent: int | None = None) -> bytes:
+        text = json.dumps(self._scrub(plain(value)), ensure_ascii=False, indent=indent)
+        # A reply may hold half a surrogate pair; its escape is JSON too.
+        return text.encode("utf-8", "backslashreplace")
+
+    def _write(self, name: str, data: bytes) -> None:
+        """Write a whole file or nothing: a killed process leaves no half picture."""
+        part = self.folder / f".{name}.part"
+        try:
+            part.write_bytes(data)
+            os.replace(part, self.folder / name)
+        except OSError as error:
+            raise EnvError(f"cannot write {self.folder / name}: {error.strerror}") from error
+
+    def _append(self, data: bytes) -> None:
+        path = self.folder / "steps.jsonl"
+        try:
+            with path.open("ab") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise EnvError(f"cannot write {path}: {error.strerror}") from error

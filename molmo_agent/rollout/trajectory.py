@@ -1,0 +1,137 @@
+"""Reading a trajectory folder back, whatever state the run left it in. What is written there: ``recorder.py``."""
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from molmo_agent.actions import action_from_dict
+from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task, Trajectory
+from molmo_agent.errors import UsageError
+from molmo_agent.geometry import Point
+from molmo_agent.rollout.recorder import SCHEMA, SCHEMA_VERSION
+from molmo_agent.transforms import ImageTransform
+
+
+@dataclass(frozen=True, slots=True)
+class TrajectoryFolder:
+    """A trajectory folder as it lies on disk: its JSON, not yet its pictures."""
+
+    path: Path
+    meta: dict[str, Any]
+    # One entry per whole line of steps.jsonl.
+    lines: tuple[dict[str, Any], ...]
+    # None when the process was killed.
+    result: dict[str, Any] | None
+    # What is missing or damaged, for people.
+    notes: tuple[str, ...]
+
+    def picture(self, record: dict[str, Any]) -> bytes:
+        """Return the PNG file that a record names, checked against its sha256.
+
+        Raises:
+            UsageError: the file is missing, lies outside the folder or is not the one that was recorded.
+        """
+        name = str(record["file"])
+        if Path(name).name != name:
+            raise UsageError(f"expected a picture's file name inside {self.path}, got {name!r}")
+        try:
+            data = (self.path / name).read_bytes()
+        except FileNotFoundError as error:
+            raise UsageError(f"the picture {self.path / name} is missing") from error
+        if hashlib.sha256(data).hexdigest() != record["sha256"]:
+            raise UsageError(f"the picture {self.path / name} is not the one that was recorded: its sha256 differs")
+        return data
+
+
+def read_folder(path: str | Path) -> TrajectoryFolder:
+    """Read a trajectory folder; a run that was killed leaves one that can be read up to its last whole step.
+
+    Raises:
+        UsageError: this is no trajectory folder, or one of a newer version.
+    """
+    path = Path(path)
+    meta = _json_file(path / "meta.json")
+    if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
+        raise UsageError(f"expected a trajectory folder (with a meta.json of {SCHEMA}), got {path}")
+    if meta.get("schema_version") != SCHEMA_VERSION:
+        raise UsageError(
+            f"{path} has the schema version {meta.get('schema_version')!r}, this program reads {SCHEMA_VERSION}: "
+            "use the version of molmo_agent named in its meta.json"
+        )
+    lines, notes = _lines(path / "steps.jsonl")
+    result = _json_file(path / "result.json")
+    if not isinstance(result, dict):
+        result = None
+        notes.append("the run was cut off: there is no result.json")
+    return TrajectoryFolder(path, meta, tuple(lines), result, tuple(notes))
+
+
+def _json_file(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    lines: list[dict[str, Any]] = []
+    data = path.read_bytes() if path.exists() else b""
+    for number, raw in enumerate(data.splitlines(), 1):
+        try:
+            lines.append(json.loads(raw))
+        except ValueError:
+            return lines, [f"line {number} of {path.name} is cut off; what follows is left out"]
+    return lines, []
+
+
+def _result(data: dict[str, Any] | None) -> PointResult | None:
+    if data is None:
+        return None
+    points = tuple(LabelledPoint(Point(**item["point"]), item["label"], item["id"]) for item in data["points"])
+    return PointResult(**{**data, "points": points})
+
+
+def _pixels(folder: TrajectoryFolder, record: dict[str, Any]) -> Image:
+    return np.asarray(PIL.Image.open(io.BytesIO(folder.picture(record))).convert("RGB"))
+
+
+def load_trajectory(path: str | Path) -> Trajectory:
+    """Read a trajectory folder back into nouns, pictures included.
+
+    Raises:
+        UsageError: this is no trajectory folder, or its content is damaged.
+    """
+    folder = read_folder(path)
+    steps = []
+    for line in folder.lines:
+        try:
+            seen = line["observation"]
+            values = {key: line[key] for key in Step.__dataclass_fields__ if key in line and key != "observation"}
+            steps.append(
+                Step(
+                    observation=Observation(
+                        _pixels(folder, seen), ImageTransform.from_dict(seen["transform"]), seen["info"]
+                    ),
+                    decision=Decision(
+                        action=action_from_dict(line["action"]),
+                        instruction=line["instruction"],
+                        result=_result(line["result"]),
+                    ),
+                    **values,
+                )
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"step {len(steps)} of {folder.path} is damaged: {error}") from error
+    task, result = folder.meta["task"], folder.result or {}
+    return Trajectory(
+        Task(task["instruction"], task["data"]),
+        tuple(steps),
+        result.get("success"),
+        result.get("ended") or "; ".join(folder.notes),
+    )

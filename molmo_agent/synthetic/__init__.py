@@ -1,0 +1,1 @@
+"""Drawn and recorded screens with ground truth, to train and measure on."""

@@ -1,0 +1,1 @@
+"""Drawn web pages with ground truth."""

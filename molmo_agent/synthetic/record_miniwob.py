@@ -1,0 +1,130 @@
+"""MiniWoB++'s pages as training data: recorded while the oracle plays the tasks that may be trained on.
+
+    python -m molmo_agent.synthetic.record_miniwob FOLDER --episodes 3000
+
+What is asked on a page is what the pointing policy asks there; where things are is read from the page itself.
+"""
+
+import argparse
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.progress import track
+
+from molmo_agent.envs.web.miniwob import HEIGHT, WIDTH, MiniWob
+from molmo_agent.envs.web.elements import PageElement, color_names, described, find, is_large
+from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen, TextRun
+from molmo_agent.geometry import Box
+from molmo_agent.policies.instructions.splitter import split_instruction
+from molmo_agent.synthetic.referring.names import Question
+from molmo_agent.synthetic.recorded_screens import RecordedScreen, Recorder
+from molmo_agent.evaluation.nano_suite.miniwob import SEED, split
+
+# What the simulated screens call the kinds of a page.
+_KINDS = {"radio button": "radio", "drop-down": "dropdown", "picture": "icon"}
+# Words that name a colour, in the simulated screens' vocabulary.
+_COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black", "gray", "white", "cyan", "magenta")
+_LONGEST_NAME = 40
+
+
+def _pixels(box: Box) -> PixelBox:
+    return box.left * WIDTH, box.top * HEIGHT, box.right * WIDTH, box.bottom * HEIGHT
+
+
+def element_of(found: PageElement, number: int, page: Sequence[PageElement], texts: Sequence[TextRun]) -> Element:
+    """Say of a page's element what is said of the simulated screens'."""
+    kind = _KINDS.get(found.kind, found.kind)
+    if found.form in ("letter", "digit"):
+        kind = "letter"
+    drawn = kind in ("shape", "letter")
+    large = is_large(found, page)
+    label = found.label if len(found.label) <= _LONGEST_NAME else ""
+    return Element(
+        id=number,
+        kind=kind,
+        label="" if kind == "shape" else label,
+        box=_pixels(found.box),
+        visible=True,
+        color=next((name for name in color_names(found) if name in _COLORS), None) if drawn else None,
+        shape=found.form if kind == "shape" and found.form else None,
+        size=None if large is None or not drawn else "large" if large else "small",
+        state="checked" if found.checked else None,
+        text=bool(label) and any(label.casefold() in run.text.casefold() for run in texts),
+    )
+
+
+def read_screen(env: MiniWob, page: Sequence[PageElement]) -> Screen:
+    """Take a picture of a page with everything that is true about it; ``page`` are its elements as they are now."""
+    texts = env.texts()
+    return Screen(env.render(), tuple(element_of(found, n, page, texts) for n, found in enumerate(page)), texts)
+
+
+def questions_of(target: str, found: PageElement, page: Sequence[PageElement]) -> tuple[Question, ...]:
+    """Ask for an element as the pointing policy does, and in the same words for all others that have a name too."""
+    if not found.label or found.label not in target or described(page, target):
+        label = re.sub(r'^(?:into )?(?:an?|the) |"', "", target).strip(" .").lower()
+        return (_question(target, found, label, len(page), named=False),)
+    alike = [other for other in page if other.kind == found.kind and 0 < len(other.label) <= _LONGEST_NAME]
+    names = Counter(other.label for other in alike)
+    return tuple(
+        _question(target.replace(found.label, other.label), other, other.label.lower(), len(page) + n, named=True)
+        for n, other in enumerate(alike)
+        if other is found or names[other.label] == 1
+    )
+
+
+def _question(text: str, found: PageElement, label: str, number: int, *, named: bool) -> Question:
+    element = Element(id=number, kind="target", label=label, box=_pixels(found.box), visible=True)
+    return Question((element,), text, label, "recorded", named=named)
+
+
+def watch(env: MiniWob, tasks: Sequence[str], episodes: range) -> Iterator[RecordedScreen]:
+    """Solve episodes by what the page says, and yield every page on which something was to be found.
+
+    An episode ends early where the oracle is at a loss, such as at a list whose entry is out of sight.
+
+    Args:
+        env: at one picture pixel per CSS pixel.
+        tasks: played by turns.
+        episodes: episode n has the seed n; these stay below those that evaluation uses.
+    """
+    if episodes.stop > SEED:
+        raise ValueError(f"seeds from {SEED} on are for evaluation, got {episodes.stop - 1}")
+    for number in episodes:
+        _, info = env.reset(seed=number, options={"task": tasks[number % len(tasks)]})
+        for step in split_instruction(info["instruction"]):
+            page = env.elements()
+            found = find(page, step.targets[0]) if len(step.targets) == 1 else []
+            # "Ada, Bob from the scroll list" are two places.
+            if not found or "," in step.targets[0].replace(found[0].label, ""):
+                break
+            # Of several that fit, the first in reading order: one right answer is learned faster than any of many.
+            first = min(found, key=lambda element: (round(element.box.top * 20), element.box.left))
+            questions = questions_of(step.targets[0], first, page)
+            yield RecordedScreen(screen=read_screen(env, page), questions=questions)
+            if env.step(step.action([first.box.center]))[2]:
+                break
+
+
+def main() -> None:
+    """Record pages of the tasks that may be trained on; goes on where an earlier recording stopped."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--start", type=int, default=0, help="number of the first episode")
+    parser.add_argument("--episodes", type=int, default=3000)
+    options = parser.parse_args()
+    recorder, env = Recorder(options.folder), MiniWob(scale=1)
+    try:
+        for number in track(range(options.start, options.start + options.episodes), "Recording pages"):
+            for seen in watch(env, split()["trained"], range(number, number + 1)):
+                recorder.add(seen)
+    finally:
+        env.close()
+        recorder.close()
+    print(f"{recorder.count} screens in {options.folder}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Referring expressions: ways to name what is on a screen."""

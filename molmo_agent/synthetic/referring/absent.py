@@ -1,0 +1,106 @@
+"""Questions for what a screen does not show; many of them for what is almost there."""
+
+from random import Random
+
+from molmo_agent.envs.drawing.icons import COLORS, ICONS, SHAPES
+from molmo_agent.envs.drawing.annotated_screen import Element
+from molmo_agent.envs.drawing.words import WordSplit, is_held_out, label
+from molmo_agent.synthetic.referring.names import KIND_WORDS, Question, is_picture
+from molmo_agent.synthetic.referring.matching import NOUNS, Noun, Scene, Wanted, shape_noun
+from molmo_agent.synthetic.referring.templates import put
+
+# Letters that are easily taken for each other at small sizes: none is exchanged for one of its own group.
+_ALIKE = ("iljtfr1", "oceaqdgpb069", "nmhrukvy", "vwyx", "sz25", "b68", "g9q", "uvo")
+_LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_NAMED = ("button", "link", "checkbox", "radio", "tab", "field", "menu_item", "list_item", "app", "switch", "card")
+
+
+def misspell(text: str, rng: Random) -> str | None:
+    """Return a text with one or two letters exchanged for others that look different; None where it is too short."""
+    places = [i for i, c in enumerate(text) if c.lower() in _LETTERS]
+    if len(places) < 3:
+        return None
+    letters = list(text)
+    for i in rng.sample(places, rng.choice((1, 1, 2))):
+        old = letters[i].lower()
+        alike = {c for group in _ALIKE if old in group for c in group} | {old}
+        new = rng.choice([c for c in _LETTERS if c not in alike])
+        letters[i] = new.upper() if letters[i].isupper() else new
+    return "".join(letters)
+
+
+def _wrong_word(scene: Scene, rng: Random, split: WordSplit) -> tuple[str, Element] | None:
+    named = [e for e in scene.elements if e.visible and e.text and e.kind in _NAMED]
+    if not named:
+        return None
+    element = rng.choice(named)
+    name = misspell(element.label, rng) if rng.random() < 0.5 else label(rng, split)
+    if name is None or scene.shows(name) or (split != "all" and is_held_out(name) != (split == "held_out")):
+        return None
+    word = rng.choice(KIND_WORDS[element.kind])
+    return rng.choice((f'the "{name}" {word}', f"the {name} {word}", f'"{name}"', name)), element
+
+
+def _wrong_shape(scene: Scene, rng: Random) -> tuple[str, Element] | None:
+    shapes = [e for e in scene.elements if e.kind == "shape" and e.visible and e.shape and e.color]
+    if not shapes:
+        return None
+    element = rng.choice(shapes)
+    color, shape = element.color, element.shape
+    if rng.random() < 0.5:
+        color = rng.choice([c for c in COLORS if c != color])
+    else:
+        shape = rng.choice([s for s in SHAPES if s != shape])
+    assert shape is not None
+    assert color is not None
+    alike = ("oval", "circle", "ring"), ("square", "diamond"), ("pentagon", "hexagon"), ("gray", "white", "black")
+    mixed = ("red", "orange", "brown", "pink"), ("blue", "purple", "cyan"), ("yellow", "orange"), ("green", "cyan")
+    for other in scene.elements:
+        # What might be called so by somebody is no example of what is not there.
+        near_shape = other.shape == shape or any({other.shape, shape} <= {*group} for group in alike)
+        near_color = other.color in (None, color) or any({other.color, color} <= {*g} for g in (*alike, *mixed))
+        if other.kind in ("shape", "icon") and near_shape and near_color:
+            return None
+    wanted = Wanted(noun=shape_noun(shape), shape=shape, color=color)
+    return (f"the {color} {shape}", element) if scene.fitting(wanted) == [] else None
+
+
+def _wrong_kind(scene: Scene, rng: Random) -> tuple[str, Element] | None:
+    kinds = {e.kind for e in scene.elements}
+    absent = [noun for noun in NOUNS if not kinds & (noun.kinds | noun.doubtful)]
+    if not absent or not scene.elements:
+        return None
+    noun: Noun = rng.choice(absent)
+    return rng.choice((f"the {noun.word}", f"the {noun.plural}")), rng.choice(scene.elements)
+
+
+def _wrong_picture(scene: Scene, rng: Random) -> tuple[str, Element] | None:
+    pictures = [e for e in scene.elements if e.visible and is_picture(e)]
+    if not pictures:
+        return None
+    name = rng.choice([name for name in ICONS if name not in ("chevron", "maximize", "minus", "close", "stop")])
+    if scene.shows(name) or any(e.shape == name for e in scene.elements):
+        return None
+    return rng.choice((f"the {name} icon", f"{name} icon")), rng.choice(pictures)
+
+
+def ask_missing(scene: Scene, rng: Random, split: WordSplit) -> Question | None:
+    """Ask for what is not there; None where chance found nothing that is surely missing.
+
+    Args:
+        scene: the screen.
+        rng: where chance comes from.
+        split: which words may be made up.
+    """
+    roll = rng.random()
+    if roll < 0.6:
+        found = _wrong_word(scene, rng, split)
+    elif roll < 0.8:
+        found = _wrong_shape(scene, rng) or _wrong_picture(scene, rng)
+    else:
+        found = _wrong_kind(scene, rng)
+    if found is None:
+        return None
+    phrase, like = found
+    text = put(phrase, like, rng, split)
+    return Question((), text, phrase.replace('"', "").removeprefix("the ").lower(), "absent", named=False)

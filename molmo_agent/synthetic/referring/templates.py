@@ -1,0 +1,90 @@
+"""How people put what they want of a thing: whole questions and orders around a noun phrase. Knows no screens."""
+
+from random import Random
+
+from molmo_agent.envs.drawing.annotated_screen import Element
+from molmo_agent.envs.drawing.words import WordSplit, short_text
+from molmo_agent.synthetic.referring.names import QUESTIONS, WINDOW_VERBS
+
+# Half of the questions are the noun phrase alone: that is what the policy sends.
+GENERAL = (
+    *QUESTIONS,
+    *("{}",) * 6,
+    "Where is {}?",
+    "tap {}",
+    "Tap {}.",
+    "Click {}.",
+    "Click on {}.",
+    "click on {}",
+    "Press {}",
+    "Please click {}",
+    "Locate {}",
+    "Find {}",
+    "Show me {}",
+    "Point at {}.",
+)
+TO_TYPE = (
+    'type "{text}" into {}',
+    "type {text} in {}",
+    'Type "{text}" into {}.',
+    'Enter "{text}" in {}',
+    'enter "{text}" into {}',
+    "write {text} into {}",
+    'Fill in {} with "{text}".',
+    "focus {}",
+    "Focus into {}.",
+    "Click into {}",
+    "Put the cursor into {}",
+)
+# What people say to things of a kind.
+BY_KIND: dict[str, tuple[str, ...]] = {
+    "button": ("press {}", "Press {}.", "push {}"),
+    "checkbox": ("tick {}", "Tick {}.", "check {}", "Check {}", "mark {}"),
+    "radio": ("choose {}", "Choose {}.", "pick {}", "select {}"),
+    "field": TO_TYPE,
+    "link": ("follow {}", "open {}", "Open {}", "Click on {}."),
+    "tab": ("switch to {}", "Switch to {}.", "open {}", "go to {}"),
+    "dropdown": ("open {}", "Open {}", "expand {}"),
+    "menu": ("open {}", "Open {}"),
+    "menu_item": ("choose {}", "select {}"),
+    "list_item": ("choose {}", "Choose {} from the list", "select {}"),
+    "slider": ("drag {}", "move {}", "Adjust {}"),
+    "section": ("expand {}", "Expand {}", "open {}"),
+    "switch": ("toggle {}", "flip {}", "Turn {} on or off"),
+    "app": ("open {}", "Open {}", "start {}", "launch {}"),
+    "card": ("open {}",),
+    "person": ("open {}", "choose {}"),
+    "row": ("open {}", "choose {}"),
+    "icon": ("press {}", "Press {}"),
+}
+# Of windows that there is only one of.
+CLOSING: dict[str, tuple[str, ...]] = {
+    "window_close": (
+        "close the dialog",
+        "Close the dialog.",
+        "close the window",
+        "Close the dialog box",
+        'the "x" button',
+        'Close the window by clicking the "x".',
+        "dismiss the dialog",
+        "the close button",
+    ),
+    "window_minimize": ("minimize the window", "the minimize button"),
+    "window_maximize": ("maximize the window", "the maximize button"),
+}
+
+
+def reworded(text: str, rng: Random) -> str:
+    """Return a question as it was asked, or in the words in which the policy would ask again."""
+    return rng.choice((*("{}",) * 6, "Where is {}", "Click {}", "Click on {}")).replace("{}", text)
+
+
+def put(phrase: str, element: Element, rng: Random, split: WordSplit) -> str:
+    """Make a question of a noun phrase."""
+    if phrase.split(" ", 1)[0] in WINDOW_VERBS.values():
+        return phrase
+    forms = BY_KIND.get(element.kind, ()) if rng.random() < 0.3 else GENERAL
+    if element.state == "checked" and element.kind == "checkbox" and forms is not GENERAL:
+        forms = ("untick {}", "uncheck {}", "Untick {}.")
+    text = rng.choice(forms or GENERAL)
+    return text.format(phrase, text=short_text(rng, split, 1))

@@ -1,0 +1,1 @@
+"""From rows to batches: encoding, message trees, packing, sampling."""

@@ -1,0 +1,102 @@
+"""The global batches of a run: which rows, packed how, on which rank. One pure function of (config, step, rank)."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+
+from molmo_agent.model import MolmoProcessor
+from molmo_agent.train.config import TrainConfig
+from molmo_agent.data.catalog import Rows, open_mixture
+from molmo_agent.train.batching.encode import Encoded, encode, join
+from molmo_agent.train.flops import Flops, Work
+from molmo_agent.train.batching.sampler import Draw, Order
+from molmo_agent.train.batching.pack import plan
+from molmo_agent.train.batching.mixture_weights import shares
+
+# A sequence's pictures may have so many times the crops of one large picture.
+_PICTURES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class RankBatch:
+    """What one rank computes in a step."""
+
+    # Arrays with a leading dimension of 1, one entry per turn; all ranks have equally many.
+    sequences: list[dict[str, npt.NDArray[Any]]]
+    # Of the global batch: examples that could not be used, and annotations that did not fit.
+    skipped: list[str] = field(default_factory=list)
+    cut: int = 0
+    # Of the global batch: tokens of all kinds, pictures, and the work of a forward pass.
+    tokens: int = 0
+    images: int = 0
+    work: Work = field(default_factory=Work)
+
+
+class Stream:
+    """Draws, encodes and packs the batches of a run.
+
+    Args:
+        config: the run.
+        processor: of the model.
+        flops: counts the work of an example, by which ranks are balanced.
+        sources: opened data sets; by default those of the config's mixture.
+    """
+
+    def __init__(
+        self, config: TrainConfig, processor: MolmoProcessor, flops: Flops, sources: Sequence[Rows] | None = None
+    ) -> None:
+        self.config, self.processor, self.flops = config, processor, flops
+        self.sources = open_mixture(config.mixture, config.home) if sources is None else list(sources)
+        sizes = tuple(len(source) for source in self.sources)
+        self.order = Order(shares(config, sizes), sizes, config.data_seed)
+
+    def draws(self, step: int) -> list[Draw]:
+        """Return the examples of a step (counted from 0), in their global order."""
+        return self.order.draws(step * self.config.batch, self.config.batch)
+
+    def encoded(self, step: int) -> tuple[list[Encoded], list[str]]:
+        """Return a step's examples laid out, and why some could not be used."""
+        examples, skipped = [], []
+        for draw in self.draws(step):
+            try:
+                row = self.sources[draw.source].row(draw.row, draw.seed)
+                examples.append(encode(row, self.processor, self.config, draw.seed, draw.source))
+            except ValueError as error:
+                skipped.append(str(error))
+        return examples, skipped
+
+    def deal(self, examples: Sequence[Encoded], ranks: int) -> list[list[list[int]]]:
+        """Return for each rank its sequences, as lists of example numbers."""
+        return plan(
+            [example.size for example in examples],
+            length=self.config.length,
+            crops=_PICTURES * (self.config.max_crops + 1),
+            ranks=ranks,
+            cost=self.flops.cost,
+            packing=self.config.packing,
+        )
+
+    def batch(self, step: int, rank: int, ranks: int) -> RankBatch:
+        """Return what a rank computes in a step."""
+        examples, skipped = self.encoded(step)
+        dealt = self.deal(examples, ranks)
+        sequences = [join([examples[n] for n in members], self.processor, self.config) for members in dealt[rank]]
+        return RankBatch(
+            sequences,
+            skipped,
+            cut=sum(example.cut for example in examples),
+            tokens=sum(example.size.tokens for example in examples),
+            images=sum(example.row.image is not None for example in examples),
+            work=sum((example.work(self.flops) for example in examples), Work()),
+        )
+
+    def fingerprint(self, step: int) -> str:
+        """Return a hash of a step's global batch: the same for any number of ranks."""
+        digest = hashlib.sha256()
+        for example in self.encoded(step)[0]:
+            digest.update(example.row.name.encode())
+            digest.update(example.example.input_ids.tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,172 @@
+"""From a row of a data set to the numbers of one sequence: texts, prefixes, image tokens, weights, crops."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from molmo_agent.episode import Image
+from molmo_agent.geometry import Box, Point
+from molmo_agent.model.processor import MolmoProcessor
+from molmo_agent.model.prompts import format_turns, length_hint, style_prefix, with_prefix
+from molmo_agent.train.config import TrainConfig
+from molmo_agent.train.flops import Flops, Work, visible_pairs
+from molmo_agent.train.batching.message_tree import Example, lay_out
+from molmo_agent.train.batching.pack import Size
+
+# What tells the tokens of a packed sequence apart: annotation, example, data set.
+_NUMBERS = ("subsegment_ids", "document_ids", "source_ids")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What a pointing model would be asked, and where that is."""
+
+    instruction: str
+    # Empty: it is not there.
+    points: tuple[Point, ...]
+    # Where each point counts; none where that is not known.
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """Alternating questions and answers, and the style of the data set they come from."""
+
+    turns: tuple[str, ...]
+    style: str
+    # Where the conversation is a click, which can be scored.
+    target: Target | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row as a reader gives it: messages, not tensors. The picture is decoded when it is needed."""
+
+    conversations: tuple[Conversation, ...]
+    # (height, width) of the picture; None for text alone.
+    size: tuple[int, int] | None = None
+    image: Callable[[], Image] | None = None
+    # For reports.
+    name: str = ""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A row's tokens, laid out; its crops are still to be made."""
+
+    example: Example
+    row: Row
+    crops: int
+    # Annotations that did not fit.
+    cut: int
+    # Number of its data set in the mixture.
+    source: int = 0
+
+    @property
+    def size(self) -> Size:
+        """What it takes up."""
+        return Size(len(self.example.input_ids), self.crops)
+
+    def work(self, flops: Flops) -> Work:
+        """Return the work of its forward pass."""
+        ids = self.example.subsegment_ids
+        lengths = [len(self.example.input_ids)] if ids is None else np.unique(ids, return_counts=True)[1].tolist()
+        # The picture has the largest number: it is what all annotations see.
+        pairs = visible_pairs(lengths[-1], lengths[:-1])
+        learned = int((self.example.loss_weights > 0).sum())
+        return flops.work(tokens=len(self.example.input_ids), pairs=pairs, crops=self.crops, learned=learned)
+
+
+def dress(conversation: Conversation, config: TrainConfig, rng: np.random.RandomState) -> list[str]:
+    """Return a conversation's turns as they are trained on: prefix, roles, spaces."""
+    question, *rest = conversation.turns
+    prefix = ""
+    if config.prefix == "style":
+        prefix = style_prefix(conversation.style, rng)
+    elif config.prefix == "length":
+        prefix = length_hint(conversation.style, len(rest[0]), rng)
+    return format_turns([with_prefix(prefix, question), *rest], config.message_format)
+
+
+def encode(row: Row, processor: MolmoProcessor, config: TrainConfig, seed: int, source: int = 0) -> Encoded:
+    """Lay out a row; annotations are shuffled, and those that do not fit the sequence are left out and counted.
+
+    Raises:
+        ValueError: not even one annotation fits.
+    """
+    rng = np.random.RandomState(seed & 0xFFFFFFFF)
+    tokenizer: Any = processor.tokenizer
+    picture: list[int] = []
+    crops = 0
+    if row.size is not None:
+        _, grid = processor.image_processor.grid_of(*row.size, config.max_crops)
+        picture = processor.image_block(grid, config.max_crops)
+        crops = 1 + grid[0] * grid[1]
+    turns = [dress(conversation, config, rng) for conversation in row.conversations]
+    ids = [[tokenizer(turn, add_special_tokens=False)["input_ids"] for turn in each] for each in turns]
+    rng.shuffle(ids)
+    kept: list[list[list[int]]] = []
+    room = config.length - 1 - len(picture)
+    for each in ids:
+        # Every answer is closed by EOS; the sequence's last token is a label only.
+        needed = sum(map(len, each)) + len(each) // 2
+        if needed <= room:
+            kept.append(each)
+            room -= needed
+    if not kept:
+        raise ValueError(f"{row.name}: no annotation fits {config.length} tokens beside {len(picture)} of the picture")
+    example = lay_out(
+        picture,
+        kept,
+        bos=processor.bos_id,
+        eos=tokenizer.eos_token_id,
+        weighting="root_subsegments" if config.weighting == "root" else None,
+        weight=row.weight if len(kept) == 1 else 1.0,
+    )
+    return Encoded(example, row, crops, len(ids) - len(kept), source)
+
+
+def join(members: Sequence[Encoded], processor: MolmoProcessor, config: TrainConfig) -> dict[str, npt.NDArray[Any]]:
+    """Make one sequence of several examples: arrays with a leading batch dimension of 1.
+
+    Without members it is one token that nothing is learned from, so that a rank without work takes part all the same.
+    A sequence without a picture gets one blank crop whose features are used nowhere, so that every rank runs the tower.
+    """
+    image_processor = processor.image_processor
+    names = ("input_ids", "labels", "loss_weights", "position_ids")
+    parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in (*names, *_NUMBERS)}
+    pictures: dict[str, list[npt.NDArray[Any]]] = {n: [] for n in ("pixel_values", "image_masks", "image_input_idx")}
+    start = 0
+    for number, member in enumerate(members):
+        example = member.example
+        for name in names:
+            parts[name].append(getattr(example, name))
+        length = len(example.input_ids)
+        tree = example.subsegment_ids
+        parts["subsegment_ids"].append(np.zeros(length, dtype=np.int64) if tree is None else tree)
+        parts["document_ids"].append(np.full(length, number))
+        parts["source_ids"].append(np.full(length, member.source))
+        if member.row.image is not None:
+            arrays, _ = image_processor.process_one(member.row.image(), config.max_crops)
+            index = arrays["image_input_idx"]
+            arrays["image_input_idx"] = np.where(index >= 0, index + start + 1, -1)  # behind BOS
+            for name, found in pictures.items():
+                found.append(arrays[name])
+        start += length
+    if not members:
+        blank = {"input_ids": processor.bos_id, "labels": -1, "position_ids": 0} | dict.fromkeys(_NUMBERS, 0)
+        parts = {name: [np.array([value])] for name, value in blank.items()}
+        parts["loss_weights"] = [np.zeros(1, dtype=np.float32)]
+    if not pictures["pixel_values"]:
+        layout = image_processor.layout(config.max_crops)
+        patches, width = layout.side**2, layout.patch_size**2 * 3
+        pictures["pixel_values"].append(np.zeros((1, patches, width), dtype=np.float32))
+        pictures["image_masks"].append(np.zeros((1, patches), dtype=np.float32))
+        pictures["image_input_idx"].append(np.full((1, layout.pooled_side**2), -1, dtype=np.int64))
+    joined = {name: np.concatenate(found)[None] for name, found in (parts | pictures).items()}
+    joined["loss_weights"] = np.maximum(joined["loss_weights"], 0)
+    return joined

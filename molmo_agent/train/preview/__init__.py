@@ -1,0 +1,1 @@
+"""One page of what the model sees in training."""

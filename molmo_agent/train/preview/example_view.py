@@ -1,0 +1,274 @@
+"""What a model sees of one training example, ready to be drawn: texts with weights, crops, points. Knows no HTML."""
+
+import base64
+import io
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from molmo_agent.episode import Image
+from molmo_agent.errors import MolmoAgentError
+from molmo_agent.geometry import Point
+from molmo_agent.model.crops import CropLayout, image_token_counts, resized_size
+from molmo_agent.model.processor import MolmoProcessor
+from molmo_agent.point_text.parse import parse_points
+from molmo_agent.train.config import TrainConfig
+from molmo_agent.train.batching.encode import Conversation, Encoded, dress
+from molmo_agent.evaluation.metrics.android_control import read_action
+
+# Sides of what is embedded in the page, in pixels.
+_PICTURE_PX, _CROP_PX = 1000, 168
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Tokens in a row that count alike; the pieces are the tokens' texts (several where a character is split)."""
+
+    pieces: tuple[str, ...]
+    weight: float
+    special: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """One conversation about the picture, as it stands in the sequence."""
+
+    number: int
+    style: str
+    runs: tuple[Run, ...]
+    tokens: int
+    # First and last position that its tokens have for the model.
+    positions: tuple[int, int]
+    # Where its answers point: fractions of the picture.
+    points: tuple[Point, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crop:
+    """One crop as the tower gets it, and what of it becomes image tokens."""
+
+    uri: str
+    # Left, top, width, height of the kept part: fractions of the crop.
+    kept: tuple[float, float, float, float]
+    # The same on the picture, in its pixels; may reach into the padding.
+    place: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One example of the stream."""
+
+    name: str
+    # Where it comes from, and its number in the step.
+    source: str
+    number: int
+    tokens: int
+    learned: int
+    # (rows, columns) of the image tokens: of the global crop, and of the grid.
+    blocks: tuple[tuple[int, int], ...] = ()
+    grid: tuple[int, int] = (0, 0)
+    picture: str = ""
+    # Width and height of the picture in pixels.
+    size: tuple[int, int] = (0, 0)
+    crops: tuple[Crop, ...] = ()
+    annotations: tuple[Annotation, ...] = ()
+    # Whether the annotations are branches that do not see each other.
+    tree: bool = False
+    # Annotations that did not fit: style, text and tokens.
+    left_out: tuple[tuple[str, str, int], ...] = ()
+    # Tokens that are learned, by weight.
+    weights: Counter[float] = field(default_factory=Counter)
+    # Why it cannot be used, or cannot be drawn.
+    problem: str = ""
+
+
+def uri(image: Image, side_px: int) -> str:
+    """Return a picture as a data address, made small enough."""
+    picture = PIL.Image.fromarray(image)
+    picture.thumbnail((side_px, side_px), PIL.Image.Resampling.LANCZOS)
+    file = io.BytesIO()
+    picture.save(file, "WEBP", quality=88, method=2)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def runs_of(ids: Sequence[int], weights: Sequence[float], tokenizer: Any) -> tuple[Run, ...]:
+    """Turn tokens into text, in runs of equal weight."""
+    special = set(tokenizer.all_special_ids)
+    runs: list[Run] = []
+    waiting: list[int] = []
+    for number, (token, weight) in enumerate(zip(ids, weights, strict=True)):
+        waiting.append(token)
+        piece = tokenizer.decode(waiting)
+        last = number + 1 == len(ids)
+        # A character may be several tokens; until they are together there is no text.
+        whole = last or weights[number + 1] != weight or ids[number + 1] in special or token in special
+        if piece.endswith("\ufffd") and not whole and len(waiting) < 4:
+            continue
+        waiting = []
+        now = token in special
+        if runs and runs[-1].weight == weight and not runs[-1].special and not now:
+            runs[-1] = Run((*runs[-1].pieces, piece), weight)
+        else:
+            runs.append(Run((piece,), weight, now))
+    return tuple(runs)
+
+
+def pointed_at(conversation: Conversation) -> tuple[tuple[Point, ...], str]:
+    """Return where the answers of a conversation point, and what is wrong with them."""
+    points: list[Point] = []
+    notes: list[str] = []
+    for answer in conversation.turns[1::2]:
+        if conversation.style == "android_control":
+            action = read_action(answer)
+            if action and action.point:
+                try:
+                    points.append(Point(action.point[0] / 100, action.point[1] / 100))
+                except ValueError as error:
+                    notes.append(f"not drawn: {error}")
+        elif "<point" in answer:
+            parsed = parse_points("molmo", answer)
+            points += [found.point for found in parsed.points]
+            if not parsed.points:
+                notes.append(f"not drawn: {parsed.reason}")
+    return tuple(points), "; ".join(notes)
+
+
+def see(
+    encoded: Encoded, processor: MolmoProcessor, config: TrainConfig, *, seed: int, source: str, number: int
+) -> Seen:
+    """Return what the model sees of an example.
+
+    Args:
+        encoded: the example, laid out.
+        processor: of the model.
+        config: the run.
+        seed: that the example was laid out with.
+        source: name of its data set.
+        number: of the example in its step.
+    """
+    example, row, tokenizer = encoded.example, encoded.row, processor.tokenizer
+    closed = example.labels[-1] >= 0
+    # The last token is a label only; what a token counts stands where it is to be predicted, one place before.
+    ids = [*example.input_ids.tolist(), *([int(example.labels[-1])] if closed else [])]
+    weights = [0.0, *np.maximum(example.loss_weights, 0).tolist()][: len(ids)]
+    blocks: tuple[tuple[int, int], ...] = ()
+    grid = (0, 0)
+    start = 1
+    if row.size is not None:
+        layout, grid = processor.image_processor.grid_of(*row.size, config.max_crops)
+        blocks = image_token_counts(grid, layout)
+        start += len(processor.image_block(grid, config.max_crops))
+    segments = example.subsegment_ids
+    parts = [(start, len(ids))]
+    if segments is not None:
+        edges = [start, *(np.flatnonzero(np.diff(segments[start:])) + start + 1).tolist(), len(ids)]
+        parts = list(itertools.pairwise(edges))
+    dressed = _dressed(encoded, tokenizer, config, seed)
+    annotations = []
+    for annotation, (low, high) in enumerate(parts, 1):
+        conversation = dressed[tuple(ids[low:high])].pop()
+        points, note = pointed_at(conversation) if row.size is not None else ((), "")
+        annotations.append(
+            Annotation(
+                number=annotation,
+                style=conversation.style,
+                runs=runs_of(ids[low:high], weights[low:high], tokenizer),
+                tokens=high - low,
+                positions=(int(example.position_ids[low]), int(example.position_ids[low]) + high - low - 1),
+                points=points,
+                note=note,
+            )
+        )
+    left_out = tuple((c.style, " ".join(c.turns), len(key)) for key, found in dressed.items() for c in found)
+    made: dict[str, Any] = {}
+    if row.image is not None:
+        try:
+            image = row.image()
+            made = {"picture": uri(image, _PICTURE_PX), "size": (image.shape[1], image.shape[0])}
+            made["crops"] = _crops(image, processor, config)
+        except (MolmoAgentError, OSError) as error:
+            made = {"problem": f"its picture cannot be shown: {error}"}
+    return Seen(
+        name=row.name,
+        source=source,
+        number=number,
+        tokens=encoded.size.tokens,
+        learned=sum(weight > 0 for weight in weights),
+        blocks=blocks,
+        grid=grid,
+        annotations=tuple(annotations),
+        tree=segments is not None,
+        left_out=left_out,
+        weights=Counter(round(weight, 6) for weight in weights if weight > 0),
+        **made,
+    )
+
+
+def _dressed(
+    encoded: Encoded, tokenizer: Any, config: TrainConfig, seed: int
+) -> dict[tuple[int, ...], list[Conversation]]:
+    """Return all conversations of an example by the tokens that they become."""
+    rng = np.random.RandomState(seed & 0xFFFFFFFF)
+    found: dict[tuple[int, ...], list[Conversation]] = {}
+    for conversation in encoded.row.conversations:
+        tokens: list[int] = []
+        for turn, text in enumerate(dress(conversation, config, rng)):
+            tokens += tokenizer(text, add_special_tokens=False)["input_ids"]
+            if turn % 2 == 1:
+                tokens.append(tokenizer.eos_token_id)
+        found.setdefault(tuple(tokens), []).append(conversation)
+    return found
+
+
+def _crops(image: Image, processor: MolmoProcessor, config: TrainConfig) -> tuple[Crop, ...]:
+    """Return the crops that the image processor makes of a picture."""
+    maker = processor.image_processor
+    arrays, grid = maker.process_one(image, config.max_crops)
+    layout = maker.layout(config.max_crops)
+    pixels = arrays["pixel_values"]
+    if pixels.dtype != np.uint8:
+        shape = (-1, 3)
+        plain = pixels.reshape(*pixels.shape[:2], *shape) * np.array(maker.image_std) + np.array(maker.image_mean)
+        pixels = np.clip(plain * 255 + 0.5, 0, 255).astype(np.uint8)
+    side, patch = layout.side, layout.patch_size
+    squares = pixels.reshape(-1, side, side, patch, patch, 3).swapaxes(2, 3).reshape(-1, side * patch, side * patch, 3)
+    index = arrays["image_input_idx"].reshape(len(squares), layout.pooled_side, layout.pooled_side)
+    kept = [_kept(places) for places in index]
+    return tuple(
+        Crop(uri=uri(square, _CROP_PX), kept=part, place=_place(number, part, grid, layout, image.shape[:2]))
+        for number, (square, part) in enumerate(zip(squares, kept, strict=True))
+    )
+
+
+def _kept(places: npt.NDArray[np.int64]) -> tuple[float, float, float, float]:
+    """Return (left, top, width, height) of the tokens that are kept of a crop, as fractions of it."""
+    rows, columns = (np.flatnonzero((places >= 0).any(axis=axis)) for axis in (1, 0))
+    side = len(places)
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    return left / side, top / side, (right - left) / side, (bottom - top) / side
+
+
+def _place(
+    number: int,
+    part: tuple[float, float, float, float],
+    grid: tuple[int, int],
+    layout: CropLayout,
+    shape: tuple[int, ...],
+) -> tuple[float, float, float, float]:
+    """Return where a part of a crop lies on the picture: left, top, width, height in its pixels."""
+    whole = number == 0
+    canvas = (layout.crop_size, layout.crop_size) if whole else layout.canvas(grid)
+    row, column = (0, 0) if whole else divmod(number - 1, grid[1])
+    height, width = resized_size(shape[0], shape[1], canvas)
+    top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2
+    x = column * layout.window_px + part[0] * layout.crop_size - left
+    y = row * layout.window_px + part[1] * layout.crop_size - top
+    across, down = shape[1] / width, shape[0] / height
+    return x * across, y * down, part[2] * layout.crop_size * across, part[3] * layout.crop_size * down
