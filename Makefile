@@ -12,7 +12,7 @@ TORCH ?= torch==2.13.0
 LOCKED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 PIP := python -m pip install --quiet --disable-pip-version-check
 # At most eight processes, however many cores: each loads torch.
-PYTEST := python -m pytest --numprocesses auto --maxprocesses 8 --dist loadgroup
+PYTEST := python -m pytest --numprocesses auto --maxprocesses 8
 NEEDS_NETWORK = { echo "make $@: pip could not install the packages, see above. This step needs the package index (PyPI or a mirror that pip is configured for); nothing after it needs a network. Run the same command again once it is reached." >&2; exit 1; }
 
 .PHONY: setup system demo test check fix bench lock newest oldest clean

@@ -50,3 +50,22 @@ def pytest_configure(config):
 def pytest_collection_modifyitems(items):
     """Begin with what takes long, so that no process works alone at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give each test to whichever process is free, but for those that belong together.
+
+    The commands of the documentation use what the ones before them left. Tests that start Ray have it in their name
+    and run one after another: each takes the whole machine.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file, _, test = nodeid.partition("::")
+            if file.endswith("test_docs.py"):
+                return file
+            return "ray" if "ray" in test.partition("[")[0].split("_") else nodeid
+
+    return Together(config, log)

@@ -255,10 +255,9 @@ def test_workers_need_ray(tmp_path, monkeypatch):
         rollout_request(request(tmp_path, workers=2))
 
 
-@pytest.mark.xdist_group("ray")  # one at a time: it takes the whole machine
 @pytest.mark.dependencies
 @pytest.mark.slow
-def test_any_number_of_workers_gives_the_same_episodes(tmp_path):
+def test_any_number_of_workers_on_ray_gives_the_same_episodes(tmp_path):
     import ray
 
     alone = play_all(request(tmp_path, seed=3, episodes=7), "random")

@@ -411,7 +411,6 @@ def test_a_host_belongs_to_one_task() -> None:
     assert [len(share) for share in deal(wanted("http://a/1"), 4)] == [1]
 
 
-@pytest.mark.xdist_group("ray")  # one at a time: it takes the whole machine
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # Ray starts many processes
 def test_ray_fetches_the_same_even_if_a_worker_dies(

@@ -15,8 +15,6 @@ from molmo_agent.geometry import Point
 from molmo_agent.policies.instructions.splitter import split_instruction
 
 ROOT = Path(__file__).parents[1]
-# Commands of a page use what the ones before them left.
-pytestmark = pytest.mark.xdist_group("docs")
 PAGES = [ROOT / "docs" / name for name in ("train.md", "environments.md")]
 
 # What makes a command of the page short enough for a test; later words win.

@@ -605,7 +605,6 @@ def test_evaluating_on_ray_without_ray_names_the_extra(monkeypatch: pytest.Monke
         map_on_ray(1, None)
 
 
-@pytest.mark.xdist_group("ray")  # one at a time: it takes the whole machine
 @pytest.mark.dependencies
 @pytest.mark.slow
 def test_workers_on_ray_give_the_same_records(tmp_path: Path) -> None:

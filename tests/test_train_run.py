@@ -142,7 +142,6 @@ def test_a_resumed_run_computes_bit_for_bit_what_it_would_have(
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
-@pytest.mark.xdist_group("ray")  # one at a time: it takes the whole machine
 @pytest.mark.dependencies
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # Ray starts many processes
@@ -174,7 +173,6 @@ def test_ray_replaces_a_worker_that_dies(config: TrainConfig, alone: Path, tmp_p
     assert pointer == {"checkpoint": str(tmp_path / "step-000006")}, "Ray knows the checkpoint"
 
 
-@pytest.mark.xdist_group("ray")  # one at a time: it takes the whole machine
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_ray_cluster_that_loses_a_machine_goes_on_with_fewer_workers(
