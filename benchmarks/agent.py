@@ -24,10 +24,10 @@ from molmo_agent.actions import Click
 from molmo_agent.envs.desktop.env import Desktop, Pace
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
 from molmo_agent.geometry import Point
-from molmo_agent.rollout.guards import Guards
 from molmo_agent.pointers.baselines import ScriptedPolicy
-from molmo_agent.rollout.recorder import Recorder
+from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.recorder import Recorder
 
 TARGET_MS = 80.0
 

@@ -25,15 +25,15 @@ from plain_preprocess import preprocess as plain_preprocess
 
 from molmo_agent.geometry import Point
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoImageProcessor, MolmoProcessor
-from molmo_agent.pointers.answer_grammar import guess_next, is_complete, plain_label
-from molmo_agent.pointers.decoding import Form, Prefix, Reader, constrained, drafted, greedy
-from molmo_agent.pointers.nano import load_nano
-from molmo_agent.pointers.picture_cache import PictureCache
-from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.model.presets import preset
 from molmo_agent.model.prompts import role_prompt
-from molmo_agent.point_text.parse import format_points
 from molmo_agent.nano.tokenizer import build_tokenizer
+from molmo_agent.point_text.parse import format_points
+from molmo_agent.pointers.answer_grammar import guess_next, is_complete, plain_label
+from molmo_agent.pointers.decoding import Form, Prefix, Reader, constrained, drafted, greedy
+from molmo_agent.pointers.molmo import MolmoPointer
+from molmo_agent.pointers.nano import load_nano
+from molmo_agent.pointers.picture_cache import PictureCache
 
 # Name -> (what is best, bound): ratios to the baseline of the same run.
 TARGETS = {

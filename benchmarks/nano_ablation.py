@@ -22,19 +22,19 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from _report import finish, parser
 
+from molmo_agent.evaluation.metrics.interval import wilson
 from molmo_agent.geometry import Box
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.model import MolmoForConditionalGeneration
-from molmo_agent.pointers.nano import CHECKPOINT
-from molmo_agent.pointers.molmo import load_pointer
-from molmo_agent.train.checkpoint import RunFolder, tensors
-from molmo_agent.train.config import load
-from molmo_agent.nano.trainer import Pupil, train
-from molmo_agent.synthetic.sample import draw
-from molmo_agent.evaluation.metrics.interval import wilson
 from molmo_agent.nano.architecture import nano_processor, new_nano
-from molmo_agent.synthetic.referring.questions import ask
 from molmo_agent.nano.curriculum import OBJECTIVES, Curriculum, Stage
+from molmo_agent.nano.trainer import Pupil, train
+from molmo_agent.pointers.molmo import load_pointer
+from molmo_agent.pointers.nano import CHECKPOINT
+from molmo_agent.synthetic.referring.questions import ask
+from molmo_agent.synthetic.sample import draw
+from molmo_agent.train.checkpoint import RunFolder, tensors
+from molmo_agent.train.recipe import load
 
 SIDE = 190
 HELD_OUT = 2**31

@@ -31,8 +31,8 @@ from _report import finish, parser
 from molmo_agent.envs.sim_desktop.desktop import SimDesktop
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.interfaces import Env, PointingModel
-from molmo_agent.pointers.nano import load_nano
 from molmo_agent.pointers.baselines import RandomPointer
+from molmo_agent.pointers.nano import load_nano
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.rollout.batch import BatchResult, roll_out
 

@@ -28,15 +28,16 @@ from _report import finish, parser
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
 from molmo_agent.model.crops import CropLayout, image_token_counts
 from molmo_agent.model.presets import preset
-from molmo_agent.train.config import TrainConfig, from_dict
+from molmo_agent.train.batching.pack import Size, plan
+from molmo_agent.train.batching.sampler import Order
+from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
+from molmo_agent.train.batching.tree_mask import additive
+from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.flops import Flops, peak_of, visible_pairs
 from molmo_agent.train.launch import run_on_ray, run_workers
 from molmo_agent.train.losses import response_loss
-from molmo_agent.train.batching.tree_mask import additive
-from molmo_agent.train.batching.sampler import Order
-from molmo_agent.train.batching.pack import Size, plan
+from molmo_agent.train.recipe import from_dict
 from molmo_agent.train.step import Learner, make_optimizer, train_step
-from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
 
 TARGETS = {
     "fine-tuning mix: useful loss tokens per second, times the padded way": (">=", 2.0),

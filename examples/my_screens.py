@@ -13,10 +13,10 @@ from random import Random
 import PIL.Image
 import PIL.ImageDraw
 
-from molmo_agent.pictures import captioned, draw_points, filmstrip, read_image
-from molmo_agent.train.config import load
 from molmo_agent.evaluation.before_and_after import compare_run, report, write_comparison
+from molmo_agent.pictures import captioned, draw_points, filmstrip, read_image
 from molmo_agent.train.launch import run_here
+from molmo_agent.train.recipe import load
 
 TOOLS = ("stock", "invoice", "courier", "refund", "kitchen", "scales")
 DISHES = ("Soup", "Risotto", "Trout", "Salad", "Tart", "Cider", "Olives", "Bread", "Lentils", "Gnocchi")

@@ -12,10 +12,10 @@ import numpy as np
 from gymnasium.utils.env_checker import check_env
 
 from molmo_agent import load_model
-from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.envs.gymnasium_api.adapters import GymnasiumEnv, Outcome, PointingEnv
 from molmo_agent.policies.waypoints import WaypointPolicy
 from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.screen_changes import AT_ONCE
 
 
 class OddOneOut(PointingEnv):

@@ -91,6 +91,25 @@ class Decision:
     result: PointResult | None = None
 
 
+RefusalKind = Literal["deadline", "unsupported", "secret", "status", "region", "unsure", "unconfirmed", "env"]
+"""Why an action was not sent. ``deadline``: the time was up. ``unsupported``: the env has no such action. ``secret``:
+it asks for a secret that was not allowed. ``status``: the answer that it rests on is no point. ``region``: a point lies
+where none may. ``unsure``: the model's confidence is too low. ``unconfirmed``: a person said no. ``env``: the env
+refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an action was not sent to the device."""
+
+    kind: RefusalKind
+    # For people.
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """One decision and its consequence."""
@@ -99,8 +118,8 @@ class Step:
     observation: Observation
     decision: Decision
     effect: Effect = "unknown"
-    # Why nothing was sent to the device although an action was decided; empty when it was sent.
-    refused: str = ""
+    # Why nothing was sent to the device although an action was decided; None when it was sent.
+    refused: Refusal | None = None
     # True when the action was only shown (--dry-run).
     dry_run: bool = False
     reward: float = 0.0

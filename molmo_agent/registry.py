@@ -1,7 +1,7 @@
 """Names of environments and models -> what makes them, loaded when first asked for. Imports none of it itself."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,16 @@ MODELS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def _load(path: str) -> Callable[..., Any]:
+# Name of an untrained model -> what makes (model, processor) of a seed.
+UNTRAINED: Mapping[str, str] = {"nano-fresh": "molmo_agent.nano.architecture:untrained"}
+# Key that only recipes of this kind have -> its RunKind.
+RUN_KINDS: Mapping[str, str] = {"stages": "molmo_agent.nano.curriculum:KIND"}
+
+
+def load_attribute(path: str) -> Any:
+    """Return what "module:attribute" names."""
     module, attribute = path.split(":")
-    made: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    return made
+    return getattr(importlib.import_module(module), attribute)
 
 
 def load_env(name: str, **options: Any) -> Env:
@@ -48,9 +54,9 @@ def load_env(name: str, **options: Any) -> Env:
         options, name = {**options, "task": name.partition(":")[2]}, "miniwob"
     env: Env
     if is_gymnasium(name):
-        env = _load("molmo_agent.envs.gymnasium_api.adapters:load")(name, **options)
+        env = load_attribute("molmo_agent.envs.gymnasium_api.adapters:load")(name, **options)
     elif name in ENVS:
-        env = _load(ENVS[name][0])(**options)
+        env = load_attribute(ENVS[name][0])(**options)
     else:
         raise UnknownNameError("env", name, ENVS)
     return env
@@ -85,18 +91,18 @@ def load_model(name: str, *, env: Env | None = None, **options: Any) -> Pointing
                 "the oracle needs an env that knows where everything is, such as sim-desktop; "
                 f"{'no env was given' if env is None else repr(env.name) + ' does not'}"
             )
-        model = _load(MODELS[name][0])(locate, **options)
+        model = load_attribute(MODELS[name][0])(locate, **options)
     elif name.startswith(("http://", "https://")):
-        remote: Any = _load("molmo_agent.pointers.remote:RemotePointer")
+        remote: Any = load_attribute("molmo_agent.pointers.remote:RemotePointer")
         model = remote.from_address(name, **options)
     elif name.partition(":")[0] == "scripted":
-        model = _load(MODELS["scripted"][0])(name.partition(":")[2])
+        model = load_attribute(MODELS["scripted"][0])(name.partition(":")[2])
     elif name in MODELS:
-        model = _load(MODELS[name][0])(**options)
+        model = load_attribute(MODELS[name][0])(**options)
     elif "/" in name or "\\" in name or Path(name).is_dir():
-        model = _load("molmo_agent.pointers.molmo:load_pointer")(name, **options)
+        model = load_attribute("molmo_agent.pointers.molmo:load_pointer")(name, **options)
     else:
         raise UnknownNameError("model", name, MODELS)
     if window := getattr(model, "window", None):
-        model = _load("molmo_agent.pointers.windowed:WindowedPointer")(model, window)
+        model = load_attribute("molmo_agent.pointers.windowed:WindowedPointer")(model, window)
     return model

@@ -11,7 +11,6 @@ import shutil
 
 import pytest
 
-from molmo_agent.model.prompts import android_answer, android_prompt
 from molmo_agent.data.android_control.accessibility import read_forest, reduced_text, reference_boxes
 from molmo_agent.data.android_control.episodes import (
     AndroidControl,
@@ -21,9 +20,10 @@ from molmo_agent.data.android_control.episodes import (
     reference_app_box,
     target_pixels,
 )
-from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.data.formats.tfrecord import read_records
+from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.evaluation.metrics.android_control import reference_score, score
+from molmo_agent.model.prompts import android_answer, android_prompt
 
 EXPECTED_KINDS = {
     "format_version",

@@ -16,10 +16,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend as name_device
 
-from molmo_agent.nano.trainer import Pupil, learn, make_optimizers
-from molmo_agent.nano.batches import balance, prepare_point, prepare_read
 from molmo_agent.nano.architecture import nano_processor, new_nano
+from molmo_agent.nano.batches import balance, prepare_point, prepare_read
 from molmo_agent.nano.curriculum import Stage
+from molmo_agent.nano.trainer import Pupil, learn, make_optimizers
 
 FAR = "far"
 name_device(FAR)

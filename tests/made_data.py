@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from molmo_agent.model import MolmoProcessor
-from molmo_agent.train.config import Source, from_dict
-from molmo_agent.data.images.store import PictureStore
 from molmo_agent.data.catalog import open_source
-from molmo_agent.train.batching.encode import Encoded, encode, join
+from molmo_agent.data.images.store import PictureStore
+from molmo_agent.data.source import Source
+from molmo_agent.model import MolmoProcessor
 from molmo_agent.nano.architecture import nano_processor
+from molmo_agent.train.batching.encode import Encoded, encode, join
+from molmo_agent.train.recipe import from_dict
 
 PROCESSOR: MolmoProcessor = nano_processor()
 

@@ -6,11 +6,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from molmo_agent.evaluation.metrics import MathVistaQuestion, ReferenceFailure, a_okvqa, anls, clean_answer, clean_vqa, exact_match, extract_math_vista, follows_format, mmmu_choice, mmmu_open, normalise_math_vista, parse_mmmu_open, read_points, real_world_qa, relaxed, select_option, vqa_soft
-from molmo_agent.evaluation.metrics import clock
-from molmo_agent.evaluation.metrics import counting
-from molmo_agent.evaluation.metrics import math_vista
-from molmo_agent.evaluation.metrics import pointing
+from molmo_agent.evaluation.metrics import (
+    MathVistaQuestion,
+    ReferenceFailure,
+    a_okvqa,
+    anls,
+    clean_answer,
+    clean_vqa,
+    clock,
+    counting,
+    exact_match,
+    extract_math_vista,
+    follows_format,
+    math_vista,
+    mmmu_choice,
+    mmmu_open,
+    normalise_math_vista,
+    parse_mmmu_open,
+    pointing,
+    read_points,
+    real_world_qa,
+    relaxed,
+    select_option,
+    vqa_soft,
+)
 
 OURS = Path(__file__).parent / "golden"
 GENERATIONS = ("molmo", "molmo2")

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from molmo_agent.actions import Click
 from molmo_agent.data.android_control.accessibility import Node, read_forest, reduced_text, reference_boxes
 from molmo_agent.data.android_control.episodes import (
     AndroidStep,
@@ -14,7 +15,10 @@ from molmo_agent.data.android_control.episodes import (
     target_pixels,
 )
 from molmo_agent.data.android_control.questions import _reference
-from molmo_agent.evaluation.metrics.android_control import RULES, read_action, reference_score, score
+from molmo_agent.errors import PointTextError
+from molmo_agent.evaluation.metrics.android_control import RULES, action_of, reference_score, score
+from molmo_agent.geometry import Point
+from molmo_agent.policies.android_actions import read_action
 
 SIZE = (1080, 2400)  # width, height in pixels
 BOX = "[40.0, 80.0, 60.0, 90.0]"
@@ -195,9 +199,7 @@ def test_a_name_that_is_no_pattern_fails_only_where_it_is_on_the_screen():
 def test_blanks_between_the_parts_of_a_click_change_no_verdict(answer):
     assert reference_score("Click(50.0, 85.0)", BOX, answer)
     assert reference_score(answer, BOX, "Click(50.0, 85.0)")
-    action = read_action(answer)
-    assert action is not None
-    assert (action.kind, action.point) == ("click", (50.0, 85.0))
+    assert action_of(answer) == Click(Point(0.5, 0.85))
     assert all(score("Click(50.0, 85.0)", (40.0, 80.0, 60.0, 90.0), answer, rule) for rule in RULES)
     pressed = answer.lower().replace("click", "long press")
     assert reference_score("Long Press(50.0, 85.0)", BOX, pressed)
@@ -208,7 +210,7 @@ def test_blanks_between_the_parts_of_a_click_change_no_verdict(answer):
     "answer", ["click 50.0, 85.0", "click (50.0 85.0)", "click (x=50.0, y=85.0)", "click (5 0, 8)"]
 )
 def test_without_quirks_a_click_is_its_word_and_two_numbers_in_brackets(answer):
-    assert read_action(answer) is None
+    assert action_of(answer) is None
 
 
 @pytest.mark.parametrize("box", ["", "[40, 80, 60, 90]", BOX])
@@ -224,3 +226,16 @@ def test_the_reference_looks_at_the_box_only_for_two_points(box):
 def test_the_reference_reads_boxes_in_any_notation(box):
     assert reference_score("Click(50.0, 85.0)", box, "Click(41.0, 89.0)")
     assert not reference_score("Click(50.0, 85.0)", box, "Click(39.0, 89.0)")
+
+
+@pytest.mark.parametrize("answer", ["I will tap it. Action: Click(50.0, 7.3)", "Action: Click(50.0, 107.3)", "click"])
+def test_what_the_policy_would_not_do_is_no_right_answer(answer):
+    with pytest.raises(PointTextError):
+        read_action(answer)
+    assert action_of(answer) is None
+    assert not any(score("Click(50.0, 7.3)", (40.0, 0.0, 60.0, 20.0), answer, rule) for rule in RULES)
+
+
+@pytest.mark.parametrize("answer", ["plan: tap it action: click(50.0, 7.3)", "ACTION: Click(50, 7.3)"])
+def test_what_the_policy_would_do_is_scored(answer):
+    assert all(score("Click(50.0, 7.3)", (40.0, 0.0, 60.0, 20.0), answer, rule) for rule in RULES)

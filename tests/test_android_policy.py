@@ -21,7 +21,6 @@ from molmo_agent.actions import (
     Type,
     Wait,
 )
-from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.envs.sim_phone.phone import SimPhone
 from molmo_agent.episode import Image
 from molmo_agent.errors import PointTextError
@@ -32,6 +31,7 @@ from molmo_agent.policies.android_actions import OutOfScreen, Written, action_te
 from molmo_agent.policies.android_control import AndroidControlPolicy, split_steps
 from molmo_agent.policies.instructions.splitter import SubStep, split_instruction
 from molmo_agent.rollout.loop import Rollout, rollout
+from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.testing import check_policy
 
 GOLDEN = json.loads(Path(__file__, "..", "golden", "android_control", "expected.json").resolve().read_text())

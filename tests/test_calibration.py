@@ -12,14 +12,14 @@ from PIL import Image
 
 from molmo_agent.episode import LabelledPoint, PointResult
 from molmo_agent.errors import ModelError, UsageError
+from molmo_agent.evaluation.metrics.calibration import calibration_error, fit, reliability
+from molmo_agent.evaluation.nano_suite.sets import CALIBRATION, EVALUATION, calibration_sets, screen_of
+from molmo_agent.evaluation.reliability import draw_reliability, figures_of
 from molmo_agent.geometry import Point
+from molmo_agent.nano.architecture import nano_processor, new_nano
+from molmo_agent.nano.calibrate import calibrate, main, measure, write_profile
 from molmo_agent.pointers.calibration import Calibration, log_odds, probability_of
 from molmo_agent.pointers.molmo import PROFILE_FILE, MolmoPointer
-from molmo_agent.nano.calibrate import calibrate, main, measure, write_profile
-from molmo_agent.evaluation.metrics.calibration import calibration_error, fit, reliability
-from molmo_agent.nano.architecture import nano_processor, new_nano
-from molmo_agent.evaluation.reliability import draw_reliability, figures_of
-from molmo_agent.evaluation.nano_suite.sets import CALIBRATION, EVALUATION, calibration_sets, screen_of
 
 
 def test_bins_hold_what_belongs_to_them():

@@ -19,10 +19,11 @@ from transformers import (
 
 from molmo_agent.errors import ModelError, UnknownNameError
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration, MolmoProcessor
-from molmo_agent.model.checkpoints.molmo_0924 import from_native, to_native, to_official, translate_config
+from molmo_agent.model.checkpoints.molmo_0924 import from_native, to_native, to_official
+from molmo_agent.model.checkpoints.released_config import translate_config
 from molmo_agent.model.presets import PRESETS, preset
-from molmo_agent.registry import load_model
 from molmo_agent.nano.tokenizer import build_tokenizer
+from molmo_agent.registry import load_model
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = sorted(facts(GOLDEN))

@@ -4,11 +4,11 @@ import pytest
 import torch
 from golden_models import facts, write_official
 
-from molmo_agent.cli.convert import convert
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
-from molmo_agent.pointers.nano import CHECKPOINT
+from molmo_agent.model.checkpoints.convert import convert
 from molmo_agent.model.checkpoints.molmo_0924 import official_config
+from molmo_agent.pointers.nano import CHECKPOINT
 
 GOLDEN = Path(__file__).parent / "golden"
 

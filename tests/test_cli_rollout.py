@@ -13,10 +13,10 @@ from molmo_agent.cli import rollout as cli_rollout
 from molmo_agent.cli.rollout import RolloutRequest, play, play_all, rollout_request, summary
 from molmo_agent.errors import EnvError, UnknownNameError, UsageError
 from molmo_agent.pointers.picture_cache import PictureCache
-from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.rollout.batch import BatchResult, EpisodeResult, episode_seed
 from molmo_agent.rollout.film import find_ffmpeg, write_film
 from molmo_agent.rollout.ray_map import map_on_ray
+from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.testing import ToyEnv
 
 

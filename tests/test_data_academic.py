@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from made_data import PROCESSOR, cap, keep, laid_out, opened, parquet, png, points_row, sha, turns, url, write
 
+from molmo_agent.data.catalog import KINDS
+from molmo_agent.data.conversations import asked_choice
+from molmo_agent.data.formats.json_array import JsonArray
 from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.model import MolmoConfig
 from molmo_agent.pointers.nano import CHECKPOINT
-from molmo_agent.train.config import TrainConfig, load
-from molmo_agent.data.formats.json_array import JsonArray
-from molmo_agent.data.catalog import KINDS
-from molmo_agent.data.conversations import asked_choice
-from molmo_agent.train.batching.encode import encode
-from molmo_agent.train.flops import Flops
 from molmo_agent.train.batching.batches import Stream
+from molmo_agent.train.batching.encode import encode
+from molmo_agent.train.config import TrainConfig
+from molmo_agent.train.flops import Flops
+from molmo_agent.train.recipe import load
 
 Made = tuple[str, dict[str, Any], str, tuple[str, str]]
 """Kind, options, style, and one question and answer that are trained on."""

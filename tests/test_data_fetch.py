@@ -20,13 +20,13 @@ from misbehaving_server import Server, picture, serving
 from typer.testing import CliRunner
 
 from molmo_agent.cli.app import app
-from molmo_agent.errors import MissingExtraError, UsageError
 from molmo_agent.data.images import fetch_ray
 from molmo_agent.data.images.download import Limits, Lost, host_of, inspect, retry_after
 from molmo_agent.data.images.fetch import FAILED_FILE, Summary, fetch, read_failures
 from molmo_agent.data.images.fetch_ray import deal, ray_engine
-from molmo_agent.data.images.url_list import Wanted, read_lists
 from molmo_agent.data.images.store import PictureStore
+from molmo_agent.data.images.url_list import Wanted, read_lists
+from molmo_agent.errors import MissingExtraError, UsageError
 
 QUICK = Limits(
     jobs=8, per_host=4, connect_s=1, read_s=0.4, total_s=0.8, max_bytes=50_000, backoff_s=0.02, longest_wait_s=0.1,

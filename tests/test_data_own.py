@@ -10,19 +10,19 @@ import pytest
 from made_data import laid_out, opened, turns
 
 from molmo_agent.actions import Action, Click, Drag, PointAt, Type
-from molmo_agent.rollout.screen_changes import AT_ONCE
+from molmo_agent.data.android_control.episodes import AndroidControl
+from molmo_agent.data.android_control.index import AndroidIndex
+from molmo_agent.data.formats import tfrecord
+from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.episode import Decision
 from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.policies.pointing import PointingPolicy
-from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.registry import load_env, load_model
 from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.recorder import Recorder
+from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.testing import ScriptedDecisions, ToyEnv
-from molmo_agent.data.formats import tfrecord
-from molmo_agent.data.android_control.episodes import AndroidControl
-from molmo_agent.data.android_control.index import AndroidIndex
-from molmo_agent.data.unusable_rows import Problems
 
 GOLDEN = Path(__file__).parent / "golden" / "android_control"
 

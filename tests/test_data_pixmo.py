@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from made_data import cap, keep, laid_out, opened, parquet, png, points_row, sha, turns, url, write
 
+from molmo_agent.data.catalog import open_source
+from molmo_agent.data.formats.parquet import Table
+from molmo_agent.data.images.checked import NOTES
+from molmo_agent.data.row import Row
+from molmo_agent.data.source import Source
+from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.errors import MissingExtraError, UnknownNameError, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.model.prompt_banks import CAPTIONS, NO_POINTS
-from molmo_agent.train.config import Source
-from molmo_agent.data.images.checked import NOTES
-from molmo_agent.data.unusable_rows import Problems
-from molmo_agent.data.catalog import open_source
-from molmo_agent.data.formats.parquet import Table
-from molmo_agent.train.batching.encode import Row
 
 
 def reasons(data: Any) -> str:

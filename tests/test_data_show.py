@@ -16,15 +16,16 @@ from tiny_training import small_run, write_chat, write_model, write_points
 from typer.testing import CliRunner
 
 from molmo_agent.cli.app import app
+from molmo_agent.data.row import Conversation
 from molmo_agent.errors import UsageError
 from molmo_agent.model import MolmoConfig, MolmoProcessor
-from molmo_agent.train.config import TrainConfig, from_dict, load
-from molmo_agent.train.preview.example_view import pointed_at, runs_of
-from molmo_agent.train.preview.page import write_page
-from molmo_agent.train.batching.encode import Conversation
-from molmo_agent.train.flops import Flops
 from molmo_agent.nano.tokenizer import build_tokenizer
 from molmo_agent.train.batching.batches import Stream
+from molmo_agent.train.config import TrainConfig
+from molmo_agent.train.flops import Flops
+from molmo_agent.train.preview.example_view import pointed_at, runs_of
+from molmo_agent.train.preview.page import write_page
+from molmo_agent.train.recipe import from_dict, load
 
 HOSTILE = "</title></script><script>alert(1)</script><img src=x onerror=alert(1)>\"'{{ 7 * 7 }}"
 

@@ -25,8 +25,8 @@ from molmo_agent.actions import (
     Type,
     Wait,
 )
-from molmo_agent.envs.desktop.env import Desktop
 from molmo_agent.envs.desktop.capture import Area, bgra_to_rgb
+from molmo_agent.envs.desktop.env import Desktop
 from molmo_agent.errors import ActionRefused, EnvError, RunStopped, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Env

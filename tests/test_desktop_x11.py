@@ -22,8 +22,8 @@ from desktop_screen import (
 )
 
 from molmo_agent.actions import Click, Drag, Key, LongPress, Move, Scroll, Type, Wait
-from molmo_agent.envs.desktop.env import Desktop, Pace
 from molmo_agent.envs.desktop.capture import Area
+from molmo_agent.envs.desktop.env import Desktop, Pace
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
 from molmo_agent.errors import ActionRefused, EnvError, RunStopped
 from molmo_agent.geometry import Point

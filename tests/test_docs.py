@@ -51,7 +51,7 @@ def commands(page: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the page's reader has: pictures, points.jsonl, my.yaml."""
-    from molmo_agent.train.config import to_yaml
+    from molmo_agent.train.recipe import to_yaml
 
     folder = tmp_path_factory.mktemp("docs")
     write_points(folder)

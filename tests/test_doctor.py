@@ -7,8 +7,8 @@ from desktop_screen import needs
 
 from molmo_agent import dependencies
 from molmo_agent.envs import doctor
-from molmo_agent.envs.doctor import diagnose
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
+from molmo_agent.envs.doctor import diagnose
 
 
 def by_name():

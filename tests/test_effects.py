@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from molmo_agent.rollout.screen_changes import AT_ONCE, ScreenWatch, Settle, changed_cells, effect_of
 from molmo_agent.episode import Observation
 from molmo_agent.geometry import Point
+from molmo_agent.rollout.screen_changes import AT_ONCE, ScreenWatch, Settle, changed_cells, effect_of
 from molmo_agent.transforms import ImageTransform
 
 WIDTH, HEIGHT = 640, 480

@@ -21,23 +21,23 @@ from typer.testing import CliRunner
 
 from molmo_agent.cli import evaluate_nano as cli_suite
 from molmo_agent.cli.app import app
-from molmo_agent.episode import PointResult
-from molmo_agent.errors import MissingExtraError, ModelError, MolmoAgentError, UnknownNameError, UsageError
-from molmo_agent.geometry import Point
-from molmo_agent.interfaces import Answerer
-from molmo_agent.pointers.nano import load_nano
-from molmo_agent.pointers.baselines import CentrePointer, ScriptedPointer
-from molmo_agent.evaluation.predict import ask, prompt_of
-from molmo_agent.evaluation.report import chosen, outcome_of, write_report
-from molmo_agent.evaluation.benchmarks import BENCHMARKS, find
-from molmo_agent.train.config import Source
 from molmo_agent.data.question import Question
 from molmo_agent.data.readers.questions_file import QuestionsFile
-from molmo_agent.evaluation.run import evaluate, open_model, open_questions, summarise
-from molmo_agent.train.launch import Worker, map_on_ray
+from molmo_agent.data.source import Source
+from molmo_agent.episode import PointResult
+from molmo_agent.errors import MissingExtraError, ModelError, MolmoAgentError, UnknownNameError, UsageError
+from molmo_agent.evaluation.benchmarks import BENCHMARKS, find
 from molmo_agent.evaluation.metrics.interval import bootstrap, wilson
+from molmo_agent.evaluation.predict import ask, prompt_of
 from molmo_agent.evaluation.published import compare, published_scores
+from molmo_agent.evaluation.report import chosen, outcome_of, write_report
+from molmo_agent.evaluation.run import evaluate, open_model, open_questions, summarise
 from molmo_agent.evaluation.scoring import METRICS, Reply, score
+from molmo_agent.geometry import Point
+from molmo_agent.interfaces import Answerer
+from molmo_agent.pointers.baselines import CentrePointer, ScriptedPointer
+from molmo_agent.pointers.nano import load_nano
+from molmo_agent.train.launch import Worker, map_on_ray
 
 ROOT = Path(__file__).parents[1]
 ANDROID = ROOT / "tests" / "golden" / "android_control"

@@ -8,12 +8,12 @@ from tiny_training import small_run
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from molmo_agent.data.catalog import open_source
 from molmo_agent.model.presets import preset
 from molmo_agent.train import trainer as runner
-from molmo_agent.data.catalog import open_source
 from molmo_agent.train.batching.encode import encode, join
-from molmo_agent.train.flops import Flops, Work, peak_of, visible_pairs
 from molmo_agent.train.batching.pack import Size
+from molmo_agent.train.flops import Flops, Work, peak_of, visible_pairs
 from molmo_agent.train.step import Learner
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

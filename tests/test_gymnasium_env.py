@@ -18,8 +18,6 @@ from typer.testing import CliRunner
 from molmo_agent import testing
 from molmo_agent.actions import Click, Drag, PointAt, Wait
 from molmo_agent.cli.app import app
-from molmo_agent.rollout.screen_changes import AT_ONCE
-from molmo_agent.envs.gymnasium_api.screen_envs import ONE_CLICK, DeviceEnv, make_sim_desktop, make_sim_phone
 from molmo_agent.envs.gymnasium_api.adapters import (
     GymnasiumEnv,
     Outcome,
@@ -31,17 +29,19 @@ from molmo_agent.envs.gymnasium_api.adapters import (
     read_rows,
     to_rows,
 )
+from molmo_agent.envs.gymnasium_api.base import box_inside, is_pointing_space, judge
 from molmo_agent.envs.gymnasium_api.ids import IDS, register_envs
 from molmo_agent.envs.gymnasium_api.minigrid import make_minigrid
+from molmo_agent.envs.gymnasium_api.screen_envs import ONE_CLICK, DeviceEnv, make_sim_desktop, make_sim_phone
 from molmo_agent.envs.gymnasium_api.view_wrapper import show
 from molmo_agent.envs.worlds.point_target import PointTarget
-from molmo_agent.envs.gymnasium_api.base import box_inside, is_pointing_space, judge
 from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.waypoints import WaypointPolicy
 from molmo_agent.registry import load_env
 from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.testing import ScriptedModel, ToyEnv
 from molmo_agent.transforms import ImageTransform
 

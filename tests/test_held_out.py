@@ -9,14 +9,16 @@ from made_data import opened
 from test_train_cli import agent
 from tiny_training import write_model, write_points
 
+from molmo_agent.data.catalog import open_mixture, open_source
+from molmo_agent.data.row import Target
+from molmo_agent.data.source import Source
 from molmo_agent.episode import LabelledPoint, PointResult
 from molmo_agent.errors import UnknownNameError, UsageError
+from molmo_agent.evaluation.before_and_after import Hits, compare, is_hit, report
 from molmo_agent.geometry import Box, Point
 from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
-from molmo_agent.train.config import Source, TrainConfig, from_dict, load
-from molmo_agent.data.catalog import open_mixture, open_source
-from molmo_agent.train.batching.encode import Target
-from molmo_agent.evaluation.before_and_after import Hits, compare, is_hit, report
+from molmo_agent.train.config import TrainConfig
+from molmo_agent.train.recipe import from_dict, load
 
 SIZE = 300, 400
 """Height and width; the diagonal is 500 pixels, so that 20 are near."""

@@ -2,9 +2,12 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,24 +15,32 @@ import pytest
 import molmo_agent
 
 PACKAGE = Path(molmo_agent.__file__).parent
-LAYERS = ("envs", "policies", "train", "model")
-# What each layer may import of ours besides itself; "nouns" are the modules directly in the package.
-MAY_IMPORT = {
-    "nouns": set(),
-    "model": {"nouns"},
-    "envs": {"nouns"},
-    "policies": {"nouns", "model"},
-    "train": {"nouns", "model", "envs", "policies"},
+# From the ground up: a room may import itself and the rooms before it. "nouns" are the modules directly in the package.
+ROOMS = (
+    *("nouns", "point_text", "model", "pointers", "policies", "envs", "rollout", "synthetic", "data", "train"),
+    *("evaluation", "nano", "cli"),
+)
+MAY_IMPORT = {room: {*ROOMS[: number + 1]} for number, room in enumerate(ROOMS)}
+# A loop runs any policy, and a policy is run by any loop: neither knows the other. Envs need no model.
+MAY_IMPORT["rollout"] -= {"policies"}
+MAY_IMPORT["envs"] = {"nouns", "envs"}
+# Modules directly in the package that are no nouns, with the room that they stand above.
+ABOVE = {
+    "__main__": "cli",  # the front door
+    "testing": "point_text",  # what users test theirs with; nothing here imports it
 }
-# They load everything else by name, when it is asked for.
-FRONT_DOORS = ("cli", "registry")
+LINKS = ("envs", "policies", "train")
 HEAVY = ("torch", "transformers", "ray", "mss", "pyautogui", "gymnasium", "typer")
 
 
-def layer_of(module: str) -> str:
-    """Return the layer of a module's dotted name inside of the package, "policies.pointing" for example."""
+def room_of(module: str) -> str:
+    """Return the room of a module's dotted name inside of the package, "policies" of "policies.pointing"."""
     first = module.split(".")[0]
-    return first if first in LAYERS else "nouns"
+    return first if first in ROOMS else "nouns"
+
+
+# They list modules of all rooms by name, for whoever asks.
+CATALOGUES = (PACKAGE / "registry.py", PACKAGE / "envs" / "gymnasium_api" / "ids.py")
 
 
 @cache
@@ -38,19 +49,20 @@ def syntax_tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def imports_of(path: Path, *, at_load: bool = False) -> set[str]:
-    """Return the absolute dotted names that a file imports; ``at_load`` leaves out what functions import later."""
+def imports_of(path: Path) -> set[str]:
+    """Return the absolute dotted names that a file imports, when it is loaded or later."""
     found = set()
 
     def visit(node: ast.AST) -> None:
-        if at_load and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            return
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno} has a relative import; imports are absolute"
             found.add(str(node.module))
             found.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and path not in CATALOGUES:
+            # Imports by name.
+            found.update(re.findall(r"^molmo_agent(?:\.\w+)+", str(node.value)))
         # What only a type checker reads is not imported.
         type_checking = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
         for child in node.orelse if type_checking else ast.iter_child_nodes(node):
@@ -67,16 +79,58 @@ FILES = {
 }
 
 
-def test_a_module_imports_only_what_its_layer_may():
+def test_a_module_imports_only_rooms_below_its_own():
     wrong = []
     for module, path in FILES.items():
-        layer = layer_of(module)
-        front_door = layer == "nouns" and module.split("_")[0] in FRONT_DOORS
-        allowed = {layer, *MAY_IMPORT[layer]}
-        for name in imports_of(path, at_load=front_door):
-            if name.startswith("molmo_agent.") and layer_of(name.removeprefix("molmo_agent.")) not in allowed:
-                wrong.append(f"{module} imports {name}; {layer} may import {', '.join(sorted(allowed))}")
+        allowed = MAY_IMPORT[ABOVE.get(module, room_of(module))]
+        for name in imports_of(path):
+            if name.startswith("molmo_agent.") and room_of(name.removeprefix("molmo_agent.")) not in allowed:
+                wrong.append(f"{module} imports {name}, but may import {', '.join(r for r in ROOMS if r in allowed)}")
     assert wrong == []
+
+
+def test_every_folder_is_a_room_and_every_room_is_a_folder():
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == {*ROOMS} - {"nouns"}
+
+
+def test_nothing_imports_what_users_test_with():
+    importers = {module for module, path in FILES.items() if "molmo_agent.testing" in imports_of(path)}
+    assert importers == set()
+
+
+def packages_of(name: str) -> str:
+    """Return the folder of a module, the package for those directly in it."""
+    parts = name.split(".")
+    while parts and ".".join(parts) not in FOLDERS:
+        parts.pop()
+    return ".".join(parts)
+
+
+FOLDERS = {"", *(module for module, path in FILES.items() if path.name == "__init__.py")}
+
+
+def test_the_folders_import_each_other_without_a_circle():
+    graph: dict[str, set[str]] = {}
+    for module, path in FILES.items():
+        mine = packages_of(module)
+        for name in imports_of(path):
+            if name.startswith("molmo_agent."):
+                theirs = packages_of(name.removeprefix("molmo_agent."))
+                # A folder may use what lies in it, and be used by it.
+                related = (
+                    not mine or not theirs or f"{mine}.".startswith(f"{theirs}.") or f"{theirs}.".startswith(f"{mine}.")
+                )
+                if not related:
+                    graph.setdefault(mine, set()).add(theirs)
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def test_no_folder_and_no_file_is_too_large_to_look_through():
+    by_folder = Counter(path.parent.relative_to(PACKAGE).as_posix() for path in FILES.values())
+    assert {folder: count for folder, count in by_folder.items() if count > 21} == {}
+    lengths = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in FILES.items()}
+    assert {module: length for module, length in lengths.items() if length > 420} == {}
 
 
 def test_nothing_imports_through_the_links_at_the_top():
@@ -84,7 +138,7 @@ def test_nothing_imports_through_the_links_at_the_top():
         f"{module} imports {name}; write molmo_agent.{name}"
         for module, path in FILES.items()
         for name in imports_of(path)
-        if name.split(".")[0] in LAYERS
+        if name.split(".")[0] in LINKS
     ]
     assert wrong == []
 
@@ -94,14 +148,14 @@ def test_nouns_and_envs_know_no_torch():
         f"{module} imports {name}"
         for module, path in FILES.items()
         for name in imports_of(path)
-        if layer_of(module) in ("nouns", "envs") and name.split(".")[0] in ("torch", "transformers")
+        if room_of(module) in ("nouns", "envs") and name.split(".")[0] in ("torch", "transformers")
     ]
     assert wrong == []
 
 
 # Training runs on Ray through the first, pictures are fetched with it through the second, episodes are run with it
 # through the third; all of them when they are called.
-ON_RAY = ("train.launch", "train.data.fetch_ray", "rollout_ray")
+ON_RAY = ("train.launch", "data.images.fetch_ray", "rollout.ray_map")
 
 
 def test_only_what_runs_on_ray_imports_it():
@@ -112,7 +166,7 @@ def test_only_what_runs_on_ray_imports_it():
 def test_the_tests_import_no_links_either():
     for path in Path(__file__).parent.glob("*.py"):
         for name in imports_of(path):
-            assert name.split(".")[0] not in LAYERS, f"{path.name} imports {name}; write molmo_agent.{name}"
+            assert name.split(".")[0] not in LINKS, f"{path.name} imports {name}; write molmo_agent.{name}"
 
 
 def run_python(code: str) -> str:
@@ -130,7 +184,7 @@ def test_importing_the_package_is_quick_and_loads_nothing_heavy():
     for _ in range(3):
         took, *modules = run_python(code).split()
         seconds.append(float(took))
-        assert not {name.split(".")[0] for name in modules} & {*HEAVY, *LAYERS}
+        assert not {name.split(".")[0] for name in modules} & {*HEAVY, *LINKS}
     assert min(seconds) < 0.3
 
 

@@ -10,17 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from molmo_agent.rollout import lerobot as lerobot_export
 from molmo_agent.actions import Click, Drag, Type, action_from_dict
-from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
+from molmo_agent.rollout import lerobot as lerobot_export
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.lerobot import export_lerobot
-from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.rollout.loop import rollout
-from molmo_agent.testing import ScriptedDecisions, ToyEnv
+from molmo_agent.rollout.recorder import Recorder
+from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.rollout.trajectory import load_trajectory
+from molmo_agent.testing import ScriptedDecisions, ToyEnv
 
 LEFT, RIGHT = Point(0.25, 0.5), Point(0.75, 0.125)
 SCRIPTS = (

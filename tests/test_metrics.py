@@ -4,11 +4,28 @@ import numpy as np
 import pytest
 from metrics_parity import CHECKS, OURS, SOUND, assert_agree, golden_cases, is_sound
 
-from molmo_agent.evaluation.metrics import MathVistaQuestion, ReferenceFailure, anls, clean_answer, clean_vqa, follows_format, mmmu_choice, mmmu_open, normalise_math_vista, read_points, real_world_qa, relaxed, score_points, select_option, vqa_soft, wilson
-from molmo_agent.evaluation.metrics import clock
-from molmo_agent.evaluation.metrics import counting
-from molmo_agent.evaluation.metrics import math_vista
-from molmo_agent.evaluation.metrics import pointing
+from molmo_agent.evaluation.metrics import (
+    MathVistaQuestion,
+    ReferenceFailure,
+    anls,
+    clean_answer,
+    clean_vqa,
+    clock,
+    counting,
+    follows_format,
+    math_vista,
+    mmmu_choice,
+    mmmu_open,
+    normalise_math_vista,
+    pointing,
+    read_points,
+    real_world_qa,
+    relaxed,
+    score_points,
+    select_option,
+    vqa_soft,
+    wilson,
+)
 
 
 def pytest_generate_tests(metafunc):

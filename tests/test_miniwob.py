@@ -14,19 +14,19 @@ import pytest
 from desktop_screen import needs, wait_for
 
 from molmo_agent.actions import Back, Click, Drag, Key, LongPress, Move, PointAt, Scroll, Type, Wait
-from molmo_agent.rollout.screen_changes import AT_ONCE
+from molmo_agent.envs.doctor import _chromium
 from molmo_agent.envs.web import browser as browser_module
 from molmo_agent.envs.web.browser import VARIABLES, Browser, find_browser
-from molmo_agent.envs.doctor import _chromium
-from molmo_agent.envs.web.miniwob import MiniWob, make_miniwob, tasks
 from molmo_agent.envs.web.elements import PageElement, find
+from molmo_agent.envs.web.miniwob import MiniWob, make_miniwob, tasks
 from molmo_agent.errors import ActionRefused, EnvError, UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.registry import load_env
-from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.batch import roll_out
+from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.testing import check_env
 
 chromium = [pytest.mark.slow, pytest.mark.dependencies, needs("chromium", "chromedriver")]

@@ -11,8 +11,8 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig, pipeline
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration, MolmoProcessor
-from molmo_agent.pointers.nano import CHECKPOINT
 from molmo_agent.model.transformers_names import enable_activation_checkpointing
+from molmo_agent.pointers.nano import CHECKPOINT
 
 GOLDEN = Path(__file__).parent / "golden"
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8))

@@ -12,10 +12,10 @@ from transformers import BatchFeature, Molmo2Config, Molmo2ForConditionalGenerat
 
 from molmo_agent.errors import ModelError
 from molmo_agent.interfaces import Answerer
-from molmo_agent.pointers.molmo2 import Molmo2Pointer
-from molmo_agent.pointers.molmo import load_pointer
-from molmo_agent.testing import check_model
 from molmo_agent.nano.architecture import nano_processor
+from molmo_agent.pointers.molmo import load_pointer
+from molmo_agent.pointers.molmo2 import Molmo2Pointer
+from molmo_agent.testing import check_model
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
 TOKENIZER = nano_processor().tokenizer

@@ -14,20 +14,20 @@ from typer.testing import CliRunner
 from molmo_agent.cli.app import app, main
 from molmo_agent.episode import LabelledPoint, PointResult
 from molmo_agent.errors import EnvError, UsageError
-from molmo_agent.geometry import Box, Point
-from molmo_agent.pointers.calibration import Calibration
-from molmo_agent.pointers.baselines import CentrePointer
-from molmo_agent.testing import ToyEnv
-from molmo_agent.evaluation.nano_suite import run as nano_suite
-from molmo_agent.evaluation.nano_suite import miniwob as suite_miniwob
-from molmo_agent.nano.card import write_card
 from molmo_agent.evaluation.metrics.interval import wilson
-from molmo_agent.evaluation.nano_suite.run import ALL, Answer, ask, calibration_of, hit_rows, refusal_rows, run_suite
+from molmo_agent.evaluation.nano_suite import miniwob as suite_miniwob
+from molmo_agent.evaluation.nano_suite import run as nano_suite
 from molmo_agent.evaluation.nano_suite.categories import ELSEWHERE, GROUPS, MADE_UP
 from molmo_agent.evaluation.nano_suite.latency import measure
 from molmo_agent.evaluation.nano_suite.report import worst, write_suite
+from molmo_agent.evaluation.nano_suite.run import ALL, Answer, ask, calibration_of, hit_rows, refusal_rows, run_suite
 from molmo_agent.evaluation.nano_suite.sets import Case, ScreenSet
 from molmo_agent.evaluation.nano_suite.tables import sheets_of
+from molmo_agent.geometry import Box, Point
+from molmo_agent.nano.card import write_card
+from molmo_agent.pointers.baselines import CentrePointer
+from molmo_agent.pointers.calibration import Calibration
+from molmo_agent.testing import ToyEnv
 
 SMALL = ScreenSet(name="desktop small", section="desktop small", screens=3, width=240, height=180, questions=4)
 ABSENT = replace(SMALL, name="absent", section="absent", absent=True, screens=4)

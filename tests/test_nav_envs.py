@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from molmo_agent.camera import Camera, look_at
+from molmo_agent.envs.gymnasium_api.base import PointingEnv, to_rows
+from molmo_agent.envs.worlds.floor.camera_view import FLOOR, WALL, render
 from molmo_agent.envs.worlds.floor.env import FloorNav
-from molmo_agent.envs.worlds.floor.textures import paint_room
 from molmo_agent.envs.worlds.floor.robot import COARSE, RADIUS_M, Robot, coarse_ids, drive, place_of, pursue
 from molmo_agent.envs.worlds.floor.room import LANDMARKS, Room, Solid
-from molmo_agent.envs.worlds.floor.camera_view import FLOOR, WALL, render
+from molmo_agent.envs.worlds.floor.textures import paint_room
 from molmo_agent.envs.worlds.grid_nav import GridNav, corners_of, reach_of, shortest_way
-from molmo_agent.envs.gymnasium_api.base import PointingEnv, to_rows
 from molmo_agent.errors import ActionRefused, UsageError
 from molmo_agent.geometry import Point
 

@@ -12,9 +12,9 @@ from molmo_agent.envs.drawing.annotated_screen import Screen
 from molmo_agent.envs.drawing.fonts import FAMILIES
 from molmo_agent.envs.sim_phone.looks import FAMILIES as PHONE_FAMILIES
 from molmo_agent.envs.sim_phone.looks import HELD_OUT_FAMILIES, held_out_look, sample_look
-from molmo_agent.synthetic.sample import OWN_STYLES, Split, draw
-from molmo_agent.synthetic.pages.widgets import HELD_OUT_PAGE_LOOKS, PAGE_LOOKS, SCRIPTS, sample_page_look
 from molmo_agent.synthetic.pages.page import on_ground, sample_page
+from molmo_agent.synthetic.pages.widgets import HELD_OUT_PAGE_LOOKS, PAGE_LOOKS, SCRIPTS, sample_page_look
+from molmo_agent.synthetic.sample import OWN_STYLES, Split, draw
 
 SPLITS: tuple[Split, ...] = ("train", "held_out_fonts", "held_out_words", "held_out_looks")
 SIZES = ((160, 210), (320, 420), (360, 640), (640, 480), (1280, 800))

@@ -21,8 +21,8 @@ from safetensors.torch import load_file
 
 from molmo_agent.geometry import Point
 from molmo_agent.model import MolmoImageProcessor, prompts
-from molmo_agent.model.crops import image_token_counts
 from molmo_agent.model.checkpoints.molmo_0924 import from_native, to_native, to_official
+from molmo_agent.model.crops import image_token_counts
 from molmo_agent.point_text.parse import (
     InlinePoints,
     format_inline_points,
@@ -31,8 +31,8 @@ from molmo_agent.point_text.parse import (
     parse_reference,
     round_reference,
 )
-from molmo_agent.train.losses import response_loss, token_loss
 from molmo_agent.train.batching.message_tree import collate, lay_out
+from molmo_agent.train.losses import response_loss, token_loss
 from molmo_agent.train.optim import Schedule, clip_by_component, component_of, parameter_groups
 
 MODEL_PARTS = ("synthetic", "e2e", "packed")

@@ -9,11 +9,11 @@ import pytest
 
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen, TextRun
 from molmo_agent.envs.drawing.words import is_held_out
-from molmo_agent.synthetic.sample import draw
 from molmo_agent.synthetic.referring.absent import misspell
+from molmo_agent.synthetic.referring.matching import NOUNS, Scene, Wanted, beside, in_line, is_extreme
 from molmo_agent.synthetic.referring.names import Question, ask_all, describe
 from molmo_agent.synthetic.referring.questions import MOST_POINTS, ask
-from molmo_agent.synthetic.referring.matching import NOUNS, Scene, Wanted, beside, in_line, is_extreme
+from molmo_agent.synthetic.sample import draw
 
 SOURCES = (("desktop", 640, 480), ("shapes", 400, 300), ("panel", 300, 200), ("page", 160, 210), ("page", 320, 420))
 SOURCES += (("phone", 360, 640), (None, 640, 480))

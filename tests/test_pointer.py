@@ -12,13 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from molmo_agent.envs.sim_desktop import sample_screen
 from molmo_agent.errors import ModelError
+from molmo_agent.nano.architecture import nano_processor, new_nano
 from molmo_agent.pointers.answer_grammar import digit_confidence, guess_next, is_complete
 from molmo_agent.pointers.decoding import Form, Prefix, Reader, constrained, drafted, greedy, number_begins
-from molmo_agent.pointers.picture_cache import PictureCache
 from molmo_agent.pointers.molmo import MolmoPointer
+from molmo_agent.pointers.picture_cache import PictureCache
 from molmo_agent.pointers.static_decoding import StaticDecoder
 from molmo_agent.testing import check_model
-from molmo_agent.nano.architecture import nano_processor, new_nano
 
 PROCESSOR = nano_processor()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from molmo_agent.actions import Click, Done, Drag, Key, PointAt, Type, Wait, points_of
-from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResult, Step, Task
+from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResult, Refusal, Step, Task
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.interfaces import PointingModel, Policy
@@ -237,13 +237,19 @@ def test_ten_thousand_garbage_replies_produce_no_input():
 
 def test_a_refused_point_is_asked_for_in_other_words():
     model = Replies(tag(A), tag(B))
-    decisions = play(PointingPolicy(model), "click Save", [{"refused": "outside the allowed region"}])
+    decisions = play(
+        PointingPolicy(model), "click Save", [{"refused": Refusal("region", "outside the allowed region")}]
+    )
     assert actions(decisions)[:2] == [Click(A), Click(B)]
     assert model.asked[:2] == ["Save", "Where is Save"]
 
 
 def test_the_same_refused_place_is_not_tried_again():
-    decisions = play(PointingPolicy(Replies(tag(A))), "click Save", [{"refused": "not confirmed by the user"}])
+    decisions = play(
+        PointingPolicy(Replies(tag(A))),
+        "click Save",
+        [{"refused": Refusal("unconfirmed", "not confirmed by the user")}],
+    )
     message = (
         "could not 'click Save': asked again, the same place was found, and it was refused: not confirmed by the user"
     )
@@ -252,18 +258,20 @@ def test_the_same_refused_place_is_not_tried_again():
 
 def test_refusals_are_retried_as_often_as_there_are_wordings():
     model = Replies(*(tag(Point(x / 10, 0.5)) for x in range(1, 9)))
-    decisions = play(PointingPolicy(model), "click Save", [{"refused": "no"}] * 9)
+    decisions = play(PointingPolicy(model), "click Save", [{"refused": Refusal("env", "no")}] * 9)
     assert actions(decisions)[-1] == Done(False, "could not 'click Save': it was refused: no")
     assert len(decisions) == len(WORDINGS) + 1
 
 
 def test_what_needs_no_point_is_not_repeated_when_it_is_refused():
-    decisions = play(PointingPolicy(CentrePointer()), "type a, press Enter", [{"refused": "a secret"}])
+    decisions = play(
+        PointingPolicy(CentrePointer()), "type a, press Enter", [{"refused": Refusal("secret", "a secret")}]
+    )
     assert actions(decisions) == [Type("a"), Done(False, "could not 'type a': it was refused: a secret")]
 
 
 def test_a_refused_click_is_never_followed_by_the_typing_meant_for_it():
-    decisions = play(PointingPolicy(Replies(tag(A))), "type a into Name", [{"refused": "no"}] * 5)
+    decisions = play(PointingPolicy(Replies(tag(A))), "type a into Name", [{"refused": Refusal("env", "no")}] * 5)
     assert not any(isinstance(action, Type) for action in actions(decisions))
 
 
@@ -282,12 +290,14 @@ def test_nothing_but_idle_steps_are_no_success():
 
 
 def test_progress_counts_what_was_sent_and_what_was_refused_since():
-    def step(refused=""):
-        return Step(index=0, observation=SEEN, decision=Decision(action=Click(A)), refused=refused)
+    def step(refused=None):
+        return Step(
+            index=0, observation=SEEN, decision=Decision(action=Click(A)), refused=refused and Refusal("env", refused)
+        )
 
     assert progress(()) == (0, ())
     assert progress((step("no"), step(), step("no"), step("never")))[0] == 1
-    assert [s.refused for s in progress((step("no"), step(), step("no"), step("never")))[1]] == ["no", "never"]
+    assert [str(s.refused) for s in progress((step("no"), step(), step("no"), step("never")))[1]] == ["no", "never"]
 
 
 # --- Models without weights -------------------------------------------------------------------------------------------

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from molmo_agent.errors import UnknownNameError, UsageError
-from molmo_agent.train.config import TrainConfig, from_dict, load
 from molmo_agent.data.catalog import KINDS, open_mixture
-from molmo_agent.train.presets import PRESETS
+from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.train.batching.mixture_weights import shares
+from molmo_agent.train.config import TrainConfig
+from molmo_agent.train.presets import PRESETS
+from molmo_agent.train.recipe import from_dict, load
 
 
 def loaded(recipe: str, *changes: str) -> TrainConfig:

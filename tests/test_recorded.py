@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 from desktop_screen import needs
 
-from molmo_agent.envs.web.miniwob import HEIGHT, WIDTH, MiniWob
-from molmo_agent.envs.web.elements import PageElement, find
 from molmo_agent.envs.drawing.annotated_screen import Element, Screen, TextRun
+from molmo_agent.envs.web.elements import PageElement, find
+from molmo_agent.envs.web.miniwob import HEIGHT, WIDTH, MiniWob
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Box
-from molmo_agent.nano.trainer import Pupil, learn
+from molmo_agent.nano.architecture import nano_processor, new_nano
 from molmo_agent.nano.batches import plan as plan_of
 from molmo_agent.nano.batches import prepare_point, sample
-from molmo_agent.synthetic.record_miniwob import element_of, questions_of, watch
-from molmo_agent.nano.architecture import nano_processor, new_nano
-from molmo_agent.synthetic.referring.names import Question
-from molmo_agent.synthetic.recorded_screens import FILE, RecordedScreen, RecordedScreens, Recorder
 from molmo_agent.nano.curriculum import Curriculum, Stage, check
-from molmo_agent.evaluation.nano_suite.miniwob import SEED, split
+from molmo_agent.nano.trainer import Pupil, learn
+from molmo_agent.synthetic.miniwob_split import SEED, split
+from molmo_agent.synthetic.record_miniwob import element_of, questions_of, watch
+from molmo_agent.synthetic.recorded_screens import FILE, RecordedScreen, RecordedScreens, Recorder
+from molmo_agent.synthetic.referring.names import Question
 from molmo_agent.synthetic.referring.templates import reworded
 
 

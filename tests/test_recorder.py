@@ -12,16 +12,16 @@ import PIL.Image
 import pytest
 
 from molmo_agent.actions import Click, Done, Type
-from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResult, Task
 from molmo_agent.errors import EnvError, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.rollout.guards import Guards
-from molmo_agent.rollout.recorder import Recorder, default_folder, encode_png, plain
 from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.recorder import Recorder, default_folder, encode_png, plain
+from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.rollout.secrets import Secrets
-from molmo_agent.testing import ScriptedDecisions, ToyEnv
 from molmo_agent.rollout.trajectory import load_trajectory, read_folder
+from molmo_agent.testing import ScriptedDecisions, ToyEnv
 
 MIDDLE = Point(0.5, 0.5)
 PASSWORD = "hünter2!<&"

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from molmo_agent.actions import Click, Done, Drag, Key, OpenApp, PointAt, Type, Wait
-from molmo_agent.rollout.screen_changes import AT_ONCE, Settle
-from molmo_agent.episode import Decision, LabelledPoint, PointResult, Task
+from molmo_agent.episode import Decision, LabelledPoint, PointResult, Refusal, Task
 from molmo_agent.errors import ActionRefused, EnvError, ModelError, RunStopped, UsageError
 from molmo_agent.geometry import Box, Point
-from molmo_agent.rollout.guards import Guards
 from molmo_agent.point_text.parse import parse_points
 from molmo_agent.policies.pointing import PointingPolicy
+from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout, same_action
+from molmo_agent.rollout.screen_changes import AT_ONCE, Settle
 from molmo_agent.rollout.secrets import Secrets
 from molmo_agent.testing import ScriptedDecisions, ScriptedModel, ToyEnv
 
@@ -108,7 +108,8 @@ def test_the_limit_of_seconds_ends_the_run_and_a_late_decision_is_not_sent():
     env = ToyEnv()
     _, trajectory = run(Slow([Click(MIDDLE)] * 5), env, guards=Guards(max_seconds=0.05))
     assert trajectory.ended == "the limit of 0.05 seconds is reached"
-    assert [step.refused for step in trajectory.steps] == ["the limit of 0.05 seconds was reached while deciding"]
+    (refused,) = (step.refused for step in trajectory.steps)
+    assert refused == Refusal("deadline", "the limit of 0.05 seconds was reached while deciding")
     assert env.sent == []
 
 
@@ -148,7 +149,7 @@ def test_sameness_forgives_a_wobble_and_nothing_else(first, second, same):
 def test_an_action_that_the_env_cannot_execute_is_refused_unsent():
     env = ToyEnv()
     steps, trajectory = run(ScriptedDecisions([OpenApp("Mail")] * 4), env)
-    assert steps[0].refused.startswith("the env 'toy' cannot execute OpenApp; it executes: Click, Drag, Key")
+    assert steps[0].refused.text.startswith("the env 'toy' cannot execute OpenApp; it executes: Click, Drag, Key")
     assert trajectory.ended.startswith("Open Mail was refused 3 times: the env 'toy'")
     assert env.sent == []
 
@@ -164,7 +165,7 @@ def test_what_the_env_itself_refuses_becomes_a_refused_step_and_the_run_goes_on(
 
     env.step = picky
     steps, trajectory = run(ScriptedDecisions([Key(("any",)), Type("x")]), env)
-    assert [s.refused for s in steps] == ["no such key", "", ""]
+    assert [s.refused for s in steps] == [Refusal("env", "no such key"), None, None]
     assert trajectory.ended == "the policy says: Done"
 
 
@@ -172,7 +173,7 @@ def test_a_guard_refusal_reaches_the_history_and_not_the_env():
     env = ToyEnv()
     policy = Oracle(env)
     _, trajectory = run(policy, env, guards=Guards(deny=(Box(0, 0, 1, 1),)))
-    assert "inside the denied region" in policy.histories[-1][0].refused
+    assert "inside the denied region" in policy.histories[-1][0].refused.text
     assert len(trajectory.steps) == 3
     assert env.sent == []
 
@@ -233,7 +234,7 @@ def test_a_task_with_a_secret_that_is_not_allowed_does_not_begin():
 def test_a_model_that_asks_for_a_secret_of_its_own_is_refused():
     env = ToyEnv()
     steps, _ = run(ScriptedDecisions([Type("{{BANK_PIN}}")]), env, secrets=Secrets({"PASSWORD": "hunter2!"}))
-    assert "may not type" in steps[0].refused
+    assert "may not type" in steps[0].refused.text
     assert env.sent == []
 
 
@@ -245,7 +246,7 @@ def test_secrets_in_an_env_message_are_scrubbed():
 
     env.step = step
     steps, _ = run(ScriptedDecisions([Type("{{P}}")]), env, secrets=Secrets({"P": "hunter2!"}))
-    assert steps[0].refused == "cannot type '{{P}}'"
+    assert steps[0].refused == Refusal("env", "cannot type '{{P}}'")
 
 
 def test_the_seeming_effect_of_a_refused_step_is_unknown():

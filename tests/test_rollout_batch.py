@@ -11,13 +11,13 @@ from molmo_agent.actions import Click, PointAt
 from molmo_agent.episode import Decision, LabelledPoint, PointResult
 from molmo_agent.errors import EnvError, ModelError, RunStopped, UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.rollout.guards import Guards
 from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
-from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.rollout.batch import episode_seed, roll_out
-from molmo_agent.testing import TARGET, ToyEnv
+from molmo_agent.rollout.guards import Guards
+from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.rollout.trajectory import load_trajectory
+from molmo_agent.testing import TARGET, ToyEnv
 
 
 class Clicker:

@@ -8,8 +8,8 @@ from molmo_agent.envs.worlds.floor.env import FloorNav
 from molmo_agent.envs.worlds.grid_nav import GridNav
 from molmo_agent.envs.worlds.table.env import TablePick
 from molmo_agent.errors import EnvError, MissingExtraError, UsageError
-from molmo_agent.synthetic.sample import draw
 from molmo_agent.synthetic.referring.questions import ask
+from molmo_agent.synthetic.sample import draw
 
 SIZES = {"room": (320, 240), "map": (336, 252), "table": (160, 120)}
 

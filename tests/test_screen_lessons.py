@@ -9,15 +9,15 @@ import torch
 
 from molmo_agent.envs.drawing.annotated_screen import Element, Screen
 from molmo_agent.model.processor import IMAGE_TOKENS
-from molmo_agent.nano.auxiliary_losses import by_crop, dense_targets
-from molmo_agent.nano.trainer import Pupil, learn
-from molmo_agent.synthetic.sample import draw
-from molmo_agent.nano.batches import plan, prepare_point, prepare_read, sample
 from molmo_agent.nano.architecture import nano_processor, new_nano
+from molmo_agent.nano.auxiliary_losses import by_crop, dense_targets
+from molmo_agent.nano.batches import plan, prepare_point, prepare_read, sample
+from molmo_agent.nano.curriculum import OBJECTIVES, Stage
+from molmo_agent.nano.encode_screen import CanvasMap, make_training_screen
+from molmo_agent.nano.trainer import Pupil, learn
 from molmo_agent.synthetic.referring.names import Question
 from molmo_agent.synthetic.referring.questions import ask
-from molmo_agent.nano.encode_screen import CanvasMap, make_training_screen
-from molmo_agent.nano.curriculum import OBJECTIVES, Stage
+from molmo_agent.synthetic.sample import draw
 
 PROCESSOR = nano_processor()
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from molmo_agent.envs.drawing.annotated_screen import Element, Screen, TextRun
-from molmo_agent.synthetic.sample import draw
-from molmo_agent.nano.batches import plan, prepare_point, sample
 from molmo_agent.nano.architecture import WINDOW, nano_processor
+from molmo_agent.nano.batches import plan, prepare_point, sample
 from molmo_agent.nano.curriculum import Stage
 from molmo_agent.synthetic.augment import cut, look_through_window, resized
+from molmo_agent.synthetic.sample import draw
 
 WIDTH, HEIGHT = 1280, 800
 

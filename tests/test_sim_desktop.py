@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 
 from molmo_agent.actions import Back, Click, Drag, Key, Scroll, Type
-from molmo_agent.rollout.screen_changes import AT_ONCE
-from molmo_agent.envs.sim_desktop import SPLITS, sample_screen
-from molmo_agent.envs.sim_desktop.desktop import SimDesktop
 from molmo_agent.envs.drawing.fonts import FAMILIES as FONTS
 from molmo_agent.envs.drawing.words import dictionary
+from molmo_agent.envs.sim_desktop import SPLITS, sample_screen
+from molmo_agent.envs.sim_desktop.desktop import SimDesktop
 from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.rollout.secrets import Secrets
 from molmo_agent.testing import check_env
 

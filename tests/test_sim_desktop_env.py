@@ -21,18 +21,18 @@ from molmo_agent.actions import (
     Type,
     Wait,
 )
-from molmo_agent.rollout.screen_changes import AT_ONCE
+from molmo_agent.envs.drawing.annotated_screen import Element
 from molmo_agent.envs.sim_desktop.desktop import SimDesktop
 from molmo_agent.envs.sim_desktop.looks import HELD_OUT_LOOKS, LOOKS
 from molmo_agent.envs.sim_desktop.made_tasks import MADE
 from molmo_agent.envs.sim_desktop.monitors import Monitors
-from molmo_agent.envs.drawing.annotated_screen import Element
 from molmo_agent.envs.sim_desktop.state import Desktop, Widget
 from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.pointers.baselines import OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.rollout.secrets import Secrets
 
 

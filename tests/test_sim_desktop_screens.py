@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from molmo_agent.envs.sim_desktop import SPLITS, STYLES, Screen, sample_screen
-from molmo_agent.envs.drawing import words
 from molmo_agent.envs.drawing import fonts as typeface_module
+from molmo_agent.envs.drawing import words
+from molmo_agent.envs.drawing.canvas import Canvas
+from molmo_agent.envs.drawing.fonts import FAMILIES, face
+from molmo_agent.envs.sim_desktop import SPLITS, STYLES, Screen, sample_screen
 from molmo_agent.envs.sim_desktop.draw import draw
 from molmo_agent.envs.sim_desktop.looks import HELD_OUT_LOOKS, LOOKS
-from molmo_agent.envs.drawing.canvas import Canvas
 from molmo_agent.envs.sim_desktop.sampling import families, sample_desktop
-from molmo_agent.envs.drawing.fonts import FAMILIES, face
 from molmo_agent.errors import UnknownNameError
 
 

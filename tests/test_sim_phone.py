@@ -24,7 +24,6 @@ from molmo_agent.actions import (
     Wait,
 )
 from molmo_agent.cli.app import app
-from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.envs.android.gestures import NOTCH, scroll_swipes
 from molmo_agent.envs.drawing.annotated_screen import Element
 from molmo_agent.envs.sim_phone import touch
@@ -39,6 +38,7 @@ from molmo_agent.interfaces import PointingModel
 from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.testing import check_env
 
 POINTED = [family for family in FAMILIES if family not in WITHOUT_POINTS]
@@ -385,7 +385,7 @@ def test_a_screen_that_turned_while_the_model_was_thinking_is_looked_at_again() 
 
     run = rollout(PointingPolicy(Slow()), env, seed=2, options={"task": "open-app"}, settle=AT_ONCE)
     steps = list(run)
-    assert "the screen has another size than when it was looked at" in steps[0].refused
+    assert "the screen has another size than when it was looked at" in steps[0].refused.text
     assert run.trajectory.success
 
 

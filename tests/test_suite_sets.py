@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from molmo_agent.envs.drawing.annotated_screen import Element, Screen, TextRun
-from molmo_agent.synthetic.referring.names import Question
 from molmo_agent.evaluation.nano_suite.categories import ELSEWHERE, LOOKS, MADE_UP, REST, TEXTS, category_of, group_of
 from molmo_agent.evaluation.nano_suite.sets import ScreenSet, cases_of, is_absent, suite_sets
+from molmo_agent.synthetic.referring.names import Question
 
 SMALL = ScreenSet(name="desktop small", section="desktop small", screens=3, width=240, height=180, questions=4)
 ABSENT = replace(SMALL, name="absent", section="absent", absent=True, screens=4)

@@ -12,8 +12,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import molmo_agent.envs.gymnasium_api.adapters  # noqa: F401
-from molmo_agent.envs.worlds.table import simulation as table_world
 from molmo_agent.envs.gymnasium_api.base import to_rows
+from molmo_agent.envs.worlds.table import simulation as table_world
 from molmo_agent.envs.worlds.table.env import TablePick, _lay_table
 from molmo_agent.envs.worlds.table.simulation import import_mujoco
 from molmo_agent.errors import EnvError, MissingExtraError

@@ -13,9 +13,9 @@ from android_control_parity import read_episodes
 from PIL import Image
 from tiny_training import write_model, write_points
 
-from molmo_agent.train.config import load
 from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.evaluation.metrics.android_control import RULES, accuracies
+from molmo_agent.train.recipe import load
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from molmo_agent.errors import UnknownNameError, UsageError
-from molmo_agent.train.config import from_dict, load, override, recipe_names, to_dict, to_yaml
+from molmo_agent.train.recipe import from_dict, load, override, recipe_names, to_dict, to_yaml
 
 SMALL = {"mixture": [{"kind": "chat", "path": "x.jsonl"}]}
 

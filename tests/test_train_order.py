@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
 from molmo_agent.model.modeling import message_tree_mask
-from molmo_agent.train.batching.tree_mask import additive, flex_rule, visible
-from molmo_agent.train.batching.sampler import BLOCK, Order, mix, shuffled
 from molmo_agent.train.batching.pack import Size, balance, plan
+from molmo_agent.train.batching.sampler import BLOCK, Order, mix, shuffled
 from molmo_agent.train.batching.tree_attention import Forest, forest_attention
+from molmo_agent.train.batching.tree_mask import additive, flex_rule, visible
 
 ORDER = Order((0.28, 0.06, 0.5, 0.16), (1000, 50, 7000, 0), 3)
 STRETCH = ORDER.draws(0, 3 * BLOCK)

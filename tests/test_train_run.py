@@ -22,18 +22,18 @@ from safetensors.torch import load_file
 from tiny_training import small_run, write_model
 from torch.distributed.checkpoint import FileSystemReader
 
+from molmo_agent.data.catalog import open_source
 from molmo_agent.errors import ModelError, RunStopped, UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.train import trainer as runner
+from molmo_agent.train.batching.batches import Stream
+from molmo_agent.train.batching.encode import encode, join
 from molmo_agent.train.checkpoint import RunFolder
 from molmo_agent.train.config import Lora, TrainConfig, check
-from molmo_agent.data.catalog import open_source
-from molmo_agent.train.batching.encode import encode, join
 from molmo_agent.train.flops import Flops
 from molmo_agent.train.launch import POINTER_FILE, follow, process_group, run_here, run_on_ray, run_workers
 from molmo_agent.train.loggers import open_loggers
 from molmo_agent.train.step import Learner
-from molmo_agent.train.batching.batches import Stream
 
 # torch and Ray warn about themselves.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

@@ -15,28 +15,21 @@ from safetensors.torch import load_file
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen, TextRun
 from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.model.crops import CropLayout
-from molmo_agent.pointers.molmo import MolmoPointer
-from molmo_agent.nano.auxiliary_losses import Aids, by_crop, dense_targets, position_code
-from molmo_agent.train.checkpoint import RunFolder, tensors
-from molmo_agent.train.config import from_dict
-from molmo_agent.nano.trainer import Pupil, learn, make_optimizers
-from molmo_agent.train.launch import process_group, run_here, run_workers
-from molmo_agent.nano.batches import prepare_point, prepare_read
-from molmo_agent.train.muon import Muon, orthogonalize
 from molmo_agent.nano.architecture import nano_processor, new_nano
-from molmo_agent.train.optim import Schedule
+from molmo_agent.nano.auxiliary_losses import Aids, by_crop, dense_targets, position_code
+from molmo_agent.nano.batches import prepare_point, prepare_read
+from molmo_agent.nano.curriculum import Curriculum, Stage
+from molmo_agent.nano.encode_screen import CHARACTERS, CanvasMap, character_targets, make_training_screen, phoc
+from molmo_agent.nano.trainer import Pupil, learn, make_optimizers
+from molmo_agent.pointers.molmo import MolmoPointer
+from molmo_agent.synthetic.pointing_places import place_to_look_first, place_to_point
 from molmo_agent.synthetic.practice_sheets import sample_panel
 from molmo_agent.synthetic.referring.names import Question, ask_all, describe
-from molmo_agent.nano.encode_screen import (
-    CHARACTERS,
-    CanvasMap,
-    character_targets,
-    make_training_screen,
-    phoc,
-    place_to_look_first,
-    place_to_point,
-)
-from molmo_agent.nano.curriculum import Curriculum, Stage
+from molmo_agent.train.checkpoint import RunFolder, tensors
+from molmo_agent.train.launch import process_group, run_here, run_workers
+from molmo_agent.train.muon import Muon, orthogonalize
+from molmo_agent.train.optim import Schedule
+from molmo_agent.train.recipe import from_dict
 
 PROCESSOR = nano_processor()
 

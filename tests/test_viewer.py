@@ -10,15 +10,15 @@ import PIL.Image
 import pytest
 
 from molmo_agent.actions import Click, Done, Drag, OpenApp, Type
-from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.episode import Decision, LabelledPoint, PointResult
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.recorder import Recorder
+from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.rollout.secrets import Secrets
-from molmo_agent.testing import ScriptedDecisions, ToyEnv
 from molmo_agent.rollout.viewer import render_html, write_viewer
+from molmo_agent.testing import ScriptedDecisions, ToyEnv
 
 HOSTILE = '</pre><script>alert("1")</script><img src=x onerror=alert(1)>'
 CORNER = Point(1.0, 1.0)

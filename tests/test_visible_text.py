@@ -19,27 +19,27 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from molmo_agent import pictures
-from molmo_agent.cli import run as cli_run
-from molmo_agent.rollout import viewer
 from molmo_agent.actions import Click, Done, Type
+from molmo_agent.cli import run as cli_run
 from molmo_agent.cli.app import main
 from molmo_agent.cli.confirm import Asker
 from molmo_agent.cli.run import Request, run_request
-from molmo_agent.cli.text import after_the_result, shown
-from molmo_agent.rollout.screen_changes import AT_ONCE
+from molmo_agent.console import after_the_result, shown
 from molmo_agent.envs.drawing.fonts import face
 from molmo_agent.episode import Decision, LabelledPoint, PointResult
 from molmo_agent.errors import EnvError, MolmoAgentError, RunStopped, UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.rollout.guards import Guards
 from molmo_agent.html import render_page
 from molmo_agent.pictures import captioned, filmstrip
-from molmo_agent.rollout.recorder import Recorder, plain
 from molmo_agent.registry import load_env
+from molmo_agent.rollout import viewer
+from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
-from molmo_agent.testing import ScriptedDecisions, ToyEnv
+from molmo_agent.rollout.recorder import Recorder, plain
+from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.rollout.trajectory import read_folder
 from molmo_agent.rollout.viewer import render_html, write_viewer
+from molmo_agent.testing import ScriptedDecisions, ToyEnv
 from molmo_agent.visible_text import MAX_MARKS, visible_lines, visible_text
 
 ZALGO = "a" + "\u0301\u0316" * 30

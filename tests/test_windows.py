@@ -119,8 +119,8 @@ def test_it_is_otherwise_the_model_that_it_wraps():
 
 
 def test_the_registry_puts_a_small_model_behind_windows(tmp_path):
-    from molmo_agent.pointers.nano import load_nano
     from molmo_agent.pointers.molmo import MolmoPointer
+    from molmo_agent.pointers.nano import load_nano
     from molmo_agent.registry import load_model
 
     nano = load_nano()

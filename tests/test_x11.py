@@ -7,16 +7,15 @@ import sys
 import pytest
 from desktop_screen import EventWindow, needs
 
-from molmo_agent.envs.desktop.env import open_input
 from molmo_agent.envs.desktop.capture import Area, MssCapture
+from molmo_agent.envs.desktop.env import open_input
 from molmo_agent.envs.desktop.input import load_pyautogui
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
 from molmo_agent.errors import ActionRefused, EnvError
 
 pytest.importorskip("Xlib", reason="Xlib comes with pyautogui on Linux only")
 
-from molmo_agent.envs.desktop import x11
-from molmo_agent.envs.desktop import x11_input
+from molmo_agent.envs.desktop import x11, x11_input
 
 needs_x = needs("Xvfb")
 

@@ -7,17 +7,17 @@ import re
 import numpy as np
 import pytest
 
-from molmo_agent.cli import run as cli_run
 from molmo_agent.actions import Click, Done, Wait
+from molmo_agent.cli import run as cli_run
 from molmo_agent.cli.run import Request, run_request
-from molmo_agent.rollout.screen_changes import AT_ONCE
-from molmo_agent.episode import Decision, LabelledPoint, PointResult
+from molmo_agent.episode import Decision, LabelledPoint, PointResult, Refusal
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.rollout.guards import UNSURE, Guards
-from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.pointers.zoom import ZoomPointer, closer, look, unsure
+from molmo_agent.policies.pointing import PointingPolicy
+from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.testing import ToyEnv, check_model
 
 RED = (214, 40, 40)
@@ -176,10 +176,10 @@ def observation():
 def test_a_doubtful_point_is_refused_where_nobody_can_be_asked(observation):
     guards = Guards(min_confidence=0.3)
     said = guards.refusal(decision(0.12), observation)
-    assert said == f"{UNSURE}: the model is 12% sure, and 30% is asked for (min_confidence)"
+    assert said == Refusal("unsure", "not sure enough: the model is 12% sure, and 30% is asked for (min_confidence)")
     for passes in (decision(0.3), decision(None), decision(0.1, Wait(0.0)), decision(0.1, Done())):
-        assert guards.refusal(passes, observation) == ""
-    assert Guards().refusal(decision(0.0), observation) == ""
+        assert guards.refusal(passes, observation) is None
+    assert Guards().refusal(decision(0.0), observation) is None
 
 
 def test_a_doubtful_point_is_asked_about_though_nothing_else_is(observation):
@@ -190,12 +190,12 @@ def test_a_doubtful_point_is_asked_about_though_nothing_else_is(observation):
         return len(asked) == 1
 
     guards = Guards(min_confidence=0.3, ask=ask)
-    assert guards.refusal(decision(0.9), observation) == ""
+    assert guards.refusal(decision(0.9), observation) is None
     assert asked == []
-    assert guards.refusal(decision(0.12), observation) == ""
+    assert guards.refusal(decision(0.12), observation) is None
     assert asked == ["the model is 12% sure, and 30% is asked for"]
-    assert guards.refusal(decision(0.12), observation).startswith(f"{UNSURE}: the model is 12% sure")
-    assert guards.refusal(decision(0.12), observation).endswith("and the user said no")
+    assert guards.refusal(decision(0.12), observation).text.startswith("not sure enough: the model is 12% sure")
+    assert guards.refusal(decision(0.12), observation).text.endswith("and the user said no")
 
 
 def test_one_question_is_asked_about_a_point_that_is_both_doubtful_and_risky(observation):
@@ -203,7 +203,7 @@ def test_one_question_is_asked_about_a_point_that_is_both_doubtful_and_risky(obs
     guards = Guards(min_confidence=0.3, confirm="always", ask=lambda *given: asked.append(given[2]) or True)
     result = decision(0.12).result
     risky = Decision(action=Click(Point(0.5, 0.5)), instruction="delete it", result=result)
-    assert guards.refusal(risky, observation) == ""
+    assert guards.refusal(risky, observation) is None
     assert asked == ["the model is 12% sure, and 30% is asked for; 'delete' may not be undone"]
 
 
@@ -227,7 +227,7 @@ def test_a_drag_is_as_sure_as_its_less_sure_end():
 
     env = ToyEnv()
     going = rollout(PointingPolicy(Ends()), env, "drag a to b", guards=Guards(min_confidence=0.3), settle=AT_ONCE)
-    assert next(going).refused.startswith(UNSURE)
+    assert next(going).refused.kind == "unsure"
     assert env.sent == []
 
 

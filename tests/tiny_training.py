@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration, MolmoImageProcessor, MolmoProcessor
-from molmo_agent.train.config import TrainConfig, from_dict
 from molmo_agent.nano.tokenizer import END, build_tokenizer
+from molmo_agent.train.config import TrainConfig
+from molmo_agent.train.recipe import from_dict
 
 
 def write_model(folder: Path, width: int = 32) -> Path:

@@ -15,7 +15,7 @@ from rich.text import Text
 from molmo_agent import __version__
 from molmo_agent.cli import data as cli_data
 from molmo_agent.cli import evaluate as cli_eval
-from molmo_agent.cli.text import shown, warn
+from molmo_agent.console import shown, warn
 from molmo_agent.dependencies import dependencies, untested
 from molmo_agent.errors import EnvError, ModelError, MolmoAgentError, RunStopped, UsageError
 
@@ -260,7 +260,7 @@ def convert(
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
 ) -> None:
     """Write a checkpoint in another layout, bit for bit."""
-    from molmo_agent.cli.convert import convert as write
+    from molmo_agent.model.checkpoints.convert import convert as write
 
     note = write(source, target, to, dtype)  # type: ignore[arg-type]
     Console().print(shown(f"wrote {target}" + (f" ({note})" if note else "")))

@@ -8,7 +8,7 @@ from rich.style import Style
 from rich.text import Text
 
 from molmo_agent.actions import describe, points_of
-from molmo_agent.cli.text import shown
+from molmo_agent.console import shown
 from molmo_agent.episode import Decision, Image, Observation
 from molmo_agent.geometry import Point
 from molmo_agent.pictures import MARK

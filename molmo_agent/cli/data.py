@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from molmo_agent.cli.text import shown
+from molmo_agent.console import shown
 from molmo_agent.errors import MissingExtraError, RunStopped, UsageError
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ def show(
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Make one offline page of what a model will see of a recipe's data: crops, tokens, weights, packing."""
-    from molmo_agent.train.config import load
     from molmo_agent.train.preview.page import write_page
+    from molmo_agent.train.recipe import load
 
     if rows < 1 or step < 1:
         raise UsageError(f"expected --rows and --step of at least 1, got {rows} and {step}")

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from molmo_agent.cli import evaluate_nano as cli_suite
-from molmo_agent.cli.text import after_the_result, shown
+from molmo_agent.console import after_the_result, shown
 from molmo_agent.errors import UsageError
 
 
@@ -105,9 +105,10 @@ def _run(
     workers: int,
     address: str | None,
 ) -> None:
-    from molmo_agent.evaluation.report import write_report
-    from molmo_agent.evaluation.benchmarks import find
     from molmo_agent.data.readers.questions_file import QuestionsFile
+    from molmo_agent.evaluation.benchmarks import find
+    from molmo_agent.evaluation.published import compare
+    from molmo_agent.evaluation.report import write_report
     from molmo_agent.evaluation.run import (
         SUMMARY_FILE,
         evaluate,
@@ -116,7 +117,6 @@ def _run(
         open_questions,
         summarise,
     )
-    from molmo_agent.evaluation.published import compare
 
     name, benchmark = find(settings["benchmark"])
     mapper: Any = map_here

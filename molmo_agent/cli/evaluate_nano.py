@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from molmo_agent.cli.text import after_the_result, shown
+from molmo_agent.console import after_the_result, shown
 from molmo_agent.errors import UsageError
 
 NAME = "nano-suite"
@@ -29,10 +29,10 @@ def run_nano_suite(console: Console, model: str, out: Path | None, *, quick: boo
     Raises:
         UsageError: the oracle was named, which is asked anyway, or the folder is a file.
     """
-    from molmo_agent.registry import load_model
-    from molmo_agent.evaluation.nano_suite.run import EPISODES, QUICK_EPISODES, run_suite
     from molmo_agent.evaluation.nano_suite.report import write_figures, write_suite
+    from molmo_agent.evaluation.nano_suite.run import EPISODES, QUICK_EPISODES, run_suite
     from molmo_agent.evaluation.nano_suite.tables import sheets_of
+    from molmo_agent.registry import load_model
 
     folder = out or Path("runs") / "eval" / f"{NAME}-{re.sub(r'[^A-Za-z0-9.]+', '-', model).strip('-')}"
     if folder.exists() and not folder.is_dir():

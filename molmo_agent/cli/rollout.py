@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 from molmo_agent.cli.run import loading
-from molmo_agent.cli.text import after_the_result, shown, warn
+from molmo_agent.console import after_the_result, shown, warn
 from molmo_agent.errors import MolmoAgentError, UsageError
 from molmo_agent.interfaces import Env, PointingModel, Policy
-from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.registry import is_gymnasium, load_env, load_model
 from molmo_agent.rollout.batch import BatchResult, EpisodeResult, roll_out
 from molmo_agent.rollout.film import check_kind, write_film
+from molmo_agent.rollout.recorder import Recorder
 
 BASELINES = ("oracle", "random", "centre")
 SCHEMA = "molmo-agent-rollouts"

@@ -19,16 +19,16 @@ from rich.text import Text
 
 from molmo_agent.actions import Done, action_to_dict, describe
 from molmo_agent.cli.confirm import Asker
-from molmo_agent.cli.text import after_the_result, shown, warn
-from molmo_agent.rollout.screen_changes import AT_ONCE, Settle
+from molmo_agent.console import after_the_result, shown, warn
 from molmo_agent.episode import Step, Trajectory
 from molmo_agent.errors import EnvError, MolmoAgentError, UsageError
 from molmo_agent.geometry import Box
-from molmo_agent.rollout.guards import Guards
 from molmo_agent.interfaces import Env
-from molmo_agent.rollout.recorder import Recorder, default_folder
 from molmo_agent.registry import is_gymnasium, load_env, load_model
+from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.recorder import Recorder, default_folder
+from molmo_agent.rollout.screen_changes import AT_ONCE, Settle
 from molmo_agent.rollout.secrets import Secrets, secret_names
 from molmo_agent.rollout.viewer import HTML_NAME, write_viewer
 
@@ -278,7 +278,8 @@ def _tell(step: Step, console: Console, *, as_json: bool) -> None:
             "reply": result.reply if result else None,
             "confidence": result.confidence if result else None,
             "effect": step.effect,
-            "refused": step.refused,
+            "refused": str(step.refused or ""),
+            "refusal_kind": step.refused.kind if step.refused else None,
             "dry_run": step.dry_run,
         }
         print(json.dumps(line), flush=True)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from molmo_agent.cli.text import after_the_result, shown
+from molmo_agent.console import after_the_result, shown
 from molmo_agent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ def train(
         UsageError: anything in the recipe, the data or the folder that does not fit.
     """
     from molmo_agent.train import launch
-    from molmo_agent.train.config import TrainConfig, load
+    from molmo_agent.train.config import TrainConfig
     from molmo_agent.train.curves import draw_curves
+    from molmo_agent.train.recipe import load
     from molmo_agent.train.trainer import PROBLEMS_FILE
 
     fewest, most = _worker_range(workers)

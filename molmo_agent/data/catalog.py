@@ -6,40 +6,24 @@ A source has a length (0: without end) and a row for every (number, epoch, seed)
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
-from molmo_agent.errors import UnknownNameError, UsageError
-from molmo_agent.train.config import Source
-from molmo_agent.data.readers import academic_charts
-from molmo_agent.data.readers import academic_photos
-from molmo_agent.data.readers import academic_school
-from molmo_agent.data.readers import academic_texts
-from molmo_agent.data.readers import evaluation_only as benchmarks
-from molmo_agent.data.readers import pixmo
-from molmo_agent.data.readers import pixmo_points
 from molmo_agent.data.android_control.rows import AndroidControlRows
-from molmo_agent.data.readers.own_files import ChatFile, PointsFile
 from molmo_agent.data.hold_out import hold_out
-from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.data.readers import (
+    academic_charts,
+    academic_photos,
+    academic_school,
+    academic_texts,
+    pixmo,
+    pixmo_points,
+)
+from molmo_agent.data.readers import evaluation_only as benchmarks
+from molmo_agent.data.readers.own_files import ChatFile, PointsFile
 from molmo_agent.data.readers.simulated_screens import SimulatedDesktop
 from molmo_agent.data.readers.trajectories import TrajectoryRows
-from molmo_agent.train.batching.encode import Row
-
-
-class Rows(Protocol):
-    """Rows of a data set by number."""
-
-    # What could not be used.
-    problems: Problems
-
-    def __len__(self) -> int:
-        """Return how many rows there are; 0: without end."""
-        ...
-
-    def row(self, number: int, seed: int) -> Row:
-        """Return a row; the seed decides everything random about it."""
-        ...
-
+from molmo_agent.data.row import Rows
+from molmo_agent.data.source import Source
+from molmo_agent.errors import UnknownNameError, UsageError
 
 KINDS: Mapping[str, Callable[[Source], Rows]] = {
     "sim-desktop": SimulatedDesktop,

@@ -4,6 +4,8 @@ import re
 
 import numpy as np
 
+from molmo_agent.data.question import Question
+from molmo_agent.data.row import Conversation
 from molmo_agent.model.prompts import (
     LETTERS,
     best_answer,
@@ -14,8 +16,6 @@ from molmo_agent.model.prompts import (
     wording,
 )
 from molmo_agent.point_text.parse import format_inline_points, format_points
-from molmo_agent.data.question import Question
-from molmo_agent.train.batching.encode import Conversation
 
 NO_LETTER_STYLE = "ai2_diagram_no_letter"
 """Multiple choice whose options are letters themselves: they are listed as they are, and one of them is the answer."""

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from molmo_agent.errors import UsageError
+from molmo_agent.data.row import Row
 from molmo_agent.data.unusable_rows import Problems
-from molmo_agent.train.batching.encode import Row
+from molmo_agent.errors import UsageError
 
 if TYPE_CHECKING:
-    from molmo_agent.data.catalog import Rows
+    from molmo_agent.data.row import Rows
 
 
 class Part:

@@ -7,10 +7,10 @@ from typing import Any
 
 from PIL import Image as PILImage
 
+from molmo_agent.data.source import Source
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError, UnknownNameError, UsageError
 from molmo_agent.model.image_processor import load_image
-from molmo_agent.train.config import Source
 
 
 def needed_path(source: Source) -> Path:

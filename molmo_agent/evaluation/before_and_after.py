@@ -11,15 +11,15 @@ from pathlib import Path
 
 import torch
 
+from molmo_agent.data.catalog import open_mixture
+from molmo_agent.data.row import Rows, Target
 from molmo_agent.episode import Image, PointResult
+from molmo_agent.evaluation.metrics.interval import wilson
+from molmo_agent.evaluation.metrics.pointing import all_hit
 from molmo_agent.geometry import Box, Point
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.registry import load_model
 from molmo_agent.train.config import TrainConfig
-from molmo_agent.data.catalog import Rows, open_mixture
-from molmo_agent.train.batching.encode import Target
-from molmo_agent.evaluation.metrics.interval import wilson
-from molmo_agent.evaluation.metrics.pointing import all_hit
 from molmo_agent.train.trainer import source_of
 
 FILE = "held_out.json"

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from molmo_agent.data.conversations import asked_choice
+from molmo_agent.data.question import Question
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError, ModelError, UsageError
+from molmo_agent.evaluation.benchmarks import Benchmark
+from molmo_agent.evaluation.metrics.pointing import read_points
+from molmo_agent.evaluation.scoring import Reply, score
 from molmo_agent.interfaces import Answerer, PointingModel
 from molmo_agent.model.prompts import BARE_STYLES, DEMO_STYLES, STYLE_ALIASES, with_prefix, wording
 from molmo_agent.point_text.reference_parser import parse_reference
-from molmo_agent.evaluation.benchmarks import Benchmark
-from molmo_agent.data.question import Question
-from molmo_agent.data.conversations import asked_choice
-from molmo_agent.evaluation.metrics.pointing import read_points
-from molmo_agent.evaluation.scoring import Reply, score
 
 _WITH_POINTS = frozenset({"point_count", "count_then_point", "point_qa", "android_control"})
 

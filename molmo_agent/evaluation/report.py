@@ -16,15 +16,15 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image as PILImage
 
+from molmo_agent.data.question import Question
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError
-from molmo_agent.geometry import Point
-from molmo_agent.html import render_page
-from molmo_agent.evaluation.predict import Record
 from molmo_agent.evaluation.benchmarks import Benchmark
-from molmo_agent.data.question import Question
+from molmo_agent.evaluation.predict import Record
 from molmo_agent.evaluation.published import Comparison
 from molmo_agent.evaluation.scoring import masks_of
+from molmo_agent.geometry import Point
+from molmo_agent.html import render_page
 
 REPORT_FILE = "report.html"
 MOST_SHOWN = 40

@@ -12,16 +12,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from molmo_agent.errors import UsageError
-from molmo_agent.model.image_processor import MolmoImageProcessor
-from molmo_agent.registry import load_model
-from molmo_agent.evaluation.predict import Asker, Record
-from molmo_agent.evaluation.benchmarks import Benchmark
-from molmo_agent.train.config import Source
-from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.data.question import Question
 from molmo_agent.data.readers.questions_file import QuestionsFile
+from molmo_agent.data.source import Source
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.errors import UsageError
+from molmo_agent.evaluation.benchmarks import Benchmark
 from molmo_agent.evaluation.metrics.interval import bootstrap, wilson
+from molmo_agent.evaluation.predict import Asker, Record
+from molmo_agent.model.image_processor import MolmoImageProcessor
+from molmo_agent.registry import load_model
 
 RECORDS_FILE, SETTINGS_FILE, SUMMARY_FILE = "records.jsonl", "settings.json", "summary.json"
 BATCH = 8

@@ -13,15 +13,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from molmo_agent.episode import PointResult
-from molmo_agent.data.question import Question
 from molmo_agent.data.conversations import NO_LETTER_STYLE
-from molmo_agent.evaluation.metrics import Generation, MathVistaQuestion, PointingScore, ReferenceFailure, anls, clean_answer, exact_match, mmmu_choice, mmmu_open, normalise_math_vista, real_world_qa, relaxed, score_points, select_option, vqa_soft
-from molmo_agent.evaluation.metrics import clock
-from molmo_agent.evaluation.metrics import counting
-from molmo_agent.evaluation.metrics import math_vista
-from molmo_agent.evaluation.metrics import pointing
-from molmo_agent.evaluation.metrics.android_control import RULES, read_action, reference_score
+from molmo_agent.data.question import Question
+from molmo_agent.episode import PointResult
+from molmo_agent.evaluation.metrics import (
+    Generation,
+    MathVistaQuestion,
+    PointingScore,
+    ReferenceFailure,
+    anls,
+    clean_answer,
+    clock,
+    counting,
+    exact_match,
+    math_vista,
+    mmmu_choice,
+    mmmu_open,
+    normalise_math_vista,
+    pointing,
+    real_world_qa,
+    relaxed,
+    score_points,
+    select_option,
+    vqa_soft,
+)
+from molmo_agent.evaluation.metrics.android_control import KINDS, RULES, action_of, reference_score
 from molmo_agent.evaluation.metrics.android_control import score as score_action
 
 Scores = dict[str, bool | float]
@@ -227,15 +243,15 @@ def _clock(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool
 
 def _android_control(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
     gold = _only_answer(question)
-    wanted = read_action(gold)
-    groups = (wanted.kind if wanted else "unknown",)
+    wanted = action_of(gold)
+    groups = (KINDS[type(wanted)] if wanted else "unknown",)
     if quirks:
         reference = question.extra.get("reference")
         if reference is None:
             return {}, False, groups
         return {"box_inside": reference_score(reference["action"], reference["box"], reply.text)}, False, groups
     scores: Scores = {rule: score_action(gold, question.extra.get("box"), reply.text, rule) for rule in RULES}
-    return scores, read_action(reply.text) is None, groups
+    return scores, action_of(reply.text) is None, groups
 
 
 METRICS: Mapping[str, Metric] = {

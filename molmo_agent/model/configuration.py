@@ -90,7 +90,7 @@ class MolmoConfig(PreTrainedConfig):
         Raises:
             ValueError: a config that is neither.
         """
-        from molmo_agent.model.checkpoints.molmo_0924 import is_official, translate_config
+        from molmo_agent.model.checkpoints.released_config import is_official, translate_config
 
         if is_official(config_dict):
             config_dict = {"model_type": cls.model_type, **translate_config(config_dict)}

@@ -17,9 +17,9 @@ from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
 from molmo_agent.model.backbones import from_backbones
+from molmo_agent.model.checkpoints.loading import load
 from molmo_agent.model.configuration import MolmoConfig
 from molmo_agent.model.connector import MolmoConnector
-from molmo_agent.model.checkpoints.loading import load
 from molmo_agent.model.residual_dropout import ResidualDropout
 from molmo_agent.model.transformers_names import CACHE, cache_of, one_cache
 from molmo_agent.model.vision_tower import build_tower, patch_features
@@ -127,7 +127,7 @@ class MolmoPreTrainedModel(PreTrainedModel):
         return load(cls, super().from_pretrained, pretrained_model_name_or_path, *args, **kwargs)
 
     def save_pretrained(self, *args: Any, save_original_format: bool = False, **kwargs: Any) -> None:
-        """Write the model in our own layout; :func:`~molmo_agent.model.checkpoints.molmo_0924.to_official` gives the released one."""
+        """Write the model in our own layout; ``checkpoints.molmo_0924.to_official`` gives the released one."""
         super().save_pretrained(*args, save_original_format=save_original_format, **kwargs)
 
 

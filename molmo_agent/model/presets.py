@@ -3,8 +3,8 @@
 from typing import Any
 
 from molmo_agent.errors import UnknownNameError
+from molmo_agent.model.checkpoints.released_config import translate_config
 from molmo_agent.model.configuration import MolmoConfig
-from molmo_agent.model.checkpoints.molmo_0924 import translate_config
 
 PRESETS: dict[str, dict[str, Any]] = {
     "7B-D": {

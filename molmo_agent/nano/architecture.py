@@ -186,3 +186,9 @@ def start_by_knowing_place(model: MolmoForConditionalGeneration) -> None:
         attention.v_proj.weight[rows.start] = detectors[0] - detectors[1]
         attention.o_proj.weight[:, rows] = 0
         attention.o_proj.weight[:, rows.start] = directions[:, head]
+
+
+def untrained(seed: int) -> tuple[MolmoForConditionalGeneration, MolmoProcessor]:
+    """Return nano without training, and its processor."""
+    processor = nano_processor()
+    return new_nano(processor, seed), processor

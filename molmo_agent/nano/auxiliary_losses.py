@@ -16,16 +16,9 @@ from torch.nn import functional as F
 from molmo_agent.envs.drawing.annotated_screen import Element, Screen
 from molmo_agent.model.crops import CropLayout, token_grid
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
+from molmo_agent.nano.encode_screen import NUM_CHARACTERS, PHOC_SIZE, CanvasMap, TrainingScreen, character_targets, phoc
+from molmo_agent.synthetic.pointing_places import place_to_point
 from molmo_agent.synthetic.referring.names import describe
-from molmo_agent.nano.encode_screen import (
-    NUM_CHARACTERS,
-    PHOC_SIZE,
-    CanvasMap,
-    TrainingScreen,
-    character_targets,
-    phoc,
-    place_to_point,
-)
 
 NUM_OBJECTS = 256
 CODE = 64

@@ -12,16 +12,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
-from molmo_agent.nano.auxiliary_losses import Aids, DenseTargets, by_crop, dense_targets, on
-from molmo_agent.synthetic.sample import draw, seed_of
 from molmo_agent.nano.architecture import WINDOW
-from molmo_agent.synthetic.referring.questions import ask
-from molmo_agent.synthetic.recorded_screens import RecordedScreen, open_recorded
-from molmo_agent.nano.encode_screen import TrainingScreen, make_training_screen
+from molmo_agent.nano.auxiliary_losses import Aids, DenseTargets, by_crop, dense_targets, on
 from molmo_agent.nano.curriculum import ANY_STYLE, RECORDED_STYLE, WINDOW_STYLE, Stage, size_of
-from molmo_agent.train.batching.tree_attention import Forest
+from molmo_agent.nano.encode_screen import TrainingScreen, make_training_screen
 from molmo_agent.synthetic.augment import look_through_window, resized
+from molmo_agent.synthetic.recorded_screens import RecordedScreen, open_recorded
+from molmo_agent.synthetic.referring.questions import ask
 from molmo_agent.synthetic.referring.templates import reworded
+from molmo_agent.synthetic.sample import draw, seed_of
+from molmo_agent.train.batching.tree_attention import Forest
 
 PointBatch = list[tuple[TrainingScreen, DenseTargets]]
 

@@ -13,17 +13,17 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from molmo_agent.cli.text import after_the_result, shown
+from molmo_agent.console import after_the_result, shown
 from molmo_agent.errors import UsageError
-from molmo_agent.interfaces import PointingModel
-from molmo_agent.pointers.calibration import Calibration
-from molmo_agent.pointers.nano import CHECKPOINT
-from molmo_agent.pointers.molmo import PROFILE_FILE
-from molmo_agent.registry import load_model
 from molmo_agent.evaluation.metrics.calibration import fit
 from molmo_agent.evaluation.nano_suite.run import ask, confidences
-from molmo_agent.evaluation.reliability import PLOT_FILE, draw_reliability, figures_of
 from molmo_agent.evaluation.nano_suite.sets import CALIBRATION, EVALUATION, ScreenSet, calibration_sets
+from molmo_agent.evaluation.reliability import PLOT_FILE, draw_reliability, figures_of
+from molmo_agent.interfaces import PointingModel
+from molmo_agent.pointers.calibration import Calibration
+from molmo_agent.pointers.molmo import PROFILE_FILE
+from molmo_agent.pointers.nano import CHECKPOINT
+from molmo_agent.registry import load_model
 
 SCREENS = 140
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from molmo_agent.errors import UsageError
-from molmo_agent.pointers.nano import CHECKPOINT, load_nano
-from molmo_agent.pointers.molmo import MolmoPointer
-from molmo_agent.evaluation.reliability import PLOT_FILE, draw_calibration
 from molmo_agent.evaluation.nano_suite.tables import sheets_of
+from molmo_agent.evaluation.reliability import PLOT_FILE, draw_calibration
+from molmo_agent.pointers.molmo import MolmoPointer
+from molmo_agent.pointers.nano import CHECKPOINT, load_nano
 
 DATA = (
     "practice sheets, small web pages, and screens of the simulated desktop and phone, drawn by seed; no photographs, "

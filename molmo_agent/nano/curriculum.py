@@ -6,6 +6,7 @@ from typing import Any, Literal
 from molmo_agent.envs.sim_desktop.sampling import STYLES
 from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.synthetic.sample import OWN_STYLES
+from molmo_agent.train.recipe import RunKind
 
 ANY_STYLE = "any"
 """In a stage's styles: whatever kind of screen comes."""
@@ -158,3 +159,7 @@ def check(curriculum: Curriculum) -> Curriculum:
             if not rates or min(rates.values()) < 0 or sum(rates.values()) <= 0:
                 raise UsageError(f"expected rates of {name} of stage {stage.name!r} above zero, got {rates}")
     return curriculum
+
+
+KIND = RunKind(config=Curriculum, check=check, train="molmo_agent.nano.trainer:train")
+"""Recipes with stages are curricula."""

@@ -17,19 +17,19 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
-from molmo_agent.pointers.nano import CHECKPOINT
-from molmo_agent.pointers.molmo import MolmoPointer
+from molmo_agent.nano.architecture import REMARK, WINDOW, nano_processor, new_nano
 from molmo_agent.nano.auxiliary_losses import Aids, on
-from molmo_agent.train.checkpoint import RunFolder, read_weights, set_step, tensors
-from molmo_agent.train.config import to_dict
 from molmo_agent.nano.batches import balance, point_loss, prepare_point, prepare_read, read_loss
+from molmo_agent.nano.curriculum import Curriculum, Stage
+from molmo_agent.pointers.molmo import MolmoPointer
+from molmo_agent.pointers.nano import CHECKPOINT
+from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
+from molmo_agent.train.checkpoint import RunFolder, read_weights, set_step, tensors
 from molmo_agent.train.loggers import open_loggers
 from molmo_agent.train.muon import Muon
-from molmo_agent.nano.architecture import REMARK, WINDOW, nano_processor, new_nano
-from molmo_agent.train.trainer import Saved, Told, most
-from molmo_agent.nano.curriculum import Curriculum, Stage
+from molmo_agent.train.recipe import to_dict
 from molmo_agent.train.step import average_gradients, own_device, ranks, total
-from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
+from molmo_agent.train.trainer import Saved, Told, most
 
 # Most that the gradient norm of the model may be, and that of the aids.
 _CLIP = 5.0

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from molmo_agent.point_text import dialects as syntax
 from molmo_agent.episode import LabelledPoint, PointResult, PointStatus
 from molmo_agent.errors import PointTextError, UnknownNameError
 from molmo_agent.geometry import Point
-from molmo_agent.point_text.reference_parser import ReferenceParse, parse_reference
+from molmo_agent.point_text import dialects as syntax
 from molmo_agent.point_text.dialects import ImageSize, round_reference
+from molmo_agent.point_text.reference_parser import ReferenceParse, parse_reference
 
 __all__ = [
     "DIALECTS",

@@ -13,16 +13,16 @@ from transformers.cache_utils import DynamicCache
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError
+from molmo_agent.model.checkpoints.hub import places, remark
+from molmo_agent.model.modeling import MolmoForConditionalGeneration
+from molmo_agent.model.processor import MolmoProcessor
+from molmo_agent.model.prompts import role_prompt
+from molmo_agent.point_text.parse import parse_points
 from molmo_agent.pointers.answer_grammar import digit_confidence, guess_next, is_complete, plain_label
 from molmo_agent.pointers.calibration import Calibration
 from molmo_agent.pointers.decoding import Decoded, Form, Prefix, Reader, constrained, drafted, greedy
-from molmo_agent.model.checkpoints.hub import places, remark
-from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.pointers.picture_cache import PictureCache, fingerprint
-from molmo_agent.model.processor import MolmoProcessor
-from molmo_agent.model.prompts import role_prompt
 from molmo_agent.pointers.static_decoding import StaticDecoder
-from molmo_agent.point_text.parse import parse_points
 
 PROFILE_FILE = "pointing_profile.json"
 # Parameters of a model that may take twice its memory: 4 GB.

@@ -17,8 +17,8 @@ from molmo_agent.errors import PointTextError
 from molmo_agent.interfaces import Answerer
 from molmo_agent.model.prompts import AndroidForm, android_prompt
 from molmo_agent.policies.android_actions import OutOfScreen, read_action
-from molmo_agent.policies.pointing import progress
 from molmo_agent.policies.instructions.splitter import split_instruction
+from molmo_agent.policies.pointing import progress
 
 MAX_NEW_TOKENS = 96
 """Room for the longest answers: a plan, or a text to type."""

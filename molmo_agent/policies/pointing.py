@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from molmo_agent.actions import Action, Done, points_of
 from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task
 from molmo_agent.geometry import Point
-from molmo_agent.rollout.guards import UNSURE
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.policies.instructions.splitter import SubStep, split_instruction
 
@@ -67,8 +66,9 @@ class PointingPolicy:
             return Decision(action=_finish(history))
         step = steps[done]
         hopeless = not step.targets or len(refused) >= len(self._wordings)
-        if refused and (hopeless or refused[-1].refused.startswith(UNSURE)):
-            return _give_up(step, f"it was refused: {refused[-1].refused}")
+        last = refused[-1].refused if refused else None
+        if last and (hopeless or last.kind == "unsure"):
+            return _give_up(step, f"it was refused: {last}")
         if not step.targets:
             return Decision(action=step.action(), instruction=step.text)
         result, reason = self._locate(observation.image, step, skip=len(refused))
@@ -78,7 +78,7 @@ class PointingPolicy:
         # One place may have been named by several points; the first stands for it.
         action = step.action(points if step.gesture == "point" else points[: len(step.targets)])
         if any(_same_place(action, earlier.action) for earlier in refused):
-            return _give_up(step, f"asked again, the same place was found, and it was refused: {refused[-1].refused}")
+            return _give_up(step, f"asked again, the same place was found, and it was refused: {last}")
         return Decision(action=action, instruction=step.text, result=result)
 
     def _locate(self, image: Image, step: SubStep, *, skip: int) -> tuple[PointResult, str]:

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 
 from molmo_agent.actions import Done
-from molmo_agent.rollout.screen_changes import AT_ONCE, Settle
 from molmo_agent.episode import Decision, Image, Observation, PointResult, Step, Task, Trajectory
 from molmo_agent.errors import ModelError, MolmoAgentError, RunStopped, UsageError
-from molmo_agent.rollout.guards import Guards
 from molmo_agent.interfaces import Env, PointingModel, Policy
-from molmo_agent.rollout.recorder import Recorder
+from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.recorder import Recorder
+from molmo_agent.rollout.screen_changes import AT_ONCE, Settle
 
 
 def episode_seed(seed: int, index: int) -> int:

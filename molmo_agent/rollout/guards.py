@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from molmo_agent.actions import Action, Done, Key, OpenApp, PointAt, Type, Wait, describe, points_of
-from molmo_agent.episode import Decision, Observation
+from molmo_agent.episode import Decision, Observation, Refusal
 from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.geometry import Box
 from molmo_agent.rollout.secrets import types_secret
@@ -19,9 +19,6 @@ Confirm = Literal["always", "risky", "never"]
 
 Ask = Callable[[Decision, Observation, str], bool]
 """Asks a person whether to go on, given the decision, what the policy saw and why it is asked."""
-
-UNSURE = "not sure enough"
-"""How a refusal begins that is for want of confidence: other words would only fish for a surer answer."""
 
 # Words that announce something that cannot be taken back. Whole words; "sender" and "ordering" pass.
 _RISKY_WORDS = re.compile(
@@ -114,8 +111,8 @@ class Guards:
         if self.stop is not None and self.stop():
             raise RunStopped("stopped by the kill switch")
 
-    def refusal(self, decision: Decision, observation: Observation, instruction: str = "") -> str:
-        """Return why an action may not be executed, or an empty string when it may.
+    def refusal(self, decision: Decision, observation: Observation, instruction: str = "") -> Refusal | None:
+        """Return why an action may not be executed, or None when it may.
 
         The cheap rules come first, so a person is asked only about what would really be sent.
         """
@@ -125,23 +122,23 @@ class Guards:
             or self._unconfirmed(decision, observation, instruction)
         )
 
-    def _doubt(self, decision: Decision) -> str:
+    def _doubt(self, decision: Decision) -> Refusal | None:
         """Refuse whatever rests on an answer of the model that is no point, whatever the policy made of it."""
         result, action = decision.result, decision.action
         if result is None or result.status == "ok" or not sends_input(action):
-            return ""
-        return f"{describe(action)} rests on an answer with the status {result.status!r}; only 'ok' becomes an action"
+            return None
+        text = f"{describe(action)} rests on an answer with the status {result.status!r}; only 'ok' becomes an action"
+        return Refusal("status", text)
 
-    def _outside(self, action: Action) -> str:
+    def _outside(self, action: Action) -> Refusal | None:
         for point in points_of(action):
+            at = f"({point.x:.3f}, {point.y:.3f})"
             if self.allow and not any(box.contains(point) for box in self.allow):
-                return (
-                    f"({point.x:.3f}, {point.y:.3f}) is outside the allowed regions {' '.join(map(_where, self.allow))}"
-                )
+                return Refusal("region", f"{at} is outside the allowed regions {' '.join(map(_where, self.allow))}")
             for box in self.deny:
                 if box.contains(point):
-                    return f"({point.x:.3f}, {point.y:.3f}) is inside the denied region {_where(box)}"
-        return ""
+                    return Refusal("region", f"{at} is inside the denied region {_where(box)}")
+        return None
 
     def _unsure(self, decision: Decision) -> str:
         """Say that the model is less sure of a point than is asked for, or return an empty string."""
@@ -150,15 +147,17 @@ class Guards:
             return ""
         return f"the model is {sure:.0%} sure, and {self.min_confidence:.0%} is asked for"
 
-    def _unconfirmed(self, decision: Decision, observation: Observation, instruction: str) -> str:
+    def _unconfirmed(self, decision: Decision, observation: Observation, instruction: str) -> Refusal | None:
         if not sends_input(decision.action):
-            return ""
+            return None
         unsure, risky = self._unsure(decision), risk(decision, instruction)
         if unsure and self.ask is None:
-            return f"{UNSURE}: {unsure} (min_confidence)"
+            return Refusal("unsure", f"not sure enough: {unsure} (min_confidence)")
         due = self.confirm == "always" or (self.confirm == "risky" and risky)
         if self.ask is None or not (due or unsure):
-            return ""
+            return None
         if self.ask(decision, observation, "; ".join(filter(None, (unsure, risky)))):
-            return ""
-        return f"{UNSURE}: {unsure}, and the user said no" if unsure else "not confirmed by the user"
+            return None
+        if unsure:
+            return Refusal("unsure", f"not sure enough: {unsure}, and the user said no")
+        return Refusal("unconfirmed", "not confirmed by the user")

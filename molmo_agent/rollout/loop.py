@@ -12,12 +12,12 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from molmo_agent.actions import Action, Done, Wait, action_to_dict, describe, points_of
-from molmo_agent.rollout.screen_changes import ScreenWatch, Settle
-from molmo_agent.episode import Decision, Effect, Observation, Step, Task, Trajectory
+from molmo_agent.episode import Decision, Effect, Observation, Refusal, Step, Task, Trajectory
 from molmo_agent.errors import ActionRefused, MolmoAgentError, RunStopped, UsageError
-from molmo_agent.rollout.guards import Guards
 from molmo_agent.interfaces import Env, Policy
+from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.recorder import Recorder
+from molmo_agent.rollout.screen_changes import ScreenWatch, Settle
 from molmo_agent.rollout.secrets import Secrets, types_secret
 
 # The same action so many times in a row without any effect ends the run. The policy sees the first ones in its history.
@@ -223,7 +223,7 @@ class Rollout(Iterator[Step]):
                     raise ActionRefused("the screen has another size than when it was looked at: look again, then act")
                 first, reward, terminated, truncated, info = self._env.step(self._secrets.reveal(decision.action))
             except ActionRefused as error:
-                step = dataclasses.replace(step, refused=self._secrets.scrub(str(error)))
+                step = dataclasses.replace(step, refused=Refusal("env", self._secrets.scrub(str(error))))
                 newest = before
                 lap("act")
             except BaseException as error:
@@ -272,18 +272,20 @@ class Rollout(Iterator[Step]):
         # The first is the cause; what follows fails for the same reason.
         self._record_problem = self._record_problem or problem
 
-    def _refusal(self, decision: Decision, observation: Observation) -> str:
+    def _refusal(self, decision: Decision, observation: Observation) -> Refusal | None:
         """Say why the action is not sent; the env's own word comes before a person is bothered."""
         action = decision.action
         if time.monotonic() >= self._deadline:
-            return f"the limit of {self._guards.max_seconds:g} seconds was reached while deciding"
+            text = f"the limit of {self._guards.max_seconds:g} seconds was reached while deciding"
+            return Refusal("deadline", text)
         if type(action) not in self._env.capabilities and not isinstance(action, Done):
             able = ", ".join(sorted(cls.__name__ for cls in self._env.capabilities))
-            return f"the env {self._env.name!r} cannot execute {type(action).__name__}; it executes: {able}"
+            text = f"the env {self._env.name!r} cannot execute {type(action).__name__}; it executes: {able}"
+            return Refusal("unsupported", text)
         try:
             self._secrets.reveal(action)
         except ActionRefused as error:
-            return str(error)
+            return Refusal("secret", str(error))
         return self._guards.refusal(decision, observation, self._task.instruction)
 
     def _learn_success(self, info: dict[str, Any]) -> None:

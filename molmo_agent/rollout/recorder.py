@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 
 from molmo_agent.actions import action_to_dict
-from molmo_agent.rollout.screen_changes import CELL_PX, changed_cells
 from molmo_agent.episode import Image, Observation, Step
 from molmo_agent.errors import EnvError, UsageError
+from molmo_agent.rollout.screen_changes import CELL_PX, changed_cells
 
 SCHEMA = "molmo-agent-trajectory"
 SCHEMA_VERSION = 1
@@ -191,7 +191,8 @@ class Recorder:
             "result": None if result is None else asdict(result),
             "action": action_to_dict(step.action),
             "effect": step.effect,
-            "refused": step.refused,
+            "refused": str(step.refused or ""),
+            "refusal_kind": step.refused.kind if step.refused else None,
             "dry_run": step.dry_run,
             "reward": step.reward,
             "terminated": step.terminated,

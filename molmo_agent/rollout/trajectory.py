@@ -11,7 +11,17 @@ import numpy as np
 import PIL.Image
 
 from molmo_agent.actions import action_from_dict
-from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task, Trajectory
+from molmo_agent.episode import (
+    Decision,
+    Image,
+    LabelledPoint,
+    Observation,
+    PointResult,
+    Refusal,
+    Step,
+    Task,
+    Trajectory,
+)
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.rollout.recorder import SCHEMA, SCHEMA_VERSION
@@ -112,7 +122,11 @@ def load_trajectory(path: str | Path) -> Trajectory:
     for line in folder.lines:
         try:
             seen = line["observation"]
-            values = {key: line[key] for key in Step.__dataclass_fields__ if key in line and key != "observation"}
+            values = {
+                key: line[key]
+                for key in Step.__dataclass_fields__
+                if key in line and key not in ("observation", "refused")
+            }
             steps.append(
                 Step(
                     observation=Observation(
@@ -123,6 +137,8 @@ def load_trajectory(path: str | Path) -> Trajectory:
                         instruction=line["instruction"],
                         result=_result(line["result"]),
                     ),
+                    # Records of before kinds were written have none.
+                    refused=Refusal(line.get("refusal_kind") or "env", line["refused"]) if line["refused"] else None,
                     **values,
                 )
             )

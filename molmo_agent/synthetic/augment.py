@@ -2,8 +2,8 @@
 
 Letters that are wider, narrower or softer than any font that is drawn with make reading depend less on the fonts. And
 what the rest of a screen shows is not in a window: a large screen is read window by window
-(:mod:`molmo_agent.pointers.windowed`), every question in every window. So a model has to learn what a window's border does
-to things, and to say of most windows that there are none.
+(:mod:`molmo_agent.pointers.windowed`), every question in every window. So a model has to learn what a window's border
+does to things, and to say of most windows that there are none.
 """
 
 from dataclasses import replace
@@ -14,11 +14,11 @@ from PIL import Image as PILImage
 
 from molmo_agent.envs.drawing.annotated_screen import PixelBox, Screen, TextRun
 from molmo_agent.pointers.windowed import windows_of
-from molmo_agent.synthetic.referring.names import Question, plain_name
-from molmo_agent.synthetic.referring.questions import ask
+from molmo_agent.synthetic.pointing_places import place_to_point
 from molmo_agent.synthetic.recorded_screens import RecordedScreen
 from molmo_agent.synthetic.referring.matching import Scene
-from molmo_agent.nano.encode_screen import place_to_point
+from molmo_agent.synthetic.referring.names import Question, plain_name
+from molmo_agent.synthetic.referring.questions import ask
 
 # Most questions about what lies elsewhere: each window has about as many of its own.
 _MOST = 8

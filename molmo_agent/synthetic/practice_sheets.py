@@ -10,8 +10,8 @@ from typing import Literal
 
 from PIL import Image, ImageDraw
 
-from molmo_agent.envs.drawing.canvas import Canvas, Color, IntBox, mix
 from molmo_agent.envs.drawing.annotated_screen import Screen
+from molmo_agent.envs.drawing.canvas import Canvas, Color, IntBox, mix
 from molmo_agent.envs.drawing.fonts import FAMILIES, Face, face
 from molmo_agent.envs.drawing.words import WordSplit, short_text
 

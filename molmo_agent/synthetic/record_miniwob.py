@@ -13,14 +13,14 @@ from pathlib import Path
 
 from rich.progress import track
 
-from molmo_agent.envs.web.miniwob import HEIGHT, WIDTH, MiniWob
-from molmo_agent.envs.web.elements import PageElement, color_names, described, find, is_large
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen, TextRun
+from molmo_agent.envs.web.elements import PageElement, color_names, described, find, is_large
+from molmo_agent.envs.web.miniwob import HEIGHT, WIDTH, MiniWob
 from molmo_agent.geometry import Box
 from molmo_agent.policies.instructions.splitter import split_instruction
-from molmo_agent.synthetic.referring.names import Question
+from molmo_agent.synthetic.miniwob_split import SEED, split
 from molmo_agent.synthetic.recorded_screens import RecordedScreen, Recorder
-from molmo_agent.evaluation.nano_suite.miniwob import SEED, split
+from molmo_agent.synthetic.referring.names import Question
 
 # What the simulated screens call the kinds of a page.
 _KINDS = {"radio button": "radio", "drop-down": "dropdown", "picture": "icon"}

@@ -3,10 +3,10 @@
 from functools import lru_cache
 from random import Random
 
+from molmo_agent.envs.drawing.annotated_screen import Element, Screen
+from molmo_agent.envs.gymnasium_api.base import Mask, PointingEnv, box_inside
 from molmo_agent.envs.worlds.floor.env import FloorNav
 from molmo_agent.envs.worlds.grid_nav import GridNav
-from molmo_agent.envs.gymnasium_api.base import Mask, PointingEnv, box_inside
-from molmo_agent.envs.drawing.annotated_screen import Element, Screen
 from molmo_agent.envs.worlds.table.env import TablePick
 from molmo_agent.synthetic.pages.page import on_ground
 

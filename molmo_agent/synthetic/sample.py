@@ -4,9 +4,9 @@ import zlib
 from random import Random
 from typing import Literal
 
-from molmo_agent.envs.sim_desktop.sampling import sample_screen
 from molmo_agent.envs.drawing.annotated_screen import Screen
 from molmo_agent.envs.drawing.words import WordSplit
+from molmo_agent.envs.sim_desktop.sampling import sample_screen
 from molmo_agent.envs.sim_phone.sampling import LookSplit
 from molmo_agent.envs.sim_phone.sampling import sample_screen as sample_phone
 from molmo_agent.synthetic.pages.page import on_ground, sample_page

@@ -24,8 +24,9 @@ from torch.distributed.checkpoint.state_dict_loader import load as load_shards
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from molmo_agent.errors import UsageError
-from molmo_agent.train.config import Run, to_dict, to_yaml
+from molmo_agent.train.config import Run
 from molmo_agent.train.muon import Muon
+from molmo_agent.train.recipe import to_dict, to_yaml
 
 # May change between a run and its continuation: they do not decide what a step computes.
 _FREE = {"checkpoint_every", "keep", "prefetch", "loggers", "export"}

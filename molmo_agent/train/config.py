@@ -1,42 +1,11 @@
 """What a training run is: frozen dataclasses, read from YAML and changed by ``key=value``. Knows no torch."""
 
-import dataclasses
 import math
-import types
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Literal, Protocol
 
-import yaml
-
+from molmo_agent.data.source import Source
 from molmo_agent.errors import UnknownNameError, UsageError
-from molmo_agent.train.presets import merged, preset
-from molmo_agent.nano.curriculum import Curriculum
-from molmo_agent.nano.curriculum import check as check_curriculum
-
-RECIPES = Path(__file__).parent / "recipes"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """One data set of a mixture."""
-
-    # Which reader (see train/data/sources.py), and where its files are.
-    kind: str
-    path: str | None = None
-    # What its loss is called; by default the kind.
-    name: str | None = None
-    # Share of the examples; shares are relative to each other.
-    rate: float = 1.0
-    # Instead of a rate: one of the config's groups, whose share is divided by the square roots of sizes.
-    group: str | None = None
-    # How many rows it counts as in its group; by default as many as it has. All of them are used either way.
-    size: int | None = None
-    # Every nth row is kept from training and asked for afterwards (see train/held_out.py); 0: none is.
-    hold_out: int = 0
-    # What the reader takes besides.
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +95,24 @@ class TrainConfig:
     export: tuple[Literal["own", "official"], ...] = ("own",)
 
 
-Run = TrainConfig | Curriculum
-"""Either kind of training run."""
+class Run(Protocol):
+    """What every kind of training run has: fine-tuning (:class:`TrainConfig`), or one that the registry names."""
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole run."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of what is drawn at random."""
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps between checkpoints."""
+
+    @property
+    def keep(self) -> int:
+        """Number of checkpoints that are kept."""
 
 
 def check(config: TrainConfig) -> TrainConfig:
@@ -173,181 +158,3 @@ def source_names(config: TrainConfig) -> list[str]:
         name = source.name or source.kind
         names.append(name if name not in names else f"{name} {len(names)}")
     return names
-
-
-def _convert(kind: Any, value: Any, where: str) -> Any:
-    """Turn plain data into a field's type.
-
-    Raises:
-        UsageError: it does not fit.
-    """
-    origin, arguments = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return value
-    if origin in (Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        (inner,) = (a for a in arguments if a is not type(None))
-        return _convert(inner, value, where)
-    if origin is Literal:
-        if value not in arguments:
-            raise UnknownNameError(f"value of {where}", str(value), [str(a) for a in arguments])
-        return value
-    if dataclasses.is_dataclass(kind):
-        return _build(kind, value, where)
-    if origin is tuple:
-        if isinstance(value, str) or not isinstance(value, Sequence):
-            raise UsageError(f"expected {where} to be a list, got {value!r}")
-        kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
-        if len(kinds) != len(value):
-            raise UsageError(f"expected {where} to have {len(kinds)} entries, got {len(value)}")
-        return tuple(_convert(k, v, f"{where}[{i}]") for i, (k, v) in enumerate(zip(kinds, value, strict=True)))
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise UsageError(f"expected {where} to be a mapping, got {value!r}")
-        return {
-            _convert(arguments[0], k, f"a name in {where}"): _convert(arguments[1], v, f"{where}.{k}")
-            for k, v in value.items()
-        }
-    if kind is float and isinstance(value, str):  # YAML reads 1e-5 as text
-        try:
-            return float(value)
-        except ValueError:
-            raise UsageError(f"expected {where} to be a number, got {value!r}") from None
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise UsageError(f"expected {where} to be {kind.__name__}, got {value!r}")
-    return value
-
-
-def _build(kind: Any, data: Any, where: str) -> Any:
-    if not isinstance(data, Mapping):
-        raise UsageError(f"expected {where or 'the config'} to be a mapping, got {data!r}")
-    hints = get_type_hints(kind)
-    known = [f.name for f in dataclasses.fields(kind)]
-    for name in data:
-        if name not in known:
-            raise UnknownNameError(f"key of {where or 'the config'}", str(name), known)
-    values = {name: _convert(hints[name], value, f"{where}.{name}" if where else name) for name, value in data.items()}
-    missing = [
-        f.name
-        for f in dataclasses.fields(kind)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and f.name not in values
-    ]
-    if missing:
-        raise UsageError(f"expected {where or 'the config'} to have {', '.join(missing)}")
-    return kind(**values)
-
-
-def from_dict(data: Mapping[str, Any]) -> Run:
-    """Return the config that plain data describes: a curriculum, where it has stages.
-
-    Raises:
-        UsageError: an unknown key (the nearest are offered), or a value of the wrong type.
-    """
-    if "stages" in data:
-        curriculum: Curriculum = check_curriculum(_build(Curriculum, data, ""))
-        return curriculum
-    config: TrainConfig = check(_build(TrainConfig, data, ""))
-    return config
-
-
-def to_dict(config: Run) -> dict[str, Any]:
-    """Return a config as plain data: what :func:`from_dict` reads."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: plain(inner) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(inner) for inner in value]
-        return value
-
-    data: dict[str, Any] = plain(dataclasses.asdict(config))
-    return data
-
-
-def to_yaml(config: Run) -> str:
-    """Return a config as YAML."""
-    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
-
-
-def override(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Apply ``key.inner=value`` (numbers count entries of lists) to plain data; values are read as YAML.
-
-    Raises:
-        UsageError: an assignment without a value, or into something that has no parts.
-    """
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals:
-            raise UsageError(f"expected key=value, got {assignment!r}")
-        place: Any = data
-        *above, last = path.split(".")
-        for part in above:
-            if isinstance(place, list):
-                place = place[_number(part, place, assignment)]
-            elif isinstance(place, dict):
-                if place.get(part) is None:
-                    place[part] = {}
-                place = place[part]
-            else:
-                raise UsageError(f"{assignment!r}: {part!r} has no parts to set")
-        value = yaml.safe_load(text)
-        if isinstance(place, list):
-            place[_number(last, place, assignment)] = value
-        elif isinstance(place, dict):
-            place[last] = value
-        else:
-            raise UsageError(f"{assignment!r}: {last!r} cannot be set there")
-    return data
-
-
-def _number(part: str, entries: list[Any], assignment: str) -> int:
-    if not part.isdigit() or int(part) >= len(entries):
-        raise UsageError(f"{assignment!r}: expected a number below {len(entries)} for {part!r}")
-    return int(part)
-
-
-def recipe_names() -> list[str]:
-    """Return the names of the recipes that come along."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
-
-
-def load(recipe: str, assignments: Sequence[str] = ()) -> Run:
-    """Read a recipe by name, or a YAML file by path, and change it.
-
-    What comes later counts: the recipe that the file names under ``like``, the preset that it names under ``preset``,
-    the file, the preset of an assignment ``preset=NAME``, all other assignments.
-
-    Raises:
-        UsageError: no such recipe (the nearest are offered), a file that is no YAML, an unknown key or a wrong value.
-    """
-    data = _recipe(recipe)
-    for text in assignments:
-        if text.startswith("preset="):
-            data = merged(data, preset(text.removeprefix("preset=")))
-    return from_dict(override(data, [text for text in assignments if not text.startswith("preset=")]))
-
-
-def _recipe(recipe: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return a recipe's data over those that it is like."""
-    if recipe in above:
-        raise UsageError(f"the recipe {recipe!r} is like itself ({' like '.join((*above, recipe))})")
-    path = Path(recipe)
-    if not (path.suffix in (".yaml", ".yml") and path.is_file()):
-        path = RECIPES / f"{recipe}.yaml"
-        if recipe not in recipe_names():
-            raise UnknownNameError("recipe", recipe, recipe_names())
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UsageError(f"expected {path} to be YAML, but: {error}") from error
-    if not isinstance(data, dict):
-        raise UsageError(f"expected {path} to hold a mapping, got {type(data).__name__}")
-    found: dict[str, Any] = {}
-    if "like" in data:
-        found = _recipe(str(data.pop("like")), (*above, recipe))
-    if "preset" in data:
-        found = merged(found, preset(str(data.pop("preset"))))
-    return merged(found, data)

@@ -22,7 +22,10 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 
 from molmo_agent.errors import MissingExtraError, ModelError, MolmoAgentError, RunStopped, UsageError
-from molmo_agent.train.config import Run, TrainConfig, from_dict, to_dict
+from molmo_agent.registry import RUN_KINDS, load_attribute
+from molmo_agent.train import trainer
+from molmo_agent.train.config import Run, TrainConfig
+from molmo_agent.train.recipe import from_dict, run_kind, to_dict
 from molmo_agent.train.trainer import Saved, Told
 
 POINTER_FILE = "checkpoint.json"
@@ -51,13 +54,11 @@ def train(
     config: Run, folder: Path, *, told: Told | None = None, saved: Saved = lambda _: None, stop: Callable[[], bool]
 ) -> int:
     """Run a config of either kind on this rank."""
-    if isinstance(config, TrainConfig):
-        from molmo_agent.train import trainer as runner
-
-        return runner.train(config, folder, told=told, saved=saved, stop=stop)
-    from molmo_agent.nano import trainer as curriculum
-
-    return curriculum.train(config, folder, told=told, saved=saved, stop=stop)
+    run: Callable[..., int] = trainer.train
+    if not isinstance(config, TrainConfig):
+        (kind,) = (kind for kind in map(run_kind, RUN_KINDS) if isinstance(config, kind.config))
+        run = load_attribute(kind.train)
+    return run(config, folder, told=told, saved=saved, stop=stop)
 
 
 @contextmanager

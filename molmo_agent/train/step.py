@@ -13,11 +13,11 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from molmo_agent.errors import ModelError
+from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
+from molmo_agent.train.batching.tree_attention import Forest
 from molmo_agent.train.config import Optimizer, Rate, TrainConfig, source_names
 from molmo_agent.train.losses import response_loss
 from molmo_agent.train.optim import COMPONENTS, Component, Schedule, component_of, parameter_groups
-from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
-from molmo_agent.train.batching.tree_attention import Forest
 
 Arrays = Mapping[str, Any]
 

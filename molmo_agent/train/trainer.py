@@ -15,19 +15,21 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
+from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.errors import MissingExtraError, UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.checkpoints.hub import places, remark
-from molmo_agent.pointers.molmo import PROFILE_FILE
 from molmo_agent.model.transformers_names import enable_activation_checkpointing
+from molmo_agent.pointers.molmo import PROFILE_FILE
+from molmo_agent.registry import UNTRAINED, load_attribute
+from molmo_agent.train.batching.batches import RankBatch, Stream
 from molmo_agent.train.checkpoint import RunFolder, set_step, tensors
-from molmo_agent.train.config import TrainConfig, to_dict
-from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.flops import Flops, peak_of
 from molmo_agent.train.loggers import open_loggers
 from molmo_agent.train.optim import component_of
+from molmo_agent.train.recipe import to_dict
 from molmo_agent.train.step import Learner, make_optimizer, own_device, ranks, shard, train_step
-from molmo_agent.train.batching.batches import RankBatch, Stream
 
 PROBLEMS_FILE = "problems.txt"
 """Beside the metrics: what could not be read of the data sets."""
@@ -47,11 +49,10 @@ def load_model(config: TrainConfig) -> tuple[MolmoForConditionalGeneration, Molm
         UsageError: there is no checkpoint to start from.
         MissingExtraError: four bits need the extra ``quantize``.
     """
-    if config.model == "nano-fresh":
-        from molmo_agent.nano.architecture import nano_processor, new_nano
-
-        processor = nano_processor()
-        return new_nano(processor, config.seed), processor
+    if config.model in UNTRAINED:
+        untrained: tuple[MolmoForConditionalGeneration, MolmoProcessor]
+        untrained = load_attribute(UNTRAINED[config.model])(config.seed)
+        return untrained
     source = source_of(config)
     try:
         processor = MolmoProcessor.from_pretrained(source, **places(source))
@@ -251,7 +252,7 @@ def publish(config: TrainConfig, folder: Path) -> None:
     if profile.is_file():
         shutil.copyfile(profile, folder / PROFILE_FILE)
     if "official" in config.export:
-        from molmo_agent.cli.convert import convert
+        from molmo_agent.model.checkpoints.convert import convert
 
         target = folder.with_name("export-official")
         shutil.rmtree(target, ignore_errors=True)

@@ -15,8 +15,6 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image as PILImage
 
-from molmo_agent.episode import Image
-from molmo_agent.errors import UsageError
 from molmo_agent.data.android_control.accessibility import (
     Node,
     PixelBox,
@@ -25,9 +23,11 @@ from molmo_agent.data.android_control.accessibility import (
     reference_boxes,
     visible_nodes,
 )
-from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.data.formats.protobuf import feature_map
 from molmo_agent.data.formats.tfrecord import Mark, read_records
+from molmo_agent.data.unusable_rows import Problem, Problems
+from molmo_agent.episode import Image
+from molmo_agent.errors import UsageError
 
 Split = Literal["train", "validation", "test"]
 PercentBox = tuple[float, float, float, float]

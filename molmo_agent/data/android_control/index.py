@@ -3,8 +3,8 @@
 from functools import lru_cache
 
 from molmo_agent.data.android_control.episodes import AndroidControl, AndroidStep, episode_of, located_episodes
-from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.data.formats.tfrecord import Mark, record_at
+from molmo_agent.data.unusable_rows import Problems
 
 # Episodes that stay in memory; one has about 3 MB.
 _KEPT = 8

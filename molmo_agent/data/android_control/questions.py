@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator
 from typing import get_args
 
-from molmo_agent.model.prompts import AndroidForm, android_prompt
-from molmo_agent.train.config import Source
 from molmo_agent.data.android_control.episodes import AndroidControl, AndroidStep, Split
 from molmo_agent.data.options import needed_path, options_of
-from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.data.question import Question
+from molmo_agent.data.source import Source
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.model.prompts import AndroidForm, android_prompt
 
 
 class AndroidQuestions:

@@ -1,12 +1,12 @@
 """AndroidControl's steps as rows to train on, each asked in the four forms; episodes are read when they are drawn."""
 
-from molmo_agent.errors import UsageError
-from molmo_agent.model.prompts import AndroidForm, android_answer, android_prompt
-from molmo_agent.train.config import Source
 from molmo_agent.data.android_control.episodes import AndroidControl
 from molmo_agent.data.android_control.index import AndroidIndex
 from molmo_agent.data.options import needed_path, options_of
-from molmo_agent.train.batching.encode import Conversation, Row
+from molmo_agent.data.row import Conversation, Row
+from molmo_agent.data.source import Source
+from molmo_agent.errors import UsageError
+from molmo_agent.model.prompts import AndroidForm, android_answer, android_prompt
 
 
 class AndroidControlRows:

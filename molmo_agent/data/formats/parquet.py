@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from molmo_agent.errors import MissingExtraError, UsageError
 from molmo_agent.data.unusable_rows import Problem, Problems
+from molmo_agent.errors import MissingExtraError, UsageError
 
 # Blocks (row groups) whose columns stay in memory.
 _KEPT = 4

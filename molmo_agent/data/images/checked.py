@@ -18,12 +18,12 @@ from typing import Any, Protocol
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
+from molmo_agent.data.formats.parquet import Table
+from molmo_agent.data.images.store import PictureStore
+from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError
 from molmo_agent.model.image_processor import load_image
-from molmo_agent.data.images.store import PictureStore
-from molmo_agent.data.unusable_rows import Problem, Problems
-from molmo_agent.data.formats.parquet import Table
 
 Size = tuple[int, int]
 """(height, width)."""

@@ -19,11 +19,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from requests import Session
 
-from molmo_agent.errors import UsageError
 from molmo_agent.data.images.download import Limits, Lost, Moved, host_of, inspect, new_session, request
-from molmo_agent.data.images.url_list import Wanted
-from molmo_agent.data.images.store import PictureStore
 from molmo_agent.data.images.request_schedule import Job, Schedule
+from molmo_agent.data.images.store import PictureStore
+from molmo_agent.data.images.url_list import Wanted
+from molmo_agent.errors import UsageError
 
 FAILED_FILE = "failed.jsonl"
 # So many hosts cannot be reached and none answered: that is this machine's network, and no address is to blame.

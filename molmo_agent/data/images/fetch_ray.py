@@ -8,11 +8,11 @@ from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from molmo_agent.errors import MissingExtraError, UsageError
 from molmo_agent.data.images.download import Limits, Lost, host_of
 from molmo_agent.data.images.fetch import Engine, Outcome, fetch_here
-from molmo_agent.data.images.url_list import Wanted
 from molmo_agent.data.images.store import PictureStore
+from molmo_agent.data.images.url_list import Wanted
+from molmo_agent.errors import MissingExtraError, UsageError
 
 # A task whose worker dies is started again so often, with what it had not told.
 _STARTS = 4

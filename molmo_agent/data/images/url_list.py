@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from molmo_agent.errors import UsageError
-from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.data.formats.parquet import Table
+from molmo_agent.data.unusable_rows import Problem, Problems
+from molmo_agent.errors import UsageError
 
 
 @dataclass(slots=True)

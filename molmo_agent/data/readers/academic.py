@@ -9,13 +9,13 @@ the questions about a picture share a sequence: molmo-data-training-eval section
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from molmo_agent.train.config import Source
-from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, Parsed, Records, needed
+from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.images.checked import EmbeddedPictures, FolderPictures, Pictures
 from molmo_agent.data.options import needed_path
-from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.data.question import Question
-from molmo_agent.data.formats.parquet import Table
+from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, Parsed, Records, needed
+from molmo_agent.data.source import Source
+from molmo_agent.data.unusable_rows import Problems
 
 SPLITS = ("train", "validation", "test")
 

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from molmo_agent.train.config import Source
-from molmo_agent.data.readers.academic import one_question, open_files, open_hub, texts
-from molmo_agent.data.readers.annotated import Annotated, Listed, Parsed
-from molmo_agent.data.options import json_file, needed_path, options_of
 from molmo_agent.data.formats.json_array import JsonArray
 from molmo_agent.data.formats.parquet import shards
+from molmo_agent.data.options import json_file, needed_path, options_of
+from molmo_agent.data.readers.academic import one_question, open_files, open_hub, texts
+from molmo_agent.data.readers.annotated import Annotated, Listed, Parsed
+from molmo_agent.data.source import Source
 
 # Questions of the training split by people and by machine; the weights make both count alike.
 _HUMAN, _MACHINE = 7398, 20901

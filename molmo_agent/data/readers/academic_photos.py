@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from molmo_agent.train.config import Source
+from molmo_agent.data.formats.json_array import JsonArray
+from molmo_agent.data.options import needed_path, options_of
 from molmo_agent.data.readers.academic import SPLITS, choice, one_question, open_files, short, texts
 from molmo_agent.data.readers.annotated import Annotated, Parsed, needed
-from molmo_agent.data.options import needed_path, options_of
-from molmo_agent.data.formats.json_array import JsonArray
+from molmo_agent.data.source import Source
 
 
 @dataclass(frozen=True)

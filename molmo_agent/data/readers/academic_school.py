@@ -10,16 +10,16 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
-from molmo_agent.episode import Image
-from molmo_agent.errors import UsageError
-from molmo_agent.train.config import Source
-from molmo_agent.data.readers.academic import SPLITS, choice, one_question, open_files, short
-from molmo_agent.data.readers.annotated import Annotated, DataSet, Listed, Parsed
+from molmo_agent.data.conversations import NO_LETTER_STYLE
+from molmo_agent.data.formats.parquet import Table, shards
 from molmo_agent.data.images.checked import EmbeddedPictures, FolderPictures
 from molmo_agent.data.options import json_file, needed_path, options_of
+from molmo_agent.data.readers.academic import SPLITS, choice, one_question, open_files, short
+from molmo_agent.data.readers.annotated import Annotated, DataSet, Listed, Parsed
+from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problems
-from molmo_agent.data.formats.parquet import Table, shards
-from molmo_agent.data.conversations import NO_LETTER_STYLE
+from molmo_agent.episode import Image
+from molmo_agent.errors import UsageError
 
 # As wide as Arial, letter by letter.
 _FONT = Path(__file__).parents[2] / "envs" / "drawing" / "font_files" / "arimo.ttf"

@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from molmo_agent.errors import UsageError
-from molmo_agent.train.config import Source
-from molmo_agent.data.readers.academic import SPLITS, one_question, open_files, open_hub, short, texts
-from molmo_agent.data.readers.annotated import Annotated, Listed, Parsed, needed
-from molmo_agent.data.options import json_file, needed_path, options_of
 from molmo_agent.data.formats.json_array import JsonArray
 from molmo_agent.data.formats.parquet import shards
+from molmo_agent.data.options import json_file, needed_path, options_of
+from molmo_agent.data.readers.academic import SPLITS, one_question, open_files, open_hub, short, texts
+from molmo_agent.data.readers.annotated import Annotated, Listed, Parsed, needed
+from molmo_agent.data.source import Source
+from molmo_agent.errors import UsageError
 
 
 def text_vqa(source: Source) -> Annotated:

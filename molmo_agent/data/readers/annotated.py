@@ -15,14 +15,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from molmo_agent.data.conversations import conversation
+from molmo_agent.data.formats.parquet import Table
+from molmo_agent.data.images.checked import Pictures, Size, check, decode
+from molmo_agent.data.question import Question
+from molmo_agent.data.row import Conversation, Row
+from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
-from molmo_agent.data.images.checked import Pictures, Size, check, decode
-from molmo_agent.data.unusable_rows import Problem, Problems
-from molmo_agent.data.question import Question
-from molmo_agent.data.formats.parquet import Table
-from molmo_agent.data.conversations import conversation
-from molmo_agent.train.batching.encode import Conversation, Row
 
 
 class Records(Protocol):

@@ -4,15 +4,15 @@ import ast
 import re
 from typing import Any
 
-from molmo_agent.errors import UsageError
-from molmo_agent.model.prompts import LETTERS
-from molmo_agent.train.config import Source
-from molmo_agent.data.readers.academic import choice, one_question, open_files, open_hub
-from molmo_agent.data.readers.annotated import Annotated, Columns, Parsed, needed
+from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.images.checked import EmbeddedPictures
 from molmo_agent.data.options import json_file, needed_path, options_of
+from molmo_agent.data.readers.academic import choice, one_question, open_files, open_hub
+from molmo_agent.data.readers.annotated import Annotated, Columns, Parsed, needed
+from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problems
-from molmo_agent.data.formats.parquet import Table
+from molmo_agent.errors import UsageError
+from molmo_agent.model.prompts import LETTERS
 
 _WORD = "Please answer directly with a single word or number."
 _LETTER = "Please answer directly with only the letter of the correct option and nothing else."

@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
+from molmo_agent.data.options import needed_path, options_of, size_of, text_lines
+from molmo_agent.data.row import Conversation, Row, Target
+from molmo_agent.data.source import Source
+from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.errors import ImageError, UsageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.model.image_processor import load_image
 from molmo_agent.model.prompts import wording
 from molmo_agent.point_text.parse import format_points
-from molmo_agent.train.config import Source
-from molmo_agent.data.options import needed_path, options_of, size_of, text_lines
-from molmo_agent.data.unusable_rows import Problem, Problems
-from molmo_agent.train.batching.encode import Conversation, Row, Target
 
 
 class PointsFile:

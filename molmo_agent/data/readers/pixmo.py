@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from molmo_agent.train.config import Source
-from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, Parsed, needed
+from molmo_agent.data.conversations import conversation, worded_caption
+from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.images.checked import EmbeddedPictures, FolderPictures, StoredPictures
 from molmo_agent.data.options import needed_path, options_of
-from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.data.question import Question
-from molmo_agent.data.formats.parquet import Table
-from molmo_agent.data.conversations import conversation, worded_caption
+from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, Parsed, needed
+from molmo_agent.data.source import Source
+from molmo_agent.data.unusable_rows import Problems
 
 CLOCK_QUESTION = "What time is being shown?"
 """What the style ``clocks`` is asked in training and by the clock benchmark."""

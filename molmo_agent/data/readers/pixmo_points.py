@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from molmo_agent.geometry import Point
-from molmo_agent.point_text.parse import PLACEHOLDER, InlinePoints
-from molmo_agent.train.config import Source
-from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, Parsed, needed
+from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.images.checked import Size
 from molmo_agent.data.options import needed_path, options_of
-from molmo_agent.data.readers.pixmo import lists_of, web_table
-from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.data.question import Question
-from molmo_agent.data.formats.parquet import Table
+from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, Parsed, needed
+from molmo_agent.data.readers.pixmo import lists_of, web_table
+from molmo_agent.data.source import Source
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.geometry import Point
+from molmo_agent.point_text.parse import PLACEHOLDER, InlinePoints
 
 _STYLES = ("pointing", "point_count")
 _PARTS = ("train", "validation")

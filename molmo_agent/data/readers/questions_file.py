@@ -20,13 +20,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
 
+from molmo_agent.data.options import needed_path, options_of
+from molmo_agent.data.question import Question
+from molmo_agent.data.source import Source
+from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.pictures import read_image
-from molmo_agent.train.config import Source
-from molmo_agent.data.options import needed_path, options_of
-from molmo_agent.data.unusable_rows import Problem, Problems
-from molmo_agent.data.question import Question
 
 Mask = npt.NDArray[np.bool_]
 

@@ -3,14 +3,14 @@
 import random
 from typing import Any
 
+from molmo_agent.data.options import options_of
+from molmo_agent.data.row import Conversation, Row
+from molmo_agent.data.source import Source
+from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.geometry import Point
 from molmo_agent.point_text.parse import format_points
-from molmo_agent.train.config import Source
-from molmo_agent.data.options import options_of
-from molmo_agent.data.unusable_rows import Problems
-from molmo_agent.synthetic.sample import draw
-from molmo_agent.train.batching.encode import Conversation, Row
 from molmo_agent.synthetic.referring.names import ask_all
+from molmo_agent.synthetic.sample import draw
 
 
 class SimulatedDesktop:

@@ -13,15 +13,15 @@ import numpy as np
 from PIL import Image as PILImage
 
 from molmo_agent.actions import PointAt, action_from_dict, points_of
+from molmo_agent.data.options import needed_path, options_of
+from molmo_agent.data.row import Conversation, Row, Target
+from molmo_agent.data.source import Source
+from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.point_text.parse import format_points
 from molmo_agent.policies.instructions.splitter import split_instruction
-from molmo_agent.train.config import Source
-from molmo_agent.data.options import needed_path, options_of
-from molmo_agent.data.unusable_rows import Problem, Problems
-from molmo_agent.train.batching.encode import Conversation, Row, Target
 from molmo_agent.rollout.trajectory import TrajectoryFolder, read_folder
 
 

@@ -25,10 +25,10 @@ from molmo_agent.actions import (
 )
 from molmo_agent.envs.android.apps import open_app
 from molmo_agent.envs.android.device import Device, quoted
+from molmo_agent.envs.android.gestures import scroll_swipes
 from molmo_agent.envs.android.keys import keycode
 from molmo_agent.envs.android.screen import Status, capture, read_status, require_usable
 from molmo_agent.envs.android.text import PhoneText
-from molmo_agent.envs.android.gestures import scroll_swipes
 from molmo_agent.episode import Observation
 from molmo_agent.errors import ActionRefused, EnvError, UsageError
 from molmo_agent.geometry import Point

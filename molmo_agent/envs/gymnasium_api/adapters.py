@@ -1,8 +1,9 @@
 """Gymnasium both ways: this package's envs as ``gymnasium.make("MolmoAgent/...")``, pointing gymnasium envs as ``Env``.
 
-Importing this module makes the ids known; without an import, ``gymnasium.make("molmo_agent.envs.gymnasium_api.adapters:ID")``.
+Importing this module makes the ids known; without an import,
+``gymnasium.make("molmo_agent.envs.gymnasium_api.adapters:ID")``.
 
-    ours -> gymnasium    ids of ``gymnasium_ids.IDS``; ``DeviceEnv(env)`` for any env that clicks
+    ours -> gymnasium    ids of ``ids.IDS``; ``DeviceEnv(env)`` for any env that clicks
     theirs -> ours       ``GymnasiumEnv(gymnasium.make(...))``; on the command line ``agent run --env ID`` for the ids
                          here, ``--env gymnasium:ID`` for others
     not a pointing env   ``PointingAction(env, executor)`` makes it one
@@ -18,11 +19,18 @@ import gymnasium
 import numpy as np
 
 from molmo_agent.actions import Action, Click, PointAt, Wait, describe
-from molmo_agent.envs.gymnasium_api.screen_envs import DeviceEnv
-from molmo_agent.envs.gymnasium_api.ids import IDS, register_envs
-from molmo_agent.envs.gymnasium_api.view_wrapper import PictureView
 from molmo_agent.envs.gymnasium_api.action_wrapper import Executor, PointingAction, is_picture_space
-from molmo_agent.envs.gymnasium_api.base import Outcome, PointingEnv, is_pointing_space, pointing_space, read_rows, to_rows
+from molmo_agent.envs.gymnasium_api.base import (
+    Outcome,
+    PointingEnv,
+    is_pointing_space,
+    pointing_space,
+    read_rows,
+    to_rows,
+)
+from molmo_agent.envs.gymnasium_api.ids import IDS, register_envs
+from molmo_agent.envs.gymnasium_api.screen_envs import DeviceEnv
+from molmo_agent.envs.gymnasium_api.view_wrapper import PictureView
 from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point
@@ -140,7 +148,7 @@ def load(name: str, **options: Any) -> GymnasiumEnv:
     """Make a gymnasium env by its id and adapt it.
 
     Args:
-        name: an id of ``gymnasium_ids.IDS``, or ``gymnasium:ID`` for any other, ``gymnasium:module:ID`` with the module
+        name: an id of ``ids.IDS``, or ``gymnasium:ID`` for any other, ``gymnasium:module:ID`` with the module
             that makes it known.
         options: passed to ``gymnasium.make``.
 

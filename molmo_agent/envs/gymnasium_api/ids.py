@@ -1,7 +1,7 @@
 """The ids under which gymnasium knows this package's envs; imports none of them.
 
-Importing ``molmo_agent.envs.gymnasium_api.adapters`` makes them known (gymnasium 1.x looks for no plugins by itself); so does
-``gymnasium.make("molmo_agent.envs.gymnasium_api.adapters:MolmoAgent/GridNav-v0")``, which imports it.
+Importing ``molmo_agent.envs.gymnasium_api.adapters`` makes them known (gymnasium 1.x looks for no plugins by itself);
+so does ``gymnasium.make("molmo_agent.envs.gymnasium_api.adapters:MolmoAgent/GridNav-v0")``, which imports it.
 """
 
 from gymnasium.envs.registration import register, registry
@@ -36,7 +36,10 @@ IDS: dict[str, tuple[str, str]] = {
         "molmo_agent.envs.gymnasium_api.screen_envs:make_sim_desktop",
         "the simulated desktop: a point is a click",
     ),
-    "MolmoAgent/SimPhone-v0": ("molmo_agent.envs.gymnasium_api.screen_envs:make_sim_phone", "the simulated phone: a point is a tap"),
+    "MolmoAgent/SimPhone-v0": (
+        "molmo_agent.envs.gymnasium_api.screen_envs:make_sim_phone",
+        "the simulated phone: a point is a tap",
+    ),
 }
 
 

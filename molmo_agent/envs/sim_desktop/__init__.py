@@ -1,6 +1,6 @@
 """A simulated desktop: an embedded env, a test bed and a source of screens whose truth is known."""
 
-from molmo_agent.envs.sim_desktop.sampling import SPLITS, STYLES, sample_screen
 from molmo_agent.envs.drawing.annotated_screen import Element, Screen, TextRun
+from molmo_agent.envs.sim_desktop.sampling import SPLITS, STYLES, sample_screen
 
 __all__ = ["SPLITS", "STYLES", "Element", "Screen", "TextRun", "sample_screen"]

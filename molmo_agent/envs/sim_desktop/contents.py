@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from molmo_agent.envs.drawing import words
+from molmo_agent.envs.drawing.canvas import mix
 from molmo_agent.envs.drawing.icons import COLORS, ICONS, SHAPES
 from molmo_agent.envs.sim_desktop.layout import Flow
 from molmo_agent.envs.sim_desktop.looks import Look
-from molmo_agent.envs.drawing.canvas import mix
 from molmo_agent.envs.sim_desktop.state import Menu, Widget, Window
 
 # Icons that stand for commands, not for states of a title bar or menu.

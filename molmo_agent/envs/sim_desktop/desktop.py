@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from molmo_agent.actions import Action, Click, Done, Drag, Key, LongPress, Move, PointAt, Scroll, Type, Wait
+from molmo_agent.envs.drawing.annotated_screen import Screen
 from molmo_agent.envs.sim_desktop.draw import Drawing, draw
 from molmo_agent.envs.sim_desktop.episode_setup import Setup, read_options, start
 from molmo_agent.envs.sim_desktop.events import Event
@@ -11,7 +12,6 @@ from molmo_agent.envs.sim_desktop.keyboard import press_keys, type_text
 from molmo_agent.envs.sim_desktop.locate import locate
 from molmo_agent.envs.sim_desktop.made_tasks import MADE
 from molmo_agent.envs.sim_desktop.reactions import click, drag, right_click, scroll
-from molmo_agent.envs.drawing.annotated_screen import Screen
 from molmo_agent.envs.sim_desktop.state import Desktop, Widget
 from molmo_agent.envs.sim_desktop.tasks import FAMILIES
 from molmo_agent.episode import Observation

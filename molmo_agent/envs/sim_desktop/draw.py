@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from molmo_agent.envs.drawing import icons
+from molmo_agent.envs.drawing.annotated_screen import Screen
+from molmo_agent.envs.drawing.canvas import Canvas, Color, IntBox, mix
 from molmo_agent.envs.sim_desktop.draw_widgets import DRAW, Place, Target, desktop_icon, middle, surface
 from molmo_agent.envs.sim_desktop.looks import Look, ink_on
-from molmo_agent.envs.drawing.canvas import Canvas, Color, IntBox, mix
-from molmo_agent.envs.drawing.annotated_screen import Screen
 from molmo_agent.envs.sim_desktop.state import Desktop, Menu, OpenMenu, Window
 
 NUM_WALLPAPERS = 20

@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 
 from molmo_agent.envs.drawing import icons
-from molmo_agent.envs.sim_desktop.looks import Look, ink_on
 from molmo_agent.envs.drawing.canvas import Canvas, Color, IntBox, mix
-from molmo_agent.envs.sim_desktop.state import Widget, Window
 from molmo_agent.envs.drawing.fonts import Face, face
+from molmo_agent.envs.sim_desktop.looks import Look, ink_on
+from molmo_agent.envs.sim_desktop.state import Widget, Window
 
 
 @dataclass(frozen=True, slots=True, eq=False)

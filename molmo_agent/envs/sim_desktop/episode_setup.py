@@ -5,12 +5,12 @@ from random import Random
 from typing import Any, cast
 
 from molmo_agent.envs.drawing import words
+from molmo_agent.envs.drawing.canvas import IntBox
 from molmo_agent.envs.sim_desktop.contents import Writer
 from molmo_agent.envs.sim_desktop.draw import draw
 from molmo_agent.envs.sim_desktop.looks import HELD_OUT_LOOKS, LOOKS
 from molmo_agent.envs.sim_desktop.made_tasks import MADE, Stage
 from molmo_agent.envs.sim_desktop.monitors import Monitors
-from molmo_agent.envs.drawing.canvas import IntBox
 from molmo_agent.envs.sim_desktop.popups import INJECTIONS, POPUPS, make_popup
 from molmo_agent.envs.sim_desktop.sampling import SPLITS, Split, sample_desktop
 from molmo_agent.envs.sim_desktop.state import Desktop, Window

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from molmo_agent.envs.sim_desktop.looks import Look
 from molmo_agent.envs.drawing.canvas import IntBox
-from molmo_agent.envs.sim_desktop.state import Widget
 from molmo_agent.envs.drawing.fonts import Face, face
+from molmo_agent.envs.sim_desktop.looks import Look
+from molmo_agent.envs.sim_desktop.state import Widget
 
 
 @dataclass(slots=True)

@@ -2,9 +2,9 @@
 
 import re
 
+from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen
 from molmo_agent.envs.sim_desktop.draw import Drawing
 from molmo_agent.envs.sim_desktop.draw_widgets import Target
-from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen
 from molmo_agent.envs.sim_desktop.tasks import name_of
 
 # What people call the kinds. Longer names are looked for first: a "menu item" is no "menu".

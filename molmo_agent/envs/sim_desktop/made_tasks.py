@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from random import Random
 
 from molmo_agent.envs.drawing import words
+from molmo_agent.envs.drawing.canvas import IntBox
 from molmo_agent.envs.sim_desktop.contents import Writer
 from molmo_agent.envs.sim_desktop.events import Event
 from molmo_agent.envs.sim_desktop.layout import Flow
-from molmo_agent.envs.drawing.canvas import IntBox
 from molmo_agent.envs.sim_desktop.popups import POPUPS, make_popup
 from molmo_agent.envs.sim_desktop.state import Desktop, Menu, Widget, Window
 from molmo_agent.envs.sim_desktop.tasks import Goal

@@ -4,8 +4,8 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from molmo_agent.envs.drawing.canvas import IntBox
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen
+from molmo_agent.envs.drawing.canvas import IntBox
 from molmo_agent.geometry import Point
 from molmo_agent.transforms import ImageTransform
 

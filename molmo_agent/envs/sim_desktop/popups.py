@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from random import Random
 
+from molmo_agent.envs.drawing.annotated_screen import PixelBox
+from molmo_agent.envs.drawing.canvas import IntBox
 from molmo_agent.envs.sim_desktop.layout import Flow
 from molmo_agent.envs.sim_desktop.looks import Look
-from molmo_agent.envs.drawing.canvas import IntBox
-from molmo_agent.envs.drawing.annotated_screen import PixelBox
 from molmo_agent.envs.sim_desktop.state import Window
 
 

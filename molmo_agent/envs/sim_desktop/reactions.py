@@ -1,11 +1,11 @@
 """What happens on the simulated desktop when the pointer presses, drags or turns the wheel; knows no tasks."""
 
 from molmo_agent.actions import Direction
+from molmo_agent.envs.drawing.annotated_screen import PixelBox
 from molmo_agent.envs.sim_desktop.draw import Drawing, content_origin
 from molmo_agent.envs.sim_desktop.draw_widgets import Target
 from molmo_agent.envs.sim_desktop.events import Event, press_widget, set_level
 from molmo_agent.envs.sim_desktop.menus import choose, context_items, open_menu
-from molmo_agent.envs.drawing.annotated_screen import PixelBox
 from molmo_agent.envs.sim_desktop.state import Desktop, OpenMenu, Widget, Window
 from molmo_agent.envs.sim_desktop.windows import bring_forward, move_window, open_document, title_button
 

@@ -4,14 +4,14 @@ import random
 from typing import Literal
 
 from molmo_agent.envs.drawing import words
+from molmo_agent.envs.drawing.annotated_screen import Screen
+from molmo_agent.envs.drawing.canvas import IntBox, mix
+from molmo_agent.envs.drawing.fonts import FAMILIES, face
 from molmo_agent.envs.sim_desktop.contents import TOOL_ICONS, Writer, shape_canvas, window_content
 from molmo_agent.envs.sim_desktop.draw import NUM_WALLPAPERS, draw
 from molmo_agent.envs.sim_desktop.layout import Flow
 from molmo_agent.envs.sim_desktop.looks import HELD_OUT_LOOKS, LOOKS, Look, hue, ink_on, sample_look
-from molmo_agent.envs.drawing.canvas import IntBox, mix
-from molmo_agent.envs.drawing.annotated_screen import Screen
 from molmo_agent.envs.sim_desktop.state import Desktop, OpenMenu, Widget, Window
-from molmo_agent.envs.drawing.fonts import FAMILIES, face
 from molmo_agent.envs.sim_desktop.web_page import web_page
 from molmo_agent.errors import UnknownNameError
 

@@ -6,8 +6,8 @@ content. Nothing here draws or reacts.
 
 from dataclasses import dataclass, field
 
-from molmo_agent.envs.sim_desktop.looks import Look
 from molmo_agent.envs.drawing.canvas import Color, IntBox
+from molmo_agent.envs.sim_desktop.looks import Look
 
 
 @dataclass(slots=True, eq=False)

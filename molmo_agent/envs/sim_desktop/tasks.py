@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from random import Random
 
 from molmo_agent.envs.drawing import words
-from molmo_agent.envs.sim_desktop.events import Event
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen
+from molmo_agent.envs.sim_desktop.events import Event
 from molmo_agent.envs.sim_desktop.state import Desktop
 
 

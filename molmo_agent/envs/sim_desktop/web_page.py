@@ -2,12 +2,12 @@
 
 import random
 
+from molmo_agent.envs.drawing.canvas import Color, mix
+from molmo_agent.envs.drawing.fonts import face
 from molmo_agent.envs.sim_desktop.contents import Writer, article, choices, command_row, form, link_list, shape_canvas
 from molmo_agent.envs.sim_desktop.layout import Flow
 from molmo_agent.envs.sim_desktop.looks import Look, hue, ink_on
-from molmo_agent.envs.drawing.canvas import Color, mix
 from molmo_agent.envs.sim_desktop.state import Widget, Window
-from molmo_agent.envs.drawing.fonts import face
 
 
 def web_page(

@@ -3,8 +3,8 @@
 import random
 
 from molmo_agent.envs.drawing import words
-from molmo_agent.envs.drawing.icons import COLORS
 from molmo_agent.envs.drawing.canvas import mix
+from molmo_agent.envs.drawing.icons import COLORS
 from molmo_agent.envs.drawing.words import WordSplit
 from molmo_agent.envs.sim_phone.looks import sample_look
 from molmo_agent.envs.sim_phone.state import Alarm, App, Contact, Note, Phone, Product, Thread

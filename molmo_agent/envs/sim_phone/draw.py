@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from molmo_agent.envs.drawing.canvas import Canvas, Color, IntBox, mix
 from molmo_agent.envs.drawing.annotated_screen import Screen
+from molmo_agent.envs.drawing.canvas import Canvas, Color, IntBox, mix
 from molmo_agent.envs.sim_phone.draw_items import DRAW, Pen, Touch, action
 from molmo_agent.envs.sim_phone.keyboard import draw_keyboard
 from molmo_agent.envs.sim_phone.layout import Layout, lay_out

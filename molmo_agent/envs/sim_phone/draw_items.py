@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from molmo_agent.envs.drawing import icons
-from molmo_agent.envs.sim_desktop.looks import ink_on
 from molmo_agent.envs.drawing.canvas import Canvas, Color, IntBox, mix
 from molmo_agent.envs.drawing.fonts import Face
+from molmo_agent.envs.sim_desktop.looks import ink_on
 from molmo_agent.envs.sim_phone.glyphs import glyph
 from molmo_agent.envs.sim_phone.layout import chip_boxes
 from molmo_agent.envs.sim_phone.looks import PhoneLook

@@ -3,9 +3,9 @@
 import random
 from dataclasses import dataclass, replace
 
-from molmo_agent.envs.sim_desktop.looks import hue, ink_on
 from molmo_agent.envs.drawing.canvas import Color, mix
 from molmo_agent.envs.drawing.fonts import Face, face
+from molmo_agent.envs.sim_desktop.looks import hue, ink_on
 
 THEMES = ("light", "dark")
 FAMILIES = ("roboto", "inter", "open_sans", "noto_sans", "manrope", "cantarell", "go", "arimo")

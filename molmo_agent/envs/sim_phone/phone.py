@@ -20,8 +20,8 @@ from molmo_agent.actions import (
     Type,
     Wait,
 )
-from molmo_agent.envs.android.keys import keycode
 from molmo_agent.envs.android.gestures import scroll_swipes
+from molmo_agent.envs.android.keys import keycode
 from molmo_agent.envs.drawing.annotated_screen import Screen
 from molmo_agent.envs.drawing.words import WordSplit
 from molmo_agent.envs.sim_phone import touch

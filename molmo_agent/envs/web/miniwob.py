@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from molmo_agent.actions import Action, Click, Drag, Key, LongPress, Move, PointAt, Scroll, Type, Wait
-from molmo_agent.envs.web.browser import Browser
-from molmo_agent.envs.gymnasium_api.screen_envs import DeviceEnv
-from molmo_agent.envs.web.text_lines import read_texts
-from molmo_agent.envs.web.elements import PageElement, find, read_elements
 from molmo_agent.envs.drawing.annotated_screen import TextRun
+from molmo_agent.envs.gymnasium_api.screen_envs import DeviceEnv
+from molmo_agent.envs.web.browser import Browser
+from molmo_agent.envs.web.elements import PageElement, find, read_elements
+from molmo_agent.envs.web.text_lines import read_texts
 from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import ActionRefused, EnvError, MissingExtraError, UnknownNameError, UsageError
 from molmo_agent.geometry import Box

@@ -14,8 +14,8 @@ import PIL.ImageDraw
 import PIL.ImageFilter
 from scipy import ndimage
 
-from molmo_agent.envs.worlds.point_target import COLOURS, SHAPES
 from molmo_agent.envs.gymnasium_api.base import Mask, Outcome, PointingEnv
+from molmo_agent.envs.worlds.point_target import COLOURS, SHAPES
 from molmo_agent.episode import Image
 from molmo_agent.errors import ActionRefused, UsageError
 from molmo_agent.geometry import Box, Point, to_pixel

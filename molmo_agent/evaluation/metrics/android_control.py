@@ -6,51 +6,40 @@ section 3.4). Actions are read strictly; :func:`reference_score` reads as the au
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
+from molmo_agent.actions import Action, Back, Click, Home, LongPress, OpenApp, Scroll, Type, Wait
 from molmo_agent.data.android_control.episodes import PercentBox
+from molmo_agent.errors import PointTextError
+from molmo_agent.geometry import Point
+from molmo_agent.policies.android_actions import read_action
 
 RULES = ("box_inside", "box_1.2x", "dist_14", "dist_4", "exact_text")
 """Inside the element's box (Molmo's own rule), inside it enlarged, within 14 or 4 percent of the point, same text."""
 
-_NUMBER = r"([+-]?\d+(?:\.\d+)?)"
-_POINT = rf"\s*\(\s*{_NUMBER}\s*,\s*{_NUMBER}\s*\)"
-_FORMS = {
-    "click": rf"click{_POINT}",
-    "long press": rf"long press{_POINT}",
-    "type": r"type(?:\s+(.*))?",
-    "open app": r"open app(?:\s+(.*))?",
-    "scroll": r"scroll\s+(up|down|left|right)",
-    "navigate home": r"navigate home",
-    "navigate back": r"navigate back",
-    "wait": r"wait",
+# How AndroidControl calls its actions.
+KINDS: Mapping[type[Action], str] = {
+    Click: "click",
+    LongPress: "long press",
+    Scroll: "scroll",
+    Type: "type",
+    OpenApp: "open app",
+    Home: "navigate home",
+    Back: "navigate back",
+    Wait: "wait",
 }
-_PATTERNS = {kind: re.compile(form, re.IGNORECASE | re.DOTALL) for kind, form in _FORMS.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class ReadAction:
-    """What an answer says: its kind, and its point in percent or its text."""
+def action_of(answer: str) -> Action | None:
+    """Return the action that an answer names, read as the policy reads it; None where it is not exactly one action."""
+    try:
+        return read_action(answer).action
+    except PointTextError:
+        return None
 
-    kind: str
-    point: tuple[float, float] | None = None
-    text: str = ""
 
-
-def read_action(answer: str) -> ReadAction | None:
-    """Read an answer, or the part after its first "Action:"; None where it is not exactly one action."""
-    text = answer.strip()
-    if "Action:" in text and not text.lower().startswith("type"):
-        text = text.split("Action:", 1)[1].strip()
-    for kind, pattern in _PATTERNS.items():
-        found = pattern.fullmatch(text)
-        if not found:
-            continue
-        if kind in ("click", "long press"):
-            return ReadAction(kind, (float(found[1]), float(found[2])))
-        return ReadAction(kind, text=(found[1] or "").strip().casefold() if found.re.groups else "")
-    return None
+def _percent(point: Point) -> tuple[float, float]:
+    return point.x * 100, point.y * 100
 
 
 def inside(point: tuple[float, float], box: PercentBox | None, enlarged: float = 1.0) -> bool:
@@ -77,20 +66,22 @@ def score(gold: str, box: PercentBox | None, answer: str, rule: str = "box_insid
     """
     if rule not in RULES:
         raise ValueError(f"expected one of the rules {', '.join(RULES)}, got {rule!r}")
-    wanted, got = read_action(gold), read_action(answer)
-    if wanted is None or got is None:
-        return False
-    if rule.startswith("box") and wanted.kind == "open app" and got.point is not None and got.kind == "click":
-        return inside(got.point, box, 1.2 if rule == "box_1.2x" else 1.0)
-    if wanted.kind != got.kind:
-        return False
-    if wanted.point is None or got.point is None:
-        return wanted.text == got.text
-    if rule == "exact_text":
-        return wanted.point == got.point
-    if rule.startswith("dist"):
-        return math.dist(wanted.point, got.point) <= float(rule.removeprefix("dist_"))
-    return inside(got.point, box, 1.2 if rule == "box_1.2x" else 1.0)
+    wanted, got = action_of(gold), action_of(answer)
+    enlarged = 1.2 if rule == "box_1.2x" else 1.0
+    match wanted, got:
+        case OpenApp(), Click(point=point) if rule.startswith("box"):
+            return inside(_percent(point), box, enlarged)
+        case (Click(point=right), Click(point=point)) | (LongPress(point=right), LongPress(point=point)):
+            if rule == "exact_text":
+                return right == point
+            if rule.startswith("dist"):
+                # Sums of decimals are not exact; a hundredth of what is written decides nothing.
+                return math.dist(_percent(right), _percent(point)) <= float(rule.removeprefix("dist_")) + 1e-9
+            return inside(_percent(point), box, enlarged)
+        case (Type(text=right), Type(text=text)) | (OpenApp(name=right), OpenApp(name=text)):
+            return right.strip().casefold() == text.strip().casefold()
+        case _:
+            return wanted is not None and wanted == got
 
 
 _PREFIXES = ("click", "long press", "type", "scroll", "open app")

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
+from molmo_agent.evaluation.metrics.reference import Generation, ReferenceFailure
 from molmo_agent.geometry import to_pixel
 from molmo_agent.point_text.reference_parser import parse_reference
-from molmo_agent.evaluation.metrics.reference import Generation, ReferenceFailure
 
 PixelPoint = tuple[float, float]
 """(x, y) in pixels with their fractions; x = width is the far edge."""

@@ -1,25 +1,21 @@
 """A pointing model on MiniWoB++'s click tasks: real episodes in Chromium, tasks that may be trained on and others."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from itertools import count, cycle
 from typing import Any
 
 from molmo_agent.envs.web.miniwob import MiniWob
 from molmo_agent.episode import Observation
-from molmo_agent.rollout.guards import Guards
 from molmo_agent.interfaces import Env, PointingModel, Policy
 from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.rollout.batch import roll_out
+from molmo_agent.rollout.guards import Guards
+from molmo_agent.synthetic.miniwob_split import LISTS, SEED, split
 
-SEED = 2**30
-"""Episode n of a list has the seed SEED + n; what is trained on has to keep below."""
 MAX_STEPS = 6
-LISTS = ("trained", "never_trained")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +28,6 @@ class Played:
     instruction: str
     success: bool
     ended: str
-
-
-def split() -> Mapping[str, Sequence[str]]:
-    """Return the tasks by list: those that a model may have been trained on, and those that none is."""
-    text = (files("molmo_agent.train") / "miniwob_split.json").read_text(encoding="utf-8")
-    content = json.loads(text)
-    return {name: tuple(content[name]) for name in LISTS}
 
 
 def as_published() -> MiniWob:

@@ -10,11 +10,11 @@ from pathlib import Path
 from PIL import Image as PILImage
 
 from molmo_agent.errors import UsageError
-from molmo_agent.html import render_page
 from molmo_agent.evaluation.nano_suite.run import Answer, Suite
-from molmo_agent.evaluation.reliability import PLOT_FILE, draw_calibration
 from molmo_agent.evaluation.nano_suite.sets import picture_of, screen_of
 from molmo_agent.evaluation.nano_suite.tables import sheets_of
+from molmo_agent.evaluation.reliability import PLOT_FILE, draw_calibration
+from molmo_agent.html import render_page
 
 FIGURES_FILE, PAGE_FILE = "suite.json", "suite.html"
 # Worst cases of each section that the page shows.

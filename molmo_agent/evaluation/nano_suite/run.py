@@ -9,17 +9,17 @@ from typing import Any
 
 from molmo_agent.episode import PointResult
 from molmo_agent.errors import EnvError, MissingExtraError
+from molmo_agent.evaluation.metrics.interval import wilson
+from molmo_agent.evaluation.metrics.pointing import all_hit
+from molmo_agent.evaluation.nano_suite import miniwob as suite_miniwob
+from molmo_agent.evaluation.nano_suite.categories import GROUPS, group_of, in_order
+from molmo_agent.evaluation.nano_suite.latency import measure
+from molmo_agent.evaluation.nano_suite.sets import EVALUATION, ORDINARY, Case, ScreenSet, cases_of, suite_sets
+from molmo_agent.evaluation.reliability import figures_of
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.pointers.baselines import CentrePointer, RandomPointer, ScriptedPointer
 from molmo_agent.pointers.zoom import ZoomPointer
-from molmo_agent.evaluation.nano_suite import miniwob as suite_miniwob
-from molmo_agent.evaluation.metrics.interval import wilson
-from molmo_agent.evaluation.metrics.pointing import all_hit
-from molmo_agent.evaluation.reliability import figures_of
-from molmo_agent.evaluation.nano_suite.categories import GROUPS, group_of, in_order
-from molmo_agent.evaluation.nano_suite.latency import measure
-from molmo_agent.evaluation.nano_suite.sets import EVALUATION, ORDINARY, Case, ScreenSet, cases_of, suite_sets
 
 # Of each list of tasks: 5 of each task that may be trained on, 12 of each other.
 EPISODES, QUICK_EPISODES = 60, 6

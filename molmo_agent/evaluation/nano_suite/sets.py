@@ -15,13 +15,13 @@ import PIL.Image
 from molmo_agent.envs.drawing.annotated_screen import Screen
 from molmo_agent.envs.drawing.words import WordSplit
 from molmo_agent.episode import Image
+from molmo_agent.evaluation.nano_suite.categories import ELSEWHERE, MADE_UP, category_of
 from molmo_agent.geometry import Box
-from molmo_agent.synthetic.sample import Split, draw, seed_of
 from molmo_agent.synthetic.referring.absent import ask_missing
+from molmo_agent.synthetic.referring.matching import Scene
 from molmo_agent.synthetic.referring.names import Question, describe
 from molmo_agent.synthetic.referring.questions import ask
-from molmo_agent.synthetic.referring.matching import Scene
-from molmo_agent.evaluation.nano_suite.categories import ELSEWHERE, MADE_UP, category_of
+from molmo_agent.synthetic.sample import Split, draw, seed_of
 
 # Where the seeds of each purpose begin: training draws below the first, each range is 2**32 long.
 EVALUATION, CALIBRATION = 2**31, 2**33

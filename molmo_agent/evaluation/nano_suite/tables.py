@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from molmo_agent.evaluation.nano_suite.run import ALL, BASELINES
 from molmo_agent.evaluation.nano_suite.categories import GROUPS, GROUPS_NOTE
+from molmo_agent.evaluation.nano_suite.run import ALL, BASELINES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from molmo_agent.model.configuration import MolmoConfig
 from molmo_agent.model.checkpoints.molmo_0924 import load_native, reading
+from molmo_agent.model.configuration import MolmoConfig
 
 # What from_pretrained takes that says where files are, and that reading a config takes too.
 _WHERE = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder", "proxies")

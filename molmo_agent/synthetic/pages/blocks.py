@@ -5,11 +5,10 @@ Every block takes the room that it needs from the top of a sheet, and leaves out
 
 from collections.abc import Callable
 
-from molmo_agent.envs.drawing import icons
-from molmo_agent.envs.drawing import words
-from molmo_agent.envs.sim_desktop.looks import ink_on
+from molmo_agent.envs.drawing import icons, words
 from molmo_agent.envs.drawing.canvas import IntBox, mix
 from molmo_agent.envs.drawing.fonts import Face
+from molmo_agent.envs.sim_desktop.looks import ink_on
 from molmo_agent.synthetic.pages.drawings import free_place, pictures, shapes
 from molmo_agent.synthetic.pages.widgets import (
     Sheet,

@@ -1,10 +1,9 @@
 """What is scattered on small web pages: coloured shapes, letters and digits, little pictures."""
 
-from molmo_agent.envs.drawing import icons
-from molmo_agent.envs.drawing import words
+from molmo_agent.envs.drawing import icons, words
+from molmo_agent.envs.drawing.canvas import Color, IntBox, mix
 from molmo_agent.envs.sim_desktop.contents import TOOL_ICONS
 from molmo_agent.envs.sim_desktop.looks import hue
-from molmo_agent.envs.drawing.canvas import Color, IntBox, mix
 from molmo_agent.synthetic.pages.widgets import Sheet
 
 # Colours as pages name them.

@@ -11,11 +11,11 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from molmo_agent.envs.sim_desktop.looks import hue, ink_on
-from molmo_agent.envs.drawing.canvas import Canvas, Color, mix
 from molmo_agent.envs.drawing.annotated_screen import Screen
+from molmo_agent.envs.drawing.canvas import Canvas, Color, mix
 from molmo_agent.envs.drawing.fonts import FAMILIES
 from molmo_agent.envs.drawing.words import WordSplit
+from molmo_agent.envs.sim_desktop.looks import hue, ink_on
 from molmo_agent.synthetic.pages.blocks import BLOCKS, dialog, submit
 from molmo_agent.synthetic.pages.widgets import HELD_OUT_PAGE_LOOKS, PAGE_LOOKS, Sheet, sample_page_look
 

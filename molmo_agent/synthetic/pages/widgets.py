@@ -6,12 +6,11 @@ Lengths are CSS pixels of a page at its usual size; ``Sheet.u`` turns them into 
 from dataclasses import dataclass, field
 from random import Random
 
-from molmo_agent.envs.drawing import icons
-from molmo_agent.envs.drawing import words
-from molmo_agent.envs.sim_desktop.looks import hue, ink_on
+from molmo_agent.envs.drawing import icons, words
 from molmo_agent.envs.drawing.canvas import Canvas, Color, IntBox, mix
 from molmo_agent.envs.drawing.fonts import Face, face
 from molmo_agent.envs.drawing.words import WordSplit
+from molmo_agent.envs.sim_desktop.looks import hue, ink_on
 
 PAGE_LOOKS: tuple[str, ...] = ("plain", "plain", "plain", "raised", "grey")
 HELD_OUT_PAGE_LOOKS: tuple[str, ...] = ("round", "night")

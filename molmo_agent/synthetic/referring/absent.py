@@ -2,11 +2,11 @@
 
 from random import Random
 
-from molmo_agent.envs.drawing.icons import COLORS, ICONS, SHAPES
 from molmo_agent.envs.drawing.annotated_screen import Element
+from molmo_agent.envs.drawing.icons import COLORS, ICONS, SHAPES
 from molmo_agent.envs.drawing.words import WordSplit, is_held_out, label
-from molmo_agent.synthetic.referring.names import KIND_WORDS, Question, is_picture
 from molmo_agent.synthetic.referring.matching import NOUNS, Noun, Scene, Wanted, shape_noun
+from molmo_agent.synthetic.referring.names import KIND_WORDS, Question, is_picture
 from molmo_agent.synthetic.referring.templates import put
 
 # Letters that are easily taken for each other at small sizes: none is exchanged for one of its own group.

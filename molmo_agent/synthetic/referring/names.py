@@ -1,6 +1,6 @@
 """How a person would ask for an element of a screen by its name, never ambiguously; knows nothing of models.
 
-Other ways to ask, and questions that have no answer or several, are in :mod:`molmo_agent.synthetic.referring.questions`.
+Other ways to ask, and questions that have no answer or several, are in ``questions.py``.
 """
 
 from collections import Counter

@@ -11,16 +11,6 @@ from random import Random
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen
 from molmo_agent.envs.drawing.words import WordSplit
 from molmo_agent.synthetic.referring.absent import ask_missing
-from molmo_agent.synthetic.referring.names import (
-    KIND_WORDS,
-    WINDOW_VERBS,
-    Question,
-    can_be_named,
-    category,
-    describe,
-    is_picture,
-    noun_phrases,
-)
 from molmo_agent.synthetic.referring.matching import (
     BESIDE,
     DIGIT,
@@ -35,6 +25,16 @@ from molmo_agent.synthetic.referring.matching import (
     in_line,
     is_extreme,
     shape_noun,
+)
+from molmo_agent.synthetic.referring.names import (
+    KIND_WORDS,
+    WINDOW_VERBS,
+    Question,
+    can_be_named,
+    category,
+    describe,
+    is_picture,
+    noun_phrases,
 )
 from molmo_agent.synthetic.referring.templates import CLOSING, put
 

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy.typing as npt
 
+from molmo_agent.data.catalog import open_mixture
+from molmo_agent.data.row import Rows
 from molmo_agent.model import MolmoProcessor
-from molmo_agent.train.config import TrainConfig
-from molmo_agent.data.catalog import Rows, open_mixture
 from molmo_agent.train.batching.encode import Encoded, encode, join
-from molmo_agent.train.flops import Flops, Work
-from molmo_agent.train.batching.sampler import Draw, Order
-from molmo_agent.train.batching.pack import plan
 from molmo_agent.train.batching.mixture_weights import shares
+from molmo_agent.train.batching.pack import plan
+from molmo_agent.train.batching.sampler import Draw, Order
+from molmo_agent.train.config import TrainConfig
+from molmo_agent.train.flops import Flops, Work
 
 # A sequence's pictures may have so many times the crops of one large picture.
 _PICTURES = 4

@@ -1,57 +1,22 @@
 """From a row of a data set to the numbers of one sequence: texts, prefixes, image tokens, weights, crops."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from molmo_agent.episode import Image
-from molmo_agent.geometry import Box, Point
+from molmo_agent.data.row import Conversation, Row
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import format_turns, length_hint, style_prefix, with_prefix
-from molmo_agent.train.config import TrainConfig
-from molmo_agent.train.flops import Flops, Work, visible_pairs
 from molmo_agent.train.batching.message_tree import Example, lay_out
 from molmo_agent.train.batching.pack import Size
+from molmo_agent.train.config import TrainConfig
+from molmo_agent.train.flops import Flops, Work, visible_pairs
 
 # What tells the tokens of a packed sequence apart: annotation, example, data set.
 _NUMBERS = ("subsegment_ids", "document_ids", "source_ids")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """What a pointing model would be asked, and where that is."""
-
-    instruction: str
-    # Empty: it is not there.
-    points: tuple[Point, ...]
-    # Where each point counts; none where that is not known.
-    boxes: tuple[Box, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conversation:
-    """Alternating questions and answers, and the style of the data set they come from."""
-
-    turns: tuple[str, ...]
-    style: str
-    # Where the conversation is a click, which can be scored.
-    target: Target | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A row as a reader gives it: messages, not tensors. The picture is decoded when it is needed."""
-
-    conversations: tuple[Conversation, ...]
-    # (height, width) of the picture; None for text alone.
-    size: tuple[int, int] | None = None
-    image: Callable[[], Image] | None = None
-    # For reports.
-    name: str = ""
-    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
+from molmo_agent.actions import points_of
+from molmo_agent.data.row import Conversation
 from molmo_agent.episode import Image
-from molmo_agent.errors import MolmoAgentError
+from molmo_agent.errors import MolmoAgentError, PointTextError
 from molmo_agent.geometry import Point
 from molmo_agent.model.crops import CropLayout, image_token_counts, resized_size
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.point_text.parse import parse_points
+from molmo_agent.policies.android_actions import read_action
+from molmo_agent.train.batching.encode import Encoded, dress
 from molmo_agent.train.config import TrainConfig
-from molmo_agent.train.batching.encode import Conversation, Encoded, dress
-from molmo_agent.evaluation.metrics.android_control import read_action
 
 # Sides of what is embedded in the page, in pixels.
 _PICTURE_PX, _CROP_PX = 1000, 168
@@ -126,12 +128,10 @@ def pointed_at(conversation: Conversation) -> tuple[tuple[Point, ...], str]:
     notes: list[str] = []
     for answer in conversation.turns[1::2]:
         if conversation.style == "android_control":
-            action = read_action(answer)
-            if action and action.point:
-                try:
-                    points.append(Point(action.point[0] / 100, action.point[1] / 100))
-                except ValueError as error:
-                    notes.append(f"not drawn: {error}")
+            try:
+                points += points_of(read_action(answer).action)
+            except PointTextError as error:
+                notes.append(f"not drawn: {error}")
         elif "<point" in answer:
             parsed = parse_points("molmo", answer)
             points += [found.point for found in parsed.points]

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from molmo_agent.data.catalog import open_mixture
 from molmo_agent.errors import MolmoAgentError, UsageError
+from molmo_agent.html import render_page
 from molmo_agent.model import MolmoConfig, MolmoProcessor
 from molmo_agent.model.checkpoints.hub import places, remark
-from molmo_agent.html import render_page
-from molmo_agent.train.config import Run, TrainConfig, source_names
-from molmo_agent.train.preview.example_view import Seen, see
-from molmo_agent.data.catalog import open_mixture
-from molmo_agent.train.batching.encode import Encoded, encode
-from molmo_agent.train.flops import Flops
-from molmo_agent.train.trainer import source_of
 from molmo_agent.train.batching.batches import Stream
+from molmo_agent.train.batching.encode import Encoded, encode
+from molmo_agent.train.config import Run, TrainConfig, source_names
+from molmo_agent.train.flops import Flops
+from molmo_agent.train.preview.example_view import Seen, see
+from molmo_agent.train.trainer import source_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import PIL.Image
 
 from molmo_agent.camera import Camera
-from molmo_agent.envs.worlds.floor.textures import TEXELS_PER_M, WALL_HEIGHT_M, WALL_TEXELS_PER_M, Paint, packed
 from molmo_agent.envs.worlds.floor.room import COLOURS, Room, Solid
+from molmo_agent.envs.worlds.floor.textures import TEXELS_PER_M, WALL_HEIGHT_M, WALL_TEXELS_PER_M, Paint, packed
 from molmo_agent.episode import Image
 
 Array = npt.NDArray[np.floating[Any]]

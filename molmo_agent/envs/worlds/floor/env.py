@@ -12,12 +12,21 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from molmo_agent.envs.worlds.floor.top_view import draw_map
-from molmo_agent.envs.worlds.floor.textures import Paint, paint_room
-from molmo_agent.envs.worlds.floor.robot import COARSE, RADIUS_M, REACH_M, Robot, best_pixel, coarse_ids, drive, place_of
-from molmo_agent.envs.worlds.floor.room import Room, sample_room
-from molmo_agent.envs.worlds.floor.camera_view import render
 from molmo_agent.envs.gymnasium_api.base import Mask, Outcome, PointingEnv
+from molmo_agent.envs.worlds.floor.camera_view import render
+from molmo_agent.envs.worlds.floor.robot import (
+    COARSE,
+    RADIUS_M,
+    REACH_M,
+    Robot,
+    best_pixel,
+    coarse_ids,
+    drive,
+    place_of,
+)
+from molmo_agent.envs.worlds.floor.room import Room, sample_room
+from molmo_agent.envs.worlds.floor.textures import Paint, paint_room
+from molmo_agent.envs.worlds.floor.top_view import draw_map
 from molmo_agent.episode import Image
 from molmo_agent.errors import EnvError, UsageError
 from molmo_agent.geometry import Box, Point

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from molmo_agent.camera import Camera
-from molmo_agent.envs.worlds.floor.room import Array, Room
 from molmo_agent.envs.worlds.floor.camera_view import CEILING, FLOOR, WALL, render
+from molmo_agent.envs.worlds.floor.room import Array, Room
 from molmo_agent.errors import ActionRefused
 from molmo_agent.geometry import Point
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import PIL.Image
 import PIL.ImageDraw
 
-from molmo_agent.envs.worlds.floor.textures import Paint
 from molmo_agent.envs.worlds.floor.robot import RADIUS_M, Robot
 from molmo_agent.envs.worlds.floor.room import COLOURS, Room, Solid
+from molmo_agent.envs.worlds.floor.textures import Paint
 from molmo_agent.pictures import MARK
 
 _SMOOTH = 2

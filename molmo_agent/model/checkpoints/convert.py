@@ -1,4 +1,4 @@
-"""``agent convert``: a checkpoint from one layout into another."""
+"""A checkpoint from one layout into another, bit for bit."""
 
 import json
 from pathlib import Path
