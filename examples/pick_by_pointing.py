@@ -31,7 +31,7 @@ def main() -> int:
     picture, info = env.reset(seed=arguments.seed)
     world, frames = env.unwrapped.world, []
     if arguments.gif:
-        world.watch = lambda: frames.append(PIL.Image.fromarray(world.picture()))
+        world.watch = lambda: frames.append(PIL.Image.fromarray(world.image()))
     print(info["instruction"])
     thing, plate = info["instruction"].removeprefix("put ").split(" on ")
     over = False

@@ -31,7 +31,7 @@ class OddOneOut(PointingEnv):
         self.colours = rng.permutation([(214, 56, 52), (46, 104, 206), (58, 158, 82)])[:2]
         return "point at the odd one out"
 
-    def picture(self):
+    def image(self):
         """Draw what is seen: a new array each time."""
         image = np.full((160, 240, 3), 245, np.uint8)
         for column in range(6):

@@ -1,10 +1,10 @@
-"""A pinhole camera in the world: picture points to rays and places, and back; knows no device and loads only numpy.
+"""A pinhole camera in the world: image points to rays and places, and back; knows no device and loads only numpy.
 
 **Frames.** A pose leads from camera coordinates to the world's. Camera coordinates are OpenCV's: x to the right,
 y down, z forward. OpenGL's and MuJoCo's cameras have y up and look along -z; :data:`OPENGL_TO_OPENCV` is between them,
 and constructors say which one they read. Lengths are metres.
 
-**Picture.** Points are fractions of the picture as everywhere in this package; ``fx, fy, cx, cy`` are in pixels, and
+**Image.** Points are fractions of the image as everywhere in this package; ``fx, fy, cx, cy`` are in pixels, and
 their position 0.0 is the *edge* of the first pixel. OpenCV and ROS count from its *middle*: their ``cx`` is 0.5 less.
 
 **Depth** is along the optical axis (z), as MuJoCo, Gazebo and depth cameras give it, not along the ray.
@@ -25,7 +25,7 @@ from molmo_agent.geometry import Point, to_pixel
 Array = npt.NDArray[np.float64]
 
 Points = Sequence[Point] | Array
-"""Points of a picture: nouns, or (num_points, 2) fractions, which may lie beside it."""
+"""Points of an image: nouns, or (num_points, 2) fractions, which may lie beside it."""
 
 OPENGL_TO_OPENCV: Array = np.diag([1.0, -1.0, -1.0, 1.0])
 """Multiply a pose (camera to world) from the right with it to change its convention; it is its own inverse."""
@@ -38,17 +38,17 @@ _FLATTEST = 1e-6
 class Projection:
     """Where places of the world appear."""
 
-    # (num_places, 2) fractions of the picture; outside of [0, 1] beside it, NaN for what is not before the camera.
+    # (num_places, 2) fractions of the image; outside of [0, 1] beside it, NaN for what is not before the camera.
     points: Array
     # (num_places,) metres along the optical axis; negative behind the camera.
     depth_m: Array
-    # (num_places,) bool: before the camera and on the picture. What hides it is not known here.
+    # (num_places,) bool: before the camera and on the image. What hides it is not known here.
     visible: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Places:
-    """Where points of a picture are in the world."""
+    """Where points of an image are in the world."""
 
     # (num_points, 3) metres in the world's frame; NaN where not valid.
     places: Array
@@ -66,7 +66,7 @@ class Camera:
         ValueError: a size or focal length is not above 0, or the pose is no rotation and translation.
     """
 
-    # Pixels of the picture.
+    # Pixels of the image.
     width: int
     height: int
     # Focal lengths and principal point in pixels, counted from the edge of the first pixel.
@@ -80,7 +80,7 @@ class Camera:
     def __post_init__(self) -> None:
         if min(self.width, self.height) < 1 or not all(math.isfinite(f) and f > 0 for f in (self.fx, self.fy)):
             raise ValueError(
-                f"expected a picture of at least 1 x 1 pixels and focal lengths above 0, got {self.width} x "
+                f"expected an image of at least 1 x 1 pixels and focal lengths above 0, got {self.width} x "
                 f"{self.height}, {self.fx}, {self.fy}"
             )
         pose = np.array(self.pose, np.float64)
@@ -100,9 +100,9 @@ class Camera:
         """Make a camera with square pixels and the optical axis in the middle.
 
         Args:
-            width: pixels of the picture.
-            height: pixels of the picture.
-            vertical_deg: the angle from the picture's top to its bottom edge, in degrees.
+            width: pixels of the image.
+            height: pixels of the image.
+            vertical_deg: the angle from the image's top to its bottom edge, in degrees.
             pose: (4, 4), OpenCV camera coordinates to the world's.
         """
         if not 0 < vertical_deg < 180:
@@ -147,7 +147,7 @@ class Camera:
         forward, up = np.asarray(left.forward, float), np.asarray(left.up, float)
         pose = np.eye(4)
         pose[:3, :3] = np.stack([np.cross(forward, up), -up, forward], axis=1)
-        # The two eyes of a stereo picture; between them is the middle.
+        # The two eyes of a stereo image; between them is the middle.
         pose[:3, 3] = (np.asarray(left.pos, float) + np.asarray(right.pos, float)) / 2
         half = (float(left.frustum_top) - float(left.frustum_bottom)) / 2
         vertical = math.degrees(2 * math.atan(half / float(left.frustum_near)))
@@ -162,14 +162,14 @@ class Camera:
             pose: (4, 4), the optical frame (x right, y down, z forward) to the world.
 
         Raises:
-            ValueError: a field is missing, or the picture is distorted.
+            ValueError: a field is missing, or the image is distorted.
         """
         matrix = info.get("k", info.get("K"))
         if matrix is None or np.size(matrix) != 9 or not {"width", "height"} <= set(info):
             raise ValueError(f"expected a CameraInfo with width, height and k of 9 numbers, got {sorted(info)}")
         bent = info.get("d", info.get("D"))
         if bent is not None and np.any(np.asarray(bent, float)):
-            raise ValueError(f"expected a rectified picture, got the distortion {list(bent)}: rectify it first")
+            raise ValueError(f"expected a rectified image, got the distortion {list(bent)}: rectify it first")
         k = np.asarray(matrix, float).reshape(3, 3)
         return cls(
             width=int(info["width"]),
@@ -189,7 +189,7 @@ class Camera:
         return self.pose[:3, 3].copy()
 
     def project(self, places: npt.ArrayLike) -> Projection:
-        """Return where places of the world, (num_places, 3), appear on the picture."""
+        """Return where places of the world, (num_places, 3), appear on the image."""
         world = _rows(places, 3, "places")
         local = (world - self.pose[:3, 3]) @ self.pose[:3, :3]
         depth = local[:, 2]
@@ -201,7 +201,7 @@ class Camera:
         return Projection(points=np.stack([x, y], axis=1), depth_m=depth, visible=on_it)
 
     def ray(self, points: Points) -> Array:
-        """Return the directions in which points of the picture lie, (num_points, 3) of length 1 in the world's frame.
+        """Return the directions in which points of the image lie, (num_points, 3) of length 1 in the world's frame.
 
         They start at :attr:`position`.
         """
@@ -233,7 +233,7 @@ class Camera:
         than 5 mm within 2 m of the camera, measured against MuJoCo's own rays.
 
         Args:
-            points: of the picture.
+            points: of the image.
             depth_image: (height, width) metres along the optical axis; any resolution of the same view.
             window_px: side of the window in pixels of the depth image, odd.
             max_depth_m: what lies farther is not there, such as a far clipping plane.
@@ -250,7 +250,7 @@ class Camera:
         half = window_px // 2
         for number, (x, y) in enumerate(fractions):
             if not (0 <= x <= 1 and 0 <= y <= 1):
-                reasons[number] = f"({x:g}, {y:g}) is not on the picture"
+                reasons[number] = f"({x:g}, {y:g}) is not on the image"
                 continue
             column, row = to_pixel(x, width), to_pixel(y, height)
             around = depths[max(row - half, 0) : row + half + 1, max(column - half, 0) : column + half + 1]
@@ -271,7 +271,7 @@ class Camera:
         """Return where the rays of points meet a plane; by default the floor, z = 0.
 
         Args:
-            points: of the picture.
+            points: of the image.
             normal: (3,) of the plane, of any length, in the world's frame.
             through: (3,) a place on the plane.
         """

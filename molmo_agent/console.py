@@ -1,6 +1,6 @@
 """What the command line shows people: text from outside as plain text, and records that could not be made.
 
-The result of a command is printed first and decides its exit code. Pages and pictures of it come after: a full disk or
+The result of a command is printed first and decides its exit code. Pages and images of it come after: a full disk or
 a font that fails is reported in one line on stderr, with how to make them later.
 """
 
@@ -34,7 +34,7 @@ def warn(text: str) -> None:
 
 @contextmanager
 def after_the_result(what: str, remedy: str) -> Iterator[None]:
-    """Make a picture or page of finished work: a failure is reported and never raised.
+    """Make an image or page of finished work: a failure is reported and never raised.
 
     Args:
         what: is made, such as "the page".

@@ -1,8 +1,8 @@
 """How points of an image lead back to the device it was taken from; knows no screen and no model.
 
-A transform follows a picture through its life. It starts as the upright capture, in physical pixels, and is told what
-was done to the picture since (``crop``, ``resize``, ``rotate``, ``pad``) and what the device's input units are
-(``scale``, ``offset``). The two ends are independent: picture steps touch the image end, unit steps the device end.
+A transform follows an image through its life. It starts as the upright capture, in physical pixels, and is told what
+was done to the image since (``crop``, ``resize``, ``rotate``, ``pad``) and what the device's input units are
+(``scale``, ``offset``). The two ends are independent: image steps touch the image end, unit steps the device end.
 
     ImageTransform.identity(2560, 1600)         # the captured monitor, physical pixels
         .crop(0, 0, 1280, 1600).resize(640, 800)   # what the observation shows of it
@@ -100,7 +100,7 @@ class ImageTransform:
     def _with(self, name: str, *values: float) -> Self:
         return type(self)(self.capture_size, (*self.steps, TransformStep(name, values)))
 
-    # --- Building: what was done to the picture -------------------------------------------------------------------
+    # --- Building: what was done to the image -------------------------------------------------------------------
 
     @classmethod
     def identity(cls, width: int, height: int) -> Self:
@@ -112,19 +112,19 @@ class ImageTransform:
         return self._with("crop", left, top, right, bottom)
 
     def resize(self, width: int, height: int) -> Self:
-        """Scale the picture to ``width`` x ``height`` pixels, whatever its aspect ratio."""
+        """Scale the image to ``width`` x ``height`` pixels, whatever its aspect ratio."""
         return self._with("resize", width, height)
 
     def rotate(self, degrees: int) -> Self:
-        """Turn the picture clockwise by 0, 90, 180 or 270 degrees."""
+        """Turn the image clockwise by 0, 90, 180 or 270 degrees."""
         return self._with("rotate", degrees)
 
     def pad(self, left: int, top: int, right: int, bottom: int) -> Self:
-        """Add borders of so many pixels. A point on them is outside of the picture: an error, never a place."""
+        """Add borders of so many pixels. A point on them is outside of the image: an error, never a place."""
         return self._with("pad", left, top, right, bottom)
 
     def compose(self, inner: "ImageTransform") -> Self:
-        """Return the transform of ``inner``'s image: what ``inner`` does to a picture, done to this one's image.
+        """Return the transform of ``inner``'s image: what ``inner`` does to an image, done to this one's image.
 
         Raises:
             ValueError: ``inner`` starts from an image of another size, or has input units of its own.
@@ -177,7 +177,7 @@ class ImageTransform:
             pixel = math.floor((unit - shift) / factor)
             if not math.floor(first) <= pixel < math.ceil(end):
                 raise ValueError(f"({x}, {y}) is outside of the captured region {self.device_region} (input units)")
-            # A crop of a resized picture may show only a part of its outermost pixels.
+            # A crop of a resized image may show only a part of its outermost pixels.
             pixels.append((max(first, Fraction(pixel)) + min(end, Fraction(pixel + 1))) / 2)
         return self.from_capture(*pixels)
 
@@ -225,7 +225,7 @@ class ImageTransform:
         """Read what :meth:`to_dict` wrote.
 
         Raises:
-            ValueError: a field is missing, a step is unknown or does not fit the picture before it.
+            ValueError: a field is missing, a step is unknown or does not fit the image before it.
         """
         try:
             width, height = data["capture"]
@@ -248,7 +248,7 @@ class ImageTransform:
     def _capture_pixel(self, axis: int, point: Point) -> int:
         a, b, _ = self._rows[axis]
         position = self._position(axis, point)
-        # A pixel owns its left and top edge. Where the picture is turned over, that edge is on the other side.
+        # A pixel owns its left and top edge. Where the image is turned over, that edge is on the other side.
         pixel = math.floor(position) if a + b > 0 else math.ceil(position) - 1
         first, end = self._region[axis]
         return min(max(pixel, math.floor(first)), math.ceil(end) - 1)

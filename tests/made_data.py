@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from molmo_agent.data.catalog import open_source
-from molmo_agent.data.images.store import PictureStore
+from molmo_agent.data.images.store import ImageStore
 from molmo_agent.data.source import Source
 from molmo_agent.model import MolmoProcessor
 from molmo_agent.nano.architecture import nano_processor
@@ -46,7 +46,7 @@ def sha(data: bytes) -> str:
 def keep(folder: Path, *numbers: int) -> None:
     """Pictures in a data set's store, as if they had been fetched."""
     for number in numbers:
-        write(PictureStore(folder / "images").path(url(number)), png(number))
+        write(ImageStore(folder / "images").path(url(number)), png(number))
 
 
 def parquet(path: Path, rows: list[dict[str, Any]], rows_per_group: int = 2) -> Path:

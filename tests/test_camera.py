@@ -115,7 +115,7 @@ def test_ros_counts_pixels_from_their_middle() -> None:
 
 def test_an_unfit_camera_info_is_told() -> None:
     info = {"width": 640, "height": 480, "k": [500, 0, 320, 0, 500, 240, 0, 0, 1]}
-    with pytest.raises(ValueError, match="expected a rectified picture, got the distortion"):
+    with pytest.raises(ValueError, match="expected a rectified image, got the distortion"):
         Camera.from_camera_info({**info, "d": [0.1, 0, 0, 0, 0]}, IDENTITY)
     with pytest.raises(ValueError, match="expected a CameraInfo with width, height and k of 9 numbers"):
         Camera.from_camera_info({"width": 640, "height": 480}, IDENTITY)
@@ -204,7 +204,7 @@ def test_points_beside_the_picture_and_at_its_corners() -> None:
     depth = np.full((48, 64), 2.0)
     beside = straight().lift(np.array([[1.2, 0.5], [0.5, math.nan]]), depth)
     assert not beside.valid.any()
-    assert beside.reasons[0] == "(1.2, 0.5) is not on the picture"
+    assert beside.reasons[0] == "(1.2, 0.5) is not on the image"
     assert straight().lift([Point(0.0, 0.0), Point(1.0, 1.0)], depth).valid.all()
 
 

@@ -488,9 +488,9 @@ def test_benchmarks_say_what_their_metrics_need(tmp_path: Path) -> None:
     assert [q.style for q in data.questions()] == ["eval_short_answer", "eval_multiple_choice"]
     assert "expected a question that asks for a word or a letter, got 'Lanes?'" in data.problems.summary()
     count_bench_qa(tmp_path / "count")
-    assert "record 1 (1): the picture is missing" in opened("count-bench-qa", tmp_path / "count").problems.summary()
+    assert "record 1 (1): the image is missing" in opened("count-bench-qa", tmp_path / "count").problems.summary()
     write(tmp_path / "count" / "countbench_paired_questions.json", [])
-    with pytest.raises(UsageError, match=r"expected a question for each of 2 pictures of .*count, got 0"):
+    with pytest.raises(UsageError, match=r"expected a question for each of 2 images of .*count, got 0"):
         opened("count-bench-qa", tmp_path / "count")
 
 
@@ -511,8 +511,8 @@ def test_benchmarks_say_what_their_metrics_need(tmp_path: Path) -> None:
         ("train_task_3.json", None, "st-vqa", "expected a JSON file at .*train_task_3.json, but: No such file"),
         ("problems.json", b"[]", "science-qa", "expected an object of problems by their ids in"),
         ("problems.json", b"{}", "ai2d", "expected AI2D's questions as JSON files in .*questions, found none"),
-        ("questions/1.json", b"{}", "ai2d", "expected the numbers of AI2D's test pictures in .*ai2d_test_ids.csv"),
-        ("questions/x.json", b"{}", "ai2d", "files to be named for the numbers of their pictures, got 'x.json'"),
+        ("questions/1.json", b"{}", "ai2d", "expected the numbers of AI2D's test images in .*ai2d_test_ids.csv"),
+        ("questions/x.json", b"{}", "ai2d", "files to be named for the numbers of their images, got 'x.json'"),
     ],
 )
 def test_files_that_do_not_fit_are_told(

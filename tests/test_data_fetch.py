@@ -24,7 +24,7 @@ from molmo_agent.data.images import fetch_ray
 from molmo_agent.data.images.download import Limits, Lost, host_of, inspect, retry_after
 from molmo_agent.data.images.fetch import FAILED_FILE, Summary, fetch, read_failures
 from molmo_agent.data.images.fetch_ray import deal, ray_engine
-from molmo_agent.data.images.store import PictureStore
+from molmo_agent.data.images.store import ImageStore
 from molmo_agent.data.images.url_list import Wanted, read_lists
 from molmo_agent.errors import MissingExtraError, UsageError
 
@@ -68,7 +68,7 @@ def test_pictures_lie_where_readers_look_for_them(server: Server, tmp_path: Path
     urls = [server.url(f"/good/{n}") for n in range(20)]
     summary = fetch(wanted(*urls), tmp_path, QUICK)
     assert (summary.fetched, summary.there, summary.failures) == (20, 0, [])
-    store = PictureStore(tmp_path)
+    store = ImageStore(tmp_path)
     assert [store.path(url).read_bytes() for url in urls] == [picture(n) for n in range(20)]
     assert summary.fetched_bytes == sum(len(picture(n)) for n in range(20))
 
@@ -76,7 +76,7 @@ def test_pictures_lie_where_readers_look_for_them(server: Server, tmp_path: Path
 def test_an_answer_in_chunks_is_put_together(server: Server, tmp_path: Path) -> None:
     url = server.url("/chunked")
     assert fetch(wanted(url), tmp_path, QUICK).fetched == 1
-    assert PictureStore(tmp_path).path(url).read_bytes() == picture()
+    assert ImageStore(tmp_path).path(url).read_bytes() == picture()
 
 
 def test_the_server_learns_who_asks_and_gets_no_password(
@@ -100,7 +100,7 @@ def test_the_server_learns_who_asks_and_gets_no_password(
         ("/cut", "cut off: .*IncompleteRead", 3),
         ("/reset", "cut off: .*Connection", 3),
         ("/missing", "HTTP 404: Not Found", 1),
-        ("/html", "not a picture: 43 bytes that begin with '<!doctype html>", 1),
+        ("/html", "not an image: 43 bytes that begin with '<!doctype html>", 1),
         ("/empty", "empty: ", 1),
         ("/loop", "redirects: more than 5, the last to http://127.0.0.1", 6),
         ("/to/file:///etc/passwd", r"no address: expected http:// or https:// and a host, got 'file:///etc/passwd'", 1),
@@ -129,7 +129,7 @@ def test_another_picture_than_the_one_that_was_meant_is_refused(server: Server, 
     wrong = wanted(server.url("/good/2"), hashes=frozenset({sha(picture(1))}))
     summary = fetch(right + wrong, tmp_path, QUICK)
     assert summary.fetched == 1
-    assert only(summary) == f"another picture: its SHA-256 is {sha(picture(2))}, expected {sha(picture(1))}"
+    assert only(summary) == f"another image: its SHA-256 is {sha(picture(2))}, expected {sha(picture(1))}"
     assert_only_whole_pictures(tmp_path, 1)
 
 
@@ -197,7 +197,7 @@ def test_what_is_there_and_right_is_not_fetched_again(server: Server, tmp_path: 
     again = fetch(pictures, tmp_path, QUICK)
     assert (again.fetched, again.there) == (0, 2)
     assert sum(server.asked.values()) == 2
-    damaged = PictureStore(tmp_path).path(pictures[0].url)
+    damaged = ImageStore(tmp_path).path(pictures[0].url)
     damaged.write_bytes(b"bits have rotted")
     assert fetch(pictures, tmp_path, QUICK).fetched == 1
     assert damaged.read_bytes() == picture(1)
@@ -255,11 +255,11 @@ def test_bytes_that_are_a_picture_too_large_to_hold_are_refused() -> None:
     header = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x2a\xf8\x00\x00\x2a\xf8\x08\x02\x00\x00\x00"
     with pytest.raises(Lost) as caught:
         inspect(header + b"\x00" * 100)
-    assert caught.value.reason in ("too large", "not a picture")
+    assert caught.value.reason in ("too large", "not an image")
 
 
 def test_a_format_that_runs_other_programs_is_no_picture() -> None:
-    with pytest.raises(Lost, match="not a picture"):
+    with pytest.raises(Lost, match="not an image"):
         inspect(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
 
 
@@ -295,7 +295,7 @@ def test_lists_are_read_from_parquet_json_lines_and_text(tmp_path: Path) -> None
     (tmp_path / "list.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + "{broken\n")
     (tmp_path / "list.txt").write_text("http://a/2\n\n http://a/4\n")
     listed = read_lists([path, tmp_path / "list.jsonl", tmp_path / "list.txt"])
-    assert [(p.url, p.row, p.rows, p.hashes) for p in listed.pictures] == [
+    assert [(p.url, p.row, p.rows, p.hashes) for p in listed.images] == [
         ("http://a/1", "points.parquet row 0", 2, {"aa"}),
         ("http://a/2", "points.parquet row 1", 2, {"bb"}),
         ("http://a/3", "list.jsonl row 0", 1, set()),
@@ -309,8 +309,8 @@ def test_lists_are_read_from_parquet_json_lines_and_text(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("folder", "expected a file that lists pictures, got the folder .*folder; name the files in it"),
-        ("empty.txt", "no picture is listed in .*empty.txt; everything was read"),
+        ("folder", "expected a file that lists images, got the folder .*folder; name the files in it"),
+        ("empty.txt", "no image is listed in .*empty.txt; everything was read"),
         ("other.parquet", "expected the column image_url in .*other.parquet, which has picture"),
         ("gone.txt", "gone.txt, but: No such file"),
     ],
@@ -347,7 +347,7 @@ def test_the_command_tells_what_was_lost_and_where_the_list_is(server: Server, t
     assert f"1 of 5 pictures are in {out}: 1 fetched now" in told
     assert "4 could not be had; 5 rows without a picture" in told
     assert "HTTP 404 2 3 train.parquet row 1, train.parquet row 3" in told
-    assert "another picture 1 1 train.parquet row 5" in told
+    assert "another image 1 1 train.parquet row 5" in told
     assert "--retry tries them again" in told
     assert len((out / FAILED_FILE).read_text().splitlines()) == 4
     nothing = command(str(path), "--out", str(tmp_path / "none"), "--jobs", "1")

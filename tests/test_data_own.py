@@ -89,7 +89,7 @@ def test_what_is_not_known_to_have_worked_is_told_and_not_learned(tmp_path: Path
     for text in (
         "record 1 (idle): what it did is not known to be right: the screen was changed elsewhere",
         "record 2 (shown): it was only shown (dry run)",
-        "record 3 (covered): a part of the picture is covered for a secret",
+        "record 3 (covered): a part of the image is covered for a secret",
         "record 4 (refused): it was refused: outside",
         "record 5 (gone): the picture",
         "record 7: the step has a point but no instruction",

@@ -77,15 +77,15 @@ def test_pictures_that_cannot_be_used_are_told_with_their_rows_and_their_reason(
     data = opened("pixmo-ask-model-anything", folder)
     assert len(data) == 1
     told = reasons(data)
-    assert f"record 1 ({url(1)}): not the picture that was annotated: its sha256 is {sha(png(9))[:12]}" in told
-    assert f"record 2 ({url(2)}): the picture is missing" in told
-    assert f"record 3 ({url(3)}): not the picture that was annotated" in told
+    assert f"record 1 ({url(1)}): not the image that was annotated: its sha256 is {sha(png(9))[:12]}" in told
+    assert f"record 2 ({url(2)}): the image is missing" in told
+    assert f"record 3 ({url(3)}): not the image that was annotated" in told
     assert "record 4: expected a text in 'answer', got ' '" in told
     without = [{key: value for key, value in row.items() if key != "image_sha256"} for row in rows]
     for row in without:
         row["caption"], row["transcripts"] = "x", ["y"]
     parquet(folder / "train-00000-of-00001.parquet", without)
-    assert f"({url(3)}): the file is not a picture that can be read" in reasons(opened("pixmo-cap", folder))
+    assert f"({url(3)}): the file is not a readable image" in reasons(opened("pixmo-cap", folder))
 
 
 def test_pictures_are_looked_at_once_and_again_when_they_change(
@@ -169,7 +169,7 @@ def test_everything_pointed_at_on_a_picture_is_one_row(tmp_path: Path) -> None:
     keep(tmp_path, 0, 1, 2)
     data = opened("pixmo-points", tmp_path, most=40)
     told = reasons(data)
-    assert "record 4: a point lies outside of the picture: x must be a fraction of the image in [0, 1]" in told
+    assert "record 4: a point lies outside of the image: x must be a fraction of the image in [0, 1]" in told
     assert "record 5: expected a list of points, got none at all" in told
     assert "record 6: 'crowd' has 41 points, more than 40" in told
     found = by_picture(data)
@@ -263,7 +263,7 @@ def test_published_pixels_become_fractions_of_the_picture(tmp_path: Path) -> Non
         'Counting the <points x1="50.0" y1="25.0" x2="100.0" y2="100.0" alt="cups">cups</points> shows a total of 2.'
     )
     assert turns(data, 1)[0][1] == "There are none."
-    assert f"record 2 ({url(0)}): a point lies outside of the picture" in reasons(data)
+    assert f"record 2 ({url(0)}): a point lies outside of the image" in reasons(data)
     assert "record 3: expected a point for each of 2 'Cups', got 1" in reasons(data)
     assert turns(opened("pixmo-count", tmp_path, style="pointing"))[0][1].startswith("<points")
     test = opened("pixmo-count", tmp_path, split="test")
@@ -289,8 +289,8 @@ def test_documents_have_their_pictures_in_the_table(tmp_path: Path) -> None:
     parquet(tmp_path / "charts" / "train-00000-of-00001.parquet", rows)
     data = opened("pixmo-docs", tmp_path, type="charts")
     assert len(data) == 2
-    assert "record 1 (1): the file is not a picture that can be read" in reasons(data)
-    assert "record 2 (2): the picture is missing" in reasons(data)
+    assert "record 1 (1): the file is not a readable image" in reasons(data)
+    assert "record 2 (2): the image is missing" in reasons(data)
     assert "record 3: expected as many answers as questions, got 1 for 2" in reasons(data)
     assert turns(data, 1) == [("What?", "A bar."), ("How much?", "7")]
     image = data.row(1, 0).image
@@ -319,7 +319,7 @@ def test_a_watch_face_is_found_by_its_example(tmp_path: Path) -> None:
     data = opened("pixmo-clocks", tmp_path)
     assert [turns(data, n)[0][1] for n in range(2)] == ["The time shown is 8:05:30", times[1][2]]
     assert [q.answers for q in data.questions()] == [("8:05",), (times[1][2],)]
-    assert "(face2/002_x.123_moto): the picture is missing" in reasons(data)
+    assert "(face2/002_x.123_moto): the image is missing" in reasons(data)
     assert "clocks: What time is being shown?" in laid_out(data)[1]
 
 

@@ -38,7 +38,7 @@ def test_on_a_display_it_tells_the_size_of_the_screen_and_of_the_picture():
         assert checks["display"].ok
         assert checks["display"].detail == f"{display.name}: 800x600 pixels"
         assert checks["capture"].ok
-        assert "800x600 at (0, 0); monitor 1 gives pictures of 800x600 pixels" in checks["capture"].detail
+        assert "800x600 at (0, 0); monitor 1 gives images of 800x600 pixels" in checks["capture"].detail
 
 
 @pytest.mark.parametrize(

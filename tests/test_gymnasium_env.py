@@ -20,8 +20,8 @@ from molmo_agent.actions import Click, Drag, PointAt, Wait
 from molmo_agent.cli.app import app
 from molmo_agent.envs.gymnasium_api.adapters import (
     GymnasiumEnv,
+    ImageView,
     Outcome,
-    PictureView,
     PointingAction,
     PointingEnv,
     load,
@@ -260,7 +260,7 @@ def test_devices_that_do_not_fit_are_told() -> None:
 
     with pytest.raises(UsageError, match="expected an env that executes Click, got 'toy', which executes: Wait"):
         DeviceEnv(Deaf(), size=(160, 120))
-    with pytest.raises(UsageError, match=r"expected pictures of \(12, 16, 3\), got \(120, 160, 3\)"):
+    with pytest.raises(UsageError, match=r"expected images of \(12, 16, 3\), got \(120, 160, 3\)"):
         DeviceEnv(ToyEnv(), size=(16, 12)).reset(seed=0)
     with pytest.raises(UsageError, match="has no task of its own, so there is nothing to point at"):
         DeviceEnv(Idle(), size=(160, 120)).reset(seed=0)
@@ -327,7 +327,7 @@ def test_an_env_without_points_is_answered_with_what_helps() -> None:
         def observation(self, observation: Any) -> Any:
             return observation[:, :, 0]
 
-    with pytest.raises(UsageError, match=r"expected pictures \(height, width, 3\) uint8 as observations"):
+    with pytest.raises(UsageError, match=r"expected images \(height, width, 3\) uint8 as observations"):
         GymnasiumEnv(Grey(PointTarget()))
 
 
@@ -478,7 +478,7 @@ CHAINS = {
 def test_a_point_on_a_view_lands_where_it_lands_without_one(how: str) -> None:
     chain = CHAINS[how](ImageTransform.identity(320, 240))
     for seed in range(6):
-        view = PictureView(PointTarget(), chain)
+        view = ImageView(PointTarget(), chain)
         picture, info = view.reset(seed=seed)
         assert picture in view.observation_space
         boxes = view.locate(info["instruction"])
@@ -495,7 +495,7 @@ def test_a_point_on_a_view_lands_where_it_lands_without_one(how: str) -> None:
 
 
 def test_a_point_on_a_border_of_a_view_is_no_place() -> None:
-    view = PictureView(PointTarget(), ImageTransform.identity(320, 240).pad(0, 0, 320, 0))
+    view = ImageView(PointTarget(), ImageTransform.identity(320, 240).pad(0, 0, 320, 0))
     view.reset(seed=0)
     *_, info = view.step(to_rows([Point(0.9, 0.5)]))
     assert (info["point_status"], info["refused_points"]) == ("out_of_range", 1)
@@ -547,7 +547,7 @@ def test_a_subclass_needs_four_methods_only() -> None:
         def begin(self, rng: np.random.Generator, options: dict[str, Any]) -> str:
             return "point at the left half"
 
-        def picture(self) -> Any:
+        def image(self) -> Any:
             return np.full((10, 20, 3), 9, np.uint8)
 
         def target_mask(self) -> Any:

@@ -42,7 +42,7 @@ def test_every_so_manieth_picture_is_kept_and_more_pictures_move_none(tmp_path: 
 
 def test_too_few_pictures_to_keep_some_are_told(tmp_path: Path) -> None:
     path = str(write_points(tmp_path, 3))
-    with pytest.raises(UsageError, match=r"expected at least 5 pictures, to keep every 5th .* but found 3; add pict"):
+    with pytest.raises(UsageError, match=r"expected at least 5 images, to keep every 5th .* but found 3; add imag"):
         open_source(Source(kind="points", path=path, hold_out=5))
     with pytest.raises(UsageError, match=r"but these are drawn without end; .* or 0 to learn from all"):
         open_source(Source(kind="sim-desktop", hold_out=5))
@@ -135,7 +135,7 @@ def test_two_models_are_asked_for_what_was_kept_and_nothing_else(tmp_path: Path)
             return [said((target.points[0].x, target.points[0].y))]
 
     asked = compare(CentrePointer(), Right(lambda _: []), config)
-    assert [Path(one.picture).name for one in asked] == ["1.png", "3.png", "5.png", "7.png"]
+    assert [Path(one.image).name for one in asked] == ["1.png", "3.png", "5.png", "7.png"]
     assert asked_for == [["Bright square"]] * 4
     before, after = report(asked)
     assert (before.hits, after.hits, after.n) == (sum(one.hit_before for one in asked), 4, 4)

@@ -54,7 +54,7 @@ def test_sixteen_bits_keep_their_brightness(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_picture_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(ImageError, match="is not a picture that can be read"):
+    with pytest.raises(ImageError, match="is not a readable image"):
         load_image(tmp_path / "notes.txt")
 
 
@@ -63,14 +63,14 @@ def test_a_truncated_picture_is_told_so(tmp_path: Path) -> None:
     Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "whole.png")
     data = (tmp_path / "whole.png").read_bytes()
     (tmp_path / "half.png").write_bytes(data[: len(data) // 2])
-    with pytest.raises(ImageError, match="is not a picture that can be read"):
+    with pytest.raises(ImageError, match="is not a readable image"):
         load_image(tmp_path / "half.png")
 
 
 def test_an_animation_is_refused_since_a_point_is_on_one_picture(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 6), color) for color in ("red", "green", "blue")]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(ImageError, match="expected one picture, got 3 in one GIF file"):
+    with pytest.raises(ImageError, match="expected one image, got 3 in one GIF file"):
         load_image(tmp_path / "moving.gif")
 
 
@@ -83,7 +83,7 @@ def test_a_missing_file_is_told_so(tmp_path: Path) -> None:
     "array", [np.zeros((4, 4, 3), np.float32), np.zeros((3, 4, 4, 3), np.uint8), np.zeros((4, 4, 2), np.uint8)]
 )
 def test_an_array_of_another_kind_is_told_so(array: np.ndarray) -> None:
-    with pytest.raises(ImageError, match="expected a picture as uint8 array"):
+    with pytest.raises(ImageError, match="expected an image as uint8 array"):
         load_image(array)
 
 

@@ -469,7 +469,7 @@ class TestEnding:
             raise RuntimeError("boom")
 
         with monkeypatch.context() as patched:
-            patched.setattr(Browser, "picture", crash)
+            patched.setattr(Browser, "image", crash)
             with pytest.raises(RuntimeError, match="boom"):
                 env.reset(seed=1)
         assert not processes_of(folders[0])
@@ -494,7 +494,7 @@ class TestEnding:
             browser._driver.command_executor.client_config.timeout = 5
             os.killpg(browser._server.pid, signal.SIGKILL)
             for ask, message in (
-                (lambda: browser.picture(10, 10), "Page.captureScreenshot failed: "),
+                (lambda: browser.image(10, 10), "Page.captureScreenshot failed: "),
                 (lambda: browser.script("return 1"), "the page does not answer: "),
                 (lambda: browser.open("about:blank"), "the page about:blank does not load: "),
                 (lambda: browser.move(1, 1), "the mouse did not move: "),

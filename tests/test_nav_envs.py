@@ -278,5 +278,5 @@ def test_pictures_for_people_show_view_and_map() -> None:
 
 
 def test_a_picture_that_is_too_small_is_told() -> None:
-    with pytest.raises(UsageError, match="expected a picture of at least 48 x 48 pixels, got 20 x 240"):
+    with pytest.raises(UsageError, match="expected an image of at least 48 x 48 pixels, got 20 x 240"):
         FloorNav(width=20)

@@ -53,7 +53,7 @@ def test_lines_that_cannot_be_used_are_told(tmp_path: Path, model: str) -> None:
     done = agent("train", "pointing", f"mixture.0.path={path}", "steps=1", "length=200", model, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 could not be used" in done.stdout
-    assert "record 8: the point [1.5, 0.2] lies outside the picture" in re.sub(r"\s+", " ", done.stdout)
+    assert "record 8: the point [1.5, 0.2] lies outside the image" in re.sub(r"\s+", " ", done.stdout)
 
 
 def test_android_control_is_trained_on_and_its_answers_are_scored(tmp_path: Path, model: str) -> None:

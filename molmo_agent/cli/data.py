@@ -39,7 +39,7 @@ def fetch(
     try:
         from molmo_agent.data.images.download import Limits
         from molmo_agent.data.images.fetch import Engine, fetch_here
-        from molmo_agent.data.images.fetch import fetch as fetch_pictures
+        from molmo_agent.data.images.fetch import fetch as fetch_images
         from molmo_agent.data.images.url_list import read_lists
     except ModuleNotFoundError as error:
         raise MissingExtraError("fetching pictures", "train") from error
@@ -65,9 +65,9 @@ def fetch(
             )
         )
     limits = Limits(jobs=jobs, per_host=per_host, local=local)
-    with _progress(console, len(listed.pictures)) as told:
+    with _progress(console, len(listed.images)) as told:
         try:
-            summary = fetch_pictures(listed.pictures, out, limits, retry=retry, told=told, engine=engine)
+            summary = fetch_images(listed.images, out, limits, retry=retry, told=told, engine=engine)
         except KeyboardInterrupt:
             raise RunStopped(f"stopped; the same command goes on with what is missing in {out}") from None
     _report(console, summary, out)

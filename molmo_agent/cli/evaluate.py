@@ -29,11 +29,9 @@ def evaluate(
     subsplit: Annotated[
         str | None, typer.Option(help="android_control: only episodes also in it, such as IDD.")
     ] = None,
-    images: Annotated[str | None, typer.Option(help="Folder of the pictures, where they are not in the data.")] = None,
+    images: Annotated[str | None, typer.Option(help="Folder of the images, where they are not in the data.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Ask so many questions; a larger one goes on.")] = None,
-    max_crops: Annotated[
-        int | None, typer.Option(min=1, help="Crops of a picture (default: the checkpoint's).")
-    ] = None,
+    max_crops: Annotated[int | None, typer.Option(min=1, help="Crops of an image (default: the checkpoint's).")] = None,
     ray: Annotated[bool, typer.Option("--ray", help="Ask on Ray.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Models on Ray.")] = 1,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
@@ -45,7 +43,7 @@ def evaluate(
         Path | None, typer.Option(help="The run's folder, where the same command goes on; or a .json for all of it.")
     ] = None,
 ) -> None:
-    """Score a model on a benchmark; compare with published scores; leave a page with pictures and replies."""
+    """Score a model on a benchmark; compare with published scores; leave a page with images and replies."""
     from molmo_agent.evaluation.benchmarks import BENCHMARKS, find
 
     console = Console()
@@ -154,7 +152,7 @@ def _run(
     _print(console, summary, comparisons)
     crops = benchmark.crops
     if comparisons and crops != (settings["max_crops"] or 12):
-        console.print(f"the published figures are of {crops} crops a picture (--max-crops {crops})", highlight=False)
+        console.print(f"the published figures are of {crops} crops an image (--max-crops {crops})", highlight=False)
     if comparisons and benchmark.caveat:
         console.print(shown(benchmark.caveat))
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"

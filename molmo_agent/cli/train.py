@@ -117,7 +117,7 @@ def _tell_held_out(config: "TrainConfig", folder: Path, console: Console) -> Non
     with console.status("asking for what was kept from training"):
         asked = compare_run(config, folder)
     before, after = report(asked)
-    pictures = len({one.picture for one in asked})
+    pictures = len({one.image for one in asked})
     console.print(f"kept from training: {before.n} clicks on {pictures} pictures", highlight=False)
     table = Table("", "hits", "95 % interval", "n", box=None)
     for name, hits in (("before", before), ("after", after)):

@@ -41,8 +41,8 @@ def hold_out(rows: "Rows", every: int, *, kept: bool) -> Part:
     if len(rows) < every:
         found = f"found {len(rows)}" if len(rows) else "these are drawn without end"
         raise UsageError(
-            f"expected at least {every} pictures, to keep every {every}th from training and ask for it before and "
-            f"after, but {found}; add pictures, set hold_out=2 of this data set, or 0 to learn from all"
+            f"expected at least {every} images, to keep every {every}th from training and ask for it before and "
+            f"after, but {found}; add images, set hold_out=2 of this data set, or 0 to learn from all"
         )
     numbers = range(len(rows))
     return Part(rows, [number for number in numbers if ((number + 1) % every == 0) == kept])

@@ -72,16 +72,16 @@ def json_file(path: Path) -> Any:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Return (height, width) of an upright picture, from its header alone where it is not turned.
+    """Return (height, width) of an upright image, from its header alone where it is not turned.
 
     Raises:
-        ImageError: it is no picture.
+        ImageError: it is not an image.
     """
     try:
-        with PILImage.open(path) as picture:
-            if picture.getexif().get(0x0112, 1) == 1:
-                return picture.height, picture.width
+        with PILImage.open(path) as file:
+            if file.getexif().get(0x0112, 1) == 1:
+                return file.height, file.width
     except OSError as error:
-        raise ImageError(f"{str(path)!r} is not a picture that can be read ({error})") from error
+        raise ImageError(f"{str(path)!r} is not a readable image ({error})") from error
     image: Image = load_image(path)
     return image.shape[0], image.shape[1]

@@ -10,7 +10,7 @@ from molmo_agent.geometry import Point
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One question about one picture, with everything that was published as its answer.
+    """One question about one image, with everything that was published as its answer.
 
     Training takes one answer of it, a metric compares with all of them.
     """
@@ -27,7 +27,7 @@ class Question:
     options: tuple[str, ...] = ()
     # Normalized points; None where the data set has none, () for "there are none".
     points: tuple[Point, ...] | None = None
-    # (height, width) of the picture; None for text alone.
+    # (height, width) of the image; None for text alone.
     size: tuple[int, int] | None = None
     image: Callable[[], Image] | None = None
     # What only this data set's metric needs (answer type, masks, units, ...).

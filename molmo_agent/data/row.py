@@ -32,10 +32,10 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A row as a reader gives it: messages, not tensors. The picture is decoded when it is needed."""
+    """A row as a reader gives it: messages, not tensors. The image is decoded when it is needed."""
 
     conversations: tuple[Conversation, ...]
-    # (height, width) of the picture; None for text alone.
+    # (height, width) of the image; None for text alone.
     size: tuple[int, int] | None = None
     image: Callable[[], Image] | None = None
     # For reports.

@@ -141,7 +141,7 @@ def _capture() -> Check:
         if screen_locked():
             raise EnvError("the screen is locked: unlock it")
         listed = ", ".join(monitor.area.describe() for monitor in monitors)
-        return f"{listed}; monitor 1 gives pictures of {image.shape[1]}x{image.shape[0]} pixels"
+        return f"{listed}; monitor 1 gives images of {image.shape[1]}x{image.shape[0]} pixels"
 
     return _attempt("capture", look)
 

@@ -24,14 +24,14 @@ from molmo_agent.train.trainer import source_of
 
 FILE = "held_out.json"
 NEAR = 0.04
-"""Where no box is given, a point hits within this share of the picture's diagonal."""
+"""Where no box is given, a point hits within this share of the image's diagonal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """One click that was kept from training, and what the two models said."""
 
-    picture: str
+    image: str
     target: Target
     before: PointResult
     after: PointResult
@@ -68,7 +68,7 @@ def is_hit(result: PointResult, target: Target, size: tuple[int, int]) -> bool:
     Args:
         result: of a model.
         target: where it is; without points, right is to say that there is none.
-        size: (height, width) of the picture in pixels, which decide what is near.
+        size: (height, width) of the image in pixels, which decide what is near.
     """
     if not target.points:
         return result.status == "none"
@@ -108,13 +108,13 @@ def compare(before: PointingModel, after: PointingModel, config: TrainConfig) ->
     kept = [source for source in config.mixture if source.hold_out]
     asked = []
     for name, image, targets in _clicks(open_mixture(kept, config.home, held_out=True)):
-        pictures, words = [image] * len(targets), [target.instruction for target in targets]
-        answers = before.point_batch(pictures, words), after.point_batch(pictures, words)
+        images, words = [image] * len(targets), [target.instruction for target in targets]
+        answers = before.point_batch(images, words), after.point_batch(images, words)
         for target, first, then in zip(targets, *answers, strict=True):
             hits = [is_hit(result, target, image.shape[:2]) for result in (first, then)]
             asked.append(
                 Asked(
-                    picture=name,
+                    image=name,
                     target=target,
                     before=first,
                     after=then,
@@ -147,7 +147,7 @@ def write_comparison(config: TrainConfig, folder: Path, asked: Sequence[Asked]) 
     first, then = report(asked)
     records = [
         {
-            "picture": one.picture,
+            "picture": one.image,
             **asdict(one.target),
             **{
                 when: {"hit": hit, "status": said.status, "points": [asdict(found.point) for found in said.points]}

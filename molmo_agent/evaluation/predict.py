@@ -79,12 +79,12 @@ def ask(model: Any, benchmark: Benchmark, questions: Sequence[Question]) -> list
     for question in questions:
         try:
             if question.image is None:
-                raise ImageError("the question has no picture")
+                raise ImageError("the question has no image")
             image = question.image()
         except (ImageError, OSError, ValueError) as error:
             records[question.id] = {"id": question.id, "skipped": f"{error}"}
             continue
-        # The same array for the same picture: a model looks at it once.
+        # The same array for the same image: a model looks at it once.
         same = next((known for known in seen if np.array_equal(known, image)), None)
         if same is None:
             seen.append(image)

@@ -1,4 +1,4 @@
-"""How far confidences can be believed, as figures ready for JSON and as a picture."""
+"""How far confidences can be believed, as figures ready for JSON and as an image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

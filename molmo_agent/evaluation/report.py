@@ -1,4 +1,4 @@
-"""A benchmark run as one HTML file that needs nothing else: figures, published ones beside them, pictures, replies.
+"""A benchmark run as one HTML file that needs nothing else: figures, published ones beside them, images, replies.
 
 What was asked and said is shown as text, whatever it holds. The page runs one script of its own, named by its hash.
 """
@@ -28,7 +28,7 @@ from molmo_agent.html import render_page
 
 REPORT_FILE = "report.html"
 MOST_SHOWN = 40
-"""Questions of each outcome that the page shows; a page of thousands of pictures opens nowhere."""
+"""Questions of each outcome that the page shows; a page of thousands of images opens nowhere."""
 
 _SIDE_PX = 480
 _TINT = np.array([38, 166, 91])
@@ -51,7 +51,7 @@ class Card:
     outcome: str
     references: tuple[str, ...]
     uri: str | None
-    # In pixels of the embedded picture.
+    # In pixels of the embedded image.
     width: int
     height: int
     said: tuple[tuple[float, float], ...]
@@ -80,15 +80,15 @@ def chosen(records: Sequence[Record], most: int = MOST_SHOWN) -> list[Record]:
 
 
 def _uri(image: Image, masks: Sequence[Any]) -> tuple[str, int, int]:
-    """Return a small picture, its targets tinted, with width and height."""
+    """Return a small image, its targets tinted, with width and height."""
     if masks:
         covered = np.logical_or.reduce(masks)
         image = np.where(covered[:, :, None], (0.55 * image + 0.45 * _TINT).astype(np.uint8), image)
-    picture = PILImage.fromarray(image)
-    picture.thumbnail((_SIDE_PX, _SIDE_PX))
+    thumbnail = PILImage.fromarray(image)
+    thumbnail.thumbnail((_SIDE_PX, _SIDE_PX))
     packed = io.BytesIO()
-    picture.save(packed, "WEBP", quality=80, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}", picture.width, picture.height
+    thumbnail.save(packed, "WEBP", quality=80, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}", thumbnail.width, thumbnail.height
 
 
 def _card(record: Record, question: Question | None) -> Card:
@@ -141,7 +141,7 @@ def write_report(
         summary: its figures.
         comparisons: published figures beside ours.
         records: of all questions.
-        questions: read again, for the pictures of those that are shown.
+        questions: read again, for the images of those that are shown.
     """
     shown = chosen(records)
     wanted = {record["id"] for record in shown}

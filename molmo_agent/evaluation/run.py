@@ -45,7 +45,7 @@ def open_model(name: str, max_crops: int | None = None) -> Any:
 
     Args:
         name: see :func:`molmo_agent.registry.load_model`.
-        max_crops: of a picture; None: as the checkpoint says.
+        max_crops: of an image; None: as the checkpoint says.
 
     Raises:
         UnknownNameError: no such model.

@@ -50,7 +50,7 @@ class Reply:
     text: str
     # Of a pointing model.
     result: PointResult | None = None
-    # (height, width) of the picture.
+    # (height, width) of the image.
     size: tuple[int, int]
 
 

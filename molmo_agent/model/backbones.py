@@ -1,4 +1,4 @@
-"""A Molmo that starts from a vision encoder and a language model, before it has seen a picture (section 2.5)."""
+"""A Molmo that starts from a vision encoder and a language model, before it has seen an image (section 2.5)."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _OTHER_LAYERS = (-3, -9)
 
 
 def vision_tower(source: Any, dtype: torch.dtype) -> Any:
-    """Return the vision tower of a checkpoint; of one for pictures and texts, its vision half."""
+    """Return the vision tower of a checkpoint; of one for images and texts, its vision half."""
     config: Any = AutoConfig.from_pretrained(source)
     model: Any = AutoModel.from_pretrained(source, dtype=dtype)
     return model.vision_model if hasattr(config, "vision_config") else model

@@ -1,6 +1,6 @@
-"""How a picture becomes overlapping crops and image tokens; plain arithmetic on arrays, knows no model and no text.
+"""How an image becomes overlapping crops and image tokens; plain arithmetic on arrays, knows no model and no text.
 
-A *crop* is one square picture for the vision tower; the first one is always the *global crop*, the whole picture small.
+A *crop* is one square image for the vision tower; the first one is always the *global crop*, the whole image small.
 The others cover a *crop grid* of (rows, columns) on a canvas; neighbours overlap by the *overlap margin*, and in the
 overlap each image token is taken from one crop only. Numbers: molmo-model sections 3.2 to 3.4.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 NO_GRID = (0, 0)
-"""The grid of a picture that is shown as its global crop alone."""
+"""The grid of an image that is shown as its global crop alone."""
 
 # Pixels that one matrix product makes along an axis: wider ones waste work on zeros, narrower ones on calls.
 BAND = 8
@@ -86,7 +86,7 @@ def select_crop_grid(height: int, width: int, layout: CropLayout) -> tuple[int, 
 
 
 def resized_size(height: int, width: int, target: tuple[int, int]) -> tuple[int, int]:
-    """Return the (height, width) of a picture scaled to fit ``target``, truncated from float32 products.
+    """Return the (height, width) of an image scaled to fit ``target``, truncated from float32 products.
 
     A side that would truncate to nothing keeps one pixel (the reference fails there).
     """
@@ -146,10 +146,10 @@ def resize(pixels: Tensor, height: int, width: int, out: Tensor | None = None) -
     """Resize (H, W, 3) uint8 pixels to (height, width, 3) float32 in [0, 1]: bilinear, antialiased.
 
     The numbers of ``torch.nn.functional.interpolate`` (to rounding) in a third of its time: matrix products over pixels
-    as they lie in memory, a few rows at a time, so that no large float picture is ever made.
+    as they lie in memory, a few rows at a time, so that no large float image is ever made.
 
     Args:
-        pixels: the picture.
+        pixels: the image.
         height: new height.
         width: new width.
         out: (height, width * 3) to write to.
@@ -174,7 +174,7 @@ def resize_fast(pixels: Tensor, height: int, width: int) -> Tensor:
 def resize_and_pad(
     pixels: Tensor, target: tuple[int, int], *, fast: bool = False
 ) -> tuple[Tensor, tuple[int, int, int, int]]:
-    """Fit a picture into ``target`` = (height, width), centred on black.
+    """Fit an image into ``target`` = (height, width), centred on black.
 
     Args:
         pixels: (H, W, 3) uint8.
@@ -182,7 +182,7 @@ def resize_and_pad(
         fast: resize in eight bits.
 
     Returns:
-        The (height, width, 3) canvas, not normalised: float32 in [0, 1], or uint8 if ``fast``. And the picture's place
+        The (height, width, 3) canvas, not normalised: float32 in [0, 1], or uint8 if ``fast``. And the image's place
         in it: (top, left, height, width).
     """
     height, width = resized_size(pixels.shape[0], pixels.shape[1], target)
@@ -217,7 +217,7 @@ def _coverage(start: int, length: int, total: int, patch: int) -> FloatArray:
 
 
 def crop_masks(content: tuple[int, int, int, int], grid: tuple[int, int], layout: CropLayout) -> FloatArray:
-    """Return (1 + rows*columns, N): the share of every patch that is picture.
+    """Return (1 + rows*columns, N): the share of every patch that is image.
 
     The rows are in the order the released weights were trained with: those of the grid's crops first and a row of -1
     last, although the global crop comes *first* among the crops. So every crop carries its successor's mask.
@@ -252,9 +252,9 @@ def token_grid(grid: tuple[int, int], layout: CropLayout) -> tuple[int, int]:
 
 
 def image_input_idx(grid: tuple[int, int], layout: CropLayout) -> IntArray:
-    """Return (1 + rows*columns, G): where each crop's image features go among the picture's tokens.
+    """Return (1 + rows*columns, G): where each crop's image features go among the image's tokens.
 
-    Counted from the picture's first token; negative where another crop supplies the token.
+    Counted from the image's first token; negative where another crop supplies the token.
     """
     side = layout.pooled_side
     rows, columns = token_grid(grid, layout)

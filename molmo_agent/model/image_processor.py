@@ -1,4 +1,4 @@
-"""A picture in, crops and masks out, as a transformers image processor; needs no model and no tokenizer."""
+"""An image in, crops and masks out, as a transformers image processor; needs no model and no tokenizer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def load_image(source: Any) -> Image:
         source: a path, a PIL image, or a uint8 array of shape (height, width) or (height, width, 3 or 4).
 
     Raises:
-        ImageError: not a picture, a truncated file, several pictures in one (an animation), no pixels, or an array of
+        ImageError: not an image, a truncated file, several images in one (an animation), no pixels, or an array of
             another shape or type.
     """
     if isinstance(source, str | Path):
@@ -41,14 +41,14 @@ def load_image(source: Any) -> Image:
             with PILImage.open(source) as opened:
                 return load_image(opened)
         except FileNotFoundError as error:
-            raise ImageError(f"there is no file {str(source)!r}; give the path of a picture") from error
+            raise ImageError(f"there is no file {str(source)!r}; give the path of an image") from error
         except (UnidentifiedImageError, OSError) as error:
-            raise ImageError(f"{str(source)!r} is not a picture that can be read ({error}); try PNG or JPEG") from error
+            raise ImageError(f"{str(source)!r} is not a readable image ({error}); try PNG or JPEG") from error
     if isinstance(source, PILImage.Image):
         frames = getattr(source, "n_frames", 1)
-        if frames > 1 and source.format != "MPO":  # cameras add a preview behind the picture
+        if frames > 1 and source.format != "MPO":  # cameras add a preview behind the image
             raise ImageError(
-                f"expected one picture, got {frames} in one {source.format} file; which one a point is on cannot be "
+                f"expected one image, got {frames} in one {source.format} file; which one a point is on cannot be "
                 "told: save the one you mean by itself"
             )
         upright = ImageOps.exif_transpose(source)
@@ -61,17 +61,17 @@ def load_image(source: Any) -> Image:
             array = np.repeat(array[:, :, None], 3, axis=2)
         if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (3, 4):
             raise ImageError(
-                "expected a picture as uint8 array of shape (height, width, 3), "
+                "expected an image as uint8 array of shape (height, width, 3), "
                 f"got {array.dtype} of shape {array.shape}; scale values to 0..255 and put the channels last"
             )
         array = array[:, :, :3]
     if 0 in array.shape:
-        raise ImageError(f"expected a picture with at least one pixel, got one of shape {array.shape}")
+        raise ImageError(f"expected an image with at least one pixel, got one of shape {array.shape}")
     return array
 
 
 class MolmoImageProcessor(BaseImageProcessor):
-    """Cut pictures into overlapping crops; the numbers of the authors' preprocessing."""
+    """Cut images into overlapping crops; the numbers of the authors' preprocessing."""
 
     model_input_names = ["pixel_values", "image_input_idx", "image_masks"]
 
@@ -98,7 +98,7 @@ class MolmoImageProcessor(BaseImageProcessor):
             pooling_size: patches along one side of an image token.
             image_mean: per channel, subtracted from values in [0, 1].
             image_std: per channel, divided by.
-            crop_mode: "overlap" cuts the picture into a grid of crops; "resize" shows its global crop alone.
+            crop_mode: "overlap" cuts the image into a grid of crops; "resize" shows its global crop alone.
             fast: resize in eight bits and leave normalising to the model's device: ``pixel_values`` are then uint8,
                 each value within 1/255 of the exact one before it is normalised.
             kwargs: what transformers stores beside them.
@@ -147,16 +147,16 @@ class MolmoImageProcessor(BaseImageProcessor):
         )
 
     def grid_of(self, height: int, width: int, max_crops: int | None = None) -> tuple[CropLayout, tuple[int, int]]:
-        """Return the layout and the crop grid (rows, columns) of a picture of this size; (0, 0) where none is cut."""
+        """Return the layout and the crop grid (rows, columns) of an image of this size; (0, 0) where none is cut."""
         layout = self.layout(max_crops)
         return layout, NO_GRID if self.crop_mode == "resize" else select_crop_grid(height, width, layout)
 
     def process_one(self, source: Any, max_crops: int | None = None) -> tuple[dict[str, Any], tuple[int, int]]:
-        """Preprocess one picture.
+        """Preprocess one image.
 
         Returns:
             ``pixel_values`` (C, N, patch*patch*3) and ``image_masks`` (C, N) float32 (``fast``: pixels in uint8),
-            ``image_input_idx`` (C, G) int64 counted from the picture's first token; and the crop grid (rows, columns).
+            ``image_input_idx`` (C, G) int64 counted from the image's first token; and the crop grid (rows, columns).
             C = 1 + rows*columns.
         """
         image = load_image(source)
@@ -192,7 +192,7 @@ class MolmoImageProcessor(BaseImageProcessor):
     def preprocess(
         self, images: Any, return_tensors: str | None = None, max_crops: int | None = None, **kwargs: Any
     ) -> BatchFeature:
-        """Preprocess pictures one by one; each keeps its own number of crops."""
+        """Preprocess images one by one; each keeps its own number of crops."""
         batch = images if isinstance(images, list | tuple) else [images]
         results = [self.process_one(image, max_crops) for image in batch]
         data: dict[str, Any] = {name: [arrays[name] for arrays, _ in results] for name in self.model_input_names}

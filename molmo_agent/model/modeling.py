@@ -393,7 +393,7 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, *args: Any, is_first_iteration: bool | None = False, **kwargs: Any
     ) -> dict[str, Any]:
-        """Feed the picture on the first pass only; afterwards its keys and values are in the cache."""
+        """Feed the image on the first pass only; afterwards its keys and values are in the cache."""
         inputs = super().prepare_inputs_for_generation(
             input_ids, *args, is_first_iteration=is_first_iteration, **kwargs
         )

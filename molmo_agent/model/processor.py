@@ -1,6 +1,6 @@
-"""Pictures and text together into model inputs, as a transformers processor.
+"""Images and text together into model inputs, as a transformers processor.
 
-The sequence is always: BOS, the picture's tokens, the text. A tokenizer without a BOS token uses its EOS token, as the
+The sequence is always: BOS, the image's tokens, the text. A tokenizer without a BOS token uses its EOS token, as the
 released models do (molmo-model section 3.5).
 """
 
@@ -63,7 +63,7 @@ class MolmoProcessor(ProcessorMixin):
         return ["input_ids", "attention_mask", "pixel_values", "image_input_idx", "image_masks"]
 
     def image_block(self, grid: tuple[int, int], max_crops: int | None = None) -> list[int]:
-        """Return the ids of one picture's tokens: the global crop's block, then the crop grid's."""
+        """Return the ids of one image's tokens: the global crop's block, then the crop grid's."""
         ids: list[int] = []
         for rows, columns in image_token_counts(grid, self.image_processor.layout(max_crops)):
             row = [self.patch_id] * columns + [self.column_id]
@@ -73,15 +73,15 @@ class MolmoProcessor(ProcessorMixin):
     def encode(
         self, images: Any | Sequence[Any] | None, text: str, max_crops: int | None = None
     ) -> tuple[list[int], dict[str, npt.NDArray[Any]]]:
-        """Return the ids of BOS + pictures + text, and the pictures' arrays with indices counted from BOS.
+        """Return the ids of BOS + images + text, and the images' arrays with indices counted from BOS.
 
-        The crops of several pictures follow each other; every picture has its own block of tokens. (The authors' code
+        The crops of several images follow each other; every image has its own block of tokens. (The authors' code
         gives all of them the places of the first, see molmo-model section 3.6; no released weights depend on that.)
         """
         ids, found = [self.bos_id], []
         for image in images if isinstance(images, list | tuple) else [] if images is None else [images]:
             arrays, grid = self.image_processor.process_one(image, max_crops)
-            # Counted from the picture's first token until here. Dropped features stay negative.
+            # Counted from the image's first token until here. Dropped features stay negative.
             index = arrays["image_input_idx"]
             arrays["image_input_idx"] = np.where(index >= 0, index + len(ids), index)
             ids += self.image_block(grid, max_crops)
@@ -97,28 +97,28 @@ class MolmoProcessor(ProcessorMixin):
         return_tensors: str | None = "pt",
         **kwargs: Any,
     ) -> BatchFeature:
-        """Make model inputs from pictures and complete prompts (see :func:`role_prompt`).
+        """Make model inputs from images and complete prompts (see :func:`role_prompt`).
 
         Args:
-            images: one picture; a list with one picture, or a list of pictures, or None, per prompt; for a single
-                prompt also a flat list of its pictures. None for text alone.
+            images: one image; a list with one image, or a list of images, or None, per prompt; for a single
+                prompt also a flat list of its images. None for text alone.
             text: one prompt or several. Shorter ones are padded on the left, so that all end where the reply begins.
             max_crops: overrides the image processor's.
             return_tensors: "pt" is the only form.
             kwargs: accepted for transformers' pipelines, not used.
 
         Returns:
-            ``input_ids`` and ``attention_mask`` (B, T); with pictures ``pixel_values`` (B, C, N, patch*patch*3),
+            ``input_ids`` and ``attention_mask`` (B, T); with images ``pixel_values`` (B, C, N, patch*patch*3),
             ``image_input_idx`` (B, C, G) and ``image_masks`` (B, C, N), crops padded with -1.
 
         Raises:
-            ValueError: no text, or another number of pictures than prompts.
+            ValueError: no text, or another number of images than prompts.
         """
         if text is None:
             raise ValueError("expected text: a prompt such as role_prompt('Point to the dog'), got None")
         prompts = [text] if isinstance(text, str) else list(text)
-        pictures = per_prompt(images, len(prompts), single=isinstance(text, str))
-        rows = [self.encode(picture, prompt, max_crops) for picture, prompt in zip(pictures, prompts, strict=True)]
+        per_row = per_prompt(images, len(prompts), single=isinstance(text, str))
+        rows = [self.encode(row_images, prompt, max_crops) for row_images, prompt in zip(per_row, prompts, strict=True)]
         length = max(len(ids) for ids, _ in rows)
         pad = self.tokenizer.pad_token_id
         pad = self.bos_id if pad is None else pad
@@ -144,24 +144,24 @@ class MolmoProcessor(ProcessorMixin):
 
 
 def per_prompt(images: Any, count: int, *, single: bool) -> list[Any]:
-    """Return the picture or pictures (or None) of each of ``count`` prompts; ``single``: there is one, given alone.
+    """Return the image or images (or None) of each of ``count`` prompts; ``single``: there is one, given alone.
 
     Raises:
-        ValueError: another number of pictures than prompts.
+        ValueError: another number of images than prompts.
     """
     if images is None:
         return [None] * count
     given = list(images) if isinstance(images, list | tuple) else [images]
     if single:
-        # transformers' pipelines wrap the pictures of one prompt once more.
+        # transformers' pipelines wrap the images of one prompt once more.
         return [given[0] if len(given) == 1 else given]
     if len(given) != count:
-        raise ValueError(f"expected one picture (or list of pictures) per prompt, got {len(given)} for {count} prompts")
+        raise ValueError(f"expected one image (or list of images) per prompt, got {len(given)} for {count} prompts")
     return given
 
 
 def stack_crops(rows: Sequence[dict[str, npt.NDArray[Any]]]) -> dict[str, torch.Tensor]:
-    """Stack the pictures of a batch; those with fewer crops (or none) are padded with -1."""
+    """Stack the images of a batch; those with fewer crops (or none) are padded with -1."""
     full = next(arrays for arrays in rows if arrays)
     most = max(len(arrays["pixel_values"]) for arrays in rows if arrays)
     stacked = {}

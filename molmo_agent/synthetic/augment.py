@@ -30,7 +30,7 @@ def resized(screen: Screen, width: int, height: int) -> Screen:
     """Return a screen at another size, with its truth; the aspect ratio may change.
 
     Args:
-        screen: picture and ground truth.
+        screen: image and ground truth.
         width: pixels.
         height: pixels.
     """
@@ -50,8 +50,8 @@ def cut(screen: Screen, view: PixelBox) -> Screen:
     """Return a part of a screen with its truth; what the border cuts is there, but visible only if its words are whole.
 
     Args:
-        screen: picture and ground truth.
-        view: (left, top, right, bottom), whole pixels of the picture.
+        screen: image and ground truth.
+        view: (left, top, right, bottom), whole pixels of the image.
     """
     left, top, right, bottom = view
     texts = tuple(part for run in screen.texts if (part := _readable(run, view)))
@@ -90,7 +90,7 @@ def look_through_window(screen: Screen, rng: Random, window: tuple[int, int]) ->
     """Return one of the windows of a large screen, with questions about what is elsewhere on it.
 
     Args:
-        screen: picture and ground truth.
+        screen: image and ground truth.
         rng: where chance comes from.
         window: (width, height) of the windows that the screen is read in, pixels.
     """

@@ -2,7 +2,7 @@
 
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen
 from molmo_agent.synthetic.referring.matching import gaps
-from molmo_agent.synthetic.referring.names import Question, is_picture, plain_name
+from molmo_agent.synthetic.referring.names import Question, is_image, plain_name
 
 
 def place_to_point(screen: Screen, element: Element) -> PixelBox:
@@ -27,7 +27,7 @@ def place_to_look_first(screen: Screen, question: Question, place: PixelBox) -> 
     if question.beside is not None:
         return question.beside
     element = question.element
-    if not question.named or place != element.box or is_picture(element):
+    if not question.named or place != element.box or is_image(element):
         return place
     name = plain_name(element.label)
     runs = [run.box for run in screen.texts if plain_name(run.text) == name]

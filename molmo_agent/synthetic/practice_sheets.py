@@ -1,6 +1,6 @@
 """Dense practice sheets: words, buttons, boxes with labels and coloured shapes in rows, in every font and colour.
 
-They teach reading and finding before whole desktops do, at any size of picture; knows nothing of models.
+They teach reading and finding before whole desktops do, at any size of image; knows nothing of models.
 """
 
 import math

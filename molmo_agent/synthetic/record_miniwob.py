@@ -56,7 +56,7 @@ def element_of(found: PageElement, number: int, page: Sequence[PageElement], tex
 
 
 def read_screen(env: MiniWob, page: Sequence[PageElement]) -> Screen:
-    """Take a picture of a page with everything that is true about it; ``page`` are its elements as they are now."""
+    """Take an image of a page with everything that is true about it; ``page`` are its elements as they are now."""
     texts = env.texts()
     return Screen(env.render(), tuple(element_of(found, n, page, texts) for n, found in enumerate(page)), texts)
 
@@ -86,7 +86,7 @@ def watch(env: MiniWob, tasks: Sequence[str], episodes: range) -> Iterator[Recor
     An episode ends early where the oracle is at a loss, such as at a list whose entry is out of sight.
 
     Args:
-        env: at one picture pixel per CSS pixel.
+        env: at one image pixel per CSS pixel.
         tasks: played by turns.
         episodes: episode n has the seed n; these stay below those that evaluation uses.
     """

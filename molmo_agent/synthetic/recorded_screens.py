@@ -7,7 +7,7 @@ A folder holds ``pictures/`` and ``screens.jsonl``, one screen a line, in the or
      "elements": [{"kind": "button", "label": "OK", "box": [10, 20, 60, 40], "text": true}],
      "texts": [{"text": "OK", "edges": [30, 36, 42], "top": 22, "bottom": 36}]}
 
-Boxes are (left, top, right, bottom), all numbers are pixels of the picture. ``elements`` and ``texts`` may be left out.
+Boxes are (left, top, right, bottom), all numbers are pixels of the image. ``elements`` and ``texts`` may be left out.
 """
 
 import json
@@ -110,7 +110,7 @@ class RecordedScreens:
         """Read one screen.
 
         Raises:
-            UsageError: its line is none, or its picture cannot be read.
+            UsageError: its line is none, or its image cannot be read.
         """
         try:
             entry = json.loads(self._lines[number])

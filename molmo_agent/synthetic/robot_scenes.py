@@ -1,4 +1,4 @@
-"""Waypoint scenes as training pictures: a robot's view of a room, a map from above, a table; with what is in them."""
+"""Waypoint scenes as training images: a robot's view of a room, a map from above, a table; with what is in them."""
 
 from functools import lru_cache
 from random import Random
@@ -32,7 +32,7 @@ def draw_scene(seed: int, style: str, *, width: int, height: int) -> Screen:
     Raises:
         MissingExtraError: a table is asked for, and MuJoCo is not installed.
         EnvError: a table is asked for, and nothing can be drawn on this machine.
-        UsageError: the picture is too small for the style.
+        UsageError: the image is too small for the style.
     """
     rng = Random(f"scene {seed}")
     env = _map(width, height, rng) if style == "map" else _env(style, width, height)

@@ -1,4 +1,4 @@
-"""Where training and evaluation pictures come from: simulated desktops, phones, web pages, practice sheets, scenes."""
+"""Where training and evaluation images come from: simulated desktops, phones, web pages, practice sheets, scenes."""
 
 import zlib
 from random import Random
@@ -25,10 +25,10 @@ def seed_of(*parts: object) -> int:
 
 
 def draw(seed: int, style: str | None, *, width: int, height: int, split: Split) -> Screen:
-    """Draw a picture with ground truth, of exactly this size.
+    """Draw an image with ground truth, of exactly this size.
 
     Args:
-        seed: the same seed draws the same picture.
+        seed: the same seed draws the same image.
         style: one of OWN_STYLES or a style of the simulated desktop, None for any kind of screen of a desktop.
         width: pixels.
         height: pixels.
@@ -47,7 +47,7 @@ def draw(seed: int, style: str | None, *, width: int, height: int, split: Split)
 
 
 def _phone(seed: int, width: int, height: int, split: Split) -> Screen:
-    """Draw a phone's screen; on a picture that is wider than high it is held sideways, or shown upright on a ground."""
+    """Draw a phone's screen; on an image that is wider than high it is held sideways, or shown upright on a ground."""
     rng = Random(f"held {seed}")
     words: WordSplit = "held_out" if split == "held_out_words" else "train"
     look: LookSplit = "train" if split == "held_out_words" else split

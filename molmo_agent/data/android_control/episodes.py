@@ -67,13 +67,13 @@ class AndroidStep:
 
     def image(self) -> Image:
         """Decode the screenshot to (height, width, 3) uint8."""
-        with PILImage.open(io.BytesIO(self.png)) as picture:
-            return np.asarray(picture.convert("RGB"))
+        with PILImage.open(io.BytesIO(self.png)) as image:
+            return np.asarray(image.convert("RGB"))
 
     def size(self) -> tuple[int, int]:
         """Return (width, height) of the screenshot itself; what the record says may be wrong."""
-        with PILImage.open(io.BytesIO(self.png)) as picture:
-            return picture.size
+        with PILImage.open(io.BytesIO(self.png)) as image:
+            return image.size
 
     def target_action(self, *, reference_quirks: bool = False) -> str:
         """Return the action as the model should write it, coordinates in percent."""
@@ -347,10 +347,10 @@ def _episode(episode_id: int, features: dict[str, Any]) -> list[AndroidStep]:
     steps = []
     for number, (action, instruction) in enumerate(zip(actions, instructions, strict=True)):
         try:
-            with PILImage.open(io.BytesIO(screens[number])) as picture:
-                picture.verify()
+            with PILImage.open(io.BytesIO(screens[number])) as image:
+                image.verify()
         except (OSError, SyntaxError) as error:
-            raise ValueError(f"the screenshot of step {number} is no picture ({error})") from error
+            raise ValueError(f"the screenshot of step {number} is no image ({error})") from error
         try:
             told = check_action(json.loads(action))
         except ValueError as error:

@@ -1,7 +1,7 @@
-"""Where a data set's pictures come from, and which of them can be used: each is decoded once, and that is remembered.
+"""Where a data set's images come from, and which of them can be used: each is decoded once, and that is remembered.
 
-A picture that is missing, damaged or not the one that was annotated is known before the first step, and training never
-meets it. What was found is kept in ``checked.jsonl`` beside the pictures, so that the next run only looks whether the
+An image that is missing, damaged or not the one that was annotated is known before the first step, and training never
+meets it. What was found is kept in ``checked.jsonl`` beside the images, so that the next run only looks whether the
 files are still the same.
 """
 
@@ -19,7 +19,7 @@ from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
 from molmo_agent.data.formats.parquet import Table
-from molmo_agent.data.images.store import PictureStore
+from molmo_agent.data.images.store import ImageStore
 from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError
@@ -29,19 +29,19 @@ Size = tuple[int, int]
 """(height, width)."""
 
 NOTES = "checked.jsonl"
-# Pictures whose bytes are in memory at once while they are checked.
+# Images whose bytes are in memory at once while they are checked.
 _AT_ONCE = 64
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 
 
-class Pictures(Protocol):
-    """The pictures of a data set by their keys."""
+class Images(Protocol):
+    """The images of a data set by their keys."""
 
     # Folder for the notes.
     folder: Path
 
     def stamp(self, key: str) -> str:
-        """Return what changes when a picture does.
+        """Return what changes when an image does.
 
         Raises:
             OSError: there is none.
@@ -58,25 +58,25 @@ class Pictures(Protocol):
 
 
 def decode(data: bytes) -> Image:
-    """Return a file's picture, (height, width, 3) uint8, upright.
+    """Return a file's image, (height, width, 3) uint8, upright.
 
     Raises:
         ImageError: it is none.
     """
     try:
-        with PILImage.open(io.BytesIO(data)) as picture:
-            return load_image(picture)
+        with PILImage.open(io.BytesIO(data)) as image:
+            return load_image(image)
     except UnidentifiedImageError:
-        raise ImageError("the file is not a picture that can be read") from None
+        raise ImageError("the file is not a readable image") from None
     except (OSError, SyntaxError, ValueError, PILImage.DecompressionBombError) as error:
-        raise ImageError(f"the file is not a picture that can be read ({error})") from error
+        raise ImageError(f"the file is not a readable image ({error})") from error
 
 
-class StoredPictures:
-    """Pictures of the web, fetched into a :class:`PictureStore`; keys are addresses."""
+class StoredImages:
+    """Images of the web, fetched into a :class:`ImageStore`; keys are addresses."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._store = folder, PictureStore(folder)
+        self.folder, self._store = folder, ImageStore(folder)
 
     def stamp(self, key: str) -> str:
         """Return size and time of the file."""
@@ -87,8 +87,8 @@ class StoredPictures:
         return self._store.path(key).read_bytes()
 
 
-class FolderPictures:
-    """Pictures in a folder; keys are paths in it, with or without an ending, behind ``#`` whatever else."""
+class FolderImages:
+    """Images in a folder; keys are paths in it, with or without an ending, behind ``#`` whatever else."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -109,8 +109,8 @@ class FolderPictures:
         return self.path(key).read_bytes()
 
 
-class EmbeddedPictures:
-    """Pictures in a column of a table; keys are numbers of rows."""
+class EmbeddedImages:
+    """Images in a column of a table; keys are numbers of rows."""
 
     def __init__(self, folder: Path, table: Table, column: str = "image") -> None:
         self.folder = folder if folder.is_dir() else folder.parent
@@ -125,7 +125,7 @@ class EmbeddedPictures:
         return self.bytes_of(self._table.row(int(key), [self._column])[self._column])
 
     def bytes_of(self, value: Any) -> bytes:
-        """Return the picture's bytes of the column's value: bytes, or ``{"bytes", "path"}``."""
+        """Return the image's bytes of the column's value: bytes, or ``{"bytes", "path"}``."""
         if isinstance(value, bytes):
             return value
         if isinstance(value, Mapping) and value.get("bytes"):
@@ -151,11 +151,11 @@ def _stamp(path: Path) -> str:
 
 
 def _judge(data: bytes, sha256: str | None) -> Size | str:
-    """Return a picture's size, or why it cannot be used."""
+    """Return an image's size, or why it cannot be used."""
     if not data:
-        return "the picture is missing"
+        return "the image is missing"
     if sha256 and (found := hashlib.sha256(data).hexdigest()) != sha256:
-        return f"not the picture that was annotated: its sha256 is {found[:12]}..., expected {sha256[:12]}..."
+        return f"not the image that was annotated: its sha256 is {found[:12]}..., expected {sha256[:12]}..."
     try:
         height, width = decode(data).shape[:2]
     except ImageError as error:
@@ -164,26 +164,26 @@ def _judge(data: bytes, sha256: str | None) -> Size | str:
 
 
 def check(
-    pictures: Pictures, wanted: Mapping[str, str | None], problems: Problems
+    images: Images, wanted: Mapping[str, str | None], problems: Problems
 ) -> tuple[dict[str, Size], dict[str, str]]:
-    """Look at every picture of a data set.
+    """Look at every image of a data set.
 
     Args:
-        pictures: where they are.
+        images: where they are.
         wanted: the keys, each with the SHA-256 its file must have; None where none was published.
         problems: where notes that cannot be written are told.
 
     Returns:
         The sizes of those that can be used, and why the others cannot.
     """
-    notes = _read(pictures.folder / NOTES)
+    notes = _read(images.folder / NOTES)
     results: dict[str, Size | str] = {}
     new: dict[str, str] = {}
     for key, sha256 in wanted.items():
         try:
-            stamp = f"{pictures.stamp(key)} {sha256 or ''}".strip()
+            stamp = f"{images.stamp(key)} {sha256 or ''}".strip()
         except OSError:
-            results[key] = "the picture is missing"
+            results[key] = "the image is missing"
             continue
         known = notes.get(key)
         if known and known[0] == stamp:
@@ -191,24 +191,24 @@ def check(
         else:
             new[key] = stamp
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found in _parts(_contents(pictures, new)):
+        for found in _parts(_contents(images, new)):
             judged = list(pool.map(lambda pair: _judge(pair[1], wanted[pair[0]]), found))
             results |= {key: result for (key, _), result in zip(found, judged, strict=True)}
     for key in new:
         # A block of a table that could not be read.
-        results.setdefault(key, "the picture is missing")
+        results.setdefault(key, "the image is missing")
     if new:
-        _write(pictures.folder / NOTES, {key: (stamp, results[key]) for key, stamp in new.items()}, problems)
+        _write(images.folder / NOTES, {key: (stamp, results[key]) for key, stamp in new.items()}, problems)
     sizes = {key: result for key, result in results.items() if not isinstance(result, str)}
     return sizes, {key: result for key, result in results.items() if isinstance(result, str)}
 
 
-def _contents(pictures: Pictures, keys: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
-    if isinstance(pictures, EmbeddedPictures):
-        yield from pictures.all(set(keys)) if keys else ()
+def _contents(images: Images, keys: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    if isinstance(images, EmbeddedImages):
+        yield from images.all(set(keys)) if keys else ()
         return
     for key in keys:
-        yield key, pictures.data(key)
+        yield key, images.data(key)
 
 
 def _parts(items: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
@@ -218,7 +218,7 @@ def _parts(items: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes
 
 
 def _read(path: Path) -> dict[str, tuple[str, Any]]:
-    """Return what is remembered; a line that was cut off is forgotten, and its picture looked at again."""
+    """Return what is remembered; a line that was cut off is forgotten, and its image looked at again."""
     notes: dict[str, tuple[str, Any]] = {}
     if not path.is_file():
         return notes
@@ -232,12 +232,12 @@ def _read(path: Path) -> dict[str, tuple[str, Any]]:
 
 
 def _write(path: Path, new: Mapping[str, tuple[str, Size | str]], problems: Problems) -> None:
-    # Read again: another data set of the same pictures may have written meanwhile.
+    # Read again: another data set of the same images may have written meanwhile.
     notes = {**_read(path), **new}
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         part.write_text("".join(json.dumps([key, *note]) + "\n" for key, note in notes.items()), encoding="utf-8")
         os.replace(part, path)
     except OSError as error:
-        reason = f"cannot be written ({error.strerror}): the pictures are checked again next time"
+        reason = f"cannot be written ({error.strerror}): the images are checked again next time"
         problems.add(Problem(file=str(path), reason=reason))

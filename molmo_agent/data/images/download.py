@@ -1,4 +1,4 @@
-"""One request for one picture: asked for politely, within limits, and looked at before it counts as one.
+"""One request for one image: asked for politely, within limits, and looked at before it counts as one.
 
 Knows nothing of lists and of other requests. Addresses come from outside, and so does every byte of every answer.
 """
@@ -26,7 +26,7 @@ from urllib3.exceptions import HTTPError, ProtocolError
 
 from molmo_agent import __version__
 
-USER_AGENT = f"molmo-agent/{__version__} (downloads the pictures that public training data lists by address)"
+USER_AGENT = f"molmo-agent/{__version__} (downloads the images that public training data lists by address)"
 _CHUNK_BYTES = 1 << 16
 _MAX_PIXELS = 100_000_000
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -60,7 +60,7 @@ class Limits:
 
 @dataclass(eq=False)
 class Lost(Exception):
-    """No picture, and why."""
+    """No image, and why."""
 
     # A few words that are the same for everything that fails this way; what exactly came.
     reason: str
@@ -77,7 +77,7 @@ class Lost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The picture is at another address."""
+    """The image is at another address."""
 
     target: str
 
@@ -236,7 +236,7 @@ def retry_after(header: str | None) -> float | None:
 
 
 def inspect(body: bytes, hashes: frozenset[str] = frozenset()) -> None:
-    """Make sure that bytes are a picture, and the one that was meant.
+    """Make sure that bytes are an image, and the one that was meant.
 
     Args:
         body: of an answer.
@@ -250,15 +250,15 @@ def inspect(body: bytes, hashes: frozenset[str] = frozenset()) -> None:
     PIL.Image.init()
     formats = [name for name in _FORMATS if name in PIL.Image.OPEN]
     try:
-        with PIL.Image.open(io.BytesIO(body), formats=formats) as picture:
-            if picture.width * picture.height > _MAX_PIXELS:
-                raise Lost("too large", f"{picture.width} x {picture.height} pixels, more than {_MAX_PIXELS:,}")
-            picture.load()
+        with PIL.Image.open(io.BytesIO(body), formats=formats) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                raise Lost("too large", f"{image.width} x {image.height} pixels, more than {_MAX_PIXELS:,}")
+            image.load()
     except Lost:
         raise
     except Exception as error:  # decoders raise anything on bytes from outside
         start = body[:40].decode("ascii", "replace")
-        raise Lost("not a picture", f"{len(body)} bytes that begin with {start!r}") from error
+        raise Lost("not an image", f"{len(body)} bytes that begin with {start!r}") from error
     found = hashlib.sha256(body).hexdigest()
     if hashes and found not in hashes:
-        raise Lost("another picture", f"its SHA-256 is {found}, expected {' or '.join(sorted(hashes))}")
+        raise Lost("another image", f"its SHA-256 is {found}, expected {' or '.join(sorted(hashes))}")

@@ -1,6 +1,6 @@
-"""Fill a picture store from lists of addresses: many hosts at once, few requests per host, and nothing lost silently.
+"""Fill an image store from lists of addresses: many hosts at once, few requests per host, and nothing lost silently.
 
-A picture is in the store whole and looked at, or its address is in ``failed.jsonl`` with the reason. So the same
+An image is in the store whole and looked at, or its address is in ``failed.jsonl`` with the reason. So the same
 command goes on where it was stopped. Knows no HTTP (``download``) and no Ray (``fetch_ray``).
 """
 
@@ -21,7 +21,7 @@ from requests import Session
 
 from molmo_agent.data.images.download import Limits, Lost, Moved, host_of, inspect, new_session, request
 from molmo_agent.data.images.request_schedule import Job, Schedule
-from molmo_agent.data.images.store import PictureStore
+from molmo_agent.data.images.store import ImageStore
 from molmo_agent.data.images.url_list import Wanted
 from molmo_agent.errors import UsageError
 
@@ -32,7 +32,7 @@ _UNREACHABLE_HOSTS = 10
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A picture that could not be had. One line of ``failed.jsonl``."""
+    """An image that could not be had. One line of ``failed.jsonl``."""
 
     url: str
     reason: str
@@ -75,19 +75,19 @@ class Summary:
         return sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
 
 
-Engine = Callable[[Sequence[Wanted], PictureStore, Limits], Generator[Outcome]]
-"""Fetches pictures and tells what became of each, in any order."""
+Engine = Callable[[Sequence[Wanted], ImageStore, Limits], Generator[Outcome]]
+"""Fetches images and tells what became of each, in any order."""
 
 
-def fetch_here(pictures: Sequence[Wanted], store: PictureStore, limits: Limits) -> Generator[Outcome]:
-    """Fetch pictures with threads of this process; an :data:`Engine`.
+def fetch_here(images: Sequence[Wanted], store: ImageStore, limits: Limits) -> Generator[Outcome]:
+    """Fetch images with threads of this process; an :data:`Engine`.
 
     Raises:
         UsageError: the store cannot be written to, or there is no network.
     """
     schedule = Schedule(limits.per_host)
     left = 0
-    for wanted in pictures:
+    for wanted in images:
         try:
             schedule.add(Job(wanted, wanted.url, host_of(wanted.url)))
             left += 1
@@ -163,9 +163,9 @@ def fetch_here(pictures: Sequence[Wanted], store: PictureStore, limits: Limits) 
 
 
 def _attempt(
-    job: Job, store: PictureStore, session: Session, limits: Limits, stopping: Callable[[], bool]
+    job: Job, store: ImageStore, session: Session, limits: Limits, stopping: Callable[[], bool]
 ) -> int | Moved:
-    """Return how many bytes were fetched (0: the picture was there), or where it is.
+    """Return how many bytes were fetched (0: the image was there), or where it is.
 
     Raises:
         Lost: it could not be had.
@@ -186,7 +186,7 @@ def _attempt(
 
 
 def _right(path: Path, hashes: frozenset[str]) -> bool:
-    """Tell whether a picture is in the store; it was looked at before it got its name."""
+    """Tell whether an image is in the store; it was looked at before it got its name."""
     if not path.is_file() or not path.stat().st_size:
         return False
     if not hashes:
@@ -196,7 +196,7 @@ def _right(path: Path, hashes: frozenset[str]) -> bool:
 
 
 def _settle(job: Job, result: int | Moved | Lost, schedule: Schedule, limits: Limits) -> Outcome | None:
-    """Return what became of a picture at the end of a request; None: it is asked for again."""
+    """Return what became of an image at the end of a request; None: it is asked for again."""
     host = schedule.hosts[job.host]
     if not (isinstance(result, Lost) and result.passing):
         host.failed = 0
@@ -250,7 +250,7 @@ def _line(failure: Failure) -> str:
 
 
 def fetch(
-    pictures: Sequence[Wanted],
+    images: Sequence[Wanted],
     folder: Path,
     limits: Limits | None = None,
     *,
@@ -258,14 +258,14 @@ def fetch(
     told: Callable[[Summary], None] = lambda _: None,
     engine: Engine = fetch_here,
 ) -> Summary:
-    """Bring pictures into a store; what is there stays, what failed is recorded.
+    """Bring images into a store; what is there stays, what failed is recorded.
 
     Args:
-        pictures: from a list.
+        images: from a list.
         folder: of the store.
         limits: what is asked of the network.
         retry: try again what failed before.
-        told: called at the start and after every picture.
+        told: called at the start and after every image.
         engine: who fetches.
 
     Returns:
@@ -275,7 +275,7 @@ def fetch(
         UsageError: the folder cannot be used, or another fetch uses it.
     """
     limits = limits or Limits()
-    store, summary = PictureStore(folder), Summary()
+    store, summary = ImageStore(folder), Summary()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock", timeout=0)
@@ -286,10 +286,10 @@ def fetch(
         raise UsageError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
     try:
         standing = read_failures(folder)
-        waiting = list(pictures)
+        waiting = list(images)
         if not retry:
-            waiting = [picture for picture in pictures if picture.url not in standing]
-            summary.failures = [standing[picture.url] for picture in pictures if picture.url in standing]
+            waiting = [image for image in images if image.url not in standing]
+            summary.failures = [standing[image.url] for image in images if image.url in standing]
             summary.skipped = len(summary.failures)
         told(summary)
         try:
@@ -304,7 +304,7 @@ def fetch(
                         record.flush()
                     told(summary)
         finally:
-            order = {picture.url: number for number, picture in enumerate(pictures)}
+            order = {image.url: number for number, image in enumerate(images)}
             summary.failures.sort(key=lambda failure: order[failure.url])
             _rewrite(folder, sorted(standing.values(), key=lambda failure: order.get(failure.url, -1)))
     finally:
@@ -313,7 +313,7 @@ def fetch(
 
 
 def _note(outcome: Outcome, summary: Summary, standing: dict[str, Failure]) -> None:
-    """Enter what became of a picture."""
+    """Enter what became of an image."""
     if outcome.failure:
         summary.failures.append(outcome.failure)
         standing[outcome.url] = outcome.failure

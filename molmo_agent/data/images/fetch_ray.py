@@ -1,4 +1,4 @@
-"""Fetch pictures with Ray tasks: the hosts are dealt to them, so that each host still has few requests at once.
+"""Fetch images with Ray tasks: the hosts are dealt to them, so that each host still has few requests at once.
 
 A host that others redirect to may be asked by several tasks. The store must lie where all nodes reach it.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from molmo_agent.data.images.download import Limits, Lost, host_of
 from molmo_agent.data.images.fetch import Engine, Outcome, fetch_here
-from molmo_agent.data.images.store import PictureStore
+from molmo_agent.data.images.store import ImageStore
 from molmo_agent.data.images.url_list import Wanted
 from molmo_agent.errors import MissingExtraError, UsageError
 
@@ -18,23 +18,23 @@ from molmo_agent.errors import MissingExtraError, UsageError
 _STARTS = 4
 
 
-def deal(pictures: Sequence[Wanted], count: int) -> list[list[Wanted]]:
-    """Deal pictures to ``count`` tasks: all of a host to the same one, the largest hosts first, where least is."""
+def deal(images: Sequence[Wanted], count: int) -> list[list[Wanted]]:
+    """Deal images to ``count`` tasks: all of a host to the same one, the largest hosts first, where least is."""
     hosts: dict[str, list[Wanted]] = defaultdict(list)
-    for picture in pictures:
+    for image in images:
         try:
-            hosts[host_of(picture.url)].append(picture)
+            hosts[host_of(image.url)].append(image)
         except Lost:
-            hosts[""].append(picture)
+            hosts[""].append(image)
     shares: list[list[Wanted]] = [[] for _ in range(max(min(count, len(hosts)), 1))]
     for _, mine in sorted(hosts.items(), key=lambda host: (-len(host[1]), host[0])):
         min(shares, key=len).extend(mine)
     return shares
 
 
-def _share(pictures: Sequence[Wanted], store: PictureStore, limits: Limits) -> Iterator[Outcome]:
+def _share(images: Sequence[Wanted], store: ImageStore, limits: Limits) -> Iterator[Outcome]:
     """What a task does: a generator without delegation, the only kind Ray takes."""
-    for outcome in fetch_here(pictures, store, limits):  # noqa: UP028
+    for outcome in fetch_here(images, store, limits):  # noqa: UP028
         yield outcome
 
 
@@ -49,12 +49,12 @@ def ray_engine(address: str | None = None) -> Engine:
     except ImportError as error:
         raise MissingExtraError("fetching on Ray", "train") from error
 
-    def fetch_there(pictures: Sequence[Wanted], store: PictureStore, limits: Limits) -> Generator[Outcome]:
-        if not pictures:
+    def fetch_there(images: Sequence[Wanted], store: ImageStore, limits: Limits) -> Generator[Outcome]:
+        if not images:
             return
         if not ray.is_initialized():
             ray.init(address or "local", log_to_driver=False)
-        shares = deal(pictures, max(int(ray.cluster_resources().get("CPU", 1)), 1))
+        shares = deal(images, max(int(ray.cluster_resources().get("CPU", 1)), 1))
         limits = dataclasses.replace(limits, jobs=max(limits.jobs // len(shares), 1))
         remote: Any = ray.remote(num_cpus=1, max_retries=0)(_share)
         there = dataclasses.replace(store, folder=store.folder.resolve())

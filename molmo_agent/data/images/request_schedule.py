@@ -10,7 +10,7 @@ from molmo_agent.data.images.url_list import Wanted
 
 @dataclass(slots=True)
 class Job:
-    """A picture on its way: where it is asked for now, how often it was in vain, and how often it had moved."""
+    """An image on its way: where it is asked for now, how often it was in vain, and how often it had moved."""
 
     wanted: Wanted
     target: str

@@ -1,4 +1,4 @@
-"""Where downloaded pictures lie: one file per address, under the SHA-256 of the address."""
+"""Where downloaded images lie: one file per address, under the SHA-256 of the address."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class PictureStore:
-    """A folder of pictures, as they came, without names or endings that a server could choose."""
+class ImageStore:
+    """A folder of images, as they came, without names or endings that a server could choose."""
 
     folder: Path
 
     def path(self, url: str) -> Path:
-        """Return where the picture of an address lies, or would lie."""
+        """Return where the image of an address lies, or would lie."""
         key = hashlib.sha256(url.encode()).hexdigest()
         return self.folder / key[:2] / key

@@ -1,4 +1,4 @@
-"""Lists of picture addresses: Parquet files of published data sets, JSON lines, or plain text. Asks no network."""
+"""Lists of image addresses: Parquet files of published data sets, JSON lines, or plain text. Asks no network."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -13,58 +13,58 @@ from molmo_agent.errors import UsageError
 
 @dataclass(slots=True)
 class Wanted:
-    """A picture that rows of a data set need."""
+    """An image that rows of a data set need."""
 
     url: str
     # The first of them, and how many.
     row: str
     rows: int = 0
-    # SHA-256 of the picture as it was when the data set was made; any of several will do, empty if not known.
+    # SHA-256 of the image as it was when the data set was made; any of several will do, empty if not known.
     hashes: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
-class PictureList:
+class ImageList:
     """What some files list, each address once, in the order they were met."""
 
-    pictures: list[Wanted]
-    # Rows that name no picture.
+    images: list[Wanted]
+    # Rows that name no image.
     problems: Problems
-    # Whether a file says what its pictures must be.
+    # Whether a file says what its images must be.
     checked: bool
 
 
-def read_lists(files: Sequence[Path], url_column: str = "image_url", hash_column: str = "image_sha256") -> PictureList:
-    """Read what pictures some files list.
+def read_lists(files: Sequence[Path], url_column: str = "image_url", hash_column: str = "image_sha256") -> ImageList:
+    """Read what images some files list.
 
     Args:
         files: Parquet (``.parquet``), Arrow (``.arrow``), JSON lines (``.jsonl``: objects with the columns), or text
             with an address a line.
         url_column: where the addresses stand.
-        hash_column: where the SHA-256 of the pictures stand; it may be missing.
+        hash_column: where the SHA-256 of the images stand; it may be missing.
 
     Raises:
-        UsageError: a file cannot be read or has no such column, or no file lists a picture.
+        UsageError: a file cannot be read or has no such column, or no file lists an image.
         MissingExtraError: a Parquet file, and no library to read it.
     """
     wanted: dict[str, Wanted] = {}
     problems = Problems()
     for path in files:
         if path.is_dir():
-            raise UsageError(f"expected a file that lists pictures, got the folder {path}; name the files in it")
+            raise UsageError(f"expected a file that lists images, got the folder {path}; name the files in it")
         for number, url, digest in _entries(path, url_column, hash_column, problems):
             # Half a character of UTF-16, which JSON can hold, has no bytes and so no place in a store.
             if not isinstance(url, str) or not url.strip() or not url.isprintable():
                 reason = f"expected an address under {url_column!r}, got {url!r:.80}"
                 problems.add(Problem(file=path.name, record=number, reason=reason))
                 continue
-            picture = wanted.setdefault(url, Wanted(url, f"{path.name} row {number}"))
-            picture.rows += 1
+            image = wanted.setdefault(url, Wanted(url, f"{path.name} row {number}"))
+            image.rows += 1
             if isinstance(digest, str) and digest:
-                picture.hashes.add(digest.lower())
+                image.hashes.add(digest.lower())
     if not wanted:
-        raise UsageError(f"no picture is listed in {', '.join(str(path) for path in files)}; {problems.summary()}")
-    return PictureList(list(wanted.values()), problems, any(picture.hashes for picture in wanted.values()))
+        raise UsageError(f"no image is listed in {', '.join(str(path) for path in files)}; {problems.summary()}")
+    return ImageList(list(wanted.values()), problems, any(image.hashes for image in wanted.values()))
 
 
 def _entries(path: Path, url_column: str, hash_column: str, problems: Problems) -> Iterator[tuple[int, Any, Any]]:
@@ -77,7 +77,7 @@ def _entries(path: Path, url_column: str, hash_column: str, problems: Problems) 
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeError) as error:
-        raise UsageError(f"expected picture addresses in {path}, but: {getattr(error, 'strerror', error)}") from error
+        raise UsageError(f"expected image addresses in {path}, but: {getattr(error, 'strerror', error)}") from error
     for number, line in enumerate(lines):
         if path.suffix != ".jsonl":
             if line.strip():

@@ -3,14 +3,14 @@
 Each reader (``academic_photos.py``, ``academic_texts.py``, ``academic_school.py``, ``academic_charts.py``) says in its
 docstring which files it expects in the data set's folder: those that the data set's authors publish. Where the folder
 holds Parquet shards with the columns of the hub's copy instead, some read these. Which answer is learned, and whether
-the questions about a picture share a sequence: molmo-data-training-eval sections 2 and 3.
+the questions about an image share a sequence: molmo-data-training-eval sections 2 and 3.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from molmo_agent.data.formats.parquet import Table
-from molmo_agent.data.images.checked import EmbeddedPictures, FolderPictures, Pictures
+from molmo_agent.data.images.checked import EmbeddedImages, FolderImages, Images
 from molmo_agent.data.options import needed_path
 from molmo_agent.data.question import Question
 from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, Parsed, Records, needed
@@ -64,13 +64,13 @@ def open_files(
     parse: Callable[[int, Any], Parsed | None],
     *,
     grouped: bool = False,
-    pictures: Pictures | None = None,
+    images: Images | None = None,
     problems: Problems | None = None,
 ) -> Annotated:
-    """Open a data set of files; pictures lie in its folder where nothing else is said."""
+    """Open a data set of files; images lie in its folder where nothing else is said."""
     path = needed_path(source)
-    found = pictures or FolderPictures(path)
-    return Annotated(DataSet(path=path, records=records, parse=parse, pictures=found, grouped=grouped), problems)
+    found = images or FolderImages(path)
+    return Annotated(DataSet(path=path, records=records, parse=parse, images=found, grouped=grouped), problems)
 
 
 def open_hub(
@@ -80,9 +80,9 @@ def open_hub(
     parse: Callable[[int, Any], Parsed | None],
     image: str = "image",
 ) -> Annotated:
-    """Open the hub's copy of a data set, whose pictures are in the table; rows without one are left out."""
+    """Open the hub's copy of a data set, whose images are in the table; rows without one are left out."""
     path, problems = needed_path(source), Problems()
     table = Table(path, split, (*columns, image), problems)
     return open_files(
-        source, Columns(table, columns), parse, pictures=EmbeddedPictures(path, table, image), problems=problems
+        source, Columns(table, columns), parse, images=EmbeddedImages(path, table, image), problems=problems
     )

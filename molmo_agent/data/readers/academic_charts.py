@@ -15,7 +15,7 @@ _WEIGHTS = {"human": 2 * _MACHINE / (_HUMAN + _MACHINE), "augmented": 2 * _HUMAN
 
 
 def chart_qa(source: Source) -> Annotated:
-    """Read ChartQA: ``train/train_human.json``, ``train/train_augmented.json``, pictures in ``train/png/``.
+    """Read ChartQA: ``train/train_human.json``, ``train/train_augmented.json``, images in ``train/png/``.
 
     Or the hub's shards with image, query, label and human_or_machine. Options: ``split``, ``weighted`` (people's
     questions weigh 1.48 and made ones 0.52, so that both kinds count alike).
@@ -35,8 +35,8 @@ def chart_qa(source: Source) -> Annotated:
             answers=texts(record["label"]),
             extra={"group": kind},
         )
-        picture = str(number) if hub else f"{split}/png/{record['imgname']}"
-        return Parsed(picture, (question,), weight=_WEIGHTS[kind] if options["weighted"] else 1.0)
+        image = str(number) if hub else f"{split}/png/{record['imgname']}"
+        return Parsed(image, (question,), weight=_WEIGHTS[kind] if options["weighted"] else 1.0)
 
     if hub:
         return open_hub(source, split, ("query", "label", "human_or_machine"), parse)
@@ -49,7 +49,7 @@ def chart_qa(source: Source) -> Annotated:
 
 
 def dvqa(source: Source) -> Annotated:
-    """Read DVQA: ``train_qa.json``, ``val_easy_qa.json``, ``val_hard_qa.json``, pictures in ``images/``.
+    """Read DVQA: ``train_qa.json``, ``val_easy_qa.json``, ``val_hard_qa.json``, images in ``images/``.
 
     Options: ``split`` ("train", "val_easy", "val_hard").
     """
@@ -74,7 +74,7 @@ def _plots(source: Source, name: str, style: str, folder: str, file: str) -> Ann
 
 
 def figure_qa(source: Source) -> Annotated:
-    """Read FigureQA: ``train1/qa_pairs.json``, pictures in ``train1/png/``; so for every split.
+    """Read FigureQA: ``train1/qa_pairs.json``, images in ``train1/png/``; so for every split.
 
     Answers are the published 0 and 1 as text. Options: ``split`` ("train1", "validation1", "validation2",
     "no_annot_test1", "no_annot_test2").
@@ -85,7 +85,7 @@ def figure_qa(source: Source) -> Annotated:
 
 
 def plot_qa(source: Source) -> Annotated:
-    """Read PlotQA: ``train/qa_pairs_V2.json``, pictures in ``train/png/``; so for every split.
+    """Read PlotQA: ``train/qa_pairs_V2.json``, images in ``train/png/``; so for every split.
 
     Options: ``split``, ``version`` ("V2", "V1": fewer questions).
     """

@@ -61,8 +61,8 @@ def _vqa(source: Source, style: str, questions: str, answers: str, field: str) -
 def vqa2(source: Source) -> Annotated:
     """Read VQA v2: ``v2_OpenEnded_mscoco_train2014_questions.json``, ``v2_mscoco_train2014_annotations.json``.
 
-    The pictures are COCO's, in ``train2014/``, ``val2014/`` and ``test2015/``. Options: ``split``, ``grouped`` (all
-    questions about a picture in a row).
+    The images are COCO's, in ``train2014/``, ``val2014/`` and ``test2015/``. Options: ``split``, ``grouped`` (all
+    questions about an image in a row).
     """
     questions, answers = "v2_OpenEnded_mscoco_{}_questions.json", "v2_mscoco_{}_annotations.json"
     return _vqa(source, "vqa2", questions, answers, "answer")
@@ -71,7 +71,7 @@ def vqa2(source: Source) -> Annotated:
 def ok_vqa(source: Source) -> Annotated:
     """Read OK-VQA: ``OpenEnded_mscoco_train2014_questions.json``, ``mscoco_train2014_annotations.json``.
 
-    The pictures are COCO's, in ``train2014/`` and ``val2014/``; the answers as they were typed. Options: ``split``,
+    The images are COCO's, in ``train2014/`` and ``val2014/``; the answers as they were typed. Options: ``split``,
     ``grouped``.
     """
     ungrouped = {"grouped": False, **source.options}
@@ -81,7 +81,7 @@ def ok_vqa(source: Source) -> Annotated:
 
 
 def tally_qa(source: Source) -> Annotated:
-    """Read TallyQA: ``train.json``, ``test.json``; COCO's pictures and Visual Genome's.
+    """Read TallyQA: ``train.json``, ``test.json``; COCO's images and Visual Genome's.
 
     They lie in ``train2014/``, ``val2014/``, ``VG_100K/`` and ``VG_100K_2/``. Options: ``split`` ("train", "test").
     """
@@ -99,7 +99,7 @@ def tally_qa(source: Source) -> Annotated:
 def a_okvqa(source: Source) -> Annotated:
     """Read A-OKVQA: ``aokvqa_v1p0_train.json``, ``..._val.json``, ``..._test.json``.
 
-    COCO's pictures are in ``train2017/``, ``val2017/`` and ``test2017/``. Options: ``form`` ("mc": multiple choice;
+    COCO's images are in ``train2017/``, ``val2017/`` and ``test2017/``. Options: ``form`` ("mc": multiple choice;
     "da": direct answer, for which validation and test leave out what is marked as difficult), ``split``.
     """
     options = options_of(source, {"form": "mc", "split": "train"}, {"form": ("mc", "da"), "split": SPLITS})

@@ -12,7 +12,7 @@ from PIL import ImageDraw, ImageFont
 
 from molmo_agent.data.conversations import NO_LETTER_STYLE
 from molmo_agent.data.formats.parquet import Table, shards
-from molmo_agent.data.images.checked import EmbeddedPictures, FolderPictures
+from molmo_agent.data.images.checked import EmbeddedImages, FolderImages
 from molmo_agent.data.options import json_file, needed_path, options_of
 from molmo_agent.data.readers.academic import SPLITS, choice, one_question, open_files, short
 from molmo_agent.data.readers.annotated import Annotated, DataSet, Listed, Parsed
@@ -27,7 +27,7 @@ _FILL = (25, 249, 255)
 
 
 def science_qa(source: Source) -> Annotated:
-    """Read the questions of ScienceQA that have a picture: ``problems.json``, ``images/train/<id>/image.png``.
+    """Read the questions of ScienceQA that have an image: ``problems.json``, ``images/train/<id>/image.png``.
 
     Or the hub's shards with image, question, choices, answer and hint. A hint stands before its question. Options:
     ``split``.
@@ -47,8 +47,8 @@ def science_qa(source: Source) -> Annotated:
     if hub:
         problems = Problems()
         table = Table(path, split, ("question", "choices", "answer", "hint", "image"), problems)
-        pictures = EmbeddedPictures(path, table)
-        return open_files(source, _WithPicture(table), parse, pictures=pictures, problems=problems)
+        images = EmbeddedImages(path, table)
+        return open_files(source, _WithImage(table), parse, images=images, problems=problems)
     file, part = path / "problems.json", short(split)
     found = [
         {**record, "id": name, "file": f"images/{part}/{name}/{record['image']}"}
@@ -59,8 +59,8 @@ def science_qa(source: Source) -> Annotated:
 
 
 @dataclass(frozen=True)
-class _WithPicture:
-    """ScienceQA's rows on the hub, and whether each has a picture."""
+class _WithImage:
+    """ScienceQA's rows on the hub, and whether each has an image."""
 
     table: Table
 
@@ -86,7 +86,7 @@ def _mapping(path: Path) -> dict[str, Any]:
 def tabmwp(source: Source) -> Annotated:
     """Read TabMWP: ``problems_train.json``, ``problems_dev.json``, ``problems_test.json``.
 
-    Pictures are ``tables/<id>.png``. The answer is asked for directly; options are not shown. Options: ``split``.
+    Images are ``tables/<id>.png``. The answer is asked for directly; options are not shown. Options: ``split``.
     """
     split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
     path = needed_path(source) / f"problems_{'dev' if split == 'validation' else split}.json"
@@ -102,11 +102,11 @@ def tabmwp(source: Source) -> Annotated:
 
 
 def ai2d(source: Source) -> Annotated:
-    """Read AI2D: ``questions/<picture>.json``, ``annotations/<picture>.json``, ``images/``, ``ai2d_test_ids.csv``.
+    """Read AI2D: ``questions/<image>.json``, ``annotations/<image>.json``, ``images/``, ``ai2d_test_ids.csv``.
 
     Questions about labels show them as letters, drawn over the text (opaque) or beside it (transparent). Where nearly
     all options are such letters they are listed without letters of their own. Options: ``split`` (validation: 384
-    pictures of train), ``boxes`` ("both", "opaque", "transparent").
+    images of train), ``boxes`` ("both", "opaque", "transparent").
     """
     choices = {"split": SPLITS, "boxes": ("both", "opaque", "transparent")}
     options = options_of(source, {"split": "train", "boxes": "both"}, choices)
@@ -114,7 +114,7 @@ def ai2d(source: Source) -> Annotated:
     names = sorted((path / "questions").glob("*.json"), key=lambda file: _number(file.name))
     if not names:
         raise UsageError(f"expected AI2D's questions as JSON files in {path / 'questions'}, found none")
-    wanted = _pictures_of(path, [_number(file.name) for file in names], options["split"])
+    wanted = _images_of(path, [_number(file.name) for file in names], options["split"])
     found = []
     for file in names:
         if _number(file.name) not in wanted:
@@ -143,24 +143,24 @@ def ai2d(source: Source) -> Annotated:
         file, _, kind = key.partition("#")
         return image if kind == "plain" else _draw(image, _letters(path, Path(file).name), kind)
 
-    records, pictures = Listed("questions", found), FolderPictures(path)
-    return Annotated(DataSet(path=path, records=records, parse=parse, pictures=pictures, grouped=False, drawn=drawn))
+    records, images = Listed("questions", found), FolderImages(path)
+    return Annotated(DataSet(path=path, records=records, parse=parse, images=images, grouped=False, drawn=drawn))
 
 
 def _number(name: str) -> int:
     found = re.match(r"\d+", name)
     if found is None:
-        raise UsageError(f"expected AI2D's files to be named for the numbers of their pictures, got {name!r}")
+        raise UsageError(f"expected AI2D's files to be named for the numbers of their images, got {name!r}")
     return int(found[0])
 
 
-def _pictures_of(path: Path, numbers: list[int], split: str) -> set[int]:
-    """Return the pictures of a split: the published test, and train cut in two as the authors of Molmo do."""
+def _images_of(path: Path, numbers: list[int], split: str) -> set[int]:
+    """Return the images of a split: the published test, and train cut in two as the authors of Molmo do."""
     file = path / "ai2d_test_ids.csv"
     try:
         test = {int(line) for line in file.read_text().split()}
     except (OSError, ValueError) as error:
-        raise UsageError(f"expected the numbers of AI2D's test pictures in {file}, one a line, but: {error}") from error
+        raise UsageError(f"expected the numbers of AI2D's test images in {file}, one a line, but: {error}") from error
     if split == "test":
         return test & set(numbers)
     rest = sorted(set(numbers) - test)
@@ -169,9 +169,9 @@ def _pictures_of(path: Path, numbers: list[int], split: str) -> set[int]:
     return set(rest[:held] if split == "validation" else rest[held:])
 
 
-def _letters(path: Path, picture: str) -> dict[str, tuple[int, int, int, int]]:
+def _letters(path: Path, image: str) -> dict[str, tuple[int, int, int, int]]:
     """Return the box (left, top, right, bottom, in pixels) of each letter that stands for a label."""
-    labels = json_file(path / "annotations" / f"{picture}.json")["text"].values()
+    labels = json_file(path / "annotations" / f"{image}.json")["text"].values()
     boxes = {}
     for label in labels:
         (left, top), (right, bottom) = label["rectangle"]
@@ -181,8 +181,8 @@ def _letters(path: Path, picture: str) -> dict[str, tuple[int, int, int, int]]:
 
 def _draw(image: Image, letters: Mapping[str, tuple[int, int, int, int]], kind: str) -> Image:
     """Draw the letters: over their labels, which are covered, or at the corner of labels that shine through."""
-    picture = PILImage.fromarray(image)
-    draw = ImageDraw.Draw(picture, "RGBA")
+    canvas = PILImage.fromarray(image)
+    draw = ImageDraw.Draw(canvas, "RGBA")
     for letter, (left, top, right, bottom) in letters.items():
         if bottom <= top:
             continue
@@ -193,8 +193,8 @@ def _draw(image: Image, letters: Mapping[str, tuple[int, int, int, int]], kind: 
             draw.text(((left + right) / 2, (top + bottom) / 2), letter, fill="black", font=font, anchor="mm")
         else:
             draw.rectangle((left, top, right, bottom), fill=(*_FILL, 127))
-            font = ImageFont.truetype(_FONT, min(max(16, min(picture.size) // 50), 32))
+            font = ImageFont.truetype(_FONT, min(max(16, min(canvas.size) // 50), 32))
             place = max(left - 12, 0), max(top - 10, 0)
             draw.rectangle(draw.textbbox(place, letter, font=font), fill="white")
             draw.text(place, letter, fill="black", font=font)
-    return np.asarray(picture)
+    return np.asarray(canvas)

@@ -14,7 +14,7 @@ from molmo_agent.errors import UsageError
 
 
 def text_vqa(source: Source) -> Annotated:
-    """Read TextVQA: ``TextVQA_0.5.1_train.json``; pictures in ``train_images/`` and ``test_images/``.
+    """Read TextVQA: ``TextVQA_0.5.1_train.json``; images in ``train_images/`` and ``test_images/``.
 
     Or the hub's shards with image, question, answers and question_id. Options: ``split``.
     """
@@ -37,7 +37,7 @@ def text_vqa(source: Source) -> Annotated:
 def doc_qa(source: Source) -> Annotated:
     """Read DocVQA (task 1): ``train_v1.0_withQT.json``, ``val_v1.0_withQT.json``, ``test_v1.0.json``.
 
-    Pictures are where ``image`` says (``documents/...``). Or the hub's shards with image, question, answers and
+    Images are where ``image`` says (``documents/...``). Or the hub's shards with image, question, answers and
     questionId. Options: ``split``.
     """
     split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
@@ -58,7 +58,7 @@ def doc_qa(source: Source) -> Annotated:
 def info_qa(source: Source) -> Annotated:
     """Read InfographicVQA: ``infographicsVQA_train_v1.0.json``, ``..._val_v1.0_withQT.json``, ``..._test_v1.0.json``.
 
-    Pictures are in ``images/``. Options: ``split``.
+    Images are in ``images/``. Options: ``split``.
     """
     split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
     file = f"infographicsVQA_{'val_v1.0_withQT' if split == 'validation' else f'{split}_v1.0'}.json"
@@ -72,7 +72,7 @@ def info_qa(source: Source) -> Annotated:
 
 
 def st_vqa(source: Source) -> Annotated:
-    """Read ST-VQA: ``train_task_3.json``, ``test_task_3.json``; pictures are where ``file_path`` says.
+    """Read ST-VQA: ``train_task_3.json``, ``test_task_3.json``; images are where ``file_path`` says.
 
     Options: ``split``; it has no validation of its own: 1024 questions of a shuffled train are held out, as the authors
     of Molmo do.

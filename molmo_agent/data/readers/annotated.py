@@ -1,8 +1,8 @@
-"""A published data set as rows to train on and as questions to score: pictures by number, each with what was asked.
+"""A published data set as rows to train on and as questions to score: images by number, each with what was asked.
 
 What is particular to a data set is told as data (:class:`DataSet`): its records, how one becomes questions, and where
-the pictures are. Everything is read when it is asked for; in memory are the places of the records and the sizes of the
-pictures.
+the images are. Everything is read when it is asked for; in memory are the places of the records and the sizes of the
+images.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import numpy as np
 
 from molmo_agent.data.conversations import conversation
 from molmo_agent.data.formats.parquet import Table
-from molmo_agent.data.images.checked import Pictures, Size, check, decode
+from molmo_agent.data.images.checked import Images, Size, check, decode
 from molmo_agent.data.question import Question
 from molmo_agent.data.row import Conversation, Row
 from molmo_agent.data.unusable_rows import Problem, Problems
@@ -83,10 +83,10 @@ class Columns:
 class Parsed:
     """What a record says."""
 
-    # Of the picture that it is about; None for text alone.
-    picture: str | None
+    # Of the image that it is about; None for text alone.
+    image: str | None
     questions: tuple[Question, ...]
-    # Of the picture's file, where it was published.
+    # Of the image's file, where it was published.
     sha256: str | None = None
     # For a row that is one question.
     weight: float = 1.0
@@ -101,25 +101,25 @@ class DataSet:
     # From number and record; None leaves the record out, which is not one of this part of the data set. Raises
     # ValueError, KeyError or TypeError where it cannot be used.
     parse: Callable[[int, Any], Parsed | None]
-    pictures: Pictures
-    # Everything about a picture in one row, as annotations that do not see each other; else a row for each record.
+    images: Images
+    # Everything about an image in one row, as annotations that do not see each other; else a row for each record.
     grouped: bool = True
     # Rows of several records are cut in two.
     halves: bool = False
-    # Which part, and how many pictures at most are held out for validation.
+    # Which part, and how many images at most are held out for validation.
     part: str = "train"
     hold_out: int = 0
-    # From the published points to normalized ones, where the size of the picture is needed for that.
+    # From the published points to normalized ones, where the size of the image is needed for that.
     placed: Callable[[Question, Size], Question] | None = None
     dressed: Callable[[Question, np.random.RandomState], Conversation] = conversation
-    # Another picture than the file's, from key and file.
+    # Another image than the file's, from key and file.
     drawn: Callable[[str, Image], Image] | None = None
 
 
 def held_out(keys: Sequence[str], most: int) -> set[str]:
-    """Return the pictures that belong to validation: those with the smallest hashes, a tenth of them at most.
+    """Return the images that belong to validation: those with the smallest hashes, a tenth of them at most.
 
-    So whether a picture is held out depends little on which others could be fetched.
+    So whether an image is held out depends little on which others could be fetched.
     """
     count = min(most, len(keys) // 10)
     return set(sorted(keys, key=lambda key: hashlib.sha256(key.encode()).digest())[:count])
@@ -136,7 +136,7 @@ class Annotated:
         self._data = data
         self.problems = problems if problems is not None else Problems()
         groups, hashes, alone = self._collect()
-        self._sizes, faults = check(data.pictures, hashes, self.problems)
+        self._sizes, faults = check(data.images, hashes, self.problems)
         for key, reason in faults.items():
             for number in groups.pop(key):
                 self._tell(number, key, reason)
@@ -155,7 +155,7 @@ class Annotated:
             raise UsageError(f"no record of {data.path} can be used; {self.problems.summary()}")
 
     def _collect(self) -> "tuple[dict[str, array[int]], dict[str, str | None], list[int]]":
-        """Return the records of each picture, what its file's hash should be, and the records without a picture."""
+        """Return the records of each image, what its file's hash should be, and the records without an image."""
         groups: dict[str, array[int]] = {}
         hashes: dict[str, str | None] = {}
         alone: list[int] = []
@@ -168,11 +168,11 @@ class Annotated:
                 continue
             if parsed is None:
                 continue
-            if parsed.picture is None:
+            if parsed.image is None:
                 alone.append(number)
                 continue
-            groups.setdefault(parsed.picture, array("q")).append(number)
-            hashes[parsed.picture] = parsed.sha256
+            groups.setdefault(parsed.image, array("q")).append(number)
+            hashes[parsed.image] = parsed.sha256
         if self._data.hold_out:
             held = held_out(list(groups), self._data.hold_out)
             for key in [key for key in groups if (key in held) != (self._data.part == "validation")]:
@@ -180,7 +180,7 @@ class Annotated:
         return groups, hashes, alone
 
     def _inside(self, key: str, numbers: Sequence[int]) -> Sequence[int]:
-        """Return the records whose points lie in the picture, where only the picture's size tells."""
+        """Return the records whose points lie in the image, where only the image's size tells."""
         if self._data.placed is None:
             return numbers
         kept = []
@@ -204,7 +204,7 @@ class Annotated:
         return parsed
 
     def _questions(self, key: str | None, number: int) -> Iterator[Question]:
-        """Yield the questions of a record with their picture."""
+        """Yield the questions of a record with their image."""
         size = None if key is None else self._sizes[key]
         for question in self._parsed(number).questions:
             if key is None or size is None:
@@ -215,7 +215,7 @@ class Annotated:
             yield replace(question, size=size, image=partial(self._image, key))
 
     def _image(self, key: str) -> Image:
-        image = decode(self._data.pictures.data(key))
+        image = decode(self._data.images.data(key))
         return image if self._data.drawn is None else self._data.drawn(key, image)
 
     def __len__(self) -> int:
@@ -241,7 +241,7 @@ class Annotated:
         )
 
     def questions(self) -> Iterator[Question]:
-        """Yield every question that can be asked, with its picture, in the order of the data set."""
+        """Yield every question that can be asked, with its image, in the order of the data set."""
         for key, records in self._rows:
             for record in records:
                 yield from self._questions(key, record)

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from molmo_agent.data.formats.parquet import Table
-from molmo_agent.data.images.checked import EmbeddedPictures
+from molmo_agent.data.images.checked import EmbeddedImages
 from molmo_agent.data.options import json_file, needed_path, options_of
 from molmo_agent.data.readers.academic import choice, one_question, open_files, open_hub
 from molmo_agent.data.readers.annotated import Annotated, Columns, Parsed, needed
@@ -16,7 +16,7 @@ from molmo_agent.model.prompts import LETTERS
 
 _WORD = "Please answer directly with a single word or number."
 _LETTER = "Please answer directly with only the letter of the correct option and nothing else."
-_PICTURE = re.compile(r"<img='.*?'>|<image \d+>")
+_IMAGE = re.compile(r"<img='.*?'>|<image \d+>")
 
 
 def _listed(text: str) -> list[str]:
@@ -33,7 +33,7 @@ def _listed(text: str) -> list[str]:
 def mmmu(source: Source) -> Annotated:
     """Read MMMU: a folder for each subject, ``Accounting/validation-00000-of-00001.parquet``.
 
-    Only the first picture is shown, none where several options are pictures. Options: ``split``.
+    Only the first image is shown, none where several options are images. Options: ``split``.
     """
     splits = ("dev", "validation", "test")
     split = options_of(source, {"split": "validation"}, {"split": splits})["split"]
@@ -50,16 +50,16 @@ def mmmu(source: Source) -> Annotated:
             return Parsed(str(number), (one_question(name, record, "vqa2", answers=answers, extra={"group": subject}),))
         listed = _listed(record["options"])
         correct = None if kept else LETTERS.index(answer)
-        pictures = sum(_PICTURE.match(option) is not None for option in listed)
+        images = sum(_IMAGE.match(option) is not None for option in listed)
         question = choice(name, record, "a_okvqa_mc", listed, correct, group=subject)
-        return Parsed(None if pictures > 1 else str(number), (question,))
+        return Parsed(None if images > 1 else str(number), (question,))
 
-    pictures = EmbeddedPictures(path, table, "image_1")
-    return open_files(source, Columns(table, columns), parse, pictures=pictures, problems=problems)
+    images = EmbeddedImages(path, table, "image_1")
+    return open_files(source, Columns(table, columns), parse, images=images, problems=problems)
 
 
 def math_vista(source: Source) -> Annotated:
-    """Read MathVista: ``data/testmini-00000-of-00001....parquet``, pictures in the column decoded_image.
+    """Read MathVista: ``data/testmini-00000-of-00001....parquet``, images in the column decoded_image.
 
     What the question says about the form of the answer is left out. ``extra`` has what the metric needs. Options:
     ``split`` ("testmini", "test").
@@ -108,7 +108,7 @@ def real_world_qa(source: Source) -> Annotated:
 def count_bench_qa(source: Source) -> Annotated:
     """Read CountBenchQA: ``data/train-....parquet`` of CountBench, and ``countbench_paired_questions.json`` beside it.
 
-    The text is the whole question (``extra["whole"]``), not only what is counted. Rows whose picture is no longer there
+    The text is the whole question (``extra["whole"]``), not only what is counted. Rows whose image is no longer there
     are told.
     """
     options_of(source, {})
@@ -116,7 +116,7 @@ def count_bench_qa(source: Source) -> Annotated:
     asked = json_file(path / "countbench_paired_questions.json")
     table = Table(path, "train", ("image", "number"), problems)
     if len(asked) != len(table):
-        raise UsageError(f"expected a question for each of {len(table)} pictures of {path}, got {len(asked)}")
+        raise UsageError(f"expected a question for each of {len(table)} images of {path}, got {len(asked)}")
 
     def parse(number: int, record: Any) -> Parsed:
         count = int(record["number"])
@@ -129,5 +129,5 @@ def count_bench_qa(source: Source) -> Annotated:
         )
         return Parsed(str(number), (question,))
 
-    pictures = EmbeddedPictures(path, table)
-    return open_files(source, Columns(table, ("number",)), parse, pictures=pictures, problems=problems)
+    images = EmbeddedImages(path, table)
+    return open_files(source, Columns(table, ("number",)), parse, images=images, problems=problems)

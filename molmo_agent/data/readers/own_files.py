@@ -1,4 +1,4 @@
-"""A user's own data as sources: points on pictures, conversations in text, each a JSONL file."""
+"""A user's own data as sources: points on images, conversations in text, each a JSONL file."""
 
 import json
 from typing import Any
@@ -17,11 +17,11 @@ from molmo_agent.point_text.parse import format_points
 
 
 class PointsFile:
-    """A user's own points: a JSONL file with ``image``, ``label`` and ``points`` a line, pictures beside it.
+    """A user's own points: a JSONL file with ``image``, ``label`` and ``points`` a line, images beside it.
 
     ``points`` are [x, y] pairs, fractions of width and height in [0, 1]; an empty list says that there is none.
     ``question`` asks in the user's words; ``boxes``, [left, top, right, bottom] in fractions too, say where each point
-    counts when a model is scored. Lines about the same picture become annotations of one row.
+    counts when a model is scored. Lines about the same image become annotations of one row.
 
     Options: ``wording``, "many" asks for a label in many ways, "none" by the label alone, as nano is asked.
     """
@@ -43,7 +43,7 @@ class PointsFile:
                 self.problems.add(Problem(file=path.name, reason=str(error), record=number))
                 continue
             self._rows.setdefault(entry["image"], []).append(entry)
-        self._pictures = list(self._rows)
+        self._images = list(self._rows)
         if not self._rows:
             raise UsageError(f"no line of {path} can be used; {self.problems.summary()}")
 
@@ -61,7 +61,7 @@ class PointsFile:
                 or len(point) != 2
                 or not all(isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= 1 for v in point)
             ):
-                raise ValueError(f"the point {point!r} lies outside the picture; expected [x, y] in 0..1")
+                raise ValueError(f"the point {point!r} lies outside the image; expected [x, y] in 0..1")
         boxes = entry.get("boxes", [])
         if not isinstance(boxes, list) or ("boxes" in entry and len(boxes) != len(points)):
             raise ValueError(f"expected 'boxes' to be as many as the {len(points)} points, got {boxes!r}")
@@ -72,12 +72,12 @@ class PointsFile:
         size_of(self._folder / entry["image"])
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
-        return len(self._pictures)
+        """Return the number of images."""
+        return len(self._images)
 
     def row(self, number: int, seed: int) -> Row:
-        """Return a picture with everything that is pointed at on it."""
-        name = self._pictures[number]
+        """Return an image with everything that is pointed at on it."""
+        name = self._images[number]
         path = self._folder / name
         rng = np.random.RandomState(seed & 0xFFFFFFFF)
         conversations = []

@@ -1,7 +1,7 @@
 """The PixMo data sets as they are on the hub: captions, questions, documents, clocks (points: ``pixmo_points.py``).
 
-Each is a folder of Parquet shards, ``data/train-00000-of-00001.parquet``, or what ``datasets`` saves. The pictures of
-most are addresses only; they are looked up in a :class:`~molmo_agent.data.images.store.PictureStore` at the
+Each is a folder of Parquet shards, ``data/train-00000-of-00001.parquet``, or what ``datasets`` saves. The images of
+most are addresses only; they are looked up in a :class:`~molmo_agent.data.images.store.ImageStore` at the
 option ``images`` (by default ``images/`` in the data set's folder). Columns: molmo-data-training-eval section 1.1 and
 the data sets' own cards.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from molmo_agent.data.conversations import conversation, worded_caption
 from molmo_agent.data.formats.parquet import Table
-from molmo_agent.data.images.checked import EmbeddedPictures, FolderPictures, StoredPictures
+from molmo_agent.data.images.checked import EmbeddedImages, FolderImages, StoredImages
 from molmo_agent.data.options import needed_path, options_of
 from molmo_agent.data.question import Question
 from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, Parsed, needed
@@ -27,13 +27,13 @@ _PARTS = ("train", "validation")
 _MARK = re.compile(r"\[(USER|ASSISTANT)\]")
 
 
-def web_table(source: Source, split: str, columns: Sequence[str]) -> tuple[Columns, StoredPictures, Problems]:
-    """Open a table whose pictures are addresses; ``image_sha256`` comes along where it was published."""
+def web_table(source: Source, split: str, columns: Sequence[str]) -> tuple[Columns, StoredImages, Problems]:
+    """Open a table whose images are addresses; ``image_sha256`` comes along where it was published."""
     path, problems = needed_path(source), Problems()
     table = Table(path, split, columns, problems)
     more = [name for name in ("image_sha256",) if name in table.columns]
     images = Path(source.options.get("images") or (path if path.is_dir() else path.parent) / "images")
-    return Columns(table, (*columns, *more)), StoredPictures(images), problems
+    return Columns(table, (*columns, *more)), StoredImages(images), problems
 
 
 def lists_of(value: Any, *names: str) -> list[list[Any]]:
@@ -44,14 +44,14 @@ def lists_of(value: Any, *names: str) -> list[list[Any]]:
 
 
 def cap(source: Source) -> Annotated:
-    """Read PixMo-Cap: a long caption of each picture and what was said about it.
+    """Read PixMo-Cap: a long caption of each image and what was said about it.
 
     Options: ``mode`` ("transcript_and_caption": both, asked for by their styles alone, as in pre-training; "captions":
-    the caption, asked for in words, as in fine-tuning), ``part`` ("train", or "validation": 2048 pictures), ``images``.
+    the caption, asked for in words, as in fine-tuning), ``part`` ("train", or "validation": 2048 images), ``images``.
     """
     defaults = {"mode": "transcript_and_caption", "part": "train", "images": None}
     options = options_of(source, defaults, {"mode": ("transcript_and_caption", "captions"), "part": _PARTS})
-    records, pictures, problems = web_table(source, "train", ("image_url", "caption", "transcripts"))
+    records, images, problems = web_table(source, "train", ("image_url", "caption", "transcripts"))
     both = options["mode"] == "transcript_and_caption"
 
     def parse(number: int, record: Any) -> Parsed:
@@ -76,7 +76,7 @@ def cap(source: Source) -> Annotated:
             path=needed_path(source),
             records=records,
             parse=parse,
-            pictures=pictures,
+            images=images,
             part=options["part"],
             hold_out=2048,
             dressed=conversation if both else worded_caption,
@@ -85,9 +85,9 @@ def cap(source: Source) -> Annotated:
     )
 
 
-def _questions_about_pictures(source: Source, name: str, style: str, columns: Sequence[str]) -> Annotated:
+def _questions_about_images(source: Source, name: str, style: str, columns: Sequence[str]) -> Annotated:
     options = options_of(source, {"part": "train", "images": None}, {"part": _PARTS})
-    records, pictures, problems = web_table(source, "train", columns)
+    records, images, problems = web_table(source, "train", columns)
     if "messages" in records.table.columns:
         records = Columns(records.table, (*records.columns, "messages"))
 
@@ -104,7 +104,7 @@ def _questions_about_pictures(source: Source, name: str, style: str, columns: Se
             path=needed_path(source),
             records=records,
             parse=parse,
-            pictures=pictures,
+            images=images,
             part=options["part"],
             hold_out=2048,
         ),
@@ -132,22 +132,22 @@ def _turns(record: Any) -> tuple[str, ...]:
 
 
 def ask_model_anything(source: Source) -> Annotated:
-    """Read PixMo-AskModelAnything: questions of people. Options: ``part`` (validation: 2048 pictures), ``images``."""
+    """Read PixMo-AskModelAnything: questions of people. Options: ``part`` (validation: 2048 images), ``images``."""
     columns = ("image_url", "image_sha256", "question", "answer")
-    return _questions_about_pictures(source, "pixmo-ask-model-anything", "user_qa", columns)
+    return _questions_about_images(source, "pixmo-ask-model-anything", "user_qa", columns)
 
 
 def cap_qa(source: Source) -> Annotated:
-    """Read PixMo-CapQA: conversations made from captions. Options: ``part`` (validation: 2048 pictures), ``images``.
+    """Read PixMo-CapQA: conversations made from captions. Options: ``part`` (validation: 2048 images), ``images``.
 
     ``question`` marks who speaks, ``[USER] ... [ASSISTANT]``, and ends before ``answer``; where there is a column
     ``messages``, it has the turns.
     """
-    return _questions_about_pictures(source, "pixmo-cap-qa", "synthetic_qa", ("image_url", "question", "answer"))
+    return _questions_about_images(source, "pixmo-cap-qa", "synthetic_qa", ("image_url", "question", "answer"))
 
 
 def docs(source: Source) -> Annotated:
-    """Read PixMo-Docs: generated charts, tables, diagrams and other documents; pictures are in the table.
+    """Read PixMo-Docs: generated charts, tables, diagrams and other documents; images are in the table.
 
     Options: ``type`` ("charts", "tables", "diagrams", "other"), ``split``, ``style`` (``pixmo_docs_<type>``; the
     released checkpoints knew them as scifi_charts, scifi_table, scifi_diagram and scifi_document).
@@ -171,15 +171,15 @@ def docs(source: Source) -> Annotated:
         )
         return Parsed(str(number), questions)
 
-    pictures = EmbeddedPictures(folder, table)
+    images = EmbeddedImages(folder, table)
     records = Columns(table, ("image_id", "questions"))
-    return Annotated(DataSet(path=path, records=records, parse=parse, pictures=pictures), problems)
+    return Annotated(DataSet(path=path, records=records, parse=parse, images=images), problems)
 
 
 def clocks(source: Source) -> Annotated:
     """Read PixMo-Clocks: watch faces and the time they show.
 
-    The hub has no pictures; they are looked for as ``<example_id>.png`` (or .jpg, ...) at the option ``images``.
+    The hub has no images; they are looked for as ``<example_id>.png`` (or .jpg, ...) at the option ``images``.
     Questions have hour and minute as their answer; what is learned is a sentence, with seconds where they are shown.
     Options: ``split``, ``images``.
     """
@@ -187,7 +187,7 @@ def clocks(source: Source) -> Annotated:
     path, problems = needed_path(source), Problems()
     columns = ("example_id", "hour_visible", "minute_visible", "text")
     table = Table(path, options["split"], columns, problems)
-    pictures = FolderPictures(Path(options["images"] or path / "images"))
+    images = FolderImages(Path(options["images"] or path / "images"))
 
     def parse(number: int, record: Any) -> Parsed:
         example, text = needed(record, "example_id", "text")
@@ -203,4 +203,4 @@ def clocks(source: Source) -> Annotated:
         return Parsed(example, (question,))
 
     records = Columns(table, columns)
-    return Annotated(DataSet(path=path, records=records, parse=parse, pictures=pictures), problems)
+    return Annotated(DataSet(path=path, records=records, parse=parse, images=images), problems)

@@ -1,7 +1,7 @@
 """The PixMo data sets with points: what is where, how many there are, and explanations that point.
 
-Published points are percent of the picture, or pixels in PixMo-Count; here they are fractions. A point outside of the
-picture is a problem of its record, which is left out and told. Layout and pictures: ``pixmo.py``.
+Published points are percent of the image, or pixels in PixMo-Count; here they are fractions. A point outside of the
+image is a problem of its record, which is left out and told. Layout and images: ``pixmo.py``.
 """
 
 from dataclasses import replace
@@ -28,11 +28,11 @@ _PARTS = ("train", "validation")
 
 
 def points(source: Source) -> Annotated:
-    """Read PixMo-Points: everything that was pointed at on a picture, a label an annotation.
+    """Read PixMo-Points: everything that was pointed at on an image, a label an annotation.
 
     Options: ``method`` ("pointing": anything; "counting": things that occur often), ``style`` ("pointing",
-    "point_count": how many there are is said too), ``part`` ("validation": 2048 pictures), ``most`` points of a label
-    (the paper leaves out labels with more than 40; none by default), ``leave_out`` (PixMo-Points-Eval, whose pictures
+    "point_count": how many there are is said too), ``part`` ("validation": 2048 images), ``most`` points of a label
+    (the paper leaves out labels with more than 40; none by default), ``leave_out`` (PixMo-Points-Eval, whose images
     must not be trained on), ``images``.
     """
     defaults = {
@@ -45,7 +45,7 @@ def points(source: Source) -> Annotated:
     }
     options = options_of(source, defaults, {"method": ("pointing", "counting"), "style": _STYLES, "part": _PARTS})
     columns = ("image_url", "image_sha256", "label", "points", "collection_method")
-    records, pictures, problems = web_table(source, "train", columns)
+    records, images, problems = web_table(source, "train", columns)
     left_out = _addresses(options["leave_out"], problems)
     method, style, most = options["method"], options["style"], options["most"]
 
@@ -66,7 +66,7 @@ def points(source: Source) -> Annotated:
             path=needed_path(source),
             records=records,
             parse=parse,
-            pictures=pictures,
+            images=images,
             part=options["part"],
             hold_out=2048,
         ),
@@ -96,17 +96,17 @@ def _inside(x: float, y: float) -> Point:
     try:
         return Point(x, y)
     except ValueError as error:
-        raise ValueError(f"a point lies outside of the picture: {error}") from error
+        raise ValueError(f"a point lies outside of the image: {error}") from error
 
 
 def points_eval(source: Source) -> Annotated:
-    """Read PixMo-Points-Eval: a label, its points, and a mask of each target, all on pictures of their own.
+    """Read PixMo-Points-Eval: a label, its points, and a mask of each target, all on images of their own.
 
     Questions have ``extra["masks"]``, which returns (targets, height, width) bool when it is called. Options:
     ``images``.
     """
     options_of(source, {"images": None})
-    records, pictures, problems = web_table(source, "test", ("image_url", "image_sha256", "label", "points", "masks"))
+    records, images, problems = web_table(source, "test", ("image_url", "image_sha256", "label", "points", "masks"))
     table = records.table
     records = Columns(table, tuple(name for name in records.columns if name != "masks"))
 
@@ -124,17 +124,17 @@ def points_eval(source: Source) -> Annotated:
         )
         return Parsed(url, (question,), record["image_sha256"])
 
-    return Annotated(DataSet(path=needed_path(source), records=records, parse=parse, pictures=pictures), problems)
+    return Annotated(DataSet(path=needed_path(source), records=records, parse=parse, images=images), problems)
 
 
 def point_explanations(source: Source) -> Annotated:
-    """Read PixMo-Point-Explanations: answers with points inside; a picture with several is cut into two rows.
+    """Read PixMo-Point-Explanations: answers with points inside; an image with several is cut into two rows.
 
-    Options: ``part`` ("validation": 1024 pictures), ``images``.
+    Options: ``part`` ("validation": 1024 images), ``images``.
     """
     options = options_of(source, {"part": "train", "images": None}, {"part": _PARTS})
     names = ("question", "parsed_response", "alt_text", "inline_text", "points")
-    records, pictures, problems = web_table(source, "train", ("image_url", "image_sha256", *names))
+    records, images, problems = web_table(source, "train", ("image_url", "image_sha256", *names))
 
     def parse(number: int, record: Any) -> Parsed | None:
         if record["parsed_response"] is None:  # as published: the answer has no points
@@ -158,7 +158,7 @@ def point_explanations(source: Source) -> Annotated:
             path=needed_path(source),
             records=records,
             parse=parse,
-            pictures=pictures,
+            images=images,
             halves=True,
             part=options["part"],
             hold_out=1024,
@@ -168,13 +168,13 @@ def point_explanations(source: Source) -> Annotated:
 
 
 def count(source: Source) -> Annotated:
-    """Read PixMo-Count: how many of one kind a picture shows; only the split "train" has points.
+    """Read PixMo-Count: how many of one kind an image shows; only the split "train" has points.
 
     Options: ``split`` ("train", "validation", "test"), ``style`` ("point_count", "pointing"), ``images``.
     """
     defaults = {"split": "train", "style": "point_count", "images": None}
     options = options_of(source, defaults, {"split": (*_PARTS, "test"), "style": _STYLES})
-    records, pictures, problems = web_table(source, options["split"], ("image_url", "label", "count", "points"))
+    records, images, problems = web_table(source, options["split"], ("image_url", "label", "count", "points"))
     with_points = options["split"] == "train"
     name = f"pixmo-count/{options['split']}"
 
@@ -204,7 +204,7 @@ def count(source: Source) -> Annotated:
             path=needed_path(source),
             records=records,
             parse=parse,
-            pictures=pictures,
+            images=images,
             grouped=False,
             placed=placed,
         ),

@@ -1,4 +1,4 @@
-"""A user's own questions: a JSONL file, pictures beside it. Knows no benchmark and no metric.
+"""A user's own questions: a JSONL file, images beside it. Knows no benchmark and no metric.
 
 A line is an object::
 
@@ -7,7 +7,7 @@ A line is an object::
 ``image`` is a path beside the file. More, where it is needed: ``id`` (else the line's number), ``style`` (else the
 benchmark's), ``options`` of a multiple choice, whose ``answers`` are a letter or an option's text, ``points`` ([x, y]
 pairs, fractions of width and height) with where each counts, as ``boxes`` ([left, top, right, bottom], fractions
-too) or ``masks`` (black and white pictures, white where it counts), ``extra`` (an object: what one metric needs).
+too) or ``masks`` (black and white images, white where it counts), ``extra`` (an object: what one metric needs).
 """
 
 import json
@@ -100,19 +100,19 @@ def _fractions(rows: Any, form: str) -> list[list[float]]:
             isinstance(row, list) and len(row) == form.count(",") + 1 and all(type(v) in (int, float) for v in row)
         )
         if not numbers or not all(0 <= v <= 1 for v in row):
-            raise ValueError(f"expected {form} as fractions of the picture in 0..1, got {row!r}")
+            raise ValueError(f"expected {form} as fractions of the image in 0..1, got {row!r}")
     return rows
 
 
 def _question(entry: Mapping[str, Any], folder: Path, row: str, style: str) -> Question:
     points = tuple(Point(x, y) for x, y in _fractions(entry["points"], "[x, y]")) if "points" in entry else None
-    extra, picture = dict(entry.get("extra", {})), folder / entry["image"]
+    extra, image = dict(entry.get("extra", {})), folder / entry["image"]
     for name in ("masks", "boxes"):
         if name in entry and len(entry[name]) != len(points or ()):
             raise ValueError(f"expected as many {name!r} as points, got {len(entry[name])} for {len(points or ())}")
     if "boxes" in entry:
         boxes = [Box(*box) for box in _fractions(entry["boxes"], "[left, top, right, bottom]")]
-        extra["masks"] = partial(_box_masks, picture, boxes)
+        extra["masks"] = partial(_box_masks, image, boxes)
     if "masks" in entry:
         extra["masks"] = partial(_read_masks, [folder / name for name in entry["masks"]])
     return Question(
@@ -122,7 +122,7 @@ def _question(entry: Mapping[str, Any], folder: Path, row: str, style: str) -> Q
         answers=tuple(entry.get("answers", ())),
         options=tuple(entry.get("options", ())),
         points=points,
-        image=partial(read_image, picture),
+        image=partial(read_image, image),
         extra=extra,
     )
 
@@ -131,15 +131,15 @@ def _read_masks(paths: list[Path]) -> list[Mask]:
     masks = []
     for path in paths:
         try:
-            with PILImage.open(path) as picture:
-                masks.append(np.asarray(picture.convert("L")) >= 128)
+            with PILImage.open(path) as image:
+                masks.append(np.asarray(image.convert("L")) >= 128)
         except (OSError, SyntaxError) as error:
             raise ValueError(f"the mask {path} cannot be read: {error}") from error
     return masks
 
 
-def _box_masks(picture: Path, boxes: list[Box]) -> list[Mask]:
-    height, width = read_image(picture).shape[:2]
+def _box_masks(image: Path, boxes: list[Box]) -> list[Mask]:
+    height, width = read_image(image).shape[:2]
     # A pixel counts where its middle is in the box.
     y, x = (np.arange(height)[:, None] + 0.5) / height, (np.arange(width)[None, :] + 0.5) / width
     return [(box.left <= x) & (x <= box.right) & (box.top <= y) & (y <= box.bottom) for box in boxes]

@@ -1,7 +1,7 @@
-"""A user's own runs as data: on each picture, what was asked for and where it was found, where that worked.
+"""A user's own runs as data: on each image, what was asked for and where it was found, where that worked.
 
 Only what is known to have worked is learned: the run succeeded or did not say, the action was sent, the screen changed
-at its place, and nothing on the picture is covered. Steps with a point that did not are told, each with its reason.
+at its place, and nothing on the image is covered. Steps with a point that did not are told, each with its reason.
 """
 
 import io
@@ -26,7 +26,7 @@ from molmo_agent.rollout.trajectory import TrajectoryFolder, read_folder
 
 
 class TrajectoryRows:
-    """The pictures of trajectory folders, each with every instruction that a point was found for on it.
+    """The images of trajectory folders, each with every instruction that a point was found for on it.
 
     It is asked for by the whole instruction or by its target alone, as policies do; which of the two is drawn. The path
     is one trajectory folder, or a folder of them.
@@ -65,24 +65,24 @@ class TrajectoryRows:
                 reason = "the run did not achieve its task" if failed else _doubt(line)
                 if reason:
                     raise ValueError(reason)
-                picture = line["observation"]
-                key = path.name, str(picture["file"])
+                image = line["observation"]
+                key = path.name, str(image["file"])
                 if key not in self._rows:
-                    folder.picture(picture)
-                    self._rows[key] = picture, []
+                    folder.picture(image)
+                    self._rows[key] = image, []
                 self._rows[key][1].append(found)
             except (UsageError, ValueError, KeyError, TypeError) as error:
                 reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
                 self.problems.add(Problem(file=path.name, reason=reason, record=number, row=line.get("instruction")))
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """Return the number of images."""
         return len(self._keys)
 
     def row(self, number: int, seed: int) -> Row:
-        """Return a picture with what was pointed at on it."""
+        """Return an image with what was pointed at on it."""
         key = self._keys[number]
-        picture, found = self._rows[key]
+        observation, found = self._rows[key]
         rng = np.random.RandomState(seed & 0xFFFFFFFF)
         conversations = tuple(
             Conversation(
@@ -94,10 +94,10 @@ class TrajectoryRows:
         )
 
         def image() -> Image:
-            with PILImage.open(io.BytesIO(self._folders[key[0]].picture(picture))) as opened:
+            with PILImage.open(io.BytesIO(self._folders[key[0]].picture(observation))) as opened:
                 return np.asarray(opened.convert("RGB"))
 
-        size = int(picture["height"]), int(picture["width"])
+        size = int(observation["height"]), int(observation["width"])
         return Row(conversations=conversations, size=size, image=image, name="/".join(key))
 
 
@@ -132,7 +132,7 @@ def _doubt(line: Mapping[str, Any]) -> str:
     if line["dry_run"]:
         return "it was only shown (dry run)"
     if line["observation"].get("covered"):
-        return "a part of the picture is covered for a secret"
+        return "a part of the image is covered for a secret"
     if line["effect"] != "changed" and line["action"]["type"] != "PointAt":
         return f"what it did is not known to be right: the screen was {line['effect'].replace('_', ' ')}"
     return ""

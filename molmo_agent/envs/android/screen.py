@@ -79,7 +79,7 @@ def capture(device: Device) -> tuple[Image, Status]:
     """Return what the screen shows, (height, width, 3) uint8, with what the system says about it.
 
     Raises:
-        EnvError: the screen is off or locked, the window in front may not be captured, or no whole picture came.
+        EnvError: the screen is off or locked, the window in front may not be captured, or no whole image came.
     """
     for attempt in range(1, _TRIES + 1):
         status = read_status(device)
@@ -105,11 +105,11 @@ def capture(device: Device) -> tuple[Image, Status]:
 
 
 def _decode(out: bytes) -> Image:
-    # Phones with several displays put a warning before the picture.
+    # Phones with several displays put a warning before the image.
     png = out[max(out.find(b"\x89PNG"), 0) :]
-    with PIL.Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
-        picture.load()  # a picture that breaks off is an error here, and never filled up
-        return np.asarray(picture.convert("RGB"))
+    with PIL.Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        image.load()  # an image that breaks off is an error here, and never filled up
+        return np.asarray(image.convert("RGB"))
 
 
 def _explain(device: Device, status: Status, num_bytes: int, why: str) -> None:

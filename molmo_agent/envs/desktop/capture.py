@@ -1,6 +1,6 @@
-"""Pictures of the screen; knows no input and no actions.
+"""Images of the screen; knows no input and no actions.
 
-An ``Area`` is in the operating system's input units. Its picture is in physical pixels, of which there may be more
+An ``Area`` is in the operating system's input units. Its image is in physical pixels, of which there may be more
 (HiDPI): the ratio of the two is the only scale factor there is.
 """
 
@@ -63,7 +63,7 @@ class Monitor:
 
 
 class Capture(Protocol):
-    """Takes pictures of the desktop."""
+    """Takes images of the desktop."""
 
     def monitors(self) -> list[Monitor]:
         """Return the monitors, in the order in which the system counts them from 1."""

@@ -1,7 +1,7 @@
 """The real desktop as an env: what is on the screen, and the user's own pointer and keyboard.
 
 Everything that depends on the operating system is behind two protocols, ``Capture`` and ``Input``; this file knows
-areas of the desktop, the transform from a picture to input positions, and how a person would carry out an action.
+areas of the desktop, the transform from an image to input positions, and how a person would carry out an action.
 """
 
 import contextlib
@@ -69,7 +69,7 @@ class Desktop:
         window: a part of a window's title (X11). The env follows the window when it moves.
         max_side: the longer side of the observation in pixels; a larger capture is scaled down. None: as captured.
         pace: how fast input is sent.
-        capture: takes the pictures; None: the screen itself.
+        capture: takes the images; None: the screen itself.
         input: sends the input; None: the real pointer and keyboard.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Pointer and keyboard; knows positions in the operating system's input units, no pictures and no actions.
+"""Pointer and keyboard; knows positions in the operating system's input units, no images and no actions.
 
 ``PyAutoGuiInput`` is what X11, Windows and macOS share. What pyautogui gets wrong on one of them is mended in that
 platform's class (``x11_input``, ``native_input``).

@@ -1,4 +1,4 @@
-"""What an X server can tell about itself: whether it is usable, its windows, its keys; knows no pictures or actions.
+"""What an X server can tell about itself: whether it is usable, its windows, its keys; knows no images or actions.
 
 Only for X11: the Xlib that it imports comes with pyautogui on Linux and nowhere else.
 """

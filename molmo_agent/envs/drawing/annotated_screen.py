@@ -29,7 +29,7 @@ class TextRun:
         return self.edges[0], self.top, self.edges[-1], self.bottom
 
     def moved(self, x: float, y: float, *, across: float = 1, down: float = 1) -> "TextRun":
-        """Return the line in a picture that is scaled by (across, down) and then shifted by (x, y) pixels."""
+        """Return the line in an image that is scaled by (across, down) and then shifted by (x, y) pixels."""
         edges = tuple(edge * across + x for edge in self.edges)
         return TextRun(self.text, edges, self.top * down + y, self.bottom * down + y)
 
@@ -62,7 +62,7 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """A picture and everything that is true about it."""
+    """An image and everything that is true about it."""
 
     # (height, width, 3) uint8 RGB, read-only.
     image: npt.NDArray[np.uint8]

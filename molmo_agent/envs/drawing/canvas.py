@@ -126,7 +126,7 @@ class _Line:
 
 @dataclass(slots=True)
 class Canvas:
-    """An RGB picture being painted, with notes of elements, text lines and covering layers."""
+    """An RGB image being painted, with notes of elements, text lines and covering layers."""
 
     width: int
     height: int
@@ -188,7 +188,7 @@ class Canvas:
         self._pen.line((left, bottom - 1, right - 1, bottom - 1, right - 1, top), dark)
 
     def stamp(self, sprite: Image.Image, x: int, y: int) -> None:
-        """Paste a picture; one with an alpha channel is blended."""
+        """Paste an image; one with an alpha channel is blended."""
         self.image.paste(sprite, (x, y), sprite if sprite.mode == "RGBA" else None)
 
     def tint(self, mask: Image.Image, x: int, y: int, color: Color) -> None:
@@ -303,7 +303,7 @@ class Canvas:
         return TextRun(line.text[end - best : end], line.edges[end - best : end + 1], line.top, line.bottom)
 
     def finish(self) -> Screen:
-        """Return the picture and the truth about it."""
+        """Return the image and the truth about it."""
         runs = [self._readable(line) for line in self._lines]
         elements = []
         for number, note in enumerate(self._marks):

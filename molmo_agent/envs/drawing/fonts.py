@@ -80,7 +80,7 @@ class _Glyph:
 
 @dataclass(frozen=True, slots=True)
 class Lettering:
-    """A string as a picture: a coverage mask and where its characters begin and end."""
+    """A string as an image: a coverage mask and where its characters begin and end."""
 
     # Mode "L", as high as the face's line; None when nothing is inked (spaces).
     mask: Image.Image | None
@@ -210,7 +210,7 @@ class Face:
         if edges[-1] == 0 or text.isspace():
             return Lettering(None, 0, edges)
         first, last = glyphs[0], glyphs[-1]
-        # Only the outer glyphs make the picture wider than the sum of advances.
+        # Only the outer glyphs make the image wider than the sum of advances.
         margin = -first.left
         beyond = last.left + last.whole.shape[1] - last.cell.shape[1] if last.whole is not None else 0
         cells = [glyph.cell for glyph in glyphs]
@@ -225,8 +225,8 @@ class Face:
                 ink = glyph.whole[:, left - (pen + glyph.left + margin) :][:, : mask.shape[1] - left]
                 target = mask[:, left : left + ink.shape[1]]
                 np.maximum(target, ink, out=target)
-        picture = Image.frombuffer("L", (mask.shape[1], self.height), mask, "raw", "L", 0, 1)
-        return Lettering(picture, margin, edges)
+        image = Image.frombuffer("L", (mask.shape[1], self.height), mask, "raw", "L", 0, 1)
+        return Lettering(image, margin, edges)
 
 
 def _refit(other: Face, character: str, line: Face) -> _Glyph:

@@ -171,7 +171,7 @@ def _terminal(b: Brush) -> None:
     b.line((0.48, 0.7), (0.74, 0.7), width=0.08, gray=0)
 
 
-def _picture(b: Brush) -> None:
+def _image(b: Brush) -> None:
     b.box(0.04, 0.12, 0.96, 0.88, corner=0.06)
     b.box(0.11, 0.19, 0.89, 0.81, gray=0)
     b.poly((0.14, 0.78), (0.38, 0.42), (0.56, 0.64), (0.68, 0.52), (0.86, 0.78))
@@ -262,7 +262,7 @@ ICONS: dict[str, Callable[[Brush], None]] = {
     "camera": _camera,
     "calendar": _calendar,
     "terminal": _terminal,
-    "picture": _picture,
+    "picture": _image,
     "music": _music,
     "chart": _chart,
     "cart": _cart,

@@ -1,4 +1,4 @@
-"""Any gymnasium env with a picture becomes a pointing env: an executor turns points into its own actions.
+"""Any gymnasium env with an image becomes a pointing env: an executor turns points into its own actions.
 
 The executor is the fast controller under the slow model. It is a generator: it yields one native action after the
 other and may look at the env in between, so one point can be a whole drive.
@@ -24,7 +24,7 @@ from molmo_agent.geometry import Point
 
 
 class Executor(Protocol):
-    """Turns points of the shown picture into native actions, one after the other."""
+    """Turns points of the shown image into native actions, one after the other."""
 
     def __call__(self, env: gymnasium.Env[Any, Any], points: tuple[Point, ...]) -> Iterator[Any]:
         """Yield native actions; end when the points are dealt with.
@@ -45,7 +45,7 @@ class PointingAction(PointingEnv):
     no native step: the env stands still.
 
     Args:
-        env: its observation is a picture, (height, width, 3) uint8. One whose observation is not: wrap it in
+        env: its observation is an image, (height, width, 3) uint8. One whose observation is not: wrap it in
             ``gymnasium.wrappers.AddRenderObservation`` first.
         executor: what a point means here.
         instruction: what is asked: the text, or what reads it from the env after ``reset``; None: the env's own
@@ -59,7 +59,7 @@ class PointingAction(PointingEnv):
         render_mode: "rgb_array" or None.
 
     Raises:
-        UsageError: the observation is no picture.
+        UsageError: the observation is no image.
     """
 
     def __init__(
@@ -76,9 +76,9 @@ class PointingAction(PointingEnv):
         render_mode: str | None = None,
     ) -> None:
         space = env.observation_space
-        if not is_picture_space(space):
+        if not is_image_space(space):
             raise UsageError(
-                f"expected pictures (height, width, 3) uint8 as observations, got {space}; "
+                f"expected images (height, width, 3) uint8 as observations, got {space}; "
                 "wrap the env in gymnasium.wrappers.AddRenderObservation(env, render_only=True) first"
             )
         height, width, _ = space.shape or (1, 1, 3)
@@ -103,7 +103,7 @@ class PointingAction(PointingEnv):
             raise UsageError("the env says nothing of its task: pass PointingAction(..., instruction='...')")
         return str(asked)
 
-    def picture(self) -> Image:
+    def image(self) -> Image:
         """Return a copy of the env's newest observation."""
         return np.array(self._image)
 
@@ -134,7 +134,7 @@ class PointingAction(PointingEnv):
                     self._stopped = f"stopped after {made} native steps"
                     break
         except ActionRefused as error:
-            # On the way there is no undoing: what was done counts, and the picture shows where it ended.
+            # On the way there is no undoing: what was done counts, and the image shows where it ended.
             if not made:
                 raise
             self._stopped = str(error)
@@ -155,8 +155,8 @@ class PointingAction(PointingEnv):
         return bool(info.get("is_success", info.get("success", False)))
 
 
-def is_picture_space(space: gymnasium.Space[Any]) -> bool:
-    """Tell whether a space holds (height, width, 3) uint8 pictures."""
+def is_image_space(space: gymnasium.Space[Any]) -> bool:
+    """Tell whether a space holds (height, width, 3) uint8 images."""
     return isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8 and np.shape(space.low)[2:] == (3,)
 
 

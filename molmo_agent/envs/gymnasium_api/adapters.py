@@ -19,7 +19,7 @@ import gymnasium
 import numpy as np
 
 from molmo_agent.actions import Action, Click, PointAt, Wait, describe
-from molmo_agent.envs.gymnasium_api.action_wrapper import Executor, PointingAction, is_picture_space
+from molmo_agent.envs.gymnasium_api.action_wrapper import Executor, PointingAction, is_image_space
 from molmo_agent.envs.gymnasium_api.base import (
     Outcome,
     PointingEnv,
@@ -30,7 +30,7 @@ from molmo_agent.envs.gymnasium_api.base import (
 )
 from molmo_agent.envs.gymnasium_api.ids import IDS, register_envs
 from molmo_agent.envs.gymnasium_api.screen_envs import DeviceEnv
-from molmo_agent.envs.gymnasium_api.view_wrapper import PictureView
+from molmo_agent.envs.gymnasium_api.view_wrapper import ImageView
 from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point
@@ -40,8 +40,8 @@ __all__ = [
     "DeviceEnv",
     "Executor",
     "GymnasiumEnv",
+    "ImageView",
     "Outcome",
-    "PictureView",
     "PointingAction",
     "PointingEnv",
     "load",
@@ -61,7 +61,7 @@ class GymnasiumEnv:
     (``point_status`` of ``refused`` or ``out_of_range``) raises ``ActionRefused``; it has counted as a step there.
 
     Args:
-        env: observations are pictures, actions points; see ``molmo_agent.envs.gymnasium_api.base``.
+        env: observations are images, actions points; see ``molmo_agent.envs.gymnasium_api.base``.
         name: for records; None: its id.
 
     Raises:
@@ -78,9 +78,9 @@ class GymnasiumEnv:
                 "what a point means there has to be said. Wrap it in PointingAction(env, executor), where executor is "
                 "a generator that turns points into such actions; docs/gymnasium.md has one of 20 lines"
             )
-        if not is_picture_space(env.observation_space):
+        if not is_image_space(env.observation_space):
             raise UsageError(
-                f"expected pictures (height, width, 3) uint8 as observations of {title}, got {env.observation_space}"
+                f"expected images (height, width, 3) uint8 as observations of {title}, got {env.observation_space}"
             )
         self.name = title
         self.env = env
@@ -116,7 +116,7 @@ class GymnasiumEnv:
         return self.observe(), float(reward), bool(terminated), bool(truncated), info
 
     def observe(self) -> Observation:
-        """Return the newest picture."""
+        """Return the newest image."""
         if self._image is None:
             raise UsageError(f"{self.name} has no episode; call reset() first")
         height, width, _ = self._image.shape

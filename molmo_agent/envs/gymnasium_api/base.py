@@ -1,22 +1,22 @@
 """The contract of a pointing gymnasium env, and the base class that keeps it; knows no task and no model.
 
-**Action.** ``Box(0, 1, (K, 3), float32)``; a row is (x, y, present) in fractions of the picture, and its point counts
+**Action.** ``Box(0, 1, (K, 3), float32)``; a row is (x, y, present) in fractions of the image, and its point counts
 when ``present >= 0.5``. Several rows are one ordered answer, such as waypoints. An action without a present row says
 "there is none": a step that does nothing. One present row with a NaN, infinite or outside coordinate refuses the whole
 action: nothing is done, it is counted and told.
 
-**Observation.** The picture, (height, width, 3) uint8 RGB, and nothing else. The instruction is the attribute
+**Observation.** The image, (height, width, 3) uint8 RGB, and nothing else. The instruction is the attribute
 ``task_description`` and ``info["instruction"]``.
 
 **info**, the same keys and types after ``reset`` and every ``step``, and no clock times:
 
 - ``instruction`` (str): what is asked.
 - ``is_success`` (bool): the task is done.
-- ``point_status`` (str): of this action: ``ok``, ``none``, ``out_of_range`` (one was no place on the picture), or
+- ``point_status`` (str): of this action: ``ok``, ``none``, ``out_of_range`` (one was no place on the image), or
   ``refused`` (the env cannot act on that place). ``none`` after ``reset``.
 - ``refusal`` (str): why, for people; empty when nothing was refused.
 - ``refused_points`` (int): actions refused so far in this episode, for either reason.
-- ``in_mask`` (bool): the last present point was on the target, in the picture that was shown before the action.
+- ``in_mask`` (bool): the last present point was on the target, in the image that was shown before the action.
 - ``pixel_error`` (float): its distance to the nearest pixel of the target; 0.0 on it, infinite without a point or
   without a visible target.
 - what the env measures besides, such as ``spl``.
@@ -93,7 +93,7 @@ def read_rows(action: npt.ArrayLike, max_points: int = 1) -> tuple[PointStatus, 
         return "out_of_range", (), f"expected present flags in [0, 1], got {rows[:, 2].tolist()}"
     places = rows[rows[:, 2] >= 0.5, :2].astype(np.float64)
     if not ((places >= 0) & (places <= 1)).all():
-        return "out_of_range", (), f"expected fractions of the picture in [0, 1], got {places.tolist()}"
+        return "out_of_range", (), f"expected fractions of the image in [0, 1], got {places.tolist()}"
     points = tuple(Point(float(x), float(y)) for x, y in places)
     return ("ok" if points else "none"), points, ""
 
@@ -132,13 +132,13 @@ class Outcome:
 
 
 class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
-    """A gymnasium env whose action is points of its picture: write four methods, the contract is kept here.
+    """A gymnasium env whose action is points of its image: write four methods, the contract is kept here.
 
-    ``begin`` makes a scene and returns the instruction, ``picture`` draws it, ``target_mask`` says where the target is,
+    ``begin`` makes a scene and returns the instruction, ``image`` draws it, ``target_mask`` says where the target is,
     and ``point_at`` acts. Optional: ``measures``, for further entries of ``info``, and ``locate``.
 
     Args:
-        size: (width, height) of the picture in pixels.
+        size: (width, height) of the image in pixels.
         max_points: K, the most points of one action.
         max_steps: steps after which an episode is truncated.
         render_mode: "rgb_array" or None.
@@ -179,16 +179,16 @@ class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
         """Make a new scene from the generator and the options of ``reset``; return the instruction."""
 
     @abc.abstractmethod
-    def picture(self) -> Image:
+    def image(self) -> Image:
         """Draw what is seen now: a new (height, width, 3) uint8 array at every call."""
 
     @abc.abstractmethod
     def target_mask(self) -> Mask:
-        """Return which pixels of the picture show the target now; none when it is not to be seen. Privileged."""
+        """Return which pixels of the image show the target now; none when it is not to be seen. Privileged."""
 
     @abc.abstractmethod
     def point_at(self, points: tuple[Point, ...]) -> Outcome:
-        """Act on 1 to ``max_points`` points of the picture.
+        """Act on 1 to ``max_points`` points of the image.
 
         Raises:
             ActionRefused: nothing can be done there; nothing was done.
@@ -219,7 +219,7 @@ class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
         self._steps = self._refused = 0
         self._points = ()
         self.task_description = self.begin(self.np_random, dict(options or {}))
-        return self.picture(), self._info("none", "", False, math.inf)
+        return self.image(), self._info("none", "", False, math.inf)
 
     def step(self, action: Rows) -> tuple[Image, float, bool, bool, dict[str, Any]]:
         """Read the points of an action and act on them.
@@ -244,14 +244,14 @@ class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
         truncated = not outcome.terminated and (outcome.truncated or self._steps >= self.max_steps)
         self._over = outcome.terminated or truncated
         info = self._info(status, refusal, *judged)
-        return self.picture(), float(outcome.reward), outcome.terminated, truncated, info
+        return self.image(), float(outcome.reward), outcome.terminated, truncated, info
 
     def render(self) -> Image | None:
-        """Return the picture with the points of the last action drawn on it; None without a render mode."""
+        """Return the image with the points of the last action drawn on it; None without a render mode."""
         if self.render_mode is None:
             return None
-        # The points belong to the picture before the action: where the view has moved, a subclass knows better.
-        return np.array(draw_points(self.picture(), self._points))
+        # The points belong to the image before the action: where the view has moved, a subclass knows better.
+        return np.array(draw_points(self.image(), self._points))
 
     def _info(self, status: PointStatus, refusal: str, in_mask: bool, pixel_error: float) -> dict[str, Any]:
         truth = {"in_mask": in_mask, "pixel_error": pixel_error} if self.knows_target else {}

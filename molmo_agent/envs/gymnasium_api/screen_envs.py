@@ -73,7 +73,7 @@ class DeviceEnv(PointingEnv):
         self._image = observation.image
         if self._image.shape != self.observation_space.shape:
             raise UsageError(
-                f"expected pictures of {self.observation_space.shape}, got {self._image.shape} from "
+                f"expected images of {self.observation_space.shape}, got {self._image.shape} from "
                 f"{self.device.name!r}; give its size as (width, height)"
             )
         instruction = str(info.get("instruction", ""))
@@ -81,7 +81,7 @@ class DeviceEnv(PointingEnv):
             raise UsageError(f"the env {self.device.name!r} has no task of its own, so there is nothing to point at")
         return instruction
 
-    def picture(self) -> Image:
+    def image(self) -> Image:
         """Return what the device showed last."""
         return self._image.copy()
 
@@ -123,8 +123,8 @@ def make_sim_desktop(
     """Make ``MolmoAgent/SimDesktop-v0``.
 
     Args:
-        width: pixels of the picture.
-        height: pixels of the picture.
+        width: pixels of the image.
+        height: pixels of the image.
         task: a family of :data:`ONE_CLICK`; None draws one for each episode.
         max_steps: clicks after which an episode is truncated.
         render_mode: "rgb_array" or None.
@@ -155,8 +155,8 @@ def make_sim_phone(
     """Make ``MolmoAgent/SimPhone-v0``.
 
     Args:
-        width: pixels of the picture, held upright.
-        height: pixels of the picture, held upright.
+        width: pixels of the image, held upright.
+        height: pixels of the image, held upright.
         task: a family of :data:`ONE_TAP`; None draws one for each episode.
         max_steps: taps after which an episode is truncated.
         render_mode: "rgb_array" or None.

@@ -12,15 +12,15 @@ from molmo_agent.geometry import Box, Point
 from molmo_agent.transforms import ImageTransform
 
 
-class PictureView(gymnasium.Wrapper[Image, Any, Image, Any]):
-    """Shows a pointing env's picture through an :class:`ImageTransform` and leads points on the view back to it.
+class ImageView(gymnasium.Wrapper[Image, Any, Image, Any]):
+    """Shows a pointing env's image through an :class:`ImageTransform` and leads points on the view back to it.
 
     Plain resizing needs no such care, because points are fractions: ``gymnasium.wrappers.ResizeObservation`` will do.
     A point on a border that was added is no place: the env below is given a NaN for it, and refuses it.
 
     Args:
         env: a pointing env.
-        chain: what is done to its picture, from ``ImageTransform.identity(width, height)`` of it; no input units.
+        chain: what is done to its image, from ``ImageTransform.identity(width, height)`` of it; no input units.
 
     Raises:
         ValueError: the chain starts from another size, or has input units.
@@ -38,7 +38,7 @@ class PictureView(gymnasium.Wrapper[Image, Any, Image, Any]):
         return show(image, self._chain), info
 
     def step(self, action: Any) -> tuple[Image, Any, bool, bool, dict[str, Any]]:
-        """Lead the points back to the env's picture and act on them."""
+        """Lead the points back to the env's image and act on them."""
         rows = np.array(action, np.float32)
         for row in rows if rows.ndim == 2 and rows.shape[1] == 3 else ():
             if row[2] >= 0.5 and ((row[:2] >= 0) & (row[:2] <= 1)).all():
@@ -67,16 +67,16 @@ class PictureView(gymnasium.Wrapper[Image, Any, Image, Any]):
 
 
 def show(image: Image, chain: ImageTransform) -> Image:
-    """Do to a picture what a chain says."""
-    picture = PIL.Image.fromarray(image)
+    """Apply the steps of a chain to an image."""
+    view = PIL.Image.fromarray(image)
     for step in chain.steps:
         numbers = [int(value) for value in step.values]
         if step.name == "crop":
-            picture = picture.crop((numbers[0], numbers[1], numbers[2], numbers[3]))
+            view = view.crop((numbers[0], numbers[1], numbers[2], numbers[3]))
         elif step.name == "resize":
-            picture = picture.resize((numbers[0], numbers[1]), PIL.Image.Resampling.BOX)
+            view = view.resize((numbers[0], numbers[1]), PIL.Image.Resampling.BOX)
         elif step.name == "rotate":
-            picture = picture.rotate(-numbers[0], expand=True)
+            view = view.rotate(-numbers[0], expand=True)
         elif step.name == "pad":
-            picture = PIL.ImageOps.expand(picture, (numbers[0], numbers[1], numbers[2], numbers[3]))
-    return np.array(picture)
+            view = PIL.ImageOps.expand(view, (numbers[0], numbers[1], numbers[2], numbers[3]))
+    return np.array(view)

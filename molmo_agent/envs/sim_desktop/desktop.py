@@ -130,7 +130,7 @@ class SimDesktop:
         return self._running().success
 
     def screen(self) -> Screen:
-        """Return the observed picture with everything that is true about it."""
+        """Return the observed image with everything that is true about it."""
         return self._running().screen
 
     def locate(self, instruction: str) -> list[Box]:

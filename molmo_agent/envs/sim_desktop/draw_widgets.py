@@ -309,7 +309,7 @@ def _icon(place: Place, widget: Widget) -> None:
 
 
 def desktop_icon(place: Place, widget: Widget) -> None:
-    """Draw an icon of the desktop: a picture with its name below, readable on any wallpaper."""
+    """Draw an icon of the desktop: an image with its name below, readable on any wallpaper."""
     look, box = place.look, place.box(widget)
     canvas = place.canvas
     letters = look.small
@@ -358,7 +358,7 @@ def _photo(number: int, width: int, height: int) -> Image.Image:
     return small.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def _picture(place: Place, widget: Widget) -> None:
+def _image(place: Place, widget: Widget) -> None:
     box = place.box(widget)
     number = int(widget.value or 0)
     base = _photo(number % 12, 160, 160)
@@ -402,7 +402,7 @@ DRAW: dict[str, Callable[[Place, Widget], None]] = {
     "icon": _icon,
     "shape": _shape,
     "text": _text,
-    "picture": _picture,
+    "picture": _image,
     "panel": _panel,
     "rule": _rule,
 }

@@ -119,13 +119,13 @@ def _page_head(
 
 
 def _cards(flow: Flow, writer: Writer, rng: random.Random) -> None:
-    """Pictures with a title, a price and a button each."""
+    """Images with a title, a price and a button each."""
     look = flow.look
     count = max(min(flow.width // look.u(120), 5), 1)
     pitch = flow.width // count
     width = pitch - look.u(10)
-    picture = round(width * rng.uniform(0.35, 0.65))
-    height = picture + look.text.height * 2 + look.row + look.u(22)
+    image = round(width * rng.uniform(0.35, 0.65))
+    height = image + look.text.height * 2 + look.row + look.u(22)
     if height > flow.height or width < look.u(80):
         return
     icon = rng.choice(("picture", "camera", "music", "cart", "star", None))
@@ -134,10 +134,10 @@ def _cards(flow: Flow, writer: Writer, rng: random.Random) -> None:
         box = (x, flow.top, x + width, flow.top + height)
         fill = mix(look.paper, look.ground, 0.5)
         flow.add(Widget("panel", "", box, fill=fill, ink=look.edge, checked=True))
-        photo = (x + 1, flow.top + 1, x + width - 1, flow.top + picture)
+        photo = (x + 1, flow.top + 1, x + width - 1, flow.top + image)
         flow.add(Widget("picture", "", photo, value=str(rng.randrange(12)), icon=icon))
         inner = Flow(
-            look, x + look.u(6), flow.top + picture + look.u(5), x + width - look.u(6), flow.bottom, flow.widgets
+            look, x + look.u(6), flow.top + image + look.u(5), x + width - look.u(6), flow.bottom, flow.widgets
         )
         tone = ink_on(fill)
         inner.text(look.bold.fit(writer.short(2), inner.width).rstrip("…"), bold=True, gap=look.u(2))
@@ -150,7 +150,7 @@ def _cards(flow: Flow, writer: Writer, rng: random.Random) -> None:
 
 
 def _news(flow: Flow, writer: Writer, rng: random.Random) -> None:
-    """Rows of a small picture, a headline link and a line of text."""
+    """Rows of a small image, a headline link and a line of text."""
     look = flow.look
     side = look.text.height * 2 + look.u(8)
     for _ in range(rng.randint(2, 5)):

@@ -43,11 +43,11 @@ def _wallpaper(width: int, height: int, colors: tuple[Color, Color, Color, Color
     """Return a gradient with two soft lights."""
     sky, ground, first, second = (np.asarray(color, np.float32) for color in colors)
     x, y = np.meshgrid(np.linspace(0, 1, 48), np.linspace(0, 1, 48))
-    picture = sky + (ground - sky) * (0.35 * x + 0.65 * y)[..., None]
+    image = sky + (ground - sky) * (0.35 * x + 0.65 * y)[..., None]
     for color, cx, cy, reach in ((first, 0.15, 0.75, 0.35), (second, 0.9, 0.2, 0.3)):
         light = np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * reach * reach))[..., None] * 0.55
-        picture = picture + (color - picture) * light
-    small = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
+        image = image + (color - image) * light
+    small = Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
     return small.resize((width, height), Image.Resampling.BICUBIC)
 
 

@@ -63,7 +63,7 @@ class Pen:
     def mark(
         self, kind: str, item: Item, box: IntBox, run: int = -1, state: str | None = None, shape: str | None = None
     ) -> None:
-        """Note an item as an element that reacts on exactly its box; ``shape`` names the picture that it is."""
+        """Note an item as an element that reacts on exactly its box; ``shape`` names the image that it is."""
         self.canvas.mark(kind, item.label, box, run, Touch(item.press, item.hold), state=state, shape=shape)
 
     def touch(self, item: Item, box: IntBox) -> None:
@@ -276,24 +276,24 @@ def _goods(pen: Pen, item: Item, box: IntBox) -> None:
     pen.canvas.plate(box, look.radius, look.card, look.edge)
     assert item.color is not None
     shown = (box[0] + look.u(7), box[1] + look.u(7), box[2] - look.u(7), box[1] + look.u(96))
-    picture(pen, item.icon, item.color, shown, 58)
+    image(pen, item.icon, item.color, shown, 58)
     room = box[2] - box[0] - 2 * pad
     run = pen.write(box[0] + pad, box[1] + look.u(113), item.label, look.text(13.5), look.ink, room)
     pen.write(box[0] + pad, box[1] + look.u(133), item.detail, look.text(13, True), look.accent, room)
     pen.mark("card", item, box, run)
 
 
-def picture(pen: Pen, shape: str, color: Color, box: IntBox, units: float) -> None:
-    """Draw the picture of a product."""
+def image(pen: Pen, shape: str, color: Color, box: IntBox, units: float) -> None:
+    """Draw the image of a product."""
     look, side = pen.look, pen.look.u(units)
     pen.canvas.plate(box, max(look.radius - look.u(4), 2), mix(look.ground, color, 0.18))
     x, y = (box[0] + box[2] - side) // 2, (box[1] + box[3] - side) // 2
     pen.canvas.tint(icons.shape(shape, side), x, y, color)
 
 
-def _picture(pen: Pen, item: Item, box: IntBox) -> None:
+def _image(pen: Pen, item: Item, box: IntBox) -> None:
     assert item.color is not None
-    picture(pen, item.icon, item.color, (box[0], box[1], box[2], box[3] - pen.look.u(6)), 96)
+    image(pen, item.icon, item.color, (box[0], box[1], box[2], box[3] - pen.look.u(6)), 96)
 
 
 def _hero(pen: Pen, item: Item, box: IntBox) -> None:
@@ -373,7 +373,7 @@ DRAW: dict[str, Callable[[Pen, Item, IntBox], None]] = {
     "button": _button,
     "card": _card,
     "goods": _goods,
-    "picture": _picture,
+    "picture": _image,
     "hero": _hero,
     "bubble": _bubble,
     "chips": _chips,

@@ -135,7 +135,7 @@ class SimPhone:
         return self._running().phone
 
     def screen(self) -> Screen:
-        """Return the picture with everything that is true about it."""
+        """Return the image with everything that is true about it."""
         return self._running().drawing.screen
 
     def locate(self, instruction: str) -> list[Box]:

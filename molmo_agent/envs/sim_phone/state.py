@@ -58,7 +58,7 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """Something to buy: its picture is a shape in a colour."""
+    """Something to buy: its image is a shape in a colour."""
 
     name: str
     price: str

@@ -120,7 +120,7 @@ class Browser:
     Args:
         width: of the view, CSS pixels.
         height: of the view, CSS pixels.
-        scale: pixels of a picture per CSS pixel.
+        scale: pixels of an image per CSS pixel.
     """
 
     def __init__(self, width: int = 500, height: int = 320, *, scale: int = 2) -> None:
@@ -207,7 +207,7 @@ class Browser:
         with _telling("the page does not answer"):
             return self._driver.execute_script(code, *values)
 
-    def picture(self, width: int, height: int) -> Image:
+    def image(self, width: int, height: int) -> Image:
         """Return the view's upper left part of so many CSS pixels, ``scale`` pixels for each."""
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         shot = self._devtools("Page.captureScreenshot", format="png", clip=clip, optimizeForSpeed=True)

@@ -69,7 +69,7 @@ class MiniWob:
 
     Args:
         task: a name of :func:`tasks`, such as "click-test-2".
-        scale: pixels of the picture per CSS pixel. The page has 160 x 210 of these, which is little to read.
+        scale: pixels of the image per CSS pixel. The page has 160 x 210 of these, which is little to read.
         max_steps: steps after which an episode is truncated.
     """
 
@@ -92,7 +92,7 @@ class MiniWob:
         self._pointer = (0, 0)
 
     @property
-    def picture_size(self) -> tuple[int, int]:
+    def screen_size(self) -> tuple[int, int]:
         """(width, height) of the observations in pixels."""
         return WIDTH * self._scale, HEIGHT * self._scale
 
@@ -167,15 +167,15 @@ class MiniWob:
         return observation, reward, self._ended, truncated, {"is_success": reward == 1.0, "raw_reward": raw}
 
     def observe(self) -> Observation:
-        """Take a picture of the page."""
+        """Take an image of the page."""
         self._running()
-        image = self._browser.picture(WIDTH, HEIGHT)
+        image = self._browser.image(WIDTH, HEIGHT)
         height, width = image.shape[:2]
         transform = ImageTransform.identity(width, height).scale(self._scale)
         return Observation(image, transform, {"focus": self._focus.strip()})
 
     def render(self) -> Image:
-        """Return the picture alone, as Gymnasium has it."""
+        """Return the image alone, as Gymnasium has it."""
         return self.observe().image
 
     def close(self) -> None:
@@ -217,7 +217,7 @@ class MiniWob:
         return state
 
     def _at(self, point: Any) -> tuple[int, int]:
-        self._pointer = ImageTransform.identity(*self.picture_size).scale(self._scale).to_device(point)
+        self._pointer = ImageTransform.identity(*self.screen_size).scale(self._scale).to_device(point)
         return self._pointer
 
     def _execute(self, action: Action) -> None:
@@ -250,7 +250,7 @@ class MiniWob:
 def make_miniwob(task: str = "click-test-2", *, render_mode: str | None = None, **options: Any) -> DeviceEnv:
     """Make a task as a gymnasium env whose points are clicks; ``options`` are those of :class:`MiniWob`."""
     env = MiniWob(task, **options)
-    return DeviceEnv(env, size=env.picture_size, render_mode=render_mode)
+    return DeviceEnv(env, size=env.screen_size, render_mode=render_mode)
 
 
 def _check_task(task: str) -> str:

@@ -101,7 +101,7 @@ class GridNav(PointingEnv):
         self._ground = self._draw_ground()
         return f"walk to the {' '.join(names[0])}"
 
-    def picture(self) -> Image:
+    def image(self) -> Image:
         """Draw the map, the walker and its trail."""
         assert self._ground is not None
         big, scale = self._ground.copy(), self._cell * _SMOOTH

@@ -98,8 +98,8 @@ class PointTarget(PointingEnv):
     The reward is 1.0 for a point on the shape that is named. Any point ends the episode; "there is none" does not.
 
     Args:
-        width: pixels of the picture.
-        height: pixels of the picture.
+        width: pixels of the image.
+        height: pixels of the image.
         num_shapes: how many there are; None draws 4 to 7 for each episode.
         noise: standard deviation of the canvas, in grey levels.
         max_steps: steps without a point after which an episode is truncated.
@@ -134,7 +134,7 @@ class PointTarget(PointingEnv):
         self._image, self._labels = _paint(rng, self._shapes, self.size, self._noise)
         return f"point at the {self._shapes[0].name}"
 
-    def picture(self) -> Image:
+    def image(self) -> Image:
         """Return a copy of the canvas."""
         return self._image.copy()
 
@@ -185,7 +185,7 @@ def _scatter(rng: np.random.Generator, wanted: int, size: tuple[int, int]) -> li
 def _paint(
     rng: np.random.Generator, shapes: list[_Shape], size: tuple[int, int], noise: float
 ) -> tuple[Image, np.ndarray[Any, np.dtype[np.uint8]]]:
-    """Return the picture, and the number of the shape at each pixel."""
+    """Return the image, and the number of the shape at each pixel."""
     width, height = size
     corners = rng.uniform(205, 245, (2, 2, 3)).astype(np.uint8)
     canvas = PIL.Image.fromarray(corners).resize((width * _SMOOTH, height * _SMOOTH), PIL.Image.Resampling.BICUBIC)

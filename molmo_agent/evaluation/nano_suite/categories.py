@@ -15,7 +15,7 @@ GROUPS = (LOOKS, TEXTS, REST)
 """What categories are summed up in; nothing to point at belongs to none of them."""
 
 GROUPS_NOTE = (
-    f"{LOOKS.capitalize()}: drawings told by colour, shape, size or letter, pictures, the buttons of windows, check "
+    f"{LOOKS.capitalize()}: drawings told by colour, shape, size or letter, images, the buttons of windows, check "
     f"boxes, radio buttons and switches. {TEXTS.capitalize()}: buttons, links, fields, tabs, ... by the text on them. "
     f"{REST.capitalize()}: plain text, and what is told by its kind, place, order or neighbour, several things and "
     "their number."

@@ -1,4 +1,4 @@
-"""How long a pointing model takes for a picture that it has not seen before, by size of picture and threads."""
+"""How long a pointing model takes for an image that it has not seen before, by size of image and threads."""
 
 import os
 import time

@@ -31,7 +31,7 @@ class Played:
 
 
 def as_published() -> MiniWob:
-    """Make the env with a picture pixel for each CSS pixel, 160 x 210, as others play the benchmark."""
+    """Make the env with an image pixel for each CSS pixel, 160 x 210, as others play the benchmark."""
     return MiniWob(scale=1)
 
 

@@ -1,4 +1,4 @@
-"""A suite's results as files: figures as JSON, and one offline page with its tables and its worst cases as pictures."""
+"""A suite's results as files: figures as JSON, and one offline page with its tables and its worst cases as images."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ from PIL import Image as PILImage
 
 from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.nano_suite.run import Answer, Suite
-from molmo_agent.evaluation.nano_suite.sets import picture_of, screen_of
+from molmo_agent.evaluation.nano_suite.sets import image_of, screen_of
 from molmo_agent.evaluation.nano_suite.tables import sheets_of
 from molmo_agent.evaluation.reliability import PLOT_FILE, draw_calibration
 from molmo_agent.html import render_page
@@ -28,7 +28,7 @@ class Shown:
 
     answer: Answer
     uri: str
-    # In pixels of the embedded picture.
+    # In pixels of the embedded image.
     width: int
     height: int
     said: tuple[tuple[float, float], ...]
@@ -52,11 +52,11 @@ def worst(answers: Sequence[Answer], most: int = SHOWN) -> list[Answer]:
 
 def _shown(answer: Answer, suite: Suite) -> Shown:
     chosen = next(one for one in suite.sets if one.name == answer.set)
-    picture = PILImage.fromarray(picture_of(chosen, screen_of(chosen, answer.case.screen)))
-    picture.thumbnail((_SIDE_PX, _SIDE_PX))
+    image = PILImage.fromarray(image_of(chosen, screen_of(chosen, answer.case.screen)))
+    image.thumbnail((_SIDE_PX, _SIDE_PX))
     packed = io.BytesIO()
-    picture.save(packed, "WEBP", quality=80, method=4)
-    width, height = picture.size
+    image.save(packed, "WEBP", quality=80, method=4)
+    width, height = image.size
     boxes = tuple(
         (box.left * width, box.top * height, (box.right - box.left) * width, (box.bottom - box.top) * height)
         for box in answer.case.boxes

@@ -77,11 +77,11 @@ def ask(models: Sequence[PointingModel | None], chosen: ScreenSet, seeds: int = 
         seeds: where the seeds of its screens begin.
     """
     answers: list[list[Answer]] = [[] for _ in models]
-    for picture, cases in cases_of(chosen, seeds):
+    for image, cases in cases_of(chosen, seeds):
         truth = {case.question: [box.center for box in case.boxes] for case in cases}
         for model, said in zip(models, answers, strict=True):
             asked = model or ScriptedPointer(truth)
-            results = asked.point_batch([picture] * len(cases), [case.question for case in cases])
+            results = asked.point_batch([image] * len(cases), [case.question for case in cases])
             said += [_answer(chosen, case, result) for case, result in zip(cases, results, strict=True)]
     return answers
 

@@ -45,7 +45,7 @@ class ScreenSet:
     height: int = 480
     # See draw(); None for any kind of screen of the desktop.
     style: str | None = None
-    # The picture is shown at so many times its size.
+    # The image is shown at so many times its size.
     scale: float = 1.0
     # Questions per screen, drawn at random: neighbours on one screen tell less than other screens.
     questions: int = 8
@@ -75,8 +75,8 @@ def screen_of(chosen: ScreenSet, index: int, seeds: int = EVALUATION) -> Screen:
     return draw(number, chosen.style, width=chosen.width, height=chosen.height, split=chosen.split)
 
 
-def picture_of(chosen: ScreenSet, screen: Screen) -> Image:
-    """Return the picture as it is shown: (height, width, 3)."""
+def image_of(chosen: ScreenSet, screen: Screen) -> Image:
+    """Return the image as it is shown: (height, width, 3)."""
     if chosen.scale == 1:
         return screen.image
     height, width = screen.image.shape[:2]
@@ -146,11 +146,11 @@ def _once(cases: list[Case]) -> list[Case]:
 
 
 def cases_of(chosen: ScreenSet, seeds: int = EVALUATION) -> Iterator[tuple[Image, list[Case]]]:
-    """Yield the pictures of a set with the questions about each; screens with nothing to ask for are left out."""
+    """Yield the images of a set with the questions about each; screens with nothing to ask for are left out."""
     for index in range(chosen.screens):
         screen = screen_of(chosen, index, seeds)
         if cases := _cases(chosen, index, screen, seeds):
-            yield picture_of(chosen, screen), cases
+            yield image_of(chosen, screen), cases
 
 
 _SPLITS: tuple[tuple[str, Split], ...] = (

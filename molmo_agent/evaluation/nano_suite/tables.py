@@ -219,7 +219,7 @@ def _zoom(rows: _Rows) -> Sheet:
 def _latency(rows: _Rows) -> Sheet:
     return Sheet(
         title="Latency",
-        note="One question about a picture that was not seen before. Load: processes that wanted the machine's cores "
+        note="One question about an image that was not seen before. Load: processes that wanted the machine's cores "
         "before the measurement, this one included; where there are more of them than cores, figures are too high.",
         columns=("picture", "threads", "n", "p50", "p95", "cores", "load"),
         rows=tuple(

@@ -1,4 +1,4 @@
-"""The released checkpoints' own layout: their config fields and weight names, and ours. Knows no pictures and no text.
+"""The released checkpoints' own layout: their config fields and weight names, and ours. Knows no images and no text.
 
 One table of transforms serves both directions: loading goes through transformers' own weight conversion, which streams
 tensor by tensor and knows devices, dtypes and quantisation; exporting runs the same table backwards.

@@ -9,7 +9,7 @@ from molmo_agent.envs.drawing import icons, words
 from molmo_agent.envs.drawing.canvas import IntBox, mix
 from molmo_agent.envs.drawing.fonts import Face
 from molmo_agent.envs.sim_desktop.looks import ink_on
-from molmo_agent.synthetic.pages.drawings import free_place, pictures, shapes
+from molmo_agent.synthetic.pages.drawings import free_place, images, shapes
 from molmo_agent.synthetic.pages.widgets import (
     Sheet,
     button,
@@ -323,7 +323,7 @@ BLOCKS: tuple[tuple[Callable[[Sheet], None], float], ...] = (
     (tabs, 0.9),
     (sections, 0.9),
     (shapes, 1.8),
-    (pictures, 0.5),
+    (images, 0.5),
     (slider, 0.3),
     (dialog, 1.0),
 )

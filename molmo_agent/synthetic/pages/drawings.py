@@ -1,4 +1,4 @@
-"""What is scattered on small web pages: coloured shapes, letters and digits, little pictures."""
+"""What is scattered on small web pages: coloured shapes, letters and digits, little images."""
 
 from molmo_agent.envs.drawing import icons, words
 from molmo_agent.envs.drawing.canvas import Color, IntBox, mix
@@ -88,8 +88,8 @@ def _letter(sheet: Sheet, box: IntBox, color: str, fill: Color, size: str | None
     sheet.canvas.mark("letter", text, spot, run, color=color, size=size)
 
 
-def pictures(sheet: Sheet) -> None:
-    """A row of small pictures to click."""
+def images(sheet: Sheet) -> None:
+    """A row of small images to click."""
     rng = sheet.rng
     side, gap = sheet.u(rng.choice((12, 14, 16, 22))), sheet.u(rng.choice((6, 12, 20)))
     if sheet.top + side > sheet.bottom:

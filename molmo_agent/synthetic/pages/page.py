@@ -1,7 +1,7 @@
 """Small web pages in the plain look of early HTML, with ground truth: an instruction at the top, parts below it.
 
 The instruction is there to be read, never to be pointed at. Pages come at any size: as small as they are, scaled up as
-by a browser's zoom, or standing in a larger picture. Knows nothing of models.
+by a browser's zoom, or standing in a larger image. Knows nothing of models.
 """
 
 from dataclasses import replace
@@ -30,8 +30,8 @@ def sample_page(seed: int, *, width: int, height: int, split: Split = "train") -
 
     Args:
         seed: the same seed draws the same page.
-        width: pixels of the picture.
-        height: pixels of the picture.
+        width: pixels of the image.
+        height: pixels of the image.
         split: which fonts, words and looks may appear.
     """
     rng = Random(f"page {seed}")
@@ -124,7 +124,7 @@ def _instruction(sheet: Sheet) -> None:
 
 
 def on_ground(screen: Screen, width: int, height: int, rng: Random) -> Screen:
-    """Return a screen that stands somewhere in a larger picture, the rest of which is empty."""
+    """Return a screen that stands somewhere in a larger image, the rest of which is empty."""
     inner_height, inner_width = screen.image.shape[:2]
     x, y = rng.randint(0, width - inner_width), rng.randint(0, height - inner_height)
     image = np.empty((height, width, 3), np.uint8)

@@ -1,6 +1,6 @@
 """How small web pages look and how their parts are drawn: grey buttons, blue links, plain boxes; knows no layout.
 
-Lengths are CSS pixels of a page at its usual size; ``Sheet.u`` turns them into pixels of the picture.
+Lengths are CSS pixels of a page at its usual size; ``Sheet.u`` turns them into pixels of the image.
 """
 
 from dataclasses import dataclass, field
@@ -109,9 +109,9 @@ class Sheet:
     look: PageLook
     rng: Random
     split: WordSplit
-    # Pixels of the picture per CSS pixel.
+    # Pixels of the image per CSS pixel.
     scale: float
-    # What parts may cover, pixels of the picture; ``top`` moves down as parts are added.
+    # What parts may cover, pixels of the image; ``top`` moves down as parts are added.
     left: int
     top: int
     right: int
@@ -121,7 +121,7 @@ class Sheet:
     _used: set[str] = field(default_factory=set)
 
     def u(self, css: float) -> int:
-        """Return a length in pixels of the picture."""
+        """Return a length in pixels of the image."""
         return round(css * self.scale)
 
     @property

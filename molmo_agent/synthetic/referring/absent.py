@@ -6,7 +6,7 @@ from molmo_agent.envs.drawing.annotated_screen import Element
 from molmo_agent.envs.drawing.icons import COLORS, ICONS, SHAPES
 from molmo_agent.envs.drawing.words import WordSplit, is_held_out, label
 from molmo_agent.synthetic.referring.matching import NOUNS, Noun, Scene, Wanted, shape_noun
-from molmo_agent.synthetic.referring.names import KIND_WORDS, Question, is_picture
+from molmo_agent.synthetic.referring.names import KIND_WORDS, Question, is_image
 from molmo_agent.synthetic.referring.templates import put
 
 # Letters that are easily taken for each other at small sizes: none is exchanged for one of its own group.
@@ -74,14 +74,14 @@ def _wrong_kind(scene: Scene, rng: Random) -> tuple[str, Element] | None:
     return rng.choice((f"the {noun.word}", f"the {noun.plural}")), rng.choice(scene.elements)
 
 
-def _wrong_picture(scene: Scene, rng: Random) -> tuple[str, Element] | None:
-    pictures = [e for e in scene.elements if e.visible and is_picture(e)]
-    if not pictures:
+def _wrong_image(scene: Scene, rng: Random) -> tuple[str, Element] | None:
+    images = [e for e in scene.elements if e.visible and is_image(e)]
+    if not images:
         return None
     name = rng.choice([name for name in ICONS if name not in ("chevron", "maximize", "minus", "close", "stop")])
     if scene.shows(name) or any(e.shape == name for e in scene.elements):
         return None
-    return rng.choice((f"the {name} icon", f"{name} icon")), rng.choice(pictures)
+    return rng.choice((f"the {name} icon", f"{name} icon")), rng.choice(images)
 
 
 def ask_missing(scene: Scene, rng: Random, split: WordSplit) -> Question | None:
@@ -96,7 +96,7 @@ def ask_missing(scene: Scene, rng: Random, split: WordSplit) -> Question | None:
     if roll < 0.6:
         found = _wrong_word(scene, rng, split)
     elif roll < 0.8:
-        found = _wrong_shape(scene, rng) or _wrong_picture(scene, rng)
+        found = _wrong_shape(scene, rng) or _wrong_image(scene, rng)
     else:
         found = _wrong_kind(scene, rng)
     if found is None:

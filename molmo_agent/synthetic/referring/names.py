@@ -57,8 +57,8 @@ QUESTIONS = ("{}",) * 12 + (
 )
 
 
-# What people call a picture whose name is no word for it.
-PICTURE_WORDS = {
+# What people call an image whose name is no word for it.
+IMAGE_WORDS = {
     "bubble": "speech bubble",
     "close": "x",
     "edit": "pencil",
@@ -100,24 +100,24 @@ def plain_name(text: str) -> str:
     return text.casefold().rstrip(":* ")
 
 
-def is_picture(element: Element) -> bool:
-    """Tell whether an element is known by its picture alone."""
+def is_image(element: Element) -> bool:
+    """Tell whether an element is known by its image alone."""
     if element.kind == "icon":
         return not element.text and element.label == element.shape
     return element.kind in ("button", "app") and not element.text and element.shape is not None
 
 
-def picture_word(element: Element) -> str:
-    """Return what people call the picture of an element that has one."""
+def image_word(element: Element) -> str:
+    """Return what people call the image of an element that has one."""
     assert element.shape is not None
-    return PICTURE_WORDS.get(element.shape, element.shape) if element.kind != "icon" else element.label
+    return IMAGE_WORDS.get(element.shape, element.shape) if element.kind != "icon" else element.label
 
 
 def can_be_named(element: Element, titles: set[str]) -> bool:
     """Tell whether what the element is called can be seen: on it, next to it, or in its window's title."""
     if element.kind in WINDOW_VERBS:
         return element.label in titles
-    return element.kind == "shape" or element.text or is_picture(element)
+    return element.kind == "shape" or element.text or is_image(element)
 
 
 def category(element: Element) -> str:
@@ -126,7 +126,7 @@ def category(element: Element) -> str:
         return "shape"
     if element.kind in WINDOW_VERBS:
         return "window-button"
-    if is_picture(element):
+    if is_image(element):
         return "icon"
     if element.kind == "text":
         return "word"
@@ -137,7 +137,7 @@ def describe(element: Element) -> str:
     """Return what tells an element from others of its kind: its label, or size, colour and shape."""
     if element.kind == "shape":
         return " ".join(part for part in (element.size, element.color, element.shape) if part)
-    return picture_word(element) if is_picture(element) else element.label
+    return image_word(element) if is_image(element) else element.label
 
 
 def noun_phrases(element: Element, rng: Random) -> list[str]:
@@ -150,7 +150,7 @@ def noun_phrases(element: Element, rng: Random) -> list[str]:
         verb = WINDOW_VERBS[element.kind]
         return [f'the {verb} button of the "{label}" window', f'{verb} the "{label}" window']
     kind = rng.choice(KIND_WORDS[element.kind])
-    if is_picture(element):
+    if is_image(element):
         return [f"the {label} icon", f"the {label} icon", f"{label} icon", f"the {label} button"]
     return [f'the "{label}" {kind}', f'"{label}"', label, f"the {label} {kind}", f"{label} {kind}"]
 
@@ -171,7 +171,7 @@ def ask_all(elements: Sequence[Element], rng: Random) -> list[Question]:
         known = element.kind in {"shape", *KIND_WORDS, *WINDOW_VERBS} and can_be_named(element, titles)
         if not name or not known or kinds[element.kind, name] > 1:
             continue
-        if is_picture(element) and kinds["navigation", name]:
+        if is_image(element) and kinds["navigation", name]:
             continue  # a phone's back button and its app's are both "the back button"
         phrases = noun_phrases(element, rng)
         if element.kind == "shape":

@@ -33,7 +33,7 @@ from molmo_agent.synthetic.referring.names import (
     can_be_named,
     category,
     describe,
-    is_picture,
+    is_image,
     noun_phrases,
 )
 from molmo_agent.synthetic.referring.templates import CLOSING, put
@@ -81,19 +81,19 @@ def _naming_noun(element: Element, word: str) -> Noun:
 
 
 def by_name(scene: Scene, element: Element, rng: Random) -> Told | None:
-    """Tell an element by its label, by the picture that it is, or by what happens to the window of a title."""
+    """Tell an element by its label, by the image that it is, or by what happens to the window of a title."""
     name = describe(element).casefold()
     if element.kind == "shape" or not name or not can_be_named(element, scene.titles):
         return None
     kind_words = KIND_WORDS.get(element.kind, ())
     said = describe(element)
-    if element.kind in WINDOW_VERBS or is_picture(element):
+    if element.kind in WINDOW_VERBS or is_image(element):
         alike = frozenset(("icon", "app", "button", "navigation")) - {element.kind}
         noun = Noun("", frozenset((element.kind,)), alike, "")
         if scene.fitting(Wanted(noun=noun, name=name)) != [element]:
             return None
         phrases = noun_phrases(element, rng)
-        if is_picture(element):
+        if is_image(element):
             phrases = [f"the {said} icon", f"{said} icon", f"the {said} button", f"the icon of a {said}"]
         return Told(rng.choice(phrases), name, category(element), named=True)
     if not kind_words:
@@ -292,7 +292,7 @@ def ask(
     """Ask about a screen: one question for each visible element that can be told, in many ways, and some others.
 
     Args:
-        screen: picture and ground truth.
+        screen: image and ground truth.
         rng: where chance comes from.
         none: share of questions for what is not there.
         several: share of questions for several things, or for their number.

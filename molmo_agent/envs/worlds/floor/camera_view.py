@@ -52,12 +52,12 @@ def render(
     for number, solid in enumerate(room.solids):
         view.draw_solid(number, solid)
     pixels = view.colour.view(np.uint8).reshape(view.height, view.width, 4)
-    picture = PIL.Image.fromarray(pixels).convert("RGB")
-    return np.array(picture.reduce(smooth)), view.ids[smooth // 2 :: smooth, smooth // 2 :: smooth].copy()
+    image = PIL.Image.fromarray(pixels).convert("RGB")
+    return np.array(image.reduce(smooth)), view.ids[smooth // 2 :: smooth, smooth // 2 :: smooth].copy()
 
 
 class _View:
-    """The buffers of one picture, and per column the ray that its pixels share: position + depth * (dx, dy)."""
+    """The buffers of one image, and per column the ray that its pixels share: position + depth * (dx, dy)."""
 
     def __init__(self, camera: Camera, smooth: int) -> None:
         self.width, self.height = camera.width * smooth, camera.height * smooth

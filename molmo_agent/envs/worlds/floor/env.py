@@ -1,7 +1,7 @@
 """A robot's camera in a room: point at the floor, or at a thing, and it drives there.
 
 A slow model over a fast controller: one point starts a drive of many small controller steps, which ends at the place,
-after 1.5 m, or at the first touch of anything. Then a new picture is shown.
+after 1.5 m, or at the first touch of anything. Then a new image is shown.
 """
 
 import math
@@ -47,11 +47,11 @@ class FloorNav(PointingEnv):
     ``info`` besides the contract: ``spl`` (success weighted by path length: shortest / driven, 0.0 without success),
     ``driven_m``, ``shortest_m``, ``collisions``, ``pose`` (x, y, heading; privileged: a metric, not for a policy).
 
-    ``render`` shows the newest picture and a map from above, with the pointed places.
+    ``render`` shows the newest image and a map from above, with the pointed places.
 
     Args:
-        width: pixels of the picture.
-        height: pixels of the picture.
+        width: pixels of the image.
+        height: pixels of the image.
         max_steps: points after which an episode is truncated.
         render_mode: "rgb_array" or None.
     """
@@ -61,7 +61,7 @@ class FloorNav(PointingEnv):
     ) -> None:
         super().__init__(size=(width, height), max_steps=max_steps, render_mode=render_mode)
         if min(width, height) < 48:
-            raise UsageError(f"expected a picture of at least 48 x 48 pixels, got {width} x {height}")
+            raise UsageError(f"expected an image of at least 48 x 48 pixels, got {width} x {height}")
         self._room: Room | None = None
         self._paint: Paint | None = None
         self._robot = self._begun_at = Robot(0.0, 0.0, 0.0)
@@ -72,7 +72,7 @@ class FloorNav(PointingEnv):
         self._collisions, self._driven, self._shortest = 0, 0.0, 0.0
         self._image: Image = np.zeros((height, width, 3), np.uint8)
         self._ids = np.zeros((height, width), np.int8)
-        # What was pointed at, on the picture that it was said of.
+        # What was pointed at, on the image that it was said of.
         self._answered: Image | None = None
 
     # --- The contract ---------------------------------------------------------------------------------------------
@@ -90,7 +90,7 @@ class FloorNav(PointingEnv):
         self._look()
         return f"drive to the {room.solids[room.target].name}"
 
-    def picture(self) -> Image:
+    def image(self) -> Image:
         """Return a copy of what the camera sees."""
         return self._image.copy()
 
@@ -118,7 +118,7 @@ class FloorNav(PointingEnv):
         """Drive."""
         room = self._inside()
         goal = place_of(points[0], self._robot, self._ids, room)
-        self._answered, self._begun_at = self.picture(), self._robot
+        self._answered, self._begun_at = self.image(), self._robot
         self._goals.append(goal)
         self._drive, touched = drive(room, self._robot, goal)
         for pose in self._drive:
@@ -144,17 +144,17 @@ class FloorNav(PointingEnv):
         }
 
     def render(self) -> Image | None:
-        """Return the picture that was answered last, with the point, beside a map from above."""
+        """Return the image that was answered last, with the point, beside a map from above."""
         if self.render_mode is None or self._room is None or self._paint is None:
             return None
-        shown = draw_points(self.picture() if self._answered is None else self._answered, self._points)
+        shown = draw_points(self.image() if self._answered is None else self._answered, self._points)
         return self._beside_map(shown, self._robot, len(self._trail))
 
     def film(self, every: int = 6) -> Iterator[Image]:
-        """Yield the answered picture with its point and what was seen on the drive then, each beside the map.
+        """Yield the answered image with its point and what was seen on the drive then, each beside the map.
 
         Args:
-            every: controller steps, of 0.05 s, from one picture to the next.
+            every: controller steps, of 0.05 s, from one image to the next.
         """
         if self._paint is None or self._answered is None:
             return
@@ -191,7 +191,7 @@ class FloorNav(PointingEnv):
         self._image, self._ids = render(self._inside(), self._paint, self._robot.camera(*self.size))
 
     def _can_be_done(self, room: Room, robot: Robot) -> bool:
-        """Let an expert drive, on coarse pictures; the target has to be seen at first."""
+        """Let an expert drive, on coarse images; the target has to be seen at first."""
         if not np.isfinite(room.remaining(np.array([[robot.x, robot.y]]))).all() or room.arrived(robot.x, robot.y):
             return False
         if (coarse_ids(room, robot) == room.target).sum() < 25:

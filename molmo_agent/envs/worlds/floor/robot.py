@@ -15,7 +15,7 @@ from molmo_agent.errors import ActionRefused
 from molmo_agent.geometry import Point
 
 RADIUS_M, CAMERA_HEIGHT_M, REACH_M = 0.22, 0.62, 0.6
-# The picture is 80 degrees wide; its horizon lies above the middle, to show more floor.
+# The image is 80 degrees wide; its horizon lies above the middle, to show more floor.
 _FIELD_OF_VIEW_DEG, _HORIZON = 80.0, 0.36
 # One controller step, the robot's limits, and how much of a drive one point is worth.
 _STEP_S, _SPEED_M_S, _TURN_RAD_S, _DRIVE_M = 0.05, 0.8, 2.0, 1.5
@@ -25,7 +25,7 @@ _MAX_DRIVE_S = 12.0
 _STAND_OFF_M = 0.12
 # What an expert keeps from things.
 _MARGIN_M = 0.12
-# (width, height) of the pictures that an expert decides on.
+# (width, height) of the images that an expert decides on.
 COARSE = (120, 90)
 
 
@@ -66,7 +66,7 @@ def place_of(point: Point, robot: Robot, ids: Any, room: Room) -> tuple[float, f
     """Return where on the floor a point sends the robot.
 
     Args:
-        point: of the picture.
+        point: of the image.
         robot: whose camera saw it.
         ids: (height, width), what is at each pixel.
         room: where it stands.
@@ -114,12 +114,12 @@ def drive(room: Room, robot: Robot, goal: tuple[float, float]) -> tuple[list[Rob
 
 
 def coarse_ids(room: Room, robot: Robot) -> npt.NDArray[np.int8]:
-    """Return what is at each pixel of a small picture, so that an expert decides alike whatever the picture's size."""
+    """Return what is at each pixel of a small image, so that an expert decides alike whatever the image's size."""
     return render(room, None, robot.camera(*COARSE), smooth=1)[1]
 
 
 def best_pixel(room: Room, robot: Robot) -> tuple[int, int]:
-    """Return the (column, row) of a coarse picture that an expert points at. Privileged.
+    """Return the (column, row) of a coarse image that an expert points at. Privileged.
 
     Of the floor in view that the robot reaches on a straight line with a margin, the place from which the whole way is
     shortest, and of equal ones the farthest. Where there is none, the lower corner on the side of the way: it turns.

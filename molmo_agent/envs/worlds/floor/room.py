@@ -1,4 +1,4 @@
-"""A room with solid things on its floor: where they are, where a robot fits, how far it is; knows no picture.
+"""A room with solid things on its floor: where they are, where a robot fits, how far it is; knows no image.
 
 The world's frame: x and y on the floor, z up, metres; the room is ``[0, width] x [0, depth]``.
 """

@@ -1,6 +1,6 @@
-"""A table in MuJoCo: point at an object and at where it goes; a depth picture turns the points into places.
+"""A table in MuJoCo: point at an object and at where it goes; a depth image turns the points into places.
 
-Needs the extra ``robot``. The picture is RGB; the depth picture beside it belongs to the hand.
+Needs the extra ``robot``. The image is RGB; the depth image beside it belongs to the hand.
 """
 
 import math
@@ -46,8 +46,8 @@ class TablePick(PointingEnv):
     ``distance_m`` from the object to the middle of its plate.
 
     Args:
-        width: pixels of the picture.
-        height: pixels of the picture.
+        width: pixels of the image.
+        height: pixels of the image.
         max_steps: steps after which an episode is truncated.
         render_mode: "rgb_array" or None.
 
@@ -83,10 +83,10 @@ class TablePick(PointingEnv):
             if min(shown) >= _FEWEST_PIXELS * self.size[0] * self.size[1] / (320 * 240):
                 return f"put the {self._object} on the {self._plate}"
 
-    def picture(self) -> Image:
+    def image(self) -> Image:
         """Return what the camera sees."""
         if self._image is None:
-            self._image = self.world.picture()
+            self._image = self.world.image()
         return self._image.copy()
 
     def target_mask(self) -> Mask:

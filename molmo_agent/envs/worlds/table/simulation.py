@@ -132,8 +132,8 @@ class TableWorld:
     """The simulation, its one camera and its hand. The model is compiled once; things are moved and painted.
 
     Args:
-        width: pixels of the pictures.
-        height: pixels of the pictures.
+        width: pixels of the images.
+        height: pixels of the images.
 
     Raises:
         MissingExtraError: MuJoCo is not installed.
@@ -189,10 +189,10 @@ class TableWorld:
         return bodies
 
     def camera(self) -> Camera:
-        """Return the camera that the pictures are taken with."""
+        """Return the camera that the images are taken with."""
         return Camera.from_mujoco(self.model, self.data, "view", *self._size)
 
-    def picture(self) -> Image:
+    def image(self) -> Image:
         """Draw what the camera sees."""
         self._renderer.update_scene(self.data, "view")
         return np.array(self._renderer.render())
