@@ -52,7 +52,7 @@ def android(golden):
     for shard in expected["shards"]:
         for episode in read_episodes(folder / shard, problems, seen):
             steps |= {(step.episode_id, step.number): step for step in episode}
-    assert problems.found == []
+    assert problems.entries == []
     return folder, expected, steps
 
 
@@ -77,7 +77,7 @@ def test_android_records_are_found_where_they_are(android):
     for shard in expected["shards"]:
         problems = Problems()
         found += [(shard, r.index, r.offset, len(r.payload)) for r in read_records(folder / shard, problems)]
-        assert problems.found == []
+        assert problems.entries == []
     keys = ("shard", "record_index", "byte_offset", "record_bytes")
     assert found == [tuple(episode[key] for key in keys) for episode in expected["episodes"]]
 
@@ -201,19 +201,19 @@ def test_android_damage_is_reported_record_by_record(android, tmp_path):
         readable = case["readable_before"] + case["readable_after"]
         assert ids == list(dict.fromkeys(readable)), case["file"]
         if ids and not path.read_bytes().startswith(GZIP):  # read all the same
-            assert problems.found == []
+            assert problems.entries == []
             continue
-        assert problems.found, case["file"]
-        told = {problem.record for problem in problems.found}
+        assert problems.entries, case["file"]
+        told = {problem.record for problem in problems.entries}
         if "records" in case:
             assert told == {int(index) for index in case["records"]}, case["file"]
         else:
-            assert all(path.name in str(problem) for problem in problems.found)
+            assert all(path.name in str(problem) for problem in problems.entries)
         if case.get("record_index") is not None:
-            (problem,) = problems.found
+            (problem,) = problems.entries
             assert (problem.record, problem.offset) == (case["record_index"], case["byte_offset"]), case["file"]
         for index, episode in case.get("record_ids", {}).items():
-            (problem,) = (p for p in problems.found if p.record == int(index))
+            (problem,) = (p for p in problems.entries if p.record == int(index))
             assert problem.row in (f"episode {episode}", None)
 
 

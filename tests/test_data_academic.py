@@ -11,7 +11,7 @@ import pytest
 from made_data import PROCESSOR, cap, keep, laid_out, opened, parquet, png, points_row, sha, turns, url, write
 
 from molmo_agent.data.catalog import KINDS
-from molmo_agent.data.conversations import asked_choice
+from molmo_agent.data.conversations import choice_prompt
 from molmo_agent.data.formats.json_array import JsonArray
 from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.model import MolmoConfig
@@ -295,7 +295,7 @@ def test_a_data_set_is_read_from_its_published_files_and_laid_out_for_training(n
     assert questions[0].style == style
     assert questions[0].image is None or questions[0].image().shape == (*(questions[0].size or ()), 3)
     if kind in ONLY_ASKED:
-        assert asked_choice(questions[0]) == wanted[0] if questions[0].options else questions[0].text == wanted[0]
+        assert choice_prompt(questions[0]) == wanted[0] if questions[0].options else questions[0].text == wanted[0]
         return
     found = [turn for number in range(len(data)) for turn in turns(data, number)]
     assert wanted in found
@@ -499,7 +499,7 @@ def test_benchmarks_say_what_their_metrics_need(tmp_path: Path) -> None:
     [
         ("train_qa.json", None, "dvqa", "expected a JSON file at .*train_qa.json, found none"),
         ("train_qa.json", b"{}", "dvqa", "expected an array of objects in .*train_qa.json, found none near its"),
-        ("train_qa.json", b'[{"image": "a.png"}, {"ima', "dvqa", "breaks off or is damaged behind object 1 .*fetch it"),
+        ("train_qa.json", b'[{"image": "a.png"}, {"ima', "dvqa", "is truncated or damaged after object 1 .*fetch it"),
         ("train_v1.0_withQT.json", b'{"date": []}', "doc-qa", "expected an array 'data' of objects in"),
         (
             "train_task_3.json",
@@ -512,7 +512,7 @@ def test_benchmarks_say_what_their_metrics_need(tmp_path: Path) -> None:
         ("problems.json", b"[]", "science-qa", "expected an object of problems by their ids in"),
         ("problems.json", b"{}", "ai2d", "expected AI2D's questions as JSON files in .*questions, found none"),
         ("questions/1.json", b"{}", "ai2d", "expected the numbers of AI2D's test images in .*ai2d_test_ids.csv"),
-        ("questions/x.json", b"{}", "ai2d", "files to be named for the numbers of their images, got 'x.json'"),
+        ("questions/x.json", b"{}", "ai2d", "file names to be the numbers of their images, got 'x.json'"),
     ],
 )
 def test_files_that_do_not_fit_are_told(

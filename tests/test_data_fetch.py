@@ -25,7 +25,7 @@ from molmo_agent.data.images.download import Limits, Lost, host_of, inspect, ret
 from molmo_agent.data.images.fetch import FAILED_FILE, Summary, fetch, read_failures
 from molmo_agent.data.images.fetch_ray import deal, ray_engine
 from molmo_agent.data.images.store import ImageStore
-from molmo_agent.data.images.url_list import Wanted, read_lists
+from molmo_agent.data.images.url_list import ImageRequest, read_lists
 from molmo_agent.errors import MissingExtraError, UsageError
 
 QUICK = Limits(
@@ -40,8 +40,8 @@ def server() -> Iterator[Server]:
         yield server
 
 
-def wanted(*urls: str, hashes: frozenset[str] = frozenset()) -> list[Wanted]:
-    return [Wanted(url, f"list.parquet row {n}", 1, set(hashes)) for n, url in enumerate(urls)]
+def wanted(*urls: str, hashes: frozenset[str] = frozenset()) -> list[ImageRequest]:
+    return [ImageRequest(url, f"list.parquet row {n}", 1, set(hashes)) for n, url in enumerate(urls)]
 
 
 def reasons(summary: Summary) -> dict[str, str]:
@@ -92,7 +92,7 @@ def test_the_server_learns_who_asks_and_gets_no_password(
 @pytest.mark.parametrize(
     ("path", "expected", "asked"),
     [
-        ("/slow", "too slow: not whole after 0.8 s", 3),
+        ("/slow", "too slow: not complete after 0.8 s", 3),
         ("/slowheader", "no answer in time: ", 3),
         ("/silent", "no answer in time: ReadTimeout", 3),
         ("/endless", "too large: more than 50000 bytes", 1),
@@ -235,7 +235,7 @@ def test_a_full_disk_stops_the_fetch_and_blames_no_address(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(UsageError, match=r"cannot use .*No space left on device; the same command goes on"):
+    with pytest.raises(UsageError, match=r"cannot use .*No space left on device; run the same command to resume"):
         fetch(wanted(server.url("/good/1")), tmp_path, QUICK)
     assert read_failures(tmp_path) == {}
 
@@ -302,7 +302,7 @@ def test_lists_are_read_from_parquet_json_lines_and_text(tmp_path: Path) -> None
         ("http://a/4", "list.txt row 2", 1, set()),
     ]
     assert listed.checked
-    assert [problem.record for problem in listed.problems.found] == [3, 1, 2, 3, 4]
+    assert [problem.record for problem in listed.problems.entries] == [3, 1, 2, 3, 4]
     assert "expected an address under 'image_url', got 5" in listed.problems.summary()
 
 
@@ -440,7 +440,7 @@ def test_ray_fetches_the_same_even_if_a_worker_dies(
         assert not killers[0].is_alive(), "one was killed"
         monkeypatch.setattr(fetch_ray, "_STARTS", 1)
         killers[1].start()
-        with pytest.raises(UsageError, match=r"a Ray worker died 1 times: .*the same command goes on"):
+        with pytest.raises(UsageError, match=r"a Ray worker died 1 times: .*run the same command to resume"):
             fetch(wanted(*urls), tmp_path / "again", limits, engine=ray_engine())
     finally:
         ray.shutdown()

@@ -39,7 +39,7 @@ def test_what_was_found_in_a_run_that_worked_is_learned(tmp_path: Path) -> None:
         policy = PointingPolicy(load_model("oracle", env=env))
         list(rollout(policy, env, settle=AT_ONCE, seed=seed, recorder=Recorder(tmp_path / str(seed))))
     data = opened("trajectories", tmp_path)
-    assert data.problems.found == []
+    assert data.problems.entries == []
     assert len(data) == 3
     asked = {turns(data, 1, seed)[0] for seed in range(10)}
     (answer,) = {answer for _, answer in asked}
@@ -87,15 +87,15 @@ def test_what_is_not_known_to_have_worked_is_told_and_not_learned(tmp_path: Path
     assert found == {"good", "point"}
     told = data.problems.summary(20)
     for text in (
-        "record 1 (idle): what it did is not known to be right: the screen was changed elsewhere",
-        "record 2 (shown): it was only shown (dry run)",
-        "record 3 (covered): a part of the image is covered for a secret",
-        "record 4 (refused): it was refused: outside",
+        "record 1 (idle): its effect is unconfirmed: the screen was changed elsewhere",
+        "record 2 (shown): it was a dry run",
+        "record 3 (covered): part of the image is covered to hide a secret",
+        "record 4 (refused): it was rejected: outside",
         "record 5 (gone): the picture",
         "record 7: the step has a point but no instruction",
     ):
         assert text in told.replace(" ()", "")
-    assert len(data.problems.found) == 6
+    assert len(data.problems.entries) == 6
     (folder / "result.json").write_text(json.dumps({**result, "success": False}))
     with pytest.raises(UsageError, match=r"(?s)no step of .* can be used; .*the run did not achieve its task"):
         opened("trajectories", folder)
@@ -142,7 +142,7 @@ def test_any_record_is_found_again_and_its_checksums_hold(
     fresh: list[tfrecord.Mark] = []
     list(tfrecord.read_records(path, Problems(), fresh))
     for offset in (records[1].offset, 3, len(whole)):
-        with pytest.raises(ValueError, match=rf"shard at byte {offset}: the record is not what it was"):
+        with pytest.raises(ValueError, match=rf"shard at byte {offset}: the record has changed"):
             tfrecord.record_at(path, offset, fresh)
 
 

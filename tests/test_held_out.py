@@ -42,9 +42,9 @@ def test_every_so_manieth_picture_is_kept_and_more_pictures_move_none(tmp_path: 
 
 def test_too_few_pictures_to_keep_some_are_told(tmp_path: Path) -> None:
     path = str(write_points(tmp_path, 3))
-    with pytest.raises(UsageError, match=r"expected at least 5 images, to keep every 5th .* but found 3; add imag"):
+    with pytest.raises(UsageError, match=r"expected at least 5 images, to hold every 5th .* but found 3; add imag"):
         open_source(Source(kind="points", path=path, hold_out=5))
-    with pytest.raises(UsageError, match=r"but these are drawn without end; .* or 0 to learn from all"):
+    with pytest.raises(UsageError, match=r"but this data set is infinite; .* or 0 to train on all"):
         open_source(Source(kind="sim-desktop", hold_out=5))
 
 
@@ -67,8 +67,8 @@ def test_a_click_may_say_where_it_counts_and_is_asked_for_in_the_users_words(tmp
     lines = [line, line | box, *(line | {"boxes": boxes} for boxes, _ in wrong)]
     path.write_text("".join(json.dumps(one) + "\n" for one in lines))
     data = opened("points", path, wording="none")
-    assert len(data.problems.found) == len(wrong)
-    for problem, (_, message) in zip(data.problems.found, wrong, strict=True):
+    assert len(data.problems.entries) == len(wrong)
+    for problem, (_, message) in zip(data.problems.entries, wrong, strict=True):
         with pytest.raises(ValueError, match=message):
             raise ValueError(problem.reason)
     plain, own = data.row(0, 0).conversations

@@ -54,7 +54,7 @@ def fetch(
         engine = ray_engine(address)
     with console.status("reading the lists"):
         listed = read_lists(files, url_column, hash_column)
-    if listed.problems.found:
+    if listed.problems.entries:
         for line in listed.problems.summary().split("\n"):
             console.print(shown(line))
     if not listed.checked:
@@ -67,7 +67,7 @@ def fetch(
     limits = Limits(jobs=jobs, per_host=per_host, local=local)
     with _progress(console, len(listed.images)) as told:
         try:
-            summary = fetch_images(listed.images, out, limits, retry=retry, told=told, engine=engine)
+            summary = fetch_images(listed.images, out, limits, retry=retry, progress=told, engine=engine)
         except KeyboardInterrupt:
             raise RunStopped(f"stopped; the same command goes on with what is missing in {out}") from None
     _report(console, summary, out)

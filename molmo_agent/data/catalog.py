@@ -1,6 +1,6 @@
-"""The data sets a mixture can name: each gives rows by number. What cannot be used is told, with its row.
+"""The data sets that a mixture can name. Each returns rows by number and reports the rows it could not use.
 
-A source has a length (0: without end) and a row for every (number, epoch, seed); the same three give the same row.
+A source has a length (0: infinite). The same number and seed always return the same row.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -70,32 +70,32 @@ def open_source(source: Source, *, held_out: bool = False) -> Rows:
     """Open a data set.
 
     Args:
-        source: what it is.
-        held_out: return the rows that are kept from training, in place of those that are not.
+        source: the data set to open.
+        held_out: return the hold-out rows instead of the training rows.
 
     Raises:
-        UnknownNameError: no such kind; the nearest are offered.
-        UsageError: it has nothing that can be used, or too few rows to hold some out.
+        UnknownNameError: the kind does not exist; the message suggests the closest ones.
+        UsageError: no row is usable, or there are too few rows for a hold-out set.
     """
     if source.kind not in KINDS:
         raise UnknownNameError("data set", source.kind, KINDS)
     rows = KINDS[source.kind](source)
-    return hold_out(rows, source.hold_out, kept=held_out) if source.hold_out else rows
+    return hold_out(rows, source.hold_out, held_out=held_out) if source.hold_out else rows
 
 
 def _at(source: Source, home: Path) -> Source:
-    """Return a source whose paths are relative to a folder; absolute ones stay what they are."""
+    """Return a source with relative paths resolved against a folder; absolute paths are unchanged."""
     paths = {name: str(home / source.options[name]) for name in _PATHS if source.options.get(name)}
     path = None if source.path is None else str(home / source.path)
     return replace(source, path=path, options=source.options | paths)
 
 
 def open_mixture(mixture: Sequence[Source], home: str | None = None, *, held_out: bool = False) -> list[Rows]:
-    """Open every data set of a mixture, their paths being relative to ``home``; see :func:`open_source`.
+    """Open every data set of a mixture, with paths relative to ``home``; see :func:`open_source`.
 
     Raises:
-        UnknownNameError: no such kind; the nearest are offered.
-        UsageError: some have nothing that can be used; all of them are named.
+        UnknownNameError: the kind does not exist; the message suggests the closest ones.
+        UsageError: some data sets have no usable row; the message names all of them.
     """
     opened, faults = [], []
     for number, source in enumerate(mixture):

@@ -1,4 +1,4 @@
-"""From a question of a published data set to the texts that are trained on: molmo-data-training-eval section 2."""
+"""Turn questions of published data sets into training texts (molmo-data-training-eval section 2)."""
 
 import re
 
@@ -18,21 +18,21 @@ from molmo_agent.model.prompts import (
 from molmo_agent.point_text.parse import format_inline_points, format_points
 
 NO_LETTER_STYLE = "ai2_diagram_no_letter"
-"""Multiple choice whose options are letters themselves: they are listed as they are, and one of them is the answer."""
+"""Multiple choice whose options are letters themselves: options and answer are listed unchanged."""
 
-# Their questions may be answered with points; what begins with "how many" is told not to be.
+# Their questions may be answered with points, but the prompt rules that out for "how many" questions.
 _PREFIXED = ("user_qa", "synthetic_qa")
 _HOW_MANY = re.compile("how many.*")
 
 
 def conversation(question: Question, rng: np.random.RandomState) -> Conversation:
-    """Return what is trained on: a question in words, and one of its answers.
+    """Return a training conversation: a question in words and one of its answers.
 
     Args:
         question: with ``extra["turns"]`` a conversation of several turns; with ``extra["inline"]`` an explanation whose
             placeholders stand for points; with options a multiple choice, ``extra["correct"]`` being the right one's
             number.
-        rng: draws wordings, prefixes, and one of several answers that were given equally often.
+        rng: draws wordings, prefixes, and one of several equally frequent answers.
 
     Raises:
         ValueError: no answer was published.
@@ -41,9 +41,9 @@ def conversation(question: Question, rng: np.random.RandomState) -> Conversation
     if style in ("pointing", "point_count"):
         if question.points is None:
             raise ValueError(f"{question.id} has no points to learn from: train on another split")
-        asked = wording(style, question.text, rng)  # type: ignore[arg-type]
+        prompt = wording(style, question.text, rng)  # type: ignore[arg-type]
         answer = format_points("molmo", question.points, question.text, style=style)  # type: ignore[arg-type]
-        return Conversation(turns=(asked, answer), style=style)
+        return Conversation(turns=(prompt, answer), style=style)
     turns: tuple[str, ...]
     if "turns" in extra:
         turns = tuple(extra["turns"])
@@ -64,12 +64,12 @@ def conversation(question: Question, rng: np.random.RandomState) -> Conversation
 
 
 def worded_caption(question: Question, rng: np.random.RandomState) -> Conversation:
-    """Return a caption that is asked for in words, as in fine-tuning."""
+    """Return a caption whose prompt asks for it in words, as in fine-tuning."""
     return Conversation(turns=(caption_wording(rng), best_answer(question.answers, rng)), style=question.style)
 
 
-def asked_choice(question: Question) -> str:
-    """Return a multiple choice as it is asked, with letters or, where the options are letters, without."""
+def choice_prompt(question: Question) -> str:
+    """Return the prompt of a multiple choice; options that are letters themselves get no letters."""
     if question.style == NO_LETTER_STYLE:
         return plain_choice(question.text, question.options)
     return multiple_choice(question.text, question.options)
@@ -80,4 +80,4 @@ def _choice(question: Question) -> tuple[str, str]:
     if correct is None:
         raise ValueError(f"{question.id} has no published answer to learn from: train on another split")
     answer = question.options[correct] if question.style == NO_LETTER_STYLE else LETTERS[correct]
-    return asked_choice(question), answer
+    return choice_prompt(question), answer

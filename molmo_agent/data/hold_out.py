@@ -1,4 +1,4 @@
-"""Some rows of a data set: those that are learned, or those that are kept from it to be asked for. Knows no models."""
+"""Split a data set into training rows and a hold-out set."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class Part:
-    """Rows of another data set, by their numbers there."""
+    """A selection of another data set's rows."""
 
     def __init__(self, rows: "Rows", numbers: Sequence[int]) -> None:
         self.problems: Problems = rows.problems
         self._rows, self._numbers = rows, numbers
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of rows."""
         return len(self._numbers)
 
     def row(self, number: int, seed: int) -> Row:
@@ -27,22 +27,22 @@ class Part:
         return self._rows.row(self._numbers[number], seed)
 
 
-def hold_out(rows: "Rows", every: int, *, kept: bool) -> Part:
-    """Return every nth row, or the others; what is added behind the last row moves none of them.
+def hold_out(rows: "Rows", every: int, *, held_out: bool) -> Part:
+    """Return every nth row, or the others. Appending rows to the data set moves no row between the two.
 
     Args:
         rows: a data set with an end.
         every: n, at least 2.
-        kept: return the rows that are kept from training.
+        held_out: return the hold-out set.
 
     Raises:
-        UsageError: there are not as many rows.
+        UsageError: there are fewer rows than that.
     """
     if len(rows) < every:
-        found = f"found {len(rows)}" if len(rows) else "these are drawn without end"
+        amount = f"found {len(rows)}" if len(rows) else "this data set is infinite"
         raise UsageError(
-            f"expected at least {every} images, to keep every {every}th from training and ask for it before and "
-            f"after, but {found}; add images, set hold_out=2 of this data set, or 0 to learn from all"
+            f"expected at least {every} images, to hold every {every}th out of training and score it before and "
+            f"after, but {amount}; add images, set hold_out=2 of this data set, or 0 to train on all"
         )
     numbers = range(len(rows))
-    return Part(rows, [number for number in numbers if ((number + 1) % every == 0) == kept])
+    return Part(rows, [number for number in numbers if ((number + 1) % every == 0) == held_out])

@@ -1,4 +1,4 @@
-"""What every reader of files needs: the path and the options a recipe gives, text and JSON, told well when missing."""
+"""Helpers of the file readers: paths and options from a recipe, text and JSON files, with clear errors."""
 
 import json
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ from molmo_agent.model.image_processor import load_image
 
 
 def needed_path(source: Source) -> Path:
-    """Return where a data set lies.
+    """Return the path of a data set.
 
     Raises:
-        UsageError: the recipe does not say.
+        UsageError: the recipe gives no path.
     """
     if not source.path:
         raise UsageError(f"the data set {source.kind!r} needs a path; set it in the recipe, or with mixture.0.path=...")
@@ -29,19 +29,19 @@ def options_of(source: Source, defaults: Mapping[str, Any], choices: Mapping[str
 
     Args:
         source: the data set.
-        defaults: every option that it has.
-        choices: what an option may be, where that is little.
+        defaults: every option with its default.
+        choices: the allowed values of options that have a fixed set.
 
     Raises:
-        UnknownNameError: an option, or a value of one, that does not exist.
+        UnknownNameError: an option or its value does not exist.
     """
     for name in source.options:
         if name not in defaults:
             raise UnknownNameError(f"option of {source.kind!r}", name, defaults)
     options = {**defaults, **source.options}
-    for name, known in choices.items():
-        if options[name] not in known:
-            raise UnknownNameError(f"{name} of {source.kind!r}", str(options[name]), [str(value) for value in known])
+    for name, allowed in choices.items():
+        if options[name] not in allowed:
+            raise UnknownNameError(f"{name} of {source.kind!r}", str(options[name]), [str(value) for value in allowed])
     return options
 
 
@@ -49,7 +49,7 @@ def text_lines(path: Path, what: str) -> list[str]:
     """Return the lines of a file.
 
     Raises:
-        UsageError: it cannot be read.
+        UsageError: the file is unreadable.
     """
     try:
         return path.read_text(encoding="utf-8").splitlines()
@@ -58,10 +58,10 @@ def text_lines(path: Path, what: str) -> list[str]:
 
 
 def json_file(path: Path) -> Any:
-    """Return what a JSON file holds.
+    """Return the contents of a JSON file.
 
     Raises:
-        UsageError: it is missing, or no JSON.
+        UsageError: the file is missing or is not JSON.
     """
     try:
         return json.loads(path.read_bytes())
@@ -72,7 +72,7 @@ def json_file(path: Path) -> Any:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Return (height, width) of an upright image, from its header alone where it is not turned.
+    """Return (height, width) of an upright image, from its header alone unless it is rotated.
 
     Raises:
         ImageError: it is not an image.

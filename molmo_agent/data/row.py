@@ -11,12 +11,12 @@ from molmo_agent.geometry import Box, Point
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What a pointing model would be asked, and where that is."""
+    """An instruction for a pointing model, and the correct points."""
 
     instruction: str
-    # Empty: it is not there.
+    # Empty if the target is absent.
     points: tuple[Point, ...]
-    # Where each point counts; none where that is not known.
+    # The box in which each point is correct; empty if unknown.
     boxes: tuple[Box, ...] = ()
 
 
@@ -26,13 +26,13 @@ class Conversation:
 
     turns: tuple[str, ...]
     style: str
-    # Where the conversation is a click, which can be scored.
+    # Present if the conversation is a click, which can be scored.
     target: Target | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A row as a reader gives it: messages, not tensors. The image is decoded when it is needed."""
+    """A row as readers return it: messages, not tensors. The image is decoded on demand."""
 
     conversations: tuple[Conversation, ...]
     # (height, width) of the image; None for text alone.
@@ -46,13 +46,13 @@ class Row:
 class Rows(Protocol):
     """Rows of a data set by number."""
 
-    # What could not be used.
+    # The rows that could not be used.
     problems: Problems
 
     def __len__(self) -> int:
-        """Return how many rows there are; 0: without end."""
+        """Return the number of rows; 0: infinite."""
         ...
 
     def row(self, number: int, seed: int) -> Row:
-        """Return a row; the seed decides everything random about it."""
+        """Return a row; all its randomness comes from the seed."""
         ...

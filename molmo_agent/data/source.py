@@ -8,18 +8,18 @@ from typing import Any
 class Source:
     """One data set of a mixture."""
 
-    # Which reader (see train/data/sources.py), and where its files are.
+    # The reader (see data/catalog.py), and the path of its files.
     kind: str
     path: str | None = None
-    # What its loss is called; by default the kind.
+    # Name of its loss; by default the kind.
     name: str | None = None
-    # Share of the examples; shares are relative to each other.
+    # Mixture weight; the weights are normalized.
     rate: float = 1.0
-    # Instead of a rate: one of the config's groups, whose share is divided by the square roots of sizes.
+    # Instead of a rate: a group of the config, whose weight is divided in proportion to the square roots of sizes.
     group: str | None = None
-    # How many rows it counts as in its group; by default as many as it has. All of them are used either way.
+    # Number of rows it counts as in its group; by default its actual number. All rows are used either way.
     size: int | None = None
-    # Every nth row is kept from training and asked for afterwards (see train/held_out.py); 0: none is.
+    # Every nth row is held out of training and scored afterwards (see data/hold_out.py); 0 disables this.
     hold_out: int = 0
-    # What the reader takes besides.
+    # Options of the reader.
     options: dict[str, Any] = field(default_factory=dict)

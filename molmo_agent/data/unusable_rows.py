@@ -1,21 +1,21 @@
-"""What a reader could not use, where it is and why; readers go on where they can."""
+"""Rows and files that a reader could not use, with reasons; readers skip them and continue."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that was wrong."""
+    """One unusable record or file."""
 
     file: str
     reason: str
-    # Number of the record in the file, and where it begins in the uncompressed stream; None: the file as a whole.
+    # Number of the record in the file and its offset in the uncompressed stream; None: the whole file.
     record: int | None = None
     offset: int | None = None
     row: str | None = None
 
     def __str__(self) -> str:
-        """Say all that is known."""
+        """Return the location and the reason."""
         where = self.file
         if self.record is not None:
             where += f", record {self.record}"
@@ -28,19 +28,19 @@ class Problem:
 
 @dataclass(slots=True)
 class Problems:
-    """The problems of a reading, in the order they were met."""
+    """The problems of a reader, in order."""
 
-    found: list[Problem] = field(default_factory=list)
+    entries: list[Problem] = field(default_factory=list)
 
     def add(self, problem: Problem) -> None:
-        """Take note of one."""
-        self.found.append(problem)
+        """Record a problem."""
+        self.entries.append(problem)
 
     def summary(self, most: int = 5) -> str:
-        """Return how many there are and the first few, for people."""
-        if not self.found:
+        """Return a readable summary: the number of problems and the first few."""
+        if not self.entries:
             return "everything was read"
-        lines = [f"{len(self.found)} could not be used:", *(f"  {problem}" for problem in self.found[:most])]
-        if len(self.found) > most:
-            lines.append(f"  ... and {len(self.found) - most} more")
+        lines = [f"{len(self.entries)} could not be used:", *(f"  {problem}" for problem in self.entries[:most])]
+        if len(self.entries) > most:
+            lines.append(f"  ... and {len(self.entries) - most} more")
         return "\n".join(lines)

@@ -166,9 +166,9 @@ def train(
     try:
         model, processor = load_model(config)
         stream = Stream(config, processor, Flops(model.config))
-        unusable = Problems([problem for source in stream.sources for problem in source.problems.found])
-        if rank == 0 and unusable.found:
-            rows = unusable.summary(most=len(unusable.found)) + "\n"
+        unusable = Problems([problem for source in stream.sources for problem in source.problems.entries])
+        if rank == 0 and unusable.entries:
+            rows = unusable.summary(most=len(unusable.entries)) + "\n"
             (folder / PROBLEMS_FILE).write_text(rows, encoding="utf-8", errors="backslashreplace")
         learner = Learner(prepare(config, model), config)
         device = own_device()

@@ -1,6 +1,6 @@
-"""Android's accessibility forests: what is on a screen, where and of which kind. Reads the messages; decides nothing.
+"""Read Android's accessibility forests: the elements on a screen with their boxes, texts and flags.
 
-Numbers of fields: the published ``android_env`` message definitions.
+Field numbers are those of the published ``android_env`` message definitions.
 """
 
 import re
@@ -30,7 +30,7 @@ _LISTED = ("isCheckable", "isChecked", "isClickable", "isLongClickable", "isScro
 class Node:
     """One element."""
 
-    # Left, top, right, bottom in pixels; None where the message does not say, which it usually does not for a zero.
+    # Left, top, right, bottom in pixels; None if absent from the message, as zeros usually are.
     bounds: tuple[int | None, int | None, int | None, int | None]
     class_name: str
     package: str | None
@@ -40,12 +40,12 @@ class Node:
 
     @property
     def visible(self) -> bool:
-        """Whether people can see it, by its own account."""
+        """Whether the element reports itself as visible."""
         return "isVisible" in self.flags
 
     @property
     def box(self) -> PixelBox:
-        """Where it is; what is not said is zero."""
+        """The box of the element; absent edges are zero."""
         left, top, right, bottom = (edge or 0 for edge in self.bounds)
         return left, top, right, bottom
 
@@ -79,7 +79,7 @@ def read_forest(data: bytes) -> list[list[Node]]:
     """Return the nodes of each window.
 
     Raises:
-        ValueError: these bytes are no forest.
+        ValueError: the bytes are not a valid forest.
     """
     windows = []
     for number, kind, value in fields(data):
@@ -95,7 +95,7 @@ def read_forest(data: bytes) -> list[list[Node]]:
 
 
 def visible_nodes(windows: Sequence[Sequence[Node]]) -> Iterator[Node]:
-    """Yield what can be seen, window by window."""
+    """Yield the visible nodes, window by window."""
     return (node for nodes in windows for node in nodes if node.visible)
 
 
@@ -119,26 +119,26 @@ def reference_boxes(windows: Sequence[Sequence[Node]], width: int, height: int) 
 def reduced_text(windows: Sequence[Sequence[Node]]) -> str:
     """Return the authors' short text of a forest: one line per element, by package.
 
-    Of elements with the same text in a window the first alone counts, visible or not; all without text are one,
-    whatever their class, package and resource. A value that is the word "None" is dropped.
+    Only the first element with a text counts in each window, visible or not; all elements without text count as one,
+    whatever their class, package and resource. The value "None" is dropped.
 
     Raises:
         ValueError: a listed element without a package.
     """
     packages: dict[str, list[str]] = {}
     for nodes in windows:
-        said: set[str] = set()
+        texts: set[str] = set()
         for node in nodes:
-            if node.text in said:
+            if node.text in texts:
                 continue
-            said.add(node.text)
+            texts.add(node.text)
             if not node.visible:
                 continue
             package = _named(node.package)
             if not package:
                 raise ValueError(
                     f"expected every listed element to name its package; the element with text {node.text!r}, resource "
-                    f"{node.resource!r} has no package, and the authors' code fails there"
+                    f"{node.resource!r} has no package, and the authors' code fails on it"
                 )
             packages.setdefault(package, []).append(_line(node))
     return "\n".join("\n".join([package, *lines, ""]) for package, lines in packages.items())
@@ -158,7 +158,7 @@ def _line(node: Node) -> str:
         parts.append(f"text={text}")
     elif resource:
         parts.append(f"resource={resource}")
-    # The class decides, not what the element says of itself: SwitchCompat and AutoCompleteEditText count too.
+    # The class name decides, not the flags: SwitchCompat and AutoCompleteEditText count too.
     if "Switch" in node.class_name:
         parts.append("text=Switch")
     elif "Edit" in node.class_name:

@@ -1,7 +1,7 @@
-"""AndroidControl: episodes from its shards, the text of each action, and where a click would have been right.
+"""AndroidControl: episodes from its shards, the text of each action, and the box of a correct click.
 
-Format and texts: molmo-data-training-eval section 3.4. What the authors' code gets wrong is done right here; where it
-matters for comparing with published numbers, ``reference_quirks`` does as they do.
+Format and texts: molmo-data-training-eval section 3.4. Errors of the authors' code are corrected here;
+``reference_quirks`` reproduces them for comparison with published numbers.
 """
 
 import io
@@ -33,7 +33,7 @@ Split = Literal["train", "validation", "test"]
 PercentBox = tuple[float, float, float, float]
 """Left, top, right, bottom in percent of width and height; may reach beyond the screen."""
 
-# What each type of action must say about itself.
+# The required parameters of each type of action.
 _PARAMETERS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "click": {"x": (int, float), "y": (int, float)},
     "long_press": {"x": (int, float), "y": (int, float)},
@@ -50,7 +50,7 @@ _FALLBACK = 10
 
 @dataclass(frozen=True, slots=True)
 class AndroidStep:
-    """One screen, what was to be done, and what was done."""
+    """One screen with the instruction and the action on it."""
 
     episode_id: int
     number: int
@@ -62,7 +62,7 @@ class AndroidStep:
 
     @property
     def row(self) -> str:
-        """Name the step in reports."""
+        """The name of the step in reports."""
         return f"episode {self.episode_id}, step {self.number}"
 
     def image(self) -> Image:
@@ -71,7 +71,7 @@ class AndroidStep:
             return np.asarray(image.convert("RGB"))
 
     def size(self) -> tuple[int, int]:
-        """Return (width, height) of the screenshot itself; what the record says may be wrong."""
+        """Return (width, height) of the screenshot itself; the record's own values may be wrong."""
         with PILImage.open(io.BytesIO(self.png)) as image:
             return image.size
 
@@ -80,16 +80,16 @@ class AndroidStep:
         return action_text(self.action, self.size(), reference_quirks=reference_quirks)
 
     def target_box(self, *, reference_quirks: bool = False) -> PercentBox | None:
-        """Return where a click counts as right: of the element clicked or the app's name; None for other actions."""
+        """Return the box of a correct click: the clicked element or the app's name; None for other actions."""
         box = target_pixels(self.action, self.windows, self.size(), reference_quirks=reference_quirks)
         return None if box is None else percent_box(box, self.size())
 
 
 def check_action(action: Any) -> dict[str, Any]:
-    """Return an action that is one of the data set's, whole.
+    """Return the action if its type is known and its parameters are complete.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the type is unknown or a parameter is missing.
     """
     kind = action.get("action_type") if isinstance(action, dict) else None
     if kind not in _PARAMETERS:
@@ -97,8 +97,8 @@ def check_action(action: Any) -> dict[str, Any]:
     for name, types in _PARAMETERS[kind].items():
         if not isinstance(action.get(name), types) or isinstance(action.get(name), bool):
             raise ValueError(f"the action {kind} needs {name}, got {action.get(name)!r}")
-    found: dict[str, Any] = action
-    return found
+    checked_action: dict[str, Any] = action
+    return checked_action
 
 
 def action_text(action: dict[str, Any], size: tuple[int, int], *, reference_quirks: bool = False) -> str:
@@ -108,10 +108,10 @@ def action_text(action: dict[str, Any], size: tuple[int, int], *, reference_quir
         action: the JSON of the data set.
         size: (width, height) of the screenshot.
         reference_quirks: take coordinates of any type as they are printed ("12" is 12), leave negative, fractional and
-            unreadable ones in pixels, and unknown actions without a text.
+            unreadable ones in pixels, and return "" for unknown actions.
 
     Raises:
-        ValueError: no such action, or one without its parameters.
+        ValueError: the action is unknown or a parameter is missing.
     """
     if reference_quirks and "action_type" in action and action["action_type"] not in _PARAMETERS:
         return ""
@@ -119,7 +119,7 @@ def action_text(action: dict[str, Any], size: tuple[int, int], *, reference_quir
     if reference_quirks and kind in ("click", "long_press"):
         printed = _printed_point(action)
         name = "Click" if kind == "click" else "Long Press"
-        # A prefix: what follows a closing bracket inside the coordinates is lost.
+        # Matches a prefix: text after a closing bracket inside the coordinates is lost.
         whole = re.match(r"(\d+), (\d+)\)", f"{printed})")
         if whole is None:
             return f"{name}({printed})"
@@ -176,17 +176,17 @@ def percent_box(box: PixelBox, size: tuple[int, int]) -> PercentBox:
 def target_pixels(
     action: dict[str, Any], windows: Sequence[Sequence[Node]], size: tuple[int, int], *, reference_quirks: bool = False
 ) -> PixelBox | None:
-    """Return the pixels where a click counts as right; None where an action has no such place.
+    """Return the box of a correct click in pixels; None if the action has none.
 
     Args:
         action: the JSON of the data set.
         windows: the elements on the screen.
         size: (width, height) of the screenshot.
-        reference_quirks: take the narrowest element instead of the smallest, edges that are not told as the screen's,
-            and find a point and an app's name as the authors do (:func:`reference_point`, :func:`reference_app_box`).
+        reference_quirks: take the narrowest element instead of the smallest, replace absent edges by the screen's, and
+            find point and app name as the authors do (:func:`reference_point`, :func:`reference_app_box`).
 
     Raises:
-        ValueError: with ``reference_quirks``, the authors' code fails here.
+        ValueError: with ``reference_quirks``, if the authors' code fails here.
     """
     kind = action.get("action_type")
     if kind == "open_app":
@@ -215,19 +215,19 @@ def target_pixels(
 
 
 def reference_app_box(text: str, name: str) -> PixelBox | None:
-    """Find an app's name in a reduced text as the authors do: as a pattern, as a prefix, never with a capital.
+    """Find an app's name in a reduced text as the authors do: as a regular expression, as a prefix, in lower case.
 
     Raises:
-        re.error: the name is in the text, but no valid pattern.
+        re.error: the name is in the text, but is not a valid regular expression.
     """
     text = text.lower()
     if f"text={name}" not in text:
         return None
     pattern = rf"center=\[(\d+),(\d+)\],\s*size=\[(\d+),(\d+)\],\s*text={name}"
-    found = re.search(pattern, text)
-    if found is None:
+    match = re.search(pattern, text)
+    if match is None:
         return None
-    center_x, center_y, width, height = map(int, found.groups()[:4])
+    center_x, center_y, width, height = map(int, match.groups()[:4])
     return center_x - width // 2, center_y - height // 2, center_x + width // 2, center_y + height // 2
 
 
@@ -237,11 +237,11 @@ class AndroidControl:
     Args:
         folder: shards ``android_control-...``, ``splits.json`` and, for tests, ``test_subsplits.json``.
         split: which episodes.
-        subsplit: of a test split only the episodes that are also in this one, such as "IDD"; None: all. The authors
-            test on "IDD".
+        subsplit: for the test split, restricts the episodes to this one, such as "IDD", which the authors use;
+            None: all.
 
     Raises:
-        UsageError: the folder has no shards, or no such split.
+        UsageError: the folder has no shards or lacks the split.
     """
 
     def __init__(self, folder: Path, split: Split = "train", *, subsplit: str | None = None) -> None:
@@ -255,11 +255,11 @@ class AndroidControl:
         self.problems = Problems()
 
     def __iter__(self) -> Iterator[AndroidStep]:
-        """Yield the steps, episode by episode, in the order of the shards; what cannot be read goes to ``problems``."""
+        """Yield the steps, episode by episode, in the order of the shards; unreadable episodes go to ``problems``."""
         self.problems = Problems()
-        seen: set[int] = set()
+        episode_ids: set[int] = set()
         for shard in self.shards:
-            for steps in read_episodes(shard, self.problems, seen):
+            for steps in read_episodes(shard, self.problems, episode_ids):
                 if steps and steps[0].episode_id in self.ids:
                     yield from steps
 
@@ -272,24 +272,24 @@ def _ids(path: Path, name: str) -> set[int]:
         raise UsageError(f"expected the episodes of {name!r} in {path}, but reading them failed: {error!r}") from error
 
 
-def read_episodes(shard: Path, problems: Problems, seen: set[int]) -> Iterator[list[AndroidStep]]:
+def read_episodes(shard: Path, problems: Problems, episode_ids: set[int]) -> Iterator[list[AndroidStep]]:
     """Yield the episodes of a shard as lists of steps.
 
     Args:
         shard: the file.
-        problems: where damaged records are told; an episode is whole or left out.
-        seen: ids met so far, here and in other shards; a second record of an id is left out.
+        problems: collects damaged records; incomplete episodes are skipped.
+        episode_ids: ids of earlier episodes, also from other shards; a second record of an id is skipped.
     """
-    for _, steps in located_episodes(shard, problems, seen):
+    for _, steps in located_episodes(shard, problems, episode_ids):
         yield steps
 
 
 def located_episodes(
-    shard: Path, problems: Problems, seen: set[int], marks: list[Mark] | None = None
+    shard: Path, problems: Problems, episode_ids: set[int], marks: list[Mark] | None = None
 ) -> Iterator[tuple[int, list[AndroidStep]]]:
-    """Yield the episodes as :func:`read_episodes` does, each behind its record's offset.
+    """Yield the episodes as :func:`read_episodes` does, each with the offset of its record.
 
-    ``marks`` gets the places that :func:`~molmo_agent.data.formats.tfrecord.record_at` needs to find them again.
+    ``marks`` collects the positions that :func:`~molmo_agent.data.formats.tfrecord.record_at` needs to find them again.
     """
     for record in read_records(shard, problems, marks):
         row = None
@@ -297,22 +297,22 @@ def located_episodes(
             features = feature_map(record.payload)
             episode_id = _one(features, "episode_id", int)
             row = f"episode {episode_id}"
-            if episode_id in seen:
-                raise ValueError("the episode was met before; counted once")
+            if episode_id in episode_ids:
+                raise ValueError("the episode occurs twice; counted once")
             steps = _episode(episode_id, features)
         except (ValueError, OSError, SyntaxError) as error:
             reason = f"{error}" if not isinstance(error, UnicodeDecodeError) else "a text is not UTF-8"
             problems.add(Problem(file=shard.name, reason=reason, record=record.index, offset=record.offset, row=row))
             continue
-        seen.add(episode_id)
+        episode_ids.add(episode_id)
         yield record.offset, steps
 
 
 def episode_of(payload: bytes) -> list[AndroidStep]:
-    """Return the steps of a record that could be read before.
+    """Return the steps of a record that was readable before.
 
     Raises:
-        ValueError: it is no episode.
+        ValueError: the record is not an episode.
     """
     features = feature_map(payload)
     return _episode(_one(features, "episode_id", int), features)
@@ -350,14 +350,14 @@ def _episode(episode_id: int, features: dict[str, Any]) -> list[AndroidStep]:
             with PILImage.open(io.BytesIO(screens[number])) as image:
                 image.verify()
         except (OSError, SyntaxError) as error:
-            raise ValueError(f"the screenshot of step {number} is no image ({error})") from error
+            raise ValueError(f"the screenshot of step {number} is not an image ({error})") from error
         try:
-            told = check_action(json.loads(action))
+            checked = check_action(json.loads(action))
         except ValueError as error:
             raise ValueError(f"the action of step {number} is not usable: {error}") from error
         try:
             windows = read_forest(forests[number])
         except ValueError as error:
             raise ValueError(f"the accessibility forest of step {number} is damaged: {error}") from error
-        steps.append(AndroidStep(episode_id, number, goal, instruction.decode(), told, screens[number], windows))
+        steps.append(AndroidStep(episode_id, number, goal, instruction.decode(), checked, screens[number], windows))
     return steps

@@ -1,4 +1,4 @@
-"""AndroidControl's steps by number: where each lies, read again when it is asked for; 46 GB are never in memory."""
+"""AndroidControl's steps by number: an index of positions; steps are read on demand (46 GB in all)."""
 
 from functools import lru_cache
 
@@ -14,7 +14,7 @@ class AndroidIndex:
     """The steps of a reader's split, in its order.
 
     Args:
-        reader: of a folder and a split; all its shards are gone through once.
+        reader: of a folder and a split; all its shards are scanned once.
     """
 
     def __init__(self, reader: AndroidControl) -> None:
@@ -23,13 +23,13 @@ class AndroidIndex:
         self._marks: list[list[Mark]] = []
         # Shard, offset of the episode's record, number of the step.
         self._places: list[tuple[int, int, int]] = []
-        seen: set[int] = set()
+        episode_ids: set[int] = set()
         for number, shard in enumerate(self._shards):
             self._marks.append([])
-            for offset, steps in located_episodes(shard, self.problems, seen, self._marks[number]):
+            for offset, steps in located_episodes(shard, self.problems, episode_ids, self._marks[number]):
                 if steps and steps[0].episode_id in reader.ids:
                     self._places += [(number, offset, step) for step in range(len(steps))]
-        # Steps of an episode are often asked for together.
+        # The steps of an episode are often requested together.
         self._episode = lru_cache(_KEPT)(self._read)
 
     def __len__(self) -> int:
@@ -40,7 +40,7 @@ class AndroidIndex:
         """Return a step.
 
         Raises:
-            ValueError: the file is not what it was.
+            ValueError: the file has changed.
         """
         shard, offset, step = self._places[number]
         return self._episode(shard, offset)[step]

@@ -1,4 +1,4 @@
-"""AndroidControl's steps as questions: the screenshot and the goal are shown, nothing else."""
+"""AndroidControl's steps as questions: screenshot and goal only."""
 
 import re
 from collections.abc import Iterator
@@ -16,8 +16,8 @@ class AndroidQuestions:
     """A question per step. Options: ``form`` ("hl"), ``split`` ("test"), ``subsplit``.
 
     Raises:
-        UnknownNameError: no such form or split.
-        UsageError: the folder cannot be read.
+        UnknownNameError: the form or the split does not exist.
+        UsageError: the folder is unreadable.
     """
 
     def __init__(self, source: Source) -> None:
@@ -28,7 +28,7 @@ class AndroidQuestions:
 
     @property
     def problems(self) -> Problems:
-        """What could not be read when the questions were last gone through."""
+        """The unreadable records of the last pass."""
         return self._reader.problems
 
     def questions(self) -> Iterator[Question]:
@@ -50,10 +50,10 @@ def _question(step: AndroidStep, form: AndroidForm) -> Question:
 
 
 def _reference(step: AndroidStep) -> dict[str, str] | None:
-    """Return action and box as the authors have them; None where their code fails."""
+    """Return action and box as the authors' code does; None if it fails."""
     try:
         box = step.target_box(reference_quirks=True)
         action = step.target_action(reference_quirks=True)
-    except (re.error, ValueError):  # the app's name is taken for a pattern, or an element has no package
+    except (re.error, ValueError):  # the app's name is not a valid pattern, or an element has no package
         return None
     return {"action": action, "box": "" if box is None else str(list(box))}

@@ -1,4 +1,4 @@
-"""AndroidControl's steps as rows to train on, each asked in the four forms; episodes are read when they are drawn."""
+"""AndroidControl's steps as training rows, each in four forms; episodes are read on demand."""
 
 from molmo_agent.data.android_control.episodes import AndroidControl
 from molmo_agent.data.android_control.index import AndroidIndex

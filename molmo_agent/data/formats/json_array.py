@@ -1,4 +1,4 @@
-"""The objects of a large JSON array one by one, and again by number; keeps where they are, not what they are."""
+"""Read the objects of a large JSON array in order, then by number; only their positions stay in memory."""
 
 import json
 import re
@@ -14,14 +14,14 @@ _BETWEEN = re.compile(r"[\s,]*")
 
 
 class JsonArray:
-    """An array of objects: the whole file, or what stands under a key.
+    """An array of objects: the whole file, or the value of one key.
 
     Args:
         path: the file.
-        key: name of the array in the object that the file is; None: the file is the array.
+        key: name of the array in the file's object; None if the file itself is the array.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: the file does not exist.
     """
 
     def __init__(self, path: Path, key: str | None = None) -> None:
@@ -33,18 +33,18 @@ class JsonArray:
         self._offsets, self._lengths = array("q"), array("q")
 
     def __len__(self) -> int:
-        """Return the number of objects, once they were gone through."""
+        """Return the number of objects; known after :meth:`scan`."""
         return len(self._offsets)
 
     def scan(self) -> Iterator[tuple[int, Any]]:
-        """Yield (number, object) from the beginning; afterwards :meth:`get` knows where they are.
+        """Yield (number, object) from the beginning and record the positions that :meth:`get` needs.
 
         Raises:
-            UsageError: there is no such array, or it breaks off.
+            UsageError: the array is missing or truncated.
         """
         self._offsets, self._lengths = array("q"), array("q")
         decode = json.JSONDecoder().raw_decode
-        # One character a byte, so that places in the text are places in the file.
+        # One character per byte, so that text positions are file positions.
         with self.path.open(encoding="latin-1", newline="") as file:
             text, base = file.read(_CHUNK), 0
             opening = self._opening.search(text)
@@ -56,19 +56,19 @@ class JsonArray:
                 if text[place : place + 1] == "]":
                     return
                 try:
-                    found, end = decode(text, place)
+                    value, end = decode(text, place)
                 except ValueError as error:
                     more = file.read(_CHUNK)
                     if not more:
                         raise UsageError(
-                            f"{self.path} breaks off or is damaged behind object {len(self)} ({error}); fetch it again"
+                            f"{self.path} is truncated or damaged after object {len(self)} ({error}); fetch it again"
                         ) from error
                     text, base, place = text[place:] + more, base + place, 0
                     continue
                 self._offsets.append(base + place)
                 self._lengths.append(end - place)
                 piece = text[place:end]
-                yield len(self) - 1, found if piece.isascii() else json.loads(piece.encode("latin-1"))
+                yield len(self) - 1, value if piece.isascii() else json.loads(piece.encode("latin-1"))
                 place = end
 
     def get(self, number: int) -> Any:

@@ -1,4 +1,4 @@
-"""Rows of Parquet files, and of data sets saved to disk as Arrow, read when they are asked for; keeps no whole table.
+"""Read rows of Parquet files and of data sets saved as Arrow on demand; no whole table is loaded.
 
 Layouts: shards named for their split (``train-00000-of-00003.parquet``, in the folder or in ``data/``), a folder for
 the split, one file, and the Arrow files that ``datasets`` saves (``train/data-00000-of-00002.arrow``).
@@ -17,12 +17,12 @@ from molmo_agent.errors import MissingExtraError, UsageError
 
 # Blocks (row groups) whose columns stay in memory.
 _KEPT = 4
-# Rows decoded at once where all are gone through.
+# Rows decoded at once in a full scan.
 _BATCH = 64
 
 
 def shards(folder: Path, split: str, *, nested: bool = False) -> list[Path]:
-    """Return the files of a split, in order; none where there are none. ``nested``: of all folders in the folder."""
+    """Return the files of a split in order, possibly none; ``nested`` searches the subfolders."""
     if nested:
         return sorted(folder.glob(f"*/{split}-*.parquet"))
     if folder.is_file():
@@ -32,9 +32,9 @@ def shards(folder: Path, split: str, *, nested: bool = False) -> list[Path]:
             *(f"{split}-*.parquet", f"{split}.parquet", f"{split}/*.parquet", f"{split}/data-*.arrow"),
             *(f"{split}-*.arrow", f"*-{split}-*.arrow", f"*-{split}.arrow"),
         ):
-            found = sorted(base.glob(pattern))
-            if found:
-                return found
+            paths = sorted(base.glob(pattern))
+            if paths:
+                return paths
     saved = (folder / "state.json").is_file()
     return sorted(folder.glob("data-*.arrow")) if saved else []
 
@@ -59,7 +59,7 @@ class _Shard:
             self.rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         else:
             arrow = _arrow("pyarrow")
-            # Mapped, not read: the operating system loads the pages that are looked at.
+            # Memory-mapped: the operating system loads only the pages in use.
             reader = arrow.ipc.open_stream(arrow.memory_map(str(path)))
             self._batches = list(reader)
             self.columns = list(reader.schema.names)
@@ -85,13 +85,13 @@ class Table:
     Args:
         folder: of the data set, or one file.
         split: which rows.
-        columns: what must be there.
-        problems: where files that cannot be read are told.
-        nested: the shards lie in folders, one for each subject.
+        columns: the required columns.
+        problems: collects the files that cannot be read.
+        nested: the shards are in one subfolder per subject.
 
     Raises:
-        UsageError: there is no such file, or a column is missing.
-        MissingExtraError: Parquet cannot be read here.
+        UsageError: the file or a required column is missing.
+        MissingExtraError: the library that reads Parquet is not installed.
     """
 
     def __init__(
@@ -136,10 +136,10 @@ class Table:
         return self._starts[-1]
 
     def stamp(self, number: int) -> str:
-        """Return what changes when the file of a row does."""
+        """Return a stamp that changes when the row's file changes."""
         shard, _ = self._blocks[self._place(number)]
-        told = shard.path.stat()
-        return f"{shard.path.name} {told.st_size} {told.st_mtime_ns}"
+        status = shard.path.stat()
+        return f"{shard.path.name} {status.st_size} {status.st_mtime_ns}"
 
     def _place(self, number: int) -> int:
         return bisect_right(self._starts, number) - 1
@@ -148,19 +148,19 @@ class Table:
         """Return some columns of a row."""
         key = (self._place(number), tuple(columns))
         shard, block = self._blocks[key[0]]
-        # Several threads prepare batches; a Parquet file has one cursor.
+        # Several threads prepare batches, but a Parquet file has a single cursor.
         with self._lock:
-            found = self._cache.get(key)
-            if found is None:
-                found = self._cache[key] = shard.block(block, columns)
+            rows = self._cache.get(key)
+            if rows is None:
+                rows = self._cache[key] = shard.block(block, columns)
                 if len(self._cache) > _KEPT:
                     self._cache.popitem(last=False)
             self._cache.move_to_end(key)
-        row: dict[str, Any] = found.slice(number - self._starts[key[0]], 1).to_pylist()[0]
+        row: dict[str, Any] = rows.slice(number - self._starts[key[0]], 1).to_pylist()[0]
         return row
 
     def scan(self, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield (number, some columns) of every row; a block that cannot be read is told and left out."""
+        """Yield (number, some columns) of every row; unreadable blocks are reported and skipped."""
         for (shard, block), start in zip(self._blocks, self._starts, strict=False):
             number = start
             try:

@@ -1,4 +1,4 @@
-"""Protocol-buffer messages read field by field, without generated classes. Knows the wire format, no message."""
+"""Read protocol-buffer messages field by field, without generated classes."""
 
 from collections.abc import Iterator
 
@@ -6,15 +6,15 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 def varint(data: bytes, start: int) -> tuple[int, int]:
-    """Return an unsigned integer and where the next byte is.
+    """Return an unsigned integer and the position of the next byte.
 
     Raises:
-        ValueError: the integer is cut off or longer than 64 bits.
+        ValueError: the integer is truncated or longer than 64 bits.
     """
     value = 0
     for count in range(10):
         if start + count >= len(data):
-            raise ValueError("an integer is cut off")
+            raise ValueError("an integer is truncated")
         byte = data[start + count]
         value |= (byte & 0x7F) << (7 * count)
         if byte < 0x80:
@@ -23,7 +23,7 @@ def varint(data: bytes, start: int) -> tuple[int, int]:
 
 
 def signed(value: int) -> int:
-    """Return what a varint means as a 64-bit signed integer."""
+    """Return a varint as a 64-bit signed integer."""
     value &= (1 << 64) - 1
     return value - (1 << 64) if value >> 63 else value
 
@@ -32,7 +32,7 @@ def fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
     """Yield (field number, wire type, value) of a message: integers, or bytes.
 
     Raises:
-        ValueError: these bytes are no message.
+        ValueError: the bytes are not a valid message.
     """
     place = 0
     while place < len(data):
@@ -51,7 +51,7 @@ def fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
         else:
             raise ValueError(f"field {number} has the unknown wire type {kind}")
         if place + length > len(data):
-            raise ValueError(f"field {number} is cut off")
+            raise ValueError(f"field {number} is truncated")
         yield number, kind, data[place : place + length]
         place += length
 
@@ -60,7 +60,7 @@ def expect_bytes(number: int, kind: int, value: int | bytes) -> bytes:
     """Return a field's bytes.
 
     Raises:
-        ValueError: it holds something else.
+        ValueError: the field is not of type bytes.
     """
     if kind != BYTES or isinstance(value, int):
         raise ValueError(f"field {number} should hold bytes")
@@ -71,9 +71,9 @@ def feature_map(data: bytes) -> dict[str, list[bytes] | list[int]]:
     """Read TensorFlow's ``Example``: names of features, each a list of bytes or of integers (floats are left out).
 
     Raises:
-        ValueError: these bytes are no such message.
+        ValueError: the bytes are not a valid ``Example``.
     """
-    found: dict[str, list[bytes] | list[int]] = {}
+    features: dict[str, list[bytes] | list[int]] = {}
     for number, kind, value in fields(data):
         if number != 1:
             continue
@@ -81,8 +81,8 @@ def feature_map(data: bytes) -> dict[str, list[bytes] | list[int]]:
             parts = {n: expect_bytes(n, k, v) for n, k, v in fields(expect_bytes(inner_number, inner_kind, entry))}
             values = feature_values(parts.get(2, b""))
             if values is not None:
-                found[parts.get(1, b"").decode()] = values
-    return found
+                features[parts.get(1, b"").decode()] = values
+    return features
 
 
 def feature_values(data: bytes) -> list[bytes] | list[int] | None:

@@ -1,4 +1,4 @@
-"""TFRecord files, compressed or not, read without TensorFlow: framing and checksums; knows nothing of what is inside.
+"""Read TFRecord files, compressed or not, without TensorFlow: framing and checksums only.
 
 A record is its length (8 bytes), a checksum of these 8 bytes, the payload and a checksum of the payload; checksums are
 masked CRC-32C.
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from molmo_agent.data.unusable_rows import Problem, Problems
 
 _CHUNK = 1 << 20
-# Uncompressed bytes between two places from which a compressed file can be read on; one takes about 40 KB.
+# Uncompressed bytes between two resume points of a compressed file; each takes about 40 KB.
 _SPAN = 1 << 24
 _GZIP = b"\x1f\x8b"
 
@@ -50,17 +50,17 @@ def _fastest() -> Callable[[bytes], int]:
 
 
 crc32c = _fastest()
-"""The library's where it is installed (extra ``train``), else :func:`plain_crc32c`."""
+"""The library's function if it is installed (extra ``train``), else :func:`plain_crc32c`."""
 
 
 def masked(crc: int) -> int:
-    """Return a checksum as it is stored, rotated and shifted."""
+    """Return a checksum in its stored form, rotated and shifted."""
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One payload and where it was."""
+    """One payload and its position."""
 
     index: int
     offset: int
@@ -69,17 +69,17 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place from which a file can be read on."""
+    """A position at which reading can resume."""
 
-    # In the uncompressed stream, and in the file.
+    # Offset in the uncompressed stream, then in the file.
     offset: int
     place: int
-    # Decompression as it stands there.
+    # Decompressor state at that position.
     unzip: Any
 
 
 class _Stream:
-    """The uncompressed bytes of a file from a mark on, as far as they go."""
+    """The uncompressed bytes of a file from a mark to its end or to the first damage."""
 
     def __init__(self, file: BinaryIO, mark: Mark | None = None, marks: list[Mark] | None = None) -> None:
         self._file, self._ready = file, b""
@@ -87,9 +87,9 @@ class _Stream:
         self._place, self._made = (mark.place, mark.offset) if mark else (0, 0)
         file.seek(self._place)
         self._unzip: Any = mark.unzip.copy() if mark else zlib.decompressobj(wbits=31)
-        # Where new marks go, if they are wanted.
+        # Collects new marks; None for none.
         self._marks = marks
-        # Why no more can come, where that is not the file's proper end.
+        # Why reading stopped before the end of the file.
         self.fault: str | None = None
 
     def _mark(self) -> None:
@@ -112,13 +112,13 @@ class _Stream:
             self._made += len(more)
             if not chunk:
                 if self.compressed and not self._unzip.eof:
-                    self.fault = "the compressed stream ends before its end: the download is incomplete"
+                    self.fault = "the compressed stream is truncated: the download is incomplete"
                 break
-        taken, self._ready = self._ready[:count], self._ready[count:]
-        return taken
+        data, self._ready = self._ready[:count], self._ready[count:]
+        return data
 
     def skip(self, count: int) -> None:
-        """Leave out ``count`` bytes, fewer at the end."""
+        """Skip ``count`` bytes, fewer at the end."""
         if not self.compressed:
             self._place += count
             self._file.seek(self._place)
@@ -128,15 +128,15 @@ class _Stream:
 
 
 def record_at(path: Path, offset: int, marks: Sequence[Mark]) -> bytes:
-    """Return the payload of the record at an offset of the uncompressed stream, its checksums being right.
+    """Return the payload of the record at an offset of the uncompressed stream, after checking its checksums.
 
     Args:
         path: the file.
-        offset: as :class:`Record` has it.
-        marks: what :func:`read_records` left.
+        offset: of the :class:`Record`.
+        marks: from :func:`read_records`.
 
     Raises:
-        ValueError: there is no such record any more.
+        ValueError: the record is no longer there.
     """
     mark = marks[bisect_right(marks, offset, key=lambda mark: mark.offset) - 1]
     with path.open("rb") as file:
@@ -147,19 +147,19 @@ def record_at(path: Path, offset: int, marks: Sequence[Mark]) -> bytes:
             body = stream.take(struct.unpack("<Q", head[:8])[0] + 4)
             if len(body) > 4 and masked(crc32c(body[:-4])) == struct.unpack("<I", body[-4:])[0]:
                 return body[:-4]
-    raise ValueError(f"{path.name} at byte {offset}: the record is not what it was; has the file changed?")
+    raise ValueError(f"{path.name} at byte {offset}: the record has changed; was the file replaced?")
 
 
 def read_records(path: Path, problems: Problems, marks: list[Mark] | None = None) -> Iterator[Record]:
-    """Yield the records of a file whose checksums are right.
+    """Yield the records of a file whose checksums match.
 
-    A payload with a wrong checksum is reported and left out; reading stops, with a report, where lengths cannot be
-    trusted any more. A file ends well at the end of a record only.
+    A payload with a wrong checksum is reported and skipped. A corrupt length is reported and ends the reading, since
+    the next record cannot be located. A file is complete only if it ends at the end of a record.
 
     Args:
         path: the file.
-        problems: where problems are told.
-        marks: gets the places from which :func:`record_at` can read.
+        problems: collects the damage.
+        marks: collects the positions that :func:`record_at` needs.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -172,14 +172,14 @@ def read_records(path: Path, problems: Problems, marks: list[Mark] | None = None
             head = stream.take(12)
             if not head and stream.fault is None:
                 if index == 0:
-                    problems.add(Problem(file=path.name, reason="the file is whole but has no record"))
+                    problems.add(Problem(file=path.name, reason="the file is complete but has no record"))
                 return
 
             def report(reason: str, index: int | None = index, offset: int | None = offset) -> None:
                 problems.add(Problem(file=path.name, reason=reason, record=index, offset=offset))
 
             if len(head) < 12:
-                report(stream.fault or "the record is cut off in its header; fetch the file again")
+                report(stream.fault or "the record is truncated in its header; fetch the file again")
                 return
             (length, length_crc) = struct.unpack("<QI", head)
             if masked(crc32c(head[:8])) != length_crc:
@@ -187,7 +187,7 @@ def read_records(path: Path, problems: Problems, marks: list[Mark] | None = None
                     begins = head[:8].hex(" ")
                     report(f"neither gzip nor TFRecord (begins with {begins}): a failed download?", None, None)
                 else:
-                    report("the checksum of the record's length is wrong; what follows cannot be found")
+                    report("the checksum of the record's length is wrong; later records cannot be located")
                 return
             body = stream.take(min(length + 4, _most(stream.compressed, size)))
             if len(body) < length + 4:
@@ -196,12 +196,12 @@ def read_records(path: Path, problems: Problems, marks: list[Mark] | None = None
                 return
             payload = body[:-4]
             if masked(crc32c(payload)) != struct.unpack("<I", body[-4:])[0]:
-                report("the checksum of the record's content is wrong; the record is left out")
+                report("the checksum of the record's content is wrong; the record is skipped")
             else:
                 yield Record(index, offset, payload)
             index, offset = index + 1, offset + 16 + length
 
 
 def _most(compressed: bool, size: int) -> int:
-    """Return more bytes than a record can have: deflate reaches a thousandfold, not more."""
+    """Return an upper bound of a record's bytes: deflate compresses at most about a thousandfold."""
     return size * 1100 + 64 if compressed else size

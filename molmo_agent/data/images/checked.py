@@ -1,8 +1,7 @@
-"""Where a data set's images come from, and which of them can be used: each is decoded once, and that is remembered.
+"""The images of a data set. Each is decoded once to find the usable ones, and the result is cached.
 
-An image that is missing, damaged or not the one that was annotated is known before the first step, and training never
-meets it. What was found is kept in ``checked.jsonl`` beside the images, so that the next run only looks whether the
-files are still the same.
+Missing, damaged or replaced images are reported before the first training step and excluded from it. The results are
+stored in ``checked.jsonl`` beside the images, so that the next run only checks whether the files have changed.
 """
 
 import hashlib
@@ -29,7 +28,7 @@ Size = tuple[int, int]
 """(height, width)."""
 
 NOTES = "checked.jsonl"
-# Images whose bytes are in memory at once while they are checked.
+# Number of images in memory at once during the check.
 _AT_ONCE = 64
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 
@@ -37,31 +36,31 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif")
 class Images(Protocol):
     """The images of a data set by their keys."""
 
-    # Folder for the notes.
+    # Folder of ``checked.jsonl``.
     folder: Path
 
     def stamp(self, key: str) -> str:
-        """Return what changes when an image does.
+        """Return a stamp that changes when the image changes.
 
         Raises:
-            OSError: there is none.
+            OSError: the image is missing.
         """
         ...
 
     def data(self, key: str) -> bytes:
-        """Return the file as it came.
+        """Return the bytes of the file.
 
         Raises:
-            OSError: there is none.
+            OSError: the image is missing.
         """
         ...
 
 
 def decode(data: bytes) -> Image:
-    """Return a file's image, (height, width, 3) uint8, upright.
+    """Decode an image file to (height, width, 3) uint8, turned upright.
 
     Raises:
-        ImageError: it is none.
+        ImageError: the data is not an image.
     """
     try:
         with PILImage.open(io.BytesIO(data)) as image:
@@ -73,7 +72,7 @@ def decode(data: bytes) -> Image:
 
 
 class StoredImages:
-    """Images of the web, fetched into a :class:`ImageStore`; keys are addresses."""
+    """Images from the web in an :class:`ImageStore`; keys are URLs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._store = folder, ImageStore(folder)
@@ -88,13 +87,13 @@ class StoredImages:
 
 
 class FolderImages:
-    """Images in a folder; keys are paths in it, with or without an ending, behind ``#`` whatever else."""
+    """Images in a folder; keys are relative paths, with or without a suffix. Text after ``#`` is ignored."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def path(self, key: str) -> Path:
-        """Return the file of a key, also where there is none."""
+        """Return the path of a key's file, which may not exist."""
         path = self.folder / key.partition("#")[0]
         if path.suffix.lower() in _ENDINGS or path.is_file():
             return path
@@ -110,7 +109,7 @@ class FolderImages:
 
 
 class EmbeddedImages:
-    """Images in a column of a table; keys are numbers of rows."""
+    """Images in a column of a table; keys are row numbers."""
 
     def __init__(self, folder: Path, table: Table, column: str = "image") -> None:
         self.folder = folder if folder.is_dir() else folder.parent
@@ -121,22 +120,22 @@ class EmbeddedImages:
         return self._table.stamp(int(key))
 
     def data(self, key: str) -> bytes:
-        """Return what the column holds, or the file that it names."""
+        """Return the bytes in the column, or of the file that it names."""
         return self.bytes_of(self._table.row(int(key), [self._column])[self._column])
 
     def bytes_of(self, value: Any) -> bytes:
-        """Return the image's bytes of the column's value: bytes, or ``{"bytes", "path"}``."""
+        """Return an image's bytes from a column value: bytes, or ``{"bytes", "path"}``."""
         if isinstance(value, bytes):
             return value
         if isinstance(value, Mapping) and value.get("bytes"):
-            found: bytes = value["bytes"]
-            return found
+            content: bytes = value["bytes"]
+            return content
         if isinstance(value, Mapping) and value.get("path"):
             return (self.folder / value["path"]).read_bytes()
         raise FileNotFoundError(2, f"the column {self._column!r} is empty")
 
     def all(self, keys: set[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield (key, bytes) of some rows in the order of the files, so that every block is read once."""
+        """Yield (key, bytes) of the given rows in file order, so that every block is read once."""
         for number, row in self._table.scan([self._column]):
             if str(number) in keys:
                 try:
@@ -146,16 +145,16 @@ class EmbeddedImages:
 
 
 def _stamp(path: Path) -> str:
-    told = path.stat()
-    return f"{told.st_size} {told.st_mtime_ns}"
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _judge(data: bytes, sha256: str | None) -> Size | str:
-    """Return an image's size, or why it cannot be used."""
+    """Return an image's size, or the reason why it is unusable."""
     if not data:
         return "the image is missing"
-    if sha256 and (found := hashlib.sha256(data).hexdigest()) != sha256:
-        return f"not the image that was annotated: its sha256 is {found[:12]}..., expected {sha256[:12]}..."
+    if sha256 and (digest := hashlib.sha256(data).hexdigest()) != sha256:
+        return f"not the image that was annotated: its sha256 is {digest[:12]}..., expected {sha256[:12]}..."
     try:
         height, width = decode(data).shape[:2]
     except ImageError as error:
@@ -164,38 +163,38 @@ def _judge(data: bytes, sha256: str | None) -> Size | str:
 
 
 def check(
-    images: Images, wanted: Mapping[str, str | None], problems: Problems
+    images: Images, hashes: Mapping[str, str | None], problems: Problems
 ) -> tuple[dict[str, Size], dict[str, str]]:
-    """Look at every image of a data set.
+    """Check every image of a data set.
 
     Args:
-        images: where they are.
-        wanted: the keys, each with the SHA-256 its file must have; None where none was published.
-        problems: where notes that cannot be written are told.
+        images: the images.
+        hashes: the keys, each with the SHA-256 its file must have; None if none was published.
+        problems: collects failures to write the cache.
 
     Returns:
-        The sizes of those that can be used, and why the others cannot.
+        The sizes of the usable images, and the reasons why the others are unusable.
     """
     notes = _read(images.folder / NOTES)
     results: dict[str, Size | str] = {}
     new: dict[str, str] = {}
-    for key, sha256 in wanted.items():
+    for key, sha256 in hashes.items():
         try:
             stamp = f"{images.stamp(key)} {sha256 or ''}".strip()
         except OSError:
             results[key] = "the image is missing"
             continue
-        known = notes.get(key)
-        if known and known[0] == stamp:
-            results[key] = known[1] if isinstance(known[1], str) else (known[1][0], known[1][1])
+        note = notes.get(key)
+        if note and note[0] == stamp:
+            results[key] = note[1] if isinstance(note[1], str) else (note[1][0], note[1][1])
         else:
             new[key] = stamp
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found in _parts(_contents(images, new)):
-            judged = list(pool.map(lambda pair: _judge(pair[1], wanted[pair[0]]), found))
-            results |= {key: result for (key, _), result in zip(found, judged, strict=True)}
+        for batch in _parts(_contents(images, new)):
+            verdicts = list(pool.map(lambda pair: _judge(pair[1], hashes[pair[0]]), batch))
+            results |= {key: result for (key, _), result in zip(batch, verdicts, strict=True)}
     for key in new:
-        # A block of a table that could not be read.
+        # An unreadable block of a table.
         results.setdefault(key, "the image is missing")
     if new:
         _write(images.folder / NOTES, {key: (stamp, results[key]) for key, stamp in new.items()}, problems)
@@ -218,7 +217,7 @@ def _parts(items: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes
 
 
 def _read(path: Path) -> dict[str, tuple[str, Any]]:
-    """Return what is remembered; a line that was cut off is forgotten, and its image looked at again."""
+    """Return the cached results; a truncated line is ignored and its image checked again."""
     notes: dict[str, tuple[str, Any]] = {}
     if not path.is_file():
         return notes
@@ -232,7 +231,7 @@ def _read(path: Path) -> dict[str, tuple[str, Any]]:
 
 
 def _write(path: Path, new: Mapping[str, tuple[str, Size | str]], problems: Problems) -> None:
-    # Read again: another data set of the same images may have written meanwhile.
+    # Read again: another data set with the same images may have written in the meantime.
     notes = {**_read(path), **new}
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:

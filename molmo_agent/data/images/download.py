@@ -1,6 +1,6 @@
-"""One request for one image: asked for politely, within limits, and looked at before it counts as one.
+"""Request one image over HTTP, within limits, and check the answer.
 
-Knows nothing of lists and of other requests. Addresses come from outside, and so does every byte of every answer.
+URLs and answers are untrusted input.
 """
 
 import email.utils
@@ -30,63 +30,63 @@ USER_AGENT = f"molmo-agent/{__version__} (downloads the images that public train
 _CHUNK_BYTES = 1 << 16
 _MAX_PIXELS = 100_000_000
 _REDIRECTS = (301, 302, 303, 307, 308)
-# Pillow knows more; some of them run other programs.
+# Pillow supports more formats, but some run external programs.
 _FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "WEBP")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much is asked of the network, and how long an answer may take."""
+    """Limits of requests, sizes and times."""
 
-    # Requests at once: of all hosts together, and of one host.
+    # Concurrent requests: in total, and per host.
     jobs: int = 32
     per_host: int = 4
-    # Seconds until a host answers, between two parts of an answer, and for an answer as a whole.
+    # Timeouts in seconds: connecting, between two chunks, and for the whole answer.
     connect_s: float = 10.0
     read_s: float = 20.0
     total_s: float = 120.0
     max_bytes: int = 30_000_000
     redirects: int = 5
-    # Requests for an address that a host cannot serve at the moment; seconds before the second one, doubled for each.
+    # Tries of a URL that fails temporarily; seconds before the second try, doubled for each further one.
     tries: int = 3
     backoff_s: float = 1.0
-    # Most seconds that a host's Retry-After is waited for: some servers send one of years.
+    # Upper limit for Retry-After in seconds: some servers send years.
     longest_wait_s: float = 30.0
-    # A host that fails so many addresses in a row, every try of them, is not asked for the rest.
+    # A host is given up after this many failed URLs in a row.
     give_up_after: int = 8
-    # Whether this machine and private networks may be asked. Lists come from outside.
+    # Whether requests to this machine and to private networks are allowed. URL lists are untrusted.
     local: bool = False
 
 
 @dataclass(eq=False)
 class Lost(Exception):
-    """No image, and why."""
+    """A failed request, with its reason."""
 
-    # A few words that are the same for everything that fails this way; what exactly came.
+    # A short category of the failure; the details of this one.
     reason: str
     detail: str = ""
-    # Whether it may be another time.
+    # Whether a retry may succeed.
     passing: bool = False
-    # Seconds that the host asks for.
+    # Seconds of pause that the host asks for.
     wait_s: float | None = None
 
     def __str__(self) -> str:
-        """Say all of it."""
+        """Return reason and detail."""
         return f"{self.reason} ({self.detail})" if self.detail else self.reason
 
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The image is at another address."""
+    """A redirect to another URL."""
 
     target: str
 
 
 def host_of(url: str) -> str:
-    """Return whose requests are counted together.
+    """Return the host of a URL, whose requests are limited together.
 
     Raises:
-        Lost: this is no address that is asked.
+        Lost: the URL is invalid or has another scheme.
     """
     try:
         parts = urlsplit(url)
@@ -99,14 +99,14 @@ def host_of(url: str) -> str:
 
 
 class _Guarded:
-    """A connection that refuses this machine and private networks, and whose header comes in time or not at all."""
+    """A connection that rejects local and private addresses and limits the time for the header."""
 
     limits: Limits
 
     def connect(self) -> None:
         super().connect()  # type: ignore[misc]
         connection: Any = self
-        # The address that was connected to, not what its name meant a moment before.
+        # Check the connected address: the name may have resolved differently a moment ago (DNS rebinding).
         address: Any = ipaddress.ip_address(connection.sock.getpeername()[0])
         address = getattr(address, "ipv4_mapped", None) or address
         if not (self.limits.local or address.is_global):
@@ -122,7 +122,7 @@ class _Guarded:
             if connection.sock is not None:
                 connection.sock.shutdown(socket.SHUT_RDWR)
 
-        # A read timeout alone lets a server send its header byte by byte for ever.
+        # With a read timeout alone, a server could send its header byte by byte forever.
         timer = threading.Timer(self.limits.total_s, cut)
         timer.daemon = True
         timer.start()
@@ -130,15 +130,15 @@ class _Guarded:
             answer = super().getresponse()  # type: ignore[misc]
         finally:
             timer.cancel()
-        # What came of a header may look like a whole one.
+        # A truncated header may look complete.
         if late.is_set():
             answer.close()
-            raise TimeoutError(f"no whole header after {self.limits.total_s:g} s")
+            raise TimeoutError(f"no complete header after {self.limits.total_s:g} s")
         return answer
 
 
 def new_session(limits: Limits) -> requests.Session:
-    """Return a session that keeps connections, takes no cookies, and sends no passwords of the user's."""
+    """Return a session that reuses connections, rejects cookies, and never sends the user's passwords."""
 
     def kind(connection: type, pool: type) -> type:
         guarded = type("Guarded", (_Guarded, connection), {"limits": limits})
@@ -149,7 +149,7 @@ def new_session(limits: Limits) -> requests.Session:
     session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
     session.auth = lambda request: request  # else ~/.netrc is read
     adapter = HTTPAdapter(pool_connections=2 * limits.jobs, pool_maxsize=limits.per_host)
-    # Through a proxy, the proxy decides what may be reached.
+    # With a proxy, the proxy decides which addresses are reachable.
     adapter.poolmanager.pool_classes_by_scheme = {
         "http": kind(HTTPConnection, HTTPConnectionPool),
         "https": kind(HTTPSConnection, HTTPSConnectionPool),
@@ -162,22 +162,22 @@ def new_session(limits: Limits) -> requests.Session:
 def request(
     session: requests.Session, url: str, limits: Limits, stopping: Callable[[], bool] = lambda: False
 ) -> bytes | Moved:
-    """Ask for an address once.
+    """Request a URL once.
 
     Args:
         session: from :func:`new_session`.
-        url: the address.
-        limits: what is waited for.
-        stopping: asked between two parts of the answer.
+        url: the URL.
+        limits: of size and time.
+        stopping: called between two chunks; True aborts the request.
 
     Returns:
-        The answer's body, or where else it is.
+        The body of the answer, or the redirect.
 
     Raises:
-        Lost: neither came.
+        Lost: the request failed.
     """
     deadline = time.monotonic() + limits.total_s
-    late = Lost("too slow", f"not whole after {limits.total_s:g} s", passing=True)
+    late = Lost("too slow", f"not complete after {limits.total_s:g} s", passing=True)
     try:
         with session.get(url, stream=True, allow_redirects=False, timeout=(limits.connect_s, limits.read_s)) as answer:
             if answer.status_code in _REDIRECTS and (target := session.get_redirect_target(answer)):
@@ -205,7 +205,7 @@ def request(
     except (requests.exceptions.RequestException, HTTPError, OSError, ValueError) as error:
         if time.monotonic() > deadline:
             raise late from error
-        # Where a connection was made and broke, requests calls that a connection error too.
+        # requests reports a broken connection as a connection error too.
         broke = not isinstance(error, requests.exceptions.ConnectionError) or isinstance(error.args[0], ProtocolError)
         raise Lost("cut off" if broke else "no connection", _short(error), passing=True) from error
     return bytes(body)
@@ -216,7 +216,7 @@ def _short(error: Exception) -> str:
 
 
 def _refusal(answer: requests.Response) -> Lost:
-    """Return what a status other than 200 means."""
+    """Return the failure for a status other than 200."""
     code = answer.status_code
     passing = code in (408, 425, 429) or code >= 500
     wait = retry_after(answer.headers.get("Retry-After")) if passing else None
@@ -224,7 +224,7 @@ def _refusal(answer: requests.Response) -> Lost:
 
 
 def retry_after(header: str | None) -> float | None:
-    """Return the seconds that a Retry-After header asks for, None where there is none that can be read."""
+    """Return the seconds of a Retry-After header; None if it is missing or unreadable."""
     if not header:
         return None
     if header.strip().isdecimal():
@@ -236,14 +236,14 @@ def retry_after(header: str | None) -> float | None:
 
 
 def inspect(body: bytes, hashes: frozenset[str] = frozenset()) -> None:
-    """Make sure that bytes are an image, and the one that was meant.
+    """Check that bytes are an image, and the expected one.
 
     Args:
-        body: of an answer.
-        hashes: SHA-256 in hexadecimal digits; any of them will do. Empty: not known.
+        body: of the answer.
+        hashes: accepted SHA-256 in hexadecimal digits. Empty: unknown.
 
     Raises:
-        Lost: they are not.
+        Lost: the bytes are not the expected image.
     """
     if not body:
         raise Lost("empty")
@@ -259,6 +259,6 @@ def inspect(body: bytes, hashes: frozenset[str] = frozenset()) -> None:
     except Exception as error:  # decoders raise anything on bytes from outside
         start = body[:40].decode("ascii", "replace")
         raise Lost("not an image", f"{len(body)} bytes that begin with {start!r}") from error
-    found = hashlib.sha256(body).hexdigest()
-    if hashes and found not in hashes:
-        raise Lost("another image", f"its SHA-256 is {found}, expected {' or '.join(sorted(hashes))}")
+    digest = hashlib.sha256(body).hexdigest()
+    if hashes and digest not in hashes:
+        raise Lost("another image", f"its SHA-256 is {digest}, expected {' or '.join(sorted(hashes))}")

@@ -1,7 +1,7 @@
-"""Fill an image store from lists of addresses: many hosts at once, few requests per host, and nothing lost silently.
+"""Fill an image store from lists of URLs: many hosts at once, few requests per host, every failure reported.
 
-An image is in the store whole and looked at, or its address is in ``failed.jsonl`` with the reason. So the same
-command goes on where it was stopped. Knows no HTTP (``download``) and no Ray (``fetch_ray``).
+Every image ends up complete and checked in the store, or its URL in ``failed.jsonl`` with a reason. Running the same
+command again therefore resumes an interrupted fetch. HTTP is in ``download``, Ray in ``fetch_ray``.
 """
 
 import hashlib
@@ -22,29 +22,29 @@ from requests import Session
 from molmo_agent.data.images.download import Limits, Lost, Moved, host_of, inspect, new_session, request
 from molmo_agent.data.images.request_schedule import Job, Schedule
 from molmo_agent.data.images.store import ImageStore
-from molmo_agent.data.images.url_list import Wanted
+from molmo_agent.data.images.url_list import ImageRequest
 from molmo_agent.errors import UsageError
 
 FAILED_FILE = "failed.jsonl"
-# So many hosts cannot be reached and none answered: that is this machine's network, and no address is to blame.
+# If this many hosts are unreachable and none has answered, the cause is this machine's network, not the URLs.
 _UNREACHABLE_HOSTS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An image that could not be had. One line of ``failed.jsonl``."""
+    """An image that could not be fetched. One line of ``failed.jsonl``."""
 
     url: str
     reason: str
     detail: str
-    # The first row that needs it, and how many do.
+    # The first row that needs it, and the number of such rows.
     row: str
     rows: int
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one address: in the store now, there before, or failed."""
+    """The result for one URL: fetched, already in the store, or failed."""
 
     url: str
     fetched_bytes: int = 0
@@ -53,33 +53,33 @@ class Outcome:
 
 @dataclass(slots=True)
 class Summary:
-    """What a fetch did so far."""
+    """The progress of a fetch."""
 
     fetched: int = 0
     fetched_bytes: int = 0
-    # In the store before; failed before, and not tried again.
+    # Already in the store; failed earlier and not retried.
     there: int = 0
     skipped: int = 0
     failures: list[Failure] = field(default_factory=list)
 
     @property
     def done(self) -> int:
-        """Return how many addresses are settled."""
+        """Return the number of finished URLs."""
         return self.fetched + self.there + len(self.failures)
 
     def reasons(self) -> list[tuple[str, list[Failure]]]:
-        """Return the failures by reason, the commonest first."""
+        """Return the failures by reason, most frequent first."""
         groups: dict[str, list[Failure]] = defaultdict(list)
         for failure in self.failures:
             groups[failure.reason].append(failure)
         return sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
 
 
-Engine = Callable[[Sequence[Wanted], ImageStore, Limits], Generator[Outcome]]
-"""Fetches images and tells what became of each, in any order."""
+Engine = Callable[[Sequence[ImageRequest], ImageStore, Limits], Generator[Outcome]]
+"""Fetches images and yields the outcome of each, in any order."""
 
 
-def fetch_here(images: Sequence[Wanted], store: ImageStore, limits: Limits) -> Generator[Outcome]:
+def fetch_here(images: Sequence[ImageRequest], store: ImageStore, limits: Limits) -> Generator[Outcome]:
     """Fetch images with threads of this process; an :data:`Engine`.
 
     Raises:
@@ -87,12 +87,12 @@ def fetch_here(images: Sequence[Wanted], store: ImageStore, limits: Limits) -> G
     """
     schedule = Schedule(limits.per_host)
     left = 0
-    for wanted in images:
+    for image in images:
         try:
-            schedule.add(Job(wanted, wanted.url, host_of(wanted.url)))
+            schedule.add(Job(image, image.url, host_of(image.url)))
             left += 1
         except Lost as lost:
-            yield _failed(wanted, lost)
+            yield _failed(image, lost)
     work: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
     results: queue.SimpleQueue[tuple[Job, int | Moved | Exception]] = queue.SimpleQueue()
     stop = threading.Event()
@@ -102,10 +102,10 @@ def fetch_here(images: Sequence[Wanted], store: ImageStore, limits: Limits) -> G
         while (job := work.get()) is not None:
             try:
                 results.put((job, _attempt(job, store, session, limits, stop.is_set)))
-            except Exception as error:  # also a mistake of ours is told to the thread that waits
+            except Exception as error:  # a bug must reach the waiting thread too
                 results.put((job, error))
 
-    # Daemons: after Ctrl-C nobody waits for a host that is silent.
+    # Daemon threads: Ctrl-C must not wait for a silent host.
     threads = [threading.Thread(target=worker, daemon=True) for _ in range(min(limits.jobs, left))]
     for thread in threads:
         thread.start()
@@ -117,7 +117,7 @@ def fetch_here(images: Sequence[Wanted], store: ImageStore, limits: Limits) -> G
                 if why := schedule.hosts[job.host].given_up:
                     schedule.ended(job)
                     left -= 1
-                    held.append(_failed(job.wanted, Lost("host given up", why)))
+                    held.append(_failed(job.request, Lost("host given up", why)))
                 else:
                     work.put(job)
                     busy += 1
@@ -130,7 +130,7 @@ def fetch_here(images: Sequence[Wanted], store: ImageStore, limits: Limits) -> G
             busy -= 1
             schedule.ended(job)
             if isinstance(result, OSError):
-                raise UsageError(f"cannot use {store.folder}: {result}; the same command goes on") from result
+                raise UsageError(f"cannot use {store.folder}: {result}; run the same command to resume") from result
             if not isinstance(result, int | Moved | Lost):
                 raise result
             unreachable = isinstance(result, Lost) and result.reason == "no connection"
@@ -142,7 +142,7 @@ def fetch_here(images: Sequence[Wanted], store: ImageStore, limits: Limits) -> G
                     silent |= {job.host} if unreachable else set()
                 else:
                     yield outcome
-            # Failures wait until a host has answered: perhaps it is the network here, and no address is to blame.
+            # Hold failures back until a host has answered: the cause may be this machine's network, not the URLs.
             if answered:
                 yield from held
                 held.clear()
@@ -165,14 +165,14 @@ def fetch_here(images: Sequence[Wanted], store: ImageStore, limits: Limits) -> G
 def _attempt(
     job: Job, store: ImageStore, session: Session, limits: Limits, stopping: Callable[[], bool]
 ) -> int | Moved:
-    """Return how many bytes were fetched (0: the image was there), or where it is.
+    """Return the number of bytes fetched (0: already in the store), or the redirect.
 
     Raises:
-        Lost: it could not be had.
-        OSError: it could not be written.
+        Lost: the image could not be fetched.
+        OSError: the image could not be written.
     """
-    path, hashes = store.path(job.wanted.url), frozenset(job.wanted.hashes)
-    if job.target == job.wanted.url and not job.tries and _right(path, hashes):
+    path, hashes = store.path(job.request.url), frozenset(job.request.hashes)
+    if job.target == job.request.url and not job.tries and _right(path, hashes):
         return 0
     body = request(session, job.target, limits, stopping)
     if isinstance(body, Moved):
@@ -186,7 +186,7 @@ def _attempt(
 
 
 def _right(path: Path, hashes: frozenset[str]) -> bool:
-    """Tell whether an image is in the store; it was looked at before it got its name."""
+    """Return whether an image is in the store. Files are checked before they get their final name."""
     if not path.is_file() or not path.stat().st_size:
         return False
     if not hashes:
@@ -196,53 +196,53 @@ def _right(path: Path, hashes: frozenset[str]) -> bool:
 
 
 def _settle(job: Job, result: int | Moved | Lost, schedule: Schedule, limits: Limits) -> Outcome | None:
-    """Return what became of an image at the end of a request; None: it is asked for again."""
+    """Return the outcome of an image after a request; None if it will be requested again."""
     host = schedule.hosts[job.host]
     if not (isinstance(result, Lost) and result.passing):
         host.failed = 0
     if isinstance(result, int):
-        return Outcome(job.wanted.url, result)
+        return Outcome(job.request.url, result)
     if isinstance(result, Moved):
         try:
             if job.moves == limits.redirects:
                 raise Lost("redirects", f"more than {limits.redirects}, the last to {result.target[:120]}")
             target = host_of(result.target)
         except Lost as refused:
-            return _failed(job.wanted, refused)
-        schedule.add(Job(job.wanted, result.target, target, moves=job.moves + 1), first=True)
+            return _failed(job.request, refused)
+        schedule.add(Job(job.request, result.target, target, moves=job.moves + 1), first=True)
         return None
     job.tries += 1
     if not result.passing:
-        return _failed(job.wanted, result)
+        return _failed(job.request, result)
     if job.tries == limits.tries:
         host.failed += 1
         if host.failed == limits.give_up_after:
             host.given_up = f"{host.failed} addresses of {job.host} failed in a row, the last: {result.reason}"
-        return _failed(job.wanted, result)
+        return _failed(job.request, result)
     delay = limits.backoff_s * 2 ** (job.tries - 1)
     if result.wait_s is not None or result.reason == "HTTP 429":
-        # The host asks for a rest: all of it rests, not this address alone.
+        # The host asks for a pause, which applies to all its URLs.
         delay = min(max(result.wait_s or 0.0, delay), limits.longest_wait_s)
         schedule.pause(job.host, delay)
     schedule.add(job, delay=delay)
     return None
 
 
-def _failed(wanted: Wanted, lost: Lost) -> Outcome:
-    return Outcome(wanted.url, failure=Failure(wanted.url, lost.reason, lost.detail, wanted.row, wanted.rows))
+def _failed(image: ImageRequest, lost: Lost) -> Outcome:
+    return Outcome(image.url, failure=Failure(image.url, lost.reason, lost.detail, image.row, image.rows))
 
 
 def read_failures(folder: Path) -> dict[str, Failure]:
-    """Return what is recorded as failed in a store, by address; a line that was cut off by a crash is left out."""
+    """Return the recorded failures of a store by URL; a truncated last line is ignored."""
     path = folder / FAILED_FILE
-    found = {}
+    failures = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             failure = Failure(**json.loads(line))
         except (ValueError, TypeError):
             continue
-        found[failure.url] = failure
-    return found
+        failures[failure.url] = failure
+    return failures
 
 
 def _line(failure: Failure) -> str:
@@ -250,26 +250,26 @@ def _line(failure: Failure) -> str:
 
 
 def fetch(
-    images: Sequence[Wanted],
+    images: Sequence[ImageRequest],
     folder: Path,
     limits: Limits | None = None,
     *,
     retry: bool = False,
-    told: Callable[[Summary], None] = lambda _: None,
+    progress: Callable[[Summary], None] = lambda _: None,
     engine: Engine = fetch_here,
 ) -> Summary:
-    """Bring images into a store; what is there stays, what failed is recorded.
+    """Fetch images into a store; existing images are kept, failures are recorded.
 
     Args:
-        images: from a list.
+        images: from :func:`~molmo_agent.data.images.url_list.read_lists`.
         folder: of the store.
-        limits: what is asked of the network.
-        retry: try again what failed before.
-        told: called at the start and after every image.
-        engine: who fetches.
+        limits: of requests, sizes and times.
+        retry: retry earlier failures.
+        progress: called with the summary at the start and after every image.
+        engine: runs the requests.
 
     Returns:
-        What was done. Its failures are those of this list that stand now, also those of earlier times.
+        The summary. Its failures include earlier ones of these images that still stand.
 
     Raises:
         UsageError: the folder cannot be used, or another fetch uses it.
@@ -291,7 +291,7 @@ def fetch(
             waiting = [image for image in images if image.url not in standing]
             summary.failures = [standing[image.url] for image in images if image.url in standing]
             summary.skipped = len(summary.failures)
-        told(summary)
+        progress(summary)
         try:
             with (
                 closing(engine(waiting, store, limits)) as outcomes,
@@ -302,7 +302,7 @@ def fetch(
                     if outcome.failure:
                         record.write(_line(outcome.failure))
                         record.flush()
-                    told(summary)
+                    progress(summary)
         finally:
             order = {image.url: number for number, image in enumerate(images)}
             summary.failures.sort(key=lambda failure: order[failure.url])
@@ -313,7 +313,7 @@ def fetch(
 
 
 def _note(outcome: Outcome, summary: Summary, standing: dict[str, Failure]) -> None:
-    """Enter what became of an image."""
+    """Record the outcome of an image."""
     if outcome.failure:
         summary.failures.append(outcome.failure)
         standing[outcome.url] = outcome.failure

@@ -1,6 +1,6 @@
-"""Fetch images with Ray tasks: the hosts are dealt to them, so that each host still has few requests at once.
+"""Fetch images with Ray tasks. Each host belongs to one task, which keeps the requests per host low.
 
-A host that others redirect to may be asked by several tasks. The store must lie where all nodes reach it.
+A host that is the target of redirects may get requests from several tasks. All nodes must be able to reach the store.
 """
 
 import dataclasses
@@ -11,35 +11,35 @@ from typing import Any
 from molmo_agent.data.images.download import Limits, Lost, host_of
 from molmo_agent.data.images.fetch import Engine, Outcome, fetch_here
 from molmo_agent.data.images.store import ImageStore
-from molmo_agent.data.images.url_list import Wanted
+from molmo_agent.data.images.url_list import ImageRequest
 from molmo_agent.errors import MissingExtraError, UsageError
 
-# A task whose worker dies is started again so often, with what it had not told.
+# Number of restarts of a task whose worker dies; it resumes with its unreported images.
 _STARTS = 4
 
 
-def deal(images: Sequence[Wanted], count: int) -> list[list[Wanted]]:
-    """Deal images to ``count`` tasks: all of a host to the same one, the largest hosts first, where least is."""
-    hosts: dict[str, list[Wanted]] = defaultdict(list)
+def deal(images: Sequence[ImageRequest], count: int) -> list[list[ImageRequest]]:
+    """Assign images to ``count`` tasks: a host's images to one task, largest hosts first, to the smallest task."""
+    hosts: dict[str, list[ImageRequest]] = defaultdict(list)
     for image in images:
         try:
             hosts[host_of(image.url)].append(image)
         except Lost:
             hosts[""].append(image)
-    shares: list[list[Wanted]] = [[] for _ in range(max(min(count, len(hosts)), 1))]
+    shares: list[list[ImageRequest]] = [[] for _ in range(max(min(count, len(hosts)), 1))]
     for _, mine in sorted(hosts.items(), key=lambda host: (-len(host[1]), host[0])):
         min(shares, key=len).extend(mine)
     return shares
 
 
-def _share(images: Sequence[Wanted], store: ImageStore, limits: Limits) -> Iterator[Outcome]:
-    """What a task does: a generator without delegation, the only kind Ray takes."""
+def _share(images: Sequence[ImageRequest], store: ImageStore, limits: Limits) -> Iterator[Outcome]:
+    """Run one task: a generator without delegation, the only kind that Ray accepts."""
     for outcome in fetch_here(images, store, limits):  # noqa: UP028
         yield outcome
 
 
 def ray_engine(address: str | None = None) -> Engine:
-    """Return an engine that fetches on Ray: on a cluster, by default on this machine.
+    """Return an engine that fetches on a Ray cluster, by default on this machine.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -49,7 +49,7 @@ def ray_engine(address: str | None = None) -> Engine:
     except ImportError as error:
         raise MissingExtraError("fetching on Ray", "train") from error
 
-    def fetch_there(images: Sequence[Wanted], store: ImageStore, limits: Limits) -> Generator[Outcome]:
+    def fetch_there(images: Sequence[ImageRequest], store: ImageStore, limits: Limits) -> Generator[Outcome]:
         if not images:
             return
         if not ray.is_initialized():
@@ -58,7 +58,7 @@ def ray_engine(address: str | None = None) -> Engine:
         limits = dataclasses.replace(limits, jobs=max(limits.jobs // len(shares), 1))
         remote: Any = ray.remote(num_cpus=1, max_retries=0)(_share)
         there = dataclasses.replace(store, folder=store.folder.resolve())
-        # Task -> what it has not told yet, and how often it was started.
+        # Task -> its unreported images, and its number of starts.
         running = {remote.remote(share, there, limits): ({p.url: p for p in share}, 1) for share in shares}
         try:
             while running:
@@ -74,7 +74,7 @@ def ray_engine(address: str | None = None) -> Engine:
                     del running[task]
                     if starts == _STARTS:
                         raise UsageError(
-                            f"a Ray worker died {starts} times: {error}; the same command goes on"
+                            f"a Ray worker died {starts} times: {error}; run the same command to resume"
                         ) from error
                     if untold:
                         again = remote.remote(list(untold.values()), there, limits)

@@ -1,18 +1,18 @@
-"""Which request is next: round the hosts, few at once per host, after their rests. Knows no network and no files."""
+"""Schedule requests: round-robin over hosts, a few at once per host, after each host's pauses."""
 
 import heapq
 import time
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
-from molmo_agent.data.images.url_list import Wanted
+from molmo_agent.data.images.url_list import ImageRequest
 
 
 @dataclass(slots=True)
 class Job:
-    """An image on its way: where it is asked for now, how often it was in vain, and how often it had moved."""
+    """A pending image: its current URL, failed tries and redirects."""
 
-    wanted: Wanted
+    request: ImageRequest
     target: str
     host: str
     tries: int = 0
@@ -21,35 +21,35 @@ class Job:
 
 @dataclass(slots=True)
 class Host:
-    """Whose requests are counted together."""
+    """A host, whose requests are limited together."""
 
     waiting: deque[Job] = field(default_factory=deque)
     active: int = 0
-    # Nothing is asked before.
+    # No request starts before this time.
     paused_until: float = 0.0
-    # Addresses that failed in a row although they were tried again; why nothing more is asked at all.
+    # URLs that failed in a row after all tries; the reason why the host was given up.
     failed: int = 0
     given_up: str = ""
 
 
 class Schedule:
-    """The requests that are still to be made. One thread calls this; time is :func:`time.monotonic`.
+    """The pending requests. Not thread-safe; times are :func:`time.monotonic`.
 
     Args:
-        per_host: most requests of a host at once.
+        per_host: maximum number of concurrent requests per host.
     """
 
     def __init__(self, per_host: int) -> None:
         self.hosts: dict[str, Host] = defaultdict(Host)
         self._per_host = per_host
-        # Hosts that may be asked now, as a queue without repetitions.
+        # Hosts that may get a request now, as a queue without duplicates.
         self._open: dict[str, None] = {}
-        # Jobs that wait for their time; without a job: a host whose rest ends.
+        # Jobs that wait for their time; an entry without a job is the end of a host's pause.
         self._later: list[tuple[float, int, str, Job | None]] = []
         self._count = 0
 
     def add(self, job: Job, *, delay: float = 0.0, first: bool = False) -> None:
-        """Take a job in; ``first``: before the others of its host."""
+        """Add a job; ``first`` puts it before the others of its host."""
         if delay:
             self._wake(delay, job.host, job)
             return
@@ -58,17 +58,17 @@ class Schedule:
         self._offer(job.host)
 
     def pause(self, host: str, seconds: float) -> None:
-        """Ask a host nothing for a while."""
+        """Send a host no requests for a while."""
         self.hosts[host].paused_until = time.monotonic() + seconds
         self._wake(seconds, host, None)
 
     def ended(self, job: Job) -> None:
-        """Take note that a request is over."""
+        """Record that a request has ended."""
         self.hosts[job.host].active -= 1
         self._offer(job.host)
 
     def take(self) -> Job | None:
-        """Return the next request to make (or to give up, if its host was), None where all must wait."""
+        """Return the next request to make (or to fail, if its host was given up); None if all must wait."""
         while self._later and self._later[0][0] <= time.monotonic():
             _, _, name, job = heapq.heappop(self._later)
             if job is None:
@@ -81,13 +81,13 @@ class Schedule:
             host = self.hosts[name]
             if self._may_ask(host):
                 host.active += 1
-                taken = host.waiting.popleft()
+                next_job = host.waiting.popleft()
                 self._offer(name)
-                return taken
+                return next_job
         return None
 
     def wait_s(self) -> float | None:
-        """Return how long nothing new can be asked; None: until a request is over."""
+        """Return the seconds until a request may start; None: not before one has ended."""
         return max(self._later[0][0] - time.monotonic(), 0.0) if self._later else None
 
     def _wake(self, delay: float, host: str, job: Job | None) -> None:

@@ -1,4 +1,4 @@
-"""Where downloaded images lie: one file per address, under the SHA-256 of the address."""
+"""Store of downloaded images: one file per URL, named by the SHA-256 of the URL."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ImageStore:
-    """A folder of images, as they came, without names or endings that a server could choose."""
+    """A folder of unmodified image files. Servers do not influence their names or suffixes."""
 
     folder: Path
 
     def path(self, url: str) -> Path:
-        """Return where the image of an address lies, or would lie."""
+        """Return the path for the image of a URL; it may not exist."""
         key = hashlib.sha256(url.encode()).hexdigest()
         return self.folder / key[:2] / key

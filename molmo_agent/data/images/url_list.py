@@ -1,4 +1,4 @@
-"""Lists of image addresses: Parquet files of published data sets, JSON lines, or plain text. Asks no network."""
+"""Read lists of image URLs: Parquet files of published data sets, JSON lines, or plain text."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,59 +12,59 @@ from molmo_agent.errors import UsageError
 
 
 @dataclass(slots=True)
-class Wanted:
-    """An image that rows of a data set need."""
+class ImageRequest:
+    """An image that one or more rows of a data set need."""
 
     url: str
-    # The first of them, and how many.
+    # The first row that needs it, and the number of such rows.
     row: str
     rows: int = 0
-    # SHA-256 of the image as it was when the data set was made; any of several will do, empty if not known.
+    # SHA-256 of the annotated image; any of several is accepted. Empty if unknown.
     hashes: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
 class ImageList:
-    """What some files list, each address once, in the order they were met."""
+    """The images that some files list: each URL once, in order of first use."""
 
-    images: list[Wanted]
-    # Rows that name no image.
+    images: list[ImageRequest]
+    # Number of rows without an image.
     problems: Problems
-    # Whether a file says what its images must be.
+    # Whether any row gives a SHA-256.
     checked: bool
 
 
 def read_lists(files: Sequence[Path], url_column: str = "image_url", hash_column: str = "image_sha256") -> ImageList:
-    """Read what images some files list.
+    """Read the images that some files list.
 
     Args:
         files: Parquet (``.parquet``), Arrow (``.arrow``), JSON lines (``.jsonl``: objects with the columns), or text
-            with an address a line.
-        url_column: where the addresses stand.
-        hash_column: where the SHA-256 of the images stand; it may be missing.
+            with one URL per line.
+        url_column: the column of the URLs.
+        hash_column: the column of the images' SHA-256; it may be missing.
 
     Raises:
         UsageError: a file cannot be read or has no such column, or no file lists an image.
-        MissingExtraError: a Parquet file, and no library to read it.
+        MissingExtraError: the library that reads Parquet is not installed.
     """
-    wanted: dict[str, Wanted] = {}
+    requests: dict[str, ImageRequest] = {}
     problems = Problems()
     for path in files:
         if path.is_dir():
             raise UsageError(f"expected a file that lists images, got the folder {path}; name the files in it")
         for number, url, digest in _entries(path, url_column, hash_column, problems):
-            # Half a character of UTF-16, which JSON can hold, has no bytes and so no place in a store.
+            # JSON can hold lone surrogates, which cannot be encoded and so have no path in a store.
             if not isinstance(url, str) or not url.strip() or not url.isprintable():
                 reason = f"expected an address under {url_column!r}, got {url!r:.80}"
                 problems.add(Problem(file=path.name, record=number, reason=reason))
                 continue
-            image = wanted.setdefault(url, Wanted(url, f"{path.name} row {number}"))
+            image = requests.setdefault(url, ImageRequest(url, f"{path.name} row {number}"))
             image.rows += 1
             if isinstance(digest, str) and digest:
                 image.hashes.add(digest.lower())
-    if not wanted:
+    if not requests:
         raise UsageError(f"no image is listed in {', '.join(str(path) for path in files)}; {problems.summary()}")
-    return ImageList(list(wanted.values()), problems, any(image.hashes for image in wanted.values()))
+    return ImageList(list(requests.values()), problems, any(image.hashes for image in requests.values()))
 
 
 def _entries(path: Path, url_column: str, hash_column: str, problems: Problems) -> Iterator[tuple[int, Any, Any]]:

@@ -1,9 +1,9 @@
-"""What the readers of academic data sets share: published answers, choices, and the two ways in which files lie.
+"""Shared helpers of the readers of academic data sets: published answers, choices, and the two file layouts.
 
-Each reader (``academic_photos.py``, ``academic_texts.py``, ``academic_school.py``, ``academic_charts.py``) says in its
-docstring which files it expects in the data set's folder: those that the data set's authors publish. Where the folder
-holds Parquet shards with the columns of the hub's copy instead, some read these. Which answer is learned, and whether
-the questions about an image share a sequence: molmo-data-training-eval sections 2 and 3.
+Each reader (``academic_photos.py``, ``academic_texts.py``, ``academic_school.py``, ``academic_charts.py``) lists in its
+docstring the files it expects in the data set's folder, as the data set's authors publish them. Some also read the
+Parquet shards of the hub's copy. Molmo-data-training-eval sections 2 and 3 say which answer is the training target
+and whether the questions about an image share a sequence.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def texts(value: Any) -> tuple[str, ...]:
-    """Return one or several answers as texts; none for a test split that keeps them."""
+    """Return one or several answers as texts; none for a test split with unpublished answers."""
     if value is None:
         return ()
     return tuple(str(item) for item in value) if isinstance(value, list) else (str(value),)
@@ -31,7 +31,7 @@ def one_question(name: str, record: Mapping[str, Any], style: str, **said: Any) 
     """Return a record's question.
 
     Raises:
-        ValueError: it asks nothing.
+        ValueError: the question is empty.
     """
     return Question(id=name, style=style, text=needed(record, "question"), **said)
 
@@ -39,12 +39,12 @@ def one_question(name: str, record: Mapping[str, Any], style: str, **said: Any) 
 def choice(
     name: str, record: Mapping[str, Any], style: str, options: Any, correct: int | None, **more: Any
 ) -> Question:
-    """Return a multiple choice; ``extra["correct"]`` is the number of the right option, None where it is kept.
+    """Return a multiple choice; ``extra["correct"]`` is the number of the right option, None if unpublished.
 
-    ``more`` goes to ``extra`` too.
+    ``more`` is added to ``extra``.
 
     Raises:
-        ValueError: the right one is not among them.
+        ValueError: the right option is not in the list.
     """
     listed = texts(options)
     if len(listed) < 2 or (correct is not None and not 0 <= correct < len(listed)):
@@ -54,7 +54,7 @@ def choice(
 
 
 def short(split: str) -> str:
-    """Return a split's name as most files have it."""
+    """Return the name of a split in most file names."""
     return "val" if split == "validation" else split
 
 
@@ -67,10 +67,10 @@ def open_files(
     images: Images | None = None,
     problems: Problems | None = None,
 ) -> Annotated:
-    """Open a data set of files; images lie in its folder where nothing else is said."""
+    """Open a data set of files; images are in its folder by default."""
     path = needed_path(source)
-    found = images or FolderImages(path)
-    return Annotated(DataSet(path=path, records=records, parse=parse, images=found, grouped=grouped), problems)
+    store = images or FolderImages(path)
+    return Annotated(DataSet(path=path, records=records, parse=parse, images=store, grouped=grouped), problems)
 
 
 def open_hub(
@@ -80,7 +80,7 @@ def open_hub(
     parse: Callable[[int, Any], Parsed | None],
     image: str = "image",
 ) -> Annotated:
-    """Open the hub's copy of a data set, whose images are in the table; rows without one are left out."""
+    """Open the hub's copy of a data set, with the images in the table; rows without an image are skipped."""
     path, problems = needed_path(source), Problems()
     table = Table(path, split, (*columns, image), problems)
     return open_files(

@@ -1,4 +1,4 @@
-"""Data sets of questions about charts, from the files their authors publish; see ``academic.py``."""
+"""Readers of chart question data sets: ChartQA, DVQA, FigureQA, PlotQA; see ``academic.py``."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from molmo_agent.data.readers.academic import one_question, open_files, open_hub
 from molmo_agent.data.readers.annotated import Annotated, Listed, Parsed
 from molmo_agent.data.source import Source
 
-# Questions of the training split by people and by machine; the weights make both count alike.
+# Weights of human and machine questions in training, so that both kinds contribute equally.
 _HUMAN, _MACHINE = 7398, 20901
 _WEIGHTS = {"human": 2 * _MACHINE / (_HUMAN + _MACHINE), "augmented": 2 * _HUMAN / (_HUMAN + _MACHINE)}
 
@@ -17,8 +17,8 @@ _WEIGHTS = {"human": 2 * _MACHINE / (_HUMAN + _MACHINE), "augmented": 2 * _HUMAN
 def chart_qa(source: Source) -> Annotated:
     """Read ChartQA: ``train/train_human.json``, ``train/train_augmented.json``, images in ``train/png/``.
 
-    Or the hub's shards with image, query, label and human_or_machine. Options: ``split``, ``weighted`` (people's
-    questions weigh 1.48 and made ones 0.52, so that both kinds count alike).
+    Or the hub's shards with image, query, label and human_or_machine. Options: ``split``, ``weighted`` (human
+    questions weigh 1.48 and generated ones 0.52, so that both kinds contribute equally).
     """
     splits = ("train", "validation", "test")
     options = options_of(source, {"split": "train", "weighted": True}, {"split": splits})
@@ -40,12 +40,12 @@ def chart_qa(source: Source) -> Annotated:
 
     if hub:
         return open_hub(source, split, ("query", "label", "human_or_machine"), parse)
-    found = [
+    entries = [
         {**record, "human_or_machine": number}
         for number, kind in enumerate(("human", "augmented"))
         for record in json_file(path / split / f"{split}_{kind}.json")
     ]
-    return open_files(source, Listed(f"{split}_human.json and {split}_augmented.json", found), parse)
+    return open_files(source, Listed(f"{split}_human.json and {split}_augmented.json", entries), parse)
 
 
 def dvqa(source: Source) -> Annotated:
@@ -65,8 +65,8 @@ def dvqa(source: Source) -> Annotated:
 
 def _plots(source: Source, name: str, style: str, folder: str, file: str) -> Annotated:
     def parse(number: int, record: Any) -> Parsed:
-        asked = {"question": record["question_string"]}
-        question = one_question(f"{name}/{folder}/{number}", asked, style, answers=texts(record.get("answer")))
+        fields = {"question": record["question_string"]}
+        question = one_question(f"{name}/{folder}/{number}", fields, style, answers=texts(record.get("answer")))
         return Parsed(f"{folder}/png/{record['image_index']}.png", (question,))
 
     records = JsonArray(needed_path(source) / folder / file, "qa_pairs")
@@ -74,7 +74,7 @@ def _plots(source: Source, name: str, style: str, folder: str, file: str) -> Ann
 
 
 def figure_qa(source: Source) -> Annotated:
-    """Read FigureQA: ``train1/qa_pairs.json``, images in ``train1/png/``; so for every split.
+    """Read FigureQA: ``train1/qa_pairs.json``, images in ``train1/png/``; other splits likewise.
 
     Answers are the published 0 and 1 as text. Options: ``split`` ("train1", "validation1", "validation2",
     "no_annot_test1", "no_annot_test2").
@@ -85,7 +85,7 @@ def figure_qa(source: Source) -> Annotated:
 
 
 def plot_qa(source: Source) -> Annotated:
-    """Read PlotQA: ``train/qa_pairs_V2.json``, images in ``train/png/``; so for every split.
+    """Read PlotQA: ``train/qa_pairs_V2.json``, images in ``train/png/``; other splits likewise.
 
     Options: ``split``, ``version`` ("V2", "V1": fewer questions).
     """

@@ -1,4 +1,4 @@
-"""Data sets of questions about photographs: VQA v2, OK-VQA, A-OKVQA, TallyQA; see ``academic.py``."""
+"""Readers of photograph question data sets: VQA v2, OK-VQA, A-OKVQA, TallyQA; see ``academic.py``."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from molmo_agent.data.source import Source
 
 @dataclass(frozen=True)
 class _Joined:
-    """Questions and their annotations, which lie in two files, joined by ``question_id``."""
+    """Questions and annotations from two files, joined by ``question_id``."""
 
     questions: JsonArray
     answers: JsonArray | None
-    # From question to place in the annotations.
+    # From question to position in the annotations.
     places: dict[int, int]
 
     @property
@@ -50,9 +50,9 @@ def _vqa(source: Source, style: str, questions: str, answers: str, field: str) -
     def parse(number: int, record: Any) -> Parsed:
         if "unanswered" in record:
             raise ValueError(f"the question {record['question_id']} has no annotation")
-        said = tuple(str(answer[field]) for answer in record.get("answers", ()))
+        replies = tuple(str(answer[field]) for answer in record.get("answers", ()))
         kind = {"answer_type": record.get("answer_type"), "question_id": record["question_id"]}
-        question = one_question(f"{style}/{record['question_id']}", record, style, answers=said, extra=kind)
+        question = one_question(f"{style}/{record['question_id']}", record, style, answers=replies, extra=kind)
         return Parsed(f"{part}/COCO_{part}_{record['image_id']:012d}.jpg", (question,))
 
     return open_files(source, records, parse, grouped=options["grouped"])
@@ -71,7 +71,7 @@ def vqa2(source: Source) -> Annotated:
 def ok_vqa(source: Source) -> Annotated:
     """Read OK-VQA: ``OpenEnded_mscoco_train2014_questions.json``, ``mscoco_train2014_annotations.json``.
 
-    The images are COCO's, in ``train2014/`` and ``val2014/``; the answers as they were typed. Options: ``split``,
+    The images are COCO's, in ``train2014/`` and ``val2014/``; the answers are the raw ones. Options: ``split``,
     ``grouped``.
     """
     ungrouped = {"grouped": False, **source.options}
@@ -83,7 +83,7 @@ def ok_vqa(source: Source) -> Annotated:
 def tally_qa(source: Source) -> Annotated:
     """Read TallyQA: ``train.json``, ``test.json``; COCO's images and Visual Genome's.
 
-    They lie in ``train2014/``, ``val2014/``, ``VG_100K/`` and ``VG_100K_2/``. Options: ``split`` ("train", "test").
+    They are in ``train2014/``, ``val2014/``, ``VG_100K/`` and ``VG_100K_2/``. Options: ``split`` ("train", "test").
     """
     split = options_of(source, {"split": "train"}, {"split": ("train", "test")})["split"]
 
@@ -100,7 +100,7 @@ def a_okvqa(source: Source) -> Annotated:
     """Read A-OKVQA: ``aokvqa_v1p0_train.json``, ``..._val.json``, ``..._test.json``.
 
     COCO's images are in ``train2017/``, ``val2017/`` and ``test2017/``. Options: ``form`` ("mc": multiple choice;
-    "da": direct answer, for which validation and test leave out what is marked as difficult), ``split``.
+    "da": direct answer, for which validation and test skip the questions marked as difficult), ``split``.
     """
     options = options_of(source, {"form": "mc", "split": "train"}, {"form": ("mc", "da"), "split": SPLITS})
     form, split = options["form"], options["split"]

@@ -1,4 +1,4 @@
-"""Data sets of questions from school books: ScienceQA, TabMWP, AI2D (whose labels are drawn here)."""
+"""Readers of school-book question data sets: ScienceQA, TabMWP, AI2D (whose labels are drawn here)."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
 
-# As wide as Arial, letter by letter.
+# Metrically compatible with Arial.
 _FONT = Path(__file__).parents[2] / "envs" / "drawing" / "font_files" / "arimo.ttf"
 _FILL = (25, 249, 255)
 
@@ -29,7 +29,7 @@ _FILL = (25, 249, 255)
 def science_qa(source: Source) -> Annotated:
     """Read the questions of ScienceQA that have an image: ``problems.json``, ``images/train/<id>/image.png``.
 
-    Or the hub's shards with image, question, choices, answer and hint. A hint stands before its question. Options:
+    Or the hub's shards with image, question, choices, answer and hint. A hint precedes its question. Options:
     ``split``.
     """
     split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
@@ -39,9 +39,9 @@ def science_qa(source: Source) -> Annotated:
     def parse(number: int, record: Any) -> Parsed | None:
         if hub and not record["shown"]:
             return None
-        asked = f"{record['hint']}\n{record['question']}" if record["hint"] else record["question"]
+        text = f"{record['hint']}\n{record['question']}" if record["hint"] else record["question"]
         name = f"science-qa/{split}/{record.get('id', number)}"
-        question = choice(name, {"question": asked}, "science_qa", record["choices"], record["answer"])
+        question = choice(name, {"question": text}, "science_qa", record["choices"], record["answer"])
         return Parsed(str(number) if hub else record["file"], (question,))
 
     if hub:
@@ -50,12 +50,12 @@ def science_qa(source: Source) -> Annotated:
         images = EmbeddedImages(path, table)
         return open_files(source, _WithImage(table), parse, images=images, problems=problems)
     file, part = path / "problems.json", short(split)
-    found = [
+    entries = [
         {**record, "id": name, "file": f"images/{part}/{name}/{record['image']}"}
         for name, record in _mapping(file).items()
         if record["split"] == part and record.get("image")
     ]
-    return open_files(source, Listed(file.name, found), parse)
+    return open_files(source, Listed(file.name, entries), parse)
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ def _mapping(path: Path) -> dict[str, Any]:
 def tabmwp(source: Source) -> Annotated:
     """Read TabMWP: ``problems_train.json``, ``problems_dev.json``, ``problems_test.json``.
 
-    Images are ``tables/<id>.png``. The answer is asked for directly; options are not shown. Options: ``split``.
+    Images are ``tables/<id>.png``. The prompt asks for the answer directly, without options. Options: ``split``.
     """
     split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
     path = needed_path(source) / f"problems_{'dev' if split == 'validation' else split}.json"
-    found = [{**record, "id": name} for name, record in _mapping(path).items()]
+    entries = [{**record, "id": name} for name, record in _mapping(path).items()]
 
     def parse(number: int, record: Any) -> Parsed:
         extra = {"unit": record.get("unit"), "answer_type": record.get("ans_type")}
@@ -98,14 +98,14 @@ def tabmwp(source: Source) -> Annotated:
         question = one_question(name, record, "tabwmp_da", answers=(str(record["answer"]),), extra=extra)
         return Parsed(f"tables/{record['id']}.png", (question,))
 
-    return open_files(source, Listed(path.name, found), parse)
+    return open_files(source, Listed(path.name, entries), parse)
 
 
 def ai2d(source: Source) -> Annotated:
     """Read AI2D: ``questions/<image>.json``, ``annotations/<image>.json``, ``images/``, ``ai2d_test_ids.csv``.
 
-    Questions about labels show them as letters, drawn over the text (opaque) or beside it (transparent). Where nearly
-    all options are such letters they are listed without letters of their own. Options: ``split`` (validation: 384
+    Questions about labels show them as letters, drawn over the text (opaque) or beside it (transparent). If nearly
+    all options are such letters, they get no option letters of their own. Options: ``split`` (validation: 384
     images of train), ``boxes`` ("both", "opaque", "transparent").
     """
     choices = {"split": SPLITS, "boxes": ("both", "opaque", "transparent")}
@@ -114,10 +114,10 @@ def ai2d(source: Source) -> Annotated:
     names = sorted((path / "questions").glob("*.json"), key=lambda file: _number(file.name))
     if not names:
         raise UsageError(f"expected AI2D's questions as JSON files in {path / 'questions'}, found none")
-    wanted = _images_of(path, [_number(file.name) for file in names], options["split"])
-    found = []
+    numbers = _images_of(path, [_number(file.name) for file in names], options["split"])
+    entries = []
     for file in names:
-        if _number(file.name) not in wanted:
+        if _number(file.name) not in numbers:
             continue
         page = json_file(file)
         letters = _letters(path, page["imageName"]) if any(q["abcLabel"] for q in page["questions"].values()) else {}
@@ -125,7 +125,7 @@ def ai2d(source: Source) -> Annotated:
             kinds = [kind for kind in ("opaque", "transparent") if options["boxes"] in ("both", kind)]
             for kind in kinds if record["abcLabel"] else ["plain"]:
                 about = {"question": text, "picture": page["imageName"], "letters": set(letters), "drawn": kind}
-                found.append(record | about)
+                entries.append(record | about)
 
     def parse(number: int, record: Any) -> Parsed:
         listed = list(dict.fromkeys(option for option in record["answerTexts"] if option != "{}"))
@@ -139,28 +139,28 @@ def ai2d(source: Source) -> Annotated:
         question = choice(name, record, style, listed, correct, group=record["drawn"])
         return Parsed(f"images/{record['picture']}#{record['drawn']}", (question,))
 
-    def drawn(key: str, image: Image) -> Image:
+    def redraw(key: str, image: Image) -> Image:
         file, _, kind = key.partition("#")
         return image if kind == "plain" else _draw(image, _letters(path, Path(file).name), kind)
 
-    records, images = Listed("questions", found), FolderImages(path)
-    return Annotated(DataSet(path=path, records=records, parse=parse, images=images, grouped=False, drawn=drawn))
+    records, images = Listed("questions", entries), FolderImages(path)
+    return Annotated(DataSet(path=path, records=records, parse=parse, images=images, grouped=False, redraw=redraw))
 
 
 def _number(name: str) -> int:
-    found = re.match(r"\d+", name)
-    if found is None:
-        raise UsageError(f"expected AI2D's files to be named for the numbers of their images, got {name!r}")
-    return int(found[0])
+    match = re.match(r"\d+", name)
+    if match is None:
+        raise UsageError(f"expected AI2D's file names to be the numbers of their images, got {name!r}")
+    return int(match[0])
 
 
 def _images_of(path: Path, numbers: list[int], split: str) -> set[int]:
-    """Return the images of a split: the published test, and train cut in two as the authors of Molmo do."""
+    """Return the images of a split: the published test split, and train divided as the authors of Molmo do."""
     file = path / "ai2d_test_ids.csv"
     try:
         test = {int(line) for line in file.read_text().split()}
     except (OSError, ValueError) as error:
-        raise UsageError(f"expected the numbers of AI2D's test images in {file}, one a line, but: {error}") from error
+        raise UsageError(f"expected the numbers of AI2D's test images in {file}, one per line, but: {error}") from error
     if split == "test":
         return test & set(numbers)
     rest = sorted(set(numbers) - test)

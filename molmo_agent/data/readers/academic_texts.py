@@ -1,4 +1,4 @@
-"""Data sets of questions about text in scenes and documents: TextVQA, ST-VQA, DocVQA, InfographicVQA."""
+"""Readers of scene-text and document question data sets: TextVQA, ST-VQA, DocVQA, InfographicVQA."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def text_vqa(source: Source) -> Annotated:
 def doc_qa(source: Source) -> Annotated:
     """Read DocVQA (task 1): ``train_v1.0_withQT.json``, ``val_v1.0_withQT.json``, ``test_v1.0.json``.
 
-    Images are where ``image`` says (``documents/...``). Or the hub's shards with image, question, answers and
+    ``image`` is the path of the image (``documents/...``). Or the hub's shards with image, question, answers and
     questionId. Options: ``split``.
     """
     split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
@@ -72,9 +72,9 @@ def info_qa(source: Source) -> Annotated:
 
 
 def st_vqa(source: Source) -> Annotated:
-    """Read ST-VQA: ``train_task_3.json``, ``test_task_3.json``; images are where ``file_path`` says.
+    """Read ST-VQA: ``train_task_3.json``, ``test_task_3.json``; ``file_path`` is the path of the image.
 
-    Options: ``split``; it has no validation of its own: 1024 questions of a shuffled train are held out, as the authors
+    Options: ``split``; validation is 1024 questions held out of a shuffled train split, as the authors
     of Molmo do.
     """
     split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
@@ -82,15 +82,15 @@ def st_vqa(source: Source) -> Annotated:
     data = json_file(path)
     if not isinstance(data, dict) or not isinstance(data.get("data"), list):
         raise UsageError(f"expected an array 'data' of objects in {path}, found none")
-    found = data["data"]
+    entries = data["data"]
     if split != "test":
-        found = sorted(found, key=lambda record: record["question_id"])
-        np.random.RandomState(63069).shuffle(found)
-        found = found[:1024] if split == "validation" else found[1024:]
+        entries = sorted(entries, key=lambda record: record["question_id"])
+        np.random.RandomState(63069).shuffle(entries)
+        entries = entries[:1024] if split == "validation" else entries[1024:]
 
     def parse(number: int, record: Any) -> Parsed:
         name = f"st-vqa/{record['question_id']}"
         question = one_question(name, record, "st_qa", answers=texts(record.get("answers")))
         return Parsed(needed(record, "file_path"), (question,))
 
-    return open_files(source, Listed(path.name, found), parse)
+    return open_files(source, Listed(path.name, entries), parse)

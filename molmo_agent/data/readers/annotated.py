@@ -1,8 +1,7 @@
-"""A published data set as rows to train on and as questions to score: images by number, each with what was asked.
+"""Serve a published data set as training rows and as benchmark questions.
 
-What is particular to a data set is told as data (:class:`DataSet`): its records, how one becomes questions, and where
-the images are. Everything is read when it is asked for; in memory are the places of the records and the sizes of the
-images.
+:class:`DataSet` describes what is specific to a data set: its records, how a record becomes questions, and where its
+images are. Data is read on demand; only the positions of records and the sizes of images stay in memory.
 """
 
 import hashlib
@@ -30,21 +29,21 @@ class Records(Protocol):
 
     @property
     def name(self) -> str:
-        """What the files are called, in reports."""
+        """The name of the files in reports."""
         ...
 
     def scan(self) -> Iterator[tuple[int, Any]]:
-        """Yield (number, record), all of them."""
+        """Yield (number, record) of all records."""
         ...
 
     def get(self, number: int) -> Any:
-        """Return one again."""
+        """Return a record by number."""
         ...
 
 
 @dataclass(frozen=True)
 class Listed:
-    """Records in memory, for files of which nothing is left out."""
+    """Records in memory, for files that are read whole."""
 
     name: str
     records: Sequence[Any]
@@ -60,14 +59,14 @@ class Listed:
 
 @dataclass(frozen=True)
 class Columns:
-    """Some columns of a table as records; those that only some versions have may be missing."""
+    """Some columns of a table as records; optional columns may be missing."""
 
     table: Table
     columns: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """What the table is called."""
+        """The name of the table."""
         return self.table.name
 
     def scan(self) -> Iterator[tuple[int, Any]]:
@@ -81,45 +80,45 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """What a record says."""
+    """A parsed record."""
 
-    # Of the image that it is about; None for text alone.
+    # Key of its image; None for text alone.
     image: str | None
     questions: tuple[Question, ...]
-    # Of the image's file, where it was published.
+    # SHA-256 of the image's file, if published.
     sha256: str | None = None
-    # For a row that is one question.
+    # Weight of a row with one question.
     weight: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """What is particular to a data set."""
+    """The description of a data set."""
 
     path: Path
     records: Records
-    # From number and record; None leaves the record out, which is not one of this part of the data set. Raises
-    # ValueError, KeyError or TypeError where it cannot be used.
+    # From number and record; None if the record is not in this part of the data set. Raises ValueError, KeyError or
+    # TypeError if the record is unusable.
     parse: Callable[[int, Any], Parsed | None]
     images: Images
-    # Everything about an image in one row, as annotations that do not see each other; else a row for each record.
+    # One row per image, whose annotations do not attend to each other; otherwise one row per record.
     grouped: bool = True
-    # Rows of several records are cut in two.
+    # Split rows of several records in two.
     halves: bool = False
-    # Which part, and how many images at most are held out for validation.
+    # Which part, and the maximum number of validation images.
     part: str = "train"
     hold_out: int = 0
-    # From the published points to normalized ones, where the size of the image is needed for that.
+    # Converts published points to normalized ones, if that needs the image size.
     placed: Callable[[Question, Size], Question] | None = None
     dressed: Callable[[Question, np.random.RandomState], Conversation] = conversation
-    # Another image than the file's, from key and file.
-    drawn: Callable[[str, Image], Image] | None = None
+    # Replaces the image of the file, given key and image.
+    redraw: Callable[[str, Image], Image] | None = None
 
 
 def held_out(keys: Sequence[str], most: int) -> set[str]:
-    """Return the images that belong to validation: those with the smallest hashes, a tenth of them at most.
+    """Return the validation images: those with the smallest hashes, at most a tenth of all.
 
-    So whether an image is held out depends little on which others could be fetched.
+    So the split of an image hardly depends on which other images could be fetched.
     """
     count = min(most, len(keys) // 10)
     return set(sorted(keys, key=lambda key: hashlib.sha256(key.encode()).digest())[:count])
@@ -129,7 +128,7 @@ class Annotated:
     """Rows and questions of a data set.
 
     Raises:
-        UsageError: it has nothing that can be used.
+        UsageError: no record is usable.
     """
 
     def __init__(self, data: DataSet, problems: Problems | None = None) -> None:
@@ -142,20 +141,20 @@ class Annotated:
                 self._tell(number, key, reason)
         self._rows: list[tuple[str | None, Sequence[int]]] = [(None, [number]) for number in alone]
         for key, numbers in groups.items():
-            kept = self._inside(key, numbers)
+            inside = self._inside(key, numbers)
             if not data.grouped:
-                self._rows += [(key, [number]) for number in kept]
-            elif data.halves and len(kept) > 1:
-                half = (len(kept) + 1) // 2
-                self._rows += [(key, kept[:half]), (key, kept[half:])]
-            elif len(kept):
-                self._rows.append((key, kept))
+                self._rows += [(key, [number]) for number in inside]
+            elif data.halves and len(inside) > 1:
+                half = (len(inside) + 1) // 2
+                self._rows += [(key, inside[:half]), (key, inside[half:])]
+            elif len(inside):
+                self._rows.append((key, inside))
         self._rows.sort(key=lambda row: row[1][0])
         if not self._rows:
             raise UsageError(f"no record of {data.path} can be used; {self.problems.summary()}")
 
     def _collect(self) -> "tuple[dict[str, array[int]], dict[str, str | None], list[int]]":
-        """Return the records of each image, what its file's hash should be, and the records without an image."""
+        """Return the records of each image, the expected hash of its file, and the records without an image."""
         groups: dict[str, array[int]] = {}
         hashes: dict[str, str | None] = {}
         alone: list[int] = []
@@ -180,10 +179,10 @@ class Annotated:
         return groups, hashes, alone
 
     def _inside(self, key: str, numbers: Sequence[int]) -> Sequence[int]:
-        """Return the records whose points lie in the image, where only the image's size tells."""
+        """Return the records whose points lie inside the image, for data sets that need its size."""
         if self._data.placed is None:
             return numbers
-        kept = []
+        inside = []
         for number in numbers:
             try:
                 for _ in self._questions(key, number):
@@ -191,8 +190,8 @@ class Annotated:
             except ValueError as error:
                 self._tell(number, key, str(error))
                 continue
-            kept.append(number)
-        return kept
+            inside.append(number)
+        return inside
 
     def _tell(self, number: int, row: str | None, reason: str) -> None:
         file = f"{self._data.path.name}/{self._data.records.name}"
@@ -200,7 +199,7 @@ class Annotated:
 
     def _parsed(self, number: int) -> Parsed:
         parsed = self._data.parse(number, self._data.records.get(number))
-        assert parsed is not None, "a record that was left out is in no row"
+        assert parsed is not None, "a skipped record is in no row"
         return parsed
 
     def _questions(self, key: str | None, number: int) -> Iterator[Question]:
@@ -216,7 +215,7 @@ class Annotated:
 
     def _image(self, key: str) -> Image:
         image = decode(self._data.images.data(key))
-        return image if self._data.drawn is None else self._data.drawn(key, image)
+        return image if self._data.redraw is None else self._data.redraw(key, image)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -241,7 +240,7 @@ class Annotated:
         )
 
     def questions(self) -> Iterator[Question]:
-        """Yield every question that can be asked, with its image, in the order of the data set."""
+        """Yield every usable question with its image, in the order of the data set."""
         for key, records in self._rows:
             for record in records:
                 yield from self._questions(key, record)
@@ -251,7 +250,7 @@ def needed(record: Mapping[str, Any], *names: str) -> Any:
     """Return texts of a record; one name gives the text itself.
 
     Raises:
-        ValueError: one is missing, empty or no text.
+        ValueError: a value is missing, empty or not a text.
     """
     for name in names:
         if not isinstance(record.get(name), str) or not record[name].strip():

@@ -1,4 +1,4 @@
-"""Benchmarks that are only asked, never trained on, from their copies on the hub; see ``academic.py``."""
+"""Readers of benchmarks that have no training split, from their copies on the hub; see ``academic.py``."""
 
 import ast
 import re
@@ -20,7 +20,7 @@ _IMAGE = re.compile(r"<img='.*?'>|<image \d+>")
 
 
 def _listed(text: str) -> list[str]:
-    """Return a list that is written as Python writes it; nothing of it is executed."""
+    """Parse a list in Python notation, without executing it."""
     try:
         value = ast.literal_eval(text)
     except (SyntaxError, ValueError) as error:
@@ -33,7 +33,7 @@ def _listed(text: str) -> list[str]:
 def mmmu(source: Source) -> Annotated:
     """Read MMMU: a folder for each subject, ``Accounting/validation-00000-of-00001.parquet``.
 
-    Only the first image is shown, none where several options are images. Options: ``split``.
+    Only the first image is used, and none if several options are images. Options: ``split``.
     """
     splits = ("dev", "validation", "test")
     split = options_of(source, {"split": "validation"}, {"split": splits})["split"]
@@ -43,13 +43,13 @@ def mmmu(source: Source) -> Annotated:
 
     def parse(number: int, record: Any) -> Parsed:
         name, answer = f"mmmu/{record['id']}", record["answer"]
-        kept = answer in (None, "", "?")
+        unanswered = answer in (None, "", "?")
         subject = "_".join(record["id"].split("_")[1:-1])
         if record["question_type"] != "multiple-choice":
-            answers = () if kept else tuple(_listed(answer)) if answer.startswith("[") else (answer,)
+            answers = () if unanswered else tuple(_listed(answer)) if answer.startswith("[") else (answer,)
             return Parsed(str(number), (one_question(name, record, "vqa2", answers=answers, extra={"group": subject}),))
         listed = _listed(record["options"])
-        correct = None if kept else LETTERS.index(answer)
+        correct = None if unanswered else LETTERS.index(answer)
         images = sum(_IMAGE.match(option) is not None for option in listed)
         question = choice(name, record, "a_okvqa_mc", listed, correct, group=subject)
         return Parsed(None if images > 1 else str(number), (question,))
@@ -61,7 +61,7 @@ def mmmu(source: Source) -> Annotated:
 def math_vista(source: Source) -> Annotated:
     """Read MathVista: ``data/testmini-00000-of-00001....parquet``, images in the column decoded_image.
 
-    What the question says about the form of the answer is left out. ``extra`` has what the metric needs. Options:
+    The question's hint about the form of the answer is removed. ``extra`` has the values for the metric. Options:
     ``split`` ("testmini", "test").
     """
     split = options_of(source, {"split": "testmini"}, {"split": ("testmini", "test")})["split"]
@@ -87,7 +87,7 @@ def math_vista(source: Source) -> Annotated:
 def real_world_qa(source: Source) -> Annotated:
     """Read RealWorldQA: ``data/test-00000-of-00002....parquet``.
 
-    Choices are part of the question's text, which keeps the request for a letter; the request for a word is left out.
+    Choices are part of the question's text. Its request for a letter is kept, its request for a word removed.
     """
     options_of(source, {})
 
@@ -96,10 +96,10 @@ def real_world_qa(source: Source) -> Annotated:
         letter = _LETTER in text
         if not letter and _WORD not in text:
             raise ValueError(f"expected a question that asks for a word or a letter, got {text[-80:]!r}")
-        asked = {"question": text if letter else text.split("\n")[0]}
+        fields = {"question": text if letter else text.split("\n")[0]}
         style = "eval_multiple_choice" if letter else "eval_short_answer"
         kind = {"question_type": "multiple_choice" if letter else "short_answer"}
-        question = one_question(f"real-world-qa/{number}", asked, style, answers=(answer,), extra=kind)
+        question = one_question(f"real-world-qa/{number}", fields, style, answers=(answer,), extra=kind)
         return Parsed(str(number), (question,))
 
     return open_hub(source, "test", ("question", "answer"), parse)
@@ -108,21 +108,21 @@ def real_world_qa(source: Source) -> Annotated:
 def count_bench_qa(source: Source) -> Annotated:
     """Read CountBenchQA: ``data/train-....parquet`` of CountBench, and ``countbench_paired_questions.json`` beside it.
 
-    The text is the whole question (``extra["whole"]``), not only what is counted. Rows whose image is no longer there
-    are told.
+    The text is the whole question (``extra["whole"]``), not only the name of the target. Rows whose image is gone
+    are reported.
     """
     options_of(source, {})
     path, problems = needed_path(source), Problems()
-    asked = json_file(path / "countbench_paired_questions.json")
+    entries = json_file(path / "countbench_paired_questions.json")
     table = Table(path, "train", ("image", "number"), problems)
-    if len(asked) != len(table):
-        raise UsageError(f"expected a question for each of {len(table)} images of {path}, got {len(asked)}")
+    if len(entries) != len(table):
+        raise UsageError(f"expected a question for each of {len(table)} images of {path}, got {len(entries)}")
 
     def parse(number: int, record: Any) -> Parsed:
         count = int(record["number"])
         question = one_question(
             f"count-bench-qa/{number}",
-            asked[number],
+            entries[number],
             "point_count",
             answers=(str(count),),
             extra={"count": count, "whole": True},

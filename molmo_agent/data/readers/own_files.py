@@ -1,4 +1,4 @@
-"""A user's own data as sources: points on images, conversations in text, each a JSONL file."""
+"""Readers of a user's own data: points on images, and conversations in text, both as JSONL files."""
 
 import json
 from typing import Any
@@ -17,13 +17,13 @@ from molmo_agent.point_text.parse import format_points
 
 
 class PointsFile:
-    """A user's own points: a JSONL file with ``image``, ``label`` and ``points`` a line, images beside it.
+    """A user's own points: a JSONL file with ``image``, ``label`` and ``points`` per line, images beside it.
 
-    ``points`` are [x, y] pairs, fractions of width and height in [0, 1]; an empty list says that there is none.
-    ``question`` asks in the user's words; ``boxes``, [left, top, right, bottom] in fractions too, say where each point
-    counts when a model is scored. Lines about the same image become annotations of one row.
+    ``points`` are [x, y] pairs, fractions of width and height in [0, 1]; an empty list means that the target is absent.
+    ``question`` is the prompt in the user's words. ``boxes``, [left, top, right, bottom] as fractions, are the regions
+    in which each point is correct when a model is scored. Lines about the same image become annotations of one row.
 
-    Options: ``wording``, "many" asks for a label in many ways, "none" by the label alone, as nano is asked.
+    Options: ``wording``: "many" words the prompt in many ways, "none" uses the label alone, as nano does.
     """
 
     def __init__(self, source: Source) -> None:
@@ -51,7 +51,7 @@ class PointsFile:
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
             raise ValueError("expected an object with 'image', 'label' and 'points'")
         if not isinstance(entry.get("label"), str) or not entry["label"].strip():
-            raise ValueError("expected a 'label' that says what is pointed at")
+            raise ValueError("expected a 'label' that names the target")
         points = entry.get("points")
         if not isinstance(points, list):
             raise ValueError("expected 'points' to be a list of [x, y] in 0..1")
@@ -76,7 +76,7 @@ class PointsFile:
         return len(self._images)
 
     def row(self, number: int, seed: int) -> Row:
-        """Return an image with everything that is pointed at on it."""
+        """Return an image with all its targets."""
         name = self._images[number]
         path = self._folder / name
         rng = np.random.RandomState(seed & 0xFFFFFFFF)
@@ -94,7 +94,7 @@ class PointsFile:
 
 
 class ChatFile:
-    """Text alone: a JSONL file with ``messages`` a line, alternating strings, a question first."""
+    """Text alone: a JSONL file with ``messages`` per line, alternating questions and answers."""
 
     def __init__(self, source: Source) -> None:
         options_of(source, {})

@@ -1,7 +1,7 @@
-"""The PixMo data sets as they are on the hub: captions, questions, documents, clocks (points: ``pixmo_points.py``).
+"""Readers of the PixMo data sets: captions, questions, documents, clocks (points: ``pixmo_points.py``).
 
-Each is a folder of Parquet shards, ``data/train-00000-of-00001.parquet``, or what ``datasets`` saves. The images of
-most are addresses only; they are looked up in a :class:`~molmo_agent.data.images.store.ImageStore` at the
+Each is a folder of Parquet shards, ``data/train-00000-of-00001.parquet``, or what ``datasets`` saves. Most of
+them only list image URLs; the images are looked up in a :class:`~molmo_agent.data.images.store.ImageStore` at the
 option ``images`` (by default ``images/`` in the data set's folder). Columns: molmo-data-training-eval section 1.1 and
 the data sets' own cards.
 """
@@ -21,14 +21,14 @@ from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problems
 
 CLOCK_QUESTION = "What time is being shown?"
-"""What the style ``clocks`` is asked in training and by the clock benchmark."""
+"""The prompt of the style ``clocks``, in training and in the clock benchmark."""
 
 _PARTS = ("train", "validation")
 _MARK = re.compile(r"\[(USER|ASSISTANT)\]")
 
 
 def web_table(source: Source, split: str, columns: Sequence[str]) -> tuple[Columns, StoredImages, Problems]:
-    """Open a table whose images are addresses; ``image_sha256`` comes along where it was published."""
+    """Open a table with image URLs, and with ``image_sha256`` if published."""
     path, problems = needed_path(source), Problems()
     table = Table(path, split, columns, problems)
     more = [name for name in ("image_sha256",) if name in table.columns]
@@ -44,7 +44,7 @@ def lists_of(value: Any, *names: str) -> list[list[Any]]:
 
 
 def cap(source: Source) -> Annotated:
-    """Read PixMo-Cap: a long caption of each image and what was said about it.
+    """Read PixMo-Cap: a long caption of each image and the transcripts of its descriptions.
 
     Options: ``mode`` ("transcript_and_caption": both, asked for by their styles alone, as in pre-training; "captions":
     the caption, asked for in words, as in fine-tuning), ``part`` ("train", or "validation": 2048 images), ``images``.
@@ -56,7 +56,7 @@ def cap(source: Source) -> Annotated:
 
     def parse(number: int, record: Any) -> Parsed:
         url, caption = needed(record, "image_url", "caption")
-        said = tuple(text for text in record["transcripts"] or () if text.strip())
+        transcripts = tuple(text for text in record["transcripts"] or () if text.strip())
         caption_id = f"pixmo-cap/{number}"
         questions = [
             Question(
@@ -64,11 +64,11 @@ def cap(source: Source) -> Annotated:
                 style="long_caption",
                 text="",
                 answers=(caption,),
-                extra={"transcripts": said, "url": url},
+                extra={"transcripts": transcripts, "url": url},
             )
         ]
-        if both and said:
-            questions.append(Question(id=f"{caption_id}/said", style="transcript", text="", answers=said))
+        if both and transcripts:
+            questions.append(Question(id=f"{caption_id}/said", style="transcript", text="", answers=transcripts))
         return Parsed(url, tuple(questions))
 
     return Annotated(
@@ -113,7 +113,7 @@ def _questions_about_images(source: Source, name: str, style: str, columns: Sequ
 
 
 def _turns(record: Any) -> tuple[str, ...]:
-    """Return question and answer in turn: of ``messages``, or of a question with marks of who speaks."""
+    """Return question and answer in turn: from ``messages``, or from a question with speaker marks."""
     messages = record.get("messages")
     if messages:
         turns = [message.strip() for message in messages]
@@ -132,7 +132,7 @@ def _turns(record: Any) -> tuple[str, ...]:
 
 
 def ask_model_anything(source: Source) -> Annotated:
-    """Read PixMo-AskModelAnything: questions of people. Options: ``part`` (validation: 2048 images), ``images``."""
+    """Read PixMo-AskModelAnything: human questions. Options: ``part`` (validation: 2048 images), ``images``."""
     columns = ("image_url", "image_sha256", "question", "answer")
     return _questions_about_images(source, "pixmo-ask-model-anything", "user_qa", columns)
 
@@ -140,8 +140,8 @@ def ask_model_anything(source: Source) -> Annotated:
 def cap_qa(source: Source) -> Annotated:
     """Read PixMo-CapQA: conversations made from captions. Options: ``part`` (validation: 2048 images), ``images``.
 
-    ``question`` marks who speaks, ``[USER] ... [ASSISTANT]``, and ends before ``answer``; where there is a column
-    ``messages``, it has the turns.
+    ``question`` has speaker marks, ``[USER] ... [ASSISTANT]``, and ends before ``answer``; a column ``messages``, if
+    present, has the turns.
     """
     return _questions_about_images(source, "pixmo-cap-qa", "synthetic_qa", ("image_url", "question", "answer"))
 
@@ -161,13 +161,13 @@ def docs(source: Source) -> Annotated:
     style = options["style"] or f"pixmo_docs_{kind}"
 
     def parse(number: int, record: Any) -> Parsed:
-        asked, answers = lists_of(record["questions"], "question", "answer")
-        if not asked or len(asked) != len(answers):
-            raise ValueError(f"expected as many answers as questions, got {len(answers)} for {len(asked)}")
+        texts, answers = lists_of(record["questions"], "question", "answer")
+        if not texts or len(texts) != len(answers):
+            raise ValueError(f"expected as many answers as questions, got {len(answers)} for {len(texts)}")
         name = f"pixmo-docs-{kind}/{record['image_id']}"
         questions = tuple(
             Question(id=f"{name}/{i}", style=style, text=question, answers=(str(answer),))
-            for i, (question, answer) in enumerate(zip(asked, answers, strict=True))
+            for i, (question, answer) in enumerate(zip(texts, answers, strict=True))
         )
         return Parsed(str(number), questions)
 
@@ -180,7 +180,7 @@ def clocks(source: Source) -> Annotated:
     """Read PixMo-Clocks: watch faces and the time they show.
 
     The hub has no images; they are looked for as ``<example_id>.png`` (or .jpg, ...) at the option ``images``.
-    Questions have hour and minute as their answer; what is learned is a sentence, with seconds where they are shown.
+    The answer is hour and minute; the training target is a sentence, with seconds if shown.
     Options: ``split``, ``images``.
     """
     options = options_of(source, {"split": "train", "images": None})
@@ -192,13 +192,13 @@ def clocks(source: Source) -> Annotated:
     def parse(number: int, record: Any) -> Parsed:
         example, text = needed(record, "example_id", "text")
         hour, minute = int(record["hour_visible"]), int(record["minute_visible"])
-        shown = text[0].isdigit()
+        has_time = text[0].isdigit()
         question = Question(
             id=f"pixmo-clocks/{example}",
             style="clocks",
             text=CLOCK_QUESTION,
-            answers=(f"{hour}:{minute:02d}" if shown else text,),
-            extra={"turns": (CLOCK_QUESTION, f"The time shown is {text}" if shown else text)},
+            answers=(f"{hour}:{minute:02d}" if has_time else text,),
+            extra={"turns": (CLOCK_QUESTION, f"The time shown is {text}" if has_time else text)},
         )
         return Parsed(example, (question,))
 

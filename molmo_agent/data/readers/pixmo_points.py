@@ -1,7 +1,7 @@
-"""The PixMo data sets with points: what is where, how many there are, and explanations that point.
+"""Readers of the PixMo data sets with points: pointing, counting, and explanations that point.
 
-Published points are percent of the image, or pixels in PixMo-Count; here they are fractions. A point outside of the
-image is a problem of its record, which is left out and told. Layout and images: ``pixmo.py``.
+Published points are percent of the image, or pixels in PixMo-Count; here they are fractions. Records with a
+point outside the image are skipped and reported. Layout and images: ``pixmo.py``.
 """
 
 from dataclasses import replace
@@ -28,11 +28,11 @@ _PARTS = ("train", "validation")
 
 
 def points(source: Source) -> Annotated:
-    """Read PixMo-Points: everything that was pointed at on an image, a label an annotation.
+    """Read PixMo-Points: all targets of an image, one annotation per label.
 
-    Options: ``method`` ("pointing": anything; "counting": things that occur often), ``style`` ("pointing",
-    "point_count": how many there are is said too), ``part`` ("validation": 2048 images), ``most`` points of a label
-    (the paper leaves out labels with more than 40; none by default), ``leave_out`` (PixMo-Points-Eval, whose images
+    Options: ``method`` ("pointing": anything; "counting": frequent objects), ``style`` ("pointing",
+    "point_count": the answer also gives the count), ``part`` ("validation": 2048 images), ``most`` points of a label
+    (the paper skips labels with more than 40; by default no limit), ``leave_out`` (PixMo-Points-Eval, whose images
     must not be trained on), ``images``.
     """
     defaults = {
@@ -53,11 +53,15 @@ def points(source: Source) -> Annotated:
         if record["collection_method"] != method or record["image_url"] in left_out:
             return None
         url, label = needed(record, "image_url", "label")
-        found = percent_points(record["points"])
-        if most is not None and len(found) > most:
-            raise ValueError(f"{label!r} has {len(found)} points, more than {most}")
+        fractions = percent_points(record["points"])
+        if most is not None and len(fractions) > most:
+            raise ValueError(f"{label!r} has {len(fractions)} points, more than {most}")
         question = Question(
-            id=f"pixmo-points/{number}", style=style, text=label, points=found, extra={"url": url, "count": len(found)}
+            id=f"pixmo-points/{number}",
+            style=style,
+            text=label,
+            points=fractions,
+            extra={"url": url, "count": len(fractions)},
         )
         return Parsed(url, (question,), record["image_sha256"])
 
@@ -85,10 +89,10 @@ def percent_points(value: Any) -> tuple[Point, ...]:
     """Return points of 0 to 100 as fractions.
 
     Raises:
-        ValueError: one lies outside, or there is no list.
+        ValueError: a point lies outside, or the list is missing.
     """
     if value is None:
-        raise ValueError("expected a list of points, got none at all")
+        raise ValueError("expected a list of points, got None")
     return tuple(_inside(x / 100, y / 100) for x, y in zip(*lists_of(value, "x", "y"), strict=True))
 
 
@@ -96,13 +100,13 @@ def _inside(x: float, y: float) -> Point:
     try:
         return Point(x, y)
     except ValueError as error:
-        raise ValueError(f"a point lies outside of the image: {error}") from error
+        raise ValueError(f"a point lies outside the image: {error}") from error
 
 
 def points_eval(source: Source) -> Annotated:
     """Read PixMo-Points-Eval: a label, its points, and a mask of each target, all on images of their own.
 
-    Questions have ``extra["masks"]``, which returns (targets, height, width) bool when it is called. Options:
+    Questions have ``extra["masks"]``, a function that returns (targets, height, width) bool. Options:
     ``images``.
     """
     options_of(source, {"images": None})
@@ -128,7 +132,7 @@ def points_eval(source: Source) -> Annotated:
 
 
 def point_explanations(source: Source) -> Annotated:
-    """Read PixMo-Point-Explanations: answers with points inside; an image with several is cut into two rows.
+    """Read PixMo-Point-Explanations: answers with points inside; an image with several is split into two rows.
 
     Options: ``part`` ("validation": 1024 images), ``images``.
     """
@@ -143,15 +147,15 @@ def point_explanations(source: Source) -> Annotated:
         parts = list(zip(record["points"], record["inline_text"], record["alt_text"], strict=True))
         if answer.count(PLACEHOLDER) != len(parts):
             raise ValueError(f"expected points for {answer.count(PLACEHOLDER)} places of the answer, got {len(parts)}")
-        inline = tuple(InlinePoints(percent_points(found), text, alt) for found, text, alt in parts)
-        asked = Question(
+        inline = tuple(InlinePoints(percent_points(places), text, alt) for places, text, alt in parts)
+        pointing = Question(
             id=f"pixmo-point-explanations/{number}",
             style="point_qa",
             text=question,
             answers=(answer,),
             extra={"inline": inline, "url": url},
         )
-        return Parsed(url, (asked,), record["image_sha256"])
+        return Parsed(url, (pointing,), record["image_sha256"])
 
     return Annotated(
         DataSet(
@@ -168,7 +172,7 @@ def point_explanations(source: Source) -> Annotated:
 
 
 def count(source: Source) -> Annotated:
-    """Read PixMo-Count: how many of one kind an image shows; only the split "train" has points.
+    """Read PixMo-Count: the number of objects of one kind; only the split "train" has points.
 
     Options: ``split`` ("train", "validation", "test"), ``style`` ("point_count", "pointing"), ``images``.
     """

@@ -1,13 +1,14 @@
-"""A user's own questions: a JSONL file, images beside it. Knows no benchmark and no metric.
+"""Reader of a user's own questions: a JSONL file, with the images beside it.
 
 A line is an object::
 
     {"image": "1.png", "question": "What colour is the car?", "answers": ["red", "dark red"]}
 
-``image`` is a path beside the file. More, where it is needed: ``id`` (else the line's number), ``style`` (else the
+``image`` is relative to the file. Optional keys: ``id`` (else the line's number), ``style`` (else the
 benchmark's), ``options`` of a multiple choice, whose ``answers`` are a letter or an option's text, ``points`` ([x, y]
-pairs, fractions of width and height) with where each counts, as ``boxes`` ([left, top, right, bottom], fractions
-too) or ``masks`` (black and white images, white where it counts), ``extra`` (an object: what one metric needs).
+pairs, fractions of width and height) with the region in which each is correct, as ``boxes`` ([left, top, right,
+bottom], fractions too) or ``masks`` (black and white images, white where a point is correct), ``extra`` (an object with
+values for one metric).
 """
 
 import json
@@ -34,12 +35,12 @@ _KEYS = ("id", "image", "question", "style", "answers", "options", "points", "bo
 
 
 class QuestionsFile:
-    """The questions of a file; lines that cannot be used are told in ``problems``.
+    """The questions of a file; unusable lines are reported in ``problems``.
 
-    Options: ``style`` and ``choice_style`` of lines that name none, without and with options.
+    Options: ``style`` and ``choice_style``: the styles of lines without one, without and with options.
 
     Raises:
-        UsageError: there is no such file, or it is no text.
+        UsageError: the file is missing or is not text.
     """
 
     def __init__(self, source: Source) -> None:
@@ -62,11 +63,11 @@ class QuestionsFile:
                 self.problems.add(Problem(file=path.name, reason=str(error), record=number))
 
     def __len__(self) -> int:
-        """Return how many can be asked."""
+        """Return the number of usable questions."""
         return len(self._questions)
 
     def questions(self) -> list[Question]:
-        """Return them in the order of the lines."""
+        """Return the questions in the order of the lines."""
         return self._questions
 
 
@@ -88,7 +89,7 @@ def _checked(entry: Any) -> dict[str, Any]:
     if not isinstance(entry.get("extra", {}), dict):
         raise ValueError(f"expected an object as 'extra', got {entry['extra']!r}")
     if not entry.get("answers") and "points" not in entry:
-        raise ValueError("expected 'answers' or 'points'; there is nothing to compare a reply with")
+        raise ValueError("expected 'answers' or 'points'; without them a reply cannot be scored")
     return entry
 
 
@@ -140,6 +141,6 @@ def _read_masks(paths: list[Path]) -> list[Mask]:
 
 def _box_masks(image: Path, boxes: list[Box]) -> list[Mask]:
     height, width = read_image(image).shape[:2]
-    # A pixel counts where its middle is in the box.
+    # A pixel belongs to the box if its centre is inside.
     y, x = (np.arange(height)[:, None] + 0.5) / height, (np.arange(width)[None, :] + 0.5) / width
     return [(box.left <= x) & (x <= box.right) & (box.top <= y) & (y <= box.bottom) for box in boxes]

@@ -1,4 +1,4 @@
-"""Screens of the simulated desktop as a source without end, drawn when they are asked for."""
+"""Screens of the simulated desktop as an infinite source, drawn on demand."""
 
 import random
 from typing import Any
@@ -14,9 +14,9 @@ from molmo_agent.synthetic.sample import draw
 
 
 class SimulatedDesktop:
-    """Screens of the simulated desktop with a question about every element that can be told apart; without end.
+    """Infinite screens of the simulated desktop with a question about every identifiable element.
 
-    Options: ``width``, ``height``, ``split``, ``most`` questions of a screen.
+    Options: ``width``, ``height``, ``split``, ``most`` (maximum questions per screen).
     """
 
     def __init__(self, source: Source) -> None:
@@ -26,11 +26,11 @@ class SimulatedDesktop:
         self.problems = Problems()
 
     def __len__(self) -> int:
-        """Without end."""
+        """Return 0: infinite."""
         return 0
 
     def row(self, number: int, seed: int) -> Row:
-        """Draw a screen; one that has nothing to ask for is drawn again."""
+        """Draw a screen; screens without a question are drawn again."""
         rng = random.Random(seed)
         while True:
             screen = draw(rng.getrandbits(31), None, width=self._width, height=self._height, split=self._split)

@@ -1,7 +1,7 @@
-"""A user's own runs as data: on each image, what was asked for and where it was found, where that worked.
+"""Reader of a user's own runs: the instructions and points of steps that are known to have worked.
 
-Only what is known to have worked is learned: the run succeeded or did not say, the action was sent, the screen changed
-at its place, and nothing on the image is covered. Steps with a point that did not are told, each with its reason.
+A step is used if its run succeeded or reported no result, the action was sent, the screen changed at its point, and
+no part of the image is covered. Other steps with a point are skipped and reported with the reason.
 """
 
 import io
@@ -26,10 +26,10 @@ from molmo_agent.rollout.trajectory import TrajectoryFolder, read_folder
 
 
 class TrajectoryRows:
-    """The images of trajectory folders, each with every instruction that a point was found for on it.
+    """The images of trajectory folders, each with all instructions that have a point on it.
 
-    It is asked for by the whole instruction or by its target alone, as policies do; which of the two is drawn. The path
-    is one trajectory folder, or a folder of them.
+    The prompt is the whole instruction or its target alone, as policies use, chosen at random. The path is one
+    trajectory folder, or a folder of them.
     """
 
     def __init__(self, source: Source) -> None:
@@ -59,8 +59,8 @@ class TrajectoryRows:
         self._folders[path.name] = folder
         for number, line in enumerate(folder.lines):
             try:
-                found = _pointed_at(line)
-                if found is None:
+                pointing = _pointed_at(line)
+                if pointing is None:
                     continue
                 reason = "the run did not achieve its task" if failed else _doubt(line)
                 if reason:
@@ -70,7 +70,7 @@ class TrajectoryRows:
                 if key not in self._rows:
                     folder.picture(image)
                     self._rows[key] = image, []
-                self._rows[key][1].append(found)
+                self._rows[key][1].append(pointing)
             except (UsageError, ValueError, KeyError, TypeError) as error:
                 reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
                 self.problems.add(Problem(file=path.name, reason=reason, record=number, row=line.get("instruction")))
@@ -80,9 +80,9 @@ class TrajectoryRows:
         return len(self._keys)
 
     def row(self, number: int, seed: int) -> Row:
-        """Return an image with what was pointed at on it."""
+        """Return an image with its instructions and points."""
         key = self._keys[number]
-        observation, found = self._rows[key]
+        observation, pointings = self._rows[key]
         rng = np.random.RandomState(seed & 0xFFFFFFFF)
         conversations = tuple(
             Conversation(
@@ -90,7 +90,7 @@ class TrajectoryRows:
                 style="pointing",
                 target=Target(instruction=target, points=points),
             )
-            for instruction, target, points in found
+            for instruction, target, points in pointings
         )
 
         def image() -> Image:
@@ -102,13 +102,13 @@ class TrajectoryRows:
 
 
 def _pointed_at(line: Mapping[str, Any]) -> tuple[str, str, tuple[Point, ...]] | None:
-    """Return the instruction, what it is about, and where that is; None for a step that needs no point."""
+    """Return the instruction, its target and its points; None for a step without a point."""
     action = action_from_dict(line["action"])
     points = points_of(action)
     if not points:
         return None
     if len(points) > 1 and not isinstance(action, PointAt):
-        # A drag: which of its places the words mean is not said.
+        # A drag: it is unknown which of its points the instruction means.
         return None
     instruction = line["instruction"]
     if not isinstance(instruction, str) or not instruction.strip():
@@ -117,7 +117,7 @@ def _pointed_at(line: Mapping[str, Any]) -> tuple[str, str, tuple[Point, ...]] |
 
 
 def _target(instruction: str) -> str:
-    """Return what an instruction is about, which is what a pointing policy asks for; or all of it."""
+    """Return the target of an instruction, as a pointing policy would ask for it; if unclear, the whole instruction."""
     try:
         targets = [target for step in split_instruction(instruction) for target in step.targets]
     except UsageError:
@@ -126,13 +126,13 @@ def _target(instruction: str) -> str:
 
 
 def _doubt(line: Mapping[str, Any]) -> str:
-    """Return why a step is not known to have worked; empty where it is."""
+    """Return why a step is not known to have worked; empty if it is."""
     if line["refused"]:
-        return f"it was refused: {line['refused']}"
+        return f"it was rejected: {line['refused']}"
     if line["dry_run"]:
-        return "it was only shown (dry run)"
+        return "it was a dry run"
     if line["observation"].get("covered"):
-        return "a part of the image is covered for a secret"
+        return "part of the image is covered to hide a secret"
     if line["effect"] != "changed" and line["action"]["type"] != "PointAt":
-        return f"what it did is not known to be right: the screen was {line['effect'].replace('_', ' ')}"
+        return f"its effect is unconfirmed: the screen was {line['effect'].replace('_', ' ')}"
     return ""
