@@ -244,7 +244,7 @@ class Camera:
         if window_px < 1 or window_px % 2 == 0:
             raise ValueError(f"expected an odd window of at least 1 pixel, got {window_px}")
         fractions = _fractions(points)
-        found = np.full(len(fractions), np.nan)
+        measured = np.full(len(fractions), np.nan)
         reasons = [""] * len(fractions)
         height, width = depths.shape
         half = window_px // 2
@@ -254,12 +254,12 @@ class Camera:
                 continue
             column, row = to_pixel(x, width), to_pixel(y, height)
             around = depths[max(row - half, 0) : row + half + 1, max(column - half, 0) : column + half + 1]
-            known = np.sort(around[np.isfinite(around) & (around > 0) & (around <= max_depth_m)])
-            if 2 * len(known) < around.size:
-                reasons[number] = f"no depth at ({x:.3f}, {y:.3f}): {len(known)} of {around.size} pixels measured"
+            finite = np.sort(around[np.isfinite(around) & (around > 0) & (around <= max_depth_m)])
+            if 2 * len(finite) < around.size:
+                reasons[number] = f"no depth at ({x:.3f}, {y:.3f}): {len(finite)} of {around.size} pixels measured"
             else:
-                found[number] = known[(len(known) - 1) // 2]
-        return Places(places=self.deproject(fractions, found), valid=np.isfinite(found), reasons=tuple(reasons))
+                measured[number] = finite[(len(finite) - 1) // 2]
+        return Places(places=self.deproject(fractions, measured), valid=np.isfinite(measured), reasons=tuple(reasons))
 
     def intersect_plane(
         self,

@@ -28,9 +28,9 @@ from molmo_agent.episode import PointResult
 from molmo_agent.errors import MissingExtraError, ModelError, MolmoAgentError, UnknownNameError, UsageError
 from molmo_agent.evaluation.benchmarks import BENCHMARKS, find
 from molmo_agent.evaluation.metrics.interval import bootstrap, wilson
-from molmo_agent.evaluation.predict import ask, prompt_of
+from molmo_agent.evaluation.predict import predict, prompt_of
 from molmo_agent.evaluation.published import compare, published_scores
-from molmo_agent.evaluation.report import chosen, outcome_of, write_report
+from molmo_agent.evaluation.report import outcome_of, worst_first, write_report
 from molmo_agent.evaluation.run import evaluate, open_model, open_questions, summarise
 from molmo_agent.evaluation.scoring import METRICS, Reply, score
 from molmo_agent.geometry import Point
@@ -299,7 +299,7 @@ def test_android_control_is_one_benchmark_among_the_others(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("metric", "entry", "message"),
     [
-        ("vqa", {}, "expected answers to compare with, got none: are they kept secret"),
+        ("vqa", {}, "expected answers to compare with, got none: are they unpublished"),
         (
             "choice",
             {"answers": ("D",), "options": ("x", "y")},
@@ -346,17 +346,17 @@ def test_questions_that_cannot_be_used_are_counted_with_their_reasons(tmp_path: 
     assert summary["questions"] == 1
     reasons = [one["reason"] for one in summary["skipped"]]
     assert "there is no file" in reasons[0]
-    assert reasons[1] == "the id was met before; asked once"
+    assert reasons[1] == "duplicate id; asked once"
     assert "record 4: unknown key 'colour'" in reasons[2]
-    assert "record 5: expected 'answers' or 'points'; there is nothing to compare a reply with" in reasons[3]
+    assert "record 5: expected 'answers' or 'points'; without them a reply cannot be scored" in reasons[3]
 
 
 def test_a_benchmark_without_a_usable_question_is_an_error(tmp_path: Path) -> None:
     path = write_questions(tmp_path, [line(1, answers=["red"], image="gone.png"), line(2)])
-    with pytest.raises(UsageError, match=r"no question can be used: 1 x there is no file .*; 1 could not be used"):
+    with pytest.raises(UsageError, match=r"no question is usable: 1 x there is no file .*; 1 could not be used"):
         run("vqa2", path, Scripted({}), tmp_path / "run")
     path.write_text("")
-    with pytest.raises(UsageError, match="no question can be used: there is none"):
+    with pytest.raises(UsageError, match="no question is usable: there is none"):
         run("vqa2", path, Scripted({}), tmp_path / "other")
 
 
@@ -536,7 +536,7 @@ def test_the_same_run_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     with file.open("a") as records:
         records.write('{"id": "q8", "repl')  # a line that was being written
     model, seen = Parity({}), []
-    assert run("questions", path, model, tmp_path / "run", told=seen.append) == whole
+    assert run("questions", path, model, tmp_path / "run", progress=seen.append) == whole
     assert model.asked == [f"<{n}>" for n in range(8, 20)]
     assert seen == [16, 20]
     assert file.read_bytes() == (tmp_path / "whole" / "records.jsonl").read_bytes()
@@ -577,7 +577,7 @@ def test_a_damaged_record_is_told_with_its_line(tmp_path: Path) -> None:
     run("questions", path, Parity({}), out)
     file = out / "records.jsonl"
     file.write_text("[]\n" + file.read_text())
-    with pytest.raises(UsageError, match=r"line 1 of .*records.jsonl is damaged .* the same command goes on"):
+    with pytest.raises(UsageError, match=r"line 1 of .*records.jsonl is damaged .* run the same command to resume"):
         run("questions", path, Parity({}), out)
 
 
@@ -704,7 +704,7 @@ def test_pictures_that_are_the_same_are_handed_over_as_one() -> None:
         return Question(id=f"{number}", style="vqa2", text="?", answers=("a",), image=picture)
 
     model = Looks({})
-    ask(model, find("vqa2")[1], [question(1, 5), question(2, 9), question(3, 5)])
+    predict(model, find("vqa2")[1], [question(1, 5), question(2, 9), question(3, 5)])
     assert model.pictures == 2
 
 
@@ -730,7 +730,7 @@ def test_our_figure_stands_beside_the_published_ones() -> None:
     by_model = {row.model: row for row in rows}
     assert [row.published for row in rows] == sorted((row.published for row in rows), reverse=True)
     assert by_model["Molmo-72B"].ours == 90.0
-    assert by_model["Molmo-72B"].verdict == "not told apart"
+    assert by_model["Molmo-72B"].verdict == "within the interval"
     assert by_model["InternVL2-8B"].verdict == "above"
     assert by_model["Molmo-72B"].source == "arXiv 2409.17146 v2, table 1"
     worse = [record | {"reference": {"right": False}} for record in records]
@@ -830,11 +830,11 @@ def test_the_page_shows_the_worst_first_and_not_more_than_can_be_looked_at() -> 
         {"id": f"{n}", "scores": {"s": score}, "unparsed": n % 50 == 0}
         for n, score in enumerate([0.0, 0.2, 0.4, 1.0] * 100)
     ]
-    shown = chosen(records, 10)
+    shown = worst_first(records, 10)
     outcomes = [outcome_of(record) for record in shown]
     assert outcomes == ["wrong"] * 10 + ["unparsed"] * 8 + ["partly"] * 10 + ["right"] * 10
     assert {record["scores"]["s"] for record in shown if outcome_of(record) == "partly"} == {0.2}
-    assert chosen(records, 10) == shown
+    assert worst_first(records, 10) == shown
 
 
 # --- The command -----------------------------------------------------------------------------------------------------
@@ -945,7 +945,7 @@ def test_the_questions_that_the_documentation_shows_can_be_read(tmp_path: Path) 
     path = tmp_path / "questions.jsonl"
     path.write_text("".join(re.findall(r"```json\n(.*?)```", text, re.DOTALL)))
     read = QuestionsFile(Source(kind="questions", path=str(path)))
-    assert read.problems.found == []
+    assert read.problems.entries == []
     assert [question.style for question in read.questions()] == ["user_qa", "a_okvqa_mc", "pointing", "point_count"]
     for name in set(re.findall(r"^agent eval ([a-z][\w-]*)", text, re.MULTILINE)) - {cli_suite.NAME}:
         find(name)

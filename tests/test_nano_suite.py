@@ -204,13 +204,13 @@ def test_a_run_of_a_model_with_known_hits_has_a_known_table(told, tmp_path):
     summed = rows["told", "desktop small, all of these", ALL]
     assert (summed["n"], summed["right"], summed["sum"]) == (mine["n"], mine["right"], True)
     refused = {(row["model"], row["refusing"]): row for row in suite.figures["refusals"]}
-    assert refused["told", "said that there is none"]["f1"] == 1.0
-    assert refused["random", "said that there is none"]["recall"]["share"] == 0.0
+    assert refused["told", "reported absent"]["f1"] == 1.0
+    assert refused["random", "reported absent"]["recall"]["share"] == 0.0
     confidence = suite.figures["calibration"]
     # 0.75 and 0.25 are right always and never; undone, at slope 2, the model itself was less sure.
     assert confidence["given"]["ece"] == pytest.approx(0.25)
     assert confidence["own"]["ece"] > 0.3
-    assert suite.figures["skipped"] == {"MiniWoB++": "no episodes were asked for"}
+    assert suite.figures["skipped"] == {"MiniWoB++": "skipped by --episodes 0"}
 
 
 def test_looking_closer_is_measured_on_the_same_questions(told):
@@ -229,7 +229,7 @@ def test_a_model_that_is_always_sure_looks_at_nothing_closer_and_that_takes_no_t
     told.min_confidence = 0.1
     figures = run_suite(told, sets=[SMALL], episodes=0).figures
     assert [(row["looked_closer"], row["extra_s"]) for row in figures["zoom"]] == [(0, None)]
-    sheet = next(sheet for sheet in sheets_of(figures) if sheet.title.startswith("Looking closer"))
+    sheet = next(sheet for sheet in sheets_of(figures) if sheet.title.startswith("Zooming in"))
     assert sheet.rows[0][-4:] == ("0", "0", "0", "-")
 
 
@@ -253,7 +253,7 @@ def test_a_run_without_confidences_says_what_it_leaves_out(monkeypatch, tmp_path
     monkeypatch.setattr(nano_suite, "measure", lambda model, repeats: [])
     suite = run_suite(CentrePointer(), sets=[SMALL], episodes=0)
     assert suite.figures["calibration"] is None
-    assert suite.figures["skipped"]["calibration, zoom"] == "the model tells no confidence"
+    assert suite.figures["skipped"]["calibration, zoom"] == "the model reports no confidence"
     write_suite(tmp_path, suite)
     assert not (tmp_path / "reliability.png").exists()
 
@@ -280,7 +280,7 @@ def test_tables_show_groups_and_categories_with_the_baselines_beside_the_model(t
     assert first[:4] == ("desktop small", "all", str(n), f"{100 * right / n:.1f} %")
     assert first[-1] == "100.0 %"
     assert {row[1] for row in hits.rows} <= {ALL, *GROUPS}
-    by_category = sheets["Hits by what is asked for, and how"]
+    by_category = sheets["Hit rates by category"]
     assert {row[0] for row in by_category.rows} == {"desktop small, all of these", nano_suite.TOGETHER, "absent"}
     assert {row[1] for row in by_category.rows if row[0] == "absent"} == {MADE_UP, ELSEWHERE}
     counted = sum(int(row[2]) for row in by_category.rows if row[0] == nano_suite.TOGETHER)
@@ -290,7 +290,7 @@ def test_tables_show_groups_and_categories_with_the_baselines_beside_the_model(t
     assert [row[0] for row in glance.rows] == ["desktop small", nano_suite.TOGETHER]
     assert glance.rows[0][1].startswith(f"{100 * right / n:.1f} % (")
     assert glance.rows[0][1].endswith(f"; {n})")
-    assert {row[0] for row in sheets["Asked for what is not there"].rows} == {"absent"}
+    assert {row[0] for row in sheets["Absent targets"].rows} == {"absent"}
 
 
 # --- The card -----------------------------------------------------------------------------------------------------
@@ -373,7 +373,7 @@ def test_without_a_browser_the_reason_is_told(told):
     figures = run_suite(told, sets=[SMALL], episodes=2, make_env=none).figures
     assert figures["miniwob"] == []
     assert "need Chromium, which is not on PATH" in figures["skipped"]["MiniWoB++"]
-    left_out = next(sheet for sheet in sheets_of(figures) if sheet.title == "Left out")
+    left_out = next(sheet for sheet in sheets_of(figures) if sheet.title == "Skipped")
     assert any("need Chromium" in why for _, why in left_out.rows)
 
 
@@ -427,7 +427,7 @@ def test_the_command_prints_the_tables_and_writes_the_folder(monkeypatch, tmp_pa
     done = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output
     assert "desktop small" in done.output
-    assert "no episodes were asked for" in done.output
+    assert "skipped by --episodes 0" in done.output
     assert re.search(r"^ +\d+:\d\d  desktop small$", done.stderr, re.MULTILINE), "a log tells how far it is"
     assert sorted(path.name for path in out.iterdir()) == ["suite.html", "suite.json"]
     assert "nano-suite" in CliRunner().invoke(app, ["eval", "--list"]).output

@@ -57,8 +57,8 @@ def evaluate(
         console.print(table)
         return
     if benchmark == cli_suite.NAME:
-        given = {"--data": data or folder, "--limit": limit, "--max-crops": max_crops, "--ray": ray or address or None}
-        if foreign := [option for option, value in given.items() if value is not None]:
+        flags = {"--data": data or folder, "--limit": limit, "--max-crops": max_crops, "--ray": ray or address or None}
+        if foreign := [option for option, value in flags.items() if value is not None]:
             raise UsageError(f"{benchmark} takes no {', '.join(foreign)}; it draws its own screens")
         cli_suite.run_nano_suite(console, model, out, quick=quick, episodes=episodes)
         return
@@ -66,15 +66,15 @@ def evaluate(
         raise UsageError(f"--quick and --episodes go with {cli_suite.NAME}")
     if benchmark is None:
         raise UsageError("expected the name of a benchmark; agent eval --list shows them")
-    name, chosen = find(benchmark)
+    name, entry = find(benchmark)
     if data and folder:
         raise UsageError(f"expected the data once, got {folder} and --data {data}")
     path = data or folder
     if path is None:
-        raise UsageError(f"{name} needs --data: {chosen.data}; or a .jsonl of questions (docs/evaluate.md)")
+        raise UsageError(f"{name} needs --data: {entry.data}; or a .jsonl of questions (docs/evaluate.md)")
     if workers > 1 and not (ray or address):
         raise UsageError(f"--workers {workers} needs Ray: add --ray or --address")
-    options = dict(chosen.options)
+    options = dict(entry.options)
     for option, value in (("form", form), ("split", split), ("subsplit", subsplit), ("images", images)):
         if value is not None:
             if option not in options:
@@ -123,8 +123,8 @@ def _run(
 
         mapper = map_on_ray(workers, address)
     asked = open_questions(name, benchmark, Path(settings["data"]), options)
-    known = len(asked) if isinstance(asked, QuestionsFile) else None
-    total = limit if known is None else min(known, limit or known)
+    count = len(asked) if isinstance(asked, QuestionsFile) else None
+    total = limit if count is None else min(count, limit or count)
     with Progress(
         TextColumn("question"),
         MofNCompleteColumn(),
@@ -142,7 +142,7 @@ def _run(
             settings,
             limit=limit,
             map=mapper,
-            told=lambda done: progress.update(bar, completed=done),
+            progress=lambda done: progress.update(bar, completed=done),
         )
     summary = summarise(records, asked.problems)
     # A file of one's own is not what was published about.
@@ -195,5 +195,5 @@ def _print(console: Console, summary: dict[str, Any], comparisons: list[Any]) ->
     console.print(f"{summary['unparsed']} of {summary['questions']} replies hold no answer", highlight=False)
     if summary["skipped"]:
         lines = [f"{one['id']}: {one['reason']}" if one["id"] else one["reason"] for one in summary["skipped"][:5]]
-        told = f"{len(summary['skipped'])} could not be asked or scored, such as"
-        console.print(Text("\n  ").join(map(shown, [told, *lines])))
+        line = f"{len(summary['skipped'])} could not be asked or scored, such as"
+        console.print(Text("\n  ").join(map(shown, [line, *lines])))

@@ -38,8 +38,8 @@ def run_nano_suite(console: Console, model: str, out: Path | None, *, quick: boo
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"expected --out to name a folder, got the file {folder}")
     number = (QUICK_EPISODES if quick else EPISODES) if episodes is None else episodes
-    with _progress() as told:
-        suite = run_suite(load_model(model), episodes=number, quick=quick, told=told)
+    with _progress() as report:
+        suite = run_suite(load_model(model), episodes=number, quick=quick, report=report)
     for sheet in sheets_of(suite.figures):
         table = Table(*sheet.columns, title=sheet.title, box=None, title_justify="left")
         for row in sheet.rows:

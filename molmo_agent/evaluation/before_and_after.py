@@ -1,6 +1,6 @@
-"""Whether training helped: clicks that were kept from it, asked of the model before and of the one after.
+"""Compare the models before and after training on the hold-out clicks.
 
-Both are asked as they are used, through their pointing profiles. Knows no tables and no training.
+Both models run as in use, through their pointing profiles.
 """
 
 import json
@@ -24,12 +24,12 @@ from molmo_agent.train.trainer import source_of
 
 FILE = "held_out.json"
 NEAR = 0.04
-"""Where no box is given, a point hits within this share of the image's diagonal."""
+"""Without a box, a point hits within this fraction of the image's diagonal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """One click that was kept from training, and what the two models said."""
+class ClickComparison:
+    """One hold-out click, with the answers of both models."""
 
     image: str
     target: Target
@@ -41,7 +41,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hits:
-    """A share of clicks that hit, with its 95 % Wilson interval."""
+    """A hit rate with its 95 % Wilson interval."""
 
     hits: int
     n: int
@@ -50,25 +50,25 @@ class Hits:
 
     @classmethod
     def of(cls, hits: Sequence[bool]) -> "Hits":
-        """Count."""
+        """Count the hits."""
         low, high = wilson(sum(hits), len(hits))
         return cls(hits=sum(hits), n=len(hits), low=low, high=high)
 
     def __str__(self) -> str:
-        """Say it for people: "31 of 50, 62 % (48 to 74)"."""
+        """Return a readable form: "31 of 50, 62 % (48 to 74)"."""
         if not self.n:
             return "none asked"
         share, low, high = (100 * part for part in (self.hits / self.n, self.low, self.high))
         return f"{self.hits} of {self.n}, {share:.0f} % ({low:.0f} to {high:.0f})"
 
 
-def is_hit(result: PointResult, target: Target, size: tuple[int, int]) -> bool:
-    """Tell whether an answer would have clicked right: as many points as there are targets, each on one of its own.
+def is_hit(result: PointResult, target: Target, image_size: tuple[int, int]) -> bool:
+    """Return whether an answer is correct: exactly one point on each target.
 
     Args:
         result: of a model.
-        target: where it is; without points, right is to say that there is none.
-        size: (height, width) of the image in pixels, which decide what is near.
+        target: the correct points; without points, the correct status is "none".
+        image_size: (height, width) of the image in pixels.
     """
     if not target.points:
         return result.status == "none"
@@ -77,17 +77,19 @@ def is_hit(result: PointResult, target: Target, size: tuple[int, int]) -> bool:
     boxes: Sequence[Box | None] = target.boxes or [None] * len(target.points)
     return all_hit(
         [
-            [_is_on(found.point, point, box, size) for point, box in zip(target.points, boxes, strict=True)]
-            for found in result.points
+            [_is_on(prediction.point, point, box, image_size) for point, box in zip(target.points, boxes, strict=True)]
+            for prediction in result.points
         ]
     )
 
 
-def _is_on(found: Point, point: Point, box: Box | None, size: tuple[int, int]) -> bool:
+def _is_on(predicted: Point, point: Point, box: Box | None, image_size: tuple[int, int]) -> bool:
     if box is not None:
-        return box.contains(found)
-    height, width = size
-    return math.hypot((found.x - point.x) * width, (found.y - point.y) * height) <= NEAR * math.hypot(width, height)
+        return box.contains(predicted)
+    height, width = image_size
+    return math.hypot((predicted.x - point.x) * width, (predicted.y - point.y) * height) <= NEAR * math.hypot(
+        width, height
+    )
 
 
 def _clicks(sources: Sequence[Rows]) -> Iterator[tuple[str, Image, list[Target]]]:
@@ -99,21 +101,21 @@ def _clicks(sources: Sequence[Rows]) -> Iterator[tuple[str, Image, list[Target]]
                 yield row.name, row.image(), targets
 
 
-def compare(before: PointingModel, after: PointingModel, config: TrainConfig) -> list[Asked]:
-    """Ask two models for every click that a run keeps from training; rows that are no clicks are left out.
+def compare(before: PointingModel, after: PointingModel, config: TrainConfig) -> list[ClickComparison]:
+    """Ask two models for every hold-out click of a run; rows without a click are skipped.
 
     Raises:
-        UsageError: a data set cannot be opened, or has too few rows to hold some out.
+        UsageError: a data set cannot be opened, or has too few rows for a hold-out set.
     """
-    kept = [source for source in config.mixture if source.hold_out]
-    asked = []
-    for name, image, targets in _clicks(open_mixture(kept, config.home, held_out=True)):
+    sources = [source for source in config.mixture if source.hold_out]
+    comparisons = []
+    for name, image, targets in _clicks(open_mixture(sources, config.home, held_out=True)):
         images, words = [image] * len(targets), [target.instruction for target in targets]
         answers = before.point_batch(images, words), after.point_batch(images, words)
         for target, first, then in zip(targets, *answers, strict=True):
             hits = [is_hit(result, target, image.shape[:2]) for result in (first, then)]
-            asked.append(
-                Asked(
+            comparisons.append(
+                ClickComparison(
                     image=name,
                     target=target,
                     before=first,
@@ -122,39 +124,43 @@ def compare(before: PointingModel, after: PointingModel, config: TrainConfig) ->
                     hit_after=hits[1],
                 )
             )
-    return asked
+    return comparisons
 
 
-def report(asked: Sequence[Asked]) -> tuple[Hits, Hits]:
+def report(comparisons: Sequence[ClickComparison]) -> tuple[Hits, Hits]:
     """Return the hits before and after."""
-    return Hits.of([one.hit_before for one in asked]), Hits.of([one.hit_after for one in asked])
+    return Hits.of([one.hit_before for one in comparisons]), Hits.of([one.hit_after for one in comparisons])
 
 
-def compare_run(config: TrainConfig, folder: Path) -> list[Asked]:
-    """Compare the model that a run began with and the one that it exported.
+def compare_run(config: TrainConfig, folder: Path) -> list[ClickComparison]:
+    """Compare the model that a run started from with the one it exported.
 
     Raises:
-        UsageError: a data set cannot be opened, or has too few rows to hold some out.
+        UsageError: a data set cannot be opened, or has too few rows for a hold-out set.
         ModelError: one of the models cannot be loaded.
     """
-    # Of both in the same precision: half of it is slow on processors, and not what differs.
+    # Load both in float32: half precision is slow on CPUs, and the comparison must not depend on it.
     before, after = (load_model(str(place), dtype=torch.float32) for place in (source_of(config), folder / "export"))
     return compare(before, after, config)
 
 
-def write_comparison(config: TrainConfig, folder: Path, asked: Sequence[Asked]) -> None:
-    """Write what both models said beside the run's metrics."""
-    first, then = report(asked)
+def write_comparison(config: TrainConfig, folder: Path, comparisons: Sequence[ClickComparison]) -> None:
+    """Write the answers of both models beside the run's metrics."""
+    first, then = report(comparisons)
     records = [
         {
             "picture": one.image,
             **asdict(one.target),
             **{
-                when: {"hit": hit, "status": said.status, "points": [asdict(found.point) for found in said.points]}
-                for when, hit, said in (("before", one.hit_before, one.before), ("after", one.hit_after, one.after))
+                when: {
+                    "hit": hit,
+                    "status": result.status,
+                    "points": [asdict(prediction.point) for prediction in result.points],
+                }
+                for when, hit, result in (("before", one.hit_before, one.before), ("after", one.hit_after, one.after))
             },
         }
-        for one in asked
+        for one in comparisons
     ]
     summary = {"model": config.model, "before": asdict(first), "after": asdict(then), "clicks": records}
     text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""The benchmarks by name: how their questions are read, asked and scored, and what they compare with. A table alone.
+"""The table of benchmarks: how their questions are read, asked and scored, and the published scores.
 
 Settings are those of the published figures (molmo-data-training-eval section 5.1), except where a comment says so.
 """
@@ -11,15 +11,15 @@ from molmo_agent.errors import UnknownNameError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Which published score one of ours compares with."""
+    """Which of our scores a published score compares with."""
 
-    # In published_scores.json.
+    # Key in published_scores.json.
     key: str
-    # Ours, see molmo_agent.evaluation.scoring.
+    # Our score, see molmo_agent.evaluation.scoring.
     score: str
-    # Of this group of questions alone.
+    # Restricts the score to this group of questions.
     group: str | None = None
-    # Only where the benchmark's options have one of these values.
+    # Restricts the comparison to these values of the benchmark's options.
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -28,31 +28,31 @@ class Benchmark:
     """One benchmark."""
 
     what: str
-    # What --data names.
+    # Description of --data.
     data: str
-    # "module:function": makes what has `questions()` and `problems` out of a Source.
+    # "module:function": turns a Source into an object with `questions()` and `problems`.
     reader: str
-    # In molmo_agent.evaluation.scoring.
+    # Name in molmo_agent.evaluation.scoring.
     metric: str
-    # The tag of questions whose reader gives them none, and of those with options.
+    # Style of questions whose reader sets none, and of those with options.
     style: str
     choice_style: str | None = None
-    # A bank of wordings that asks for a label; None: questions are asked as they stand.
+    # A bank of wordings for labels; None: the question's text is the prompt.
     wording: str | None = None
     max_new_tokens: int = 12
-    # Most crops of an image that the published figures were made with.
+    # Maximum number of crops in the published evaluation.
     crops: int = 36
-    # What the reader takes, and what it gets where nothing is said.
+    # Options of the reader with their defaults.
     options: Mapping[str, str | None] = field(default_factory=dict)
     published: tuple[Published, ...] = ()
-    # Why figures may not compare.
+    # Why figures may not be comparable.
     caveat: str = ""
 
 
 _READERS = "molmo_agent.data.readers"
-_SERVER = "The published figures are of the test split, whose answers are secret; what has answers is another split."
+_SERVER = "The published figures are for the test split, whose answers are unpublished; this is another split."
 _WITHOUT_MATHS_JUDGE = (
-    "The published figures let a language model find the answer in the reply; here it must be there as it is, so "
+    "For the published figures a language model extracts the answer; here the reply must be the answer, so "
     "replies in sentences score lower."
 )
 
@@ -97,7 +97,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         caveat=_SERVER,
     ),
     "chart_qa": Benchmark(
-        what="questions about charts, by people and by a program",
+        what="questions about charts, human and generated",
         data="the folder with test/test_human.json and test/png/, or the hub's parquet files",
         reader=f"{_READERS}.academic_charts:chart_qa",
         metric="relaxed",
@@ -126,7 +126,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         choice_style="eval_multiple_choice",
         options={"split": "validation"},
         published=(Published(key="MMMU_val", score="right", when={"split": ("validation",)}),),
-        caveat="The published figures count a random guess where a reply chooses nothing; here that is wrong.",
+        caveat="The published figures guess at random if a reply chooses nothing; here that counts as wrong.",
     ),
     "mathvista": Benchmark(
         what="mathematics with images",
@@ -140,7 +140,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         caveat=_WITHOUT_MATHS_JUDGE,
     ),
     "real_world_qa": Benchmark(
-        what="questions about what a car or a person sees",
+        what="questions about scenes from cars and everyday life",
         data="the folder with RealWorldQA's parquet files",
         reader=f"{_READERS}.evaluation_only:real_world_qa",
         metric="real_world_qa",
@@ -149,7 +149,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         published=(Published(key="RealWorldQA", score="right"),),
     ),
     "countbench_qa": Benchmark(
-        what="how many, 2 to 10",
+        what="counting, 2 to 10",
         data="the folder with CountBench's parquet files and countbench_paired_questions.json",
         reader=f"{_READERS}.evaluation_only:count_bench_qa",
         metric="counting",
@@ -159,13 +159,13 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         published=(Published(key="CountBenchQA", score="right"),),
     ),
     "pixmo_count": Benchmark(
-        what="how many, 540 images",
-        data="the folder with PixMo-Count's parquet files; --images: the images that agent data fetch got",
+        what="counting, 540 images",
+        data="the folder with PixMo-Count's parquet files; --images: the images fetched by agent data fetch",
         reader=f"{_READERS}.pixmo_points:count",
         metric="counting",
         style="point_count",
         wording="point_count",
-        # The authors' code gives 12 by a slip in a name, which cuts answers off that point first.
+        # The authors' code uses 12 because of a misspelled name, which truncates answers with points.
         max_new_tokens=192,
         crops=12,
         options={"split": "test", "images": None},
@@ -185,10 +185,10 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             Published(key="PixMoPointsEval_493_precision", score="precision"),
             Published(key="PixMoPointsEval_493_recall", score="recall"),
         ),
-        caveat="Images that have vanished from the web since are missing here.",
+        caveat="Images that are no longer on the web are missing here.",
     ),
     "pixmo_clocks": Benchmark(
-        what="what time it is",
+        what="reading clocks",
         data="the folder with PixMo-Clocks' parquet files; --images: the watch faces by their ids",
         reader=f"{_READERS}.pixmo:clocks",
         metric="clock",
@@ -198,7 +198,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             Published(key="ClockBench_overall", score="right within a minute"),
             Published(key="ClockBench_hour", score="hour"),
         ),
-        caveat="The published figures are of photographs from three public sets, not of PixMo's watch faces.",
+        caveat="The published figures are for photographs from three public sets, not for PixMo's watch faces.",
     ),
     "android_control": Benchmark(
         what="one step on a phone, under every published rule",
@@ -206,7 +206,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         reader="molmo_agent.data.android_control.questions:AndroidQuestions",
         metric="android_control",
         style="android_control",
-        # The authors' 16 cut off what is typed.
+        # The authors' limit of 16 truncates typed text.
         max_new_tokens=192,
         crops=12,
         options={"form": "hl", "split": "test", "subsplit": None},
@@ -222,10 +222,10 @@ BENCHMARKS: Mapping[str, Benchmark] = {
                 when={"form": ("ll", "hl_ll"), "split": ("test",), "subsplit": ("IDD",)},
             ),
         ),
-        caveat="Numbers under different rules do not compare. Which low-level form was published is not said.",
+        caveat="Numbers under different rules are not comparable. The publication does not state the low-level form.",
     ),
     "questions": Benchmark(
-        what="your own questions: scored by the style of each",
+        what="your own questions, each scored by its style",
         data="a JSONL file of questions, images beside it (docs/evaluate.md)",
         reader=f"{_READERS}.questions_file:QuestionsFile",
         metric="by_style",
@@ -241,7 +241,7 @@ def find(name: str) -> tuple[str, Benchmark]:
     """Return a benchmark and its name as the table has it; "android-control" is android_control.
 
     Raises:
-        UnknownNameError: there is none; the nearest names are offered.
+        UnknownNameError: the benchmark does not exist; the message suggests the closest names.
     """
     plain = name.lower().replace("-", "_")
     if plain not in BENCHMARKS:

@@ -1,4 +1,4 @@
-"""Questions put to a model: the words in which Molmo was asked, and replies with what they are worth."""
+"""Ask a model benchmark questions in Molmo's prompt wordings, and score its replies."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from molmo_agent.data.conversations import asked_choice
+from molmo_agent.data.conversations import choice_prompt
 from molmo_agent.data.question import Question
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError, ModelError, UsageError
@@ -22,31 +22,31 @@ _WITH_POINTS = frozenset({"point_count", "count_then_point", "point_qa", "androi
 Record = dict[str, Any]
 """One line of a run's records, ready for JSON."""
 
-Asked = Sequence[tuple[Question, Image]]
-_Way = Callable[[Any, Benchmark, Asked], "list[tuple[str, Reply]]"]
+Batch = Sequence[tuple[Question, Image]]
+_Way = Callable[[Any, Benchmark, Batch], "list[tuple[str, Reply]]"]
 
 
 def prompt_of(question: Question, bank: str | None = None) -> str:
-    """Return the words that a question is asked in; the same every time.
+    """Return the prompt of a question; deterministic.
 
-    Demo styles go without their tag, as nine times of ten in training. A label is asked for in the plainest wording.
+    Demo styles have no style tag, as in nine of ten training examples. A label gets the plainest wording.
 
     Args:
-        question: what is asked.
-        bank: of wordings, where the question's text is a label.
+        question: the question.
+        bank: of wordings, if the question's text is a label.
     """
     style = STYLE_ALIASES.get(question.style, question.style)
     text = question.text
     if bank is not None and not question.extra.get("whole"):
         text = wording(bank, text)  # type: ignore[arg-type]
     elif question.options:
-        text = asked_choice(question)
+        text = choice_prompt(question)
     return text if style in BARE_STYLES | DEMO_STYLES else with_prefix(f"{style}:", text)
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
-    """Makes a model and asks it, wherever it is sent: on this machine or a worker.
+class Predictor:
+    """Loads a model and runs it on batches, in this process or on a worker.
 
     Args:
         make: makes the model; called once per worker.
@@ -57,25 +57,25 @@ class Asker:
     benchmark: Benchmark
 
     def __call__(self) -> Callable[[Sequence[Question]], list[Record]]:
-        """Return what answers a batch."""
+        """Load the model and return a function that answers a batch."""
         model = self.make()
-        return lambda questions: ask(model, self.benchmark, questions)
+        return lambda questions: predict(model, self.benchmark, questions)
 
 
-def ask(model: Any, benchmark: Benchmark, questions: Sequence[Question]) -> list[Record]:
-    """Ask about each question, and score what is said; a question that cannot be asked or scored says why.
+def predict(model: Any, benchmark: Benchmark, questions: Sequence[Question]) -> list[Record]:
+    """Answer and score each question; the record of a skipped question has the reason.
 
     Args:
-        model: answers in words; points, for questions of the style "pointing".
+        model: an :class:`Answerer`; a :class:`PointingModel` for questions of the style "pointing".
         benchmark: how to ask and to score.
         questions: one batch.
 
     Raises:
-        UsageError: the model cannot do what it is asked to.
+        UsageError: the model does not support this kind of question.
     """
     records: dict[str, Record] = {}
     able: list[tuple[Question, Image]] = []
-    seen: list[Image] = []
+    images: list[Image] = []
     for question in questions:
         try:
             if question.image is None:
@@ -84,69 +84,69 @@ def ask(model: Any, benchmark: Benchmark, questions: Sequence[Question]) -> list
         except (ImageError, OSError, ValueError) as error:
             records[question.id] = {"id": question.id, "skipped": f"{error}"}
             continue
-        # The same array for the same image: a model looks at it once.
-        same = next((known for known in seen if np.array_equal(known, image)), None)
+        # Equal images share one array, so that the model encodes them once.
+        same = next((earlier for earlier in images if np.array_equal(earlier, image)), None)
         if same is None:
-            seen.append(image)
+            images.append(image)
         able.append((question, image if same is None else same))
     for pointing in (True, False):
-        asked = [one for one in able if (one[0].style == "pointing") == pointing]
-        for (question, _), told in zip(
-            asked, _replies(_point if pointing else _answer, model, benchmark, asked), strict=True
+        batch = [one for one in able if (one[0].style == "pointing") == pointing]
+        for (question, _), reply in zip(
+            batch, _replies(_point if pointing else _answer, model, benchmark, batch), strict=True
         ):
-            if isinstance(told, ModelError):
-                records[question.id] = {"id": question.id, "skipped": f"{told}"}
+            if isinstance(reply, ModelError):
+                records[question.id] = {"id": question.id, "skipped": f"{reply}"}
             else:
-                records[question.id] = _record(benchmark, question, *told)
+                records[question.id] = _record(benchmark, question, *reply)
     return [records[question.id] for question in questions]
 
 
-def _replies(way: _Way, model: Any, benchmark: Benchmark, asked: Asked) -> list[tuple[str, Reply] | ModelError]:
-    """Return prompts and replies; where a batch fails, the error of each question that does.
+def _replies(way: _Way, model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, Reply] | ModelError]:
+    """Return prompts and replies; if the batch fails, retry each question and return the errors.
 
     Raises:
-        ModelError: all of them fail.
+        ModelError: all questions fail.
     """
-    if not asked:
+    if not batch:
         return []
     try:
-        return list(way(model, benchmark, asked))
+        return list(way(model, benchmark, batch))
     except ModelError:
-        if len(asked) == 1:
+        if len(batch) == 1:
             raise
-    told: list[tuple[str, Reply] | ModelError] = []
-    for one in asked:
+    replies: list[tuple[str, Reply] | ModelError] = []
+    for one in batch:
         try:
-            told += way(model, benchmark, [one])
+            replies += way(model, benchmark, [one])
         except ModelError as error:
-            told.append(error)
-    if all(isinstance(one, ModelError) for one in told):
-        raise told[0]  # type: ignore[misc]
-    return told
+            replies.append(error)
+    if all(isinstance(one, ModelError) for one in replies):
+        raise replies[0]  # type: ignore[misc]
+    return replies
 
 
-def _point(model: Any, benchmark: Benchmark, asked: Asked) -> list[tuple[str, Reply]]:
+def _point(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, Reply]]:
     if not isinstance(model, PointingModel):
         raise UsageError(f"expected a model that points, got {type(model).__name__}, which has no point_batch")
-    prompts = [question.text for question, _ in asked]
-    results = model.point_batch([image for _, image in asked], prompts)
+    prompts = [question.text for question, _ in batch]
+    results = model.point_batch([image for _, image in batch], prompts)
     return [
         (prompt, Reply(text=result.reply, result=result, size=(image.shape[0], image.shape[1])))
-        for prompt, result, (_, image) in zip(prompts, results, asked, strict=True)
+        for prompt, result, (_, image) in zip(prompts, results, batch, strict=True)
     ]
 
 
-def _answer(model: Any, benchmark: Benchmark, asked: Asked) -> list[tuple[str, Reply]]:
+def _answer(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, Reply]]:
     if not isinstance(model, Answerer):
         raise UsageError(
             f"expected a model that answers in words (nano, a checkpoint, an endpoint), got {model.name!r}, which only "
             "points; pixmo_points is for such models"
         )
-    prompts = [prompt_of(question, benchmark.wording) for question, _ in asked]
-    texts = model.answer_batch([image for _, image in asked], prompts, max_new_tokens=benchmark.max_new_tokens)
+    prompts = [prompt_of(question, benchmark.wording) for question, _ in batch]
+    texts = model.answer_batch([image for _, image in batch], prompts, max_new_tokens=benchmark.max_new_tokens)
     return [
         (prompt, Reply(text=text, size=(image.shape[0], image.shape[1])))
-        for prompt, text, (_, image) in zip(prompts, texts, asked, strict=True)
+        for prompt, text, (_, image) in zip(prompts, texts, batch, strict=True)
     ]
 
 
@@ -168,10 +168,10 @@ def _record(benchmark: Benchmark, question: Question, prompt: str, reply: Reply)
 
 
 def _points(question: Question, reply: Reply) -> list[list[float]]:
-    """Return the points of a reply to be drawn, as fractions; a pointing model's as it means them."""
+    """Return the points of a reply as fractions, for drawing."""
     if reply.result is not None:
-        return [[found.point.x, found.point.y] for found in reply.result.points]
-    if question.style not in _WITH_POINTS:  # elsewhere numbers are numbers
+        return [[prediction.point.x, prediction.point.y] for prediction in reply.result.points]
+    if question.style not in _WITH_POINTS:  # in other styles, numbers are not coordinates
         return []
     height, width = reply.size
     read = read_points(reply.text, reply.size, "molmo2") or parse_reference(reply.text, width, height).points

@@ -1,4 +1,4 @@
-"""The scores that were published, beside ours."""
+"""Compare our scores with published ones."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,26 +14,28 @@ from molmo_agent.evaluation.benchmarks import Published
 class Comparison:
     """One published figure and ours, in percent."""
 
-    # Which of our scores, with its group where it is not of all questions.
+    # The name of our score, with its group unless it covers all questions.
     score: str
     model: str
     published: float
-    # Where the figure was read.
+    # Source of the published figure.
     source: str
-    # As the authors' code scores, with its 95 % interval.
+    # Scored as the authors' code does, with its 95 % interval.
     ours: float
     low: float
     high: float
 
     @property
     def verdict(self) -> str:
-        """Say whether ours is above, below, or not to be told apart."""
-        return "below" if self.published > self.high else "above" if self.published < self.low else "not told apart"
+        """Return whether ours is above, below, or statistically indistinguishable."""
+        return (
+            "below" if self.published > self.high else "above" if self.published < self.low else "within the interval"
+        )
 
 
 @lru_cache(maxsize=1)
 def published_scores() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-    """Return model -> key -> "score" in percent and "source", as the package has them."""
+    """Return model -> key -> "score" in percent and "source", from the package's JSON file."""
     text = (files("molmo_agent.evaluation") / "published_scores.json").read_text(encoding="utf-8")
     scores: Mapping[str, Mapping[str, Mapping[str, Any]]] = json.loads(text)["scores"]
     return scores
@@ -42,14 +44,14 @@ def published_scores() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
 def compare(
     entries: Sequence[Published], summary: Mapping[str, Any], options: Mapping[str, str | None]
 ) -> list[Comparison]:
-    """Return the published figures that a summary compares with, the highest first.
+    """Return the published figures comparable with a summary, highest first.
 
     Args:
         entries: of the benchmark.
         summary: see :func:`molmo_agent.evaluation.run.summarise`.
-        options: what the benchmark's reader was given.
+        options: of the benchmark's reader.
     """
-    found = []
+    comparisons = []
     for entry in entries:
         if any(options.get(name) not in values for name, values in entry.when.items()):
             continue
@@ -60,9 +62,9 @@ def compare(
         mine = {name: 100 * row[key] for name, key in (("ours", "mean"), ("low", "low"), ("high", "high"))}
         name = f"{entry.score}, {entry.group}" if entry.group else entry.score
         rows = [
-            Comparison(score=name, model=model, published=known["score"], source=known["source"], **mine)
+            Comparison(score=name, model=model, published=score["score"], source=score["source"], **mine)
             for model, scores in published_scores().items()
-            if (known := scores.get(entry.key))
+            if (score := scores.get(entry.key))
         ]
-        found += sorted(rows, key=lambda row: -row.published)
-    return found
+        comparisons += sorted(rows, key=lambda row: -row.published)
+    return comparisons

@@ -1,4 +1,4 @@
-"""How far confidences can be believed, as figures ready for JSON and as an image."""
+"""Reliability of confidences, as figures ready for JSON and as a diagram."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,7 +17,7 @@ _GRAY, _LINE = (120, 126, 138), (230, 0, 92)
 
 
 def figures_of(confidences: Sequence[float], hits: Sequence[bool]) -> dict[str, Any]:
-    """Return "n", "ece" (the expected calibration error) and "bins" of equal width that hold any answer.
+    """Return "n", "ece" (the expected calibration error) and "bins": the non-empty bins of equal width.
 
     Args:
         confidences: in [0, 1], at least one.
@@ -28,7 +28,7 @@ def figures_of(confidences: Sequence[float], hits: Sequence[bool]) -> dict[str, 
 
 
 def draw_reliability(series: Mapping[str, Mapping[str, Any]], out: Path) -> Path:
-    """Draw the share of hits over the confidence, one panel per series, with how many answers each bin has.
+    """Draw the share of hits over the confidence, one panel per series, with the number of answers per bin.
 
     Args:
         series: figures of :func:`figures_of` by title, at least one; the last is drawn in colour.
@@ -43,20 +43,20 @@ def draw_reliability(series: Mapping[str, Mapping[str, Any]], out: Path) -> Path
     return out
 
 
-def draw_calibration(found: Mapping[str, Any] | None, out: Path) -> Path | None:
-    """Draw what a suite found of a model's confidences, and of those that it made of them itself.
+def draw_calibration(calibration: Mapping[str, Any] | None, out: Path) -> Path | None:
+    """Draw the reliability of a model's confidences, before and after calibration.
 
     Args:
-        found: the suite's figures of its calibration; None if the model has no confidences.
-        out: a PNG file; removed where there is nothing to draw.
+        calibration: the suite's calibration figures; None if the model reports no confidence.
+        out: a PNG file; removed if there is nothing to draw.
 
     Returns:
-        ``out``; None where there is nothing to draw.
+        ``out``; None if there is nothing to draw.
     """
-    if found is None:
+    if calibration is None:
         out.unlink(missing_ok=True)
         return None
-    series = {"not calibrated": found["own"], "as given": found["given"]}
+    series = {"not calibrated": calibration["own"], "calibrated": calibration["given"]}
     return draw_reliability({name: one for name, one in series.items() if one}, out)
 
 
@@ -75,13 +75,11 @@ def _panel(title: str, figures: Mapping[str, Any], color: tuple[int, int, int]) 
         pen.line([place(0, share), place(1, share)], fill=_GRID)
         pen.text((left - 6, place(0, share)[1]), f"{share:.2g}", fill=_INK, font=font, anchor="rm")
         pen.text((place(share, 0)[0], bottom + 6), f"{share:.2g}", fill=_INK, font=font, anchor="mt")
-    pen.text(
-        (left + _SIDE / 2, bottom + 24), "confidence; upwards the share of hits", fill=_INK, font=font, anchor="mt"
-    )
+    pen.text((left + _SIDE / 2, bottom + 24), "confidence (x), hit rate (y)", fill=_INK, font=font, anchor="mt")
     for one in figures["bins"]:
         (x0, y0), (x1, y1) = place(one["low"], one["hits"] / one["n"]), place(one["high"], 0)
         pen.rectangle([x0 + 2, y0, x1 - 2, y1], fill=pale)
-    # A confidence that can be believed lies on this line.
+    # Perfect calibration lies on this line.
     pen.line([place(0, 0), place(1, 1)], fill=_GRID, width=2)
     dots = [place(one["confidence"], one["hits"] / one["n"]) for one in figures["bins"]]
     if len(dots) > 1:

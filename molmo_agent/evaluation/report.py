@@ -28,7 +28,7 @@ from molmo_agent.html import render_page
 
 REPORT_FILE = "report.html"
 MOST_SHOWN = 40
-"""Questions of each outcome that the page shows; a page of thousands of images opens nowhere."""
+"""Number of questions per outcome on the page; no browser opens a page of thousands of images."""
 
 _SIDE_PX = 480
 _TINT = np.array([38, 166, 91])
@@ -54,22 +54,22 @@ class Card:
     # In pixels of the embedded image.
     width: int
     height: int
-    said: tuple[tuple[float, float], ...]
-    wanted: tuple[tuple[float, float], ...]
+    predictions: tuple[tuple[float, float], ...]
+    targets: tuple[tuple[float, float], ...]
     # Left, top, width, height.
     box: tuple[float, float, float, float] | None
 
 
 def outcome_of(record: Record) -> str:
-    """Return "right", "partly", "wrong" or "unparsed", by the benchmark's own score."""
+    """Return "right", "partly", "wrong" or "unparsed", from the benchmark's main score."""
     if record["unparsed"]:
         return "unparsed"
     main = float(next(iter(record["scores"].values())))
     return "right" if main >= 1 else "partly" if main > 0 else "wrong"
 
 
-def chosen(records: Sequence[Record], most: int = MOST_SHOWN) -> list[Record]:
-    """Return the records to show, the worst first: of each outcome so many, drawn at random where scores are equal."""
+def worst_first(records: Sequence[Record], most: int = MOST_SHOWN) -> list[Record]:
+    """Return the records to show, worst first, at most ``most`` per outcome; ties are drawn at random."""
     shuffled = [record for record in records if "skipped" not in record]
     random.Random(0).shuffle(shuffled)
     order = ("wrong", "unparsed", "partly", "right")
@@ -80,7 +80,7 @@ def chosen(records: Sequence[Record], most: int = MOST_SHOWN) -> list[Record]:
 
 
 def _uri(image: Image, masks: Sequence[Any]) -> tuple[str, int, int]:
-    """Return a small image, its targets tinted, with width and height."""
+    """Return a thumbnail as data URI, its targets tinted, with width and height."""
     if masks:
         covered = np.logical_or.reduce(masks)
         image = np.where(covered[:, :, None], (0.55 * image + 0.45 * _TINT).astype(np.uint8), image)
@@ -108,13 +108,13 @@ def _card(record: Record, question: Question | None) -> Card:
     if box is not None:
         left, top, right, bottom = (edge / 100 * side for edge, side in zip(box, (width, height) * 2, strict=True))
         box = (left, top, right - left, bottom - top)
-    said = places(Point(x, y) for x, y in record["points"])
+    predictions = places(Point(x, y) for x, y in record["points"])
     references = question.answers or (("there are none",) if question.points == () else ())
-    return Card(record, outcome, references, uri, width, height, said, places(question.points or ()), box)
+    return Card(record, outcome, references, uri, width, height, predictions, places(question.points or ()), box)
 
 
 def _chart(comparisons: Sequence[Comparison]) -> list[tuple[str, Comparison, list[Comparison]]]:
-    """Return (score, a row of it, all rows) by score."""
+    """Return (score, its first row, all its rows)."""
     names = list(dict.fromkeys(row.score for row in comparisons))
     groups = [(name, [row for row in comparisons if row.score == name]) for name in names]
     return [(name, rows[0], rows) for name, rows in groups]
@@ -136,20 +136,20 @@ def write_report(
     Args:
         folder: of the run.
         name: of the benchmark.
-        benchmark: what it is.
+        benchmark: the benchmark.
         settings: of the run.
         summary: its figures.
-        comparisons: published figures beside ours.
+        comparisons: with published figures.
         records: of all questions.
-        questions: read again, for the images of those that are shown.
+        questions: read again for the images to show.
     """
-    shown = chosen(records)
-    wanted = {record["id"] for record in shown}
-    asked: dict[str, Question] = {}
+    selection = worst_first(records)
+    ids = {record["id"] for record in selection}
+    questions_by_id: dict[str, Question] = {}
     for question in questions:
-        if question.id in wanted and question.id not in asked:
-            asked[question.id] = question
-        if len(asked) == len(wanted):
+        if question.id in ids and question.id not in questions_by_id:
+            questions_by_id[question.id] = question
+        if len(questions_by_id) == len(ids):
             break
     counts = {outcome: 0 for outcome in ("wrong", "partly", "right", "unparsed")}
     for record in records:
@@ -162,7 +162,7 @@ def write_report(
         settings=settings,
         summary=summary,
         charts=_chart(comparisons),
-        cards=[_card(record, asked.get(record["id"])) for record in shown],
+        cards=[_card(record, questions_by_id.get(record["id"])) for record in selection],
         counts={outcome: count for outcome, count in counts.items() if count},
         script=Markup(_SCRIPT),
         script_hash=base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode(),

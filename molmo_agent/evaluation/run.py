@@ -19,7 +19,7 @@ from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.benchmarks import Benchmark
 from molmo_agent.evaluation.metrics.interval import bootstrap, wilson
-from molmo_agent.evaluation.predict import Asker, Record
+from molmo_agent.evaluation.predict import Predictor, Record
 from molmo_agent.model.image_processor import MolmoImageProcessor
 from molmo_agent.registry import load_model
 
@@ -87,40 +87,40 @@ def open_questions(name: str, benchmark: Benchmark, data: Path, options: Mapping
     """
     if not data.exists():
         raise UsageError(f"expected {benchmark.data} at {data}, but there is nothing")
-    given: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
+    settings: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
     if data.suffix == ".jsonl":
-        given = {"style": benchmark.style, "choice_style": benchmark.choice_style or benchmark.style}
-        return QuestionsFile(Source(kind=name, path=str(data), options=given))
+        settings = {"style": benchmark.style, "choice_style": benchmark.choice_style or benchmark.style}
+        return QuestionsFile(Source(kind=name, path=str(data), options=settings))
     module, function = benchmark.reader.split(":")
     reader: Callable[[Source], Questions] = getattr(importlib.import_module(module), function)
-    return reader(Source(kind=name, path=str(data), options=given))
+    return reader(Source(kind=name, path=str(data), options=settings))
 
 
 def evaluate(
     make: Callable[[], Any],
     benchmark: Benchmark,
-    asked: Questions,
+    questions: Questions,
     folder: Path,
     settings: Mapping[str, Any],
     *,
     limit: int | None = None,
     map: Mapper = map_here,
-    told: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> list[Record]:
-    """Ask every question that has no record yet, and return all records in the order of the questions.
+    """Answer every question that has no record yet, and return all records in the order of the questions.
 
     Args:
-        make: makes the model, once per worker; not called where nothing is left to ask.
+        make: loads the model, once per worker; not called if no question is left.
         benchmark: how to ask and to score.
-        asked: the questions.
-        folder: of the run; made where it is missing.
-        settings: what the records depend on, as JSON; a folder goes on with the same ones alone.
-        limit: ask only so many; a run with a larger limit goes on.
-        map: how batches are worked on; the records do not depend on it.
-        told: called with how many questions have their record, whenever there are more.
+        questions: the questions.
+        folder: of the run; created if missing.
+        settings: the values that the records depend on, as JSON. A folder can only be resumed with the same settings.
+        limit: maximum number of questions; a larger limit resumes the run.
+        map: runs the batches; the records do not depend on it.
+        progress: called with the number of finished questions after each batch.
 
     Raises:
-        UsageError: the folder holds a run with other settings, or no question can be used.
+        UsageError: the folder holds a run with other settings, or no question is usable.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _same_settings(folder / SETTINGS_FILE, settings)
@@ -129,31 +129,31 @@ def evaluate(
     again: list[Record] = []
 
     def batches() -> Iterator[list[Question]]:
-        rest = iter(islice(asked.questions(), limit))
-        # By their place among all questions: what is left of a stopped run is batched as it would have been.
+        rest = iter(islice(questions.questions(), limit))
+        # Batch by position among all questions, so that a resumed run forms the same batches.
         while batch := list(islice(rest, BATCH)):
             left = []
             for question in batch:
                 if question.id in order:
-                    again.append({"id": question.id, "skipped": "the id was met before; asked once"})
+                    again.append({"id": question.id, "skipped": "duplicate id; asked once"})
                 elif question.id not in done:
                     left.append(question)
                 order[question.id] = None
             if left:
                 yield left
 
-    # A reply may hold half a surrogate pair; its escape is JSON too.
+    # A reply may hold a lone surrogate, which UTF-8 cannot encode; its escape is valid JSON.
     with (folder / RECORDS_FILE).open("a", encoding="utf-8", errors="backslashreplace") as file:
-        for records in map(Asker(make, benchmark), batches()):
+        for records in map(Predictor(make, benchmark), batches()):
             file.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
             file.flush()
             done |= {record["id"]: record for record in records}
-            if told:
-                told(len(done))
+            if progress:
+                progress(len(done))
     records = [*(done[id_] for id_ in order), *again]
     if all("skipped" in record for record in records):
-        reasons = [_reasons(records), asked.problems.summary() if asked.problems.found else ""]
-        raise UsageError(f"no question can be used: {'; '.join(filter(None, reasons)) or 'there is none'}")
+        reasons = [_reasons(records), questions.problems.summary() if questions.problems.entries else ""]
+        raise UsageError(f"no question is usable: {'; '.join(filter(None, reasons)) or 'there is none'}")
     return records
 
 
@@ -174,7 +174,7 @@ def _same_settings(path: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _done(path: Path) -> dict[str, Record]:
-    """Return the records of a file by id; a last line that was cut off is removed from it.
+    """Return the records of a file by id, and remove a truncated last line from it.
 
     Raises:
         UsageError: another line is damaged.
@@ -192,7 +192,7 @@ def _done(path: Path) -> dict[str, Record]:
             records[record["id"]] = record
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(
-                f"line {number} of {path} is damaged ({error}); remove it, and the same command goes on"
+                f"line {number} of {path} is damaged ({error}); remove it and run the same command to resume"
             ) from error
     return records
 
@@ -203,13 +203,13 @@ def _reasons(records: Sequence[Record]) -> str:
 
 
 def summarise(records: Sequence[Record], problems: Problems | None = None) -> dict[str, Any]:
-    """Return the figures of a run, ready for JSON: shares in [0, 1] with 95 % intervals.
+    """Return the figures of a run, ready for JSON: fractions in [0, 1] with 95 % intervals.
 
-    Scores that are right or wrong have Wilson intervals, others bootstrap ones.
+    Binary scores have Wilson intervals, others bootstrap intervals.
 
     Args:
         records: of :func:`evaluate`.
-        problems: what could not be read of the data.
+        problems: the unusable rows of the data.
     """
     used = [record for record in records if "skipped" not in record]
     groups: dict[str, list[Record]] = {}
@@ -225,7 +225,7 @@ def summarise(records: Sequence[Record], problems: Problems | None = None) -> di
         },
         "skipped": [
             *({"id": record["id"], "reason": record["skipped"]} for record in records if "skipped" in record),
-            *({"id": problem.row or "", "reason": str(problem)} for problem in (problems.found if problems else ())),
+            *({"id": problem.row or "", "reason": str(problem)} for problem in (problems.entries if problems else ())),
         ],
     }
 

@@ -1,7 +1,6 @@
-"""Scores of one reply to one question: every metric under one call, and the same as the authors' code would score it.
+"""Score one reply to one question with any metric, also as the authors' code would score it.
 
-Knows no model and no data set. A score is True or False where a question is right or wrong, a float where it is a
-share.
+A binary score is a bool, any other a float.
 """
 
 import re
@@ -45,10 +44,10 @@ Scores = dict[str, bool | float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What a model said."""
+    """A model's reply."""
 
     text: str
-    # Of a pointing model.
+    # The result of a pointing model.
     result: PointResult | None = None
     # (height, width) of the image.
     size: tuple[int, int]
@@ -56,20 +55,20 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """What a reply is worth."""
+    """The scores of a reply."""
 
-    # The first one is the benchmark's own.
+    # The first one is the benchmark's main score.
     scores: Scores
-    # As the authors' code scores; empty where it fails.
+    # Scores of the authors' code; empty if it fails.
     reference: Scores
-    # The reply holds nothing that could be an answer.
+    # Whether no answer could be parsed.
     unparsed: bool = False
-    # Kinds of questions, each also counted apart.
+    # Groups that are also summarized separately.
     groups: tuple[str, ...] = ()
 
 
 Metric = Callable[[Question, Reply, bool], tuple[Scores, bool, tuple[str, ...]]]
-"""Scores, whether nothing could be read, the question's groups; the last argument asks for the authors' verdict."""
+"""Returns scores, unparsed, groups. The last argument selects the authors' verdict."""
 
 
 def _only_answer(question: Question) -> str:
@@ -80,7 +79,7 @@ def _only_answer(question: Question) -> str:
 
 def _answers(question: Question) -> Sequence[str]:
     if not question.answers:
-        raise ValueError("expected answers to compare with, got none: are they kept secret?")
+        raise ValueError("expected answers to compare with, got none: are they unpublished?")
     return question.answers
 
 
@@ -123,21 +122,21 @@ def _kind(question: Question) -> tuple[str, ...]:
     """Return the groups of a question."""
     group = question.extra.get("group")
     if group == "plain" and question.style.startswith("ai2_diagram"):
-        # A diagram without labels counts with both, as in the authors' code.
+        # A diagram without labels counts in both groups, as in the authors' code.
         return ("transparent", "opaque")
     return () if group is None else (str(group),)
 
 
 def _choice(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
-    wanted = _right_option(question)
+    target = _right_option(question)
     text = clean_answer(reply.text, reference_quirks=quirks)
     names = question.options if question.style == NO_LETTER_STYLE else ascii_uppercase[: len(question.options)]
     whole = [option.strip().lower() for option in question.options]
     if not quirks and whole.count(text.lower()) == 1:
-        chosen: int | None = whole.index(text.lower())
+        choice: int | None = whole.index(text.lower())
     else:
-        chosen = select_option(text, list(names), reference_quirks=quirks)
-    return {"right": chosen == wanted}, chosen is None, _kind(question)
+        choice = select_option(text, list(names), reference_quirks=quirks)
+    return {"right": choice == target}, choice is None, _kind(question)
 
 
 def _mmmu(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
@@ -151,15 +150,15 @@ def _mmmu(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool,
 def _math_vista(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
     kind: Any = question.extra.get("answer_type", "text")
     precision = question.extra.get("precision")
-    asked = MathVistaQuestion(
+    details = MathVistaQuestion(
         question_type="multi_choice" if question.options else "free_form",
         answer_type=kind,
         choices=question.options,
         precision=precision,
     )
-    wanted = question.options[_right_option(question)] if question.options else _only_answer(question)
-    right = math_vista(reply.text, wanted, asked, reference_quirks=quirks)
-    return {"right": right}, normalise_math_vista(reply.text, asked) is None, ()
+    target = question.options[_right_option(question)] if question.options else _only_answer(question)
+    right = math_vista(reply.text, target, details, reference_quirks=quirks)
+    return {"right": right}, normalise_math_vista(reply.text, details) is None, ()
 
 
 def _real_world_qa(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
@@ -175,22 +174,22 @@ def _real_world_qa(question: Question, reply: Reply, quirks: bool) -> tuple[Scor
 def _counting(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
     if question.answers:
         try:
-            wanted = int(_only_answer(question))
+            target = int(_only_answer(question))
         except ValueError as error:
             raise ValueError(f"expected a whole number as the answer, got {question.answers!r}") from error
     elif question.points is not None:
-        wanted = len(question.points)
+        target = len(question.points)
     else:
         raise ValueError("expected a number as the answer or points to count, got neither")
-    found = counting(reply.text, wanted, reference_quirks=quirks)
-    return {"right": found.correct, "within one": found.close}, not found.valid, (f"{wanted}",)
+    result = counting(reply.text, target, reference_quirks=quirks)
+    return {"right": result.correct, "within one": result.close}, not result.valid, (f"{target}",)
 
 
 def masks_of(question: Question) -> list[NDArray[np.bool_]]:
-    """Return the (height, width) masks of a question's targets, read now if they are read on demand.
+    """Return the (height, width) masks of a question's targets, loading them if necessary.
 
     Raises:
-        ValueError: there is none for some point.
+        ValueError: a point has no mask.
     """
     masks = question.extra.get("masks", ())
     masks = [np.asarray(mask, dtype=bool) for mask in (masks() if callable(masks) else masks)]
@@ -201,7 +200,7 @@ def masks_of(question: Question) -> list[NDArray[np.bool_]]:
 
 def _pointing(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
     if question.points is None:
-        raise ValueError("expected points to compare with, got none; an empty list says that there is nothing")
+        raise ValueError("expected points to compare with, got none; an empty list means that the target is absent")
     height, width = reply.size
     masks = masks_of(question)
     for mask in masks:
@@ -211,16 +210,16 @@ def _pointing(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, b
     assert reply.result is not None  # these questions go to a pointing model
     if quirks:
         generation: Generation = "molmo2" if "coords=" in reply.text else "molmo"
-        # The first code takes the data set's percents for pixels, which matters to the assignment alone.
+        # The first code uses the data set's percents as pixels, which affects only the assignment.
         scale = (100, 100) if generation == "molmo" else (width, height)
         gold = [(point.x * scale[0], point.y * scale[1]) for point in question.points]
-        found = pointing(reply.text, gold, masks, reply.size, reference_quirks=True, generation=generation)
-        return _shares(found), False, groups
+        result = pointing(reply.text, gold, masks, reply.size, reference_quirks=True, generation=generation)
+        return _shares(result), False, groups
     unparsed = reply.result.status not in ("ok", "none")
     if unparsed:
-        # No answer is not the answer that there are none.
+        # An unparsed reply is not the answer "none".
         return _shares(PointingScore(0.0, 0.0)), True, groups
-    points = [(found.point.x * width, found.point.y * height) for found in reply.result.points]
+    points = [(result.point.x * width, result.point.y * height) for result in reply.result.points]
     return _shares(score_points(points, [(p.x * width, p.y * height) for p in question.points], masks)), False, groups
 
 
@@ -233,18 +232,18 @@ def _clock(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool
     time = re.fullmatch(r"(\d{1,2}):(\d{2})(?::\d{2})?", answer.strip())
     if time is None and ":" in answer:
         raise ValueError(f"expected a time like 10:09 as the answer, got {answer!r}")
-    # Words say that no time is shown.
+    # An answer in words means that no time is shown.
     hour, minute = (int(time[1]), int(time[2])) if time else (-1, -1)
-    found = clock(reply.text, hour, minute, bench=True, reference_quirks=quirks)
+    result = clock(reply.text, hour, minute, bench=True, reference_quirks=quirks)
     names = {"right within a minute": "overall_close", "exact": "overall_exact", "hour": "hour_correct"}
-    scores: Scores = {ours: found[name] for ours, name in names.items() if name in found}
+    scores: Scores = {ours: result[name] for ours, name in names.items() if name in result}
     return scores, hour >= 0 and ":" not in reply.text, ()
 
 
 def _android_control(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
     gold = _only_answer(question)
-    wanted = action_of(gold)
-    groups = (KINDS[type(wanted)] if wanted else "unknown",)
+    target = action_of(gold)
+    groups = (KINDS[type(target)] if target else "unknown",)
     if quirks:
         reference = question.extra.get("reference")
         if reference is None:
@@ -278,7 +277,7 @@ _BY_STYLE = {
     "clock": ("clocks",),
 }
 METRIC_OF_STYLE = {style: metric for metric, styles in _BY_STYLE.items() for style in styles}
-"""The metric of a user's own question; multiple choice is told by its options, all other styles by exact match."""
+"""The metric of a user's own question: multiple choice if it has options, else exact match."""
 
 
 def score(metric: str, question: Question, reply: Reply) -> Scored:
@@ -286,11 +285,11 @@ def score(metric: str, question: Question, reply: Reply) -> Scored:
 
     Args:
         metric: one of :data:`METRICS`, or "by_style".
-        question: what was asked.
-        reply: what was said.
+        question: the question.
+        reply: the reply.
 
     Raises:
-        ValueError: the question has nothing to compare with.
+        ValueError: the question has no reference answer.
     """
     if metric == "by_style":
         metric = "choice" if question.options else METRIC_OF_STYLE.get(question.style, "exact")

@@ -66,9 +66,9 @@ def score(gold: str, box: PercentBox | None, answer: str, rule: str = "box_insid
     """
     if rule not in RULES:
         raise ValueError(f"expected one of the rules {', '.join(RULES)}, got {rule!r}")
-    wanted, got = action_of(gold), action_of(answer)
+    expected, got = action_of(gold), action_of(answer)
     enlarged = 1.2 if rule == "box_1.2x" else 1.0
-    match wanted, got:
+    match expected, got:
         case OpenApp(), Click(point=point) if rule.startswith("box"):
             return inside(_percent(point), box, enlarged)
         case (Click(point=right), Click(point=point)) | (LongPress(point=right), LongPress(point=point)):
@@ -81,7 +81,7 @@ def score(gold: str, box: PercentBox | None, answer: str, rule: str = "box_insid
         case (Type(text=right), Type(text=text)) | (OpenApp(name=right), OpenApp(name=text)):
             return right.strip().casefold() == text.strip().casefold()
         case _:
-            return wanted is not None and wanted == got
+            return expected is not None and expected == got
 
 
 _PREFIXES = ("click", "long press", "type", "scroll", "open app")
@@ -125,15 +125,15 @@ def reference_score(gold: str, box: str, answer: str) -> bool:
     if "Action:" in answer:
         answer = answer.split("Action:")[1]
     gold, answer = gold.strip().lower(), answer.strip().lower()
-    wanted, got = _reference_kind(gold), _reference_kind(answer)
-    if wanted != got:
-        return wanted == "open app" and got == "click" and bool(box) and _reference_inside(answer, box)
-    if wanted in ("click", "long press"):
+    expected, got = _reference_kind(gold), _reference_kind(answer)
+    if expected != got:
+        return expected == "open app" and got == "click" and bool(box) and _reference_inside(answer, box)
+    if expected in ("click", "long press"):
         return _reference_point(gold) is not None and _reference_inside(answer, box)
-    if wanted == "scroll":
+    if expected == "scroll":
         return gold.split()[1:2] == answer.split()[1:2]
-    if wanted in ("type", "open app"):
-        skipped = len(wanted) + 1  # whatever stands behind the word
+    if expected in ("type", "open app"):
+        skipped = len(expected) + 1  # whatever stands behind the word
         return gold[skipped:] == answer[skipped:]
     return True
 

@@ -37,15 +37,15 @@ def reliability(confidences: Sequence[float], hits: Sequence[bool], bins: int = 
     """
     if len(confidences) != len(hits):
         raise ValueError(f"expected a verdict per confidence, got {len(confidences)} and {len(hits)}")
-    given, right = np.asarray(confidences, dtype=np.float64), np.asarray(hits, dtype=bool)
-    number = np.clip(np.ceil(given * bins) - 1, 0, bins - 1).astype(int)
+    values, right = np.asarray(confidences, dtype=np.float64), np.asarray(hits, dtype=bool)
+    number = np.clip(np.ceil(values * bins) - 1, 0, bins - 1).astype(int)
     return [
         Bin(
             low=i / bins,
             high=(i + 1) / bins,
             n=int((number == i).sum()),
             hits=int(right[number == i].sum()),
-            confidence=float(given[number == i].mean()),
+            confidence=float(values[number == i].mean()),
         )
         for i in range(bins)
         if (number == i).any()
@@ -65,8 +65,8 @@ def calibration_error(confidences: Sequence[float], hits: Sequence[bool], bins: 
     """
     if not confidences:
         raise ValueError("expected at least one confidence, got none")
-    found = reliability(confidences, hits, bins)
-    return sum(one.n * abs(one.confidence - one.hits / one.n) for one in found) / len(confidences)
+    bins_of = reliability(confidences, hits, bins)
+    return sum(one.n * abs(one.confidence - one.hits / one.n) for one in bins_of) / len(confidences)
 
 
 def fit(confidences: Sequence[float], hits: Sequence[bool]) -> Calibration:
@@ -96,5 +96,5 @@ def fit(confidences: Sequence[float], hits: Sequence[bool]) -> Calibration:
         return float((np.logaddexp(0, score) - target * score).mean()), np.array([(slip * odds).mean(), slip.mean()])
 
     # A slope of zero or less would say that the surer the model is, the less it hits.
-    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(1e-3, 50.0), (-50.0, 50.0)])
-    return Calibration(slope=float(found.x[0]), offset=float(found.x[1]))
+    optimum = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(1e-3, 50.0), (-50.0, 50.0)])
+    return Calibration(slope=float(optimum.x[0]), offset=float(optimum.x[1]))

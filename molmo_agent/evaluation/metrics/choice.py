@@ -30,9 +30,9 @@ def select_option(
     if reference_quirks:
         return _reference_option(lowered, lowered_names, generation)
     for rule in (_same, _named):
-        for found in (rule(text, names), rule(lowered, lowered_names)):
-            if found:
-                return found[0] if len(found) == 1 else None
+        for matches in (rule(text, names), rule(lowered, lowered_names)):
+            if matches:
+                return matches[0] if len(matches) == 1 else None
     containing = [i for i, name in enumerate(lowered_names) if lowered in name]
     if lowered and len(containing) == 1:
         return containing[0]
@@ -46,9 +46,9 @@ def _same(text: str, names: Sequence[str]) -> list[int]:
 
 
 def _named(text: str, names: Sequence[str]) -> list[int]:
-    found = [i for i, name in enumerate(names) if name and stands_alone(name, text)]
+    matches = [i for i, name in enumerate(names) if name and stands_alone(name, text)]
     # "a black cat" also names "cat"; the longer one is meant.
-    return [i for i in found if not any(names[i] != names[j] and names[i] in names[j] for j in found)]
+    return [i for i in matches if not any(names[i] != names[j] and names[i] in names[j] for j in matches)]
 
 
 def nearest_option(text: str, names: Sequence[str]) -> int:
@@ -64,9 +64,9 @@ def _reference_option(text: str, names: list[str], generation: Generation) -> in
         return names.index(text)
     rules: list[Callable[[str], bool]] = [text.startswith, lambda name: name.startswith(text)]
     for rule in [*(rules if generation == "molmo2" else ()), lambda name: text in name]:
-        found = [i for i, name in enumerate(names) if rule(name)]
-        if len(found) == 1:
-            return found[0]
+        matches = [i for i, name in enumerate(names) if rule(name)]
+        if len(matches) == 1:
+            return matches[0]
     return nearest_option(text, names)
 
 
@@ -80,5 +80,5 @@ def real_world_qa(
     """Tell whether a (cleaned) reply to RealWorldQA is right: a letter of A to D, or the answer after VQA clean-up."""
     if question_type == "multiple_choice":
         return select_option(reply, "ABCD", reference_quirks=reference_quirks) == "ABCD".index(answer)
-    found, wanted = (clean_vqa(text, reference_quirks=reference_quirks) for text in (reply, answer))
-    return found == wanted
+    prediction, target = (clean_vqa(text, reference_quirks=reference_quirks) for text in (reply, answer))
+    return prediction == target

@@ -43,6 +43,6 @@ def bootstrap(values: Sequence[float], *, resamples: int = 2000, seed: int = 0) 
         raise ValueError("expected at least one value, got none")
     distinct, counts = np.unique(np.asarray(values, dtype=np.float64), return_counts=True)
     # How often each distinct value is drawn is all that a mean needs: a thousand times less than drawing them.
-    drawn = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=resamples)
-    low, high = np.quantile(drawn @ distinct / len(values), (0.025, 0.975))
+    samples = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=resamples)
+    low, high = np.quantile(samples @ distinct / len(values), (0.025, 0.975))
     return float(low), float(high)

@@ -106,8 +106,8 @@ def math_vista(reply: str, answer: str, question: MathVistaQuestion, *, referenc
             assert index is not None  # the reference always chooses
             reply = question.choices[index]
         return normalise_math_vista(reply, question, reference_quirks=True) == answer
-    found = normalise_math_vista(reply, question)
-    if found is None or question.question_type == "multi_choice":
-        return found == answer
-    wanted = normalise_math_vista(answer, question)
-    return wanted is not None and "".join(found.split()) == "".join(wanted.split())
+    prediction = normalise_math_vista(reply, question)
+    if prediction is None or question.question_type == "multi_choice":
+        return prediction == answer
+    target = normalise_math_vista(answer, question)
+    return target is not None and "".join(prediction.split()) == "".join(target.split())

@@ -39,8 +39,8 @@ def mmmu_choice(reply: str, options: Sequence[str], *, reference_quirks: bool = 
         if bare.lower() in (option.lower(), letter.lower()):
             return letter
     mentioned = re.findall(r"(?<!\w)([A-Z])(?!\w|'\w)", reply)
-    known = [letter for letter in mentioned if letter in letters]
-    return known[-1] if known else _last_mentioned(reply.lower(), _lowered(letters))
+    candidates = [letter for letter in mentioned if letter in letters]
+    return candidates[-1] if candidates else _last_mentioned(reply.lower(), _lowered(letters))
 
 
 def _official_letter(reply: str, letters: Mapping[str, str]) -> str | None:
@@ -48,8 +48,8 @@ def _official_letter(reply: str, letters: Mapping[str, str]) -> str | None:
         reply = reply.strip(sign)
     reply = f" {reply} "
     for form in ("({})", " {} "):
-        if found := _last_mentioned(reply, {letter: form.format(letter) for letter in letters}):
-            return found
+        if letter_of := _last_mentioned(reply, {letter: form.format(letter) for letter in letters}):
+            return letter_of
     return _last_mentioned(reply.lower(), _lowered(letters)) if len(reply.split()) > 5 else None
 
 
@@ -77,8 +77,8 @@ def parse_mmmu_open(reply: str, *, reference_quirks: bool = False) -> tuple[floa
     values: set[float | str] = set()
     for phrase in phrases:
         if reference_quirks:
-            found = [match[0] for pattern in _OFFICIAL_NUMBERS for match in pattern.finditer(phrase)]
-            values.update(*map(_official_values, [phrase, *found]))
+            numerals = [match[0] for pattern in _OFFICIAL_NUMBERS for match in pattern.finditer(phrase)]
+            values.update(*map(_official_values, [phrase, *numerals]))
         else:
             values.update([phrase, *numbers_in(phrase)])
     numbers = sorted(value for value in values if isinstance(value, float))
@@ -115,18 +115,18 @@ def mmmu_open(reply: str, answers: Sequence[str] | str, *, reference_quirks: boo
     reference finds "blue" in "bluebird" too, and compares numbers rounded to two decimals, so 0.001 passes for 0.
     """
     answers = [answers] if isinstance(answers, str) else answers
-    found = parse_mmmu_open(reply, reference_quirks=reference_quirks)
+    predictions = parse_mmmu_open(reply, reference_quirks=reference_quirks)
     if reference_quirks:
-        wanted = [value for answer in answers for value in _official_values(answer)]
+        targets = [value for answer in answers for value in _official_values(answer)]
         return any(
-            value in wanted if isinstance(value, float) else any(isinstance(w, str) and w in value for w in wanted)
-            for value in found
+            value in targets if isinstance(value, float) else any(isinstance(w, str) and w in value for w in targets)
+            for value in predictions
         )
-    return any(_holds(value, answer.strip().lower()) for value in found for answer in answers)
+    return any(_holds(value, answer.strip().lower()) for value in predictions for answer in answers)
 
 
 def _holds(value: float | str, answer: str) -> bool:
     if isinstance(value, str):
         return value == answer or (bool(answer) and stands_alone(answer, value))
-    wanted = number(answer)
-    return wanted is not None and abs(value - wanted) <= 0.005 and math.isclose(value, wanted, rel_tol=0.01)
+    target = number(answer)
+    return target is not None and abs(value - target) <= 0.005 and math.isclose(value, target, rel_tol=0.01)

@@ -73,8 +73,8 @@ def exact_match(reply: str, answers: Sequence[str]) -> bool:
 
 def a_okvqa(reply: str, answers: Sequence[str]) -> float:
     """Return min(matches / 3, 1) over the annotators' answers, A-OKVQA's rule: only case and outer spaces vanish."""
-    wanted = reply.lower().strip()
-    return min(sum(answer.lower().strip() == wanted for answer in answers) / 3, 1.0)
+    prediction = reply.lower().strip()
+    return min(sum(answer.lower().strip() == prediction for answer in answers) / 3, 1.0)
 
 
 def anls(reply: str, answers: Sequence[str], *, reference_quirks: bool = False) -> float:
@@ -114,10 +114,10 @@ def relaxed(reply: str, answers: Sequence[str], *, reference_quirks: bool = Fals
 
 def _near(reply: str, answer: str, reference_quirks: bool) -> bool:
     read = _reference_value if reference_quirks else _value
-    found, wanted = read(reply), read(answer)
-    if found is None or wanted is None or (reference_quirks and wanted == 0):
+    prediction, target = read(reply), read(answer)
+    if prediction is None or target is None or (reference_quirks and target == 0):
         return reply.lower() == answer.lower()
-    return found == wanted if wanted == 0 else abs(found - wanted) / abs(wanted) <= 0.05
+    return prediction == target if target == 0 else abs(prediction - target) / abs(target) <= 0.05
 
 
 def _value(text: str) -> float | None:

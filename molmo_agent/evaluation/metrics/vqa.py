@@ -70,10 +70,10 @@ def vqa_soft(reply: str, answers: Sequence[str] | str, *, reference_quirks: bool
         answers: one per annotator, 0 if there are none; or a single string that must be matched.
         reference_quirks: score as the reference does.
     """
-    wanted = clean_vqa(reply, reference_quirks=reference_quirks)
+    prediction = clean_vqa(reply, reference_quirks=reference_quirks)
     if isinstance(answers, str):
-        return float(wanted == (answers if reference_quirks else clean_vqa(answers)))
-    matches = Counter(clean_vqa(answer, reference_quirks=reference_quirks) for answer in answers)[wanted]
+        return float(prediction == (answers if reference_quirks else clean_vqa(answers)))
+    matches = Counter(clean_vqa(answer, reference_quirks=reference_quirks) for answer in answers)[prediction]
     if reference_quirks or not matches:
         return min(matches / 3, 1.0)
     others = len(answers) - matches

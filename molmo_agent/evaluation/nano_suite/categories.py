@@ -1,28 +1,25 @@
-"""Under what a question is counted: how it tells what is meant and, where it reads a text, what kind of thing that is.
-
-Knows questions and nothing of answers.
-"""
+"""The category a question is scored under: how it identifies the target and, for texts, the kind of target."""
 
 from collections.abc import Iterable
 
 from molmo_agent.synthetic.referring.names import Question
 
 MADE_UP, ELSEWHERE = "none: made up", "none: on another screen"
-"""Of questions with nothing to point at: for a label, colour, form or kind that is made up, or for another screen's."""
+"""Categories of questions with an absent target: made up, or from another screen."""
 
 LOOKS, TEXTS, REST = "shapes, icons, check boxes", "text-labelled widgets", "the rest"
 GROUPS = (LOOKS, TEXTS, REST)
-"""What categories are summed up in; nothing to point at belongs to none of them."""
+"""Groups of categories; absent targets belong to none."""
 
 GROUPS_NOTE = (
-    f"{LOOKS.capitalize()}: drawings told by colour, shape, size or letter, images, the buttons of windows, check "
+    f"{LOOKS.capitalize()}: drawings identified by colour, shape, size or letter, images, window buttons, check "
     f"boxes, radio buttons and switches. {TEXTS.capitalize()}: buttons, links, fields, tabs, ... by the text on them. "
-    f"{REST.capitalize()}: plain text, and what is told by its kind, place, order or neighbour, several things and "
-    "their number."
+    f"{REST.capitalize()}: plain text, targets identified by kind, position, order or neighbour, several targets, and "
+    "counting."
 )
 
 _TEXT = "by text: "
-# Told by a text, but a small mark or a drawing is what has to be found.
+# Identified by a text, but the target is a small mark or a drawing.
 _MARKS = tuple(_TEXT + kind for kind in ("checkbox", "radio button", "switch", "letter"))
 _DRAWN = ("by colour", "by shape", "by size", "by picture", "window button")
 _NAMES = {
@@ -40,11 +37,11 @@ _NAMES = {
 
 
 def category_of(question: Question) -> str:
-    """Return what a question is counted under; of drawings the least common of size, colour and shape that it tells."""
+    """Return the category of a question; for drawings, the rarest of size, colour and shape that it uses."""
     if question.category in ("shape", "letter"):
-        told = question.label.split()
+        words = question.label.split()
         for attribute, value in (("size", question.element.size), ("colour", question.element.color)):
-            if value in told:
+            if value in words:
                 return f"by {attribute}"
         return "by shape"
     kind = question.category.removeprefix("text-")
@@ -53,7 +50,7 @@ def category_of(question: Question) -> str:
 
 
 def group_of(category: str) -> str | None:
-    """Return the group of a category; None where there is nothing to point at."""
+    """Return the group of a category; None if the target is absent."""
     if category in (MADE_UP, ELSEWHERE):
         return None
     if category in (*_DRAWN, *_MARKS):

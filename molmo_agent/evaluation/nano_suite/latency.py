@@ -1,4 +1,4 @@
-"""How long a pointing model takes for an image that it has not seen before, by size of image and threads."""
+"""Measure the latency of a pointing model on uncached images, by image size and number of threads."""
 
 import os
 import time
@@ -12,20 +12,20 @@ from molmo_agent.synthetic.sample import draw
 
 SIZES = ((640, 480), (1920, 1080))
 THREADS = (1, 2)
-# Seeds of the screens; nothing is learned or scored on them.
+# Seeds of the screens, not used for training or scoring.
 _SEED = 2**34
 
 
 def measure(model: PointingModel, *, repeats: int, threads: tuple[int, ...] = THREADS) -> list[dict[str, Any]]:
-    """Return a row per size and number of threads: seconds of one question about a fresh screen.
+    """Return a row per size and number of threads: seconds per question about an uncached screen.
 
     Args:
-        model: answers in this process, or the threads mean nothing.
-        repeats: screens per row; one more is asked about first and not counted.
+        model: must run in this process for the thread counts to apply.
+        repeats: screens per row, after one warm-up screen.
         threads: of torch; restored afterwards.
     """
     before, rows = torch.get_num_threads(), []
-    # What else wants the processors makes every figure worse; who reads them has to know.
+    # Other load on the machine worsens every figure, so it is reported.
     load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
     try:
         for width, height in SIZES:
@@ -33,7 +33,7 @@ def measure(model: PointingModel, *, repeats: int, threads: tuple[int, ...] = TH
                 torch.set_num_threads(count)
                 seconds = []
                 for number in range(repeats + 1):
-                    # No two the same, or the second would be answered from memory.
+                    # All different, or the second answer would come from the cache.
                     seed = _SEED + number + 1000 * count
                     image = draw(seed, "desktop", width=width, height=height, split="train").image
                     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""A pointing model on MiniWoB++'s click tasks: real episodes in Chromium, tasks that may be trained on and others."""
+"""Run a pointing model on MiniWoB++'s click tasks in Chromium: training tasks and hold-out tasks."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,12 +31,12 @@ class Played:
 
 
 def as_published() -> MiniWob:
-    """Make the env with an image pixel for each CSS pixel, 160 x 210, as others play the benchmark."""
+    """Make the env with one image pixel per CSS pixel, 160 x 210, the benchmark's usual size."""
     return MiniWob(scale=1)
 
 
 class _Rounds:
-    """An env whose episodes open one task after another, in the one browser, each with the next seed."""
+    """An env whose episodes cycle through tasks in one browser, each with the next seed."""
 
     def __init__(self, env: Any, tasks: Sequence[str]) -> None:
         self._env, self._tasks = env, zip(cycle(tasks), count(SEED), strict=False)
@@ -56,16 +56,16 @@ def _rounds(make_env: Callable[[], Any], tasks: Sequence[str]) -> Any:
 
 
 def play(model: PointingModel | None, episodes: int, make_env: Callable[[], Any] = as_published) -> Iterator[Played]:
-    """Play so many episodes of each list, its tasks by turns.
+    """Play a number of episodes of each list, cycling through its tasks.
 
     Args:
-        model: None: the oracle, which asks the page where things are.
-        episodes: of each list.
-        make_env: makes the env; another one for tests.
+        model: None is the oracle, which reads the page's DOM.
+        episodes: per list.
+        make_env: makes the env; replaceable for tests.
 
     Raises:
         EnvError: the browser failed.
-        ModelError: the model did.
+        ModelError: the model failed.
     """
 
     def policy(env: Env, seat: PointingModel) -> Policy:

@@ -1,4 +1,4 @@
-"""A suite's results as files: figures as JSON, and one offline page with its tables and its worst cases as images."""
+"""Write a suite's results: figures as JSON, and one offline page with tables and the worst cases as images."""
 
 import base64
 import io
@@ -17,28 +17,28 @@ from molmo_agent.evaluation.reliability import PLOT_FILE, draw_calibration
 from molmo_agent.html import render_page
 
 FIGURES_FILE, PAGE_FILE = "suite.json", "suite.html"
-# Worst cases of each section that the page shows.
+# Number of worst cases per section on the page.
 SHOWN = 6
 _SIDE_PX = 480
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """A question that was answered wrongly, on the page."""
+class WorstCase:
+    """A wrongly answered question on the page."""
 
     answer: Answer
     uri: str
     # In pixels of the embedded image.
     width: int
     height: int
-    said: tuple[tuple[float, float], ...]
-    # Left, top, width, height; empty where there is nothing to point at.
+    predictions: tuple[tuple[float, float], ...]
+    # Left, top, width, height; empty if the target is absent.
     boxes: tuple[tuple[float, float, float, float], ...]
 
 
 def worst(answers: Sequence[Answer], most: int = SHOWN) -> list[Answer]:
-    """Return the wrong answers to show: of each section so many, the surest first, one per screen."""
-    shown: list[Answer] = []
+    """Return the wrong answers to show: a number per section, most confident first, one per screen."""
+    cases: list[Answer] = []
     for section in dict.fromkeys(one.section for one in answers):
         wrong = [one for one in answers if one.section == section and not one.hit]
         wrong.sort(key=lambda one: -(one.confidence or 0.0))
@@ -46,13 +46,13 @@ def worst(answers: Sequence[Answer], most: int = SHOWN) -> list[Answer]:
         for one in wrong:
             if len(screens) < most and (one.set, one.case.screen) not in screens:
                 screens.add((one.set, one.case.screen))
-                shown.append(one)
-    return shown
+                cases.append(one)
+    return cases
 
 
-def _shown(answer: Answer, suite: Suite) -> Shown:
-    chosen = next(one for one in suite.sets if one.name == answer.set)
-    image = PILImage.fromarray(image_of(chosen, screen_of(chosen, answer.case.screen)))
+def _shown(answer: Answer, suite: Suite) -> WorstCase:
+    screen_set = next(one for one in suite.sets if one.name == answer.set)
+    image = PILImage.fromarray(image_of(screen_set, screen_of(screen_set, answer.case.screen)))
     image.thumbnail((_SIDE_PX, _SIDE_PX))
     packed = io.BytesIO()
     image.save(packed, "WEBP", quality=80, method=4)
@@ -61,12 +61,12 @@ def _shown(answer: Answer, suite: Suite) -> Shown:
         (box.left * width, box.top * height, (box.right - box.left) * width, (box.bottom - box.top) * height)
         for box in answer.case.boxes
     )
-    return Shown(
+    return WorstCase(
         answer=answer,
         uri=f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}",
         width=width,
         height=height,
-        said=tuple((point.x * width, point.y * height) for point in answer.points),
+        predictions=tuple((point.x * width, point.y * height) for point in answer.points),
         boxes=boxes,
     )
 
@@ -75,11 +75,11 @@ def write_figures(folder: Path, suite: Suite) -> Path:
     """Write a suite's figures as JSON and return the path.
 
     Args:
-        folder: made where it is missing; what an earlier run left there is replaced.
+        folder: created if missing; results of an earlier run are replaced.
         suite: of :func:`molmo_agent.evaluation.nano_suite.run.run_suite`.
 
     Raises:
-        UsageError: the folder cannot be written to.
+        UsageError: the folder is not writable.
     """
     path = folder / FIGURES_FILE
     try:
@@ -98,7 +98,7 @@ def write_suite(folder: Path, suite: Suite) -> Path:
         suite: the suite.
 
     Raises:
-        UsageError: the folder cannot be written to.
+        UsageError: the folder is not writable.
     """
     write_figures(folder, suite)
     plot = draw_calibration(suite.figures["calibration"], folder / PLOT_FILE)

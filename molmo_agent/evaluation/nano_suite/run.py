@@ -1,6 +1,6 @@
-"""How often a pointing model hits, how sure it may be, how fast it is: one run over screens that it never saw.
+"""Measure a pointing model on held-out screens: hit rate, calibration, refusals and latency.
 
-Every figure of the embedded model's card is one of this run's. Knows no page and no table: it returns plain values.
+All figures of the embedded model's card come from such a run.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,21 +21,21 @@ from molmo_agent.interfaces import PointingModel
 from molmo_agent.pointers.baselines import CentrePointer, RandomPointer, ScriptedPointer
 from molmo_agent.pointers.zoom import ZoomPointer
 
-# Of each list of tasks: 5 of each task that may be trained on, 12 of each other.
+# Per list of tasks: 5 per training task, 12 per hold-out task.
 EPISODES, QUICK_EPISODES = 60, 6
 ALL, TOGETHER = "all", "all desktops, phones and pages"
 BASELINES = ("random", "centre", "oracle")
 _THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-# Questions that are asked with and without looking closer.
+# Number of questions with and without zooming in.
 _ZOOMED = 200
 
 Row = dict[str, Any]
-Told = Callable[[str], object]
+Report = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a model said to one question."""
+    """A model's answer to one question."""
 
     set: str
     section: str
@@ -48,46 +48,46 @@ class Answer:
 
     @property
     def hit(self) -> bool:
-        """As many points as things, each in another one's box; where there is none, the word that there is none."""
+        """Whether there is exactly one point in each target's box; without targets, whether the status is "none"."""
         boxes = self.case.boxes
         if not boxes or len(self.points) != len(boxes):
             return not boxes and self.status == "none"
         return all_hit([[box.contains(point) for box in boxes] for point in self.points])
 
 
-def _answer(chosen: ScreenSet, case: Case, result: PointResult) -> Answer:
+def _answer(screen_set: ScreenSet, case: Case, result: PointResult) -> Answer:
     return Answer(
-        set=chosen.name,
-        section=chosen.section,
+        set=screen_set.name,
+        section=screen_set.section,
         case=case,
         status=result.status,
-        points=tuple(found.point for found in result.points),
+        points=tuple(prediction.point for prediction in result.points),
         confidence=result.confidence,
         reply=result.reply,
         latency_s=result.latency_s,
     )
 
 
-def ask(models: Sequence[PointingModel | None], chosen: ScreenSet, seeds: int = EVALUATION) -> list[list[Answer]]:
-    """Ask several models about a set; return each one's answers.
+def ask(models: Sequence[PointingModel | None], screen_set: ScreenSet, seeds: int = EVALUATION) -> list[list[Answer]]:
+    """Ask several models about a set and return the answers of each.
 
     Args:
         models: None is the oracle.
-        chosen: the set.
-        seeds: where the seeds of its screens begin.
+        screen_set: the set.
+        seeds: the first seed of its screens.
     """
     answers: list[list[Answer]] = [[] for _ in models]
-    for image, cases in cases_of(chosen, seeds):
+    for image, cases in cases_of(screen_set, seeds):
         truth = {case.question: [box.center for box in case.boxes] for case in cases}
-        for model, said in zip(models, answers, strict=True):
-            asked = model or ScriptedPointer(truth)
-            results = asked.point_batch([image] * len(cases), [case.question for case in cases])
-            said += [_answer(chosen, case, result) for case, result in zip(cases, results, strict=True)]
+        for model, collected in zip(models, answers, strict=True):
+            pointer = model or ScriptedPointer(truth)
+            results = pointer.point_batch([image] * len(cases), [case.question for case in cases])
+            collected += [_answer(screen_set, case, result) for case, result in zip(cases, results, strict=True)]
     return answers
 
 
 def share(right: int, n: int) -> Row:
-    """Return a share with its 95 % Wilson interval; None where nothing was tried."""
+    """Return a share with its 95 % Wilson interval; None if ``n`` is 0."""
     low, high = wilson(right, n)
     return {"n": n, "right": right, "share": right / n if n else None, "low": low, "high": high}
 
@@ -102,12 +102,12 @@ def _categories(answers: Sequence[Answer]) -> Iterator[tuple[str, list[Answer]]]
 
 
 def hit_rows(model: str, answers: Sequence[Answer], name: str | None = None) -> list[Row]:
-    """Return hits: of all that is there, of the groups, by category; those without a question are left out.
+    """Return hit rates in all, by group and by category; empty categories are skipped.
 
     Args:
         model: its name.
         answers: of one set, or of several.
-        name: of what is shown with all of its categories, such as several sets together; None: one set.
+        name: title of a sum over several sets, listed with all categories; None: one set.
     """
     rows = []
     for category, some in _categories(answers):
@@ -124,71 +124,73 @@ def hit_rows(model: str, answers: Sequence[Answer], name: str | None = None) -> 
 
 
 def refusal_rows(model: str, answers: Sequence[Answer], least: float | None) -> list[Row]:
-    """Return precision, recall and F1 of saying that there is none; also of saying so or being less sure than asked.
+    """Return precision, recall and F1 of refusals: by status "none", and by status or low confidence.
 
     Args:
         model: its name.
         answers: of one set, at least one.
-        least: what the model has to be sure of to act; None: it has no such threshold.
+        least: the model's confidence threshold; None if it has none.
     """
-    ways = {"said that there is none": [one.status == "none" for one in answers]}
+    ways = {"reported absent": [one.status == "none" for one in answers]}
     if least is not None:
-        ways[f"that, or less sure than {least:g}"] = [
+        ways[f"that, or confidence below {least:g}"] = [
             one.status == "none" or (one.confidence is not None and one.confidence < least) for one in answers
         ]
     rows = []
     for way, refused in ways.items():
-        gone = [not one.case.boxes for one in answers]
-        both = sum(a and b for a, b in zip(refused, gone, strict=True))
-        precision, recall = share(both, sum(refused)), share(both, sum(gone))
-        f1 = 2 * both / (sum(refused) + sum(gone)) if sum(gone) else None
+        absent = [not one.case.boxes for one in answers]
+        both = sum(a and b for a, b in zip(refused, absent, strict=True))
+        precision, recall = share(both, sum(refused)), share(both, sum(absent))
+        f1 = 2 * both / (sum(refused) + sum(absent)) if sum(absent) else None
         row = {"set": answers[0].set, "model": model, "refusing": way, "questions": len(answers), "f1": f1}
         rows.append({**row, "precision": precision, "recall": recall})
     return rows
 
 
 def confidences(answers: Iterable[Answer]) -> list[tuple[float, bool]]:
-    """Return how sure a model was of a point, and whether it hit, where one thing was asked for."""
+    """Return (confidence, hit) of the questions with a single target and an answer with a point."""
     one_thing = (one for one in answers if one.status == "ok" and len(one.case.boxes) == 1)
     return [(one.confidence, one.hit) for one in one_thing if one.confidence is not None]
 
 
 def calibration_of(answers: Iterable[Answer], undo: Callable[[float], float] | None) -> Row | None:
-    """Return how far confidences can be believed, as given and without calibration; None where none is given.
+    """Return the reliability of confidences, with and without calibration; None if there are none.
 
     Args:
-        answers: those with a point to one thing count.
-        undo: from the confidence that is given to the model's own; None: it is that.
+        answers: those with one target and a point count.
+        undo: maps a calibrated confidence to the uncalibrated one; None if not calibrated.
     """
     sure = confidences(answers)
     if not sure:
         return None
-    given, hits = [confidence for confidence, _ in sure], [hit for _, hit in sure]
+    stated, hits = [confidence for confidence, _ in sure], [hit for _, hit in sure]
 
-    own = figures_of([undo(confidence) for confidence in given], hits) if undo else None
+    own = figures_of([undo(confidence) for confidence in stated], hits) if undo else None
     coverage = []
     for least in _THRESHOLDS:
-        kept = [hit for confidence, hit in sure if confidence >= least]
-        coverage.append({"min_confidence": least, "answered": len(kept) / len(sure), **share(sum(kept), len(kept))})
-    return {"n": len(sure), "given": figures_of(given, hits), "own": own, "coverage": coverage}
+        accepted = [hit for confidence, hit in sure if confidence >= least]
+        coverage.append(
+            {"min_confidence": least, "answered": len(accepted) / len(sure), **share(sum(accepted), len(accepted))}
+        )
+    return {"n": len(sure), "given": figures_of(stated, hits), "own": own, "coverage": coverage}
 
 
 def zoom_rows(model: PointingModel, sets: Sequence[ScreenSet], answers: Sequence[Answer], least: float) -> list[Row]:
-    """Return hits without and with looking closer, on the same questions; and what it costs.
+    """Return hit rates without and with zooming in, on the same questions, and the extra time.
 
     Args:
-        model: asked again, through :class:`ZoomPointer`.
+        model: runs again inside :class:`ZoomPointer`.
         sets: of the suite.
-        answers: of the model to them.
-        least: what it looks closer below.
+        answers: of the model to the sets.
+        least: the confidence below which it zooms in.
     """
     rows = []
-    for size in dict.fromkeys(chosen.section for chosen in sets if chosen.section.startswith("desktop")):
-        few = [chosen for chosen in sets if chosen.section == size]
-        # Half of the questions for each size of screen, the same number of each set.
+    for size in dict.fromkeys(screen_set.section for screen_set in sets if screen_set.section.startswith("desktop")):
+        few = [screen_set for screen_set in sets if screen_set.section == size]
+        # Half of the questions per screen size, in equal numbers per set.
         screens = max(1, -(-_ZOOMED // (2 * len(few) * few[0].questions)))
-        few = [replace(chosen, screens=min(chosen.screens, screens)) for chosen in few]
-        again = [one for chosen in few for one in ask([ZoomPointer(model, least)], chosen)[0]]
+        few = [replace(screen_set, screens=min(screen_set.screens, screens)) for screen_set in few]
+        again = [one for screen_set in few for one in ask([ZoomPointer(model, least)], screen_set)[0]]
         first = {(one.set, one.case): one for one in answers}
         before = [first[one.set, one.case] for one in again]
         closer = ["looked closer" in one.reply for one in again]
@@ -198,8 +200,8 @@ def zoom_rows(model: PointingModel, sets: Sequence[ScreenSet], answers: Sequence
         won = sum(new.hit > old.hit for old, new in zip(before, again, strict=True))
         lost = sum(new.hit < old.hit for old, new in zip(before, again, strict=True))
         pairs = zip(closer, before, again, strict=True)
-        taken = sum(max(0.0, new.latency_s - old.latency_s) for twice, old, new in pairs if twice)
-        extra = taken / looked if looked else None
+        extra_s = sum(max(0.0, new.latency_s - old.latency_s) for twice, old, new in pairs if twice)
+        extra = extra_s / looked if looked else None
         rows.append({"section": size, "looked_closer": looked, "won": won, "lost": lost, "extra_s": extra} | figures)
     return rows
 
@@ -217,7 +219,7 @@ def miniwob_rows(model: str, played: Sequence[suite_miniwob.Played]) -> list[Row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """What a run found: figures ready for JSON, and the answers that they were made of."""
+    """The results of a run: figures ready for JSON, and the answers behind them."""
 
     figures: dict[str, Any]
     answers: tuple[Answer, ...]
@@ -231,47 +233,47 @@ def run_suite(
     quick: bool = False,
     sets: Sequence[ScreenSet] | None = None,
     make_env: Callable[[], Any] = suite_miniwob.as_published,
-    told: Told = lambda what: None,
+    report: Report = lambda what: None,
 ) -> Suite:
-    """Measure a model; the same model gives the same figures, but for times.
+    """Measure a model. All figures except times are reproducible.
 
     Args:
-        model: the one that is asked; random, centre and oracle are asked beside it.
-        episodes: of each list of MiniWoB++ tasks; 0 leaves them out.
-        quick: a few screens of each set: shows that everything works, tells little about the model.
-        sets: other ones than the suite's.
-        make_env: makes the env of MiniWoB++'s tasks; another one for tests.
-        told: hears what is being done.
+        model: the model; random, centre and oracle pointers are measured for comparison.
+        episodes: per list of MiniWoB++ tasks; 0 skips MiniWoB++.
+        quick: a few screens per set, as a smoke test; the figures are not meaningful.
+        sets: replaces the suite's sets.
+        make_env: makes the env of MiniWoB++'s tasks; replaceable for tests.
+        report: called with each stage's name.
     """
-    chosen = tuple(suite_sets() if sets is None else sets)
+    screen_sets = tuple(suite_sets() if sets is None else sets)
     if quick:
-        chosen = tuple(replace(one, screens=max(2, one.screens // 10)) for one in chosen)
+        screen_sets = tuple(replace(one, screens=max(2, one.screens // 10)) for one in screen_sets)
     least = getattr(model, "min_confidence", None)
     calibration = getattr(model, "calibration", None)
     models = (model, RandomPointer(), CentrePointer(), None)
     names = (model.name, *BASELINES)
     hits: list[Row] = []
     refusals: list[Row] = []
-    found: dict[str, list[Answer]] = {name: [] for name in names}
+    answers_by_model: dict[str, list[Answer]] = {name: [] for name in names}
     skipped: dict[str, str] = {}
-    for one in chosen:
-        told(one.name)
+    for one in screen_sets:
+        report(one.name)
         for name, answers in zip(names, ask(models, one), strict=True):
             if not answers:
-                skipped[one.name] = "nothing on these screens can be asked for"
+                skipped[one.name] = "these screens have no questions"
                 continue
             if not one.absent:
                 hits += hit_rows(name, answers)
             else:
                 hits += hit_rows(name, [answer for answer in answers if not answer.case.boxes], one.name)
                 refusals += refusal_rows(name, answers, least if name == model.name else None)
-            found[name] += answers
-    sections = {one.section: None for one in chosen if one.section.startswith(ORDINARY)}
+            answers_by_model[name] += answers
+    sections = {one.section: None for one in screen_sets if one.section.startswith(ORDINARY)}
     sums = {f"{section}, all of these": {section} for section in sections} | {TOGETHER: {*sections}}
     for title, among in sums.items():
-        for name, answers in found.items():
+        for name, answers in answers_by_model.items():
             hits += hit_rows(name, [one for one in answers if one.section in among], title)
-    mine = found[model.name]
+    mine = answers_by_model[model.name]
     ordinary = [one for one in mine if one.section in sections]
     figures: dict[str, Any] = {
         "model": model.name,
@@ -286,24 +288,24 @@ def run_suite(
         "skipped": skipped,
     }
     if figures["calibration"] is None:
-        skipped["calibration, zoom"] = "the model tells no confidence"
+        skipped["calibration, zoom"] = "the model reports no confidence"
     elif least is None:
         skipped["zoom"] = "the checkpoint's profile names no min_confidence (python -m molmo_agent.nano.calibrate)"
     else:
-        told("looking closer")
-        figures["zoom"] = zoom_rows(model, chosen, mine, least)
+        report("zooming in")
+        figures["zoom"] = zoom_rows(model, screen_sets, mine, least)
     if episodes:
         try:
             for name, player in zip(names, models, strict=True):
-                told(f"MiniWoB++, {name}")
+                report(f"MiniWoB++, {name}")
                 played = suite_miniwob.play(player, episodes, make_env)
                 figures["miniwob"] += miniwob_rows(name, list(played))
         except (EnvError, MissingExtraError) as error:
-            # Half of the rows would look like all of them.
+            # A partial result would look complete.
             figures["miniwob"] = []
             skipped["MiniWoB++"] = str(error)
     else:
-        skipped["MiniWoB++"] = "no episodes were asked for"
-    told("latency")
+        skipped["MiniWoB++"] = "skipped by --episodes 0"
+    report("latency")
     figures["latency"] = measure(model, repeats=3 if quick else 15)
-    return Suite(figures=figures, answers=tuple(mine), sets=chosen)
+    return Suite(figures=figures, answers=tuple(mine), sets=screen_sets)

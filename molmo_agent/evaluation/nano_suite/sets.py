@@ -1,6 +1,6 @@
-"""The screens that a pointing model is measured on: drawn by seed, never in training, with questions and the truth.
+"""The evaluation screens of a pointing model: drawn by seed, disjoint from training, with questions and targets.
 
-A set and a number give the same screen and the same questions every time, so a case can be drawn again to be shown.
+A set and a number always give the same screen and questions, so that a case can be drawn again for the report.
 """
 
 from collections.abc import Iterator
@@ -23,98 +23,98 @@ from molmo_agent.synthetic.referring.names import Question, describe
 from molmo_agent.synthetic.referring.questions import ask
 from molmo_agent.synthetic.sample import Split, draw, seed_of
 
-# Where the seeds of each purpose begin: training draws below the first, each range is 2**32 long.
+# First seed of each purpose: training uses seeds below the first; each range is 2**32 long.
 EVALUATION, CALIBRATION = 2**31, 2**33
-# Sections of screens as they ship: not enlarged, and everything asked for is there.
+# Sections of ordinary screens: not enlarged, all targets present.
 ORDINARY = ("desktop", "phone", "page")
-# Share of questions for several things, or for their number; training has fewer, of which little could be said.
+# Share of questions about several targets or their count; training has fewer, too few to measure.
 _SEVERAL = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScreenSet:
-    """Which screens to ask about."""
+    """A set of screens."""
 
     name: str
-    # What sets are summed up under.
+    # The section that sums up several sets.
     section: str
     split: Split = "train"
     screens: int
-    # Pixels of the screen as it is drawn.
+    # Size of the drawn screen in pixels.
     width: int = 640
     height: int = 480
-    # See draw(); None for any kind of screen of the desktop.
+    # See draw(); None: any kind of desktop screen.
     style: str | None = None
-    # The image is shown at so many times its size.
+    # Scale factor of the image.
     scale: float = 1.0
-    # Questions per screen, drawn at random: neighbours on one screen tell less than other screens.
+    # Random questions per screen; more screens are more informative than more questions on one.
     questions: int = 8
-    # Half of the questions ask for what is not there, the others for one thing by its name or look.
+    # Half of the targets are absent, the others are single targets by name or look.
     absent: bool = False
-    # Sets of the same key have the same screens and questions, whatever their scale. None: the name.
+    # Sets with the same key have the same screens and questions at any scale. None: the name.
     key: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One question with its truth."""
+    """One question with its targets."""
 
     # Number of the screen in its set.
     screen: int
     question: str
     category: str
-    # Of what is asked for, of which each wants a point; empty where the right answer is that there is none.
+    # Boxes of the targets, each of which needs a point; empty if the target is absent.
     boxes: tuple[Box, ...]
-    # The chance that as many random visible elements of the same kind are the right ones.
+    # Probability that the same number of random visible elements of the same kind are the targets.
     chance: float
 
 
-def screen_of(chosen: ScreenSet, index: int, seeds: int = EVALUATION) -> Screen:
+def screen_of(screen_set: ScreenSet, index: int, seeds: int = EVALUATION) -> Screen:
     """Draw a screen of a set."""
-    number = seeds + seed_of(chosen.key or chosen.name, index)
-    return draw(number, chosen.style, width=chosen.width, height=chosen.height, split=chosen.split)
+    number = seeds + seed_of(screen_set.key or screen_set.name, index)
+    return draw(number, screen_set.style, width=screen_set.width, height=screen_set.height, split=screen_set.split)
 
 
-def image_of(chosen: ScreenSet, screen: Screen) -> Image:
-    """Return the image as it is shown: (height, width, 3)."""
-    if chosen.scale == 1:
+def image_of(screen_set: ScreenSet, screen: Screen) -> Image:
+    """Return the scaled image, (height, width, 3)."""
+    if screen_set.scale == 1:
         return screen.image
     height, width = screen.image.shape[:2]
-    size = (max(1, round(width * chosen.scale)), max(1, round(height * chosen.scale)))
+    size = (max(1, round(width * screen_set.scale)), max(1, round(height * screen_set.scale)))
     return np.asarray(PIL.Image.fromarray(screen.image).resize(size, PIL.Image.Resampling.LANCZOS))
 
 
 def is_absent(name: str, screen: Screen) -> bool:
-    """Tell whether nothing on a screen, not even half covered, could be meant by a name in lower case."""
-    told = [text for e in screen.elements for text in (e.label, e.shape or "", describe(e))]
-    return not any(name in text.casefold() for text in (*told, *(run.text for run in screen.texts)))
+    """Return whether nothing on a screen, not even half covered, matches a name in lower case."""
+    texts = [text for e in screen.elements for text in (e.label, e.shape or "", describe(e))]
+    return not any(name in text.casefold() for text in (*texts, *(run.text for run in screen.texts)))
 
 
 def _case(index: int, screen: Screen, question: Question) -> Case:
     height, width = screen.image.shape[:2]
-    meant = question.elements
+    elements = question.elements
     same = sum(element.visible and element.kind == question.element.kind for element in screen.elements)
     return Case(
         screen=index,
         question=question.text,
         category=category_of(question),
-        boxes=tuple(Box.from_pixels(*element.box, width, height) for element in meant),
-        chance=1 / comb(max(same, len(meant)), len(meant)),
+        boxes=tuple(Box.from_pixels(*element.box, width, height) for element in elements),
+        chance=1 / comb(max(same, len(elements)), len(elements)),
     )
 
 
 def _there(screen: Screen, rng: Random, words: WordSplit) -> list[Question]:
-    """Ask for single things, in the ways in which things are asked for that are not there."""
-    asked = ask(screen, rng, none=0, several=0, split=words)
-    return [question for question in asked if question.named or question.category in ("shape", "window-button")]
+    """Ask for single targets, with the same kinds of expressions as for absent ones."""
+    questions = ask(screen, rng, none=0, several=0, split=words)
+    return [question for question in questions if question.named or question.category in ("shape", "window-button")]
 
 
-def _gone(chosen: ScreenSet, index: int, screen: Screen, rng: Random, words: WordSplit, seeds: int) -> list[Case]:
-    """Ask for what is not there, by turns for what is made up, and for what another screen shows."""
+def _gone(screen_set: ScreenSet, index: int, screen: Screen, rng: Random, words: WordSplit, seeds: int) -> list[Case]:
+    """Ask for absent targets, alternately made up and from another screen."""
     scene = Scene(screen)
-    found = [ask_missing(scene, rng, words) for _ in range(chosen.questions)]
-    made_up = [question.text for question in found if question]
-    other = ask(screen_of(chosen, index + chosen.screens, seeds), rng, none=0, several=0, split=words)
+    questions = [ask_missing(scene, rng, words) for _ in range(screen_set.questions)]
+    made_up = [question.text for question in questions if question]
+    other = ask(screen_of(screen_set, index + screen_set.screens, seeds), rng, none=0, several=0, split=words)
     elsewhere = [question.text for question in other if question.named and is_absent(question.label, screen)]
     rng.shuffle(elsewhere)
     both = [
@@ -126,31 +126,31 @@ def _gone(chosen: ScreenSet, index: int, screen: Screen, rng: Random, words: Wor
     return [Case(screen=index, question=text, category=category, boxes=(), chance=0.0) for text, category in both]
 
 
-def _cases(chosen: ScreenSet, index: int, screen: Screen, seeds: int) -> list[Case]:
-    rng = Random(seed_of(seeds, chosen.key or chosen.name, index, "questions"))
-    words: WordSplit = "held_out" if chosen.split == "held_out_words" else "train"
-    if not chosen.absent:
-        asked = ask(screen, rng, none=0, several=_SEVERAL, split=words)
-        return _once([_case(index, screen, question) for question in asked])[: chosen.questions]
+def _cases(screen_set: ScreenSet, index: int, screen: Screen, seeds: int) -> list[Case]:
+    rng = Random(seed_of(seeds, screen_set.key or screen_set.name, index, "questions"))
+    words: WordSplit = "held_out" if screen_set.split == "held_out_words" else "train"
+    if not screen_set.absent:
+        questions = ask(screen, rng, none=0, several=_SEVERAL, split=words)
+        return _once([_case(index, screen, question) for question in questions])[: screen_set.questions]
     there = _there(screen, rng, words)
-    there_cases = _once([_case(index, screen, question) for question in there])[: chosen.questions // 2]
-    gone = _once(_gone(chosen, index, screen, rng, words, seeds))
-    # As many of both: what is asked must not tell the answer.
-    number = min(len(there_cases), len(gone))
-    return [*there_cases[:number], *gone[:number]]
+    there_cases = _once([_case(index, screen, question) for question in there])[: screen_set.questions // 2]
+    absent = _once(_gone(screen_set, index, screen, rng, words, seeds))
+    # Equal numbers of both: the expression must not reveal the answer.
+    number = min(len(there_cases), len(absent))
+    return [*there_cases[:number], *absent[:number]]
 
 
 def _once(cases: list[Case]) -> list[Case]:
-    """Leave out what is asked a second time in the same words."""
+    """Drop duplicate questions."""
     return list({case.question: case for case in reversed(cases)}.values())[::-1]
 
 
-def cases_of(chosen: ScreenSet, seeds: int = EVALUATION) -> Iterator[tuple[Image, list[Case]]]:
-    """Yield the images of a set with the questions about each; screens with nothing to ask for are left out."""
-    for index in range(chosen.screens):
-        screen = screen_of(chosen, index, seeds)
-        if cases := _cases(chosen, index, screen, seeds):
-            yield image_of(chosen, screen), cases
+def cases_of(screen_set: ScreenSet, seeds: int = EVALUATION) -> Iterator[tuple[Image, list[Case]]]:
+    """Yield the images of a set with their questions; screens without questions are skipped."""
+    for index in range(screen_set.screens):
+        screen = screen_of(screen_set, index, seeds)
+        if cases := _cases(screen_set, index, screen, seeds):
+            yield image_of(screen_set, screen), cases
 
 
 _SPLITS: tuple[tuple[str, Split], ...] = (
@@ -160,8 +160,8 @@ _SPLITS: tuple[tuple[str, Split], ...] = (
     ("unseen looks", "held_out_looks"),
 )
 _SCALES = (0.75, 1.0, 1.5, 2.0)
-# Kinds of screens: what they are called, style, width, height, screens of each set. Pages have few questions each;
-# large desktops are read in several windows and take as many times as long.
+# Kinds of screens: name, style, width, height, screens per set. Pages have few questions each; large desktops are read
+# in several windows and take correspondingly longer.
 _KINDS: tuple[tuple[str, str | None, int, int, int], ...] = (
     ("desktop", None, 640, 480, 14),
     ("desktop", None, 1280, 800, 5),
@@ -185,7 +185,7 @@ def suite_sets() -> tuple[ScreenSet, ...]:
 
 
 def calibration_sets(screens: int) -> tuple[ScreenSet, ...]:
-    """Return the suite's sets of ordinary screens with about so many screens in all, in the suite's proportions."""
-    like = [chosen for chosen in suite_sets() if chosen.section.startswith(ORDINARY)]
-    share = screens / sum(chosen.screens for chosen in like)
-    return tuple(replace(chosen, screens=max(1, round(chosen.screens * share))) for chosen in like)
+    """Return the suite's sets of ordinary screens with about this many screens in total, in the suite's proportions."""
+    like = [screen_set for screen_set in suite_sets() if screen_set.section.startswith(ORDINARY)]
+    share = screens / sum(screen_set.screens for screen_set in like)
+    return tuple(replace(screen_set, screens=max(1, round(screen_set.screens * share))) for screen_set in like)

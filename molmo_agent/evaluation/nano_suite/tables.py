@@ -1,4 +1,4 @@
-"""A suite's figures as tables of text: the same ones for the terminal, the page and the card."""
+"""Format a suite's figures as text tables for the terminal, the page and the card."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ class Sheet:
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    # What has to be known to read it.
+    # Explanation of the figures.
     note: str = ""
 
 
 def percent(share: float | None) -> str:
-    """Return "12.3 %", or a dash where nothing was tried."""
+    """Return "12.3 %", or a dash for None."""
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
@@ -30,7 +30,7 @@ def interval(row: Mapping[str, Any]) -> str:
 
 
 def sheets_of(figures: Mapping[str, Any]) -> list[Sheet]:
-    """Return the tables of a suite; those without rows are left out.
+    """Return the tables of a suite; empty tables are skipped.
 
     Args:
         figures: of :func:`molmo_agent.evaluation.nano_suite.run.run_suite`.
@@ -53,23 +53,23 @@ _Rows = Sequence[Mapping[str, Any]]
 
 
 def _glance(rows: _Rows, name: str) -> Sheet:
-    """Return a row for each kind of screen, with the groups side by side."""
-    found = {(row["set"], row["category"]): row for row in rows if row["model"] == name and row["sum"]}
-    shown = []
-    for screens in dict.fromkeys(screens for screens, category in found if category == ALL):
-        rows_of = (found.get((screens, category)) for category in (ALL, *GROUPS))
+    """Return one row per kind of screen, with one column per group."""
+    by_set = {(row["set"], row["category"]): row for row in rows if row["model"] == name and row["sum"]}
+    rows_shown = []
+    for screens in dict.fromkeys(screens for screens, category in by_set if category == ALL):
+        rows_of = (by_set.get((screens, category)) for category in (ALL, *GROUPS))
         cells = (f"{percent(row['share'])} ({interval(row)}; {row['n']})" if row else "-" for row in rows_of)
-        shown.append((screens.removesuffix(", all of these"), *cells))
+        rows_shown.append((screens.removesuffix(", all of these"), *cells))
     return Sheet(
         title="At a glance",
         columns=("screens", ALL, *GROUPS),
-        rows=tuple(shown),
-        note=f"Hits with their 95 % interval, and of how many questions. {GROUPS_NOTE}",
+        rows=tuple(rows_shown),
+        note=f"Hit rates with 95 % interval and number of questions. {GROUPS_NOTE}",
     )
 
 
 def _hits(rows: _Rows, name: str) -> list[Sheet]:
-    """Return the hits of all sets by group, and where sets are summed up by category."""
+    """Return the hit rates of all sets by group, and of sums by category too."""
     shares = {(row["set"], row["category"], row["model"]): row["share"] for row in rows}
     by_group, by_category = [], []
     for row in rows:
@@ -81,7 +81,7 @@ def _hits(rows: _Rows, name: str) -> list[Sheet]:
         if row["category"] in (ALL, *GROUPS):
             by_group.append(cells)
         elif row["sum"]:
-            # Categories alone are few questions in one set.
+            # A single category has few questions in one set.
             by_category.append(cells)
     columns = ("screens", "category", "n", "hit", "95 % interval", "same kind", *BASELINES)
     return [
@@ -89,22 +89,22 @@ def _hits(rows: _Rows, name: str) -> list[Sheet]:
             title="Hits",
             columns=columns,
             rows=tuple(by_group),
-            note="A hit is exactly one point, inside the element's box; of several things, a point in each and no "
-            "other. Beside it, on the same questions: a random visible element of the same kind, perfectly localised; "
-            "a random point; the middle; the truth.",
+            note="A hit is exactly one point inside the element's box; for several targets, one point in each and no "
+            "other. For comparison on the same questions: the centre of a random visible element of the same kind; "
+            "a random point; the image centre; the oracle.",
         ),
         Sheet(
-            title="Hits by what is asked for, and how",
+            title="Hit rates by category",
             columns=columns,
             rows=tuple(by_category),
-            note="Where there is none, a hit is to say so.",
+            note="For an absent target, a hit is the status none.",
         ),
     ]
 
 
 def _refusals(rows: _Rows) -> Sheet:
     return Sheet(
-        title="Asked for what is not there",
+        title="Absent targets",
         columns=(
             "screens",
             "model",
@@ -130,52 +130,52 @@ def _refusals(rows: _Rows) -> Sheet:
             )
             for row in rows
         ),
-        note="Half of the questions ask for what is not there: something of another screen, or something made up "
-        "(other letters, another colour or form, a kind of widget that is not there). Precision: of what was refused, "
-        "the share that is really absent; recall: of what is absent, the share that was refused.",
+        note="Half of the targets are absent: from another screen, or made up "
+        "(other letters, another colour or shape, a missing kind of widget). Precision: share of refusals "
+        "that are correct; recall: share of absent targets that are refused.",
     )
 
 
 def _miniwob(rows: _Rows, name: str) -> Sheet:
     shares = {(row["list"], row["task"], row["model"]): row["share"] for row in rows}
-    shown = []
+    lines = []
     for row in rows:
         if row["model"] != name:
             continue
         beside = (percent(shares.get((row["list"], row["task"], other))) for other in BASELINES)
         tasks = row["list"].replace("_", " ")
-        shown.append((tasks, row["task"], f"{row['n']}", percent(row["share"]), interval(row), *beside))
+        lines.append((tasks, row["task"], f"{row['n']}", percent(row["share"]), interval(row), *beside))
     return Sheet(
         title="MiniWoB++ in Chromium",
         columns=("tasks", "task", "episodes", "success", "95 % interval", *BASELINES),
-        rows=tuple(shown),
+        rows=tuple(lines),
         note="Whole episodes with the pointing policy, which splits instructions; the oracle is its ceiling. Pages of "
-        "160 x 210 pixels, as others play the benchmark. No task of the second list, nor any of its family, may be "
-        "trained on; the seeds are new in both.",
+        "160 x 210 pixels, the benchmark's usual size. Tasks of the second list and their families are excluded from "
+        "training; the seeds are new in both.",
     )
 
 
 def _confidence(figures: Mapping[str, Any]) -> list[Sheet]:
-    found = figures["calibration"]
-    if found is None:
+    calibration = figures["calibration"]
+    if calibration is None:
         return []
-    rows = [("as given", f"{found['n']}", f"{found['given']['ece']:.3f}")]
-    if found["own"] is not None:
-        rows.append(("the model's own, not calibrated", f"{found['n']}", f"{found['own']['ece']:.3f}"))
+    rows = [("as given", f"{calibration['n']}", f"{calibration['given']['ece']:.3f}")]
+    if calibration["own"] is not None:
+        rows.append(("the model's own, not calibrated", f"{calibration['n']}", f"{calibration['own']['ece']:.3f}"))
     coverage = tuple(
         (f"{row['min_confidence']:.1f}", percent(row["answered"]), f"{row['n']}", percent(row["share"]), interval(row))
-        for row in found["coverage"]
+        for row in calibration["coverage"]
     )
     return [
         Sheet(
-            title="How far the confidence can be believed",
+            title="Calibration of the confidence",
             columns=("confidence", "n", "expected calibration error"),
             rows=tuple(rows),
-            note="Where one thing is asked for on desktops, phones and pages. 0 would be a confidence of 70 % that "
-            "is right 7 times out of 10.",
+            note="Questions with one target on desktops, phones and pages. At 0, a confidence of 70 % is "
+            "right 7 times out of 10.",
         ),
         Sheet(
-            title="If only surer answers count",
+            title="Hit rate above a confidence threshold",
             columns=("confidence at least", "answered", "n", "hit", "95 % interval"),
             rows=coverage,
         ),
@@ -184,7 +184,7 @@ def _confidence(figures: Mapping[str, Any]) -> list[Sheet]:
 
 def _zoom(rows: _Rows) -> Sheet:
     return Sheet(
-        title="Looking closer where unsure",
+        title="Zooming in at low confidence",
         columns=(
             "screens",
             "n",
@@ -212,15 +212,15 @@ def _zoom(rows: _Rows) -> Sheet:
             )
             for row in rows
         ),
-        note="The same questions both times. More s: what a closer look takes, on the threads of this run.",
+        note="The same questions both times. More s: extra seconds per zoom, on the threads of this run.",
     )
 
 
 def _latency(rows: _Rows) -> Sheet:
     return Sheet(
         title="Latency",
-        note="One question about an image that was not seen before. Load: processes that wanted the machine's cores "
-        "before the measurement, this one included; where there are more of them than cores, figures are too high.",
+        note="One question about an uncached image. Load: runnable processes on the machine "
+        "before the measurement, including this one; if there are more than cores, the figures are too high.",
         columns=("picture", "threads", "n", "p50", "p95", "cores", "load"),
         rows=tuple(
             (
@@ -237,5 +237,5 @@ def _latency(rows: _Rows) -> Sheet:
     )
 
 
-def _skipped(found: Mapping[str, str]) -> Sheet:
-    return Sheet(title="Left out", columns=("what", "why"), rows=tuple(found.items()))
+def _skipped(reasons: Mapping[str, str]) -> Sheet:
+    return Sheet(title="Skipped", columns=("what", "why"), rows=tuple(reasons.items()))
