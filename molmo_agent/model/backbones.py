@@ -67,13 +67,16 @@ def from_backbones(
     }
     model = cls(MolmoConfig(**(fields | changes))).to(dtype)
     left: list[str] = []
-    seen = resize_positions(tower.state_dict(), kind, model.config.num_patches_per_side)
-    for part, source in ((model.model.vision_tower, seen), (model.model.language_model, decoder.model.state_dict())):
+    vision_weights = resize_positions(tower.state_dict(), kind, model.config.num_patches_per_side)
+    for part, source in (
+        (model.model.vision_tower, vision_weights),
+        (model.model.language_model, decoder.model.state_dict()),
+    ):
         own = part.state_dict()
-        given = {key: value for key, value in source.items() if key in own}
+        weights = {key: value for key, value in source.items() if key in own}
         # The extra rows are new; everything else must come from the checkpoint.
-        left += [key for key in own if key not in given and key != "embed_tokens.new_weight"]
-        part.load_state_dict(given, strict=False)
+        left += [key for key in own if key not in weights and key != "embed_tokens.new_weight"]
+        part.load_state_dict(weights, strict=False)
     if left:
         raise ValueError(
             f"expected every weight to come from {vision!r} or {language!r}, but these did not: {left[:5]}"

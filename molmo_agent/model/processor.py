@@ -78,16 +78,16 @@ class MolmoProcessor(ProcessorMixin):
         The crops of several images follow each other; every image has its own block of tokens. (The authors' code
         gives all of them the places of the first, see molmo-model section 3.6; no released weights depend on that.)
         """
-        ids, found = [self.bos_id], []
+        ids, encoded = [self.bos_id], []
         for image in images if isinstance(images, list | tuple) else [] if images is None else [images]:
             arrays, grid = self.image_processor.process_one(image, max_crops)
             # Counted from the image's first token until here. Dropped features stay negative.
             index = arrays["image_input_idx"]
             arrays["image_input_idx"] = np.where(index >= 0, index + len(ids), index)
             ids += self.image_block(grid, max_crops)
-            found.append(arrays)
+            encoded.append(arrays)
         ids += self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids, {name: np.concatenate([a[name] for a in found]) for name in found[0]} if found else {}
+        return ids, {name: np.concatenate([a[name] for a in encoded]) for name in encoded[0]} if encoded else {}
 
     def __call__(
         self,
@@ -151,13 +151,13 @@ def per_prompt(images: Any, count: int, *, single: bool) -> list[Any]:
     """
     if images is None:
         return [None] * count
-    given = list(images) if isinstance(images, list | tuple) else [images]
+    items = list(images) if isinstance(images, list | tuple) else [images]
     if single:
         # transformers' pipelines wrap the images of one prompt once more.
-        return [given[0] if len(given) == 1 else given]
-    if len(given) != count:
-        raise ValueError(f"expected one image (or list of images) per prompt, got {len(given)} for {count} prompts")
-    return given
+        return [items[0] if len(items) == 1 else items]
+    if len(items) != count:
+        raise ValueError(f"expected one image (or list of images) per prompt, got {len(items)} for {count} prompts")
+    return items
 
 
 def stack_crops(rows: Sequence[dict[str, npt.NDArray[Any]]]) -> dict[str, torch.Tensor]:

@@ -157,9 +157,9 @@ def _read_molmo2_tag(name: str, attributes: dict[str, str]) -> list[_Found]:
         raise UnparsedReply("expected a number, x and y for each point")
     points: list[_Found] = []
     for number in range(1, len(values) // 3 + 1):
-        found, x, y = values[3 * number - 3 : 3 * number]
-        if found != str(number):
-            raise UnparsedReply(f"expected the point with number {number}, got {found[:20]!r}")
+        image_number, x, y = values[3 * number - 3 : 3 * number]
+        if image_number != str(number):
+            raise UnparsedReply(f"expected the point with number {number}, got {image_number[:20]!r}")
         if min(len(x), len(y)) < 3:
             raise UnparsedReply(f"expected three digits or more, got {x!r} and {y!r}")
         points.append((_fraction(x, 1000), _fraction(y, 1000), number))
@@ -249,16 +249,16 @@ def _read_json(reply: str, key: str) -> list[tuple[str, str, str | None]]:
     if any(_BRACKET.search(text) for text in prose):
         raise UnparsedReply("expected one answer, got more brackets beside it")
     items = value if isinstance(value, list) else [value]
-    found = []
+    points = []
     for item in items:
         pair = item.get(key) if isinstance(item, dict) else None
         if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(number, _Literal) for number in pair)):
             raise UnparsedReply(f'expected objects with "{key}": [number, number]')
         label = item.get("label")
-        found.append((pair[0], pair[1], label if isinstance(label, str) and label else None))
-    if found:
-        _check_prose(prose, len(found))
-    return found
+        points.append((pair[0], pair[1], label if isinstance(label, str) and label else None))
+    if points:
+        _check_prose(prose, len(points))
+    return points
 
 
 def read_gemini(reply: str, _: ImageSize) -> Iterable[LabelledPoint]:

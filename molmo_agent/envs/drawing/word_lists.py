@@ -58,7 +58,7 @@ object ocean october odd offer office often oil okay old olive omega one onion o
 orbit order organ origin other outdoor outer outline output oven over owl own owner oxygen oyster pace pack package
 page pain paint pair palace palm pan panda panel paper parade parcel parent park parrot part partner party pass past
 paste pastry patch path patient pattern pause payment peace peach peak pear pearl pedal pen pencil people pepper
-perfect period person phone photo phrase piano pick picnic image piece pigeon pilot pine pink pioneer pipe pitch
+perfect period person phone photo phrase piano pick picnic picture piece pigeon pilot pine pink pioneer pipe pitch
 pizza place plain plan plane planet plant plastic plate play player plaza plenty plot plug plum plus pocket poem poet
 point polar pole police policy polish pond pony pool popular port portal position post potato pottery pound powder
 power practice praise prefer premium present press pretty preview price pride primary prince print prior prize problem
@@ -113,7 +113,7 @@ Submit|Send|Reset|Clear|Clear all|Next|Back|Previous|Finish|Continue|Skip|Done|Y
 Abort|Accept|Decline|Agree|I agree|Accept all|Reject all|Allow|Deny|Block|Confirm|Discard|Don't save|Keep|Remove|Delete
 Rename|Move to trash|Empty trash|Restore|Download|Upload|Share|Add|Add item|Add to cart|Buy now|Checkout|Subscribe
 Unsubscribe|Follow|Like|Reply|Forward|Archive|Mark as read|Search|Advanced search|Filter|Sort by name|Sort by date|View
-Edit|File|Insert|Format|Tools|Window|History|Bookmarks|Home|Inbox|Sent|Drafts|Spam|Trash|Documents|Images|Music
+Edit|File|Insert|Format|Tools|Window|History|Bookmarks|Home|Inbox|Sent|Drafts|Spam|Trash|Documents|Pictures|Music
 Videos|Downloads|Desktop|Recent|Favorites|Network|Computer|Zoom in|Zoom out|Full screen|Fit to page|Actual size|Refresh
 Reload|Stop|Play|Pause|Record|Mute|Volume|Brightness|Contrast|Speed|Quality|Opacity|Font size|Line height|Bold|Italic
 Underline|Align left|Align right|Center|Show hidden files|Show grid|Show ruler|Show sidebar|Show toolbar|Dark mode

@@ -51,14 +51,14 @@ def load(cls: type, parent: Callable[..., Any], source: Any, *args: Any, **kwarg
     with reading(config, cls.__name__):
         model, info = parent(source, *args, config=config, output_loading_info=True, **kwargs)
     problems = [
-        f"{what}: {', '.join(sorted(map(str, found))[:5])}{', ...' if len(found) > 5 else ''} ({len(found)})"
-        for what, found in (
+        f"{what}: {', '.join(sorted(map(str, keys))[:5])}{', ...' if len(keys) > 5 else ''} ({len(keys)})"
+        for what, keys in (
             ("missing", info["missing_keys"]),
             ("unknown", info["unexpected_keys"]),
             ("of another shape (name, found, expected)", info["mismatched_keys"]),
             ("unreadable", info["error_msgs"]),
         )
-        if found
+        if keys
     ]
     if problems:
         raise ValueError(
