@@ -65,11 +65,11 @@ def cut(screen: Screen, view: PixelBox) -> Screen:
         whole = left <= x0 and top <= y0 and x1 <= right and y1 <= bottom
         # A check box's words, or a window's title, may be cut where the thing itself is not.
         named = element.text and plain_name(element.label) in read
-        seen = replace(element, box=box, visible=element.visible, text=named)
+        clipped = replace(element, box=box, visible=element.visible, text=named)
         # Of a wide row its words are enough.
-        if not whole and not (named and place_to_point(Screen(screen.image, (), texts), seen) != box):
-            seen = replace(seen, visible=False)
-        elements.append(seen)
+        if not whole and not (named and place_to_point(Screen(screen.image, (), texts), clipped) != box):
+            clipped = replace(clipped, visible=False)
+        elements.append(clipped)
     image = screen.image[int(top) : int(bottom), int(left) : int(right)].copy()
     image.flags.writeable = False
     return Screen(image, tuple(elements), texts)
@@ -78,10 +78,10 @@ def cut(screen: Screen, view: PixelBox) -> Screen:
 def _readable(run: TextRun, view: PixelBox) -> TextRun | None:
     """Return the characters of a line that a view shows whole; None without any."""
     left, top, right, bottom = view
-    kept = [i for i in range(len(run.text)) if left <= run.edges[i] and run.edges[i + 1] <= right]
-    if not kept or run.top < top or run.bottom > bottom:
+    indices = [i for i in range(len(run.text)) if left <= run.edges[i] and run.edges[i + 1] <= right]
+    if not indices or run.top < top or run.bottom > bottom:
         return None
-    first, end = kept[0], kept[-1] + 1
+    first, end = indices[0], indices[-1] + 1
     part = TextRun(run.text[first:end], run.edges[first : end + 1], run.top, run.bottom)
     return part.moved(-left, -top)
 
@@ -99,8 +99,12 @@ def look_through_window(screen: Screen, rng: Random, window: tuple[int, int]) ->
     view = left, top, right, bottom
     part = cut(screen, view)
     scene = Scene(part)
-    gone = [found for asked in ask(screen, rng, none=0, several=0) if (found := _elsewhere(asked, scene, view))]
-    return RecordedScreen(screen=part, questions=tuple(gone[:_MOST]))
+    absent = [
+        elsewhere
+        for question in ask(screen, rng, none=0, several=0)
+        if (elsewhere := _elsewhere(question, scene, view))
+    ]
+    return RecordedScreen(screen=part, questions=tuple(absent[:_MOST]))
 
 
 def _elsewhere(question: Question, scene: Scene, view: PixelBox) -> Question | None:
@@ -108,5 +112,5 @@ def _elsewhere(question: Question, scene: Scene, view: PixelBox) -> Question | N
     left, top, right, bottom = view
     x0, y0, x1, y1 = question.element.box
     outside = x1 <= left or right <= x0 or y1 <= top or bottom <= y0
-    gone = not scene.shows(question.label) if question.named else question.category in _OWN
-    return replace(question, elements=(), category="absent", named=False) if outside and gone else None
+    is_absent = not scene.shows(question.label) if question.named else question.category in _OWN
+    return replace(question, elements=(), category="absent", named=False) if outside and is_absent else None

@@ -33,24 +33,26 @@ def _pixels(box: Box) -> PixelBox:
     return box.left * WIDTH, box.top * HEIGHT, box.right * WIDTH, box.bottom * HEIGHT
 
 
-def element_of(found: PageElement, number: int, page: Sequence[PageElement], texts: Sequence[TextRun]) -> Element:
+def element_of(
+    page_element: PageElement, number: int, page: Sequence[PageElement], texts: Sequence[TextRun]
+) -> Element:
     """Say of a page's element what is said of the simulated screens'."""
-    kind = _KINDS.get(found.kind, found.kind)
-    if found.form in ("letter", "digit"):
+    kind = _KINDS.get(page_element.kind, page_element.kind)
+    if page_element.form in ("letter", "digit"):
         kind = "letter"
-    drawn = kind in ("shape", "letter")
-    large = is_large(found, page)
-    label = found.label if len(found.label) <= _LONGEST_NAME else ""
+    is_drawing = kind in ("shape", "letter")
+    large = is_large(page_element, page)
+    label = page_element.label if len(page_element.label) <= _LONGEST_NAME else ""
     return Element(
         id=number,
         kind=kind,
         label="" if kind == "shape" else label,
-        box=_pixels(found.box),
+        box=_pixels(page_element.box),
         visible=True,
-        color=next((name for name in color_names(found) if name in _COLORS), None) if drawn else None,
-        shape=found.form if kind == "shape" and found.form else None,
-        size=None if large is None or not drawn else "large" if large else "small",
-        state="checked" if found.checked else None,
+        color=next((name for name in color_names(page_element) if name in _COLORS), None) if is_drawing else None,
+        shape=page_element.form if kind == "shape" and page_element.form else None,
+        size=None if large is None or not is_drawing else "large" if large else "small",
+        state="checked" if page_element.checked else None,
         text=bool(label) and any(label.casefold() in run.text.casefold() for run in texts),
     )
 
@@ -58,25 +60,29 @@ def element_of(found: PageElement, number: int, page: Sequence[PageElement], tex
 def read_screen(env: MiniWob, page: Sequence[PageElement]) -> Screen:
     """Take an image of a page with everything that is true about it; ``page`` are its elements as they are now."""
     texts = env.texts()
-    return Screen(env.render(), tuple(element_of(found, n, page, texts) for n, found in enumerate(page)), texts)
-
-
-def questions_of(target: str, found: PageElement, page: Sequence[PageElement]) -> tuple[Question, ...]:
-    """Ask for an element as the pointing policy does, and in the same words for all others that have a name too."""
-    if not found.label or found.label not in target or described(page, target):
-        label = re.sub(r'^(?:into )?(?:an?|the) |"', "", target).strip(" .").lower()
-        return (_question(target, found, label, len(page), named=False),)
-    alike = [other for other in page if other.kind == found.kind and 0 < len(other.label) <= _LONGEST_NAME]
-    names = Counter(other.label for other in alike)
-    return tuple(
-        _question(target.replace(found.label, other.label), other, other.label.lower(), len(page) + n, named=True)
-        for n, other in enumerate(alike)
-        if other is found or names[other.label] == 1
+    return Screen(
+        env.render(), tuple(element_of(page_element, n, page, texts) for n, page_element in enumerate(page)), texts
     )
 
 
-def _question(text: str, found: PageElement, label: str, number: int, *, named: bool) -> Question:
-    element = Element(id=number, kind="target", label=label, box=_pixels(found.box), visible=True)
+def questions_of(target: str, page_element: PageElement, page: Sequence[PageElement]) -> tuple[Question, ...]:
+    """Ask for an element as the pointing policy does, and in the same words for all others that have a name too."""
+    if not page_element.label or page_element.label not in target or described(page, target):
+        label = re.sub(r'^(?:into )?(?:an?|the) |"', "", target).strip(" .").lower()
+        return (_question(target, page_element, label, len(page), named=False),)
+    alike = [other for other in page if other.kind == page_element.kind and 0 < len(other.label) <= _LONGEST_NAME]
+    names = Counter(other.label for other in alike)
+    return tuple(
+        _question(
+            target.replace(page_element.label, other.label), other, other.label.lower(), len(page) + n, named=True
+        )
+        for n, other in enumerate(alike)
+        if other is page_element or names[other.label] == 1
+    )
+
+
+def _question(text: str, page_element: PageElement, label: str, number: int, *, named: bool) -> Question:
+    element = Element(id=number, kind="target", label=label, box=_pixels(page_element.box), visible=True)
     return Question((element,), text, label, "recorded", named=named)
 
 
@@ -96,12 +102,12 @@ def watch(env: MiniWob, tasks: Sequence[str], episodes: range) -> Iterator[Recor
         _, info = env.reset(seed=number, options={"task": tasks[number % len(tasks)]})
         for step in split_instruction(info["instruction"]):
             page = env.elements()
-            found = find(page, step.targets[0]) if len(step.targets) == 1 else []
+            matches = find(page, step.targets[0]) if len(step.targets) == 1 else []
             # "Ada, Bob from the scroll list" are two places.
-            if not found or "," in step.targets[0].replace(found[0].label, ""):
+            if not matches or "," in step.targets[0].replace(matches[0].label, ""):
                 break
             # Of several that fit, the first in reading order: one right answer is learned faster than any of many.
-            first = min(found, key=lambda element: (round(element.box.top * 20), element.box.left))
+            first = min(matches, key=lambda element: (round(element.box.top * 20), element.box.left))
             questions = questions_of(step.targets[0], first, page)
             yield RecordedScreen(screen=read_screen(env, page), questions=questions)
             if env.step(step.action([first.box.center]))[2]:
@@ -118,8 +124,8 @@ def main() -> None:
     recorder, env = Recorder(options.folder), MiniWob(scale=1)
     try:
         for number in track(range(options.start, options.start + options.episodes), "Recording pages"):
-            for seen in watch(env, split()["trained"], range(number, number + 1)):
-                recorder.add(seen)
+            for screen in watch(env, split()["trained"], range(number, number + 1)):
+                recorder.add(screen)
     finally:
         env.close()
         recorder.close()

@@ -115,8 +115,8 @@ class RecordedScreens:
         try:
             entry = json.loads(self._lines[number])
             image = read_image(self._folder / entry["picture"])
-            elements = tuple(_element(found, index) for index, found in enumerate(entry.get("elements", ())))
-            questions = tuple(_question(found, len(elements)) for found in entry["questions"])
+            elements = tuple(_element(record, index) for index, record in enumerate(entry.get("elements", ())))
+            questions = tuple(_question(record, len(elements)) for record in entry["questions"])
             texts = tuple(
                 TextRun(run["text"], tuple(run["edges"]), run["top"], run["bottom"]) for run in entry.get("texts", ())
             )

@@ -38,9 +38,9 @@ def draw_scene(seed: int, style: str, *, width: int, height: int) -> Screen:
     env = _map(width, height, rng) if style == "map" else _env(style, width, height)
     image, _ = env.reset(seed=seed)
     elements = [
-        found
+        element
         for number, ((colour, kind), mask) in enumerate(sorted(env.things().items()))
-        if (found := _element(number, colour, kind, mask))
+        if (element := _element(number, colour, kind, mask))
     ]
     screen = Screen(image, tuple(elements), ())
     return screen if env.size == (width, height) else on_ground(screen, width, height, rng)
@@ -65,5 +65,5 @@ def _element(number: int, colour: str, kind: str, mask: Mask) -> Element | None:
     rows, columns = mask.shape
     box, name = boxes[0], f"{colour} {kind}".strip()
     edges = (box.left * columns, box.top * rows, box.right * columns, box.bottom * rows)
-    seen = int(mask.sum()) >= _FEWEST_PIXELS
-    return Element(number, "shape", name, edges, visible=seen, color=colour or None, shape=kind)
+    is_visible = int(mask.sum()) >= _FEWEST_PIXELS
+    return Element(number, "shape", name, edges, visible=is_visible, color=colour or None, shape=kind)

@@ -90,12 +90,12 @@ def scattered_buttons(sheet: Sheet) -> None:
     """Buttons of any size anywhere, none on another one."""
     rng = sheet.rng
     high = min(sheet.bottom - sheet.top, sheet.u(rng.choice((90, 150))))
-    taken: list[IntBox] = []
+    occupied: list[IntBox] = []
     for _ in range(rng.randint(1, 4)):
         label = sheet.word()
         side = max(sheet.u(rng.choice((24, 40, 40, 70, 100))), sheet.font(13.33).width(label) + 4)
         tall = sheet.u(rng.choice((21, 40, 40, 90)))
-        box = free_place(sheet, side, tall, high, taken)
+        box = free_place(sheet, side, tall, high, occupied)
         if box:
             button(sheet, box, label)
     sheet.top += high
@@ -105,13 +105,13 @@ def ticks(sheet: Sheet) -> None:
     """Check boxes or radio buttons, one below the other."""
     rng = sheet.rng
     kind, pitch, count = rng.choice(("checkbox", "radio")), sheet.u(rng.choice((17, 18, 20, 22))), rng.randint(1, 7)
-    css, chosen = rng.choice((10, 10, 13)), rng.choice((-1, rng.randrange(count)))
+    css, selected = rng.choice((10, 10, 13)), rng.choice((-1, rng.randrange(count)))
     x, gap = sheet.left + sheet.u(rng.choice((2, 5, 10))), sheet.u(rng.choice((4, 7)))
     for i in range(count):
         label = sheet.font(css).fit(sheet.word(), sheet.right - x - sheet.u(22))
         if sheet.top + pitch > sheet.bottom or not label or label.endswith("…"):
             break
-        checked = i == chosen or (kind == "checkbox" and rng.random() < 0.2)
+        checked = i == selected or (kind == "checkbox" and rng.random() < 0.2)
         tick_box(sheet, kind, x, sheet.top + pitch // 2, label, gap=gap, checked=checked, css=css)
         sheet.top += pitch
 
@@ -157,11 +157,11 @@ def list_box(sheet: Sheet) -> None:
     wide = max(letters.width(label) for label in labels) + sheet.u(20)
     box = (sheet.left, sheet.top, sheet.left + wide, sheet.top + row * len(labels) + 2)
     sunken(sheet, box)
-    chosen = rng.choice((-1, rng.randrange(len(labels)))) if kind == "list_item" else -1
+    selected = rng.choice((-1, rng.randrange(len(labels)))) if kind == "list_item" else -1
     for i, label in enumerate(labels):
         spot = (box[0] + 1, box[1] + 1 + i * row, box[2] - 1, box[1] + 1 + (i + 1) * row)
         ink = ink_on(sheet.look.paper)
-        if i == chosen:
+        if i == selected:
             fill = rng.choice(((206, 206, 206), sheet.look.accent))
             sheet.canvas.rect(spot, fill)
             ink = ink_on(fill)
@@ -170,7 +170,7 @@ def list_box(sheet: Sheet) -> None:
             sheet.canvas.text(
                 spot[2] - sheet.u(3), spot[1] + (row - letters.height) // 2, ">", letters, ink, align="right"
             )
-        sheet.mark(kind, label, spot, run, state="selected" if i == chosen else None)
+        sheet.mark(kind, label, spot, run, state="selected" if i == selected else None)
     sheet.top = box[3]
 
 
@@ -183,7 +183,7 @@ def tabs(sheet: Sheet) -> None:
     numbered = rng.random() < 0.4
     strip = (sheet.left, sheet.top, sheet.right, sheet.top + tall + sheet.u(2))
     sheet.canvas.plate(strip, sheet.u(2), look.strip, mix(look.strip, (0, 0, 0), 0.15))
-    x, chosen = sheet.left + sheet.u(3), rng.randrange(3)
+    x, selected = sheet.left + sheet.u(3), rng.randrange(3)
     for i in range(rng.randint(2, 4)):
         # "Page" is a word that training never shows, and so is "4".
         label = f"{'Page' if sheet.split == 'held_out' else 'Tab'} #{i + 1}" if numbered and i < 3 else sheet.word()
@@ -191,11 +191,11 @@ def tabs(sheet: Sheet) -> None:
         if x + wide > sheet.right:
             break
         box = (x, sheet.top + sheet.u(4), x + wide, strip[3])
-        fill = look.accent if i == chosen else mix(look.strip, (255, 255, 255), 0.6)
+        fill = look.accent if i == selected else mix(look.strip, (255, 255, 255), 0.6)
         surface(sheet, box, fill, css_round=2)
         y = box[1] + (box[3] - box[1] - letters.height) // 2
         run = sheet.canvas.text((box[0] + box[2]) / 2, y, label, letters, ink_on(fill), align="center")
-        sheet.mark("tab", label, box, run, state="selected" if i == chosen else None)
+        sheet.mark("tab", label, box, run, state="selected" if i == selected else None)
         x += wide + sheet.u(2)
     sheet.top = strip[3] + sheet.u(rng.choice((4, 14)))
     inset = sheet.u(rng.choice((2, 12)))

@@ -22,15 +22,17 @@ _PURE: dict[str, Color] = {
 }
 
 
-def free_place(sheet: Sheet, wide: int, tall: int, high: int, taken: list[IntBox]) -> IntBox | None:
+def free_place(sheet: Sheet, wide: int, tall: int, high: int, occupied: list[IntBox]) -> IntBox | None:
     """Return a place in the next ``high`` pixels that touches none of those taken, and take it."""
     if wide > sheet.width or tall > high:
         return None
     for _ in range(6):
         x, y = sheet.rng.randint(sheet.left, sheet.right - wide), sheet.rng.randint(sheet.top, sheet.top + high - tall)
         box = (x, y, x + wide, y + tall)
-        if not any(b[0] < box[2] + 2 and box[0] < b[2] + 2 and b[1] < box[3] + 2 and box[1] < b[3] + 2 for b in taken):
-            taken.append(box)
+        if not any(
+            b[0] < box[2] + 2 and box[0] < b[2] + 2 and b[1] < box[3] + 2 and box[1] < b[3] + 2 for b in occupied
+        ):
+            occupied.append(box)
             return box
     return None
 
@@ -47,24 +49,24 @@ def shapes(sheet: Sheet) -> None:
     )
     visible = [name for name, color in _PURE.items() if _apart(color, sheet.look.ground)]
     colors = rng.sample(visible, min(rng.randint(3, 7), len(visible)))
-    taken: list[IntBox] = []
+    occupied: list[IntBox] = []
     placed = []
     for _ in range(round(rng.randint(4, 20) * sheet.width / sheet.u(160))):
         size = rng.choice(("small", "large"))
         side = sheet.u(rng.choice((8, 10)) if size == "small" else rng.choice((18, 20, 24)))
-        box = free_place(sheet, side, side, high, taken)
+        box = free_place(sheet, side, side, high, occupied)
         if box:
             placed.append((box, size, rng.choice(colors), with_letters and rng.random() < 0.5))
     both = len({size for _, size, _, _ in placed}) == 2
     for box, size, color, is_letter in placed:
-        said = size if both else None
+        size_word = size if both else None
         fill = mix(_PURE[color], hue(rng, 1.0, 1.0), rng.choice((0.0, 0.0, 0.06)))
         if is_letter:
-            _letter(sheet, box, color, fill, said)
+            _letter(sheet, box, color, fill, size_word)
         else:
             shape = rng.choice(forms)
             sheet.canvas.tint(icons.shape(shape, box[2] - box[0]), box[0], box[1], fill)
-            sheet.canvas.mark("shape", f"{color} {shape}", box, color=color, shape=shape, size=said)
+            sheet.canvas.mark("shape", f"{color} {shape}", box, color=color, shape=shape, size=size_word)
     sheet.top += high
 
 

@@ -106,13 +106,13 @@ def _instruction(sheet: Sheet) -> None:
     canvas.rect((sheet.left, sheet.top, sheet.right, sheet.bottom), fill)
     if sheet.named and rng.random() < 0.85:
         kind, label = rng.choice(sheet.named)
-        said = rng.choice(_SAID).format(label, "option" if kind == "radio" else kind.replace("_", " "))
+        instruction = rng.choice(_SAID).format(label, "option" if kind == "radio" else kind.replace("_", " "))
     else:
-        said = rng.choice(_OTHERS)
+        instruction = rng.choice(_OTHERS)
     letters, bold = sheet.font(10), sheet.font(10, bold=True)
     x, y = sheet.left + sheet.u(3), sheet.top + sheet.u(3)
     start, line = x, ""
-    for word in said.split():
+    for word in instruction.split():
         longer = f"{line} {word}" if line else word
         if line and start + letters.width(longer) > sheet.right - sheet.u(3):
             canvas.text(start, y, line, letters, ink_on(fill))

@@ -5,7 +5,7 @@ from random import Random
 from molmo_agent.envs.drawing.annotated_screen import Element
 from molmo_agent.envs.drawing.icons import COLORS, ICONS, SHAPES
 from molmo_agent.envs.drawing.words import WordSplit, is_held_out, label
-from molmo_agent.synthetic.referring.matching import NOUNS, Noun, Scene, Wanted, shape_noun
+from molmo_agent.synthetic.referring.matching import NOUNS, Description, Noun, Scene, shape_noun
 from molmo_agent.synthetic.referring.names import KIND_WORDS, Question, is_image
 from molmo_agent.synthetic.referring.templates import put
 
@@ -61,8 +61,8 @@ def _wrong_shape(scene: Scene, rng: Random) -> tuple[str, Element] | None:
         near_color = other.color in (None, color) or any({other.color, color} <= {*g} for g in (*alike, *mixed))
         if other.kind in ("shape", "icon") and near_shape and near_color:
             return None
-    wanted = Wanted(noun=shape_noun(shape), shape=shape, color=color)
-    return (f"the {color} {shape}", element) if scene.fitting(wanted) == [] else None
+    description = Description(noun=shape_noun(shape), shape=shape, color=color)
+    return (f"the {color} {shape}", element) if scene.fitting(description) == [] else None
 
 
 def _wrong_kind(scene: Scene, rng: Random) -> tuple[str, Element] | None:
@@ -94,13 +94,13 @@ def ask_missing(scene: Scene, rng: Random, split: WordSplit) -> Question | None:
     """
     roll = rng.random()
     if roll < 0.6:
-        found = _wrong_word(scene, rng, split)
+        candidate = _wrong_word(scene, rng, split)
     elif roll < 0.8:
-        found = _wrong_shape(scene, rng) or _wrong_image(scene, rng)
+        candidate = _wrong_shape(scene, rng) or _wrong_image(scene, rng)
     else:
-        found = _wrong_kind(scene, rng)
-    if found is None:
+        candidate = _wrong_kind(scene, rng)
+    if candidate is None:
         return None
-    phrase, like = found
+    phrase, like = candidate
     text = put(phrase, like, rng, split)
     return Question((), text, phrase.replace('"', "").removeprefix("the ").lower(), "absent", named=False)

@@ -81,7 +81,7 @@ def shape_noun(shape: str) -> Noun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Description:
     """What a description says; None where it says nothing."""
 
     noun: Noun | None = None
@@ -120,7 +120,7 @@ class Scene:
         ]
         self.runs = Counter(run.text.casefold() for run in screen.texts)
         self.titles = {e.label for e in screen.elements if e.kind == "window_title" and e.text}
-        self._known: dict[Wanted, list[Element] | None] = {}
+        self._known: dict[Description, list[Element] | None] = {}
         self._by_kind: dict[str, list[Element]] = defaultdict(list)
         self._by_name: dict[str, list[Element]] = defaultdict(list)
         for element in self.elements:
@@ -133,35 +133,40 @@ class Scene:
             if 2 <= len(name) <= 24 and self.runs[name] == 1 and len(self._by_name.get(name, ())) == 1:
                 self.anchors.append((run.text, run.box))
 
-    def fitting(self, wanted: Wanted) -> list[Element] | None:
+    def fitting(self, description: Description) -> list[Element] | None:
         """Return what a description fits; None where it might also mean something else, or something half hidden."""
-        if wanted not in self._known:
-            self._known[wanted] = self._look_up(wanted)
-        return self._known[wanted]
+        if description not in self._known:
+            self._known[description] = self._look_up(description)
+        return self._known[description]
 
-    def _look_up(self, wanted: Wanted) -> list[Element] | None:
-        if wanted.name is not None:
-            candidates: Sequence[Element] = self._by_name.get(wanted.name, ())
-            if wanted.noun is None and self.runs[wanted.name] > 1:
+    def _look_up(self, description: Description) -> list[Element] | None:
+        if description.name is not None:
+            candidates: Sequence[Element] = self._by_name.get(description.name, ())
+            if description.noun is None and self.runs[description.name] > 1:
                 return None
-        elif wanted.noun is not None:
-            kinds = (*sorted(wanted.noun.kinds), *sorted(wanted.noun.doubtful))
+        elif description.noun is not None:
+            kinds = (*sorted(description.noun.kinds), *sorted(description.noun.doubtful))
             candidates = [element for kind in kinds for element in self._by_kind.get(kind, ())]
         else:
             candidates = self.elements
-        found = []
+        matches = []
         for element in candidates:
-            sure = wanted.noun is None or element.kind in wanted.noun.kinds
-            if not sure and (wanted.noun is None or element.kind not in wanted.noun.doubtful):
+            sure = description.noun is None or element.kind in description.noun.kinds
+            if not sure and (description.noun is None or element.kind not in description.noun.doubtful):
                 continue
-            if not sure and wanted.shape is None and wanted.name is None and (wanted.color or wanted.size):
+            if (
+                not sure
+                and description.shape is None
+                and description.name is None
+                and (description.color or description.size)
+            ):
                 continue  # a coloured button is no coloured shape
-            if not wanted.fits(element):
+            if not description.fits(element):
                 continue
             if not sure or not element.visible:
                 return None
-            found.append(element)
-        return found
+            matches.append(element)
+        return matches
 
     def shows(self, text: str) -> bool:
         """Tell whether a text, or something called so, is anywhere on the screen, case left aside."""

@@ -161,15 +161,15 @@ def ask_all(elements: Sequence[Element], rng: Random) -> list[Question]:
     An element whose label another visible element shares is asked for with its kind if that decides, else not at all.
     """
     titles = {element.label for element in elements if element.kind == "window_title" and element.text}
-    seen = [element for element in elements if element.visible]
-    labels = Counter(describe(element).casefold() for element in seen)
-    kinds = Counter((element.kind, describe(element).casefold()) for element in seen)
-    plain_shapes = Counter((element.color, element.shape) for element in seen if element.kind == "shape")
+    visible = [element for element in elements if element.visible]
+    labels = Counter(describe(element).casefold() for element in visible)
+    kinds = Counter((element.kind, describe(element).casefold()) for element in visible)
+    plain_shapes = Counter((element.color, element.shape) for element in visible if element.kind == "shape")
     questions = []
-    for element in seen:
+    for element in visible:
         name = describe(element).casefold()
-        known = element.kind in {"shape", *KIND_WORDS, *WINDOW_VERBS} and can_be_named(element, titles)
-        if not name or not known or kinds[element.kind, name] > 1:
+        nameable = element.kind in {"shape", *KIND_WORDS, *WINDOW_VERBS} and can_be_named(element, titles)
+        if not name or not nameable or kinds[element.kind, name] > 1:
             continue
         if is_image(element) and kinds["navigation", name]:
             continue  # a phone's back button and its app's are both "the back button"

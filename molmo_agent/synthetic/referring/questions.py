@@ -18,9 +18,9 @@ from molmo_agent.synthetic.referring.matching import (
     LETTER,
     NOUNS,
     PLACES,
+    Description,
     Noun,
     Scene,
-    Wanted,
     beside,
     in_line,
     is_extreme,
@@ -66,10 +66,10 @@ def nouns_of(element: Element) -> list[Noun]:
     """Return the words for an element's kind."""
     if element.kind == "letter":
         return [DIGIT if element.label.isdigit() else LETTER]
-    found = [noun for noun in NOUNS if element.kind in noun.kinds]
+    nouns = [noun for noun in NOUNS if element.kind in noun.kinds]
     if element.kind == "shape" and element.shape:
-        found += [shape_noun(element.shape)] * 3
-    return found
+        nouns += [shape_noun(element.shape)] * 3
+    return nouns
 
 
 def _naming_noun(element: Element, word: str) -> Noun:
@@ -86,73 +86,73 @@ def by_name(scene: Scene, element: Element, rng: Random) -> Told | None:
     if element.kind == "shape" or not name or not can_be_named(element, scene.titles):
         return None
     kind_words = KIND_WORDS.get(element.kind, ())
-    said = describe(element)
+    phrase = describe(element)
     if element.kind in WINDOW_VERBS or is_image(element):
         alike = frozenset(("icon", "app", "button", "navigation")) - {element.kind}
         noun = Noun("", frozenset((element.kind,)), alike, "")
-        if scene.fitting(Wanted(noun=noun, name=name)) != [element]:
+        if scene.fitting(Description(noun=noun, name=name)) != [element]:
             return None
         phrases = noun_phrases(element, rng)
         if is_image(element):
-            phrases = [f"the {said} icon", f"{said} icon", f"the {said} button", f"the icon of a {said}"]
+            phrases = [f"the {phrase} icon", f"{phrase} icon", f"the {phrase} button", f"the icon of a {phrase}"]
         return Told(rng.choice(phrases), name, category(element), named=True)
     if not kind_words:
         return None
     if element.kind == "letter":
         noun = nouns_of(element)[0]
-        wanted = Wanted(noun=noun, name=name)
-        phrases = [f'the {noun.word} "{said}"', f"the {noun.word} {said}"]
-        if scene.fitting(Wanted(name=name)) == [element]:
-            phrases += [f'"{said}"', f"the {said}"]
+        description = Description(noun=noun, name=name)
+        phrases = [f'the {noun.word} "{phrase}"', f"the {noun.word} {phrase}"]
+        if scene.fitting(Description(name=name)) == [element]:
+            phrases += [f'"{phrase}"', f"the {phrase}"]
     else:
         word = rng.choice(kind_words)
-        noun, bare_name = _naming_noun(element, word), Wanted(name=name)
+        noun, bare_name = _naming_noun(element, word), Description(name=name)
         if rng.random() < 0.4 and scene.fitting(bare_name) == [element]:
-            return Told(rng.choice((said, f'"{said}"')), name, category(element), named=True)
-        wanted = Wanted(noun=noun, name=name)
+            return Told(rng.choice((phrase, f'"{phrase}"')), name, category(element), named=True)
+        description = Description(noun=noun, name=name)
         phrases = [
-            f'the "{said}" {word}',
-            f'the "{said}" {word}',
-            f"the {said} {word}",
-            f"{said} {word}",
-            f'{word} "{said}"',
-            f"{word} {said}",
-            f'the {word} "{said}"',
+            f'the "{phrase}" {word}',
+            f'the "{phrase}" {word}',
+            f"the {phrase} {word}",
+            f"{phrase} {word}",
+            f'{word} "{phrase}"',
+            f"{word} {phrase}",
+            f'the {word} "{phrase}"',
         ]
         if element.kind != "text":
             phrases += [
-                f'the {word} labeled "{said}"',
-                f'the {word} that says "{said}"',
-                f"the {word} with the text {said}",
+                f'the {word} labeled "{phrase}"',
+                f'the {word} that says "{phrase}"',
+                f"the {word} with the text {phrase}",
             ]
-    if scene.fitting(wanted) != [element]:
+    if scene.fitting(description) != [element]:
         return None
     return Told(rng.choice(phrases), name, category(element), named=True)
 
 
-def _attributes(element: Element, rng: Random, most: int) -> list[tuple[str, Wanted]]:
+def _attributes(element: Element, rng: Random, most: int) -> list[tuple[str, Description]]:
     """Return some of the descriptions by size, colour, form and state."""
-    found: list[tuple[Noun, str | None, str | None, str | None]] = []
+    options: list[tuple[Noun, str | None, str | None, str | None]] = []
     for noun in nouns_of(element) + ([ITEM] if element.kind in ("shape", "letter") else []):
         if element.kind in ("shape", "letter"):
             facts = ((None, None), (element.size, None), (None, element.color), (element.size, element.color))
-            found += [(noun, *fact, None) for fact in dict.fromkeys(facts)]
+            options += [(noun, *fact, None) for fact in dict.fromkeys(facts)]
         else:
-            found.append((noun, None, None, None))
+            options.append((noun, None, None, None))
             if element.state in ("checked", "unchecked", "selected", "disabled"):
-                found.append((noun, None, None, element.state))
-    chosen = []
-    for noun, size, color, state in rng.sample(found, min(len(found), most)):
+                options.append((noun, None, None, element.state))
+    described = []
+    for noun, size, color, state in rng.sample(options, min(len(options), most)):
         words = " ".join(part for part in (state, size, color, noun.word) if part)
         shape = element.shape if noun.word == element.shape else None
-        chosen.append((words, Wanted(noun=noun, shape=shape, size=size, color=color, state=state)))
-    return chosen
+        described.append((words, Description(noun=noun, shape=shape, size=size, color=color, state=state)))
+    return described
 
 
 def by_look(scene: Scene, element: Element, rng: Random) -> Told | None:
     """Tell an element by what it looks like, its kind included: "the red circle", "the text field"."""
-    for words, wanted in _attributes(element, rng, 5):
-        if scene.fitting(wanted) == [element]:
+    for words, description in _attributes(element, rng, 5):
+        if scene.fitting(description) == [element]:
             kind = "shape" if element.kind == "shape" else "letter" if element.kind == "letter" else "look"
             return Told(f"the {words}", words, kind)
     return None
@@ -160,8 +160,8 @@ def by_look(scene: Scene, element: Element, rng: Random) -> Told | None:
 
 def by_place(scene: Scene, element: Element, rng: Random) -> Told | None:
     """Tell an element by where it is among its like: "the top right button"."""
-    for words, wanted in _attributes(element, rng, 3):
-        like = scene.fitting(wanted)
+    for words, description in _attributes(element, rng, 3):
+        like = scene.fitting(description)
         if not like or len(like) < 2:
             continue
         places = [word for word, step in PLACES.items() if is_extreme(element, like, step)]
@@ -174,8 +174,8 @@ def by_place(scene: Scene, element: Element, rng: Random) -> Told | None:
 
 def by_order(scene: Scene, element: Element, rng: Random) -> Told | None:
     """Tell an element by its number in a row or column of its like: "the second button"."""
-    for words, wanted in _attributes(element, rng, 3):
-        like = scene.fitting(wanted)
+    for words, description in _attributes(element, rng, 3):
+        like = scene.fitting(description)
         line = in_line(like) if like and 2 <= len(like) <= 8 else None
         if not like or line is None:
             continue
@@ -212,14 +212,14 @@ def by_neighbour(scene: Scene, element: Element, rng: Random) -> Told | None:
     if not nouns:
         return None
     noun = rng.choice(nouns)
-    like = scene.fitting(Wanted(noun=noun, shape=element.shape if noun.word == element.shape else None))
+    like = scene.fitting(Description(noun=noun, shape=element.shape if noun.word == element.shape else None))
     if not like:
         return None
     for name, box in near[:6]:
         relations = [word for word, step in BESIDE.items() if beside(box, like, step) is element]
         if relations:
-            said = rng.choice((f'"{name}"', name))
-            phrase = f"the {noun.word} {rng.choice(relations)} {said}"
+            quoted = rng.choice((f'"{name}"', name))
+            phrase = f"the {noun.word} {rng.choice(relations)} {quoted}"
             return Told(phrase, bare(phrase), "neighbour", beside=box)
     return None
 
@@ -237,7 +237,7 @@ _WAYS: tuple[tuple[_Way, float], ...] = (
 def _ask_one(scene: Scene, element: Element, rng: Random, split: WordSplit) -> Question | None:
     if element.kind in CLOSING and rng.random() < 0.5:
         noun = Noun("", frozenset((element.kind,)), frozenset(), "")
-        if scene.fitting(Wanted(noun=noun)) == [element]:
+        if scene.fitting(Description(noun=noun)) == [element]:
             text = rng.choice(CLOSING[element.kind])
             return Question((element,), text, bare(text), "window-button", named=False)
     ways, weights = [way for way, _ in _WAYS], [weight for _, weight in _WAYS]
@@ -245,25 +245,27 @@ def _ask_one(scene: Scene, element: Element, rng: Random, split: WordSplit) -> Q
         weights[1] = 12.0  # mostly what they are told by
     while any(weights):
         (number,) = rng.choices(range(len(ways)), weights)
-        told = ways[number](scene, element, rng)
-        if told is not None:
-            text = put(told.phrase, element, rng, split)
-            return Question((element,), text, told.label, told.category, told.named, beside=told.beside)
+        expression = ways[number](scene, element, rng)
+        if expression is not None:
+            text = put(expression.phrase, element, rng, split)
+            return Question(
+                (element,), text, expression.label, expression.category, expression.named, beside=expression.beside
+            )
         weights[number] = 0.0
     return None
 
 
 def _several(scene: Scene, rng: Random) -> Question | None:
     """Ask for all things of a description, or for their number."""
-    seen = [element for element in scene.elements if element.visible]
-    for element in rng.sample(seen, min(len(seen), 4)):
+    visible = [element for element in scene.elements if element.visible]
+    for element in rng.sample(visible, min(len(visible), 4)):
         counted = rng.random() < 0.35
-        for _, wanted in _attributes(element, rng, 4):
-            like = scene.fitting(wanted)
+        for _, description in _attributes(element, rng, 4):
+            like = scene.fitting(description)
             if not like or not (1 if counted else 2) <= len(like) <= MOST_POINTS:
                 continue
-            assert wanted.noun is not None
-            parts = (wanted.size, wanted.color, wanted.state, wanted.noun.plural)
+            assert description.noun is not None
+            parts = (description.size, description.color, description.state, description.noun.plural)
             words = " ".join(part for part in parts if part)
             if counted:
                 forms: tuple[str, ...] = ("How many {} are there?", "how many {}", "Count the {}.", "count the {}")
@@ -306,21 +308,21 @@ def ask(
     elements = [element for element in scene.elements if element.visible]
     if most is not None and len(elements) > most:
         elements = rng.sample(elements, most)
-    questions = [found for element in elements if (found := _ask_one(scene, element, rng, split))]
+    questions = [candidate for element in elements if (candidate := _ask_one(scene, element, rng, split))]
     if not questions:
         return []
     extra: list[Question] = []
     single = max(1 - none - several, 0.01)
     for _ in range(len(questions)):
         roll = rng.random() * single
-        if roll < none and (found := ask_missing(scene, rng, split)):
-            extra.append(found)
-        if none <= roll < none + several and (found := _several(scene, rng)):
-            extra.append(found)
-    kept = questions + extra
-    rng.shuffle(kept)
-    if most is not None and len(kept) > most:
-        kept = kept[:most]
-        if not any(question.elements for question in kept):
-            kept[0] = questions[0]
-    return kept
+        if roll < none and (candidate := ask_missing(scene, rng, split)):
+            extra.append(candidate)
+        if none <= roll < none + several and (candidate := _several(scene, rng)):
+            extra.append(candidate)
+    selection = questions + extra
+    rng.shuffle(selection)
+    if most is not None and len(selection) > most:
+        selection = selection[:most]
+        if not any(question.elements for question in selection):
+            selection[0] = questions[0]
+    return selection
