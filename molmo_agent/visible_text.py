@@ -45,7 +45,7 @@ def visible_text(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     flags = {place for match in _TAGGED_FLAG.finditer(text) for place in range(*match.span())}
-    shown: list[str] = []
+    pieces: list[str] = []
     # Combining marks on the current character, and whether there is a character to carry them.
     marks, carried = 0, False
     for place, character in enumerate(text):
@@ -56,19 +56,19 @@ def visible_text(text: str) -> str:
         else:
             plain = place in flags or not _is_shapeless(character)
         if not plain:
-            shown.append(_surplus(marks) + _escape(character))
+            pieces.append(_surplus(marks) + _escape(character))
             marks, carried = 0, False
         elif character in _JOINERS or _is_selector(character):
-            shown.append(character)
+            pieces.append(character)
         elif unicodedata.category(character) in ("Mn", "Me"):
             marks += 1
             if marks <= MAX_MARKS:
-                shown.append(character if carried else f"\u25cc{character}")
+                pieces.append(character if carried else f"\u25cc{character}")
             carried = True
         else:
-            shown.append(_surplus(marks) + character)
+            pieces.append(_surplus(marks) + character)
             marks, carried = 0, True
-    return "".join(shown) + _surplus(marks)
+    return "".join(pieces) + _surplus(marks)
 
 
 def visible_lines(text: str) -> str:

@@ -49,10 +49,10 @@ _APPEAR_S = 5.0
 
 def launchable(device: Device) -> dict[str, str]:
     """Return what the phone can start: packages and the activity of each that the launcher starts."""
-    found: dict[str, str] = {}
+    packages: dict[str, str] = {}
     for package, activity in re.findall(r"^\s*([\w.]+)/([\w.$]+)\s*$", device.run(*_LAUNCHABLE).text, re.MULTILINE):
-        found.setdefault(package, activity)
-    return found
+        packages.setdefault(package, activity)
+    return packages
 
 
 def _words(package: str) -> list[str]:
@@ -66,12 +66,12 @@ def find_app(name: str, packages: Sequence[str]) -> str:
     Raises:
         ActionRefused: none or several of them fit; the message names them.
     """
-    wanted = name.strip().casefold()
+    query = name.strip().casefold()
     if name.strip() in packages:
         return name.strip()
-    if known := [package for package in WELL_KNOWN.get(wanted, ()) if package in packages]:
-        return known[0]
-    compact = re.sub(r"\W", "", wanted)
+    if installed := [package for package in WELL_KNOWN.get(query, ()) if package in packages]:
+        return installed[0]
+    compact = re.sub(r"\W", "", query)
     fitting = [
         package
         for package in packages
@@ -99,8 +99,8 @@ def open_app(device: Device, name: str, sleep: Callable[[float], None] = time.sl
     before = read_status(device).focus
     answer = device.run("am", "start", "-W", "-n", f"{package}/{apps[package]}", timeout_s=30.0)
     if answer.status or re.search(r"^Error|Exception", answer.all_text, re.MULTILINE):
-        said = next((line for line in answer.all_text.splitlines() if "Error" in line or "Exception" in line), "")
-        raise ActionRefused(f"the phone could not start {package}: {said or f'exit status {answer.status}'}")
+        complaint = next((line for line in answer.all_text.splitlines() if "Error" in line or "Exception" in line), "")
+        raise ActionRefused(f"the phone could not start {package}: {complaint or f'exit status {answer.status}'}")
     end = time.monotonic() + _APPEAR_S
     while True:
         status = read_status(device)

@@ -149,9 +149,9 @@ class Device:
                 state = self._states().get(self.serial, "")
             if state and state != "device":
                 self._require_ready(state)
-            gone = "did not answer in time" if state else "is gone: it was unplugged or switched off"
+            reason = "did not answer in time" if state else "is gone: it was unplugged or switched off"
             raise EnvError(
-                f"the phone {self.serial!r} {gone} while {doing} ({error or type(error).__name__}); whether that "
+                f"the phone {self.serial!r} {reason} while {doing} ({error or type(error).__name__}); whether that "
                 "was carried out is not known. Look at the phone, connect it and start again"
             ) from error
 

@@ -201,8 +201,8 @@ class Android:
     def _press(self, *keys: str) -> None:
         codes = [keycode(key) for key in keys]
         how = ["keyevent"] if len(codes) == 1 else ["keycombination"]
-        said = self._input(quoted("input", *how, *codes))
-        if "Unknown command" in said:
+        complaint = self._input(quoted("input", *how, *codes))
+        if "Unknown command" in complaint:
             raise ActionRefused(
                 "this phone cannot press keys together (Android 12 or newer can): press them one by one"
             )
@@ -215,9 +215,9 @@ class Android:
         """
         answer = self._device.script(line, what=" ".join(line.split()[:2]), timeout_s=15.0 + seconds)
         if (answer.status or "Exception" in answer.all_text) and "Unknown command" not in answer.all_text:
-            said = (answer.all_text.splitlines() or [f"exit status {answer.status}"])[0]
+            first_line = (answer.all_text.splitlines() or [f"exit status {answer.status}"])[0]
             hint = ""
             if "INJECT_EVENTS" in answer.all_text:
                 hint = ". On Xiaomi, Oppo and others switch on 'USB debugging (security settings)' as well"
-            raise EnvError(f"the phone {self._device.serial!r} did not take input: {said}{hint}")
+            raise EnvError(f"the phone {self._device.serial!r} did not take input: {first_line}{hint}")
         return answer.all_text

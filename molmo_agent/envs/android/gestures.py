@@ -34,20 +34,20 @@ def scroll_swipes(
     finger = 1 if direction in ("up", "left") else -1
     extent = size[axis]
     low, high = math.ceil(extent * _MARGIN), math.floor(extent * (1 - _MARGIN))
-    wanted = max(round(notches * NOTCH * extent), 1)
+    distance = max(round(notches * NOTCH * extent), 1)
     across = size[1 - axis] // 2 if start is None else start[1 - axis]
     # Where the finger goes down along the axis, and how far it can go from there.
     if start is None:
-        begin = min(max(extent // 2 - finger * min(wanted, high - low) // 2, low), high)
+        begin = min(max(extent // 2 - finger * min(distance, high - low) // 2, low), high)
     else:
         begin = min(max(start[axis], low), high)
     room = (high - begin) if finger > 0 else (begin - low)
-    if room < min(wanted, extent * NOTCH):  # too near to where it would have to go: begin at the other side
+    if room < min(distance, extent * NOTCH):  # too near to where it would have to go: begin at the other side
         begin, room = (low, high - low) if finger > 0 else (high, high - low)
-    count = min(math.ceil(wanted / room), _MOST_SWIPES)
+    count = min(math.ceil(distance / room), _MOST_SWIPES)
     swipes = []
     for number in range(count):
-        length = min(wanted, count * room) * (number + 1) // count - min(wanted, count * room) * number // count
+        length = min(distance, count * room) * (number + 1) // count - min(distance, count * room) * number // count
         end = begin + finger * length
         swipes.append((begin, across, end, across) if axis == 0 else (across, begin, across, end))
     return swipes

@@ -45,10 +45,10 @@ class Status:
 
 def read_status(device: Device) -> Status:
     """Ask the phone about its screen."""
-    told = device.script(_ASK, what="dumpsys").text
+    dump = device.script(_ASK, what="dumpsys").text
 
     def first(pattern: str) -> re.Match[str] | None:
-        return re.search(pattern, told, re.MULTILINE)
+        return re.search(pattern, dump, re.MULTILINE)
 
     size, rotation = first(r" cur=(\d+)x(\d+)"), first(r"orientation=(\d)")
     wakefulness, focus = first(r"mWakefulness=(\w+)"), first(r"mCurrentFocus=Window\{\S+ (?:u\d+ )?([^}]*)\}")

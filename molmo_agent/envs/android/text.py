@@ -134,5 +134,5 @@ class PhoneText:
     def _checked(self, *arguments: str) -> None:
         answer = self._device.run(*arguments)
         if answer.status or "Exception" in answer.all_text or answer.all_text.startswith("Error"):
-            said = (answer.all_text.splitlines() or [f"exit status {answer.status}"])[0]
-            raise EnvError(f"{' '.join(arguments[:2])} failed on the phone {self._device.serial!r}: {said}")
+            first_line = (answer.all_text.splitlines() or [f"exit status {answer.status}"])[0]
+            raise EnvError(f"{' '.join(arguments[:2])} failed on the phone {self._device.serial!r}: {first_line}")

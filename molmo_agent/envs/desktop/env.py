@@ -91,11 +91,11 @@ class Desktop:
         capture: Capture | None = None,
         input: Input | None = None,
     ) -> None:
-        chosen = [
-            name for name, given in (("monitor", monitor != "primary"), ("region", region), ("window", window)) if given
+        sources = [
+            name for name, value in (("monitor", monitor != "primary"), ("region", region), ("window", window)) if value
         ]
-        if len(chosen) > 1:
-            raise UsageError(f"choose one of monitor, region and window, got {' and '.join(chosen)}")
+        if len(sources) > 1:
+            raise UsageError(f"choose one of monitor, region and window, got {' and '.join(sources)}")
         if max_side is not None and max_side < 32:
             raise UsageError(f"max_side must be at least 32 pixels, got {max_side}")
         self._monitor, self._region, self._window = monitor, region, window
@@ -268,8 +268,8 @@ class Desktop:
                 # An answer, not an input.
                 pass
             case OpenApp() | Back() | Home():
-                known = ", ".join(sorted(kind.__name__ for kind in self.capabilities))
-                raise ActionRefused(f"a desktop has no {type(action).__name__}; it can do: {known}")
+                supported = ", ".join(sorted(kind.__name__ for kind in self.capabilities))
+                raise ActionRefused(f"a desktop has no {type(action).__name__}; it can do: {supported}")
             case _:
                 assert_never(action)
 

@@ -123,10 +123,10 @@ def load_pyautogui() -> Any:
     gui: Any = pyautogui
     display = getattr(getattr(gui, "platformModule", None), "_display", None)
     if display is not None:
-        wanted, have = os.environ.get("DISPLAY", ""), display.get_display_name()
-        if wanted != have:
+        expected, have = os.environ.get("DISPLAY", ""), display.get_display_name()
+        if expected != have:
             raise EnvError(
-                f"this process already sends its input to the display {have!r} and cannot switch to {wanted!r}: "
+                f"this process already sends its input to the display {have!r} and cannot switch to {expected!r}: "
                 "use one display per process, and start another process for the other one"
             )
     # Our own pace instead of 0.1 s after each call. The failsafe corner stays on, whatever a script set before.

@@ -150,8 +150,8 @@ class VirtualDisplay:
             part = os.read(self._server.stdout.fileno(), 64)
             if not part:
                 self._log.seek(0)
-                said = self._log.read().decode(errors="replace").strip()[-400:]
-                raise EnvError(f"Xvfb did not start a {self.width}x{self.height}x{self.depth} screen: {said}")
+                log_tail = self._log.read().decode(errors="replace").strip()[-400:]
+                raise EnvError(f"Xvfb did not start a {self.width}x{self.height}x{self.depth} screen: {log_tail}")
             report += part
         return int(report)
 

@@ -132,15 +132,15 @@ def _windows(display: Any) -> list[Window]:
     if has_window_manager(display):
         ids = _property(display, root, "_NET_CLIENT_LIST_STACKING") or _property(display, root, "_NET_CLIENT_LIST")
         candidates = [display.create_resource_object("window", i) for i in ids or ()]
-    found = []
+    matches = []
     for window in reversed(candidates):
         # A window may close while we look at it.
         with contextlib.suppress(Xlib.error.BadWindow, Xlib.error.BadDrawable):
             title = _title(display, window)
             if title and window.get_attributes().map_state == Xlib.X.IsViewable:
                 geometry, corner = window.get_geometry(), root.translate_coords(window, 0, 0)
-                found.append(Window(window.id, title, Area(corner.x, corner.y, geometry.width, geometry.height)))
-    return found
+                matches.append(Window(window.id, title, Area(corner.x, corner.y, geometry.width, geometry.height)))
+    return matches
 
 
 def find_window(display: Any, part: str) -> Window:
@@ -149,11 +149,11 @@ def find_window(display: Any, part: str) -> Window:
     Raises:
         EnvError: there is none; the nearest titles are offered.
     """
-    known = windows(display)
-    for window in known:
+    candidates = windows(display)
+    for window in candidates:
         if part.casefold() in window.title.casefold():
             return window
-    titles = {window.title.casefold(): window.title for window in known}
+    titles = {window.title.casefold(): window.title for window in candidates}
     near = difflib.get_close_matches(part.casefold(), titles, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(repr(titles[key]) for key in near)}? " if near else ""
     listed = ", ".join(repr(title) for title in titles.values()) or "none"

@@ -44,12 +44,12 @@ class Pasteboard:
         if self._display.get_selection_owner(self._clipboard) == Xlib.X.NONE:
             return True
         formats = (_xclip_read("TARGETS") or b"").decode(errors="replace").split()
-        kept = next((name for name in (*_KEEP, *(f for f in formats if "/" in f)) if name in formats), None)
-        content = _xclip_read(kept) if kept else None
-        if kept is None or content is None:
+        target = next((name for name in (*_KEEP, *(f for f in formats if "/" in f)) if name in formats), None)
+        content = _xclip_read(target) if target else None
+        if target is None or content is None:
             self._window.destroy()
             return False
-        self._old = kept, content
+        self._old = target, content
         return True
 
     def offer(self, text: str) -> None:
@@ -76,12 +76,12 @@ class Pasteboard:
         self._window.destroy()
         self._display.sync()
         if self._old:
-            kept, content = self._old
-            plain = kept in ("UTF8_STRING", "STRING", "text/plain;charset=utf-8")
+            target, content = self._old
+            plain = target in ("UTF8_STRING", "STRING", "text/plain;charset=utf-8")
             # xclip stays behind to answer for the content; it must not hold our output open.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 subprocess.run(
-                    ["xclip", "-selection", "clipboard", *([] if plain else ["-t", kept])],
+                    ["xclip", "-selection", "clipboard", *([] if plain else ["-t", target])],
                     input=content,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,

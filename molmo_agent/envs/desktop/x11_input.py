@@ -79,18 +79,18 @@ class X11Input(PyAutoGuiInput):
         pasteboard = Pasteboard(self._display)
         if not pasteboard.save():
             return 0
-        taken = 0
+        sent = 0
         try:
-            while taken < len(text):
-                part = text[taken : taken + _PASTE_CHARS]
+            while sent < len(text):
+                part = text[sent : sent + _PASTE_CHARS]
                 pasteboard.offer(part)
                 self._chord("ctrl", "v")
                 if not pasteboard.await_taken():
                     break
-                taken += len(part)
+                sent += len(part)
         finally:
             pasteboard.restore()
-        return taken
+        return sent
 
     def _chord(self, *keys: str) -> None:
         for key in keys:
@@ -112,5 +112,5 @@ def _type_with_xdotool(text: str) -> None:
     command = ["xdotool", "type", "--clearmodifiers", "--delay", "50", "--file", "-"]
     done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=30 + 0.2 * len(text), check=False)
     if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
-        raise ActionRefused(f"xdotool could not type the text (exit status {done.returncode}): {said}")
+        message = done.stderr.decode(errors="replace").strip()
+        raise ActionRefused(f"xdotool could not type the text (exit status {done.returncode}): {message}")

@@ -232,10 +232,10 @@ class Canvas:
         Returns:
             The number of the run, for :meth:`mark`; -1 when nothing was drawn or the text had to be cut.
         """
-        shown = face.fit(text, max_width) if max_width < math.inf else text
-        if not shown.strip():
+        visible = face.fit(text, max_width) if max_width < math.inf else text
+        if not visible.strip():
             return -1
-        lettering = face.letter(shown)
+        lettering = face.letter(visible)
         total = lettering.edges[-1]
         pen = int(x) if align == "left" else int(x - total) if align == "right" else int(x - total / 2)
         top = int(y)
@@ -247,8 +247,8 @@ class Canvas:
         self.image.paste(color, (pen - lettering.margin, top), mask)
         if not noted:
             return -1
-        self._lines.append(_Line(self.layer, shown, tuple(pen + e for e in lettering.edges), top, top + face.height))
-        return len(self._lines) - 1 if shown == text else -1
+        self._lines.append(_Line(self.layer, visible, tuple(pen + e for e in lettering.edges), top, top + face.height))
+        return len(self._lines) - 1 if visible == text else -1
 
     # --- Notes ----------------------------------------------------------------------------------------------------
 

@@ -186,26 +186,26 @@ class Face:
         if self.width(text) <= max_width:
             return text
         room = max_width - self.width("…")
-        kept = 0
+        length = 0
         for character in text:
             room -= self._advances[character]
             if room < 0:
                 break
-            kept += 1
-        return text[:kept].rstrip() + "…" if kept else ""
+            length += 1
+        return text[:length].rstrip() + "…" if length else ""
 
     def letter(self, text: str) -> Lettering:
         """Return the mask and edges of a string; kept for the next time."""
-        kept = self._letterings.get(text)
-        if kept is None:
+        lettering = self._letterings.get(text)
+        if lettering is None:
             if len(self._letterings) > 500:
                 self._letterings.clear()
-            kept = self._letterings[text] = self._compose(text)
-        return kept
+            lettering = self._letterings[text] = self._compose(text)
+        return lettering
 
     def _compose(self, text: str) -> Lettering:
-        known = self._glyphs
-        glyphs = [known.get(character) or self._glyph(character) for character in text]
+        cache = self._glyphs
+        glyphs = [cache.get(character) or self._glyph(character) for character in text]
         edges = tuple(accumulate([glyph.cell.shape[1] for glyph in glyphs], initial=0))
         if edges[-1] == 0 or text.isspace():
             return Lettering(None, 0, edges)

@@ -98,10 +98,10 @@ class PointingAction(PointingEnv):
         self._native_steps, self._stopped = 0, ""
         self.knows_success = self._judge is not None or "is_success" in info or "success" in info
         own = info.get("instruction") or getattr(self.native.unwrapped, "task_description", "")
-        asked = self._asked(self.native) if callable(self._asked) else self._asked or own
-        if not asked:
+        instruction = self._asked(self.native) if callable(self._asked) else self._asked or own
+        if not instruction:
             raise UsageError("the env says nothing of its task: pass PointingAction(..., instruction='...')")
-        return str(asked)
+        return str(instruction)
 
     def image(self) -> Image:
         """Return a copy of the env's newest observation."""

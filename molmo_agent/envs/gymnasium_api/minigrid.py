@@ -80,9 +80,9 @@ def make_minigrid(
 def _turn(world: Any, cell: Cell) -> Iterator[int]:
     """Face a neighbouring cell."""
     x, y = world.agent_pos
-    wanted = _AHEAD.index((cell[0] - int(x), cell[1] - int(y)))
-    while world.agent_dir != wanted:
-        yield _RIGHT if (wanted - world.agent_dir) % 4 <= 2 else _LEFT
+    direction = _AHEAD.index((cell[0] - int(x), cell[1] - int(y)))
+    while world.agent_dir != direction:
+        yield _RIGHT if (direction - world.agent_dir) % 4 <= 2 else _LEFT
 
 
 def _shortest_way(world: Any, cell: Cell, *, next_to: bool) -> list[Cell] | None:

@@ -87,8 +87,8 @@ class DeviceEnv(PointingEnv):
 
     def locate(self, instruction: str) -> list[Box]:
         """Return the boxes of what an instruction names. Privileged."""
-        found: list[Box] = self.device.locate(instruction)  # type: ignore[attr-defined]
-        return found
+        boxes: list[Box] = self.device.locate(instruction)  # type: ignore[attr-defined]
+        return boxes
 
     def target_mask(self) -> Mask:
         """Return the pixels in the boxes of what the instruction names. Privileged."""
@@ -175,7 +175,7 @@ def make_sim_phone(
     )
 
 
-def _families(task: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    if task is not None and task not in known:
-        raise UnknownNameError("one-click task family", task, known)
-    return (task,) if task else known
+def _families(task: str | None, families: tuple[str, ...]) -> tuple[str, ...]:
+    if task is not None and task not in families:
+        raise UnknownNameError("one-click task family", task, families)
+    return (task,) if task else families

@@ -49,14 +49,14 @@ class ImageView(gymnasium.Wrapper[Image, Any, Image, Any]):
     def locate(self, instruction: str) -> list[Box]:
         """Return where on the view an expert would point; what the view does not show is left out. Privileged."""
         width, height = self._chain.capture_size
-        found = []
+        boxes = []
         for box in self.env.get_wrapper_attr("locate")(instruction):
             try:
                 point = self._chain.from_capture(box.center.x * width, box.center.y * height)
             except ValueError:
                 continue
-            found.append(Box(point.x, point.y, point.x, point.y))
-        return found
+            boxes.append(Box(point.x, point.y, point.x, point.y))
+        return boxes
 
     def _back(self, point: Point) -> tuple[float, float]:
         try:

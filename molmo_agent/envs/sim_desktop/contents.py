@@ -96,14 +96,14 @@ def choices(flow: Flow, writer: Writer, rng: random.Random) -> None:
     count = rng.randint(2, 6)
     if rng.random() < 0.5:
         flow.text(writer.short(3), bold=rng.random() < 0.5)
-    chosen = rng.randrange(count)
+    selected = rng.randrange(count)
     columns = [flow]
     if flow.width > flow.look.u(300) and rng.random() < 0.4:
         middle = (flow.left + flow.right) // 2
         columns = [flow.part(flow.left, middle - flow.look.pad), flow.part(middle, flow.right)]
     group = f"group {len(flow.widgets)}"
     for i in range(count):
-        checked = i == chosen if kind == "radio" else rng.random() < 0.4
+        checked = i == selected if kind == "radio" else rng.random() < 0.4
         columns[i % len(columns)].box(kind, writer.label(), checked=checked, group=group)
     flow.top = max(column.top for column in columns) + flow.look.u(4)
 
@@ -189,7 +189,7 @@ def shape_canvas(flow: Flow, writer: Writer, rng: random.Random, *, ground: bool
     if ground:
         box = (flow.left, flow.top, flow.right, flow.top + height)
         flow.add(Widget("panel", "", box, shape="sunken"))
-    taken: list[tuple[int, int, int, int]] = []
+    occupied: list[tuple[int, int, int, int]] = []
     for _ in range(round(rng.randint(4, 22) * share)):
         size = rng.choice(("small", "medium", "large"))
         side = look.u({"small": rng.randint(11, 15), "medium": rng.randint(21, 27), "large": rng.randint(36, 46)}[size])
@@ -200,9 +200,9 @@ def shape_canvas(flow: Flow, writer: Writer, rng: random.Random, *, ground: bool
             rng.randint(flow.top + 3, flow.top + height - side - 3),
         )
         box = (x, y, x + side, y + side)
-        if any(b[0] < box[2] + 2 and box[0] < b[2] + 2 and b[1] < box[3] + 2 and box[1] < b[3] + 2 for b in taken):
+        if any(b[0] < box[2] + 2 and box[0] < b[2] + 2 and b[1] < box[3] + 2 and box[1] < b[3] + 2 for b in occupied):
             continue
-        taken.append(box)
+        occupied.append(box)
         color = rng.choice([c for c in COLORS if c != ("black" if look.dark else "white")])
         shape = rng.choice(tuple(SHAPES))
         # People call a range of colours "red": vary around the plain one.

@@ -146,21 +146,21 @@ def _field(place: Place, widget: Widget) -> None:
     run = place.label(widget)
     left, y = box[0] + look.u(5), middle(box, letters)
     room = box[2] - box[0] - look.u(10)
-    shown = "•" * len(widget.value) if widget.secret else widget.value
+    visible = "•" * len(widget.value) if widget.secret else widget.value
     ink = ink_on(look.paper) if look.name != "contrast" else look.ink
-    if shown:
+    if visible:
         caret = widget.caret if place.focused else 0
         start = 0  # what is too long scrolls so that the caret can be seen
-        while start < caret and letters.width(shown[start:caret]) > room - 2:
+        while start < caret and letters.width(visible[start:caret]) > room - 2:
             start += 1
-        part = shown[start:]
+        part = visible[start:]
         while part and letters.width(part) > room:
             part = part[:-1]
         if place.focused and widget.all_selected:
             place.canvas.rect((left, y, left + letters.width(part), y + letters.height), look.accent)
             ink = look.on_accent
         place.canvas.text(left, y, part, letters, ink)
-        pen = left + letters.width(shown[start:caret])
+        pen = left + letters.width(visible[start:caret])
     else:
         pen = left
         if widget.label and widget.label_at is None:
@@ -259,23 +259,23 @@ def _list(place: Place, widget: Widget) -> None:
         label = widget.items[i]
         top = box[1] + 1 + (i - widget.offset) * widget.row_height
         row = (box[0] + 1, top, inner_right, top + widget.row_height)
-        chosen = label == widget.selected
-        if chosen:
+        is_selected = label == widget.selected
+        if is_selected:
             canvas.rect(row, look.accent)
         elif i % 2 and columns > 1:
             canvas.rect(row, mix(look.paper, look.ground, 0.6))
-        color = look.on_accent if chosen else ink
+        color = look.on_accent if is_selected else ink
         x, y = row[0] + pad, middle(row, letters)
         if widget.icon:
-            tone = color if chosen else mix(look.accent, ink, 0.2)
+            tone = color if is_selected else mix(look.accent, ink, 0.2)
             canvas.tint(icons.icon(widget.icon, side), x, top + (widget.row_height - side) // 2, tone)
             x += side + pad
         run = canvas.text(x, y, label, letters, color, box[0] + first - x - 2 if columns > 1 else inner_right - x - 2)
         for c, cells in enumerate(widget.columns):
             left = box[0] + first + c * share
-            canvas.text(left, y, cells[i], letters, mix(color, look.paper, 0.0 if chosen else 0.3), share - pad)
+            canvas.text(left, y, cells[i], letters, mix(color, look.paper, 0.0 if is_selected else 0.3), share - pad)
         target = Target("item", place.window, widget, label)
-        canvas.mark("list_item", label, row, run, target, state="selected" if chosen else None)
+        canvas.mark("list_item", label, row, run, target, state="selected" if is_selected else None)
     if bar:
         track = (box[2] - 1 - bar, box[1] + 1, box[2] - 1, box[3] - 1)
         canvas.rect(track, mix(look.paper, look.ground, 0.7))

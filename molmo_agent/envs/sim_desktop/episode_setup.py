@@ -119,10 +119,10 @@ def _try(task: str, rng: Random, options: Options) -> Setup | None:
         for window in desktop.windows:  # what is asked for may lie beside a dialog and has to react
             window.modal = False
         opens = frozenset(widget.label for widget in desktop.icons)
-        found = candidates(monitors.view(draw(desktop).screen), family, opens)
-        if not found:
+        goals = candidates(monitors.view(draw(desktop).screen), family, opens)
+        if not goals:
             return None
-        element, shift = rng.choice(found), monitors.observed[0]
+        element, shift = rng.choice(goals), monitors.observed[0]
         left, top, right, bottom = element.box
         return Setup(desktop, monitors, make_goal(element, family, rng, (left + shift, top, right + shift, bottom)))
     word_split: words.WordSplit = "held_out" if split == "held_out_words" else "train"
@@ -143,9 +143,9 @@ def _arrange(desktop: Desktop, rng: Random, options: Options, split: Split) -> M
         return Monitors(options.size, 1, 0, 0, scale)
     main = rng.randrange(count)
     width, height = options.size
-    shown = main if options.monitor == "main" else None
+    monitor = main if options.monitor == "main" else None
     if isinstance(options.monitor, int):
-        shown = options.monitor - 1
+        monitor = options.monitor - 1
     own, icons = desktop.windows, desktop.icons
     desktop.windows, desktop.width = [], count * width
     for number in range(count):
@@ -164,7 +164,7 @@ def _arrange(desktop: Desktop, rng: Random, options: Options, split: Split) -> M
     if desktop.menu is not None:
         desktop.menu.at = (desktop.menu.at[0] + main * width, desktop.menu.at[1])
     desktop.main = (main * width, 0, (main + 1) * width, height)
-    return Monitors(options.size, count, main, shown, scale)
+    return Monitors(options.size, count, main, monitor, scale)
 
 
 def _shift(windows: list[Window], dx: int) -> None:

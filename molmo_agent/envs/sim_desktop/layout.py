@@ -117,21 +117,21 @@ class Flow:
         look = self.look
         if look.row + look.u(2) > self.height:
             return False
-        kept: list[tuple[str, int]] = []
+        fitting: list[tuple[str, int]] = []
         used = 0
         for label in labels:
             width = self.button_width(label, icon)
             if used + width > self.width:
                 break
-            kept.append((label, width))
+            fitting.append((label, width))
             used += width + look.u(8)
         x = self.left if align == "left" else self.right - used + look.u(8)
-        for i, (label, width) in enumerate(kept):
+        for i, (label, width) in enumerate(fitting):
             box = (x, self.top, x + width, self.top + look.row + look.u(2))
             self.add(Widget("button", label, box, primary=i == primary % len(labels) and primary >= 0, icon=icon))
             x += width + look.u(8)
         self._advance(look.row + look.u(2))
-        return bool(kept)
+        return bool(fitting)
 
     def links(self, labels: Sequence[str], *, stacked: bool = False) -> bool:
         """Add links in a row or, ``stacked``, one below the other."""
@@ -199,19 +199,19 @@ class Flow:
         if height + look.u(40) > self.height:
             return False
         x = self.left
-        kept = 0
+        count = 0
         for label in labels:
             width = look.text.width(label) + 2 * look.u(10)
             if x + width > self.right:
                 break
             self.add(Widget("tab", label, (x, self.top, x + width, self.top + height), group="tabs"))
             x += width
-            kept += 1
-        for widget in self.widgets[-kept:] if kept else []:
-            widget.checked = widget.label == labels[min(selected, kept - 1)]
+            count += 1
+        for widget in self.widgets[-count:] if count else []:
+            widget.checked = widget.label == labels[min(selected, count - 1)]
         self.add(Widget("rule", "", (x, self.top + height - 1, self.right, self.top + height), fill=look.edge))
         self._advance(height)
-        return kept > 1
+        return count > 1
 
     def toolbar(self, names: Sequence[str], *, framed: bool = False, labels: Sequence[str] = ()) -> bool:
         """Add a row of icons without labels, or with ``labels`` below them."""

@@ -51,12 +51,12 @@ def locate(drawing: Drawing, screen: Screen, phrase: str) -> list[PixelBox]:
     outside = _QUOTED.sub(" ", lower)
     if re.search(r"\blist\b(?! item)", outside):
         return _lists(drawing, screen)
-    found = _named(screen, lower, outside)
+    matches = _named(screen, lower, outside)
     if re.search(r"\bhandle of\b", outside):
-        return [_handle(element) for element in found]
+        return [_handle(element) for element in matches]
     if end := re.search(r"\b(left|right) end of\b", outside):
-        return [_end(element.box, end[1] == "left") for element in found]
-    return [element.box for element in found]
+        return [_end(element.box, end[1] == "left") for element in matches]
+    return [element.box for element in matches]
 
 
 def _named(screen: Screen, lower: str, outside: str) -> list[Element]:
@@ -85,11 +85,11 @@ def _corner(screen: Screen, top: bool, left: bool) -> PixelBox:
 def _lists(drawing: Drawing, screen: Screen) -> list[PixelBox]:
     """Return the boxes of the lists that can be seen, by way of the list items of each."""
     boxes: dict[int, PixelBox] = {}
-    for element, shown in zip(drawing.screen.elements, screen.elements, strict=True):
+    for element, element_in_view in zip(drawing.screen.elements, screen.elements, strict=True):
         owner = drawing.owners[element.id]
-        if not isinstance(owner, Target) or owner.part != "item" or not shown.visible:
+        if not isinstance(owner, Target) or owner.part != "item" or not element_in_view.visible:
             continue
-        old, new = boxes.get(id(owner.widget), shown.box), shown.box
+        old, new = boxes.get(id(owner.widget), element_in_view.box), element_in_view.box
         boxes[id(owner.widget)] = (
             min(old[0], new[0]),
             min(old[1], new[1]),

@@ -65,9 +65,9 @@ class Stage:
         left, top, right, bottom = self.area
         x, y = rng.randint(left, right - width), rng.randint(top, max(bottom - height, top))
         window.box = (x, y, x + width, y + height)
-        taken = {label.casefold() for label in (*labels, window.title)}
-        self.desktop.windows = [w for w in self.desktop.windows if not _labels(w) & taken]
-        self.desktop.icons = [w for w in self.desktop.icons if w.label.casefold() not in taken]
+        names = {label.casefold() for label in (*labels, window.title)}
+        self.desktop.windows = [w for w in self.desktop.windows if not _labels(w) & names]
+        self.desktop.icons = [w for w in self.desktop.icons if w.label.casefold() not in names]
         self.desktop.menu = None
         self.desktop.windows.append(window)
 
@@ -96,11 +96,11 @@ def _fill_form(stage: Stage) -> Goal | None:
     if not all(fields) or not flow.buttons([send, "Cancel"], align="right", primary=0):
         return None
     stage.place(window, flow, *labels, send, "Cancel")
-    wanted = {label: words.person(rng) if rng.random() < 0.6 else words.pseudo_word(rng) for label in labels}
-    typing = ", ".join(f'type "{text}" into the "{label}" field' for label, text in wanted.items())
+    values = {label: words.person(rng) if rng.random() < 0.6 else words.pseudo_word(rng) for label in labels}
+    typing = ", ".join(f'type "{text}" into the "{label}" field' for label, text in values.items())
 
     def reached(desktop: Desktop, events: Sequence[Event]) -> bool:
-        return _pressed_last(send, events) and all(f is not None and f.value == wanted[f.label] for f in fields)
+        return _pressed_last(send, events) and all(f is not None and f.value == values[f.label] for f in fields)
 
     return Goal(f'{typing}, then click the "{send}" button', reached, window.box)
 
@@ -144,9 +144,9 @@ def _open_menu_item(stage: Stage) -> Goal | None:
     menu = rng.choice(list(_MENUS))
     item = rng.choice(_MENUS[menu])
     stage.place(window, flow, *_MENUS, *(item for items in _MENUS.values() for item in items))
-    wanted = Event("pressed", "menu_item", item)
+    goal = Event("pressed", "menu_item", item)
     return Goal(
-        f'click the "{menu}" menu, then click "{item}"', lambda desktop, events: wanted in events[-1:], window.box
+        f'click the "{menu}" menu, then click "{item}"', lambda desktop, events: goal in events[-1:], window.box
     )
 
 
@@ -208,8 +208,8 @@ def _close_dialog(stage: Stage) -> Goal | None:
         widget.closes = widget.kind == "button"
     stage.place(window, flow, *answers)
     answer = rng.choice([w.label for w in window.widgets if w.kind == "button"])
-    wanted = Event("pressed", "button", answer)
-    return Goal(f'click the "{answer}" button', lambda desktop, events: events[-1:] == [wanted], window.box)
+    goal = Event("pressed", "button", answer)
+    return Goal(f'click the "{answer}" button', lambda desktop, events: events[-1:] == [goal], window.box)
 
 
 def _move_window(stage: Stage) -> Goal | None:
@@ -265,12 +265,12 @@ def _check_several(stage: Stage) -> Goal | None:
     if not all(boxes) or not flow.buttons([send, "Cancel"], primary=0):
         return None
     stage.place(window, flow, *labels, send, "Cancel")
-    kept = [box for box in boxes if box is not None]
-    changed = rng.sample(kept, 2)
-    wanted = [box.checked != (box in changed) for box in kept]
+    present = [box for box in boxes if box is not None]
+    changed = rng.sample(present, 2)
+    goal = [box.checked != (box in changed) for box in present]
 
     def reached(desktop: Desktop, events: Sequence[Event]) -> bool:
-        return _pressed_last(send, events) and [box.checked for box in kept] == wanted
+        return _pressed_last(send, events) and [box.checked for box in present] == goal
 
     clicks = ", ".join(f'click the "{box.label}" checkbox' for box in changed)
     return Goal(f'{clicks}, then click the "{send}" button', reached, window.box)

@@ -368,10 +368,10 @@ def _extent(widget: Widget, look: Look | None) -> IntBox:
 def _apart(old: list[Widget], new: list[Widget], look: Look | None = None) -> list[Widget]:
     """Return those new widgets that touch neither an old one nor one another."""
     boxes = [_extent(w, look) for w in old]
-    kept = []
+    separate = []
     for widget in new:
         a = _extent(widget, look)
         if not any(a[0] < b[2] + 3 and b[0] < a[2] + 3 and a[1] < b[3] + 3 and b[1] < a[3] + 3 for b in boxes):
-            kept.append(widget)
+            separate.append(widget)
             boxes.append(a)
-    return kept
+    return separate

@@ -69,9 +69,9 @@ def candidates(screen: Screen, family: Family, opens: frozenset[str] = frozenset
         family: what is looked for.
         opens: labels of the desktop's icons, which open when they are double-clicked.
     """
-    seen = [element for element in screen.elements if element.visible]
-    names = Counter(name_of(element).casefold() for element in seen)
-    titles = {element.label for element in seen if element.kind == "window_title" and element.text}
+    visible = [element for element in screen.elements if element.visible]
+    names = Counter(name_of(element).casefold() for element in visible)
+    titles = {element.label for element in visible if element.kind == "window_title" and element.text}
 
     def nameable(element: Element) -> bool:
         if element.kind == "shape":
@@ -86,12 +86,12 @@ def candidates(screen: Screen, family: Family, opens: frozenset[str] = frozenset
 
     def alone(element: Element) -> bool:
         if element.kind == "window_close":  # its window's title and its task bar item have the same name
-            return sum(e.kind == element.kind and e.label == element.label for e in seen) == 1
+            return sum(e.kind == element.kind and e.label == element.label for e in visible) == 1
         return names[name_of(element).casefold()] == 1
 
     return [
         element
-        for element in seen
+        for element in visible
         if element.kind in family.kinds and element.state != "disabled" and nameable(element) and alone(element)
     ]
 
@@ -103,8 +103,8 @@ def make_goal(element: Element, family: Family, rng: Random, place: PixelBox) ->
     instruction = family.wording.replace("{text}", text).replace("{}", name)
     if family.what == "typed":
         return Goal(instruction, lambda desktop, events: _holds(desktop, element.label, text), place)
-    wanted = Event(family.what, element.kind, element.label)
-    return Goal(instruction, lambda desktop, events: wanted in events, place)
+    event = Event(family.what, element.kind, element.label)
+    return Goal(instruction, lambda desktop, events: event in events, place)
 
 
 def _holds(desktop: Desktop, label: str, text: str) -> bool:

@@ -35,10 +35,10 @@ def move_window(desktop: Desktop, window: Window, dx: int, dy: int) -> None:
 
 def open_document(desktop: Desktop, title: str, icon: str | None = None) -> None:
     """Open a window for a document, or bring the one that is open to the front."""
-    known = next((w for w in desktop.windows if w.title == title and w.framed), None)
-    if known is not None:
-        known.minimized = False
-        bring_forward(desktop, known)
+    existing = next((w for w in desktop.windows if w.title == title and w.framed), None)
+    if existing is not None:
+        existing.minimized = False
+        bring_forward(desktop, existing)
         return
     look, (left, top, right, bottom) = desktop.look, desktop.area
     width, height = min(look.u(300), right - left), min(look.u(200), bottom - top)

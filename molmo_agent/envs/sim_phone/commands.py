@@ -83,9 +83,9 @@ def _save_alarm(phone: Phone) -> None:
 def _save_note(phone: Phone) -> None:
     title, text = phone.fields.get("Title", ""), phone.fields.get("Text", "")
     old = phone.top.about if phone.top else ""
-    kept = next((note for note in phone.notes if note.title == old), None)
-    if kept is not None:
-        kept.title, kept.body = title, text
+    existing = next((note for note in phone.notes if note.title == old), None)
+    if existing is not None:
+        existing.title, existing.body = title, text
     elif title or text:
         phone.notes.insert(0, Note(title or text.split("\n")[0][:24], text))
     phone.leave_field()

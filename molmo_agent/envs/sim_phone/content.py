@@ -95,8 +95,8 @@ def make_phone(
     rng = random.Random(f"phone {seed}")
     others = [app for app in APPS if app.label not in DOCK]
     fixed, rest = others[:5], others[5:]
-    shown = [*fixed, *rng.sample(rest, rng.randint(4, len(rest)))]
-    rng.shuffle(shown)
+    apps = [*fixed, *rng.sample(rest, rng.randint(4, len(rest)))]
+    rng.shuffle(apps)
     people = sorted({words.person(rng, split) for _ in range(rng.randint(24, 36))})
     dark = rng.random() < 0.35 if theme is None else theme == "dark"
     style, side = rng.getrandbits(32), min(width, height)
@@ -106,7 +106,7 @@ def make_phone(
         width=width,
         height=height,
         looks=(light, night),
-        apps=[*shown, *(app for label in DOCK for app in APPS if app.label == label)],
+        apps=[*apps, *(app for label in DOCK for app in APPS if app.label == label)],
         clock=f"{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}",
         date=f"{rng.choice(_WEEKDAYS)}, {rng.randint(1, 30)} {rng.choice(_MONTHS)}",
         charge=rng.randint(18, 100),

@@ -107,8 +107,8 @@ def _page(pen: Pen, layout: Layout) -> None:
     canvas.cover(bar)
     canvas.rect(bar, look.ground)
     canvas.react(bar, ())
-    shown = pen.phone.top
-    if shown is not None and shown.offset > 0:
+    screenful = pen.phone.top
+    if screenful is not None and screenful.offset > 0:
         canvas.rect((0, view[1] - 1, width, view[1]), look.edge)
     middle, side = look.status_height + look.bar_height // 2, look.u(40)
     left = look.u(18)

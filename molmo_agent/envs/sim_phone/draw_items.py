@@ -239,11 +239,11 @@ def _wrap(text: str, letters: Face, room: float) -> list[str]:
                 lines.append(current)
                 longer = word
             while letters.width(longer) > room and len(longer) > 1:
-                kept = len(longer) - 1
-                while kept > 1 and letters.width(longer[:kept]) > room:
-                    kept -= 1
-                lines.append(longer[:kept])
-                longer = longer[kept:]
+                length = len(longer) - 1
+                while length > 1 and letters.width(longer[:length]) > room:
+                    length -= 1
+                lines.append(longer[:length])
+                longer = longer[length:]
             current = longer
         lines.append(current)
     return lines
@@ -275,8 +275,8 @@ def _goods(pen: Pen, item: Item, box: IntBox) -> None:
     look, pad = pen.look, pen.look.u(11)
     pen.canvas.plate(box, look.radius, look.card, look.edge)
     assert item.color is not None
-    shown = (box[0] + look.u(7), box[1] + look.u(7), box[2] - look.u(7), box[1] + look.u(96))
-    image(pen, item.icon, item.color, shown, 58)
+    image_box = (box[0] + look.u(7), box[1] + look.u(7), box[2] - look.u(7), box[1] + look.u(96))
+    image(pen, item.icon, item.color, image_box, 58)
     room = box[2] - box[0] - 2 * pad
     run = pen.write(box[0] + pad, box[1] + look.u(113), item.label, look.text(13.5), look.ink, room)
     pen.write(box[0] + pad, box[1] + look.u(133), item.detail, look.text(13, True), look.accent, room)
@@ -307,14 +307,14 @@ def _hero(pen: Pen, item: Item, box: IntBox) -> None:
 def _bubble(pen: Pen, item: Item, box: IntBox) -> None:
     look, letters = pen.look, pen.look.text(14)
     room = round((box[2] - box[0]) * 0.8)
-    shown = letters.fit(item.label, room - look.u(28))
-    width = letters.width(shown) + look.u(28)
+    visible = letters.fit(item.label, room - look.u(28))
+    width = letters.width(visible) + look.u(28)
     spot = (box[2] - width, box[1], box[2], box[3]) if item.own else (box[0], box[1], box[0] + width, box[3])
     fill = look.accent if item.own else look.card
     pen.canvas.plate(spot, look.u(18), fill, None if item.own else look.edge)
     ink = look.on_accent if item.own else look.ink
-    run = pen.write(spot[0] + look.u(14), (box[1] + box[3]) / 2, shown, letters, ink)
-    pen.canvas.mark("message", item.label, spot, run if shown == item.label else -1)
+    run = pen.write(spot[0] + look.u(14), (box[1] + box[3]) / 2, visible, letters, ink)
+    pen.canvas.mark("message", item.label, spot, run if visible == item.label else -1)
 
 
 def _chips(pen: Pen, item: Item, box: IntBox) -> None:

@@ -62,8 +62,8 @@ def draw_keyboard(phone: Phone, canvas: Canvas) -> None:
             canvas.tint(glyph(_ICONS[name], side), (left + right - side) // 2, (top + bottom - side) // 2, tone)
         elif plain:
             letters = look.text(min(17, (bottom - top) / look.scale * 0.52))
-            shown = name.upper() if phone.capitals else name
+            visible = name.upper() if phone.capitals else name
             y = (top + bottom - letters.height) // 2
-            run = canvas.text((left + right) / 2, y, shown, letters, ink, align="center")
+            run = canvas.text((left + right) / 2, y, visible, letters, ink, align="center")
         canvas.mark("key", name, key, run)
         canvas.react((left, top, right, bottom), ("key", name))

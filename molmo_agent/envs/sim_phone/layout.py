@@ -56,15 +56,15 @@ def view_of(phone: Phone, footer: bool = False) -> IntBox:
 
 def lay_out(phone: Phone) -> Layout | None:
     """Place the items of the page in front; None for the home screen. What is scrolled too far is scrolled back."""
-    shown = phone.top
-    if shown is None:
+    screenful = phone.top
+    if screenful is None:
         return None
-    page, look = page_of(phone, shown), phone.look
+    page, look = page_of(phone, screenful), phone.look
     view = view_of(phone, bool(page.footer))
     items, height = _flow(page, look, view)
     reach = max(height - (view[3] - view[1]), 0)
-    shown.offset = min(max(shown.offset, 0), reach)
-    dy = view[1] - shown.offset
+    screenful.offset = min(max(screenful.offset, 0), reach)
+    dy = view[1] - screenful.offset
     placed = [(item, (left, top + dy, right, bottom + dy)) for item, (left, top, right, bottom) in items]
     return Layout(page, placed, _footer(page, look, view), view, reach)
 

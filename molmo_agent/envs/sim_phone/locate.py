@@ -27,12 +27,12 @@ def locate(screen: Screen, phrase: str) -> list[PixelBox]:
     """
     lower = phrase.casefold()
     outside = _QUOTED.sub(" ", lower)
-    found = _named(screen, lower, outside)
+    matches = _named(screen, lower, outside)
     if re.search(r"\bhandle of\b", outside):
-        return [_handle(element) for element in found]
+        return [_handle(element) for element in matches]
     if end := re.search(r"\b(left|right) end of\b", outside):
-        return [_end(element.box, end[1] == "left") for element in found]
-    return [element.box for element in found]
+        return [_end(element.box, end[1] == "left") for element in matches]
+    return [element.box for element in matches]
 
 
 def _named(screen: Screen, lower: str, outside: str) -> list[Element]:

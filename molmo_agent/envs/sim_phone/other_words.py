@@ -34,13 +34,13 @@ class OtherWords:
         if not wrong and not self.everywhere:
             return text
         room = face.width(text)
-        count, taken = len(text.split()), set(self._known.values())
+        count, used = len(text.split()), set(self._known.values())
         for _ in range(30):
             if count > 2:
                 new = words.sentence(self.rng, self.split, count)[:-1]
             else:
                 new = words.short_text(self.rng, self.split, count)
-            if face.width(new) <= room and new not in taken:
+            if face.width(new) <= room and new not in used:
                 return new
         while True:
             new = "".join(self.rng.choice("abcdefhiklmnoprstuvwxyz") for _ in range(min(len(text), 6)))
@@ -62,5 +62,5 @@ class OtherCanvas(Canvas):
 
     def mark(self, kind: str, label: str, box: IntBox, run: int = -1, target: Any = None, **facts: str | None) -> None:
         """Note an element, by what is written of it where it is written."""
-        shown = self._written.get(label, label) if run >= 0 else label
-        Canvas.mark(self, kind, shown, box, run, target, **facts)
+        visible = self._written.get(label, label) if run >= 0 else label
+        Canvas.mark(self, kind, visible, box, run, target, **facts)

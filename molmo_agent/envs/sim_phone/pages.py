@@ -56,10 +56,10 @@ class Page:
     columns: int = 1
 
 
-def page_of(phone: Phone, shown: Screenful) -> Page:
+def page_of(phone: Phone, screenful: Screenful) -> Page:
     """Return the page that an entry of the back stack stands for."""
-    build = _PAGES.get((shown.app.label, shown.page), _headlines)
-    return build(phone, shown)
+    build = _PAGES.get((screenful.app.label, screenful.page), _headlines)
+    return build(phone, screenful)
 
 
 def _switch(phone: Phone, label: str, icon: str, detail: str = "") -> Item:
@@ -72,7 +72,7 @@ def _link(label: str, detail: str, icon: str, page: str) -> Item:
     return Item(kind="row", label=label, detail=detail, icon=icon, note=">", press=("open", "Settings", page))
 
 
-def _settings(phone: Phone, shown: Screenful) -> Page:
+def _settings(phone: Phone, screenful: Screenful) -> Page:
     return Page(
         title="Settings",
         items=[
@@ -99,7 +99,7 @@ def _slider(phone: Phone, label: str, icon: str) -> Item:
     return Item(kind="slider", label=label, icon=icon, level=phone.levels[label])
 
 
-def _display(phone: Phone, shown: Screenful) -> Page:
+def _display(phone: Phone, screenful: Screenful) -> Page:
     items = [
         _slider(phone, "Brightness", "sun"),
         _switch(phone, "Dark theme", "moon"),
@@ -108,7 +108,7 @@ def _display(phone: Phone, shown: Screenful) -> Page:
     return Page(title="Display", items=items)
 
 
-def _sound(phone: Phone, shown: Screenful) -> Page:
+def _sound(phone: Phone, screenful: Screenful) -> Page:
     items = [
         _slider(phone, "Media volume", "music"),
         _slider(phone, "Ring volume", "bell"),
@@ -117,12 +117,12 @@ def _sound(phone: Phone, shown: Screenful) -> Page:
     return Page(title="Sound", items=items)
 
 
-def _about(phone: Phone, shown: Screenful) -> Page:
+def _about(phone: Phone, screenful: Screenful) -> Page:
     facts = (("Model", "Simulated phone"), ("Version", "1"), ("Screen", f"{phone.width} x {phone.height}"))
     return Page(title="About phone", items=[Item(kind="row", label=name, detail=value) for name, value in facts])
 
 
-def _alarms(phone: Phone, shown: Screenful) -> Page:
+def _alarms(phone: Phone, screenful: Screenful) -> Page:
     items = [
         Item(
             kind="alarm",
@@ -138,12 +138,13 @@ def _alarms(phone: Phone, shown: Screenful) -> Page:
     return Page(title="Clock", items=items, floating=add)
 
 
-def _new_alarm(phone: Phone, shown: Screenful) -> Page:
+def _new_alarm(phone: Phone, screenful: Screenful) -> Page:
     hour, minute = phone.chosen
 
-    def chips(values: tuple[str, ...], chosen: str, which: str) -> tuple[Item, ...]:
+    def chips(values: tuple[str, ...], selected: str, which: str) -> tuple[Item, ...]:
         return tuple(
-            Item(kind="chip", label=value, checked=value == chosen, press=("choose", which, value)) for value in values
+            Item(kind="chip", label=value, checked=value == selected, press=("choose", which, value))
+            for value in values
         )
 
     items = [
@@ -161,12 +162,12 @@ def _save(command: str) -> Item:
     return Item(kind="action", label="Save", press=(command,))
 
 
-def _contacts(phone: Phone, shown: Screenful) -> Page:
-    sought = phone.fields.get("Search contacts", "").casefold()
+def _contacts(phone: Phone, screenful: Screenful) -> Page:
+    query = phone.fields.get("Search contacts", "").casefold()
     items = [Item(kind="field", label="Search contacts", icon="search")]
     letter = ""
     for contact in phone.contacts:
-        if sought not in contact.name.casefold():
+        if query not in contact.name.casefold():
             continue
         if contact.name[0] != letter:
             letter = contact.name[0]
@@ -176,8 +177,8 @@ def _contacts(phone: Phone, shown: Screenful) -> Page:
     return Page(title="Contacts", items=items)
 
 
-def _contact(phone: Phone, shown: Screenful) -> Page:
-    contact = next(contact for contact in phone.contacts if contact.name == shown.about)
+def _contact(phone: Phone, screenful: Screenful) -> Page:
+    contact = next(contact for contact in phone.contacts if contact.name == screenful.about)
     actions = (("Call", "handset"), ("Message", "bubble"), ("Video", "camera"))
     return Page(
         title="",
@@ -191,7 +192,7 @@ def _contact(phone: Phone, shown: Screenful) -> Page:
     )
 
 
-def _notes(phone: Phone, shown: Screenful) -> Page:
+def _notes(phone: Phone, screenful: Screenful) -> Page:
     notes = sorted(phone.notes, key=lambda note: not note.pinned)
     items = [
         Item(
@@ -208,12 +209,12 @@ def _notes(phone: Phone, shown: Screenful) -> Page:
     return Page(title="Notes", items=items, floating=add, columns=2)
 
 
-def _note(phone: Phone, shown: Screenful) -> Page:
+def _note(phone: Phone, screenful: Screenful) -> Page:
     items = [Item(kind="field", label="Title"), Item(kind="field", label="Text", lines=5)]
     return Page(title="Note", items=items, actions=[_save("save note")])
 
 
-def _threads(phone: Phone, shown: Screenful) -> Page:
+def _threads(phone: Phone, screenful: Screenful) -> Page:
     items = [
         Item(
             kind="person",
@@ -227,8 +228,8 @@ def _threads(phone: Phone, shown: Screenful) -> Page:
     return Page(title="Messages", items=items, actions=[Item(kind="action", label="Search", icon="search")])
 
 
-def _thread(phone: Phone, shown: Screenful) -> Page:
-    thread = next(thread for thread in phone.threads if thread.name == shown.about)
+def _thread(phone: Phone, screenful: Screenful) -> Page:
+    thread = next(thread for thread in phone.threads if thread.name == screenful.about)
     items = [Item(kind="bubble", label=text, own=own) for own, text in thread.messages]
     footer = [
         Item(kind="field", label="Message"),
@@ -250,12 +251,12 @@ def _cart(phone: Phone) -> Item:
     )
 
 
-def _shop(phone: Phone, shown: Screenful) -> Page:
+def _shop(phone: Phone, screenful: Screenful) -> Page:
     return Page(title="Shop", items=list(map(_goods, phone.products)), actions=[_cart(phone)], columns=2)
 
 
-def _product(phone: Phone, shown: Screenful) -> Page:
-    product = next(product for product in phone.products if product.name == shown.about)
+def _product(phone: Phone, screenful: Screenful) -> Page:
+    product = next(product for product in phone.products if product.name == screenful.about)
     items = [
         Item(kind="picture", label=product.name, icon=product.shape, color=product.color),
         Item(kind="hero", label=product.price, detail=product.name),
@@ -265,18 +266,19 @@ def _product(phone: Phone, shown: Screenful) -> Page:
     return Page(title="Shop", items=items, actions=[_cart(phone)])
 
 
-def _in_cart(phone: Phone, shown: Screenful) -> Page:
+def _in_cart(phone: Phone, screenful: Screenful) -> Page:
     items = [_goods(product) for name in phone.cart for product in phone.products if product.name == name]
     empty = [Item(kind="text", label="Nothing in the cart yet")]
     return Page(title="Cart", items=items or empty, columns=2 if items else 1)
 
 
-def _headlines(phone: Phone, shown: Screenful) -> Page:
-    lines = phone.headlines[shown.app.label]
+def _headlines(phone: Phone, screenful: Screenful) -> Page:
+    lines = phone.headlines[screenful.app.label]
     items = [
-        Item(kind="row", label=line, detail=lines[number - 1], icon=shown.app.icon) for number, line in enumerate(lines)
+        Item(kind="row", label=line, detail=lines[number - 1], icon=screenful.app.icon)
+        for number, line in enumerate(lines)
     ]
-    return Page(title=shown.app.label, items=items, actions=[Item(kind="action", label="Search", icon="search")])
+    return Page(title=screenful.app.label, items=items, actions=[Item(kind="action", label="Search", icon="search")])
 
 
 _PAGES: dict[tuple[str, str], Callable[[Phone, Screenful], Page]] = {

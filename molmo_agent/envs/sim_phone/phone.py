@@ -209,9 +209,13 @@ def _start(seed: int, options: dict[str, Any], size: tuple[int, int]) -> _Episod
     if unknown:
         raise UnknownNameError("option of the simulated phone", min(unknown), _OPTIONS)
     family, theme, split = options.get("task"), options.get("theme"), options.get("split", "train")
-    for what, value, known in (("task family", family, FAMILIES), ("theme", theme, THEMES), ("split", split, _SPLITS)):
-        if value is not None and value not in known:
-            raise UnknownNameError(what, str(value), known)
+    for what, value, allowed in (
+        ("task family", family, FAMILIES),
+        ("theme", theme, THEMES),
+        ("split", split, _SPLITS),
+    ):
+        if value is not None and value not in allowed:
+            raise UnknownNameError(what, str(value), allowed)
     width, height = options.get("size", size)
     if min(width, height) < _SMALLEST or not isinstance(width, int) or not isinstance(height, int):
         raise UsageError(f"size must be (width, height), each {_SMALLEST} pixels or more, got {(width, height)}")

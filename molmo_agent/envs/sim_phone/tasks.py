@@ -131,8 +131,8 @@ def _toggle_setting(phone: Phone, rng: random.Random) -> Goal:
     if page:
         walk.tap(f'"{page}"')
     walk.tap(f'the "{label}" switch')
-    wanted = phone.switches | {label: not phone.switches[label]}
-    return walk.goal(lambda phone: phone.switches == wanted)
+    goal = phone.switches | {label: not phone.switches[label]}
+    return walk.goal(lambda phone: phone.switches == goal)
 
 
 def _set_level(phone: Phone, rng: random.Random) -> Goal:
@@ -178,8 +178,8 @@ def _delete_note(phone: Phone, rng: random.Random) -> Goal:
     walk.tap(f'"{title}"', "long-press", long=True)
     walk.tap('the "Delete" menu item')
     walk.tap('the "Delete" button')
-    kept = {note.title for note in phone.notes} - {title}
-    return walk.goal(lambda phone: {note.title for note in phone.notes} == kept)
+    remaining = {note.title for note in phone.notes} - {title}
+    return walk.goal(lambda phone: {note.title for note in phone.notes} == remaining)
 
 
 def _set_alarm(phone: Phone, rng: random.Random) -> Goal:
@@ -197,12 +197,12 @@ def _set_alarm(phone: Phone, rng: random.Random) -> Goal:
 
 
 def _toggle_alarm(phone: Phone, rng: random.Random) -> Goal:
-    chosen = rng.choice(phone.alarms).time
+    alarm_time = rng.choice(phone.alarms).time
     walk = _Walk(phone)
     walk.tap('the "Clock" app', "open")
-    walk.tap(f'the "{chosen}" switch')
-    wanted = [(alarm.time, alarm.on != (alarm.time == chosen)) for alarm in phone.alarms]
-    return walk.goal(lambda phone: [(alarm.time, alarm.on) for alarm in phone.alarms] == wanted)
+    walk.tap(f'the "{alarm_time}" switch')
+    goal = [(alarm.time, alarm.on != (alarm.time == alarm_time)) for alarm in phone.alarms]
+    return walk.goal(lambda phone: [(alarm.time, alarm.on) for alarm in phone.alarms] == goal)
 
 
 def _send_message(phone: Phone, rng: random.Random) -> Goal:

@@ -105,11 +105,11 @@ def _check_runs(binary: str, timeout_s: float) -> None:
     try:
         done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=timeout_s, check=False)
         words = (done.stdout + done.stderr).strip()[-400:]
-        said = "" if done.returncode == 0 else f"exit code {done.returncode}, {words!r}"
+        complaint = "" if done.returncode == 0 else f"exit code {done.returncode}, {words!r}"
     except (OSError, subprocess.TimeoutExpired) as error:
-        said = str(error)
-    if said:
-        raise EnvError(f"{binary} --version does not run: {said}; {REMEDY}")
+        complaint = str(error)
+    if complaint:
+        raise EnvError(f"{binary} --version does not run: {complaint}; {REMEDY}")
 
 
 class Browser:
@@ -317,16 +317,16 @@ class Browser:
     def _await_port(self, driver: str, timeout_s: float) -> int:
         assert self._server
         assert self._server.stdout
-        deadline, said = time.monotonic() + timeout_s, b""
-        while not (found := _STARTED.search(said)):
+        deadline, output = time.monotonic() + timeout_s, b""
+        while not (match := _STARTED.search(output)):
             remaining_s = deadline - time.monotonic()
             if remaining_s <= 0 or not select.select([self._server.stdout], [], [], remaining_s)[0]:
                 raise EnvError(f"{driver} did not become ready within {timeout_s:g} s; is the machine overloaded?")
             part = os.read(self._server.stdout.fileno(), 4096)
             if not part:
-                raise EnvError(f"{driver} did not start: {said.decode(errors='replace').strip()[-400:]}; {REMEDY}")
-            said += part
-        return int(found[1])
+                raise EnvError(f"{driver} did not start: {output.decode(errors='replace').strip()[-400:]}; {REMEDY}")
+            output += part
+        return int(match[1])
 
     def _devtools(self, command: str, **values: Any) -> Any:
         with _telling(f"{command} failed"):
@@ -369,20 +369,20 @@ class Browser:
 
 
 def _key(name: str) -> str:
-    known = re.sub(r"[\s_-]", "", name) if len(name) > 1 else name
-    if len(known) == 1:
-        return known
-    if known not in KEYS:
-        near = difflib.get_close_matches(known, KEYS, n=3)
+    normalized = re.sub(r"[\s_-]", "", name) if len(name) > 1 else name
+    if len(normalized) == 1:
+        return normalized
+    if normalized not in KEYS:
+        near = difflib.get_close_matches(normalized, KEYS, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "name it like enter, pagedown, f5 or a"
         raise ActionRefused(f"there is no key {name!r}; {hint}")
-    return KEYS[known]
+    return KEYS[normalized]
 
 
 def _typing(text: str) -> Iterator[tuple[bool, str]]:
     """Cut a text into what keys can type (ASCII and new lines) and what they cannot."""
-    for found in re.finditer(r"(?P<keys>[\x20-\x7e\n\t]+)|[^\x20-\x7e\n\t]+", text.replace("\r\n", "\n")):
-        yield found["keys"] is not None, found[0].replace("\t", KEYS["tab"])
+    for match in re.finditer(r"(?P<keys>[\x20-\x7e\n\t]+)|[^\x20-\x7e\n\t]+", text.replace("\r\n", "\n")):
+        yield match["keys"] is not None, match[0].replace("\t", KEYS["tab"])
 
 
 @contextlib.contextmanager

@@ -162,9 +162,9 @@ class PageElement:
 def read_elements(browser: Any, width: int, height: int) -> tuple[PageElement, ...]:
     """Ask a page for everything on its upper left ``width`` x ``height`` CSS pixels that can be hit, in its order."""
     elements = []
-    for found in browser.script(_ELEMENTS_JS, width, height):
-        left, top, right, bottom = found.pop("box")
-        elements.append(PageElement(**found, box=Box.from_pixels(left, top, right, bottom, width, height)))
+    for record in browser.script(_ELEMENTS_JS, width, height):
+        left, top, right, bottom = record.pop("box")
+        elements.append(PageElement(**record, box=Box.from_pixels(left, top, right, bottom, width, height)))
     return tuple(elements)
 
 
@@ -185,7 +185,7 @@ def is_large(element: PageElement, elements: Sequence[PageElement]) -> bool | No
 def described(elements: Sequence[PageElement], phrase: str) -> list[PageElement] | None:
     """Return what fits a description by size, colour, form, kind and order; None if the phrase says more than that."""
     fits, nth = list(elements), None
-    told = False
+    is_described = False
     for word in phrase.replace('"', " ").strip(" .").split():
         lower = word.casefold()
         if lower in _NO_NEWS:
@@ -204,10 +204,10 @@ def described(elements: Sequence[PageElement], phrase: str) -> list[PageElement]
             fits = [element for element in fits if element.label == word and element.extent]
         else:
             return None
-        told = True
+        is_described = True
     if nth is not None:
         fits = sorted(fits, key=lambda element: (element.box.top, element.box.left))[nth - 1 : nth]
-    return fits if told else None
+    return fits if is_described else None
 
 
 def find(elements: tuple[PageElement, ...], phrase: str) -> list[PageElement]:

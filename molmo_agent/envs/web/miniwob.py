@@ -254,7 +254,7 @@ def make_miniwob(task: str = "click-test-2", *, render_mode: str | None = None, 
 
 
 def _check_task(task: str) -> str:
-    known = tasks()
-    if task not in known:
-        raise UnknownNameError("MiniWoB++ task", task, known)
+    names = tasks()
+    if task not in names:
+        raise UnknownNameError("MiniWoB++ task", task, names)
     return task

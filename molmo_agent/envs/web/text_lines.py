@@ -66,5 +66,5 @@ return runs;
 
 def read_texts(browser: Any, width: int, height: int) -> tuple[TextRun, ...]:
     """Ask a page for every line on its upper left ``width`` x ``height`` CSS pixels, in CSS pixels."""
-    found = browser.script(_TEXTS_JS, width, height)
-    return tuple(TextRun(run["text"], tuple(run["edges"]), run["top"], run["bottom"]) for run in found)
+    records = browser.script(_TEXTS_JS, width, height)
+    return tuple(TextRun(run["text"], tuple(run["edges"]), run["top"], run["bottom"]) for run in records)

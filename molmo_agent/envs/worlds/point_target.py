@@ -129,8 +129,8 @@ class PointTarget(PointingEnv):
 
     def begin(self, rng: np.random.Generator, options: dict[str, Any]) -> str:
         """Scatter shapes; the first one is meant."""
-        wanted = self._num_shapes or int(rng.integers(4, 8))
-        self._shapes = _scatter(rng, wanted, self.size)
+        count = self._num_shapes or int(rng.integers(4, 8))
+        self._shapes = _scatter(rng, count, self.size)
         self._image, self._labels = _paint(rng, self._shapes, self.size, self._noise)
         return f"point at the {self._shapes[0].name}"
 
@@ -157,18 +157,18 @@ class PointTarget(PointingEnv):
         return Outcome(reward=float(hit), success=hit, terminated=True)
 
 
-def _scatter(rng: np.random.Generator, wanted: int, size: tuple[int, int]) -> list[_Shape]:
+def _scatter(rng: np.random.Generator, count: int, size: tuple[int, int]) -> list[_Shape]:
     """Place shapes apart from each other; smaller ones where there is little room."""
     pairs = [(colour, kind) for colour in COLOURS for kind in SHAPES]
     # The first is meant; the next ones share its colour or its form, so that neither alone tells.
     rng.shuffle(pairs)
     alike = [pair for pair in pairs[1:] if pair[0] == pairs[0][0] or pair[1] == pairs[0][1]]
-    chosen = [pairs[0], *alike[:2], *(pair for pair in pairs[1:] if pair not in alike)][:wanted]
+    selection = [pairs[0], *alike[:2], *(pair for pair in pairs[1:] if pair not in alike)][:count]
     width, height = size
     shapes: list[_Shape] = []
     largest = min(width, height) / 7
-    while len(shapes) < len(chosen):
-        colour, kind = chosen[len(shapes)]
+    while len(shapes) < len(selection):
+        colour, kind = selection[len(shapes)]
         for _ in range(60):
             radius = float(rng.uniform(0.55, 1.0)) * largest
             edge = radius + _GAP_PX

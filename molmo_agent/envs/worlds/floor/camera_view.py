@@ -90,9 +90,9 @@ class _View:
         self.ids[last:] = FLOOR
         rows = self.rows[first:last]
         self.ids[first:last][rows >= foot] = FLOOR
-        seen = (rows < foot) & (rows >= top)
-        np.copyto(self.depth[first:last], depth, where=seen)
-        np.copyto(self.ids[first:last], np.int8(WALL), where=seen)
+        visible = (rows < foot) & (rows >= top)
+        np.copyto(self.depth[first:last], depth, where=visible)
+        np.copyto(self.ids[first:last], np.int8(WALL), where=visible)
         if paint is None:
             return
         self.colour[:] = packed(np.array(_CEILING))
@@ -106,7 +106,7 @@ class _View:
             u = np.clip(along[part] * WALL_TEXELS_PER_M, 0, texture.shape[1] - 1).astype(np.int32)
             v *= texture.shape[1]
             v += u
-            np.copyto(self.colour[first:last, part], texture.ravel()[v], where=seen[:, part])
+            np.copyto(self.colour[first:last, part], texture.ravel()[v], where=visible[:, part])
 
     def _draw_floor(self, paint: Paint) -> None:
         first = max(math.floor(self.horizon) + 1, 0)
@@ -115,10 +115,10 @@ class _View:
         finest = np.clip(np.log2(np.maximum(away / self.focal * TEXELS_PER_M, 1e-6)), 0, len(paint.floor) - 1)
         dx, dy = self.dx.astype(np.float32), self.dy.astype(np.float32)
         for level, texture in enumerate(paint.floor):
-            chosen = np.flatnonzero(finest.astype(int) == level)
-            if not len(chosen):
+            selection = np.flatnonzero(finest.astype(int) == level)
+            if not len(selection):
                 continue
-            part = slice(chosen[0], chosen[-1] + 1)
+            part = slice(selection[0], selection[-1] + 1)
             scale = np.float32(TEXELS_PER_M / 2**level)
             limit_y, limit_x = texture.shape[0] - 1, texture.shape[1] - 1
             column = np.clip((self.x + away[part, None] * dx) * scale, 0, limit_x).astype(np.int32)
@@ -136,9 +136,9 @@ class _View:
 
     def span(self, top: Array, bottom: Array) -> tuple[int, int]:
         """Return the first row of a range of rows per column, and the first past the last."""
-        known = np.isfinite(top) & np.isfinite(bottom)
-        first = math.floor(np.min(top, where=known, initial=self.height))
-        last = math.ceil(np.max(bottom, where=known, initial=0))
+        finite = np.isfinite(top) & np.isfinite(bottom)
+        first = math.floor(np.min(top, where=finite, initial=self.height))
+        last = math.ceil(np.max(bottom, where=finite, initial=0))
         return max(first, 0), min(max(last, 0), self.height)
 
     def put(
@@ -158,10 +158,10 @@ class _View:
         if first >= last:
             return
         rows, area = self.rows[first:last], (slice(first, last), columns)
-        seen = (rows >= top) & (rows < bottom) & (depth < self.depth[area])
-        np.copyto(self.colour[area], packed(paint(rows)), where=seen)
-        np.copyto(self.depth[area], depth, where=seen)
-        np.copyto(self.ids[area], np.int8(number), where=seen)
+        visible = (rows >= top) & (rows < bottom) & (depth < self.depth[area])
+        np.copyto(self.colour[area], packed(paint(rows)), where=visible)
+        np.copyto(self.depth[area], depth, where=visible)
+        np.copyto(self.ids[area], np.int8(number), where=visible)
 
     def chord(self, solid: Solid) -> tuple[slice, Array, Array, Array]:
         """Return the columns that meet a round thing: their range, offset from its axis, depth of axis, half chord."""
@@ -169,10 +169,10 @@ class _View:
         to_x, to_y = solid.x - self.x, solid.y - self.y
         offset = (self.dx * to_y - self.dy * to_x) / np.sqrt(square)
         middle = (self.dx * to_x + self.dy * to_y) / square
-        met = np.flatnonzero((np.abs(offset) < across) & (middle > 0))
-        if not len(met):
+        hits = np.flatnonzero((np.abs(offset) < across) & (middle > 0))
+        if not len(hits):
             return slice(0, 0), offset[:0], middle[:0], middle[:0]
-        part = slice(met[0], met[-1] + 1)
+        part = slice(hits[0], hits[-1] + 1)
         offset = np.clip(offset[part], -across, across)
         half = np.sqrt(np.maximum(across**2 - offset**2, 0) / square[part])
         return part, offset, middle[part], half
@@ -268,10 +268,10 @@ def _draw_box(view: _View, number: int, solid: Solid) -> None:
     with np.errstate(divide="ignore", invalid="ignore"):
         sides = [np.sort([(-h - p) / d, (h - p) / d], axis=0) for p, d, h in zip(at, to, solid.half, strict=True)]
     near, far = np.maximum(sides[0][0], sides[1][0]), np.minimum(sides[0][1], sides[1][1])
-    met = np.flatnonzero((near < far) & (near > 1e-3))
-    if not len(met):
+    hits = np.flatnonzero((near < far) & (near > 1e-3))
+    if not len(hits):
         return
-    part = slice(met[0], met[-1] + 1)
+    part = slice(hits[0], hits[-1] + 1)
     by_x = (sides[0][0] >= sides[1][0])[part]
     near, far = near[part], far[part]
     sign = np.where(by_x, -np.sign(to[0][part]), -np.sign(to[1][part]))

@@ -147,8 +147,8 @@ class FloorNav(PointingEnv):
         """Return the image that was answered last, with the point, beside a map from above."""
         if self.render_mode is None or self._room is None or self._paint is None:
             return None
-        shown = draw_points(self.image() if self._answered is None else self._answered, self._points)
-        return self._beside_map(shown, self._robot, len(self._trail))
+        view = draw_points(self.image() if self._answered is None else self._answered, self._points)
+        return self._beside_map(view, self._robot, len(self._trail))
 
     def film(self, every: int = 6) -> Iterator[Image]:
         """Yield the answered image with its point and what was seen on the drive then, each beside the map.
@@ -162,8 +162,8 @@ class FloorNav(PointingEnv):
         yield self._beside_map(draw_points(self._answered, self._points), self._begun_at, before)
         for number in range(every - 1, len(self._drive), every):
             pose = self._drive[number]
-            seen = render(self._inside(), self._paint, pose.camera(*self.size))[0]
-            yield self._beside_map(PIL.Image.fromarray(seen), pose, before + number + 1)
+            view = render(self._inside(), self._paint, pose.camera(*self.size))[0]
+            yield self._beside_map(PIL.Image.fromarray(view), pose, before + number + 1)
 
     # --- Inside ---------------------------------------------------------------------------------------------------
 
@@ -172,13 +172,13 @@ class FloorNav(PointingEnv):
             raise UsageError("the room is made by reset(); call it first")
         return self._room
 
-    def _beside_map(self, shown: PIL.Image.Image, robot: Robot, so_far: int) -> Image:
+    def _beside_map(self, view: PIL.Image.Image, robot: Robot, so_far: int) -> Image:
         assert self._paint is not None
         trail = self._trail[:so_far]
         plan = draw_map(self._inside(), self._paint, robot, trail, self._goals, height=self.size[1])
-        both = PIL.Image.new("RGB", (shown.width + plan.width, shown.height))
-        both.paste(shown, (0, 0))
-        both.paste(plan, (shown.width, 0))
+        both = PIL.Image.new("RGB", (view.width + plan.width, view.height))
+        both.paste(view, (0, 0))
+        both.paste(plan, (view.width, 0))
         return np.array(both)
 
     def _start(self, robot: Robot) -> None:

@@ -80,17 +80,17 @@ def place_of(point: Point, robot: Robot, ids: Any, room: Room) -> tuple[float, f
     if what == CEILING:
         raise ActionRefused(f"({point.x:.3f}, {point.y:.3f}) is on the ceiling: point at the floor or at a thing")
     if what == FLOOR:
-        found = camera.intersect_plane([point])
-        if found.valid[0]:
-            return float(found.places[0, 0]), float(found.places[0, 1])
+        intersection = camera.intersect_plane([point])
+        if intersection.valid[0]:
+            return float(intersection.places[0, 0]), float(intersection.places[0, 1])
     # Upright surfaces: go as far in that direction as there is floor before them.
     direction = camera.ray([point])[0, :2]
     direction = direction / np.linalg.norm(direction)
     away = np.arange(0.02, 12.0, 0.02)
     line = np.array([robot.x, robot.y]) + away[:, None] * direction
     gap = room.solids[what].distance(line) if what != WALL else _to_wall(room, line)
-    met = np.flatnonzero(gap <= RADIUS_M + _STAND_OFF_M)
-    end = line[met[0]] if len(met) else line[-1]
+    hits = np.flatnonzero(gap <= RADIUS_M + _STAND_OFF_M)
+    end = line[hits[0]] if len(hits) else line[-1]
     return float(end[0]), float(end[1])
 
 

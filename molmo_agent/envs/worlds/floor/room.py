@@ -145,8 +145,8 @@ class Room:
                 lengths.append(np.full(int(both.sum()), _CELL_M * math.hypot(dx, dy)))
             edges = (np.concatenate(lengths), (np.concatenate(starts), np.concatenate(ends)))
             graph = sparse.coo_matrix(edges, shape=(free.size, free.size)).tocsr()
-            found = csgraph.dijkstra(graph, directed=False, indices=numbers[there], min_only=True)
-            ways = found.reshape(free.shape)
+            distances = csgraph.dijkstra(graph, directed=False, indices=numbers[there], min_only=True)
+            ways = distances.reshape(free.shape)
         # A place too close to something takes the way of its neighbours: a robot that bumped is still somewhere.
         return np.minimum(ways, ndimage.minimum_filter(ways, size=5) + 2 * _CELL_M)
 
@@ -163,9 +163,9 @@ def sample_room(rng: np.random.Generator, robot_radius: float, reach: float) -> 
     target = names[0]
     # Some share the target's colour or kind, so that neither alone tells.
     alike = [name for name in names[1:] if (name[0] == target[0]) != (name[1] == target[1])]
-    chosen = [target, *alike[:2], *[name for name in names[1:] if name not in alike][: int(rng.integers(0, 3))]]
+    selection = [target, *alike[:2], *[name for name in names[1:] if name not in alike][: int(rng.integers(0, 3))]]
     solids: list[Solid] = []
-    for number, (colour, kind) in enumerate(chosen):
+    for number, (colour, kind) in enumerate(selection):
         radius, height = LANDMARKS[kind]
         near, far = (2.6, 5.2) if number == 0 else (1.6, 6.5)
         # What is meant is never straight ahead: who looks at nothing does not find it.

@@ -79,8 +79,8 @@ class TablePick(PointingEnv):
             self._object, self._plate = objects[0].name, plates[0].name
             self._missed, self._placed = 0, 0
             self._changed()
-            shown = [int((self._map() == self._bodies[name]).sum()) for name in (self._object, self._plate)]
-            if min(shown) >= _FEWEST_PIXELS * self.size[0] * self.size[1] / (320 * 240):
+            visible_pixels = [int((self._map() == self._bodies[name]).sum()) for name in (self._object, self._plate)]
+            if min(visible_pixels) >= _FEWEST_PIXELS * self.size[0] * self.size[1] / (320 * 240):
                 return f"put the {self._object} on the {self._plate}"
 
     def image(self) -> Image:
@@ -95,10 +95,10 @@ class TablePick(PointingEnv):
 
     def locate(self, instruction: str) -> list[Box]:
         """Return where to grasp and where to put down; with a full hand the second only."""
-        found = []
+        boxes = []
         for name in (self._plate,) if self.world.held is not None else (self._object, self._plate):
-            found += box_inside(self._map() == self._bodies[name])
-        return found
+            boxes += box_inside(self._map() == self._bodies[name])
+        return boxes
 
     def things(self) -> dict[tuple[str, str], Mask]:
         """Return the pixels of what lies on the table, plates included."""
@@ -137,15 +137,15 @@ class TablePick(PointingEnv):
 
     def _lift(self, points: tuple[Point, ...]) -> list[Array]:
         camera = self.world.camera()
-        found = camera.lift(points, self.world.depth(), max_depth_m=FAR_M)
-        for place, reason, point in zip(found.places, found.reasons, points, strict=True):
+        lifted = camera.lift(points, self.world.depth(), max_depth_m=FAR_M)
+        for place, reason, point in zip(lifted.places, lifted.reasons, points, strict=True):
             if reason:
                 raise ActionRefused(f"{reason}; point at the table or at something on it")
             if place[2] < -0.05:
                 raise ActionRefused(f"({point.x:.3f}, {point.y:.3f}) is beside the table, out of reach")
         ahead = camera.ray(list(points))
         ahead[:, 2] = 0.0
-        return list(found.places + _BEHIND_SURFACE_M * ahead / np.linalg.norm(ahead, axis=1, keepdims=True))
+        return list(lifted.places + _BEHIND_SURFACE_M * ahead / np.linalg.norm(ahead, axis=1, keepdims=True))
 
     def _grasp(self, place: Array) -> None:
         """Lower the hand until it touches something, and hold it if it is loose."""

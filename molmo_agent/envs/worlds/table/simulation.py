@@ -170,17 +170,17 @@ class TableWorld:
         for number, (slot, kind) in enumerate(free):  # what is not needed waits on the ground, out of sight
             self._put(slot, 4.0 + 0.2 * number, 4.0, -0.7 + KINDS[kind][2], 0.0)
         for thing in objects:
-            chosen = next(pair for pair in free if pair[1] == thing.kind)
-            free.remove(chosen)
-            name = f"object{chosen[0]}"
-            self._put(chosen[0], thing.x, thing.y, KINDS[thing.kind][2], thing.turn)
+            start = next(pair for pair in free if pair[1] == thing.kind)
+            free.remove(start)
+            name = f"object{start[0]}"
+            self._put(start[0], thing.x, thing.y, KINDS[thing.kind][2], thing.turn)
             bodies[thing.name] = self._body(name)
             model.geom(name).rgba = (*COLOURS[thing.colour], 1.0)
         for number in range(NUM_PLATES):
-            shown = number < len(plates)
-            place = (plates[number].x, plates[number].y, 0.0) if shown else (4.0, -4.0, -0.69)
+            is_used = number < len(plates)
+            place = (plates[number].x, plates[number].y, 0.0) if is_used else (4.0, -4.0, -0.69)
             model.body(f"plate{number}").pos = place
-            if shown:
+            if is_used:
                 bodies[plates[number].name] = self._body(f"plate{number}")
                 model.geom(f"plate{number}").rgba = (*COLOURS[plates[number].colour], 1.0)
         data.mocap_pos[0] = HOME
