@@ -156,10 +156,15 @@ def fetch_here(images: Sequence[ImageRequest], store: ImageStore, limits: Limits
         stop.set()
         for _ in threads:
             work.put(None)
-        end = time.monotonic() + 2
-        for thread in threads:
-            thread.join(max(end - time.monotonic(), 0))
+        _join(threads, timeout_s=2)
         session.close()
+
+
+def _join(threads: Sequence[threading.Thread], timeout_s: float) -> None:
+    """Wait for all threads together, at most ``timeout_s`` seconds."""
+    end = time.monotonic() + timeout_s
+    for thread in threads:
+        thread.join(max(end - time.monotonic(), 0))
 
 
 def _attempt(

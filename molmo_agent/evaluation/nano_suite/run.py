@@ -3,7 +3,7 @@
 All figures of the embedded model's card come from such a run.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -226,6 +226,17 @@ class Suite:
     sets: tuple[ScreenSet, ...]
 
 
+def _sum_rows(answers_by_model: Mapping[str, Sequence[Answer]], sections: Iterable[str]) -> list[Row]:
+    """Return the hit rates of each section, and of all sections together."""
+    sums = {f"{section}, all of these": {section} for section in sections} | {TOGETHER: {*sections}}
+    return [
+        row
+        for title, among in sums.items()
+        for name, answers in answers_by_model.items()
+        for row in hit_rows(name, [one for one in answers if one.section in among], title)
+    ]
+
+
 def run_suite(
     model: PointingModel,
     *,
@@ -269,10 +280,7 @@ def run_suite(
                 refusals += refusal_rows(name, answers, least if name == model.name else None)
             answers_by_model[name] += answers
     sections = {one.section: None for one in screen_sets if one.section.startswith(ORDINARY)}
-    sums = {f"{section}, all of these": {section} for section in sections} | {TOGETHER: {*sections}}
-    for title, among in sums.items():
-        for name, answers in answers_by_model.items():
-            hits += hit_rows(name, [one for one in answers if one.section in among], title)
+    hits += _sum_rows(answers_by_model, sections)
     mine = answers_by_model[model.name]
     ordinary = [one for one in mine if one.section in sections]
     figures: dict[str, Any] = {
