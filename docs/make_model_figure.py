@@ -17,7 +17,7 @@ from molmo_agent.pointers.nano import load_nano
 from molmo_agent.model.prompts import role_prompt
 from molmo_agent.pictures import draw_points
 
-FONT = Path(__file__).parents[1] / "molmo_agent" / "envs" / "sim_desktop" / "fonts" / "noto_sans.ttf"
+FONT = Path(__file__).parents[1] / "molmo_agent" / "envs" / "drawing" / "font_files" / "noto_sans.ttf"
 
 
 def attention(pointer: Any, image: np.ndarray, question: str, layer: int = 2) -> np.ndarray:

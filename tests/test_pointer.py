@@ -260,6 +260,15 @@ def test_a_cache_of_fixed_size_gives_the_same_answers(
             assert (got.reply, got.status) == (expected.reply, expected.status)
 
 
+def test_compiling_without_a_compiler_is_refused_at_once(
+    pointer: MolmoPointer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ModelError, match=r"compile=True needs a C\+\+ compiler, and none of g\+\+, clang\+\+ and cl"):
+        MolmoPointer(pointer.model, PROCESSOR, compile=True)
+
+
 def test_what_does_not_fit_the_fixed_cache_is_refused(pointer: MolmoPointer) -> None:
     picture = sample_screen(1, width=640, height=480).image
     fixed = MolmoPointer(pointer.model, PROCESSOR, constrained=True, compile=True)
