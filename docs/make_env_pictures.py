@@ -13,7 +13,7 @@ import PIL.Image
 
 from molmo_agent import load_env
 from molmo_agent.envs.gymnasium_api.adapters import to_rows
-from molmo_agent.pictures import captioned, draw_points
+from molmo_agent.images import captioned, draw_points
 
 # Id without its frame -> (seed, options).
 SHOWN = {

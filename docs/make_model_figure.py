@@ -15,7 +15,7 @@ from molmo_agent.envs.sim_desktop import sample_screen
 from molmo_agent.model.crops import resize_and_pad, token_grid
 from molmo_agent.pointers.nano import load_nano
 from molmo_agent.model.prompts import role_prompt
-from molmo_agent.pictures import draw_points
+from molmo_agent.images import draw_points
 
 FONT = Path(__file__).parents[1] / "molmo_agent" / "envs" / "drawing" / "font_files" / "noto_sans.ttf"
 

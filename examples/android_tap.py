@@ -15,7 +15,7 @@ from PIL import Image
 
 from molmo_agent import load_env, load_model
 from molmo_agent.actions import Click, Home
-from molmo_agent.pictures import draw_points
+from molmo_agent.images import draw_points
 
 
 def main() -> int:

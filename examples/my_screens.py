@@ -14,7 +14,7 @@ import PIL.Image
 import PIL.ImageDraw
 
 from molmo_agent.evaluation.before_and_after import compare_run, report, write_comparison
-from molmo_agent.pictures import captioned, draw_points, filmstrip, read_image
+from molmo_agent.images import captioned, draw_points, filmstrip, read_image
 from molmo_agent.train.launch import run_here
 from molmo_agent.train.recipe import load
 

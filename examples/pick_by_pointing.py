@@ -15,7 +15,7 @@ import PIL.Image
 
 from molmo_agent import load_model
 from molmo_agent.envs.gymnasium_api.adapters import GymnasiumEnv, to_rows
-from molmo_agent.pictures import draw_points, write_gif
+from molmo_agent.images import draw_points, write_gif
 
 
 def main() -> int:

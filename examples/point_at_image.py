@@ -12,7 +12,7 @@ from pathlib import Path
 import gymnasium
 
 from molmo_agent import load_model
-from molmo_agent.pictures import draw_points, read_image
+from molmo_agent.images import draw_points, read_image
 
 
 def main() -> int:

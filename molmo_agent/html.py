@@ -1,7 +1,7 @@
-"""Offline pages from templates: everything escaped, and a name that a template misses is an error.
+"""Render offline pages from templates: all values are escaped, and an undefined name is an error.
 
-What a template names is shown on one line as :func:`~molmo_agent.visible_text.visible_text` shows it: a direction
-override in a reply must not turn the page around. The filter ``lines`` keeps line feeds, for ``pre``.
+Values are shown on one line, as :func:`~molmo_agent.visible_text.visible_text` shows them: a direction
+override in a reply must not turn the page around. The filter ``lines`` keeps line feeds, for ``<pre>``.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from molmo_agent.visible_text import visible_lines, visible_text
 
 
 def _visible(value: Any) -> Any:
-    # Markup is what macros return: its values have been through here.
+    # Macros return markup, whose values have already been converted.
     return value if hasattr(value, "__html__") or isinstance(value, int | float) else visible_text(str(value))
 
 
@@ -25,8 +25,8 @@ def render_page(template: str, /, **values: Any) -> str:
     """Fill in a template.
 
     Args:
-        template: path inside of the package, such as ``train/data/show.html.jinja``.
-        values: what it names.
+        template: path inside the package, such as ``rollout/viewer.html.jinja``.
+        values: the variables that the template uses.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("molmo_agent", "."),

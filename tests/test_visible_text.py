@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from molmo_agent import pictures
+from molmo_agent import images
 from molmo_agent.actions import Click, Done, Type
 from molmo_agent.cli import run as cli_run
 from molmo_agent.cli.app import main
@@ -30,7 +30,7 @@ from molmo_agent.episode import Decision, LabelledPoint, PointResult
 from molmo_agent.errors import EnvError, MolmoAgentError, RunStopped, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.html import render_page
-from molmo_agent.pictures import captioned, filmstrip
+from molmo_agent.images import captioned, filmstrip
 from molmo_agent.registry import load_env
 from molmo_agent.rollout import viewer
 from molmo_agent.rollout.guards import Guards
@@ -162,8 +162,8 @@ def test_a_picture_of_any_proportions_becomes_a_frame_of_moderate_size(size):
 
 def test_a_font_that_cannot_be_loaded_is_replaced(monkeypatch):
     usual = captioned(PIL.Image.new("RGB", (32, 20)), "Save", 320)
-    monkeypatch.setattr(pictures, "_FONTS", Path("/nowhere"))
-    pictures._font.cache_clear()
+    monkeypatch.setattr(images, "_FONTS", Path("/nowhere"))
+    images._font.cache_clear()
     other = captioned(PIL.Image.new("RGB", (32, 20)), "Save", 320)
     assert np.asarray(other)[200:].max() > 200
     assert other != usual

@@ -149,7 +149,7 @@ def point(
 ) -> None:
     """Point at something on a picture and write the picture with the points drawn."""
     from molmo_agent.cli.run import loading
-    from molmo_agent.pictures import draw_points, read_image
+    from molmo_agent.images import draw_points, read_image
 
     pixels = read_image(image)
     written = out or image.with_name(f"{image.stem}-points.png")

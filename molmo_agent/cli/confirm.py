@@ -11,7 +11,7 @@ from molmo_agent.actions import describe, points_of
 from molmo_agent.console import shown
 from molmo_agent.episode import Decision, Image, Observation
 from molmo_agent.geometry import Point
-from molmo_agent.pictures import MARK
+from molmo_agent.images import MARK
 from molmo_agent.visible_text import visible_text
 
 _MAX_COLUMNS, _ROWS = 100, 24

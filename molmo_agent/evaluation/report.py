@@ -156,7 +156,7 @@ def write_report(
         if "skipped" not in record:
             counts[outcome_of(record)] += 1
     page = render_page(
-        "train/benchmark_report.html.jinja",
+        "evaluation/report.html.jinja",
         name=name,
         benchmark=benchmark,
         settings=settings,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from molmo_agent.errors import EnvError, UnknownNameError, UsageError
-from molmo_agent.pictures import write_gif
+from molmo_agent.images import write_gif
 from molmo_agent.rollout.viewer import GIF_NAME, render_frames, whole_file
 
 KINDS = ("gif", "mp4")

@@ -20,7 +20,7 @@ from molmo_agent.actions import action_from_dict, describe, points_of
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.html import render_page
-from molmo_agent.pictures import captioned, draw_points, filmstrip, write_gif
+from molmo_agent.images import captioned, draw_points, filmstrip, write_gif
 from molmo_agent.rollout.trajectory import TrajectoryFolder, read_folder
 
 HTML_NAME, GIF_NAME, STRIP_NAME = "trajectory.html", "trajectory.gif", "filmstrip.png"
@@ -149,7 +149,7 @@ def render_html(path: str | Path) -> str:
     result = folder.result or {}
     final = album.shot(result.get("final"))
     return render_page(
-        "viewer.html.jinja",
+        "rollout/viewer.html.jinja",
         meta=folder.meta,
         result=result,
         panels=panels,

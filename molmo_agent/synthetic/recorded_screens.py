@@ -21,7 +21,7 @@ from PIL import Image as PILImage
 
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen, TextRun
 from molmo_agent.errors import UsageError
-from molmo_agent.pictures import read_image
+from molmo_agent.images import read_image
 from molmo_agent.synthetic.referring.names import Question
 
 FILE = "screens.jsonl"

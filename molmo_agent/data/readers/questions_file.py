@@ -26,7 +26,7 @@ from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Box, Point
-from molmo_agent.pictures import read_image
+from molmo_agent.images import read_image
 
 Mask = npt.NDArray[np.bool_]
 

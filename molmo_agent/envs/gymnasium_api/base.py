@@ -41,7 +41,7 @@ from scipy import ndimage
 from molmo_agent.episode import Image, PointStatus
 from molmo_agent.errors import ActionRefused, UsageError
 from molmo_agent.geometry import Box, Point
-from molmo_agent.pictures import draw_points
+from molmo_agent.images import draw_points
 
 Rows = npt.NDArray[np.float32]
 """(max_points, 3) float32: x, y, present."""

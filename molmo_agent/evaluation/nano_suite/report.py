@@ -103,7 +103,7 @@ def write_suite(folder: Path, suite: Suite) -> Path:
     write_figures(folder, suite)
     plot = draw_calibration(suite.figures["calibration"], folder / PLOT_FILE)
     page = render_page(
-        "train/nano_suite.html.jinja",
+        "evaluation/nano_suite/report.html.jinja",
         figures=suite.figures,
         sheets=sheets_of(suite.figures),
         plot=plot and f"data:image/png;base64,{base64.b64encode(plot.read_bytes()).decode()}",

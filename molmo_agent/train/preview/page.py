@@ -112,7 +112,7 @@ def render(config: TrainConfig, recipe: str, stream: Stream, steps: Sequence[Ste
         for weight, count in sorted(weights.items(), reverse=True)
     ]
     return render_page(
-        "train/data/show.html.jinja",
+        "train/preview/page.html.jinja",
         config=config,
         recipe=recipe,
         steps=steps,

@@ -30,7 +30,7 @@ from molmo_agent.envs.worlds.floor.top_view import draw_map
 from molmo_agent.episode import Image
 from molmo_agent.errors import EnvError, UsageError
 from molmo_agent.geometry import Box, Point
-from molmo_agent.pictures import draw_points
+from molmo_agent.images import draw_points
 
 _ROOMS_TRIED = 200
 # An expert needs no more points in any room, whatever the limit of an episode.

@@ -9,7 +9,7 @@ import PIL.ImageDraw
 from molmo_agent.envs.worlds.floor.robot import RADIUS_M, Robot
 from molmo_agent.envs.worlds.floor.room import COLOURS, Room, Solid
 from molmo_agent.envs.worlds.floor.textures import Paint
-from molmo_agent.pictures import MARK
+from molmo_agent.images import MARK
 
 _SMOOTH = 2
 _ROBOT = (38, 44, 58)

@@ -6,11 +6,11 @@ import pytest
 
 from molmo_agent.errors import ImageError
 from molmo_agent.geometry import Point
-from molmo_agent.pictures import MARK, captioned, draw_points, filmstrip, read_image, write_gif
+from molmo_agent.images import MARK, captioned, draw_points, filmstrip, read_image, write_gif
 
 
-def marked(picture):
-    return (np.asarray(picture) == MARK).all(-1)
+def marked(image):
+    return (np.asarray(image) == MARK).all(-1)
 
 
 @pytest.mark.parametrize("point", [Point(0.5, 0.5), Point(0, 0), Point(1, 1)])
@@ -23,7 +23,7 @@ def test_a_crosshair_surrounds_its_point_and_leaves_it_visible(point):
     assert np.abs(rows - y).max() < 30
     assert np.abs(columns - x).max() < 30
     assert not marks[y, x]
-    assert (image == 40).all(), "the picture that was given is not drawn on"
+    assert (image == 40).all(), "draw_points must not change its argument"
 
 
 def test_several_points_are_numbered():
@@ -35,9 +35,9 @@ def test_several_points_are_numbered():
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1", "I;16", "LA"])
-def test_every_kind_of_picture_is_read_as_rgb(tmp_path, mode, form):
-    PIL.Image.new(mode, (7, 5)).save(tmp_path / "picture", form)
-    image = read_image(tmp_path / "picture")
+def test_every_kind_of_image_is_read_as_rgb(tmp_path, mode, form):
+    PIL.Image.new(mode, (7, 5)).save(tmp_path / "image", form)
+    image = read_image(tmp_path / "image")
     assert image.shape == (5, 7, 3)
     assert image.dtype == np.uint8
 
@@ -61,25 +61,25 @@ def png(width=40, height=40):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "is not a picture that can be read"),
-        (b"plain text", "is not a picture that can be read"),
+        (b"", "is not a readable image"),
+        (b"plain text", "is not a readable image"),
         (png()[:900], "is damaged"),
         (None, "there is no file"),
     ],
 )
-def test_what_is_no_picture_is_told(tmp_path, data, message):
+def test_an_unreadable_image_is_reported(tmp_path, data, message):
     if data is not None:
-        (tmp_path / "picture.png").write_bytes(data)
+        (tmp_path / "image.png").write_bytes(data)
     with pytest.raises(ImageError, match=message):
-        read_image(tmp_path / "picture.png")
+        read_image(tmp_path / "image.png")
 
 
-def test_a_folder_is_no_picture(tmp_path):
+def test_a_folder_is_rejected(tmp_path):
     with pytest.raises(ImageError, match="got the folder"):
         read_image(tmp_path)
 
 
-def test_a_picture_of_absurd_size_is_refused_before_it_is_unpacked(tmp_path):
+def test_an_image_of_absurd_size_is_rejected_before_it_is_unpacked(tmp_path):
     # A header alone, of 20,000 x 20,000 pixels: a bomb has no more to offer.
     PIL.Image.new("1", (20_000, 10_000)).save(tmp_path / "huge.png")
     with pytest.raises(ImageError, match=r"at most 100,000,000 pixels, got 20000 x 10000|is damaged: Image size"):
@@ -100,9 +100,9 @@ def test_films_keep_every_frame(tmp_path):
 
 def test_captions_show_every_script_that_the_bundled_fonts_have():
     blank = PIL.Image.new("RGB", (200, 20))
-    pictures = [
+    images = [
         np.asarray(captioned(blank, text, 200)) for text in ("Gru\ufffee", "Grüße", "Gr\ufffe\ufffee", "你好", "好你")
     ]
-    assert len({picture.tobytes() for picture in pictures}) == len(pictures)
+    assert len({image.tobytes() for image in images}) == len(images)
     missing = np.asarray(captioned(blank, "\U0010fffe\U0010fffe", 200))
-    assert not np.array_equal(pictures[3], missing)
+    assert not np.array_equal(images[3], missing)
