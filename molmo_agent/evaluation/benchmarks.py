@@ -40,7 +40,7 @@ class Benchmark:
     # A bank of wordings that asks for a label; None: questions are asked as they stand.
     wording: str | None = None
     max_new_tokens: int = 12
-    # Most crops of a picture that the published figures were made with.
+    # Most crops of an image that the published figures were made with.
     crops: int = 36
     # What the reader takes, and what it gets where nothing is said.
     options: Mapping[str, str | None] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Benchmark:
     caveat: str = ""
 
 
-_DATA = "molmo_agent.data"
+_READERS = "molmo_agent.data.readers"
 _SERVER = "The published figures are of the test split, whose answers are secret; what has answers is another split."
 _WITHOUT_MATHS_JUDGE = (
     "The published figures let a language model find the answer in the reply; here it must be there as it is, so "
@@ -60,7 +60,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "vqa2": Benchmark(
         what="questions about photographs, ten answers each",
         data="the folder with VQA v2's questions and annotations, COCO's val2014/ beside them",
-        reader=f"{_DATA}.academic_photos:vqa2",
+        reader=f"{_READERS}.academic_photos:vqa2",
         metric="vqa",
         style="vqa2",
         options={"split": "validation"},
@@ -70,7 +70,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "text_vqa": Benchmark(
         what="questions about text in photographs",
         data="the folder with TextVQA_0.5.1_val.json and train_images/, or the hub's parquet files",
-        reader=f"{_DATA}.academic_texts:text_vqa",
+        reader=f"{_READERS}.academic_texts:text_vqa",
         metric="vqa",
         style="text_vqa",
         options={"split": "validation"},
@@ -79,7 +79,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "doc_qa": Benchmark(
         what="questions about scanned pages",
         data="the folder with val_v1.0_withQT.json and documents/, or the hub's parquet files",
-        reader=f"{_DATA}.academic_texts:doc_qa",
+        reader=f"{_READERS}.academic_texts:doc_qa",
         metric="anls",
         style="doc_qa",
         options={"split": "validation"},
@@ -89,7 +89,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "info_qa": Benchmark(
         what="questions about infographics",
         data="the folder with infographicsVQA_val_v1.0_withQT.json and images/",
-        reader=f"{_DATA}.academic_texts:info_qa",
+        reader=f"{_READERS}.academic_texts:info_qa",
         metric="anls",
         style="info_qa",
         options={"split": "validation"},
@@ -99,7 +99,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "chart_qa": Benchmark(
         what="questions about charts, by people and by a program",
         data="the folder with test/test_human.json and test/png/, or the hub's parquet files",
-        reader=f"{_DATA}.academic_charts:chart_qa",
+        reader=f"{_READERS}.academic_charts:chart_qa",
         metric="relaxed",
         style="chart_qa",
         options={"split": "test"},
@@ -108,7 +108,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "ai2d": Benchmark(
         what="multiple choice about diagrams, labels transparent or opaque",
         data="the folder with AI2D's questions/, annotations/, images/ and ai2d_test_ids.csv",
-        reader=f"{_DATA}.academic_school:ai2d",
+        reader=f"{_READERS}.academic_school:ai2d",
         metric="choice",
         style="ai2_diagram",
         options={"split": "test"},
@@ -120,7 +120,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "mmmu": Benchmark(
         what="college exams, multiple choice and open",
         data="the folder with MMMU's parquet files",
-        reader=f"{_DATA}.benchmarks:mmmu",
+        reader=f"{_READERS}.evaluation_only:mmmu",
         metric="mmmu",
         style="eval_short_answer",
         choice_style="eval_multiple_choice",
@@ -129,9 +129,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         caveat="The published figures count a random guess where a reply chooses nothing; here that is wrong.",
     ),
     "mathvista": Benchmark(
-        what="mathematics with pictures",
+        what="mathematics with images",
         data="the folder with MathVista's parquet files",
-        reader=f"{_DATA}.benchmarks:math_vista",
+        reader=f"{_READERS}.evaluation_only:math_vista",
         metric="math_vista",
         style="eval_short_answer",
         choice_style="eval_multiple_choice",
@@ -142,7 +142,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "real_world_qa": Benchmark(
         what="questions about what a car or a person sees",
         data="the folder with RealWorldQA's parquet files",
-        reader=f"{_DATA}.benchmarks:real_world_qa",
+        reader=f"{_READERS}.evaluation_only:real_world_qa",
         metric="real_world_qa",
         style="eval_short_answer",
         choice_style="eval_multiple_choice",
@@ -151,7 +151,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "countbench_qa": Benchmark(
         what="how many, 2 to 10",
         data="the folder with CountBench's parquet files and countbench_paired_questions.json",
-        reader=f"{_DATA}.benchmarks:count_bench_qa",
+        reader=f"{_READERS}.evaluation_only:count_bench_qa",
         metric="counting",
         style="point_count",
         max_new_tokens=192,
@@ -159,9 +159,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         published=(Published(key="CountBenchQA", score="right"),),
     ),
     "pixmo_count": Benchmark(
-        what="how many, 540 pictures",
-        data="the folder with PixMo-Count's parquet files; --images: the pictures that agent data fetch got",
-        reader=f"{_DATA}.pixmo_points:count",
+        what="how many, 540 images",
+        data="the folder with PixMo-Count's parquet files; --images: the images that agent data fetch got",
+        reader=f"{_READERS}.pixmo_points:count",
         metric="counting",
         style="point_count",
         wording="point_count",
@@ -174,7 +174,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "pixmo_points": Benchmark(
         what="pointing: precision, recall and F1 against masks",
         data="the folder with PixMo-Points-Eval's parquet files; --images as above",
-        reader=f"{_DATA}.pixmo_points:points_eval",
+        reader=f"{_READERS}.pixmo_points:points_eval",
         metric="pointing",
         style="pointing",
         max_new_tokens=192,
@@ -185,12 +185,12 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             Published(key="PixMoPointsEval_493_precision", score="precision"),
             Published(key="PixMoPointsEval_493_recall", score="recall"),
         ),
-        caveat="Pictures that have vanished from the web since are missing here.",
+        caveat="Images that have vanished from the web since are missing here.",
     ),
     "pixmo_clocks": Benchmark(
         what="what time it is",
         data="the folder with PixMo-Clocks' parquet files; --images: the watch faces by their ids",
-        reader=f"{_DATA}.pixmo:clocks",
+        reader=f"{_READERS}.pixmo:clocks",
         metric="clock",
         style="clocks",
         options={"split": "train", "images": None},
@@ -203,7 +203,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "android_control": Benchmark(
         what="one step on a phone, under every published rule",
         data="the folder with shards android_control-..., splits.json and test_subsplits.json",
-        reader=f"{_DATA}.android_questions:AndroidQuestions",
+        reader="molmo_agent.data.android_control.questions:AndroidQuestions",
         metric="android_control",
         style="android_control",
         # The authors' 16 cut off what is typed.
@@ -226,8 +226,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     ),
     "questions": Benchmark(
         what="your own questions: scored by the style of each",
-        data="a JSONL file of questions, pictures beside it (docs/evaluate.md)",
-        reader=f"{_DATA}.questions_file:QuestionsFile",
+        data="a JSONL file of questions, images beside it (docs/evaluate.md)",
+        reader=f"{_READERS}.questions_file:QuestionsFile",
         metric="by_style",
         style="user_qa",
         choice_style="a_okvqa_mc",
