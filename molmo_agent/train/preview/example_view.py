@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from molmo_agent.actions import points_of
 from molmo_agent.data.row import Conversation
 from molmo_agent.episode import Image
 from molmo_agent.errors import MolmoAgentError, PointTextError
@@ -20,7 +19,7 @@ from molmo_agent.geometry import Point
 from molmo_agent.model.crops import CropLayout, image_token_counts, resized_size
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.point_text.parse import parse_points
-from molmo_agent.policies.android_actions import read_action
+from molmo_agent.policies.android_actions import parse_action_text
 from molmo_agent.train.batching.encode import Encoded, dress
 from molmo_agent.train.config import TrainConfig
 
@@ -129,8 +128,9 @@ def pointed_at(conversation: Conversation) -> tuple[tuple[Point, ...], str]:
     for answer in conversation.turns[1::2]:
         if conversation.style == "android_control":
             try:
-                points += points_of(read_action(answer).action)
-            except PointTextError as error:
+                action = parse_action_text(answer)
+                points += [Point(action.point[0] / 100, action.point[1] / 100)] if action.point else []
+            except (PointTextError, ValueError) as error:
                 notes.append(f"not drawn: {error}")
         elif "<point" in answer:
             parsed = parse_points("molmo", answer)
