@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from test_imports import ROOMS
 from tiny_training import small_run, write_points
 
 from molmo_agent.actions import describe
@@ -115,6 +116,31 @@ def test_the_pictures_of_the_envs_are_drawn_by_their_script(tmp_path: Path) -> N
     for path in shown:
         with Image.open(path) as old, Image.open(tmp_path / path.name) as new:
             assert old.size == new.size
+
+
+# A name in code type that looks like a file or a folder of this repository.
+PATH = re.compile(r"`([\w.*-]+(?:/[\w.*-]+)*/?)`")
+
+
+def paths_named_in(page: Path) -> set[str]:
+    """Return what a page names as a file (with an ending) or as a folder (with a slash at the end)."""
+    endings = ("/", ".py", ".md", ".yaml", ".yml", ".toml", ".jinja", ".sh", ".json")
+    return {name for name in PATH.findall(page.read_text(encoding="utf-8")) if name.endswith(endings)}
+
+
+@pytest.mark.parametrize("name", ["docs/architecture.md"])
+def test_every_file_and_folder_that_a_page_names_exists(name: str) -> None:
+    named = paths_named_in(ROOT / name)
+    homes = (ROOT, ROOT / "molmo_agent", ROOT / "molmo_agent" / "data" / "readers")
+    missing = {path for path in named if not any(any(home.glob(path)) for home in homes)}
+    assert len(named) > 10
+    assert missing == set()
+
+
+def test_the_map_has_a_line_for_every_room_in_the_order_of_imports() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## Folders")[2].partition("##")[0]
+    assert re.findall(r"^\| `(\w+)/` \|", table, re.MULTILINE) == [*ROOMS[1:]]
 
 
 def what_is_said() -> list[tuple[str, str]]:
