@@ -2,7 +2,7 @@
 
     python benchmarks/train.py [--json FILE] [--check] [--workers] [--ray]
 
-Lengths follow the published mixture (crops of each data set, molmo-data-training-eval section 3.2); models are small,
+Lengths follow the published mixture (crops of each data set, docs/reference/training.md#mixture); models are small,
 random. The plain way is the authors': one example per sequence, padded to 2,304 tokens and 13 crops. --workers also
 compares one worker with two, each on one core; --ray compares a plain process with the same on Ray. With a GPU, the
 share of its peak that a step of a small Molmo takes is measured too.

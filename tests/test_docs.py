@@ -86,7 +86,7 @@ def test_every_command_of_a_page_runs(command: str, place: Path) -> None:
     assert done.returncode in (0, 1 if " point " in command else 0), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
 def test_the_python_of_a_page_runs(page: Path) -> None:
     blocks = page.read_text(encoding="utf-8").split("```python\n")[1:]
     for block in blocks:
@@ -128,7 +128,7 @@ def paths_named_in(page: Path) -> set[str]:
     return {name for name in PATH.findall(page.read_text(encoding="utf-8")) if name.endswith(endings)}
 
 
-@pytest.mark.parametrize("name", ["docs/architecture.md"])
+@pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md"])
 def test_every_file_and_folder_that_a_page_names_exists(name: str) -> None:
     named = paths_named_in(ROOT / name)
     homes = (ROOT, ROOT / "molmo_agent", ROOT / "molmo_agent" / "data" / "readers")
@@ -158,3 +158,52 @@ def test_an_instruction_is_read_as_its_page_says(said: str, done: str) -> None:
     actions = [step.action([Point(0.25, 0.5)] * len(step.targets)) for step in split_instruction(said)]
     place = r" ?(?:at |to )?\(\d\.\d+, \d\.\d+\)"
     assert ", ".join(re.sub(place, "", describe(action)) for action in actions) == done
+
+
+CITATION = re.compile(r"docs/([\w/]+\.md)(?:#([\w-]+))?")
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and mkdocs make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def texts() -> list[Path]:
+    """Return the files in which code, recipes and tests cite pages."""
+    folders = [ROOT / name for name in ("molmo_agent", "tests", "examples", "benchmarks", "docs", "deploy")]
+    return [path for folder in folders for end in ("py", "yaml", "md") for path in sorted(folder.rglob(f"*.{end}"))]
+
+
+def test_every_page_and_heading_that_is_cited_exists() -> None:
+    cited = {
+        (name, anchor, path.relative_to(ROOT).as_posix())
+        for path in texts()
+        for name, anchor in CITATION.findall(path.read_text(encoding="utf-8"))
+    }
+    assert len({name for name, _, _ in cited if name.startswith("reference/")}) == 6
+    missing = {
+        f"{path}: docs/{name}{'#' * bool(anchor)}{anchor}"
+        for name, anchor, path in cited
+        if not (ROOT / "docs" / name).exists() or (anchor and anchor not in anchors_of(ROOT / "docs" / name))
+    }
+    assert missing == set()
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")]
+    broken = set()
+    for page in pages:
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            name, _, anchor = target.partition("#")
+            if not re.match(r"https?:", target):
+                goal = (page.parent / name).resolve() if name else page
+                if not goal.exists() or (anchor and anchor not in anchors_of(goal)):
+                    broken.add(f"{page.relative_to(ROOT)}: {target}")
+    assert broken == set()
+
+
+def test_code_cites_nothing_that_a_reader_does_not_have() -> None:
+    private = "molmo-" + "model section", "molmo-" + "data-training-eval"
+    assert [path.name for path in texts() if any(name in path.read_text(encoding="utf-8") for name in private)] == []

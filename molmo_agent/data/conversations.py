@@ -1,4 +1,4 @@
-"""From a question of a published data set to the texts that are trained on: molmo-data-training-eval section 2."""
+"""From a question of a published data set to the texts that are trained on: docs/reference/prompts.md."""
 
 import re
 

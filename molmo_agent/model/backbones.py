@@ -1,4 +1,4 @@
-"""A Molmo that starts from a vision encoder and a language model, before it has seen a picture (section 2.5)."""
+"""A Molmo that starts from a vision encoder and a language model, before it has seen a picture."""
 
 from typing import Any
 

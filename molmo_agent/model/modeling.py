@@ -69,7 +69,8 @@ def message_tree_mask(subsegment_ids: Tensor, valid: Tensor | None, dtype: torch
     """Return the additive (B, 1, T, T) mask for several annotations that share one image.
 
     Position i may see position j when j <= i and ``subsegment_ids[j] >= subsegment_ids[i]``: image and BOS carry the
-    largest id, annotation k carries k, so each annotation sees the image and itself (molmo-model section 1.7).
+    largest id, annotation k carries k, so each annotation sees the image and itself
+    (docs/reference/model.md#message-trees).
 
     Args:
         subsegment_ids: (B, T) integers.

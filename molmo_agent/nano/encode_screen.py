@@ -1,7 +1,7 @@
 """A screen with ground truth becomes what the model sees and what it should learn; numpy only, no objectives.
 
 The layout of a training sequence: BOS, the picture's tokens, then every question with its answer, each of which sees
-the picture and itself only (a message tree, molmo-model section 5).
+the picture and itself only (a message tree: docs/reference/model.md#message-trees).
 """
 
 import string
@@ -21,7 +21,7 @@ from molmo_agent.point_text.parse import Style, format_points, round_reference
 from molmo_agent.synthetic.pointing_places import place_to_look_first, place_to_point
 from molmo_agent.synthetic.referring.names import Question
 
-IMAGE_SUBSEGMENT = 10000  # what BOS and the picture carry; annotation k carries k (molmo-model section 5)
+IMAGE_SUBSEGMENT = 10000  # of BOS and the picture; annotation k carries k (docs/reference/model.md#message-trees)
 
 CHARACTERS = " " + "".join(c for c in map(chr, range(33, 127)))
 """Classes of the reading objective: nothing, printable ASCII; anything else is the last class."""

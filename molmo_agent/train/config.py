@@ -18,7 +18,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimizer:
-    """AdamW with a schedule for each component (molmo-data-training-eval section 4.1)."""
+    """AdamW with a schedule for each component: docs/reference/training.md#optimizer-and-schedules."""
 
     vit: Rate = Rate(peak=5e-6)
     connector: Rate = Rate(peak=5e-6)

@@ -1,4 +1,4 @@
-"""What training minimises, as the authors compute it (molmo-model section 5)."""
+"""What training minimises, as the authors compute it: docs/reference/training.md#loss."""
 
 from dataclasses import dataclass
 

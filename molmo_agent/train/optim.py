@@ -1,4 +1,4 @@
-"""Learning rates, parameter groups and clipping of the three components (molmo-model section 5)."""
+"""Learning rates, parameter groups and clipping by component: docs/reference/training.md#optimizer-and-schedules."""
 
 import math
 from collections.abc import Iterable, Mapping

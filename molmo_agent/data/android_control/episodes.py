@@ -1,6 +1,6 @@
 """AndroidControl: episodes from its shards, the text of each action, and where a click would have been right.
 
-Format and texts: molmo-data-training-eval section 3.4. What the authors' code gets wrong is done right here; where it
+Format and texts: docs/reference/data.md#androidcontrol. What the authors' code gets wrong is done right here; where it
 matters for comparing with published numbers, ``reference_quirks`` does as they do.
 """
 

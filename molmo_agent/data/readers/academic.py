@@ -3,7 +3,7 @@
 Each reader (``academic_photos.py``, ``academic_texts.py``, ``academic_school.py``, ``academic_charts.py``) says in its
 docstring which files it expects in the data set's folder: those that the data set's authors publish. Where the folder
 holds Parquet shards with the columns of the hub's copy instead, some read these. Which answer is learned, and whether
-the questions about a picture share a sequence: molmo-data-training-eval sections 2 and 3.
+the questions about a picture share a sequence: docs/reference/data.md#texts.
 """
 
 from collections.abc import Callable, Mapping

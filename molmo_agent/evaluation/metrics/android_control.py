@@ -1,7 +1,8 @@
 """AndroidControl's step accuracy under every rule that numbers have been published with, side by side.
 
-The rules differ in what a right click is; numbers under different rules do not compare (molmo-data-training-eval
-section 3.4). Actions are read strictly; :func:`reference_score` reads as the authors' code does.
+The rules differ in what a right click is; numbers under different rules do not compare
+(docs/reference/evaluation.md#androidcontrol). Actions are read strictly; :func:`reference_score` reads as the authors'
+code does.
 """
 
 import math

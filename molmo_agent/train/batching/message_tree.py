@@ -1,6 +1,7 @@
 """Conversations about one picture as one training sequence, and sequences as a batch. Integers only: no text, no model.
 
-Layout, message tree and weights: molmo-model sections 3.6 and 5, checked against the authors' own examples.
+Layout, message tree and weights: docs/reference/model.md#message-trees and docs/reference/training.md#loss,
+checked against the authors' own examples.
 """
 
 from collections.abc import Sequence

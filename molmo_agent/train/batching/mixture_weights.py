@@ -10,7 +10,7 @@ def shares(config: TrainConfig, sizes: Sequence[int]) -> tuple[float, ...]:
     """Return the shares of a mixture's data sets, relative to each other.
 
     In a group they are as the square roots of sizes, so that small data sets are seen often and large ones do not drown
-    them (molmo-data-training-eval section 3.1); outside of groups they are the rates.
+    them (docs/reference/training.md#mixture); outside of groups they are the rates.
 
     Args:
         config: mixture and groups.

@@ -1,7 +1,7 @@
 """Who sees whom in a packed sequence: one rule, in the forms that attention kernels take.
 
 Position i sees position j when both are of the same example, j is not later, and j's annotation is the picture's or i's
-own (``subsegment_ids[j] >= subsegment_ids[i]``; molmo-model section 5).
+own (``subsegment_ids[j] >= subsegment_ids[i]``; docs/reference/model.md#message-trees).
 """
 
 from collections.abc import Callable
