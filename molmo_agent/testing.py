@@ -30,7 +30,8 @@ class ToyEnv:
     ``sent`` lists every action that arrived, so a test can prove that none did.
 
     Args:
-        width, height: of the picture, in pixels.
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
         clicks: hits that end the episode with success.
         side_px: of the square.
     """

@@ -11,6 +11,7 @@ from PIL import Image
 from test_imports import ROOMS
 from tiny_training import small_run, write_points
 
+import molmo_agent
 from molmo_agent.actions import describe
 from molmo_agent.geometry import Point
 from molmo_agent.policies.instructions.splitter import split_instruction
@@ -207,3 +208,21 @@ def test_every_link_between_pages_leads_somewhere() -> None:
 def test_code_cites_nothing_that_a_reader_does_not_have() -> None:
     private = "molmo-" + "model section", "molmo-" + "data-training-eval"
     assert [path.name for path in texts() if any(name in path.read_text(encoding="utf-8") for name in private)] == []
+
+
+def test_every_public_name_has_a_place_in_the_api_pages() -> None:
+    documented = {
+        name
+        for page in (ROOT / "docs" / "api").glob("*.md")
+        for name in re.findall(r"^::: molmo_agent\.([\w.]+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    missing = {name for name, module in molmo_agent._EXPORTS.items() if not {module, f"{module}.{name}"} & documented}
+    assert missing == set(), "add ::: molmo_agent.MODULE.NAME to a page of docs/api"
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning() -> None:
+    pytest.importorskip("material", reason="the extra docs is not installed; make docs installs it")
+    script = [sys.executable, ROOT / "docs" / "make_site.py"]
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
