@@ -1,8 +1,8 @@
 """Build the documentation site: `python docs/make_site.py [--pages-only]`, or `make docs`.
 
-The pages are prepared in `build/pages` and built into `build/site`. A site holds what lies in one folder, but pages here link to
-files beside `docs/`, such as `../CONTRIBUTING.md`. Those in `PAGES` become pages of the site; a link to any other file
-becomes its name.
+The pages are prepared in `build/pages` and built into `build/site`. A site holds what lies in one folder, but pages
+here link to files beside `docs/`, such as `../CONTRIBUTING.md`. Those in `PAGES` become pages of the site; a link to
+any other file becomes its name.
 """
 
 import argparse

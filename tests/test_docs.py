@@ -13,6 +13,7 @@ from tiny_training import small_run, write_points
 
 import molmo_agent
 from molmo_agent.actions import describe
+from molmo_agent.evaluation.metrics.interval import wilson
 from molmo_agent.geometry import Point
 from molmo_agent.policies.instructions.splitter import split_instruction
 
@@ -142,6 +143,53 @@ def test_the_map_has_a_line_for_every_room_in_the_order_of_imports() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     table = page.partition("## Folders")[2].partition("##")[0]
     assert re.findall(r"^\| `(\w+)/` \|", table, re.MULTILINE) == [*ROOMS[1:]]
+
+
+CARD = ROOT / "molmo_agent" / "pointers" / "nano_checkpoint" / "README.md"
+
+
+def table_rows(text: str, columns: int) -> list[list[str]]:
+    """Return the cells of every table row of a text that has so many columns."""
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return [row for row in rows if len(row) == columns]
+
+
+def test_the_scores_in_the_readme_are_those_of_the_card() -> None:
+    readme, card = (path.read_text(encoding="utf-8") for path in (ROOT / "README.md", CARD))
+    measured = {name: cells for name, *cells in table_rows(card.partition("### At a glance")[2], 5)}
+    shown = [row for row in table_rows(readme, 5) if row[0] in measured and row[0][0] not in "s-"]
+    assert len(shown) == 4
+    for name, *cells in shown:
+        for column, (cell, of_card) in enumerate(zip(cells, measured[name], strict=True)):
+            percent, _, _, count = map(float, re.findall(r"[\d.]+", of_card))
+            hits = round(percent / 100 * count)
+            expected = f"{hits / count:.0%}"[:-1] + " %"
+            if column == 0:
+                low, high = wilson(hits, int(count))
+                expected += f" ({low * 100:.0f} to {high * 100:.0f})"
+            assert cell == expected, f"{name}, column {column + 1}: the card has {of_card}"
+
+
+def test_the_other_figures_of_the_readme_are_those_of_the_card() -> None:
+    text, card = (" ".join(path.read_text(encoding="utf-8").split()) for path in (ROOT / "README.md", CARD))
+    (parameters,) = re.findall(r"with ([\d,]+) parameters", card)
+    assert f"{int(parameters.replace(',', '')) / 1e6:.1f} million parameters" in text
+    for tasks in ("trained", "never trained"):
+        count, success, low, high = map(
+            float, re.findall(rf"\| {tasks} \| all \| (\d+) \| ([\d.]+) % \| ([\d.]+) - ([\d.]+) %", card)[0]
+        )
+        assert f"{success:.0f} % ({low:.0f} to {high:.0f}) of {count:.0f} episodes" in text
+    ((number, error),) = re.findall(r"\| as given \| (\d+) \| ([\d.]+) \|", card)
+    assert f"calibration error is {error} on {int(number):,} questions" in text
+    refusals = re.findall(
+        r"\| nano \| said that there is none \| \d+ \| ([\d.]+) % \| [\d.]+ - [\d.]+ % \| ([\d.]+) %", card
+    )
+    precisions, recalls = zip(*((float(precision), float(recall)) for precision, recall in refusals), strict=True)
+    assert f"it reports {min(recalls):.0f} to {max(recalls):.0f} % as absent" in text
+    assert f"{min(precisions):.0f} to {max(precisions):.0f} % are correct" in text
+    for size in ("640x480", "1920x1080"):
+        (milliseconds,) = re.findall(rf"\| {size} \| 2 \| \d+ \| (\d+) ms", card)
+        assert f"{int(milliseconds) / 1000:.1f} s at {size}" in text
 
 
 def what_is_said() -> list[tuple[str, str]]:
