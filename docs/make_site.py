@@ -76,7 +76,7 @@ def main() -> int:
         return 0
     # The theme announces the end of its maintenance at every build; what follows from it is in pyproject.toml.
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--config-file", str(ROOT / "mkdocs.yml")]
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(ROOT / "mkdocs.yml")]
     code = subprocess.run(build, cwd=ROOT, env=environment, check=False).returncode
     if code == 0:
         print(ROOT / "build" / "site" / "index.html")
