@@ -62,7 +62,7 @@ lock: setup
 	@$(BIN)/$(PIP) uv || $(NEEDS_NETWORK)
 	@{ echo "# Written by \`make lock\`: what \`make demo\` and \`make test\` install, on any platform."; \
 	  printf '%s\n' "$(TORCH)" setuptools wheel | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
-	    --extra dev --extra docs --no-header --no-annotate --upgrade pyproject.toml -; } > constraints.new
+	    --extra dev --no-header --no-annotate --upgrade pyproject.toml -; } > constraints.new
 	@mv constraints.new constraints.txt
 
 # The tests that touch dependencies, with the newest published versions (upper ends ignored) and the lowest allowed ones.
