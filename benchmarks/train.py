@@ -37,7 +37,7 @@ from molmo_agent.train.flops import Flops, peak_of, visible_pairs
 from molmo_agent.train.launch import run_on_ray, run_workers
 from molmo_agent.train.losses import response_loss
 from molmo_agent.train.recipe import from_dict
-from molmo_agent.train.step import Learner, make_optimizer, train_step
+from molmo_agent.train.step import ModelWithLoss, make_optimizer, train_step
 
 TARGETS = {
     "fine-tuning mix: useful loss tokens per second, times the padded way": (">=", 2.0),
@@ -120,7 +120,7 @@ def sequence(
     }
 
 
-class PaddedLearner(Learner):
+class PaddedModel(ModelWithLoss):
     """The plain way: attention over the whole padded sequence under a dense mask."""
 
     def forward(self, arrays: dict[str, Any]) -> torch.Tensor:
@@ -144,18 +144,18 @@ class PaddedLearner(Learner):
 def measure_packing(name: str, kind: dict[str, Any], examples: int = 16) -> dict[str, float]:
     """Compare how many tokens are learned from in a second of processor time, packed and padded."""
     sizes, learned = sample(kind, examples)
-    learner = Learner(small_model(), TrainConfig())
-    plainly = PaddedLearner(learner.model, TrainConfig())
+    trained = ModelWithLoss(small_model(), TrainConfig())
+    plainly = PaddedModel(trained.model, TrainConfig())
 
-    def run(learner: Learner, sequences: list[dict[str, np.ndarray]]) -> float:
+    def run(trained: ModelWithLoss, sequences: list[dict[str, np.ndarray]]) -> float:
         start = time.process_time()
         for arrays in sequences:
-            learner.zero_grad()
-            learner(arrays)[:2].sum().backward()
+            trained.zero_grad()
+            trained(arrays)[:2].sum().backward()
         return time.process_time() - start
 
     padded = [sequence([size], [count], LENGTH, CROPS) for size, count in zip(sizes, learned, strict=True)]
-    model: Any = learner.model
+    model: Any = trained.model
     members = plan(sizes, length=PACKED, crops=4 * CROPS, ranks=1, cost=Flops(model.config).cost)[0]
     packed = []
     for numbers in members:
@@ -163,8 +163,8 @@ def measure_packing(name: str, kind: dict[str, Any], examples: int = 16) -> dict
         tokens, crops = sum(s.tokens for s in mine), sum(s.crops for s in mine)
         packed.append(sequence(mine, [learned[n] for n in numbers], tokens, crops))
     run(plainly, padded[:1])
-    run(learner, packed[:1])
-    plain, ours = run(plainly, padded), run(learner, packed)
+    run(trained, packed[:1])
+    plain, ours = run(plainly, padded), run(trained, packed)
     rate = f"{name}: useful loss tokens per second"
     return {
         f"{rate}, padded": sum(learned) / plain,
@@ -296,8 +296,8 @@ def measure_gpu() -> dict[str, float]:
         projector_hidden_size=4864,
     )
     settings = TrainConfig(precision="bf16", activation_checkpointing=False)
-    learner = Learner(MolmoForConditionalGeneration(config), settings).to(device)
-    optimizer = make_optimizer(learner, settings.optimizer)
+    trained = ModelWithLoss(MolmoForConditionalGeneration(config), settings).to(device)
+    optimizer = make_optimizer(trained, settings.optimizer)
     flops, layout = Flops(config), CropLayout()
     sizes, learned = sample(FINE_TUNING, 64)
     members = plan(sizes, length=PACKED, crops=4 * CROPS, ranks=1, cost=flops.cost)[0]
@@ -309,7 +309,7 @@ def measure_gpu() -> dict[str, float]:
         arrays = sequence(mine, count, tokens, crops, side=layout.side, patch=layout.patch_size)
         torch.cuda.synchronize()
         start = time.perf_counter()
-        train_step(learner, optimizer, [arrays], settings, len(times) + 1)
+        train_step(trained, optimizer, [arrays], settings, len(times) + 1)
         torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
         done = [

@@ -16,7 +16,7 @@ from molmo_agent.data.formats.json_array import JsonArray
 from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.model import MolmoConfig
 from molmo_agent.pointers.nano import CHECKPOINT
-from molmo_agent.train.batching.batches import Stream
+from molmo_agent.train.batching.data_loader import DataLoader
 from molmo_agent.train.batching.encode import encode
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.flops import Flops
@@ -404,7 +404,7 @@ def test_the_whole_fine_tuning_mixture_is_drawn_and_laid_out(tmp_path: Path) -> 
     write_everything(tmp_path)
     config = load("sft", [f"home={tmp_path}", "batch=40", "length=4000"])
     assert isinstance(config, TrainConfig)
-    stream = Stream(config, PROCESSOR, Flops(MolmoConfig.from_pretrained(CHECKPOINT)))
+    stream = DataLoader(config, PROCESSOR, Flops(MolmoConfig.from_pretrained(CHECKPOINT)))
     for source, wanted in zip(stream.sources, config.mixture, strict=True):
         for number in range(len(source)):
             assert encode(source.row(number, 0), PROCESSOR, config, 0).cut == 0, wanted

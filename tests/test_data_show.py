@@ -20,7 +20,7 @@ from molmo_agent.data.row import Conversation
 from molmo_agent.errors import UsageError
 from molmo_agent.model import MolmoConfig, MolmoProcessor
 from molmo_agent.nano.tokenizer import build_tokenizer
-from molmo_agent.train.batching.batches import Stream
+from molmo_agent.train.batching.data_loader import DataLoader
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.flops import Flops
 from molmo_agent.train.preview.example_view import pointed_at, runs_of
@@ -78,8 +78,8 @@ def made(config: TrainConfig, folder: Path, *, rows: int = 4, step: int = 0) -> 
     return Page(folder / "page" / "show.html")
 
 
-def stream_of(config: TrainConfig) -> Stream:
-    return Stream(
+def loader_of(config: TrainConfig) -> DataLoader:
+    return DataLoader(
         config, MolmoProcessor.from_pretrained(config.model), Flops(MolmoConfig.from_pretrained(config.model))
     )
 
@@ -124,7 +124,7 @@ def test_hostile_text_in_reports_and_names_stays_text(tmp_path: Path) -> None:
 def test_colours_are_the_weights_that_the_loss_takes(tmp_path: Path) -> None:
     config = small_run(tmp_path, batch=12, length=300)
     page = made(config, tmp_path, rows=12)
-    examples, skipped = stream_of(config).encoded(0)
+    examples, skipped = loader_of(config).encoded(0)
     assert len(examples) == 12
     assert not skipped
     tokenizer = MolmoProcessor.from_pretrained(config.model).tokenizer
@@ -169,7 +169,7 @@ def test_points_are_drawn_on_what_they_point_at(tmp_path: Path) -> None:
 def test_crops_are_what_the_image_processor_gives(tmp_path: Path) -> None:
     config = points_run(tmp_path)
     page = made(config, tmp_path, rows=1)
-    stream = stream_of(config)
+    stream = loader_of(config)
     row = stream.encoded(0)[0][0].row
     assert row.image is not None
     image = row.image()
@@ -217,7 +217,7 @@ def test_annotations_that_do_not_fit_are_named(tmp_path: Path) -> None:
     lines = [{"image": "0.png", "label": label, "points": [[0.5, 0.5]]} for label in labels]
     config = points_run(tmp_path, lines, length=200, prefix="none")
     page = made(config, tmp_path, rows=1)
-    cut = stream_of(config).encoded(0)[0][0].cut
+    cut = loader_of(config).encoded(0)[0][0].cut
     assert cut > 2
     assert f"{cut} annotations left out" in page.text
     assert "not enough room in 200 tokens (length=200)" in page.text
@@ -231,7 +231,7 @@ def test_annotations_that_do_not_fit_are_named(tmp_path: Path) -> None:
 def test_examples_that_cannot_be_used_have_a_place_and_a_reason(tmp_path: Path) -> None:
     config = small_run(tmp_path, batch=8, length=60)
     page = made(config, tmp_path, rows=8)
-    skipped = stream_of(config).encoded(0)[1]
+    skipped = loader_of(config).encoded(0)[1]
     assert skipped
     for reason in skipped:
         assert f"left out: {reason}" in page.text
@@ -240,7 +240,7 @@ def test_examples_that_cannot_be_used_have_a_place_and_a_reason(tmp_path: Path) 
 
 def test_a_picture_that_vanished_is_told(tmp_path: Path) -> None:
     config = points_run(tmp_path, [{"image": "0.png", "label": "x", "points": []}])
-    stream = stream_of(config)
+    stream = loader_of(config)
     from molmo_agent.train.preview.page import load_step
 
     assert not load_step(stream, 0, 1).examples[0].problem
@@ -264,7 +264,7 @@ def test_a_picture_that_vanished_is_told(tmp_path: Path) -> None:
 def test_the_packing_is_the_one_that_is_trained_on(tmp_path: Path) -> None:
     config = small_run(tmp_path, batch=10, length=300)
     page = made(config, tmp_path, rows=3, step=1)
-    stream = stream_of(config)
+    stream = loader_of(config)
     examples, _ = stream.encoded(1)
     (sequences,) = stream.deal(examples, 1)
     assert "Step 2" in page.text

@@ -25,15 +25,15 @@ from torch.distributed.checkpoint import FileSystemReader
 from molmo_agent.data.catalog import open_source
 from molmo_agent.errors import ModelError, RunStopped, UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
-from molmo_agent.train import trainer as runner
-from molmo_agent.train.batching.batches import Stream
+from molmo_agent.train.batching.data_loader import DataLoader
 from molmo_agent.train.batching.encode import encode, join
 from molmo_agent.train.checkpoint import RunFolder
 from molmo_agent.train.config import Lora, TrainConfig, check
 from molmo_agent.train.flops import Flops
 from molmo_agent.train.launch import POINTER_FILE, follow, process_group, run_here, run_on_ray, run_workers
 from molmo_agent.train.loggers import open_loggers
-from molmo_agent.train.step import Learner
+from molmo_agent.train.starting_model import load_model
+from molmo_agent.train.step import ModelWithLoss
 
 # torch and Ray warn about themselves.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -209,14 +209,14 @@ def test_a_ray_cluster_that_loses_a_machine_goes_on_with_fewer_workers(
 
 
 def test_global_batches_do_not_depend_on_the_number_of_ranks(config: TrainConfig) -> None:
-    model, processor = runner.load_model(config)
-    stream = Stream(config, processor, Flops(model.config))
-    prints = [stream.fingerprint(step) for step in range(4)]
+    model, processor = load_model(config)
+    loader = DataLoader(config, processor, Flops(model.config))
+    prints = [loader.fingerprint(step) for step in range(4)]
     assert len(set(prints)) == 4
     for ranks in (1, 2, 4):
         tokens = []
         for step in range(4):
-            batches = [stream.batch(step, rank, ranks) for rank in range(ranks)]
+            batches = [loader.batch(step, rank, ranks) for rank in range(ranks)]
             assert len({len(batch.sequences) for batch in batches}) == 1
             sequences = [s for batch in batches for s in batch.sequences if s["loss_weights"].any()]
             examples = [
@@ -232,17 +232,17 @@ def test_global_batches_do_not_depend_on_the_number_of_ranks(config: TrainConfig
 
 def test_packed_examples_have_the_loss_and_gradient_they_have_alone(config: TrainConfig) -> None:
     torch.manual_seed(0)
-    model, processor = runner.load_model(config)
-    learner = Learner(model, config).train()
+    model, processor = load_model(config)
+    trained = ModelWithLoss(model, config).train()
     rows = [open_source(source).row(number, 7) for source in config.mixture for number in range(3)]
     wide = replace(config, length=2000)
     examples = [encode(row, processor, wide, 5) for row in rows]
 
     def learn(sequences: list[list[int]]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        learner.zero_grad()
-        sums = [learner(join([examples[n] for n in members], processor, wide)) for members in sequences]
+        trained.zero_grad()
+        sums = [trained(join([examples[n] for n in members], processor, wide)) for members in sequences]
         torch.stack(sums)[:, :2].sum().backward()
-        gradients = {name: p.grad.clone() for name, p in learner.named_parameters() if p.grad is not None}
+        gradients = {name: p.grad.clone() for name, p in trained.named_parameters() if p.grad is not None}
         return torch.stack(sums).sum(0).detach(), gradients
 
     together, gradients = learn([list(range(6))])

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +17,11 @@ from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen,
 from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.model.crops import CropLayout
 from molmo_agent.nano.architecture import nano_processor, new_nano
-from molmo_agent.nano.auxiliary_losses import Aids, by_crop, dense_targets, position_code
+from molmo_agent.nano.auxiliary_losses import AuxiliaryLosses, by_crop, dense_targets, position_code
 from molmo_agent.nano.batches import prepare_point, prepare_read
 from molmo_agent.nano.curriculum import Curriculum, Stage
+from molmo_agent.nano.curriculum_module import NanoWithHeads, add_gradients, make_optimizers
 from molmo_agent.nano.encode_screen import CHARACTERS, CanvasMap, character_targets, make_training_screen, phoc
-from molmo_agent.nano.trainer import Pupil, learn, make_optimizers
 from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.synthetic.pointing_places import place_to_look_first, place_to_point
 from molmo_agent.synthetic.practice_sheets import sample_panel
@@ -86,6 +87,15 @@ def test_a_resumed_curriculum_ends_where_an_uninterrupted_one_does(stopped: int,
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
+def test_a_finished_curriculum_that_is_run_again_leaves_the_same_model(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "again"
+    shutil.copytree(whole, folder)
+    shutil.rmtree(folder / "export")
+    assert run_here(lessons(), folder) == 6
+    ours, theirs = weights(folder), weights(whole)
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
 @pytest.mark.slow
 def test_a_curriculum_runs_on_several_workers(whole: Path, tmp_path: Path) -> None:
     run_workers(lessons(), tmp_path, 2, threads=1)
@@ -115,10 +125,10 @@ def test_the_other_device_refuses_what_a_gpu_would() -> None:
 
 
 def test_files_of_a_checkpoint_are_small_enough_to_be_sent(tmp_path: Path) -> None:
-    pupil, config = Pupil(new_nano(PROCESSOR, 0)), lessons()
+    nano, config = NanoWithHeads(new_nano(PROCESSOR, 0)), lessons()
     with process_group(0, 1, None):
         run = RunFolder(tmp_path, config)
-        run.save(1, tensors(pupil, make_optimizers(pupil, config.stages[1]), frozen=True))
+        run.save(1, tensors(nano, make_optimizers(nano, config.stages[1]), frozen=True))
         run.finish()
         run.close()
     sizes = [path.stat().st_size for path in (tmp_path / "step-000001").iterdir()]
@@ -139,15 +149,15 @@ def test_pointing_stages_have_the_same_gradients_on_any_number_of_ranks() -> Non
 def test_a_few_steps_on_one_picture_lower_its_losses() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    pupil = Pupil(new_nano(PROCESSOR, 0))
+    nano = NanoWithHeads(new_nano(PROCESSOR, 0))
     one = from_dict({"stages": [stage("point", 6, batch=1, sizes={"200x200": 1.0})]}).stages[0]  # type: ignore[union-attr]
     batch = prepare_point(one, 0, 0, PROCESSOR)
-    optimizers = make_optimizers(pupil, one)
+    optimizers = make_optimizers(nano, one)
     found = []
     for _ in range(6):
         for optimizer in optimizers:
             optimizer.zero_grad()
-        found.append(learn(pupil, one, batch)["tokens"])
+        found.append(add_gradients(nano, one, batch)["tokens"])
         for optimizer in optimizers:
             optimizer.step()
     assert found[-1] < 0.6 * found[0]
@@ -296,7 +306,7 @@ def test_every_crop_is_taught_what_it_shows_itself() -> None:
 def test_an_untrained_nano_already_knows_where_its_image_tokens_lie() -> None:
     torch.set_num_threads(1)
     model = new_nano(PROCESSOR, 0)
-    Aids(model)
+    AuxiliaryLosses(model)
     states, centers = [], []
     for seed in (1, 2, 3):
         screen = sample_panel(seed, width=640, height=480)

@@ -68,7 +68,7 @@ def train(
     )  # fmt: skip
     bar = progress.add_task("reading the model and the data", total=config.steps)
 
-    def told(record: dict[str, Any]) -> None:
+    def on_step(record: dict[str, Any]) -> None:
         nonlocal cut
         skipped.extend(record.get("skipped", ()))
         cut += record.get("cut", 0)
@@ -84,11 +84,11 @@ def train(
 
     with progress if first else nullcontext():
         if on_ray or address:
-            launch.run_on_ray(config, folder, most if fewest == most else (fewest, most), address, told)
+            launch.run_on_ray(config, folder, most if fewest == most else (fewest, most), address, on_step)
         elif most > 1:
-            launch.run_workers(config, folder, most, told)
+            launch.run_workers(config, folder, most, on_step)
         else:
-            launch.run_here(config, folder, told if first else None)
+            launch.run_here(config, folder, on_step if first else None)
     if not first:
         return
     problems = folder / PROBLEMS_FILE

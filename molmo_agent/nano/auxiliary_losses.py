@@ -185,7 +185,7 @@ def contrast(queries: Tensor, codes: Tensor, labels: list[str], scale: Tensor) -
     return F.cross_entropy(logits, target), (logits.argmax(-1) == target).float().mean()
 
 
-class Aids(nn.Module):
+class AuxiliaryLosses(nn.Module):
     """Heads of the training-only objectives."""
 
     def __init__(self, model: MolmoForConditionalGeneration) -> None:

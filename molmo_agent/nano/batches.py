@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.nano.architecture import WINDOW
-from molmo_agent.nano.auxiliary_losses import Aids, DenseTargets, by_crop, dense_targets, on
+from molmo_agent.nano.auxiliary_losses import AuxiliaryLosses, DenseTargets, by_crop, dense_targets, on
 from molmo_agent.nano.curriculum import ANY_STYLE, RECORDED_STYLE, WINDOW_STYLE, Stage, size_of
 from molmo_agent.nano.encode_screen import TrainingScreen, make_training_screen
 from molmo_agent.synthetic.augment import look_through_window, resized
@@ -121,7 +121,7 @@ def prepare_read(
     )
 
 
-def read_loss(model: MolmoForConditionalGeneration, aids: Aids, batch: ReadBatch) -> dict[str, Tensor]:
+def read_loss(model: MolmoForConditionalGeneration, aids: AuxiliaryLosses, batch: ReadBatch) -> dict[str, Tensor]:
     """Objectives of one `read` step."""
     crops, masks = batch.crops.to(model.device), batch.masks.to(model.device)
     patches = model.model.encode_crops(crops)
@@ -152,7 +152,7 @@ def prepare_point(
 
 def point_loss(
     model: MolmoForConditionalGeneration,
-    aids: Aids,
+    aids: AuxiliaryLosses,
     example: TrainingScreen,
     dense: DenseTargets,
     *,
@@ -195,7 +195,7 @@ def point_loss(
 
 
 @torch.no_grad()
-def balance(model: MolmoForConditionalGeneration, aids: Aids, batch: PointBatch) -> None:
+def balance(model: MolmoForConditionalGeneration, aids: AuxiliaryLosses, batch: PointBatch) -> None:
     """Bring image features to unit size before the decoder learns from them; changes no objective.
 
     The reading objectives do not care how large features are, and they grow. Beside features of size 5 the

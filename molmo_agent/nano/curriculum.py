@@ -28,7 +28,7 @@ OBJECTIVES = (
     "objects",
     "offsets",
 )
-"""What can be weighed: the answers' own tokens, and the training-only objectives (see aids.Aids)."""
+"""What can be weighed: the answers' own tokens, and the auxiliary losses."""
 _KNOWN_STYLES = (*OWN_STYLES, *STYLES, ANY_STYLE, RECORDED_STYLE, WINDOW_STYLE)
 
 
@@ -161,5 +161,5 @@ def check(curriculum: Curriculum) -> Curriculum:
     return curriculum
 
 
-KIND = RunKind(config=Curriculum, check=check, train="molmo_agent.nano.trainer:train")
+KIND = RunKind(config=Curriculum, check=check, train_module="molmo_agent.nano.curriculum_module:CurriculumModule")
 """Recipes with stages are curricula."""

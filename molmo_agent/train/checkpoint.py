@@ -66,7 +66,7 @@ _MOMENTS: dict[type, tuple[str, ...]] = {torch.optim.AdamW: ("exp_avg", "exp_avg
 
 
 def tensors(
-    learner: torch.nn.Module,
+    model: torch.nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     ema: dict[str, Tensor] | None = None,
     *,
@@ -75,12 +75,12 @@ def tensors(
     """Return everything that a checkpoint holds, by name; the optimizers' averages are made where they are missing.
 
     Args:
-        learner: the weights.
+        model: the weights.
         optimizers: AdamW or Muon.
         ema: average of the weights, by name.
         frozen: also weights that do not learn; else they are those that the run started from, and stay there.
     """
-    names = {parameter: name for name, parameter in learner.named_parameters()}
+    names = {parameter: name for name, parameter in model.named_parameters()}
     state: dict[str, Any] = {f"model.{name}": p.data for p, name in names.items() if frozen or p.requires_grad}
     for optimizer in optimizers:
         kept = _MOMENTS[type(optimizer)]
@@ -275,13 +275,13 @@ class RunFolder:
             _write_whole(path, "".join(line + "\n" for line in kept))
 
 
-def read_weights(run: Path, learner: torch.nn.Module) -> None:
-    """Read the weights of another run's last whole checkpoint into a learner of the same shapes.
+def read_weights(run: Path, model: torch.nn.Module) -> None:
+    """Read the weights of another run's last whole checkpoint into a model of the same shapes.
 
     Raises:
         UsageError: there is none, or it holds other weights.
     """
-    state = {f"model.{name}": parameter.data for name, parameter in learner.named_parameters()}
+    state = {f"model.{name}": parameter.data for name, parameter in model.named_parameters()}
     try:
         last = run / (run / "latest").read_text().strip()
         load_shards(state, checkpoint_id=str(last), no_dist=not dist.is_initialized())

@@ -114,6 +114,10 @@ class Run(Protocol):
     def keep(self) -> int:
         """Number of checkpoints that are kept."""
 
+    @property
+    def loggers(self) -> tuple[Literal["tensorboard", "wandb"], ...]:
+        """Where the metrics go beside metrics.jsonl."""
+
 
 def check(config: TrainConfig) -> TrainConfig:
     """Return a config that makes sense as a whole.

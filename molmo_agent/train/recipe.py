@@ -18,14 +18,18 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RunKind:
-    """A kind of training run beside fine-tuning; ``registry.RUN_KINDS`` names them."""
+    """A kind of training run; ``registry.RUN_KINDS`` names those beside fine-tuning."""
 
     # A frozen dataclass, built from the recipe.
     config: type
     # Returns a config that makes sense as a whole, or raises a UsageError.
     check: Callable[[Any], Run]
-    # "module:function" that trains on one rank, called as `trainer.train` is.
-    train: str
+    # "module:name" of what makes the train module of a config (see train_module.TrainModule).
+    train_module: str
+
+
+FINE_TUNING = RunKind(config=TrainConfig, check=check, train_module="molmo_agent.train.fine_tuning:FineTuning")
+"""What a recipe is without a key of another kind."""
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
@@ -99,18 +103,29 @@ def from_dict(data: Mapping[str, Any]) -> Run:
     Raises:
         UsageError: an unknown key (the nearest are offered), or a value of the wrong type.
     """
-    for key in RUN_KINDS:
-        if key in data:
-            kind = run_kind(key)
-            return kind.check(_build(kind.config, data, ""))
-    config: TrainConfig = check(_build(TrainConfig, data, ""))
-    return config
+    kinds = [_run_kind(key) for key in RUN_KINDS if key in data]
+    kind = kinds[0] if kinds else FINE_TUNING
+    return kind.check(_build(kind.config, data, ""))
 
 
-def run_kind(key: str) -> RunKind:
+def _run_kind(key: str) -> RunKind:
     """Return the kind of run whose recipes have this key."""
     kind: RunKind = load_attribute(RUN_KINDS[key])
     return kind
+
+
+def kind_of(config: Run) -> RunKind:
+    """Return the kind of run that a config describes.
+
+    Raises:
+        TypeError: it is of no kind that the registry names.
+    """
+    if isinstance(config, FINE_TUNING.config):
+        return FINE_TUNING
+    for kind in map(_run_kind, RUN_KINDS):
+        if isinstance(config, kind.config):
+            return kind
+    raise TypeError(f"expected the config of a training run, got {type(config).__name__}")
 
 
 def to_dict(config: Run) -> dict[str, Any]:

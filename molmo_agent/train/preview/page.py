@@ -14,12 +14,12 @@ from molmo_agent.errors import MolmoAgentError, UsageError
 from molmo_agent.html import render_page
 from molmo_agent.model import MolmoConfig, MolmoProcessor
 from molmo_agent.model.checkpoints.hub import places, remark
-from molmo_agent.train.batching.batches import Stream
+from molmo_agent.train.batching.data_loader import DataLoader
 from molmo_agent.train.batching.encode import Encoded, encode
 from molmo_agent.train.config import Run, TrainConfig, source_names
 from molmo_agent.train.flops import Flops
 from molmo_agent.train.preview.example_view import Seen, see
-from molmo_agent.train.trainer import source_of
+from molmo_agent.train.starting_model import source_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +57,21 @@ def hue(number: int) -> int:
     return round(number * 137.508) % 360
 
 
-def load_step(stream: Stream, step: int, most: int) -> Step:
+def load_step(loader: DataLoader, step: int, most: int) -> Step:
     """Return a step, and what the model sees of at most so many of its examples."""
-    config, names = stream.config, source_names(stream.config)
+    config, names = loader.config, source_names(loader.config)
     packed: list[Encoded] = []
     # Number in the step of each that is packed.
     numbers: list[int] = []
     seen: list[Seen] = []
     skipped = 0
-    draws = stream.draws(step)
+    draws = loader.draws(step)
     for number, draw in enumerate(draws, 1):
         name = f"row {draw.row}"
         try:
-            row = stream.sources[draw.source].row(draw.row, draw.seed)
+            row = loader.sources[draw.source].row(draw.row, draw.seed)
             name = row.name
-            example = encode(row, stream.processor, config, draw.seed, draw.source)
+            example = encode(row, loader.processor, config, draw.seed, draw.source)
         except (ValueError, MolmoAgentError) as error:
             skipped += 1
             if len(seen) < most:
@@ -84,9 +84,9 @@ def load_step(stream: Stream, step: int, most: int) -> Step:
         numbers.append(number)
         if len(seen) < most:
             seen.append(
-                see(example, stream.processor, config, seed=draw.seed, source=names[draw.source], number=number)
+                see(example, loader.processor, config, seed=draw.seed, source=names[draw.source], number=number)
             )
-    (sequences,) = stream.deal(packed, 1)
+    (sequences,) = loader.deal(packed, 1)
     shown = {example.number for example in seen}
     members = [
         [
@@ -98,14 +98,14 @@ def load_step(stream: Stream, step: int, most: int) -> Step:
     return Step(step + 1, seen, members, len(draws), skipped)
 
 
-def render(config: TrainConfig, recipe: str, stream: Stream, steps: Sequence[Step]) -> str:
+def render(config: TrainConfig, recipe: str, loader: DataLoader, steps: Sequence[Step]) -> str:
     """Return the page."""
     weights: Counter[float] = Counter()
     for step in steps:
         for example in step.examples:
             weights.update(example.weights)
     most = max(weights, default=1.0)
-    rates = stream.order.rates
+    rates = loader.order.rates
     legend = [
         # Weights seen, how strongly each is coloured in percent, and what it is the root of.
         {"weight": weight, "tokens": count, "strength": round(18 + 72 * weight / most), "branches": _branches(weight)}
@@ -129,7 +129,7 @@ def render(config: TrainConfig, recipe: str, stream: Stream, steps: Sequence[Ste
                 "problems": rows.problems,
             }
             for name, source, rows, rate in zip(
-                source_names(config), config.mixture, stream.sources, rates, strict=True
+                source_names(config), config.mixture, loader.sources, rates, strict=True
             )
         ],
     )
@@ -171,11 +171,11 @@ def write_page(config: Run, recipe: str, path: Path, *, rows: int, step: int) ->
         raise UsageError(
             f"expected a Molmo checkpoint at {place!r} to prepare the data for, but: {error}{remark(place)}"
         ) from error
-    stream = Stream(config, processor, Flops(model_config), sources)
+    loader = DataLoader(config, processor, Flops(model_config), sources)
     steps: list[Step] = []
     while (missing := rows - sum(len(shown.examples) for shown in steps)) > 0:
-        steps.append(load_step(stream, step + len(steps), missing))
-    page = render(config, recipe, stream, steps)
+        steps.append(load_step(loader, step + len(steps), missing))
+    page = render(config, recipe, loader, steps)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding="utf-8", errors="replace")

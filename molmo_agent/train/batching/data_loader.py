@@ -36,7 +36,7 @@ class RankBatch:
     work: Work = field(default_factory=Work)
 
 
-class Stream:
+class DataLoader:
     """Draws, encodes and packs the batches of a run.
 
     Args:
@@ -80,10 +80,10 @@ class Stream:
             packing=self.config.packing,
         )
 
-    def batch(self, step: int, rank: int, ranks: int) -> RankBatch:
-        """Return what a rank computes in a step."""
+    def batch(self, step: int, rank: int, world_size: int) -> RankBatch:
+        """Return what a rank computes in a step (counted from 0)."""
         examples, skipped = self.encoded(step)
-        dealt = self.deal(examples, ranks)
+        dealt = self.deal(examples, world_size)
         sequences = [join([examples[n] for n in members], self.processor, self.config) for members in dealt[rank]]
         return RankBatch(
             sequences,
