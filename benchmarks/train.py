@@ -27,11 +27,11 @@ from _report import finish, parser
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
 from molmo_agent.model.crops import CropLayout, image_token_counts
+from molmo_agent.model.message_tree import message_tree_mask
 from molmo_agent.model.presets import preset
 from molmo_agent.train.batching.pack import Size, plan
 from molmo_agent.train.batching.sampler import Order
 from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
-from molmo_agent.train.batching.tree_mask import additive
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.flops import Flops, peak_of, visible_pairs
 from molmo_agent.train.launch import run_on_ray, run_workers
@@ -132,7 +132,7 @@ class PaddedModel(ModelWithLoss):
         inner.language_model.config._attn_implementation = "sdpa"
         hidden = inner(
             inputs_embeds=embeds,
-            attention_mask=additive(inputs["document_ids"], inputs["subsegment_ids"], embeds.dtype),
+            attention_mask=message_tree_mask(inputs["subsegment_ids"], inputs["document_ids"] >= 0, embeds.dtype),
             position_ids=inputs["position_ids"],
             use_cache=False,
         ).last_hidden_state

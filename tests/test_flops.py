@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from molmo_agent.data.catalog import open_source
 from molmo_agent.model.presets import preset
-from molmo_agent.train.batching.encode import encode, join
+from molmo_agent.train.batching.encode import collate, encode
 from molmo_agent.train.batching.pack import Size
 from molmo_agent.train.flops import Flops, Work, peak_of, visible_pairs
 from molmo_agent.train.starting_model import load_model
@@ -26,7 +26,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, dict[str, 
     model, processor = load_model(config)
     trained = ModelWithLoss(model, config).train()
     example = encode(open_source(config.mixture[0]).row(1, 3), processor, config, 3)
-    arrays = join([example], processor, config)
+    arrays = collate([example], processor, config)
     learned, tokens = int((arrays["loss_weights"] > 0).sum()), len(example.example.input_ids)
     # torch computes every pair; which of them a mask hides is another test's matter.
     ours = Flops(model.config).work(tokens=tokens, pairs=tokens**2, crops=example.crops, learned=learned)

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
-from molmo_agent.model.modeling import MolmoEmbedding, message_tree_mask
+from molmo_agent.model.message_tree import message_tree_mask
+from molmo_agent.model.modeling import MolmoEmbedding
 from molmo_agent.model.transformers_names import CACHE, cache_of
 from molmo_agent.nano.architecture import nano_config, nano_processor, new_nano
 from molmo_agent.train.batching.tree_attention import NAME, Forest

@@ -26,7 +26,7 @@ from molmo_agent.data.catalog import open_source
 from molmo_agent.errors import ModelError, RunStopped, UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.train.batching.data_loader import DataLoader
-from molmo_agent.train.batching.encode import encode, join
+from molmo_agent.train.batching.encode import collate, encode
 from molmo_agent.train.checkpoint import RunFolder
 from molmo_agent.train.config import Lora, TrainConfig, check
 from molmo_agent.train.flops import Flops
@@ -240,7 +240,7 @@ def test_packed_examples_have_the_loss_and_gradient_they_have_alone(config: Trai
 
     def learn(sequences: list[list[int]]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         trained.zero_grad()
-        sums = [trained(join([examples[n] for n in members], processor, wide)) for members in sequences]
+        sums = [trained(collate([examples[n] for n in members], processor, wide)) for members in sequences]
         torch.stack(sums)[:, :2].sum().backward()
         gradients = {name: p.grad.clone() for name, p in trained.named_parameters() if p.grad is not None}
         return torch.stack(sums).sum(0).detach(), gradients

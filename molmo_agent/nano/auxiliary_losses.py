@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from molmo_agent.envs.drawing.annotated_screen import Element, Screen
 from molmo_agent.model.crops import CropLayout, token_grid
+from molmo_agent.model.message_tree import can_attend
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.nano.encode_screen import NUM_CHARACTERS, PHOC_SIZE, CanvasMap, TrainingScreen, character_targets, phoc
 from molmo_agent.synthetic.pointing_places import place_to_point
@@ -329,6 +330,6 @@ class AuxiliaryLosses(nn.Module):
         query, key = rotate(query, cos[0, rows], sin[0, rows]), rotate(key, cos[0], sin[0])
         logits = query @ key.T * attention.scaling
         segments = on(hidden.device, example.subsegment_ids)
-        hidden_keys = segments[None, :] < segments[rows, None]
-        later = torch.arange(len(segments), device=hidden.device)[None, :] > rows[:, None]
-        return F.log_softmax(logits.masked_fill(hidden_keys | later, torch.finfo(logits.dtype).min), dim=-1)
+        keys = torch.arange(len(segments), device=hidden.device)
+        visible = can_attend(rows[:, None], keys[None, :], segments[rows, None], segments[None, :])
+        return F.log_softmax(logits.masked_fill(~visible, torch.finfo(logits.dtype).min), dim=-1)

@@ -56,7 +56,7 @@ class ModelWithLoss(nn.Module):
         Of n data sets, n times the cross-entropy and n times the weight follow the three.
 
         Args:
-            arrays: from :func:`~molmo_agent.train.batching.encode.join`, of a leading dimension of 1.
+            arrays: from :func:`~molmo_agent.train.batching.encode.collate`, of a leading dimension of 1.
         """
         inner = self.model.model
         device = next(self.parameters()).device
@@ -114,8 +114,12 @@ def schedules(settings: Optimizer, steps: int) -> dict[Component, Schedule]:
 
 
 @torch.no_grad()
-def clip(model: nn.Module, most: float) -> dict[str, float]:
-    """Scale each component's gradients to a norm of at most ``most``; return the norms before, over all shards."""
+def clip(model: nn.Module, max_norm: float) -> dict[str, float]:
+    """Scale each component's gradients in place, so that their norm is at most ``max_norm``.
+
+    Returns:
+        The norms before, over all shards: of each component, and "total".
+    """
     members: dict[Component, list[Tensor]] = {name: [] for name in COMPONENTS}
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
@@ -127,15 +131,14 @@ def clip(model: nn.Module, most: float) -> dict[str, float]:
 
     zero = torch.zeros((), dtype=torch.float64)
     squares = [sum(map(square, gradients), zero) for gradients in members.values()]
-    spread = any(isinstance(gradient, DTensor) for gradients in members.values() for gradient in gradients)
-    summed = all_reduce_sum(*squares) if spread else torch.stack(squares)
-    norms = {name: math.sqrt(value) for name, value in zip(COMPONENTS, summed.tolist(), strict=True)}
+    sharded = any(isinstance(gradient, DTensor) for gradients in members.values() for gradient in gradients)
+    sums = all_reduce_sum(*squares) if sharded else torch.stack(squares)
+    norms = {name: math.sqrt(value) for name, value in zip(COMPONENTS, sums.tolist(), strict=True)}
     for name, gradients in members.items():
-        factor = min(1.0, most / (norms[name] + 1e-6))
+        factor = min(1.0, max_norm / (norms[name] + 1e-6))
         for gradient in gradients:
             gradient.mul_(factor)
-    found: dict[str, float] = {name: norm for name, norm in norms.items()}
-    return found | {"total": math.hypot(*norms.values())}
+    return {str(name): norm for name, norm in norms.items()} | {"total": math.hypot(*norms.values())}
 
 
 def train_step(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from molmo_agent.data.catalog import open_mixture
 from molmo_agent.data.row import Rows
 from molmo_agent.model import MolmoProcessor
-from molmo_agent.train.batching.encode import Encoded, encode, join
+from molmo_agent.train.batching.encode import Encoded, collate, encode
 from molmo_agent.train.batching.mixture_weights import shares
 from molmo_agent.train.batching.pack import plan
 from molmo_agent.train.batching.sampler import Draw, Order
@@ -84,7 +84,7 @@ class DataLoader:
         """Return what a rank computes in a step (counted from 0)."""
         examples, skipped = self.encoded(step)
         dealt = self.deal(examples, world_size)
-        sequences = [join([examples[n] for n in members], self.processor, self.config) for members in dealt[rank]]
+        sequences = [collate([examples[n] for n in members], self.processor, self.config) for members in dealt[rank]]
         return RankBatch(
             sequences,
             skipped,

@@ -95,7 +95,7 @@ def encode(row: Row, processor: MolmoProcessor, config: TrainConfig, seed: int, 
     return Encoded(example, row, crops, len(ids) - len(kept), source)
 
 
-def join(members: Sequence[Encoded], processor: MolmoProcessor, config: TrainConfig) -> dict[str, npt.NDArray[Any]]:
+def collate(members: Sequence[Encoded], processor: MolmoProcessor, config: TrainConfig) -> dict[str, npt.NDArray[Any]]:
     """Make one sequence of several examples: arrays with a leading batch dimension of 1.
 
     Without members it is one token that nothing is learned from, so that a rank without work takes part all the same.

@@ -1,4 +1,4 @@
-"""Conversations about one picture as one training sequence, and sequences as a batch. Integers only: no text, no model.
+"""Conversations about one image as one training sequence. Integers only: no text, no model.
 
 Layout, message tree and weights: docs/reference/model.md#message-trees and docs/reference/training.md#loss,
 checked against the authors' own examples.
@@ -6,7 +6,7 @@ checked against the authors' own examples.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -91,38 +91,3 @@ def lay_out(
         position_ids=tree_positions(tree) if several else np.arange(len(inputs)),
         subsegment_ids=tree if several else None,
     )
-
-
-def collate(
-    examples: Sequence[Example], pictures: Sequence[dict[str, npt.NDArray[Any]]], *, length: int, crops: int
-) -> dict[str, npt.NDArray[Any]]:
-    """Stack examples to (B, length) and their pictures to (B, crops, ...), all padded with -1 on the right.
-
-    Examples that share a batch with a message tree are trees of one branch.
-
-    Raises:
-        ValueError: an example has a picture of more crops than fit. (Text that is too long is cut, as the authors do.)
-    """
-
-    def pad(rows: Sequence[npt.NDArray[Any]], size: int) -> npt.NDArray[Any]:
-        out = np.full((len(rows), size, *rows[0].shape[1:]), -1, dtype=rows[0].dtype)
-        for target, row in zip(out, rows, strict=True):
-            target[: min(len(row), size)] = row[:size]
-        return out
-
-    most = max((len(p["pixel_values"]) for p in pictures if p), default=0)
-    if most > crops:
-        raise ValueError(f"expected pictures of at most {crops} crops, got one of {most}: lower max_crops")
-    batch = {
-        name: pad([getattr(example, name) for example in examples], length)
-        for name in ("input_ids", "labels", "loss_weights", "position_ids")
-    }
-    trees = [example.subsegment_ids for example in examples]
-    if any(tree is not None for tree in trees):
-        whole = [np.ones_like(e.input_ids) if t is None else t for e, t in zip(examples, trees, strict=True)]
-        batch["subsegment_ids"] = pad(whole, length)
-    shown = [p for p in pictures if p]
-    for name in shown[0] if shown else ():
-        blank = np.full((0, *shown[0][name].shape[1:]), -1, dtype=shown[0][name].dtype)
-        batch[name] = pad([p[name] if p else blank for p in pictures], crops)
-    return batch

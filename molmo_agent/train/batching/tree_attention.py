@@ -1,6 +1,6 @@
 """Attention over message trees: each example by itself, the picture causal without a mask; only annotations need one.
 
-The same numbers as attention under the rule of :mod:`molmo_agent.train.batching.tree_mask`, with less thrown away.
+The same numbers as attention under :func:`molmo_agent.model.message_tree.message_tree_mask`, with less thrown away.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
-from molmo_agent.model.modeling import message_tree_mask
+from molmo_agent.model.message_tree import message_tree_mask
 
 NAME = "message_tree"
 
