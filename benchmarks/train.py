@@ -30,7 +30,7 @@ from molmo_agent.model.crops import CropLayout, image_token_counts
 from molmo_agent.model.message_tree import message_tree_mask
 from molmo_agent.model.presets import preset
 from molmo_agent.train.batching.pack import Size, plan
-from molmo_agent.train.batching.sampler import Order
+from molmo_agent.train.batching.sampler import Sampler
 from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.flops import Flops, peak_of, visible_pairs
@@ -193,10 +193,10 @@ def measure_plan() -> dict[str, float]:
 def measure_seek() -> dict[str, float]:
     """Measure how long it takes to find the examples of a late step of a mixture of 30 data sets."""
     rng = np.random.default_rng(0)
-    order = Order(tuple(rng.random(30)), tuple(rng.integers(1000, 10**6, 30).tolist()), 1)
-    order.draws(0, 1)
+    sampler = Sampler(tuple(rng.random(30)), tuple(rng.integers(1000, 10**6, 30).tolist()), 1)
+    sampler.draws(0, 1)
     start = time.perf_counter()
-    order.draws(30_000 * 256, 256)
+    sampler.draws(30_000 * 256, 256)
     return {"seeking step 30,000 of batches of 256, s": time.perf_counter() - start}
 
 

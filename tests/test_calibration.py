@@ -203,8 +203,8 @@ def modest(monkeypatch):
 @pytest.mark.slow
 def test_a_fit_on_some_screens_holds_on_others(modest, tmp_path):
     found = calibrate(modest, 42)
-    assert found.fitted_on > 150
-    assert found.judged_on > 150
+    assert found.num_fit > 150
+    assert found.num_judged > 150
     assert found.ece_before > 0.15
     assert found.ece_after < 0.11
     with Image.open(draw_reliability(found.series, tmp_path / "plot.png")) as plot:
@@ -246,8 +246,8 @@ def test_the_command_refuses_a_threshold_that_is_none():
 def test_the_command_writes_the_profile_unless_told_not_to(copied, tmp_path, monkeypatch, capsys):
     from molmo_agent.nano import calibrate as module
 
-    found = module.Fitted(
-        calibration=Calibration(slope=0.8, offset=1.5), fitted_on=10, judged_on=9, ece_before=0.25, ece_after=0.04,
+    found = module.CalibrationFit(
+        calibration=Calibration(slope=0.8, offset=1.5), num_fit=10, num_judged=9, ece_before=0.25, ece_after=0.04,
         series={"one": figures_of([0.55], [True])},
     )  # fmt: skip
     monkeypatch.setattr(module, "calibrate", lambda model, screens: found)

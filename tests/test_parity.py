@@ -33,7 +33,7 @@ from molmo_agent.point_text.parse import (
     parse_reference,
     round_reference,
 )
-from molmo_agent.train.batching.encode import Encoded, collate
+from molmo_agent.train.batching.encode import EncodedExample, collate
 from molmo_agent.train.batching.message_tree import lay_out
 from molmo_agent.train.config import Optimizer, Rate, TrainConfig
 from molmo_agent.train.losses import response_loss, token_loss
@@ -307,7 +307,7 @@ def test_a_sequence_of_turns_and_annotations(packing_case, golden):
 def collated(examples, images, processor):
     """Each example as it is trained on: the arrays of a sequence that holds it alone."""
     members = [
-        Encoded(example, Row(conversations=(), image=lambda image=image: golden_image(**image)), crops=0, cut=0)
+        EncodedExample(example, Row(conversations=(), image=lambda image=image: golden_image(**image)), crops=0, cut=0)
         for example, image in zip(examples, images, strict=True)
     ]
     settings = SimpleNamespace(max_crops=processor.max_crops)

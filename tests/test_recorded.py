@@ -98,7 +98,11 @@ def stage(folder: Path | None, **changes: Any) -> Stage:
 def test_a_stage_asks_what_was_asked_and_more(tmp_path: Path) -> None:
     one = stage(write(tmp_path, seen()))
     assert sample(one, plan_of(one, 0, 0, 0)).questions == seen().questions
-    asked = [question.text for example, _ in prepare_point(one, 0, 0, nano_processor()) for question in example.pointed]
+    asked = [
+        question.text
+        for example, _ in prepare_point(one, 0, 0, nano_processor())
+        for question in example.point_questions
+    ]
     assert sum('the "Save" button' in text for text in asked) >= 2, "in every picture"
     assert any("circle" in text for text in asked), "what it shows besides is asked for too"
 

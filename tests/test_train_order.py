@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from molmo_agent.model.message_tree import message_tree_mask
 from molmo_agent.train.batching.pack import Size, balance, plan
-from molmo_agent.train.batching.sampler import BLOCK, Order, mix, shuffled
+from molmo_agent.train.batching.sampler import BLOCK, Sampler, mix, shuffled
 from molmo_agent.train.batching.tree_attention import Forest, forest_attention
 
-ORDER = Order((0.28, 0.06, 0.5, 0.16), (1000, 50, 7000, 0), 3)
-STRETCH = ORDER.draws(0, 3 * BLOCK)
+SAMPLER = Sampler((0.28, 0.06, 0.5, 0.16), (1000, 50, 7000, 0), 3)
+STRETCH = SAMPLER.draws(0, 3 * BLOCK)
 
 
 @given(st.integers(1, 1500), st.integers(0, 2**64 - 1))
@@ -23,15 +23,15 @@ def test_shuffling_meets_every_row_once(size: int, key: int) -> None:
 
 @given(st.integers(0, 2600), st.integers(1, 400))
 def test_a_stretch_of_the_stream_is_the_same_wherever_one_begins(start: int, count: int) -> None:
-    assert ORDER.draws(start, count) == STRETCH[start : start + count]
+    assert SAMPLER.draws(start, count) == STRETCH[start : start + count]
 
 
 def test_each_source_gets_its_share_and_every_row_once_an_epoch() -> None:
-    draws = ORDER.draws(0, 40 * BLOCK)
+    draws = SAMPLER.draws(0, 40 * BLOCK)
     shares = Counter(draw.source for draw in draws)
-    for source, rate in enumerate(ORDER.rates):
+    for source, rate in enumerate(SAMPLER.rates):
         assert abs(shares[source] - rate * 40 * BLOCK) <= 40
-    for source, size in enumerate(ORDER.sizes[:3]):
+    for source, size in enumerate(SAMPLER.sizes[:3]):
         for epoch in range(shares[source] // size):
             rows = [draw.row for draw in draws if (draw.source, draw.epoch) == (source, epoch)]
             assert sorted(rows) == list(range(size))
@@ -41,14 +41,14 @@ def test_each_source_gets_its_share_and_every_row_once_an_epoch() -> None:
 
 
 def test_epochs_and_seeds_shuffle_differently() -> None:
-    draws = ORDER.draws(0, 3000)
+    draws = SAMPLER.draws(0, 3000)
     first, second = ([d.row for d in draws if (d.source, d.epoch) == (1, epoch)] for epoch in (0, 1))
     assert first != second
-    assert Order(ORDER.rates, ORDER.sizes, 4).draws(0, 50) != draws[:50]
+    assert Sampler(SAMPLER.rates, SAMPLER.sizes, 4).draws(0, 50) != draws[:50]
 
 
 def test_a_source_without_a_share_is_never_drawn() -> None:
-    draws = Order((1.0, 0.0, 1.0), (10, 10, 10), 0).draws(0, 2 * BLOCK)
+    draws = Sampler((1.0, 0.0, 1.0), (10, 10, 10), 0).draws(0, 2 * BLOCK)
     assert {draw.source for draw in draws} == {0, 2}
 
 

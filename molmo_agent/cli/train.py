@@ -48,8 +48,8 @@ def train(
     from molmo_agent.train.recipe import load
     from molmo_agent.train.trainer import PROBLEMS_FILE
 
-    fewest, most = _worker_range(workers)
-    if fewest != most and not (on_ray or address):
+    min_workers, max_workers = _worker_range(workers)
+    if min_workers != max_workers and not (on_ray or address):
         raise UsageError(f"a range of workers ({workers}) needs Ray: add --ray or --address")
     if start is not None:
         if any(change.startswith("model=") for change in changes):
@@ -84,9 +84,10 @@ def train(
 
     with progress if first else nullcontext():
         if on_ray or address:
-            launch.run_on_ray(config, folder, most if fewest == most else (fewest, most), address, on_step)
-        elif most > 1:
-            launch.run_workers(config, folder, most, on_step)
+            count = max_workers if min_workers == max_workers else (min_workers, max_workers)
+            launch.run_on_ray(config, folder, count, address, on_step)
+        elif max_workers > 1:
+            launch.run_workers(config, folder, max_workers, on_step)
         else:
             launch.run_here(config, folder, on_step if first else None)
     if not first:
@@ -107,28 +108,28 @@ def train(
         if curves := draw_curves(folder / "metrics.jsonl", folder / "curves.png"):
             console.print(shown(f"curves: {curves}"))
     if isinstance(config, TrainConfig) and any(source.hold_out for source in config.mixture):
-        _tell_held_out(config, folder, console)
+        _report_held_out(config, folder, console)
 
 
-def _tell_held_out(config: "TrainConfig", folder: Path, console: Console) -> None:
+def _report_held_out(config: "TrainConfig", folder: Path, console: Console) -> None:
     """Ask for what was kept from training, and print how often the models before and after hit."""
     from molmo_agent.evaluation.before_and_after import FILE, compare_run, report, write_comparison
 
     with console.status("asking for what was kept from training"):
-        asked = compare_run(config, folder)
-    before, after = report(asked)
-    pictures = len({one.picture for one in asked})
-    console.print(f"kept from training: {before.n} clicks on {pictures} pictures", highlight=False)
+        comparisons = compare_run(config, folder)
+    before, after = report(comparisons)
+    images = len({one.picture for one in comparisons})
+    console.print(f"kept from training: {before.n} clicks on {images} pictures", highlight=False)
     table = Table("", "hits", "95 % interval", "n", box=None)
     for name, hits in (("before", before), ("after", after)):
-        share = f"{hits.hits / hits.n:.0%}" if hits.n else "-"
-        table.add_row(name, share, f"{hits.low:.0%} to {hits.high:.0%}", str(hits.n))
+        rate = f"{hits.hits / hits.n:.0%}" if hits.n else "-"
+        table.add_row(name, rate, f"{hits.low:.0%} to {hits.high:.0%}", str(hits.n))
     console.print(table)
-    won = sum(one.hit_after > one.hit_before for one in asked)
-    lost = sum(one.hit_after < one.hit_before for one in asked)
+    won = sum(one.hit_after > one.hit_before for one in comparisons)
+    lost = sum(one.hit_after < one.hit_before for one in comparisons)
     console.print(f"{won} won, {lost} lost", highlight=False)
     with after_the_result("the file of every answer", "the same command asks again"):
-        write_comparison(config, folder, asked)
+        write_comparison(config, folder, comparisons)
         console.print(shown(f"every answer: {folder / FILE}"), soft_wrap=True)
 
 
@@ -140,9 +141,9 @@ def _worker_range(text: str) -> tuple[int, int]:
     """
     first, _, last = text.partition(":")
     try:
-        fewest, most = int(first), int(last or first)
+        min_workers, max_workers = int(first), int(last or first)
     except ValueError:
         raise UsageError(f"expected a number of workers, or a range such as 2:8, got {text!r}") from None
-    if not 1 <= fewest <= most:
+    if not 1 <= min_workers <= max_workers:
         raise UsageError(f"expected at least 1 worker, and of a range the smaller number first, got {text!r}")
-    return fewest, most
+    return min_workers, max_workers

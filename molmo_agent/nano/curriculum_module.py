@@ -109,9 +109,9 @@ def add_gradients(nano: NanoWithHeads, stage: Stage, batch: Any) -> dict[str, fl
     if stage.kind == "read":
         if len(batch.crops):
             parts = read_loss(model, heads, batch)
-            share = on(model.device, float(len(batch.crops)))
+            num_crops = on(model.device, float(len(batch.crops)))
             loss = weigh(parts)
-            (loss * share / all_reduce_sum(share)[0].float() * world_size()).backward()
+            (loss * num_crops / all_reduce_sum(num_crops)[0].float() * world_size()).backward()
             objectives, losses = [parts], [loss]
         else:
             all_reduce_sum(on(model.device, 0.0))
@@ -228,12 +228,12 @@ class CurriculumModule:
     def throughput(self, batch: Any, time: StepTime) -> dict[str, Any]:
         """Return times in s, and screens per second over all ranks."""
         assert self._number is not None
-        whole = time.seconds + time.waited
+        total_s = time.seconds + time.waited
         return {
             "seconds": time.seconds,
             "waited": time.waited,
-            "waited_share": time.waited / whole,
-            "images_per_s": self.config.stages[self._number].batch / whole,
+            "waited_share": time.waited / total_s,
+            "images_per_s": self.config.stages[self._number].batch / total_s,
         }
 
     def ends_stage(self, done: int) -> bool:

@@ -20,8 +20,7 @@ from molmo_agent.model.prompts import role_prompt
 from molmo_agent.point_text.parse import Style, format_points, round_reference
 from molmo_agent.synthetic.pointing_places import place_to_look_first, place_to_point
 from molmo_agent.synthetic.referring.names import Question
-
-IMAGE_SUBSEGMENT = 10000  # of BOS and the picture; annotation k carries k (docs/reference/model.md#message-trees)
+from molmo_agent.train.batching.message_tree import IMAGE_SUBSEGMENT
 
 CHARACTERS = " " + "".join(c for c in map(chr, range(33, 127)))
 """Classes of the reading objective: nothing, printable ASCII; anything else is the last class."""
@@ -108,10 +107,10 @@ def phoc(text: str) -> npt.NDArray[np.float32]:
     letters = [c for c in text.casefold() if not c.isspace()]
     count = len(letters)
     for i, c in enumerate(letters):
-        letter, place = _LETTER.get(c, _LETTERS - 1), (i + 0.5) / count
+        letter, position = _LETTER.get(c, _LETTERS - 1), (i + 0.5) / count
         code[0, letter] += 1
-        code[1 + int(place * 2), letter] += 1
-        code[3 + int(place * 3), letter] += 1
+        code[1 + int(position * 2), letter] += 1
+        code[3 + int(position * 3), letter] += 1
     for row, i in ((6, 0), (7, 1), (8, -1), (9, -2)):
         if count > abs(i) - (i < 0):
             code[row, _LETTER.get(letters[i], _LETTERS - 1)] += 1
@@ -165,13 +164,13 @@ class TrainingScreen:
     # The same for where to look first: what the question tells the place by, such as a checkbox's words; mostly the
     # answer itself. And (pointed questions, 2) normalized middles of that.
     first_attention: npt.NDArray[np.float32]
-    first_places: npt.NDArray[np.float32]
+    first_points: npt.NDArray[np.float32]
     # Where those image tokens are in the sequence.
     grid_positions: npt.NDArray[np.int64]
     # (rows*columns, 2) normalized centres of the image tokens, outside [0, 1] in the padding.
     grid_centers: npt.NDArray[np.float32]
     # The questions whose answers have a point.
-    pointed: tuple[Question, ...]
+    point_questions: tuple[Question, ...]
 
 
 def _answer_ids(processor: MolmoProcessor, points: list[Point], question: Question) -> tuple[list[int], int]:
@@ -218,11 +217,11 @@ def make_training_screen(
 
     ids, subsegments, positions = list(prefix), [IMAGE_SUBSEGMENT] * len(prefix), list(range(len(prefix)))
     targets, weights = [-1] * len(prefix), [0.0] * len(prefix)
-    xs, ys, answers, attention, pointed = [], [], [], [], []
-    first_places, first_attention = [], []
+    xs, ys, answers, attention, point_questions = [], [], [], [], []
+    first_points, first_attention = [], []
     for number, question in enumerate(questions, start=1):
-        places = [place_to_point(screen, element) for element in question.elements]
-        points = [Box.from_pixels(*place, width, height).center for place in places]
+        boxes = [place_to_point(screen, element) for element in question.elements]
+        points = [Box.from_pixels(*box, width, height).center for box in boxes]
         prompt = tokenizer(role_prompt(question.text), add_special_tokens=False)["input_ids"]
         answer, head = _answer_ids(processor, points, question)
         if rng.random() >= tail:
@@ -232,26 +231,26 @@ def make_training_screen(
         ids += tokens[:-1]
         subsegments += [number] * (len(tokens) - 1)
         positions += range(len(prefix), len(prefix) + len(tokens) - 1)
-        learned = range(len(prompt) - 1, len(tokens) - 1)
-        targets += [tokens[i + 1] if i in learned else -1 for i in range(len(tokens) - 1)]
+        target_range = range(len(prompt) - 1, len(tokens) - 1)
+        targets += [tokens[i + 1] if i in target_range else -1 for i in range(len(tokens) - 1)]
         # The decimal is finer than an image token: little to be learned there, and the rest matters more.
-        weights += [(0.2 if tokens[i] == dot else 1.0) if i in learned else 0.0 for i in range(len(tokens) - 1)]
+        weights += [(0.2 if tokens[i] == dot else 1.0) if i in target_range else 0.0 for i in range(len(tokens) - 1)]
         if not points:
             continue
         x_open, y_open = one if len(points) == 1 else several
         xs.append(start + tokens.index(x_open))
         ys.append(start + tokens.index(y_open))
         # Of several points the answer's first: they are written from the left to the right, once rounded.
-        point, place = min(zip(points, places, strict=True), key=lambda found: _written(found[0]))
+        point, box = min(zip(points, boxes, strict=True), key=lambda pair: _written(pair[0]))
         answers.append((point.x, point.y))
-        attention.append(canvas.weights(place, sigma).ravel())
-        pointed.append(question)
-        first = place_to_look_first(screen, question, place)
+        attention.append(canvas.weights(box, sigma).ravel())
+        point_questions.append(question)
+        first = place_to_look_first(screen, question, box)
         if not canvas.shows(first):  # words beyond the border
-            first = place
-        first_attention.append(attention[-1] if first == place else canvas.weights(first, sigma).ravel())
+            first = box
+        first_attention.append(attention[-1] if first == box else canvas.weights(first, sigma).ravel())
         center = Box.from_pixels(*first, width, height).center
-        first_places.append((center.x, center.y))
+        first_points.append((center.x, center.y))
 
     side = layout.pooled_side
     base = 1 + 1 + side * (side + 1) + 1 + 1  # BOS, the global crop's block, the grid's start token
@@ -270,8 +269,8 @@ def make_training_screen(
         answers=np.array(answers, dtype=np.float32),
         attention=np.stack(attention),
         first_attention=np.stack(first_attention),
-        first_places=np.array(first_places, dtype=np.float32),
+        first_points=np.array(first_points, dtype=np.float32),
         grid_positions=base + row * (canvas.columns + 1) + column,
         grid_centers=np.stack([centers_x, centers_y], axis=-1).astype(np.float32),
-        pointed=tuple(pointed),
+        point_questions=tuple(point_questions),
     )

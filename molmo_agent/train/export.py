@@ -39,16 +39,16 @@ def export(
             for name, parameter in trained.named_parameters():
                 if name in ema:
                     parameter.copy_(ema[name])
-    whole: Any = get_model_state_dict(trained, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    full_state: Any = get_model_state_dict(trained, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
     if own_rank() != 0:
         return
-    weights = {name.removeprefix("model."): value for name, value in whole.items()}
+    weights = {name.removeprefix("model."): value for name, value in full_state.items()}
     if config.lora and config.lora.base == "4bit":
         # Adapters are added to the weights as they were, not to what four bits hold of them.
         full = replace(config, lora=replace(config.lora, base="full"))
-        before: dict[str, Tensor] = load_model(full)[0].state_dict()
+        original: dict[str, Tensor] = load_model(full)[0].state_dict()
         weights = {name: value for name, value in weights.items() if ".base_layer." not in name}
-        weights |= {name: value for name, value in before.items() if name not in weights}
+        weights |= {name: value for name, value in original.items() if name not in weights}
     model_config = copy.deepcopy(trained.model.config)
     if hasattr(model_config, "quantization_config"):
         del model_config.quantization_config

@@ -107,14 +107,14 @@ class FineTuning:
 
     def throughput(self, batch: RankBatch, time: StepTime) -> dict[str, Any]:
         """Return times, rates over all ranks, the share of what the devices can do, and what was left out."""
-        whole = time.seconds + time.waited + time.other
-        rate = batch.work.step(self.config.freeze, adapters=self.config.lora is not None) / whole
+        total_s = time.seconds + time.waited + time.other
+        rate = batch.work.step(self.config.freeze, adapters=self.config.lora is not None) / total_s
         peak = peak_of(torch.cuda.get_device_name(self.device)) if self.device.type == "cuda" else None
         return {
             **asdict(time),
-            "waited_share": time.waited / whole,
-            "tokens_per_s": batch.tokens / whole,
-            "images_per_s": batch.images / whole,
+            "waited_share": time.waited / total_s,
+            "tokens_per_s": batch.tokens / total_s,
+            "images_per_s": batch.images / total_s,
             "teraflops": rate / 1e12,
             **({"mfu": rate / (peak * self.world_size)} if peak else {}),
             "skipped": batch.skipped,

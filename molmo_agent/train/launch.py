@@ -51,13 +51,13 @@ def process_group(rank: int, count: int, meeting: str | None) -> Any:
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
     """Let Ctrl-C and SIGTERM ask for a stop instead of tearing the step apart; yields whether they did."""
-    asked = threading.Event()
+    stop_event = threading.Event()
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: asked.set()) for number in numbers}
+    handlers = {number: signal.signal(number, lambda *_: stop_event.set()) for number in numbers}
     try:
-        yield asked.is_set
+        yield stop_event.is_set
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
@@ -104,12 +104,12 @@ def run_workers(
     with tempfile.TemporaryDirectory() as meeting:
         lines, processes = [], []
         for rank in range(count):
-            mine, theirs = context.Pipe(duplex=False)
-            arguments = (rank, count, f"{meeting}/store", to_dict(config), str(folder), theirs, threads)
+            receiver, sender = context.Pipe(duplex=False)
+            arguments = (rank, count, f"{meeting}/store", to_dict(config), str(folder), sender, threads)
             process = context.Process(target=_worker, args=arguments)
             process.start()
-            theirs.close()
-            lines.append(mine)
+            sender.close()
+            lines.append(receiver)
             processes.append(process)
         try:
             done = _listen(lines, on_step)
@@ -244,21 +244,21 @@ def run_on_ray(
 def follow(path: Path, on_step: OnStep | None, *, every_s: float = 0.5) -> Iterator[None]:
     """Pass on the records that another process appends to a run's metrics, each step once."""
     ended = threading.Event()
-    known = path.stat() if path.exists() else None
+    stat = path.stat() if path.exists() else None
 
     def read() -> None:
-        place, number = (known.st_size, known.st_ino) if known else (0, 0)
-        rest, step = "", 0
+        offset, inode = (stat.st_size, stat.st_ino) if stat else (0, 0)
+        tail, step = "", 0
         while True:
             last = ended.wait(every_s)
             if path.exists() and on_step:
                 with path.open(encoding="utf-8") as file:
                     # A run that resumes puts another file there, without the steps that it computes again.
-                    if os.fstat(file.fileno()).st_ino != number:
-                        place, number, rest = 0, os.fstat(file.fileno()).st_ino, ""
-                    file.seek(place)
-                    *lines, rest = (rest + file.read()).split("\n")
-                    place = file.tell()
+                    if os.fstat(file.fileno()).st_ino != inode:
+                        offset, inode, tail = 0, os.fstat(file.fileno()).st_ino, ""
+                    file.seek(offset)
+                    *lines, tail = (tail + file.read()).split("\n")
+                    offset = file.tell()
                 for line in lines:
                     record = json.loads(line)
                     if record["step"] > step:

@@ -82,10 +82,10 @@ def _build(kind: Any, data: Any, where: str) -> Any:
     if not isinstance(data, Mapping):
         raise UsageError(f"expected {where or 'the config'} to be a mapping, got {data!r}")
     hints = get_type_hints(kind)
-    known = [f.name for f in dataclasses.fields(kind)]
+    names = [f.name for f in dataclasses.fields(kind)]
     for name in data:
-        if name not in known:
-            raise UnknownNameError(f"key of {where or 'the config'}", str(name), known)
+        if name not in names:
+            raise UnknownNameError(f"key of {where or 'the config'}", str(name), names)
     values = {name: _convert(hints[name], value, f"{where}.{name}" if where else name) for name, value in data.items()}
     missing = [
         f.name
@@ -157,22 +157,22 @@ def override(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]
         path, equals, text = assignment.partition("=")
         if not equals:
             raise UsageError(f"expected key=value, got {assignment!r}")
-        place: Any = data
+        node: Any = data
         *above, last = path.split(".")
         for part in above:
-            if isinstance(place, list):
-                place = place[_number(part, place, assignment)]
-            elif isinstance(place, dict):
-                if place.get(part) is None:
-                    place[part] = {}
-                place = place[part]
+            if isinstance(node, list):
+                node = node[_number(part, node, assignment)]
+            elif isinstance(node, dict):
+                if node.get(part) is None:
+                    node[part] = {}
+                node = node[part]
             else:
                 raise UsageError(f"{assignment!r}: {part!r} has no parts to set")
         value = yaml.safe_load(text)
-        if isinstance(place, list):
-            place[_number(last, place, assignment)] = value
-        elif isinstance(place, dict):
-            place[last] = value
+        if isinstance(node, list):
+            node[_number(last, node, assignment)] = value
+        elif isinstance(node, dict):
+            node[last] = value
         else:
             raise UsageError(f"{assignment!r}: {last!r} cannot be set there")
     return data
@@ -220,9 +220,9 @@ def _recipe(recipe: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         raise UsageError(f"expected {path} to be YAML, but: {error}") from error
     if not isinstance(data, dict):
         raise UsageError(f"expected {path} to hold a mapping, got {type(data).__name__}")
-    found: dict[str, Any] = {}
+    base: dict[str, Any] = {}
     if "like" in data:
-        found = _recipe(str(data.pop("like")), (*above, recipe))
+        base = _recipe(str(data.pop("like")), (*above, recipe))
     if "preset" in data:
-        found = merged(found, preset(str(data.pop("preset"))))
-    return merged(found, data)
+        base = merged(base, preset(str(data.pop("preset"))))
+    return merged(base, data)

@@ -76,12 +76,12 @@ class ModelWithLoss(nn.Module):
             ).last_hidden_state
             head = self.model.lm_head.weight
             part = response_loss(hidden, head, inputs["labels"], weights, z_scale=self.z_scale)
-            learned = (inputs["labels"] >= 0) & (weights > 0)
+            has_target = (inputs["labels"] >= 0) & (weights > 0)
         sums = torch.stack([part.cross_entropy.sum(), part.z.sum(), part.correct.to(hidden.dtype).detach()])
         by_source = sums.new_zeros(2, self.num_sources)
         if self.num_sources and part.weight > 0:
-            values = torch.stack([part.cross_entropy.detach(), weights[learned]]).to(sums.dtype)
-            by_source = by_source.index_add(1, inputs["source_ids"][learned], values)
+            values = torch.stack([part.cross_entropy.detach(), weights[has_target]]).to(sums.dtype)
+            by_source = by_source.index_add(1, inputs["source_ids"][has_target], values)
         return torch.cat([sums, by_source.flatten()])
 
 
@@ -126,8 +126,8 @@ def clip(model: nn.Module, max_norm: float) -> dict[str, float]:
             members[component_of(name)].append(parameter.grad)
 
     def square(gradient: Tensor) -> Tensor:
-        mine = gradient.to_local() if isinstance(gradient, DTensor) else gradient
-        return mine.double().square().sum().cpu()
+        local = gradient.to_local() if isinstance(gradient, DTensor) else gradient
+        return local.double().square().sum().cpu()
 
     zero = torch.zeros((), dtype=torch.float64)
     squares = [sum(map(square, gradients), zero) for gradients in members.values()]
@@ -165,10 +165,10 @@ def train_step(
         group["lr"] = rates[group["component"]]
     optimizer.zero_grad(set_to_none=True)
     weights = [torch.as_tensor(arrays["loss_weights"]) for arrays in sequences]
-    counted = all_reduce_sum(
+    counts = all_reduce_sum(
         torch.stack([w.double().sum() for w in weights]).sum(), torch.tensor(sum(int((w > 0).sum()) for w in weights))
     )
-    weight = float(counted[0])
+    weight = float(counts[0])
     sums = torch.zeros(3 + 2 * len(config.mixture), dtype=torch.float64)
     for arrays in sequences:
         part = model(arrays)
@@ -190,15 +190,15 @@ def train_step(
         cross_entropy=entropy_sum / max(weight, 1e-9),
         z_loss=z_sum / max(weight, 1e-9),
         accuracy=correct / max(weight, 1e-9),
-        loss_tokens=int(counted[1]),
+        loss_tokens=int(counts[1]),
         weight=weight,
         gradient_norms=norms,
         learning_rates={str(name): rate for name, rate in rates.items()},
         sources={
-            name: entropy / share
-            for name, entropy, share in zip(
+            name: entropy / source_weight
+            for name, entropy, source_weight in zip(
                 source_names(config), by_source[: len(by_source) // 2], by_source[len(by_source) // 2 :], strict=True
             )
-            if share > 0
+            if source_weight > 0
         },
     )

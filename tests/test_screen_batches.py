@@ -92,7 +92,7 @@ def test_answers_have_no_point_one_or_several_and_the_first_of_several_is_learne
     several = '<points x1="20.0" y1="65.0" x2="80.0" y2="15.0" alt="red circles">red circles</points>'
     assert f" User: all red circles Assistant: {several}" in text
     assert f" User: how many red circles Assistant: Counting the {several} shows a total of 2." in text
-    assert [question.text for question in example.pointed] == [questions[i].text for i in (0, 2, 3)]
+    assert [question.text for question in example.point_questions] == [questions[i].text for i in (0, 2, 3)]
     np.testing.assert_allclose(example.answers, [(0.5, 0.35), (0.2, 0.65), (0.2, 0.65)], atol=1e-6)
     pieces = [PROCESSOR.tokenizer.decode([int(i)]) for i in example.input_ids[example.x_positions]]
     assert pieces == [' <point x="', ' <points x1="', ' <points x1="']
@@ -134,6 +134,6 @@ def test_a_stage_asks_for_what_is_missing_and_for_several_as_often_as_it_says() 
     for one in (silent, plain):
         batch = [example for step in range(3) for example, _ in prepare_point(one, 0, step, PROCESSOR)]
         asked = sum(int(example.subsegment_ids[example.subsegment_ids < 10000].max()) for example in batch)
-        counts.append((asked, sum(len(example.pointed) for example in batch)))
+        counts.append((asked, sum(len(example.point_questions) for example in batch)))
     assert counts[0][0] == counts[0][1] > 0
     assert 0.15 < 1 - counts[1][1] / counts[1][0] < 0.5
