@@ -257,7 +257,7 @@ def test_a_picture_that_vanished_is_told(tmp_path: Path) -> None:
 
     loader.sources[0].row = gone  # type: ignore[method-assign]
     seen = load_step(loader, 0, 1).examples[0]
-    assert seen.problem == "its picture cannot be shown: [Errno 2] No such file: '0.png'"
+    assert seen.problem == "its image cannot be shown: [Errno 2] No such file: '0.png'"
     assert seen.annotations
 
 

@@ -93,9 +93,9 @@ def test_any_number_of_workers_computes_the_same(
     workers: int, sharding: Literal["full", "none"], config: TrainConfig, alone: Path, tmp_path: Path
 ) -> None:
     config = replace(config, sharding=sharding)
-    told: list[int] = []
-    assert run_workers(config, tmp_path, workers, lambda record: told.append(record["step"])) == config.steps
-    assert told == list(range(1, config.steps + 1))
+    steps: list[int] = []
+    assert run_workers(config, tmp_path, workers, lambda record: steps.append(record["step"])) == config.steps
+    assert steps == list(range(1, config.steps + 1))
     assert_alike(tmp_path, alone)
     ours, theirs = weights(tmp_path), weights(alone)
     for name, value in theirs.items():
@@ -160,15 +160,15 @@ def test_ray_replaces_a_worker_that_dies(config: TrainConfig, alone: Path, tmp_p
     killer.start()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init("local", num_cpus=4, object_store_memory=200 * 2**20, log_to_driver=False)
-    told: list[int] = []
+    steps: list[int] = []
     try:
-        result = run_on_ray(config, tmp_path, 2, None, lambda record: told.append(record["step"]))
+        result = run_on_ray(config, tmp_path, 2, None, lambda record: steps.append(record["step"]))
     finally:
         ray.shutdown()
     killer.join(1)
     assert not killer.is_alive(), "one was killed"
     assert_alike(tmp_path, alone)
-    assert told == list(range(1, config.steps + 1)), "every step is told once where the run was started"
+    assert steps == list(range(1, config.steps + 1)), "every step is told once where the run was started"
     pointer = json.loads((Path(result.checkpoint.path) / POINTER_FILE).read_text())
     assert pointer == {"checkpoint": str(tmp_path / "step-000006")}, "Ray knows the checkpoint"
 
@@ -366,14 +366,14 @@ def test_a_logger_that_is_not_installed_is_told_before_the_first_step(
 def test_weights_and_biases_gets_the_numbers_of_a_run_under_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[Any] = []
-    run = SimpleNamespace(log=lambda *args, **kwargs: told.append((args, kwargs)), finish=lambda: told.append("end"))
-    stand_in = SimpleNamespace(init=lambda **kwargs: told.append(kwargs) or run)
+    calls: list[Any] = []
+    run = SimpleNamespace(log=lambda *args, **kwargs: calls.append((args, kwargs)), finish=lambda: calls.append("end"))
+    stand_in = SimpleNamespace(init=lambda **kwargs: calls.append(kwargs) or run)
     monkeypatch.setitem(sys.modules, "wandb", stand_in)
     (logger,) = open_loggers(["wandb"], tmp_path, {"steps": 2})
     logger.log({"step": 1, "loss": 2.0, "sources": {"chat": 3.0}, "skipped": []})
     logger.close()
-    settings, (numbers, where), end = told
+    settings, (numbers, where), end = calls
     assert (settings["id"], settings["config"], settings["resume"]) == (tmp_path.name, {"steps": 2}, "allow")
     assert (numbers, where, end) == (({"loss": 2.0, "sources/chat": 3.0},), {"step": 1}, "end")
 
@@ -390,16 +390,16 @@ def test_a_step_tells_its_speed_and_the_loss_of_each_data_set(alone: Path) -> No
 
 
 def test_metrics_that_another_process_writes_are_followed_each_step_once(config: TrainConfig, tmp_path: Path) -> None:
-    path, told = tmp_path / "metrics.jsonl", []
+    path, steps = tmp_path / "metrics.jsonl", []
     lines = [json.dumps({"step": step, "loss": 1.0}) + "\n" for step in range(1, 6)]
     path.write_text(lines[0])
-    with follow(path, lambda record: told.append(record["step"]), every_s=0.01):
+    with follow(path, lambda record: steps.append(record["step"]), every_s=0.01):
         with path.open("a") as file:
             file.write(lines[1] + lines[2][:5])
             file.flush()
-            wait_for(lambda: told == [2])
+            wait_for(lambda: steps == [2])
             file.write(lines[2][5:] + lines[3])
-        wait_for(lambda: told == [2, 3, 4])
+        wait_for(lambda: steps == [2, 3, 4])
         with process_group(0, 1, None):
             run = RunFolder(tmp_path, config)
             run.forget_after(2)
@@ -407,7 +407,7 @@ def test_metrics_that_another_process_writes_are_followed_each_step_once(config:
             for step in range(3, 6):
                 run.log({"step": step, "loss": 1.0, "more": "x" * 200})
             run.close()
-    assert told == [2, 3, 4, 5]
+    assert steps == [2, 3, 4, 5]
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -260,7 +260,7 @@ def test_canvas_weights_point_back_to_the_box(size: tuple[int, int]) -> None:
 
 def test_a_box_outside_the_picture_has_no_weights() -> None:
     canvas = CanvasMap.of(200, 200, (1, 1), CropLayout(crop_size=200, patch_size=10, margins=(2, 2)))
-    with pytest.raises(ValueError, match="lies outside the picture"):
+    with pytest.raises(ValueError, match="lies outside the image"):
         canvas.weights((300, 300, 310, 310))
 
 

@@ -31,7 +31,7 @@ _TOUCHED = 0.02
 
 
 def object_class(element: Element) -> int:
-    """Return a stable class for what an element looks like: its kind, a shape's form and colour, an icon's picture."""
+    """Return a stable class for what an element looks like: its kind, a shape's form and colour, an icon's drawing."""
     name = f"{element.kind} {element.shape} {element.color}" if element.kind == "shape" else element.kind
     if element.kind == "icon":
         name = f"icon {element.shape}"
@@ -52,7 +52,7 @@ def position_code(points: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class DenseTargets:
-    """What every patch and image token of one picture's crop grid shows."""
+    """What every patch and image token of one image's crop grid shows."""
 
     # (crops, N, 2) character classes of the left and right half of each patch.
     characters: Tensor
@@ -104,7 +104,7 @@ def dense_targets(
     """Compute the dense targets of a screen.
 
     Args:
-        screen: picture and ground truth.
+        screen: image and ground truth.
         grid: crop grid (rows, columns).
         layout: sizes of crops.
         words: also take every drawn line of text as a labelled item, beside the elements.
@@ -213,9 +213,9 @@ class AuxiliaryLosses(nn.Module):
         """Objectives of the vision side.
 
         Args:
-            patches: (M, N, width) tower features of the crops of all pictures.
+            patches: (M, N, width) tower features of the crops of all images.
             features: (batch, rows*columns, D) image features of the crop grids in reading order; equal grids.
-            targets: one per picture.
+            targets: one per image.
         """
         device = features.device
         characters = torch.cat([target.characters for target in targets]).to(device)
@@ -260,7 +260,7 @@ class AuxiliaryLosses(nn.Module):
             model: the model.
             states: hidden states, (1, T, D) before every layer and after the last.
             example: the sequence.
-            dense: what its picture shows.
+            dense: what its image shows.
         """
         guided, device = self.guided_layer, states[0].device
         rows = on(device, np.concatenate([example.x_positions, example.y_positions]))

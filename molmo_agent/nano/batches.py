@@ -138,7 +138,7 @@ def prepare_point(
         screen, rng = recorded.screen, Random(seed_of(seed, stage.name, step, index, "questions"))
         questions = [replace(question, text=reworded(question.text, rng)) for question in recorded.questions]
         for _ in range(_ROUNDS):
-            # A picture costs more than what is asked about it: little ones are asked about again, in other words.
+            # An image costs more than what is asked about it: little ones are asked about again, in other words.
             if len(questions) < _FEW:
                 questions += ask(screen, rng, none=stage.none, several=stage.several, most=stage.max_questions)
         if not any(question.elements for question in questions):

@@ -1,7 +1,7 @@
 """A screen with ground truth becomes what the model sees and what it should learn; numpy only, no objectives.
 
-The layout of a training sequence: BOS, the picture's tokens, then every question with its answer, each of which sees
-the picture and itself only (a message tree: docs/reference/model.md#message-trees).
+The layout of a training sequence: BOS, the image's tokens, then every question with its answer, each of which sees
+the image and itself only (a message tree: docs/reference/model.md#message-trees).
 """
 
 import string
@@ -35,7 +35,7 @@ PHOC_SIZE = _LETTERS * (1 + 2 + 3 + 4)
 
 @dataclass(frozen=True, slots=True)
 class CanvasMap:
-    """Where the pixels of a picture lie on its canvas of crops, in pixels of the canvas."""
+    """Where the pixels of an image lie on its canvas of crops, in pixels of the canvas."""
 
     top: int
     left: int
@@ -47,7 +47,7 @@ class CanvasMap:
 
     @classmethod
     def of(cls, height: int, width: int, grid: tuple[int, int], layout: CropLayout) -> "CanvasMap":
-        """Return the map of a (height, width) picture on a crop grid."""
+        """Return the map of a (height, width) image on a crop grid."""
         canvas = layout.canvas(grid)
         new_height, new_width = resized_size(height, width, canvas)
         rows, columns = token_grid(grid, layout)
@@ -62,7 +62,7 @@ class CanvasMap:
         )
 
     def to_tokens(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-        """Return a pixel box (left, top, right, bottom) of the picture in units of image tokens of the canvas."""
+        """Return a pixel box (left, top, right, bottom) of the image in units of image tokens of the canvas."""
         left, top, right, bottom = box
         return (
             (left * self.scale_x + self.left) / self.token_px,
@@ -72,7 +72,7 @@ class CanvasMap:
         )
 
     def shows(self, box: tuple[float, float, float, float]) -> bool:
-        """Tell whether any of a pixel box of the picture is on the canvas."""
+        """Tell whether any of a pixel box of the image is on the canvas."""
         left, top, right, bottom = self.to_tokens(box)
         return left < min(right, self.columns) and top < min(bottom, self.rows) and right > 0 and bottom > 0
 
@@ -80,7 +80,7 @@ class CanvasMap:
         """Return (rows, columns) weights that sum to 1 over the tokens a box touches.
 
         Args:
-            box: left, top, right, bottom in pixels of the picture.
+            box: left, top, right, bottom in pixels of the image.
             sigma: None: by the share of each token that the box covers. Else times a bell around the box's centre,
                 with this width in tokens.
         """
@@ -94,7 +94,7 @@ class CanvasMap:
         weights = np.outer(down, across)
         total = weights.sum()
         if total <= 0:
-            raise ValueError(f"the box {box} lies outside the picture")
+            raise ValueError(f"the box {box} lies outside the image")
         return (weights / total).astype(np.float32)
 
 
@@ -192,13 +192,25 @@ def _written(point: Point) -> tuple[float, float]:
     return x, y
 
 
+def _grid_tokens(
+    canvas: CanvasMap, layout: CropLayout, width: int, height: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return the places of the grid's image tokens in a sequence, and their (rows*columns, 2) normalized centres."""
+    side = layout.pooled_side
+    base = 1 + 1 + side * (side + 1) + 1 + 1  # BOS, the global crop's block, the grid's start token
+    row, column = np.divmod(np.arange(canvas.rows * canvas.columns), canvas.columns)
+    centers_x = ((column + 0.5) * canvas.token_px - canvas.left) / (canvas.scale_x * width)
+    centers_y = ((row + 0.5) * canvas.token_px - canvas.top) / (canvas.scale_y * height)
+    return base + row * (canvas.columns + 1) + column, np.stack([centers_x, centers_y], axis=-1).astype(np.float32)
+
+
 def make_training_screen(
     screen: Screen, questions: list[Question], processor: MolmoProcessor, rng: Random, *, tail: float, sigma: float
 ) -> TrainingScreen:
     """Lay out a screen and its questions as one sequence.
 
     Args:
-        screen: picture and ground truth.
+        screen: image and ground truth.
         questions: at least one with a point.
         processor: the model's.
         rng: decides which answers keep their tail.
@@ -252,11 +264,7 @@ def make_training_screen(
         center = Box.from_pixels(*first, width, height).center
         first_points.append((center.x, center.y))
 
-    side = layout.pooled_side
-    base = 1 + 1 + side * (side + 1) + 1 + 1  # BOS, the global crop's block, the grid's start token
-    row, column = np.divmod(np.arange(canvas.rows * canvas.columns), canvas.columns)
-    centers_x = ((column + 0.5) * canvas.token_px - canvas.left) / (canvas.scale_x * width)
-    centers_y = ((row + 0.5) * canvas.token_px - canvas.top) / (canvas.scale_y * height)
+    grid_positions, grid_centers = _grid_tokens(canvas, layout, width, height)
     return TrainingScreen(
         input_ids=np.array(ids),
         position_ids=np.array(positions),
@@ -270,7 +278,7 @@ def make_training_screen(
         attention=np.stack(attention),
         first_attention=np.stack(first_attention),
         first_points=np.array(first_points, dtype=np.float32),
-        grid_positions=base + row * (canvas.columns + 1) + column,
-        grid_centers=np.stack([centers_x, centers_y], axis=-1).astype(np.float32),
+        grid_positions=grid_positions,
+        grid_centers=grid_centers,
         point_questions=tuple(point_questions),
     )

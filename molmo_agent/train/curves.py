@@ -1,4 +1,4 @@
-"""A run's curves as a picture."""
+"""A run's curves as an image."""
 
 import json
 from collections.abc import Sequence

@@ -316,7 +316,7 @@ def map_on_ray(count: int, address: str | None) -> Callable[..., Iterator[Any]]:
         workers, rest = [remote.remote(make) for _ in range(count)], iter(batches)
         pool = ActorPool(workers)
         try:
-            # No more under way than keeps all busy: batches hold pictures.
+            # No more under way than keeps all busy: batches hold images.
             for batch in islice(rest, 2 * count):
                 pool.submit(lambda worker, one: worker.work.remote(one), batch)
             while pool.has_next():

@@ -43,7 +43,7 @@ _COMMON = {
 
 
 def _pretrain(llm: float) -> dict[str, Any]:
-    """Return the caption stage: four epochs of 712,000 pictures, prompts of style and length, no roles."""
+    """Return the caption stage: four epochs of 712,000 images, prompts of style and length, no roles."""
     return {
         **_COMMON,
         "batch": 128,
@@ -51,7 +51,7 @@ def _pretrain(llm: float) -> dict[str, Any]:
         "message_format": "none",
         "prefix": "length",
         "weighting": "one",
-        # At the tokens of answers alone: captions are to be read off the picture, not off their own beginning.
+        # At the tokens of answers alone: captions are to be read off the image, not off their own beginning.
         "residual_dropout": 0.0,
         "answer_dropout": 0.1,
         "data_seed": 95_818,

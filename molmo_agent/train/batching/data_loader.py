@@ -17,7 +17,7 @@ from molmo_agent.train.batching.sampler import Draw, Sampler
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.flops import Flops, Work
 
-# A sequence's pictures may have so many times the crops of one large picture.
+# A sequence's images may have so many times the crops of one large image.
 _MAX_IMAGES = 4
 
 
@@ -30,7 +30,7 @@ class RankBatch:
     # Of the global batch: examples that could not be used, and annotations that did not fit.
     skipped: list[str] = field(default_factory=list)
     cut: int = 0
-    # Of the global batch: tokens of all kinds, pictures, and the work of a forward pass.
+    # Of the global batch: tokens of all kinds, images, and the work of a forward pass.
     tokens: int = 0
     images: int = 0
     work: Work = field(default_factory=Work)

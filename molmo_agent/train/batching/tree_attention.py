@@ -1,4 +1,4 @@
-"""Attention over message trees: each example by itself, the picture causal without a mask; only annotations need one.
+"""Attention over message trees: each example by itself, the image causal without a mask; only annotations need one.
 
 The same numbers as attention under :func:`molmo_agent.model.message_tree.message_tree_mask`, with less thrown away.
 """

@@ -38,7 +38,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """One conversation about the picture, as it stands in the sequence."""
+    """One conversation about the image, as it stands in the sequence."""
 
     number: int
     style: str
@@ -46,7 +46,7 @@ class Annotation:
     tokens: int
     # First and last position that its tokens have for the model.
     positions: tuple[int, int]
-    # Where its answers point: fractions of the picture.
+    # Where its answers point: fractions of the image.
     points: tuple[Point, ...] = ()
     note: str = ""
 
@@ -58,7 +58,7 @@ class Crop:
     uri: str
     # Left, top, width, height of the kept part: fractions of the crop.
     visible: tuple[float, float, float, float]
-    # The same on the picture, in its pixels; may reach into the padding.
+    # The same on the image, in its pixels; may reach into the padding.
     box_px: tuple[float, float, float, float]
 
 
@@ -76,7 +76,7 @@ class ExampleView:
     blocks: tuple[tuple[int, int], ...] = ()
     grid: tuple[int, int] = (0, 0)
     image_uri: str = ""
-    # Width and height of the picture in pixels.
+    # Width and height of the image in pixels.
     size: tuple[int, int] = (0, 0)
     crops: tuple[Crop, ...] = ()
     annotations: tuple[Annotation, ...] = ()
@@ -196,7 +196,7 @@ def view_example(
             drawing = {"image_uri": uri(image, _IMAGE_PX), "size": (image.shape[1], image.shape[0])}
             drawing["crops"] = _crops(image, processor, config)
         except (MolmoAgentError, OSError) as error:
-            drawing = {"problem": f"its picture cannot be shown: {error}"}
+            drawing = {"problem": f"its image cannot be shown: {error}"}
     return ExampleView(
         name=row.name,
         source=source,
@@ -230,7 +230,7 @@ def _conversations_by_tokens(
 
 
 def _crops(image: Image, processor: MolmoProcessor, config: TrainConfig) -> tuple[Crop, ...]:
-    """Return the crops that the image processor makes of a picture."""
+    """Return the crops that the image processor makes of an image."""
     maker = processor.image_processor
     arrays, grid = maker.process_one(image, config.max_crops)
     layout = maker.layout(config.max_crops)
@@ -264,7 +264,7 @@ def _box_on_image(
     layout: CropLayout,
     shape: tuple[int, ...],
 ) -> tuple[float, float, float, float]:
-    """Return where a part of a crop lies on the picture: left, top, width, height in its pixels."""
+    """Return where a part of a crop lies on the image: left, top, width, height in its pixels."""
     is_global = number == 0
     canvas = (layout.crop_size, layout.crop_size) if is_global else layout.canvas(grid)
     row, column = (0, 0) if is_global else divmod(number - 1, grid[1])
