@@ -38,6 +38,7 @@ _EXPORTS = {
     "Wait": "actions",
     "load_env": "registry",
     "load_model": "registry",
+    "load_policy": "registry",
 }
 
 __all__ = sorted(_EXPORTS)

@@ -13,6 +13,7 @@ from molmo_agent.cli.run import Request, run_request
 from molmo_agent.episode import Decision, LabelledPoint, PointResult, Refusal
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
+from molmo_agent.interfaces import ModelTraits
 from molmo_agent.pointers.zoom import ZoomPointer, closer, look, unsure
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.rollout.guards import Guards
@@ -251,7 +252,7 @@ def run(monkeypatch, tmp_path):
 
 def test_agent_run_clicks_after_a_closer_look(run, capsys):
     model = Sure()
-    model.min_confidence = 0.5
+    model.traits = ModelTraits(min_confidence=0.5)
     code, sent, out = run(model, capsys, as_json=True)
     assert code == 0
     assert len(sent) == 1
@@ -260,7 +261,7 @@ def test_agent_run_clicks_after_a_closer_look(run, capsys):
 
 def test_agent_run_stops_below_the_checkpoints_threshold_and_says_why(run, capsys):
     model = Sure(0.1)
-    model.min_confidence = 0.3
+    model.traits = ModelTraits(min_confidence=0.3)
     code, sent, out = run(model, capsys)
     assert code == 1
     assert sent == []
@@ -270,7 +271,7 @@ def test_agent_run_stops_below_the_checkpoints_threshold_and_says_why(run, capsy
 @pytest.mark.parametrize(("least", "clicks"), [(0.0, 1), (0.05, 1), (0.9, 0)])
 def test_what_is_said_on_the_command_line_counts_before_the_checkpoint(run, capsys, least, clicks):
     model = Sure(0.2)
-    model.min_confidence = 0.5
+    model.traits = ModelTraits(min_confidence=0.5)
     _, sent, _ = run(model, capsys, min_confidence=least)
     assert len(sent) == clicks
 

@@ -34,6 +34,18 @@ _STATE: dict[str, bool] = {"debug": False}
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of text for people.")]
 Model = Annotated[str, typer.Option(help="nano, random, centre, oracle, a checkpoint folder, or a hub name.")]
+Policy = Annotated[
+    str | None, typer.Option(help="pointing, waypoints, android-control, ...: see agent policies. Default: what fits.")
+]
+Form = Annotated[str | None, typer.Option(help="android-control: ll, hl_ll, hl or hl_cot.")]
+MinConfidence = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Below this confidence: zoom in once, then ask or stop. 0 disables. Default: the checkpoint's.",
+    ),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -82,12 +94,9 @@ def run(
     secret: Annotated[
         list[str] | None, typer.Option(help="Allow {{NAME}} in the task; its value is in MOLMO_SECRET_NAME.")
     ] = None,
-    min_confidence: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="Look closer, then ask or stop, below it; 0: never. Default: the checkpoint's."
-        ),
-    ] = None,
+    policy: Policy = None,
+    form: Form = None,
+    min_confidence: MinConfidence = None,
     max_steps: Annotated[int, typer.Option(help="Steps before the run ends.")] = 30,
     max_seconds: Annotated[float, typer.Option(help="Seconds before the run ends.")] = 600.0,
     out: Annotated[Path | None, typer.Option(help="Trajectory folder. Default: trajectories/TIME-TASK.")] = None,
@@ -118,6 +127,8 @@ def run(
                 allow=tuple(allow_region or ()),
                 deny=tuple(deny_region or ()),
                 secrets=tuple(secret or ()),
+                policy=policy,
+                form=form,
                 min_confidence=min_confidence,
                 max_steps=max_steps,
                 max_seconds=max_seconds,
@@ -220,18 +231,26 @@ def envs(as_json: Json = False) -> None:
     """List the environments."""
     import importlib
 
-    from molmo_agent.registry import ENVS
+    from molmo_agent.registry import names
 
     ids = importlib.import_module("molmo_agent.envs.gymnasium_api.ids").IDS
-    _list("env", {**ENVS, **ids}, as_json)
+    _list("env", {**names("env"), **ids}, as_json)
 
 
 @app.command()
 def models(as_json: Json = False) -> None:
     """List the models that have a name."""
-    from molmo_agent.registry import MODELS
+    from molmo_agent.registry import names
 
-    _list("model", dict(MODELS), as_json)
+    _list("model", names("model"), as_json)
+
+
+@app.command()
+def policies(as_json: Json = False) -> None:
+    """List the policies."""
+    from molmo_agent.registry import names
+
+    _list("policy", names("policy"), as_json)
 
 
 @app.command()
@@ -299,6 +318,9 @@ def rollout(
     episodes: Annotated[int, typer.Option(help="How many.")] = 20,
     seed: Annotated[int, typer.Option(help="The same seed, the same episodes, whatever the numbers below.")] = 0,
     family: Annotated[str | None, typer.Option(help="Kind of the simulated desktop's own task.")] = None,
+    policy: Policy = None,
+    form: Form = None,
+    min_confidence: MinConfidence = None,
     num_envs: Annotated[int, typer.Option(help="Envs at a time, whose questions are asked in one call.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes, on Ray; each has so many envs.")] = 1,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
@@ -319,6 +341,9 @@ def rollout(
                 episodes=episodes,
                 seed=seed,
                 family=family,
+                policy=policy,
+                form=form,
+                min_confidence=min_confidence,
                 num_envs=num_envs,
                 workers=workers,
                 address=address,

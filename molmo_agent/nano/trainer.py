@@ -23,6 +23,7 @@ from molmo_agent.nano.batches import balance, point_loss, prepare_point, prepare
 from molmo_agent.nano.curriculum import Curriculum, Stage
 from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.pointers.nano import CHECKPOINT
+from molmo_agent.pointers.profile import PointingProfile
 from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
 from molmo_agent.train.checkpoint import RunFolder, read_weights, set_step, tensors
 from molmo_agent.train.loggers import open_loggers
@@ -229,6 +230,5 @@ def train(
 
 def export(model: MolmoForConditionalGeneration, processor: MolmoProcessor, folder: Path) -> None:
     """Write a checkpoint in half precision, without what only training needs."""
-    profile: dict[str, Any] = {"question": "{}", "max_new_tokens": 96, "constrained": True}
-    pointer = MolmoPointer(model.half(), processor, name="nano", window=WINDOW, remark=REMARK, **profile)
-    pointer.save_pretrained(folder)
+    profile = PointingProfile(question="{}", max_new_tokens=96, constrained=True, window=WINDOW, remark=REMARK)
+    MolmoPointer(model.half(), processor, profile, name="nano").save_pretrained(folder)

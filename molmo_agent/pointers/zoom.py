@@ -13,7 +13,8 @@ import PIL.Image
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.geometry import Point
-from molmo_agent.interfaces import PointingModel
+from molmo_agent.interfaces import ModelTraits, PointingModel, model_traits
+from molmo_agent.pointers.wrapped import WrappedPointer
 from molmo_agent.transforms import ImageTransform
 
 MAGNIFICATION = 2
@@ -51,7 +52,7 @@ def look(image: Image, view: ImageTransform) -> Image:
     return np.asarray(part.resize((width, height), PIL.Image.Resampling.BICUBIC))
 
 
-class ZoomPointer:
+class ZoomPointer(WrappedPointer):
     """A pointing model that looks closer, once, where it is unsure.
 
     Args:
@@ -62,21 +63,22 @@ class ZoomPointer:
     def __init__(self, model: PointingModel, min_confidence: float) -> None:
         if not 0 <= min_confidence <= 1:
             raise ValueError(f"expected a confidence in [0, 1], got {min_confidence}")
-        self.name = model.name
-        self._model, self._least = model, min_confidence
+        super().__init__(model)
+        self.min_confidence = min_confidence
 
-    def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
-        """Point, and look closer in doubt; the reply then holds both."""
-        return self.point_batch([image], [instruction])[0].at_most(max_points)
+    @property
+    def traits(self) -> ModelTraits:
+        """What the model inside says of itself, with this threshold."""
+        return dataclasses.replace(model_traits(self.inner), min_confidence=self.min_confidence, zooms=True)
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
-        """Answer several questions; the doubtful ones are asked again together."""
-        results = self._model.point_batch(images, instructions)
-        doubtful = [i for i, result in enumerate(results) if unsure(result, self._least)]
+        """Answer several questions; the doubtful ones are asked again together, and the replies then hold both."""
+        results = self.inner.point_batch(images, instructions)
+        doubtful = [i for i, result in enumerate(results) if unsure(result, self.min_confidence)]
         if not doubtful:
             return results
         views = [closer(images[i].shape[1], images[i].shape[0], results[i].points[0].point) for i in doubtful]
-        seconds = self._model.point_batch(
+        seconds = self.inner.point_batch(
             [look(images[i], view) for i, view in zip(doubtful, views, strict=True)],
             [instructions[i] for i in doubtful],
         )

@@ -10,11 +10,12 @@ picture would give the same reply again.
 
 import time
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 from molmo_agent.actions import Done, points_of
 from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResult, PointStatus, Step, Task
-from molmo_agent.errors import PointTextError
-from molmo_agent.interfaces import Answerer
+from molmo_agent.errors import PointTextError, UsageError
+from molmo_agent.interfaces import Answerer, PointingModel, model_traits
 from molmo_agent.model.prompts import AndroidForm, android_prompt
 from molmo_agent.policies.android_actions import OutOfScreen, read_action
 from molmo_agent.policies.instructions.splitter import split_instruction
@@ -76,3 +77,20 @@ class AndroidControlPolicy:
         # Only an answer with a point is a PointResult; other actions speak for themselves.
         answer = PointResult(status="ok", reply=reply, points=points, latency_s=took) if points else None
         return Decision(action=written.action, instruction=written.plan or step, result=answer)
+
+
+def load(model: PointingModel, form: AndroidForm = "hl") -> AndroidControlPolicy:
+    """Make the policy with a model that also answers in words.
+
+    Raises:
+        UsageError: it only points, or there is no such form.
+    """
+    answerer = model_traits(model).answerer
+    if answerer is None:
+        raise UsageError(
+            f"the policy 'android-control' needs a model that answers in words, such as a checkpoint; {model.name!r} "
+            "only points"
+        )
+    if form not in get_args(AndroidForm):
+        raise UsageError(f"expected the form {', '.join(get_args(AndroidForm))}, got {form!r}")
+    return AndroidControlPolicy(answerer, form)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from molmo_agent.actions import Action, Done, points_of
 from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task
 from molmo_agent.geometry import Point
-from molmo_agent.interfaces import PointingModel
+from molmo_agent.interfaces import PointingModel, PolicyTraits, model_traits
 from molmo_agent.policies.instructions.splitter import SubStep, split_instruction
 
 WORDINGS = ("{}", "Where is {}", "Click {}")
@@ -35,7 +35,7 @@ class PointingPolicy:
     """Follows instructions of the kind ``click X, type "Y" into Z, then press Enter``.
 
     Args:
-        model: finds things on the picture.
+        model: finds things on the image; its confidence threshold becomes the policy's.
         splitter: makes sub-steps of an instruction.
         wordings: how a target is asked for; ``{}`` stands for it. Their number less one is how often a sub-step that
             failed for want of a usable point is retried.
@@ -51,6 +51,7 @@ class PointingPolicy:
         if not wordings or not all("{}" in wording for wording in wordings):
             raise ValueError(f"expected wordings with {{}} for the target, at least one, got {list(wordings)}")
         self.name = f"pointing({model.name})"
+        self.traits = PolicyTraits(min_confidence=model_traits(model).min_confidence)
         self._model, self._splitter, self._wordings = model, splitter, tuple(wordings)
 
     def act(self, task: Task, observation: Observation, history: Sequence[Step]) -> Decision:

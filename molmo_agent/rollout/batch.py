@@ -5,8 +5,8 @@ left; then all questions are answered by one ``point_batch``. So a batch holds q
 order of the episodes, and what is in it depends on the episodes alone, not on how fast the threads are.
 
 Envs that compute act one after the other: threads that compete for the interpreter take twice as long. An env that
-mostly waits for something outside of this process (a browser, a phone) says so with ``waits_outside = True``, and acts
-while others do.
+mostly waits for something outside of this process (a browser, a phone) says so with
+``traits = EnvTraits(waits_outside=True)``, and acts while others do.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import numpy as np
 from molmo_agent.actions import Done
 from molmo_agent.episode import Decision, Image, Observation, PointResult, Step, Task, Trajectory
 from molmo_agent.errors import ModelError, MolmoAgentError, RunStopped, UsageError
-from molmo_agent.interfaces import Env, PointingModel, Policy
+from molmo_agent.interfaces import Env, ModelTraits, PointingModel, Policy, env_traits, model_traits, policy_traits
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.recorder import Recorder
@@ -70,8 +70,10 @@ class BatchResult:
 class Seat:
     """A pointing model for one env, whose questions wait for those of the others. Made by :func:`roll_out`."""
 
-    def __init__(self, meeting: "_Meeting", name: str) -> None:
+    def __init__(self, meeting: "_Meeting", name: str, traits: ModelTraits) -> None:
         self.name = name
+        # What it can do beyond pointing is the model's: nobody else may ask it meanwhile.
+        self.traits = dataclasses.replace(traits, answerer=None, reserve_images=None)
         self.statuses: Counter[str] = Counter()
         self._meeting = meeting
         # Held while this env acts; None for an env that acts while others do.
@@ -160,7 +162,7 @@ def roll_out(
                     if env is None:
                         env = make_env()
                         closing.callback(env.close)
-                        if getattr(env, "waits_outside", False):
+                        if env_traits(env).waits_outside:
                             seat.turn = None
                             turn.release()
                     its_seed = episode_seed(seed, number)
@@ -190,7 +192,7 @@ def roll_out(
                 turn.release()
             meeting.leave()
 
-    seats = [Seat(meeting, model.name) for _ in range(min(num_envs, len(numbers)))]
+    seats = [Seat(meeting, model.name, model_traits(model)) for _ in range(min(num_envs, len(numbers)))]
     threads = [threading.Thread(target=play, args=(seat,), name=f"env-{i}") for i, seat in enumerate(seats)]
     calls: list[tuple[int, float]] = []
     try:
@@ -270,7 +272,7 @@ class _Willing:
     """A policy that gives up on an instruction that it cannot follow, instead of ending the whole run."""
 
     def __init__(self, policy: Policy) -> None:
-        self.name, self._policy = policy.name, policy
+        self.name, self.traits, self._policy = policy.name, policy_traits(policy), policy
 
     def act(self, task: Task, observation: Observation, history: Sequence[Step]) -> Decision:
         try:

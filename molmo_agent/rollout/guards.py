@@ -84,7 +84,7 @@ class Guards:
     # When a person is asked before an input is sent.
     confirm: Confirm = "never"
     # A point that the model is less sure of is sent only if a person says so; without anybody to ask it is refused.
-    # None, and a model that tells no confidence: not looked at.
+    # None: the policy's own threshold, if it has one. 0 disables it; models without a confidence ignore it.
     min_confidence: float | None = None
     ask: Ask | None = None
     # The kill switch: asked before every decision and before every input; True ends the run.

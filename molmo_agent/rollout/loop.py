@@ -14,7 +14,7 @@ from typing import Any
 from molmo_agent.actions import Action, Done, Wait, action_to_dict, describe, points_of
 from molmo_agent.episode import Decision, Effect, Observation, Refusal, Step, Task, Trajectory
 from molmo_agent.errors import ActionRefused, MolmoAgentError, RunStopped, UsageError
-from molmo_agent.interfaces import Env, Policy
+from molmo_agent.interfaces import Env, Policy, policy_traits
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.rollout.screen_changes import ScreenWatch, Settle
@@ -338,7 +338,8 @@ def rollout(
         policy: decides.
         env: acts and shows.
         task: what to do; None takes the env's own task. The env's verdict counts only for its own task.
-        guards: limits, regions, confirmation and kill switch.
+        guards: limits, regions, confirmation and kill switch. Where they leave ``min_confidence`` open, the policy's
+            counts; 0 there accepts every point.
         recorder: writes the trajectory folder.
         settle: how to wait for the screen; :data:`molmo_agent.rollout.screen_changes.AT_ONCE` suits simulated envs.
         secrets: what ``{{NAME}}`` in typed text stands for.
@@ -351,11 +352,14 @@ def rollout(
         RunStopped: the user stopped the run; the env is closed.
         MolmoAgentError: the env or the model failed; the trajectory up to then is kept.
     """
+    guards = guards or Guards()
+    if guards.min_confidence is None:
+        guards = dataclasses.replace(guards, min_confidence=policy_traits(policy).min_confidence)
     return Rollout(
         policy,
         env,
         task,
-        guards or Guards(),
+        guards,
         recorder,
         settle or Settle(),
         secrets or Secrets(),

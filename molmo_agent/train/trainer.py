@@ -20,7 +20,7 @@ from molmo_agent.errors import MissingExtraError, UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.checkpoints.hub import places, remark
 from molmo_agent.model.transformers_names import enable_activation_checkpointing
-from molmo_agent.pointers.molmo import PROFILE_FILE
+from molmo_agent.pointers.profile import PROFILE_FILE
 from molmo_agent.registry import UNTRAINED, load_attribute
 from molmo_agent.train.batching.batches import RankBatch, Stream
 from molmo_agent.train.checkpoint import RunFolder, set_step, tensors
