@@ -95,6 +95,11 @@ def load_env(name: str, **options: Any) -> Env:
     return env
 
 
+def register_gymnasium_envs() -> None:
+    """Make this package's ids known to gymnasium. Importing molmo_agent does so, before or after gymnasium's import."""
+    load_attribute("molmo_agent.envs.gymnasium_api.ids:register_envs")()
+
+
 def is_gymnasium(name: str) -> bool:
     """Tell whether the name of an env is one of gymnasium's, with a namespace or after ``gymnasium:``."""
     return name.startswith("gymnasium:") or "/" in name

@@ -1,12 +1,19 @@
 """One way to build what acts: the policy, the model made careful, and the threshold on its way to the guards."""
 
 import dataclasses
+import json
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from molmo_agent import load_policy
+from molmo_agent import load_model, load_policy
 from molmo_agent.actions import Click, PointAt, Wait
+from molmo_agent.cli import run as cli_run
+from molmo_agent.cli.app import app
+from molmo_agent.cli.run import Request, run_request
 from molmo_agent.episode import LabelledPoint, PointResult
 from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.geometry import Point
@@ -160,3 +167,41 @@ def test_whatever_has_no_traits_has_the_defaults():
     assert policy_traits(ScriptedPolicy([])) == PolicyTraits()
     assert not env_traits(ToyEnv()).waits_outside
     assert np.isclose(model_traits(Doubtful(raw_confidence=lambda sure: sure / 2)).raw_confidence(0.5), 0.25)
+
+
+def test_the_loop_of_the_readme_runs_and_stops_where_agent_run_would(tmp_path, capsys):
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = [block for block in text.split("```python")[1:] if "rollout(" in block]
+    script = tmp_path / "loop.py"
+    script.write_text(block.partition("```")[0])
+    scope = runpy.run_path(str(script))
+    assert "click" in capsys.readouterr().out
+    assert policy_traits(scope["policy"]).min_confidence == model_traits(load_model("nano")).min_confidence > 0
+
+
+def test_agent_run_takes_the_policy_and_its_form(tmp_path, capsys, monkeypatch):
+    env = ToyEnv(side_px=119)
+    monkeypatch.setattr(cli_run, "load_env", lambda name, **options: env)
+    monkeypatch.setattr(cli_run, "load_model", lambda name, env: Doubtful())
+    task = "please and thank you, if possible"
+    wanted = Request(
+        env="toy",
+        model="doubtful",
+        policy="android-control",
+        form="hl",
+        task=task,
+        out=tmp_path / "run",
+        max_steps=1,
+    )
+    run_request(wanted)
+    assert [type(action) for action in env.sent] == [Click]
+    assert json.loads((tmp_path / "run" / "meta.json").read_text())["policy"] == "android_control(doubtful, hl)"
+    with pytest.raises(UsageError, match="the policy 'waypoints' has no option 'form'"):
+        run_request(dataclasses.replace(wanted, policy="waypoints", out=tmp_path / "other"))
+    with pytest.raises(UsageError, match="please and thank you"):
+        run_request(dataclasses.replace(wanted, policy="pointing", form=None, out=tmp_path / "third"))
+
+
+def test_agent_policies_lists_them():
+    lines = CliRunner().invoke(app, ["policies", "--json"]).stdout.splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["pointing", "waypoints", "android-control"]

@@ -1,7 +1,7 @@
 """The ids under which gymnasium knows this package's envs; imports none of them.
 
-Importing ``molmo_agent.envs.gymnasium_api.adapters`` makes them known (gymnasium 1.x looks for no plugins by itself);
-so does ``gymnasium.make("molmo_agent.envs.gymnasium_api.adapters:MolmoAgent/GridNav-v0")``, which imports it.
+Importing ``molmo_agent`` makes them known (gymnasium 1.x looks for no plugins by itself); so does
+``gymnasium.make("molmo_agent:MolmoAgent/GridNav-v0")``, which imports it.
 """
 
 from gymnasium.envs.registration import register, registry
