@@ -198,7 +198,7 @@ def test_agent_run_takes_the_policy_and_its_form(tmp_path, capsys, monkeypatch):
     assert json.loads((tmp_path / "run" / "meta.json").read_text())["policy"] == "android_control(doubtful, hl)"
     with pytest.raises(UsageError, match="the policy 'waypoints' has no option 'form'"):
         run_request(dataclasses.replace(wanted, policy="waypoints", out=tmp_path / "other"))
-    with pytest.raises(UsageError, match="please and thank you"):
+    with pytest.raises(UsageError, match="cannot follow 'if possible': conditions"):
         run_request(dataclasses.replace(wanted, policy="pointing", form=None, out=tmp_path / "third"))
 
 
