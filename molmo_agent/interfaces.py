@@ -83,7 +83,7 @@ class Locator(Protocol):
     """An env that knows where everything is: privileged, for the oracle, metrics and tests."""
 
     def locate(self, instruction: str) -> list[Box]:
-        """Return the boxes of what an instruction names, in the order to point at them; empty if it is nowhere."""
+        """Return where an expert would point for an instruction, or a part of one, as boxes in order; empty if nowhere."""
         ...
 
 

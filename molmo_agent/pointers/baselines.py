@@ -43,10 +43,10 @@ class _Baseline(abc.ABC):
 
 
 class OraclePointer(_Baseline):
-    """Looks the answer up: the middle of the first box; the ceiling of every score.
+    """Looks the answer up: the middle of the first box of :class:`~molmo_agent.interfaces.Locator`; a score's ceiling.
 
     Args:
-        locate: privileged: where the thing that an instruction names is, as normalized boxes; empty if nowhere.
+        locate: of an env that knows where everything is. Privileged.
     """
 
     name = "oracle"
