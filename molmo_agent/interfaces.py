@@ -83,7 +83,7 @@ class Locator(Protocol):
     """An env that knows where everything is: privileged, for the oracle, metrics and tests."""
 
     def locate(self, instruction: str) -> list[Box]:
-        """Return where an expert would point for an instruction, or a part of one, as boxes in order; empty if nowhere."""
+        """Return where an expert would point for an instruction, as boxes in order; empty if nowhere."""
         ...
 
 
