@@ -187,6 +187,9 @@ def run_request(request: Request) -> int:
     env_options = _env_options(request)
     confirm = _confirmation(request)
     folder = request.out or default_folder(request.task or request.family or request.env)
+    # The user's own task may name secrets; an env's task only those that the user allowed.
+    names = dict.fromkeys([*request.secrets, *secret_names(request.task or "")])
+    secrets = Secrets.from_environment(names)
     guards = Guards(
         max_steps=request.max_steps,
         max_seconds=request.max_seconds,
@@ -194,12 +197,11 @@ def run_request(request: Request) -> int:
         deny=tuple(map(parse_box, request.deny)),
         confirm=confirm,  # type: ignore[arg-type]
         ask=Asker(console) if confirm != "never" or _somebody_there(request) else None,
+        secrets=secrets,
+        dry_run=request.dry_run,
         # A file of this name, made by whoever can reach the machine, ends the run.
         stop=(folder / "STOP").exists,
     )
-    # The user's own task may name secrets; an env's task only those that the user allowed.
-    names = dict.fromkeys([*request.secrets, *secret_names(request.task or "")])
-    secrets = Secrets.from_environment(names)
     with _display(request), contextlib.closing(load_env(request.env, **env_options)) as env:
         with loading(request.model, quiet=request.as_json):
             model = load_model(request.model, env=env)
@@ -207,12 +209,10 @@ def run_request(request: Request) -> int:
         policy = load_policy(request.policy, model, env, min_confidence=request.min_confidence, **options)
         if request.env in _REAL and (remark := model_traits(model).remark):
             Console(stderr=True, highlight=False).print(shown(remark, "yellow"))
-        return _roll(request, env, policy, guards, secrets, folder, console)
+        return _roll(request, env, policy, guards, folder, console)
 
 
-def _roll(
-    request: Request, env: Env, policy: Policy, guards: Guards, secrets: Secrets, folder: Path, console: Console
-) -> int:
+def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Path, console: Console) -> int:
     recorder = Recorder(folder)
     going = rollout(
         policy,
@@ -221,10 +221,8 @@ def _roll(
         guards=guards,
         recorder=recorder,
         settle=Settle() if request.env in _REAL else AT_ONCE,
-        secrets=secrets,
         seed=request.seed,
         options={"task": request.family} if request.family else None,
-        dry_run=request.dry_run,
     )
     try:
         try:

@@ -6,14 +6,14 @@ A guard never changes an action. It lets it pass, refuses it with a reason, or e
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from molmo_agent.actions import Action, Done, Key, OpenApp, PointAt, Type, Wait, describe, points_of
 from molmo_agent.episode import Decision, Observation, Refusal
 from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.geometry import Box
-from molmo_agent.rollout.secrets import types_secret
+from molmo_agent.rollout.secrets import Secrets, types_secret
 
 Confirm = Literal["always", "risky", "never"]
 
@@ -87,6 +87,10 @@ class Guards:
     # None: the policy's own threshold, if it has one. 0 disables it; models without a confidence ignore it.
     min_confidence: float | None = None
     ask: Ask | None = None
+    # What {{NAME}} in typed text stands for; any other secret is refused.
+    secrets: Secrets = field(default_factory=Secrets)
+    # Decide and check, send nothing.
+    dry_run: bool = False
     # The kill switch: asked before every decision and before every input; True ends the run.
     stop: Callable[[], bool] | None = None
 
