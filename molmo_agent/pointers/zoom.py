@@ -21,7 +21,7 @@ MAGNIFICATION = 2
 
 
 def unsure(result: PointResult, min_confidence: float) -> bool:
-    """Tell whether an answer is one place of which the model is less sure than is asked for."""
+    """Tell whether an answer is one point whose confidence is below a threshold."""
     known = result.status == "ok" and len(result.points) == 1 and result.confidence is not None
     return known and result.confidence is not None and result.confidence < min_confidence
 

@@ -145,23 +145,23 @@ class Guards:
         return None
 
     def _unsure(self, decision: Decision) -> str:
-        """Say that the model is less sure of a point than is asked for, or return an empty string."""
-        sure = decision.result.confidence if decision.result else None
-        if self.min_confidence is None or sure is None or sure >= self.min_confidence:
+        """Return that the model's confidence is below the threshold, or an empty string."""
+        confidence = decision.result.confidence if decision.result else None
+        if self.min_confidence is None or confidence is None or confidence >= self.min_confidence:
             return ""
-        return f"the model is {sure:.0%} sure, and {self.min_confidence:.0%} is asked for"
+        return f"the model's confidence is {confidence:.0%}, below the required {self.min_confidence:.0%}"
 
     def _unconfirmed(self, decision: Decision, observation: Observation, instruction: str) -> Refusal | None:
         if not sends_input(decision.action):
             return None
         unsure, risky = self._unsure(decision), risk(decision, instruction)
         if unsure and self.ask is None:
-            return Refusal("unsure", f"not sure enough: {unsure} (min_confidence)")
+            return Refusal("unsure", f"{unsure} (min_confidence)")
         due = self.confirm == "always" or (self.confirm == "risky" and risky)
         if self.ask is None or not (due or unsure):
             return None
         if self.ask(decision, observation, "; ".join(filter(None, (unsure, risky)))):
             return None
         if unsure:
-            return Refusal("unsure", f"not sure enough: {unsure}, and the user said no")
+            return Refusal("unsure", f"{unsure}, and the user said no")
         return Refusal("unconfirmed", "not confirmed by the user")
