@@ -252,6 +252,8 @@ KNOWN = "'MolmoAgent/GridNav-v0' in gymnasium.registry"
         f"import molmo_agent, gymnasium; print({KNOWN})",
         f"import gymnasium, molmo_agent; print({KNOWN})",
         f"import molmo_agent, gymnasium.spaces; print({KNOWN})",
+        f"import molmo_agent.envs.gymnasium_api.adapters, gymnasium; print({KNOWN})",
+        f"import molmo_agent.envs.gymnasium_api.ids, molmo_agent.envs.gymnasium_api.base, gymnasium; print({KNOWN})",
         "import gymnasium; print(gymnasium.make('molmo_agent:MolmoAgent/GridNav-v0').spec.name == 'GridNav')",
         "import molmo_agent, gymnasium; print(gymnasium.make('MolmoAgent/GridNav-v0').spec.name == 'GridNav')",
         # It steps aside, and leaves nothing behind.
