@@ -111,10 +111,10 @@ def read_script(path: str) -> ScriptedPointer:
     if not path:
         raise UsageError("expected a file of prepared answers: scripted:answers.json")
     try:
-        written = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
         answers = {
             str(instruction): [Point(*map(float, pair)) for pair in (given if isinstance(given[0], list) else [given])]
-            for instruction, given in written.items()
+            for instruction, given in content.items()
         }
     except OSError as error:
         raise UsageError(f"cannot read the prepared answers: {error}") from error

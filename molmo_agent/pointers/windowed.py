@@ -73,8 +73,10 @@ class WindowedPointer(WrappedPointer):
                 height, width = image.shape[:2]
                 views = windows_of(width, height, self.window)
                 parts[id(image)] = [(view, image if len(views) == 1 else _part(image, view)) for view in views]
-        asked = [(part, text) for image, text in zip(images, instructions, strict=True) for _, part in parts[id(image)]]
-        answers = iter(self.inner.point_batch([part for part, _ in asked], [text for _, text in asked]))
+        questions = [
+            (part, text) for image, text in zip(images, instructions, strict=True) for _, part in parts[id(image)]
+        ]
+        answers = iter(self.inner.point_batch([part for part, _ in questions], [text for _, text in questions]))
         return [_surest([(view, next(answers)) for view, _ in parts[id(image)]]) for image in images]
 
 
@@ -90,12 +92,12 @@ def _surest(answers: Sequence[tuple[ImageTransform, PointResult]]) -> PointResul
     if len(answers) == 1:
         return answers[0][1]
     seconds = sum(result.latency_s for _, result in answers)
-    found = [(view, result) for view, result in answers if result.status == "ok"]
-    if found:
-        view, best = max(found, key=lambda pair: -1.0 if pair[1].confidence is None else pair[1].confidence)
+    hits = [(view, result) for view, result in answers if result.status == "ok"]
+    if hits:
+        view, best = max(hits, key=lambda pair: -1.0 if pair[1].confidence is None else pair[1].confidence)
         points = tuple(dataclasses.replace(point, point=view.to_whole(point.point)) for point in best.points)
         reply = f"in the window {view.describe()}: {best.reply}"
         return dataclasses.replace(best, points=points, reply=reply, latency_s=seconds)
     # A window that was not answered for may hold it.
-    unknown = [result for _, result in answers if result.status != "none"]
-    return dataclasses.replace((unknown or [answers[0][1]])[0], latency_s=seconds)
+    unanswered = [result for _, result in answers if result.status != "none"]
+    return dataclasses.replace((unanswered or [answers[0][1]])[0], latency_s=seconds)

@@ -22,8 +22,8 @@ MAGNIFICATION = 2
 
 def unsure(result: PointResult, min_confidence: float) -> bool:
     """Tell whether an answer is one point whose confidence is below a threshold."""
-    known = result.status == "ok" and len(result.points) == 1 and result.confidence is not None
-    return known and result.confidence is not None and result.confidence < min_confidence
+    single = result.status == "ok" and len(result.points) == 1
+    return single and result.confidence is not None and result.confidence < min_confidence
 
 
 def closer(width: int, height: int, point: Point) -> ImageTransform:
@@ -90,7 +90,7 @@ class ZoomPointer(WrappedPointer):
 def _better(first: PointResult, second: PointResult, view: ImageTransform) -> PointResult:
     """Return the surer one of an answer and that about a view, with both replies and the time of both."""
     reply = f"{first.reply}\nlooked closer, {view.describe()}: {second.reply}"
-    chosen = first
+    better = first
     if (
         second.status == "ok"
         and len(second.points) == 1
@@ -98,7 +98,7 @@ def _better(first: PointResult, second: PointResult, view: ImageTransform) -> Po
         and first.confidence is not None
         and second.confidence > first.confidence
     ):
-        found = second.points[0]
-        place = dataclasses.replace(found, point=view.to_whole(found.point))
-        chosen = dataclasses.replace(second, points=(place,))
-    return dataclasses.replace(chosen, reply=reply, latency_s=first.latency_s + second.latency_s)
+        closer_point = second.points[0]
+        place = dataclasses.replace(closer_point, point=view.to_whole(closer_point.point))
+        better = dataclasses.replace(second, points=(place,))
+    return dataclasses.replace(better, reply=reply, latency_s=first.latency_s + second.latency_s)

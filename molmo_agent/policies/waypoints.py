@@ -33,7 +33,7 @@ class WaypointPolicy:
             return Decision(action=Done(False, f"the point was refused: {history[-1].refused}"))
         result = self._model.point(observation.image, task.instruction)
         if result.status == "ok":
-            action = PointAt(tuple(found.point for found in result.points))
+            action = PointAt(tuple(one.point for one in result.points))
             return Decision(action=action, instruction=task.instruction, result=result)
         reason = f"the model gave no usable point ({result.status})"
         return Decision(action=Done(False, reason), instruction=task.instruction, result=result)
