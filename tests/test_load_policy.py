@@ -70,6 +70,7 @@ def test_a_checkpoint_decides_the_policy_that_it_was_trained_for(written):
     assert policy.name == "android_control(doubtful, ll)"
     assert load_policy(model=Doubtful(policy=written, form="ll"), form="hl_cot").name.endswith("hl_cot)")
     assert load_policy("android-control", Doubtful()).name.endswith("hl)")
+    assert AndroidControlPolicy(WindowedPointer(Doubtful(), (64, 48))).name.endswith("hl)"), "the model inside answers"
     assert isinstance(load_policy("pointing", Doubtful(policy=written, form="ll")), PointingPolicy)
 
 
