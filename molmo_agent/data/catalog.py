@@ -24,6 +24,7 @@ from molmo_agent.data.readers.trajectories import TrajectoryRows
 from molmo_agent.data.row import Rows
 from molmo_agent.data.source import Source
 from molmo_agent.errors import UnknownNameError, UsageError
+from molmo_agent.plugins import load_plugin
 
 KINDS: Mapping[str, Callable[[Source], Rows]] = {
     "sim-desktop": SimulatedDesktop,
@@ -75,11 +76,11 @@ def open_source(source: Source, *, held_out: bool = False) -> Rows:
 
     Raises:
         UnknownNameError: no such kind; the nearest are offered.
-        UsageError: it has nothing that can be used, or too few rows to hold some out.
+        UsageError: it has nothing that can be used, too few rows to hold some out, or is of another package that cannot
+            be imported.
     """
-    if source.kind not in KINDS:
-        raise UnknownNameError("data set", source.kind, KINDS)
-    rows = KINDS[source.kind](source)
+    reader = KINDS[source.kind] if source.kind in KINDS else load_plugin("data set", source.kind, KINDS)
+    rows: Rows = reader(source)
     return hold_out(rows, source.hold_out, kept=held_out) if source.hold_out else rows
 
 

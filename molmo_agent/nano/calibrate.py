@@ -21,8 +21,8 @@ from molmo_agent.evaluation.nano_suite.sets import CALIBRATION, EVALUATION, Scre
 from molmo_agent.evaluation.reliability import PLOT_FILE, draw_reliability, figures_of
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.pointers.calibration import Calibration
-from molmo_agent.pointers.molmo import PROFILE_FILE
 from molmo_agent.pointers.nano import CHECKPOINT
+from molmo_agent.pointers.profile import PROFILE_FILE
 from molmo_agent.registry import load_model
 
 SCREENS = 140

@@ -21,6 +21,7 @@ from molmo_agent.nano.batches import balance, point_loss, prepare_point, prepare
 from molmo_agent.nano.curriculum import Curriculum, Stage
 from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.pointers.nano import CHECKPOINT
+from molmo_agent.pointers.profile import PointingProfile
 from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
 from molmo_agent.train.checkpoint import RunFolder, read_weights, set_step, tensors
 from molmo_agent.train.distributed import all_reduce_sum, average_gradients, own_device, own_rank, world_size
@@ -248,8 +249,5 @@ class CurriculumModule:
         """Write a checkpoint in half precision, without what only training needs."""
         if own_rank() != 0:
             return
-        profile: dict[str, Any] = {"question": "{}", "max_new_tokens": 96, "constrained": True}
-        pointer = MolmoPointer(
-            self.nano.model.half(), self.processor, name="nano", window=WINDOW, remark=REMARK, **profile
-        )
-        pointer.save_pretrained(folder)
+        profile = PointingProfile(question="{}", max_new_tokens=96, constrained=True, window=WINDOW, remark=REMARK)
+        MolmoPointer(self.nano.model.half(), self.processor, profile, name="nano").save_pretrained(folder)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
-from molmo_agent.pointers.molmo import PROFILE_FILE
+from molmo_agent.pointers.profile import PROFILE_FILE
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.distributed import own_rank
 from molmo_agent.train.starting_model import load_model, source_of
