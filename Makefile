@@ -15,7 +15,7 @@ PIP := python -m pip install --quiet --disable-pip-version-check
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 8
 NEEDS_NETWORK = { echo "make $@: pip could not install the packages, see above. This step needs the package index (PyPI or a mirror that pip is configured for); nothing after it needs a network. Run the same command again once it is reached." >&2; exit 1; }
 
-.PHONY: setup system demo test check fix bench lock newest oldest clean
+.PHONY: setup system demo test check fix bench docs lock newest oldest clean
 
 setup: $(STAMP)
 
@@ -51,6 +51,11 @@ fix: setup
 
 bench: setup
 	@for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit $$?; done
+
+# The documentation site in build/site; a warning is an error. Only the first run needs a network.
+docs: setup
+	@$(BIN)/python -c 'import griffe, material, mkdocs' 2>/dev/null || $(LOCKED) $(BIN)/$(PIP) -e ".[docs]" || $(NEEDS_NETWORK)
+	@$(BIN)/python docs/make_site.py
 
 # Write constraints.txt: the newest versions within the ranges of pyproject.toml, for every platform. Needs a network.
 lock: setup

@@ -192,7 +192,8 @@ def measure_passes() -> dict[str, float]:
         for element in [e for e in screen.elements if e.visible and e.text][:4]:
             question = f'the "{element.label}" {element.kind.replace("_", " ")}'
             label = plain_label(question)
-            row = tokenizer(role_prompt(pointer.question.format(question)), add_special_tokens=False)["input_ids"]
+            turn = role_prompt(pointer.profile.question.format(question))
+            row = tokenizer(turn, add_special_tokens=False)["input_ids"]
 
             def draft(ids: list[int], label: str = label) -> list[int]:
                 return tokenizer(guess_next(tokenizer.decode(ids), label), add_special_tokens=False)["input_ids"]

@@ -28,13 +28,14 @@ from molmo_agent.interfaces import PointingModel
 from molmo_agent.model import MolmoForConditionalGeneration
 from molmo_agent.nano.architecture import nano_processor, new_nano
 from molmo_agent.nano.curriculum import OBJECTIVES, Curriculum, Stage
-from molmo_agent.nano.trainer import Pupil, train
+from molmo_agent.nano.curriculum_module import NanoWithHeads
 from molmo_agent.pointers.molmo import load_pointer
 from molmo_agent.pointers.nano import CHECKPOINT
 from molmo_agent.synthetic.referring.questions import ask
 from molmo_agent.synthetic.sample import draw
 from molmo_agent.train.checkpoint import RunFolder, tensors
 from molmo_agent.train.recipe import load
+from molmo_agent.train.trainer import Trainer
 
 SIDE = 190
 HELD_OUT = 2**31
@@ -78,12 +79,12 @@ TARGETS = {"hits of the best variant, less those of all of it, in points": ("<="
 
 def make_start(folder: Path) -> None:
     """Write a run to start from: a tower and connector that can read, a decoder that has learned nothing."""
-    pupil = Pupil(new_nano(nano_processor(), 0))
+    nano = NanoWithHeads(new_nano(nano_processor(), 0))
     embedded = MolmoForConditionalGeneration.from_pretrained(CHECKPOINT).state_dict()
     seeing = {name: value for name, value in embedded.items() if "vision_tower" in name or "connector" in name}
-    pupil.model.load_state_dict(seeing, strict=False)
+    nano.model.load_state_dict(seeing, strict=False)
     run = RunFolder(folder, Curriculum(stages=(FULL,)))
-    run.save(1, tensors(pupil, [], frozen=True))
+    run.save(1, tensors(nano, [], frozen=True))
     run.finish()
     run.close()
 
@@ -111,7 +112,7 @@ def measure(name: str, folder: Path, steps: int, screens: int) -> tuple[int, int
     torch.set_num_threads(1)
     own = folder / name.replace(" ", "-").replace(",", "")
     stages = (replace(VARIANTS[name], steps=steps),)
-    train(Curriculum(stages=stages, start=str(folder / "start"), checkpoint_every=100), own)
+    Trainer(Curriculum(stages=stages, start=str(folder / "start"), checkpoint_every=100), own).fit()
     return score(load_pointer(str(own / "export")), screens)
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/train.py [--json FILE] [--check] [--workers] [--ray]
 
-Lengths follow the published mixture (crops of each data set, molmo-data-training-eval section 3.2); models are small,
+Lengths follow the published mixture (crops of each data set, docs/reference/training.md#mixture); models are small,
 random. The plain way is the authors': one example per sequence, padded to 2,304 tokens and 13 crops. --workers also
 compares one worker with two, each on one core; --ray compares a plain process with the same on Ray. With a GPU, the
 share of its peak that a step of a small Molmo takes is measured too.
@@ -27,17 +27,17 @@ from _report import finish, parser
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
 from molmo_agent.model.crops import CropLayout, image_token_counts
+from molmo_agent.model.message_tree import message_tree_mask
 from molmo_agent.model.presets import preset
 from molmo_agent.train.batching.pack import Size, plan
-from molmo_agent.train.batching.sampler import Order
+from molmo_agent.train.batching.sampler import Sampler
 from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
-from molmo_agent.train.batching.tree_mask import additive
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.flops import Flops, peak_of, visible_pairs
 from molmo_agent.train.launch import run_on_ray, run_workers
 from molmo_agent.train.losses import response_loss
 from molmo_agent.train.recipe import from_dict
-from molmo_agent.train.step import Learner, make_optimizer, train_step
+from molmo_agent.train.step import ModelWithLoss, make_optimizer, train_step
 
 TARGETS = {
     "fine-tuning mix: useful loss tokens per second, times the padded way": (">=", 2.0),
@@ -120,7 +120,7 @@ def sequence(
     }
 
 
-class PaddedLearner(Learner):
+class PaddedModel(ModelWithLoss):
     """The plain way: attention over the whole padded sequence under a dense mask."""
 
     def forward(self, arrays: dict[str, Any]) -> torch.Tensor:
@@ -132,7 +132,7 @@ class PaddedLearner(Learner):
         inner.language_model.config._attn_implementation = "sdpa"
         hidden = inner(
             inputs_embeds=embeds,
-            attention_mask=additive(inputs["document_ids"], inputs["subsegment_ids"], embeds.dtype),
+            attention_mask=message_tree_mask(inputs["subsegment_ids"], inputs["document_ids"] >= 0, embeds.dtype),
             position_ids=inputs["position_ids"],
             use_cache=False,
         ).last_hidden_state
@@ -144,18 +144,18 @@ class PaddedLearner(Learner):
 def measure_packing(name: str, kind: dict[str, Any], examples: int = 16) -> dict[str, float]:
     """Compare how many tokens are learned from in a second of processor time, packed and padded."""
     sizes, learned = sample(kind, examples)
-    learner = Learner(small_model(), TrainConfig())
-    plainly = PaddedLearner(learner.model, TrainConfig())
+    trained = ModelWithLoss(small_model(), TrainConfig())
+    plainly = PaddedModel(trained.model, TrainConfig())
 
-    def run(learner: Learner, sequences: list[dict[str, np.ndarray]]) -> float:
+    def run(trained: ModelWithLoss, sequences: list[dict[str, np.ndarray]]) -> float:
         start = time.process_time()
         for arrays in sequences:
-            learner.zero_grad()
-            learner(arrays)[:2].sum().backward()
+            trained.zero_grad()
+            trained(arrays)[:2].sum().backward()
         return time.process_time() - start
 
     padded = [sequence([size], [count], LENGTH, CROPS) for size, count in zip(sizes, learned, strict=True)]
-    model: Any = learner.model
+    model: Any = trained.model
     members = plan(sizes, length=PACKED, crops=4 * CROPS, ranks=1, cost=Flops(model.config).cost)[0]
     packed = []
     for numbers in members:
@@ -163,8 +163,8 @@ def measure_packing(name: str, kind: dict[str, Any], examples: int = 16) -> dict
         tokens, crops = sum(s.tokens for s in mine), sum(s.crops for s in mine)
         packed.append(sequence(mine, [learned[n] for n in numbers], tokens, crops))
     run(plainly, padded[:1])
-    run(learner, packed[:1])
-    plain, ours = run(plainly, padded), run(learner, packed)
+    run(trained, packed[:1])
+    plain, ours = run(plainly, padded), run(trained, packed)
     rate = f"{name}: useful loss tokens per second"
     return {
         f"{rate}, padded": sum(learned) / plain,
@@ -193,10 +193,10 @@ def measure_plan() -> dict[str, float]:
 def measure_seek() -> dict[str, float]:
     """Measure how long it takes to find the examples of a late step of a mixture of 30 data sets."""
     rng = np.random.default_rng(0)
-    order = Order(tuple(rng.random(30)), tuple(rng.integers(1000, 10**6, 30).tolist()), 1)
-    order.draws(0, 1)
+    sampler = Sampler(tuple(rng.random(30)), tuple(rng.integers(1000, 10**6, 30).tolist()), 1)
+    sampler.draws(0, 1)
     start = time.perf_counter()
-    order.draws(30_000 * 256, 256)
+    sampler.draws(30_000 * 256, 256)
     return {"seeking step 30,000 of batches of 256, s": time.perf_counter() - start}
 
 
@@ -296,8 +296,8 @@ def measure_gpu() -> dict[str, float]:
         projector_hidden_size=4864,
     )
     settings = TrainConfig(precision="bf16", activation_checkpointing=False)
-    learner = Learner(MolmoForConditionalGeneration(config), settings).to(device)
-    optimizer = make_optimizer(learner, settings.optimizer)
+    trained = ModelWithLoss(MolmoForConditionalGeneration(config), settings).to(device)
+    optimizer = make_optimizer(trained, settings.optimizer)
     flops, layout = Flops(config), CropLayout()
     sizes, learned = sample(FINE_TUNING, 64)
     members = plan(sizes, length=PACKED, crops=4 * CROPS, ranks=1, cost=flops.cost)[0]
@@ -309,7 +309,7 @@ def measure_gpu() -> dict[str, float]:
         arrays = sequence(mine, count, tokens, crops, side=layout.side, patch=layout.patch_size)
         torch.cuda.synchronize()
         start = time.perf_counter()
-        train_step(learner, optimizer, [arrays], settings, len(times) + 1)
+        train_step(trained, optimizer, [arrays], settings, len(times) + 1)
         torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
         done = [

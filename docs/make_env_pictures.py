@@ -49,7 +49,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "images", help="folder")
     out = parser.parse_args().out
     for name, (seed, options) in SHOWN.items():
-        env = gymnasium.make(f"molmo_agent.envs.gymnasium_api.adapters:MolmoAgent/{name}-v0", render_mode="rgb_array", **options)
+        env = gymnasium.make(
+            f"molmo_agent.envs.gymnasium_api.adapters:MolmoAgent/{name}-v0", render_mode="rgb_array", **options
+        )
         picture, info = env.reset(seed=seed)
         points = [box.center for box in env.unwrapped.locate(info["instruction"])]
         shown = draw_points(picture, points)

@@ -1,6 +1,6 @@
 """Draw docs/images/model.png: a screenshot, its crops, and where nano looks, from a real forward pass.
 
-    python docs/make_model_figure.py [--seed 3] [--question 'the "Save" button']
+python docs/make_model_figure.py [--seed 3] [--question 'the "Save" button']
 """
 
 import argparse
@@ -12,12 +12,12 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from molmo_agent.envs.sim_desktop import sample_screen
-from molmo_agent.model.crops import resize_and_pad, token_grid
-from molmo_agent.pointers.nano import load_nano
-from molmo_agent.model.prompts import role_prompt
 from molmo_agent.images import draw_points
+from molmo_agent.model.crops import resize_and_pad, token_grid
+from molmo_agent.model.prompts import role_prompt
+from molmo_agent.pointers.nano import load_nano
 
-FONT = Path(__file__).parents[1] / "molmo_agent" / "envs" / "sim_desktop" / "fonts" / "noto_sans.ttf"
+FONT = Path(__file__).parents[1] / "molmo_agent" / "envs" / "drawing" / "font_files" / "noto_sans.ttf"
 
 
 def attention(pointer: Any, image: np.ndarray, question: str, layer: int = 2) -> np.ndarray:
@@ -40,6 +40,7 @@ def attention(pointer: Any, image: np.ndarray, question: str, layer: int = 2) ->
 
 
 def main() -> None:
+    """Draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--question", help="default: a button of the screen")
@@ -59,7 +60,7 @@ def main() -> None:
     for i in range(grid[0]):
         for j in range(grid[1]):
             left, top = j * layout.window_px, i * layout.window_px
-            color = "hsl(%d, 90%%, 45%%)" % ((i * grid[1] + j) * 360 // (grid[0] * grid[1]))
+            color = f"hsl({(i * grid[1] + j) * 360 // (grid[0] * grid[1])}, 90%, 45%)"
             box = [left + 1, top + 1, left + layout.crop_size - 2, top + layout.crop_size - 2]
             pen.rectangle(box, outline=color, width=2)
 

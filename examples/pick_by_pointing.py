@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--gif", type=Path, help="where to write a film")
     arguments = parser.parse_args()
 
-    env = gymnasium.make("molmo_agent.envs.gymnasium_api.adapters:MolmoAgent/TablePick-v0", width=400, height=300)
+    env = gymnasium.make("molmo_agent:MolmoAgent/TablePick-v0", width=400, height=300)
     model = load_model(arguments.model, env=GymnasiumEnv(env))
     picture, info = env.reset(seed=arguments.seed)
     world, frames = env.unwrapped.world, []

@@ -30,7 +30,7 @@ def main() -> int:
     if arguments.picture:
         image, what = read_image(arguments.picture), arguments.what
     else:
-        env = gymnasium.make("molmo_agent.envs.gymnasium_api.adapters:MolmoAgent/PointTarget-v0", width=640, height=480)
+        env = gymnasium.make("molmo_agent:MolmoAgent/PointTarget-v0", width=640, height=480)
         image, info = env.reset(seed=arguments.seed)
         what = info["instruction"].removeprefix("point at ")
     answer = load_model(arguments.model).point(image, what)

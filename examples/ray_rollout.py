@@ -10,9 +10,7 @@ import argparse
 import functools
 import sys
 
-from molmo_agent import load_env, load_model
-from molmo_agent.pointers.baselines import OraclePointer
-from molmo_agent.policies.pointing import PointingPolicy
+from molmo_agent import load_env, load_model, load_policy
 from molmo_agent.rollout.batch import roll_out
 from molmo_agent.rollout.ray_map import map_on_ray
 
@@ -25,7 +23,7 @@ def evaluate(families: list[str], model: str, episodes: int) -> dict[str, tuple[
     def run(family: str, oracle: bool) -> int:
         result = roll_out(
             functools.partial(load_env, "sim-desktop"),
-            lambda env, seat: PointingPolicy(OraclePointer(env.locate) if oracle else seat),
+            lambda env, seat: load_policy(model="oracle" if oracle else seat, env=env),
             load_model(model),
             episodes=episodes,
             num_envs=4,

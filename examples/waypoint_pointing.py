@@ -28,7 +28,7 @@ def main() -> int:
     arguments = parser.parse_args()
 
     env = gymnasium.make(
-        "molmo_agent.envs.gymnasium_api.adapters:MolmoAgent/FloorNav-v0",
+        "molmo_agent:MolmoAgent/FloorNav-v0",
         render_mode="rgb_array",
         max_steps=arguments.max_steps,
     )

@@ -11,10 +11,8 @@ import sys
 import numpy as np
 from gymnasium.utils.env_checker import check_env
 
-from molmo_agent import load_model
+from molmo_agent import load_policy, rollout
 from molmo_agent.envs.gymnasium_api.adapters import GymnasiumEnv, Outcome, PointingEnv
-from molmo_agent.policies.waypoints import WaypointPolicy
-from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.screen_changes import AT_ONCE
 
 
@@ -63,7 +61,7 @@ def main() -> int:
     check_env(OddOneOut(render_mode="rgb_array"), skip_render_check=True)
     env = GymnasiumEnv(OddOneOut(), name="odd-one-out")
     for name in ("oracle", arguments.model):
-        policy, done = WaypointPolicy(load_model(name, env=env)), 0
+        policy, done = load_policy(model=name, env=env), 0
         for seed in range(arguments.episodes):
             run = rollout(policy, env, seed=seed, settle=AT_ONCE)
             list(run)

@@ -5,7 +5,21 @@ Importing this package loads no torch, no display and no Ray; names below are lo
 
 import importlib
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from molmo_agent.gymnasium_hook import when_gymnasium_is_imported
+
+if TYPE_CHECKING:
+    from molmo_agent.actions import Action, Click, Done, Drag, Key, PointAt, Scroll, Type, Wait
+    from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResult, Refusal, Step, Task, Trajectory
+    from molmo_agent.errors import MolmoAgentError
+    from molmo_agent.geometry import Box, Point
+    from molmo_agent.images import read_image
+    from molmo_agent.interfaces import Env, EnvTraits, ModelTraits, PointingModel, Policy, PolicyTraits
+    from molmo_agent.registry import load_env, load_model, load_policy
+    from molmo_agent.rollout.guards import Guards
+    from molmo_agent.rollout.loop import rollout
+    from molmo_agent.rollout.recorder import Recorder
 
 # pip refuses older ones; this is for those who run a checkout.
 if sys.version_info < (3, 11):  # noqa: UP036
@@ -13,7 +27,7 @@ if sys.version_info < (3, 11):  # noqa: UP036
 
 __version__ = "0.1.0"
 
-# Public name -> the module that defines it.
+# Public name -> the module that defines it. `rollout` is the package of that name, which can be called.
 _EXPORTS = {
     "Action": "actions",
     "Box": "geometry",
@@ -22,14 +36,21 @@ _EXPORTS = {
     "Done": "actions",
     "Drag": "actions",
     "Env": "interfaces",
+    "EnvTraits": "interfaces",
+    "Guards": "rollout.guards",
     "Key": "actions",
     "LabelledPoint": "episode",
+    "ModelTraits": "interfaces",
     "MolmoAgentError": "errors",
     "Observation": "episode",
     "Point": "geometry",
+    "PointAt": "actions",
     "PointResult": "episode",
     "PointingModel": "interfaces",
     "Policy": "interfaces",
+    "PolicyTraits": "interfaces",
+    "Recorder": "rollout.recorder",
+    "Refusal": "episode",
     "Scroll": "actions",
     "Step": "episode",
     "Task": "episode",
@@ -38,12 +59,50 @@ _EXPORTS = {
     "Wait": "actions",
     "load_env": "registry",
     "load_model": "registry",
+    "load_policy": "registry",
+    "read_image": "images",
 }
 
-__all__ = sorted(_EXPORTS)
+__all__ = [
+    "Action",
+    "Box",
+    "Click",
+    "Decision",
+    "Done",
+    "Drag",
+    "Env",
+    "EnvTraits",
+    "Guards",
+    "Key",
+    "LabelledPoint",
+    "ModelTraits",
+    "MolmoAgentError",
+    "Observation",
+    "Point",
+    "PointAt",
+    "PointResult",
+    "PointingModel",
+    "Policy",
+    "PolicyTraits",
+    "Recorder",
+    "Refusal",
+    "Scroll",
+    "Step",
+    "Task",
+    "Trajectory",
+    "Type",
+    "Wait",
+    "load_env",
+    "load_model",
+    "load_policy",
+    "read_image",
+    "rollout",
+]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "rollout":
+        return importlib.import_module(f"{__name__}.rollout")
     if name not in _EXPORTS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(__all__)}")
     return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
@@ -51,3 +110,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+when_gymnasium_is_imported("molmo_agent.registry:register_gymnasium_envs")

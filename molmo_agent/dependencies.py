@@ -38,7 +38,7 @@ class Dependency:
 
 
 def dependencies() -> list[Dependency]:
-    """Return the direct dependencies that apply to this platform, those of the extra "dev" left out.
+    """Return the direct dependencies that apply to this platform, those of developers left out.
 
     Read from the metadata of the installed package, where pyproject.toml's ranges are; empty if it is not installed.
     """
@@ -48,7 +48,7 @@ def dependencies() -> list[Dependency]:
     for requirement in map(Requirement, _requirement_lines()):
         extra = _EXTRA.search(str(requirement.marker or ""))
         name = extra[1] if extra else None
-        if requirement.name == PACKAGE or name == "dev":
+        if requirement.name == PACKAGE or name in ("dev", "docs"):
             continue
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": name or ""}):
             continue

@@ -1,10 +1,17 @@
-"""The protocols that everything else plugs into: a pointing model, what answers in words, a policy, an environment."""
+"""The protocols that everything else plugs into: a pointing model, what answers in words, a policy, an environment.
 
-from collections.abc import Sequence
+Optional abilities are typed too. A method that only some have is a protocol of its own (``Answerer``, ``Locator``);
+what a model, a policy or an env says of itself is its attribute ``traits``. Read it through :func:`model_traits`,
+:func:`policy_traits` and :func:`env_traits`, which return the defaults for whatever has none.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from molmo_agent.actions import Action
+from molmo_agent.actions import Action, Click, Done, PointAt, Wait
 from molmo_agent.episode import Decision, Image, Observation, PointResult, Step, Task
+from molmo_agent.geometry import Box
 
 
 @runtime_checkable
@@ -69,3 +76,92 @@ class Env(Protocol):
     def close(self) -> None:
         """Release everything; safe to call twice."""
         ...
+
+
+@runtime_checkable
+class Locator(Protocol):
+    """An env that knows where everything is: privileged, for the oracle, metrics and tests."""
+
+    def locate(self, instruction: str) -> list[Box]:
+        """Return where an expert would point for an instruction, as boxes in order; empty if nowhere."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTraits:
+    """What a pointing model says of itself."""
+
+    # (width, height) in pixels of the largest image that it reads well; larger ones are asked about in windows.
+    window: tuple[int, int] | None = None
+    # Points of a lower confidence are not acted on unless a person says so; None: the model has no such threshold.
+    min_confidence: float | None = None
+    # Whether it looks closer by itself where its confidence is below `min_confidence`.
+    zooms: bool = False
+    # Name of the policy that it was trained for, see molmo_agent.registry.POLICIES; None: the env decides.
+    policy: str | None = None
+    # AndroidControl's form that it was trained for; None: the policy's default.
+    form: str | None = None
+    # What a person should know before it acts on a real device.
+    remark: str = ""
+    # What answers questions in words; None: it only points.
+    answerer: Answerer | None = None
+    # A reported confidence -> the model's own, before calibration; None: they are the same.
+    raw_confidence: Callable[[float], float] | None = None
+    # Prepares the model for this number of images that are asked about in turn; None: it remembers no images.
+    reserve_images: Callable[[int], object] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyTraits:
+    """What a policy says of itself."""
+
+    # Fills `Guards.min_confidence` where the guards leave it open.
+    min_confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvTraits:
+    """What an env says of itself."""
+
+    # Whether it mostly waits for something outside of this process, such as a browser; several then act at once.
+    waits_outside: bool = False
+
+
+@runtime_checkable
+class _HasModelTraits(Protocol):
+    @property
+    def traits(self) -> ModelTraits: ...
+
+
+@runtime_checkable
+class _HasPolicyTraits(Protocol):
+    @property
+    def traits(self) -> PolicyTraits: ...
+
+
+@runtime_checkable
+class _HasEnvTraits(Protocol):
+    @property
+    def traits(self) -> EnvTraits: ...
+
+
+def model_traits(model: PointingModel) -> ModelTraits:
+    """Return what a model says of itself."""
+    if isinstance(model, _HasModelTraits):
+        return model.traits
+    return ModelTraits(answerer=model if isinstance(model, Answerer) else None)
+
+
+def policy_traits(policy: Policy) -> PolicyTraits:
+    """Return what a policy says of itself."""
+    return policy.traits if isinstance(policy, _HasPolicyTraits) else PolicyTraits()
+
+
+def env_traits(env: Env) -> EnvTraits:
+    """Return what an env says of itself."""
+    return env.traits if isinstance(env, _HasEnvTraits) else EnvTraits()
+
+
+def only_points(env: Env) -> bool:
+    """Tell whether every action of an env is a point, as for a robot that is steered by pointing."""
+    return PointAt in env.capabilities and env.capabilities <= {Click, Done, PointAt, Wait}

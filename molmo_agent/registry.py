@@ -1,12 +1,17 @@
-"""Names of environments and models -> what makes them, loaded when first asked for. Imports none of it itself."""
+"""Names of envs, models and policies -> what makes them, loaded when first asked for. Imports none of it itself.
+
+Other packages add names through entry points: see :mod:`molmo_agent.plugins`.
+"""
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from molmo_agent.errors import UnknownNameError, UsageError
-from molmo_agent.interfaces import Env, PointingModel
+from molmo_agent.errors import UsageError
+from molmo_agent.interfaces import Env, Locator, PointingModel, Policy, model_traits, only_points
+from molmo_agent.plugins import load_plugin, plugins
 
 # Name -> ("module:attribute", one line for people).
 ENVS: Mapping[str, tuple[str, str]] = {
@@ -24,6 +29,21 @@ MODELS: Mapping[str, tuple[str, str]] = {
     "scripted": ("molmo_agent.pointers.baselines:read_script", "prepared answers from a file: scripted:answers.json"),
     "oracle": ("molmo_agent.pointers.baselines:OraclePointer", "asks the env where things are (simulated envs only)"),
 }
+POLICIES: Mapping[str, tuple[str, str]] = {
+    "pointing": (
+        "molmo_agent.policies.pointing:PointingPolicy",
+        'splits the instruction into steps: click X, type "Y" into Z, then press Enter',
+    ),
+    "waypoints": (
+        "molmo_agent.policies.waypoints:WaypointPolicy",
+        "points at the whole instruction at every step: for envs where every action is a point",
+    ),
+    "android-control": (
+        "molmo_agent.policies.android_control:load",
+        "asks for the next action in AndroidControl's words: for models trained on it; --form ll, hl_ll, hl or hl_cot",
+    ),
+}
+_BUILT_IN = {"env": ENVS, "model": MODELS, "policy": POLICIES}
 
 
 # Name of an untrained model -> what makes (model, processor) of a seed.
@@ -38,28 +58,46 @@ def load_attribute(path: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def names(kind: str) -> dict[str, tuple[str, str]]:
+    """Return the names of a kind, built-in ones first, with what each leads to and one line for people.
+
+    Args:
+        kind: "env", "model" or "policy".
+    """
+    built_in = _BUILT_IN[kind]
+    added = plugins(kind, built_in)
+    return {**built_in, **{name: (plugin.entry.value, plugin.what) for name, plugin in added.items()}}
+
+
+def _maker(kind: str, name: str) -> Any:
+    """Return what makes the env, model or policy of a name."""
+    built_in = _BUILT_IN[kind]
+    return load_attribute(built_in[name][0]) if name in built_in else load_plugin(kind, name, built_in)
+
+
 def load_env(name: str, **options: Any) -> Env:
     """Make an environment by its name.
 
     Args:
-        name: one of :data:`ENVS`; or a pointing gymnasium env: "MolmoAgent/GridNav-v0", or "gymnasium:ID" for others'.
+        name: one of ``names("env")``; or a pointing gymnasium env: "MolmoAgent/GridNav-v0", or "gymnasium:ID" for those
+            of others.
         options: passed to what makes it.
 
     Raises:
         UnknownNameError: no such env; the nearest names are offered.
-        UsageError: a gymnasium env that is not a pointing one; the message says what helps.
+        UsageError: a gymnasium env that is not a pointing one, or a package that cannot be imported.
         EnvError: it cannot start on this machine.
     """
     if name.startswith("miniwob:"):
         options, name = {**options, "task": name.partition(":")[2]}, "miniwob"
-    env: Env
-    if is_gymnasium(name):
-        env = load_attribute("molmo_agent.envs.gymnasium_api.adapters:load")(name, **options)
-    elif name in ENVS:
-        env = load_attribute(ENVS[name][0])(**options)
-    else:
-        raise UnknownNameError("env", name, ENVS)
+    gymnasium = "molmo_agent.envs.gymnasium_api.adapters:load"
+    env: Env = load_attribute(gymnasium)(name, **options) if is_gymnasium(name) else _maker("env", name)(**options)
     return env
+
+
+def register_gymnasium_envs() -> None:
+    """Make this package's ids known to gymnasium. Importing molmo_agent does so, before or after gymnasium's import."""
+    load_attribute("molmo_agent.envs.gymnasium_api.ids:register_envs")()
 
 
 def is_gymnasium(name: str) -> bool:
@@ -70,39 +108,85 @@ def is_gymnasium(name: str) -> bool:
 def load_model(name: str, *, env: Env | None = None, **options: Any) -> PointingModel:
     """Make a pointing model by its name, a checkpoint folder, or the name of a checkpoint on the Hugging Face hub.
 
-    A small model reads pictures that are larger than its window in several windows.
+    A small model reads images that are larger than its window in several windows.
 
     Args:
-        name: one of :data:`MODELS` ("scripted" with its file: "scripted:answers.json"), a folder,
+        name: one of ``names("model")`` ("scripted" with its file: "scripted:answers.json"), a folder,
             "http://host:8000/v1#model", or "owner/name".
         env: where the oracle looks things up.
         options: passed to the model.
 
     Raises:
         UnknownNameError: no such model; the nearest names are offered.
-        UsageError: the oracle without an env that knows the truth.
+        UsageError: the oracle without an env that knows the truth, or a package that cannot be imported.
         ModelError: the checkpoint cannot be loaded.
     """
     model: PointingModel
     if name == "oracle":
-        locate = getattr(env, "locate", None)
-        if locate is None:
+        if not isinstance(env, Locator):
             raise UsageError(
                 "the oracle needs an env that knows where everything is, such as sim-desktop; "
                 f"{'no env was given' if env is None else repr(env.name) + ' does not'}"
             )
-        model = load_attribute(MODELS[name][0])(locate, **options)
+        model = load_attribute(MODELS[name][0])(env.locate, **options)
     elif name.startswith(("http://", "https://")):
         remote: Any = load_attribute("molmo_agent.pointers.remote:RemotePointer")
         model = remote.from_address(name, **options)
     elif name.partition(":")[0] == "scripted":
         model = load_attribute(MODELS["scripted"][0])(name.partition(":")[2])
-    elif name in MODELS:
-        model = load_attribute(MODELS[name][0])(**options)
-    elif "/" in name or "\\" in name or Path(name).is_dir():
+    elif name not in MODELS and is_checkpoint(name):
         model = load_attribute("molmo_agent.pointers.molmo:load_pointer")(name, **options)
     else:
-        raise UnknownNameError("model", name, MODELS)
-    if window := getattr(model, "window", None):
-        model = load_attribute("molmo_agent.pointers.windowed:WindowedPointer")(model, window)
+        model = _maker("model", name)(**options)
+    model = load_attribute("molmo_agent.pointers.careful:in_windows")(model)
     return model
+
+
+def is_checkpoint(name: str) -> bool:
+    """Tell whether the name of a model is a folder, or one on the Hugging Face hub."""
+    address = name.startswith(("http://", "https://"))
+    return not address and ("/" in name or "\\" in name or Path(name).is_dir())
+
+
+def load_policy(
+    name: str | None = None,
+    model: str | PointingModel = "nano",
+    env: Env | None = None,
+    *,
+    min_confidence: float | None = None,
+    **options: Any,
+) -> Policy:
+    """Make a policy that acts with a model.
+
+    The model is prepared for acting: it reads images of any size and looks closer below its confidence threshold. The
+    policy hands the threshold on to :func:`molmo_agent.rollout`, whose guards stop at points below it.
+
+    Args:
+        name: one of ``names("policy")``; None: the one that the checkpoint was trained for, else "waypoints" where
+            every action of the env is a point, else "pointing".
+        model: a model, or the name of one for :func:`load_model`.
+        env: the env to act in; decides the policy where nothing else does, and answers the oracle's questions.
+        min_confidence: replaces the model's threshold; 0 disables it.
+        options: passed to the policy, such as ``form="hl"`` for "android-control".
+
+    Raises:
+        UnknownNameError: no such policy or model; the nearest names are offered.
+        UsageError: an option that the policy has not, a model that cannot do what it needs, or a threshold outside
+            [0, 1].
+        ModelError: the checkpoint cannot be loaded.
+    """
+    if isinstance(model, str):
+        model = load_model(model, env=env)
+    traits = model_traits(model)
+    trained_for = traits.policy.replace("_", "-") if traits.policy else None
+    name = name or trained_for or ("waypoints" if env is not None and only_points(env) else "pointing")
+    if traits.form is not None and name == trained_for:
+        options = {"form": traits.form, **options}
+    make = _maker("policy", name)
+    accepted = inspect.signature(make).parameters
+    for option in options:
+        if option not in accepted and not any(one.kind is one.VAR_KEYWORD for one in accepted.values()):
+            raise UsageError(f"the policy {name!r} has no option {option!r}")
+    model = load_attribute("molmo_agent.pointers.careful:careful")(model, min_confidence)
+    policy: Policy = make(model, **options)
+    return policy

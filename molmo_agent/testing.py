@@ -30,7 +30,8 @@ class ToyEnv:
     ``sent`` lists every action that arrived, so a test can prove that none did.
 
     Args:
-        width, height: of the picture, in pixels.
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
         clicks: hits that end the episode with success.
         side_px: of the square.
     """
@@ -111,8 +112,7 @@ class ScriptedModel:
         self.asked.append(instruction)
         reply = next(self._replies)
         parsed = parse_points(self._dialect, reply, image_size=(image.shape[0], image.shape[1]))
-        result = parsed.to_result(latency_s=time.perf_counter() - start)
-        return dataclasses.replace(result, points=result.points[:max_points])
+        return parsed.to_result(latency_s=time.perf_counter() - start).at_most(max_points)
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
         """Read the next replies."""
@@ -194,7 +194,10 @@ def check_policy(policy: Policy, *, instruction: str = "click the red square") -
 
 
 def check_model(model: PointingModel, *, instruction: str = "the red square") -> PointResult:
-    """Hold a pointing model to its protocol: same answer twice, one by one and in a batch, and ``max_points`` kept.
+    """Hold a pointing model to its protocol: the same answer alone and in a batch, and ``max_points`` obeyed.
+
+    An answer with more points than ``max_points`` must become ``unparsed``, see ``PointResult.at_most``: which of its
+    points are meant is not known. The check is sharper with an instruction that the model answers with several points.
 
     Returns:
         The answer.
@@ -204,14 +207,21 @@ def check_model(model: PointingModel, *, instruction: str = "the red square") ->
     """
     _expect(isinstance(model, PointingModel), f"expected name, point and point_batch, got {type(model).__name__}")
     image = ToyEnv().reset(seed=0)[0].image
-    first = model.point(image, instruction, max_points=1)
-    _expect(len(first.points) <= 1, f"max_points=1 gave {len(first.points)} points")
     batch = model.point_batch([image, image], [instruction, instruction])
     _expect(len(batch) == 2, f"a batch of 2 gave {len(batch)} answers")
     single = model.point(image, instruction)
     for other in batch:
         _expect((other.status, other.points) == (single.status, single.points), f"alone {single}, in a batch {other}")
-    return first
+    for most in {1, max(1, len(single.points)), max(1, len(single.points) - 1)}:
+        limited, expected = model.point(image, instruction, max_points=most), single.at_most(most)
+        _expect(len(limited.points) <= most, f"max_points={most} gave {len(limited.points)} points")
+        _expect(
+            (limited.status, limited.points) == (expected.status, expected.points),
+            f"max_points={most} must give the whole answer or 'unparsed', never a part of it: expected "
+            f"{expected.status!r} with {len(expected.points)} points, got {limited.status!r} with "
+            f"{len(limited.points)}",
+        )
+    return single
 
 
 def _check_observation(observation: Observation) -> None:

@@ -19,7 +19,7 @@ from torch.utils.backend_registration import _setup_privateuseone_for_python_bac
 from molmo_agent.nano.architecture import nano_processor, new_nano
 from molmo_agent.nano.batches import balance, prepare_point, prepare_read
 from molmo_agent.nano.curriculum import Stage
-from molmo_agent.nano.trainer import Pupil, learn, make_optimizers
+from molmo_agent.nano.curriculum_module import NanoWithHeads, add_gradients, make_optimizers
 
 FAR = "far"
 name_device(FAR)
@@ -84,8 +84,8 @@ def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 def steps(device: str) -> list[dict[str, float]]:
     """Take two steps of each kind on a device; return what they measured."""
     processor, found = nano_processor(), []
-    pupil = Pupil(new_nano(processor, 0)).train()
-    pupil.to(device)
+    nano = NanoWithHeads(new_nano(processor, 0)).train()
+    nano.to(device)
     point = Stage(
         name="point", kind="point", steps=2, batch=1, sizes={"200x200": 1.0}, styles={"panel": 1.0}, max_questions=4
     )
@@ -95,17 +95,17 @@ def steps(device: str) -> list[dict[str, float]]:
         (point, prepare_point(point, 0, 0, processor)),
         (replace(point, vision_scale=0.0), prepare_point(point, 0, 1, processor)),
     ):
-        optimizers = make_optimizers(pupil, stage)
+        optimizers = make_optimizers(nano, stage)
         if stage.kind == "point":
-            balance(pupil.model, pupil.aids, batch)
+            balance(nano.model, nano.auxiliary_losses, batch)
         for _ in range(2):
             for optimizer in optimizers:
                 optimizer.zero_grad()
-            found.append(learn(pupil, stage, batch))
-            torch.nn.utils.clip_grad_norm_([p for p in pupil.parameters() if p.grad is not None], 1.0)
+            found.append(add_gradients(nano, stage, batch))
+            torch.nn.utils.clip_grad_norm_([p for p in nano.parameters() if p.grad is not None], 1.0)
             for optimizer in optimizers:
                 optimizer.step()
-    assert all(parameter.device.type == device for parameter in pupil.parameters())
+    assert all(parameter.device.type == device for parameter in nano.parameters())
     return found
 
 

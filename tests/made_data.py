@@ -14,7 +14,7 @@ from molmo_agent.data.images.store import ImageStore
 from molmo_agent.data.source import Source
 from molmo_agent.model import MolmoProcessor
 from molmo_agent.nano.architecture import nano_processor
-from molmo_agent.train.batching.encode import Encoded, encode, join
+from molmo_agent.train.batching.encode import EncodedExample, collate, encode
 from molmo_agent.train.recipe import from_dict
 
 PROCESSOR: MolmoProcessor = nano_processor()
@@ -88,11 +88,11 @@ def opened(kind: str, path: Path, **options: Any) -> Any:
     return open_source(Source(kind=kind, path=str(path), options=options))
 
 
-def laid_out(data: Any, number: int = 0, seed: int = 0, **config: Any) -> tuple[Encoded, str]:
+def laid_out(data: Any, number: int = 0, seed: int = 0, **config: Any) -> tuple[EncodedExample, str]:
     """A row as a training sequence, and its text; the picture goes through the processor as well."""
     chosen: Any = from_dict({"mixture": [{"kind": "chat", "path": "x"}], "length": 4000, "max_crops": 2, **config})
     encoded = encode(data.row(number, seed), PROCESSOR, chosen, seed)
-    batch = join([encoded], PROCESSOR, chosen)
+    batch = collate([encoded], PROCESSOR, chosen)
     assert encoded.cut == 0
     assert (batch["image_input_idx"] >= 0).any() == (encoded.row.image is not None)
     tokenizer: Any = PROCESSOR.tokenizer

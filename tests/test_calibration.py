@@ -19,7 +19,8 @@ from molmo_agent.geometry import Point
 from molmo_agent.nano.architecture import nano_processor, new_nano
 from molmo_agent.nano.calibrate import calibrate, main, measure, write_profile
 from molmo_agent.pointers.calibration import Calibration, log_odds, probability_of
-from molmo_agent.pointers.molmo import PROFILE_FILE, MolmoPointer
+from molmo_agent.pointers.molmo import MolmoPointer
+from molmo_agent.pointers.profile import PROFILE_FILE, PointingProfile
 
 
 def test_bins_hold_what_belongs_to_them():
@@ -97,7 +98,8 @@ def checkpoint(tmp_path_factory):
     model = new_nano(processor, seed=0)
     torch.manual_seed(0)
     torch.nn.init.normal_(model.lm_head.weight)
-    MolmoPointer(model, processor, question="{}", constrained=True, name="random").save_pretrained(folder)
+    profile = PointingProfile(question="{}", constrained=True)
+    MolmoPointer(model, processor, profile, name="random").save_pretrained(folder)
     return folder
 
 
@@ -113,16 +115,16 @@ def picture():
 
 def test_the_pointer_applies_what_its_profile_says(copied):
     plain = MolmoPointer.from_pretrained(copied)
-    assert plain.calibration is None
-    assert plain.min_confidence is None
+    assert plain.profile.calibration is None
+    assert plain.traits.min_confidence is None
     question = next(text for text in map(str, range(20)) if plain.point(picture(), text).status == "ok")
     own = plain.point(picture(), question).confidence
     line = Calibration(slope=0.5, offset=1.25)
     write_profile(copied, line, 0.3)
     fitted = MolmoPointer.from_pretrained(copied)
     assert fitted.point(picture(), question).confidence == pytest.approx(line.apply(own))
-    assert fitted.min_confidence == 0.3
-    assert fitted.constrained
+    assert fitted.traits.min_confidence == 0.3
+    assert fitted.profile.constrained
     assert MolmoPointer.from_pretrained(copied, calibration=None).point(picture(), question).confidence == own
 
 
@@ -130,7 +132,7 @@ def test_a_saved_pointer_keeps_its_calibration(copied, tmp_path):
     write_profile(copied, Calibration(slope=0.5, offset=1.25), 0.3)
     MolmoPointer.from_pretrained(copied).save_pretrained(tmp_path / "again")
     again = MolmoPointer.from_pretrained(tmp_path / "again")
-    assert (again.calibration, again.min_confidence) == (Calibration(slope=0.5, offset=1.25), 0.3)
+    assert (again.profile.calibration, again.profile.min_confidence) == (Calibration(slope=0.5, offset=1.25), 0.3)
 
 
 def test_a_new_calibration_leaves_the_rest_of_a_profile_alone(copied):
@@ -203,8 +205,8 @@ def modest(monkeypatch):
 @pytest.mark.slow
 def test_a_fit_on_some_screens_holds_on_others(modest, tmp_path):
     found = calibrate(modest, 42)
-    assert found.fitted_on > 150
-    assert found.judged_on > 150
+    assert found.num_fit > 150
+    assert found.num_judged > 150
     assert found.ece_before > 0.15
     assert found.ece_after < 0.11
     with Image.open(draw_reliability(found.series, tmp_path / "plot.png")) as plot:
@@ -246,8 +248,8 @@ def test_the_command_refuses_a_threshold_that_is_none():
 def test_the_command_writes_the_profile_unless_told_not_to(copied, tmp_path, monkeypatch, capsys):
     from molmo_agent.nano import calibrate as module
 
-    found = module.Fitted(
-        calibration=Calibration(slope=0.8, offset=1.5), fitted_on=10, judged_on=9, ece_before=0.25, ece_after=0.04,
+    found = module.CalibrationFit(
+        calibration=Calibration(slope=0.8, offset=1.5), num_fit=10, num_judged=9, ece_before=0.25, ece_after=0.04,
         series={"one": figures_of([0.55], [True])},
     )  # fmt: skip
     monkeypatch.setattr(module, "calibrate", lambda model, screens: found)

@@ -127,14 +127,14 @@ def test_ctrl_c_exits_130_and_keeps_the_trajectory(tmp_path: Path) -> None:
     assert agent("view", "run", cwd=tmp_path).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["run", "demo", "point", "view", "envs", "models", "doctor"])
+@pytest.mark.parametrize("command", ["run", "demo", "point", "view", "envs", "models", "policies", "rollout", "doctor"])
 def test_every_command_explains_itself(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"])
     assert shown.exit_code == 0
     assert "Usage" in shown.output
 
 
-@pytest.mark.parametrize("command", ["envs", "models", "doctor"])
+@pytest.mark.parametrize("command", ["envs", "models", "policies", "doctor"])
 def test_lists_can_be_read_by_people_and_machines(command: str) -> None:
     assert CliRunner().invoke(app, [command]).exit_code == 0
     lines = CliRunner().invoke(app, [command, "--json"]).output.splitlines()

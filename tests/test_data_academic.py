@@ -16,7 +16,7 @@ from molmo_agent.data.formats.json_array import JsonArray
 from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.model import MolmoConfig
 from molmo_agent.pointers.nano import CHECKPOINT
-from molmo_agent.train.batching.batches import Stream
+from molmo_agent.train.batching.data_loader import DataLoader
 from molmo_agent.train.batching.encode import encode
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.flops import Flops
@@ -404,14 +404,14 @@ def test_the_whole_fine_tuning_mixture_is_drawn_and_laid_out(tmp_path: Path) -> 
     write_everything(tmp_path)
     config = load("sft", [f"home={tmp_path}", "batch=40", "length=4000"])
     assert isinstance(config, TrainConfig)
-    stream = Stream(config, PROCESSOR, Flops(MolmoConfig.from_pretrained(CHECKPOINT)))
-    for source, wanted in zip(stream.sources, config.mixture, strict=True):
+    loader = DataLoader(config, PROCESSOR, Flops(MolmoConfig.from_pretrained(CHECKPOINT)))
+    for source, wanted in zip(loader.sources, config.mixture, strict=True):
         for number in range(len(source)):
             assert encode(source.row(number, 0), PROCESSOR, config, 0).cut == 0, wanted
-    examples, skipped = stream.encoded(0)
+    examples, skipped = loader.encode_step(0)
     assert skipped == []
     assert len({example.source for example in examples}) > 10
-    assert sum(stream.order.rates) == pytest.approx(1.0)
+    assert sum(loader.sampler.rates) == pytest.approx(1.0)
 
 
 def test_of_equally_frequent_answers_one_is_drawn(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from molmo_agent.data.row import Conversation
 from molmo_agent.errors import UsageError
 from molmo_agent.model import MolmoConfig, MolmoProcessor
 from molmo_agent.nano.tokenizer import build_tokenizer
-from molmo_agent.train.batching.batches import Stream
+from molmo_agent.train.batching.data_loader import DataLoader
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.flops import Flops
-from molmo_agent.train.preview.example_view import pointed_at, runs_of
+from molmo_agent.train.preview.example_view import answer_points, runs_of
 from molmo_agent.train.preview.page import write_page
 from molmo_agent.train.recipe import from_dict, load
 
@@ -78,8 +78,8 @@ def made(config: TrainConfig, folder: Path, *, rows: int = 4, step: int = 0) -> 
     return Page(folder / "page" / "show.html")
 
 
-def stream_of(config: TrainConfig) -> Stream:
-    return Stream(
+def loader_of(config: TrainConfig) -> DataLoader:
+    return DataLoader(
         config, MolmoProcessor.from_pretrained(config.model), Flops(MolmoConfig.from_pretrained(config.model))
     )
 
@@ -124,7 +124,7 @@ def test_hostile_text_in_reports_and_names_stays_text(tmp_path: Path) -> None:
 def test_colours_are_the_weights_that_the_loss_takes(tmp_path: Path) -> None:
     config = small_run(tmp_path, batch=12, length=300)
     page = made(config, tmp_path, rows=12)
-    examples, skipped = stream_of(config).encoded(0)
+    examples, skipped = loader_of(config).encode_step(0)
     assert len(examples) == 12
     assert not skipped
     tokenizer = MolmoProcessor.from_pretrained(config.model).tokenizer
@@ -169,12 +169,12 @@ def test_points_are_drawn_on_what_they_point_at(tmp_path: Path) -> None:
 def test_crops_are_what_the_image_processor_gives(tmp_path: Path) -> None:
     config = points_run(tmp_path)
     page = made(config, tmp_path, rows=1)
-    stream = stream_of(config)
-    row = stream.encoded(0)[0][0].row
+    loader = loader_of(config)
+    row = loader.encode_step(0)[0][0].row
     assert row.image is not None
     image = row.image()
     shown = page.all("img")
-    _, grid = stream.processor.image_processor.process_one(image, config.max_crops)
+    _, grid = loader.processor.image_processor.process_one(image, config.max_crops)
     assert [a["alt"] for a in shown] == ["global crop", *(f"crop {n + 1}" for n in range(grid[0] * grid[1]))]
     whole = picture(str(shown[0]["src"])).astype(int)
     # 80 x 60 becomes 56 x 42, centred on black.
@@ -217,7 +217,7 @@ def test_annotations_that_do_not_fit_are_named(tmp_path: Path) -> None:
     lines = [{"image": "0.png", "label": label, "points": [[0.5, 0.5]]} for label in labels]
     config = points_run(tmp_path, lines, length=200, prefix="none")
     page = made(config, tmp_path, rows=1)
-    cut = stream_of(config).encoded(0)[0][0].cut
+    cut = loader_of(config).encode_step(0)[0][0].cut
     assert cut > 2
     assert f"{cut} annotations left out" in page.text
     assert "not enough room in 200 tokens (length=200)" in page.text
@@ -231,7 +231,7 @@ def test_annotations_that_do_not_fit_are_named(tmp_path: Path) -> None:
 def test_examples_that_cannot_be_used_have_a_place_and_a_reason(tmp_path: Path) -> None:
     config = small_run(tmp_path, batch=8, length=60)
     page = made(config, tmp_path, rows=8)
-    skipped = stream_of(config).encoded(0)[1]
+    skipped = loader_of(config).encode_step(0)[1]
     assert skipped
     for reason in skipped:
         assert f"left out: {reason}" in page.text
@@ -240,11 +240,11 @@ def test_examples_that_cannot_be_used_have_a_place_and_a_reason(tmp_path: Path) 
 
 def test_a_picture_that_vanished_is_told(tmp_path: Path) -> None:
     config = points_run(tmp_path, [{"image": "0.png", "label": "x", "points": []}])
-    stream = stream_of(config)
+    loader = loader_of(config)
     from molmo_agent.train.preview.page import load_step
 
-    assert not load_step(stream, 0, 1).examples[0].problem
-    row = stream.sources[0].row
+    assert not load_step(loader, 0, 1).examples[0].problem
+    row = loader.sources[0].row
     (tmp_path / "page").mkdir()
 
     def gone(number: int, seed: int) -> Any:
@@ -255,18 +255,18 @@ def test_a_picture_that_vanished_is_told(tmp_path: Path) -> None:
 
         return dataclasses.replace(row(number, seed), image=image)
 
-    stream.sources[0].row = gone  # type: ignore[method-assign]
-    seen = load_step(stream, 0, 1).examples[0]
-    assert seen.problem == "its picture cannot be shown: [Errno 2] No such file: '0.png'"
+    loader.sources[0].row = gone  # type: ignore[method-assign]
+    seen = load_step(loader, 0, 1).examples[0]
+    assert seen.problem == "its image cannot be shown: [Errno 2] No such file: '0.png'"
     assert seen.annotations
 
 
 def test_the_packing_is_the_one_that_is_trained_on(tmp_path: Path) -> None:
     config = small_run(tmp_path, batch=10, length=300)
     page = made(config, tmp_path, rows=3, step=1)
-    stream = stream_of(config)
-    examples, _ = stream.encoded(1)
-    (sequences,) = stream.deal(examples, 1)
+    loader = loader_of(config)
+    examples, _ = loader.encode_step(1)
+    (sequences,) = loader.deal(examples, 1)
     assert "Step 2" in page.text
     bars: list[list[tuple[int, int]]] = []
     for tag, attributes in page.tags:
@@ -326,7 +326,7 @@ def test_a_character_of_several_tokens_is_shown_whole() -> None:
     ],
 )
 def test_answers_point_where_they_say(style: str, answer: str, points: list[tuple[float, float]], note: str) -> None:
-    found, told = pointed_at(Conversation(turns=("q", answer), style=style))
+    found, told = answer_points(Conversation(turns=("q", answer), style=style))
     assert [(round(point.x, 9), round(point.y, 9)) for point in found] == points
     assert told.startswith(note)
     assert bool(told) == bool(note)

@@ -110,13 +110,13 @@ def test_a_window_is_found_by_a_part_of_its_title_and_followed(actor, screen):
             )
         )
         before = actor.act(options).transform.device_region
-        move = ["xdotool", "search", "--name", "Calculator", "windowmove"]
+        move = ["xdotool", "search", "--name", "Calculator", "windowmove", "--sync"]
         subprocess.run([*move, "700", "500"], check=True)
-        time.sleep(0.2)
         with pytest.raises(ActionRefused, match="'calcul' moved since it was observed: look again"):
             actor.do(_step, options, Click(Point(0.5, 0.5)))
         after = actor.act(options).transform.device_region
-    time.sleep(0.2)
+    gone = ["xdotool", "search", "--name", "Calculator"]
+    wait_for(lambda: not subprocess.run(gone, capture_output=True, check=False).stdout, 5, "the end of the window")
     with pytest.raises(EnvError, match="'calcul' is no longer on the screen: bring it back"):
         actor.act(options)
     assert before[2] - before[0] == after[2] - after[0] < 400
@@ -315,15 +315,22 @@ TEXTS = [
 ]
 
 
+def wait_for_focus(title):
+    """Wait until a window takes keys."""
+    active = ["xdotool", "getactivewindow", "getwindowname"]
+    wait_for(
+        lambda: title in subprocess.run(active, capture_output=True, text=True, check=False).stdout,
+        what=f"the focus of {title}",
+    )
+
+
 @needs("mousepad", "dbus-run-session")
 def test_every_character_reaches_a_real_editor_and_the_clipboard_comes_back(actor, screen, tmp_path):
     file = tmp_path / "typed.txt"
     file.touch()
     set_clipboard("what the user had copied – é".encode())
     with program("dbus-run-session", "mousepad", str(file)):
-        search = ["xdotool", "search", "--onlyvisible", "--name", "typed.txt"]
-        wait_for(lambda: subprocess.run(search, capture_output=True, check=False).stdout, what="mousepad")
-        time.sleep(0.5)
+        wait_for_focus("typed.txt")
         actor.act({}, *map(Type, TEXTS))
         actor.act({}, Key(("ctrl", "s")))
         # mousepad adds the line end that the last text lacks.
@@ -339,9 +346,7 @@ def test_a_copied_picture_survives_a_paste(actor, screen, tmp_path):
     picture = bytes(range(256)) * 50
     set_clipboard(picture, "image/png")
     with program("dbus-run-session", "mousepad", str(file)):
-        search = ["xdotool", "search", "--onlyvisible", "--name", "other.txt"]
-        wait_for(lambda: subprocess.run(search, capture_output=True, check=False).stdout, what="mousepad")
-        time.sleep(0.5)
+        wait_for_focus("other.txt")
         actor.act({}, Type("ü"))
         actor.act({}, Key(("ctrl", "s")))
         wait_for(lambda: file.read_text().strip() == "ü", 5, "the saved text")

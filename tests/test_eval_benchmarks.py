@@ -37,6 +37,7 @@ from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Answerer
 from molmo_agent.pointers.baselines import CentrePointer, ScriptedPointer
 from molmo_agent.pointers.nano import load_nano
+from molmo_agent.pointers.wrapped import innermost
 from molmo_agent.train.launch import Worker, map_on_ray
 
 ROOT = Path(__file__).parents[1]
@@ -686,7 +687,7 @@ def test_a_model_that_fails_every_time_ends_the_run(count: int, tmp_path: Path) 
 
 
 def test_the_crops_of_a_checkpoint_can_be_set_and_those_of_others_not() -> None:
-    assert open_model("nano", 5).processor.image_processor.max_crops == 5
+    assert innermost(open_model("nano", 5)).processor.image_processor.max_crops == 5
     with pytest.raises(UsageError, match="--max-crops is for local Molmo checkpoints; 'centre' cuts no crops"):
         open_model("centre", 36)
     with pytest.raises(UnknownNameError, match="unknown model 'nanoo': did you mean nano"):

@@ -10,11 +10,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from molmo_agent.data.catalog import open_source
 from molmo_agent.model.presets import preset
-from molmo_agent.train import trainer as runner
-from molmo_agent.train.batching.encode import encode, join
+from molmo_agent.train.batching.encode import collate, encode
 from molmo_agent.train.batching.pack import Size
 from molmo_agent.train.flops import Flops, Work, peak_of, visible_pairs
-from molmo_agent.train.step import Learner
+from molmo_agent.train.starting_model import load_model
+from molmo_agent.train.step import ModelWithLoss
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
@@ -23,10 +23,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, dict[str, float], float]:
     """The work of an example by our count, each part of it by torch's, and torch's for forward and backward."""
     config = small_run(tmp_path_factory.mktemp("data"))
-    model, processor = runner.load_model(config)
-    learner = Learner(model, config).train()
+    model, processor = load_model(config)
+    trained = ModelWithLoss(model, config).train()
     example = encode(open_source(config.mixture[0]).row(1, 3), processor, config, 3)
-    arrays = join([example], processor, config)
+    arrays = collate([example], processor, config)
     learned, tokens = int((arrays["loss_weights"] > 0).sum()), len(example.example.input_ids)
     # torch computes every pair; which of them a mask hides is another test's matter.
     ours = Flops(model.config).work(tokens=tokens, pairs=tokens**2, crops=example.crops, learned=learned)
@@ -38,16 +38,16 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, dict[str, 
         return {name: sum(found.values()) for name, found in counter.get_flop_counts().items()}
 
     with torch.no_grad():
-        forward = count(lambda: learner(arrays))
-    whole = count(lambda: learner(arrays)[:2].sum().backward())["Global"]
+        forward = count(lambda: trained(arrays))
+    whole = count(lambda: trained(arrays)[:2].sum().backward())["Global"]
     return ours, forward, whole
 
 
 def test_every_part_of_the_model_is_counted_as_torch_counts_it(measured: tuple[Work, dict[str, float], float]) -> None:
     ours, theirs, _ = measured
-    assert ours.vit == theirs["Learner.model.model.vision_tower"]
-    assert ours.connector == theirs["Learner.model.model.connector"]
-    assert ours.decoder + ours.attention == theirs["Learner.model.model.language_model"]
+    assert ours.vit == theirs["ModelWithLoss.model.model.vision_tower"]
+    assert ours.connector == theirs["ModelWithLoss.model.model.connector"]
+    assert ours.decoder + ours.attention == theirs["ModelWithLoss.model.model.language_model"]
     assert ours.forward == theirs["Global"]
 
 
@@ -55,7 +55,7 @@ def test_a_step_is_counted_as_torch_counts_it(measured: tuple[Work, dict[str, fl
     ours, theirs, whole = measured
     # Not counted by us: logits are computed once more in the backward pass. By torch: gradients of the pixels, which
     # nobody asks for.
-    embedding = theirs["Learner.model.model.vision_tower.embeddings"]
+    embedding = theirs["ModelWithLoss.model.model.vision_tower.embeddings"]
     assert ours.step() == pytest.approx(whole - ours.head + embedding, rel=1e-9)
 
 

@@ -197,12 +197,11 @@ def test_nouns_and_weightless_policies_load_nothing_heavy():
 
 
 def test_public_names_are_sorted():
-    assert sorted(molmo_agent._EXPORTS) == molmo_agent.__all__
+    assert sorted([*molmo_agent._EXPORTS, "rollout"]) == molmo_agent.__all__
     assert list(molmo_agent._EXPORTS) == sorted(molmo_agent._EXPORTS)
     assert set(molmo_agent.__all__) <= set(dir(molmo_agent))
 
 
-@pytest.mark.xfail(not (PACKAGE / "registry.py").exists(), raises=ModuleNotFoundError, reason="no registry yet")
 def test_every_public_name_resolves_to_what_its_module_defines():
     for name, module in molmo_agent._EXPORTS.items():
         defined = importlib.import_module(f"molmo_agent.{module}")
@@ -214,3 +213,82 @@ def test_an_unknown_public_name_is_answered_with_the_known_ones():
         AttributeError, match="module 'molmo_agent' has no attribute 'Clock'; public names: Action, Box"
     ):
         molmo_agent.Clock  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "before", ["", "import molmo_agent.rollout", "import molmo_agent.rollout.loop", "from molmo_agent import load_env"]
+)
+def test_rollout_is_a_function_and_a_folder_in_any_order(before: str):
+    code = f"""{before}
+from molmo_agent import load_env, load_policy, rollout, Guards
+env = load_env("toy")
+steps = list(rollout(load_policy(model="oracle", env=env), env, seed=0, guards=Guards(max_steps=3)))
+from molmo_agent.rollout import rollout as inner, Rollout, Recorder, Guards as same
+import molmo_agent, molmo_agent.rollout.loop as loop
+assert inner is loop.rollout and Rollout is loop.Rollout and same is Guards, "lazy names"
+assert molmo_agent.rollout is rollout and callable(molmo_agent.rollout) and rollout.loop is loop
+print(len(steps), steps[0].terminated)"""
+    assert run_python(code) == "1 True"
+
+
+@pytest.mark.parametrize("room", ["rollout", "point_text"])
+def test_the_public_names_of_a_folder_are_lazy_and_complete(room: str):
+    folder = importlib.import_module(f"molmo_agent.{room}")
+    assert folder.__all__ == sorted(folder.__all__)
+    assert {*folder.__all__} <= {*dir(folder)}
+    assert all(getattr(folder, name) is not None for name in folder.__all__)
+    with pytest.raises(AttributeError, match=f"module 'molmo_agent.{room}' has no attribute 'clock'; public names: "):
+        folder.clock  # noqa: B018
+    code = f"import sys, molmo_agent.{room}; print(any(n.startswith('molmo_agent.{room}.') for n in sys.modules))"
+    assert run_python(code) == "False"
+
+
+KNOWN = "'MolmoAgent/GridNav-v0' in gymnasium.registry"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"import molmo_agent, gymnasium; print({KNOWN})",
+        f"import gymnasium, molmo_agent; print({KNOWN})",
+        f"import molmo_agent, gymnasium.spaces; print({KNOWN})",
+        f"import molmo_agent.envs.gymnasium_api.adapters, gymnasium; print({KNOWN})",
+        f"import molmo_agent.envs.gymnasium_api.ids, molmo_agent.envs.gymnasium_api.base, gymnasium; print({KNOWN})",
+        "import gymnasium; print(gymnasium.make('molmo_agent:MolmoAgent/GridNav-v0').spec.name == 'GridNav')",
+        "import molmo_agent, gymnasium; print(gymnasium.make('MolmoAgent/GridNav-v0').spec.name == 'GridNav')",
+        # It steps aside, and leaves nothing behind.
+        "import sys, molmo_agent, gymnasium; waits = [1 for one in sys.meta_path if 'Waiting' in type(one).__name__]; "
+        "print(not waits and 'exec_module' not in vars(gymnasium.__loader__))",
+    ],
+)
+def test_gymnasium_knows_the_ids_in_any_order_of_imports(code: str):
+    assert run_python(code) == "True"
+
+
+def test_importing_the_package_does_not_import_gymnasium_and_its_absence_is_no_news():
+    code = """import sys, molmo_agent
+assert "gymnasium" not in sys.modules
+sys.path[:] = [entry for entry in sys.path if "site-packages" not in entry]
+sys.path_importer_cache.clear()
+for _ in range(2):
+    try:
+        import gymnasium
+    except ModuleNotFoundError as error:
+        print(error)"""
+    assert run_python(code).splitlines() == ["No module named 'gymnasium'"] * 2
+
+
+def test_a_failed_import_of_gymnasium_can_be_repeated(tmp_path: Path):
+    (tmp_path / "gymnasium.py").write_text("import sys\nif not sys.tried: sys.tried = True; raise ImportError('once')")
+    code = f"""import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.tried = False
+from molmo_agent.gymnasium_hook import when_gymnasium_is_imported
+import molmo_agent
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "_Waiting"]
+when_gymnasium_is_imported("builtins:print")
+try:
+    import gymnasium
+except ImportError as error:
+    print(error)
+import gymnasium
+print("there")"""
+    assert run_python(code).splitlines() == ["once", "", "there"]

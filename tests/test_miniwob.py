@@ -121,20 +121,31 @@ def press_the_link_in_some_tab(env, text):
     raise AssertionError(f"no link for {text}")
 
 
+def wait_until_still(env):
+    """Wait until nothing slides any more."""
+
+    def still():
+        before = env.elements()
+        time.sleep(0.1)
+        return env.elements() == before
+
+    wait_for(still, 5, "a still page")
+
+
 def press_the_link_in_some_section(env, text):
     for header in sorted({e.label for e in seen(env, kind="tab") if e.label.startswith("Section")}):
         press(env, header)
-        time.sleep(0.8)  # sections slide
+        wait_until_still(env)  # sections slide
         if found := seen(env, quoted(text)[0], "link"):
             return env.step(Click(found[0].box.center))
         press(env, header)
-        time.sleep(0.8)
+        wait_until_still(env)
     raise AssertionError(f"no link for {text}")
 
 
 def expand_and_submit(env, text):
     press(env, kind="tab")
-    time.sleep(0.8)
+    wait_until_still(env)
     return press(env, id="subbtn")
 
 

@@ -2,7 +2,9 @@ import pytest
 import torch
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
-from molmo_agent.model.modeling import MolmoEmbedding, message_tree_mask
+from molmo_agent.model.message_tree import message_tree_mask
+from molmo_agent.model.modeling import MolmoEmbedding
+from molmo_agent.model.transformers_names import CACHE, cache_of
 from molmo_agent.nano.architecture import nano_config, nano_processor, new_nano
 from molmo_agent.train.batching.tree_attention import NAME, Forest
 
@@ -109,6 +111,25 @@ def test_generate_with_a_cache_equals_generate_without(model: MolmoForConditiona
     cached = model.generate(**inputs, **options)
     uncached = model.generate(**inputs, use_cache=False, **options)
     assert cached.tolist() == uncached.tolist()
+
+
+@torch.no_grad()
+def test_the_cache_may_be_passed_under_either_name(model: MolmoForConditionalGeneration) -> None:
+    ids = torch.tensor([[5, 6, 7, 8]])
+    whole = model(input_ids=ids).logits[:, 2:]
+    for name in ("cache", "past_key_values"):
+        start = model(input_ids=ids[:, :2], use_cache=True)
+        rest = model(input_ids=ids[:, 2:], use_cache=True, **{name: cache_of(start)})
+        torch.testing.assert_close(rest.logits, whole, atol=1e-4, rtol=1e-4)
+        assert cache_of(rest).get_seq_length() == 4
+    with pytest.raises(ValueError, match="expected one of cache and past_key_values, got both"):
+        model(input_ids=ids, cache=cache_of(start), past_key_values=cache_of(start))
+
+
+def test_outputs_stand_in_the_order_of_transformers(model: MolmoForConditionalGeneration) -> None:
+    ids = torch.tensor([[5, 6]])
+    output = model(input_ids=ids, labels=ids, use_cache=True, output_hidden_states=True)
+    assert list(output)[:4] == ["loss", "logits", CACHE, "hidden_states"]
 
 
 def test_ids_behind_the_vocabulary_come_from_the_extra_rows() -> None:

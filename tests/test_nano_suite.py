@@ -24,6 +24,7 @@ from molmo_agent.evaluation.nano_suite.run import ALL, Answer, ask, calibration_
 from molmo_agent.evaluation.nano_suite.sets import Case, ScreenSet
 from molmo_agent.evaluation.nano_suite.tables import sheets_of
 from molmo_agent.geometry import Box, Point
+from molmo_agent.interfaces import ModelTraits
 from molmo_agent.nano.card import write_card
 from molmo_agent.pointers.baselines import CentrePointer
 from molmo_agent.pointers.calibration import Calibration
@@ -37,8 +38,7 @@ class Told:
     """Knows the truth; hits every second question that has an answer, and says none where there is none."""
 
     name = "told"
-    min_confidence = 0.5
-    calibration = Calibration(slope=2.0, offset=0.0)
+    traits = ModelTraits(min_confidence=0.5, raw_confidence=Calibration(slope=2.0, offset=0.0).undo)
 
     def __init__(self):
         self.truth = {}
@@ -226,7 +226,7 @@ def test_looking_closer_is_measured_on_the_same_questions(told):
 
 
 def test_a_model_that_is_always_sure_looks_at_nothing_closer_and_that_takes_no_time(told):
-    told.min_confidence = 0.1
+    told.traits = replace(told.traits, min_confidence=0.1)
     figures = run_suite(told, sets=[SMALL], episodes=0).figures
     assert [(row["looked_closer"], row["extra_s"]) for row in figures["zoom"]] == [(0, None)]
     sheet = next(sheet for sheet in sheets_of(figures) if sheet.title.startswith("Zooming in"))
@@ -259,7 +259,7 @@ def test_a_run_without_confidences_says_what_it_leaves_out(monkeypatch, tmp_path
 
 
 def test_a_model_without_a_threshold_is_not_measured_looking_closer(told):
-    told.min_confidence = None
+    told.traits = ModelTraits()
     suite = run_suite(told, sets=[SMALL], episodes=0)
     assert "the checkpoint's profile names no min_confidence" in suite.figures["skipped"]["zoom"]
 

@@ -8,6 +8,7 @@ import json
 import math
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from metrics_parity import *  # noqa: F403  and these
 from metrics_parity import golden_cases
 from safetensors.torch import load_file
 
+from molmo_agent.data.row import Row
 from molmo_agent.geometry import Point
 from molmo_agent.model import MolmoImageProcessor, prompts
 from molmo_agent.model.checkpoints.molmo_0924 import from_native, to_native, to_official
@@ -31,9 +33,12 @@ from molmo_agent.point_text.parse import (
     parse_reference,
     round_reference,
 )
-from molmo_agent.train.batching.message_tree import collate, lay_out
+from molmo_agent.train.batching.encode import EncodedExample, collate
+from molmo_agent.train.batching.message_tree import lay_out
+from molmo_agent.train.config import Optimizer, Rate, TrainConfig
 from molmo_agent.train.losses import response_loss, token_loss
-from molmo_agent.train.optim import Schedule, clip_by_component, component_of, parameter_groups
+from molmo_agent.train.optim import Schedule
+from molmo_agent.train.step import ModelWithLoss, clip, make_optimizer
 
 MODEL_PARTS = ("synthetic", "e2e", "packed")
 JSON_KINDS = {
@@ -299,28 +304,65 @@ def test_a_sequence_of_turns_and_annotations(packing_case, golden):
     np.testing.assert_allclose(masks.ravel() * int(scaled.rpartition("x")[2]), counted, atol=1e-3)
 
 
+def collated(examples, images, processor):
+    """Each example as it is trained on: the arrays of a sequence that holds it alone."""
+    members = [
+        EncodedExample(example, Row(conversations=(), image=lambda image=image: golden_image(**image)), crops=0, cut=0)
+        for example, image in zip(examples, images, strict=True)
+    ]
+    settings = SimpleNamespace(max_crops=processor.max_crops)
+    return [collate([member], SimpleNamespace(image_processor=processor), settings) for member in members]
+
+
+def padded(sequences, *, length, crops):
+    """Stack arrays of single sequences, padded with -1 on the right to tokens and crops: the authors' layout."""
+
+    def pad(array, size):
+        return np.pad(array, [(0, 0), (0, size - array.shape[1]), *[(0, 0)] * (array.ndim - 2)], constant_values=-1)
+
+    return {
+        name: np.concatenate([pad(s[name], crops if s[name].ndim > 2 else length) for s in sequences])
+        for name in sequences[0]
+    }
+
+
+def assert_same_branches(ours, theirs):
+    """Ids of annotations agree; where there is one conversation, the authors write 1 in a batch with a tree, we 0."""
+    for mine, its in zip(np.asarray(ours), np.asarray(theirs), strict=True):
+        if set(its[its >= 0].tolist()) == {1}:
+            its = np.where(its == 1, 0, its)
+        assert mine.tolist() == its.tolist()
+
+
+def assert_same_places(ours, theirs):
+    """Features go to the same tokens; a feature that goes nowhere is -100 or -1 for the authors, -1 for us."""
+    assert np.asarray(ours).tolist() == np.maximum(np.asarray(theirs), -1).tolist()
+
+
 def test_a_batch(golden):
     whole = json.loads((golden / "packing.json").read_text())
     if "collate" not in whole:
         pytest.skip("this golden folder has no collated batch")
     case, eos, base = whole["collate"], whole["stub_eos"], whole["stub_special_base"]
     processor = image_processor(whole["config"])
-    shown = [picture(recipe, processor, base) for recipe in (whole["image"], case["second_image"])]
+    images = [whole["image"], case["second_image"]]
     examples = [
-        lay_out(ids, conversations(case[which]), bos=eos, eos=eos, weighting=whole["config"]["loss_token_weighting"])
-        for (ids, _), which in zip(shown, ("first", "second"), strict=True)
+        lay_out(
+            picture(image, processor, base)[0],
+            conversations(case[which]),
+            bos=eos,
+            eos=eos,
+            weighting=whole["config"]["loss_token_weighting"],
+        )
+        for image, which in zip(images, ("first", "second"), strict=True)
     ]
-    length, crops = case["max_sequence_length"], case["max_crops"]
-    batch = collate(examples, [arrays for _, arrays in shown], length=length, crops=crops)
+    sequences = collated(examples, images, processor)
+    batch = padded(sequences, length=case["max_sequence_length"], crops=case["max_crops"])
     expected = case["out"]
-    for ours, theirs in (
-        ("input_ids", "input_ids"),
-        ("labels", "labels"),
-        ("position_ids", "position_ids"),
-        ("subsegment_ids", "subsegment_ids"),
-        ("image_input_idx", "image_input_idx"),
-    ):
-        assert batch[ours].tolist() == expected[theirs], ours
+    for name in ("input_ids", "labels", "position_ids"):
+        assert batch[name].tolist() == expected[name], name
+    assert_same_places(batch["image_input_idx"], expected["image_input_idx"])
+    assert_same_branches(batch["subsegment_ids"], expected["subsegment_ids"])
     np.testing.assert_allclose(batch["loss_weights"], expected["loss_masks"], atol=1e-6)
     for ours, theirs in (("pixel_values", "images"), ("image_masks", "image_masks")):
         assert list(batch[ours].shape) == expected[theirs]["shape"]
@@ -396,23 +438,21 @@ def prompt_batch(golden, name, numbers):
     entry = facts(golden)[name]
     base, eos = entry["stub_special_base"], entry["stub_eos"]
     processor = image_processor({**entry["config"], "max_crops": entry["e2e"]["max_crops"]})
-    rows = []
-    for recipe, prompt in zip(entry["e2e"]["images"], entry["e2e"]["prompts"], strict=True):
-        ids, arrays = picture(recipe, processor, base)
-        rows.append((lay_out(ids, [encode(prompt)], bos=eos, eos=eos), arrays))
-    length = max(len(example.input_ids) for example, _ in rows)
-    crops = max(len(arrays["pixel_values"]) for _, arrays in rows)
-    assert [len(arrays["pixel_values"]) for _, arrays in rows] == numbers["n_crops"].tolist()
-    batch = {
-        name: torch.from_numpy(array)
-        for name, array in collate(
-            [e for e, _ in rows], [a for _, a in rows], length=numbers["input_ids"].shape[1], crops=crops
-        ).items()
-    }
+    images = entry["e2e"]["images"]
+    examples = [
+        lay_out(picture(image, processor, base)[0], [encode(prompt)], bos=eos, eos=eos)
+        for image, prompt in zip(images, entry["e2e"]["prompts"], strict=True)
+    ]
+    sequences = collated(examples, images, processor)
+    length = max(len(example.input_ids) for example in examples)
+    crops = [sequence["pixel_values"].shape[1] for sequence in sequences]
+    assert crops == numbers["n_crops"].tolist()
+    rows = padded(sequences, length=numbers["input_ids"].shape[1], crops=max(crops))
+    batch = {name: torch.from_numpy(array) for name, array in rows.items()}
     assert batch["input_ids"].tolist() == numbers["input_ids"].tolist()
-    ids = torch.full((len(rows), length), eos)
+    ids = torch.full((len(examples), length), eos)
     attention, index = torch.zeros_like(ids), batch["image_input_idx"].clone()
-    for i, (example, _) in enumerate(rows):
+    for i, example in enumerate(examples):
         pad = length - len(example.input_ids)
         ids[i, pad:], attention[i, pad:] = torch.from_numpy(example.input_ids), 1
         index[i] = torch.where(index[i] >= 0, index[i] + pad, index[i])
@@ -465,19 +505,23 @@ def test_pictures_and_prompts_to_greedy_and_beam_answers(name, model, golden):
     assert float((scores - numbers[key.replace("ids", "scores")]).abs().max()) <= 2e-4
 
 
-def packed_batch(golden, name):
-    entry, numbers = facts(golden)[name], arrays_of(golden, name, "packed")
+def packed_sequences(golden, name):
+    """The two examples of a packed batch, as they are trained on."""
+    entry = facts(golden)[name]
     recipe, base, eos = entry["packed"], entry["stub_special_base"], entry["stub_eos"]
     processor = image_processor({**entry["config"], "max_crops": entry["e2e"]["max_crops"]})
-    images = entry["e2e"]["images"]
-    shown = [picture(images[recipe[f"{which}_image"]], processor, base) for which in ("first", "second")]
+    images = [entry["e2e"]["images"][recipe[f"{which}_image"]] for which in ("first", "second")]
     examples = [
-        lay_out(ids, conversations(recipe[f"{which}_messages"]), bos=eos, eos=eos, weighting="root_subsegments")
-        for (ids, _), which in zip(shown, ("first", "second"), strict=True)
+        lay_out(
+            picture(image, processor, base)[0],
+            conversations(recipe[f"{which}_messages"]),
+            bos=eos,
+            eos=eos,
+            weighting="root_subsegments",
+        )
+        for image, which in zip(images, ("first", "second"), strict=True)
     ]
-    length, crops = recipe["max_sequence_length"], recipe["max_crops"]
-    batch = collate(examples, [arrays for _, arrays in shown], length=length, crops=crops)
-    return {key: torch.from_numpy(value) for key, value in batch.items()}, numbers
+    return collated(examples, images, processor)
 
 
 def packed_forward(model, batch):
@@ -490,15 +534,16 @@ def packed_forward(model, batch):
     )
 
 
-def test_a_packed_batch_its_losses_gradients_and_first_update(name, model, golden):
-    batch, numbers = packed_batch(golden, name)
+def test_a_packed_batch_and_its_losses(name, model, golden):
+    recipe, numbers = facts(golden)[name]["packed"], arrays_of(golden, name, "packed")
+    rows = padded(packed_sequences(golden, name), length=recipe["max_sequence_length"], crops=recipe["max_crops"])
+    batch = {key: torch.from_numpy(value) for key, value in rows.items()}
     for ours, theirs in (("loss_weights", "loss_masks"), *((k, k) for k in ("input_ids", "labels", "position_ids"))):
         np.testing.assert_allclose(batch[ours], numbers[theirs], atol=1e-6)
-    assert batch["subsegment_ids"].tolist() == numbers["subsegment_ids"].tolist()
-    assert batch["image_input_idx"].tolist() == numbers["image_input_idx"].tolist()
-    expected, optim = facts(golden)[name]["train"], facts(golden)[name]["optim_step"]
+    assert_same_branches(batch["subsegment_ids"], numbers["subsegment_ids"])
+    assert_same_places(batch["image_input_idx"], numbers["image_input_idx"])
 
-    output = packed_forward(model, batch)
+    output, expected = packed_forward(model, batch), facts(golden)[name]["train"]
     selected = numbers["selected"].bool()
     assert float((output.logits[selected] - numbers["logits_selected"]).detach().abs().max()) <= 2e-4
     loss = token_loss(output.logits, batch["labels"], batch["loss_weights"])
@@ -518,43 +563,67 @@ def test_a_packed_batch_its_losses_gradients_and_first_update(name, model, golde
     chunked = response_loss(hidden, model.lm_head.weight, batch["labels"], batch["loss_weights"], chunk=7)
     assert chunked.mean.item() == pytest.approx(expected["loss"], rel=1e-5)
 
+
+@pytest.fixture
+def trained(model):
+    """The model as training runs it, with attention over message trees."""
+    decoder = model.model.language_model.config
+    before = decoder._attn_implementation
+    yield ModelWithLoss(model, TrainConfig())
+    decoder._attn_implementation = before
+
+
+def test_a_training_steps_losses_gradients_clipping_and_first_update(name, trained, golden):
+    expected, optim = facts(golden)[name]["train"], facts(golden)[name]["optim_step"]
+    sequences = packed_sequences(golden, name)
+    trained.zero_grad()
+    cross_entropy, z, correct = torch.stack([trained(arrays) for arrays in sequences]).sum(0)
+    weight = sum(float(arrays["loss_weights"].sum()) for arrays in sequences)
+    for ours, theirs in (
+        (cross_entropy, "ce_sum"),
+        (z, "z_sum"),
+        ((cross_entropy + z) / weight, "loss"),
+        (correct / weight, "accuracy"),
+    ):
+        assert ours.item() == pytest.approx(expected[theirs], rel=1e-5, abs=1e-9), theirs
+    ((cross_entropy + z) / weight).backward()
+    parameters = {key.removeprefix("model."): parameter for key, parameter in trained.named_parameters()}
+
     def native(tensors):
-        return to_native(to_official(model, tensors))
+        return to_native(to_official(trained.model, tensors))
 
     def norms(tensors):
         return {key: float(value.norm()) for key, value in native(tensors).items()}
 
-    model.zero_grad()
-    loss.mean.backward()
-    gradients = {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
+    gradients = {key: p.grad for key, p in parameters.items() if p.grad is not None}
     before = norms(gradients)
     skipped = set(before) - set(optim["grad_norm_before"])
     assert not any(before[key] for key in skipped)
     for key, value in optim["grad_norm_before"].items():
         assert before.get(key, 0.0) == pytest.approx(value or 0.0, rel=1e-4, abs=1e-7), key
-    components = clip_by_component((component_of(key), gradient) for key, gradient in gradients.items())
+    components = clip(trained, 1.0)
     for key, value in optim["component_norms"].items():
         assert components[key.removesuffix("_grad_norm")] == pytest.approx(value, rel=1e-4), key
     after = norms(gradients)
     for key, value in optim["grad_norm_after"].items():
         assert after.get(key, 0.0) == pytest.approx(value or 0.0, rel=1e-4, abs=1e-7), key
 
-    rates = {component: optim["lr"][f"{component}_decay"] for component in ("connector", "vit", "llm")}
-    groups = parameter_groups(model.named_parameters(), rates)
-    names = {id(p): key for key, p in model.named_parameters()}
-    for group in groups:
+    rates = {part: Rate(peak=optim["lr"][f"{part}_decay"]) for part in ("connector", "vit", "llm")}
+    optimizer = make_optimizer(trained, Optimizer(**rates, betas=(0.9, 0.95), eps=1e-6, weight_decay=0.0))
+    names = {id(p): key for key, p in parameters.items()}
+    for group in optimizer.param_groups:
         members = set(native({names[id(p)]: p.detach() for p in group["params"]}))
         assert members >= set(optim["groups"][group["name"]]), group["name"]
-    was = {key: p.detach().clone() for key, p in model.named_parameters()}
-    torch.optim.AdamW(groups, betas=(0.9, 0.95), eps=1e-6, weight_decay=0.0).step()
-    moved = norms({key: p.detach() - was[key] for key, p in model.named_parameters()})
+    was = {key: p.detach().clone() for key, p in parameters.items()}
+    optimizer.step()
+    updates = norms({key: p.detach() - was[key] for key, p in parameters.items()})
     with torch.no_grad():
-        for key, parameter in model.named_parameters():
+        for key, parameter in parameters.items():
             parameter.copy_(was[key])
     for key, value in optim["update_l2"].items():
         if (optim["grad_norm_before"][key] or 0.0) < 1e-6:
             continue  # a key's bias cancels in the softmax: what the first update scales up is rounding noise
-        assert moved[key] == pytest.approx(value or 0.0, rel=1e-3, abs=1e-12), key
+        assert updates[key] == pytest.approx(value or 0.0, rel=1e-3, abs=1e-12), key
 
 
 # --- The optimizer ----------------------------------------------------------------------------------------------------
@@ -575,9 +644,16 @@ def test_learning_rates(schedule):
 
 
 def test_clipping(clipping):
-    where = {key: group.split("_")[0] for group, keys in clipping["groups"].items() for key in keys}
+    # Our names tell the component by a prefix.
+    prefixes = {"connector": "connector.", "vit": "vision_tower.", "llm": ""}
+    names = {
+        key: prefixes[group.split("_")[0]] + key.rpartition(".")[2] + str(number)
+        for group, keys in clipping["groups"].items()
+        for number, key in enumerate(keys)
+    }
     gradients = {key: torch.tensor(value) for key, value in clipping["grads_in"].items()}
-    norms = clip_by_component(((where[k], g) for k, g in gradients.items()), clipping["max_norm"])
+    named = [(names[key], SimpleNamespace(grad=gradient)) for key, gradient in gradients.items()]
+    norms = clip(SimpleNamespace(named_parameters=lambda: named), clipping["max_norm"])
     for key, value in clipping["component_norms"].items():
         assert norms[key.removesuffix("_grad_norm")] == pytest.approx(value, rel=1e-5)
     (out,) = [value for key, value in clipping.items() if key.startswith("grads_out")]

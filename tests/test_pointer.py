@@ -17,6 +17,7 @@ from molmo_agent.pointers.answer_grammar import digit_confidence, guess_next, is
 from molmo_agent.pointers.decoding import Form, Prefix, Reader, constrained, drafted, greedy, number_begins
 from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.pointers.picture_cache import PictureCache
+from molmo_agent.pointers.profile import PointingProfile
 from molmo_agent.pointers.static_decoding import StaticDecoder
 from molmo_agent.testing import check_model
 
@@ -25,7 +26,7 @@ PROCESSOR = nano_processor()
 
 @pytest.fixture(scope="module")
 def pointer() -> MolmoPointer:
-    return MolmoPointer(new_nano(PROCESSOR, seed=0), PROCESSOR, question="{}", max_new_tokens=8)
+    return MolmoPointer(new_nano(PROCESSOR, seed=0), PROCESSOR, PointingProfile(question="{}", max_new_tokens=8))
 
 
 def picture(seed: int, height: int = 200, width: int = 200) -> np.ndarray:
@@ -63,7 +64,7 @@ def test_a_saved_pointer_answers_the_same_and_keeps_its_profile(pointer: MolmoPo
     pointer.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "pointing_profile.json").read_text())["question"] == "{}"
     again = MolmoPointer.from_pretrained(tmp_path, dtype=torch.float32)
-    assert again.dialect == "molmo"
+    assert again.profile.dialect == "molmo"
     assert again.point(picture(2), "x").reply == pointer.point(picture(2), "x").reply
 
 
@@ -105,7 +106,7 @@ def test_a_second_question_about_a_picture_does_not_encode_it_again(pointer: Mol
 
 def test_only_the_crops_that_changed_are_encoded_and_the_others_keep_every_bit() -> None:
     model = new_nano(PROCESSOR, seed=0).eval()
-    one, other = (MolmoPointer(model, PROCESSOR, question="{}") for _ in range(2))
+    one, other = (MolmoPointer(model, PROCESSOR, PointingProfile(question="{}")) for _ in range(2))
     before = picture(1, 480, 640)
     after = before.copy()
     after[10:40, 10:40] = 0  # inside the first crop of the grid; the global crop shows it too
@@ -128,7 +129,7 @@ def test_constrained_decoding_of_any_model_is_well_formed(seed: int) -> None:
     model = new_nano(PROCESSOR, seed=seed).eval()
     torch.manual_seed(seed)
     torch.nn.init.normal_(model.lm_head.weight)
-    strict = MolmoPointer(model, PROCESSOR, question="{}", constrained=True)
+    strict = MolmoPointer(model, PROCESSOR, PointingProfile(question="{}", constrained=True))
     for question in ("the red circle", '"Save <b>"', "日本"):
         result = strict.point(picture(seed), question)
         assert result.status in ("ok", "none"), result.reply
@@ -144,7 +145,7 @@ def test_a_question_longer_than_the_model_can_read_is_refused(pointer: MolmoPoin
 
 def test_constrained_decoding_is_for_one_dialect(pointer: MolmoPointer) -> None:
     with pytest.raises(ValueError, match="knows the dialect 'molmo' only"):
-        MolmoPointer(pointer.model, PROCESSOR, dialect="qwen", constrained=True)
+        PointingProfile(dialect="qwen", constrained=True)
 
 
 ANSWER = ' <point x="12.5" y="40.0" alt="red circle">red circle</point>'
@@ -250,9 +251,9 @@ def test_a_cache_of_fixed_size_gives_the_same_answers(
 ) -> None:
     if compile and not shutil.which("g++"):
         pytest.skip("compiling for the CPU needs g++")
-    options = {"constrained": constrained_form, "max_new_tokens": 8}
-    plain = MolmoPointer(pointer.model, PROCESSOR, **options)
-    fixed = MolmoPointer(pointer.model, PROCESSOR, **options)
+    profile = PointingProfile(constrained=constrained_form, max_new_tokens=8)
+    plain = MolmoPointer(pointer.model, PROCESSOR, profile)
+    fixed = MolmoPointer(pointer.model, PROCESSOR, profile)
     fixed._static = StaticDecoder(pointer.model, 600, compile=compile)
     for picture in (sample_screen(2, width=200, height=150).image, sample_screen(1, width=160, height=120).image):
         for instruction in ("the red circle", "OK"):
@@ -260,9 +261,18 @@ def test_a_cache_of_fixed_size_gives_the_same_answers(
             assert (got.reply, got.status) == (expected.reply, expected.status)
 
 
+def test_compiling_without_a_compiler_is_refused_at_once(
+    pointer: MolmoPointer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ModelError, match=r"compile=True needs a C\+\+ compiler, and none of g\+\+, clang\+\+ and cl"):
+        MolmoPointer(pointer.model, PROCESSOR, compile=True)
+
+
 def test_what_does_not_fit_the_fixed_cache_is_refused(pointer: MolmoPointer) -> None:
     picture = sample_screen(1, width=640, height=480).image
-    fixed = MolmoPointer(pointer.model, PROCESSOR, constrained=True, compile=True)
+    fixed = MolmoPointer(pointer.model, PROCESSOR, PointingProfile(constrained=True), compile=True)
     fixed._static = StaticDecoder(pointer.model, 900, compile=False)
     with pytest.raises(ModelError, match="expected a picture of fewer than 900 tokens, got 1025"):
         fixed.point(picture, "OK")

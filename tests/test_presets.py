@@ -7,7 +7,7 @@ import pytest
 
 from molmo_agent.data.catalog import KINDS, open_mixture
 from molmo_agent.errors import UnknownNameError, UsageError
-from molmo_agent.train.batching.mixture_weights import shares
+from molmo_agent.train.batching.mixture_weights import mixture_weights
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.presets import PRESETS
 from molmo_agent.train.recipe import from_dict, load
@@ -116,7 +116,7 @@ PAPER = {"pixmo-ask-model-anything": (71e3, 3.8), "pixmo-cap": (712e3, 3.2), "pi
 def test_the_rule_of_square_roots_gives_the_papers_rates() -> None:
     config = loaded("sft")
     sizes = [int(PAPER.get(source.kind, (10_000, 0))[0]) for source in config.mixture]
-    found = shares(config, sizes)
+    found = mixture_weights(config, sizes)
     assert sum(found) == pytest.approx(1.0)
     for source, share in zip(config.mixture, found, strict=True):
         if source.kind in PAPER:
@@ -140,12 +140,12 @@ def test_text_alone_has_a_share_beside_the_groups() -> None:
     }
     config = from_dict(data)
     assert isinstance(config, TrainConfig)
-    assert shares(config, [100, 1_000_000, 5]) == pytest.approx((0.3, 0.6, 0.1))
+    assert mixture_weights(config, [100, 1_000_000, 5]) == pytest.approx((0.3, 0.6, 0.1))
     data["mixture"][0]["kind"] = "sim-desktop"
     endless = from_dict(data)
     assert isinstance(endless, TrainConfig)
     with pytest.raises(UsageError, match=r"'sim-desktop' is without end, .*'a' is not known: set mixture.0.size"):
-        shares(endless, [0, 1, 1])
+        mixture_weights(endless, [0, 1, 1])
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from molmo_agent.nano.architecture import nano_processor, new_nano
 from molmo_agent.nano.batches import plan as plan_of
 from molmo_agent.nano.batches import prepare_point, sample
 from molmo_agent.nano.curriculum import Curriculum, Stage, check
-from molmo_agent.nano.trainer import Pupil, learn
+from molmo_agent.nano.curriculum_module import NanoWithHeads, add_gradients
 from molmo_agent.synthetic.miniwob_split import SEED, split
 from molmo_agent.synthetic.record_miniwob import element_of, questions_of, watch
 from molmo_agent.synthetic.recorded_screens import FILE, RecordedScreen, RecordedScreens, Recorder
@@ -98,7 +98,11 @@ def stage(folder: Path | None, **changes: Any) -> Stage:
 def test_a_stage_asks_what_was_asked_and_more(tmp_path: Path) -> None:
     one = stage(write(tmp_path, seen()))
     assert sample(one, plan_of(one, 0, 0, 0)).questions == seen().questions
-    asked = [question.text for example, _ in prepare_point(one, 0, 0, nano_processor()) for question in example.pointed]
+    asked = [
+        question.text
+        for example, _ in prepare_point(one, 0, 0, nano_processor())
+        for question in example.point_questions
+    ]
     assert sum('the "Save" button' in text for text in asked) >= 2, "in every picture"
     assert any("circle" in text for text in asked), "what it shows besides is asked for too"
 
@@ -107,8 +111,8 @@ def test_a_screen_on_which_nothing_has_a_name_is_learned_from(tmp_path: Path) ->
     nameless = replace(seen().questions[0], named=False)
     bare = replace(seen(), screen=Screen(seen().screen.image, (), ()), questions=(nameless,))
     one = stage(write(tmp_path, bare), batch=1)
-    pupil = Pupil(new_nano(nano_processor(), 0))
-    parts = learn(pupil, one, prepare_point(one, 0, 0, nano_processor()))
+    nano = NanoWithHeads(new_nano(nano_processor(), 0))
+    parts = add_gradients(nano, one, prepare_point(one, 0, 0, nano_processor()))
     assert all(np.isfinite(list(parts.values())))
     assert parts["image_code"] == parts["query_code"] == 0
 

@@ -164,7 +164,7 @@ def test_secrets_are_in_no_byte_of_the_folder_and_pictures_cover_what_typing_cha
         Done(message=f"saw {PASSWORD}"),
     ]
     secrets = Secrets({"PASSWORD": PASSWORD})
-    record(tmp_path / "run", env, decisions, task="type {{PASSWORD}}", secrets=secrets)
+    record(tmp_path / "run", env, decisions, task="type {{PASSWORD}}", guards=Guards(secrets=secrets))
     assert PASSWORD in env.text
     for path in (tmp_path / "run").iterdir():
         data = path.read_bytes()
@@ -190,8 +190,9 @@ def test_a_secret_that_is_half_typed_when_the_env_fails_is_covered_too(tmp_path)
     env.step = failing
     recorder = Recorder(tmp_path / "run")
     policy = ScriptedDecisions([Type("{{PASSWORD}}")])
+    guards = Guards(secrets=Secrets({"PASSWORD": PASSWORD}))
     with pytest.raises(EnvError):
-        list(rollout(policy, env, "x", settle=AT_ONCE, recorder=recorder, secrets=Secrets({"PASSWORD": PASSWORD})))
+        list(rollout(policy, env, "x", settle=AT_ONCE, recorder=recorder, guards=guards))
     assert all(PASSWORD.encode() not in path.read_bytes() for path in (tmp_path / "run").iterdir())
 
 

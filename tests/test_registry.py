@@ -7,13 +7,13 @@ from molmo_agent import load_env, load_model
 from molmo_agent.errors import ModelError, UnknownNameError, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Env, PointingModel
-from molmo_agent.registry import ENVS, MODELS, _load
+from molmo_agent.registry import ENVS, MODELS, POLICIES, load_attribute
 from molmo_agent.testing import ToyEnv
 
 
-@pytest.mark.parametrize("path", [path for path, _ in (*ENVS.values(), *MODELS.values())])
+@pytest.mark.parametrize("path", [path for path, _ in (*ENVS.values(), *MODELS.values(), *POLICIES.values())])
 def test_every_name_leads_to_something_that_can_be_called(path: str) -> None:
-    assert callable(_load(path))
+    assert callable(load_attribute(path))
 
 
 def test_envs_and_models_are_made_by_name() -> None:

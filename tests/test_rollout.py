@@ -202,7 +202,8 @@ def test_ten_thousand_doubtful_decisions_send_nothing():
 
 def test_a_dry_run_decides_and_checks_but_sends_nothing():
     env = ToyEnv()
-    steps, trajectory = run(ScriptedDecisions([Click(MIDDLE), Type("x"), OpenApp("Mail")]), env, dry_run=True)
+    decisions = ScriptedDecisions([Click(MIDDLE), Type("x"), OpenApp("Mail")])
+    steps, trajectory = run(decisions, env, guards=Guards(dry_run=True))
     assert env.sent == []
     assert all(step.dry_run for step in steps)
     assert [bool(step.refused) for step in steps] == [False, False, True, False]
@@ -212,14 +213,16 @@ def test_a_dry_run_decides_and_checks_but_sends_nothing():
 
 def test_a_dry_run_of_a_policy_that_waits_for_an_effect_ends():
     env = ToyEnv()
-    _, trajectory = run(Oracle(env), env, dry_run=True)
+    _, trajectory = run(Oracle(env), env, guards=Guards(dry_run=True))
     assert len(trajectory.steps) == 3
 
 
 def test_a_secret_reaches_the_env_and_no_step():
     env = ToyEnv()
     secrets = Secrets({"PASSWORD": "hunter2!"})
-    steps, _ = run(ScriptedDecisions([Type("my {{PASSWORD}}")]), env, "log in with {{PASSWORD}}", secrets=secrets)
+    steps, _ = run(
+        ScriptedDecisions([Type("my {{PASSWORD}}")]), env, "log in with {{PASSWORD}}", guards=Guards(secrets=secrets)
+    )
     assert env.sent == [Type("my hunter2!")]
     assert "hunter2" not in repr(steps)
 
@@ -233,7 +236,9 @@ def test_a_task_with_a_secret_that_is_not_allowed_does_not_begin():
 
 def test_a_model_that_asks_for_a_secret_of_its_own_is_refused():
     env = ToyEnv()
-    steps, _ = run(ScriptedDecisions([Type("{{BANK_PIN}}")]), env, secrets=Secrets({"PASSWORD": "hunter2!"}))
+    steps, _ = run(
+        ScriptedDecisions([Type("{{BANK_PIN}}")]), env, guards=Guards(secrets=Secrets({"PASSWORD": "hunter2!"}))
+    )
     assert "may not type" in steps[0].refused.text
     assert env.sent == []
 
@@ -245,7 +250,7 @@ def test_secrets_in_an_env_message_are_scrubbed():
         raise ActionRefused(f"cannot type {action.text!r}")
 
     env.step = step
-    steps, _ = run(ScriptedDecisions([Type("{{P}}")]), env, secrets=Secrets({"P": "hunter2!"}))
+    steps, _ = run(ScriptedDecisions([Type("{{P}}")]), env, guards=Guards(secrets=Secrets({"P": "hunter2!"})))
     assert steps[0].refused == Refusal("env", "cannot type '{{P}}'")
 
 
@@ -283,7 +288,7 @@ def test_an_error_that_quotes_what_was_typed_is_scrubbed_before_it_leaves():
     env.step = step
     policy = ScriptedDecisions([Type("{{P}}")])
     with pytest.raises(EnvError, match=r"while typing '{{P}}'") as caught:
-        run(policy, env, secrets=Secrets({"P": "hunter2!"}))
+        run(policy, env, guards=Guards(secrets=Secrets({"P": "hunter2!"})))
     assert "hunter2" not in str(caught.value)
 
 

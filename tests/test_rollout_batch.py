@@ -11,6 +11,7 @@ from molmo_agent.actions import Click, PointAt
 from molmo_agent.episode import Decision, LabelledPoint, PointResult
 from molmo_agent.errors import EnvError, ModelError, RunStopped, UsageError
 from molmo_agent.geometry import Point
+from molmo_agent.interfaces import EnvTraits
 from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.rollout.batch import episode_seed, roll_out
@@ -310,7 +311,7 @@ def test_envs_that_wait_for_something_outside_act_at_the_same_time_and_others_ne
                 acting.discard(self)
             return super().step(action)
 
-    Waiting.waits_outside = waits_outside
+    Waiting.traits = EnvTraits(waits_outside=waits_outside)
     roll_out(Waiting, clicker, Blurred(), episodes=4, seed=5, num_envs=4, guards=FOUR)
     assert max(most) == (4 if waits_outside else 1)
 

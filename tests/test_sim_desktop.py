@@ -10,6 +10,7 @@ from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
+from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.rollout.secrets import Secrets
@@ -81,7 +82,7 @@ def test_an_oracle_solves_every_family(family: str) -> None:
             seed=seed,
             options={"task": family, "secret": "tr0ub4dor"},
             settle=AT_ONCE,
-            secrets=Secrets({"PASSWORD": "tr0ub4dor"}),
+            guards=Guards(secrets=Secrets({"PASSWORD": "tr0ub4dor"})),
         )
         list(run)
         assert run.trajectory.success, (seed, run.trajectory.task.instruction, run.trajectory.ended)

@@ -31,6 +31,7 @@ from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.pointers.baselines import OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
+from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.rollout.secrets import Secrets
@@ -64,7 +65,7 @@ def solve(task: str, seed: int, **options: Any) -> tuple[bool, str]:
         seed=seed,
         options={"task": task, "secret": "tr0ub4dor", **options},
         settle=AT_ONCE,
-        secrets=Secrets({"PASSWORD": "tr0ub4dor"}),
+        guards=Guards(secrets=Secrets({"PASSWORD": "tr0ub4dor"})),
     )
     list(run)
     return bool(run.trajectory.success), f"{run.trajectory.task.instruction}: {run.trajectory.ended}"

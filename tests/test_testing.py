@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -43,7 +45,8 @@ def test_a_scripted_model_reads_its_replies_in_a_real_dialect():
     assert [model.point(image, "it").status for _ in range(3)] == ["ok", "none", "unparsed"]
     assert model.asked == ["it"] * 3
     tuples = ScriptedModel(["[(0.25, 0.75), (0.5, 0.5)]"], dialect="tuple")
-    assert [found.point for found in tuples.point(image, "all", max_points=1).points] == [Point(0.25, 0.75)]
+    assert tuples.point(image, "all", max_points=1).status == "unparsed"
+    assert tuples.point(image, "all", max_points=2).points[0].point == Point(0.25, 0.75)
 
 
 def test_the_fakes_keep_the_protocols():
@@ -160,5 +163,15 @@ def test_a_model_that_breaks_its_promises_is_told_which():
         def point(self, image, instruction, *, max_points=None):
             return super().point(image, instruction)
 
+    two = ['<points x1="1.0" y1="1.0" x2="9.0" y2="9.0" alt="a">a</points>']
     with pytest.raises(AssertionError, match="max_points=1 gave 2 points"):
-        check_model(Chatty(['<points x1="1.0" y1="1.0" x2="9.0" y2="9.0" alt="a">a</points>']))
+        check_model(Chatty(two))
+    assert len(check_model(ScriptedModel(two)).points) == 2
+
+    class First(ScriptedModel):
+        def point(self, image, instruction, *, max_points=None):
+            result = super().point(image, instruction)
+            return dataclasses.replace(result, points=result.points[:max_points])
+
+    with pytest.raises(AssertionError, match=r"max_points=1 must give the whole answer .* got 'ok' with 1"):
+        check_model(First(two))

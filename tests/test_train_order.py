@@ -3,20 +3,17 @@
 from collections import Counter
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-from molmo_agent.model.modeling import message_tree_mask
+from molmo_agent.model.message_tree import message_tree_mask
 from molmo_agent.train.batching.pack import Size, balance, plan
-from molmo_agent.train.batching.sampler import BLOCK, Order, mix, shuffled
+from molmo_agent.train.batching.sampler import BLOCK, Sampler, mix, shuffled
 from molmo_agent.train.batching.tree_attention import Forest, forest_attention
-from molmo_agent.train.batching.tree_mask import additive, flex_rule, visible
 
-ORDER = Order((0.28, 0.06, 0.5, 0.16), (1000, 50, 7000, 0), 3)
-STRETCH = ORDER.draws(0, 3 * BLOCK)
+SAMPLER = Sampler((0.28, 0.06, 0.5, 0.16), (1000, 50, 7000, 0), 3)
+STRETCH = SAMPLER.draws(0, 3 * BLOCK)
 
 
 @given(st.integers(1, 1500), st.integers(0, 2**64 - 1))
@@ -26,15 +23,15 @@ def test_shuffling_meets_every_row_once(size: int, key: int) -> None:
 
 @given(st.integers(0, 2600), st.integers(1, 400))
 def test_a_stretch_of_the_stream_is_the_same_wherever_one_begins(start: int, count: int) -> None:
-    assert ORDER.draws(start, count) == STRETCH[start : start + count]
+    assert SAMPLER.draws(start, count) == STRETCH[start : start + count]
 
 
 def test_each_source_gets_its_share_and_every_row_once_an_epoch() -> None:
-    draws = ORDER.draws(0, 40 * BLOCK)
+    draws = SAMPLER.draws(0, 40 * BLOCK)
     shares = Counter(draw.source for draw in draws)
-    for source, rate in enumerate(ORDER.rates):
+    for source, rate in enumerate(SAMPLER.rates):
         assert abs(shares[source] - rate * 40 * BLOCK) <= 40
-    for source, size in enumerate(ORDER.sizes[:3]):
+    for source, size in enumerate(SAMPLER.sizes[:3]):
         for epoch in range(shares[source] // size):
             rows = [draw.row for draw in draws if (draw.source, draw.epoch) == (source, epoch)]
             assert sorted(rows) == list(range(size))
@@ -44,14 +41,14 @@ def test_each_source_gets_its_share_and_every_row_once_an_epoch() -> None:
 
 
 def test_epochs_and_seeds_shuffle_differently() -> None:
-    draws = ORDER.draws(0, 3000)
+    draws = SAMPLER.draws(0, 3000)
     first, second = ([d.row for d in draws if (d.source, d.epoch) == (1, epoch)] for epoch in (0, 1))
     assert first != second
-    assert Order(ORDER.rates, ORDER.sizes, 4).draws(0, 50) != draws[:50]
+    assert Sampler(SAMPLER.rates, SAMPLER.sizes, 4).draws(0, 50) != draws[:50]
 
 
 def test_a_source_without_a_share_is_never_drawn() -> None:
-    draws = Order((1.0, 0.0, 1.0), (10, 10, 10), 0).draws(0, 2 * BLOCK)
+    draws = Sampler((1.0, 0.0, 1.0), (10, 10, 10), 0).draws(0, 2 * BLOCK)
     assert {draw.source for draw in draws} == {0, 2}
 
 
@@ -87,38 +84,35 @@ def test_work_is_dealt_evenly() -> None:
 
 
 def packed() -> tuple[torch.Tensor, torch.Tensor]:
-    documents = torch.tensor([[0] * 12 + [1] * 9 + [2] * 5 + [-1] * 6])
-    segments = torch.tensor([[9] * 5 + [1] * 3 + [2] * 4 + [9] * 4 + [1] * 5 + [0] * 5 + [0] * 6])
+    documents = torch.tensor([0] * 12 + [1] * 9 + [2] * 5)
+    segments = torch.tensor([9] * 5 + [1] * 3 + [2] * 4 + [9] * 4 + [1] * 5 + [0] * 5)
     return documents, segments
 
 
-def test_one_example_alone_sees_what_the_models_own_mask_lets_it_see() -> None:
+def test_a_token_attends_to_earlier_ones_of_the_image_and_of_its_own_annotation() -> None:
     _, segments = packed()
-    ids = segments[:, :12]
-    expected = message_tree_mask(ids, None, torch.float32)
-    assert torch.equal(additive(torch.zeros_like(ids), ids, torch.float32), expected)
+    visible = message_tree_mask(segments[None, :12], None, torch.float32)[0, 0] == 0
+    assert not visible.triu(1).any(), "nothing later"
+    assert visible[:, :5].equal(torch.ones(12, 5, dtype=torch.bool).tril()), "the image is seen by all"
+    assert not visible[8:, 5:8].any(), "annotations do not see each other"
+    assert visible[8:, 8:].equal(torch.ones(4, 4, dtype=torch.bool).tril())
 
 
-def test_examples_and_padding_do_not_see_each_other() -> None:
-    seen = visible(*packed())[0]
-    assert not seen[12:21, :12].any()
-    assert not seen[21:26, :21].any()
-    assert torch.equal(seen[26:], torch.eye(32, dtype=torch.bool)[26:])
-    assert not seen[8:12, 5:8].any(), "nor do annotations of one picture"
+def test_padding_sees_what_is_valid_and_itself() -> None:
+    valid = torch.tensor([[True] * 3 + [False] * 2])
+    visible = message_tree_mask(torch.zeros(1, 5, dtype=torch.long), valid, torch.float32)[0, 0] == 0
+    assert visible[4].tolist() == [True, True, True, False, True]
 
 
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning")
-def test_all_forms_of_the_mask_attend_alike() -> None:
+def test_packed_examples_attend_as_each_does_alone_under_its_mask() -> None:
     documents, segments = packed()
     generator = torch.Generator().manual_seed(0)
-    query, key, value = (torch.randn(1, 2, 32, 16, generator=generator) for _ in range(3))
-    mask = additive(documents, segments, torch.float32)
-    fused = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    plain = ((query @ key.mT) * 16**-0.5 + mask).softmax(-1) @ value
-    blocks = create_block_mask(flex_rule(documents, segments), 1, None, 32, 32, device="cpu")
-    flexible = flex_attention(query, key, value, block_mask=blocks)
-    forest = Forest.of(documents[0, :26], segments[0, :26], torch.float32)
-    trees, _ = forest_attention(None, query[:, :, :26], key[:, :, :26], value[:, :, :26], None, forest=forest)
-    torch.testing.assert_close(fused, plain)
-    torch.testing.assert_close(flexible, plain)
-    torch.testing.assert_close(trees.transpose(1, 2), plain[:, :, :26])
+    query, key, value = (torch.randn(1, 2, 26, 16, generator=generator) for _ in range(3))
+    expected = []
+    for start, stop in ((0, 12), (12, 21), (21, 26)):
+        mask = message_tree_mask(segments[None, start:stop], None, torch.float32)
+        q, k, v = (x[:, :, start:stop] for x in (query, key, value))
+        expected.append(((q @ k.mT) * 16**-0.5 + mask).softmax(-1) @ v)
+    forest = Forest.of(documents, segments, torch.float32)
+    trees, _ = forest_attention(None, query, key, value, None, forest=forest)
+    torch.testing.assert_close(trees.transpose(1, 2), torch.cat(expected, dim=2))

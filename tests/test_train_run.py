@@ -25,15 +25,15 @@ from torch.distributed.checkpoint import FileSystemReader
 from molmo_agent.data.catalog import open_source
 from molmo_agent.errors import ModelError, RunStopped, UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
-from molmo_agent.train import trainer as runner
-from molmo_agent.train.batching.batches import Stream
-from molmo_agent.train.batching.encode import encode, join
+from molmo_agent.train.batching.data_loader import DataLoader
+from molmo_agent.train.batching.encode import collate, encode
 from molmo_agent.train.checkpoint import RunFolder
 from molmo_agent.train.config import Lora, TrainConfig, check
 from molmo_agent.train.flops import Flops
 from molmo_agent.train.launch import POINTER_FILE, follow, process_group, run_here, run_on_ray, run_workers
 from molmo_agent.train.loggers import open_loggers
-from molmo_agent.train.step import Learner
+from molmo_agent.train.starting_model import load_model
+from molmo_agent.train.step import ModelWithLoss
 
 # torch and Ray warn about themselves.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -93,9 +93,9 @@ def test_any_number_of_workers_computes_the_same(
     workers: int, sharding: Literal["full", "none"], config: TrainConfig, alone: Path, tmp_path: Path
 ) -> None:
     config = replace(config, sharding=sharding)
-    told: list[int] = []
-    assert run_workers(config, tmp_path, workers, lambda record: told.append(record["step"])) == config.steps
-    assert told == list(range(1, config.steps + 1))
+    steps: list[int] = []
+    assert run_workers(config, tmp_path, workers, lambda record: steps.append(record["step"])) == config.steps
+    assert steps == list(range(1, config.steps + 1))
     assert_alike(tmp_path, alone)
     ours, theirs = weights(tmp_path), weights(alone)
     for name, value in theirs.items():
@@ -160,15 +160,15 @@ def test_ray_replaces_a_worker_that_dies(config: TrainConfig, alone: Path, tmp_p
     killer.start()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init("local", num_cpus=4, object_store_memory=200 * 2**20, log_to_driver=False)
-    told: list[int] = []
+    steps: list[int] = []
     try:
-        result = run_on_ray(config, tmp_path, 2, None, lambda record: told.append(record["step"]))
+        result = run_on_ray(config, tmp_path, 2, None, lambda record: steps.append(record["step"]))
     finally:
         ray.shutdown()
     killer.join(1)
     assert not killer.is_alive(), "one was killed"
     assert_alike(tmp_path, alone)
-    assert told == list(range(1, config.steps + 1)), "every step is told once where the run was started"
+    assert steps == list(range(1, config.steps + 1)), "every step is told once where the run was started"
     pointer = json.loads((Path(result.checkpoint.path) / POINTER_FILE).read_text())
     assert pointer == {"checkpoint": str(tmp_path / "step-000006")}, "Ray knows the checkpoint"
 
@@ -209,14 +209,14 @@ def test_a_ray_cluster_that_loses_a_machine_goes_on_with_fewer_workers(
 
 
 def test_global_batches_do_not_depend_on_the_number_of_ranks(config: TrainConfig) -> None:
-    model, processor = runner.load_model(config)
-    stream = Stream(config, processor, Flops(model.config))
-    prints = [stream.fingerprint(step) for step in range(4)]
+    model, processor = load_model(config)
+    loader = DataLoader(config, processor, Flops(model.config))
+    prints = [loader.fingerprint(step) for step in range(4)]
     assert len(set(prints)) == 4
     for ranks in (1, 2, 4):
         tokens = []
         for step in range(4):
-            batches = [stream.batch(step, rank, ranks) for rank in range(ranks)]
+            batches = [loader.batch(step, rank, ranks) for rank in range(ranks)]
             assert len({len(batch.sequences) for batch in batches}) == 1
             sequences = [s for batch in batches for s in batch.sequences if s["loss_weights"].any()]
             examples = [
@@ -232,17 +232,17 @@ def test_global_batches_do_not_depend_on_the_number_of_ranks(config: TrainConfig
 
 def test_packed_examples_have_the_loss_and_gradient_they_have_alone(config: TrainConfig) -> None:
     torch.manual_seed(0)
-    model, processor = runner.load_model(config)
-    learner = Learner(model, config).train()
+    model, processor = load_model(config)
+    trained = ModelWithLoss(model, config).train()
     rows = [open_source(source).row(number, 7) for source in config.mixture for number in range(3)]
     wide = replace(config, length=2000)
     examples = [encode(row, processor, wide, 5) for row in rows]
 
     def learn(sequences: list[list[int]]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        learner.zero_grad()
-        sums = [learner(join([examples[n] for n in members], processor, wide)) for members in sequences]
+        trained.zero_grad()
+        sums = [trained(collate([examples[n] for n in members], processor, wide)) for members in sequences]
         torch.stack(sums)[:, :2].sum().backward()
-        gradients = {name: p.grad.clone() for name, p in learner.named_parameters() if p.grad is not None}
+        gradients = {name: p.grad.clone() for name, p in trained.named_parameters() if p.grad is not None}
         return torch.stack(sums).sum(0).detach(), gradients
 
     together, gradients = learn([list(range(6))])
@@ -366,14 +366,14 @@ def test_a_logger_that_is_not_installed_is_told_before_the_first_step(
 def test_weights_and_biases_gets_the_numbers_of_a_run_under_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[Any] = []
-    run = SimpleNamespace(log=lambda *args, **kwargs: told.append((args, kwargs)), finish=lambda: told.append("end"))
-    stand_in = SimpleNamespace(init=lambda **kwargs: told.append(kwargs) or run)
+    calls: list[Any] = []
+    run = SimpleNamespace(log=lambda *args, **kwargs: calls.append((args, kwargs)), finish=lambda: calls.append("end"))
+    stand_in = SimpleNamespace(init=lambda **kwargs: calls.append(kwargs) or run)
     monkeypatch.setitem(sys.modules, "wandb", stand_in)
     (logger,) = open_loggers(["wandb"], tmp_path, {"steps": 2})
     logger.log({"step": 1, "loss": 2.0, "sources": {"chat": 3.0}, "skipped": []})
     logger.close()
-    settings, (numbers, where), end = told
+    settings, (numbers, where), end = calls
     assert (settings["id"], settings["config"], settings["resume"]) == (tmp_path.name, {"steps": 2}, "allow")
     assert (numbers, where, end) == (({"loss": 2.0, "sources/chat": 3.0},), {"step": 1}, "end")
 
@@ -390,16 +390,16 @@ def test_a_step_tells_its_speed_and_the_loss_of_each_data_set(alone: Path) -> No
 
 
 def test_metrics_that_another_process_writes_are_followed_each_step_once(config: TrainConfig, tmp_path: Path) -> None:
-    path, told = tmp_path / "metrics.jsonl", []
+    path, steps = tmp_path / "metrics.jsonl", []
     lines = [json.dumps({"step": step, "loss": 1.0}) + "\n" for step in range(1, 6)]
     path.write_text(lines[0])
-    with follow(path, lambda record: told.append(record["step"]), every_s=0.01):
+    with follow(path, lambda record: steps.append(record["step"]), every_s=0.01):
         with path.open("a") as file:
             file.write(lines[1] + lines[2][:5])
             file.flush()
-            wait_for(lambda: told == [2])
+            wait_for(lambda: steps == [2])
             file.write(lines[2][5:] + lines[3])
-        wait_for(lambda: told == [2, 3, 4])
+        wait_for(lambda: steps == [2, 3, 4])
         with process_group(0, 1, None):
             run = RunFolder(tmp_path, config)
             run.forget_after(2)
@@ -407,7 +407,7 @@ def test_metrics_that_another_process_writes_are_followed_each_step_once(config:
             for step in range(3, 6):
                 run.log({"step": step, "loss": 1.0, "more": "x" * 200})
             run.close()
-    assert told == [2, 3, 4, 5]
+    assert steps == [2, 3, 4, 5]
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

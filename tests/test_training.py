@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,11 +17,11 @@ from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen,
 from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.model.crops import CropLayout
 from molmo_agent.nano.architecture import nano_processor, new_nano
-from molmo_agent.nano.auxiliary_losses import Aids, by_crop, dense_targets, position_code
+from molmo_agent.nano.auxiliary_losses import AuxiliaryLosses, by_crop, dense_targets, position_code
 from molmo_agent.nano.batches import prepare_point, prepare_read
 from molmo_agent.nano.curriculum import Curriculum, Stage
+from molmo_agent.nano.curriculum_module import NanoWithHeads, add_gradients, make_optimizers
 from molmo_agent.nano.encode_screen import CHARACTERS, CanvasMap, character_targets, make_training_screen, phoc
-from molmo_agent.nano.trainer import Pupil, learn, make_optimizers
 from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.synthetic.pointing_places import place_to_look_first, place_to_point
 from molmo_agent.synthetic.practice_sheets import sample_panel
@@ -39,7 +40,7 @@ def stage(kind: str, steps: int, **changes: Any) -> dict[str, Any]:
     return data | {"sizes": {"200x200": 0.5, "350x180": 0.5}, "styles": {"panel": 1.0}} | changes
 
 
-def lessons(**changes: Any) -> Curriculum:
+def curriculum(**changes: Any) -> Curriculum:
     """Two short stages."""
     stages = [stage("read", 3), stage("point", 3, max_questions=4, balance=True)]
     config = from_dict({"stages": stages, "checkpoint_every": 2, **changes})
@@ -60,7 +61,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A curriculum in one go."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("whole")
-    assert run_here(lessons(), folder) == 6
+    assert run_here(curriculum(), folder) == 6
     return folder
 
 
@@ -79,16 +80,25 @@ def test_a_resumed_curriculum_ends_where_an_uninterrupted_one_does(stopped: int,
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(RunStopped, match=f"stopped after step {stopped}; the same command resumes"):
-        run_here(lessons(), tmp_path, interrupt)
-    run_here(lessons(), tmp_path)
+        run_here(curriculum(), tmp_path, interrupt)
+    run_here(curriculum(), tmp_path)
     assert losses(tmp_path) == losses(whole)
     ours, theirs = weights(tmp_path), weights(whole)
     assert all(torch.equal(ours[name], value) for name, value in theirs.items())
 
 
+def test_a_finished_curriculum_that_is_run_again_leaves_the_same_model(whole: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "again"
+    shutil.copytree(whole, folder)
+    shutil.rmtree(folder / "export")
+    assert run_here(curriculum(), folder) == 6
+    ours, theirs = weights(folder), weights(whole)
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+
+
 @pytest.mark.slow
 def test_a_curriculum_runs_on_several_workers(whole: Path, tmp_path: Path) -> None:
-    run_workers(lessons(), tmp_path, 2, threads=1)
+    run_workers(curriculum(), tmp_path, 2, threads=1)
     ours, theirs = weights(tmp_path), weights(whole)
     start = new_nano(PROCESSOR, 0).state_dict()
     moved = sum(float((theirs[name].float() - value).norm()) for name, value in start.items())
@@ -115,10 +125,10 @@ def test_the_other_device_refuses_what_a_gpu_would() -> None:
 
 
 def test_files_of_a_checkpoint_are_small_enough_to_be_sent(tmp_path: Path) -> None:
-    pupil, config = Pupil(new_nano(PROCESSOR, 0)), lessons()
+    nano, config = NanoWithHeads(new_nano(PROCESSOR, 0)), curriculum()
     with process_group(0, 1, None):
         run = RunFolder(tmp_path, config)
-        run.save(1, tensors(pupil, make_optimizers(pupil, config.stages[1]), frozen=True))
+        run.save(1, tensors(nano, make_optimizers(nano, config.stages[1]), frozen=True))
         run.finish()
         run.close()
     sizes = [path.stat().st_size for path in (tmp_path / "step-000001").iterdir()]
@@ -128,7 +138,7 @@ def test_files_of_a_checkpoint_are_small_enough_to_be_sent(tmp_path: Path) -> No
 
 def test_pointing_stages_have_the_same_gradients_on_any_number_of_ranks() -> None:
     torch.set_num_threads(1)
-    one = lessons().stages[1]
+    one = curriculum().stages[1]
     batches = [prepare_point(one, 0, 0, PROCESSOR, rank, 2) for rank in range(2)]
     together = prepare_point(one, 0, 0, PROCESSOR)
     assert [len(batch) for batch in batches] == [1, 1]
@@ -139,15 +149,15 @@ def test_pointing_stages_have_the_same_gradients_on_any_number_of_ranks() -> Non
 def test_a_few_steps_on_one_picture_lower_its_losses() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    pupil = Pupil(new_nano(PROCESSOR, 0))
+    nano = NanoWithHeads(new_nano(PROCESSOR, 0))
     one = from_dict({"stages": [stage("point", 6, batch=1, sizes={"200x200": 1.0})]}).stages[0]  # type: ignore[union-attr]
     batch = prepare_point(one, 0, 0, PROCESSOR)
-    optimizers = make_optimizers(pupil, one)
+    optimizers = make_optimizers(nano, one)
     found = []
     for _ in range(6):
         for optimizer in optimizers:
             optimizer.zero_grad()
-        found.append(learn(pupil, one, batch)["tokens"])
+        found.append(add_gradients(nano, one, batch)["tokens"])
         for optimizer in optimizers:
             optimizer.step()
     assert found[-1] < 0.6 * found[0]
@@ -173,7 +183,7 @@ def test_a_warm_up_without_a_start_begins_at_a_tenth_wherever_the_cosine_ends(fi
 
 
 def test_a_step_of_a_stage_always_draws_the_same_batch() -> None:
-    one = lessons().stages[0]
+    one = curriculum().stages[0]
     first, other = (prepare_read(one, 7, 2, PROCESSOR) for _ in range(2))
     assert torch.equal(first.crops, other.crops)
     assert not torch.equal(first.crops, prepare_read(one, 7, 1, PROCESSOR).crops)
@@ -215,7 +225,7 @@ def test_a_step_of_a_stage_always_draws_the_same_batch() -> None:
 )
 def test_a_curriculum_that_makes_no_sense_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        lessons(**change)
+        curriculum(**change)
 
 
 def test_muon_steps_have_singular_values_near_one() -> None:
@@ -250,7 +260,7 @@ def test_canvas_weights_point_back_to_the_box(size: tuple[int, int]) -> None:
 
 def test_a_box_outside_the_picture_has_no_weights() -> None:
     canvas = CanvasMap.of(200, 200, (1, 1), CropLayout(crop_size=200, patch_size=10, margins=(2, 2)))
-    with pytest.raises(ValueError, match="lies outside the picture"):
+    with pytest.raises(ValueError, match="lies outside the image"):
         canvas.weights((300, 300, 310, 310))
 
 
@@ -296,7 +306,7 @@ def test_every_crop_is_taught_what_it_shows_itself() -> None:
 def test_an_untrained_nano_already_knows_where_its_image_tokens_lie() -> None:
     torch.set_num_threads(1)
     model = new_nano(PROCESSOR, 0)
-    Aids(model)
+    AuxiliaryLosses(model)
     states, centers = [], []
     for seed in (1, 2, 3):
         screen = sample_panel(seed, width=640, height=480)
@@ -354,14 +364,14 @@ def test_where_the_words_are_is_looked_at_first_and_then_what_they_name() -> Non
     questions = [Question((tick,), "the Agree checkbox", "agree", "text-checkbox")]
     example = make_training_screen(screen, questions, PROCESSOR, Random(0), tail=0.0, sigma=1.0)
     np.testing.assert_allclose(example.answers, [(0.08, 0.23)], atol=1e-6)
-    np.testing.assert_allclose(example.first_places, [(0.3, 0.23)], atol=1e-6)
+    np.testing.assert_allclose(example.first_points, [(0.3, 0.23)], atol=1e-6)
     found = [float((weights @ example.grid_centers)[0, 0]) for weights in (example.first_attention, example.attention)]
     assert found[0] > 0.2 > found[1], "attention is shown the words first, then the box"
 
     outside = Screen(screen.image, (tick,), (words("Agree", 10, 205),))
     example = make_training_screen(outside, questions, PROCESSOR, Random(0), tail=0.0, sigma=1.0)
     np.testing.assert_array_equal(example.first_attention, example.attention, "words beyond the border are not seen")
-    np.testing.assert_array_equal(example.first_places, example.answers)
+    np.testing.assert_array_equal(example.first_points, example.answers)
 
 
 def test_a_training_sequence_answers_every_question_with_its_own_point() -> None:

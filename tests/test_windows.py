@@ -7,7 +7,10 @@ import pytest
 
 from molmo_agent.episode import LabelledPoint, PointResult
 from molmo_agent.geometry import Point
+from molmo_agent.interfaces import ModelTraits
+from molmo_agent.pointers.profile import PointingProfile
 from molmo_agent.pointers.windowed import MOST, WindowedPointer, windows_of
+from molmo_agent.pointers.wrapped import innermost
 
 WINDOW = (640, 480)
 SIZES = [(640, 480), (800, 600), (1280, 800), (1920, 1080), (1080, 1920), (3840, 2160), (5000, 300), (360, 2400)]
@@ -46,7 +49,7 @@ def test_a_picture_that_is_hardly_larger_is_taken_whole():
 class Reader:
     """Finds the one bright pixel; says none where there is none, and what it is told to otherwise."""
 
-    name, min_confidence = "reader", 0.2
+    name, traits = "reader", ModelTraits(min_confidence=0.2, window=WINDOW)
 
     def __init__(self, say=None):
         self.say, self.pictures = say or {}, []
@@ -111,11 +114,9 @@ def test_questions_about_one_picture_share_its_windows_and_small_pictures_are_le
 
 def test_it_is_otherwise_the_model_that_it_wraps():
     model = WindowedPointer(Reader(), WINDOW)
-    assert (model.name, model.min_confidence, model.window) == ("reader", 0.2, WINDOW)
-    with pytest.raises(AttributeError):
-        model.nothing  # noqa: B018
-    with pytest.raises(AttributeError):
-        model._form  # noqa: B018
+    assert (model.name, model.window) == ("reader", WINDOW)
+    assert model.traits == ModelTraits(min_confidence=0.2)
+    assert innermost(model) is model.inner
 
 
 def test_the_registry_puts_a_small_model_behind_windows(tmp_path):
@@ -124,7 +125,7 @@ def test_the_registry_puts_a_small_model_behind_windows(tmp_path):
     from molmo_agent.registry import load_model
 
     nano = load_nano()
-    plain = MolmoPointer(nano.model, nano.processor, window=(320, 240))
+    plain = MolmoPointer(nano.model, nano.processor, PointingProfile(window=(320, 240)))
     plain.save_pretrained(tmp_path / "a")
     model = load_model(str(tmp_path / "a"))
     assert isinstance(model, WindowedPointer)

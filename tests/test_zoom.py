@@ -13,6 +13,7 @@ from molmo_agent.cli.run import Request, run_request
 from molmo_agent.episode import Decision, LabelledPoint, PointResult, Refusal
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
+from molmo_agent.interfaces import ModelTraits
 from molmo_agent.pointers.zoom import ZoomPointer, closer, look, unsure
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.rollout.guards import Guards
@@ -176,7 +177,7 @@ def observation():
 def test_a_doubtful_point_is_refused_where_nobody_can_be_asked(observation):
     guards = Guards(min_confidence=0.3)
     said = guards.refusal(decision(0.12), observation)
-    assert said == Refusal("unsure", "not sure enough: the model is 12% sure, and 30% is asked for (min_confidence)")
+    assert said == Refusal("unsure", "the model's confidence is 12%, below the required 30% (min_confidence)")
     for passes in (decision(0.3), decision(None), decision(0.1, Wait(0.0)), decision(0.1, Done())):
         assert guards.refusal(passes, observation) is None
     assert Guards().refusal(decision(0.0), observation) is None
@@ -193,8 +194,8 @@ def test_a_doubtful_point_is_asked_about_though_nothing_else_is(observation):
     assert guards.refusal(decision(0.9), observation) is None
     assert asked == []
     assert guards.refusal(decision(0.12), observation) is None
-    assert asked == ["the model is 12% sure, and 30% is asked for"]
-    assert guards.refusal(decision(0.12), observation).text.startswith("not sure enough: the model is 12% sure")
+    assert asked == ["the model's confidence is 12%, below the required 30%"]
+    assert guards.refusal(decision(0.12), observation).text.startswith("the model's confidence is 12%")
     assert guards.refusal(decision(0.12), observation).text.endswith("and the user said no")
 
 
@@ -204,7 +205,7 @@ def test_one_question_is_asked_about_a_point_that_is_both_doubtful_and_risky(obs
     result = decision(0.12).result
     risky = Decision(action=Click(Point(0.5, 0.5)), instruction="delete it", result=result)
     assert guards.refusal(risky, observation) is None
-    assert asked == ["the model is 12% sure, and 30% is asked for; 'delete' may not be undone"]
+    assert asked == ["the model's confidence is 12%, below the required 30%; 'delete' may not be undone"]
 
 
 def test_a_run_stops_at_a_doubtful_point_and_does_not_fish_with_other_words():
@@ -214,7 +215,7 @@ def test_a_run_stops_at_a_doubtful_point_and_does_not_fish_with_other_words():
     assert env.sent == []
     assert [type(step.action) for step in steps] == [Click, Done]
     assert "could not 'click the red square'" in going.trajectory.ended
-    assert "not sure enough: the model is 10% sure, and 30% is asked for" in going.trajectory.ended
+    assert "the model's confidence is 10%, below the required 30%" in going.trajectory.ended
     assert len(model.asked) == 1
 
 
@@ -251,7 +252,7 @@ def run(monkeypatch, tmp_path):
 
 def test_agent_run_clicks_after_a_closer_look(run, capsys):
     model = Sure()
-    model.min_confidence = 0.5
+    model.traits = ModelTraits(min_confidence=0.5)
     code, sent, out = run(model, capsys, as_json=True)
     assert code == 0
     assert len(sent) == 1
@@ -260,17 +261,17 @@ def test_agent_run_clicks_after_a_closer_look(run, capsys):
 
 def test_agent_run_stops_below_the_checkpoints_threshold_and_says_why(run, capsys):
     model = Sure(0.1)
-    model.min_confidence = 0.3
+    model.traits = ModelTraits(min_confidence=0.3)
     code, sent, out = run(model, capsys)
     assert code == 1
     assert sent == []
-    assert "the model is 10% sure, and 30% is asked for" in re.sub(r"\s+", " ", out)
+    assert "the model's confidence is 10%, below the required 30%" in re.sub(r"\s+", " ", out)
 
 
 @pytest.mark.parametrize(("least", "clicks"), [(0.0, 1), (0.05, 1), (0.9, 0)])
 def test_what_is_said_on_the_command_line_counts_before_the_checkpoint(run, capsys, least, clicks):
     model = Sure(0.2)
-    model.min_confidence = 0.5
+    model.traits = ModelTraits(min_confidence=0.5)
     _, sent, _ = run(model, capsys, min_confidence=least)
     assert len(sent) == clicks
 
@@ -289,7 +290,7 @@ def test_agent_run_asks_a_person_at_a_terminal(run, capsys, monkeypatch):
     model = Sure(0.1)
     code, sent, _ = run(model, capsys, min_confidence=0.3)
     assert (code, len(sent)) == (0, 1)
-    assert asked == ["the model is 10% sure, and 30% is asked for"]
+    assert asked == ["the model's confidence is 10%, below the required 30%"]
 
 
 def test_agent_run_asks_nobody_who_wants_no_questions(run, capsys, monkeypatch):

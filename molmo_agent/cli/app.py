@@ -23,7 +23,7 @@ EXIT_OK, EXIT_NOT_ACHIEVED, EXIT_USAGE, EXIT_FAILURE, EXIT_STOPPED = 0, 1, 2, 3,
 
 app = typer.Typer(
     name="agent",
-    help="Point at things and act on them: an instruction and a picture in, a click out.",
+    help="Point at things and act on them: an instruction and an image in, a click out.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -34,6 +34,18 @@ _STATE: dict[str, bool] = {"debug": False}
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of text for people.")]
 Model = Annotated[str, typer.Option(help="nano, random, centre, oracle, a checkpoint folder, or a hub name.")]
+Policy = Annotated[
+    str | None, typer.Option(help="pointing, waypoints, android-control, ...: see agent policies. Default: what fits.")
+]
+Form = Annotated[str | None, typer.Option(help="android-control: ll, hl_ll, hl or hl_cot.")]
+MinConfidence = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Below this confidence: zoom in once, then ask or stop. 0 disables. Default: the checkpoint's.",
+    ),
+]
 
 
 def _version(wanted: bool) -> None:
@@ -46,7 +58,7 @@ def _version(wanted: bool) -> None:
 def _options(
     debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     _STATE["debug"] = debug
@@ -56,23 +68,27 @@ def _options(
 
 @app.command()
 def run(
-    task: Annotated[str | None, typer.Option(help="What to do. Simulated envs have tasks of their own.")] = None,
+    task: Annotated[str | None, typer.Option(help="What to do. Simulated envs also have tasks of their own.")] = None,
     env: Annotated[
         str, typer.Option(help="sim-desktop, sim-phone, desktop, android, ...: see agent envs.")
     ] = "sim-desktop",
     model: Model = "nano",
-    family: Annotated[str | None, typer.Option(help="Kind of a simulated env's own task.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed, the same simulated screen.")] = 0,
-    virtual_display: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT: start a display and use it.")] = None,
+    family: Annotated[str | None, typer.Option(help="Family of a simulated env's own tasks.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated screen.")] = 0,
+    virtual_display: Annotated[
+        str | None, typer.Option(help="WIDTHxHEIGHT: start a virtual display and act on it.")
+    ] = None,
     start: Annotated[str | None, typer.Option(help="A program to start on the display first, e.g. 'xcalc'.")] = None,
     monitor: Annotated[str | None, typer.Option(help="primary, all, or a number from 1.")] = None,
     region: Annotated[str | None, typer.Option(help="LEFT,TOP,WIDTH,HEIGHT of the desktop, in input units.")] = None,
-    window: Annotated[str | None, typer.Option(help="A part of a window's title (X11).")] = None,
-    serial: Annotated[str | None, typer.Option(help="Which phone, of several in `adb devices`.")] = None,
+    window: Annotated[str | None, typer.Option(help="Part of a window's title (X11).")] = None,
+    serial: Annotated[
+        str | None, typer.Option(help="Serial number of the phone, if `adb devices` lists several.")
+    ] = None,
     confirm: Annotated[
         str | None, typer.Option(help="always, risky or never. Default: always on a real desktop or phone, else never.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Decide and show; send nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show what would be done; send no input.")] = False,
     allow_region: Annotated[
         list[str] | None, typer.Option(help="LEFT,TOP,RIGHT,BOTTOM as fractions: point only there. Repeatable.")
     ] = None,
@@ -82,14 +98,11 @@ def run(
     secret: Annotated[
         list[str] | None, typer.Option(help="Allow {{NAME}} in the task; its value is in MOLMO_SECRET_NAME.")
     ] = None,
-    min_confidence: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="Look closer, then ask or stop, below it; 0: never. Default: the checkpoint's."
-        ),
-    ] = None,
-    max_steps: Annotated[int, typer.Option(help="Steps before the run ends.")] = 30,
-    max_seconds: Annotated[float, typer.Option(help="Seconds before the run ends.")] = 600.0,
+    policy: Policy = None,
+    form: Form = None,
+    min_confidence: MinConfidence = None,
+    max_steps: Annotated[int, typer.Option(help="Maximum number of steps.")] = 30,
+    max_seconds: Annotated[float, typer.Option(help="Maximum number of seconds.")] = 600.0,
     out: Annotated[Path | None, typer.Option(help="Trajectory folder. Default: trajectories/TIME-TASK.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -118,6 +131,8 @@ def run(
                 allow=tuple(allow_region or ()),
                 deny=tuple(deny_region or ()),
                 secrets=tuple(secret or ()),
+                policy=policy,
+                form=form,
                 min_confidence=min_confidence,
                 max_steps=max_steps,
                 max_seconds=max_seconds,
@@ -141,13 +156,13 @@ def demo(
 
 @app.command()
 def point(
-    image: Annotated[Path, typer.Argument(help="A picture.")],
+    image: Annotated[Path, typer.Argument(help="An image file.")],
     instruction: Annotated[str, typer.Argument(help="What to point at: 'the \"Save\" button'.")],
     model: Model = "nano",
-    out: Annotated[Path | None, typer.Option(help="Where to write the picture with the points drawn.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write the image with the points drawn.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Point at something on a picture and write the picture with the points drawn."""
+    """Point at something on an image and write the image with the points drawn."""
     from molmo_agent.cli.run import loading
     from molmo_agent.images import draw_points, read_image
 
@@ -195,7 +210,7 @@ def view(
     folder: Annotated[Path, typer.Argument(help="A trajectory folder.")],
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Make one offline page of a trajectory."""
+    """Write one offline page of a trajectory."""
     from molmo_agent.rollout.viewer import write_viewer
 
     page = write_viewer(folder, report=warn)
@@ -220,23 +235,31 @@ def envs(as_json: Json = False) -> None:
     """List the environments."""
     import importlib
 
-    from molmo_agent.registry import ENVS
+    from molmo_agent.registry import names
 
     ids = importlib.import_module("molmo_agent.envs.gymnasium_api.ids").IDS
-    _list("env", {**ENVS, **ids}, as_json)
+    _list("env", {**names("env"), **ids}, as_json)
 
 
 @app.command()
 def models(as_json: Json = False) -> None:
     """List the models that have a name."""
-    from molmo_agent.registry import MODELS
+    from molmo_agent.registry import names
 
-    _list("model", dict(MODELS), as_json)
+    _list("model", names("model"), as_json)
+
+
+@app.command()
+def policies(as_json: Json = False) -> None:
+    """List the policies."""
+    from molmo_agent.registry import names
+
+    _list("policy", names("policy"), as_json)
 
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Say what this machine lacks, and how to get it."""
+    """Report what this machine lacks, and how to get it."""
     import importlib
 
     # By name: the command line knows envs only when it calls them.
@@ -296,19 +319,24 @@ app.command("eval")(cli_eval.evaluate)
 def rollout(
     env: Annotated[str, typer.Option(help="sim-desktop, miniwob:TASK, MolmoAgent/GridNav-v0, ...: see agent envs.")],
     model: Model = "nano",
-    episodes: Annotated[int, typer.Option(help="How many.")] = 20,
-    seed: Annotated[int, typer.Option(help="The same seed, the same episodes, whatever the numbers below.")] = 0,
-    family: Annotated[str | None, typer.Option(help="Kind of the simulated desktop's own task.")] = None,
-    num_envs: Annotated[int, typer.Option(help="Envs at a time, whose questions are asked in one call.")] = 1,
-    workers: Annotated[int, typer.Option(help="Processes, on Ray; each has so many envs.")] = 1,
+    episodes: Annotated[int, typer.Option(help="Number of episodes.")] = 20,
+    seed: Annotated[int, typer.Option(help="Seed of the episodes; --num-envs and --workers do not change them.")] = 0,
+    family: Annotated[str | None, typer.Option(help="Family of the simulated env's own tasks.")] = None,
+    policy: Policy = None,
+    form: Form = None,
+    min_confidence: MinConfidence = None,
+    num_envs: Annotated[int, typer.Option(help="Envs at a time; their questions are answered in one batch.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes on Ray; each runs --num-envs envs.")] = 1,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
-    record: Annotated[Path | None, typer.Option(help="A new folder for a trajectory of each episode.")] = None,
-    video: Annotated[str | None, typer.Option(help="gif or mp4: films of what is recorded.")] = None,
-    lerobot: Annotated[Path | None, typer.Option(help="A new folder: what is recorded as a LeRobot data set.")] = None,
+    record: Annotated[Path | None, typer.Option(help="New folder for the trajectory of each episode.")] = None,
+    video: Annotated[str | None, typer.Option(help="gif or mp4: films of the recorded episodes.")] = None,
+    lerobot: Annotated[
+        Path | None, typer.Option(help="New folder for the recorded episodes as a LeRobot data set.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="JSON of every episode. Default: runs/rollouts/TIME-ENV-...")] = None,
     as_json: Json = False,
 ) -> None:
-    """Run many episodes of an env's own tasks; success beside that of the oracle, random points and the middle."""
+    """Run many episodes of an env's own tasks and report success, next to the oracle, random and centre baselines."""
     from molmo_agent.cli.rollout import RolloutRequest, rollout_request
 
     raise typer.Exit(
@@ -319,6 +347,9 @@ def rollout(
                 episodes=episodes,
                 seed=seed,
                 family=family,
+                policy=policy,
+                form=form,
+                min_confidence=min_confidence,
                 num_envs=num_envs,
                 workers=workers,
                 address=address,

@@ -65,9 +65,9 @@ def fetch(
             )
         )
     limits = Limits(jobs=jobs, per_host=per_host, local=local)
-    with _progress(console, len(listed.images)) as told:
+    with _progress(console, len(listed.images)) as on_progress:
         try:
-            summary = fetch_images(listed.images, out, limits, retry=retry, progress=told, engine=engine)
+            summary = fetch_images(listed.images, out, limits, retry=retry, progress=on_progress, engine=engine)
         except KeyboardInterrupt:
             raise RunStopped(f"stopped; the same command goes on with what is missing in {out}") from None
     _report(console, summary, out)
@@ -81,12 +81,12 @@ def _progress(console: Console, total: int) -> Iterator[Any]:
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task("", total=total)
 
-        def told(summary: "Summary") -> None:
+        def on_progress(summary: "Summary") -> None:
             lost = f"  [yellow]{len(summary.failures)} lost[/]" if summary.failures else ""
             done = f"{summary.fetched} fetched ({summary.fetched_bytes / 1e6:.0f} MB)  {summary.there} there{lost}"
             progress.update(bar, completed=summary.done, description=done)
 
-        yield told
+        yield on_progress
 
 
 def _report(console: Console, summary: "Summary", out: Path) -> None:

@@ -122,8 +122,8 @@ def _run(
         from molmo_agent.train.launch import map_on_ray
 
         mapper = map_on_ray(workers, address)
-    asked = open_questions(name, benchmark, Path(settings["data"]), options)
-    count = len(asked) if isinstance(asked, QuestionsFile) else None
+    questions = open_questions(name, benchmark, Path(settings["data"]), options)
+    count = len(questions) if isinstance(questions, QuestionsFile) else None
     total = limit if count is None else min(count, limit or count)
     with Progress(
         TextColumn("question"),
@@ -137,16 +137,16 @@ def _run(
         records = evaluate(
             partial(open_model, settings["model"], settings["max_crops"]),
             benchmark,
-            asked,
+            questions,
             folder,
             settings,
             limit=limit,
             map=mapper,
             progress=lambda done: progress.update(bar, completed=done),
         )
-    summary = summarise(records, asked.problems)
+    summary = summarise(records, questions.problems)
     # A file of one's own is not what was published about.
-    comparisons = [] if isinstance(asked, QuestionsFile) else compare(benchmark.published, summary, options)
+    comparisons = [] if isinstance(questions, QuestionsFile) else compare(benchmark.published, summary, options)
     content = {"settings": settings, "summary": summary, "comparisons": [asdict(row) for row in comparisons]}
     # Printed first: nothing that is written afterwards can take the figures away.
     _print(console, summary, comparisons)
@@ -166,7 +166,7 @@ def _run(
             summary=summary,
             comparisons=comparisons,
             records=records,
-            questions=asked.questions(),
+            questions=questions.questions(),
         )
         console.print(shown(f"page: {page}"))
 

@@ -19,8 +19,9 @@ from rich.table import Table
 from molmo_agent.cli.run import loading
 from molmo_agent.console import after_the_result, shown, warn
 from molmo_agent.errors import MolmoAgentError, UsageError
-from molmo_agent.interfaces import Env, PointingModel, Policy
-from molmo_agent.registry import is_gymnasium, load_env, load_model
+from molmo_agent.interfaces import Env, Locator, PointingModel, Policy, model_traits
+from molmo_agent.pointers.careful import careful
+from molmo_agent.registry import load_env, load_model, load_policy
 from molmo_agent.rollout.batch import BatchResult, EpisodeResult, roll_out
 from molmo_agent.rollout.film import check_kind, write_film
 from molmo_agent.rollout.recorder import Recorder
@@ -38,6 +39,9 @@ class RolloutRequest:
     episodes: int = 20
     seed: int = 0
     family: str | None = None
+    policy: str | None = None
+    form: str | None = None
+    min_confidence: float | None = None
     num_envs: int = 1
     workers: int = 1
     address: str | None = None
@@ -57,19 +61,18 @@ def play(request: RolloutRequest, who: str, episodes: Sequence[int], told: Told 
     Raises:
         MolmoAgentError: see :func:`~molmo_agent.rollout.batch.roll_out`.
     """
-    # Where every action is a point there are no verbs to split: the whole instruction is asked for at each step.
-    module, kind = ("waypoints", "WaypointPolicy") if is_gymnasium(request.env) else ("pointing", "PointingPolicy")
-    make: Any = getattr(importlib.import_module(f"molmo_agent.policies.{module}"), kind)
+    # The baselines have no words: they are rolled out with the policy that the env asks for.
+    own = who == request.model
+    options: dict[str, Any] = {} if request.form is None or not own else {"form": request.form}
 
     def make_policy(env: Env, seat: PointingModel) -> Policy:
-        policy: Policy = make(load_model(who, env=env) if who == "oracle" else seat)
-        return policy
+        asked = load_model(who, env=env) if who == "oracle" else seat
+        return load_policy(request.policy if own else None, asked, env, **options)
 
     # The oracle asks its env; the seat stays empty, whoever sits there.
-    model = load_model("centre" if who == "oracle" else who)
-    cache = getattr(model, "cache", None)
-    if cache is not None:
-        cache.make_room(request.num_envs)
+    model = careful(load_model("centre" if who == "oracle" else who), request.min_confidence)
+    if reserve := model_traits(model).reserve_images:
+        reserve(request.num_envs)
 
     def record(number: int) -> Recorder | None:
         keep = request.record is not None and who == request.model
@@ -216,7 +219,7 @@ def _row(who: str, result: BatchResult) -> dict[str, Any]:
 def _baselines(request: RolloutRequest) -> tuple[str, ...]:
     """Return the baselines that the env supports: the oracle needs one that knows where things are."""
     with contextlib.closing(load_env(request.env)) as env:
-        return BASELINES if hasattr(env, "locate") else BASELINES[1:]
+        return BASELINES if isinstance(env, Locator) else BASELINES[1:]
 
 
 def _default_out(request: RolloutRequest) -> Path:
@@ -225,7 +228,7 @@ def _default_out(request: RolloutRequest) -> Path:
 
 
 def _write(path: Path, request: RolloutRequest, rows: list[dict[str, Any]], complete: bool) -> None:
-    names = ("env", "model", "family", "episodes", "seed", "num_envs", "workers")
+    names = ("env", "model", "policy", "form", "min_confidence", "family", "episodes", "seed", "num_envs", "workers")
     asked = {name: getattr(request, name) for name in names}
     content = {"schema": SCHEMA, **asked, "complete": complete, "rows": rows}
     try:

@@ -1,7 +1,6 @@
 """``agent run``: wires env, model, policy, guards and recorder together and tells what happens."""
 
 import contextlib
-import dataclasses
 import importlib
 import json
 import os
@@ -23,8 +22,8 @@ from molmo_agent.console import after_the_result, shown, warn
 from molmo_agent.episode import Step, Trajectory
 from molmo_agent.errors import EnvError, MolmoAgentError, UsageError
 from molmo_agent.geometry import Box
-from molmo_agent.interfaces import Env
-from molmo_agent.registry import is_gymnasium, load_env, load_model
+from molmo_agent.interfaces import Env, Policy, model_traits
+from molmo_agent.registry import is_checkpoint, is_gymnasium, load_env, load_model, load_policy
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.recorder import Recorder, default_folder
@@ -59,6 +58,8 @@ class Request:
     allow: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    policy: str | None = None
+    form: str | None = None
     min_confidence: float | None = None
     max_steps: int = 30
     max_seconds: float = 600.0
@@ -135,6 +136,13 @@ def _confirmation(request: Request) -> str:
     return wanted
 
 
+def _splits(request: Request) -> bool:
+    """Tell whether the task will surely be split into steps; a checkpoint may have been trained for other policies."""
+    if request.policy is not None:
+        return request.policy == "pointing"
+    return not (is_gymnasium(request.env) or is_checkpoint(request.model))
+
+
 def _somebody_there(request: Request) -> bool:
     """Tell whether a person can be asked about a doubtful point, and has not said otherwise."""
     return request.confirm is None and not (request.dry_run or request.as_json) and sys.stdin.isatty()
@@ -172,47 +180,39 @@ def run_request(request: Request) -> int:
     if request.env in _REAL and not (request.task or "").strip():
         thing = _REAL[request.env]
         raise UsageError(f"a {thing} has no task of its own: say what to do with --task 'click \"Save\"'")
-    if request.task and not is_gymnasium(request.env):
-        # Before anything heavy is loaded: a task that cannot be followed is told at once.
+    if request.task and _splits(request):
+        # Before anything heavy is loaded: a task that cannot be followed is reported at once.
         importlib.import_module("molmo_agent.policies.instructions.splitter").split_instruction(request.task)
     console = Console(stderr=request.as_json, highlight=False)
-    options = _env_options(request)
+    env_options = _env_options(request)
     confirm = _confirmation(request)
     folder = request.out or default_folder(request.task or request.family or request.env)
+    # The user's own task may name secrets; an env's task only those that the user allowed.
+    names = dict.fromkeys([*request.secrets, *secret_names(request.task or "")])
+    secrets = Secrets.from_environment(names)
     guards = Guards(
         max_steps=request.max_steps,
         max_seconds=request.max_seconds,
         allow=tuple(map(parse_box, request.allow)),
         deny=tuple(map(parse_box, request.deny)),
         confirm=confirm,  # type: ignore[arg-type]
-        min_confidence=request.min_confidence,
         ask=Asker(console) if confirm != "never" or _somebody_there(request) else None,
+        secrets=secrets,
+        dry_run=request.dry_run,
         # A file of this name, made by whoever can reach the machine, ends the run.
         stop=(folder / "STOP").exists,
     )
-    # The user's own task may name secrets; an env's task only those that the user allowed.
-    names = dict.fromkeys([*request.secrets, *secret_names(request.task or "")])
-    secrets = Secrets.from_environment(names)
-    with _display(request), contextlib.closing(load_env(request.env, **options)) as env:
+    with _display(request), contextlib.closing(load_env(request.env, **env_options)) as env:
         with loading(request.model, quiet=request.as_json):
             model = load_model(request.model, env=env)
-        if request.env in _REAL and (remark := getattr(model, "remark", "")):
+        options: dict[str, Any] = {} if request.form is None else {"form": request.form}
+        policy = load_policy(request.policy, model, env, min_confidence=request.min_confidence, **options)
+        if request.env in _REAL and (remark := model_traits(model).remark):
             Console(stderr=True, highlight=False).print(shown(remark, "yellow"))
-        # Where every action is a point there are no verbs to split: the whole instruction is asked for at each step.
-        module, kind = ("waypoints", "WaypointPolicy") if is_gymnasium(request.env) else ("pointing", "PointingPolicy")
-        least = request.min_confidence
-        if least is None:
-            least = getattr(model, "min_confidence", None)
-        if least is not None:
-            guards = dataclasses.replace(guards, min_confidence=least)
-            model = importlib.import_module("molmo_agent.pointers.zoom").ZoomPointer(model, least)
-        policy = getattr(importlib.import_module(f"molmo_agent.policies.{module}"), kind)(model)
-        return _roll(request, env, policy, guards, secrets, folder, console)
+        return _roll(request, env, policy, guards, folder, console)
 
 
-def _roll(
-    request: Request, env: Env, policy: Any, guards: Guards, secrets: Secrets, folder: Path, console: Console
-) -> int:
+def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Path, console: Console) -> int:
     recorder = Recorder(folder)
     going = rollout(
         policy,
@@ -221,10 +221,8 @@ def _roll(
         guards=guards,
         recorder=recorder,
         settle=Settle() if request.env in _REAL else AT_ONCE,
-        secrets=secrets,
         seed=request.seed,
         options={"task": request.family} if request.family else None,
-        dry_run=request.dry_run,
     )
     try:
         try:

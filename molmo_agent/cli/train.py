@@ -27,7 +27,7 @@ def train(
     address: str | None,
     as_json: bool,
 ) -> None:
-    """Run a recipe; the same command goes on where it was stopped.
+    """Run a recipe; the same command resumes a run that was stopped.
 
     Args:
         recipe: name, or path of a YAML file.
@@ -46,10 +46,9 @@ def train(
     from molmo_agent.train.config import TrainConfig
     from molmo_agent.train.curves import draw_curves
     from molmo_agent.train.recipe import load
-    from molmo_agent.train.trainer import PROBLEMS_FILE
 
-    fewest, most = _worker_range(workers)
-    if fewest != most and not (on_ray or address):
+    min_workers, max_workers = _worker_range(workers)
+    if min_workers != max_workers and not (on_ray or address):
         raise UsageError(f"a range of workers ({workers}) needs Ray: add --ray or --address")
     if start is not None:
         if any(change.startswith("model=") for change in changes):
@@ -60,37 +59,59 @@ def train(
     console = Console(stderr=as_json)
     # Under torchrun every rank is here; one of them speaks.
     first = os.environ.get("RANK", "0") == "0"
-    skipped: list[str] = []
-    cut = 0
-    progress = Progress(
-        TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn(),
-        console=console,
-    )  # fmt: skip
-    bar = progress.add_task("reading the model and the data", total=config.steps)
+    progress = _TrainingProgress(console, config.steps, as_json=as_json)
+    with progress.bar if first else nullcontext():
+        if on_ray or address:
+            count = max_workers if min_workers == max_workers else (min_workers, max_workers)
+            launch.run_on_ray(config, folder, count, address, progress.on_step)
+        elif max_workers > 1:
+            launch.run_workers(config, folder, max_workers, progress.on_step)
+        else:
+            launch.run_here(config, folder, progress.on_step if first else None)
+    if not first:
+        return
+    _report_unused(folder, progress, console)
+    console.print(shown(f"trained: {folder / 'export'} (agent point IMAGE ... --model {folder / 'export'})"))
+    with after_the_result("the picture of the curves", "the same command makes it, and trains nothing again"):
+        if curves := draw_curves(folder / "metrics.jsonl", folder / "curves.png"):
+            console.print(shown(f"curves: {curves}"))
+    if isinstance(config, TrainConfig) and any(source.hold_out for source in config.mixture):
+        _report_held_out(config, folder, console)
 
-    def told(record: dict[str, Any]) -> None:
-        nonlocal cut
-        skipped.extend(record.get("skipped", ()))
-        cut += record.get("cut", 0)
-        if as_json:
+
+class _TrainingProgress:
+    """A bar of the steps for people, lines of JSON for machines, and what the steps could not use."""
+
+    def __init__(self, console: Console, steps: int, *, as_json: bool) -> None:
+        self.bar = Progress(
+            TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"),
+            TimeRemainingColumn(), console=console,
+        )  # fmt: skip
+        self._task = self.bar.add_task("reading the model and the data", total=steps)
+        self._as_json = as_json
+        # Examples that could not be used, with their reasons; annotations that did not fit.
+        self.skipped: list[str] = []
+        self.cut = 0
+
+    def on_step(self, record: dict[str, Any]) -> None:
+        """Take the record of a step."""
+        self.skipped.extend(record.get("skipped", ()))
+        self.cut += record.get("cut", 0)
+        if self._as_json:
             print(json.dumps(record), flush=True)
-        progress.update(
-            bar,
+        self.bar.update(
+            self._task,
             completed=record["step"],
             description=f"loss {record['loss']:.3f}  right {record['accuracy']:.0%}"
             + (f"  {record['tokens_per_s']:,.0f} tokens/s" if "tokens_per_s" in record else "")
             + (f"  MFU {record['mfu']:.0%}" if "mfu" in record else ""),
         )
 
-    with progress if first else nullcontext():
-        if on_ray or address:
-            launch.run_on_ray(config, folder, most if fewest == most else (fewest, most), address, told)
-        elif most > 1:
-            launch.run_workers(config, folder, most, told)
-        else:
-            launch.run_here(config, folder, told if first else None)
-    if not first:
-        return
+
+def _report_unused(folder: Path, progress: _TrainingProgress, console: Console) -> None:
+    """Print what of the data could not be used."""
+    from molmo_agent.train.trainer import PROBLEMS_FILE
+
     problems = folder / PROBLEMS_FILE
     if problems.exists():
         lines = problems.read_text(encoding="utf-8").splitlines()
@@ -98,37 +119,31 @@ def train(
             console.print(shown(line))
         if len(lines) > 6:
             console.print(shown(f"all of them: {problems}"))
-    if skipped:
-        console.print(shown(f"{len(skipped)} examples could not be used, the first: {skipped[0]}"))
-    if cut:
-        console.print(f"{cut} annotations did not fit their sequences: raise length")
-    console.print(shown(f"trained: {folder / 'export'} (agent point IMAGE ... --model {folder / 'export'})"))
-    with after_the_result("the picture of the curves", "the same command makes it, and trains nothing again"):
-        if curves := draw_curves(folder / "metrics.jsonl", folder / "curves.png"):
-            console.print(shown(f"curves: {curves}"))
-    if isinstance(config, TrainConfig) and any(source.hold_out for source in config.mixture):
-        _tell_held_out(config, folder, console)
+    if progress.skipped:
+        console.print(shown(f"{len(progress.skipped)} examples could not be used, the first: {progress.skipped[0]}"))
+    if progress.cut:
+        console.print(f"{progress.cut} annotations did not fit their sequences: raise length")
 
 
-def _tell_held_out(config: "TrainConfig", folder: Path, console: Console) -> None:
-    """Ask for what was kept from training, and print how often the models before and after hit."""
+def _report_held_out(config: "TrainConfig", folder: Path, console: Console) -> None:
+    """Score the hold-out set, and print how often the models before and after training hit."""
     from molmo_agent.evaluation.before_and_after import FILE, compare_run, report, write_comparison
 
     with console.status("asking for what was kept from training"):
-        asked = compare_run(config, folder)
-    before, after = report(asked)
-    pictures = len({one.image for one in asked})
-    console.print(f"kept from training: {before.n} clicks on {pictures} pictures", highlight=False)
+        comparisons = compare_run(config, folder)
+    before, after = report(comparisons)
+    images = len({one.image for one in comparisons})
+    console.print(f"kept from training: {before.n} clicks on {images} pictures", highlight=False)
     table = Table("", "hits", "95 % interval", "n", box=None)
     for name, hits in (("before", before), ("after", after)):
-        share = f"{hits.hits / hits.n:.0%}" if hits.n else "-"
-        table.add_row(name, share, f"{hits.low:.0%} to {hits.high:.0%}", str(hits.n))
+        rate = f"{hits.hits / hits.n:.0%}" if hits.n else "-"
+        table.add_row(name, rate, f"{hits.low:.0%} to {hits.high:.0%}", str(hits.n))
     console.print(table)
-    won = sum(one.hit_after > one.hit_before for one in asked)
-    lost = sum(one.hit_after < one.hit_before for one in asked)
+    won = sum(one.hit_after > one.hit_before for one in comparisons)
+    lost = sum(one.hit_after < one.hit_before for one in comparisons)
     console.print(f"{won} won, {lost} lost", highlight=False)
     with after_the_result("the file of every answer", "the same command asks again"):
-        write_comparison(config, folder, asked)
+        write_comparison(config, folder, comparisons)
         console.print(shown(f"every answer: {folder / FILE}"), soft_wrap=True)
 
 
@@ -140,9 +155,9 @@ def _worker_range(text: str) -> tuple[int, int]:
     """
     first, _, last = text.partition(":")
     try:
-        fewest, most = int(first), int(last or first)
+        min_workers, max_workers = int(first), int(last or first)
     except ValueError:
         raise UsageError(f"expected a number of workers, or a range such as 2:8, got {text!r}") from None
-    if not 1 <= fewest <= most:
+    if not 1 <= min_workers <= max_workers:
         raise UsageError(f"expected at least 1 worker, and of a range the smaller number first, got {text!r}")
-    return fewest, most
+    return min_workers, max_workers

@@ -24,6 +24,7 @@ from molmo_agent.data.readers.trajectories import TrajectoryRows
 from molmo_agent.data.row import Rows
 from molmo_agent.data.source import Source
 from molmo_agent.errors import UnknownNameError, UsageError
+from molmo_agent.plugins import load_plugin
 
 KINDS: Mapping[str, Callable[[Source], Rows]] = {
     "sim-desktop": SimulatedDesktop,
@@ -75,11 +76,11 @@ def open_source(source: Source, *, held_out: bool = False) -> Rows:
 
     Raises:
         UnknownNameError: the kind does not exist; the message suggests the closest ones.
-        UsageError: no row is usable, or there are too few rows for a hold-out set.
+        UsageError: no row is usable, there are too few rows for a hold-out set, or the reader is in a package that
+            cannot be imported.
     """
-    if source.kind not in KINDS:
-        raise UnknownNameError("data set", source.kind, KINDS)
-    rows = KINDS[source.kind](source)
+    reader = KINDS[source.kind] if source.kind in KINDS else load_plugin("data set", source.kind, KINDS)
+    rows: Rows = reader(source)
     return hold_out(rows, source.hold_out, held_out=held_out) if source.hold_out else rows
 
 

@@ -1,4 +1,4 @@
-"""Turn questions of published data sets into training texts (molmo-data-training-eval section 2)."""
+"""Turn questions of published data sets into training texts: docs/reference/prompts.md."""
 
 import re
 

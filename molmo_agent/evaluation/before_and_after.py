@@ -20,7 +20,7 @@ from molmo_agent.geometry import Box, Point
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.registry import load_model
 from molmo_agent.train.config import TrainConfig
-from molmo_agent.train.trainer import source_of
+from molmo_agent.train.starting_model import source_of
 
 FILE = "held_out.json"
 NEAR = 0.04

@@ -1,6 +1,6 @@
 """The table of benchmarks: how their questions are read, asked and scored, and the published scores.
 
-Settings are those of the published figures (molmo-data-training-eval section 5.1), except where a comment says so.
+Settings are those of the published figures (docs/reference/evaluation.md#settings), except where a comment says so.
 """
 
 from collections.abc import Mapping

@@ -13,7 +13,7 @@ from molmo_agent.errors import ImageError, ModelError, UsageError
 from molmo_agent.evaluation.benchmarks import Benchmark
 from molmo_agent.evaluation.metrics.pointing import read_points
 from molmo_agent.evaluation.scoring import Reply, score
-from molmo_agent.interfaces import Answerer, PointingModel
+from molmo_agent.interfaces import PointingModel, model_traits
 from molmo_agent.model.prompts import BARE_STYLES, DEMO_STYLES, STYLE_ALIASES, with_prefix, wording
 from molmo_agent.point_text.reference_parser import parse_reference
 
@@ -137,13 +137,14 @@ def _point(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, Re
 
 
 def _answer(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, Reply]]:
-    if not isinstance(model, Answerer):
+    answerer = model_traits(model).answerer
+    if answerer is None:
         raise UsageError(
             f"expected a model that answers in words (nano, a checkpoint, an endpoint), got {model.name!r}, which only "
             "points; pixmo_points is for such models"
         )
     prompts = [prompt_of(question, benchmark.wording) for question, _ in batch]
-    texts = model.answer_batch([image for _, image in batch], prompts, max_new_tokens=benchmark.max_new_tokens)
+    texts = answerer.answer_batch([image for _, image in batch], prompts, max_new_tokens=benchmark.max_new_tokens)
     return [
         (prompt, Reply(text=text, size=(image.shape[0], image.shape[1])))
         for prompt, text, (_, image) in zip(prompts, texts, batch, strict=True)

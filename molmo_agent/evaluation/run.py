@@ -20,7 +20,8 @@ from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.benchmarks import Benchmark
 from molmo_agent.evaluation.metrics.interval import bootstrap, wilson
 from molmo_agent.evaluation.predict import Predictor, Record
-from molmo_agent.model.image_processor import MolmoImageProcessor
+from molmo_agent.pointers.molmo import MolmoPointer
+from molmo_agent.pointers.wrapped import innermost
 from molmo_agent.registry import load_model
 
 RECORDS_FILE, SETTINGS_FILE, SUMMARY_FILE = "records.jsonl", "settings.json", "summary.json"
@@ -53,10 +54,10 @@ def open_model(name: str, max_crops: int | None = None) -> Any:
     """
     model: Any = load_model(name)
     if max_crops is not None:
-        images = getattr(getattr(model, "processor", None), "image_processor", None)
-        if not isinstance(images, MolmoImageProcessor):
+        local = innermost(model)
+        if not isinstance(local, MolmoPointer):
             raise UsageError(f"--max-crops is for local Molmo checkpoints; {name!r} cuts no crops here")
-        images.max_crops = max_crops
+        local.processor.image_processor.max_crops = max_crops
     return model
 
 

@@ -1,4 +1,4 @@
-"""A Molmo that starts from a vision encoder and a language model, before it has seen an image (section 2.5)."""
+"""A Molmo that starts from a vision encoder and a language model, before it has seen an image."""
 
 from typing import Any
 

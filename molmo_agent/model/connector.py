@@ -1,7 +1,7 @@
 """From the vision tower's patches to the decoder's image features: pad embeddings, pooling, projector.
 
-Knows nothing of text. Reference: molmo-model sections 1.4 and 1.5 of the model's published code; names of the released
-checkpoints in brackets.
+Knows nothing of text. Reference: docs/reference/model.md#padding-embeddings and what follows there; names of
+the released checkpoints in brackets.
 """
 
 import torch

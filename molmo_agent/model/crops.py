@@ -2,7 +2,7 @@
 
 A *crop* is one square image for the vision tower; the first one is always the *global crop*, the whole image small.
 The others cover a *crop grid* of (rows, columns) on a canvas; neighbours overlap by the *overlap margin*, and in the
-overlap each image token is taken from one crop only. Numbers: molmo-model sections 3.2 to 3.4.
+overlap each image token is taken from one crop only. Numbers: docs/reference/preprocessing.md.
 """
 
 from dataclasses import dataclass

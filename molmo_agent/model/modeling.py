@@ -20,6 +20,7 @@ from molmo_agent.model.backbones import from_backbones
 from molmo_agent.model.checkpoints.loading import load
 from molmo_agent.model.configuration import MolmoConfig
 from molmo_agent.model.connector import MolmoConnector
+from molmo_agent.model.message_tree import message_tree_mask
 from molmo_agent.model.residual_dropout import ResidualDropout
 from molmo_agent.model.transformers_names import CACHE, cache_of, one_cache
 from molmo_agent.model.vision_tower import build_tower, patch_features
@@ -63,28 +64,6 @@ class MolmoEmbedding(nn.Embedding):
         base = F.embedding(input.clamp(max=self.num_embeddings - 1), self.weight)
         extra = F.embedding((input - self.num_embeddings).clamp(min=0), self.new_weight)
         return torch.where((input >= self.num_embeddings).unsqueeze(-1), extra, base)
-
-
-def message_tree_mask(subsegment_ids: Tensor, valid: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """Return the additive (B, 1, T, T) mask for several annotations that share one image.
-
-    Position i may see position j when j <= i and ``subsegment_ids[j] >= subsegment_ids[i]``: image and BOS carry the
-    largest id, annotation k carries k, so each annotation sees the image and itself (molmo-model section 1.7).
-
-    Args:
-        subsegment_ids: (B, T) integers.
-        valid: (B, T), False on padding; None when nothing is padded.
-        dtype: floating dtype of the mask: 0 where visible, the dtype's minimum elsewhere.
-    """
-    length = subsegment_ids.shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool, device=subsegment_ids.device).tril()
-    visible = causal & (subsegment_ids[:, None, :] >= subsegment_ids[:, :, None])
-    if valid is not None:
-        # Padding rows keep sight of themselves: a row without any visible key would be NaN.
-        eye = torch.eye(length, dtype=torch.bool, device=subsegment_ids.device)
-        visible = (visible & valid.bool()[:, None, :]) | eye
-    mask = torch.zeros(visible.shape, dtype=dtype, device=subsegment_ids.device)
-    return mask.masked_fill_(~visible, torch.finfo(dtype).min).unsqueeze(1)
 
 
 class MolmoPreTrainedModel(PreTrainedModel):

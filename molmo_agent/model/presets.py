@@ -1,4 +1,4 @@
-"""The released models' sizes by name, in the released configs' own fields (molmo-model section 1.1)."""
+"""The released models' sizes by name, in the released configs' own fields: docs/reference/model.md#sizes."""
 
 from typing import Any
 

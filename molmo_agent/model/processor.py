@@ -1,7 +1,7 @@
 """Images and text together into model inputs, as a transformers processor.
 
 The sequence is always: BOS, the image's tokens, the text. A tokenizer without a BOS token uses its EOS token, as the
-released models do (molmo-model section 3.5).
+released models do: docs/reference/preprocessing.md#special-tokens.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,8 @@ class MolmoProcessor(ProcessorMixin):
         """Return the ids of BOS + images + text, and the images' arrays with indices counted from BOS.
 
         The crops of several images follow each other; every image has its own block of tokens. (The authors' code
-        gives all of them the places of the first, see molmo-model section 3.6; no released weights depend on that.)
+        gives all of them the places of the first, see docs/reference/preprocessing.md#several-images; no released
+        weights depend on that.)
         """
         ids, encoded = [self.bos_id], []
         for image in images if isinstance(images, list | tuple) else [] if images is None else [images]:

@@ -1,4 +1,4 @@
-"""How a question is put to a Molmo: formats, style prefixes, length hints, ways to ask (molmo-model section 3.7)."""
+"""How a question is put to a Molmo: formats, style prefixes, length hints, ways to ask: docs/reference/prompts.md."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -132,7 +132,7 @@ AndroidForm = Literal["ll", "hl_ll", "hl", "hl_cot"]
 
 
 def android_prompt(form: AndroidForm, *, goal: str = "", step: str = "") -> str:
-    """Return AndroidControl's question (molmo-data-training-eval section 3.4).
+    """Return AndroidControl's question: docs/reference/data.md#androidcontrol.
 
     Args:
         form: which of the four.

@@ -1,6 +1,6 @@
 """Dropout on what attention and MLP add to the residual stream: everywhere, or on answers alone.
 
-Pre-training drops at answer tokens only, fine-tuning everywhere (molmo-data-training-eval section 4). Decoders of
+Pre-training drops at answer tokens only, fine-tuning everywhere (docs/reference/training.md#dropout). Decoders of
 transformers have no such switch; the branches are reached through hooks.
 """
 

@@ -1,7 +1,7 @@
 """The vision tower: transformers' own CLIP, SigLIP or DINOv2, less what Molmo does not use. Knows no crops.
 
 CLIP is what the released models see with; MetaCLIP has CLIP's architecture. The others are choices of the paper's
-ablations (molmo-model section 1.3).
+ablations: docs/reference/model.md#vision-tower.
 """
 
 from typing import Any
@@ -65,7 +65,7 @@ def patch_features(tower: Any, pixels: Tensor, layers: tuple[int, ...]) -> Tenso
 def resize_positions(state: dict[str, Tensor], kind: str, side: int) -> dict[str, Tensor]:
     """Return a tower's weights with learned positions for crops of ``side`` patches a side.
 
-    Bicubic with antialias, as the authors do for encoders that were trained at another size (section 1.3).
+    Bicubic with antialias, as the authors do for encoders that were trained at another size.
     """
     name = _POSITIONS[kind]
     table = state[name].float()

@@ -1,6 +1,6 @@
 """The embedded model's sizes: Molmo with small numbers, in the crop layout that fits a 640x480 screen.
 
-Crops of 20x20 patches of 10 px with a margin of 2 patches make a 640x480 picture a 3x4 grid at 1.06 times its size:
+Crops of 20x20 patches of 10 px with a margin of 2 patches make a 640x480 image a 3x4 grid at 1.06 times its size:
 1,021 image tokens, each about 19 screen pixels wide.
 """
 
@@ -14,7 +14,7 @@ from molmo_agent.model.processor import IMAGE_TOKENS
 from molmo_agent.nano.tokenizer import END, build_tokenizer
 
 WINDOW = (640, 480)
-"""(width, height) of the pictures that nano reads best; larger ones are read in windows of this size."""
+"""(width, height) of the images that nano reads best; larger ones are read in windows of this size."""
 
 REMARK = (
     "nano is the embedded model, good for trying things out on simple screens with few words; on crowded ones it often "
@@ -22,7 +22,7 @@ REMARK = (
 )
 """What people should know before nano moves their mouse."""
 
-# Columns of image tokens and the column token that ends each row, on the 3x4 grid of a 640x480 picture.
+# Columns of image tokens and the column token that ends each row, on the 3x4 grid of a 640x480 image.
 ROW_LENGTH = 35
 # Where the grid's image tokens begin and end in the sequence, and where the global crop's end token is.
 GRID_START, GRID_END, GLOBAL_END = 114, 1024, 112

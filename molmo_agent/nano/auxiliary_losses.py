@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from molmo_agent.envs.drawing.annotated_screen import Element, Screen
 from molmo_agent.model.crops import CropLayout, token_grid
+from molmo_agent.model.message_tree import can_attend
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.nano.encode_screen import NUM_CHARACTERS, PHOC_SIZE, CanvasMap, TrainingScreen, character_targets, phoc
 from molmo_agent.synthetic.pointing_places import place_to_point
@@ -30,7 +31,7 @@ _TOUCHED = 0.02
 
 
 def object_class(element: Element) -> int:
-    """Return a stable class for what an element looks like: its kind, a shape's form and colour, an icon's picture."""
+    """Return a stable class for what an element looks like: its kind, a shape's form and colour, an icon's drawing."""
     name = f"{element.kind} {element.shape} {element.color}" if element.kind == "shape" else element.kind
     if element.kind == "icon":
         name = f"icon {element.shape}"
@@ -51,7 +52,7 @@ def position_code(points: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class DenseTargets:
-    """What every patch and image token of one picture's crop grid shows."""
+    """What every patch and image token of one image's crop grid shows."""
 
     # (crops, N, 2) character classes of the left and right half of each patch.
     characters: Tensor
@@ -80,18 +81,18 @@ def by_crop(targets: DenseTargets, grid: tuple[int, int], layout: CropLayout) ->
     weights = targets.label_weights.unflatten(1, (rows, columns))
     split = []
     for index, characters in enumerate(targets.characters):
-        top, left = (step * place for place in divmod(index, grid[1]))
+        top, left = (step * position for position in divmod(index, grid[1]))
         window = slice(top, top + side), slice(left, left + side)
-        mine = weights[:, *window].flatten(1)
-        whole = (mine.sum(1) > 0.999).nonzero().flatten()
+        crop_weights = weights[:, *window].flatten(1)
+        complete = (crop_weights.sum(1) > 0.999).nonzero().flatten()
         split.append(
             DenseTargets(
                 characters=characters[None],
                 objects=targets.objects.unflatten(0, (rows, columns))[window].flatten(),
                 offsets=targets.offsets.unflatten(0, (rows, columns))[window].flatten(0, 1),
-                label_weights=mine[whole],
-                label_codes=targets.label_codes[whole],
-                labels=tuple(targets.labels[i] for i in whole.tolist()),
+                label_weights=crop_weights[complete],
+                label_codes=targets.label_codes[complete],
+                labels=tuple(targets.labels[i] for i in complete.tolist()),
             )
         )
     return split
@@ -103,7 +104,7 @@ def dense_targets(
     """Compute the dense targets of a screen.
 
     Args:
-        screen: picture and ground truth.
+        screen: image and ground truth.
         grid: crop grid (rows, columns).
         layout: sizes of crops.
         words: also take every drawn line of text as a labelled item, beside the elements.
@@ -113,11 +114,11 @@ def dense_targets(
     canvas = CanvasMap.of(height, width, grid, layout)
     canvas_height, canvas_width = layout.canvas(grid)
     patch, side = layout.patch_size, layout.side
-    moved = tuple(
+    canvas_texts = tuple(
         run.moved(canvas.left, canvas.top, across=canvas.scale_x, down=canvas.scale_y) for run in screen.texts
     )
     rows, columns = canvas_height // patch, canvas_width // patch
-    characters = character_targets(moved, rows, columns * 2, (patch / 2, patch)).reshape(rows, columns, 2)
+    characters = character_targets(canvas_texts, rows, columns * 2, (patch / 2, patch)).reshape(rows, columns, 2)
     step = side - sum(layout.margins)
     crops = [
         characters[i * step : i * step + side, j * step : j * step + side].reshape(-1, 2)
@@ -185,7 +186,7 @@ def contrast(queries: Tensor, codes: Tensor, labels: list[str], scale: Tensor) -
     return F.cross_entropy(logits, target), (logits.argmax(-1) == target).float().mean()
 
 
-class Aids(nn.Module):
+class AuxiliaryLosses(nn.Module):
     """Heads of the training-only objectives."""
 
     def __init__(self, model: MolmoForConditionalGeneration) -> None:
@@ -212,18 +213,18 @@ class Aids(nn.Module):
         """Objectives of the vision side.
 
         Args:
-            patches: (M, N, width) tower features of the crops of all pictures.
+            patches: (M, N, width) tower features of the crops of all images.
             features: (batch, rows*columns, D) image features of the crop grids in reading order; equal grids.
-            targets: one per picture.
+            targets: one per image.
         """
         device = features.device
         characters = torch.cat([target.characters for target in targets]).to(device)
         logits = self.characters(patches).unflatten(-1, (2, NUM_CHARACTERS))
         per_cell = F.cross_entropy(logits.flatten(0, 2), characters.flatten(), reduction="none")
-        drawn = (characters.flatten() > 0).float()
+        has_character = (characters.flatten() > 0).float()
         # Most cells are empty: give text and background the same say.
-        character_loss = (per_cell * drawn).sum() / drawn.sum().clamp(min=1)
-        blank_loss = (per_cell * (1 - drawn)).sum() / (1 - drawn).sum().clamp(min=1)
+        character_loss = (per_cell * has_character).sum() / has_character.sum().clamp(min=1)
+        blank_loss = (per_cell * (1 - has_character)).sum() / (1 - has_character).sum().clamp(min=1)
         right = (logits.argmax(-1).flatten() == characters.flatten()).float()
 
         objects = torch.stack([target.objects for target in targets]).to(device)
@@ -242,7 +243,7 @@ class Aids(nn.Module):
             "objects": object_loss,
             "offsets": (offset_error * on_object).sum() / on_object.sum().clamp(min=1),
             "image_code": code_loss,
-            "acc_characters": (right * drawn).sum() / drawn.sum().clamp(min=1),
+            "acc_characters": (right * has_character).sum() / has_character.sum().clamp(min=1),
             "acc_image_code": code_right,
         }
 
@@ -259,51 +260,53 @@ class Aids(nn.Module):
             model: the model.
             states: hidden states, (1, T, D) before every layer and after the last.
             example: the sequence.
-            dense: what its picture shows.
+            dense: what its image shows.
         """
         guided, device = self.guided_layer, states[0].device
         rows = on(device, np.concatenate([example.x_positions, example.y_positions]))
-        answers, first_places = (on(device, a).repeat(2, 1) for a in (example.answers, example.first_places))
+        answers, first_points = (on(device, a).repeat(2, 1) for a in (example.answers, example.first_points))
         grid = on(device, example.grid_positions)
-        before, after = states[guided][0], states[guided + 1][0]
+        guided_states, next_states = states[guided][0], states[guided + 1][0]
 
-        looks, on_target = [], []
+        attention_losses, attention_shares = [], []
         for layer, array in ((guided, example.first_attention), (guided + 1, example.attention)):
             attention = on(device, array).repeat(2, 1)
             entropy = -(attention * attention.clamp(min=1e-9).log()).sum(-1).mean()
             chances = self._attention_chances(model, layer, states[layer], rows, example)[:, grid]
-            looks.append(-(attention * chances).sum(-1).mean() - entropy)
-            on_target.append((chances.exp() * (attention > 0)).sum(-1).mean())
+            attention_losses.append(-(attention * chances).sum(-1).mean() - entropy)
+            attention_shares.append((chances.exp() * (attention > 0)).sum(-1).mean())
 
         # What is chosen is chosen by index: a GPU would have to be waited for to count what a mask lets through.
         centers = example.grid_centers
         on_screen = ((centers >= 0) & (centers <= 1)).all(-1)
-        tokens, places = (on(device, a[on_screen]) for a in (example.grid_positions, centers))
-        own = F.mse_loss(self.token_position(before[tokens]), position_code(places))
-        first = F.mse_loss(self.first_position(after[rows]), position_code(first_places))
+        tokens, points = (on(device, a[on_screen]) for a in (example.grid_positions, centers))
+        token_loss = F.mse_loss(self.token_position(guided_states[tokens]), position_code(points))
+        first = F.mse_loss(self.first_position(next_states[rows]), position_code(first_points))
         answer = F.mse_loss(self.answer_position(states[guided + 2][0, rows]), position_code(answers))
 
         # A question by place or look does not say what is written there.
-        named = np.array([question.named for question in example.pointed] * 2)
-        names = [question.label for question in example.pointed if question.named] * 2
+        named = np.array([question.named for question in example.point_questions] * 2)
+        names = [question.label for question in example.point_questions if question.named] * 2
         codes = self.label_code(on(device, np.stack([phoc(name) for name in names] or [phoc("")])))
-        said = rows[on(device, named.nonzero()[0])]
-        code_loss, code_right = contrast(self.query_code(before[said]), codes, names, self.code_scale)
+        question_rows = rows[on(device, named.nonzero()[0])]
+        code_loss, code_right = contrast(self.query_code(guided_states[question_rows]), codes, names, self.code_scale)
         # Every image token of a label knows which label that is, all of it.
         item, token = (dense.label_weights > _TOUCHED).nonzero(as_tuple=True)
         labels = [dense.labels[i] for i in item.tolist()]
         codes = self.label_code(dense.label_codes.to(device))[item.to(device)]
-        key_loss, key_right = contrast(self.key_code(before[grid[token.to(device)]]), codes, labels, self.code_scale)
+        key_loss, key_right = contrast(
+            self.key_code(guided_states[grid[token.to(device)]]), codes, labels, self.code_scale
+        )
         return {
-            "first_attention": looks[0],
-            "attention": looks[1],
-            "token_position": own,
+            "first_attention": attention_losses[0],
+            "attention": attention_losses[1],
+            "token_position": token_loss,
             "first_position": first,
             "answer_position": answer,
             "query_code": code_loss,
             "key_code": key_loss,
-            "acc_first_attention": on_target[0],
-            "acc_attention": on_target[1],
+            "acc_first_attention": attention_shares[0],
+            "acc_attention": attention_shares[1],
             "acc_query_code": code_right,
             "acc_key_code": key_right,
         }
@@ -329,6 +332,6 @@ class Aids(nn.Module):
         query, key = rotate(query, cos[0, rows], sin[0, rows]), rotate(key, cos[0], sin[0])
         logits = query @ key.T * attention.scaling
         segments = on(hidden.device, example.subsegment_ids)
-        hidden_keys = segments[None, :] < segments[rows, None]
-        later = torch.arange(len(segments), device=hidden.device)[None, :] > rows[:, None]
-        return F.log_softmax(logits.masked_fill(hidden_keys | later, torch.finfo(logits.dtype).min), dim=-1)
+        keys = torch.arange(len(segments), device=hidden.device)
+        visible = can_attend(rows[:, None], keys[None, :], segments[rows, None], segments[None, :])
+        return F.log_softmax(logits.masked_fill(~visible, torch.finfo(logits.dtype).min), dim=-1)

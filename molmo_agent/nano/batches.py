@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.nano.architecture import WINDOW
-from molmo_agent.nano.auxiliary_losses import Aids, DenseTargets, by_crop, dense_targets, on
+from molmo_agent.nano.auxiliary_losses import AuxiliaryLosses, DenseTargets, by_crop, dense_targets, on
 from molmo_agent.nano.curriculum import ANY_STYLE, RECORDED_STYLE, WINDOW_STYLE, Stage, size_of
 from molmo_agent.nano.encode_screen import TrainingScreen, make_training_screen
 from molmo_agent.synthetic.augment import look_through_window, resized
@@ -45,15 +45,15 @@ def plan(stage: Stage, seed: int, step: int, index: int) -> Plan:
     """Decide what the screen number ``index`` of a step is."""
     rng = Random(seed_of(seed, stage.name, step, index))
     size = rng.choices(list(stage.sizes), list(stage.sizes.values()))[0]
-    style, _, own_size = rng.choices(list(stage.styles), list(stage.styles.values()))[0].partition("@")
-    width, height = size_of(own_size or size)
+    style, _, style_size = rng.choices(list(stage.styles), list(stage.styles.values()))[0].partition("@")
+    width, height = size_of(style_size or size)
     return Plan(rng.getrandbits(31), style, width, height)
 
 
 def sample(stage: Stage, plan: Plan) -> RecordedScreen:
     """Draw a screen or a window of one, or take one that was recorded; with questions where these belong to it."""
     if plan.style == RECORDED_STYLE:
-        assert stage.recorded is not None  # see stages.check
+        assert stage.recorded is not None  # see curriculum.check
         screens = open_recorded(stage.recorded)
         return screens[plan.seed % len(screens)]
     any_style = None if plan.style in (ANY_STYLE, WINDOW_STYLE) else plan.style
@@ -69,19 +69,19 @@ def sample(stage: Stage, plan: Plan) -> RecordedScreen:
     return RecordedScreen(screen=screen, questions=())
 
 
-def deal(stage: Stage, seed: int, step: int, rank: int, ranks: int) -> list[int]:
+def deal(stage: Stage, seed: int, step: int, rank: int, world_size: int) -> list[int]:
     """Return which screens of a step are a rank's: the largest first, each to the rank that has least to do."""
     plans = [plan(stage, seed, step, index) for index in range(stage.batch)]
     # A window is about as large as windows are, whatever it is cut from.
-    own = {RECORDED_STYLE: _RECORDED_PIXELS, WINDOW_STYLE: WINDOW[0] * WINDOW[1]}
-    sizes = [own.get(p.style, p.width * p.height) for p in plans]
-    work, mine = [0] * ranks, []
+    pixels = {RECORDED_STYLE: _RECORDED_PIXELS, WINDOW_STYLE: WINDOW[0] * WINDOW[1]}
+    sizes = [pixels.get(p.style, p.width * p.height) for p in plans]
+    work, screens = [0] * world_size, []
     for index in sorted(range(stage.batch), key=lambda index: -sizes[index]):
         least = work.index(min(work))
         work[least] += sizes[index]
         if least == rank:
-            mine.append(index)
-    return sorted(mine)
+            screens.append(index)
+    return sorted(screens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,13 @@ class ReadBatch:
 
 
 def prepare_read(
-    stage: Stage, seed: int, step: int, processor: MolmoProcessor, rank: int = 0, ranks: int = 1
+    stage: Stage, seed: int, step: int, processor: MolmoProcessor, rank: int = 0, world_size: int = 1
 ) -> ReadBatch:
     """Draw the screens of a `read` step, keep the crops that show most, and return a rank's share of them.
 
     The crops are those of whole screens as they ship: resized and cut alike, words at their borders included.
     """
-    found: list[tuple[float, Tensor, Tensor, DenseTargets]] = []
+    candidates: list[tuple[float, Tensor, Tensor, DenseTargets]] = []
     for index in range(stage.batch):
         screen = sample(stage, plan(stage, seed, step, index)).screen
         height, width = screen.image.shape[:2]
@@ -111,34 +111,34 @@ def prepare_read(
         crops, masks = arrays["pixel_values"][1:], arrays["image_masks"][:-1]
         targets = dense_targets(screen, grid, layout, words=True, max_items=400)
         for crop, mask, target in zip(crops, masks, by_crop(targets, grid, layout), strict=True):
-            found.append((target.amount(), torch.from_numpy(crop), torch.from_numpy(mask), target))
-    found.sort(key=lambda item: item[0], reverse=True)
-    kept = found[: stage.crops][rank::ranks]
+            candidates.append((target.amount(), torch.from_numpy(crop), torch.from_numpy(mask), target))
+    candidates.sort(key=lambda item: item[0], reverse=True)
+    best = candidates[: stage.crops][rank::world_size]
     return ReadBatch(
-        crops=torch.stack([crop for _, crop, _, _ in kept]),
-        masks=torch.stack([mask for _, _, mask, _ in kept]),
-        targets=[target for _, _, _, target in kept],
+        crops=torch.stack([crop for _, crop, _, _ in best]),
+        masks=torch.stack([mask for _, _, mask, _ in best]),
+        targets=[target for _, _, _, target in best],
     )
 
 
-def read_loss(model: MolmoForConditionalGeneration, aids: Aids, batch: ReadBatch) -> dict[str, Tensor]:
+def read_loss(model: MolmoForConditionalGeneration, heads: AuxiliaryLosses, batch: ReadBatch) -> dict[str, Tensor]:
     """Objectives of one `read` step."""
     crops, masks = batch.crops.to(model.device), batch.masks.to(model.device)
     patches = model.model.encode_crops(crops)
-    return aids.read(patches, model.model.connector(patches, masks), batch.targets)
+    return heads.read(patches, model.model.connector(patches, masks), batch.targets)
 
 
 def prepare_point(
-    stage: Stage, seed: int, step: int, processor: MolmoProcessor, rank: int = 0, ranks: int = 1
+    stage: Stage, seed: int, step: int, processor: MolmoProcessor, rank: int = 0, world_size: int = 1
 ) -> PointBatch:
     """Draw a rank's screens of a `point` step; those with nothing to ask for are left out."""
-    prepared = []
-    for index in deal(stage, seed, step, rank, ranks):
+    examples = []
+    for index in deal(stage, seed, step, rank, world_size):
         recorded = sample(stage, plan(stage, seed, step, index))
         screen, rng = recorded.screen, Random(seed_of(seed, stage.name, step, index, "questions"))
-        questions = [replace(asked, text=reworded(asked.text, rng)) for asked in recorded.questions]
+        questions = [replace(question, text=reworded(question.text, rng)) for question in recorded.questions]
         for _ in range(_ROUNDS):
-            # A picture costs more than what is asked about it: little ones are asked about again, in other words.
+            # An image costs more than what is asked about it: little ones are asked about again, in other words.
             if len(questions) < _FEW:
                 questions += ask(screen, rng, none=stage.none, several=stage.several, most=stage.max_questions)
         if not any(question.elements for question in questions):
@@ -146,13 +146,13 @@ def prepare_point(
         height, width = screen.image.shape[:2]
         layout, grid = processor.image_processor.grid_of(height, width)
         example = make_training_screen(screen, questions, processor, rng, tail=stage.tail, sigma=stage.sigma)
-        prepared.append((example, dense_targets(screen, grid, layout, words=True, max_items=160)))
-    return prepared
+        examples.append((example, dense_targets(screen, grid, layout, words=True, max_items=160)))
+    return examples
 
 
 def point_loss(
     model: MolmoForConditionalGeneration,
-    aids: Aids,
+    heads: AuxiliaryLosses,
     example: TrainingScreen,
     dense: DenseTargets,
     *,
@@ -175,27 +175,27 @@ def point_loss(
         use_cache=False,
         output_hidden_states=True,
     )
-    learned = example.targets >= 0
-    targets, weights = (on(device, array[learned]) for array in (example.targets, example.loss_weights))
-    logits = model.lm_head(outputs.last_hidden_state[0, on(device, learned.nonzero()[0])])
+    has_target = example.targets >= 0
+    targets, weights = (on(device, array[has_target]) for array in (example.targets, example.loss_weights))
+    logits = model.lm_head(outputs.last_hidden_state[0, on(device, has_target.nonzero()[0])])
     token_loss = F.cross_entropy(logits, targets, reduction="none")
     parts = {
         "tokens": (token_loss * weights).sum() / weights.sum(),
         "acc_tokens": (logits.argmax(-1) == targets).float().mean(),
-        **aids.point(model, outputs.hidden_states, example, dense),
+        **heads.point(model, outputs.hidden_states, example, dense),
     }
     if not frozen_tower:
         # Features of the grid in reading order: each image token from the crop that supplies it.
         index = example.arrays["image_input_idx"][1:].ravel()
-        (kept,) = (index >= 0).nonzero()
-        order = np.empty(len(example.grid_positions), dtype=np.int64)
-        order[np.searchsorted(example.grid_positions, index[kept])] = kept
-        parts |= aids.read(patches[1:], features[1:].flatten(0, 1)[on(device, order)][None], [dense])
+        (numbers,) = (index >= 0).nonzero()
+        features_in_order = np.empty(len(example.grid_positions), dtype=np.int64)
+        features_in_order[np.searchsorted(example.grid_positions, index[numbers])] = numbers
+        parts |= heads.read(patches[1:], features[1:].flatten(0, 1)[on(device, features_in_order)][None], [dense])
     return parts
 
 
 @torch.no_grad()
-def balance(model: MolmoForConditionalGeneration, aids: Aids, batch: PointBatch) -> None:
+def balance(model: MolmoForConditionalGeneration, heads: AuxiliaryLosses, batch: PointBatch) -> None:
     """Bring image features to unit size before the decoder learns from them; changes no objective.
 
     The reading objectives do not care how large features are, and they grow. Beside features of size 5 the
@@ -208,5 +208,5 @@ def balance(model: MolmoForConditionalGeneration, aids: Aids, batch: PointBatch)
     )
     size = float(features.std())
     model.model.connector.projector.down_proj.weight.div_(size)
-    for head in (aids.objects, aids.offsets, aids.image_code):
+    for head in (heads.objects, heads.offsets, heads.image_code):
         head.weight.mul_(size)

@@ -21,43 +21,45 @@ from molmo_agent.evaluation.nano_suite.sets import CALIBRATION, EVALUATION, Scre
 from molmo_agent.evaluation.reliability import PLOT_FILE, draw_reliability, figures_of
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.pointers.calibration import Calibration
-from molmo_agent.pointers.molmo import PROFILE_FILE
 from molmo_agent.pointers.nano import CHECKPOINT
+from molmo_agent.pointers.profile import PROFILE_FILE
 from molmo_agent.registry import load_model
 
 SCREENS = 140
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class Measurements:
     """Confidences with what came of them."""
 
     confidences: tuple[float, ...]
     hits: tuple[bool, ...]
 
 
-def measure(model: PointingModel, sets: Sequence[ScreenSet], seeds: int) -> Measured:
+def measure(model: PointingModel, sets: Sequence[ScreenSet], seeds: int) -> Measurements:
     """Ask a model about screens; keep what it points at with a confidence where one thing is asked for.
 
     Raises:
         UsageError: it tells none.
     """
-    asked = [one for chosen in track(sets, "asking", transient=True) for one in ask([model], chosen, seeds)[0]]
-    sure = confidences(asked)
-    if not sure:
+    answers = [
+        one for screen_set in track(sets, "asking", transient=True) for one in ask([model], screen_set, seeds)[0]
+    ]
+    pairs = confidences(answers)
+    if not pairs:
         raise UsageError(f"the model {model.name!r} tells no confidence; there is nothing to calibrate")
-    given, hits = zip(*sure, strict=True)
-    return Measured(confidences=given, hits=hits)
+    values, hits = zip(*pairs, strict=True)
+    return Measurements(confidences=values, hits=hits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
+class CalibrationFit:
     """What came of a fit."""
 
     calibration: Calibration
     # How many answers it was fitted on, and judged on.
-    fitted_on: int
-    judged_on: int
+    num_fit: int
+    num_judged: int
     # Expected calibration error on what it was judged on.
     ece_before: float
     ece_after: float
@@ -65,7 +67,7 @@ class Fitted:
     series: dict[str, dict[str, Any]]
 
 
-def calibrate(model: PointingModel, screens: int = SCREENS) -> Fitted:
+def calibrate(model: PointingModel, screens: int = SCREENS) -> CalibrationFit:
     """Fit a model's confidences on one half of some screens, and judge the fit on the other.
 
     Args:
@@ -76,18 +78,18 @@ def calibrate(model: PointingModel, screens: int = SCREENS) -> Fitted:
         UsageError: the model tells no confidence, or always hits, or never.
     """
     sets = calibration_sets(screens)
-    fitted = measure(model, sets, CALIBRATION)
+    fit_answers = measure(model, sets, CALIBRATION)
     try:
-        calibration = fit(fitted.confidences, fitted.hits)
+        calibration = fit(fit_answers.confidences, fit_answers.hits)
     except ValueError as error:
         raise UsageError(f"the confidences of {model.name!r} cannot be calibrated: {error}") from error
-    judged = measure(model, sets, EVALUATION)
-    after = replace(judged, confidences=tuple(map(calibration.apply, judged.confidences)))
-    before_figures, after_figures = (figures_of(one.confidences, one.hits) for one in (judged, after))
-    return Fitted(
+    held_out = measure(model, sets, EVALUATION)
+    after = replace(held_out, confidences=tuple(map(calibration.apply, held_out.confidences)))
+    before_figures, after_figures = (figures_of(one.confidences, one.hits) for one in (held_out, after))
+    return CalibrationFit(
         calibration=calibration,
-        fitted_on=len(fitted.hits),
-        judged_on=len(judged.hits),
+        num_fit=len(fit_answers.hits),
+        num_judged=len(held_out.hits),
         ece_before=before_figures["ece"],
         ece_after=after_figures["ece"],
         series={"as the model says": before_figures, "calibrated": after_figures},
@@ -119,24 +121,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--min-confidence", type=float, help="also set what `agent run` asks of a point")
     parser.add_argument("--plot", type=Path, help=f"where to draw it (default: {PLOT_FILE} in this folder)")
     parser.add_argument("--dry-run", action="store_true", help="fit and tell; write no profile")
-    given = parser.parse_args(arguments)
-    if given.min_confidence is not None and not 0 <= given.min_confidence <= 1:
-        raise UsageError(f"--min-confidence must be in [0, 1], got {given.min_confidence}")
+    options = parser.parse_args(arguments)
+    if options.min_confidence is not None and not 0 <= options.min_confidence <= 1:
+        raise UsageError(f"--min-confidence must be in [0, 1], got {options.min_confidence}")
     # As it is used: a small model reads large screens in windows.
-    model = load_model(str(given.model.absolute()), dtype="float32", calibration=None)
-    plot = given.plot or Path(PLOT_FILE)
-    found = calibrate(model, given.screens)
+    model = load_model(str(options.model.absolute()), dtype="float32", calibration=None)
+    plot = options.plot or Path(PLOT_FILE)
+    result = calibrate(model, options.screens)
     console = Console(highlight=False)
-    line = found.calibration
-    console.print(f"slope {line.slope:.4f}, offset {line.offset:.4f}, fitted on {found.fitted_on} answers")
+    line = result.calibration
+    console.print(f"slope {line.slope:.4f}, offset {line.offset:.4f}, fitted on {result.num_fit} answers")
     console.print(
-        f"expected calibration error on {found.judged_on} others: {found.ece_before:.3f} before, "
-        f"{found.ece_after:.3f} after"
+        f"expected calibration error on {result.num_judged} others: {result.ece_before:.3f} before, "
+        f"{result.ece_after:.3f} after"
     )
-    if not given.dry_run:
-        console.print(shown(f"written to {write_profile(given.model, line, given.min_confidence)}"))
+    if not options.dry_run:
+        console.print(shown(f"written to {write_profile(options.model, line, options.min_confidence)}"))
     with after_the_result("the picture of the confidences", "name another with --plot"):
-        console.print(shown(f"drawn in {draw_reliability(found.series, plot)}"))
+        console.print(shown(f"drawn in {draw_reliability(result.series, plot)}"))
 
 
 if __name__ == "__main__":

@@ -110,21 +110,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--training", required=True, help="the training in words, e.g. '900 steps on two CPU cores'")
     parser.add_argument("--data", default=DATA, help=f"what it saw in training (default: {DATA})")
     parser.add_argument("--note", default="", help="what else the card should say")
-    given = parser.parse_args(arguments)
-    pointer = MolmoPointer.from_pretrained(given.model) if given.model else load_nano()
+    options = parser.parse_args(arguments)
+    pointer = MolmoPointer.from_pretrained(options.model) if options.model else load_nano()
     try:
-        figures = json.loads(given.figures.read_text(encoding="utf-8"))
+        figures = json.loads(options.figures.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the figures in {given.figures}: {error}") from error
+        raise UsageError(f"cannot read the figures in {options.figures}: {error}") from error
     tokenizer: Any = pointer.processor.tokenizer
     path = write_card(
-        given.model or CHECKPOINT,
+        options.model or CHECKPOINT,
         figures,
         parameters=sum(parameter.numel() for parameter in pointer.model.parameters()),
         tokens=len(tokenizer),
-        training=given.training,
-        data=given.data,
-        note=given.note,
+        training=options.training,
+        data=options.data,
+        note=options.note,
     )
     print(path)
 

@@ -28,7 +28,7 @@ OBJECTIVES = (
     "objects",
     "offsets",
 )
-"""What can be weighed: the answers' own tokens, and the training-only objectives (see aids.Aids)."""
+"""What can be weighed: the answers' own tokens, and the auxiliary losses."""
 _KNOWN_STYLES = (*OWN_STYLES, *STYLES, ANY_STYLE, RECORDED_STYLE, WINDOW_STYLE)
 
 
@@ -57,7 +57,7 @@ class Stage:
     warmup_steps: int = 30
     # Share of the steps over which the learning rate falls linearly to zero.
     decay: float = 0.4
-    # Weights of OBJECTIVES; 1 where not named.
+    # Weights of OBJECTIVES, the auxiliary losses among them; 1 where not named. The key of published recipes.
     aid_weights: dict[str, float] = field(default_factory=dict)
     # Most questions about one screen.
     max_questions: int = 40
@@ -70,7 +70,7 @@ class Stage:
     sigma: float = 1.0
     # Screens are drawn up to this share larger or smaller, across and down by themselves, and resized.
     stretch: float = 0.0
-    # Begin by bringing image features to unit size (see lessons.balance).
+    # Begin by bringing image features to unit size (see batches.balance).
     balance: bool = False
 
     def rate(self, step: int) -> float:
@@ -161,5 +161,5 @@ def check(curriculum: Curriculum) -> Curriculum:
     return curriculum
 
 
-KIND = RunKind(config=Curriculum, check=check, train="molmo_agent.nano.trainer:train")
+KIND = RunKind(config=Curriculum, check=check, train_module="molmo_agent.nano.curriculum_module:CurriculumModule")
 """Recipes with stages are curricula."""

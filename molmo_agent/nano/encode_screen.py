@@ -1,7 +1,7 @@
 """A screen with ground truth becomes what the model sees and what it should learn; numpy only, no objectives.
 
-The layout of a training sequence: BOS, the picture's tokens, then every question with its answer, each of which sees
-the picture and itself only (a message tree, molmo-model section 5).
+The layout of a training sequence: BOS, the image's tokens, then every question with its answer, each of which sees
+the image and itself only (a message tree: docs/reference/model.md#message-trees).
 """
 
 import string
@@ -20,8 +20,7 @@ from molmo_agent.model.prompts import role_prompt
 from molmo_agent.point_text.parse import Style, format_points, round_reference
 from molmo_agent.synthetic.pointing_places import place_to_look_first, place_to_point
 from molmo_agent.synthetic.referring.names import Question
-
-IMAGE_SUBSEGMENT = 10000  # what BOS and the picture carry; annotation k carries k (molmo-model section 5)
+from molmo_agent.train.batching.message_tree import IMAGE_SUBSEGMENT
 
 CHARACTERS = " " + "".join(c for c in map(chr, range(33, 127)))
 """Classes of the reading objective: nothing, printable ASCII; anything else is the last class."""
@@ -36,7 +35,7 @@ PHOC_SIZE = _LETTERS * (1 + 2 + 3 + 4)
 
 @dataclass(frozen=True, slots=True)
 class CanvasMap:
-    """Where the pixels of a picture lie on its canvas of crops, in pixels of the canvas."""
+    """Where the pixels of an image lie on its canvas of crops, in pixels of the canvas."""
 
     top: int
     left: int
@@ -48,7 +47,7 @@ class CanvasMap:
 
     @classmethod
     def of(cls, height: int, width: int, grid: tuple[int, int], layout: CropLayout) -> "CanvasMap":
-        """Return the map of a (height, width) picture on a crop grid."""
+        """Return the map of a (height, width) image on a crop grid."""
         canvas = layout.canvas(grid)
         new_height, new_width = resized_size(height, width, canvas)
         rows, columns = token_grid(grid, layout)
@@ -63,7 +62,7 @@ class CanvasMap:
         )
 
     def to_tokens(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-        """Return a pixel box (left, top, right, bottom) of the picture in units of image tokens of the canvas."""
+        """Return a pixel box (left, top, right, bottom) of the image in units of image tokens of the canvas."""
         left, top, right, bottom = box
         return (
             (left * self.scale_x + self.left) / self.token_px,
@@ -73,7 +72,7 @@ class CanvasMap:
         )
 
     def shows(self, box: tuple[float, float, float, float]) -> bool:
-        """Tell whether any of a pixel box of the picture is on the canvas."""
+        """Tell whether any of a pixel box of the image is on the canvas."""
         left, top, right, bottom = self.to_tokens(box)
         return left < min(right, self.columns) and top < min(bottom, self.rows) and right > 0 and bottom > 0
 
@@ -81,7 +80,7 @@ class CanvasMap:
         """Return (rows, columns) weights that sum to 1 over the tokens a box touches.
 
         Args:
-            box: left, top, right, bottom in pixels of the picture.
+            box: left, top, right, bottom in pixels of the image.
             sigma: None: by the share of each token that the box covers. Else times a bell around the box's centre,
                 with this width in tokens.
         """
@@ -95,7 +94,7 @@ class CanvasMap:
         weights = np.outer(down, across)
         total = weights.sum()
         if total <= 0:
-            raise ValueError(f"the box {box} lies outside the picture")
+            raise ValueError(f"the box {box} lies outside the image")
         return (weights / total).astype(np.float32)
 
 
@@ -108,10 +107,10 @@ def phoc(text: str) -> npt.NDArray[np.float32]:
     letters = [c for c in text.casefold() if not c.isspace()]
     count = len(letters)
     for i, c in enumerate(letters):
-        letter, place = _LETTER.get(c, _LETTERS - 1), (i + 0.5) / count
+        letter, position = _LETTER.get(c, _LETTERS - 1), (i + 0.5) / count
         code[0, letter] += 1
-        code[1 + int(place * 2), letter] += 1
-        code[3 + int(place * 3), letter] += 1
+        code[1 + int(position * 2), letter] += 1
+        code[3 + int(position * 3), letter] += 1
     for row, i in ((6, 0), (7, 1), (8, -1), (9, -2)):
         if count > abs(i) - (i < 0):
             code[row, _LETTER.get(letters[i], _LETTERS - 1)] += 1
@@ -165,13 +164,13 @@ class TrainingScreen:
     # The same for where to look first: what the question tells the place by, such as a checkbox's words; mostly the
     # answer itself. And (pointed questions, 2) normalized middles of that.
     first_attention: npt.NDArray[np.float32]
-    first_places: npt.NDArray[np.float32]
+    first_points: npt.NDArray[np.float32]
     # Where those image tokens are in the sequence.
     grid_positions: npt.NDArray[np.int64]
     # (rows*columns, 2) normalized centres of the image tokens, outside [0, 1] in the padding.
     grid_centers: npt.NDArray[np.float32]
     # The questions whose answers have a point.
-    pointed: tuple[Question, ...]
+    point_questions: tuple[Question, ...]
 
 
 def _answer_ids(processor: MolmoProcessor, points: list[Point], question: Question) -> tuple[list[int], int]:
@@ -193,13 +192,25 @@ def _written(point: Point) -> tuple[float, float]:
     return x, y
 
 
+def _grid_tokens(
+    canvas: CanvasMap, layout: CropLayout, width: int, height: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Return the places of the grid's image tokens in a sequence, and their (rows*columns, 2) normalized centres."""
+    side = layout.pooled_side
+    base = 1 + 1 + side * (side + 1) + 1 + 1  # BOS, the global crop's block, the grid's start token
+    row, column = np.divmod(np.arange(canvas.rows * canvas.columns), canvas.columns)
+    centers_x = ((column + 0.5) * canvas.token_px - canvas.left) / (canvas.scale_x * width)
+    centers_y = ((row + 0.5) * canvas.token_px - canvas.top) / (canvas.scale_y * height)
+    return base + row * (canvas.columns + 1) + column, np.stack([centers_x, centers_y], axis=-1).astype(np.float32)
+
+
 def make_training_screen(
     screen: Screen, questions: list[Question], processor: MolmoProcessor, rng: Random, *, tail: float, sigma: float
 ) -> TrainingScreen:
     """Lay out a screen and its questions as one sequence.
 
     Args:
-        screen: picture and ground truth.
+        screen: image and ground truth.
         questions: at least one with a point.
         processor: the model's.
         rng: decides which answers keep their tail.
@@ -218,11 +229,11 @@ def make_training_screen(
 
     ids, subsegments, positions = list(prefix), [IMAGE_SUBSEGMENT] * len(prefix), list(range(len(prefix)))
     targets, weights = [-1] * len(prefix), [0.0] * len(prefix)
-    xs, ys, answers, attention, pointed = [], [], [], [], []
-    first_places, first_attention = [], []
+    xs, ys, answers, attention, point_questions = [], [], [], [], []
+    first_points, first_attention = [], []
     for number, question in enumerate(questions, start=1):
-        places = [place_to_point(screen, element) for element in question.elements]
-        points = [Box.from_pixels(*place, width, height).center for place in places]
+        boxes = [place_to_point(screen, element) for element in question.elements]
+        points = [Box.from_pixels(*box, width, height).center for box in boxes]
         prompt = tokenizer(role_prompt(question.text), add_special_tokens=False)["input_ids"]
         answer, head = _answer_ids(processor, points, question)
         if rng.random() >= tail:
@@ -232,32 +243,28 @@ def make_training_screen(
         ids += tokens[:-1]
         subsegments += [number] * (len(tokens) - 1)
         positions += range(len(prefix), len(prefix) + len(tokens) - 1)
-        learned = range(len(prompt) - 1, len(tokens) - 1)
-        targets += [tokens[i + 1] if i in learned else -1 for i in range(len(tokens) - 1)]
+        target_range = range(len(prompt) - 1, len(tokens) - 1)
+        targets += [tokens[i + 1] if i in target_range else -1 for i in range(len(tokens) - 1)]
         # The decimal is finer than an image token: little to be learned there, and the rest matters more.
-        weights += [(0.2 if tokens[i] == dot else 1.0) if i in learned else 0.0 for i in range(len(tokens) - 1)]
+        weights += [(0.2 if tokens[i] == dot else 1.0) if i in target_range else 0.0 for i in range(len(tokens) - 1)]
         if not points:
             continue
         x_open, y_open = one if len(points) == 1 else several
         xs.append(start + tokens.index(x_open))
         ys.append(start + tokens.index(y_open))
         # Of several points the answer's first: they are written from the left to the right, once rounded.
-        point, place = min(zip(points, places, strict=True), key=lambda found: _written(found[0]))
+        point, box = min(zip(points, boxes, strict=True), key=lambda pair: _written(pair[0]))
         answers.append((point.x, point.y))
-        attention.append(canvas.weights(place, sigma).ravel())
-        pointed.append(question)
-        first = place_to_look_first(screen, question, place)
+        attention.append(canvas.weights(box, sigma).ravel())
+        point_questions.append(question)
+        first = place_to_look_first(screen, question, box)
         if not canvas.shows(first):  # words beyond the border
-            first = place
-        first_attention.append(attention[-1] if first == place else canvas.weights(first, sigma).ravel())
+            first = box
+        first_attention.append(attention[-1] if first == box else canvas.weights(first, sigma).ravel())
         center = Box.from_pixels(*first, width, height).center
-        first_places.append((center.x, center.y))
+        first_points.append((center.x, center.y))
 
-    side = layout.pooled_side
-    base = 1 + 1 + side * (side + 1) + 1 + 1  # BOS, the global crop's block, the grid's start token
-    row, column = np.divmod(np.arange(canvas.rows * canvas.columns), canvas.columns)
-    centers_x = ((column + 0.5) * canvas.token_px - canvas.left) / (canvas.scale_x * width)
-    centers_y = ((row + 0.5) * canvas.token_px - canvas.top) / (canvas.scale_y * height)
+    grid_positions, grid_centers = _grid_tokens(canvas, layout, width, height)
     return TrainingScreen(
         input_ids=np.array(ids),
         position_ids=np.array(positions),
@@ -270,8 +277,8 @@ def make_training_screen(
         answers=np.array(answers, dtype=np.float32),
         attention=np.stack(attention),
         first_attention=np.stack(first_attention),
-        first_places=np.array(first_places, dtype=np.float32),
-        grid_positions=base + row * (canvas.columns + 1) + column,
-        grid_centers=np.stack([centers_x, centers_y], axis=-1).astype(np.float32),
-        pointed=tuple(pointed),
+        first_points=np.array(first_points, dtype=np.float32),
+        grid_positions=grid_positions,
+        grid_centers=grid_centers,
+        point_questions=tuple(point_questions),
     )

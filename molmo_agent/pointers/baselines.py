@@ -43,10 +43,10 @@ class _Baseline(abc.ABC):
 
 
 class OraclePointer(_Baseline):
-    """Looks the answer up: the middle of the first box; the ceiling of every score.
+    """Looks the answer up: the middle of the first box of :class:`~molmo_agent.interfaces.Locator`; a score's ceiling.
 
     Args:
-        locate: privileged: where the thing that an instruction names is, as normalized boxes; empty if nowhere.
+        locate: of an env that knows where everything is. Privileged.
     """
 
     name = "oracle"
@@ -111,10 +111,10 @@ def read_script(path: str) -> ScriptedPointer:
     if not path:
         raise UsageError("expected a file of prepared answers: scripted:answers.json")
     try:
-        written = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
         answers = {
             str(instruction): [Point(*map(float, pair)) for pair in (given if isinstance(given[0], list) else [given])]
-            for instruction, given in written.items()
+            for instruction, given in content.items()
         }
     except OSError as error:
         raise UsageError(f"cannot read the prepared answers: {error}") from error

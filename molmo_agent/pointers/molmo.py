@@ -1,6 +1,5 @@
 """A Molmo checkpoint as a pointing model: a picture and an instruction in, points out."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,18 +12,18 @@ from transformers.cache_utils import DynamicCache
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError
+from molmo_agent.interfaces import ModelTraits
 from molmo_agent.model.checkpoints.hub import places, remark
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import role_prompt
 from molmo_agent.point_text.parse import parse_points
 from molmo_agent.pointers.answer_grammar import digit_confidence, guess_next, is_complete, plain_label
-from molmo_agent.pointers.calibration import Calibration
 from molmo_agent.pointers.decoding import Decoded, Form, Prefix, Reader, constrained, drafted, greedy
 from molmo_agent.pointers.picture_cache import PictureCache, fingerprint
+from molmo_agent.pointers.profile import PointingProfile, read_profile
 from molmo_agent.pointers.static_decoding import StaticDecoder
 
-PROFILE_FILE = "pointing_profile.json"
 # Parameters of a model that may take twice its memory: 4 GB.
 _SMALL = 1_000_000_000
 
@@ -40,49 +39,44 @@ class MolmoPointer:
         self,
         model: MolmoForConditionalGeneration,
         processor: MolmoProcessor,
+        profile: PointingProfile | None = None,
         *,
         name: str = "molmo",
-        dialect: str = "molmo",
-        question: str = "Point to {}",
-        max_new_tokens: int = 192,
-        constrained: bool = False,
         compile: bool = False,
         cache: PictureCache | None = None,
-        calibration: Calibration | None = None,
-        min_confidence: float | None = None,
-        window: tuple[int, int] | None = None,
-        remark: str = "",
     ) -> None:
         """Wrap a loaded model.
 
         Args:
             model: the model, on its device.
             processor: the processor saved beside it.
+            profile: how it is asked and how it answers; None: as the released checkpoints.
             name: what to call it in records.
-            dialect: the syntax of its replies, see :mod:`molmo_agent.point_text.parse`.
-            question: how an instruction becomes the user's turn.
-            max_new_tokens: a reply longer than this is cut off, and then does not parse.
-            constrained: let only well-formed answers come out; the label is then the instruction's, and the model
-                decides nothing but whether there is a point, how many, and where.
             compile: decode single questions in a cache of fixed size with a compiled step; pays on a GPU, where the
                 first answers then take a minute.
-            cache: what to remember of pictures; by default two pictures and 64 crops.
-            calibration: makes a probability of a hit of the model's own confidence, which is given where it is None.
-            min_confidence: what `agent run` asks of a point before it acts on it, where nothing else is said.
-            window: (width, height) in pixels of the largest picture that the model reads well; larger ones are for
-                :class:`~molmo_agent.pointers.windowed.WindowedPointer`, which `load_model` adds.
-            remark: what `agent run` tells a person before the model acts on a real device: what it is good for.
+            cache: what to remember of images; by default two images and 64 crops, more where it reads in windows.
         """
         self.model, self.processor, self.name = model.eval(), processor, name
-        self.dialect, self.question, self.max_new_tokens = dialect, question, max_new_tokens
-        # The windows of a screen are pictures of their own, and the next screenshot has most of them again.
-        self.constrained, self.cache = constrained, cache or (PictureCache(12, 256) if window else PictureCache())
-        self.calibration, self.min_confidence = calibration, min_confidence
-        self.window, self.remark = window, remark
+        self.profile = profile or PointingProfile()
+        # The windows of a screen are images of their own, and the next screenshot has most of them again.
+        self.cache = cache or (PictureCache(12, 256) if self.profile.window else PictureCache())
         self._form: Form | None = None
         self._static = StaticDecoder(model, self._context) if compile else None
-        if constrained and dialect != "molmo":
-            raise ValueError(f"constrained decoding knows the dialect 'molmo' only, got {dialect!r}")
+
+    @property
+    def traits(self) -> ModelTraits:
+        """What the profile says to those who act on its points."""
+        profile = self.profile
+        return ModelTraits(
+            window=profile.window,
+            min_confidence=profile.min_confidence,
+            policy=profile.policy,
+            form=profile.form,
+            remark=profile.remark,
+            answerer=self,
+            raw_confidence=profile.calibration.undo if profile.calibration else None,
+            reserve_images=self.cache.make_room,
+        )
 
     @classmethod
     def from_pretrained(
@@ -94,7 +88,7 @@ class MolmoPointer:
             folder: a folder with a checkpoint, or the name of one on the Hugging Face hub.
             dtype: of the weights; "auto" keeps the checkpoint's own, but for float16 on a CPU: few can compute in it,
                 the others take several times as long. Small models become float32.
-            options: override the profile, see the constructor.
+            options: ``name``, ``compile`` and ``cache`` of the constructor; all others replace fields of the profile.
 
         Raises:
             ModelError: a file is missing or does not fit the model.
@@ -110,20 +104,15 @@ class MolmoPointer:
                 f"expected a Molmo checkpoint at {str(folder)!r} (config, weights, tokenizer and processor files), "
                 f"but loading it failed: {error}{remark(folder)}"
             ) from error
-        profile = Path(folder) / PROFILE_FILE
-        if profile.is_file():
-            options = _read_profile(profile) | options
-        options.setdefault("name", Path(folder).name)
-        return cls(model, processor, **options)
+        own: dict[str, Any] = {"name": Path(folder).name}
+        own |= {name: options.pop(name) for name in ("name", "compile", "cache") if name in options}
+        return cls(model, processor, read_profile(folder, **options), **own)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write model, processor and profile, to be read by :meth:`from_pretrained`."""
         self.model.save_pretrained(folder)
         self.processor.save_pretrained(folder)
-        names = ("dialect", "question", "max_new_tokens", "constrained", "min_confidence", "window", "remark")
-        profile = {name: getattr(self, name) for name in names}
-        profile["calibration"] = self.calibration.to_dict() if self.calibration else None
-        (Path(folder) / PROFILE_FILE).write_text(json.dumps(profile, indent=2) + "\n")
+        self.profile.write(folder)
 
     def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
         """Point at what the instruction refers to.
@@ -165,7 +154,7 @@ class MolmoPointer:
         results = []
         for answer in answers:
             reply = self.processor.tokenizer.decode(answer.ids)
-            parsed = parse_points(self.dialect, reply, image_size=(height, width))
+            parsed = parse_points(self.profile.dialect, reply, image_size=(height, width))
             results.append(
                 PointResult(
                     status=parsed.status,
@@ -203,9 +192,9 @@ class MolmoPointer:
     def _decode(self, prefix: Prefix, instructions: Sequence[str]) -> list[Decoded]:
         """Decode one answer per instruction."""
         tokenizer: Any = self.processor.tokenizer
-        asked = [self.question.format(instruction) for instruction in instructions]
-        rows = self._rows(asked, prefix, self.max_new_tokens)
-        if self.constrained:
+        asked = [self.profile.question.format(instruction) for instruction in instructions]
+        rows = self._rows(asked, prefix, self.profile.max_new_tokens)
+        if self.profile.constrained:
             self._form = self._form or Form.of(tokenizer)
             labels = [plain_label(instruction) for instruction in instructions]
             return [
@@ -214,14 +203,14 @@ class MolmoPointer:
             ]
 
         def finished(ids: list[int]) -> bool:
-            return self.dialect == "molmo" and is_complete(tokenizer.decode(ids))
+            return self.profile.dialect == "molmo" and is_complete(tokenizer.decode(ids))
 
         options: dict[str, Any] = {
             "eos": tokenizer.eos_token_id,
-            "max_new_tokens": self.max_new_tokens,
+            "max_new_tokens": self.profile.max_new_tokens,
             "finished": finished,
         }
-        if len(rows) > 1 or self.dialect != "molmo":
+        if len(rows) > 1 or self.profile.dialect != "molmo":
             return greedy(self.model, prefix, rows, **options)
 
         def draft(ids: list[int]) -> list[int]:
@@ -261,30 +250,10 @@ class MolmoPointer:
         own: float | None = None
         if answer.confidences:
             own = answer.confidences[0]
-        elif self.dialect == "molmo":
+        elif self.profile.dialect == "molmo":
             own = digit_confidence([self.processor.tokenizer.decode([id_]) for id_ in answer.ids], answer.chances)
-        return own if own is None or self.calibration is None else self.calibration.apply(own)
-
-
-def _read_profile(path: Path) -> dict[str, Any]:
-    """Read a checkpoint's options.
-
-    Raises:
-        ModelError: the file is damaged.
-    """
-    try:
-        profile: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
-        if profile.get("calibration") is not None:
-            profile["calibration"] = Calibration.from_dict(profile["calibration"])
-        if profile.get("window") is not None:
-            width, height = map(int, profile["window"])
-            profile["window"] = width, height
-    except (ValueError, TypeError) as error:
-        raise ModelError(
-            f"expected {path} to hold the options of a pointing model as JSON, but {error}; remove a damaged "
-            "window, or a calibration, and fit one: python -m molmo_agent.nano.calibrate"
-        ) from error
-    return profile
+        calibration = self.profile.calibration
+        return own if own is None or calibration is None else calibration.apply(own)
 
 
 _Answer = TypeVar("_Answer")

@@ -169,9 +169,9 @@ class RemotePointer:
     def _ask(self, picture: PILImage.Image, question: str, max_tokens: int) -> str:
         data = io.BytesIO()
         picture.save(data, "PNG")
-        shown = f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
+        data_url = f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
         content: list[Any] = [
-            {"type": "image_url", "image_url": {"url": shown}},
+            {"type": "image_url", "image_url": {"url": data_url}},
             {"type": "text", "text": question},
         ]
         message: Any = {"role": "user", "content": content}
@@ -184,9 +184,9 @@ class RemotePointer:
                 f"{self.url} did not answer in time, {1 + self.retries} times: is it overloaded?"
             ) from error
         except self._errors.APIStatusError as error:
-            told = str(error.message).replace(self._key, "***") if self._key != "none" else str(error.message)
+            problem = str(error.message).replace(self._key, "***") if self._key != "none" else str(error.message)
             hint = f"; set {KEY_VARIABLES[0]}" if error.status_code in (401, 403) else ""
-            raise ModelError(f"{self.url} refused with status {error.status_code}: {told[:300]}{hint}") from error
+            raise ModelError(f"{self.url} refused with status {error.status_code}: {problem[:300]}{hint}") from error
         except self._errors.APIConnectionError as error:
             raise ModelError(f"cannot reach {self.url}: {error.__cause__ or error}. Is the server running?") from error
         except (self._errors.OpenAIError, ValueError) as error:

@@ -8,10 +8,10 @@ a small picture does: there are at most six, and on very large screens they are 
 import dataclasses
 from collections.abc import Sequence
 from itertools import product
-from typing import Any
 
 from molmo_agent.episode import Image, PointResult
-from molmo_agent.interfaces import PointingModel
+from molmo_agent.interfaces import ModelTraits, PointingModel, model_traits
+from molmo_agent.pointers.wrapped import WrappedPointer
 from molmo_agent.transforms import ImageTransform
 
 # Of a window's side: what neighbours share at least; and how large a picture may be that is still taken whole.
@@ -46,7 +46,7 @@ def windows_of(width: int, height: int, window: tuple[int, int]) -> list[ImageTr
     return [whole.crop(left, top, right, bottom) for (top, bottom), (left, right) in product(rows, columns)]
 
 
-class WindowedPointer:
+class WindowedPointer(WrappedPointer):
     """A pointing model that reads large pictures window by window.
 
     Meant for one thing at a time: of several in different windows only those of the surest window are found.
@@ -57,18 +57,13 @@ class WindowedPointer:
     """
 
     def __init__(self, model: PointingModel, window: tuple[int, int]) -> None:
-        self.name = model.name
-        self._model, self.window = model, window
+        super().__init__(model)
+        self.window = window
 
-    def __getattr__(self, name: str) -> Any:
-        # What else the model can do and says of itself; not what it has not got, nor what copying asks for.
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._model, name)
-
-    def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
-        """Point; the reply names the window."""
-        return self.point_batch([image], [instruction])[0].at_most(max_points)
+    @property
+    def traits(self) -> ModelTraits:
+        """What the model inside says of itself, but that images of any size may come."""
+        return dataclasses.replace(model_traits(self.inner), window=None)
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
         """Answer several questions; those about the same array share its windows."""
@@ -78,8 +73,10 @@ class WindowedPointer:
                 height, width = image.shape[:2]
                 views = windows_of(width, height, self.window)
                 parts[id(image)] = [(view, image if len(views) == 1 else _part(image, view)) for view in views]
-        asked = [(part, text) for image, text in zip(images, instructions, strict=True) for _, part in parts[id(image)]]
-        answers = iter(self._model.point_batch([part for part, _ in asked], [text for _, text in asked]))
+        questions = [
+            (part, text) for image, text in zip(images, instructions, strict=True) for _, part in parts[id(image)]
+        ]
+        answers = iter(self.inner.point_batch([part for part, _ in questions], [text for _, text in questions]))
         return [_surest([(view, next(answers)) for view, _ in parts[id(image)]]) for image in images]
 
 
@@ -95,12 +92,12 @@ def _surest(answers: Sequence[tuple[ImageTransform, PointResult]]) -> PointResul
     if len(answers) == 1:
         return answers[0][1]
     seconds = sum(result.latency_s for _, result in answers)
-    found = [(view, result) for view, result in answers if result.status == "ok"]
-    if found:
-        view, best = max(found, key=lambda pair: -1.0 if pair[1].confidence is None else pair[1].confidence)
+    hits = [(view, result) for view, result in answers if result.status == "ok"]
+    if hits:
+        view, best = max(hits, key=lambda pair: -1.0 if pair[1].confidence is None else pair[1].confidence)
         points = tuple(dataclasses.replace(point, point=view.to_whole(point.point)) for point in best.points)
         reply = f"in the window {view.describe()}: {best.reply}"
         return dataclasses.replace(best, points=points, reply=reply, latency_s=seconds)
     # A window that was not answered for may hold it.
-    unknown = [result for _, result in answers if result.status != "none"]
-    return dataclasses.replace((unknown or [answers[0][1]])[0], latency_s=seconds)
+    unanswered = [result for _, result in answers if result.status != "none"]
+    return dataclasses.replace((unanswered or [answers[0][1]])[0], latency_s=seconds)

@@ -13,16 +13,17 @@ import PIL.Image
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.geometry import Point
-from molmo_agent.interfaces import PointingModel
+from molmo_agent.interfaces import ModelTraits, PointingModel, model_traits
+from molmo_agent.pointers.wrapped import WrappedPointer
 from molmo_agent.transforms import ImageTransform
 
 MAGNIFICATION = 2
 
 
 def unsure(result: PointResult, min_confidence: float) -> bool:
-    """Tell whether an answer is one place of which the model is less sure than is asked for."""
-    known = result.status == "ok" and len(result.points) == 1 and result.confidence is not None
-    return known and result.confidence is not None and result.confidence < min_confidence
+    """Tell whether an answer is one point whose confidence is below a threshold."""
+    single = result.status == "ok" and len(result.points) == 1
+    return single and result.confidence is not None and result.confidence < min_confidence
 
 
 def closer(width: int, height: int, point: Point) -> ImageTransform:
@@ -51,7 +52,7 @@ def look(image: Image, view: ImageTransform) -> Image:
     return np.asarray(part.resize((width, height), PIL.Image.Resampling.BICUBIC))
 
 
-class ZoomPointer:
+class ZoomPointer(WrappedPointer):
     """A pointing model that looks closer, once, where it is unsure.
 
     Args:
@@ -62,21 +63,22 @@ class ZoomPointer:
     def __init__(self, model: PointingModel, min_confidence: float) -> None:
         if not 0 <= min_confidence <= 1:
             raise ValueError(f"expected a confidence in [0, 1], got {min_confidence}")
-        self.name = model.name
-        self._model, self._least = model, min_confidence
+        super().__init__(model)
+        self.min_confidence = min_confidence
 
-    def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
-        """Point, and look closer in doubt; the reply then holds both."""
-        return self.point_batch([image], [instruction])[0].at_most(max_points)
+    @property
+    def traits(self) -> ModelTraits:
+        """What the model inside says of itself, with this threshold."""
+        return dataclasses.replace(model_traits(self.inner), min_confidence=self.min_confidence, zooms=True)
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
-        """Answer several questions; the doubtful ones are asked again together."""
-        results = self._model.point_batch(images, instructions)
-        doubtful = [i for i, result in enumerate(results) if unsure(result, self._least)]
+        """Answer several questions; the doubtful ones are asked again together, and the replies then hold both."""
+        results = self.inner.point_batch(images, instructions)
+        doubtful = [i for i, result in enumerate(results) if unsure(result, self.min_confidence)]
         if not doubtful:
             return results
         views = [closer(images[i].shape[1], images[i].shape[0], results[i].points[0].point) for i in doubtful]
-        seconds = self._model.point_batch(
+        seconds = self.inner.point_batch(
             [look(images[i], view) for i, view in zip(doubtful, views, strict=True)],
             [instructions[i] for i in doubtful],
         )
@@ -88,7 +90,7 @@ class ZoomPointer:
 def _better(first: PointResult, second: PointResult, view: ImageTransform) -> PointResult:
     """Return the surer one of an answer and that about a view, with both replies and the time of both."""
     reply = f"{first.reply}\nlooked closer, {view.describe()}: {second.reply}"
-    chosen = first
+    better = first
     if (
         second.status == "ok"
         and len(second.points) == 1
@@ -96,7 +98,7 @@ def _better(first: PointResult, second: PointResult, view: ImageTransform) -> Po
         and first.confidence is not None
         and second.confidence > first.confidence
     ):
-        found = second.points[0]
-        place = dataclasses.replace(found, point=view.to_whole(found.point))
-        chosen = dataclasses.replace(second, points=(place,))
-    return dataclasses.replace(chosen, reply=reply, latency_s=first.latency_s + second.latency_s)
+        closer_point = second.points[0]
+        place = dataclasses.replace(closer_point, point=view.to_whole(closer_point.point))
+        better = dataclasses.replace(second, points=(place,))
+    return dataclasses.replace(better, reply=reply, latency_s=first.latency_s + second.latency_s)

@@ -16,18 +16,32 @@ _POINT = r"\(\s*([+-]?\d+(?:\.\d+)?)\s*,\s*([+-]?\d+(?:\.\d+)?)\s*\)"
 # Of the words only the first ones may be written in any case; what is typed or opened stays as it is.
 _FORMS = {
     "click": re.compile(rf"click\s*{_POINT}", re.IGNORECASE),
-    "long_press": re.compile(rf"long press\s*{_POINT}", re.IGNORECASE),
+    "long press": re.compile(rf"long press\s*{_POINT}", re.IGNORECASE),
     "scroll": re.compile(rf"scroll\s+({'|'.join(get_args(Direction))})", re.IGNORECASE),
     "type": re.compile(r"type(?:\s(.*))?", re.IGNORECASE | re.DOTALL),
-    "open_app": re.compile(r"open app\s+(\S.*)", re.IGNORECASE),
-    "home": re.compile(r"navigate home", re.IGNORECASE),
-    "back": re.compile(r"navigate back", re.IGNORECASE),
+    "open app": re.compile(r"open app\s+(\S.*)", re.IGNORECASE),
+    "navigate home": re.compile(r"navigate home", re.IGNORECASE),
+    "navigate back": re.compile(r"navigate back", re.IGNORECASE),
     "wait": re.compile(r"wait", re.IGNORECASE),
 }
 _PLANNED = re.compile(r"(?:plan:\s*(.*?)\s*)?action:\s*(.*)", re.IGNORECASE | re.DOTALL)
 # Its scrolls say no distance: half a screen, so that nothing is passed over unseen.
 _SCROLL_NOTCHES = 5
 EXAMPLES = "Click(50.0, 7.3), Long Press(50.0, 7.3), Scroll down, Type hello, Open App Clock, Navigate Back, Wait"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionText:
+    """An action in AndroidControl's words, read but not judged: its point may lie beyond the screen."""
+
+    # One of the keys of _FORMS.
+    kind: str
+    # Percents of the width and height.
+    point: tuple[float, float] | None = None
+    # The direction, the text to type, or the name of the app.
+    text: str = ""
+    # What the reply plans before the action.
+    plan: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,41 +56,53 @@ class OutOfScreen(PointTextError):
     """A point beyond the edges of the screenshot."""
 
 
-def read_action(reply: str) -> Written:
-    """Read a reply.
+def parse_action_text(reply: str) -> ActionText:
+    """Read a reply; the only reader of these words, for the policy, for scores and for previews.
 
     Raises:
         PointTextError: it is not exactly one action; the reply is kept.
-        OutOfScreen: its point is not on the screenshot.
     """
     text, plan = reply.strip(), ""
     planned = _PLANNED.fullmatch(text)
     if planned is not None:
         plan, text = planned[1] or "", planned[2]
     for kind, form in _FORMS.items():
-        if found := form.fullmatch(text):
-            return Written(_make(kind, found, reply), plan)
+        if match := form.fullmatch(text):
+            if kind in ("click", "long press"):
+                return ActionText(kind, point=(float(match[1]), float(match[2])), plan=plan)
+            return ActionText(kind, text=(match[1] or "") if form.groups else "", plan=plan)
     raise PointTextError(f"expected one of {EXAMPLES}; got {text[:80]!r}", reply)
 
 
-def _make(kind: str, found: re.Match[str], reply: str) -> Action:
-    match kind:
-        case "click" | "long_press":
-            x, y = float(found[1]), float(found[2])
-            if not (0 <= x <= 100 and 0 <= y <= 100):
-                raise OutOfScreen(f"expected percents from 0 to 100, got ({found[1]}, {found[2]})", reply)
-            point = Point(x / 100, y / 100)
-            return Click(point) if kind == "click" else LongPress(point)
+def read_action(reply: str) -> Written:
+    """Read a reply as an action that can be executed.
+
+    Raises:
+        PointTextError: it is not exactly one action; the reply is kept.
+        OutOfScreen: its point is not on the screenshot.
+    """
+    parsed = parse_action_text(reply)
+    return Written(_make(parsed, reply), parsed.plan)
+
+
+def _make(parsed: ActionText, reply: str) -> Action:
+    if parsed.point is not None:
+        x, y = parsed.point
+        if not (0 <= x <= 100 and 0 <= y <= 100):
+            raise OutOfScreen(f"expected percents from 0 to 100, got ({x}, {y})", reply)
+        point = Point(x / 100, y / 100)
+        return Click(point) if parsed.kind == "click" else LongPress(point)
+    match parsed.kind:
         case "scroll":
-            direction = next(way for way in get_args(Direction) if way == found[1].lower())
+            direction = next(way for way in get_args(Direction) if way == parsed.text.lower())
             return Scroll(direction, _SCROLL_NOTCHES)
         case "type":
-            return Type(found[1] or "")
-        case "open_app":
-            return OpenApp(found[1])
-        case "home":
+            return Type(parsed.text)
+        case "open app":
+            return OpenApp(parsed.text)
+        case "navigate home":
             return Home()
-        case "back":
+        case "navigate back":
             return Back()
         case _:
             return Wait()

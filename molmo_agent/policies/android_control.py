@@ -10,11 +10,12 @@ picture would give the same reply again.
 
 import time
 from collections.abc import Callable, Sequence
+from typing import get_args
 
 from molmo_agent.actions import Done, points_of
 from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResult, PointStatus, Step, Task
-from molmo_agent.errors import PointTextError
-from molmo_agent.interfaces import Answerer
+from molmo_agent.errors import PointTextError, UsageError
+from molmo_agent.interfaces import Answerer, PointingModel, model_traits
 from molmo_agent.model.prompts import AndroidForm, android_prompt
 from molmo_agent.policies.android_actions import OutOfScreen, read_action
 from molmo_agent.policies.instructions.splitter import split_instruction
@@ -33,18 +34,25 @@ class AndroidControlPolicy:
     """Follows a goal, or one step after the other, on a phone.
 
     Args:
-        model: answers a question about a picture in words.
+        model: answers a question about an image in words.
         form: which of the four questions.
         steps: makes steps of a task, for the forms that ask with one.
+
+    Raises:
+        UsageError: the model only points.
     """
 
     def __init__(
-        self, model: Answerer, form: AndroidForm = "hl", *, steps: Callable[[str], Sequence[str]] = split_steps
+        self,
+        model: PointingModel | Answerer,
+        form: AndroidForm = "hl",
+        *,
+        steps: Callable[[str], Sequence[str]] = split_steps,
     ) -> None:
         # Says at once when there is no such form.
         android_prompt(form, goal="goal", step="step")
         self.name = f"android_control({model.name}, {form})"
-        self._model, self._form, self._steps = model, form, steps
+        self._model, self._form, self._steps = _answerer(model), form, steps
 
     def act(self, task: Task, observation: Observation, history: Sequence[Step]) -> Decision:
         """Decide the next action.
@@ -76,3 +84,25 @@ class AndroidControlPolicy:
         # Only an answer with a point is a PointResult; other actions speak for themselves.
         answer = PointResult(status="ok", reply=reply, points=points, latency_s=took) if points else None
         return Decision(action=written.action, instruction=written.plan or step, result=answer)
+
+
+def load(model: PointingModel | Answerer, form: AndroidForm = "hl") -> AndroidControlPolicy:
+    """Make the policy by its name, see :func:`molmo_agent.registry.load_policy`.
+
+    Raises:
+        UsageError: the model only points, or there is no such form.
+    """
+    if form not in get_args(AndroidForm):
+        raise UsageError(f"expected the form {', '.join(get_args(AndroidForm))}, got {form!r}")
+    return AndroidControlPolicy(model, form)
+
+
+def _answerer(model: PointingModel | Answerer) -> Answerer:
+    """Return what answers in words: the model, or the one that it is wrapped around."""
+    answerer = model if isinstance(model, Answerer) else model_traits(model).answerer
+    if answerer is None:
+        raise UsageError(
+            f"the policy 'android-control' needs a model that answers in words, such as a checkpoint; {model.name!r} "
+            "only points"
+        )
+    return answerer

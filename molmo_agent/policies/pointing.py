@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from molmo_agent.actions import Action, Done, points_of
 from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task
 from molmo_agent.geometry import Point
-from molmo_agent.interfaces import PointingModel
+from molmo_agent.interfaces import PointingModel, PolicyTraits, model_traits
 from molmo_agent.policies.instructions.splitter import SubStep, split_instruction
 
 WORDINGS = ("{}", "Where is {}", "Click {}")
@@ -35,7 +35,7 @@ class PointingPolicy:
     """Follows instructions of the kind ``click X, type "Y" into Z, then press Enter``.
 
     Args:
-        model: finds things on the picture.
+        model: finds things on the image; its confidence threshold becomes the policy's.
         splitter: makes sub-steps of an instruction.
         wordings: how a target is asked for; ``{}`` stands for it. Their number less one is how often a sub-step that
             failed for want of a usable point is retried.
@@ -51,6 +51,7 @@ class PointingPolicy:
         if not wordings or not all("{}" in wording for wording in wordings):
             raise ValueError(f"expected wordings with {{}} for the target, at least one, got {list(wordings)}")
         self.name = f"pointing({model.name})"
+        self.traits = PolicyTraits(min_confidence=model_traits(model).min_confidence)
         self._model, self._splitter, self._wordings = model, splitter, tuple(wordings)
 
     def act(self, task: Task, observation: Observation, history: Sequence[Step]) -> Decision:
@@ -74,7 +75,7 @@ class PointingPolicy:
         result, reason = self._locate(observation.image, step, skip=len(refused))
         if reason:
             return _give_up(step, reason, result)
-        points = [found.point for found in result.points]
+        points = [one.point for one in result.points]
         # One place may have been named by several points; the first stands for it.
         action = step.action(points if step.gesture == "point" else points[: len(step.targets)])
         if any(_same_place(action, earlier.action) for earlier in refused):
@@ -83,22 +84,22 @@ class PointingPolicy:
 
     def _locate(self, image: Image, step: SubStep, *, skip: int) -> tuple[PointResult, str]:
         """Find every target of a sub-step; return the answer, or the last one and why it is none to act on."""
-        found: list[PointResult] = []
+        results: list[PointResult] = []
         for target in step.targets:
             result, reason = self._ask(image, target, skip, several=step.gesture == "point")
             if reason:
                 return result, reason
-            found.append(result)
-        if len(found) == 1:
-            return found[0], ""
+            results.append(result)
+        if len(results) == 1:
+            return results[0], ""
         # A drag is as sure as its less sure end.
-        sure = [result.confidence for result in found if result.confidence is not None]
+        confidences = [result.confidence for result in results if result.confidence is not None]
         return PointResult(
             status="ok",
-            reply="\n".join(result.reply for result in found),
-            points=tuple(result.points[0] for result in found),
-            latency_s=sum(result.latency_s for result in found),
-            confidence=min(sure, default=None),
+            reply="\n".join(result.reply for result in results),
+            points=tuple(result.points[0] for result in results),
+            latency_s=sum(result.latency_s for result in results),
+            confidence=min(confidences, default=None),
         ), ""
 
     def _ask(self, image: Image, target: str, skip: int, *, several: bool) -> tuple[PointResult, str]:
@@ -135,9 +136,9 @@ def progress(history: Sequence[Step]) -> tuple[int, tuple[Step, ...]]:
 def _places(points: Sequence[LabelledPoint]) -> list[Point]:
     """Return the points that are not close to an earlier one."""
     places: list[Point] = []
-    for found in points:
-        if all(found.point.distance(place) > SAME_PLACE for place in places):
-            places.append(found.point)
+    for one in points:
+        if all(one.point.distance(place) > SAME_PLACE for place in places):
+            places.append(one.point)
     return places
 
 

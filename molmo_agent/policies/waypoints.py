@@ -7,18 +7,19 @@ from collections.abc import Sequence
 
 from molmo_agent.actions import Done, PointAt
 from molmo_agent.episode import Decision, Observation, Step, Task
-from molmo_agent.interfaces import PointingModel
+from molmo_agent.interfaces import PointingModel, PolicyTraits, model_traits
 
 
 class WaypointPolicy:
     """Hands the model's points on as one ``PointAt``; gives up on any other answer, and on a refusal.
 
     Args:
-        model: finds things on the picture.
+        model: finds things on the image; its confidence threshold becomes the policy's.
     """
 
     def __init__(self, model: PointingModel) -> None:
         self.name = f"waypoints({model.name})"
+        self.traits = PolicyTraits(min_confidence=model_traits(model).min_confidence)
         self._model = model
 
     def act(self, task: Task, observation: Observation, history: Sequence[Step]) -> Decision:
@@ -32,7 +33,7 @@ class WaypointPolicy:
             return Decision(action=Done(False, f"the point was refused: {history[-1].refused}"))
         result = self._model.point(observation.image, task.instruction)
         if result.status == "ok":
-            action = PointAt(tuple(found.point for found in result.points))
+            action = PointAt(tuple(one.point for one in result.points))
             return Decision(action=action, instruction=task.instruction, result=result)
         reason = f"the model gave no usable point ({result.status})"
         return Decision(action=Done(False, reason), instruction=task.instruction, result=result)

@@ -5,8 +5,8 @@ left; then all questions are answered by one ``point_batch``. So a batch holds q
 order of the episodes, and what is in it depends on the episodes alone, not on how fast the threads are.
 
 Envs that compute act one after the other: threads that compete for the interpreter take twice as long. An env that
-mostly waits for something outside of this process (a browser, a phone) says so with ``waits_outside = True``, and acts
-while others do.
+mostly waits for something outside of this process (a browser, a phone) says so with
+``traits = EnvTraits(waits_outside=True)``, and acts while others do.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import numpy as np
 from molmo_agent.actions import Done
 from molmo_agent.episode import Decision, Image, Observation, PointResult, Step, Task, Trajectory
 from molmo_agent.errors import ModelError, MolmoAgentError, RunStopped, UsageError
-from molmo_agent.interfaces import Env, PointingModel, Policy
+from molmo_agent.interfaces import Env, ModelTraits, PointingModel, Policy, env_traits, model_traits, policy_traits
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.recorder import Recorder
@@ -70,8 +70,10 @@ class BatchResult:
 class Seat:
     """A pointing model for one env, whose questions wait for those of the others. Made by :func:`roll_out`."""
 
-    def __init__(self, meeting: "_Meeting", name: str) -> None:
+    def __init__(self, meeting: "_Meeting", name: str, traits: ModelTraits) -> None:
         self.name = name
+        # What it can do beyond pointing is the model's: nobody else may ask it meanwhile.
+        self.traits = dataclasses.replace(traits, answerer=None, reserve_images=None)
         self.statuses: Counter[str] = Counter()
         self._meeting = meeting
         # Held while this env acts; None for an env that acts while others do.
@@ -144,54 +146,22 @@ def roll_out(
     numbers = list(range(episodes)) if isinstance(episodes, int) else list(episodes)
     if not numbers or num_envs < 1:
         raise UsageError(f"expected at least 1 episode and 1 env, got {len(numbers)} and {num_envs}")
-    began, meeting = time.perf_counter(), _Meeting(min(num_envs, len(numbers)))
-    waiting, results, failures = iter(numbers), dict[int, EpisodeResult](), dict[int, BaseException]()
-    turn, problems = threading.Lock(), list[str]()
-    limits = dataclasses.replace(guards or Guards(max_seconds=86_400.0), stop=meeting.stopped)
-
-    def play(seat: Seat) -> None:
-        seat.turn = turn
-        turn.acquire()
-        try:
-            with contextlib.ExitStack() as closing:
-                env: Env | None = None
-                for number in _one_by_one(waiting, meeting):
-                    seat.episode, seat.statuses = number, Counter()
-                    if env is None:
-                        env = make_env()
-                        closing.callback(env.close)
-                        if getattr(env, "waits_outside", False):
-                            seat.turn = None
-                            turn.release()
-                    its_seed = episode_seed(seed, number)
-                    going = rollout(
-                        _Willing(make_policy(env, seat)),
-                        env,
-                        guards=limits,
-                        recorder=record(number),
-                        settle=settle,
-                        seed=its_seed,
-                        options=options,
-                    )
-                    for _ in going:
-                        pass
-                    with meeting.lock:
-                        results[number] = _result(number, its_seed, going.trajectory, seat.statuses)
-                        if going.record_problem:
-                            problems.append(f"episode {number}: {going.record_problem}")
-                        told(results[number])
-        except RunStopped:
-            pass  # whoever stopped the run says why
-        except BaseException as error:
-            failures.setdefault(seat.episode, error)
-            meeting.stop()
-        finally:
-            if seat.turn is not None:
-                turn.release()
-            meeting.leave()
-
-    seats = [Seat(meeting, model.name) for _ in range(min(num_envs, len(numbers)))]
-    threads = [threading.Thread(target=play, args=(seat,), name=f"env-{i}") for i, seat in enumerate(seats)]
+    began, num_seats = time.perf_counter(), min(num_envs, len(numbers))
+    meeting = _Meeting(num_seats)
+    batch = _Batch(
+        make_env=make_env,
+        make_policy=make_policy,
+        meeting=meeting,
+        waiting=iter(numbers),
+        seed=seed,
+        guards=dataclasses.replace(guards or Guards(max_seconds=86_400.0), stop=meeting.stopped),
+        settle=settle,
+        options=options,
+        record=record,
+        told=told,
+    )
+    seats = [Seat(meeting, model.name, model_traits(model)) for _ in range(num_seats)]
+    threads = [threading.Thread(target=batch.play, args=(seat,), name=f"env-{i}") for i, seat in enumerate(seats)]
     calls: list[tuple[int, float]] = []
     try:
         for thread in threads:
@@ -202,24 +172,91 @@ def roll_out(
             calls.append((len(questions), time.perf_counter() - start))
             meeting.answer(answers)
     except KeyboardInterrupt as interrupt:
-        raise RunStopped(f"stopped by the user (Ctrl-C) after {len(results)} episodes") from interrupt
+        raise RunStopped(f"stopped by the user (Ctrl-C) after {len(batch.results)} episodes") from interrupt
     finally:
         meeting.stop()
         for thread in threads:
             if thread.ident is not None:
                 thread.join()
-    if failures:
-        number = min(failures)
-        error = failures[number]
+    if batch.failures:
+        number = min(batch.failures)
+        error = batch.failures[number]
         if isinstance(error, MolmoAgentError):
             error.args = (f"episode {number}: {error}",)
         raise error
     return BatchResult(
-        episodes=tuple(results[number] for number in numbers),
+        episodes=tuple(batch.results[number] for number in numbers),
         calls=tuple(calls),
         seconds=time.perf_counter() - began,
-        problems=tuple(problems),
+        problems=tuple(batch.problems),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    """What the threads of :func:`roll_out` share, and what comes of their episodes."""
+
+    make_env: Callable[[], Env]
+    make_policy: MakePolicy
+    meeting: "_Meeting"
+    # Numbers of the episodes that nobody has taken yet.
+    waiting: Iterator[int]
+    seed: int
+    guards: Guards
+    settle: Settle
+    options: dict[str, Any] | None
+    record: Callable[[int], Recorder | None]
+    told: Callable[[EpisodeResult], object]
+    # Held by the env that acts.
+    turn: threading.Lock = field(default_factory=threading.Lock)
+    results: dict[int, EpisodeResult] = field(default_factory=dict)
+    failures: dict[int, BaseException] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def play(self, seat: Seat) -> None:
+        """Run episodes in one env until none is left; what fails ends the whole batch."""
+        seat.turn = self.turn
+        self.turn.acquire()
+        try:
+            with contextlib.ExitStack() as closing:
+                env: Env | None = None
+                for number in _one_by_one(self.waiting, self.meeting):
+                    seat.episode, seat.statuses = number, Counter()
+                    if env is None:
+                        env = self.make_env()
+                        closing.callback(env.close)
+                        if env_traits(env).waits_outside:
+                            seat.turn = None
+                            self.turn.release()
+                    self._play_episode(seat, env, number)
+        except RunStopped:
+            pass  # whoever stopped the run says why
+        except BaseException as error:
+            self.failures.setdefault(seat.episode, error)
+            self.meeting.stop()
+        finally:
+            if seat.turn is not None:
+                self.turn.release()
+            self.meeting.leave()
+
+    def _play_episode(self, seat: Seat, env: Env, number: int) -> None:
+        seed = episode_seed(self.seed, number)
+        episode = rollout(
+            _Willing(self.make_policy(env, seat)),
+            env,
+            guards=self.guards,
+            recorder=self.record(number),
+            settle=self.settle,
+            seed=seed,
+            options=self.options,
+        )
+        for _ in episode:
+            pass
+        with self.meeting.lock:
+            self.results[number] = _result(number, seed, episode.trajectory, seat.statuses)
+            if episode.record_problem:
+                self.problems.append(f"episode {number}: {episode.record_problem}")
+            self.told(self.results[number])
 
 
 def _answers(model: PointingModel, questions: Sequence[tuple[Image, str]]) -> list[PointResult]:
@@ -270,7 +307,7 @@ class _Willing:
     """A policy that gives up on an instruction that it cannot follow, instead of ending the whole run."""
 
     def __init__(self, policy: Policy) -> None:
-        self.name, self._policy = policy.name, policy
+        self.name, self.traits, self._policy = policy.name, policy_traits(policy), policy
 
     def act(self, task: Task, observation: Observation, history: Sequence[Step]) -> Decision:
         try:

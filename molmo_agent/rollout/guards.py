@@ -6,14 +6,14 @@ A guard never changes an action. It lets it pass, refuses it with a reason, or e
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from molmo_agent.actions import Action, Done, Key, OpenApp, PointAt, Type, Wait, describe, points_of
 from molmo_agent.episode import Decision, Observation, Refusal
 from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.geometry import Box
-from molmo_agent.rollout.secrets import types_secret
+from molmo_agent.rollout.secrets import Secrets, types_secret
 
 Confirm = Literal["always", "risky", "never"]
 
@@ -84,9 +84,13 @@ class Guards:
     # When a person is asked before an input is sent.
     confirm: Confirm = "never"
     # A point that the model is less sure of is sent only if a person says so; without anybody to ask it is refused.
-    # None, and a model that tells no confidence: not looked at.
+    # None: the policy's own threshold, if it has one. 0 disables it; models without a confidence ignore it.
     min_confidence: float | None = None
     ask: Ask | None = None
+    # What {{NAME}} in typed text stands for; any other secret is refused.
+    secrets: Secrets = field(default_factory=Secrets)
+    # Decide and check, send nothing.
+    dry_run: bool = False
     # The kill switch: asked before every decision and before every input; True ends the run.
     stop: Callable[[], bool] | None = None
 
@@ -141,23 +145,23 @@ class Guards:
         return None
 
     def _unsure(self, decision: Decision) -> str:
-        """Say that the model is less sure of a point than is asked for, or return an empty string."""
-        sure = decision.result.confidence if decision.result else None
-        if self.min_confidence is None or sure is None or sure >= self.min_confidence:
+        """Return that the model's confidence is below the threshold, or an empty string."""
+        confidence = decision.result.confidence if decision.result else None
+        if self.min_confidence is None or confidence is None or confidence >= self.min_confidence:
             return ""
-        return f"the model is {sure:.0%} sure, and {self.min_confidence:.0%} is asked for"
+        return f"the model's confidence is {confidence:.0%}, below the required {self.min_confidence:.0%}"
 
     def _unconfirmed(self, decision: Decision, observation: Observation, instruction: str) -> Refusal | None:
         if not sends_input(decision.action):
             return None
         unsure, risky = self._unsure(decision), risk(decision, instruction)
         if unsure and self.ask is None:
-            return Refusal("unsure", f"not sure enough: {unsure} (min_confidence)")
+            return Refusal("unsure", f"{unsure} (min_confidence)")
         due = self.confirm == "always" or (self.confirm == "risky" and risky)
         if self.ask is None or not (due or unsure):
             return None
         if self.ask(decision, observation, "; ".join(filter(None, (unsure, risky)))):
             return None
         if unsure:
-            return Refusal("unsure", f"not sure enough: {unsure}, and the user said no")
+            return Refusal("unsure", f"{unsure}, and the user said no")
         return Refusal("unconfirmed", "not confirmed by the user")

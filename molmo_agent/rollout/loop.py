@@ -14,11 +14,11 @@ from typing import Any
 from molmo_agent.actions import Action, Done, Wait, action_to_dict, describe, points_of
 from molmo_agent.episode import Decision, Effect, Observation, Refusal, Step, Task, Trajectory
 from molmo_agent.errors import ActionRefused, MolmoAgentError, RunStopped, UsageError
-from molmo_agent.interfaces import Env, Policy
+from molmo_agent.interfaces import Env, Policy, policy_traits
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.rollout.screen_changes import ScreenWatch, Settle
-from molmo_agent.rollout.secrets import Secrets, types_secret
+from molmo_agent.rollout.secrets import types_secret
 
 # The same action so many times in a row without any effect ends the run. The policy sees the first ones in its history.
 MAX_REPEATS = 3
@@ -72,13 +72,11 @@ class Rollout(Iterator[Step]):
         guards: Guards,
         recorder: Recorder | None,
         settle: Settle,
-        secrets: Secrets,
         seed: int | None,
         options: dict[str, Any] | None,
-        dry_run: bool,
     ) -> None:
         self._policy, self._env, self._guards, self._recorder = policy, env, guards, recorder
-        self._settle, self._secrets, self._dry_run = settle, secrets, dry_run
+        self._settle, self._secrets, self._dry_run = settle, guards.secrets, guards.dry_run
         self._seed, self._options = seed, options
         self._asked = Task(task) if isinstance(task, str) else task
         self._task = self._asked or Task("")
@@ -303,7 +301,7 @@ class Rollout(Iterator[Step]):
         guards = {
             field.name: getattr(self._guards, field.name)
             for field in dataclasses.fields(self._guards)
-            if field.name not in ("ask", "stop")
+            if field.name not in ("ask", "stop", "secrets", "dry_run")
         }
         return {
             "task": {"instruction": self._task.instruction, "data": self._task.data},
@@ -324,10 +322,8 @@ def rollout(
     guards: Guards | None = None,
     recorder: Recorder | None = None,
     settle: Settle | None = None,
-    secrets: Secrets | None = None,
     seed: int | None = None,
     options: dict[str, Any] | None = None,
-    dry_run: bool = False,
 ) -> Rollout:
     """Roll out a policy in an env, one step per iteration.
 
@@ -338,28 +334,19 @@ def rollout(
         policy: decides.
         env: acts and shows.
         task: what to do; None takes the env's own task. The env's verdict counts only for its own task.
-        guards: limits, regions, confirmation and kill switch.
+        guards: limits, regions, confirmation, secrets, dry run and kill switch. Where they leave ``min_confidence``
+            open, the policy's threshold counts; 0 accepts every point.
         recorder: writes the trajectory folder.
         settle: how to wait for the screen; :data:`molmo_agent.rollout.screen_changes.AT_ONCE` suits simulated envs.
-        secrets: what ``{{NAME}}`` in typed text stands for.
         seed: passed to ``env.reset``.
         options: passed to ``env.reset``.
-        dry_run: decide and check, send nothing.
 
     Raises:
         UsageError: there is no task, or it asks for a secret that is not allowed.
         RunStopped: the user stopped the run; the env is closed.
         MolmoAgentError: the env or the model failed; the trajectory up to then is kept.
     """
-    return Rollout(
-        policy,
-        env,
-        task,
-        guards or Guards(),
-        recorder,
-        settle or Settle(),
-        secrets or Secrets(),
-        seed,
-        options,
-        dry_run,
-    )
+    guards = guards or Guards()
+    if guards.min_confidence is None:
+        guards = dataclasses.replace(guards, min_confidence=policy_traits(policy).min_confidence)
+    return Rollout(policy, env, task, guards, recorder, settle or Settle(), seed, options)

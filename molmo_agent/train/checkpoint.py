@@ -33,7 +33,7 @@ _FREE = {"checkpoint_every", "keep", "prefetch", "loggers", "export"}
 
 # A rank writes files of about this size at the same time; of large models more into each of as many as there may be.
 # Those of nano's runs can be sent through what takes no file of 16 MB.
-_FILE_BYTES, _MOST_FILES = 12_000_000, 8
+_FILE_BYTES, _MAX_FILES = 12_000_000, 8
 
 
 def _is_first() -> bool:
@@ -54,7 +54,7 @@ def _reason(error: BaseException, folder: Path) -> str:
     return str(error)
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _write_atomically(path: Path, text: str) -> None:
     """Put a new file there at once: whoever reads it has the old or the new one, never a part."""
     partial = path.with_suffix(".partial")
     partial.write_text(text)
@@ -66,7 +66,7 @@ _MOMENTS: dict[type, tuple[str, ...]] = {torch.optim.AdamW: ("exp_avg", "exp_avg
 
 
 def tensors(
-    learner: torch.nn.Module,
+    model: torch.nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     ema: dict[str, Tensor] | None = None,
     *,
@@ -75,22 +75,22 @@ def tensors(
     """Return everything that a checkpoint holds, by name; the optimizers' averages are made where they are missing.
 
     Args:
-        learner: the weights.
+        model: the weights.
         optimizers: AdamW or Muon.
         ema: average of the weights, by name.
         frozen: also weights that do not learn; else they are those that the run started from, and stay there.
     """
-    names = {parameter: name for name, parameter in learner.named_parameters()}
+    names = {parameter: name for name, parameter in model.named_parameters()}
     state: dict[str, Any] = {f"model.{name}": p.data for p, name in names.items() if frozen or p.requires_grad}
     for optimizer in optimizers:
-        kept = _MOMENTS[type(optimizer)]
+        keys = _MOMENTS[type(optimizer)]
         for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
             moments = optimizer.state[parameter]
             if not moments:
-                moments |= {key: torch.zeros_like(parameter) for key in kept}
+                moments |= {key: torch.zeros_like(parameter) for key in keys}
                 if isinstance(optimizer, torch.optim.AdamW):
                     moments["step"] = torch.zeros(())
-            state |= {f"{key}.{names[parameter]}": moments[key] for key in kept}
+            state |= {f"{key}.{names[parameter]}": moments[key] for key in keys}
     return state | {f"ema.{name}": average for name, average in (ema or {}).items()}
 
 
@@ -130,13 +130,13 @@ class RunFolder:
             if _is_first():
                 path.write_text(to_yaml(self.config), encoding="utf-8")
             return
-        before, now = yaml.safe_load(path.read_text(encoding="utf-8")), to_dict(self.config)
-        changed = [key for key in now if key not in _FREE and before.get(key) != now[key]]
+        old, new = yaml.safe_load(path.read_text(encoding="utf-8")), to_dict(self.config)
+        changed = [key for key in new if key not in _FREE and old.get(key) != new[key]]
         if changed:
-            told = ", ".join(f"{key} was {before.get(key)!r} and is {now[key]!r}" for key in changed[:3])
+            differences = ", ".join(f"{key} was {old.get(key)!r} and is {new[key]!r}" for key in changed[:3])
             raise UsageError(
-                f"{self.folder} holds a run of another config ({told}); name another folder, or start from its weights "
-                f"with model={self.folder / 'export'}"
+                f"{self.folder} holds a run of another config ({differences}); name another folder, or start from its "
+                f"weights with model={self.folder / 'export'}"
             )
 
     def close(self) -> None:
@@ -168,7 +168,7 @@ class RunFolder:
         _wait()
         alone = not dist.is_initialized()
         size = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
-        writer = FileSystemWriter(partial, thread_count=min(1 + size // _FILE_BYTES, _MOST_FILES))
+        writer = FileSystemWriter(partial, thread_count=min(1 + size // _FILE_BYTES, _MAX_FILES))
         writing: Any = async_save(state, storage_writer=writer, process_group=self._group, no_dist=alone)
         self._writing = step, writing
 
@@ -200,10 +200,10 @@ class RunFolder:
             writing.result()
             return self._count(step) if _is_first() else None
         except (OSError, CheckpointException) as error:
-            kept = self.latest
+            latest = self.latest
             raise UsageError(
                 f"the checkpoint of step {step} could not be written to {self.folder} ({_reason(error, self.folder)}); "
-                + (f"{kept.name} is whole: the same command resumes from it" if kept else "there is none before it")
+                + (f"{latest.name} is whole: the same command resumes from it" if latest else "there is none before it")
             ) from error
 
     def _partial(self, step: int) -> Path:
@@ -215,7 +215,7 @@ class RunFolder:
         (partial / "meta.json").write_text(json.dumps({"step": step}))
         shutil.rmtree(final, ignore_errors=True)
         partial.replace(final)
-        _write_whole(self.folder / "latest", final.name)
+        _write_atomically(self.folder / "latest", final.name)
         for old in self.checkpoints()[: -self.config.keep]:
             shutil.rmtree(old)
         return final
@@ -270,18 +270,18 @@ class RunFolder:
         """Drop the metrics of steps that will be computed again."""
         path = self.folder / "metrics.jsonl"
         if _is_first() and path.exists():
-            kept = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] <= step]
+            lines = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] <= step]
             # Another file, whole at once: who follows the old one sees that it is another.
-            _write_whole(path, "".join(line + "\n" for line in kept))
+            _write_atomically(path, "".join(line + "\n" for line in lines))
 
 
-def read_weights(run: Path, learner: torch.nn.Module) -> None:
-    """Read the weights of another run's last whole checkpoint into a learner of the same shapes.
+def read_weights(run: Path, model: torch.nn.Module) -> None:
+    """Read the weights of another run's last whole checkpoint into a model of the same shapes.
 
     Raises:
         UsageError: there is none, or it holds other weights.
     """
-    state = {f"model.{name}": parameter.data for name, parameter in learner.named_parameters()}
+    state = {f"model.{name}": parameter.data for name, parameter in model.named_parameters()}
     try:
         last = run / (run / "latest").read_text().strip()
         load_shards(state, checkpoint_id=str(last), no_dist=not dist.is_initialized())

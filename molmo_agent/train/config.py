@@ -18,7 +18,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimizer:
-    """AdamW with a schedule for each component (molmo-data-training-eval section 4.1)."""
+    """AdamW with a schedule for each component: docs/reference/training.md#optimizer-and-schedules."""
 
     vit: Rate = Rate(peak=5e-6)
     connector: Rate = Rate(peak=5e-6)
@@ -66,7 +66,7 @@ class TrainConfig:
     message_format: Literal["role", "none"] = "role"
     # Prefix of a question: the task's style, the style with a length, or nothing.
     prefix: Literal["style", "length", "none"] = "style"
-    # What annotations that share a picture weigh: each of n 1/sqrt(n) ("root"), or 1 ("one").
+    # What annotations that share an image weigh: each of n 1/sqrt(n) ("root"), or 1 ("one").
     weighting: Literal["root", "one"] = "root"
     # Several examples may share a sequence.
     packing: bool = True
@@ -87,7 +87,7 @@ class TrainConfig:
     data_seed: int = 50189
     checkpoint_every: int = 500
     keep: int = 2
-    # Steps whose pictures are prepared ahead, each on a thread of its own.
+    # Steps whose images are prepared ahead, each on a thread of its own.
     prefetch: int = 2
     # Where the numbers go beside metrics.jsonl.
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = ()
@@ -113,6 +113,10 @@ class Run(Protocol):
     @property
     def keep(self) -> int:
         """Number of checkpoints that are kept."""
+
+    @property
+    def loggers(self) -> tuple[Literal["tensorboard", "wandb"], ...]:
+        """Where the metrics go beside metrics.jsonl."""
 
 
 def check(config: TrainConfig) -> TrainConfig:

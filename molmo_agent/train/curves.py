@@ -1,4 +1,4 @@
-"""A run's curves as a picture."""
+"""A run's curves as an image."""
 
 import json
 from collections.abc import Sequence
@@ -18,22 +18,22 @@ def draw_curves(metrics: Path, out: Path) -> Path | None:
     if not records:
         return None
     steps = [record["step"] for record in records]
-    panels = {
+    charts = {
         "loss per token": [record["loss"] for record in records],
         "share of right tokens": [record["accuracy"] for record in records],
         "gradient norm": [record["gradient_norms"]["total"] for record in records],
         "learning rate of the decoder": [record["learning_rates"]["llm"] for record in records],
     }
     sheet = Image.new("RGB", (2 * _WIDTH, 2 * _HEIGHT), "white")
-    for number, (title, values) in enumerate(panels.items()):
-        sheet.paste(_panel(title, steps, values), (number % 2 * _WIDTH, number // 2 * _HEIGHT))
+    for number, (title, values) in enumerate(charts.items()):
+        sheet.paste(_draw_chart(title, steps, values), (number % 2 * _WIDTH, number // 2 * _HEIGHT))
     sheet.save(out)
     return out
 
 
-def _panel(title: str, steps: Sequence[int], values: Sequence[float]) -> Image.Image:
-    panel = Image.new("RGB", (_WIDTH, _HEIGHT), "white")
-    pen, font = ImageDraw.Draw(panel), ImageFont.load_default(12)
+def _draw_chart(title: str, steps: Sequence[int], values: Sequence[float]) -> Image.Image:
+    chart = Image.new("RGB", (_WIDTH, _HEIGHT), "white")
+    pen, font = ImageDraw.Draw(chart), ImageFont.load_default(12)
     low, high = min(values), max(values)
     spread = (high - low) or abs(high) or 1.0
     low, high = low - 0.05 * spread, high + 0.05 * spread
@@ -57,4 +57,4 @@ def _panel(title: str, steps: Sequence[int], values: Sequence[float]) -> Image.I
         pen.circle(points[0], 3, fill=_LINE)
     else:
         pen.line(points, fill=_LINE, width=2)
-    return panel
+    return chart

@@ -115,7 +115,7 @@ class Flops:
         Args:
             tokens: of the text, image tokens included.
             pairs: of a token and one that it attends to (see :func:`visible_pairs`).
-            crops: of its pictures.
+            crops: of its images.
             learned: positions whose logits are computed.
         """
         return Work(
@@ -131,7 +131,7 @@ class Flops:
         """What ranks are balanced by: the work of an example whose sizes alone are known."""
 
         def cost(size: Size) -> float:
-            # A sequence without a picture runs the tower over a blank crop.
+            # A sequence without an image runs the tower over a blank crop.
             crops = max(size.crops, 1)
             return self.work(tokens=size.tokens, pairs=size.tokens**2 / 2, crops=crops, learned=0).forward
 
@@ -142,7 +142,7 @@ def visible_pairs(prefix: int, branches: Collection[int]) -> float:
     """Return how many (token, token seen) pairs a message tree has.
 
     Args:
-        prefix: tokens that all see, the picture's.
+        prefix: tokens that all see, the image's.
         branches: tokens of each annotation; it sees the prefix and itself.
     """
     return prefix * (prefix + 1) / 2 + sum(n * prefix + n * (n + 1) / 2 for n in branches)

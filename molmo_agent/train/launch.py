@@ -1,6 +1,6 @@
 """Where a run's ranks are: in this process, in several on this machine, under torchrun, or on a Ray cluster.
 
-Every way calls :func:`train` on every rank, and computes the same.
+Every way runs a :class:`.Trainer` on every rank, and computes the same.
 """
 
 import json
@@ -22,11 +22,9 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 
 from molmo_agent.errors import MissingExtraError, ModelError, MolmoAgentError, RunStopped, UsageError
-from molmo_agent.registry import RUN_KINDS, load_attribute
-from molmo_agent.train import trainer
-from molmo_agent.train.config import Run, TrainConfig
-from molmo_agent.train.recipe import from_dict, run_kind, to_dict
-from molmo_agent.train.trainer import Saved, Told
+from molmo_agent.train.config import Run
+from molmo_agent.train.recipe import from_dict, to_dict
+from molmo_agent.train.trainer import OnStep, Trainer
 
 POINTER_FILE = "checkpoint.json"
 """What a checkpoint that is reported to Ray holds: where the real one lies."""
@@ -50,38 +48,27 @@ def process_group(rank: int, count: int, meeting: str | None) -> Any:
         dist.destroy_process_group()
 
 
-def train(
-    config: Run, folder: Path, *, told: Told | None = None, saved: Saved = lambda _: None, stop: Callable[[], bool]
-) -> int:
-    """Run a config of either kind on this rank."""
-    run: Callable[..., int] = trainer.train
-    if not isinstance(config, TrainConfig):
-        (kind,) = (kind for kind in map(run_kind, RUN_KINDS) if isinstance(config, kind.config))
-        run = load_attribute(kind.train)
-    return run(config, folder, told=told, saved=saved, stop=stop)
-
-
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
     """Let Ctrl-C and SIGTERM ask for a stop instead of tearing the step apart; yields whether they did."""
-    asked = threading.Event()
+    stop_event = threading.Event()
     numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: asked.set()) for number in numbers}
+    handlers = {number: signal.signal(number, lambda *_: stop_event.set()) for number in numbers}
     try:
-        yield asked.is_set
+        yield stop_event.is_set
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
-def run_here(config: Run, folder: Path, told: Told | None = None) -> int:
+def run_here(config: Run, folder: Path, on_step: OnStep | None = None) -> int:
     """Train in this process: alone, or as the rank that torchrun made it.
 
     Raises:
         RunStopped: Ctrl-C; a checkpoint was written.
     """
     with stop_signals() as stop, process_group(0, 1, None):
-        done = train(config, folder, told=told, stop=stop)
+        done = Trainer(config, folder, on_step=on_step, stop=stop).fit()
     if done < config.steps:
         raise RunStopped(f"stopped after step {done}; the same command resumes")
     return done
@@ -93,12 +80,8 @@ def _worker(
     torch.set_num_threads(threads)
     try:
         with stop_signals() as stop, process_group(rank, count, meeting):
-            done = train(
-                from_dict(data),
-                Path(folder),
-                told=(lambda record: line.send(("told", record))) if rank == 0 else None,
-                stop=stop,
-            )
+            on_step: OnStep | None = (lambda record: line.send(("step", record))) if rank == 0 else None
+            done = Trainer(from_dict(data), Path(folder), on_step=on_step, stop=stop).fit()
         line.send(("done", done))
     except MolmoAgentError as error:
         line.send(("error", str(error)))
@@ -107,7 +90,9 @@ def _worker(
         raise
 
 
-def run_workers(config: Run, folder: Path, count: int, told: Told | None = None, *, threads: int | None = None) -> int:
+def run_workers(
+    config: Run, folder: Path, count: int, on_step: OnStep | None = None, *, threads: int | None = None
+) -> int:
     """Train with several processes on this machine; ``threads`` of each are by default what the machine has for them.
 
     Raises:
@@ -119,21 +104,21 @@ def run_workers(config: Run, folder: Path, count: int, told: Told | None = None,
     with tempfile.TemporaryDirectory() as meeting:
         lines, processes = [], []
         for rank in range(count):
-            mine, theirs = context.Pipe(duplex=False)
-            arguments = (rank, count, f"{meeting}/store", to_dict(config), str(folder), theirs, threads)
+            receiver, sender = context.Pipe(duplex=False)
+            arguments = (rank, count, f"{meeting}/store", to_dict(config), str(folder), sender, threads)
             process = context.Process(target=_worker, args=arguments)
             process.start()
-            theirs.close()
-            lines.append(mine)
+            sender.close()
+            lines.append(receiver)
             processes.append(process)
         try:
-            done = _listen(lines, told)
+            done = _listen(lines, on_step)
         except KeyboardInterrupt:
             # The workers got it too, or get it now; each finishes its step and the first one saves.
             for process in processes:
                 if process.is_alive() and process.pid:
                     os.kill(process.pid, signal.SIGTERM)
-            done = _listen(lines, told)
+            done = _listen(lines, on_step)
         finally:
             deadline = time.monotonic() + 10
             for process in processes:
@@ -146,7 +131,7 @@ def run_workers(config: Run, folder: Path, count: int, told: Told | None = None,
     return done
 
 
-def _listen(lines: list[Connection], told: Told | None) -> int:
+def _listen(lines: list[Connection], on_step: OnStep | None) -> int:
     """Pass on what workers tell until all are done; return the last step.
 
     Raises:
@@ -163,8 +148,8 @@ def _listen(lines: list[Connection], told: Told | None) -> int:
                     f"worker {lines.index(line)} died without a word (out of memory?); the same command resumes from "
                     "the last checkpoint"
                 ) from None
-            if kind == "told" and told:
-                told(what)
+            if kind == "step" and on_step:
+                on_step(what)
             elif kind == "error":
                 raise UsageError(what)
             elif kind == "failed":
@@ -181,20 +166,21 @@ def _ray_loop(settings: dict[str, Any]) -> None:
     from ray.train import Checkpoint
 
     torch.set_num_threads(settings["threads"])
-    now: dict[str, Any] = {}
+    latest: dict[str, Any] = {}
 
-    def told(record: dict[str, Any]) -> None:
-        now.update({name: value for name, value in record.items() if isinstance(value, int | float)})
+    def on_step(record: dict[str, Any]) -> None:
+        latest.update({name: value for name, value in record.items() if isinstance(value, int | float)})
 
-    def saved(checkpoint: Path | None) -> None:
+    def on_checkpoint(checkpoint: Path | None) -> None:
         # All workers report equally often: Ray waits for each of them. It takes no checkpoint from outside its own
         # folder; it gets the place of ours, which all machines can read.
         with tempfile.TemporaryDirectory() as pointer:
             if checkpoint:
                 (Path(pointer) / POINTER_FILE).write_text(json.dumps({"checkpoint": str(checkpoint)}))
-            ray.train.report(dict(now), checkpoint=Checkpoint.from_directory(pointer) if checkpoint else None)
+            ray.train.report(dict(latest), checkpoint=Checkpoint.from_directory(pointer) if checkpoint else None)
 
-    train(from_dict(settings["config"]), Path(settings["folder"]), told=told, saved=saved, stop=lambda: False)
+    config, folder = from_dict(settings["config"]), Path(settings["folder"])
+    Trainer(config, folder, on_step=on_step, on_checkpoint=on_checkpoint).fit()
 
 
 def run_on_ray(
@@ -202,7 +188,7 @@ def run_on_ray(
     folder: Path,
     count: int | tuple[int, int],
     address: str | None,
-    told: Told | None = None,
+    on_step: OnStep | None = None,
     *,
     failures: int = 3,
     threads: int = 1,
@@ -215,7 +201,7 @@ def run_on_ray(
         count: workers, one GPU each where there are GPUs; (fewest, most) takes what the cluster has, and more or fewer
             as it grows or shrinks. Any number computes the same.
         address: of a cluster; None starts one on this machine.
-        told: called here with every line of the run's metrics, as it is written.
+        on_step: called here with every line of the run's metrics, as it is written.
         failures: how often workers are replaced.
         threads: of each worker.
 
@@ -246,7 +232,7 @@ def run_on_ray(
         ),
     )
     try:
-        with follow(folder / "metrics.jsonl", told):
+        with follow(folder / "metrics.jsonl", on_step):
             return trainer.fit()
     except Exception as error:
         raise UsageError(
@@ -255,29 +241,29 @@ def run_on_ray(
 
 
 @contextmanager
-def follow(path: Path, told: Told | None, *, every_s: float = 0.5) -> Iterator[None]:
+def follow(path: Path, on_step: OnStep | None, *, every_s: float = 0.5) -> Iterator[None]:
     """Pass on the records that another process appends to a run's metrics, each step once."""
     ended = threading.Event()
-    known = path.stat() if path.exists() else None
+    stat = path.stat() if path.exists() else None
 
     def read() -> None:
-        place, number = (known.st_size, known.st_ino) if known else (0, 0)
-        rest, step = "", 0
+        offset, inode = (stat.st_size, stat.st_ino) if stat else (0, 0)
+        tail, step = "", 0
         while True:
             last = ended.wait(every_s)
-            if path.exists() and told:
+            if path.exists() and on_step:
                 with path.open(encoding="utf-8") as file:
                     # A run that resumes puts another file there, without the steps that it computes again.
-                    if os.fstat(file.fileno()).st_ino != number:
-                        place, number, rest = 0, os.fstat(file.fileno()).st_ino, ""
-                    file.seek(place)
-                    *lines, rest = (rest + file.read()).split("\n")
-                    place = file.tell()
+                    if os.fstat(file.fileno()).st_ino != inode:
+                        offset, inode, tail = 0, os.fstat(file.fileno()).st_ino, ""
+                    file.seek(offset)
+                    *lines, tail = (tail + file.read()).split("\n")
+                    offset = file.tell()
                 for line in lines:
                     record = json.loads(line)
                     if record["step"] > step:
                         step = record["step"]
-                        told(record)
+                        on_step(record)
             if last:
                 return
 
@@ -330,7 +316,7 @@ def map_on_ray(count: int, address: str | None) -> Callable[..., Iterator[Any]]:
         workers, rest = [remote.remote(make) for _ in range(count)], iter(batches)
         pool = ActorPool(workers)
         try:
-            # No more under way than keeps all busy: batches hold pictures.
+            # No more under way than keeps all busy: batches hold images.
             for batch in islice(rest, 2 * count):
                 pool.submit(lambda worker, one: worker.work.remote(one), batch)
             while pool.has_next():

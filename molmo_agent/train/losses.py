@@ -1,4 +1,4 @@
-"""What training minimises, as the authors compute it (molmo-model section 5)."""
+"""What training minimises, as the authors compute it: docs/reference/training.md#loss."""
 
 from dataclasses import dataclass
 
@@ -41,9 +41,9 @@ def token_loss(logits: Tensor, labels: Tensor, weights: Tensor, z_scale: float =
     weights = weights.clamp(min=0) * (labels >= 0)
     partition = logits.logsumexp(-1)
     # Image tokens may have ids that no logit stands for; they are never learned.
-    chosen = logits.gather(-1, labels.where(weights > 0, 0).unsqueeze(-1)).squeeze(-1)
+    label_logits = logits.gather(-1, labels.where(weights > 0, 0).unsqueeze(-1)).squeeze(-1)
     return TokenLoss(
-        cross_entropy=(partition - chosen) * weights,
+        cross_entropy=(partition - label_logits) * weights,
         z=z_scale * partition.square() * weights,
         weight=weights.sum(),
         correct=((logits.argmax(-1) == labels) * weights).sum(),
@@ -62,8 +62,8 @@ def response_loss(
     states, targets, counts = hidden[rows], labels[rows], weights[rows]
 
     def part(state: Tensor, target: Tensor, count: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        found = token_loss(F.linear(state, head)[None], target[None], count[None], z_scale)
-        return found.cross_entropy[0], found.z[0], found.correct
+        loss = token_loss(F.linear(state, head)[None], target[None], count[None], z_scale)
+        return loss.cross_entropy[0], loss.z[0], loss.correct
 
     pieces = [
         checkpoint(part, s, t, c, use_reentrant=False)

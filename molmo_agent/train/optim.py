@@ -1,4 +1,4 @@
-"""Learning rates, parameter groups and clipping of the three components (molmo-model section 5)."""
+"""Learning rates and parameter groups by component: docs/reference/training.md#optimizer-and-schedules."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 Component = Literal["connector", "vit", "llm"]
 COMPONENTS: tuple[Component, ...] = ("connector", "vit", "llm")
@@ -88,20 +87,3 @@ def parameter_groups(
         assert isinstance(members, list)
         members.append(parameter)
     return list(groups.values())
-
-
-def clip_by_component(
-    gradients: Iterable[tuple[Component, Tensor]], max_norm: float = 1.0
-) -> dict[Component | Literal["total"], float]:
-    """Scale gradients in place so that each component's norm is at most ``max_norm``; return the norms before."""
-    grouped: dict[Component, list[Tensor]] = {component: [] for component in COMPONENTS}
-    for component, gradient in gradients:
-        grouped[component].append(gradient)
-    norms: dict[Component | Literal["total"], float] = {}
-    for component, members in grouped.items():
-        norm = float(torch.stack([g.float().norm() for g in members]).norm()) if members else 0.0
-        norms[component] = norm
-        for gradient in members:
-            gradient.mul_(min(1.0, max_norm / (norm + 1e-6)))
-    norms["total"] = math.hypot(*(norms[component] for component in COMPONENTS))
-    return norms

@@ -3,7 +3,7 @@
 A preset says how a stage was trained (rates, schedules, batch, steps, dropout, form of the texts, seeds), not on what
 data and not from which weights: these are the recipe's (``pixmo_cap`` for pretrain, ``sft``, ``high_res``).
 
-Sources, as collected in molmo-data-training-eval sections 4.1 and 4.7: learning rates, warm-up, batch and steps of each
+Sources, as collected in docs/reference/training.md#hyperparameters: learning rates, warm-up, batch and steps of each
 model are table 6 of the paper (arXiv 2409.17146 v2, in a transcription); optimizer, dropout, sequence length, crops,
 z-loss, clipping and seeds are those of the released scripts (allenai/molmo at 793fa387), which have the values of
 Molmo-7B-D; the high-resolution stage is from the paper's text. Examples are packed here, which the authors did not do;
@@ -43,7 +43,7 @@ _COMMON = {
 
 
 def _pretrain(llm: float) -> dict[str, Any]:
-    """Return the caption stage: four epochs of 712,000 pictures, prompts of style and length, no roles."""
+    """Return the caption stage: four epochs of 712,000 images, prompts of style and length, no roles."""
     return {
         **_COMMON,
         "batch": 128,
@@ -51,7 +51,7 @@ def _pretrain(llm: float) -> dict[str, Any]:
         "message_format": "none",
         "prefix": "length",
         "weighting": "one",
-        # At the tokens of answers alone: captions are to be read off the picture, not off their own beginning.
+        # At the tokens of answers alone: captions are to be read off the image, not off their own beginning.
         "residual_dropout": 0.0,
         "answer_dropout": 0.1,
         "data_seed": 95_818,

@@ -18,14 +18,18 @@ RECIPES = Path(__file__).parent / "recipes"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RunKind:
-    """A kind of training run beside fine-tuning; ``registry.RUN_KINDS`` names them."""
+    """A kind of training run; ``registry.RUN_KINDS`` names those beside fine-tuning."""
 
     # A frozen dataclass, built from the recipe.
     config: type
     # Returns a config that makes sense as a whole, or raises a UsageError.
     check: Callable[[Any], Run]
-    # "module:function" that trains on one rank, called as `trainer.train` is.
-    train: str
+    # "module:name" of what makes the train module of a config (see train_module.TrainModule).
+    train_module: str
+
+
+FINE_TUNING = RunKind(config=TrainConfig, check=check, train_module="molmo_agent.train.fine_tuning:FineTuning")
+"""What a recipe is without a key of another kind."""
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
@@ -78,10 +82,10 @@ def _build(kind: Any, data: Any, where: str) -> Any:
     if not isinstance(data, Mapping):
         raise UsageError(f"expected {where or 'the config'} to be a mapping, got {data!r}")
     hints = get_type_hints(kind)
-    known = [f.name for f in dataclasses.fields(kind)]
+    names = [f.name for f in dataclasses.fields(kind)]
     for name in data:
-        if name not in known:
-            raise UnknownNameError(f"key of {where or 'the config'}", str(name), known)
+        if name not in names:
+            raise UnknownNameError(f"key of {where or 'the config'}", str(name), names)
     values = {name: _convert(hints[name], value, f"{where}.{name}" if where else name) for name, value in data.items()}
     missing = [
         f.name
@@ -99,18 +103,29 @@ def from_dict(data: Mapping[str, Any]) -> Run:
     Raises:
         UsageError: an unknown key (the nearest are offered), or a value of the wrong type.
     """
-    for key in RUN_KINDS:
-        if key in data:
-            kind = run_kind(key)
-            return kind.check(_build(kind.config, data, ""))
-    config: TrainConfig = check(_build(TrainConfig, data, ""))
-    return config
+    kinds = [_run_kind(key) for key in RUN_KINDS if key in data]
+    kind = kinds[0] if kinds else FINE_TUNING
+    return kind.check(_build(kind.config, data, ""))
 
 
-def run_kind(key: str) -> RunKind:
+def _run_kind(key: str) -> RunKind:
     """Return the kind of run whose recipes have this key."""
     kind: RunKind = load_attribute(RUN_KINDS[key])
     return kind
+
+
+def kind_of(config: Run) -> RunKind:
+    """Return the kind of run that a config describes.
+
+    Raises:
+        TypeError: it is of no kind that the registry names.
+    """
+    if isinstance(config, FINE_TUNING.config):
+        return FINE_TUNING
+    for kind in map(_run_kind, RUN_KINDS):
+        if isinstance(config, kind.config):
+            return kind
+    raise TypeError(f"expected the config of a training run, got {type(config).__name__}")
 
 
 def to_dict(config: Run) -> dict[str, Any]:
@@ -142,22 +157,22 @@ def override(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]
         path, equals, text = assignment.partition("=")
         if not equals:
             raise UsageError(f"expected key=value, got {assignment!r}")
-        place: Any = data
+        node: Any = data
         *above, last = path.split(".")
         for part in above:
-            if isinstance(place, list):
-                place = place[_number(part, place, assignment)]
-            elif isinstance(place, dict):
-                if place.get(part) is None:
-                    place[part] = {}
-                place = place[part]
+            if isinstance(node, list):
+                node = node[_number(part, node, assignment)]
+            elif isinstance(node, dict):
+                if node.get(part) is None:
+                    node[part] = {}
+                node = node[part]
             else:
                 raise UsageError(f"{assignment!r}: {part!r} has no parts to set")
         value = yaml.safe_load(text)
-        if isinstance(place, list):
-            place[_number(last, place, assignment)] = value
-        elif isinstance(place, dict):
-            place[last] = value
+        if isinstance(node, list):
+            node[_number(last, node, assignment)] = value
+        elif isinstance(node, dict):
+            node[last] = value
         else:
             raise UsageError(f"{assignment!r}: {last!r} cannot be set there")
     return data
@@ -205,9 +220,9 @@ def _recipe(recipe: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         raise UsageError(f"expected {path} to be YAML, but: {error}") from error
     if not isinstance(data, dict):
         raise UsageError(f"expected {path} to hold a mapping, got {type(data).__name__}")
-    found: dict[str, Any] = {}
+    base: dict[str, Any] = {}
     if "like" in data:
-        found = _recipe(str(data.pop("like")), (*above, recipe))
+        base = _recipe(str(data.pop("like")), (*above, recipe))
     if "preset" in data:
-        found = merged(found, preset(str(data.pop("preset"))))
-    return merged(found, data)
+        base = merged(base, preset(str(data.pop("preset"))))
+    return merged(base, data)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -16,6 +15,7 @@ from molmo_agent.errors import ModelError
 from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
 from molmo_agent.train.batching.tree_attention import Forest
 from molmo_agent.train.config import Optimizer, Rate, TrainConfig, source_names
+from molmo_agent.train.distributed import all_reduce_sum, average_gradients, world_size
 from molmo_agent.train.losses import response_loss
 from molmo_agent.train.optim import COMPONENTS, Component, Schedule, component_of, parameter_groups
 
@@ -39,25 +39,7 @@ class StepReport:
     sources: dict[str, float]
 
 
-def ranks() -> int:
-    """Return how many processes take part."""
-    return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def own_device() -> torch.device:
-    """Return where this rank computes: its GPU where there is one, else the CPU."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-
-
-def total(*values: Tensor) -> Tensor:
-    """Return the sum over all ranks of some scalars, as one float64 tensor."""
-    summed = torch.stack([value.detach().double() for value in values])
-    if dist.is_initialized():
-        dist.all_reduce(summed)
-    return summed
-
-
-class Learner(nn.Module):
+class ModelWithLoss(nn.Module):
     """A model with its loss as one module, so that sharding sees one forward pass per sequence."""
 
     def __init__(self, model: Any, config: TrainConfig) -> None:
@@ -74,7 +56,7 @@ class Learner(nn.Module):
         Of n data sets, n times the cross-entropy and n times the weight follow the three.
 
         Args:
-            arrays: from :func:`~molmo_agent.train.batching.encode.join`, of a leading dimension of 1.
+            arrays: from :func:`~molmo_agent.train.batching.encode.collate`, of a leading dimension of 1.
         """
         inner = self.model.model
         device = next(self.parameters()).device
@@ -94,24 +76,24 @@ class Learner(nn.Module):
             ).last_hidden_state
             head = self.model.lm_head.weight
             part = response_loss(hidden, head, inputs["labels"], weights, z_scale=self.z_scale)
-            learned = (inputs["labels"] >= 0) & (weights > 0)
+            has_target = (inputs["labels"] >= 0) & (weights > 0)
         sums = torch.stack([part.cross_entropy.sum(), part.z.sum(), part.correct.to(hidden.dtype).detach()])
         by_source = sums.new_zeros(2, self.num_sources)
         if self.num_sources and part.weight > 0:
-            values = torch.stack([part.cross_entropy.detach(), weights[learned]]).to(sums.dtype)
-            by_source = by_source.index_add(1, inputs["source_ids"][learned], values)
+            values = torch.stack([part.cross_entropy.detach(), weights[has_target]]).to(sums.dtype)
+            by_source = by_source.index_add(1, inputs["source_ids"][has_target], values)
         return torch.cat([sums, by_source.flatten()])
 
 
-def shard(learner: Learner) -> Learner:
+def shard(model: ModelWithLoss) -> ModelWithLoss:
     """Spread weights, gradients and optimizer state over all ranks, block by block (FSDP2)."""
-    mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (ranks(),))
-    inner = learner.model.model
+    mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (world_size(),))
+    inner = model.model.model
     tower = inner.vision_tower.encoder
     for block in (*inner.language_model.layers, *(tower.layers if hasattr(tower, "layers") else tower.layer)):
         fully_shard(block, mesh=mesh)
-    fully_shard(learner, mesh=mesh)
-    return learner
+    fully_shard(model, mesh=mesh)
+    return model
 
 
 def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
@@ -132,44 +114,35 @@ def schedules(settings: Optimizer, steps: int) -> dict[Component, Schedule]:
 
 
 @torch.no_grad()
-def clip(model: nn.Module, most: float) -> dict[str, float]:
-    """Scale each component's gradients to a norm of at most ``most``; return the norms before, over all shards."""
+def clip(model: nn.Module, max_norm: float) -> dict[str, float]:
+    """Scale each component's gradients in place, so that their norm is at most ``max_norm``.
+
+    Returns:
+        The norms before, over all shards: of each component, and "total".
+    """
     members: dict[Component, list[Tensor]] = {name: [] for name in COMPONENTS}
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             members[component_of(name)].append(parameter.grad)
 
     def square(gradient: Tensor) -> Tensor:
-        mine = gradient.to_local() if isinstance(gradient, DTensor) else gradient
-        return mine.double().square().sum().cpu()
+        local = gradient.to_local() if isinstance(gradient, DTensor) else gradient
+        return local.double().square().sum().cpu()
 
     zero = torch.zeros((), dtype=torch.float64)
     squares = [sum(map(square, gradients), zero) for gradients in members.values()]
-    spread = any(isinstance(gradient, DTensor) for gradients in members.values() for gradient in gradients)
-    summed = total(*squares) if spread else torch.stack(squares)
-    norms = {name: math.sqrt(value) for name, value in zip(COMPONENTS, summed.tolist(), strict=True)}
+    sharded = any(isinstance(gradient, DTensor) for gradients in members.values() for gradient in gradients)
+    sums = all_reduce_sum(*squares) if sharded else torch.stack(squares)
+    norms = {name: math.sqrt(value) for name, value in zip(COMPONENTS, sums.tolist(), strict=True)}
     for name, gradients in members.items():
-        factor = min(1.0, most / (norms[name] + 1e-6))
+        factor = min(1.0, max_norm / (norms[name] + 1e-6))
         for gradient in gradients:
             gradient.mul_(factor)
-    found: dict[str, float] = {name: norm for name, norm in norms.items()}
-    return found | {"total": math.hypot(*norms.values())}
-
-
-def average_gradients(learner: nn.Module) -> None:
-    """Give every rank the mean of all ranks' gradients, in one exchange: for weights that are not spread."""
-    gradients = [p.grad for p in learner.parameters() if p.grad is not None and not isinstance(p.grad, DTensor)]
-    if ranks() == 1 or not gradients:
-        return
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
-    dist.all_reduce(flat)
-    flat /= ranks()
-    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(mean.view_as(gradient))
+    return {str(name): norm for name, norm in norms.items()} | {"total": math.hypot(*norms.values())}
 
 
 def train_step(
-    learner: Learner, optimizer: torch.optim.Optimizer, sequences: Sequence[Arrays], config: TrainConfig, step: int
+    model: ModelWithLoss, optimizer: torch.optim.Optimizer, sequences: Sequence[Arrays], config: TrainConfig, step: int
 ) -> StepReport:
     """Learn from a rank's sequences of a global batch.
 
@@ -177,7 +150,7 @@ def train_step(
     multiplied by the number of ranks because gradients are averaged over them.
 
     Args:
-        learner: on its device, sharded where there are several ranks.
+        model: on its device, sharded where there are several ranks.
         optimizer: from :func:`make_optimizer`.
         sequences: this rank's; all ranks have equally many.
         config: the run.
@@ -192,16 +165,16 @@ def train_step(
         group["lr"] = rates[group["component"]]
     optimizer.zero_grad(set_to_none=True)
     weights = [torch.as_tensor(arrays["loss_weights"]) for arrays in sequences]
-    counted = total(
+    counts = all_reduce_sum(
         torch.stack([w.double().sum() for w in weights]).sum(), torch.tensor(sum(int((w > 0).sum()) for w in weights))
     )
-    weight = float(counted[0])
+    weight = float(counts[0])
     sums = torch.zeros(3 + 2 * len(config.mixture), dtype=torch.float64)
     for arrays in sequences:
-        part = learner(arrays)
-        ((part[0] + part[1]) / max(weight, 1e-9) * ranks()).backward()
+        part = model(arrays)
+        ((part[0] + part[1]) / max(weight, 1e-9) * world_size()).backward()
         sums += part.detach().double().cpu()
-    entropy_sum, z_sum, correct, *by_source = (float(value) for value in total(*sums))
+    entropy_sum, z_sum, correct, *by_source = (float(value) for value in all_reduce_sum(*sums))
     loss = (entropy_sum + z_sum) / max(weight, 1e-9)
     if not math.isfinite(loss):
         optimizer.zero_grad(set_to_none=True)
@@ -209,23 +182,23 @@ def train_step(
             f"the loss of step {step} is {loss}, which nothing can be learned from; the weights are those of step "
             f"{step - 1}: lower the learning rates, or try precision=fp32"
         )
-    average_gradients(learner)
-    norms = clip(learner, config.optimizer.clip)
+    average_gradients(model)
+    norms = clip(model, config.optimizer.clip)
     optimizer.step()
     return StepReport(
         loss=loss,
         cross_entropy=entropy_sum / max(weight, 1e-9),
         z_loss=z_sum / max(weight, 1e-9),
         accuracy=correct / max(weight, 1e-9),
-        loss_tokens=int(counted[1]),
+        loss_tokens=int(counts[1]),
         weight=weight,
         gradient_norms=norms,
         learning_rates={str(name): rate for name, rate in rates.items()},
         sources={
-            name: entropy / share
-            for name, entropy, share in zip(
+            name: entropy / source_weight
+            for name, entropy, source_weight in zip(
                 source_names(config), by_source[: len(by_source) // 2], by_source[len(by_source) // 2 :], strict=True
             )
-            if share > 0
+            if source_weight > 0
         },
     )

@@ -1,6 +1,6 @@
 """AndroidControl: episodes from its shards, the text of each action, and the box of a correct click.
 
-Format and texts: molmo-data-training-eval section 3.4. Errors of the authors' code are corrected here;
+Format and texts: docs/reference/data.md#androidcontrol. Errors of the authors' code are corrected here;
 ``reference_quirks`` reproduces them for comparison with published numbers.
 """
 

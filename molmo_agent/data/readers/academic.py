@@ -2,8 +2,8 @@
 
 Each reader (``academic_photos.py``, ``academic_texts.py``, ``academic_school.py``, ``academic_charts.py``) lists in its
 docstring the files it expects in the data set's folder, as the data set's authors publish them. Some also read the
-Parquet shards of the hub's copy. Molmo-data-training-eval sections 2 and 3 say which answer is the training target
-and whether the questions about an image share a sequence.
+Parquet shards of the hub's copy. Which answer is the training target, and whether the questions about an image share a
+sequence: docs/reference/data.md#texts.
 """
 
 from collections.abc import Callable, Mapping

@@ -2,7 +2,7 @@
 
 Each is a folder of Parquet shards, ``data/train-00000-of-00001.parquet``, or what ``datasets`` saves. Most of
 them only list image URLs; the images are looked up in a :class:`~molmo_agent.data.images.store.ImageStore` at the
-option ``images`` (by default ``images/`` in the data set's folder). Columns: molmo-data-training-eval section 1.1 and
+option ``images`` (by default ``images/`` in the data set's folder). Columns: docs/reference/data.md#pixmo and
 the data sets' own cards.
 """
 

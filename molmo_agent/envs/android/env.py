@@ -32,6 +32,7 @@ from molmo_agent.envs.android.text import PhoneText
 from molmo_agent.episode import Observation
 from molmo_agent.errors import ActionRefused, EnvError, UsageError
 from molmo_agent.geometry import Point
+from molmo_agent.interfaces import EnvTraits
 from molmo_agent.transforms import ImageTransform
 
 # Slow enough for lists to follow the finger instead of being thrown.
@@ -51,7 +52,7 @@ class Android:
     """
 
     name = "android"
-    waits_outside = True
+    traits = EnvTraits(waits_outside=True)
     capabilities: frozenset[type] = frozenset(
         {Click, LongPress, Drag, Scroll, Type, Key, OpenApp, Back, Home, Wait, Done, PointAt}
     )

@@ -1,10 +1,8 @@
-"""The ids under which gymnasium knows this package's envs; imports none of them.
+"""The ids under which gymnasium knows this package's envs; imports neither.
 
-Importing ``molmo_agent.envs.gymnasium_api.adapters`` makes them known (gymnasium 1.x looks for no plugins by itself);
-so does ``gymnasium.make("molmo_agent.envs.gymnasium_api.adapters:MolmoAgent/GridNav-v0")``, which imports it.
+Importing ``molmo_agent`` makes them known (gymnasium 1.x looks for no plugins by itself); so does
+``gymnasium.make("molmo_agent:MolmoAgent/GridNav-v0")``, which imports it.
 """
-
-from gymnasium.envs.registration import register, registry
 
 # Id -> ("module:what makes it", one line for people).
 IDS: dict[str, tuple[str, str]] = {
@@ -45,6 +43,9 @@ IDS: dict[str, tuple[str, str]] = {
 
 def register_envs() -> None:
     """Make the ids known to gymnasium; those that it knows already stay as they are."""
+    # Here, because this is called at the end of gymnasium's import, which any import of it may be.
+    from gymnasium.envs.registration import register, registry
+
     for name, (entry_point, _) in IDS.items():
         if name not in registry:
             register(id=name, entry_point=entry_point)

@@ -3,6 +3,7 @@
 import re
 
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen
+from molmo_agent.envs.drawing.phrases import kind_in, named_elements, unquoted
 from molmo_agent.envs.sim_desktop.draw import Drawing
 from molmo_agent.envs.sim_desktop.draw_widgets import Target
 from molmo_agent.envs.sim_desktop.tasks import name_of
@@ -29,7 +30,6 @@ _KIND_NAMES: tuple[tuple[str, str], ...] = (
     ("icon", "icon"),
     ("tab", "tab"),
 )
-_QUOTED = re.compile(r'"([^"]+)"')
 _CORNER = re.compile(r"(top|bottom) (left|right) corner of the screen")
 
 
@@ -48,30 +48,16 @@ def locate(drawing: Drawing, screen: Screen, phrase: str) -> list[PixelBox]:
     lower = phrase.casefold()
     if corner := _CORNER.search(lower):
         return [_corner(screen, corner[1] == "top", corner[2] == "left")]
-    outside = _QUOTED.sub(" ", lower)
+    outside = unquoted(phrase)
     if re.search(r"\blist\b(?! item)", outside):
         return _lists(drawing, screen)
-    matches = _named(screen, lower, outside)
+    visible = [element for element in screen.elements if element.visible]
+    matches = named_elements(phrase, visible, kind_in(phrase, _KIND_NAMES), name_of)
     if re.search(r"\bhandle of\b", outside):
         return [_handle(element) for element in matches]
     if end := re.search(r"\b(left|right) end of\b", outside):
         return [_end(element.box, end[1] == "left") for element in matches]
     return [element.box for element in matches]
-
-
-def _named(screen: Screen, lower: str, outside: str) -> list[Element]:
-    kind = next((kind for name, kind in _KIND_NAMES if re.search(rf"\b{name}\b", outside)), None)
-    quoted = {text.casefold() for text in _QUOTED.findall(lower)}
-    scored = []
-    for element in screen.elements:
-        name = name_of(element).casefold()
-        if not element.visible or not name or name not in lower:
-            continue
-        scored.append(((name in quoted, element.kind == kind, len(name), element.text), element))
-    if not scored:
-        return []
-    best = max(score for score, _ in scored)
-    return [element for score, element in scored if score == best]
 
 
 def _corner(screen: Screen, top: bool, left: bool) -> PixelBox:

@@ -3,6 +3,7 @@
 import re
 
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen
+from molmo_agent.envs.drawing.phrases import kind_in, named_elements, unquoted
 
 # What people call the kinds; the first that is found counts.
 _KIND_NAMES: tuple[tuple[str, str], ...] = (
@@ -15,7 +16,6 @@ _KIND_NAMES: tuple[tuple[str, str], ...] = (
     ("button", "button"),
     ("card", "card"),
 )
-_QUOTED = re.compile(r'"([^"]+)"')
 
 
 def locate(screen: Screen, phrase: str) -> list[PixelBox]:
@@ -25,29 +25,14 @@ def locate(screen: Screen, phrase: str) -> list[PixelBox]:
     "Brightness" slider`` and its left or right end. Of several readings the one of the named kind and with the longest
     label wins.
     """
-    lower = phrase.casefold()
-    outside = _QUOTED.sub(" ", lower)
-    matches = _named(screen, lower, outside)
+    outside = unquoted(phrase)
+    visible = [element for element in screen.elements if element.visible]
+    matches = named_elements(phrase, visible, kind_in(phrase, _KIND_NAMES), lambda element: element.label)
     if re.search(r"\bhandle of\b", outside):
         return [_handle(element) for element in matches]
     if end := re.search(r"\b(left|right) end of\b", outside):
         return [_end(element.box, end[1] == "left") for element in matches]
     return [element.box for element in matches]
-
-
-def _named(screen: Screen, lower: str, outside: str) -> list[Element]:
-    kind = next((kind for name, kind in _KIND_NAMES if re.search(rf"\b{name}\b", outside)), None)
-    quoted = {text.casefold() for text in _QUOTED.findall(lower)}
-    scored = []
-    for element in screen.elements:
-        name = element.label.casefold()
-        # A label in quotes is meant to the letter: "Cart" is not "Add to cart".
-        if element.visible and name and (name in quoted if quoted else name in lower):
-            scored.append(((element.kind == kind, len(name)), element))
-    if not scored:
-        return []
-    best = max(score for score, _ in scored)
-    return [element for score, element in scored if score == best]
 
 
 def _handle(element: Element) -> PixelBox:

@@ -12,6 +12,7 @@ from typing import Any
 
 from PIL import ImageColor
 
+from molmo_agent.envs.drawing.phrases import kind_in, named_elements
 from molmo_agent.geometry import Box
 
 # What the query says is no place to click, and what lies beside the task is none of it.
@@ -136,7 +137,6 @@ _ORDINAL = re.compile(r"([1-9])(?:st|nd|rd|th)")
 _NO_NEWS = frozenset({"a", "an", "the", "into", "on", "widget", "colored", "coloured"})
 # CSS has more names than people; of two names for one colour both are known.
 _COLORS = {name: ImageColor.getrgb(name) for name in list(ImageColor.colormap)}
-_QUOTED = re.compile(r'"([^"]+)"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,25 +214,14 @@ def find(elements: tuple[PageElement, ...], phrase: str) -> list[PageElement]:
     """Return the elements that a phrase describes or names; empty if none.
 
     ``a large red letter``, ``the black colored box``, ``the 2nd textbox`` describe: all that fit are returned. Else the
-    phrase names by label, and by kind where it says one: a quoted label wins, then the named kind, then the longest
-    label.
+    phrase names by label, and by kind where it says one, see :mod:`molmo_agent.envs.drawing.phrases`.
     """
     fits, named = described(elements, phrase), _named(elements, phrase)
     return fits if fits is not None and (fits or not named) else named
 
 
 def _named(elements: Sequence[PageElement], phrase: str) -> list[PageElement]:
-    lower = phrase.casefold()
-    outside = _QUOTED.sub(" ", lower)
-    kind = next((kind for name, kind in _KIND_NAMES if re.search(rf"\b{name}\b", outside)), None)
-    quoted = {text.casefold() for text in _QUOTED.findall(lower)}
-    scored = []
-    for element in elements:
-        label = element.label.casefold()
-        if label and re.search(rf"(?<!\w){re.escape(label)}(?!\w)", lower):
-            scored.append(((label in quoted, element.kind == kind, len(label)), element))
-    if not scored and kind:
-        # "the textbox": there may be only one.
-        return [element for element in elements if element.kind == kind]
-    best = max((score for score, _ in scored), default=None)
-    return [element for score, element in scored if score == best]
+    kind = kind_in(phrase, _KIND_NAMES)
+    matches = named_elements(phrase, elements, kind, lambda element: element.label)
+    # "the textbox": there may be only one.
+    return matches or [element for element in elements if kind and element.kind == kind]

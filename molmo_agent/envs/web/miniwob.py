@@ -18,6 +18,7 @@ from molmo_agent.envs.web.text_lines import read_texts
 from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import ActionRefused, EnvError, MissingExtraError, UnknownNameError, UsageError
 from molmo_agent.geometry import Box
+from molmo_agent.interfaces import EnvTraits
 from molmo_agent.transforms import ImageTransform
 
 # CSS pixels of a task; the page around it shows rewards.
@@ -74,7 +75,7 @@ class MiniWob:
     """
 
     # A step is Chromium's work: others may act meanwhile.
-    waits_outside = True
+    traits = EnvTraits(waits_outside=True)
     capabilities: frozenset[type] = frozenset({Click, LongPress, Drag, Move, Scroll, Type, Key, Wait, PointAt})
 
     def __init__(self, task: str = "click-test-2", *, scale: int = 2, max_steps: int = 20) -> None:

@@ -17,7 +17,7 @@ from molmo_agent.evaluation.nano_suite.latency import measure
 from molmo_agent.evaluation.nano_suite.sets import EVALUATION, ORDINARY, Case, ScreenSet, cases_of, suite_sets
 from molmo_agent.evaluation.reliability import figures_of
 from molmo_agent.geometry import Point
-from molmo_agent.interfaces import PointingModel
+from molmo_agent.interfaces import PointingModel, model_traits
 from molmo_agent.pointers.baselines import CentrePointer, RandomPointer, ScriptedPointer
 from molmo_agent.pointers.zoom import ZoomPointer
 
@@ -259,8 +259,8 @@ def run_suite(
     screen_sets = tuple(suite_sets() if sets is None else sets)
     if quick:
         screen_sets = tuple(replace(one, screens=max(2, one.screens // 10)) for one in screen_sets)
-    least = getattr(model, "min_confidence", None)
-    calibration = getattr(model, "calibration", None)
+    traits = model_traits(model)
+    least = traits.min_confidence
     models = (model, RandomPointer(), CentrePointer(), None)
     names = (model.name, *BASELINES)
     hits: list[Row] = []
@@ -288,7 +288,7 @@ def run_suite(
         "quick": quick,
         "hits": hits,
         "refusals": refusals,
-        "calibration": calibration_of(ordinary, calibration.undo if calibration else None),
+        "calibration": calibration_of(ordinary, traits.raw_confidence),
         "min_confidence": least,
         "zoom": [],
         "miniwob": [],

@@ -2,7 +2,7 @@
 
 One table of transforms serves both directions: loading goes through transformers' own weight conversion, which streams
 tensor by tensor and knows devices, dtypes and quantisation; exporting runs the same table backwards.
-Names and shapes: molmo-model sections 1.1 and 2.
+Names and shapes: docs/reference/model.md#checkpoint-names.
 """
 
 import contextlib
@@ -176,7 +176,7 @@ def to_official(model: Any, tensors: Mapping[str, Tensor] | None = None) -> dict
 
 
 def from_native(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the authors' training names as those of the released repositories (molmo-model section 2.3).
+    """Return training names as the released repositories' names: docs/reference/model.md#training-checkpoints.
 
     Views of the given tensors: nothing is copied.
     """
@@ -276,7 +276,7 @@ def vision_fields(config: MolmoConfig) -> dict[str, Any]:
 
 
 def official_config(config: MolmoConfig) -> dict[str, Any]:
-    """Return the config fields of a released repository for ours (molmo-model section 2.4).
+    """Return the config fields of a released repository for ours: docs/reference/model.md#checkpoint-configuration.
 
     A vision side that no release has is told in the training code's names: this package reads them, the released code
     does not (:func:`vision_fields` tells whether there are any).

@@ -69,7 +69,7 @@ def translate_config(fields: Mapping[str, Any]) -> dict[str, Any]:
         "eos_token_id": end,
         "checkpoint_layout": LAYOUT,
         "additional_vocab_size": get("additional_vocab_size", default=128),
-        # Behind the tokenizer's vocabulary, which may be smaller than the embedding (section 3.5).
+        # Behind the tokenizer's own, maybe in spare rows: docs/reference/preprocessing.md#special-tokens.
         **{f"image_{name}_token_id": vocabulary + i for i, name in enumerate(("start", "end", "patch", "column"))},
     }
     vision = get("vision", "vision_backbone")

@@ -20,7 +20,7 @@ _NUMBERS = ("subsegment_ids", "document_ids", "source_ids")
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedExample:
     """A row's tokens, laid out; its crops are still to be made."""
 
     example: Example
@@ -40,24 +40,24 @@ class Encoded:
         """Return the work of its forward pass."""
         ids = self.example.subsegment_ids
         lengths = [len(self.example.input_ids)] if ids is None else np.unique(ids, return_counts=True)[1].tolist()
-        # The picture has the largest number: it is what all annotations see.
+        # The image has the largest number: it is what all annotations see.
         pairs = visible_pairs(lengths[-1], lengths[:-1])
-        learned = int((self.example.loss_weights > 0).sum())
-        return flops.work(tokens=len(self.example.input_ids), pairs=pairs, crops=self.crops, learned=learned)
+        num_targets = int((self.example.loss_weights > 0).sum())
+        return flops.work(tokens=len(self.example.input_ids), pairs=pairs, crops=self.crops, learned=num_targets)
 
 
-def dress(conversation: Conversation, config: TrainConfig, rng: np.random.RandomState) -> list[str]:
+def apply_template(conversation: Conversation, config: TrainConfig, rng: np.random.RandomState) -> list[str]:
     """Return a conversation's turns as they are trained on: prefix, roles, spaces."""
-    question, *rest = conversation.turns
+    question, *answers = conversation.turns
     prefix = ""
     if config.prefix == "style":
         prefix = style_prefix(conversation.style, rng)
     elif config.prefix == "length":
-        prefix = length_hint(conversation.style, len(rest[0]), rng)
-    return format_turns([with_prefix(prefix, question), *rest], config.message_format)
+        prefix = length_hint(conversation.style, len(answers[0]), rng)
+    return format_turns([with_prefix(prefix, question), *answers], config.message_format)
 
 
-def encode(row: Row, processor: MolmoProcessor, config: TrainConfig, seed: int, source: int = 0) -> Encoded:
+def encode(row: Row, processor: MolmoProcessor, config: TrainConfig, seed: int, source: int = 0) -> EncodedExample:
     """Lay out a row; annotations are shuffled, and those that do not fit the sequence are left out and counted.
 
     Raises:
@@ -65,46 +65,50 @@ def encode(row: Row, processor: MolmoProcessor, config: TrainConfig, seed: int, 
     """
     rng = np.random.RandomState(seed & 0xFFFFFFFF)
     tokenizer: Any = processor.tokenizer
-    picture: list[int] = []
+    image_ids: list[int] = []
     crops = 0
     if row.size is not None:
         _, grid = processor.image_processor.grid_of(*row.size, config.max_crops)
-        picture = processor.image_block(grid, config.max_crops)
+        image_ids = processor.image_block(grid, config.max_crops)
         crops = 1 + grid[0] * grid[1]
-    turns = [dress(conversation, config, rng) for conversation in row.conversations]
+    turns = [apply_template(conversation, config, rng) for conversation in row.conversations]
     ids = [[tokenizer(turn, add_special_tokens=False)["input_ids"] for turn in each] for each in turns]
     rng.shuffle(ids)
-    kept: list[list[list[int]]] = []
-    room = config.length - 1 - len(picture)
+    fitting: list[list[list[int]]] = []
+    room = config.length - 1 - len(image_ids)
     for each in ids:
         # Every answer is closed by EOS; the sequence's last token is a label only.
         needed = sum(map(len, each)) + len(each) // 2
         if needed <= room:
-            kept.append(each)
+            fitting.append(each)
             room -= needed
-    if not kept:
-        raise ValueError(f"{row.name}: no annotation fits {config.length} tokens beside {len(picture)} of the picture")
+    if not fitting:
+        raise ValueError(f"{row.name}: no annotation fits {config.length} tokens beside {len(image_ids)} of the image")
     example = lay_out(
-        picture,
-        kept,
+        image_ids,
+        fitting,
         bos=processor.bos_id,
         eos=tokenizer.eos_token_id,
         weighting="root_subsegments" if config.weighting == "root" else None,
-        weight=row.weight if len(kept) == 1 else 1.0,
+        weight=row.weight if len(fitting) == 1 else 1.0,
     )
-    return Encoded(example, row, crops, len(ids) - len(kept), source)
+    return EncodedExample(example, row, crops, len(ids) - len(fitting), source)
 
 
-def join(members: Sequence[Encoded], processor: MolmoProcessor, config: TrainConfig) -> dict[str, npt.NDArray[Any]]:
+def collate(
+    members: Sequence[EncodedExample], processor: MolmoProcessor, config: TrainConfig
+) -> dict[str, npt.NDArray[Any]]:
     """Make one sequence of several examples: arrays with a leading batch dimension of 1.
 
     Without members it is one token that nothing is learned from, so that a rank without work takes part all the same.
-    A sequence without a picture gets one blank crop whose features are used nowhere, so that every rank runs the tower.
+    A sequence without an image gets one blank crop whose features are used nowhere, so that every rank runs the tower.
     """
     image_processor = processor.image_processor
     names = ("input_ids", "labels", "loss_weights", "position_ids")
     parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in (*names, *_NUMBERS)}
-    pictures: dict[str, list[npt.NDArray[Any]]] = {n: [] for n in ("pixel_values", "image_masks", "image_input_idx")}
+    image_arrays: dict[str, list[npt.NDArray[Any]]] = {
+        n: [] for n in ("pixel_values", "image_masks", "image_input_idx")
+    }
     start = 0
     for number, member in enumerate(members):
         example = member.example
@@ -119,19 +123,19 @@ def join(members: Sequence[Encoded], processor: MolmoProcessor, config: TrainCon
             arrays, _ = image_processor.process_one(member.row.image(), config.max_crops)
             index = arrays["image_input_idx"]
             arrays["image_input_idx"] = np.where(index >= 0, index + start + 1, -1)  # behind BOS
-            for name, found in pictures.items():
-                found.append(arrays[name])
+            for name, entries in image_arrays.items():
+                entries.append(arrays[name])
         start += length
     if not members:
         blank = {"input_ids": processor.bos_id, "labels": -1, "position_ids": 0} | dict.fromkeys(_NUMBERS, 0)
         parts = {name: [np.array([value])] for name, value in blank.items()}
         parts["loss_weights"] = [np.zeros(1, dtype=np.float32)]
-    if not pictures["pixel_values"]:
+    if not image_arrays["pixel_values"]:
         layout = image_processor.layout(config.max_crops)
         patches, width = layout.side**2, layout.patch_size**2 * 3
-        pictures["pixel_values"].append(np.zeros((1, patches, width), dtype=np.float32))
-        pictures["image_masks"].append(np.zeros((1, patches), dtype=np.float32))
-        pictures["image_input_idx"].append(np.full((1, layout.pooled_side**2), -1, dtype=np.int64))
-    joined = {name: np.concatenate(found)[None] for name, found in (parts | pictures).items()}
-    joined["loss_weights"] = np.maximum(joined["loss_weights"], 0)
-    return joined
+        image_arrays["pixel_values"].append(np.zeros((1, patches, width), dtype=np.float32))
+        image_arrays["image_masks"].append(np.zeros((1, patches), dtype=np.float32))
+        image_arrays["image_input_idx"].append(np.full((1, layout.pooled_side**2), -1, dtype=np.int64))
+    sequence = {name: np.concatenate(entries)[None] for name, entries in (parts | image_arrays).items()}
+    sequence["loss_weights"] = np.maximum(sequence["loss_weights"], 0)
+    return sequence

@@ -1,17 +1,18 @@
-"""Conversations about one picture as one training sequence, and sequences as a batch. Integers only: no text, no model.
+"""Conversations about one image as one training sequence. Integers only: no text, no model.
 
-Layout, message tree and weights: molmo-model sections 3.6 and 5, checked against the authors' own examples.
+Layout, message tree and weights: docs/reference/model.md#message-trees and docs/reference/training.md#loss,
+checked against the authors' own examples.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 IMAGE_SUBSEGMENT = 10000
-"""What BOS and the picture carry; annotation k carries k, counted from 1."""
+"""What BOS and the image carry; annotation k carries k, counted from 1."""
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
@@ -28,21 +29,21 @@ class Example:
     labels: IntArray
     loss_weights: FloatArray
     position_ids: IntArray
-    # None where the picture has one conversation only.
+    # None where the image has one conversation only.
     subsegment_ids: IntArray | None
 
 
 def tree_positions(subsegment_ids: IntArray) -> IntArray:
-    """Return (T,) positions: every annotation starts again right behind the picture."""
+    """Return (T,) positions: every annotation starts again right behind the image."""
     positions = np.zeros(len(subsegment_ids), dtype=np.int64)
     for value in np.unique(subsegment_ids):
-        seen = np.cumsum(subsegment_ids >= value) - 1
-        positions = np.where(subsegment_ids == value, seen, positions)
+        visible = np.cumsum(subsegment_ids >= value) - 1
+        positions = np.where(subsegment_ids == value, visible, positions)
     return positions
 
 
 def lay_out(
-    picture: Sequence[int],
+    image_ids: Sequence[int],
     conversations: Sequence[Conversation],
     *,
     bos: int,
@@ -50,11 +51,11 @@ def lay_out(
     weighting: Literal["root_subsegments"] | None = None,
     weight: float = 1.0,
 ) -> Example:
-    """Put a picture's tokens and its conversations into one sequence.
+    """Put an image's tokens and its conversations into one sequence.
 
     Args:
-        picture: ids of the image tokens; empty for text alone.
-        conversations: one or more; several are annotations that see the picture and themselves only.
+        image_ids: ids of the image tokens; empty for text alone.
+        conversations: one or more; several are annotations that see the image and themselves only.
         bos: id that opens the sequence.
         eos: id that closes every assistant turn.
         weighting: "root_subsegments" gives each of n annotations the weight 1/sqrt(n).
@@ -69,7 +70,7 @@ def lay_out(
     if several and weight != 1.0:
         raise ValueError(f"a weight belongs to a single conversation, got weight={weight} for {len(conversations)}")
     each = len(conversations) ** -0.5 if several and weighting == "root_subsegments" else weight
-    ids, weights = [bos, *picture], [0.0] * (1 + len(picture))
+    ids, weights = [bos, *image_ids], [0.0] * (1 + len(image_ids))
     segments = [IMAGE_SUBSEGMENT] * len(ids)
     for number, turns in enumerate(conversations, 1):
         for turn, tokens in enumerate(turns):
@@ -81,47 +82,12 @@ def lay_out(
     # A question without its answer is a prompt: nothing is cut off, and the last position has nothing to predict.
     asks = len(conversations[-1]) % 2 == 1
     inputs = ids if asks else ids[:-1]
-    labels, learned = [*ids[1:], -1][: len(inputs)], [*weights[1:], -1.0 if asks else 0.0][: len(inputs)]
+    labels, label_weights = [*ids[1:], -1][: len(inputs)], [*weights[1:], -1.0 if asks else 0.0][: len(inputs)]
     tree = np.array(segments[: len(inputs)])
     return Example(
         input_ids=np.array(inputs),
         labels=np.array(labels),
-        loss_weights=np.array(learned, dtype=np.float32),
+        loss_weights=np.array(label_weights, dtype=np.float32),
         position_ids=tree_positions(tree) if several else np.arange(len(inputs)),
         subsegment_ids=tree if several else None,
     )
-
-
-def collate(
-    examples: Sequence[Example], pictures: Sequence[dict[str, npt.NDArray[Any]]], *, length: int, crops: int
-) -> dict[str, npt.NDArray[Any]]:
-    """Stack examples to (B, length) and their pictures to (B, crops, ...), all padded with -1 on the right.
-
-    Examples that share a batch with a message tree are trees of one branch.
-
-    Raises:
-        ValueError: an example has a picture of more crops than fit. (Text that is too long is cut, as the authors do.)
-    """
-
-    def pad(rows: Sequence[npt.NDArray[Any]], size: int) -> npt.NDArray[Any]:
-        out = np.full((len(rows), size, *rows[0].shape[1:]), -1, dtype=rows[0].dtype)
-        for target, row in zip(out, rows, strict=True):
-            target[: min(len(row), size)] = row[:size]
-        return out
-
-    most = max((len(p["pixel_values"]) for p in pictures if p), default=0)
-    if most > crops:
-        raise ValueError(f"expected pictures of at most {crops} crops, got one of {most}: lower max_crops")
-    batch = {
-        name: pad([getattr(example, name) for example in examples], length)
-        for name in ("input_ids", "labels", "loss_weights", "position_ids")
-    }
-    trees = [example.subsegment_ids for example in examples]
-    if any(tree is not None for tree in trees):
-        whole = [np.ones_like(e.input_ids) if t is None else t for e, t in zip(examples, trees, strict=True)]
-        batch["subsegment_ids"] = pad(whole, length)
-    shown = [p for p in pictures if p]
-    for name in shown[0] if shown else ():
-        blank = np.full((0, *shown[0][name].shape[1:]), -1, dtype=shown[0][name].dtype)
-        batch[name] = pad([p[name] if p else blank for p in pictures], crops)
-    return batch

@@ -1,4 +1,4 @@
-"""What share of the examples each data set of a mixture gets; knows only how many rows each has."""
+"""What share of the examples each data set of a mixture gets, from the numbers of their rows."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ from molmo_agent.errors import UsageError
 from molmo_agent.train.config import TrainConfig
 
 
-def shares(config: TrainConfig, sizes: Sequence[int]) -> tuple[float, ...]:
-    """Return the shares of a mixture's data sets, relative to each other.
+def mixture_weights(config: TrainConfig, sizes: Sequence[int]) -> tuple[float, ...]:
+    """Return the weights of a mixture's data sets, relative to each other.
 
     In a group they are as the square roots of sizes, so that small data sets are seen often and large ones do not drown
-    them (molmo-data-training-eval section 3.1); outside of groups they are the rates.
+    them (docs/reference/training.md#mixture); outside of groups they are the rates.
 
     Args:
         config: mixture and groups.

@@ -44,12 +44,12 @@ def fill(sizes: Sequence[Size], costs: Sequence[float], *, length: int, crops: i
         Sequences of example numbers, each in increasing order; every example is in exactly one.
     """
     count = fewest(sizes, length=length, crops=crops)
-    order = sorted(range(len(sizes)), key=lambda n: (-costs[n], n))
+    by_cost = sorted(range(len(sizes)), key=lambda n: (-costs[n], n))
     while True:
         count = min(-(-count // multiple) * multiple, len(sizes))
         sequences: list[list[int]] = [[] for _ in range(count)]
         work, room = [0.0] * count, [(length, crops)] * count
-        for number in order:
+        for number in by_cost:
             size = sizes[number]
             fitting = [
                 i
@@ -78,13 +78,13 @@ def balance(costs: Sequence[float], ranks: int) -> list[list[int]]:
         For each rank its sequences, costliest first; -1 where a rank has nothing to do in a turn.
     """
     turns = -(-len(costs) // ranks)
-    dealt: list[list[int]] = [[] for _ in range(ranks)]
+    by_rank: list[list[int]] = [[] for _ in range(ranks)]
     work = [0.0] * ranks
     for number in sorted(range(len(costs)), key=lambda n: (-costs[n], n)):
-        rank = min((r for r in range(ranks) if len(dealt[r]) < turns), key=lambda r: (work[r], r))
-        dealt[rank].append(number)
+        rank = min((r for r in range(ranks) if len(by_rank[r]) < turns), key=lambda r: (work[r], r))
+        by_rank[rank].append(number)
         work[rank] += costs[number]
-    return [members + [-1] * (turns - len(members)) for members in dealt]
+    return [members + [-1] * (turns - len(members)) for members in by_rank]
 
 
 def plan(
@@ -96,5 +96,5 @@ def plan(
         sequences = fill(sizes, costs, length=length, crops=crops, multiple=ranks)
     else:
         sequences = [[number] for number in range(len(sizes))]
-    dealt = balance([sum(costs[number] for number in sequence) for sequence in sequences], ranks)
-    return [[sequences[i] if i >= 0 else [] for i in members] for members in dealt]
+    by_rank = balance([sum(costs[number] for number in sequence) for sequence in sequences], ranks)
+    return [[sequences[i] if i >= 0 else [] for i in members] for members in by_rank]

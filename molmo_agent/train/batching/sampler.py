@@ -53,7 +53,7 @@ def shuffled(index: int, size: int, key: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One example of the stream."""
+    """One example that the sampler draws."""
 
     source: int
     # Row of the source, and how often the source was gone through before.
@@ -64,13 +64,13 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Order:
-    """The stream of examples of a mixture.
+class Sampler:
+    """The endless sequence of examples of a mixture.
 
     Args:
         rates: relative share of each source.
         sizes: rows of each source; 0 for one without end, whose rows are simply counted.
-        seed: of the stream.
+        seed: decides the sequence.
     """
 
     rates: tuple[float, ...]
@@ -91,7 +91,7 @@ class Order:
         points = (np.arange(BLOCK) + self._shifts(np.array([block]))) / BLOCK
         return np.searchsorted(self._edges, points, side="right").clip(max=len(self.rates) - 1)
 
-    def _before(self, block: int) -> npt.NDArray[np.int64]:
+    def _counts_before(self, block: int) -> npt.NDArray[np.int64]:
         """Return how many examples of each source come before a block."""
         # Points below an edge are those i with (i + shift) / BLOCK < edge.
         below = np.ceil(self._edges[None, :] * BLOCK - self._shifts(np.arange(block))[:, None]).clip(0, BLOCK)
@@ -100,21 +100,21 @@ class Order:
 
     def draws(self, start: int, count: int) -> list[Draw]:
         """Return the examples number ``start`` to ``start + count - 1``."""
-        found: list[Draw] = []
+        examples: list[Draw] = []
         first, last = start // BLOCK, (start + count - 1) // BLOCK
-        used = self._before(first)
+        used = self._counts_before(first)
         for block in range(first, last + 1):
             members = self._members(block)
             ranks = np.zeros(BLOCK, dtype=np.int64)
             for source in range(len(self.rates)):
-                mine = members == source
-                ranks[mine] = used[source] + np.arange(mine.sum())
-                used[source] += mine.sum()
+                is_source = members == source
+                ranks[is_source] = used[source] + np.arange(is_source.sum())
+                used[source] += is_source.sum()
             low, high = max(start - block * BLOCK, 0), min(start + count - block * BLOCK, BLOCK)
-            for place in range(low, high):
-                slot = shuffled(place, BLOCK, mix(self.seed, 2, block))
-                found.append(self._draw(int(members[slot]), int(ranks[slot]), block * BLOCK + place))
-        return found
+            for number in range(low, high):
+                slot = shuffled(number, BLOCK, mix(self.seed, 2, block))
+                examples.append(self._draw(int(members[slot]), int(ranks[slot]), block * BLOCK + number))
+        return examples
 
     def _draw(self, source: int, rank: int, number: int) -> Draw:
         size = self.sizes[source]

@@ -1,6 +1,6 @@
-"""Attention over message trees: each example by itself, the picture causal without a mask; only annotations need one.
+"""Attention over message trees: each example by itself, the image causal without a mask; only annotations need one.
 
-The same numbers as attention under the rule of :mod:`molmo_agent.train.batching.tree_mask`, with less thrown away.
+The same numbers as attention under :func:`molmo_agent.model.message_tree.message_tree_mask`, with less thrown away.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface
 
-from molmo_agent.model.modeling import message_tree_mask
+from molmo_agent.model.message_tree import message_tree_mask
 
 NAME = "message_tree"
 
@@ -70,9 +70,9 @@ def forest_attention(
     """Attend within each tree of a packed sequence; query, key, value are (1, H, T, K); returns (1, T, H, K)."""
     parts = []
     for (start, stop), tree in zip(forest.spans, forest.trees, strict=True):
-        mine = slice(start, stop)
+        span = slice(start, stop)
         part, _ = tree_attention(
-            module, query[:, :, mine], key[:, :, mine], value[:, :, mine], attention_mask, tree=tree, **kwargs
+            module, query[:, :, span], key[:, :, span], value[:, :, span], attention_mask, tree=tree, **kwargs
         )
         parts.append(part)
     return torch.cat(parts, dim=1), None
@@ -99,8 +99,8 @@ def tree_attention(
     )
     if p == query.shape[2]:
         return first.transpose(1, 2), None
-    rest = F.scaled_dot_product_attention(query[:, :, p:], key, value, attn_mask=tree.mask, scale=scaling)
-    return torch.cat([first, rest], dim=2).transpose(1, 2), None
+    annotations = F.scaled_dot_product_attention(query[:, :, p:], key, value, attn_mask=tree.mask, scale=scaling)
+    return torch.cat([first, annotations], dim=2).transpose(1, 2), None
 
 
 AttentionInterface.register(NAME, forest_attention)

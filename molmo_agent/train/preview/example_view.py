@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from molmo_agent.actions import points_of
 from molmo_agent.data.row import Conversation
 from molmo_agent.episode import Image
 from molmo_agent.errors import MolmoAgentError, PointTextError
@@ -20,12 +19,12 @@ from molmo_agent.geometry import Point
 from molmo_agent.model.crops import CropLayout, image_token_counts, resized_size
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.point_text.parse import parse_points
-from molmo_agent.policies.android_actions import read_action
-from molmo_agent.train.batching.encode import Encoded, dress
+from molmo_agent.policies.android_actions import parse_action_text
+from molmo_agent.train.batching.encode import EncodedExample, apply_template
 from molmo_agent.train.config import TrainConfig
 
 # Sides of what is embedded in the page, in pixels.
-_PICTURE_PX, _CROP_PX = 1000, 168
+_IMAGE_PX, _CROP_PX = 1000, 168
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """One conversation about the picture, as it stands in the sequence."""
+    """One conversation about the image, as it stands in the sequence."""
 
     number: int
     style: str
@@ -47,7 +46,7 @@ class Annotation:
     tokens: int
     # First and last position that its tokens have for the model.
     positions: tuple[int, int]
-    # Where its answers point: fractions of the picture.
+    # Where its answers point: fractions of the image.
     points: tuple[Point, ...] = ()
     note: str = ""
 
@@ -58,14 +57,14 @@ class Crop:
 
     uri: str
     # Left, top, width, height of the kept part: fractions of the crop.
-    kept: tuple[float, float, float, float]
-    # The same on the picture, in its pixels; may reach into the padding.
-    place: tuple[float, float, float, float]
+    visible: tuple[float, float, float, float]
+    # The same on the image, in its pixels; may reach into the padding.
+    box_px: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """One example of the stream."""
+class ExampleView:
+    """One training example, ready to be drawn."""
 
     name: str
     # Where it comes from, and its number in the step.
@@ -76,8 +75,8 @@ class Seen:
     # (rows, columns) of the image tokens: of the global crop, and of the grid.
     blocks: tuple[tuple[int, int], ...] = ()
     grid: tuple[int, int] = (0, 0)
-    picture: str = ""
-    # Width and height of the picture in pixels.
+    image_uri: str = ""
+    # Width and height of the image in pixels.
     size: tuple[int, int] = (0, 0)
     crops: tuple[Crop, ...] = ()
     annotations: tuple[Annotation, ...] = ()
@@ -92,11 +91,11 @@ class Seen:
 
 
 def uri(image: Image, side_px: int) -> str:
-    """Return a picture as a data address, made small enough."""
-    picture = PIL.Image.fromarray(image)
-    picture.thumbnail((side_px, side_px), PIL.Image.Resampling.LANCZOS)
+    """Return an image as a data address, made small enough."""
+    thumbnail = PIL.Image.fromarray(image)
+    thumbnail.thumbnail((side_px, side_px), PIL.Image.Resampling.LANCZOS)
     file = io.BytesIO()
-    picture.save(file, "WEBP", quality=88, method=2)
+    thumbnail.save(file, "WEBP", quality=88, method=2)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
@@ -104,45 +103,46 @@ def runs_of(ids: Sequence[int], weights: Sequence[float], tokenizer: Any) -> tup
     """Turn tokens into text, in runs of equal weight."""
     special = set(tokenizer.all_special_ids)
     runs: list[Run] = []
-    waiting: list[int] = []
+    pending: list[int] = []
     for number, (token, weight) in enumerate(zip(ids, weights, strict=True)):
-        waiting.append(token)
-        piece = tokenizer.decode(waiting)
+        pending.append(token)
+        piece = tokenizer.decode(pending)
         last = number + 1 == len(ids)
         # A character may be several tokens; until they are together there is no text.
-        whole = last or weights[number + 1] != weight or ids[number + 1] in special or token in special
-        if piece.endswith("\ufffd") and not whole and len(waiting) < 4:
+        complete = last or weights[number + 1] != weight or ids[number + 1] in special or token in special
+        if piece.endswith("\ufffd") and not complete and len(pending) < 4:
             continue
-        waiting = []
-        now = token in special
-        if runs and runs[-1].weight == weight and not runs[-1].special and not now:
+        pending = []
+        is_special = token in special
+        if runs and runs[-1].weight == weight and not runs[-1].special and not is_special:
             runs[-1] = Run((*runs[-1].pieces, piece), weight)
         else:
-            runs.append(Run((piece,), weight, now))
+            runs.append(Run((piece,), weight, is_special))
     return tuple(runs)
 
 
-def pointed_at(conversation: Conversation) -> tuple[tuple[Point, ...], str]:
+def answer_points(conversation: Conversation) -> tuple[tuple[Point, ...], str]:
     """Return where the answers of a conversation point, and what is wrong with them."""
     points: list[Point] = []
     notes: list[str] = []
     for answer in conversation.turns[1::2]:
         if conversation.style == "android_control":
             try:
-                points += points_of(read_action(answer).action)
-            except PointTextError as error:
+                action = parse_action_text(answer)
+                points += [Point(action.point[0] / 100, action.point[1] / 100)] if action.point else []
+            except (PointTextError, ValueError) as error:
                 notes.append(f"not drawn: {error}")
         elif "<point" in answer:
             parsed = parse_points("molmo", answer)
-            points += [found.point for found in parsed.points]
+            points += [match.point for match in parsed.points]
             if not parsed.points:
                 notes.append(f"not drawn: {parsed.reason}")
     return tuple(points), "; ".join(notes)
 
 
-def see(
-    encoded: Encoded, processor: MolmoProcessor, config: TrainConfig, *, seed: int, source: str, number: int
-) -> Seen:
+def view_example(
+    encoded: EncodedExample, processor: MolmoProcessor, config: TrainConfig, *, seed: int, source: str, number: int
+) -> ExampleView:
     """Return what the model sees of an example.
 
     Args:
@@ -170,11 +170,11 @@ def see(
     if segments is not None:
         edges = [start, *(np.flatnonzero(np.diff(segments[start:])) + start + 1).tolist(), len(ids)]
         parts = list(itertools.pairwise(edges))
-    dressed = _dressed(encoded, tokenizer, config, seed)
+    by_tokens = _conversations_by_tokens(encoded, tokenizer, config, seed)
     annotations = []
     for annotation, (low, high) in enumerate(parts, 1):
-        conversation = dressed[tuple(ids[low:high])].pop()
-        points, note = pointed_at(conversation) if row.size is not None else ((), "")
+        conversation = by_tokens[tuple(ids[low:high])].pop()
+        points, note = answer_points(conversation) if row.size is not None else ((), "")
         annotations.append(
             Annotation(
                 number=annotation,
@@ -186,16 +186,18 @@ def see(
                 note=note,
             )
         )
-    left_out = tuple((c.style, " ".join(c.turns), len(key)) for key, found in dressed.items() for c in found)
-    made: dict[str, Any] = {}
+    left_out = tuple(
+        (c.style, " ".join(c.turns), len(key)) for key, conversations in by_tokens.items() for c in conversations
+    )
+    drawing: dict[str, Any] = {}
     if row.image is not None:
         try:
             image = row.image()
-            made = {"picture": uri(image, _PICTURE_PX), "size": (image.shape[1], image.shape[0])}
-            made["crops"] = _crops(image, processor, config)
+            drawing = {"image_uri": uri(image, _IMAGE_PX), "size": (image.shape[1], image.shape[0])}
+            drawing["crops"] = _crops(image, processor, config)
         except (MolmoAgentError, OSError) as error:
-            made = {"problem": f"its picture cannot be shown: {error}"}
-    return Seen(
+            drawing = {"problem": f"its image cannot be shown: {error}"}
+    return ExampleView(
         name=row.name,
         source=source,
         number=number,
@@ -207,28 +209,28 @@ def see(
         tree=segments is not None,
         left_out=left_out,
         weights=Counter(round(weight, 6) for weight in weights if weight > 0),
-        **made,
+        **drawing,
     )
 
 
-def _dressed(
-    encoded: Encoded, tokenizer: Any, config: TrainConfig, seed: int
+def _conversations_by_tokens(
+    encoded: EncodedExample, tokenizer: Any, config: TrainConfig, seed: int
 ) -> dict[tuple[int, ...], list[Conversation]]:
     """Return all conversations of an example by the tokens that they become."""
     rng = np.random.RandomState(seed & 0xFFFFFFFF)
-    found: dict[tuple[int, ...], list[Conversation]] = {}
+    conversations: dict[tuple[int, ...], list[Conversation]] = {}
     for conversation in encoded.row.conversations:
         tokens: list[int] = []
-        for turn, text in enumerate(dress(conversation, config, rng)):
+        for turn, text in enumerate(apply_template(conversation, config, rng)):
             tokens += tokenizer(text, add_special_tokens=False)["input_ids"]
             if turn % 2 == 1:
                 tokens.append(tokenizer.eos_token_id)
-        found.setdefault(tuple(tokens), []).append(conversation)
-    return found
+        conversations.setdefault(tuple(tokens), []).append(conversation)
+    return conversations
 
 
 def _crops(image: Image, processor: MolmoProcessor, config: TrainConfig) -> tuple[Crop, ...]:
-    """Return the crops that the image processor makes of a picture."""
+    """Return the crops that the image processor makes of an image."""
     maker = processor.image_processor
     arrays, grid = maker.process_one(image, config.max_crops)
     layout = maker.layout(config.max_crops)
@@ -240,32 +242,32 @@ def _crops(image: Image, processor: MolmoProcessor, config: TrainConfig) -> tupl
     side, patch = layout.side, layout.patch_size
     squares = pixels.reshape(-1, side, side, patch, patch, 3).swapaxes(2, 3).reshape(-1, side * patch, side * patch, 3)
     index = arrays["image_input_idx"].reshape(len(squares), layout.pooled_side, layout.pooled_side)
-    kept = [_kept(places) for places in index]
+    visible = [_visible_part(positions) for positions in index]
     return tuple(
-        Crop(uri=uri(square, _CROP_PX), kept=part, place=_place(number, part, grid, layout, image.shape[:2]))
-        for number, (square, part) in enumerate(zip(squares, kept, strict=True))
+        Crop(uri=uri(square, _CROP_PX), visible=part, box_px=_box_on_image(number, part, grid, layout, image.shape[:2]))
+        for number, (square, part) in enumerate(zip(squares, visible, strict=True))
     )
 
 
-def _kept(places: npt.NDArray[np.int64]) -> tuple[float, float, float, float]:
+def _visible_part(positions: npt.NDArray[np.int64]) -> tuple[float, float, float, float]:
     """Return (left, top, width, height) of the tokens that are kept of a crop, as fractions of it."""
-    rows, columns = (np.flatnonzero((places >= 0).any(axis=axis)) for axis in (1, 0))
-    side = len(places)
+    rows, columns = (np.flatnonzero((positions >= 0).any(axis=axis)) for axis in (1, 0))
+    side = len(positions)
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     return left / side, top / side, (right - left) / side, (bottom - top) / side
 
 
-def _place(
+def _box_on_image(
     number: int,
     part: tuple[float, float, float, float],
     grid: tuple[int, int],
     layout: CropLayout,
     shape: tuple[int, ...],
 ) -> tuple[float, float, float, float]:
-    """Return where a part of a crop lies on the picture: left, top, width, height in its pixels."""
-    whole = number == 0
-    canvas = (layout.crop_size, layout.crop_size) if whole else layout.canvas(grid)
-    row, column = (0, 0) if whole else divmod(number - 1, grid[1])
+    """Return where a part of a crop lies on the image: left, top, width, height in its pixels."""
+    is_global = number == 0
+    canvas = (layout.crop_size, layout.crop_size) if is_global else layout.canvas(grid)
+    row, column = (0, 0) if is_global else divmod(number - 1, grid[1])
     height, width = resized_size(shape[0], shape[1], canvas)
     top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2
     x = column * layout.window_px + part[0] * layout.crop_size - left

@@ -14,12 +14,12 @@ from molmo_agent.errors import MolmoAgentError, UsageError
 from molmo_agent.html import render_page
 from molmo_agent.model import MolmoConfig, MolmoProcessor
 from molmo_agent.model.checkpoints.hub import places, remark
-from molmo_agent.train.batching.batches import Stream
-from molmo_agent.train.batching.encode import Encoded, encode
+from molmo_agent.train.batching.data_loader import DataLoader
+from molmo_agent.train.batching.encode import EncodedExample, encode
 from molmo_agent.train.config import Run, TrainConfig, source_names
 from molmo_agent.train.flops import Flops
-from molmo_agent.train.preview.example_view import Seen, see
-from molmo_agent.train.trainer import source_of
+from molmo_agent.train.preview.example_view import ExampleView, view_example
+from molmo_agent.train.starting_model import source_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Step:
 
     # Counted from 1, as in metrics.jsonl.
     number: int
-    examples: list[Seen]
+    examples: list[ExampleView]
     sequences: list[list[Member]]
     # Examples of the step: drawn, and those that cannot be used.
     drawn: int
@@ -57,58 +57,67 @@ def hue(number: int) -> int:
     return round(number * 137.508) % 360
 
 
-def load_step(stream: Stream, step: int, most: int) -> Step:
+def load_step(loader: DataLoader, step: int, max_examples: int) -> Step:
     """Return a step, and what the model sees of at most so many of its examples."""
-    config, names = stream.config, source_names(stream.config)
-    packed: list[Encoded] = []
+    config, names = loader.config, source_names(loader.config)
+    encoded: list[EncodedExample] = []
     # Number in the step of each that is packed.
     numbers: list[int] = []
-    seen: list[Seen] = []
+    views: list[ExampleView] = []
     skipped = 0
-    draws = stream.draws(step)
+    draws = loader.draws(step)
     for number, draw in enumerate(draws, 1):
         name = f"row {draw.row}"
         try:
-            row = stream.sources[draw.source].row(draw.row, draw.seed)
+            row = loader.sources[draw.source].row(draw.row, draw.seed)
             name = row.name
-            example = encode(row, stream.processor, config, draw.seed, draw.source)
+            example = encode(row, loader.processor, config, draw.seed, draw.source)
         except (ValueError, MolmoAgentError) as error:
             skipped += 1
-            if len(seen) < most:
+            if len(views) < max_examples:
                 reason = f"left out: {error}"
-                seen.append(
-                    Seen(name=name, source=names[draw.source], number=number, tokens=0, learned=0, problem=reason)
+                views.append(
+                    ExampleView(
+                        name=name, source=names[draw.source], number=number, tokens=0, learned=0, problem=reason
+                    )
                 )
             continue
-        packed.append(example)
+        encoded.append(example)
         numbers.append(number)
-        if len(seen) < most:
-            seen.append(
-                see(example, stream.processor, config, seed=draw.seed, source=names[draw.source], number=number)
+        if len(views) < max_examples:
+            views.append(
+                view_example(
+                    example, loader.processor, config, seed=draw.seed, source=names[draw.source], number=number
+                )
             )
-    (sequences,) = stream.deal(packed, 1)
-    shown = {example.number for example in seen}
+    (sequences,) = loader.deal(encoded, 1)
+    shown = {example.number for example in views}
     members = [
         [
-            Member(numbers[i], packed[i].size.tokens, packed[i].crops, hue(numbers[i]), numbers[i] in shown)
+            Member(numbers[i], encoded[i].size.tokens, encoded[i].crops, hue(numbers[i]), numbers[i] in shown)
             for i in sequence
         ]
         for sequence in sequences
     ]
-    return Step(step + 1, seen, members, len(draws), skipped)
+    return Step(step + 1, views, members, len(draws), skipped)
 
 
-def render(config: TrainConfig, recipe: str, stream: Stream, steps: Sequence[Step]) -> str:
+def render(config: TrainConfig, recipe: str, loader: DataLoader, steps: Sequence[Step]) -> str:
     """Return the page."""
     weights: Counter[float] = Counter()
     for step in steps:
         for example in step.examples:
             weights.update(example.weights)
-    most = max(weights, default=1.0)
-    rates = stream.order.rates
+    heaviest = max(weights, default=1.0)
+    rates = loader.sampler.rates
     legend = [
         # Weights seen, how strongly each is coloured in percent, and what it is the root of.
-        {"weight": weight, "tokens": count, "strength": round(18 + 72 * weight / most), "branches": _branches(weight)}
+        {
+            "weight": weight,
+            "tokens": count,
+            "strength": round(18 + 72 * weight / heaviest),
+            "branches": _branches(weight),
+        }
         for weight, count in sorted(weights.items(), reverse=True)
     ]
     return render_page(
@@ -129,7 +138,7 @@ def render(config: TrainConfig, recipe: str, stream: Stream, steps: Sequence[Ste
                 "problems": rows.problems,
             }
             for name, source, rows, rate in zip(
-                source_names(config), config.mixture, stream.sources, rates, strict=True
+                source_names(config), config.mixture, loader.sources, rates, strict=True
             )
         ],
     )
@@ -162,20 +171,20 @@ def write_page(config: Run, recipe: str, path: Path, *, rows: int, step: int) ->
         )
     # First of all: it says what is missing, and costs no download.
     sources = open_mixture(config.mixture, config.home)
-    place = source_of(config)
+    source = source_of(config)
     model_config: Any
     try:
-        processor = MolmoProcessor.from_pretrained(place, **places(place))
-        model_config = MolmoConfig.from_pretrained(place, **places(place))
+        processor = MolmoProcessor.from_pretrained(source, **places(source))
+        model_config = MolmoConfig.from_pretrained(source, **places(source))
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"expected a Molmo checkpoint at {place!r} to prepare the data for, but: {error}{remark(place)}"
+            f"expected a Molmo checkpoint at {source!r} to prepare the data for, but: {error}{remark(source)}"
         ) from error
-    stream = Stream(config, processor, Flops(model_config), sources)
+    loader = DataLoader(config, processor, Flops(model_config), sources)
     steps: list[Step] = []
-    while (missing := rows - sum(len(shown.examples) for shown in steps)) > 0:
-        steps.append(load_step(stream, step + len(steps), missing))
-    page = render(config, recipe, stream, steps)
+    while (num_missing := rows - sum(len(shown.examples) for shown in steps)) > 0:
+        steps.append(load_step(loader, step + len(steps), num_missing))
+    page = render(config, recipe, loader, steps)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page, encoding="utf-8", errors="replace")

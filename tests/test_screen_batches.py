@@ -13,8 +13,8 @@ from molmo_agent.nano.architecture import nano_processor, new_nano
 from molmo_agent.nano.auxiliary_losses import by_crop, dense_targets
 from molmo_agent.nano.batches import plan, prepare_point, prepare_read, sample
 from molmo_agent.nano.curriculum import OBJECTIVES, Stage
+from molmo_agent.nano.curriculum_module import NanoWithHeads, add_gradients
 from molmo_agent.nano.encode_screen import CanvasMap, make_training_screen
-from molmo_agent.nano.trainer import Pupil, learn
 from molmo_agent.synthetic.referring.names import Question
 from molmo_agent.synthetic.referring.questions import ask
 from molmo_agent.synthetic.sample import draw
@@ -92,7 +92,7 @@ def test_answers_have_no_point_one_or_several_and_the_first_of_several_is_learne
     several = '<points x1="20.0" y1="65.0" x2="80.0" y2="15.0" alt="red circles">red circles</points>'
     assert f" User: all red circles Assistant: {several}" in text
     assert f" User: how many red circles Assistant: Counting the {several} shows a total of 2." in text
-    assert [question.text for question in example.pointed] == [questions[i].text for i in (0, 2, 3)]
+    assert [question.text for question in example.point_questions] == [questions[i].text for i in (0, 2, 3)]
     np.testing.assert_allclose(example.answers, [(0.5, 0.35), (0.2, 0.65), (0.2, 0.65)], atol=1e-6)
     pieces = [PROCESSOR.tokenizer.decode([int(i)]) for i in example.input_ids[example.x_positions]]
     assert pieces == [' <point x="', ' <points x1="', ' <points x1="']
@@ -110,7 +110,7 @@ def test_answers_have_no_point_one_or_several_and_the_first_of_several_is_learne
 def test_questions_without_points_or_names_are_learned_from_without_harm() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    pupil = Pupil(new_nano(PROCESSOR, 0))
+    nano = NanoWithHeads(new_nano(PROCESSOR, 0))
     elements = (shape(0, 150, 20), shape(1, 30, 120, "blue"))
     screen = Screen(np.full((200, 200, 3), 255, np.uint8), elements, ())
     missing = Question((), "the green circle", "green circle", "absent", named=False)
@@ -118,7 +118,7 @@ def test_questions_without_points_or_names_are_learned_from_without_harm() -> No
     layout, grid = PROCESSOR.image_processor.grid_of(200, 200)
     dense = dense_targets(screen, grid, layout, words=False)
     batch = [(make_training_screen(screen, [missing, left], PROCESSOR, Random(0), tail=0.0, sigma=1.0), dense)]
-    parts = learn(pupil, stage("point"), batch)
+    parts = add_gradients(nano, stage("point"), batch)
     assert all(np.isfinite(value) for value in parts.values())
     assert parts["query_code"] == 0
     assert parts["attention"] > 0
@@ -134,6 +134,6 @@ def test_a_stage_asks_for_what_is_missing_and_for_several_as_often_as_it_says() 
     for one in (silent, plain):
         batch = [example for step in range(3) for example, _ in prepare_point(one, 0, step, PROCESSOR)]
         asked = sum(int(example.subsegment_ids[example.subsegment_ids < 10000].max()) for example in batch)
-        counts.append((asked, sum(len(example.pointed) for example in batch)))
+        counts.append((asked, sum(len(example.point_questions) for example in batch)))
     assert counts[0][0] == counts[0][1] > 0
     assert 0.15 < 1 - counts[1][1] / counts[1][0] < 0.5

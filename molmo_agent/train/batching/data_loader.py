@@ -10,15 +10,15 @@ import numpy.typing as npt
 from molmo_agent.data.catalog import open_mixture
 from molmo_agent.data.row import Rows
 from molmo_agent.model import MolmoProcessor
-from molmo_agent.train.batching.encode import Encoded, encode, join
-from molmo_agent.train.batching.mixture_weights import shares
+from molmo_agent.train.batching.encode import EncodedExample, collate, encode
+from molmo_agent.train.batching.mixture_weights import mixture_weights
 from molmo_agent.train.batching.pack import plan
-from molmo_agent.train.batching.sampler import Draw, Order
+from molmo_agent.train.batching.sampler import Draw, Sampler
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.flops import Flops, Work
 
-# A sequence's pictures may have so many times the crops of one large picture.
-_PICTURES = 4
+# A sequence's images may have so many times the crops of one large image.
+_MAX_IMAGES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class RankBatch:
     # Of the global batch: examples that could not be used, and annotations that did not fit.
     skipped: list[str] = field(default_factory=list)
     cut: int = 0
-    # Of the global batch: tokens of all kinds, pictures, and the work of a forward pass.
+    # Of the global batch: tokens of all kinds, images, and the work of a forward pass.
     tokens: int = 0
     images: int = 0
     work: Work = field(default_factory=Work)
 
 
-class Stream:
+class DataLoader:
     """Draws, encodes and packs the batches of a run.
 
     Args:
@@ -52,13 +52,13 @@ class Stream:
         self.config, self.processor, self.flops = config, processor, flops
         self.sources = open_mixture(config.mixture, config.home) if sources is None else list(sources)
         sizes = tuple(len(source) for source in self.sources)
-        self.order = Order(shares(config, sizes), sizes, config.data_seed)
+        self.sampler = Sampler(mixture_weights(config, sizes), sizes, config.data_seed)
 
     def draws(self, step: int) -> list[Draw]:
         """Return the examples of a step (counted from 0), in their global order."""
-        return self.order.draws(step * self.config.batch, self.config.batch)
+        return self.sampler.draws(step * self.config.batch, self.config.batch)
 
-    def encoded(self, step: int) -> tuple[list[Encoded], list[str]]:
+    def encode_step(self, step: int) -> tuple[list[EncodedExample], list[str]]:
         """Return a step's examples laid out, and why some could not be used."""
         examples, skipped = [], []
         for draw in self.draws(step):
@@ -69,22 +69,22 @@ class Stream:
                 skipped.append(str(error))
         return examples, skipped
 
-    def deal(self, examples: Sequence[Encoded], ranks: int) -> list[list[list[int]]]:
+    def deal(self, examples: Sequence[EncodedExample], world_size: int) -> list[list[list[int]]]:
         """Return for each rank its sequences, as lists of example numbers."""
         return plan(
             [example.size for example in examples],
             length=self.config.length,
-            crops=_PICTURES * (self.config.max_crops + 1),
-            ranks=ranks,
+            crops=_MAX_IMAGES * (self.config.max_crops + 1),
+            ranks=world_size,
             cost=self.flops.cost,
             packing=self.config.packing,
         )
 
-    def batch(self, step: int, rank: int, ranks: int) -> RankBatch:
-        """Return what a rank computes in a step."""
-        examples, skipped = self.encoded(step)
-        dealt = self.deal(examples, ranks)
-        sequences = [join([examples[n] for n in members], self.processor, self.config) for members in dealt[rank]]
+    def batch(self, step: int, rank: int, world_size: int) -> RankBatch:
+        """Return what a rank computes in a step (counted from 0)."""
+        examples, skipped = self.encode_step(step)
+        by_rank = self.deal(examples, world_size)
+        sequences = [collate([examples[n] for n in members], self.processor, self.config) for members in by_rank[rank]]
         return RankBatch(
             sequences,
             skipped,
@@ -97,7 +97,7 @@ class Stream:
     def fingerprint(self, step: int) -> str:
         """Return a hash of a step's global batch: the same for any number of ranks."""
         digest = hashlib.sha256()
-        for example in self.encoded(step)[0]:
+        for example in self.encode_step(step)[0]:
             digest.update(example.row.name.encode())
             digest.update(example.example.input_ids.tobytes())
         return digest.hexdigest()

@@ -1,0 +1,61 @@
+"""Which elements a phrase names: the one rule by which oracles find things on simulated screens and pages.
+
+A label in quotes is meant to the letter: ``the "Add to cart" button`` is not "Cart". Without quotes, a label is named
+where its words stand in the phrase. Of several, those of the named kind come first, then those with the longest label.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
+
+_QUOTED = re.compile(r'"([^"]+)"')
+
+
+class Named(Protocol):
+    """Something with a kind, such as an element of a screen."""
+
+    @property
+    def kind(self) -> str:
+        """What it is: "button"."""
+        ...
+
+
+_Element = TypeVar("_Element", bound=Named)
+
+
+def unquoted(phrase: str) -> str:
+    """Return a phrase in lower case without what is in quotes."""
+    return _QUOTED.sub(" ", phrase.casefold())
+
+
+def kind_in(phrase: str, kind_names: Sequence[tuple[str, str]]) -> str | None:
+    """Return the kind that a phrase names outside of quotes; the first in the list counts.
+
+    Args:
+        phrase: any text.
+        kind_names: pairs of what people call a kind, and the kind.
+    """
+    words = unquoted(phrase)
+    return next((kind for name, kind in kind_names if re.search(rf"\b{name}\b", words)), None)
+
+
+def named_elements(
+    phrase: str, elements: Iterable[_Element], kind: str | None, label_of: Callable[[_Element], str]
+) -> list[_Element]:
+    """Return the elements that a phrase names equally well; empty if it names none.
+
+    Args:
+        phrase: an instruction or a part of one.
+        elements: those that can be seen.
+        kind: the kind that the phrase names, see :func:`kind_in`.
+        label_of: returns what an element is called; nothing is called "".
+    """
+    lower = phrase.casefold()
+    quoted = {text.casefold() for text in _QUOTED.findall(lower)}
+    matches = []
+    for element in elements:
+        label = label_of(element).casefold()
+        if label and (label in quoted if quoted else re.search(rf"(?<!\w){re.escape(label)}(?!\w)", lower)):
+            matches.append(((element.kind == kind, len(label)), element))
+    best = max((score for score, _ in matches), default=None)
+    return [element for score, element in matches if score == best]

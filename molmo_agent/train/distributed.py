@@ -1,0 +1,50 @@
+"""What the ranks of a run do together. Without a process group there is one rank."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+
+def world_size() -> int:
+    """Return the number of ranks."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def own_rank() -> int:
+    """Return the number of this rank, counted from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def own_device() -> torch.device:
+    """Return where this rank computes: its GPU where there is one, else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def all_reduce_sum(*values: Tensor) -> Tensor:
+    """Return the sums over all ranks of n scalars, as one (n,) float64 tensor."""
+    sums = torch.stack([value.detach().double() for value in values])
+    if dist.is_initialized():
+        dist.all_reduce(sums)
+    return sums
+
+
+def all_reduce_max(value: int) -> int:
+    """Return the largest value of all ranks."""
+    if not dist.is_initialized():
+        return value
+    largest = torch.tensor(value)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return int(largest)
+
+
+def average_gradients(model: nn.Module) -> None:
+    """Give every rank the mean of all ranks' gradients, in one exchange: for weights that are not sharded."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None and not isinstance(p.grad, DTensor)]
+    if world_size() == 1 or not gradients:
+        return
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= world_size()
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(mean.view_as(gradient))

@@ -1,0 +1,86 @@
+"""A fine-tuned model as people load it: whole, its adapters merged, in the layouts that were asked for."""
+
+import copy
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
+from molmo_agent.pointers.profile import PROFILE_FILE
+from molmo_agent.train.config import TrainConfig
+from molmo_agent.train.distributed import own_rank
+from molmo_agent.train.starting_model import load_model, source_of
+from molmo_agent.train.step import ModelWithLoss
+
+
+def export(
+    config: TrainConfig,
+    trained: ModelWithLoss,
+    processor: MolmoProcessor,
+    folder: Path,
+    ema: dict[str, Tensor] | None = None,
+) -> None:
+    """Write the trained model, or the moving average of its weights; every rank calls this, the first one writes.
+
+    Args:
+        config: the run.
+        trained: on its device, sharded or not; its weights become those of ``ema``.
+        processor: the model's.
+        folder: of the checkpoint; the official layout goes beside it, into "export-official".
+        ema: moving averages of the weights that learn, by name.
+    """
+    if ema:
+        with torch.no_grad():
+            for name, parameter in trained.named_parameters():
+                if name in ema:
+                    parameter.copy_(ema[name])
+    full_state: Any = get_model_state_dict(trained, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    if own_rank() != 0:
+        return
+    weights = {name.removeprefix("model."): value for name, value in full_state.items()}
+    if config.lora and config.lora.base == "4bit":
+        # Adapters are added to the weights as they were, not to what four bits hold of them.
+        full = replace(config, lora=replace(config.lora, base="full"))
+        original: dict[str, Tensor] = load_model(full)[0].state_dict()
+        weights = {name: value for name, value in weights.items() if ".base_layer." not in name}
+        weights |= {name: value for name, value in original.items() if name not in weights}
+    model_config = copy.deepcopy(trained.model.config)
+    if hasattr(model_config, "quantization_config"):
+        del model_config.quantization_config
+    model = MolmoForConditionalGeneration(model_config)
+    model.load_state_dict(merge_adapters(weights, trained))
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    _publish(config, folder)
+
+
+def merge_adapters(weights: dict[str, Tensor], trained: ModelWithLoss) -> dict[str, Tensor]:
+    """Return weights with low-rank adapters added to what they adapt, under the plain names."""
+    scales = {
+        name.removeprefix("model."): module.scaling["default"]
+        for name, module in trained.named_modules()
+        if hasattr(module, "lora_A") and hasattr(module, "scaling")
+    }
+    merged = {name.replace(".base_layer.", "."): value for name, value in weights.items() if ".lora_" not in name}
+    for stem, scale in scales.items():
+        up, down = (weights[f"{stem}.lora_{letter}.default.weight"] for letter in "BA")
+        merged[f"{stem}.weight"] = merged[f"{stem}.weight"] + scale * (up @ down)
+    return merged
+
+
+def _publish(config: TrainConfig, folder: Path) -> None:
+    """Put the profile of the model that the run started from beside the weights, and write the official layout."""
+    profile = Path(source_of(config)) / PROFILE_FILE
+    if profile.is_file():
+        shutil.copyfile(profile, folder / PROFILE_FILE)
+    if "official" in config.export:
+        from molmo_agent.model.checkpoints.convert import convert
+
+        target = folder.with_name("export-official")
+        shutil.rmtree(target, ignore_errors=True)
+        convert(str(folder), target, "official")

@@ -1,0 +1,134 @@
+"""Fine-tuning Molmo on a mixture of data sets, as a train module."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.model import MolmoForConditionalGeneration
+from molmo_agent.model.transformers_names import enable_activation_checkpointing
+from molmo_agent.train.batching.data_loader import DataLoader, RankBatch
+from molmo_agent.train.checkpoint import RunFolder, set_step, tensors
+from molmo_agent.train.config import TrainConfig
+from molmo_agent.train.distributed import own_device, own_rank, world_size
+from molmo_agent.train.export import export
+from molmo_agent.train.flops import Flops, peak_of
+from molmo_agent.train.optim import component_of
+from molmo_agent.train.starting_model import load_model
+from molmo_agent.train.step import ModelWithLoss, make_optimizer, shard, train_step
+from molmo_agent.train.train_module import StepTime
+
+
+def prepare(config: TrainConfig, model: MolmoForConditionalGeneration) -> Any:
+    """Apply what a config says about which weights learn, and how."""
+    model.model.set_dropout(config.residual_dropout, config.answer_dropout)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(component_of(name) not in config.freeze and parameter.is_floating_point())
+    if config.lora is not None:
+        from peft import LoraConfig, inject_adapter_in_model
+
+        settings = config.lora
+        inject_adapter_in_model(
+            LoraConfig(
+                r=settings.rank,
+                lora_alpha=settings.alpha,
+                lora_dropout=settings.dropout,
+                target_modules=settings.targets,
+            ),
+            model,
+        )
+        for name, parameter in model.named_parameters():
+            if component_of(name) == "llm":
+                parameter.requires_grad_("lora_" in name)
+    if config.activation_checkpointing:
+        enable_activation_checkpointing(model)
+    return model
+
+
+class FineTuning:
+    """The weights, optimizer and data of a fine-tuning run on this rank; see :class:`.TrainModule`.
+
+    Raises:
+        UsageError: the model or a data set cannot be read.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config, self.prefetch = config, config.prefetch
+        self.world_size, self.rank, self.device = world_size(), own_rank(), own_device()
+        torch.manual_seed(config.seed + self.rank)
+        model, self.processor = load_model(config)
+        self.loader = DataLoader(config, self.processor, Flops(model.config))
+        self.model = ModelWithLoss(prepare(config, model), config).to(self.device)
+        if self.world_size > 1 and config.sharding == "full":
+            shard(self.model)
+        self.optimizer = make_optimizer(self.model, config.optimizer)
+        weights = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.ema = {name: p.detach().clone() for name, p in weights.items()} if config.ema else None
+
+    def problems(self) -> str:
+        """Return the rows that cannot be used."""
+        unusable = Problems([problem for source in self.loader.sources for problem in source.problems.entries])
+        return unusable.summary(most=len(unusable.entries)) if unusable.entries else ""
+
+    def restore(self, run: RunFolder) -> int:
+        """Continue from the last complete checkpoint; return its step."""
+        step = run.load(self.state())
+        set_step([self.optimizer], step)
+        self.model.train()
+        return step
+
+    def open_pool(self) -> Executor:
+        """Return threads: preparing images lets go of the interpreter's lock."""
+        return ThreadPoolExecutor(self.prefetch)
+
+    def batch_loader(self) -> Callable[[int], RankBatch]:
+        """Return what prepares this rank's batch of a step."""
+        return partial(self.loader.batch, rank=self.rank, world_size=self.world_size)
+
+    def train_step(self, step: int, batch: RankBatch) -> dict[str, Any]:
+        """Learn from this rank's sequences; return what :class:`.StepReport` says."""
+        torch.manual_seed(self.config.seed * 1_000_003 + step * 1009 + self.rank)
+        report = train_step(self.model, self.optimizer, batch.sequences, self.config, step + 1)
+        if self.ema:
+            self._update_ema(self.ema, self.config.ema or 0.0)
+        return asdict(report)
+
+    @torch.no_grad()
+    def _update_ema(self, ema: dict[str, Tensor], decay: float) -> None:
+        for name, parameter in self.model.named_parameters():
+            if name in ema:
+                ema[name].lerp_(parameter.detach(), 1 - decay)
+
+    def throughput(self, batch: RankBatch, time: StepTime) -> dict[str, Any]:
+        """Return times, rates over all ranks, the share of what the devices can do, and what was left out."""
+        total_s = time.seconds + time.waited + time.other
+        rate = batch.work.step(self.config.freeze, adapters=self.config.lora is not None) / total_s
+        peak = peak_of(torch.cuda.get_device_name(self.device)) if self.device.type == "cuda" else None
+        return {
+            **asdict(time),
+            "waited_share": time.waited / total_s,
+            "tokens_per_s": batch.tokens / total_s,
+            "images_per_s": batch.images / total_s,
+            "teraflops": rate / 1e12,
+            **({"mfu": rate / (peak * self.world_size)} if peak else {}),
+            "skipped": batch.skipped,
+            "cut": batch.cut,
+        }
+
+    def ends_stage(self, done: int) -> bool:
+        """Return False: the whole run is one stage."""
+        return False
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the weights that learn, the optimizer's averages and the moving average of the weights."""
+        return tensors(self.model, [self.optimizer], self.ema)
+
+    def export(self, folder: Path) -> None:
+        """Write the trained model; see :func:`.export.export`."""
+        export(self.config, self.model, self.processor, folder, self.ema)

@@ -1,0 +1,63 @@
+"""The model that fine-tuning starts from: the embedded one, a checkpoint, or one without training."""
+
+from typing import Any
+
+import torch
+
+from molmo_agent.errors import MissingExtraError, UsageError
+from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
+from molmo_agent.model.checkpoints.hub import places, remark
+from molmo_agent.registry import UNTRAINED, load_attribute
+from molmo_agent.train.config import TrainConfig
+
+
+def load_model(config: TrainConfig) -> tuple[MolmoForConditionalGeneration, MolmoProcessor]:
+    """Return the model to train and its processor. "nano" is the embedded one, "nano-fresh" untrained.
+
+    Weights are in float32; of QLoRA those under the adapters are in four bits.
+
+    Raises:
+        UsageError: there is no checkpoint to start from.
+        MissingExtraError: four bits need the extra ``quantize``.
+    """
+    if config.model in UNTRAINED:
+        untrained: tuple[MolmoForConditionalGeneration, MolmoProcessor]
+        untrained = load_attribute(UNTRAINED[config.model])(config.seed)
+        return untrained
+    source = source_of(config)
+    try:
+        processor = MolmoProcessor.from_pretrained(source, **places(source))
+        options = {"dtype": torch.float32, **_four_bits(config), **places(source)}
+        model = MolmoForConditionalGeneration.from_pretrained(source, **options)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"expected a Molmo checkpoint at {str(source)!r} to train from, but: {error}{remark(source)}"
+        ) from error
+    return model, processor
+
+
+def _four_bits(config: TrainConfig) -> dict[str, Any]:
+    """Return how the weights under adapters are loaded; nothing for full precision."""
+    if not config.lora or config.lora.base == "full":
+        return {}
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("weights in four bits", "quantize") from error
+    from transformers import BitsAndBytesConfig
+
+    settings = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.bfloat16 if config.precision == "bf16" else torch.float32,
+        # The rest is small, and learns or is read with care.
+        llm_int8_skip_modules=["model.vision_tower", "model.connector", "lm_head"],
+    )
+    return {"quantization_config": settings}
+
+
+def source_of(config: TrainConfig) -> str:
+    """Return the folder or hub name that a run starts from."""
+    from molmo_agent.pointers.nano import CHECKPOINT
+
+    return str(CHECKPOINT) if config.model.startswith("nano") else config.model
