@@ -321,7 +321,7 @@ def test_a_character_of_several_tokens_is_shown_whole() -> None:
         ),
         ("pointing", '<point x="101.0" y="5.0" alt="a">a</point>', [], "not drawn: 101.0 is outside of 0 to 100"),
         ("android_control", " Click(25.0, 75.0)", [(0.25, 0.75)], ""),
-        ("android_control", "Plan: x Action: long press(125.0, 75.0)", [], "not drawn: expected percents from 0"),
+        ("android_control", "Plan: x Action: long press(125.0, 75.0)", [], "not drawn: x must be a fraction"),
         ("android_control", " Wait", [], ""),
     ],
 )
