@@ -23,7 +23,9 @@ FONT = Path(__file__).parents[1] / "molmo_agent" / "envs" / "drawing" / "font_fi
 def attention(pointer: Any, image: np.ndarray, question: str, layer: int = 2) -> np.ndarray:
     """Return (rows, columns) of the canvas's image tokens: how much the first head of a layer looks at each."""
     answer_begins = ' <point x="'
-    ids, arrays = pointer.processor.encode(image, role_prompt(pointer.question.format(question)) + answer_begins)
+    ids, arrays = pointer.processor.encode(
+        image, role_prompt(pointer.profile.question.format(question)) + answer_begins
+    )
     model = pointer.model
     before = model.model.language_model.config._attn_implementation
     model.set_attn_implementation("eager")

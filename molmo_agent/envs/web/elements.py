@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import ImageColor
 
-from molmo_agent.envs.drawing.phrases import kind_in, named_elements
+from molmo_agent.envs.drawing.phrases import kind_in, named_elements, unquoted
 from molmo_agent.geometry import Box
 
 # What the query says is no place to click, and what lies beside the task is none of it.
@@ -222,6 +222,11 @@ def find(elements: tuple[PageElement, ...], phrase: str) -> list[PageElement]:
 
 def _named(elements: Sequence[PageElement], phrase: str) -> list[PageElement]:
     kind = kind_in(phrase, _KIND_NAMES)
-    matches = named_elements(phrase, elements, kind, lambda element: element.label)
+
+    def label(element: PageElement) -> str:
+        return element.label
+
+    # Pages call icons otherwise than they look: the "x" that closes a dialog box is labelled Close.
+    matches = named_elements(phrase, elements, kind, label) or named_elements(unquoted(phrase), elements, kind, label)
     # "the textbox": there may be only one.
     return matches or [element for element in elements if kind and element.kind == kind]
