@@ -69,9 +69,9 @@ def main() -> None:
     write_comparison(config, folder, asked)
     frames = []
     for one in asked[::12]:
-        for when, said in (("before", one.before), ("after", one.after)):
-            drawn = draw_points(read_image(one.picture), [found.point for found in said.points])
-            frames.append(captioned(drawn, f"{one.target.instruction}, {when}: {said.status}", 400))
+        for when, result in (("before", one.before), ("after", one.after)):
+            image = draw_points(read_image(one.image), [answer.point for answer in result.points])
+            frames.append(captioned(image, f"{one.target.instruction}, {when}: {result.status}", 400))
     filmstrip(frames, columns=2).save(arguments.out / "before_and_after.png")
     print(f"see {arguments.out / 'before_and_after.png'}")
 

@@ -1,4 +1,4 @@
-"""Pointing for GUI agents and robots: an instruction and a picture in, a point known to be right out.
+"""Pointing for GUI agents and robots: an instruction and an image in, points with a status out.
 
 Importing this package loads no torch, no display and no Ray; names below are loaded when first used.
 """
@@ -6,6 +6,10 @@ Importing this package loads no torch, no display and no Ray; names below are lo
 import importlib
 import sys
 from typing import TYPE_CHECKING, Any
+
+# pip refuses older ones; this is for those who run a checkout.
+if sys.version_info < (3, 11):  # noqa: UP036
+    raise ImportError("molmo_agent needs Python 3.11 or newer, this is " + sys.version.split()[0])
 
 from molmo_agent.gymnasium_hook import when_gymnasium_is_imported
 
@@ -20,10 +24,6 @@ if TYPE_CHECKING:
     from molmo_agent.rollout.guards import Guards
     from molmo_agent.rollout.loop import rollout
     from molmo_agent.rollout.recorder import Recorder
-
-# pip refuses older ones; this is for those who run a checkout.
-if sys.version_info < (3, 11):  # noqa: UP036
-    raise ImportError("molmo_agent needs Python 3.11 or newer, this is " + sys.version.split()[0])
 
 __version__ = "0.1.0"
 

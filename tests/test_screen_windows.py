@@ -110,5 +110,5 @@ def test_a_stage_learns_both_from_windows() -> None:
     assert sample(one, plan(one, 0, 0, 0)).screen.image.shape == (WINDOW[1], WINDOW[0], 3)
     examples = [example for example, _ in prepare_point(one, 0, 0, nano_processor())]
     asked = sum(int(example.subsegment_ids[example.subsegment_ids < 10000].max()) for example in examples)
-    pointed = sum(len(example.pointed) for example in examples)
+    pointed = sum(len(example.point_questions) for example in examples)
     assert 0.2 < pointed / asked < 0.9

@@ -13,6 +13,7 @@ from molmo_agent.actions import Click, Done, Drag, OpenApp, Type
 from molmo_agent.episode import Decision, LabelledPoint, PointResult
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
+from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.rollout.screen_changes import AT_ONCE
@@ -58,7 +59,8 @@ def folder(tmp_path):
         Done(False, "cannot find it"),
     ]
     recorder = Recorder(tmp_path / "run")
-    options = {"recorder": recorder, "secrets": Secrets({"PIN": "98127"}), "seed": 2, "settle": AT_ONCE}
+    guards = Guards(secrets=Secrets({"PIN": "98127"}))
+    options = {"guards": guards, "recorder": recorder, "seed": 2, "settle": AT_ONCE}
     list(rollout(ScriptedDecisions(decisions), env, f"do {HOSTILE}", **options))
     return tmp_path / "run"
 
