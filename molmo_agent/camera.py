@@ -280,7 +280,7 @@ class Camera:
         rays = self.ray(fractions)
         slope = rays @ across
         gap = float((np.asarray(through, np.float64) - self.pose[:3, 3]) @ across)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             along = np.where(np.abs(slope) > _FLATTEST, gap / slope, np.nan)
         meets = np.isfinite(along) & (along > 0)
         along = np.where(meets, along, np.nan)

@@ -78,6 +78,12 @@ def test_a_point_meets_a_plane_where_the_plane_is_seen_at_that_point(
         assert np.abs(camera.project(found.places).points - (x, y)).max() < 1e-6
 
 
+def test_a_ray_that_all_but_misses_a_plane_does_not_meet_it() -> None:
+    level = straight().intersect_plane([Point(0.5, 0.5 + 1e-300)], normal=(0, 1, 0), through=(0, 1e300, 0))
+    assert level.valid.tolist() == [False]
+    assert "does not meet the plane" in level.reasons[0]
+
+
 def test_axes_are_right_down_forward() -> None:
     seen = straight().project([(0, 0, 2), (0.1, 0, 2), (0, 0.1, 2), (0, 0, -2)])
     assert seen.points[0] == pytest.approx([0.5, 0.5])
