@@ -8,6 +8,7 @@ import pytest
 from desktop_screen import needs
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+pytestmark = [pytest.mark.slow, pytest.mark.dependencies]
 
 
 @needs("mousepad", "dbus-run-session", "Xvfb", "openbox", "xclip")
