@@ -3,7 +3,6 @@
 Importing this package loads no torch, no display and no Ray; names below are loaded when first used.
 """
 
-import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ if sys.version_info < (3, 11):  # noqa: UP036
     raise ImportError("molmo_agent needs Python 3.11 or newer, this is " + sys.version.split()[0])
 
 from molmo_agent.gymnasium_hook import when_gymnasium_is_imported
+from molmo_agent.lazy_names import lazy_name
 
 if TYPE_CHECKING:
     from molmo_agent.actions import Action, Click, Done, Drag, Key, PointAt, Scroll, Type, Wait
@@ -101,11 +101,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "rollout":
-        return importlib.import_module(f"{__name__}.rollout")
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(__all__)}")
-    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+    return lazy_name(__name__, name, {**_EXPORTS, "rollout": ""})
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,8 @@
 """Text of models to points and back: dialects and the strict parser."""
 
-import importlib
 from typing import TYPE_CHECKING, Any
+
+from molmo_agent.lazy_names import lazy_name
 
 if TYPE_CHECKING:
     from molmo_agent.point_text.parse import (
@@ -26,9 +27,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(__all__)}")
-    return getattr(importlib.import_module(f"{__name__}.parse"), name)
+    return lazy_name(__name__, name, dict.fromkeys(__all__, "parse"))
 
 
 def __dir__() -> list[str]:

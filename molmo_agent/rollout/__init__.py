@@ -9,6 +9,8 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from molmo_agent.lazy_names import lazy_name
+
 if TYPE_CHECKING:
     from molmo_agent.rollout.guards import Guards
     from molmo_agent.rollout.loop import Rollout, rollout
@@ -29,9 +31,7 @@ __all__ = ["AT_ONCE", "Guards", "Recorder", "Rollout", "Settle", "rollout"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(__all__)}")
-    return getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+    return lazy_name(__name__, name, _EXPORTS)
 
 
 def __dir__() -> list[str]:
