@@ -31,7 +31,7 @@ class PointingModel(Protocol):
 
 @runtime_checkable
 class Answerer(Protocol):
-    """Answers questions about pictures in words; many pointing models can. Stateless like these."""
+    """Answers questions about images in words; many pointing models can. Stateless like these."""
 
     name: str
 

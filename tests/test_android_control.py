@@ -15,7 +15,7 @@ from molmo_agent.data.android_control.episodes import (
 )
 from molmo_agent.data.android_control.questions import _reference
 from molmo_agent.errors import PointTextError
-from molmo_agent.evaluation.metrics.android_control import RULES, parsed, reference_score, score
+from molmo_agent.evaluation.metrics.android_control import RULES, parse_answer, reference_score, score
 from molmo_agent.policies.android_actions import ActionText, read_action
 
 SIZE = (1080, 2400)  # width, height in pixels
@@ -197,7 +197,7 @@ def test_a_name_that_is_no_pattern_fails_only_where_it_is_on_the_screen():
 def test_blanks_between_the_parts_of_a_click_change_no_verdict(answer):
     assert reference_score("Click(50.0, 85.0)", BOX, answer)
     assert reference_score(answer, BOX, "Click(50.0, 85.0)")
-    assert parsed(answer) == ActionText("click", (50.0, 85.0))
+    assert parse_answer(answer) == ActionText("click", (50.0, 85.0))
     assert all(score("Click(50.0, 85.0)", (40.0, 80.0, 60.0, 90.0), answer, rule) for rule in RULES)
     pressed = answer.lower().replace("click", "long press")
     assert reference_score("Long Press(50.0, 85.0)", BOX, pressed)
@@ -208,7 +208,7 @@ def test_blanks_between_the_parts_of_a_click_change_no_verdict(answer):
     "answer", ["click 50.0, 85.0", "click (50.0 85.0)", "click (x=50.0, y=85.0)", "click (5 0, 8)"]
 )
 def test_without_quirks_a_click_is_its_word_and_two_numbers_in_brackets(answer):
-    assert parsed(answer) is None
+    assert parse_answer(answer) is None
 
 
 @pytest.mark.parametrize("box", ["", "[40, 80, 60, 90]", BOX])
@@ -230,7 +230,7 @@ def test_the_reference_reads_boxes_in_any_notation(box):
 def test_what_the_policy_would_not_do_is_no_right_answer(answer):
     with pytest.raises(PointTextError):
         read_action(answer)
-    assert parsed(answer) is None
+    assert parse_answer(answer) is None
     assert not any(score("Click(50.0, 7.3)", (40.0, 0.0, 60.0, 20.0), answer, rule) for rule in RULES)
 
 

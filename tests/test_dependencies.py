@@ -123,10 +123,10 @@ def test_an_unknown_kind_of_versions_is_answered_with_the_known_ones():
 def old_python():
     """An interpreter that is too old, or None."""
     names = [f"python3.{minor}" for minor in range(10, 5, -1)]
-    found = [path for name in names if (path := shutil.which(name))]
+    paths = [path for name in names if (path := shutil.which(name))]
     roots = Path.home() / ".pyenv" / "versions"
-    found += sorted(str(path) for minor in range(6, 11) for path in roots.glob(f"3.{minor}.*/bin/python"))
-    for path in found:
+    paths += sorted(str(path) for minor in range(6, 11) for path in roots.glob(f"3.{minor}.*/bin/python"))
+    for path in paths:
         if subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
             return path
     return None
@@ -148,7 +148,7 @@ def test_an_old_python_is_refused_by_the_package_and_by_make():
 
 @pytest.fixture
 def checkout(tmp_path):
-    """A folder with the Makefile, and a Python whose environments hold a stand-in for pip that logs what it is told.
+    """A folder with the Makefile, and a Python whose environments hold a stand-in for pip that logs its arguments.
 
     While a file `offline` exists the stand-in fails; while one `kill` does, it is killed together with make.
     """

@@ -63,7 +63,7 @@ def _options(
 ) -> None:
     _STATE["debug"] = debug
     if remark := untested(dependencies()):
-        Console(stderr=True).print(f"agent: {remark}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        warn(remark)
 
 
 @app.command()

@@ -36,7 +36,7 @@ from molmo_agent.evaluation.metrics import (
     select_option,
     vqa_soft,
 )
-from molmo_agent.evaluation.metrics.android_control import RULES, parsed, reference_score
+from molmo_agent.evaluation.metrics.android_control import RULES, parse_answer, reference_score
 from molmo_agent.evaluation.metrics.android_control import score as score_action
 
 Scores = dict[str, bool | float]
@@ -242,7 +242,7 @@ def _clock(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool
 
 def _android_control(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
     gold = _only_answer(question)
-    action = parsed(gold)
+    action = parse_answer(gold)
     groups = (action.kind if action else "unknown",)
     if quirks:
         reference = question.extra.get("reference")
@@ -250,7 +250,7 @@ def _android_control(question: Question, reply: Reply, quirks: bool) -> tuple[Sc
             return {}, False, groups
         return {"box_inside": reference_score(reference["action"], reference["box"], reply.text)}, False, groups
     scores: Scores = {rule: score_action(gold, question.extra.get("box"), reply.text, rule) for rule in RULES}
-    return scores, parsed(reply.text) is None, groups
+    return scores, parse_answer(reply.text) is None, groups
 
 
 METRICS: Mapping[str, Metric] = {

@@ -48,7 +48,7 @@ class Stage:
     # style at a size of its own.
     sizes: dict[str, float] = field(default_factory=lambda: {"640x480": 1.0})
     styles: dict[str, float] = field(default_factory=lambda: {ANY_STYLE: 1.0})
-    # Folder of the recorded screens (see train.recorded), where the styles name them.
+    # Folder of the recorded screens (see synthetic.recorded_screens), where the styles name them.
     recorded: str | None = None
     muon_lr: float = 0.02
     adam_lr: float = 2e-3

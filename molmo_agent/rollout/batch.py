@@ -1,4 +1,4 @@
-"""Many episodes at once: the loop of ``rollout.py`` in several envs, whose questions meet in one call of the model.
+"""Many episodes at once: the loop of ``loop.py`` in several envs, whose questions meet in one call of the model.
 
 Each env has a thread of its own. A thread that asks the model waits until every other one asks too or has no episode
 left; then all questions are answered by one ``point_batch``. So a batch holds questions of live episodes only, in the

@@ -17,7 +17,7 @@ RULES = ("box_inside", "box_1.2x", "dist_14", "dist_4", "exact_text")
 """Inside the element's box (Molmo's own rule), inside it enlarged, within 14 or 4 percent of the point, same text."""
 
 
-def parsed(answer: str) -> ActionText | None:
+def parse_answer(answer: str) -> ActionText | None:
     """Return the action that an answer names, read as the policy reads it; None where it is not exactly one action."""
     try:
         return parse_action_text(answer)
@@ -49,7 +49,7 @@ def score(gold: str, box: PercentBox | None, answer: str, rule: str = "box_insid
     """
     if rule not in RULES:
         raise ValueError(f"expected one of the rules {', '.join(RULES)}, got {rule!r}")
-    right, predicted = parsed(gold), parsed(answer)
+    right, predicted = parse_answer(gold), parse_answer(answer)
     if right is None or predicted is None:
         return False
     enlarged = 1.2 if rule == "box_1.2x" else 1.0
