@@ -34,7 +34,7 @@ from molmo_agent.interfaces import Env, PointingModel
 from molmo_agent.pointers.baselines import RandomPointer
 from molmo_agent.pointers.nano import load_nano
 from molmo_agent.policies.pointing import PointingPolicy
-from molmo_agent.rollout.batch import BatchResult, roll_out
+from molmo_agent.rollout.batch import BatchConfig, BatchResult, roll_out
 
 CALL_S = 0.25
 TARGETS = {
@@ -72,7 +72,12 @@ def rates(
         start = time.process_time()
         results.append(
             roll_out(
-                make_env, policy, model, episodes=episodes, seed=1, num_envs=number, options={"task": "click-button"}
+                make_env,
+                policy,
+                model,
+                episodes=episodes,
+                seed=1,
+                config=BatchConfig(num_envs=number, options={"task": "click-button"}),
             )
         )
         seconds.append(time.process_time() - start + call_s * len(results[-1].calls))
@@ -115,7 +120,14 @@ def main() -> int:
     torch.set_num_threads(1)
     make_env = functools.partial(SimDesktop, 640, 480)
     # Glyphs are drawn when they are first needed.
-    roll_out(make_env, policy, RandomPointer(), episodes=arguments.episodes, seed=1, options={"task": "click-button"})
+    roll_out(
+        make_env,
+        policy,
+        RandomPointer(),
+        episodes=arguments.episodes,
+        seed=1,
+        config=BatchConfig(options={"task": "click-button"}),
+    )
     results: dict[str, float] = {}
     for name, model, call_s in (
         ("no time", RandomPointer(), 0.0),

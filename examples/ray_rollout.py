@@ -11,7 +11,7 @@ import functools
 import sys
 
 from molmo_agent import load_env, load_model, load_policy
-from molmo_agent.rollout.batch import roll_out
+from molmo_agent.rollout.batch import BatchConfig, roll_out
 from molmo_agent.rollout.ray_map import map_on_ray
 
 FAMILIES = ("click-button", "click-icon", "click-link", "click-shape", "open-menu", "switch-tab")
@@ -26,8 +26,7 @@ def evaluate(families: list[str], model: str, episodes: int) -> dict[str, tuple[
             lambda env, seat: load_policy(model="oracle" if oracle else seat, env=env),
             load_model(model),
             episodes=episodes,
-            num_envs=4,
-            options={"task": family},
+            config=BatchConfig(num_envs=4, options={"task": family}),
         )
         return sum(episode.success is True for episode in result.episodes)
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from molmo_agent import Click, Decision, Done, Observation, PointingModel, Step, Task, load_env, load_model
 from molmo_agent.pointers.baselines import CentrePointer
 from molmo_agent.policies.pointing import PointingPolicy
-from molmo_agent.rollout.batch import roll_out
+from molmo_agent.rollout.batch import BatchConfig, roll_out
 from molmo_agent.testing import check_policy
 
 AGREE = 0.03  # of the picture's width and height
@@ -57,7 +57,7 @@ def main() -> int:
             lambda env, seat, policy=policy: policy(seat),
             model,
             episodes=arguments.episodes,
-            options={"task": "click-button"},
+            config=BatchConfig(options={"task": "click-button"}),
         )
         hits = sum(episode.success is True for episode in result.episodes)
         clicks = sum(episode.steps for episode in result.episodes)

@@ -21,15 +21,19 @@ from molmo_agent.actions import (
     Type,
     Wait,
 )
+from molmo_agent.cli import rollout as cli_rollout
+from molmo_agent.cli.rollout import RolloutRequest, play
 from molmo_agent.envs.sim_phone.phone import SimPhone
 from molmo_agent.episode import Image
-from molmo_agent.errors import PointTextError
+from molmo_agent.errors import PointTextError, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Answerer
 from molmo_agent.model.prompts import AndroidForm, android_answer, android_prompt
+from molmo_agent.pointers.baselines import CentrePointer
 from molmo_agent.policies.android_actions import OutOfScreen, Written, action_text, read_action
 from molmo_agent.policies.android_control import AndroidControlPolicy, split_steps
 from molmo_agent.policies.instructions.splitter import SubStep, split_instruction
+from molmo_agent.rollout.batch import episode_seed
 from molmo_agent.rollout.loop import Rollout, rollout
 from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.testing import check_policy
@@ -254,3 +258,43 @@ def test_with_the_goal_alone_it_scrolls_until_what_it_wants_is_there() -> None:
     written = [action_text(step.action) for step in run.trajectory.steps]
     assert written.count("Scroll down") > 1
     assert run.trajectory.success
+
+
+class ScriptedPhoneModel(CentrePointer):
+    """Points at the middle, and answers every question in words with the reply of a table; notes each call."""
+
+    def __init__(self, replies: dict[str, str]) -> None:
+        self.calls: list[list[str]] = []
+        self._replies = replies
+
+    def answer_batch(self, images: Sequence[Image], questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
+        self.calls.append(list(questions))
+        return [self._replies[question] for question in questions]
+
+
+@pytest.mark.parametrize("num_envs", [1, 3])
+def test_agent_rollout_runs_the_policy_with_one_call_for_all_phones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_envs: int
+) -> None:
+    replies = {}
+    for number in range(3):
+        _, info = SimPhone().reset(seed=episode_seed(7, number), options={"task": "launch-app"})
+        goal = info["instruction"]
+        (step,) = split_instruction(goal)
+        replies[android_prompt("hl", goal=goal)] = action_text(step.action())
+    assert len(replies) > 1
+    model = ScriptedPhoneModel(replies)
+    monkeypatch.setattr(cli_rollout, "load_model", lambda name, env=None: model)
+    request = RolloutRequest(
+        env="sim-phone", model="phone", policy="android-control", family="launch-app", seed=7, num_envs=num_envs
+    )
+    result = play(request, "phone", range(3))
+    assert [episode.success for episode in result.episodes] == [True] * 3
+    assert [len(questions) for questions in model.calls] == ([3] if num_envs == 3 else [1] * 3)
+    assert sum(count for count, _ in result.calls) == sum(map(len, model.calls))
+
+
+def test_agent_rollout_reports_a_model_that_only_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = RolloutRequest(env="sim-phone", model="centre", policy="android-control")
+    with pytest.raises(UsageError, match="needs a model that answers in words, such as a checkpoint; 'centre' only"):
+        play(request, "centre", range(1))

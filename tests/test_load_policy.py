@@ -26,7 +26,7 @@ from molmo_agent.pointers.zoom import ZoomPointer
 from molmo_agent.policies.android_control import AndroidControlPolicy
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.policies.waypoints import WaypointPolicy
-from molmo_agent.rollout.batch import roll_out
+from molmo_agent.rollout.batch import BatchConfig, roll_out
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.screen_changes import AT_ONCE
@@ -146,7 +146,7 @@ def test_the_threshold_holds_in_batches_of_episodes():
             lambda env, seat: load_policy("pointing", seat, env),
             careful(model, **options),
             episodes=2,
-            num_envs=2,
+            config=BatchConfig(num_envs=2),
         )
         assert all("answers in words" not in episode.ended for episode in result.episodes)
         return sum(bool(episode.success) for episode in result.episodes)

@@ -24,7 +24,7 @@ from molmo_agent.geometry import Box, Point
 from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.registry import load_env
-from molmo_agent.rollout.batch import roll_out
+from molmo_agent.rollout.batch import BatchConfig, roll_out
 from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.screen_changes import AT_ONCE
 from molmo_agent.testing import check_env
@@ -412,7 +412,12 @@ class TestPages:
             return PointingPolicy(OraclePointer(env.locate))
 
         result = roll_out(
-            lambda: load_env("miniwob:click-test-2"), make_policy, CentrePointer(), episodes=6, seed=1, num_envs=2
+            lambda: load_env("miniwob:click-test-2"),
+            make_policy,
+            CentrePointer(),
+            episodes=6,
+            seed=1,
+            config=BatchConfig(num_envs=2),
         )
         assert [episode.success for episode in result.episodes] == [True] * 6
 

@@ -7,14 +7,14 @@ import threading
 import numpy as np
 import pytest
 
-from molmo_agent.actions import Click, PointAt
+from molmo_agent.actions import Click, Done, PointAt
 from molmo_agent.episode import Decision, LabelledPoint, PointResult
 from molmo_agent.errors import EnvError, ModelError, RunStopped, UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.interfaces import EnvTraits
+from molmo_agent.interfaces import EnvTraits, model_traits
 from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
-from molmo_agent.rollout.batch import episode_seed, roll_out
+from molmo_agent.rollout.batch import BatchConfig, episode_seed, roll_out
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.rollout.trajectory import load_trajectory
@@ -81,7 +81,7 @@ FOUR = Guards(max_steps=4, max_seconds=600)
 
 def test_any_number_of_envs_gives_the_same_episodes():
     results = [
-        roll_out(toys()[0], clicker, Blurred(), episodes=13, seed=5, num_envs=number, guards=FOUR)
+        roll_out(toys()[0], clicker, Blurred(), episodes=13, seed=5, config=BatchConfig(num_envs=number, guards=FOUR))
         for number in (1, 3, 8, 40)
     ]
     first = results[0].episodes
@@ -89,20 +89,20 @@ def test_any_number_of_envs_gives_the_same_episodes():
     assert [episode.index for episode in first] == list(range(13))
     assert {episode.success for episode in first} == {True, False}
     assert len({episode.steps for episode in first}) > 1
-    again = roll_out(toys()[0], clicker, Blurred(), episodes=13, seed=6, guards=FOUR)
+    again = roll_out(toys()[0], clicker, Blurred(), episodes=13, seed=6, config=BatchConfig(guards=FOUR))
     assert [e.seed for e in again.episodes] != [e.seed for e in first]
 
 
 def test_some_episodes_are_what_they_are_among_all():
-    everything = roll_out(toys()[0], clicker, Blurred(), episodes=10, seed=5, guards=FOUR)
-    some = roll_out(toys()[0], clicker, Blurred(), episodes=[7, 2], seed=5, num_envs=2, guards=FOUR)
+    everything = roll_out(toys()[0], clicker, Blurred(), episodes=10, seed=5, config=BatchConfig(guards=FOUR))
+    some = roll_out(toys()[0], clicker, Blurred(), episodes=[7, 2], seed=5, config=BatchConfig(num_envs=2, guards=FOUR))
     assert some.episodes == (everything.episodes[7], everything.episodes[2])
 
 
 def test_one_call_asks_for_all_live_episodes_and_for_nothing_else():
     make, made = toys()
     model = Blurred()
-    result = roll_out(make, clicker, model, episodes=9, seed=5, num_envs=4, guards=FOUR)
+    result = roll_out(make, clicker, model, episodes=9, seed=5, config=BatchConfig(num_envs=4, guards=FOUR))
     steps = sum(episode.steps for episode in result.episodes)
     # No picture of an ended episode, and none twice: one question for each decision.
     assert sum(map(len, model.batches)) == steps == sum(len(env.sent) for env in made)
@@ -126,7 +126,7 @@ def test_what_is_in_a_batch_does_not_depend_on_how_fast_envs_are():
 
     def batches(make):
         model = Blurred()
-        roll_out(make, clicker, model, episodes=8, seed=5, num_envs=3, guards=FOUR)
+        roll_out(make, clicker, model, episodes=8, seed=5, config=BatchConfig(num_envs=3, guards=FOUR))
         return model.batches
 
     assert batches(lambda: Slow(clicks=2)) == batches(toys()[0])
@@ -144,7 +144,7 @@ def test_a_seed_and_a_number_decide_an_episode():
             asked.append((seed, options))
             return super().reset(seed=seed, options=options)
 
-    roll_out(Noting, pointing, CentrePointer(), episodes=2, seed=3, options={"a": 1})
+    roll_out(Noting, pointing, CentrePointer(), episodes=2, seed=3, config=BatchConfig(options={"a": 1}))
     assert asked == [(episode_seed(3, 0), {"a": 1}), (episode_seed(3, 1), {"a": 1})]
 
 
@@ -154,7 +154,7 @@ def test_an_oracle_asks_its_own_env_and_the_model_is_left_alone():
         lambda env, seat: PointingPolicy(OraclePointer(env.locate)),
         Blurred(),
         episodes=6,
-        num_envs=3,
+        config=BatchConfig(num_envs=3),
     )
     assert all(episode.success for episode in result.episodes)
     assert result.calls == ()
@@ -174,7 +174,7 @@ def test_an_env_lives_in_one_thread():
             assert threading.get_ident() == self.thread
             super().close()
 
-    assert len(roll_out(Bound, pointing, CentrePointer(), episodes=5, num_envs=3).episodes) == 5
+    assert len(roll_out(Bound, pointing, CentrePointer(), episodes=5, config=BatchConfig(num_envs=3)).episodes) == 5
 
 
 class Doubtful:
@@ -200,7 +200,11 @@ def test_ten_thousand_doubtful_answers_move_nothing():
     model, statuses = Doubtful(), {}
     wordings = tuple("{}" + "!" * count for count in range(40))
     result = roll_out(
-        make, lambda env, seat: PointingPolicy(seat, wordings=wordings), model, episodes=1100, num_envs=16
+        make,
+        lambda env, seat: PointingPolicy(seat, wordings=wordings),
+        model,
+        episodes=1100,
+        config=BatchConfig(num_envs=16),
     )
     assert model.asked >= 10_000
     assert sum(count for count, _ in result.calls) == model.asked
@@ -254,7 +258,7 @@ def test_a_model_that_fails_ends_all_episodes_and_closes_all_envs(failure, kind,
     make, made = toys()
     before = threading.active_count()
     with pytest.raises(kind, match=message):
-        roll_out(make, clicker, Broken(failure), episodes=9, seed=5, num_envs=3, guards=FOUR)
+        roll_out(make, clicker, Broken(failure), episodes=9, seed=5, config=BatchConfig(num_envs=3, guards=FOUR))
     assert [env.closed for env in made] == [True] * 3
     # One click each from the call that worked; what came of the failed one moved nothing.
     assert [len(env.sent) for env in made] == [1] * 3
@@ -276,7 +280,15 @@ def test_an_env_that_fails_ends_the_run_and_names_the_episode():
 
     told = []
     with pytest.raises(EnvError, match=r"^episode 4: the phone is gone$"):
-        roll_out(Failing, clicker, Blurred(), episodes=9, seed=5, num_envs=3, guards=FOUR, told=told.append)
+        roll_out(
+            Failing,
+            clicker,
+            Blurred(),
+            episodes=9,
+            seed=5,
+            config=BatchConfig(num_envs=3, guards=FOUR),
+            on_episode=told.append,
+        )
     assert all(env.closed for env in made)
     assert {episode.index for episode in told} <= {0, 1, 2, 3}
     assert told
@@ -287,14 +299,14 @@ def test_an_env_that_cannot_be_made_or_closed_ends_the_run():
         raise EnvError("no phone is connected")
 
     with pytest.raises(EnvError, match="episode 0: no phone is connected"):
-        roll_out(broken, clicker, Blurred(), episodes=3, num_envs=2)
+        roll_out(broken, clicker, Blurred(), episodes=3, config=BatchConfig(num_envs=2))
 
     class Stuck(ToyEnv):
         def close(self):
             raise EnvError("the phone does not let go")
 
     with pytest.raises(EnvError, match=r"episode \d: the phone does not let go"):
-        roll_out(Stuck, pointing, CentrePointer(), episodes=3, num_envs=2)
+        roll_out(Stuck, pointing, CentrePointer(), episodes=3, config=BatchConfig(num_envs=2))
 
 
 @pytest.mark.parametrize("waits_outside", [True, False])
@@ -312,7 +324,7 @@ def test_envs_that_wait_for_something_outside_act_at_the_same_time_and_others_ne
             return super().step(action)
 
     Waiting.traits = EnvTraits(waits_outside=waits_outside)
-    roll_out(Waiting, clicker, Blurred(), episodes=4, seed=5, num_envs=4, guards=FOUR)
+    roll_out(Waiting, clicker, Blurred(), episodes=4, seed=5, config=BatchConfig(num_envs=4, guards=FOUR))
     assert max(most) == (4 if waits_outside else 1)
 
 
@@ -340,7 +352,7 @@ def test_numbers_that_make_no_sense_are_told():
     with pytest.raises(UsageError, match="expected at least 1 episode and 1 env, got 0 and 1"):
         roll_out(ToyEnv, pointing, CentrePointer(), episodes=0)
     with pytest.raises(UsageError, match="expected at least 1 episode and 1 env, got 3 and 0"):
-        roll_out(ToyEnv, pointing, CentrePointer(), episodes=3, num_envs=0)
+        roll_out(ToyEnv, pointing, CentrePointer(), episodes=3, config=BatchConfig(num_envs=0))
 
 
 def test_what_the_env_measures_is_kept():
@@ -360,9 +372,8 @@ def test_episodes_are_recorded_apart(tmp_path):
         Blurred(),
         episodes=4,
         seed=5,
-        num_envs=2,
-        guards=FOUR,
-        record=lambda number: Recorder(tmp_path / str(number)) if number != 2 else None,
+        config=BatchConfig(num_envs=2, guards=FOUR),
+        make_recorder=lambda number: Recorder(tmp_path / str(number)) if number != 2 else None,
     )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "3"]
     for number in (0, 1, 3):
@@ -385,5 +396,91 @@ def test_a_seat_keeps_to_the_most_points_that_are_wanted():
             seen.extend(self.model.point_batch([observation.image], ["b"]))
             return Decision(action=PointAt(()))
 
-    roll_out(ToyEnv, lambda env, seat: Asking(seat), Two(), episodes=1, guards=Guards(max_steps=1, max_seconds=9))
+    roll_out(
+        ToyEnv,
+        lambda env, seat: Asking(seat),
+        Two(),
+        episodes=1,
+        config=BatchConfig(guards=Guards(max_steps=1, max_seconds=9)),
+    )
     assert [result.status for result in seen] == ["unparsed", "ok"]
+
+
+class Talker(Blurred):
+    """Answers in words too: with the question and its limit. Notes the questions of each call."""
+
+    name = "talker"
+
+    def __init__(self, answers=lambda texts: texts):
+        super().__init__()
+        self.calls = []
+        self._answers = answers
+
+    def answer_batch(self, images, questions, *, max_new_tokens):
+        self.calls.append((max_new_tokens, list(questions)))
+        return self._answers([f"{question}, {max_new_tokens}" for question in questions])
+
+
+class Talking(Clicker):
+    """Asks in words, in every second episode also for a point, and ends the episode with the replies."""
+
+    def __init__(self, model, number):
+        super().__init__(model)
+        self.number = number
+
+    def act(self, task, observation, history):
+        images, limit = [observation.image] * 2, 5 + self.number % 2
+        replies = model_traits(self.model).answerer.answer_batch(
+            images, [f"{self.number}a", f"{self.number}b"], max_new_tokens=limit
+        )
+        if self.number % 2:
+            self.model.point(observation.image, task.instruction)
+        return Decision(action=Done(True, " ".join(replies)))
+
+
+def test_questions_in_words_of_all_envs_go_to_the_model_in_one_call():
+    model = Talker()
+    config = BatchConfig(num_envs=4, guards=FOUR)
+    result = roll_out(ToyEnv, lambda env, seat: Talking(seat, seat.episode), model, episodes=4, config=config)
+    for number, episode in enumerate(result.episodes):
+        limit = 5 + number % 2
+        assert episode.ended == f"the policy says: Done: {number}a, {limit} {number}b, {limit}"
+        assert episode.statuses == ({"ok": 1} if number % 2 else {})
+    # One call per length limit in each round; then the pointing questions.
+    assert model.calls == [(5, ["0a", "2a"]), (6, ["1a", "3a"]), (5, ["0b", "2b"]), (6, ["1b", "3b"])]
+    assert [count for count, _ in result.calls] == [2, 2, 2, 2, 2]
+
+
+def test_points_and_words_of_one_round_reach_those_who_asked():
+    def make_policy(env, seat):
+        return Talking(seat, 0) if seat.episode == 0 else Clicker(seat)
+
+    model = Talker()
+    config = BatchConfig(num_envs=2, guards=Guards(max_steps=1, max_seconds=600))
+    words, points = roll_out(ToyEnv, make_policy, model, episodes=2, config=config).episodes
+    assert (words.ended, words.statuses) == ("the policy says: Done: 0a, 5 0b, 5", {})
+    assert (points.steps, points.statuses) == (1, {"ok": 1})
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (fail(RuntimeError("out of memory")), "the model 'talker' failed: RuntimeError: out of memory"),
+        (lambda texts: texts[1:], "expected 2 answers of the model 'talker', got 1"),
+    ],
+)
+def test_a_model_that_fails_to_answer_in_words_ends_all_episodes(answers, message):
+    config = BatchConfig(num_envs=2)
+    with pytest.raises(ModelError, match=message):
+        roll_out(ToyEnv, lambda env, seat: Talking(seat, 0), Talker(answers), episodes=2, config=config)
+
+
+def test_a_seat_of_a_model_that_only_points_answers_nothing_in_words():
+    abilities = []
+
+    def make_policy(env, seat):
+        abilities.append(model_traits(seat).answerer)
+        return PointingPolicy(seat)
+
+    roll_out(ToyEnv, make_policy, CentrePointer(), episodes=1)
+    assert abilities == [None]

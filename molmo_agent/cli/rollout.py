@@ -22,7 +22,7 @@ from molmo_agent.errors import MolmoAgentError, UsageError
 from molmo_agent.interfaces import Env, Locator, PointingModel, Policy, model_traits
 from molmo_agent.pointers.careful import careful
 from molmo_agent.registry import load_env, load_model, load_policy
-from molmo_agent.rollout.batch import BatchResult, EpisodeResult, roll_out
+from molmo_agent.rollout.batch import BatchConfig, BatchResult, EpisodeResult, roll_out
 from molmo_agent.rollout.film import check_kind, write_film
 from molmo_agent.rollout.recorder import Recorder
 
@@ -84,10 +84,9 @@ def play(request: RolloutRequest, who: str, episodes: Sequence[int], told: Told 
         model,
         episodes=episodes,
         seed=request.seed,
-        num_envs=request.num_envs,
-        options={"task": request.family} if request.family else None,
-        record=record,
-        told=told,
+        config=BatchConfig(num_envs=request.num_envs, options={"task": request.family} if request.family else None),
+        make_recorder=record,
+        on_episode=told,
     )
 
 

@@ -11,7 +11,7 @@ from molmo_agent.episode import Observation
 from molmo_agent.interfaces import Env, PointingModel, Policy
 from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
-from molmo_agent.rollout.batch import roll_out
+from molmo_agent.rollout.batch import BatchConfig, roll_out
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.synthetic.miniwob_split import LISTS, SEED, split
 
@@ -79,8 +79,8 @@ def play(model: PointingModel | None, episodes: int, make_env: Callable[[], Any]
             policy,
             model or CentrePointer(),
             episodes=episodes,
-            # Every answer counts here, however unsure.
-            guards=Guards(max_steps=MAX_STEPS, max_seconds=86_400.0, min_confidence=0),
+            # Every answer counts here, however low its confidence.
+            config=BatchConfig(guards=Guards(max_steps=MAX_STEPS, max_seconds=86_400.0, min_confidence=0)),
         )
         for number, episode in enumerate(result.episodes):
             yield Played(
