@@ -23,12 +23,17 @@ from tiny_training import small_run, write_model
 from torch.distributed.checkpoint import FileSystemReader
 
 from molmo_agent.data.catalog import open_source
+from molmo_agent.data.source import Source
+from molmo_agent.envs.sim_phone.phone import SimPhone
 from molmo_agent.errors import ModelError, RunStopped, UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
+from molmo_agent.pointers.profile import PROFILE_FILE, PointingProfile, read_profile
+from molmo_agent.registry import load_policy
 from molmo_agent.train.batching.data_loader import DataLoader
 from molmo_agent.train.batching.encode import collate, encode
 from molmo_agent.train.checkpoint import RunFolder
 from molmo_agent.train.config import Lora, TrainConfig, check
+from molmo_agent.train.export import profile_changes
 from molmo_agent.train.flops import Flops
 from molmo_agent.train.launch import POINTER_FILE, follow, process_group, run_here, run_on_ray, run_workers
 from molmo_agent.train.loggers import open_loggers
@@ -341,6 +346,47 @@ def test_a_model_is_exported_in_the_official_layout_where_asked(config: TrainCon
     ours = MolmoForConditionalGeneration.from_pretrained(tmp_path / "export").state_dict()
     theirs = MolmoForConditionalGeneration.from_pretrained(tmp_path / "export-official").state_dict()
     assert all(torch.equal(theirs[name], value) for name, value in ours.items())
+
+
+@pytest.mark.parametrize(("forms", "form"), [(None, "hl"), (["hl_cot"], "hl_cot"), (["ll", "hl"], "hl")])
+def test_a_model_that_learned_android_control_is_exported_with_its_policy(
+    config: TrainConfig, tmp_path: Path, forms: list[str] | None, form: str
+) -> None:
+    options = {} if forms is None else {"forms": forms}
+    episodes = Source(kind="android-control", path=str(Path(__file__).with_name("golden") / "android_control"))
+    model = shutil.copytree(config.model, tmp_path / "model")
+    PointingProfile(min_confidence=0.25, remark="for screens").write(model)
+    mixture = (replace(episodes, options=options),)
+    run_here(replace(config, model=str(model), mixture=mixture, steps=1, batch=1, length=400), tmp_path / "run")
+    exported = tmp_path / "run" / "export"
+    expected = PointingProfile(min_confidence=0.25, remark="for screens", policy="android-control", form=form)
+    assert read_profile(exported) == expected
+    policy = load_policy(model=str(exported), env=SimPhone())
+    assert policy.name == f"android_control(export, {form})"
+
+
+@pytest.mark.parametrize(
+    ("sources", "changes"),
+    [
+        (["points"], {}),
+        (["android-control", "points"], {}),
+        (["android-control", "android-control"], {"policy": "android-control", "form": "ll"}),
+        ([], {}),
+    ],
+)
+def test_only_android_control_alone_decides_the_policy(
+    config: TrainConfig, sources: list[str], changes: dict[str, str]
+) -> None:
+    forms = {"android-control": {"forms": ["ll", "hl_ll"]}}
+    mixture = tuple(Source(kind=kind, options=forms.get(kind, {})) for kind in sources)
+    assert profile_changes(replace(config, mixture=mixture)) == changes
+
+
+def test_the_profile_of_the_starting_model_is_exported_as_it_is(config: TrainConfig, tmp_path: Path) -> None:
+    model = shutil.copytree(config.model, tmp_path / "model")
+    (model / PROFILE_FILE).write_text('{"remark": "for screens"}')
+    run_here(replace(config, model=str(model), steps=1), tmp_path / "run")
+    assert (tmp_path / "run" / "export" / PROFILE_FILE).read_text() == '{"remark": "for screens"}'
 
 
 def test_numbers_go_to_tensorboard_where_asked(config: TrainConfig, tmp_path: Path) -> None:

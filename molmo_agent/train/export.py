@@ -1,17 +1,18 @@
-"""A fine-tuned model as people load it: whole, its adapters merged, in the layouts that were asked for."""
+"""A fine-tuned model as people load it: complete, with its adapters merged, in the layouts of the config."""
 
 import copy
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
-from molmo_agent.pointers.profile import PROFILE_FILE
+from molmo_agent.model.prompts import AndroidForm
+from molmo_agent.pointers.profile import PROFILE_FILE, read_profile
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.distributed import own_rank
 from molmo_agent.train.starting_model import load_model, source_of
@@ -73,10 +74,26 @@ def merge_adapters(weights: dict[str, Tensor], trained: ModelWithLoss) -> dict[s
     return merged
 
 
+def profile_changes(config: TrainConfig) -> dict[str, str]:
+    """Return the fields of the pointing profile that the mixture decides; none for most mixtures.
+
+    A model that learns AndroidControl alone is asked with it, in the form that it learned: ``hl`` where that is one of
+    several, because it needs the goal alone.
+    """
+    if any(source.kind != "android-control" for source in config.mixture):
+        return {}
+    # A data set without this option trains on all forms.
+    forms = [form for source in config.mixture for form in source.options.get("forms", get_args(AndroidForm))]
+    return {"policy": "android-control", "form": "hl" if "hl" in forms else forms[0]} if forms else {}
+
+
 def _publish(config: TrainConfig, folder: Path) -> None:
-    """Put the profile of the model that the run started from beside the weights, and write the official layout."""
-    profile = Path(source_of(config)) / PROFILE_FILE
-    if profile.is_file():
+    """Write the profile beside the weights, based on that of the starting model, and the official layout."""
+    source = source_of(config)
+    changes = profile_changes(config)
+    if changes:
+        read_profile(source, **changes).write(folder)
+    elif (profile := Path(source) / PROFILE_FILE).is_file():
         shutil.copyfile(profile, folder / PROFILE_FILE)
     if "official" in config.export:
         from molmo_agent.model.checkpoints.convert import convert
