@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,6 +27,25 @@ def write_official(folder: Path, name: str, target: Path) -> Path:
     save_file(weights, target / "model.safetensors", metadata={"format": "pt"})
     (target / "config.json").write_text(json.dumps({"model_type": "molmo", **facts(folder)[name]["config"]}))
     return target
+
+
+def to_native(named: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return weights under the names of the authors' training code for those of a released repository."""
+    native: dict[str, torch.Tensor] = {}
+    experts: dict[tuple[str, str], list[torch.Tensor]] = {}
+    for key, value in named.items():
+        key = key.removeprefix("model.")
+        if ".mlp.experts." in key:
+            stem, _, rest = key.partition(".mlp.experts.")
+            _, name, _ = rest.split(".")  # in the order of the experts' numbers
+            matrix = {"gate_proj": "w1", "up_proj": "v1", "down_proj": "w2"}[name]
+            experts.setdefault((stem, matrix), []).append(value.T if matrix == "w2" else value)
+            continue
+        key = key.replace(".mlp.gate.", ".ffn.router.layer.").replace(".mlp.ff_norm.", ".ff_norm.")
+        native[key.replace(".attn.", ".")] = value
+    for (stem, matrix), parts in experts.items():
+        native[f"{stem}.ffn.experts.mlp.{matrix}"] = torch.cat(parts)
+    return native
 
 
 def load_golden(folder: Path, name: str, target: Path) -> MolmoForConditionalGeneration:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from golden_models import facts, load_golden, write_official
+from golden_models import facts, load_golden, to_native, write_official
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
@@ -19,7 +19,7 @@ from transformers import (
 
 from molmo_agent.errors import ModelError, UnknownNameError
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration, MolmoProcessor
-from molmo_agent.model.checkpoints.molmo_0924 import from_native, to_native, to_official
+from molmo_agent.model.checkpoints.molmo_0924 import from_native, to_official
 from molmo_agent.model.checkpoints.released_config import translate_config
 from molmo_agent.model.presets import PRESETS, preset
 from molmo_agent.nano.tokenizer import build_tokenizer

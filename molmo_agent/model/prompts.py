@@ -19,9 +19,6 @@ _STYLED_SHARE = 0.1
 _UNHINTED_SHARE = 0.1
 _LENGTH_UNIT = 15
 _LENGTH_SPREAD = 25.0
-INFERENCE_LENGTH = 65
-"""Length hint that captions are asked for with when nothing else is said."""
-
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """Of the options of a multiple choice, in their order."""
@@ -68,11 +65,6 @@ def length_hint(style: str, answer_chars: int, rng: np.random.RandomState) -> st
     if rng.random_sample() > _UNHINTED_SHARE:
         return f"{style} {(answer_chars + int(rng.normal(scale=_LENGTH_SPREAD))) // _LENGTH_UNIT}:"
     return f"{style} :"
-
-
-def inference_hint(style: str, length: int | None = INFERENCE_LENGTH) -> str:
-    """Return the prefix that asks for a caption of a length; None asks for any."""
-    return f"{style} :" if length is None else f"{style} {length}:"
 
 
 def with_prefix(prefix: str, question: str) -> str:

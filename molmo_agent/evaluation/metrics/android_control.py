@@ -7,7 +7,6 @@ code does.
 
 import math
 import re
-from collections.abc import Sequence
 
 from molmo_agent.data.android_control.episodes import PercentBox
 from molmo_agent.errors import PointTextError
@@ -123,10 +122,3 @@ def reference_score(gold: str, box: str, answer: str) -> bool:
         skipped = len(expected) + 1  # whatever stands behind the word
         return gold[skipped:] == answer[skipped:]
     return True
-
-
-def accuracies(
-    steps: Sequence[tuple[str, PercentBox | None, str]], rules: Sequence[str] = RULES
-) -> dict[str, tuple[int, int]]:
-    """Return (right, all) by rule for (gold, box, answer) of every step."""
-    return {rule: (sum(score(*step, rule=rule) for step in steps), len(steps)) for rule in rules}

@@ -211,25 +211,6 @@ def _sparse_name(key: str) -> str:
     return key
 
 
-def to_native(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights under the names of the authors' training code for those of a released repository."""
-    native: dict[str, Tensor] = {}
-    experts: dict[tuple[str, str], list[Tensor]] = {}
-    for key, value in named.items():
-        key = key.removeprefix("model.")
-        if ".mlp.experts." in key:
-            stem, _, rest = key.partition(".mlp.experts.")
-            _, name, _ = rest.split(".")  # in the order of the experts' numbers
-            matrix = {"gate_proj": "w1", "up_proj": "v1", "down_proj": "w2"}[name]
-            experts.setdefault((stem, matrix), []).append(value.T if matrix == "w2" else value)
-            continue
-        key = key.replace(".mlp.gate.", ".ffn.router.layer.").replace(".mlp.ff_norm.", ".ff_norm.")
-        native[key.replace(".attn.", ".")] = value
-    for (stem, matrix), parts in experts.items():
-        native[f"{stem}.ffn.experts.mlp.{matrix}"] = torch.cat(parts)
-    return native
-
-
 def load_native(path: Any) -> dict[str, Tensor]:
     """Read ``model.pt`` of the authors' training code without running code from it, mapped instead of copied."""
     state: dict[str, Tensor] = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
