@@ -66,7 +66,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the env shows: a picture, and how the picture's points lead back to the device."""
+    """What the env shows: an image, and how the image's points lead back to the device."""
 
     image: Image
     # From points of `image` to device input units. Known only to the env and to the record.

@@ -4,7 +4,7 @@ MolmoAgentError
 ├── UsageError            the caller asked for something that does not exist or makes no sense   (exit code 2)
 │   ├── UnknownNameError  a typo in the name of an env, a model, a dialect: the nearest names are offered
 │   ├── MissingExtraError an optional dependency is not installed: its extra is named
-│   └── ImageError        a file that is not a picture, or one that no model can look at
+│   └── ImageError        a file that is not an image, or one that no model can look at
 ├── PointTextError        a reply that holds no well-formed answer; the reply is kept
 ├── ActionRefused         a guard or an env refused to execute an action
 ├── EnvError              the environment failed: no display, a lost device, a locked screen     (exit code 3)
@@ -30,11 +30,11 @@ class UsageError(MolmoAgentError):
 class UnknownNameError(UsageError):
     """A name that nothing is registered under."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        self.kind, self.name, self.known = kind, name, sorted(known)
-        near = difflib.get_close_matches(name, self.known, n=3, cutoff=0.5)
+    def __init__(self, kind: str, name: str, names: Iterable[str]) -> None:
+        self.kind, self.name, self.names = kind, name, sorted(names)
+        near = difflib.get_close_matches(name, self.names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
-        super().__init__(f"unknown {kind} {name!r}: {hint}known: {', '.join(self.known) or 'none'}")
+        super().__init__(f"unknown {kind} {name!r}: {hint}known: {', '.join(self.names) or 'none'}")
 
 
 class MissingExtraError(UsageError):
@@ -45,7 +45,7 @@ class MissingExtraError(UsageError):
 
 
 class ImageError(UsageError):
-    """A file that is not a picture, or a picture that no model can look at."""
+    """A file that is not an image, or an image that no model can look at."""
 
 
 class PointTextError(MolmoAgentError):

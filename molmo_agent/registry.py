@@ -65,8 +65,8 @@ def names(kind: str) -> dict[str, tuple[str, str]]:
         kind: "env", "model" or "policy".
     """
     built_in = _BUILT_IN[kind]
-    added = plugins(kind, built_in)
-    return {**built_in, **{name: (plugin.entry.value, plugin.what) for name, plugin in added.items()}}
+    from_plugins = plugins(kind, built_in)
+    return {**built_in, **{name: (plugin.entry.value, plugin.what) for name, plugin in from_plugins.items()}}
 
 
 def _maker(kind: str, name: str) -> Any:
@@ -183,9 +183,11 @@ def load_policy(
     if traits.form is not None and name == trained_for:
         options = {"form": traits.form, **options}
     make = _maker("policy", name)
-    accepted = inspect.signature(make).parameters
+    parameters = inspect.signature(make).parameters
     for option in options:
-        if option not in accepted and not any(one.kind is one.VAR_KEYWORD for one in accepted.values()):
+        if option not in parameters and not any(
+            parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+        ):
             raise UsageError(f"the policy {name!r} has no option {option!r}")
     model = load_attribute("molmo_agent.pointers.careful:careful")(model, min_confidence)
     policy: Policy = make(model, **options)

@@ -1,6 +1,6 @@
 """Fakes and conformance checks for people who write envs and policies: no display, no weights, milliseconds.
 
-``ToyEnv`` is a picture with a coloured target that moves when it is clicked. ``ScriptedModel`` answers with given
+``ToyEnv`` is an image with a coloured target that moves when it is clicked. ``ScriptedModel`` answers with given
 replies, read in a real dialect. ``check_env`` and ``check_policy`` hold an implementation to its protocol.
 """
 
@@ -30,8 +30,8 @@ class ToyEnv:
     ``sent`` lists every action that arrived, so a test can prove that none did.
 
     Args:
-        width: of the picture, in pixels.
-        height: of the picture, in pixels.
+        width: of the image, in pixels.
+        height: of the image, in pixels.
         clicks: hits that end the episode with success.
         side_px: of the square.
     """
@@ -72,7 +72,7 @@ class ToyEnv:
         return self.observe(), float(hit), success, False, {"is_success": success}
 
     def observe(self) -> Observation:
-        """Draw the picture."""
+        """Draw the image."""
         image = np.full((self._height, self._width, 3), BACKGROUND, np.uint8)
         x, y = self._corner
         image[y : y + self._side, x : x + self._side] = TARGET
@@ -143,15 +143,15 @@ def check_env(env: Env, *, seed: int = 0) -> None:
     _expect(
         isinstance(env, Env), f"expected name, capabilities, reset, step, observe and close, got {type(env).__name__}"
     )
-    known = set(action_types().values())
-    _expect(env.capabilities <= known, f"capabilities must be action classes, got {set(env.capabilities) - known}")
+    classes = set(action_types().values())
+    _expect(env.capabilities <= classes, f"capabilities must be action classes, got {set(env.capabilities) - classes}")
     first, info = env.reset(seed=seed)
     _check_observation(first)
     _expect(isinstance(info, dict), f"reset must return (observation, info dictionary), got {type(info).__name__}")
     again = env.observe()
     _check_observation(again)
     _expect(again.size == first.size, f"observe() changed the size from {first.size} to {again.size}")
-    for cls in sorted(known - env.capabilities - {Done}, key=lambda cls: cls.__name__):
+    for cls in sorted(classes - env.capabilities - {Done}, key=lambda cls: cls.__name__):
         _check_refusal(env, cls)
     if Wait in env.capabilities:
         answer = env.step(Wait(0.0))
@@ -180,14 +180,14 @@ def check_policy(policy: Policy, *, instruction: str = "click the red square") -
     """
     _expect(isinstance(policy, Policy), f"expected name and act, got {type(policy).__name__}")
     observation, _ = ToyEnv().reset(seed=0)
-    picture = observation.image.copy()
+    original = observation.image.copy()
     task = Task(instruction)
     decision = policy.act(task, observation, ())
     _expect(isinstance(decision, Decision), f"act must return a Decision, got {type(decision).__name__}")
     if decision.result is not None and decision.result.status != "ok":
         points = points_of(decision.action)
         _expect(not points, f"an answer with the status {decision.result.status!r} became the points {points}")
-    _expect(np.array_equal(picture, observation.image), "act must not draw on the observation")
+    _expect(np.array_equal(original, observation.image), "act must not draw on the observation")
     second = policy.act(task, observation, ())
     _expect(second.action == decision.action, f"the same input gave {decision.action} and then {second.action}")
     return decision

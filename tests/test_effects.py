@@ -87,7 +87,7 @@ def test_settling_waits_for_an_application_that_reacts_late_and_goes_on_drawing(
     screen = Screen(draw)
     watch = screen.watch(interval_s=0.02)
     before = screen.observe()
-    last = watch.settled(before.image, screen.observe())
+    last = watch.settle(before.image, screen.observe())
     assert np.array_equal(last.image, stages[3])
     assert screen.now_s < 0.25
 
@@ -95,21 +95,21 @@ def test_settling_waits_for_an_application_that_reacts_late_and_goes_on_drawing(
 def test_a_screen_that_does_not_react_is_waited_for_no_longer_than_the_reaction_limit():
     screen = Screen(lambda now_s: blank())
     first = screen.observe()
-    screen.watch(reaction_s=0.25, interval_s=0.02).settled(first.image, first)
+    screen.watch(reaction_s=0.25, interval_s=0.02).settle(first.image, first)
     assert 0.25 <= screen.now_s <= 0.3
 
 
 def test_a_screen_that_never_settles_is_left_at_the_limit():
     screen = Screen(lambda now_s: painted((slice(0, 200), slice(0, 200)), value=int(now_s * 1000) % 251))
     first = screen.observe()
-    screen.watch(limit_s=1.0).settled(first.image, first)
+    screen.watch(limit_s=1.0).settle(first.image, first)
     assert 1.0 <= screen.now_s < 1.1
 
 
 def test_simulated_envs_cost_one_more_capture():
     screen = Screen(lambda now_s: blank())
     first = screen.observe()
-    ScreenWatch(screen.observe, AT_ONCE).settled(first.image, first)
+    ScreenWatch(screen.observe, AT_ONCE).settle(first.image, first)
     assert screen.captures == 2
 
 
@@ -123,7 +123,7 @@ def test_a_blinking_caret_or_a_clock_is_no_effect_of_a_click_elsewhere(place, pe
     screen.now_s = period_s - 0.01
     before = screen.observe()
     screen.now_s += 0.02  # the caret blinks while the click is on its way
-    effect, _ = watch.effect(MIDDLE, before.image, watch.settled(before.image, screen.observe()))
+    effect, _ = watch.effect(MIDDLE, before.image, watch.settle(before.image, screen.observe()))
     assert effect == "unchanged"
 
     # It has been learnt: the next time nothing is watched.

@@ -121,7 +121,7 @@ def test_the_kill_switch_ends_the_run():
         ({"max_seconds": 0}, "max_seconds must be a number of seconds > 0, got 0"),
         ({"max_seconds": float("nan")}, "max_seconds must be a number of seconds > 0, got nan"),
         ({"confirm": "often"}, "confirm must be one of always, risky, never, got 'often'"),
-        ({"confirm": "always"}, "needs someone to ask"),
+        ({"confirm": "always"}, "needs a function that asks"),
     ],
 )
 def test_senseless_guards_are_refused(values, message):

@@ -135,7 +135,7 @@ def test_what_cannot_be_written_is_told(tmp_path, folders, monkeypatch):
     with pytest.raises(UsageError, match="exists already and is not overwritten: name another folder"):
         export_lerobot(folders, tmp_path)
     wide = record(tmp_path / "wide", "click", [Click(LEFT)], width=200)
-    with pytest.raises(UsageError, match="has pictures of one size, got 160x120, 200x120: export them apart"):
+    with pytest.raises(UsageError, match="has images of one size, got 160x120, 200x120: export them separately"):
         export_lerobot([*folders, wide], tmp_path / "set")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UsageError, match="the LeRobot format needs the extra 'train'"):

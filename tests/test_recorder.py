@@ -119,7 +119,7 @@ def test_default_folders_are_dated_readable_and_new(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UsageError, match="cannot make the trajectory folder"):
+    with pytest.raises(UsageError, match="cannot create the trajectory folder"):
         record(tmp_path / "file" / "run")
 
 
@@ -232,17 +232,17 @@ def test_damage_is_told(tmp_path):
     picture = (tmp_path / "run" / "000000.png").read_bytes()
 
     (tmp_path / "run" / "steps.jsonl").write_bytes(lines[:-20])
-    assert read_folder(tmp_path / "run").notes == ("line 2 of steps.jsonl is cut off; what follows is left out",)
+    assert read_folder(tmp_path / "run").notes == ("line 2 of steps.jsonl is cut off; the lines after it are ignored",)
     assert len(load_trajectory(tmp_path / "run").steps) == 1
 
     (tmp_path / "run" / "000000.png").write_bytes(picture + b"x")
-    with pytest.raises(UsageError, match="is not the one that was recorded"):
+    with pytest.raises(UsageError, match="was changed after it was recorded: its sha256 differs"):
         load_trajectory(tmp_path / "run")
     (tmp_path / "run" / "000000.png").unlink()
     with pytest.raises(UsageError, match="is missing"):
         load_trajectory(tmp_path / "run")
     (tmp_path / "run" / "steps.jsonl").write_bytes(lines.replace(b"000000.png", b"../../x.png"))
-    with pytest.raises(UsageError, match="expected a picture's file name inside"):
+    with pytest.raises(UsageError, match="expected an image's file name inside"):
         load_trajectory(tmp_path / "run")
     (tmp_path / "run" / "000000.png").write_bytes(picture)
     (tmp_path / "run" / "steps.jsonl").write_bytes(lines.replace(b'"Click"', b'"Clack"'))

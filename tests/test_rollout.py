@@ -70,7 +70,7 @@ def test_each_observation_is_what_the_previous_action_left():
 def test_a_task_that_nobody_gave_is_asked_for():
     env = ToyEnv()
     env.reset = lambda **_: (env.observe(), {})
-    with pytest.raises(UsageError, match="has no task of its own: say what to do"):
+    with pytest.raises(UsageError, match="has no task of its own: pass one with task="):
         run(Oracle(env), env)
 
 

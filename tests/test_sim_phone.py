@@ -385,7 +385,7 @@ def test_a_screen_that_turned_while_the_model_was_thinking_is_looked_at_again() 
 
     run = rollout(PointingPolicy(Slow()), env, seed=2, options={"task": "open-app"}, settle=AT_ONCE)
     steps = list(run)
-    assert "the screen has another size than when it was looked at" in steps[0].refused.text
+    assert "the screen has another size than in the observation" in steps[0].refused.text
     assert run.trajectory.success
 
 

@@ -118,7 +118,7 @@ def test_a_film_and_a_strip_are_written_beside_the_page(folder):
 def test_covered_pictures_are_explained(folder):
     line = (folder / "steps.jsonl").read_text().replace('"covered": 0.0', '"covered": 0.25')
     (folder / "steps.jsonl").write_text(line)
-    assert "25.0 % of this picture is covered: a secret was typed" in Reader(render_html(folder)).text
+    assert "25.0 % of this screenshot is covered: a secret was typed" in Reader(render_html(folder)).text
 
 
 @pytest.mark.parametrize(

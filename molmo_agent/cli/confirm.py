@@ -35,7 +35,7 @@ def crop_as_text(image: Image, point: Point, columns: int) -> Text:
         dots = (away > _GAP_PX) & (away % _DOTS_PX == 0)
         crop[(dots, column) if axis == 0 else (row, dots)] = MARK
     text = Text(no_wrap=True)
-    # A picture of one row has no lower halves.
+    # An image of one row has no lower halves.
     for upper, lower in zip(crop[0::2], crop[1::2] if len(crop) > 1 else crop, strict=True):
         for above, below in zip(upper.tolist(), lower.tolist(), strict=True):
             text.append("▀", Style(color=Color.from_rgb(*above), bgcolor=Color.from_rgb(*below)))

@@ -32,7 +32,7 @@ SCHEMA = "molmo-agent-rollouts"
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutRequest:
-    """What a person asked `agent rollout` for."""
+    """The options of `agent rollout`."""
 
     env: str
     model: str
@@ -52,31 +52,32 @@ class RolloutRequest:
     as_json: bool = False
 
 
-Told = Callable[[EpisodeResult], object]
+OnEpisode = Callable[[EpisodeResult], object]
 
 
-def play(request: RolloutRequest, who: str, episodes: Sequence[int], told: Told = lambda result: None) -> BatchResult:
-    """Run some episodes with a model, by its name, in this process.
+def play(
+    request: RolloutRequest, name: str, episodes: Sequence[int], on_episode: OnEpisode = lambda result: None
+) -> BatchResult:
+    """Run some episodes with the model of this name, in this process.
 
     Raises:
         MolmoAgentError: see :func:`~molmo_agent.rollout.batch.roll_out`.
     """
-    # The baselines have no words: they are rolled out with the policy that the env asks for.
-    own = who == request.model
+    # The baselines do not answer in words: they run with the default policy of the env.
+    own = name == request.model
     options: dict[str, Any] = {} if request.form is None or not own else {"form": request.form}
 
     def make_policy(env: Env, seat: PointingModel) -> Policy:
-        asked = load_model(who, env=env) if who == "oracle" else seat
-        return load_policy(request.policy if own else None, asked, env, **options)
+        pointer = load_model(name, env=env) if name == "oracle" else seat
+        return load_policy(request.policy if own else None, pointer, env, **options)
 
-    # The oracle asks its env; the seat stays empty, whoever sits there.
-    model = careful(load_model("centre" if who == "oracle" else who), request.min_confidence)
+    # The oracle asks its env and leaves the seat unused, so any model will do here.
+    model = careful(load_model("centre" if name == "oracle" else name), request.min_confidence)
     if reserve := model_traits(model).reserve_images:
         reserve(request.num_envs)
 
-    def record(number: int) -> Recorder | None:
-        keep = request.record is not None and who == request.model
-        return Recorder(request.record / f"{number:05d}") if keep and request.record else None
+    def make_recorder(number: int) -> Recorder | None:
+        return Recorder(request.record / f"{number:05d}") if own and request.record is not None else None
 
     return roll_out(
         functools.partial(load_env, request.env),
@@ -85,8 +86,8 @@ def play(request: RolloutRequest, who: str, episodes: Sequence[int], told: Told 
         episodes=episodes,
         seed=request.seed,
         config=BatchConfig(num_envs=request.num_envs, options={"task": request.family} if request.family else None),
-        make_recorder=record,
-        on_episode=told,
+        make_recorder=make_recorder,
+        on_episode=on_episode,
     )
 
 
@@ -94,15 +95,15 @@ def _share(job: tuple[RolloutRequest, str, Sequence[int]]) -> BatchResult:
     return play(*job)
 
 
-def play_all(request: RolloutRequest, who: str, told: Told = lambda result: None) -> BatchResult:
-    """Run all episodes with a model, on as many workers as were asked for."""
+def play_all(request: RolloutRequest, name: str, on_episode: OnEpisode = lambda result: None) -> BatchResult:
+    """Run all episodes with a model, on the requested number of workers."""
     numbers = range(request.episodes)
     if request.workers == 1:
-        return play(request, who, numbers, told)
+        return play(request, name, numbers, on_episode)
     on_ray = importlib.import_module("molmo_agent.rollout.ray_map")
     shares = [numbers[first :: request.workers] for first in range(min(request.workers, request.episodes))]
     parts: list[BatchResult] = on_ray.map_on_ray(
-        _share, [(request, who, share) for share in shares], address=request.address
+        _share, [(request, name, share) for share in shares], address=request.address
     )
     return BatchResult(
         episodes=tuple(sorted((e for part in parts for e in part.episodes), key=lambda e: e.index)),
@@ -112,13 +113,13 @@ def play_all(request: RolloutRequest, who: str, told: Told = lambda result: None
     )
 
 
-def summary(who: str, result: BatchResult) -> dict[str, Any]:
+def summary(name: str, result: BatchResult) -> dict[str, Any]:
     """Return the figures of one row of the table."""
     wilson = importlib.import_module("molmo_agent.evaluation.metrics.interval").wilson
-    judged = [episode.success for episode in result.episodes if episode.success is not None]
-    measured = any(episode.spl is not None for episode in result.episodes)
-    # Who gave up before the first step has gone no way, and failed.
-    spl = [e.spl or 0.0 for e in result.episodes if e.spl is not None or e.success is False] if measured else []
+    verdicts = [episode.success for episode in result.episodes if episode.success is not None]
+    has_spl = any(episode.spl is not None for episode in result.episodes)
+    # An episode that ended before its first step failed, and has no path.
+    spl = [e.spl or 0.0 for e in result.episodes if e.spl is not None or e.success is False] if has_spl else []
     latencies = [seconds for _, seconds in result.calls]
     steps = [episode.steps for episode in result.episodes]
     statuses: dict[str, int] = {}
@@ -126,12 +127,12 @@ def summary(who: str, result: BatchResult) -> dict[str, Any]:
         for status, count in episode.statuses.items():
             statuses[status] = statuses.get(status, 0) + count
     return {
-        "model": who,
+        "model": name,
         "episodes": len(result.episodes),
-        "judged": len(judged),
-        "successes": sum(judged),
-        "success": sum(judged) / len(judged) if judged else None,
-        "interval": list(wilson(sum(judged), len(judged))),
+        "judged": len(verdicts),
+        "successes": sum(verdicts),
+        "success": sum(verdicts) / len(verdicts) if verdicts else None,
+        "interval": list(wilson(sum(verdicts), len(verdicts))),
         "spl": float(np.mean(spl)) if spl else None,
         "mean_steps": float(np.mean(steps)),
         "answers": statuses,
@@ -166,29 +167,29 @@ def rollout_request(request: RolloutRequest) -> int:
             raise UsageError(f"{path} exists already and is not overwritten: name another")
     console = Console(stderr=request.as_json, highlight=False)
     rows: list[dict[str, Any]] = []
-    for who in dict.fromkeys([request.model, *_baselines(request)]):
-        done: list[EpisodeResult] = []
+    for name in dict.fromkeys([request.model, *_baselines(request)]):
+        finished: list[EpisodeResult] = []
         try:
-            with loading(f"{request.episodes} episodes with {who}", quiet=request.as_json):
-                result = play_all(request, who, done.append)
+            with loading(f"{request.episodes} episodes with {name}", quiet=request.as_json):
+                result = play_all(request, name, finished.append)
         except MolmoAgentError:
-            if rows or done:
-                done.sort(key=lambda episode: episode.index)
-                finished = [*rows, *([_row(who, BatchResult(episodes=tuple(done)))] if done else [])]
+            if rows or finished:
+                finished.sort(key=lambda episode: episode.index)
+                finished_rows = [*rows, *([_row(name, BatchResult(episodes=tuple(finished)))] if finished else [])]
                 try:
-                    _write(out, request, finished, False)
-                # What ended the run is the news, and is often the same full disk.
+                    _write(out, request, finished_rows, False)
+                # The error that ended the run matters more, and is often the same full disk.
                 except UsageError as unwritten:
                     warn(str(unwritten))
                 else:
                     console.print(shown(f"what was finished until then: {out}"), soft_wrap=True)
             raise
-        rows.append(_row(who, result))
+        rows.append(_row(name, result))
         for problem in result.problems:
             warn(f"a record is not complete: {problem}")
         if request.as_json:
             print(json.dumps({key: value for key, value in rows[-1].items() if key != "results"}), flush=True)
-    # Printed first: nothing that is written afterwards can take the figures away.
+    # Printed first, so that a failure to write a file loses no figures.
     if not request.as_json:
         _print(console, request, rows)
     _notes(console, rows)
@@ -200,8 +201,8 @@ def rollout_request(request: RolloutRequest) -> int:
         if request.video is not None:
             _films(folders, request.video)
         if request.lerobot is not None:
-            told = importlib.import_module("molmo_agent.rollout.lerobot").export_lerobot(folders, request.lerobot)
-            console.print(shown(f"{request.lerobot}: {told}"), soft_wrap=True)
+            note = importlib.import_module("molmo_agent.rollout.lerobot").export_lerobot(folders, request.lerobot)
+            console.print(shown(f"{request.lerobot}: {note}"), soft_wrap=True)
     return 0
 
 
@@ -211,8 +212,8 @@ def _films(folders: Sequence[Path], kind: str) -> None:
             write_film(folder, kind)
 
 
-def _row(who: str, result: BatchResult) -> dict[str, Any]:
-    return {**summary(who, result), "results": [dataclasses.asdict(episode) for episode in result.episodes]}
+def _row(name: str, result: BatchResult) -> dict[str, Any]:
+    return {**summary(name, result), "results": [dataclasses.asdict(episode) for episode in result.episodes]}
 
 
 def _baselines(request: RolloutRequest) -> tuple[str, ...]:
@@ -228,8 +229,8 @@ def _default_out(request: RolloutRequest) -> Path:
 
 def _write(path: Path, request: RolloutRequest, rows: list[dict[str, Any]], complete: bool) -> None:
     names = ("env", "model", "policy", "form", "min_confidence", "family", "episodes", "seed", "num_envs", "workers")
-    asked = {name: getattr(request, name) for name in names}
-    content = {"schema": SCHEMA, **asked, "complete": complete, "rows": rows}
+    settings = {name: getattr(request, name) for name in names}
+    content = {"schema": SCHEMA, **settings, "complete": complete, "rows": rows}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -247,29 +248,33 @@ def _print(console: Console, request: RolloutRequest, rows: list[dict[str, Any]]
     for name in [*names, "steps/s"]:
         table.add_column(name, justify="left" if name == "model" else "right")
     for row in rows:
-        known = row["success"] is not None
+        has_verdict = row["success"] is not None
         low, high = row["interval"]
-        cells = [row["model"], f"{row['success']:.1%}" if known else "-", f"{low:.1%} - {high:.1%}" if known else "-"]
+        cells = [
+            row["model"],
+            f"{row['success']:.1%}" if has_verdict else "-",
+            f"{low:.1%} - {high:.1%}" if has_verdict else "-",
+        ]
         cells += [("-" if row["spl"] is None else f"{row['spl']:.3f}")] if spl else []
-        asked = row["model"] != "oracle"
-        cells += [f"{row['mean_steps']:.1f}", str(row["calls"]) if asked else "-"]
+        has_calls = row["model"] != "oracle"
+        cells += [f"{row['mean_steps']:.1f}", str(row["calls"]) if has_calls else "-"]
         cells += [f"{1e3 * row[name]:.0f}" if row[name] is not None else "-" for name in ("p50_s", "p95_s")]
         table.add_row(*map(shown, cells), f"{row['steps_per_s']:.1f}")
     console.print(table)
 
 
 def _notes(console: Console, rows: list[dict[str, Any]]) -> None:
-    """Tell what the figures leave out."""
+    """Print what the figures leave out."""
     for row in rows:
         unknown = row["episodes"] - row["judged"]
         if unknown:
             episodes = f"{unknown} of {row['episodes']} episodes"
             console.print(shown(f"{row['model']}: the env could not tell success in {episodes}"))
-        lost = {status: count for status, count in row["answers"].items() if status != "ok"}
-        if lost:
-            told = ", ".join(f"{count} {status}" for status, count in lost.items())
-            console.print(shown(f"{row['model']}: of {sum(row['answers'].values())} answers {told}"))
-        refused = sum("cannot follow the instruction" in episode["ended"] for episode in row["results"])
-        if refused:
-            failures = f"{refused} instructions could not be followed; they count as failures"
-            console.print(shown(f"{row['model']}: {failures}"))
+        failures = {status: count for status, count in row["answers"].items() if status != "ok"}
+        if failures:
+            text = ", ".join(f"{count} {status}" for status, count in failures.items())
+            console.print(shown(f"{row['model']}: of {sum(row['answers'].values())} answers {text}"))
+        num_refused = sum("cannot follow the instruction" in episode["ended"] for episode in row["results"])
+        if num_refused:
+            note = f"{num_refused} instructions could not be followed; they count as failures"
+            console.print(shown(f"{row['model']}: {note}"))

@@ -1,4 +1,4 @@
-"""``agent run``: wires env, model, policy, guards and recorder together and tells what happens."""
+"""``agent run``: connects env, model, policy, guards and recorder, and reports every step."""
 
 import contextlib
 import importlib
@@ -40,7 +40,7 @@ _REAL = {"desktop": "desktop", "android": "phone"}
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a person asked `agent run` for."""
+    """The options of `agent run`."""
 
     env: str
     model: str
@@ -96,7 +96,7 @@ def parse_box(text: str) -> Box:
 
 @contextlib.contextmanager
 def loading(name: str, *, quiet: bool) -> Iterator[None]:
-    """Show at a terminal that something is being loaded or made that may take seconds: importing torch alone does."""
+    """Show at a terminal that something loads; importing torch alone takes seconds."""
     if quiet or not sys.stderr.isatty():
         yield
         return
@@ -105,35 +105,35 @@ def loading(name: str, *, quiet: bool) -> Iterator[None]:
 
 
 def _env_options(request: Request) -> dict[str, Any]:
-    given = {"monitor": request.monitor, "region": request.region, "window": request.window, "serial": request.serial}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    for name in chosen:
+    values = {"monitor": request.monitor, "region": request.region, "window": request.window, "serial": request.serial}
+    options = {name: value for name, value in values.items() if value is not None}
+    for name in options:
         env = "android" if name == "serial" else "desktop"
         if request.env != env:
             raise UsageError(f"--{name} goes with --env {env}, got --env {request.env}")
     if request.region is not None:
         left, top, width, height = (int(v) for v in _numbers(request.region, "LEFT,TOP,WIDTH,HEIGHT"))
-        chosen["region"] = (left, top, width, height)  # type: ignore[assignment]
+        options["region"] = (left, top, width, height)  # type: ignore[assignment]
     if request.monitor is not None and request.monitor.lstrip("-").isdigit():
-        chosen["monitor"] = int(request.monitor)  # type: ignore[assignment]
-    return dict(chosen)
+        options["monitor"] = int(request.monitor)  # type: ignore[assignment]
+    return dict(options)
 
 
 def _confirmation(request: Request) -> str:
-    """Return when to ask: always on a real desktop or phone unless said otherwise.
+    """Return when to ask: by default always on a real desktop or phone, else never.
 
     Raises:
-        UsageError: somebody should be asked and nobody is there.
+        UsageError: confirmation needs a terminal and there is none.
     """
     real = request.env in _REAL and request.virtual_display is None
-    wanted = request.confirm or ("always" if real and not request.dry_run else "never")
-    if wanted != "never" and not sys.stdin.isatty():
+    mode = request.confirm or ("always" if real and not request.dry_run else "never")
+    if mode != "never" and not sys.stdin.isatty():
         raise UsageError(
-            f"--confirm {wanted} asks at a terminal and there is none; on a real "
+            f"--confirm {mode} asks at a terminal and there is none; on a real "
             f"{_REAL.get(request.env, 'desktop')} that is the default. "
             "Say --confirm never to send input unasked, or --dry-run to send none"
         )
-    return wanted
+    return mode
 
 
 def _splits(request: Request) -> bool:
@@ -214,7 +214,7 @@ def run_request(request: Request) -> int:
 
 def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Path, console: Console) -> int:
     recorder = Recorder(folder)
-    going = rollout(
+    episode = rollout(
         policy,
         env,
         request.task,
@@ -226,29 +226,29 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
     )
     try:
         try:
-            for step in going:
+            for step in episode:
                 if step.index == 0 and not request.as_json:
-                    instruction = shown(f"  {going.trajectory.task.instruction}")
+                    instruction = shown(f"  {episode.trajectory.task.instruction}")
                     console.print(Text.assemble(shown(request.env, "bold"), instruction))
                 _tell(step, console, as_json=request.as_json)
         except KeyboardInterrupt:
-            going.stop()
+            episode.stop()
     except MolmoAgentError:
         if (folder / "meta.json").exists():
             Console(stderr=True, highlight=False).print(shown(f"what was recorded until then: agent view {folder}"))
         raise
     # The verdict first: it stands whether its page can be made or not.
-    trajectory, page = going.trajectory, folder / HTML_NAME
-    achieved = _achieved(trajectory)
+    trajectory, page = episode.trajectory, folder / HTML_NAME
+    achieved = _is_achieved(trajectory)
     if request.as_json:
         verdict = {"event": "end", "achieved": achieved, "success": trajectory.success, "ended": trajectory.ended}
         print(json.dumps({**verdict, "folder": str(folder), "page": str(page)}), flush=True)
     else:
-        word = shown("achieved", "green") if achieved else shown("not achieved", "yellow")
+        label = shown("achieved", "green") if achieved else shown("not achieved", "yellow")
         judge = "" if trajectory.success is not None else " (by the policy's own word: this env cannot check)"
-        console.print(Text.assemble(word, shown(f"{judge}: {trajectory.ended}")))
-    if going.record_problem:
-        warn(f"the record of this run is not complete: {going.record_problem}")
+        console.print(Text.assemble(label, shown(f"{judge}: {trajectory.ended}")))
+    if episode.record_problem:
+        warn(f"the record of this run is not complete: {episode.record_problem}")
     with after_the_result("the page", f"make it with: agent view {folder}"), loading("page", quiet=request.as_json):
         write_viewer(folder, report=lambda problem: warn(f"{problem}; try again with: agent view {folder}"))
         if not request.as_json:
@@ -256,7 +256,7 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
     return 0 if achieved else 1
 
 
-def _achieved(trajectory: Trajectory) -> bool:
+def _is_achieved(trajectory: Trajectory) -> bool:
     """Tell whether the task was achieved: the env's verdict, or where it has none, the policy's claim."""
     if trajectory.success is not None:
         return trajectory.success

@@ -1,1 +1,1 @@
-"""Decision makers: an instruction and a picture in, an action out. Importing this package loads none of them."""
+"""Decision makers: an instruction and an image in, an action out. Importing this package loads none of them."""

@@ -63,9 +63,9 @@ def parse_action_text(reply: str) -> ActionText:
         PointTextError: it is not exactly one action; the reply is kept.
     """
     text, plan = reply.strip(), ""
-    planned = _PLANNED.fullmatch(text)
-    if planned is not None:
-        plan, text = planned[1] or "", planned[2]
+    plan_match = _PLANNED.fullmatch(text)
+    if plan_match is not None:
+        plan, text = plan_match[1] or "", plan_match[2]
     for kind, form in _FORMS.items():
         if match := form.fullmatch(text):
             if kind in ("click", "long press"):

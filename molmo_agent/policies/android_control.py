@@ -5,7 +5,7 @@ by the env's verdict or by a limit. ``ll`` and ``hl_ll`` ask with one step at a 
 split as for pointing, and when all of them are done the policy says so.
 
 A reply that is not exactly one action, or a point beyond the screen, ends the episode with the reply kept: the same
-picture would give the same reply again.
+image would give the same reply again.
 """
 
 import time
@@ -64,26 +64,26 @@ class AndroidControlPolicy:
         step = ""
         if self._form in ("ll", "hl_ll"):
             steps = self._steps(task.instruction)
-            done, refused = progress(history)
-            if done >= len(steps):
-                return Decision(action=Done(True, f"{done} of {len(steps)} steps carried out"))
-            step = steps[done]
-            if refused:  # the same question would get the same answer
-                return Decision(action=Done(False, f"could not {step!r}: {refused[-1].refused}"), instruction=step)
+            num_done, refusals = progress(history)
+            if num_done >= len(steps):
+                return Decision(action=Done(True, f"{num_done} of {len(steps)} steps carried out"))
+            step = steps[num_done]
+            if refusals:  # the same question would get the same answer
+                return Decision(action=Done(False, f"could not {step!r}: {refusals[-1].refused}"), instruction=step)
         question = android_prompt(self._form, goal=task.instruction, step=step)
         start = time.perf_counter()
         (reply,) = self._model.answer_batch([observation.image], [question], max_new_tokens=MAX_NEW_TOKENS)
         took = time.perf_counter() - start
         try:
-            written = read_action(reply)
+            parsed = read_action(reply)
         except PointTextError as error:
             status: PointStatus = "out_of_range" if isinstance(error, OutOfScreen) else "unparsed"
             result = PointResult(status=status, reply=reply, latency_s=took)
             return Decision(action=Done(False, f"no action: {error}"), instruction=step, result=result)
-        points = tuple(map(LabelledPoint, points_of(written.action)))
+        points = tuple(map(LabelledPoint, points_of(parsed.action)))
         # Only an answer with a point is a PointResult; other actions speak for themselves.
         answer = PointResult(status="ok", reply=reply, points=points, latency_s=took) if points else None
-        return Decision(action=written.action, instruction=written.plan or step, result=answer)
+        return Decision(action=parsed.action, instruction=parsed.plan or step, result=answer)
 
 
 def load(model: PointingModel | Answerer, form: AndroidForm = "hl") -> AndroidControlPolicy:

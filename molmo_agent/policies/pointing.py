@@ -5,7 +5,7 @@ Which sub-step is next is read from the history alone: every step that was sent,
 What happens on doubt. Only an answer with the status ``ok`` and one place for one target becomes an action.
 
 - ``unparsed``, ``out_of_range``, or several places for one target: the model is asked again in other words, about the
-  same picture and within the same decision, so nothing reaches the device meanwhile. After the last wording the policy
+  same image and within the same decision, so nothing reaches the device meanwhile. After the last wording the policy
   gives up: ``Done(success=False)`` with the reason.
 - ``none`` and ``refused`` are answers: the policy gives up at once. Asking until a point comes out would be fishing.
 - A point that a guard, the env or the user refused: the next wording may lead elsewhere. The same place is not tried
@@ -62,23 +62,23 @@ class PointingPolicy:
             ModelError: the model failed.
         """
         steps = self._splitter(task.instruction)
-        done, refused = progress(history)
-        if done >= len(steps):
+        num_done, refusals = progress(history)
+        if num_done >= len(steps):
             return Decision(action=_finish(history))
-        step = steps[done]
-        hopeless = not step.targets or len(refused) >= len(self._wordings)
-        last = refused[-1].refused if refused else None
+        step = steps[num_done]
+        hopeless = not step.targets or len(refusals) >= len(self._wordings)
+        last = refusals[-1].refused if refusals else None
         if last and (hopeless or last.kind == "unsure"):
             return _give_up(step, f"it was refused: {last}")
         if not step.targets:
             return Decision(action=step.action(), instruction=step.text)
-        result, reason = self._locate(observation.image, step, skip=len(refused))
+        result, reason = self._locate(observation.image, step, skip=len(refusals))
         if reason:
             return _give_up(step, reason, result)
-        points = [one.point for one in result.points]
+        points = [candidate.point for candidate in result.points]
         # One place may have been named by several points; the first stands for it.
         action = step.action(points if step.gesture == "point" else points[: len(step.targets)])
-        if any(_same_place(action, earlier.action) for earlier in refused):
+        if any(_same_place(action, earlier.action) for earlier in refusals):
             return _give_up(step, f"asked again, the same place was found, and it was refused: {last}")
         return Decision(action=action, instruction=step.text, result=result)
 
@@ -124,21 +124,21 @@ class PointingPolicy:
 
 def progress(history: Sequence[Step]) -> tuple[int, tuple[Step, ...]]:
     """Return how many sub-steps are done, and the refused attempts at the next one since then."""
-    done, refused = 0, []
+    num_done, refusals = 0, []
     for step in history:
         if step.refused:
-            refused.append(step)
+            refusals.append(step)
         else:
-            done, refused = done + 1, []
-    return done, tuple(refused)
+            num_done, refusals = num_done + 1, []
+    return num_done, tuple(refusals)
 
 
 def _places(points: Sequence[LabelledPoint]) -> list[Point]:
     """Return the points that are not close to an earlier one."""
     places: list[Point] = []
-    for one in points:
-        if all(one.point.distance(place) > SAME_PLACE for place in places):
-            places.append(one.point)
+    for candidate in points:
+        if all(candidate.point.distance(place) > SAME_PLACE for place in places):
+            places.append(candidate.point)
     return places
 
 
@@ -152,9 +152,9 @@ def _give_up(step: SubStep, reason: str, result: PointResult | None = None) -> D
 
 
 def _finish(history: Sequence[Step]) -> Done:
-    sent = [step for step in history if not step.refused]
-    idle = [step.decision.instruction for step in sent if step.effect == "unchanged"]
-    if idle and len(idle) == len(sent):
+    executed = [step for step in history if not step.refused]
+    idle = [step.decision.instruction for step in executed if step.effect == "unchanged"]
+    if idle and len(idle) == len(executed):
         return Done(False, "every step was carried out, but nothing on the screen changed")
     note = f"; nothing changed after {', '.join(map(repr, idle))}" if idle else ""
-    return Done(True, f"{len(sent)} of {len(sent)} steps carried out{note}")
+    return Done(True, f"{len(executed)} of {len(executed)} steps carried out{note}")

@@ -1,6 +1,6 @@
 """Instruction -> points, again at every step: for envs that are steered by pointing alone, such as a robot's camera.
 
-The whole instruction is asked for each time, on the picture of the moment; the env says when it is done.
+The whole instruction is asked for each time, on the image of the moment; the env says when it is done.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class WaypointPolicy:
             return Decision(action=Done(False, f"the point was refused: {history[-1].refused}"))
         result = self._model.point(observation.image, task.instruction)
         if result.status == "ok":
-            action = PointAt(tuple(one.point for one in result.points))
+            action = PointAt(tuple(candidate.point for candidate in result.points))
             return Decision(action=action, instruction=task.instruction, result=result)
         reason = f"the model gave no usable point ({result.status})"
         return Decision(action=Done(False, reason), instruction=task.instruction, result=result)

@@ -6,8 +6,8 @@ pointing questions, another all questions in words. So a batch holds questions o
 the episodes, and its content depends on the episodes alone, not on the speed of the threads.
 
 Envs that compute act one after the other: threads that compete for the interpreter take twice as long. An env that
-mostly waits for something outside of this process (a browser, a phone) says so with
-``traits = EnvTraits(waits_outside=True)``, and acts while others do.
+mostly waits for another process (a browser, a phone) declares ``traits =
+EnvTraits(waits_outside=True)``, and acts at the same time as others.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from molmo_agent.rollout.seats import Meeting, Seat, answer_questions
 
 
 def episode_seed(seed: int, index: int) -> int:
-    """Return the seed of an episode: 31 bits that depend on both numbers and on nothing else."""
+    """Return the seed of an episode: 31 bits that depend on both numbers alone."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1)[0] >> 1)
 
 
@@ -44,14 +44,14 @@ class EpisodeResult:
     index: int
     seed: int
     instruction: str
-    # None where the env cannot tell.
+    # None where the env has no verdict.
     success: bool | None
-    # Decisions but for the claim to have finished.
+    # Decisions without the claim to have finished.
     steps: int
     reward: float
-    # Why it ended, for people.
+    # Why it ended, as text.
     ended: str
-    # Success weighted by path length (Anderson et al. 2018), where the env tells it.
+    # Success weighted by path length (Anderson et al. 2018), where the env reports it.
     spl: float | None = None
     # Statuses of the model's pointing answers: status -> how many.
     statuses: dict[str, int] = field(default_factory=dict)
@@ -59,13 +59,13 @@ class EpisodeResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchResult:
-    """The episodes in their order, and what it took to run them."""
+    """The episodes in their order, the calls of the model and the time."""
 
     episodes: tuple[EpisodeResult, ...]
     # One entry per call of the model: (questions in it, seconds).
     calls: tuple[tuple[int, float], ...] = ()
     seconds: float = 0.0
-    # What could not be recorded of episodes that came to their end, with their numbers.
+    # Episodes that ended but could not be recorded completely: number and reason.
     problems: tuple[str, ...] = ()
 
 
@@ -100,7 +100,7 @@ def roll_out(
 ) -> BatchResult:
     """Run episodes of the env's own tasks; the results do not depend on the number of envs.
 
-    An instruction that the policy cannot follow is an episode without success that says so.
+    An instruction that the policy cannot follow gives a failed episode, with the reason in ``ended``.
 
     Args:
         make_env: makes an env; called once per thread, in it, and closed there. See above for ``waits_outside``.
@@ -113,7 +113,7 @@ def roll_out(
         on_episode: called with the result of each episode as it ends, one at a time.
 
     Raises:
-        UsageError: the env has no tasks of its own, or a number makes no sense.
+        UsageError: the env has no tasks of its own, or a number is out of range.
         EnvError: an env failed; the message names the episode.
         ModelError: the model failed.
         RunStopped: Ctrl-C, once all envs are closed.
@@ -132,7 +132,7 @@ def roll_out(
         meeting=meeting,
         waiting=iter(numbers),
         seed=seed,
-        config=dataclasses.replace(config, guards=dataclasses.replace(config.guards, stop=meeting.stopped)),
+        config=dataclasses.replace(config, guards=dataclasses.replace(config.guards, stop=meeting.is_stopped)),
     )
     calls = batch.run([Seat(meeting, model) for _ in range(num_seats)], model)
     return BatchResult(
@@ -194,7 +194,7 @@ class _Batch:
         return calls
 
     def play(self, seat: Seat) -> None:
-        """Run episodes in one env until none is left; what fails ends the whole batch."""
+        """Run episodes in one env until none is left; an error ends the whole batch."""
         seat.turn = self.turn
         self.turn.acquire()
         try:
@@ -210,7 +210,7 @@ class _Batch:
                             self.turn.release()
                     self._play_episode(seat, env, number)
         except RunStopped:
-            pass  # whoever stopped the run says why
+            pass  # the thread that stopped the run reports why
         except BaseException as error:
             self.failures.setdefault(seat.episode, error)
             self.meeting.stop()
@@ -222,7 +222,7 @@ class _Batch:
     def _play_episode(self, seat: Seat, env: Env, number: int) -> None:
         seed = episode_seed(self.seed, number)
         episode = rollout(
-            _Willing(self.make_policy(env, seat)),
+            _NonRaisingPolicy(self.make_policy(env, seat)),
             env,
             guards=self.config.guards,
             recorder=self.make_recorder(number),
@@ -240,8 +240,8 @@ class _Batch:
 
 
 def _one_by_one(waiting: Iterator[int], meeting: Meeting) -> Iterator[int]:
-    """Take the next episode that nobody has, until there is none or the run is stopped."""
-    while not meeting.stopped():
+    """Take the next episode that no thread has, until none is left or the run is stopped."""
+    while not meeting.is_stopped():
         with meeting.lock:
             number = next(waiting, None)
         if number is None:
@@ -251,7 +251,7 @@ def _one_by_one(waiting: Iterator[int], meeting: Meeting) -> Iterator[int]:
 
 def _result(number: int, seed: int, trajectory: Trajectory, statuses: Counter[str]) -> EpisodeResult:
     steps = trajectory.steps
-    # The claim to have finished comes last and measures nothing.
+    # The last step is the claim to have finished, which has no measurements.
     spl = next((step.info["spl"] for step in reversed(steps) if step.info.get("spl") is not None), None)
     return EpisodeResult(
         index=number,
@@ -266,8 +266,8 @@ def _result(number: int, seed: int, trajectory: Trajectory, statuses: Counter[st
     )
 
 
-class _Willing:
-    """A policy that gives up on an instruction that it cannot follow, instead of ending the whole run."""
+class _NonRaisingPolicy:
+    """Wraps a policy: an instruction that it cannot follow ends the episode, not the whole batch."""
 
     def __init__(self, policy: Policy) -> None:
         self.name, self.traits, self._policy = policy.name, policy_traits(policy), policy

@@ -1,4 +1,4 @@
-"""Films of recorded episodes: GIF with what is there anyway, MP4 where ffmpeg is installed."""
+"""Videos of recorded episodes: GIF without extra packages, MP4 where ffmpeg is installed."""
 
 import importlib
 import importlib.util
@@ -23,18 +23,18 @@ def find_ffmpeg() -> str:
     Raises:
         UsageError: there is none.
     """
-    found = shutil.which("ffmpeg")
-    if found is None and importlib.util.find_spec("imageio_ffmpeg") is not None:
-        found = str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
-    if found is None:
+    ffmpeg = shutil.which("ffmpeg")
+    if ffmpeg is None and importlib.util.find_spec("imageio_ffmpeg") is not None:
+        ffmpeg = str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
+    if ffmpeg is None:
         raise UsageError(
             "--video mp4 needs ffmpeg on PATH or the package imageio-ffmpeg; install one of them, or use --video gif"
         )
-    return found
+    return ffmpeg
 
 
 def check_kind(kind: str) -> None:
-    """Refuse a kind of film that cannot be made here, before anything is run.
+    """Reject a kind of film that cannot be made on this machine, before any episode runs.
 
     Raises:
         UnknownNameError: there is no such kind.
@@ -50,7 +50,7 @@ def write_film(folder: str | Path, kind: str) -> Path:
     """Write a film of a trajectory folder into it, one frame per step with its points, and return its path.
 
     Raises:
-        UsageError: this is no trajectory folder, or the film cannot be made or written here.
+        UsageError: this is not a trajectory folder, or the film cannot be made or written here.
         EnvError: ffmpeg failed.
     """
     check_kind(kind)
@@ -67,10 +67,10 @@ def write_film(folder: str | Path, kind: str) -> Path:
     width, height = frames[0].size
     command = [find_ffmpeg(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
     command += ["-s", f"{width}x{height}", "-r", f"{1 / _SECONDS_PER_FRAME:.6f}", "-i", "-"]
-    # Players want even sides and this way of storing colours.
+    # Players need even sides and this pixel format.
     command += ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-r", "10", "-c:v", "libx264", "-pix_fmt", "yuv420p", str(path)]
     pixels = b"".join(np.asarray(frame.convert("RGB")).tobytes() for frame in frames)
-    done = subprocess.run(command, input=pixels, capture_output=True, check=False)
-    if done.returncode != 0:
-        raise EnvError(f"ffmpeg could not write {path}: {done.stderr.decode(errors='replace').strip()[-400:]}")
+    process = subprocess.run(command, input=pixels, capture_output=True, check=False)
+    if process.returncode != 0:
+        raise EnvError(f"ffmpeg could not write {path}: {process.stderr.decode(errors='replace').strip()[-400:]}")
     return path

@@ -1,6 +1,6 @@
-"""The last line before any input is sent: limits, regions, confirmation, a kill switch. Knows no device and no model.
+"""The last checks before any input is sent: limits, regions, confirmation, a kill switch.
 
-A guard never changes an action. It lets it pass, refuses it with a reason, or ends the run.
+A guard never changes an action. It allows it, refuses it with a reason, or ends the run.
 """
 
 import math
@@ -18,9 +18,9 @@ from molmo_agent.rollout.secrets import Secrets, types_secret
 Confirm = Literal["always", "risky", "never"]
 
 Ask = Callable[[Decision, Observation, str], bool]
-"""Asks a person whether to go on, given the decision, what the policy saw and why it is asked."""
+"""Asks a person whether to execute a decision, given the observation and the reason for asking."""
 
-# Words that announce something that cannot be taken back. Whole words; "sender" and "ordering" pass.
+# Words for actions that cannot be undone. Whole words; "sender" and "ordering" pass.
 _RISKY_WORDS = re.compile(
     r"\b(delet\w*|remov\w*|eras\w*|discard\w*|overwrit\w*|format|wipe|trash|empty|uninstall|reset|send|sends|sending|post|"
     r"publish|share|reply|forward|pay|pays|payment|buy|purchase|checkout|check out|order|donate|transfer|subscribe|"
@@ -36,16 +36,16 @@ _RISKY_CHORDS = frozenset(frozenset(chord.split("+")) for chord in _CHORDS.split
 
 
 def sends_input(action: Action) -> bool:
-    """Tell whether an action reaches the device: everything but waiting, ending and pointing at nothing."""
+    """Return whether an action reaches the device: all but waiting, ending and pointing at nothing."""
     return not isinstance(action, Wait | Done) and action != PointAt(())
 
 
 def risk(decision: Decision, instruction: str = "") -> str:
-    """Say what makes a decision risky, or return an empty string.
+    """Return what makes a decision risky, or an empty string.
 
     Args:
         decision: the action and the part of the instruction that it serves.
-        instruction: the whole instruction, for policies that do not say which part they are at.
+        instruction: the whole instruction, for policies that do not name the current part.
     """
     action = decision.action
     if not sends_input(action):
@@ -58,8 +58,8 @@ def risk(decision: Decision, instruction: str = "") -> str:
     texts += [action.text] if isinstance(action, Type) else [action.name] if isinstance(action, OpenApp) else []
     texts += [point.label for point in decision.result.points if point.label] if decision.result else []
     for text in texts:
-        if word := _RISKY_WORDS.search(text):
-            return f"{word[0]!r} may not be undone"
+        if match := _RISKY_WORDS.search(text):
+            return f"{match[0]!r} may not be undone"
     return ""
 
 
@@ -69,29 +69,29 @@ def _where(box: Box) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guards:
-    """What a run may do. Boxes are normalized boxes of the observation.
+    """Limits of a run. Boxes are normalized boxes of the observation.
 
     Raises:
-        UsageError: a limit is not positive, or confirmation is wanted and nobody is there to ask.
+        UsageError: a limit is not positive, or confirmation is required without ``ask``.
     """
 
     max_steps: int = 30
     max_seconds: float = 600.0
-    # Points must lie in one of these; none given: anywhere.
+    # Points must lie in one of these; empty: anywhere.
     allow: tuple[Box, ...] = ()
     # Points must lie in none of these.
     deny: tuple[Box, ...] = ()
     # When a person is asked before an input is sent.
     confirm: Confirm = "never"
-    # A point that the model is less sure of is sent only if a person says so; without anybody to ask it is refused.
+    # A point with a lower confidence is sent only if a person confirms it; without `ask` it is refused.
     # None: the policy's own threshold, if it has one. 0 disables it; models without a confidence ignore it.
     min_confidence: float | None = None
     ask: Ask | None = None
-    # What {{NAME}} in typed text stands for; any other secret is refused.
+    # The values of {{NAME}} in typed text; any other secret is refused.
     secrets: Secrets = field(default_factory=Secrets)
     # Decide and check, send nothing.
     dry_run: bool = False
-    # The kill switch: asked before every decision and before every input; True ends the run.
+    # The kill switch: called before every decision and before every input; True ends the run.
     stop: Callable[[], bool] | None = None
 
     def __post_init__(self) -> None:
@@ -104,13 +104,13 @@ class Guards:
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise UsageError(f"min_confidence must be in [0, 1], got {self.min_confidence}")
         if self.confirm != "never" and self.ask is None:
-            raise UsageError(f"confirm={self.confirm!r} needs someone to ask: pass ask=, or confirm='never'")
+            raise UsageError(f"confirm={self.confirm!r} needs a function that asks: pass ask=, or confirm='never'")
 
     def check_stop(self) -> None:
-        """End the run if the kill switch was pulled.
+        """End the run if the kill switch is on.
 
         Raises:
-            RunStopped: it was.
+            RunStopped: it is.
         """
         if self.stop is not None and self.stop():
             raise RunStopped("stopped by the kill switch")
@@ -118,20 +118,22 @@ class Guards:
     def refusal(self, decision: Decision, observation: Observation, instruction: str = "") -> Refusal | None:
         """Return why an action may not be executed, or None when it may.
 
-        The cheap rules come first, so a person is asked only about what would really be sent.
+        The rules without interaction come first, so a person is asked only about input that would be sent.
         """
         return (
             self._doubt(decision)
             or self._outside(decision.action)
-            or self._unconfirmed(decision, observation, instruction)
+            or self._confirmation(decision, observation, instruction)
         )
 
     def _doubt(self, decision: Decision) -> Refusal | None:
-        """Refuse whatever rests on an answer of the model that is no point, whatever the policy made of it."""
+        """Refuse every input that is based on an answer without a valid point."""
         result, action = decision.result, decision.action
         if result is None or result.status == "ok" or not sends_input(action):
             return None
-        text = f"{describe(action)} rests on an answer with the status {result.status!r}; only 'ok' becomes an action"
+        text = (
+            f"{describe(action)} is based on an answer with the status {result.status!r}; only 'ok' becomes an action"
+        )
         return Refusal("status", text)
 
     def _outside(self, action: Action) -> Refusal | None:
@@ -144,24 +146,24 @@ class Guards:
                     return Refusal("region", f"{at} is inside the denied region {_where(box)}")
         return None
 
-    def _unsure(self, decision: Decision) -> str:
-        """Return that the model's confidence is below the threshold, or an empty string."""
+    def _low_confidence(self, decision: Decision) -> str:
+        """Return the doubt as text if the model's confidence is below the threshold, else an empty string."""
         confidence = decision.result.confidence if decision.result else None
         if self.min_confidence is None or confidence is None or confidence >= self.min_confidence:
             return ""
         return f"the model's confidence is {confidence:.0%}, below the required {self.min_confidence:.0%}"
 
-    def _unconfirmed(self, decision: Decision, observation: Observation, instruction: str) -> Refusal | None:
+    def _confirmation(self, decision: Decision, observation: Observation, instruction: str) -> Refusal | None:
         if not sends_input(decision.action):
             return None
-        unsure, risky = self._unsure(decision), risk(decision, instruction)
-        if unsure and self.ask is None:
-            return Refusal("unsure", f"{unsure} (min_confidence)")
+        doubt, risky = self._low_confidence(decision), risk(decision, instruction)
+        if doubt and self.ask is None:
+            return Refusal("unsure", f"{doubt} (min_confidence)")
         due = self.confirm == "always" or (self.confirm == "risky" and risky)
-        if self.ask is None or not (due or unsure):
+        if self.ask is None or not (due or doubt):
             return None
-        if self.ask(decision, observation, "; ".join(filter(None, (unsure, risky)))):
+        if self.ask(decision, observation, "; ".join(filter(None, (doubt, risky)))):
             return None
-        if unsure:
-            return Refusal("unsure", f"{unsure}, and the user said no")
+        if doubt:
+            return Refusal("unsure", f"{doubt}, and the user said no")
         return Refusal("unconfirmed", "not confirmed by the user")

@@ -1,4 +1,4 @@
-"""Recorded trajectories as a LeRobot data set, format v3.0; knows no env and no model.
+"""Recorded trajectories as a LeRobot data set, format v3.0; needs no env and no model.
 
 The layout is that of ``lerobot.datasets`` for ``codebase_version`` "v3.0" and was checked against what its reader and
 writer (dataset_metadata, dataset_writer, dataset_reader, io_utils, feature_utils) do in their public source, and
@@ -8,10 +8,10 @@ against published data sets' info.json; the package itself was not run.
     meta/stats.json                            min, max, mean, std, count of each numeric feature
     meta/tasks.parquet                         task_index by instruction
     meta/episodes/chunk-000/file-000.parquet   one row per episode: its frames, its file, its stats
-    data/chunk-000/file-000.parquet            one row per frame, one row group per episode, pictures as PNG
+    data/chunk-000/file-000.parquet            one row per frame, one row group per episode, images as PNG
 
 A frame is a step that was sent. ``action`` is (x, y, present) for each of the most points that a step has, in fractions
-of the picture, as in this package's gymnasium envs; ``action_json`` is the whole action with text and keys. Steps have
+of the image, as in this package's gymnasium envs; ``action_json`` is the whole action with text and keys. Steps have
 no fixed rate: ``fps`` is 1, so ``timestamp`` counts steps.
 """
 
@@ -37,11 +37,11 @@ _IMAGE = "observation.image"
 
 
 def export_lerobot(folders: Sequence[str | Path], target: str | Path) -> str:
-    """Write trajectory folders, in their order, as one data set into a new folder; return what was left out.
+    """Write trajectory folders, in their order, into a new folder as one data set; return a summary.
 
     Raises:
         MissingExtraError: pyarrow or pandas is not installed.
-        UsageError: the target exists, pictures differ in size, or there is nothing to write.
+        UsageError: the target exists, images differ in size, or there is nothing to write.
     """
     try:
         import pandas
@@ -52,10 +52,10 @@ def export_lerobot(folders: Sequence[str | Path], target: str | Path) -> str:
     target = Path(target)
     if target.exists():
         raise UsageError(f"{target} exists already and is not overwritten: name another folder")
-    opened = [read_folder(folder) for folder in folders]
-    episodes = [(folder, lines) for folder in opened if (lines := _sent(folder))]
+    trajectories = [read_folder(folder) for folder in folders]
+    episodes = [(folder, lines) for folder in trajectories if (lines := _sent_lines(folder))]
     if not episodes:
-        raise UsageError(f"expected trajectories with at least one step that was sent, got none in {len(opened)}")
+        raise UsageError(f"expected trajectories with at least one step that was sent, got none in {len(trajectories)}")
     width, height = _size(episodes)
     max_points = max(max(len(_points(line)) for _, lines in episodes for line in lines), 1)
     features = _features(width, height, max_points)
@@ -85,13 +85,13 @@ def export_lerobot(folders: Sequence[str | Path], target: str | Path) -> str:
     finally:
         if writer is not None:
             writer.close()
-    merged = _merge([row.pop("_stats") for row in rows])
+    totals = _merge([row.pop("_stats") for row in rows])
     path = target / "meta" / "episodes" / _PATH.format(chunk_index=0, file_index=0)
     path.parent.mkdir(parents=True)
     pq.write_table(pa.Table.from_pylist(rows), path)
     index = pandas.Index(tasks, name="task")
     pandas.DataFrame({"task_index": range(len(tasks))}, index=index).to_parquet(target / "meta" / "tasks.parquet")
-    _write(target / "meta" / "stats.json", {n: {k: v.tolist() for k, v in its.items()} for n, its in merged.items()})
+    _write(target / "meta" / "stats.json", {n: {k: v.tolist() for k, v in its.items()} for n, its in totals.items()})
     info = {
         "codebase_version": VERSION,
         "robot_type": None,
@@ -108,28 +108,28 @@ def export_lerobot(folders: Sequence[str | Path], target: str | Path) -> str:
         "features": features,
     }
     _write(target / "meta" / "info.json", info)
-    return _left_out(opened, len(episodes), first)
+    return _left_out(trajectories, len(episodes), first)
 
 
-def _sent(folder: TrajectoryFolder) -> list[dict[str, Any]]:
-    """Return the steps that reached the env: neither refused nor only shown, and not the claim to have finished."""
+def _sent_lines(folder: TrajectoryFolder) -> list[dict[str, Any]]:
+    """Return the lines of steps that reached the env: not refused, not a dry run, not the claim to have finished."""
     lines = [line for line in folder.lines if not line["refused"] and not line["dry_run"]]
     return [line for line in lines if not isinstance(action_from_dict(line["action"]), Done)]
 
 
-def _left_out(opened: Sequence[TrajectoryFolder], episodes: int, frames: int) -> str:
-    steps = sum(len(folder.lines) for folder in opened)
-    lost = len(opened) - episodes
-    words = f"{episodes} episodes with {frames} frames"
-    words += f"; {steps - frames} steps that sent nothing are left out" if steps > frames else ""
-    return words + (f", and {lost} trajectories without any other" if lost else "")
+def _left_out(trajectories: Sequence[TrajectoryFolder], episodes: int, frames: int) -> str:
+    steps = sum(len(folder.lines) for folder in trajectories)
+    num_empty = len(trajectories) - episodes
+    text = f"{episodes} episodes with {frames} frames"
+    text += f"; {steps - frames} steps that sent nothing are left out" if steps > frames else ""
+    return text + (f", and {num_empty} trajectories without any other" if num_empty else "")
 
 
 def _size(episodes: Sequence[tuple[TrajectoryFolder, list[dict[str, Any]]]]) -> tuple[int, int]:
     sizes = {(line["observation"]["width"], line["observation"]["height"]) for _, lines in episodes for line in lines}
     if len(sizes) > 1:
-        told = ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
-        raise UsageError(f"a LeRobot data set has pictures of one size, got {told}: export them apart")
+        sizes_text = ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
+        raise UsageError(f"a LeRobot data set has images of one size, got {sizes_text}: export them separately")
     (width, height) = sizes.pop()
     return int(width), int(height)
 
@@ -143,7 +143,7 @@ def _instruction(folder: TrajectoryFolder) -> str:
 
 
 def _features(width: int, height: int, max_points: int) -> dict[str, Any]:
-    def one(dtype: str) -> dict[str, Any]:
+    def scalar(dtype: str) -> dict[str, Any]:
         return {"dtype": dtype, "shape": [1], "names": None}
 
     names = [f"{name}_{number}" for number in range(1, max_points + 1) for name in ("x", "y", "present")]
@@ -151,11 +151,11 @@ def _features(width: int, height: int, max_points: int) -> dict[str, Any]:
     return {
         _IMAGE: {"dtype": "image", "shape": [height, width, 3], "names": ["height", "width", "channels"]},
         "action": {"dtype": "float32", "shape": [3 * max_points], "names": names},
-        "action_json": one("string"),
-        "next.reward": one("float32"),
-        "next.done": one("bool"),
-        "timestamp": one("float32"),
-        **{name: one("int64") for name in integers},
+        "action_json": scalar("string"),
+        "next.reward": scalar("float32"),
+        "next.done": scalar("bool"),
+        "timestamp": scalar("float32"),
+        **{name: scalar("int64") for name in integers},
     }
 
 
@@ -168,7 +168,7 @@ def _frames(
     for row, line in zip(actions, lines, strict=True):
         for place, point in zip(row, _points(line), strict=False):
             place[:] = *point, 1.0
-    pngs = [folder.picture(line["observation"]) for line in lines]
+    pngs = [folder.png(line["observation"]) for line in lines]
     numbers = {
         "action": actions.reshape(count, -1),
         "next.reward": np.array([line["reward"] for line in lines], np.float32),
@@ -180,7 +180,7 @@ def _frames(
         "task_index": np.full(count, task),
     }
     columns: dict[str, Any] = {
-        # As the package `datasets` stores pictures.
+        # As the package `datasets` stores images.
         _IMAGE: pa.array(
             [{"bytes": png, "path": None} for png in pngs],
             pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
@@ -190,29 +190,29 @@ def _frames(
     }
     columns |= {name: pa.array(values) for name, values in numbers.items() if name != "action"}
     stats = {name: _stats(values.reshape(count, -1).astype(np.float64), (0,)) for name, values in numbers.items()}
-    pictures = np.stack([np.asarray(PIL.Image.open(io.BytesIO(png)).convert("RGB")) for png in pngs])
-    seen = _stats(pictures.transpose(0, 3, 1, 2) / 255.0, (0, 2, 3))
+    images = np.stack([np.asarray(PIL.Image.open(io.BytesIO(png)).convert("RGB")) for png in pngs])
+    image_stats = _stats(images.transpose(0, 3, 1, 2) / 255.0, (0, 2, 3))
     # Per channel, (3, 1, 1).
-    stats[_IMAGE] = {kind: v if kind == "count" else v.reshape(3, 1, 1) for kind, v in seen.items()}
+    stats[_IMAGE] = {kind: v if kind == "count" else v.reshape(3, 1, 1) for kind, v in image_stats.items()}
     return pa.table(columns), stats
 
 
 def _stats(values: Any, axes: tuple[int, ...]) -> dict[str, Any]:
-    found = {"min": values.min(axes), "max": values.max(axes), "mean": values.mean(axes), "std": values.std(axes)}
-    return {**found, "count": np.array([len(values)])}
+    moments = {"min": values.min(axes), "max": values.max(axes), "mean": values.mean(axes), "std": values.std(axes)}
+    return {**moments, "count": np.array([len(values)])}
 
 
 def _merge(each: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
     """Return the stats of all frames from those of the episodes."""
-    merged = {}
+    totals = {}
     for name in each[0]:
         its = {kind: np.stack([stats[name][kind] for stats in each]) for kind in each[0][name]}
         weights = its["count"].reshape(-1, *[1] * (its["mean"].ndim - 1)) / its["count"].sum()
         mean = (its["mean"] * weights).sum(0)
         variance = ((its["std"] ** 2 + (its["mean"] - mean) ** 2) * weights).sum(0)
         bounds = {"min": its["min"].min(0), "max": its["max"].max(0)}
-        merged[name] = {**bounds, "mean": mean, "std": np.sqrt(variance), "count": its["count"].sum(0)}
-    return merged
+        totals[name] = {**bounds, "mean": mean, "std": np.sqrt(variance), "count": its["count"].sum(0)}
+    return totals
 
 
 def _write(path: Path, content: Any) -> None:

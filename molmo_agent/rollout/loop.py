@@ -1,9 +1,9 @@
 """The loop: observe, decide, guard, act, settle, compare, record. The sole owner of an episode's history.
 
 ``for step in rollout(policy, env, "click Save"): ...`` yields every step as it happens; afterwards the same object
-holds the ``trajectory``. Nothing is sent on doubt: what a guard, the env or a missing secret refuses becomes a step
-with ``refused`` set, and the policy sees it in its history. A record that cannot be written ends a run that is under
-way, as an ``EnvError``; it changes nothing about an episode that is over, and ``record_problem`` then names the cause.
+holds the ``trajectory``. An action that a guard, the env or a missing secret refuses is not sent: it becomes a step
+with ``refused`` set, and the policy sees it in its history. If the record cannot be written, a running episode ends
+with an ``EnvError``; an episode that is over keeps its result, and ``record_problem`` names the cause.
 """
 
 import dataclasses
@@ -20,14 +20,14 @@ from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.rollout.screen_changes import ScreenWatch, Settle
 from molmo_agent.rollout.secrets import types_secret
 
-# The same action so many times in a row without any effect ends the run. The policy sees the first ones in its history.
+# This many equal actions in a row without an effect end the run. The policy sees the first ones in its history.
 MAX_REPEATS = 3
-# Points of a repeated action may differ by this fraction of the image: models wobble.
+# Points of a repeated action may differ by this fraction of the image: models are not exact.
 SAME_POINT = 0.01
 
 
 def same_action(first: Action, second: Action) -> bool:
-    """Tell whether two actions are the same but for a wobble of their points."""
+    """Return whether two actions are equal up to small differences of their points."""
     if type(first) is not type(second):
         return False
     if first == second:
@@ -45,9 +45,9 @@ def _but_points(action: Action) -> dict[str, Any]:
 
 
 def stuck(history: Sequence[Step]) -> str:
-    """Say that the last steps repeat one action without effect, or return an empty string.
+    """Return that the last steps repeat one action without effect, or an empty string.
 
-    Waiting is no repetition: a slow screen may need it.
+    Waiting does not count as repetition: a slow screen may need it.
     """
     last = history[-MAX_REPEATS:]
     if len(last) < MAX_REPEATS or isinstance(last[-1].action, Wait):
@@ -78,13 +78,13 @@ class Rollout(Iterator[Step]):
         self._policy, self._env, self._guards, self._recorder = policy, env, guards, recorder
         self._settle, self._secrets, self._dry_run = settle, guards.secrets, guards.dry_run
         self._seed, self._options = seed, options
-        self._asked = Task(task) if isinstance(task, str) else task
-        self._task = self._asked or Task("")
+        self._caller_task = Task(task) if isinstance(task, str) else task
+        self._task = self._caller_task or Task("")
         self._steps: list[Step] = []
         self._success: bool | None = None
-        # True when the env judges this very task: its own verdict says nothing about somebody else's instruction.
-        self._judged = False
-        self._ended = ""
+        # Whether the task is the env's own: its verdict is not about any other instruction.
+        self._is_env_task = False
+        self._end_reason = ""
         self._last: Observation | None = None
         self._record_problem = ""
         self._deadline = 0.0
@@ -97,11 +97,11 @@ class Rollout(Iterator[Step]):
         return next(self._generator)
 
     def close(self) -> None:
-        """Leave the episode early; what was recorded is kept. The env stays open."""
+        """End the episode early; the record is kept. The env stays open."""
         self._generator.close()
 
     def stop(self) -> None:
-        """End the episode as Ctrl-C does, for an interrupt that came while the caller was at work.
+        """End the episode as Ctrl-C does, for an interrupt in the caller's code.
 
         Raises:
             RunStopped: always, once the env is closed and the record finished.
@@ -109,14 +109,14 @@ class Rollout(Iterator[Step]):
         try:
             self._generator.throw(KeyboardInterrupt())
         except KeyboardInterrupt as interrupt:
-            # The episode had not begun, or was just being wound up.
+            # The episode had not started, or was about to end.
             self._env.close()
             raise RunStopped("stopped by the user (Ctrl-C)") from interrupt
 
     @property
     def trajectory(self) -> Trajectory:
-        """What happened up to now."""
-        return Trajectory(self._task, tuple(self._steps), self._success, self._ended)
+        """The steps up to now."""
+        return Trajectory(self._task, tuple(self._steps), self._success, self._end_reason)
 
     @property
     def record_problem(self) -> str:
@@ -127,55 +127,55 @@ class Rollout(Iterator[Step]):
         try:
             yield from self._episode()
         except KeyboardInterrupt as interrupt:
-            self._ended = "stopped by the user (Ctrl-C)"
+            self._end_reason = "stopped by the user (Ctrl-C)"
             self._env.close()
-            raise RunStopped(self._ended) from interrupt
+            raise RunStopped(self._end_reason) from interrupt
         except RunStopped as stop:
             stop.args = self._secrets.scrub(stop.args)
-            self._ended = str(stop) or "stopped by the user"
+            self._end_reason = str(stop) or "stopped by the user"
             self._env.close()
             raise
         except GeneratorExit:
-            self._ended = "left by the caller before its end"
+            self._end_reason = "left by the caller before its end"
             raise
         except MolmoAgentError as error:
-            # Whoever prints the error must not print what was typed.
+            # A printed error must not contain a secret.
             error.args = self._secrets.scrub(error.args)
-            self._ended = f"{type(error).__name__}: {error}"
+            self._end_reason = f"{type(error).__name__}: {error}"
             raise
         except BaseException as error:
-            self._ended = f"crashed with {type(error).__name__}: {self._secrets.scrub(str(error))}"
+            self._end_reason = f"crashed with {type(error).__name__}: {self._secrets.scrub(str(error))}"
             raise
         finally:
             if self._recorder is not None:
                 try:
-                    self._recorder.finish(self._last, success=self._success, ended=self._ended)
-                # Everything: raised here it would take the place of the episode's own end.
+                    self._recorder.finish(self._last, success=self._success, ended=self._end_reason)
+                # Every exception: raised here, it would replace the one that ended the episode.
                 except Exception as error:
-                    self._learn_problem(error)
+                    self._note_problem(error)
 
     def _episode(self) -> Generator[Step, None, None]:
         self._deadline = time.monotonic() + self._guards.max_seconds
         observation, info = self._env.reset(seed=self._seed, options=self._options)
         self._last = observation
-        self._task = self._asked or Task(str(info.get("instruction", "")))
+        self._task = self._caller_task or Task(str(info.get("instruction", "")))
         if not self._task.instruction.strip():
-            raise UsageError(f"the env {self._env.name!r} has no task of its own: say what to do with task=")
-        self._judged = self._asked is None or self._asked.instruction == info.get("instruction")
+            raise UsageError(f"the env {self._env.name!r} has no task of its own: pass one with task=")
+        self._is_env_task = self._caller_task is None or self._caller_task.instruction == info.get("instruction")
         self._learn_success(info)
         self._secrets.require(self._task.instruction)
         if self._recorder is not None:
             self._recorder.start(self._describe_run(), self._secrets.scrub)
         watch = ScreenWatch(self._env.observe, self._settle)
-        while not self._ended:
+        while not self._end_reason:
             self._guards.check_stop()
             if len(self._steps) >= self._guards.max_steps:
-                self._ended = f"the limit of {self._guards.max_steps} steps is reached"
+                self._end_reason = f"the limit of {self._guards.max_steps} steps is reached"
             elif time.monotonic() >= self._deadline:
-                self._ended = f"the limit of {self._guards.max_seconds:g} seconds is reached"
+                self._end_reason = f"the limit of {self._guards.max_seconds:g} seconds is reached"
             else:
                 step, self._last = self._step(self._last, watch)
-                self._ended = self._why_over(step)
+                self._end_reason = self._why_over(step)
                 yield step
 
     def _step(self, observation: Observation, watch: ScreenWatch) -> tuple[Step, Observation]:
@@ -185,10 +185,10 @@ class Rollout(Iterator[Step]):
 
         def lap(part: str) -> None:
             nonlocal mark
-            now, waited = time.perf_counter(), watch.take_waited()
-            times[part] = times.get(part, 0.0) + now - mark - waited
-            if waited:
-                times["wait"] = times.get("wait", 0.0) + waited
+            now, wait_s = time.perf_counter(), watch.take_wait_s()
+            times[part] = times.get(part, 0.0) + now - mark - wait_s
+            if wait_s:
+                times["wait"] = times.get("wait", 0.0) + wait_s
             mark = now
 
         index = len(self._steps)
@@ -202,37 +202,37 @@ class Rollout(Iterator[Step]):
         lap("guard")
 
         step = Step(index=index, observation=observation, decision=decision, refused=refused, dry_run=self._dry_run)
-        # `Done` is a claim, not an input: an env that scores it hears of it, any other one does not.
+        # `Done` is a claim, not an input: only an env that scores it receives it.
         silent = isinstance(decision.action, Done) and Done not in self._env.capabilities
         if refused or self._dry_run or silent:
-            # A person may have changed a live screen meanwhile; the next decision is made on what is there now.
+            # A person may have changed a live screen meanwhile; the next decision needs the current one.
             newest = observation if silent else self._env.observe()
             lap("capture")
         else:
-            # Captured again, because models think for seconds: what changed meanwhile is no effect of the action.
+            # Captured again, because models take seconds: changes in that time are not an effect of the action.
             before = self._env.observe()
             watch.idle(observation.image, before.image)
             lap("capture")
             if self._recorder is not None and types_secret(decision.action):
-                # Before the first letter: an env that fails halfway has shown half of it.
+                # Before the first letter: an env that fails halfway has typed a part of it.
                 self._recorder.cover_changes_since(before.image)
             try:
                 if points_of(decision.action) and before.size != observation.size:
-                    raise ActionRefused("the screen has another size than when it was looked at: look again, then act")
+                    raise ActionRefused("the screen has another size than in the observation: observe again, then act")
                 first, reward, terminated, truncated, info = self._env.step(self._secrets.reveal(decision.action))
             except ActionRefused as error:
                 step = dataclasses.replace(step, refused=Refusal("env", self._secrets.scrub(str(error))))
                 newest = before
                 lap("act")
             except BaseException as error:
-                # Perhaps a part of it was sent: that has to be on record.
+                # A part of it may have been sent, so the step is recorded.
                 lap("act")
                 failure = {"error": self._secrets.scrub(f"{type(error).__name__}: {error}")}
                 self._record(dataclasses.replace(step, info=failure, times_s=times), last=True)
                 raise
             else:
                 lap("act")
-                newest = first if terminated or truncated else watch.settled(before.image, first)
+                newest = first if terminated or truncated else watch.settle(before.image, first)
                 lap("settle")
                 effect: Effect
                 effect, newest = watch.effect(points_of(decision.action), before.image, newest)
@@ -246,7 +246,7 @@ class Rollout(Iterator[Step]):
                     truncated=bool(truncated),
                     info=self._secrets.scrub(dict(info)),
                 )
-        # The dictionary is shared on purpose: the time of writing the step down joins the step afterwards.
+        # The dictionary is shared on purpose: the time that recording takes is added afterwards.
         step = dataclasses.replace(step, times_s=times)
         self._record(step)
         lap("record")
@@ -259,19 +259,19 @@ class Rollout(Iterator[Step]):
         try:
             self._recorder.write(step)
         except Exception as error:
-            # The outcome may be known with this step, whatever becomes of its record.
+            # The last step decides the outcome, recorded or not.
             if not (last or self._why_over(step) or len(self._steps) >= self._guards.max_steps):
                 raise
-            self._learn_problem(error)
+            self._note_problem(error)
 
-    def _learn_problem(self, error: Exception) -> None:
+    def _note_problem(self, error: Exception) -> None:
         own = isinstance(error, MolmoAgentError)
         problem = self._secrets.scrub(str(error) if own else f"{type(error).__name__}: {error}")
-        # The first is the cause; what follows fails for the same reason.
+        # The first problem is the cause of the later ones.
         self._record_problem = self._record_problem or problem
 
     def _refusal(self, decision: Decision, observation: Observation) -> Refusal | None:
-        """Say why the action is not sent; the env's own word comes before a person is bothered."""
+        """Return why the action is not sent; the env is checked before a person is asked."""
         action = decision.action
         if time.monotonic() >= self._deadline:
             text = f"the limit of {self._guards.max_seconds:g} seconds was reached while deciding"
@@ -287,7 +287,7 @@ class Rollout(Iterator[Step]):
         return self._guards.refusal(decision, observation, self._task.instruction)
 
     def _learn_success(self, info: dict[str, Any]) -> None:
-        if self._judged and (verdict := info.get("is_success")) is not None:
+        if self._is_env_task and (verdict := info.get("is_success")) is not None:
             self._success = bool(verdict)
 
     def _why_over(self, step: Step) -> str:
@@ -331,9 +331,9 @@ def rollout(
     stays open and belongs to the caller.
 
     Args:
-        policy: decides.
-        env: acts and shows.
-        task: what to do; None takes the env's own task. The env's verdict counts only for its own task.
+        policy: decides the actions.
+        env: executes them.
+        task: what to do; None: the env's own task. The env's verdict counts only for its own task.
         guards: limits, regions, confirmation, secrets, dry run and kill switch. Where they leave ``min_confidence``
             open, the policy's threshold counts; 0 accepts every point.
         recorder: writes the trajectory folder.
@@ -344,7 +344,7 @@ def rollout(
     Raises:
         UsageError: there is no task, or it asks for a secret that is not allowed.
         RunStopped: the user stopped the run; the env is closed.
-        MolmoAgentError: the env or the model failed; the trajectory up to then is kept.
+        MolmoAgentError: the env or the model failed; the trajectory until then is kept.
     """
     guards = guards or Guards()
     if guards.min_confidence is None:

@@ -1,12 +1,12 @@
-"""The trajectory folder: what was seen, decided, done and what came of it, readable at every moment.
+"""Write the trajectory folder: observations, decisions, actions and effects; it is readable at any time.
 
     meta.json      schema, task, env, policy, guards, versions            written first
-    000000.png     what the policy saw; equal pictures are stored once     complete or absent
+    000000.png     the observation; equal images are stored once          complete or absent
     steps.jsonl    one line per step, on disk before the next step begins
-    result.json    success, why it ended, the final picture                absent if the process was killed
+    result.json    success, why it ended, the final image                 absent if the process was killed
 
-Pictures are packed by a thread while the policy thinks. After a secret was typed, everything on the screen that differs
-from the moment before it is covered in the stored pictures: a pixel that has not changed since cannot show the secret.
+A thread encodes the images while the policy decides. After a secret was typed, the stored images are covered wherever
+the screen differs from the last capture before it: a pixel that has not changed since cannot show the secret.
 """
 
 import datetime
@@ -34,7 +34,7 @@ from molmo_agent.rollout.screen_changes import CELL_PX, changed_cells
 
 SCHEMA = "molmo-agent-trajectory"
 SCHEMA_VERSION = 1
-# Longer arrays in `info` are named in the record, not copied.
+# Of longer arrays in `info` the record holds only type and shape.
 _MAX_ARRAY = 1000
 _MAX_DEPTH = 40
 _MAX_INT_BITS = 1024
@@ -63,12 +63,12 @@ def encode_png(image: Image) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as what JSON can hold: an `info` dictionary may contain anything, and no run ends over that."""
+    """Return a value as JSON types; an `info` dictionary may contain anything, and no value raises an error."""
     return _plain(value, ())
 
 
 def _plain(value: Any, outer: tuple[int, ...]) -> Any:
-    """Return a value as what JSON can hold; ``outer`` are the containers it lies in, by their ids."""
+    """Return a value as JSON types; ``outer`` holds the ids of the containers around it."""
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int):
@@ -77,8 +77,8 @@ def _plain(value: Any, outer: tuple[int, ...]) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)
     if id(value) in outer or len(outer) >= _MAX_DEPTH:
-        what = "that contains itself" if id(value) in outer else f"more than {_MAX_DEPTH} levels deep"
-        return f"{type(value).__name__} {what}"
+        problem = "that contains itself" if id(value) in outer else f"more than {_MAX_DEPTH} levels deep"
+        return f"{type(value).__name__} {problem}"
     inside = (*outer, id(value))
     if isinstance(value, Mapping):
         return {key if isinstance(key, str) else _words(key, str): _plain(item, inside) for key, item in value.items()}
@@ -97,7 +97,7 @@ def _plain(value: Any, outer: tuple[int, ...]) -> Any:
 def _words(value: Any, form: Callable[[Any], str]) -> str:
     try:
         return form(value)
-    # Everything: it is code of the object, which may do anything.
+    # Every exception: the object's own code runs here.
     except Exception as error:
         return f"{type(value).__name__} that cannot be written: {type(error).__name__}"
 
@@ -114,10 +114,10 @@ def default_folder(instruction: str, root: str | Path = "trajectories") -> Path:
 
 def _versions() -> dict[str, str]:
     """Return the versions that matter for reproducing a run; heavy packages only if the run has loaded them."""
-    loaded = {
+    modules = {
         name: sys.modules[name] for name in ("molmo_agent", "numpy", "torch", "transformers") if name in sys.modules
     }
-    versions = {name: str(getattr(module, "__version__", "unknown")) for name, module in loaded.items()}
+    versions = {name: str(getattr(module, "__version__", "unknown")) for name, module in modules.items()}
     return versions | {"python": platform.python_version(), "platform": platform.platform()}
 
 
@@ -125,7 +125,7 @@ class Recorder:
     """Writes one episode into one new folder.
 
     Args:
-        folder: must not exist yet; parents are made.
+        folder: must not exist yet; its parents are created.
 
     Raises:
         UsageError: the folder exists.
@@ -136,14 +136,14 @@ class Recorder:
         if self.folder.exists():
             raise UsageError(f"{self.folder} exists already and is not overwritten: name another folder")
         self._scrub: Callable[[Any], Any] = lambda value: value
-        self._packer: ThreadPoolExecutor | None = None
-        self._seen: Image | None = None
-        self._picture: Future[dict[str, Any]] | None = None
+        self._encoder: ThreadPoolExecutor | None = None
+        self._last_image: Image | None = None
+        self._image_record: Future[dict[str, Any]] | None = None
         self._baseline: Image | None = None
         self._count = 0
 
     def start(self, run: Mapping[str, Any], scrub: Callable[[Any], Any]) -> None:
-        """Make the folder and write ``meta.json``.
+        """Create the folder and write ``meta.json``.
 
         Args:
             run: the task, the names of env and policy, seed and guards.
@@ -155,35 +155,35 @@ class Recorder:
         except FileExistsError as error:
             raise UsageError(f"{self.folder} exists already and is not overwritten: name another folder") from error
         except OSError as error:
-            raise UsageError(f"cannot make the trajectory folder {self.folder}: {error.strerror}") from error
-        self._packer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recorder")
-        created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "created": created}
+            raise UsageError(f"cannot create the trajectory folder {self.folder}: {error.strerror}") from error
+        self._encoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recorder")
+        start_time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "created": start_time}
         self._write("meta.json", self._json({**head, **run, "versions": _versions()}, indent=2))
         self._append(b"")
 
     def cover_changes_since(self, before: Image) -> None:
-        """From now on cover, in stored pictures, whatever differs from ``before``: a secret is about to be typed."""
+        """Cover all later images wherever they differ from ``before``; called before a secret is typed."""
         if self._baseline is None:
             self._baseline = before
 
     def observe(self, index: int, observation: Observation) -> None:
-        """Begin to store what the policy is about to see."""
-        assert self._packer is not None, "start() comes first"
+        """Start to store the observation that the policy decides on next."""
+        assert self._encoder is not None, "start() comes first"
         image = observation.image
-        if self._picture is not None and self._seen is not None and np.array_equal(self._seen, image):
+        if self._image_record is not None and self._last_image is not None and np.array_equal(self._last_image, image):
             return
-        self._seen = image
-        self._picture = self._packer.submit(self._pack, f"{index:06d}.png", image, self._baseline)
+        self._last_image = image
+        self._image_record = self._encoder.submit(self._encode, f"{index:06d}.png", image, self._baseline)
 
     def write(self, step: Step) -> None:
-        """Append a step, after the picture that it was decided on."""
-        assert self._picture is not None, "observe() comes first"
+        """Append a step, once its image is stored."""
+        assert self._image_record is not None, "observe() comes first"
         observation, result = step.observation, step.decision.result
         line = {
             "index": step.index,
             "observation": {
-                **self._picture.result(),
+                **self._image_record.result(),
                 "transform": observation.transform.to_dict(),
                 "info": observation.info,
             },
@@ -204,44 +204,44 @@ class Recorder:
         self._count += 1
 
     def finish(self, final: Observation | None, *, success: bool | None, ended: str) -> None:
-        """Write ``result.json`` with the last picture. Does nothing if the episode never began or has been finished."""
-        if self._packer is None:
+        """Write ``result.json`` with the last image; nothing if the episode never started or is finished already."""
+        if self._encoder is None:
             return
         try:
-            picture, failure = None, None
+            record, failure = None, None
             if final is not None:
                 try:
                     self.observe(self._count, final)
-                    picture = self._picture.result() if self._picture else None
-                # A picture that cannot be stored costs the record its last screen, not the verdict.
+                    record = self._image_record.result() if self._image_record else None
+                # Without its last image, the record still holds the verdict.
                 except EnvError as error:
                     failure = error
             self._write(
                 "result.json",
-                self._json({"success": success, "ended": ended, "steps": self._count, "final": picture}, indent=2),
+                self._json({"success": success, "ended": ended, "steps": self._count, "final": record}, indent=2),
             )
             if failure is not None:
                 raise failure
         finally:
-            self._packer.shutdown()
-            self._packer = None
+            self._encoder.shutdown()
+            self._encoder = None
 
-    def _pack(self, name: str, image: Image, baseline: Image | None) -> dict[str, Any]:
-        covered = 0.0
+    def _encode(self, name: str, image: Image, baseline: Image | None) -> dict[str, Any]:
+        covered_share = 0.0
         if baseline is not None:
             cells = changed_cells(baseline, image)
             if cells is None:
-                image, covered = np.full_like(image, _COVER_GREY), 1.0
+                image, covered_share = np.full_like(image, _COVER_GREY), 1.0
             elif cells.any():
                 height, width = image.shape[:2]
                 mask = cells.repeat(CELL_PX, axis=0)[:height].repeat(CELL_PX, axis=1)[:, :width]
-                image, covered = image.copy(), round(float(mask.mean()), 4)
+                image, covered_share = image.copy(), round(float(mask.mean()), 4)
                 image[mask] = _COVER_GREY
         data = encode_png(np.ascontiguousarray(image))
         self._write(name, data)
         height, width = image.shape[:2]
         digest = hashlib.sha256(data).hexdigest()
-        return {"file": name, "sha256": digest, "width": width, "height": height, "covered": covered}
+        return {"file": name, "sha256": digest, "width": width, "height": height, "covered": covered_share}
 
     def _json(self, value: Any, indent: int | None = None) -> bytes:
         text = json.dumps(self._scrub(plain(value)), ensure_ascii=False, indent=indent)
@@ -249,7 +249,7 @@ class Recorder:
         return text.encode("utf-8", "backslashreplace")
 
     def _write(self, name: str, data: bytes) -> None:
-        """Write a whole file or nothing: a killed process leaves no half picture."""
+        """Write a complete file or none, even if the process is killed."""
         part = self.folder / f".{name}.part"
         try:
             part.write_bytes(data)

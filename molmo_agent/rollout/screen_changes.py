@@ -1,7 +1,7 @@
-"""What an action did to the screen: wait until it has settled, then compare. Knows images only, no device.
+"""The effect of an action on the screen: wait until the screen is still, then compare. Works on images only.
 
-Screens are compared in square cells of ``CELL_PX`` pixels. Some cells change although nobody acts: a blinking caret,
-a clock. Those are *restless*; they are found by watching, never guessed from their looks, and count as no effect.
+Screens are compared in square cells of ``CELL_PX`` pixels. Some cells change without any action: a blinking caret, a
+clock. These are *restless*; they are observed, never guessed from their looks, and do not count as an effect.
 """
 
 import math
@@ -20,7 +20,7 @@ CELL_PX = 16
 NEAR_PX = 96
 # Carets, clocks and counters: changes of at most so many cells (40 cells are 160 x 64 pixels) may be idle ones.
 SMALL_CELLS = 40
-# A screen that does not react is looked at less and less often: captures cost the machine more than waiting does.
+# The pause between captures of a screen that does not react grows up to this: a capture costs more than waiting.
 MAX_INTERVAL_S = 0.1
 
 Cells = npt.NDArray[np.bool_]
@@ -35,7 +35,7 @@ class Settle:
     interval_s: float = 0.02
     # How long a screen that shows no change may take to react.
     reaction_s: float = 0.25
-    # How long a screen may go on changing before the run goes on without waiting for it (a video, a spinner).
+    # How long to wait for a screen that does not stop changing (a video, a spinner).
     limit_s: float = 3.0
     # How long to watch a small change far from the action, to learn whether it happens by itself.
     watch_s: float = 1.1
@@ -84,11 +84,11 @@ def near_cells(points: Sequence[Point], image: Image) -> Cells:
 
 
 def effect_of(points: Sequence[Point], before: Image, after: Image, restless: Cells | None = None) -> Effect:
-    """Say what an action at ``points`` did; without points (keys, text) any change counts as one at the place.
+    """Return the effect of an action at ``points``; without points (keys, text) any change counts as near.
 
-    Restless cells are left out only far from the points. A field that is typed into has a blinking caret, so being
-    restless is no proof that nothing was done there; and to miss an effect is worse than to imagine one, because
-    three misses end a run.
+    Restless cells are ignored only far from the points. A field that receives text has a blinking caret, so a restless
+    cell does not prove that the action had no effect there. A missed effect is worse than a false one, because three
+    misses end a run.
     """
     cells = changed_cells(before, after)
     if cells is None:
@@ -121,27 +121,27 @@ class ScreenWatch:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._observe, self._settle, self._clock, self._sleep = observe, settle, clock, sleep
-        self._waited_s = 0.0
+        self._wait_s = 0.0
         self._restless: Cells | None = None
-        # Where a small change was watched and did not repeat: it answers to actions and need not be watched again.
+        # Cells of small changes that did not repeat: they react to actions and are not watched again.
         self._answering: Cells | None = None
 
-    def take_waited(self) -> float:
-        """Return the seconds that were waited since the last call: the screen's time, not the agent's own."""
-        waited, self._waited_s = self._waited_s, 0.0
-        return waited
+    def take_wait_s(self) -> float:
+        """Return the seconds spent waiting for the screen since the last call."""
+        wait_s, self._wait_s = self._wait_s, 0.0
+        return wait_s
 
     def _wait(self, seconds: float) -> None:
         if seconds > 0:
             start = self._clock()
             self._sleep(seconds)
-            self._waited_s += self._clock() - start
+            self._wait_s += self._clock() - start
 
     def idle(self, before: Image, after: Image) -> None:
-        """Learn from two captures between which nobody acted.
+        """Learn restless cells from two captures without an action in between.
 
-        A large change is no restlessness but something that came late, such as a page: it is not remembered, or its
-        place would be blind for the rest of the episode.
+        A large change is a late effect, such as a page that loads, and is not remembered: its cells would be ignored
+        for the rest of the episode.
         """
         cells = changed_cells(before, after)
         if cells is None or (self._restless is not None and self._restless.shape != cells.shape):
@@ -149,7 +149,7 @@ class ScreenWatch:
         elif 0 < cells.sum() <= SMALL_CELLS:
             self._restless = cells if self._restless is None else self._restless | cells
 
-    def settled(self, before: Image, first: Observation) -> Observation:
+    def settle(self, before: Image, first: Observation) -> Observation:
         """Capture until two captures in a row are equal, and return the last.
 
         Args:
@@ -159,31 +159,33 @@ class ScreenWatch:
         start, last, pause = self._clock(), first, self._settle.interval_s
         while True:
             self._wait(pause)
-            looked = self._clock()
+            capture_start = self._clock()
             current = self._observe()
             elapsed = self._clock() - start
             still = self._same(last.image, current.image)
-            reacted = elapsed >= self._settle.reaction_s or not self._same(before, current.image)
+            has_reacted = elapsed >= self._settle.reaction_s or not self._same(before, current.image)
             last = current
-            if (still and reacted) or elapsed >= self._settle.limit_s:
+            if (still and has_reacted) or elapsed >= self._settle.limit_s:
                 return last
-            self._waited_s += self._clock() - looked  # a look that came too early was waiting, too
+            self._wait_s += self._clock() - capture_start  # a capture that came too early counts as waiting
             pause = self._settle.interval_s
             if still:
                 pause = max(pause, min(elapsed, MAX_INTERVAL_S, self._settle.reaction_s - elapsed))
 
     def effect(self, points: Sequence[Point], before: Image, after: Observation) -> tuple[Effect, Observation]:
-        """Say what an action did, and return the newest capture.
+        """Return the effect of an action, and the newest capture.
 
-        A small change far from the points is watched for ``watch_s``: what changes again by itself was no effect.
+        A small change far from the points is watched for ``watch_s``: it is no effect if it repeats by itself.
         """
         effect = effect_of(points, before, after.image, self._restless)
         if effect != "changed_elsewhere" or self._settle.watch_s == 0:
             return effect, after
         cells = changed_cells(before, after.image)
         assert cells is not None, "a change of size is 'changed'"
-        known = self._answering is not None and self._answering.shape == cells.shape and (cells & self._answering).any()
-        if known or cells.sum() > SMALL_CELLS:
+        is_answer = (
+            self._answering is not None and self._answering.shape == cells.shape and (cells & self._answering).any()
+        )
+        if is_answer or cells.sum() > SMALL_CELLS:
             return effect, after
         end, last = self._clock() + self._settle.watch_s, after
         while self._clock() < end:
@@ -192,7 +194,7 @@ class ScreenWatch:
             again = changed_cells(last.image, current.image)
             if again is not None and again.any():
                 self.idle(last.image, current.image)
-                # The caret or clock is known by all the cells that it has been seen to touch.
+                # All cells that changed with the caret or clock are restless.
                 if (again & cells).any():
                     self.idle(before, after.image)
                 effect = effect_of(points, before, current.image, self._restless)
@@ -205,7 +207,7 @@ class ScreenWatch:
         return effect, last
 
     def _same(self, before: Image, after: Image) -> bool:
-        """Tell whether two captures show the same, restless cells aside."""
+        """Return whether two captures are equal apart from restless cells."""
         if before is after or np.array_equal(before, after):
             return True
         cells = changed_cells(before, after)

@@ -140,16 +140,16 @@ def _call(model: PointingModel, questions: Sequence[Question], max_new_tokens: i
 
 
 class Meeting:
-    """Where threads wait with their questions until all that still play have one."""
+    """Where threads wait with their questions until every thread with an episode has one."""
 
     def __init__(self, players: int) -> None:
         self.lock = threading.Lock()
-        self._changed = threading.Condition(self.lock)
-        # Threads that are neither waiting for an answer nor gone.
+        self._condition = threading.Condition(self.lock)
+        # Threads that neither wait for an answer nor have left.
         self._busy = players
         self._questions: dict[int, Question] = {}
         self._answers: dict[int, Answer] = {}
-        self._stopped = False
+        self._is_stopped = False
 
     def ask(self, episode: int, question: Question) -> Answer:
         """Wait for the answer to the question of an episode.
@@ -157,11 +157,11 @@ class Meeting:
         Raises:
             RunStopped: the run was stopped first.
         """
-        with self._changed:
+        with self._condition:
             self._questions[episode] = question
             self._busy -= 1
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: episode in self._answers or self._stopped)
+            self._condition.notify_all()
+            self._condition.wait_for(lambda: episode in self._answers or self._is_stopped)
             if episode not in self._answers:
                 # It counts as busy again until it leaves.
                 self._busy += 1
@@ -170,32 +170,32 @@ class Meeting:
             return self._answers.pop(episode)
 
     def questions(self) -> list[Question]:
-        """Wait until nobody is busy, and return the questions in the order of their episodes; none at the end."""
-        with self._changed:
-            # Who waited when the run was stopped takes its question back.
-            self._changed.wait_for(lambda: self._busy == 0 and not (self._stopped and self._questions))
+        """Wait until no thread is busy, and return the questions in the order of their episodes; none at the end."""
+        with self._condition:
+            # Threads that waited when the run was stopped take their questions back.
+            self._condition.wait_for(lambda: self._busy == 0 and not (self._is_stopped and self._questions))
             return [self._questions[episode] for episode in sorted(self._questions)]
 
     def answer(self, answers: Sequence[Answer]) -> None:
         """Hand out the answers, in the order of :meth:`questions`."""
-        with self._changed:
+        with self._condition:
             self._answers.update(zip(sorted(self._questions), answers, strict=True))
             self._busy += len(self._questions)
             self._questions.clear()
-            self._changed.notify_all()
+            self._condition.notify_all()
 
     def leave(self) -> None:
         """Take a thread that has no episode left out of the count."""
-        with self._changed:
+        with self._condition:
             self._busy -= 1
-            self._changed.notify_all()
+            self._condition.notify_all()
 
     def stop(self) -> None:
         """Stop the run: every thread that asks gets RunStopped."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
+        with self._condition:
+            self._is_stopped = True
+            self._condition.notify_all()
 
-    def stopped(self) -> bool:
+    def is_stopped(self) -> bool:
         """Return whether the run was stopped."""
-        return self._stopped
+        return self._is_stopped

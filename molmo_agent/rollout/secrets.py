@@ -1,8 +1,8 @@
-"""Secrets that the agent types without ever knowing them: ``{{NAME}}`` in an instruction, the value in the environment.
+"""Secrets that the env types and no model sees: ``{{NAME}}`` in an instruction, the value in the environment.
 
-The value of ``{{NAME}}`` is the environment variable ``MOLMO_SECRET_NAME``. It is put in place at one moment, when the
-env is about to type, and nowhere else: policies, models, prompts, history, logs and trajectories see the placeholder.
-Only names that the user allowed are ever looked up, so text on a screen cannot ask for one.
+The value of ``{{NAME}}`` is the environment variable ``MOLMO_SECRET_NAME``. It is inserted once, just before
+the env types it: policies, models, prompts, history, logs and trajectories see the placeholder.
+Only names that the user allowed are looked up, so text on a screen cannot request one.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ def secret_names(text: str) -> tuple[str, ...]:
 
 
 def types_secret(action: Action) -> bool:
-    """Tell whether an action types at least one secret."""
+    """Return whether an action types at least one secret."""
     return isinstance(action, Type) and bool(secret_names(action.text))
 
 
@@ -41,7 +41,7 @@ class Secrets:
         """Look up the allowed names as ``MOLMO_SECRET_<NAME>``.
 
         Raises:
-            UsageError: a name is not one, or its variable is not set or empty.
+            UsageError: a name is invalid, or its variable is unset or empty.
         """
         environ = os.environ if environ is None else environ
         values = {}
@@ -68,7 +68,7 @@ class Secrets:
                 )
 
     def reveal(self, action: Action) -> Action:
-        """Return the action with real values in place of placeholders; for the env's eyes only.
+        """Return the action with real values in place of placeholders; for the env alone.
 
         Raises:
             ActionRefused: the action asks for a secret that was not allowed.
@@ -84,7 +84,7 @@ class Secrets:
     def scrub(self, value: _T) -> _T:
         """Return a value with every secret in its strings replaced by the placeholder, keys included.
 
-        Lists, tuples, dictionaries and dataclasses are walked; other objects come back as they are.
+        Lists, tuples, dictionaries and dataclasses are searched; other objects are returned unchanged.
         """
         return self._scrub(value) if self.values else value
 
@@ -101,6 +101,8 @@ class Secrets:
             return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
-            changed = {name: new for name, old in fields.items() if (new := self._scrub(old)) is not old and new != old}
-            return dataclasses.replace(value, **changed) if changed else value
+            replacements = {
+                name: new for name, old in fields.items() if (new := self._scrub(old)) is not old and new != old
+            }
+            return dataclasses.replace(value, **replacements) if replacements else value
         return value

@@ -1,4 +1,4 @@
-"""Reading a trajectory folder back, whatever state the run left it in. What is written there: ``recorder.py``."""
+"""Read a trajectory folder back, even that of a run that was killed. ``recorder.py`` writes it."""
 
 import hashlib
 import io
@@ -30,7 +30,7 @@ from molmo_agent.transforms import ImageTransform
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryFolder:
-    """A trajectory folder as it lies on disk: its JSON, not yet its pictures."""
+    """A trajectory folder on disk: its JSON; images are read on demand."""
 
     path: Path
     meta: dict[str, Any]
@@ -38,32 +38,32 @@ class TrajectoryFolder:
     lines: tuple[dict[str, Any], ...]
     # None when the process was killed.
     result: dict[str, Any] | None
-    # What is missing or damaged, for people.
+    # What is missing or damaged, as text.
     notes: tuple[str, ...]
 
-    def picture(self, record: dict[str, Any]) -> bytes:
+    def png(self, record: dict[str, Any]) -> bytes:
         """Return the PNG file that a record names, checked against its sha256.
 
         Raises:
-            UsageError: the file is missing, lies outside the folder or is not the one that was recorded.
+            UsageError: the file is missing, lies outside the folder or was changed.
         """
         name = str(record["file"])
         if Path(name).name != name:
-            raise UsageError(f"expected a picture's file name inside {self.path}, got {name!r}")
+            raise UsageError(f"expected an image's file name inside {self.path}, got {name!r}")
         try:
             data = (self.path / name).read_bytes()
         except FileNotFoundError as error:
-            raise UsageError(f"the picture {self.path / name} is missing") from error
+            raise UsageError(f"the image {self.path / name} is missing") from error
         if hashlib.sha256(data).hexdigest() != record["sha256"]:
-            raise UsageError(f"the picture {self.path / name} is not the one that was recorded: its sha256 differs")
+            raise UsageError(f"the image {self.path / name} was changed after it was recorded: its sha256 differs")
         return data
 
 
 def read_folder(path: str | Path) -> TrajectoryFolder:
-    """Read a trajectory folder; a run that was killed leaves one that can be read up to its last whole step.
+    """Read a trajectory folder; that of a killed run is read up to its last complete step.
 
     Raises:
-        UsageError: this is no trajectory folder, or one of a newer version.
+        UsageError: this is not a trajectory folder, or one of a newer version.
     """
     path = Path(path)
     meta = _json_file(path / "meta.json")
@@ -96,7 +96,7 @@ def _lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
         try:
             lines.append(json.loads(raw))
         except ValueError:
-            return lines, [f"line {number} of {path.name} is cut off; what follows is left out"]
+            return lines, [f"line {number} of {path.name} is cut off; the lines after it are ignored"]
     return lines, []
 
 
@@ -108,20 +108,20 @@ def _result(data: dict[str, Any] | None) -> PointResult | None:
 
 
 def _pixels(folder: TrajectoryFolder, record: dict[str, Any]) -> Image:
-    return np.asarray(PIL.Image.open(io.BytesIO(folder.picture(record))).convert("RGB"))
+    return np.asarray(PIL.Image.open(io.BytesIO(folder.png(record))).convert("RGB"))
 
 
 def load_trajectory(path: str | Path) -> Trajectory:
-    """Read a trajectory folder back into nouns, pictures included.
+    """Read a trajectory folder back as a ``Trajectory``, images included.
 
     Raises:
-        UsageError: this is no trajectory folder, or its content is damaged.
+        UsageError: this is not a trajectory folder, or its content is damaged.
     """
     folder = read_folder(path)
     steps = []
     for line in folder.lines:
         try:
-            seen = line["observation"]
+            record = line["observation"]
             values = {
                 key: line[key]
                 for key in Step.__dataclass_fields__
@@ -130,14 +130,14 @@ def load_trajectory(path: str | Path) -> Trajectory:
             steps.append(
                 Step(
                     observation=Observation(
-                        _pixels(folder, seen), ImageTransform.from_dict(seen["transform"]), seen["info"]
+                        _pixels(folder, record), ImageTransform.from_dict(record["transform"]), record["info"]
                     ),
                     decision=Decision(
                         action=action_from_dict(line["action"]),
                         instruction=line["instruction"],
                         result=_result(line["result"]),
                     ),
-                    # Records of before kinds were written have none.
+                    # Old records have no kind.
                     refused=Refusal(line.get("refusal_kind") or "env", line["refused"]) if line["refused"] else None,
                     **values,
                 )

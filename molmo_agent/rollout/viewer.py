@@ -1,6 +1,6 @@
-"""A trajectory folder as one HTML file that needs nothing else: no network, no script, light and dark.
+"""A trajectory folder as one self-contained HTML file: no network, no script, light and dark.
 
-Also a GIF and a filmstrip of the run. Whatever a run left behind can be shown: what is missing is said on the page.
+Also a GIF and a filmstrip of the run. Incomplete folders are rendered too: the page names what is missing.
 """
 
 import base64
@@ -24,26 +24,26 @@ from molmo_agent.images import captioned, draw_points, filmstrip, write_gif
 from molmo_agent.rollout.trajectory import TrajectoryFolder, read_folder
 
 HTML_NAME, GIF_NAME, STRIP_NAME = "trajectory.html", "trajectory.gif", "filmstrip.png"
-# Larger PNGs are embedded as WebP: a page of thirty photographs would weigh a hundred megabytes.
+# Larger PNGs are embedded as WebP: a page of thirty photographs would have a hundred megabytes.
 _MAX_PNG_BYTES = 300_000
 # The largest side that WebP can hold.
 _MAX_WEBP_PX = 16_383
-# What reading a picture of a record may raise, whatever was done to the folder.
+# The errors that reading an image of a damaged folder may raise.
 _UNREADABLE = (KeyError, TypeError, ValueError, OSError, SyntaxError, UsageError, PIL.Image.DecompressionBombError)
-# The crop around a point shows this share of the picture's width, and at least so many pixels.
+# The crop around a point shows this share of the image's width, and at least so many pixels.
 _CROP_SHARE, _CROP_MIN_PX = 0.16, 96
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A picture on the page: embedded once, shown wherever it is needed."""
+    """An image of the page, embedded once and referred to by its id."""
 
     id: str
     uri: str
     width: int
     height: int
-    # Share of the picture that is covered because a secret was typed.
-    covered: float
+    # Share of the image that is covered because a secret was typed.
+    covered_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """What the page shows of one step."""
+    """One step on the page."""
 
     line: dict[str, Any]
     shot: Shot | None
@@ -96,7 +96,7 @@ def _mark(point: Point, shot: Shot) -> Mark:
 
 
 class _Album:
-    """Reads the pictures of a folder, each once."""
+    """Reads the images of a folder, each once."""
 
     def __init__(self, folder: TrajectoryFolder) -> None:
         self.shots: dict[str, Shot] = {}
@@ -109,26 +109,24 @@ class _Album:
         name = str(record.get("file"))
         if name not in self.shots:
             try:
-                data = self._folder.picture(record)
-                picture = PIL.Image.open(io.BytesIO(data))
-                uri = self._uri(data, picture)
-                shown = Shot(
-                    f"shot-{len(self.shots)}", uri, picture.width, picture.height, float(record.get("covered", 0))
-                )
+                data = self._folder.png(record)
+                image = PIL.Image.open(io.BytesIO(data))
+                uri = self._uri(data, image)
+                shot = Shot(f"shot-{len(self.shots)}", uri, image.width, image.height, float(record.get("covered", 0)))
             except _UNREADABLE as error:
                 note = str(error)
                 if note not in self.notes:
                     self.notes.append(note)
                 return None
-            self.shots[name] = shown
+            self.shots[name] = shot
         return self.shots[name]
 
-    def _uri(self, png: bytes, picture: PIL.Image.Image) -> str:
+    def _uri(self, png: bytes, image: PIL.Image.Image) -> str:
         kind, data = "png", png
-        if len(png) > _MAX_PNG_BYTES and max(picture.size) <= _MAX_WEBP_PX:
-            packed = io.BytesIO()
-            picture.save(packed, "WEBP", quality=88, method=2)
-            kind, data = "webp", packed.getvalue()
+        if len(png) > _MAX_PNG_BYTES and max(image.size) <= _MAX_WEBP_PX:
+            buffer = io.BytesIO()
+            image.save(buffer, "WEBP", quality=88, method=2)
+            kind, data = "webp", buffer.getvalue()
         return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
@@ -136,7 +134,7 @@ def render_html(path: str | Path) -> str:
     """Return the page for a trajectory folder.
 
     Raises:
-        UsageError: this is no trajectory folder.
+        UsageError: this is not a trajectory folder.
     """
     folder = read_folder(path)
     album = _Album(folder)
@@ -161,22 +159,22 @@ def render_html(path: str | Path) -> str:
 
 
 def render_frames(path: str | Path, width: int = 640) -> list[PIL.Image.Image]:
-    """Return one captioned picture per step, with its points, and the last screen; damaged pictures are left out.
+    """Return one captioned image per step, with its points, and the last screen; damaged images are left out.
 
     Raises:
-        UsageError: this is no trajectory folder, or none of its pictures can be read.
+        UsageError: this is not a trajectory folder, or none of its images can be read.
     """
     folder = read_folder(path)
     frames: list[PIL.Image.Image] = []
 
     def add(record: dict[str, Any], points: tuple[Point, ...], caption: str) -> None:
         try:
-            with PIL.Image.open(io.BytesIO(folder.picture(record))) as opened:
-                image = np.asarray(opened.convert("RGB"))
+            with PIL.Image.open(io.BytesIO(folder.png(record))) as image_file:
+                image = np.asarray(image_file.convert("RGB"))
         except _UNREADABLE:
             return
         frame = captioned(draw_points(image, points), caption, width)
-        # A GIF has one size; a window that was resized gets borders.
+        # All frames of a GIF have one size; those of a resized window get borders.
         if frames and frame.size != frames[0].size:
             frame = PIL.ImageOps.pad(frame, frames[0].size, color="black")
         frames.append(frame)
@@ -192,13 +190,13 @@ def render_frames(path: str | Path, width: int = 640) -> list[PIL.Image.Image]:
     result = folder.result or {}
     add(result.get("final") or {}, (), result.get("ended", ""))
     if not frames:
-        raise UsageError(f"no picture of {folder.path} can be read")
+        raise UsageError(f"no image of {folder.path} can be read")
     return frames
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield the path to write to; it becomes ``path`` once it is complete, so that a full disk leaves no half file."""
+    """Yield a path to write to, and rename it to ``path`` at the end: a full disk leaves no partial file."""
     part = path.with_name(f".part-{path.name}")
     try:
         yield part
@@ -212,11 +210,11 @@ def write_viewer(path: str | Path, *, film: bool = True, report: Callable[[str],
 
     Args:
         path: the folder.
-        film: make the GIF and the filmstrip.
-        report: called with a line about each that cannot be made; the page is there all the same.
+        film: whether to make the GIF and the filmstrip.
+        report: called with a line about each of these that fails; the page is written anyway.
 
     Raises:
-        UsageError: this is no trajectory folder, or it cannot be written to.
+        UsageError: this is not a trajectory folder, or it cannot be written to.
     """
     folder = Path(path)
     page = render_html(folder)
@@ -227,19 +225,19 @@ def write_viewer(path: str | Path, *, film: bool = True, report: Callable[[str],
         raise UsageError(f"cannot write into {folder}: {error.strerror}") from error
     if not film or not any(folder.glob("*.png")):
         return folder / HTML_NAME
-    with _reported(f"{GIF_NAME} and {STRIP_NAME} of {folder}", report):
+    with _reporting(f"{GIF_NAME} and {STRIP_NAME} of {folder}", report):
         frames = render_frames(folder)
-        with _reported(f"{GIF_NAME} of {folder}", report), whole_file(folder / GIF_NAME) as part:
+        with _reporting(f"{GIF_NAME} of {folder}", report), whole_file(folder / GIF_NAME) as part:
             write_gif(frames, part)
-        with _reported(f"{STRIP_NAME} of {folder}", report), whole_file(folder / STRIP_NAME) as part:
+        with _reporting(f"{STRIP_NAME} of {folder}", report), whole_file(folder / STRIP_NAME) as part:
             filmstrip(frames).save(part, "PNG")
     return folder / HTML_NAME
 
 
 @contextlib.contextmanager
-def _reported(what: str, report: Callable[[str], object]) -> Iterator[None]:
+def _reporting(what: str, report: Callable[[str], object]) -> Iterator[None]:
     try:
         yield
-    # Everything: fonts and codecs raise what their libraries raise, and the page does without the pictures.
+    # Every exception: fonts and codecs raise errors of their libraries, and the page does not need the GIF.
     except Exception as error:
         report(f"could not make {what}: {error}")

@@ -68,7 +68,7 @@ class TrajectoryRows:
                 image = line["observation"]
                 key = path.name, str(image["file"])
                 if key not in self._rows:
-                    folder.picture(image)
+                    folder.png(image)
                     self._rows[key] = image, []
                 self._rows[key][1].append(pointing)
             except (UsageError, ValueError, KeyError, TypeError) as error:
@@ -94,7 +94,7 @@ class TrajectoryRows:
         )
 
         def image() -> Image:
-            with PILImage.open(io.BytesIO(self._folders[key[0]].picture(observation))) as opened:
+            with PILImage.open(io.BytesIO(self._folders[key[0]].png(observation))) as opened:
                 return np.asarray(opened.convert("RGB"))
 
         size = int(observation["height"]), int(observation["width"])

@@ -62,14 +62,14 @@ def read_chord(text: str) -> tuple[str, ...]:
     words = re.fullmatch(r"(?:the\s+)?(.{1,40}?)(\s+keys?)?", text.strip().lower())
     if words is None:
         return ()
-    phrase, said_key = " ".join(words[1].split()), bool(words[2])
+    phrase, has_key_word = " ".join(words[1].split()), bool(words[2])
     if phrase in _NAMED:
         return (_NAMED[phrase],)
     if phrase in _MODIFIERS:
         return (_MODIFIERS[phrase],)
     *held, last = re.split(r"(?<=[^\s+-])\s*[+-]\s*", phrase)
     modifiers = tuple(_MODIFIERS[key] for key in held if key in _MODIFIERS)
-    if len(modifiers) != len(held) or not (held or said_key):
+    if len(modifiers) != len(held) or not (held or has_key_word):
         return ()
     if last in _NAMED:
         return (*modifiers, _NAMED[last])

@@ -13,7 +13,7 @@ def mask_quotes(text: str) -> tuple[str, dict[int, int]]:
     Straight quotes and apostrophes look alike on both sides: one opens after a blank and closes before one, so the
     apostrophe in "Ada's" and the inch sign in ``5" nail`` are neither.
     """
-    masked, quotes, i = list(text), {}, 0
+    mask, quotes, i = list(text), {}, 0
     # Quotes that are not closed here are not closed further on either; looking again would take quadratic time.
     unclosed: set[str] = set()
     while i < len(text):
@@ -29,9 +29,9 @@ def mask_quotes(text: str) -> tuple[str, dict[int, int]]:
             if end < 2:
                 unclosed.add("{{")
         if end > 0:
-            masked[i:end] = _MASK * (end - i)
+            mask[i:end] = _MASK * (end - i)
         i = max(end, i + 1)
-    return "".join(masked), quotes
+    return "".join(mask), quotes
 
 
 # The same sign on both sides, or one that is an apostrophe as well.

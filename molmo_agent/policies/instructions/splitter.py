@@ -1,4 +1,4 @@
-"""An instruction in English -> sub-steps, each of them one action; knows words, no pictures.
+"""An instruction in English -> sub-steps, each of them one action; knows words, no images.
 
 ``click Name, type "Ada" into it, then press Enter`` names what to do in order, and every step is either a gesture at
 something that a pointing model will find, or needs no point at all. This is a small grammar on purpose: it reads the
@@ -98,19 +98,19 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
 
 def _resolve_it(new: list[SubStep], before: list[SubStep]) -> list[SubStep]:
     """Let "it" stand for what was pointed at last."""
-    known = [target for step in before for target in step.targets][-1:]
-    resolved = []
+    antecedent = [target for step in before for target in step.targets][-1:]
+    new_steps = []
     for step in new:
         targets = []
         for target in step.targets:
             if target.lower() in ("it", "this", "that"):
-                if not known:
+                if not antecedent:
                     raise UsageError(f"{step.text!r}: it is not clear what {target!r} stands for; name it")
-                target = known[-1]
+                target = antecedent[-1]
             targets.append(target)
-            known = [target]
-        resolved.append(replace(step, targets=tuple(targets)))
-    return resolved
+            antecedent = [target]
+        new_steps.append(replace(step, targets=tuple(targets)))
+    return new_steps
 
 
 _STRONG = r"\s*[;\n]+\s*|[,.]?\s+(?:and\s+)?then(?!\w)[\s,:]*"
@@ -166,23 +166,23 @@ def _read_part(part: Part) -> list[SubStep]:
         return [replace(step, text=part.text, held=read_held(keys[1])) for step in steps]
     verb = _VERB.match(part.mask)
     if verb is None:
-        return _pointed(part, part.sentence(), "click")
-    if (several := _OF_LIST.fullmatch(part.sentence().mask)) and (names := _names(part.sentence(), several)):
+        return _read_pointing(part, part.sentence(), "click")
+    if (list_match := _OF_LIST.fullmatch(part.sentence().mask)) and (names := _read_list(part.sentence(), list_match)):
         return names
     does, rest = cast(str, verb.lastgroup), part.cut(verb.end())
     match does:
         case "type":
-            return _typed(part, rest)
+            return _read_type(part, rest)
         case "fill":
-            return _filled(part, rest)
+            return _read_fill(part, rest)
         case "press":
-            return _pressed(part, rest.sentence())
+            return _read_press(part, rest.sentence())
         case "scroll":
-            return _scrolled(part, rest.sentence(), swipe=verb[0].lower() == "swipe")
+            return _read_scroll(part, rest.sentence(), swipe=verb[0].lower() == "swipe")
         case "wait":
-            return _waited(part, rest.sentence())
+            return _read_wait(part, rest.sentence())
         case "drag":
-            return _dragged(part, rest.sentence())
+            return _read_drag(part, rest.sentence())
         case "open_app":
             name = re.fullmatch(r"(?:the\s+)?(.+?)(?:\s+(?:app|application|program))?", rest.sentence().mask, re.I)
             value = rest.cut(*name.span(1)) if name else rest
@@ -190,9 +190,9 @@ def _read_part(part: Part) -> list[SubStep]:
         case "back" | "home":
             return [SubStep(text=part.text, gesture="back" if does == "back" else "home")]
         case "whole":
-            return _pointed(part, part.sentence(), "click")
+            return _read_pointing(part, part.sentence(), "click")
         case _:
-            return _pointed(part, rest.sentence(), cast(Gesture, does))
+            return _read_pointing(part, rest.sentence(), cast(Gesture, does))
 
 
 _OF_LIST = re.compile(
@@ -201,20 +201,20 @@ _OF_LIST = re.compile(
 _COMMA = re.compile(r"\s*,\s*(?:and\s+)?|\s+and\s+", re.IGNORECASE)
 
 
-def _names(part: Part, found: re.Match[str]) -> list[SubStep]:
+def _read_list(part: Part, match: re.Match[str]) -> list[SubStep]:
     """Read ``select A, B and C from the list``: the others are added to the first. Nothing where it is one name.
 
     Without a comma "and" may be a part of a name, unless all names are in quotes.
     """
-    names, edges = part.cut(*found.span("names")), [0]
+    names, edges = part.cut(*match.span("names")), [0]
     for comma in _COMMA.finditer(names.mask):
         edges += comma.span()
     parts = [names.cut(*span) for span in zip(edges[::2], [*edges[1::2], len(names.mask)], strict=True)]
-    if len(parts) == 1 or not ("," in names.mask or all(one.quoted() is not None for one in parts)):
+    if len(parts) == 1 or not ("," in names.mask or all(name.quoted() is not None for name in parts)):
         return []
-    where = part.cut(*found.span("where")).text
+    where = part.cut(*match.span("where")).text
     adding = SubStep(text=part.text, gesture="click", held=("ctrl_or_cmd",))
-    steps = [replace(adding, targets=(f"{_need(part, one.text)} {where}",)) for one in parts]
+    steps = [replace(adding, targets=(f"{_need(part, name.text)} {where}",)) for name in parts]
     return [replace(steps[0], held=()), *steps[1:]]
 
 
@@ -229,25 +229,25 @@ _BUTTON = re.compile(r"\s+(?:with|using) the (right|middle|left)(?: mouse)? butt
 _TIMES = re.compile(rf"\s+(?:(twice)|(?:({_COUNT}|\d+)\s+times))$", re.IGNORECASE)
 
 
-def _pointed(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
-    rest, times = _repeated(part, rest)
+def _read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
+    rest, times = _read_times(part, rest)
     if gesture == "click" and (button := _BUTTON.search(rest.mask)):
         rest = rest.cut(0, button.start())
-        chosen = button[1].lower()
-        gesture = "right_click" if chosen == "right" else "middle_click" if chosen == "middle" else "click"
+        button_name = button[1].lower()
+        gesture = "right_click" if button_name == "right" else "middle_click" if button_name == "middle" else "click"
     if rest.text != part.text and (preposition := _PREPOSITION.match(rest.mask)):
         rest = rest.cut(preposition.end())
     return [SubStep(text=part.text, gesture=gesture, targets=(_need(part, rest.text),))] * times
 
 
-def _repeated(part: Part, rest: Part) -> tuple[Part, int]:
+def _read_times(part: Part, rest: Part) -> tuple[Part, int]:
     """Take "twice" or "3 times" off the end."""
-    if not (found := _TIMES.search(rest.mask)):
+    if not (match := _TIMES.search(rest.mask)):
         return rest, 1
-    times = 2 if found[1] else _number(found[2])
+    times = 2 if match[1] else _number(match[2])
     if not (times == int(times) and 1 <= times <= 20):
-        raise UsageError(f"{part.text!r}: expected 1 to 20 times, got {found[2]}")
-    return rest.cut(0, found.start()), int(times)
+        raise UsageError(f"{part.text!r}: expected 1 to 20 times, got {match[2]}")
+    return rest.cut(0, match.start()), int(times)
 
 
 def _number(word: str) -> float:
@@ -267,11 +267,11 @@ _LOOSE_INTO = re.compile(
 _HERE = re.compile(r"(?:it|there|here|the focused field)?", re.IGNORECASE)
 
 
-def _typed(part: Part, rest: Part) -> list[SubStep]:
+def _read_type(part: Part, rest: Part) -> list[SubStep]:
     if not rest.text and part.mask.lower().startswith("enter"):
         return [SubStep(text=part.text, gesture="key", value="enter")]
-    if what := _WHAT.match(rest.mask):
-        rest = rest.cut(what.end())
+    if noun := _WHAT.match(rest.mask):
+        rest = rest.cut(noun.end())
     target: Part | None = None
     if 0 in rest.quotes:
         text, tail = rest.text[1 : rest.quotes[0] - 1], rest.cut(rest.quotes[0]).sentence()
@@ -281,40 +281,40 @@ def _typed(part: Part, rest: Part) -> list[SubStep]:
                 raise UsageError(f"{part.text!r}: expected 'into' and a field after the quoted text, got {tail.text!r}")
             target = tail.cut(into.end() - 1)
     else:
-        found = list(_LOOSE_INTO.finditer(rest.mask))
-        if len(found) > 1:
+        matches = list(_LOOSE_INTO.finditer(rest.mask))
+        if len(matches) > 1:
             raise UsageError(f"{part.text!r}: it is not clear where the text ends; put it in quotes")
-        if found:
-            target = rest.cut(found[0].end()).sentence()
-            rest = rest.cut(0, found[0].start())
+        if matches:
+            target = rest.cut(matches[0].end()).sentence()
+            rest = rest.cut(0, matches[0].start())
         else:
             rest = rest.sentence()
         text = rest.text
     typing = SubStep(text=part.text, gesture="type", value=_need(part, text))
     if target is None or _HERE.fullmatch(target.mask):
         return [typing]
-    return [*_pointed(part, target, "click"), typing]
+    return [*_read_pointing(part, target, "click"), typing]
 
 
-def _filled(part: Part, rest: Part) -> list[SubStep]:
+def _read_fill(part: Part, rest: Part) -> list[SubStep]:
     """Read ``fill in Name with "Ada"``."""
-    found = list(re.finditer(r"\s+with\s+", rest.mask, re.IGNORECASE))
-    if not found:
+    matches = list(re.finditer(r"\s+with\s+", rest.mask, re.IGNORECASE))
+    if not matches:
         raise UsageError(f'{part.text!r} does not say with what; say for example: fill in Name with "Ada"')
-    target, text = rest.cut(0, found[-1].start()), rest.cut(found[-1].end())
+    target, text = rest.cut(0, matches[-1].start()), rest.cut(matches[-1].end())
     value = text.sentence().quoted()
     typing = SubStep(
         text=part.text, gesture="type", value=_need(part, text.sentence().text if value is None else value)
     )
-    return [*_pointed(part, target, "click"), typing]
+    return [*_read_pointing(part, target, "click"), typing]
 
 
-def _pressed(part: Part, rest: Part) -> list[SubStep]:
+def _read_press(part: Part, rest: Part) -> list[SubStep]:
     """Read keys, where the words are names of keys; a button on the screen otherwise."""
-    keys, times = _repeated(part, rest)
+    keys, times = _read_times(part, rest)
     if keys.mask == keys.text and (chord := read_chord(keys.text)):
         return [SubStep(text=part.text, gesture="key", value=" ".join(chord))] * times
-    return _pointed(part, rest, "click")
+    return _read_pointing(part, rest, "click")
 
 
 _WAY = r"(up|down|left|right)(?:wards?)?"
@@ -327,19 +327,19 @@ _OPPOSITE: dict[str, Direction] = {"up": "down", "down": "up", "left": "right", 
 DEFAULT_NOTCHES = 3
 
 
-def _scrolled(part: Part, rest: Part, *, swipe: bool) -> list[SubStep]:
-    found = _SCROLL.fullmatch(rest.mask)
-    if found is None or (found["before"] and found["after"]):
+def _read_scroll(part: Part, rest: Part, *, swipe: bool) -> list[SubStep]:
+    match = _SCROLL.fullmatch(rest.mask)
+    if match is None or (match["before"] and match["after"]):
         raise UsageError(f"{part.text!r}: expected a direction; say for example: scroll down 5 in the list")
-    way = found[2].lower()
-    notches = _number(found["count"]) if found["count"] else DEFAULT_NOTCHES
+    way = match[2].lower()
+    notches = _number(match["count"]) if match["count"] else DEFAULT_NOTCHES
     if notches != int(notches) or notches < 1:
-        raise UsageError(f"{part.text!r}: expected a whole number of notches, 1 or more, got {found['count']}")
+        raise UsageError(f"{part.text!r}: expected a whole number of notches, 1 or more, got {match['count']}")
     place = (
-        rest.cut(*found.span("before"))
-        if found["before"]
-        else rest.cut(*found.span("after"))
-        if found["after"]
+        rest.cut(*match.span("before"))
+        if match["before"]
+        else rest.cut(*match.span("after"))
+        if match["after"]
         else None
     )
     return [
@@ -360,13 +360,13 @@ _WAIT = re.compile(
 )
 
 
-def _waited(part: Part, rest: Part) -> list[SubStep]:
-    found = _WAIT.fullmatch(rest.mask)
-    if found is None:
+def _read_wait(part: Part, rest: Part) -> list[SubStep]:
+    match = _WAIT.fullmatch(rest.mask)
+    if match is None:
         raise UsageError(f"{part.text!r}: can only wait for a time; say for example: wait 2 seconds")
-    unit = (found["unit"] or "s").lower()
+    unit = (match["unit"] or "s").lower()
     factor = 0.001 if unit.startswith(("ms", "milli")) else 60.0 if unit.startswith("m") else 1.0
-    seconds = _number(found["count"]) * factor if found["count"] else 1.0
+    seconds = _number(match["count"]) * factor if match["count"] else 1.0
     return [SubStep(text=part.text, gesture="wait", amount=seconds)]
 
 
@@ -376,10 +376,10 @@ _TO = re.compile(
 )
 
 
-def _dragged(part: Part, rest: Part) -> list[SubStep]:
+def _read_drag(part: Part, rest: Part) -> list[SubStep]:
     if start := re.match(r"from\s+", rest.mask, re.IGNORECASE):
         rest = rest.cut(start.end())
-    if (found := _TO.search(rest.mask)) is None:
+    if (match := _TO.search(rest.mask)) is None:
         raise UsageError(f"{part.text!r} does not say where to; say for example: drag the file to Trash")
-    ends = (rest.cut(0, found.start()).text, rest.cut(found.end()).text)
+    ends = (rest.cut(0, match.start()).text, rest.cut(match.end()).text)
     return [SubStep(text=part.text, gesture="drag", targets=(_need(part, ends[0]), _need(part, ends[1])))]
