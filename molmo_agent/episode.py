@@ -1,6 +1,6 @@
-"""The nouns of an episode: what is asked, what is seen, what was answered, what was done, what came of it.
+"""The nouns of an episode: task, observation, answer, decision, step, trajectory.
 
-All of them are frozen. An image is a ``(height, width, 3)`` uint8 RGB array that nobody writes to.
+All of them are frozen. An image is a ``(height, width, 3)`` uint8 RGB array that no code writes to.
 """
 
 from dataclasses import dataclass, field
@@ -17,17 +17,17 @@ Image = npt.NDArray[np.uint8]
 """(height, width, 3) uint8, RGB."""
 
 PointStatus = Literal["ok", "none", "unparsed", "out_of_range", "refused"]
-"""``ok``: points to act on. ``none``: the model says there are none. ``unparsed``: no well-formed answer.
+"""``ok``: points to act on. ``none``: the model answers that there are none. ``unparsed``: no well-formed answer.
 ``out_of_range``: a point outside the image. ``refused``: the model declined. Only ``ok`` can become an action.
 """
 
 Effect = Literal["changed", "unchanged", "changed_elsewhere", "unknown"]
-"""What the screen did after an action: changed near its point, not at all, only somewhere else, or not looked at."""
+"""Effect of an action on the screen: changed near its point, not at all, only elsewhere, or not measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledPoint:
-    """A normalized point with what the model called it and the number it gave it, where it did."""
+    """A normalized point with the label and the number that the model gave it, if any."""
 
     point: Point
     label: str | None = None
@@ -36,7 +36,7 @@ class LabelledPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointResult:
-    """A model's answer to "where is ...?", whatever came of it."""
+    """A model's answer to "where is ...?", usable or not."""
 
     status: PointStatus
     reply: str
@@ -50,7 +50,7 @@ class PointResult:
             raise ValueError(f"status 'ok' and points go together, got {self.status!r} with {len(self.points)} points")
 
     def at_most(self, max_points: int | None) -> "PointResult":
-        """Return this answer, or ``unparsed`` where it has more points: which of them were meant is not known."""
+        """Return this answer, or ``unparsed`` where it has more points: it is unknown which of them are meant."""
         if max_points is None or len(self.points) <= max_points:
             return self
         return PointResult(status="unparsed", reply=self.reply, latency_s=self.latency_s)
@@ -58,7 +58,7 @@ class PointResult:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is asked. ``data`` is for the env's own bookkeeping and is shown to no model."""
+    """The instruction. ``data`` belongs to the env; no model sees it."""
 
     instruction: str
     data: dict[str, Any] = field(default_factory=dict)
@@ -66,12 +66,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What the env shows: an image, and how the image's points lead back to the device."""
+    """What the env shows: an image, and the transform from its points to the device."""
 
     image: Image
-    # From points of `image` to device input units. Known only to the env and to the record.
+    # From points of `image` to device input units; only the env and the record use it.
     transform: ImageTransform
-    # Keyboard focus, window title and so on, where the env knows; never a place to look up the answer.
+    # Keyboard focus, window title and so on, where the env reports them; never the answer.
     info: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -82,20 +82,20 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What a policy answers: an action, and how it came to it."""
+    """A policy's answer: an action, and the model's answer that it is based on."""
 
     action: Action
     # The part of the instruction that this step is about.
     instruction: str = ""
-    # What the pointing model answered, if one was asked.
+    # The pointing model's answer, if the policy asked one.
     result: PointResult | None = None
 
 
 RefusalKind = Literal["deadline", "unsupported", "secret", "status", "region", "unsure", "unconfirmed", "env"]
-"""Why an action was not sent. ``deadline``: the time was up. ``unsupported``: the env has no such action. ``secret``:
-it asks for a secret that was not allowed. ``status``: the answer that it rests on is no point. ``region``: a point lies
-where none may. ``unsure``: the model's confidence is too low. ``unconfirmed``: a person said no. ``env``: the env
-refused."""
+"""Why an action was not sent. ``deadline``: the time limit was reached. ``unsupported``: the env has no such action.
+``secret``: it needs a secret that is not allowed. ``status``: it is based on an answer without a valid point.
+``region``: a point lies outside the allowed or inside a denied region. ``unsure``: the model's confidence is too low.
+``unconfirmed``: a person declined it. ``env``: the env refused it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Refusal:
     """Why an action was not sent to the device."""
 
     kind: RefusalKind
-    # For people.
+    # The reason, as text.
     text: str
 
     def __str__(self) -> str:
@@ -118,15 +118,15 @@ class Step:
     observation: Observation
     decision: Decision
     effect: Effect = "unknown"
-    # Why nothing was sent to the device although an action was decided; None when it was sent.
+    # Why the action was not sent to the device; None if it was sent.
     refused: Refusal | None = None
-    # True when the action was only shown (--dry-run).
+    # True if the action was not sent because of --dry-run.
     dry_run: bool = False
     reward: float = 0.0
     terminated: bool = False
     truncated: bool = False
     info: dict[str, Any] = field(default_factory=dict)
-    # Seconds by part: record, policy, guard, capture, act, settle, compare; and wait, slept until the screen was still.
+    # Seconds by part: record, policy, guard, capture, act, settle, compare; and wait, for the screen to be still.
     times_s: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -141,7 +141,7 @@ class Trajectory:
 
     task: Task
     steps: tuple[Step, ...]
-    # None where the env cannot tell.
+    # None where the env has no verdict.
     success: bool | None
-    # Why the episode ended, for people.
+    # Why the episode ended, as text.
     ended: str = ""

@@ -1,18 +1,18 @@
 """Every error that this package raises on purpose.
 
 MolmoAgentError
-├── UsageError            the caller asked for something that does not exist or makes no sense   (exit code 2)
+├── UsageError            a request for something that does not exist or is not possible         (exit code 2)
 │   ├── UnknownNameError  a typo in the name of an env, a model, a dialect: the nearest names are offered
 │   ├── MissingExtraError an optional dependency is not installed: its extra is named
 │   └── ImageError        a file that is not an image, or one that no model can look at
-├── PointTextError        a reply that holds no well-formed answer; the reply is kept
+├── PointTextError        a reply without a well-formed answer; the error holds the reply
 ├── ActionRefused         a guard or an env refused to execute an action
 ├── EnvError              the environment failed: no display, a lost device, a locked screen     (exit code 3)
 ├── ModelError            the model failed: a missing file, a checkpoint of another family       (exit code 3)
 ├── ReferenceFailure      a metric of the authors' code fails on this answer (in `reference_quirks` mode only)
 └── RunStopped            the user stopped the run: Ctrl-C, the failsafe corner                   (exit code 130)
 
-A message says what was expected, what came, and what to do next.
+A message states what was expected, what came, and what to do next.
 """
 
 import difflib
@@ -24,11 +24,11 @@ class MolmoAgentError(Exception):
 
 
 class UsageError(MolmoAgentError):
-    """The caller asked for something that does not exist or makes no sense."""
+    """A request for something that does not exist or is not possible."""
 
 
 class UnknownNameError(UsageError):
-    """A name that nothing is registered under."""
+    """A name that is not registered."""
 
     def __init__(self, kind: str, name: str, names: Iterable[str]) -> None:
         self.kind, self.name, self.names = kind, name, sorted(names)
@@ -49,7 +49,7 @@ class ImageError(UsageError):
 
 
 class PointTextError(MolmoAgentError):
-    """A reply that holds no well-formed answer in the dialect it was read in."""
+    """A reply without a well-formed answer in its dialect."""
 
     def __init__(self, message: str, reply: str) -> None:
         self.reply = reply

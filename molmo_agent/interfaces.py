@@ -1,8 +1,8 @@
 """The protocols that everything else plugs into: a pointing model, what answers in words, a policy, an environment.
 
 Optional abilities are typed too. A method that only some have is a protocol of its own (``Answerer``, ``Locator``);
-what a model, a policy or an env says of itself is its attribute ``traits``. Read it through :func:`model_traits`,
-:func:`policy_traits` and :func:`env_traits`, which return the defaults for whatever has none.
+what a model, a policy or an env declares about itself is its attribute ``traits``. Read it through
+:func:`model_traits`, :func:`policy_traits` and :func:`env_traits`, which return the defaults for those without.
 """
 
 from collections.abc import Callable, Sequence
@@ -36,13 +36,13 @@ class Answerer(Protocol):
     name: str
 
     def answer_batch(self, images: Sequence[Image], questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
-        """Return the whole replies to questions that are put as they stand, without outer spaces."""
+        """Return the complete replies, stripped of outer spaces; the questions are passed on unchanged."""
         ...
 
 
 @runtime_checkable
 class Policy(Protocol):
-    """Decides the next action. Holds no episode state: what happened so far is in ``history``."""
+    """Decides the next action. Holds no episode state: the steps so far are in ``history``."""
 
     name: str
 
@@ -80,50 +80,50 @@ class Env(Protocol):
 
 @runtime_checkable
 class Locator(Protocol):
-    """An env that knows where everything is: privileged, for the oracle, metrics and tests."""
+    """An env that knows the positions of its elements: privileged, for the oracle, metrics and tests."""
 
     def locate(self, instruction: str) -> list[Box]:
-        """Return where an expert would point for an instruction, as boxes in order; empty if nowhere."""
+        """Return where an expert would point for an instruction, as boxes in order; empty if there is no target."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTraits:
-    """What a pointing model says of itself."""
+    """Properties that a pointing model declares."""
 
-    # (width, height) in pixels of the largest image that it reads well; larger ones are asked about in windows.
+    # (width, height) in pixels of the largest image that it reads well; larger ones are split into windows.
     window: tuple[int, int] | None = None
-    # Points of a lower confidence are not acted on unless a person says so; None: the model has no such threshold.
+    # Points with a lower confidence become actions only if a person confirms them; None: no threshold.
     min_confidence: float | None = None
-    # Whether it looks closer by itself where its confidence is below `min_confidence`.
+    # Whether it zooms in by itself where its confidence is below `min_confidence`.
     zooms: bool = False
     # Name of the policy that it was trained for, see molmo_agent.registry.POLICIES; None: the env decides.
     policy: str | None = None
     # AndroidControl's form that it was trained for; None: the policy's default.
     form: str | None = None
-    # What a person should know before it acts on a real device.
+    # A note for the user before it acts on a real device.
     remark: str = ""
-    # What answers questions in words; None: it only points.
+    # The model that answers questions in words; None: it only points.
     answerer: Answerer | None = None
     # A reported confidence -> the model's own, before calibration; None: they are the same.
     raw_confidence: Callable[[float], float] | None = None
-    # Prepares the model for this number of images that are asked about in turn; None: it remembers no images.
+    # Prepares the model's cache for questions about this number of images in turn; None: it caches no images.
     reserve_images: Callable[[int], object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyTraits:
-    """What a policy says of itself."""
+    """Properties that a policy declares."""
 
-    # Fills `Guards.min_confidence` where the guards leave it open.
+    # The default of `Guards.min_confidence`.
     min_confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvTraits:
-    """What an env says of itself."""
+    """Properties that an env declares."""
 
-    # Whether it mostly waits for something outside of this process, such as a browser; several then act at once.
+    # Whether it mostly waits for another process, such as a browser; several such envs act at the same time.
     waits_outside: bool = False
 
 
@@ -146,22 +146,22 @@ class _HasEnvTraits(Protocol):
 
 
 def model_traits(model: PointingModel) -> ModelTraits:
-    """Return what a model says of itself."""
+    """Return the traits of a model, the defaults if it declares none."""
     if isinstance(model, _HasModelTraits):
         return model.traits
     return ModelTraits(answerer=model if isinstance(model, Answerer) else None)
 
 
 def policy_traits(policy: Policy) -> PolicyTraits:
-    """Return what a policy says of itself."""
+    """Return the traits of a policy, the defaults if it declares none."""
     return policy.traits if isinstance(policy, _HasPolicyTraits) else PolicyTraits()
 
 
 def env_traits(env: Env) -> EnvTraits:
-    """Return what an env says of itself."""
+    """Return the traits of an env, the defaults if it declares none."""
     return env.traits if isinstance(env, _HasEnvTraits) else EnvTraits()
 
 
 def only_points(env: Env) -> bool:
-    """Tell whether every action of an env is a point, as for a robot that is steered by pointing."""
+    """Return whether every action of an env is a point, as for a robot that is steered by pointing."""
     return PointAt in env.capabilities and env.capabilities <= {Click, Done, PointAt, Wait}

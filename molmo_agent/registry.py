@@ -1,4 +1,4 @@
-"""Names of envs, models and policies -> what makes them, loaded when first asked for. Imports none of it itself.
+"""Names of envs, models and policies, with their factories; each is imported at its first use.
 
 Other packages add names through entry points: see :mod:`molmo_agent.plugins`.
 """
@@ -46,20 +46,20 @@ POLICIES: Mapping[str, tuple[str, str]] = {
 _BUILT_IN = {"env": ENVS, "model": MODELS, "policy": POLICIES}
 
 
-# Name of an untrained model -> what makes (model, processor) of a seed.
+# Name of an untrained model -> function from a seed to (model, processor).
 UNTRAINED: Mapping[str, str] = {"nano-fresh": "molmo_agent.nano.architecture:untrained"}
 # Key that only recipes of this kind have -> its RunKind.
 RUN_KINDS: Mapping[str, str] = {"stages": "molmo_agent.nano.curriculum:KIND"}
 
 
 def load_attribute(path: str) -> Any:
-    """Return what "module:attribute" names."""
+    """Import and return the attribute of a "module:attribute" path."""
     module, attribute = path.split(":")
     return getattr(importlib.import_module(module), attribute)
 
 
 def names(kind: str) -> dict[str, tuple[str, str]]:
-    """Return the names of a kind, built-in ones first, with what each leads to and one line for people.
+    """Return the names of a kind, built-in ones first, each with its "module:attribute" path and a description.
 
     Args:
         kind: "env", "model" or "policy".
@@ -70,7 +70,7 @@ def names(kind: str) -> dict[str, tuple[str, str]]:
 
 
 def _maker(kind: str, name: str) -> Any:
-    """Return what makes the env, model or policy of a name."""
+    """Return the factory of an env, model or policy."""
     built_in = _BUILT_IN[kind]
     return load_attribute(built_in[name][0]) if name in built_in else load_plugin(kind, name, built_in)
 
@@ -81,10 +81,10 @@ def load_env(name: str, **options: Any) -> Env:
     Args:
         name: one of ``names("env")``; or a pointing gymnasium env: "MolmoAgent/GridNav-v0", or "gymnasium:ID" for those
             of others.
-        options: passed to what makes it.
+        options: passed to its factory.
 
     Raises:
-        UnknownNameError: no such env; the nearest names are offered.
+        UnknownNameError: no such env; the message suggests similar names.
         UsageError: a gymnasium env that is not a pointing one, or a package that cannot be imported.
         EnvError: it cannot start on this machine.
     """
@@ -101,7 +101,7 @@ def register_gymnasium_envs() -> None:
 
 
 def is_gymnasium(name: str) -> bool:
-    """Tell whether the name of an env is one of gymnasium's, with a namespace or after ``gymnasium:``."""
+    """Return whether an env name belongs to gymnasium, with a namespace or after ``gymnasium:``."""
     return name.startswith("gymnasium:") or "/" in name
 
 
@@ -113,11 +113,11 @@ def load_model(name: str, *, env: Env | None = None, **options: Any) -> Pointing
     Args:
         name: one of ``names("model")`` ("scripted" with its file: "scripted:answers.json"), a folder,
             "http://host:8000/v1#model", or "owner/name".
-        env: where the oracle looks things up.
+        env: the env that the oracle asks.
         options: passed to the model.
 
     Raises:
-        UnknownNameError: no such model; the nearest names are offered.
+        UnknownNameError: no such model; the message suggests similar names.
         UsageError: the oracle without an env that knows the truth, or a package that cannot be imported.
         ModelError: the checkpoint cannot be loaded.
     """
@@ -143,7 +143,7 @@ def load_model(name: str, *, env: Env | None = None, **options: Any) -> Pointing
 
 
 def is_checkpoint(name: str) -> bool:
-    """Tell whether the name of a model is a folder, or one on the Hugging Face hub."""
+    """Return whether a model name is a folder or a checkpoint on the Hugging Face hub."""
     address = name.startswith(("http://", "https://"))
     return not address and ("/" in name or "\\" in name or Path(name).is_dir())
 
@@ -158,20 +158,20 @@ def load_policy(
 ) -> Policy:
     """Make a policy that acts with a model.
 
-    The model is prepared for acting: it reads images of any size and looks closer below its confidence threshold. The
-    policy hands the threshold on to :func:`molmo_agent.rollout`, whose guards stop at points below it.
+    The model is prepared for acting: it reads images of any size and zooms in below its confidence threshold. The
+    policy passes the threshold on to :func:`molmo_agent.rollout`, whose guards stop at points below it.
 
     Args:
         name: one of ``names("policy")``; None: the one that the checkpoint was trained for, else "waypoints" where
             every action of the env is a point, else "pointing".
         model: a model, or the name of one for :func:`load_model`.
-        env: the env to act in; decides the policy where nothing else does, and answers the oracle's questions.
+        env: the env to act in; decides the policy where neither name nor checkpoint does, and answers the oracle.
         min_confidence: replaces the model's threshold; 0 disables it.
         options: passed to the policy, such as ``form="hl"`` for "android-control".
 
     Raises:
-        UnknownNameError: no such policy or model; the nearest names are offered.
-        UsageError: an option that the policy has not, a model that cannot do what it needs, or a threshold outside
+        UnknownNameError: no such policy or model; the message suggests similar names.
+        UsageError: an option that the policy does not have, a model without a required ability, or a threshold outside
             [0, 1].
         ModelError: the checkpoint cannot be loaded.
     """

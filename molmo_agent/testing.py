@@ -1,7 +1,7 @@
 """Fakes and conformance checks for people who write envs and policies: no display, no weights, milliseconds.
 
-``ToyEnv`` is an image with a coloured target that moves when it is clicked. ``ScriptedModel`` answers with given
-replies, read in a real dialect. ``check_env`` and ``check_policy`` hold an implementation to its protocol.
+``ToyEnv`` shows a coloured target that moves when it is clicked. ``ScriptedModel`` answers with scripted replies,
+parsed in a real dialect. ``check_env`` and ``check_policy`` check an implementation against its protocol.
 """
 
 import dataclasses
@@ -84,7 +84,7 @@ class ToyEnv:
         return [Box.from_pixels(x, y, x + self._side, y + self._side, self._width, self._height)]
 
     def close(self) -> None:
-        """Note that the env was closed."""
+        """Set ``closed``."""
         self.closed = True
 
     def _move(self) -> None:
@@ -95,7 +95,7 @@ class ToyEnv:
 
 
 class ScriptedModel:
-    """Answers with the given replies in turn, again from the start when they run out, read in a real dialect.
+    """Answers with scripted replies in turn, from the start again after the last, parsed in a real dialect.
 
     Unlike every real model it is not stateless: the n-th question gets the n-th reply.
     """
@@ -107,7 +107,7 @@ class ScriptedModel:
         self._replies, self._dialect = itertools.cycle(list(replies)), dialect
 
     def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
-        """Read the next reply."""
+        """Parse the next reply."""
         start = time.perf_counter()
         self.asked.append(instruction)
         reply = next(self._replies)
@@ -115,12 +115,12 @@ class ScriptedModel:
         return parsed.to_result(latency_s=time.perf_counter() - start).at_most(max_points)
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
-        """Read the next replies."""
+        """Parse the next replies."""
         return [self.point(image, text) for image, text in zip(images, instructions, strict=True)]
 
 
 class ScriptedDecisions:
-    """A policy that gives the listed decisions or actions in turn and then says that it is done."""
+    """A policy that returns the listed decisions or actions in turn and then ``Done``."""
 
     name = "scripted"
 
@@ -128,17 +128,17 @@ class ScriptedDecisions:
         self._decisions = tuple(item if isinstance(item, Decision) else Decision(action=item) for item in decisions)
 
     def act(self, task: Task, observation: Observation, history: Sequence[Step]) -> Decision:
-        """Return the decision whose turn it is by the length of the history."""
+        """Return the decision at the index of the history's length."""
         return self._decisions[len(history)] if len(history) < len(self._decisions) else Decision(action=Done())
 
 
 def check_env(env: Env, *, seed: int = 0) -> None:
-    """Hold an env to the ``Env`` protocol: shapes, types, determinism of ``reset``, refusal of unknown actions.
+    """Check an env against the ``Env`` protocol: shapes, types, determinism of ``reset``, refusal of unknown actions.
 
     Acts on the env with ``Wait(0)`` only, where it can; closes it, twice.
 
     Raises:
-        AssertionError: says what was expected and what came.
+        AssertionError: with the expected and the actual value.
     """
     _expect(
         isinstance(env, Env), f"expected name, capabilities, reset, step, observe and close, got {type(env).__name__}"
@@ -170,13 +170,13 @@ def check_env(env: Env, *, seed: int = 0) -> None:
 
 
 def check_policy(policy: Policy, *, instruction: str = "click the red square") -> Decision:
-    """Hold a policy to the ``Policy`` protocol: a decision comes, twice the same one, and no point rests on doubt.
+    """Check a policy against the ``Policy`` protocol: equal decisions for equal input, no point from a doubtful answer.
 
     Returns:
         The decision, for further checks.
 
     Raises:
-        AssertionError: says what was expected and what came.
+        AssertionError: with the expected and the actual value.
     """
     _expect(isinstance(policy, Policy), f"expected name and act, got {type(policy).__name__}")
     observation, _ = ToyEnv().reset(seed=0)
@@ -194,16 +194,16 @@ def check_policy(policy: Policy, *, instruction: str = "click the red square") -
 
 
 def check_model(model: PointingModel, *, instruction: str = "the red square") -> PointResult:
-    """Hold a pointing model to its protocol: the same answer alone and in a batch, and ``max_points`` obeyed.
+    """Check a pointing model against its protocol: equal answers alone and in a batch, and ``max_points`` respected.
 
-    An answer with more points than ``max_points`` must become ``unparsed``, see ``PointResult.at_most``: which of its
-    points are meant is not known. The check is sharper with an instruction that the model answers with several points.
+    An answer with more points than ``max_points`` must become ``unparsed``, see ``PointResult.at_most``: it is unknown
+    which of its points are meant. The check is stricter with an instruction that the model answers with several points.
 
     Returns:
         The answer.
 
     Raises:
-        AssertionError: says what was expected and what came.
+        AssertionError: with the expected and the actual value.
     """
     _expect(isinstance(model, PointingModel), f"expected name, point and point_batch, got {type(model).__name__}")
     image = ToyEnv().reset(seed=0)[0].image

@@ -30,7 +30,7 @@ from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Answerer
 from molmo_agent.model.prompts import AndroidForm, android_answer, android_prompt
 from molmo_agent.pointers.baselines import CentrePointer
-from molmo_agent.policies.android_actions import OutOfScreen, Written, action_text, read_action
+from molmo_agent.policies.android_actions import OutOfScreen, PlannedAction, action_text, read_action
 from molmo_agent.policies.android_control import AndroidControlPolicy, split_steps
 from molmo_agent.policies.instructions.splitter import SubStep, split_instruction
 from molmo_agent.rollout.batch import episode_seed
@@ -128,18 +128,18 @@ def test_golden_questions_and_answers_of_the_four_forms(step: dict[str, Any], fo
 @pytest.mark.parametrize(
     ("reply", "written"),
     [
-        ("Click(0, 100)", Written(Click(Point(0.0, 1.0)))),
-        (" CLICK( 45.5 ,84)\n", Written(Click(Point(0.455, 0.84)))),
-        ("long press(35, 12)", Written(LongPress(Point(0.35, 0.12)))),
-        ("open app google maps", Written(OpenApp("google maps"))),
-        ("Type Action: now", Written(Type("Action: now"))),
-        ("Type   two blanks", Written(Type("  two blanks"))),
-        ("Plan: Tap the plus. Action: Click(5.0, 5.0)", Written(Click(Point(0.05, 0.05)), "Tap the plus.")),
-        ("Plan: Say it Action: Type Action: go", Written(Type("Action: go"), "Say it")),
-        ("Action: Wait", Written(Wait())),
+        ("Click(0, 100)", PlannedAction(Click(Point(0.0, 1.0)))),
+        (" CLICK( 45.5 ,84)\n", PlannedAction(Click(Point(0.455, 0.84)))),
+        ("long press(35, 12)", PlannedAction(LongPress(Point(0.35, 0.12)))),
+        ("open app google maps", PlannedAction(OpenApp("google maps"))),
+        ("Type Action: now", PlannedAction(Type("Action: now"))),
+        ("Type   two blanks", PlannedAction(Type("  two blanks"))),
+        ("Plan: Tap the plus. Action: Click(5.0, 5.0)", PlannedAction(Click(Point(0.05, 0.05)), "Tap the plus.")),
+        ("Plan: Say it Action: Type Action: go", PlannedAction(Type("Action: go"), "Say it")),
+        ("Action: Wait", PlannedAction(Wait())),
     ],
 )
-def test_what_may_be_written_otherwise_is_read(reply: str, written: Written) -> None:
+def test_what_may_be_written_otherwise_is_read(reply: str, written: PlannedAction) -> None:
     assert read_action(reply) == written
 
 

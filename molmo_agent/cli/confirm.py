@@ -1,4 +1,4 @@
-"""Asking a person at the terminal before an input is sent: the target is shown in the terminal, nothing is written."""
+"""Ask a person at the terminal before an input is sent, and show the target there; no file is written."""
 
 import numpy as np
 from rich.color import Color
@@ -15,12 +15,12 @@ from molmo_agent.images import MARK
 from molmo_agent.visible_text import visible_text
 
 _MAX_COLUMNS, _ROWS = 100, 24
-# The crosshair is dotted and leaves the middle free, or it would hide what it marks.
+# The crosshair is dotted with a free middle, so that it does not hide the target.
 _GAP_PX, _DOTS_PX = 8, 3
 
 
 def crop_as_text(image: Image, point: Point, columns: int) -> Text:
-    """Return what lies around a point, a pixel per half character, with a crosshair; cut off at the image's border."""
+    """Return the part of an image around a point as text, one pixel per half character, with a crosshair."""
     height, width = image.shape[:2]
     x, y = point.to_pixels(width, height)
     # A 4K screen is shown at half its size, or the crop would hold less than one button.
@@ -50,7 +50,7 @@ class Asker:
         self._console = console
 
     def __call__(self, decision: Decision, observation: Observation, why: str) -> bool:
-        """Ask whether to go on with a decision."""
+        """Ask whether to execute a decision."""
         if self._console.encoding.lower().startswith("utf"):
             for point in points_of(decision.action):
                 self._console.print(crop_as_text(observation.image, point, self._console.width), end="")

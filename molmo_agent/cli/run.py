@@ -34,7 +34,7 @@ from molmo_agent.rollout.viewer import HTML_NAME, write_viewer
 # The task of `agent demo`.
 DEMO: dict[str, Any] = {"seed": 3, "family": "click-button"}
 
-# Envs that act on something of the user's, and whose screens change by themselves; and what that is.
+# Envs that act on a real device of the user, whose screen also changes by itself -> name of the device.
 _REAL = {"desktop": "desktop", "android": "phone"}
 
 
@@ -137,20 +137,20 @@ def _confirmation(request: Request) -> str:
 
 
 def _splits(request: Request) -> bool:
-    """Tell whether the task will surely be split into steps; a checkpoint may have been trained for other policies."""
+    """Return whether the policy splits the task for certain; a checkpoint may name another policy."""
     if request.policy is not None:
         return request.policy == "pointing"
     return not (is_gymnasium(request.env) or is_checkpoint(request.model))
 
 
-def _somebody_there(request: Request) -> bool:
-    """Tell whether a person can be asked about a doubtful point, and has not said otherwise."""
+def _can_ask(request: Request) -> bool:
+    """Return whether a person can be asked about a point with a low confidence."""
     return request.confirm is None and not (request.dry_run or request.as_json) and sys.stdin.isatty()
 
 
 @contextlib.contextmanager
 def _display(request: Request) -> Iterator[None]:
-    """Start the virtual display and the program that were asked for; stop both at the end."""
+    """Start the requested virtual display and program; stop both at the end."""
     with contextlib.ExitStack() as stack:
         if request.virtual_display is not None:
             module = importlib.import_module("molmo_agent.envs.desktop.virtual_display")
@@ -165,7 +165,7 @@ def _display(request: Request) -> Iterator[None]:
                 raise EnvError(f"could not start {request.start!r}: {error}; is it installed?") from error
             stack.callback(program.wait)
             stack.callback(program.terminate)
-            time.sleep(2.0)  # no event tells that a foreign program has drawn its window
+            time.sleep(2.0)  # no event reports that another program has drawn its window
             if program.poll() not in (None, 0):
                 raise EnvError(f"{request.start!r} ended at once with exit code {program.returncode}")
         yield
@@ -196,10 +196,10 @@ def run_request(request: Request) -> int:
         allow=tuple(map(parse_box, request.allow)),
         deny=tuple(map(parse_box, request.deny)),
         confirm=confirm,  # type: ignore[arg-type]
-        ask=Asker(console) if confirm != "never" or _somebody_there(request) else None,
+        ask=Asker(console) if confirm != "never" or _can_ask(request) else None,
         secrets=secrets,
         dry_run=request.dry_run,
-        # A file of this name, made by whoever can reach the machine, ends the run.
+        # Creating a file of this name ends the run.
         stop=(folder / "STOP").exists,
     )
     with _display(request), contextlib.closing(load_env(request.env, **env_options)) as env:
@@ -237,7 +237,7 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
         if (folder / "meta.json").exists():
             Console(stderr=True, highlight=False).print(shown(f"what was recorded until then: agent view {folder}"))
         raise
-    # The verdict first: it stands whether its page can be made or not.
+    # The verdict is printed first, because writing the page may fail.
     trajectory, page = episode.trajectory, folder / HTML_NAME
     achieved = _is_achieved(trajectory)
     if request.as_json:
@@ -257,7 +257,7 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
 
 
 def _is_achieved(trajectory: Trajectory) -> bool:
-    """Tell whether the task was achieved: the env's verdict, or where it has none, the policy's claim."""
+    """Return whether the task was achieved: the env's verdict, or without one, the policy's claim."""
     if trajectory.success is not None:
         return trajectory.success
     last = trajectory.steps[-1].action if trajectory.steps else None

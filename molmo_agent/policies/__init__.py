@@ -1,1 +1,1 @@
-"""Decision makers: an instruction and an image in, an action out. Importing this package loads none of them."""
+"""Policies: from an instruction and an image to an action. Importing this package loads none of them."""

@@ -1,7 +1,7 @@
 """AndroidControl's action text <-> actions: ``Click(50.0, 7.3)``, ``Open App Clock``, ``Navigate Back`` (both ways).
 
-Coordinates are percents of the screenshot with one decimal. A text is read whole or not at all: nothing is made of
-half of it, and a point outside of the screen is no place.
+Coordinates are percents of the screenshot with one decimal. A text that does not parse completely is an error,
+and so is a point outside the screen.
 """
 
 import re
@@ -13,7 +13,7 @@ from molmo_agent.errors import PointTextError
 from molmo_agent.geometry import Point
 
 _POINT = r"\(\s*([+-]?\d+(?:\.\d+)?)\s*,\s*([+-]?\d+(?:\.\d+)?)\s*\)"
-# Of the words only the first ones may be written in any case; what is typed or opened stays as it is.
+# Case matters only in the text to type and in the name of the app.
 _FORMS = {
     "click": re.compile(rf"click\s*{_POINT}", re.IGNORECASE),
     "long press": re.compile(rf"long press\s*{_POINT}", re.IGNORECASE),
@@ -25,14 +25,14 @@ _FORMS = {
     "wait": re.compile(r"wait", re.IGNORECASE),
 }
 _PLANNED = re.compile(r"(?:plan:\s*(.*?)\s*)?action:\s*(.*)", re.IGNORECASE | re.DOTALL)
-# Its scrolls say no distance: half a screen, so that nothing is passed over unseen.
+# A scroll has no distance: half a screen, so that no content is skipped.
 _SCROLL_NOTCHES = 5
 EXAMPLES = "Click(50.0, 7.3), Long Press(50.0, 7.3), Scroll down, Type hello, Open App Clock, Navigate Back, Wait"
 
 
 @dataclass(frozen=True, slots=True)
 class ActionText:
-    """An action in AndroidControl's words, read but not judged: its point may lie beyond the screen."""
+    """An action in AndroidControl's words, parsed but not checked: its point may lie outside the screen."""
 
     # One of the keys of _FORMS.
     kind: str
@@ -40,27 +40,27 @@ class ActionText:
     point: tuple[float, float] | None = None
     # The direction, the text to type, or the name of the app.
     text: str = ""
-    # What the reply plans before the action.
+    # The plan that precedes the action.
     plan: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What a reply says is to be done, and the plan that it names first, where it does."""
+class PlannedAction:
+    """The action of a reply, and the plan that precedes it, if any."""
 
     action: Action
     plan: str = ""
 
 
 class OutOfScreen(PointTextError):
-    """A point beyond the edges of the screenshot."""
+    """A point outside the screenshot."""
 
 
 def parse_action_text(reply: str) -> ActionText:
-    """Read a reply; the only reader of these words, for the policy, for scores and for previews.
+    """Parse a reply; the policy, the scores and the previews share this parser.
 
     Raises:
-        PointTextError: it is not exactly one action; the reply is kept.
+        PointTextError: the reply is not exactly one action; the error holds the reply.
     """
     text, plan = reply.strip(), ""
     plan_match = _PLANNED.fullmatch(text)
@@ -74,15 +74,15 @@ def parse_action_text(reply: str) -> ActionText:
     raise PointTextError(f"expected one of {EXAMPLES}; got {text[:80]!r}", reply)
 
 
-def read_action(reply: str) -> Written:
-    """Read a reply as an action that can be executed.
+def read_action(reply: str) -> PlannedAction:
+    """Parse a reply into an action that can be executed.
 
     Raises:
-        PointTextError: it is not exactly one action; the reply is kept.
-        OutOfScreen: its point is not on the screenshot.
+        PointTextError: the reply is not exactly one action; the error holds the reply.
+        OutOfScreen: its point lies outside the screenshot.
     """
     parsed = parse_action_text(reply)
-    return Written(_make(parsed, reply), parsed.plan)
+    return PlannedAction(_make(parsed, reply), parsed.plan)
 
 
 def _make(parsed: ActionText, reply: str) -> Action:

@@ -1,11 +1,11 @@
-"""Goal and screenshot -> action text -> action, by AndroidControl's four questions; knows no env and keeps no state.
+"""Goal and screenshot -> action text -> action, by AndroidControl's four questions; independent of envs, stateless.
 
 ``hl`` and ``hl_cot`` ask with the goal alone. AndroidControl has no word for "finished", so with them an episode ends
-by the env's verdict or by a limit. ``ll`` and ``hl_ll`` ask with one step at a time; the steps come from the task,
-split as for pointing, and when all of them are done the policy says so.
+by the env's verdict or a limit. ``ll`` and ``hl_ll`` ask with one step at a time; the steps come from the task,
+split as for pointing, and after the last one the policy reports success.
 
-A reply that is not exactly one action, or a point beyond the screen, ends the episode with the reply kept: the same
-image would give the same reply again.
+A reply that is not exactly one action, or a point outside the screen, ends the episode; the result holds the reply. The
+same image would give the same reply again.
 """
 
 import time
@@ -22,11 +22,11 @@ from molmo_agent.policies.instructions.splitter import split_instruction
 from molmo_agent.policies.pointing import progress
 
 MAX_NEW_TOKENS = 96
-"""Room for the longest answers: a plan, or a text to type."""
+"""Enough for the longest answers: a plan, or a text to type."""
 
 
 def split_steps(instruction: str) -> Sequence[str]:
-    """Return the steps of a task in its own words."""
+    """Split a task into steps, each in the words of the task."""
     return [step.text for step in split_instruction(instruction)]
 
 
@@ -36,7 +36,7 @@ class AndroidControlPolicy:
     Args:
         model: answers a question about an image in words.
         form: which of the four questions.
-        steps: makes steps of a task, for the forms that ask with one.
+        steps: splits a task into steps, for the forms that ask with a step.
 
     Raises:
         UsageError: the model only points.
@@ -49,7 +49,7 @@ class AndroidControlPolicy:
         *,
         steps: Callable[[str], Sequence[str]] = split_steps,
     ) -> None:
-        # Says at once when there is no such form.
+        # Raises at once for an unknown form.
         android_prompt(form, goal="goal", step="step")
         self.name = f"android_control({model.name}, {form})"
         self._model, self._form, self._steps = _answerer(model), form, steps
@@ -81,13 +81,13 @@ class AndroidControlPolicy:
             result = PointResult(status=status, reply=reply, latency_s=took)
             return Decision(action=Done(False, f"no action: {error}"), instruction=step, result=result)
         points = tuple(map(LabelledPoint, points_of(parsed.action)))
-        # Only an answer with a point is a PointResult; other actions speak for themselves.
+        # Only an answer with a point has a PointResult.
         answer = PointResult(status="ok", reply=reply, points=points, latency_s=took) if points else None
         return Decision(action=parsed.action, instruction=parsed.plan or step, result=answer)
 
 
 def load(model: PointingModel | Answerer, form: AndroidForm = "hl") -> AndroidControlPolicy:
-    """Make the policy by its name, see :func:`molmo_agent.registry.load_policy`.
+    """Make the policy for :func:`molmo_agent.registry.load_policy`.
 
     Raises:
         UsageError: the model only points, or there is no such form.
@@ -98,7 +98,7 @@ def load(model: PointingModel | Answerer, form: AndroidForm = "hl") -> AndroidCo
 
 
 def _answerer(model: PointingModel | Answerer) -> Answerer:
-    """Return what answers in words: the model, or the one that it is wrapped around."""
+    """Return the model that answers in words: this one, or the one that it wraps."""
     answerer = model if isinstance(model, Answerer) else model_traits(model).answerer
     if answerer is None:
         raise UsageError(

@@ -1,17 +1,18 @@
-"""Instruction -> sub-step -> point -> action, with any pointing model; knows no env and keeps no state.
+"""Instruction -> sub-step -> point -> action, with any pointing model; independent of the env, without state.
 
-Which sub-step is next is read from the history alone: every step that was sent, or shown in a dry run, did one.
+Which sub-step is next is read from the history alone: every step that was sent, or decided in a dry run, completed one.
 
-What happens on doubt. Only an answer with the status ``ok`` and one place for one target becomes an action.
+Uncertain answers. Only an answer with the status ``ok`` and one place for one target becomes an action.
 
-- ``unparsed``, ``out_of_range``, or several places for one target: the model is asked again in other words, about the
-  same image and within the same decision, so nothing reaches the device meanwhile. After the last wording the policy
-  gives up: ``Done(success=False)`` with the reason.
-- ``none`` and ``refused`` are answers: the policy gives up at once. Asking until a point comes out would be fishing.
+- ``unparsed``, ``out_of_range``, or several places for one target: the policy asks again in other words, about the same
+  image and within the same decision, so nothing reaches the device meanwhile. After the last wording it gives up:
+  ``Done(success=False)`` with the reason.
+- ``none`` and ``refused`` are answers: the policy gives up at once. Asking until a point comes back would invite
+  a wrong one.
 - A point that a guard, the env or the user refused: the next wording may lead elsewhere. The same place is not tried
   again, and whatever needs no point is not repeated.
-- A point that was refused because the model is not sure enough of it ends the run: in other words it would be asked
-  until it is sure of something.
+- A point that was refused because the model is not sure enough of it ends the run: asking in other words would only
+  select a point with a high confidence by chance.
 - An action without visible effect is not repeated: it may have worked unseen (a field that had the focus), and doing it
   twice may do harm. If nothing at all changed from beginning to end, the policy does not claim success.
 """
@@ -25,9 +26,9 @@ from molmo_agent.interfaces import PointingModel, PolicyTraits, model_traits
 from molmo_agent.policies.instructions.splitter import SubStep, split_instruction
 
 WORDINGS = ("{}", "Where is {}", "Click {}")
-"""How a target is asked for: as it stands first, then in other words."""
+"""The questions for a target: first the target alone, then in other words."""
 
-# Two points closer than this (in fractions of the image) are the same place: models wobble.
+# Two points closer than this (in fractions of the image) are the same place: models are not exact.
 SAME_PLACE = 0.01
 
 
@@ -35,10 +36,10 @@ class PointingPolicy:
     """Follows instructions of the kind ``click X, type "Y" into Z, then press Enter``.
 
     Args:
-        model: finds things on the image; its confidence threshold becomes the policy's.
-        splitter: makes sub-steps of an instruction.
-        wordings: how a target is asked for; ``{}`` stands for it. Their number less one is how often a sub-step that
-            failed for want of a usable point is retried.
+        model: points at the targets; its confidence threshold becomes the policy's.
+        splitter: splits an instruction into sub-steps.
+        wordings: the questions for a target, ``{}`` in its place. A sub-step without a usable point is tried once with
+            each of them.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class PointingPolicy:
         """Decide the next action.
 
         Raises:
-            UsageError: the instruction holds nothing to do, or something that could only be guessed.
+            UsageError: the instruction contains no action, or an ambiguous one.
             ModelError: the model failed.
         """
         steps = self._splitter(task.instruction)
@@ -76,14 +77,14 @@ class PointingPolicy:
         if reason:
             return _give_up(step, reason, result)
         points = [candidate.point for candidate in result.points]
-        # One place may have been named by several points; the first stands for it.
+        # Several points may mark one place; the first one is used.
         action = step.action(points if step.gesture == "point" else points[: len(step.targets)])
         if any(_same_place(action, earlier.action) for earlier in refusals):
             return _give_up(step, f"asked again, the same place was found, and it was refused: {last}")
         return Decision(action=action, instruction=step.text, result=result)
 
     def _locate(self, image: Image, step: SubStep, *, skip: int) -> tuple[PointResult, str]:
-        """Find every target of a sub-step; return the answer, or the last one and why it is none to act on."""
+        """Find every target of a sub-step; return the answer, or the last one and why it is not usable."""
         results: list[PointResult] = []
         for target in step.targets:
             result, reason = self._ask(image, target, skip, several=step.gesture == "point")
@@ -92,7 +93,7 @@ class PointingPolicy:
             results.append(result)
         if len(results) == 1:
             return results[0], ""
-        # A drag is as sure as its less sure end.
+        # The confidence of a drag is that of its less certain end.
         confidences = [result.confidence for result in results if result.confidence is not None]
         return PointResult(
             status="ok",

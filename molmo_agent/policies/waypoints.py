@@ -1,6 +1,6 @@
 """Instruction -> points, again at every step: for envs that are steered by pointing alone, such as a robot's camera.
 
-The whole instruction is asked for each time, on the image of the moment; the env says when it is done.
+Every step asks with the whole instruction about the current image; the env ends the episode.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,10 @@ from molmo_agent.interfaces import PointingModel, PolicyTraits, model_traits
 
 
 class WaypointPolicy:
-    """Hands the model's points on as one ``PointAt``; gives up on any other answer, and on a refusal.
+    """Returns the model's points as one ``PointAt``; gives up on any other answer, and on a refusal.
 
     Args:
-        model: finds things on the image; its confidence threshold becomes the policy's.
+        model: answers the instruction; its confidence threshold becomes the policy's.
     """
 
     def __init__(self, model: PointingModel) -> None:
@@ -29,7 +29,7 @@ class WaypointPolicy:
             ModelError: the model failed.
         """
         if history and history[-1].refused:
-            # Nothing has moved: asked again, the model would say the same.
+            # The image is the same, so the model would answer the same.
             return Decision(action=Done(False, f"the point was refused: {history[-1].refused}"))
         result = self._model.point(observation.image, task.instruction)
         if result.status == "ok":

@@ -44,12 +44,12 @@ _NAMED = {
     **{f"f{number}": f"f{number}" for number in range(1, 25)},
 }
 
-HELD = rf"(?:{'|'.join(_MODIFIERS)})(?:\s*[+-]\s*(?:{'|'.join(_MODIFIERS)}))*"
+MODIFIERS = rf"(?:{'|'.join(_MODIFIERS)})(?:\s*[+-]\s*(?:{'|'.join(_MODIFIERS)}))*"
 """A pattern for modifiers, one or several: ``ctrl``, ``Ctrl + Shift``."""
 
 
-def read_held(text: str) -> tuple[str, ...]:
-    """Return the modifiers that a phrase of the pattern :data:`HELD` names."""
+def read_modifiers(text: str) -> tuple[str, ...]:
+    """Return the modifiers that a phrase of the pattern :data:`MODIFIERS` names."""
     return tuple(_MODIFIERS[name] for name in re.split(r"\s*[+-]\s*", text.lower()))
 
 

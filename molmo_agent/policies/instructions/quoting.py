@@ -1,14 +1,14 @@
-"""Quoted text inside of an instruction: where it is, so that nobody looks for words in it."""
+"""Find quoted text in an instruction, so that the grammar reads no words in it."""
 
 from dataclasses import dataclass
 
 _CLOSING = {"“": "”", "„": "“", "«": "»", "‹": "›", "「": "」", "『": "』", "`": "`", '"': '"', "'": "'", "‘": "’"}
-# Stands for a character inside of quotes or of a placeholder, where no word of ours is to be found.
+# Replaces a character in quotes or in a placeholder, where the grammar must not find words.
 _MASK = "\0"
 
 
 def mask_quotes(text: str) -> tuple[str, dict[int, int]]:
-    """Return the text with quoted parts and placeholders blotted out, and where each quoted part begins and ends.
+    """Return the text with quoted parts and placeholders masked, and the start and end of each quoted part.
 
     Straight quotes and apostrophes look alike on both sides: one opens after a blank and closes before one, so the
     apostrophe in "Ada's" and the inch sign in ``5" nail`` are neither.
@@ -56,7 +56,7 @@ def _closing(text: str, start: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of an instruction: its words as written, and with quotes and placeholders blotted out."""
+    """A piece of an instruction: its words as written, and with quotes and placeholders masked."""
 
     text: str
     mask: str

@@ -1,8 +1,8 @@
-"""An instruction in English -> sub-steps, each of them one action; knows words, no images.
+"""An instruction in English -> sub-steps, each of them one action.
 
 ``click Name, type "Ada" into it, then press Enter`` names what to do in order, and every step is either a gesture at
-something that a pointing model will find, or needs no point at all. This is a small grammar on purpose: it reads the
-forms below and refuses, with a hint, whatever it would have to guess (conditions, loops, "don't ...").
+something that a pointing model will find, or needs no point at all. The grammar is small on purpose: it reads the forms
+below and rejects, with a hint, what is ambiguous or unsupported (conditions, loops, "don't ...").
 
 Quoted text is taken as it is: ``type "first, then second"`` is one step. Any pair of quotes will do, and ``{{SECRET}}``
 placeholders are never looked into. Outside of quotes, a comma or "and" ends a step only if a verb with an object
@@ -15,7 +15,7 @@ from typing import cast
 
 from molmo_agent.actions import Direction
 from molmo_agent.errors import UsageError
-from molmo_agent.policies.instructions.keys import HELD, read_chord, read_held
+from molmo_agent.policies.instructions.keys import MODIFIERS, read_chord, read_modifiers
 from molmo_agent.policies.instructions.quoting import Part, mask_quotes
 from molmo_agent.policies.instructions.substep import Gesture, SubStep
 
@@ -60,9 +60,9 @@ _POLITE = re.compile(
     re.IGNORECASE,
 )
 # "Ctrl-click", "shift + double-click".
-_WITH_KEYS = re.compile(rf"({HELD})(?:\s*[+-]\s*|\s+)(?=(?:\w+[- ])?click)", re.IGNORECASE)
+_WITH_KEYS = re.compile(rf"({MODIFIERS})(?:\s*[+-]\s*|\s+)(?=(?:\w+[- ])?click)", re.IGNORECASE)
 _BULLET = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-*•])\s", re.MULTILINE)
-# What would have to be guessed.
+# Forms that are not supported, with advice.
 _BEYOND = (
     (re.compile(r"(?:do not|don['’]?t|never|without|avoid)(?!\w)", re.I), "leave out what is not to be done"),
     (
@@ -70,7 +70,7 @@ _BEYOND = (
         "conditions and repetitions are not understood: name the steps one by one",
     ),
 )
-# Longer than anything a person writes; keeps what is read several times quick to read.
+# Longer than any real instruction; bounds the time of repeated searches.
 MAX_CHARACTERS = 20_000
 _EXAMPLE = 'say for example: click Name, type "Ada", then press Enter'
 
@@ -78,15 +78,15 @@ _EXAMPLE = 'say for example: click Name, type "Ada", then press Enter'
 def split_instruction(text: str) -> tuple[SubStep, ...]:
     """Split an instruction into sub-steps, in order.
 
-    Without any verb that is known, the whole text names one thing to click: ``the Submit button``.
+    Without a verb of the grammar, the whole text names one thing to click: ``the Submit button``.
 
     Raises:
-        UsageError: there is nothing to do in the text, or a part of it could only be guessed.
+        UsageError: the text contains no action, or an ambiguous part.
     """
     if len(text) > MAX_CHARACTERS:
         raise UsageError(f"expected an instruction of at most {MAX_CHARACTERS} characters, got {len(text)}")
     mask, quotes = mask_quotes(text)
-    # The numbers and dashes of a list are no words.
+    # The numbers and dashes of a list are not words.
     whole = Part(text, _BULLET.sub(lambda bullet: " " * len(bullet[0]), mask), quotes)
     steps: list[SubStep] = []
     for part in _cut_into_parts(whole):
@@ -97,7 +97,7 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
 
 
 def _resolve_it(new: list[SubStep], before: list[SubStep]) -> list[SubStep]:
-    """Let "it" stand for what was pointed at last."""
+    """Replace "it" by the last target."""
     antecedent = [target for step in before for target in step.targets][-1:]
     new_steps = []
     for step in new:
@@ -118,7 +118,7 @@ _WEAK = r"\s*,\s*(?:and\s+)?|\s+and\s+(?:also\s+)?|\.\s+|\s+\d{1,2}[.)]\s+"
 _SEPARATOR = re.compile(f"(?P<strong>{_STRONG})|(?P<weak>{_WEAK})", re.IGNORECASE)
 
 
-# A part of nothing else says nothing.
+# A part of these characters alone is empty.
 _NO_WORDS = " \t\r\n.,;:!?-"
 
 
@@ -163,7 +163,7 @@ def _read_part(part: Part) -> list[SubStep]:
         steps = _read_part(part.cut(keys.end()))
         if not all(step.gesture.endswith("click") for step in steps):
             raise UsageError(f"{part.text!r}: keys can be held during clicks only")
-        return [replace(step, text=part.text, held=read_held(keys[1])) for step in steps]
+        return [replace(step, text=part.text, held=read_modifiers(keys[1])) for step in steps]
     verb = _VERB.match(part.mask)
     if verb is None:
         return _read_pointing(part, part.sentence(), "click")

@@ -1,4 +1,4 @@
-"""One thing to do, and the action it becomes once its targets are found."""
+"""One step of an instruction, and its action at the points of its targets."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,12 +44,12 @@ Gesture = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubStep:
-    """One thing to do: a gesture, what it is done to, and the words that asked for it."""
+    """One step: a gesture, its targets, and its words in the instruction."""
 
     # The part of the instruction that this step comes from.
     text: str
     gesture: Gesture
-    # What the pointing model is asked for: one phrase per point that the gesture needs.
+    # Phrases for the pointing model, one per point that the gesture needs.
     targets: tuple[str, ...] = ()
     # Text to type, keys joined by a blank, or the name of an app.
     value: str = ""
@@ -60,7 +60,7 @@ class SubStep:
     held: tuple[str, ...] = ()
 
     def action(self, points: Sequence[Point] = ()) -> Action:
-        """Return the action at the points that the targets were found at, one per target.
+        """Return the action at the points of the targets, one per target.
 
         Raises:
             ValueError: the number of points does not fit; an action is never made from a missing point.
