@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 from molmo_agent.actions import Action, Click, Done, PointAt, Wait
 from molmo_agent.episode import Decision, Image, Observation, PointResult, Step, Task
 from molmo_agent.geometry import Box
+from molmo_agent.screen_text import TextReader
 
 
 @runtime_checkable
@@ -105,6 +106,8 @@ class ModelTraits:
     remark: str = ""
     # The model that answers questions in words; None: it only points.
     answerer: Answerer | None = None
+    # Reads the words on a screenshot, which shows whether typed text arrived; None: it does not read.
+    reader: TextReader | None = None
     # A reported confidence -> the model's own, before calibration; None: they are the same.
     raw_confidence: Callable[[float], float] | None = None
     # Prepares the model's cache for questions about this number of images in turn; None: it caches no images.
@@ -125,6 +128,8 @@ class EnvTraits:
 
     # Whether it mostly waits for another process, such as a browser; several such envs act at the same time.
     waits_outside: bool = False
+    # Whether its screen changes by itself: a program may still be loading, a dialog still opening.
+    live: bool = False
 
 
 @runtime_checkable

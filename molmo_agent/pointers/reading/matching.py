@@ -1,0 +1,273 @@
+"""Names on the screen: pieces of lines, and how well a name fits each of them."""
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from molmo_agent.geometry import Box
+from molmo_agent.screen_text import Line, Word, box_around
+
+# Words further apart than this, in heights of the line, do not belong to one label: entries of a menu bar, columns.
+_GAP = 0.42
+# Letters that engines take for each other, and signs that people write in several ways.
+_LOOKALIKES = str.maketrans(
+    {
+        **dict.fromkeys("lI1|!íìï", "i"),
+        **dict.fromkeys("O0oöóò", "o"),
+        **dict.fromkeys("“”„«»″", '"'),
+        **dict.fromkeys("‘’`´′", "'"),
+        **dict.fromkeys("–—−‐", "-"),
+        **dict.fromkeys("×", "x"),
+        "5": "s",
+    }
+)
+# Signs around a label that are no part of its name: "Name:", "Save…", "• Home", "☐ Wrap lines", "Title ▼".
+_DECORATION = re.compile(r"^[\W_]+|[\W_]+$")
+# Stands between labels: "Home » Library", "modules | index", "WELCOME / LOG OUT".
+_SEPARATOR = re.compile(r"[|/\\»›>·•]+")
+# Below this likeness two names are different ones.
+MIN_LIKENESS = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Words that belong together: a label, an entry of a menu bar, a cell."""
+
+    words: tuple[Word, ...]
+    box: Box
+    # Height of the line in fractions of the image.
+    height: float
+
+    @property
+    def text(self) -> str:
+        """The words, separated by single spaces."""
+        return " ".join(word.text for word in self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class TextMatch:
+    """A place where a name stands."""
+
+    segment: Segment
+    # Of the matching words; of the whole segment where all of it matches.
+    box: Box
+    # 1: exactly this; below: another case, more words around it, other letters.
+    quality: float
+    # All of the segment is the name.
+    whole: bool
+    # Position of the name among the readings of the expression.
+    reading: int = 0
+
+
+def segments_of(lines: Sequence[Line], aspect: float) -> list[Segment]:
+    """Cut lines where the gap between words is wider than a space.
+
+    Args:
+        lines: as a text reader returned them.
+        aspect: width / height of the image, which makes gaps and heights comparable.
+    """
+    segments = []
+    for line in lines:
+        height = line.box.bottom - line.box.top
+        part: list[Word] = []
+        for word in line.words:
+            separator = _SEPARATOR.fullmatch(word.text) is not None
+            if part and (separator or (word.box.left - part[-1].box.right) * aspect > _GAP * height):
+                segments.append(_segment(part, height))
+                part = []
+            if not separator or len(line.words) == 1:
+                part.append(word)
+        if part:
+            segments.append(_segment(part, height))
+    return segments
+
+
+def _segment(words: Sequence[Word], height: float) -> Segment:
+    return Segment(tuple(words), box_around([word.box for word in words]), height)
+
+
+def undecorated(text: str) -> str:
+    """Return a text without signs around it; the text itself where there is nothing else."""
+    return _DECORATION.sub("", text) or text.strip()
+
+
+def simplify(text: str) -> str:
+    """Return a text for comparison: no case, no spaces, no signs around it."""
+    plain = undecorated(unicodedata.normalize("NFKC", text).casefold())
+    return re.sub(r"\s+", "", plain)
+
+
+def fold(text: str) -> str:
+    """Return a text in which letters that look alike are the same."""
+    plain = undecorated(text).translate(_LOOKALIKES).casefold().translate(_LOOKALIKES)
+    return "".join(
+        sign for sign in unicodedata.normalize("NFKD", plain) if not unicodedata.combining(sign) and not sign.isspace()
+    )
+
+
+def find_name(name: str, segments: Sequence[Segment], reading: int = 0) -> list[TextMatch]:
+    """Return where a name stands, the best matches first; at most one per segment.
+
+    Args:
+        name: what to look for.
+        segments: where.
+        reading: handed on to the matches.
+    """
+    matches = [match for segment in segments if (match := _match(name, segment, reading)) is not None]
+    matches += _wrapped(name, segments, reading) + _in_row(name, segments, reading)
+    return sorted(matches, key=lambda match: -match.quality)
+
+
+def _match(name: str, segment: Segment, reading: int) -> TextMatch | None:
+    text = segment.text
+    plain, wanted = fold(text), fold(name)
+    if text == name:
+        quality = 1.0
+    elif undecorated(text) == undecorated(name):
+        quality = 0.995
+    elif simplify(text) == simplify(name):
+        quality = 0.985
+    elif plain == wanted:
+        quality = 0.97
+    elif re.search(r"(?:…|\.\.)\s*$", text) and len(plain) >= 5 and wanted.startswith(plain):
+        # A name that the screen cuts off: "Shopping li…".
+        quality = 0.9
+    elif len(wanted) >= 2 and len(plain) == len(wanted) + 1 and wanted in (plain[1:], plain[:-1]):
+        # An icon or an arrow beside the label, read as a letter: "XCancel", "MSv".
+        quality = 0.9
+    else:
+        quality = 0.95 * _likeness(plain, wanted)
+    whole = TextMatch(segment, segment.box, quality, True, reading) if quality else None
+    part = _inside(name, segment, reading) if quality < 0.97 else None
+    return max((match for match in (whole, part) if match), key=lambda match: match.quality, default=None)
+
+
+def _likeness(first: str, second: str) -> float:
+    """Return how alike two texts are, in [0, 1]; 0 for short ones that are not the same, whose letters matter more."""
+    longest = max(len(first), len(second))
+    if longest < 4 or min(len(first), len(second)) < MIN_LIKENESS * 0.9 * longest:
+        return 0.0
+    # Words of five letters or fewer allow one wrong letter, which is as much as an engine gets wrong.
+    ratio = difflib.SequenceMatcher(None, first, second, autojunk=False).ratio()
+    return ratio if ratio >= MIN_LIKENESS or (longest <= 5 and ratio >= 0.75) else 0.0
+
+
+def _inside(name: str, segment: Segment, reading: int) -> TextMatch | None:
+    """Match whole words inside of a segment, and after that letters inside of a word that the engine glued together."""
+    words, count = segment.words, len(segment.words)
+    wanted = fold(name)
+    folded = [fold(word.text) for word in words]
+    best: TextMatch | None = None
+    for first in range(count):
+        joined = ""
+        for last in range(first, count):
+            joined += folded[last]
+            if len(joined) > len(wanted) + 3:
+                break
+            if not joined or last - first + 1 == count:
+                continue
+            likeness = 1.0 if joined == wanted else _likeness(joined, wanted) * 0.9
+            if likeness:
+                exact = simplify(" ".join(word.text for word in words[first : last + 1])) == simplify(name)
+                share = len(wanted) / max(len("".join(folded)), 1)
+                # The start of a label says more than its middle: "Search Mail" for "Search".
+                quality = likeness * (0.78 + 0.1 * share + (0.04 if first == 0 else 0.0) + (0.02 if exact else 0.0))
+                box = box_around([word.box for word in words[first : last + 1]])
+                if best is None or quality > best.quality:
+                    best = TextMatch(segment, box, quality, False, reading)
+    if best is not None:
+        return best
+    glued = "".join(folded)
+    start = glued.find(wanted) if len(wanted) >= 4 else -1
+    if start < 0:
+        return None
+    return TextMatch(segment, _part_of(segment, folded, start, start + len(wanted)), 0.7, False, reading)
+
+
+def _part_of(segment: Segment, folded: Sequence[str], start: int, end: int) -> Box:
+    """Return the box of letters [start, end) of the folded words, which are taken to be equally wide within a word."""
+    boxes, position = [], 0
+    for word, letters in zip(segment.words, folded, strict=True):
+        first, last = max(start - position, 0), min(end - position, len(letters))
+        if letters and first < last:
+            across = (word.box.right - word.box.left) / len(letters)
+            left = word.box.left + first * across
+            boxes.append(Box(left, word.box.top, max(left, min(word.box.left + last * across, 1.0)), word.box.bottom))
+        position += len(letters)
+    return box_around(boxes)
+
+
+def _in_row(name: str, segments: Sequence[Segment], reading: int) -> list[TextMatch]:
+    """Match a name whose words lie in several segments of one row: a label with a badge, or with wide spaces."""
+    wanted = _letters(name)
+    if len(wanted) < 4 or len(name.split()) < 2:
+        return []
+    matches = []
+    for start in segments:
+        for skipped in range(len(start.words)):
+            words, boundary = list(start.words[skipped:]), start
+            while wanted.startswith(joined := "".join(map(_letters, (word.text for word in words)))):
+                following = _right_neighbour(boundary, segments) if len(joined) < len(wanted) else None
+                if following is None:
+                    break
+                boundary = following
+                words += following.words
+            # The last segment may hold more than the name.
+            dropped = 0
+            while len(joined) > len(wanted) and boundary is not start and words:
+                dropped += 1
+                words.pop()
+                joined = "".join(map(_letters, (word.text for word in words)))
+            if boundary is not start and joined == wanted:
+                box = box_around([word.box for word in words])
+                # Pointing into the gap between far apart words may miss both.
+                wide = max(b.box.left - a.box.right for a, b in pairwise(words)) > 3 * start.height
+                quality = 0.9 if skipped or dropped else 0.96
+                place = words[0].box if wide else box
+                matches.append(TextMatch(Segment(tuple(words), box, start.height), place, quality, True, reading))
+                break
+    return matches
+
+
+def _letters(text: str) -> str:
+    """Return a text for comparison without any sign that is no letter or digit."""
+    return "".join(sign for sign in fold(text) if sign.isalnum())
+
+
+def _right_neighbour(segment: Segment, segments: Sequence[Segment]) -> Segment | None:
+    """Return the next segment in the same row, where there is one not too far away."""
+    middle = (segment.box.top + segment.box.bottom) / 2
+    right = [
+        other
+        for other in segments
+        if other.box.left >= segment.box.right - 0.2 * segment.height
+        and other is not segment
+        and abs((other.box.top + other.box.bottom) / 2 - middle) < 0.4 * segment.height
+        and other.box.left - segment.box.right < 12 * segment.height
+    ]
+    return min(right, key=lambda other: other.box.left, default=None)
+
+
+def _wrapped(name: str, segments: Sequence[Segment], reading: int) -> list[TextMatch]:
+    """Match a name that goes on in the line below."""
+    wanted = fold(name)
+    if len(wanted) < 8 or " " not in name.strip():
+        return []
+    matches = []
+    for upper in segments:
+        start = fold(upper.text)
+        if not 3 <= len(start) < len(wanted) or not wanted.startswith(start):
+            continue
+        for lower in segments:
+            gap = lower.box.top - upper.box.bottom
+            below = -0.4 * upper.height <= gap <= 0.9 * upper.height and lower is not upper
+            beside = lower.box.left < upper.box.right and upper.box.left < lower.box.right
+            if below and beside and wanted.startswith(start + fold(lower.text)):
+                rest = wanted[len(start) + len(fold(lower.text)) :]
+                if len(rest) <= len(wanted) // 3:
+                    quality = 0.93 if not rest else 0.85
+                    matches.append(TextMatch(upper, upper.box, quality, not rest, reading))
+    return matches

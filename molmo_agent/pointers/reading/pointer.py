@@ -1,0 +1,110 @@
+"""A pointing model without a network of its own: it reads the screen and points at what has the right words."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from molmo_agent.episode import Image, LabelledPoint, PointResult
+from molmo_agent.ocr.reader import load_reader
+from molmo_agent.pointers.picture_cache import Lately, fingerprint
+from molmo_agent.pointers.reading.confidence import confidence_of
+from molmo_agent.pointers.reading.expression import Expression, read_expression
+from molmo_agent.pointers.reading.ranking import Candidate, candidates, equals
+from molmo_agent.pointers.reading.scene import Scene
+from molmo_agent.screen_text import TextReader
+
+# Candidates of a lower rank are other texts that happen to resemble the name.
+MIN_RANK = 0.75
+# For "all ..." every text that fits as well as this counts.
+_SEVERAL_QUALITY = 0.93
+# Screens whose text and regions are remembered.
+_SCENES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was understood of a question, and the places whose text fits it, the best first."""
+
+    expression: Expression
+    scene: Scene
+    candidates: tuple[Candidate, ...]
+
+
+class ReadingPointer:
+    """Points at things by their words: labels, fields beside labels, check boxes left of them.
+
+    What has no words is answered with the status ``none``. Several places that fit equally well are all returned, so
+    that whoever asked can say which one is meant.
+
+    Args:
+        reader: reads text; None: the one that comes with the package.
+    """
+
+    name = "reader"
+
+    def __init__(self, reader: TextReader | None = None) -> None:
+        self.reader = load_reader() if reader is None else reader
+        self._scenes: Lately[Scene] = Lately(_SCENES)
+
+    def scene(self, image: Image) -> Scene:
+        """Return what is seen on an RGB uint8 image of shape (height, width, 3).
+
+        Raises:
+            ModelError: the text reader failed.
+        """
+        key = fingerprint(image)
+        scene = self._scenes.recall(key)
+        if scene is None:
+            scene = Scene(image, self.reader.read(image))
+            self._scenes.keep(key, scene)
+        return scene
+
+    def look_up(self, image: Image, instruction: str) -> Reading:
+        """Return the candidates for what an instruction names, whatever their number.
+
+        Raises:
+            ModelError: the text reader failed.
+        """
+        scene, expression = self.scene(image), read_expression(instruction)
+        fitting = [one for one in candidates(expression, scene) if one.rank >= MIN_RANK]
+        return Reading(expression, scene, tuple(fitting))
+
+    def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
+        """Point at what the instruction refers to, on an RGB uint8 image of shape (height, width, 3).
+
+        Raises:
+            ModelError: the text reader failed.
+        """
+        start = time.perf_counter()
+        return answer(self.look_up(image, instruction), start).at_most(max_points)
+
+    def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
+        """Answer several questions, one after the other."""
+        return [self.point(image, text) for image, text in zip(images, instructions, strict=True)]
+
+
+def answer(reading: Reading, start: float) -> PointResult:
+    """Make an answer of the candidates: the best one, or all that fit equally well.
+
+    Args:
+        reading: what was understood and found.
+        start: when the question came, of ``time.perf_counter``.
+    """
+    names = (
+        " or ".join(repr(name) for name in reading.expression.names[:1]) or f"a {reading.expression.kind} by its words"
+    )
+    if reading.expression.several:
+        chosen = [one for one in reading.candidates if one.quality >= _SEVERAL_QUALITY]
+    else:
+        chosen = equals(reading.candidates)
+    seconds = time.perf_counter() - start
+    if not chosen:
+        return PointResult(status="none", reply=f"no text on the screen fits {names}", latency_s=seconds)
+    described = "; ".join(f"{one.match.segment.text!r} ({one.found_by})" for one in chosen)
+    return PointResult(
+        status="ok",
+        reply=f"{names} fits {described}",
+        points=tuple(LabelledPoint(one.box.center, one.match.segment.text) for one in chosen),
+        latency_s=seconds,
+        confidence=confidence_of(reading.expression, reading.candidates),
+    )

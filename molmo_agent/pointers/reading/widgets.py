@@ -1,0 +1,144 @@
+"""The widget that belongs to a label, found in the pixels around the words: a field, a check box, a button's frame."""
+
+from molmo_agent.geometry import Box
+from molmo_agent.pointers.reading.scene import Region, Scene
+
+# All distances are in heights of the label's line, which grow with the font and with the scale of the display.
+_FIELD_LOW, _FIELD_HIGH, _FIELD_LEAST_WIDTH = 0.75, 4.0, 1.05
+_FAR_RIGHT, _FAR_BELOW = 45.0, 2.2
+_CHECK_LOW, _CHECK_HIGH, _CHECK_AWAY = 0.4, 1.7, 2.4
+
+
+def enclosing(scene: Scene, box: Box) -> Region | None:
+    """Return the smallest region around a text that is hardly higher than it: a button, a field, a row of a list."""
+    left, top, right, bottom = scene.pixels(box)
+    height = bottom - top
+    slack = 0.3 * height
+    for region in scene.regions:
+        if region.height > _FIELD_HIGH * height:
+            continue
+        inside = region.left <= left + slack and region.right >= right - slack
+        if inside and region.top <= top + slack and region.bottom >= bottom - slack and region.fill > 0.3:
+            return region
+    return None
+
+
+def is_framed(scene: Scene, box: Box) -> bool:
+    """Tell whether a text stands in the middle of a frame that is not much wider: a button."""
+    frame = enclosing(scene, box)
+    if frame is None:
+        return False
+    left, top, right, bottom = scene.pixels(box)
+    height = bottom - top
+    before, after = left - frame.left, frame.right - right
+    return before + after < 14 * height and abs(before - after) < max(2.5 * height, 0.3 * (before + after))
+
+
+def field_around(scene: Scene, box: Box) -> Region | None:
+    """Return the field that a text stands in, as a placeholder or as its value: at its left, with room behind it."""
+    frame = enclosing(scene, box)
+    if frame is None:
+        return None
+    left, top, right, bottom = scene.pixels(box)
+    height = bottom - top
+    at_left = left - frame.left < 3.2 * height
+    return frame if at_left and frame.width < 0.95 * scene.width and frame.right - right > height else None
+
+
+def field_beside(scene: Scene, box: Box, *, in_a_row: bool = False) -> tuple[Region, bool] | None:
+    """Return the field that belongs to a label, and whether it lies right of it (else below it).
+
+    Args:
+        scene: where.
+        box: of the label.
+        in_a_row: whether other labels stand beside it, as in a menu bar: a field below must then be very near.
+    """
+    right_field = _right_of(scene, box)
+    below_field = _below(scene, box, 1.2 if in_a_row else _FAR_BELOW)
+    if right_field and below_field:
+        _, top, right, bottom = scene.pixels(box)
+        height = bottom - top
+        # A field in the same row belongs to this label, unless it is far away and one lies directly below.
+        away = right_field.left - right
+        nearer_below = below_field.top - bottom < 1.2 * height and away > 8 * height
+        return (below_field, False) if nearer_below else (right_field, True)
+    if right_field:
+        return right_field, True
+    return (below_field, False) if below_field else None
+
+
+def _is_field(region: Region, height: float) -> bool:
+    fits = _FIELD_LOW * height <= region.height <= _FIELD_HIGH * height
+    return fits and region.width >= max(_FIELD_LEAST_WIDTH * region.height, 1.5 * height) and region.fill > 0.35
+
+
+def _right_of(scene: Scene, box: Box) -> Region | None:
+    _, top, right, bottom = scene.pixels(box)
+    height, middle = bottom - top, (top + bottom) / 2
+    nearest: Region | None = None
+    for region in scene.regions:
+        ahead = right - 0.5 * height <= region.left <= right + _FAR_RIGHT * height
+        fits = ahead and region.top < middle < region.bottom and _is_field(region, height)
+        # The innermost of nested ones comes first: regions are sorted by size.
+        if fits and (nearest is None or region.left < nearest.left - height):
+            nearest = region
+    return nearest
+
+
+def field_left(scene: Scene, box: Box) -> Region | None:
+    """Return the field directly left of a button."""
+    left, top, _, bottom = scene.pixels(box)
+    height, middle = bottom - top, (top + bottom) / 2
+    nearest: Region | None = None
+    for region in scene.regions:
+        before = left - 3 * height <= region.right <= left and region.width >= 5 * region.height
+        fits = before and region.top < middle < region.bottom and _is_field(region, height) and region.fill > 0.7
+        if fits and (nearest is None or region.right > nearest.right):
+            nearest = region
+    return nearest
+
+
+def _below(scene: Scene, box: Box, far: float) -> Region | None:
+    left, top, right, bottom = scene.pixels(box)
+    height = bottom - top
+    nearest: Region | None = None
+    for region in scene.regions:
+        under = bottom - 0.4 * height <= region.top <= bottom + far * height
+        aligned = region.left <= left + 1.5 * height and region.right >= min(right, left + 3 * height)
+        near = left - region.left < 3 * height
+        fits = under and aligned and near and _is_field(region, height) and region.width >= 3 * height
+        if fits and (nearest is None or region.top < nearest.top - 2):
+            nearest = region
+    return nearest
+
+
+def mark_beside(scene: Scene, box: Box) -> Region | None:
+    """Return the check box or radio button that belongs to a label: a square left of it, else right of it."""
+    left, top, right, bottom = scene.pixels(box)
+    height, middle = bottom - top, (top + bottom) / 2
+    best: tuple[float, Region] | None = None
+    for region in scene.regions:
+        side = max(region.width, region.height)
+        if not _CHECK_LOW * height <= side <= _CHECK_HIGH * height:
+            continue
+        square = 0.7 <= region.width / region.height <= 1.43
+        center = (region.top + region.bottom) / 2
+        before, after = left - region.right, region.left - right
+        away = before if before > -0.4 * height else after + height
+        if square and abs(center - middle) < 0.45 * height and -0.4 * height < away < _CHECK_AWAY * height:
+            # The outermost of nested squares is the frame.
+            rank = away - 0.5 * side
+            if best is None or rank < best[0]:
+                best = rank, region
+    return best[1] if best else None
+
+
+def fields(scene: Scene, height: float) -> list[Region]:
+    """Return what may be a field, whatever its label: wide, of one colour, and not much higher than a line.
+
+    Args:
+        scene: where.
+        height: of a line of text, in pixels.
+    """
+    wide = [region for region in scene.regions if _is_field(region, height) and region.width >= 5 * region.height]
+    return [region for region in wide if region.fill > 0.8 and region.width < 0.95 * scene.width]
