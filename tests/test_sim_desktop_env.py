@@ -24,9 +24,9 @@ from molmo_agent.actions import (
 from molmo_agent.envs.drawing.annotated_screen import Element
 from molmo_agent.envs.sim_desktop.desktop import SimDesktop
 from molmo_agent.envs.sim_desktop.looks import HELD_OUT_LOOKS, LOOKS
-from molmo_agent.envs.sim_desktop.made_tasks import MADE
 from molmo_agent.envs.sim_desktop.monitors import Monitors
 from molmo_agent.envs.sim_desktop.state import Desktop, Widget
+from molmo_agent.envs.sim_desktop.window_tasks import WINDOW_TASKS
 from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.pointers.baselines import OraclePointer
@@ -113,7 +113,7 @@ def test_the_same_seed_makes_the_same_episode(task: str) -> None:
     assert np.array_equal(after.image, later.image)
 
 
-@pytest.mark.parametrize("task", MADE)
+@pytest.mark.parametrize("task", WINDOW_TASKS)
 def test_doing_nothing_is_no_success(task: str) -> None:
     env, _ = begin(task)
     assert not env.success

@@ -52,15 +52,15 @@ def _packages() -> list[Check]:
     checks = []
     for item in dependencies():
         name = f"{item.name} ({item.extra})" if item.extra else item.name
-        tested = f"tested: {item.tested or 'any version'}"
+        tested_range = f"tested: {item.tested or 'any version'}"
         if item.installed is None:
             package = f"{PACKAGE}[{item.extra}]" if item.extra else PACKAGE
-            checks.append(Check(name, False, f"not installed; {tested}", f"pip install '{package}'"))
+            checks.append(Check(name, False, f"not installed; {tested_range}", f"pip install '{package}'"))
         elif item.ok:
-            checks.append(Check(name, True, f"{item.installed}; {tested}"))
+            checks.append(Check(name, True, f"{item.installed}; {tested_range}"))
         else:
             checks.append(
-                Check(name, False, f"{item.installed} is untested; {tested}", f"pip install '{item.requirement}'")
+                Check(name, False, f"{item.installed} is untested; {tested_range}", f"pip install '{item.requirement}'")
             )
     return checks or [Check("package", False, f"{PACKAGE} is not installed", "pip install -e . in its checkout")]
 
@@ -140,8 +140,8 @@ def _capture() -> Check:
             capture.close()
         if screen_locked():
             raise EnvError("the screen is locked: unlock it")
-        listed = ", ".join(monitor.area.describe() for monitor in monitors)
-        return f"{listed}; monitor 1 gives images of {image.shape[1]}x{image.shape[0]} pixels"
+        monitor_list = ", ".join(monitor.area.describe() for monitor in monitors)
+        return f"{monitor_list}; monitor 1 gives images of {image.shape[1]}x{image.shape[0]} pixels"
 
     return _attempt("capture", look)
 

@@ -43,7 +43,7 @@ class Area:
             and other.bottom <= self.bottom
         )
 
-    def cut(self, other: "Area") -> "Area | None":
+    def intersection(self, other: "Area") -> "Area | None":
         """Return the part of this area that lies in the other one; None if there is none."""
         left, top = max(self.left, other.left), max(self.top, other.top)
         width, height = min(self.right, other.right) - left, min(self.bottom, other.bottom) - top

@@ -35,7 +35,7 @@ from molmo_agent.actions import (
     Wait,
 )
 from molmo_agent.envs.desktop.capture import Area, Capture, Monitor, MssCapture, bounds
-from molmo_agent.envs.desktop.input import Input, load_pyautogui, stopped, uninterrupted
+from molmo_agent.envs.desktop.input import Input, defer_interrupts, emergency_stop, load_pyautogui
 from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import ActionRefused, EnvError, UsageError
 from molmo_agent.geometry import Point
@@ -165,7 +165,7 @@ class Desktop:
             RunStopped: the user moved the pointer into a corner of the screen.
         """
         try:
-            self._stop_if_asked()
+            self._check_emergency_stop()
             self._execute(action)
         except BaseException:
             self._input.release_all()
@@ -199,9 +199,10 @@ class Desktop:
         if area.width < 1 or area.height < 1:
             raise UsageError(f"a region is (left, top, width, height) with a width and height, got {self._region}")
         if not desktop.contains(area):
-            listed = ", ".join(f"{n}: {m.area.describe()}" for n, m in enumerate(monitors, start=1))
+            monitor_list = ", ".join(f"{n}: {m.area.describe()}" for n, m in enumerate(monitors, start=1))
             raise EnvError(
-                f"the region {area.describe()} is not on the screen, which is {desktop.describe()} (monitors: {listed})"
+                f"the region {area.describe()} is not on the screen, which is {desktop.describe()} "
+                f"(monitors: {monitor_list})"
             )
         return area
 
@@ -210,11 +211,11 @@ class Desktop:
             raise UsageError("a window can be chosen by its title on X11 only; use region=(left, top, width, height)")
         from molmo_agent.envs.desktop import x11
 
-        with uninterrupted():
+        with defer_interrupts():
             if self._window_id is None:
                 self._window_id = x11.find_window(self._x11, part).id
             area = x11.window_area(self._x11, self._window_id, part)
-        visible = area.cut(desktop)
+        visible = area.intersection(desktop)
         if visible is None:
             raise EnvError(f"the window {part!r} is outside of the screen ({area.describe()}): move it back")
         return visible
@@ -237,8 +238,8 @@ class Desktop:
 
     def _execute(self, action: Action) -> None:
         match action:
-            case Click(point=point, button=button, count=count, held=held):
-                names = [self._input.key_name(key) for key in held]
+            case Click(point=point, button=button, count=count, modifiers=modifiers):
+                names = [self._input.key_name(key) for key in modifiers]
                 self._go(point)
                 with self._holding(names):
                     for nth in range(1, count + 1):
@@ -268,8 +269,8 @@ class Desktop:
                 # An answer, not an input.
                 pass
             case OpenApp() | Back() | Home():
-                supported = ", ".join(sorted(kind.__name__ for kind in self.capabilities))
-                raise ActionRefused(f"a desktop has no {type(action).__name__}; it can do: {supported}")
+                action_names = ", ".join(sorted(kind.__name__ for kind in self.capabilities))
+                raise ActionRefused(f"a desktop has no {type(action).__name__}; it can do: {action_names}")
             case _:
                 assert_never(action)
 
@@ -329,12 +330,12 @@ class Desktop:
         end = time.monotonic() + duration_s
         while (remaining_s := end - time.monotonic()) > 0:
             time.sleep(min(remaining_s, 0.05))
-            self._stop_if_asked()
+            self._check_emergency_stop()
 
-    def _stop_if_asked(self) -> None:
+    def _check_emergency_stop(self) -> None:
         position = self._input.position()
         if position in self._input.corners:
-            raise stopped(position)
+            raise emergency_stop(position)
 
 
 def open_input(x11_display: Any = None) -> Input:
@@ -367,9 +368,9 @@ def _monitor_area(choice: int | str, monitors: list[Monitor]) -> Area:
         return next((monitor for monitor in monitors if monitor.primary), monitors[0]).area
     number = int(choice) if str(choice).isdecimal() else 0
     if not 1 <= number <= len(monitors):
-        listed = ", ".join(f"{n}: {m.area.describe()}" for n, m in enumerate(monitors, start=1))
+        monitor_list = ", ".join(f"{n}: {m.area.describe()}" for n, m in enumerate(monitors, start=1))
         raise UsageError(
-            f"monitor must be 'primary', 'all' or 1 to {len(monitors)}, got {choice!r}; there are {listed}"
+            f"monitor must be 'primary', 'all' or 1 to {len(monitors)}, got {choice!r}; there are {monitor_list}"
         )
     return monitors[number - 1].area
 

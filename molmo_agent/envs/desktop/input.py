@@ -109,9 +109,9 @@ def load_pyautogui() -> Any:
     """
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         raise EnvError("pyautogui needs a display, but DISPLAY is not set; a virtual one is enough")
-    imported = "pyautogui" in sys.modules
+    is_imported = "pyautogui" in sys.modules or "mouseinfo" in sys.modules
     # Its mouse-position window, which we never open, ends the whole process where tkinter is not installed.
-    without_window = contextlib.nullcontext() if imported or "mouseinfo" in sys.modules else _module_hidden("mouseinfo")
+    without_window = contextlib.nullcontext() if is_imported else _hide_module("mouseinfo")
     try:
         with warnings.catch_warnings(), without_window:
             warnings.simplefilter("ignore")
@@ -123,11 +123,11 @@ def load_pyautogui() -> Any:
     gui: Any = pyautogui
     display = getattr(getattr(gui, "platformModule", None), "_display", None)
     if display is not None:
-        expected, have = os.environ.get("DISPLAY", ""), display.get_display_name()
-        if expected != have:
+        wanted_display, actual_display = os.environ.get("DISPLAY", ""), display.get_display_name()
+        if wanted_display != actual_display:
             raise EnvError(
-                f"this process already sends its input to the display {have!r} and cannot switch to {expected!r}: "
-                "use one display per process, and start another process for the other one"
+                f"this process already sends its input to the display {actual_display!r} and cannot switch to "
+                f"{wanted_display!r}: use one display per process, and start another process for the other one"
             )
     # Our own pace instead of 0.1 s after each call. The failsafe corner stays on, whatever a script set before.
     gui.PAUSE, gui.FAILSAFE = 0, True
@@ -135,7 +135,7 @@ def load_pyautogui() -> Any:
 
 
 @contextlib.contextmanager
-def _module_hidden(name: str) -> Iterator[None]:
+def _hide_module(name: str) -> Iterator[None]:
     sys.modules[name] = None  # type: ignore[assignment]
     try:
         yield
@@ -144,7 +144,7 @@ def _module_hidden(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
+def defer_interrupts() -> Iterator[None]:
     """Hold Ctrl-C back during one call to the display, then let it through.
 
     python-xlib keeps its locks when an exception passes through it: interrupted there, the very calls that are to
@@ -155,13 +155,13 @@ def uninterrupted() -> Iterator[None]:
         # Signals reach the main thread only; and one that raises nothing does no harm.
         yield
         return
-    held_back = []
-    signal.signal(signal.SIGINT, lambda number, _: held_back.append(number))
+    interrupts = []
+    signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-        if held_back:
+        if interrupts:
             signal.raise_signal(signal.SIGINT)
 
 
@@ -179,13 +179,13 @@ class PyAutoGuiInput:
         self.corners = frozenset((int(x), int(y)) for x, y in gui.FAILSAFE_POINTS)
 
     @contextlib.contextmanager
-    def _checked(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Translate the two things that may happen at any call: the user's stop, and the end of the display."""
         try:
-            with uninterrupted():
+            with defer_interrupts():
                 yield
         except self._gui.FailSafeException as error:
-            raise stopped(self.position()) from error
+            raise emergency_stop(self.position()) from error
         except Exception as error:
             if self.is_lost(error):
                 raise EnvError(f"the display is gone: input failed ({error}). Start again") from error
@@ -197,13 +197,13 @@ class PyAutoGuiInput:
 
     def position(self) -> tuple[int, int]:
         """Return where the pointer is."""
-        with self._checked():
+        with self._translate_errors():
             x, y = self._gui.position()
         return int(x), int(y)
 
     def move(self, x: int, y: int) -> None:
         """Move the pointer; with a button held this drags."""
-        with self._checked():
+        with self._translate_errors():
             if self._held_buttons:
                 # macOS wants events of their own for moves with a button down; elsewhere this is a move.
                 button = self._button(self._held_buttons[-1])
@@ -215,12 +215,12 @@ class PyAutoGuiInput:
         """Press a button where the pointer is."""
         # Noted first: to release what was not pressed does no harm, the other way round does.
         self._held_buttons.append(button)
-        with self._checked():
+        with self._translate_errors():
             self._button_event(button, True, nth)
 
     def release(self, button: Button, nth: int = 1) -> None:
         """Release a button."""
-        with self._checked():
+        with self._translate_errors():
             self._button_event(button, False, nth)
         if button in self._held_buttons:
             self._held_buttons.remove(button)
@@ -234,7 +234,7 @@ class PyAutoGuiInput:
 
     def scroll(self, right: int, down: int) -> None:
         """Turn the wheel by notches."""
-        with self._checked():
+        with self._translate_errors():
             if down:
                 self._gui.vscroll(-down)
             if right:
@@ -264,13 +264,13 @@ class PyAutoGuiInput:
     def key_down(self, key: str) -> None:
         """Hold a key."""
         self._held_keys.append(key)
-        with self._checked():
+        with self._translate_errors():
             self._gui.keyDown(key)
         time.sleep(_KEY_PAUSE_S)
 
     def key_up(self, key: str) -> None:
         """Let go of a key."""
-        with self._checked():
+        with self._translate_errors():
             self._gui.keyUp(key)
         if key in self._held_keys:
             self._held_keys.remove(key)
@@ -285,7 +285,7 @@ class PyAutoGuiInput:
         gui, keys, buttons = self._gui, self._held_keys[::-1], self._held_buttons[::-1]
         gui.FAILSAFE = False
         try:
-            with uninterrupted():
+            with defer_interrupts():
                 for key in keys:
                     gui.keyUp(key)
                 for button in buttons:
@@ -304,7 +304,7 @@ class PyAutoGuiInput:
         self.release_all()
 
 
-def stopped(corner: tuple[int, int]) -> RunStopped:
+def emergency_stop(corner: tuple[int, int]) -> RunStopped:
     """Return the error for a pointer that was found in a failsafe corner."""
     return RunStopped(
         f"stopped: the mouse pointer is in the corner {corner} of the screen, which is the emergency stop. "

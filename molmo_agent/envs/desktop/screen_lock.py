@@ -35,6 +35,6 @@ def _login_session_locked(session_id: str) -> bool:
         return False
     command = ["loginctl", "show-session", session_id, "--property=LockedHint", "--value"]
     with contextlib.suppress(subprocess.TimeoutExpired):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
-        return done.stdout.strip() == "yes"
+        result = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
+        return result.stdout.strip() == "yes"
     return False

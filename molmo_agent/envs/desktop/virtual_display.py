@@ -22,7 +22,7 @@ _SUPERVISOR = 'Xvfb -displayfd 1 "$@" & exec >/dev/null; read -r _; kill $!; wai
 
 # The environment while the display is active: python-xlib wants an authority file, even an empty one, and programs
 # started here must not go to the user's Wayland session.
-_REPLACED: dict[str, str | None] = {
+_ENVIRONMENT: dict[str, str | None] = {
     "XAUTHORITY": os.devnull,
     "WAYLAND_DISPLAY": None,
     "XDG_SESSION_TYPE": "x11",
@@ -76,7 +76,7 @@ class VirtualDisplay:
         self._server: subprocess.Popen[bytes] | None = None
         self._manager: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
-        self._saved: dict[str, str | None] = {}
+        self._old_environment: dict[str, str | None] = {}
 
     def start(self, timeout_s: float = 10.0) -> Self:
         """Start the server and the window manager, wait until both answer, and set DISPLAY.
@@ -114,9 +114,9 @@ class VirtualDisplay:
 
     def stop(self) -> None:
         """Stop everything and set DISPLAY back; safe to call twice."""
-        for key, value in self._saved.items():
+        for key, value in self._old_environment.items():
             _set_variable(key, value)
-        self._saved = {}
+        self._old_environment = {}
         if self._manager:
             # Before its server: it would complain.
             self._manager.terminate()
@@ -156,8 +156,8 @@ class VirtualDisplay:
         return int(report)
 
     def _set_environment(self) -> None:
-        for key, value in {**_REPLACED, "DISPLAY": self.name}.items():
-            self._saved[key] = os.environ.get(key)
+        for key, value in {**_ENVIRONMENT, "DISPLAY": self.name}.items():
+            self._old_environment[key] = os.environ.get(key)
             _set_variable(key, value)
 
     def _start_manager(self, timeout_s: float) -> None:

@@ -156,8 +156,8 @@ def find_window(display: Any, part: str) -> Window:
     titles = {window.title.casefold(): window.title for window in candidates}
     near = difflib.get_close_matches(part.casefold(), titles, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(repr(titles[key]) for key in near)}? " if near else ""
-    listed = ", ".join(repr(title) for title in titles.values()) or "none"
-    raise EnvError(f"no visible window has {part!r} in its title: {hint}open windows: {listed}")
+    title_list = ", ".join(repr(title) for title in titles.values()) or "none"
+    raise EnvError(f"no visible window has {part!r} in its title: {hint}open windows: {title_list}")
 
 
 def window_area(display: Any, window_id: int, part: str) -> Area:

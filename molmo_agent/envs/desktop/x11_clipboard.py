@@ -43,9 +43,9 @@ class Pasteboard:
         """Keep what is on the clipboard. Return False if there is something that cannot be kept: then leave it be."""
         if self._display.get_selection_owner(self._clipboard) == Xlib.X.NONE:
             return True
-        formats = (_xclip_read("TARGETS") or b"").decode(errors="replace").split()
+        formats = (_read_with_xclip("TARGETS") or b"").decode(errors="replace").split()
         target = next((name for name in (*_KEEP, *(f for f in formats if "/" in f)) if name in formats), None)
-        content = _xclip_read(target) if target else None
+        content = _read_with_xclip(target) if target else None
         if target is None or content is None:
             self._window.destroy()
             return False
@@ -59,7 +59,7 @@ class Pasteboard:
         self._serve(_QUIET_S)
         self._readers.clear()
 
-    def await_taken(self) -> bool:
+    def await_reader(self) -> bool:
         """Wait until the program with the keyboard focus has read the text; False if nobody did."""
         focus = getattr(self._display.get_input_focus().focus, "id", None)
         deadline = time.monotonic() + _TAKE_S
@@ -111,8 +111,8 @@ class Pasteboard:
         # Old clients leave it to the owner to name the property.
         place = request.property or request.target
         if name == "TARGETS":
-            offered = [display.intern_atom(n) for n in ("TARGETS", *_TEXT_FORMATS, _DISCREET)]
-            request.requestor.change_property(place, display.intern_atom("ATOM"), 32, offered)
+            formats = [display.intern_atom(n) for n in ("TARGETS", *_TEXT_FORMATS, _DISCREET)]
+            request.requestor.change_property(place, display.intern_atom("ATOM"), 32, formats)
         elif name in _TEXT_FORMATS:
             kind = display.intern_atom("UTF8_STRING") if name == "TEXT" else request.target
             request.requestor.change_property(place, kind, 8, self._text.encode())
@@ -133,13 +133,13 @@ class Pasteboard:
         display.flush()
 
 
-def _xclip_read(kind: str) -> bytes | None:
+def _read_with_xclip(kind: str) -> bytes | None:
     """Return the clipboard's content in one format; None if its owner does not give it, or there is no xclip."""
     if not shutil.which("xclip"):
         return None
     command = ["xclip", "-selection", "clipboard", "-o", "-t", kind]
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=3, check=False)
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=3, check=False)
     except subprocess.TimeoutExpired:
         return None
-    return done.stdout if done.returncode == 0 else None
+    return result.stdout if result.returncode == 0 else None

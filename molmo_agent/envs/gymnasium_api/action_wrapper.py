@@ -84,21 +84,21 @@ class PointingAction(PointingEnv):
         height, width, _ = space.shape or (1, 1, 3)
         super().__init__(size=(width, height), max_points=max_points, max_steps=max_steps, render_mode=render_mode)
         self.native = env
-        self._executor, self._asked, self._judge = executor, instruction, success
+        self._executor, self._instruction, self._judge = executor, instruction, success
         self._mask = target_mask or _own_mask(env)
         self._max_native_steps = max_native_steps
         self.knows_target = self._mask is not None
         self._image: Image = np.zeros((height, width, 3), np.uint8)
-        self._native_steps, self._stopped = 0, ""
+        self._native_steps, self._stop_reason = 0, ""
 
     def begin(self, rng: np.random.Generator, options: dict[str, Any]) -> str:
         """Reset the env: the seed as given, else one from the generator."""
         seed = int(rng.integers(2**31)) if self.episode_seed is None else self.episode_seed
         self._image, info = self.native.reset(seed=seed, options=options or None)
-        self._native_steps, self._stopped = 0, ""
+        self._native_steps, self._stop_reason = 0, ""
         self.knows_success = self._judge is not None or "is_success" in info or "success" in info
         own = info.get("instruction") or getattr(self.native.unwrapped, "task_description", "")
-        instruction = self._asked(self.native) if callable(self._asked) else self._asked or own
+        instruction = self._instruction(self.native) if callable(self._instruction) else self._instruction or own
         if not instruction:
             raise UsageError("the env says nothing of its task: pass PointingAction(..., instruction='...')")
         return str(instruction)
@@ -119,37 +119,37 @@ class PointingAction(PointingEnv):
 
     def point_at(self, points: tuple[Point, ...]) -> Outcome:
         """Run the executor to its end, to the end of the episode or to ``max_native_steps``."""
-        total, success, terminated, truncated, made = 0.0, False, False, False, 0
-        self._stopped = ""
+        total, success, terminated, truncated, num_steps = 0.0, False, False, False, 0
+        self._stop_reason = ""
         actions = self._executor(self.native, points)
         try:
             for action in actions:
                 self._image, reward, terminated, truncated, info = self.native.step(action)
-                made += 1
+                num_steps += 1
                 total += float(reward)
-                success = success or self._succeeded(float(reward), terminated, info)
+                success = success or self._is_success(float(reward), terminated, info)
                 if terminated or truncated:
                     break
-                if made >= self._max_native_steps:
-                    self._stopped = f"stopped after {made} native steps"
+                if num_steps >= self._max_native_steps:
+                    self._stop_reason = f"stopped after {num_steps} native steps"
                     break
         except ActionRefused as error:
             # On the way there is no undoing: what was done counts, and the image shows where it ended.
-            if not made:
+            if not num_steps:
                 raise
-            self._stopped = str(error)
-        self._native_steps += made
+            self._stop_reason = str(error)
+        self._native_steps += num_steps
         return Outcome(reward=total, success=success, terminated=bool(terminated), truncated=bool(truncated))
 
     def measures(self) -> dict[str, Any]:
         """Count the native steps."""
-        return {"native_steps": self._native_steps, "stopped": self._stopped}
+        return {"native_steps": self._native_steps, "stopped": self._stop_reason}
 
     def close(self) -> None:
         """Close the env."""
         self.native.close()
 
-    def _succeeded(self, reward: float, terminated: bool, info: dict[str, Any]) -> bool:
+    def _is_success(self, reward: float, terminated: bool, info: dict[str, Any]) -> bool:
         if self._judge is not None:
             return bool(self._judge(self.native, reward, terminated, info))
         return bool(info.get("is_success", info.get("success", False)))

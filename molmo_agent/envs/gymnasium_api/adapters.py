@@ -86,7 +86,7 @@ class GymnasiumEnv:
         self.env = env
         self.max_points = (env.action_space.shape or (1,))[0]
         self._image: Image | None = None
-        self._closed = False
+        self._is_closed = False
         # Privileged: None where the env does not know.
         self.locate: Callable[[str], list[Box]] | None = None
         with contextlib.suppress(AttributeError):
@@ -124,8 +124,8 @@ class GymnasiumEnv:
 
     def close(self) -> None:
         """Close the env; safe to call twice."""
-        if not self._closed:
-            self._closed = True
+        if not self._is_closed:
+            self._is_closed = True
             self.env.close()
 
     def _points(self, action: Action) -> tuple[Point, ...]:
@@ -134,7 +134,7 @@ class GymnasiumEnv:
                 return points
             case PointAt(points=points):
                 raise ActionRefused(f"{self.name} takes at most {self.max_points} points at a time, got {len(points)}")
-            case Click(point=point, button="left", count=1, held=()):
+            case Click(point=point, button="left", count=1, modifiers=()):
                 return (point,)
             case Wait():
                 return ()

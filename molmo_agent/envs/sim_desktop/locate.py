@@ -3,7 +3,7 @@
 import re
 
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen
-from molmo_agent.envs.drawing.phrases import kind_in, named_elements, unquoted
+from molmo_agent.envs.drawing.phrases import kind_in, named_elements, without_quotations
 from molmo_agent.envs.sim_desktop.draw import Drawing
 from molmo_agent.envs.sim_desktop.draw_widgets import Target
 from molmo_agent.envs.sim_desktop.tasks import name_of
@@ -48,7 +48,7 @@ def locate(drawing: Drawing, screen: Screen, phrase: str) -> list[PixelBox]:
     lower = phrase.casefold()
     if corner := _CORNER.search(lower):
         return [_corner(screen, corner[1] == "top", corner[2] == "left")]
-    outside = unquoted(phrase)
+    outside = without_quotations(phrase)
     if re.search(r"\blist\b(?! item)", outside):
         return _lists(drawing, screen)
     visible = [element for element in screen.elements if element.visible]

@@ -195,7 +195,7 @@ def _windows(desktop: Desktop, writer: Writer, rng: random.Random, density: floa
         if last and count == 1 and rng.random() < 0.35:
             box = desktop.area
             window = _add_window(desktop, writer, rng, density, box)
-            window.restore = box
+            window.restore_box = box
         else:
             low, high = (0.7, 1.0) if small else (0.4, 0.85)
             _add_window(desktop, writer, rng, density, _window_box(desktop, rng, low, high))
@@ -263,7 +263,7 @@ def _full_form(desktop: Desktop, writer: Writer, rng: random.Random, density: fl
     """A page that is nothing but a form, as kiosks and web forms are."""
     look = desktop.look
     desktop.taskbar = False
-    window = Window("", (0, 0, desktop.width, desktop.height), framed=False)
+    window = Window("", (0, 0, desktop.width, desktop.height), has_frame=False)
     window.fill = look.ground if rng.random() < 0.6 else mix(look.ground, hue(rng, 0.5, 0.9), 0.2)
     window_content(window, look, writer, rng, min(density + 0.3, 1.0))
     desktop.windows.append(window)
@@ -273,13 +273,13 @@ def _browser(desktop: Desktop, writer: Writer, rng: random.Random, density: floa
     look = desktop.look
     full = rng.random() < 0.7
     box = desktop.area if full else _window_box(desktop, rng, 0.7, 0.95)
-    framed = rng.random() < 0.6
-    if not framed:
+    has_frame = rng.random() < 0.6
+    if not has_frame:
         desktop.taskbar = False
         box = (0, 0, desktop.width, desktop.height)
-    window = Window(writer.title(), box, framed=framed, icon="home")
-    if framed and full:
-        window.restore = box
+    window = Window(writer.title(), box, has_frame=has_frame, icon="home")
+    if has_frame and full:
+        window.restore_box = box
     elif not full:
         _icon_columns(desktop, writer, rng, rng.randint(0, 8))
     web_page(window, look, writer, rng, density, [f for f in families(split)])
@@ -290,7 +290,7 @@ def _words(desktop: Desktop, writer: Writer, rng: random.Random, density: float,
     """A dense sheet of short words in many fonts, sizes and colours, to learn reading from."""
     desktop.taskbar = False
     ground = rng.choice(((255, 255, 255), (244, 244, 240), (30, 32, 38), desktop.look.ground, desktop.plain))
-    window = Window("", (0, 0, desktop.width, desktop.height), framed=False, fill=ground)
+    window = Window("", (0, 0, desktop.width, desktop.height), has_frame=False, fill=ground)
     usual = pick_family(rng, split, 0.6)
     mixed_fonts, mixed_sizes = rng.random() < 0.6, rng.random() < 0.7
     base_size = rng.randint(9, 18)
@@ -328,13 +328,13 @@ def _shapes(desktop: Desktop, writer: Writer, rng: random.Random, density: float
     """Scattered shapes, icons and check boxes."""
     desktop.taskbar = False
     look = desktop.look
-    window = Window("", (0, 0, desktop.width, desktop.height), framed=False, fill=look.paper)
+    window = Window("", (0, 0, desktop.width, desktop.height), has_frame=False, fill=look.paper)
     for _ in range(3):
         flow = Flow(look, 2, 2, desktop.width - 2, desktop.height - 2, window.widgets)
         flow.top = rng.randint(2, max(desktop.height - 60, 3))
-        taken_before = len(window.widgets)
+        num_before = len(window.widgets)
         shape_canvas(flow, writer, rng, ground=False, share=0.4 + density)
-        window.widgets[taken_before:] = _apart(window.widgets[:taken_before], window.widgets[taken_before:])
+        window.widgets[num_before:] = _apart(window.widgets[:num_before], window.widgets[num_before:])
     extra: list[Widget] = []
     for _ in range(round(rng.randint(2, 14) * (0.5 + density))):
         side = look.u(rng.randint(14, 34))

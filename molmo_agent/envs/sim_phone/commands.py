@@ -41,7 +41,7 @@ def perform(phone: Phone, command: Command, at: tuple[int, int] = (0, 0)) -> Non
             alarm = next(alarm for alarm in phone.alarms if alarm.time == time)
             alarm.on = not alarm.on
         case ("choose", which, value):
-            phone.chosen[int(which)] = value.removeprefix(":")
+            phone.alarm_time[int(which)] = value.removeprefix(":")
         case ("save alarm",):
             _save_alarm(phone)
         case ("new note",):
@@ -73,7 +73,7 @@ def perform(phone: Phone, command: Command, at: tuple[int, int] = (0, 0)) -> Non
 
 
 def _save_alarm(phone: Phone) -> None:
-    time = ":".join(phone.chosen)
+    time = ":".join(phone.alarm_time)
     phone.alarms = [alarm for alarm in phone.alarms if alarm.time != time]
     phone.alarms.append(Alarm(time, "Tomorrow", True))
     phone.alarms.sort(key=lambda alarm: alarm.time)

@@ -143,7 +143,7 @@ def face(pen: Pen, name: str, x: int, y: int, radius: int) -> None:
     fill = _FACES[zlib.crc32(name.encode()) % len(_FACES)]
     pen.canvas.plate((x - radius, y - radius, x + radius, y + radius), radius, fill)
     letters = pen.look.text(radius / pen.look.scale * 0.85, True)
-    pen.canvas.text(x, y - letters.height / 2, name[0], letters, (255, 255, 255), align="center", noted=False)
+    pen.canvas.text(x, y - letters.height / 2, name[0], letters, (255, 255, 255), align="center", recorded=False)
 
 
 def _face(pen: Pen, item: Item, box: IntBox) -> None:

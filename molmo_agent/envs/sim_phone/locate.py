@@ -3,7 +3,7 @@
 import re
 
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen
-from molmo_agent.envs.drawing.phrases import kind_in, named_elements, unquoted
+from molmo_agent.envs.drawing.phrases import kind_in, named_elements, without_quotations
 
 # What people call the kinds; the first that is found counts.
 _KIND_NAMES: tuple[tuple[str, str], ...] = (
@@ -25,7 +25,7 @@ def locate(screen: Screen, phrase: str) -> list[PixelBox]:
     "Brightness" slider`` and its left or right end. Of several readings the one of the named kind and with the longest
     label wins.
     """
-    outside = unquoted(phrase)
+    outside = without_quotations(phrase)
     visible = [element for element in screen.elements if element.visible]
     matches = named_elements(phrase, visible, kind_in(phrase, _KIND_NAMES), lambda element: element.label)
     if re.search(r"\bhandle of\b", outside):

@@ -139,7 +139,7 @@ def _alarms(phone: Phone, screenful: Screenful) -> Page:
 
 
 def _new_alarm(phone: Phone, screenful: Screenful) -> Page:
-    hour, minute = phone.chosen
+    hour, minute = phone.alarm_time
 
     def chips(values: tuple[str, ...], selected: str, which: str) -> tuple[Item, ...]:
         return tuple(

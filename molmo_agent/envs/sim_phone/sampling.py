@@ -41,8 +41,8 @@ def sample_screen(
     """
     rng = random.Random(f"screen {seed}")
     phone = make_phone(rng.getrandbits(32), width, height, split=split)
-    turned = rng.choice((0, 0, 0, 0, 1))
-    phone.rotation = turned if rotation is None else rotation
+    random_rotation = rng.choice((0, 0, 0, 0, 1))
+    phone.rotation = random_rotation if rotation is None else rotation
     if rng.random() < 0.85:
         for command in rng.choice(_ways(phone, rng)):
             perform(phone, command)

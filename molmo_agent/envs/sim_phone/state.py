@@ -124,7 +124,7 @@ class Phone:
     focus: str | None = None
     capitals: bool = False
     # A time being chosen: hour and minute.
-    chosen: list[str] = field(default_factory=lambda: ["08", "00"])
+    alarm_time: list[str] = field(default_factory=lambda: ["08", "00"])
     # What can be wrong with a phone.
     locked: bool = False
     asleep: bool = False

@@ -108,7 +108,7 @@ class Room:
             nearest = np.minimum(nearest, solid.distance(places))
         return nearest
 
-    def arrived(self, x: float, y: float) -> bool:
+    def has_arrived(self, x: float, y: float) -> bool:
         """Tell whether a robot there has reached the target."""
         return bool(self.solids[self.target].distance(np.array([x, y])) <= self.reach)
 
