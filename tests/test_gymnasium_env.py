@@ -21,6 +21,7 @@ from molmo_agent.cli.app import app
 from molmo_agent.envs.gymnasium_api.adapters import (
     GymnasiumEnv,
     ImageView,
+    Limits,
     Outcome,
     PointingAction,
     PointingEnv,
@@ -395,7 +396,9 @@ def reached_the_end(env: Any, reward: float, terminated: bool, info: dict[str, A
 
 
 def test_one_point_is_as_many_native_steps_as_its_executor_makes() -> None:
-    env = PointingAction(Line(), to_column, instruction="go right", success=reached_the_end, max_points=2)
+    env = PointingAction(
+        Line(), to_column, instruction="go right", success=reached_the_end, limits=Limits(max_points=2)
+    )
     env.reset(seed=11)
     assert env.native.unwrapped.seed == 11  # type: ignore[attr-defined]
     picture, reward, terminated, _, info = env.step(to_rows([Point(0.45, 0.5), Point(0.25, 0.5)], 2))
@@ -410,7 +413,7 @@ def test_one_point_is_as_many_native_steps_as_its_executor_makes() -> None:
 
 
 def test_an_executor_refuses_at_once_or_stops_on_the_way_and_both_are_told() -> None:
-    env = PointingAction(Line(), to_column, instruction="go right", max_native_steps=4)
+    env = PointingAction(Line(), to_column, instruction="go right", limits=Limits(max_native_steps=4))
     _, info = env.reset(seed=0)
     assert "is_success" not in info  # nobody said what success is
     *_, info = env.step(to_rows([Point(0.05, 0.5)]))

@@ -12,6 +12,7 @@ other and may look at the env in between, so one point can be a whole drive.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import gymnasium
@@ -37,6 +38,18 @@ class Executor(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How far one action and one episode of a :class:`PointingAction` may go."""
+
+    # Points of one action, at most.
+    max_points: int = 1
+    # Pointing steps after which an episode is truncated.
+    max_steps: int = 50
+    # Native steps of one pointing step; an executor that yields more is closed there.
+    max_native_steps: int = 1000
+
+
 class PointingAction(PointingEnv):
     """A gymnasium env with the pointing action space; one step runs as many native steps as the executor makes.
 
@@ -53,9 +66,7 @@ class PointingAction(PointingEnv):
         success: judges a native step from (env, reward, terminated, info); None: the env's own ``info["is_success"]``
             or ``info["success"]`` counts, and without either ``is_success`` is left out. Never guessed from a reward.
         target_mask: privileged: the pixels of the target; None: the env's own ``target_mask()``, where it has one.
-        max_points: the most points of one action.
-        max_steps: pointing steps after which an episode is truncated.
-        max_native_steps: native steps of one pointing step; an executor that wants more is stopped there.
+        limits: how many points, steps and native steps are allowed.
         render_mode: "rgb_array" or None.
 
     Raises:
@@ -70,9 +81,7 @@ class PointingAction(PointingEnv):
         instruction: str | Callable[[gymnasium.Env[Any, Any]], str] | None = None,
         success: Callable[[gymnasium.Env[Any, Any], float, bool, dict[str, Any]], bool] | None = None,
         target_mask: Callable[[gymnasium.Env[Any, Any]], Mask] | None = None,
-        max_points: int = 1,
-        max_steps: int = 50,
-        max_native_steps: int = 1000,
+        limits: Limits | None = None,
         render_mode: str | None = None,
     ) -> None:
         space = env.observation_space
@@ -82,11 +91,14 @@ class PointingAction(PointingEnv):
                 "wrap the env in gymnasium.wrappers.AddRenderObservation(env, render_only=True) first"
             )
         height, width, _ = space.shape or (1, 1, 3)
-        super().__init__(size=(width, height), max_points=max_points, max_steps=max_steps, render_mode=render_mode)
+        limits = limits or Limits()
+        super().__init__(
+            size=(width, height), max_points=limits.max_points, max_steps=limits.max_steps, render_mode=render_mode
+        )
         self.native = env
         self._executor, self._instruction, self._judge = executor, instruction, success
         self._mask = target_mask or _own_mask(env)
-        self._max_native_steps = max_native_steps
+        self._max_native_steps = limits.max_native_steps
         self.knows_target = self._mask is not None
         self._image: Image = np.zeros((height, width, 3), np.uint8)
         self._native_steps, self._stop_reason = 0, ""
@@ -118,7 +130,7 @@ class PointingAction(PointingEnv):
         return self._mask(self.native)
 
     def point_at(self, points: tuple[Point, ...]) -> Outcome:
-        """Run the executor to its end, to the end of the episode or to ``max_native_steps``."""
+        """Run the executor to its end, to the end of the episode or to the limit of native steps."""
         total, success, terminated, truncated, num_steps = 0.0, False, False, False, 0
         self._stop_reason = ""
         actions = self._executor(self.native, points)

@@ -19,7 +19,7 @@ import gymnasium
 import numpy as np
 
 from molmo_agent.actions import Action, Click, PointAt, Wait, describe
-from molmo_agent.envs.gymnasium_api.action_wrapper import Executor, PointingAction, is_image_space
+from molmo_agent.envs.gymnasium_api.action_wrapper import Executor, Limits, PointingAction, is_image_space
 from molmo_agent.envs.gymnasium_api.base import (
     Outcome,
     PointingEnv,
@@ -41,6 +41,7 @@ __all__ = [
     "Executor",
     "GymnasiumEnv",
     "ImageView",
+    "Limits",
     "Outcome",
     "PointingAction",
     "PointingEnv",

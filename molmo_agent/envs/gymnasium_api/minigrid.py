@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from molmo_agent.envs.gymnasium_api.action_wrapper import PointingAction
+from molmo_agent.envs.gymnasium_api.action_wrapper import Limits, PointingAction
 from molmo_agent.envs.gymnasium_api.base import Mask
 from molmo_agent.errors import ActionRefused, UsageError
 from molmo_agent.geometry import Point, to_pixel
@@ -72,7 +72,7 @@ def make_minigrid(
         # MiniGrid rewards nothing but the end of its mission.
         success=lambda env, reward, terminated, info: terminated and reward > 0,
         target_mask=lambda env: _goal_mask(env.unwrapped, tile_px),
-        max_points=4,
+        limits=Limits(max_points=4),
         render_mode=render_mode,
     )
 

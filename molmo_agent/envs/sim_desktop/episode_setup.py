@@ -11,7 +11,7 @@ from molmo_agent.envs.sim_desktop.draw import draw
 from molmo_agent.envs.sim_desktop.looks import HELD_OUT_LOOKS, LOOKS
 from molmo_agent.envs.sim_desktop.monitors import Monitors
 from molmo_agent.envs.sim_desktop.popups import INJECTIONS, POPUPS, make_popup
-from molmo_agent.envs.sim_desktop.sampling import SPLITS, Split, sample_desktop
+from molmo_agent.envs.sim_desktop.sampling import SPLITS, DesktopSpec, Split, sample_desktop
 from molmo_agent.envs.sim_desktop.state import Desktop, Window
 from molmo_agent.envs.sim_desktop.tasks import FAMILIES, Goal, candidates, make_goal
 from molmo_agent.envs.sim_desktop.window_tasks import WINDOW_TASKS, Stage
@@ -105,15 +105,8 @@ def _try(task: str, rng: Random, options: Options) -> Setup | None:
     split = cast(Split, options.split)
     family = FAMILIES.get(task)
     style = family.style if family else "desktop"
-    desktop = sample_desktop(
-        rng.getrandbits(31),
-        width=width,
-        height=height,
-        split=split,
-        style=style,
-        theme=options.theme,
-        scale=options.scale,
-    )
+    spec = DesktopSpec(width=width, height=height, split=split, style=style, theme=options.theme, scale=options.scale)
+    desktop = sample_desktop(rng.getrandbits(31), spec)
     monitors = _arrange(desktop, rng, options, split)
     if family is not None:
         for window in desktop.windows:  # what is asked for may lie beside a dialog and has to react
@@ -151,9 +144,8 @@ def _arrange(desktop: Desktop, rng: Random, options: Options, split: Split) -> M
     for number in range(count):
         windows = own
         if number != main:
-            other = sample_desktop(
-                rng.getrandbits(31), width=width, height=height, split=split, style="desktop", look=desktop.look
-            )
+            spec = DesktopSpec(width=width, height=height, split=split, style="desktop", look=desktop.look)
+            other = sample_desktop(rng.getrandbits(31), spec)
             windows = [window for window in other.windows if window.has_frame]
         _shift(windows, number * width)
         # What a family looks for, or its window, is in front.
