@@ -1,4 +1,4 @@
-"""What a policy can ask an environment to do; knows no device.
+"""What a policy can ask an environment to do.
 
 Positions are normalized points of the observation that the policy saw. ``Action`` is a closed union: an env matches
 on it and ends with ``assert_never``, so that the type checker lists every place a new action must be handled.

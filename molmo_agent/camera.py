@@ -1,4 +1,4 @@
-"""A pinhole camera in the world: image points to rays and places, and back; knows no device and loads only numpy.
+"""A pinhole camera in the world: image points to rays and places, and back.
 
 **Frames.** A pose leads from camera coordinates to the world's. Camera coordinates are OpenCV's: x to the right,
 y down, z forward. OpenGL's and MuJoCo's cameras have y up and look along -z; :data:`OPENGL_TO_OPENCV` is between them,

@@ -1,4 +1,4 @@
-r"""Any string as text that is safe to draw and to print on one line; knows no image and no terminal.
+r"""Any string as text that is safe to draw and to print on one line.
 
 Instructions, replies, labels and error messages come from models, pages and other people. Shown as they are, a line end
 crashes the layout of a font, an escape sequence moves the cursor of a terminal, and a direction override turns a target
@@ -101,7 +101,7 @@ def _is_selector(character: str) -> bool:
 
 
 def _selects(text: str, place: int) -> bool:
-    """Tell whether a variation selector follows something that has variants; a row of them carries hidden text."""
+    """Return whether a variation selector follows something that has variants; a row of them carries hidden text."""
     before = text[place - 1] if place else ""
     if not before or _is_selector(before) or _is_shapeless(before):
         return False
@@ -109,7 +109,7 @@ def _selects(text: str, place: int) -> bool:
 
 
 def _joins(text: str, place: int) -> bool:
-    """Tell whether a joiner stands between two characters of a script, or of an emoji, that joiners shape."""
+    """Return whether a joiner stands between two characters of a script, or of an emoji, that joiners shape."""
     before, after = text[place - 1 : place], text[place + 1 : place + 2]
     return _takes_joiners(before) and _takes_joiners(after) and not _is_selector(after)
 

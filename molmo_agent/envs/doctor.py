@@ -1,4 +1,4 @@
-"""What this machine has and lacks for driving a desktop or a phone, and how to get the rest; changes nothing."""
+"""Check whether this machine can control a desktop or a phone, and how to install what is missing. Changes nothing."""
 
 import importlib
 import importlib.util
@@ -15,11 +15,11 @@ from molmo_agent.errors import EnvError
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at. ``remedy`` is what to do where it is not ok; empty where it is."""
+    """The result of one check. ``remedy`` is what to do if it failed; empty if it passed."""
 
     name: str
     ok: bool
-    # What was found, or what is missing without it.
+    # The result: a path or version, or what is missing.
     detail: str
     remedy: str = ""
 
@@ -34,14 +34,14 @@ _PROGRAMS = {
 
 
 def diagnose() -> list[Check]:
-    """Look at everything and return one check each, what concerns every user first."""
+    """Run every check and return the results, the ones that concern every user first."""
     checks = [Check("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
     access = _display() if sys.platform.startswith("linux") else _permissions()
     # Without access the capture would fail for the same reason.
     checks += [access, _capture()] if access.ok else [access]
     if sys.platform.startswith("linux"):
         checks += map(_program, _PROGRAMS)
-    # Without the library the check of its extra says so.
+    # A missing library is reported by the check of its extra, see _packages.
     checks += [_adb()] if importlib.util.find_spec("adbutils") else []
     checks += [_chromium()] if importlib.util.find_spec("miniwob") else []
     return [*checks, *_packages()]

@@ -26,7 +26,7 @@ _ID = re.compile(r"[\w.]+/[\w.$]+")
 
 
 def plain(text: str) -> bool:
-    """Tell whether a plain keyboard has keys for all of a text: printable ASCII."""
+    """Return whether a plain keyboard has keys for all of a text: printable ASCII."""
     return all(" " <= character <= "~" for character in text)
 
 

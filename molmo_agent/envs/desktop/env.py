@@ -1,7 +1,7 @@
-"""The real desktop as an env: what is on the screen, and the user's own pointer and keyboard.
+"""The real desktop as an env: captures of the screen, and input through the user's pointer and keyboard.
 
-Everything that depends on the operating system is behind two protocols, ``Capture`` and ``Input``; this file knows
-areas of the desktop, the transform from an image to input positions, and how a person would carry out an action.
+Everything that depends on the operating system is behind two protocols, ``Capture`` and ``Input``; this file
+handles areas of the desktop, the transform from an image to input positions, and the gestures of each action.
 """
 
 import contextlib
@@ -120,7 +120,7 @@ class Desktop:
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Look at the screen as it is: a desktop has nothing to seed and no start to go back to.
+        """Observe the screen in its present state: a desktop has no seed and cannot be reset.
 
         Raises:
             EnvError: the screen is locked, or the window or region is not there.
@@ -155,12 +155,12 @@ class Desktop:
         return Observation(image, transform)
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Carry out one action; its points are those of the last observation.
+        """Execute one action; its points refer to the last observation.
 
         Buttons and keys are released whatever happens.
 
         Raises:
-            ActionRefused: the desktop cannot do this; nothing was sent.
+            ActionRefused: the desktop cannot execute this; no input was sent.
             EnvError: the display is gone.
             RunStopped: the user moved the pointer into a corner of the screen.
         """
@@ -226,7 +226,7 @@ class Desktop:
             raise UsageError("call reset() or observe() first: points belong to an observation, and there is none yet")
         x, y = self._transform.to_device(point)
         if (x, y) in self._input.corners:
-            # To the side that lies on the screen. A pointer left in the corner would read as the user's stop.
+            # Move it aside, onto the screen: a pointer in the corner would count as the user's emergency stop.
             x += 1 if x == min(corner_x for corner_x, _ in self._input.corners) else -1
         return x, y
 
@@ -318,7 +318,7 @@ class Desktop:
 
     @contextlib.contextmanager
     def _holding(self, names: Sequence[str]) -> Iterator[None]:
-        """Hold keys, by the names that the input gave; after an error whoever acts lets go of everything."""
+        """Hold keys, by the input's names for them. After an error, `step` releases everything."""
         for name in names:
             self._input.key_down(name)
         yield
@@ -326,7 +326,7 @@ class Desktop:
             self._input.key_up(name)
 
     def _pause(self, duration_s: float) -> None:
-        """Wait, and notice when the user stops the run meanwhile."""
+        """Wait, and raise RunStopped if the user stops the run meanwhile."""
         end = time.monotonic() + duration_s
         while (remaining_s := end - time.monotonic()) > 0:
             time.sleep(min(remaining_s, 0.05))
@@ -354,7 +354,7 @@ def open_input(x11_display: Any = None) -> Input:
     from molmo_agent.envs.desktop import x11
     from molmo_agent.envs.desktop.x11_input import X11Input
 
-    # First, because it tells what is wrong with a display better than pyautogui does.
+    # First, because its error messages about displays are better than pyautogui's.
     display = x11_display or x11.connect()
     with x11.quiet():
         gui = load_pyautogui()

@@ -1,6 +1,6 @@
-"""Pointer and keyboard; knows positions in the operating system's input units, no images and no actions.
+"""Pointer and keyboard. Positions are in the operating system's input units.
 
-``PyAutoGuiInput`` is what X11, Windows and macOS share. What pyautogui gets wrong on one of them is mended in that
+``PyAutoGuiInput`` is what X11, Windows and macOS share. What pyautogui gets wrong on one of them is corrected in that
 platform's class (``x11_input``, ``native_input``).
 """
 
@@ -53,7 +53,7 @@ _SYSTEM_KEY = frozenset({"win", "windows", "super", "meta", "cmd", "command"})
 class Input(Protocol):
     """Sends input and remembers what it holds down."""
 
-    # Positions at which a pointer that the user moved there stops the run.
+    # The user stops the run by moving the pointer to one of these positions.
     corners: frozenset[tuple[int, int]]
 
     def position(self) -> tuple[int, int]:
@@ -85,7 +85,7 @@ class Input(Protocol):
         ...
 
     def key_up(self, key: str) -> None:
-        """Let go of a key."""
+        """Release a key."""
         ...
 
     def type_line(self, text: str) -> None:
@@ -93,16 +93,16 @@ class Input(Protocol):
         ...
 
     def release_all(self) -> None:
-        """Let go of everything that is held, wherever the pointer is."""
+        """Release every button and key, wherever the pointer is."""
         ...
 
     def close(self) -> None:
-        """Let go of everything and disconnect; safe to call twice."""
+        """Release everything and disconnect; safe to call twice."""
         ...
 
 
 def load_pyautogui() -> Any:
-    """Import pyautogui, which connects this process to the display of the moment, for good.
+    """Import pyautogui, which connects this process to the current display permanently.
 
     Raises:
         EnvError: it cannot be imported here, or it is connected to another display already.
@@ -145,10 +145,10 @@ def _hide_module(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def defer_interrupts() -> Iterator[None]:
-    """Hold Ctrl-C back during one call to the display, then let it through.
+    """Delay Ctrl-C until the end of one call to the display.
 
     python-xlib keeps its locks when an exception passes through it: interrupted there, the very calls that are to
-    release the buttons would wait for ever.
+    release the buttons would block forever.
     """
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
@@ -180,7 +180,7 @@ class PyAutoGuiInput:
 
     @contextlib.contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        """Translate the two things that may happen at any call: the user's stop, and the end of the display."""
+        """Translate the two errors that any call may raise: the user's emergency stop, and the loss of the display."""
         try:
             with defer_interrupts():
                 yield
@@ -192,7 +192,7 @@ class PyAutoGuiInput:
             raise
 
     def is_lost(self, error: Exception) -> bool:
-        """Tell whether an error means that the display is gone."""
+        """Return whether an error means that the display is gone."""
         return isinstance(error, OSError)
 
     def position(self) -> tuple[int, int]:
@@ -213,7 +213,7 @@ class PyAutoGuiInput:
 
     def press(self, button: Button, nth: int = 1) -> None:
         """Press a button where the pointer is."""
-        # Noted first: to release what was not pressed does no harm, the other way round does.
+        # Recorded first: releasing a button that is up is harmless, a button that stays down is not.
         self._held_buttons.append(button)
         with self._translate_errors():
             self._button_event(button, True, nth)
@@ -244,7 +244,7 @@ class PyAutoGuiInput:
         """Return the platform's name of a key.
 
         Raises:
-            ActionRefused: this keyboard has no such key; the nearest names are offered.
+            ActionRefused: this keyboard has no such key; the message suggests the nearest names.
         """
         name = key if len(key) == 1 else key.lower().replace("_", "").replace("-", "").replace(" ", "")
         own = {"ctrlorcmd": self.adding_key, **dict.fromkeys(_SYSTEM_KEY, self.system_key)}
@@ -258,7 +258,7 @@ class PyAutoGuiInput:
         return name
 
     def has_key(self, name: str) -> bool:
-        """Tell whether pyautogui can press a key (it silently ignores those that it cannot)."""
+        """Return whether pyautogui can press a key (it silently ignores those that it cannot)."""
         return bool(self._gui.isValidKey(name))
 
     def key_down(self, key: str) -> None:
@@ -269,7 +269,7 @@ class PyAutoGuiInput:
         time.sleep(_KEY_PAUSE_S)
 
     def key_up(self, key: str) -> None:
-        """Let go of a key."""
+        """Release a key."""
         with self._translate_errors():
             self._gui.keyUp(key)
         if key in self._held_keys:
@@ -281,7 +281,7 @@ class PyAutoGuiInput:
         raise NotImplementedError
 
     def release_all(self) -> None:
-        """Let go of everything that is held, even with the pointer in the failsafe corner."""
+        """Release every button and key, even with the pointer in the failsafe corner."""
         gui, keys, buttons = self._gui, self._held_keys[::-1], self._held_buttons[::-1]
         gui.FAILSAFE = False
         try:
@@ -293,20 +293,20 @@ class PyAutoGuiInput:
             self._held_keys.clear()
             self._held_buttons.clear()
         except Exception as error:
-            # On a display that is gone nothing is held.
+            # A lost display holds no keys.
             if not self.is_lost(error):
                 raise
         finally:
             gui.FAILSAFE = True
 
     def close(self) -> None:
-        """Let go of everything; pyautogui itself stays connected as long as the process lives."""
+        """Release everything; pyautogui itself stays connected until the process ends."""
         self.release_all()
 
 
 def emergency_stop(corner: tuple[int, int]) -> RunStopped:
-    """Return the error for a pointer that was found in a failsafe corner."""
+    """Return the error for a pointer in a failsafe corner."""
     return RunStopped(
         f"stopped: the mouse pointer is in the corner {corner} of the screen, which is the emergency stop. "
-        "To go on, move it out of the corner and start again"
+        "To continue, move it out of the corner and start again"
     )

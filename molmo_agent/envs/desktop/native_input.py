@@ -1,7 +1,8 @@
-"""Input on macOS and Windows: pyautogui's, with what it gets wrong there sent through the system's own interface.
+"""Input on macOS and Windows: pyautogui, except for what it gets wrong there, which uses the system's own interface.
 
-macOS: its double clicks are two single clicks, its keys assume the American layout, its sideways wheel turns one way.
-Windows: its wheel counts in 120ths of a notch and turns sideways never, its keys know only the current code page.
+macOS: pyautogui's double clicks are two single clicks, its keys assume the American layout, its sideways wheel turns in
+one direction only. Windows: its wheel counts in 120ths of a notch and never turns sideways, and its keys are limited to
+the current code page.
 Text goes as Unicode events on both: independent of the layout, and without touching the clipboard.
 """
 
@@ -155,7 +156,7 @@ def check_permissions(platform: str = sys.platform) -> None:
     """Ask macOS whether we may record the screen and send input; elsewhere there is nothing to ask.
 
     Raises:
-        EnvError: a permission is missing; says where to give it.
+        EnvError: a permission is missing; the message names the setting that grants it.
     """
     if platform != "darwin":
         return
@@ -174,5 +175,5 @@ def check_permissions(platform: str = sys.platform) -> None:
         if not is_allowed():
             raise EnvError(
                 f"macOS does not allow this program {pane!r}, so {what}: in System Settings > Privacy & Security "
-                f"> {pane} switch on the terminal (or editor) that you start it from, and start that anew"
+                f"> {pane} switch on the terminal (or editor) that you start it from, and restart that"
             )

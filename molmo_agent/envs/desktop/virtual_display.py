@@ -1,4 +1,4 @@
-"""A screen for machines that have none: Xvfb with a window manager, as a context manager; knows no actions."""
+"""A screen for machines that have none: Xvfb with a window manager, as a context manager."""
 
 import contextlib
 import os
@@ -36,7 +36,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """Read ``1280x800`` as (width, height) in pixels.
 
     Raises:
-        UsageError: the text is of another form or the size is not one that a screen can have.
+        UsageError: the text has another form, or a screen cannot have this size.
     """
     match = re.fullmatch(r"\s*(\d{1,6})\s*[xX×]\s*(\d{1,6})\s*", text)
     if not match:
@@ -55,12 +55,12 @@ def _check_size(width: int, height: int) -> None:
 
 
 class VirtualDisplay:
-    """An X screen of ``width`` x ``height`` pixels that nobody sees; DISPLAY leads to it while it is active.
+    """An invisible X screen of ``width`` x ``height`` pixels; DISPLAY names it while it is active.
 
         with VirtualDisplay(1280, 800):
             ...
 
-    It has a window manager where one is installed, and it goes when this process ends, even when it is killed.
+    A window manager runs on it if one is installed. The server stops when this process ends, even if it is killed.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class VirtualDisplay:
             _set_variable(key, value)
         self._old_environment = {}
         if self._manager:
-            # Before its server: it would complain.
+            # Before the server: it would report a lost connection.
             self._manager.terminate()
             _wait_or_kill(self._manager)
         if self._server and self._server.stdin and self._server.stdout:

@@ -1,4 +1,4 @@
-"""The X clipboard for one paste: offer a text, see it taken, put the old content back; knows no keys.
+"""The X clipboard for one paste: offer a text, wait until it is read, restore the old content.
 
 We own the clipboard ourselves instead of leaving it to a helper program, because only its owner sees whether and by
 whom it was read. Without that, a paste that never happened would pass for text that was entered, and the old content
@@ -14,7 +14,7 @@ from typing import Any
 import Xlib.X
 from Xlib.protocol import event
 
-# How long a program may take to read what it was told to paste.
+# How long a program may take to read the text after Ctrl+V.
 _TAKE_S = 2.0
 # Programs ask in several steps (which formats? then the text): this long without a question means they are done.
 _QUIET_S = 0.03
@@ -22,7 +22,7 @@ _QUIET_S = 0.03
 _TEXT_FORMATS = ("UTF8_STRING", "text/plain;charset=utf-8", "text/plain", "TEXT")
 # Asks clipboard managers not to keep the text in their history.
 _DISCREET = "x-kde-passwordManagerHint"
-# Of what the old owner offered, the format to keep: what loses least, first.
+# Formats of the old content to save, the one that loses least first.
 _KEEP = ("x-special/gnome-copied-files", "UTF8_STRING", "text/plain;charset=utf-8", "STRING", "image/png", "text/html")
 
 
@@ -40,7 +40,7 @@ class Pasteboard:
         self._readers: set[int] = set()
 
     def save(self) -> bool:
-        """Keep what is on the clipboard. Return False if there is something that cannot be kept: then leave it be."""
+        """Save the content of the clipboard. Return False if it cannot be saved; then do not replace it."""
         if self._display.get_selection_owner(self._clipboard) == Xlib.X.NONE:
             return True
         formats = (_read_with_xclip("TARGETS") or b"").decode(errors="replace").split()
@@ -53,14 +53,14 @@ class Pasteboard:
         return True
 
     def offer(self, text: str) -> None:
-        """Put text on the clipboard and answer the programs that watch it, before anyone is told to paste."""
+        """Put text on the clipboard and answer the programs that watch it, before the paste itself."""
         self._text = text
         self._window.set_selection_owner(self._clipboard, Xlib.X.CurrentTime)
         self._serve(_QUIET_S)
         self._readers.clear()
 
     def await_reader(self) -> bool:
-        """Wait until the program with the keyboard focus has read the text; False if nobody did."""
+        """Wait until the program with the keyboard focus has read the text; return False if none did."""
         focus = getattr(self._display.get_input_focus().focus, "id", None)
         deadline = time.monotonic() + _TAKE_S
         while time.monotonic() < deadline:
@@ -71,7 +71,7 @@ class Pasteboard:
         return bool(self._readers)
 
     def restore(self) -> None:
-        """Put the old content back, or leave the clipboard empty if it was."""
+        """Restore the old content; an empty clipboard stays empty."""
         # The content belongs to the window and goes with it.
         self._window.destroy()
         self._display.sync()

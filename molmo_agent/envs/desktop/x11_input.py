@@ -1,8 +1,8 @@
-"""Input on X11: pyautogui's, with every character checked against the keyboard layout and the rest pasted.
+"""Input on X11: pyautogui for the characters that the keyboard layout has; other text is pasted.
 
-pyautogui drops characters that it has no key for and takes the American layout for granted, without a word: on other
-layouts a `/` becomes a `7`, and nearly everywhere `<` becomes `>`. So a character goes by key only if the layout says
-that this key gives it; all other text goes through the clipboard, and the clipboard gets its old content back.
+pyautogui silently drops characters that it has no key for, and assumes the American layout: on other layouts a `/`
+becomes a `7`, and on nearly all of them `<` becomes `>`. So a character is sent as a key only if the layout assigns it to
+that key. All other text is pasted, and the old content of the clipboard is restored.
 """
 
 import shutil
@@ -38,11 +38,11 @@ class X11Input(PyAutoGuiInput):
         self._display = display
 
     def is_lost(self, error: Exception) -> bool:
-        """Tell whether an error means that the X server is gone."""
+        """Return whether an error means that the X server is gone."""
         return x11.is_lost(error)
 
     def has_key(self, name: str) -> bool:
-        """Tell whether the key is on this keyboard and gives what its name says."""
+        """Return whether this keyboard has the key and the key enters the character of its name."""
         keycode = self._gui.platformModule.keyboardMapping.get(name)
         if not keycode:
             return False
@@ -59,7 +59,7 @@ class X11Input(PyAutoGuiInput):
         """Enter text where the keyboard focus is.
 
         Raises:
-            ActionRefused: the text can be neither typed nor pasted; says which program is missing.
+            ActionRefused: the text can be neither typed nor pasted; the message names the missing program.
         """
         with self._translate_errors():
             keyboard = x11.Keyboard(self._display)

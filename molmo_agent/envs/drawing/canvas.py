@@ -1,4 +1,4 @@
-"""A canvas that draws quickly and writes down the truth about what it draws; knows no widgets.
+"""A canvas that draws quickly and writes down the truth about what it draws.
 
 Everything round, soft or slanted is a small cached sprite; the rest is plain rectangles.
 """
@@ -274,7 +274,7 @@ class Canvas:
             self.react(box, target)
 
     def is_covered(self, x: float, y: float, layer: int) -> bool:
-        """Tell whether something of a higher layer lies over a position."""
+        """Return whether something of a higher layer lies over a position."""
         return any(b[0] <= x < b[2] and b[1] <= y < b[3] for above, b in self._covers if above > layer)
 
     def _clear(self, box: PixelBox, layer: int) -> bool:

@@ -28,7 +28,7 @@ _SALT = "2222:"
 
 
 def is_held_out(text: str) -> bool:
-    """Tell whether training never shows this text: one of its words has a hash that is set aside."""
+    """Return whether training never shows this text: one of its words has a hash that is set aside."""
     tokens = _TOKEN.findall(text.lower()) or [text]
     return any(zlib.crc32((_SALT + token).encode()) % 5 == 0 for token in tokens)
 

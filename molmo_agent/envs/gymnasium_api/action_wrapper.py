@@ -168,7 +168,7 @@ class PointingAction(PointingEnv):
 
 
 def is_image_space(space: gymnasium.Space[Any]) -> bool:
-    """Tell whether a space holds (height, width, 3) uint8 images."""
+    """Return whether a space holds (height, width, 3) uint8 images."""
     return isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8 and np.shape(space.low)[2:] == (3,)
 
 

@@ -1,4 +1,4 @@
-"""The contract of a pointing gymnasium env, and the base class that keeps it; knows no task and no model.
+"""The contract of a pointing gymnasium env, and the base class that keeps it.
 
 **Action.** ``Box(0, 1, (K, 3), float32)``; a row is (x, y, present) in fractions of the image, and its point counts
 when ``present >= 0.5``. Several rows are one ordered answer, such as waypoints. An action without a present row says
@@ -56,7 +56,7 @@ def pointing_space(max_points: int = 1) -> gymnasium.spaces.Box:
 
 
 def is_pointing_space(space: gymnasium.Space[Any]) -> bool:
-    """Tell whether an action space is one of :func:`pointing_space`'s."""
+    """Return whether an action space is one of :func:`pointing_space`'s."""
     return (
         isinstance(space, gymnasium.spaces.Box)
         and len(space.shape) == 2

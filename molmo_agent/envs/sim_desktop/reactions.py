@@ -1,4 +1,4 @@
-"""What happens on the simulated desktop when the pointer presses, drags or turns the wheel; knows no tasks."""
+"""What happens on the simulated desktop when the pointer presses, drags or turns the wheel."""
 
 from molmo_agent.actions import Direction
 from molmo_agent.envs.drawing.annotated_screen import PixelBox
@@ -91,7 +91,7 @@ def _label(target: Target | None) -> str:
 
 
 def is_blocked(desktop: Desktop, target: Target) -> bool:
-    """Tell whether a modal window keeps a target from reacting."""
+    """Return whether a modal window keeps a target from reacting."""
     modal = next((w for w in reversed(desktop.windows) if w.modal and not w.minimized), None)
     return modal is not None and target.window is not modal
 

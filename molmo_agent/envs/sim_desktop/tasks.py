@@ -1,4 +1,4 @@
-"""What can be asked on a simulated desktop, and how one tells that it was done; knows no pixels of any device.
+"""What can be asked on a simulated desktop, and how one tells that it was done.
 
 Two sources of tasks: one element of a sampled screen (this file), and windows made for a task (``window_tasks``).
 """

@@ -1,4 +1,4 @@
-"""What is on a sampled phone: apps, people, notes, alarms, messages, goods. All of it made up."""
+"""The content of a sampled phone: apps, people, notes, alarms, messages, goods. All of it is invented."""
 
 import random
 

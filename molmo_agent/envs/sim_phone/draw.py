@@ -1,4 +1,4 @@
-"""Draw a phone: the page in front or the home screen, the bars, the keyboard, what lies over them."""
+"""Draw a phone: the page in front or the home screen, the bars, the keyboard, menus and dialogs."""
 
 import math
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ _BLACK: Color = (0, 0, 0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawing:
-    """A drawn phone and which spots of it react."""
+    """A drawing of a phone, with the regions that react to touches."""
 
     screen: Screen
     canvas: Canvas
     layout: Layout | None
 
     def hit(self, x: float, y: float) -> Any:
-        """Return what is touched at a position in pixels: a Touch, a ("key", name), or () for nothing."""
+        """Return the target at a position in pixels: a Touch, a ("key", name), or () for nothing."""
         for spot in reversed(self.canvas.spots):
             left, top, right, bottom = spot.box
             if left <= x < right and top <= y < bottom and not self.canvas.is_covered(x, y, spot.layer):
@@ -52,7 +52,7 @@ def _wallpaper(width: int, height: int, colors: tuple[Color, Color, Color, Color
 
 
 def draw(phone: Phone, words: OtherWords | None = None) -> Drawing:
-    """Draw a phone and note everything on it; ``words`` exchanges what is written."""
+    """Draw a phone and record its elements and texts; ``words`` replaces its texts."""
     look, (width, height) = phone.look, phone.size
     if phone.asleep:
         canvas = Canvas(width, height, Image.new("RGB", (width, height)))

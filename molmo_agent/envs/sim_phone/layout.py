@@ -39,14 +39,14 @@ class Layout:
     # Every item with its box, the scrolled-away ones included.
     items: list[tuple[Item, IntBox]]
     footer: list[tuple[Item, IntBox]]
-    # What the items are seen through.
+    # The part of the screen that shows the items.
     view: IntBox
     # How far they can be scrolled, pixels.
     reach: int
 
 
 def view_of(phone: Phone, footer: bool = False) -> IntBox:
-    """Return the part of the screen that a page's items are seen through."""
+    """Return the part of the screen that shows a page's items."""
     look, (width, height) = phone.look, phone.size
     top = look.status_height + look.bar_height
     bottom = height - (keyboard_height(phone) if phone.focus is not None else look.navigation_height)
@@ -55,7 +55,7 @@ def view_of(phone: Phone, footer: bool = False) -> IntBox:
 
 
 def lay_out(phone: Phone) -> Layout | None:
-    """Place the items of the page in front; None for the home screen. What is scrolled too far is scrolled back."""
+    """Place the items of the page in front; None for the home screen. Limits the page's scroll offset to its content."""
     screenful = phone.top
     if screenful is None:
         return None

@@ -1,4 +1,4 @@
-"""Exchanges the texts of a drawn phone for others of no greater width; knows no pages."""
+"""Replace the texts of a drawn phone by others that are at most as wide."""
 
 import random
 from dataclasses import dataclass, field
@@ -12,17 +12,17 @@ from molmo_agent.envs.drawing.words import WordSplit
 
 @dataclass(slots=True)
 class OtherWords:
-    """Says what a text becomes: the same everywhere on a screen."""
+    """Chooses a substitute for each text, the same everywhere on a screen."""
 
     rng: random.Random
-    # Which words may be shown.
+    # The words that may appear.
     split: WordSplit
-    # Exchange all texts, not only those that the split must not show.
+    # Replace all texts, not only those outside of the split.
     everywhere: bool
     _substitutes: dict[str, str] = field(default_factory=dict)
 
     def of(self, text: str, face: Face) -> str:
-        """Return what is to be written in place of a text; single letters, numbers and times stay what they are."""
+        """Return the substitute of a text; single letters, numbers and times stay unchanged."""
         if text not in self._substitutes:
             self._substitutes[text] = self._choose(text, face)
         return self._substitutes[text]
@@ -50,7 +50,7 @@ class OtherWords:
 
 @dataclass(slots=True)
 class OtherCanvas(Canvas):
-    """A canvas that writes other words than it is told, and notes what it has written."""
+    """A canvas that draws the substitutes of texts and records those."""
 
     words: OtherWords = field(kw_only=True)
     _texts: dict[str, str] = field(default_factory=dict)
@@ -61,6 +61,6 @@ class OtherCanvas(Canvas):
         return Canvas.text(self, x, y, new, face, *arguments, **options)
 
     def mark(self, kind: str, label: str, box: IntBox, run: int = -1, target: Any = None, **facts: str | None) -> None:
-        """Note an element, by what is written of it where it is written."""
+        """Record an element, labelled by its substitute if its label is drawn."""
         visible = self._texts.get(label, label) if run >= 0 else label
         Canvas.mark(self, kind, visible, box, run, target, **facts)

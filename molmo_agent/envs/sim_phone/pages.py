@@ -1,4 +1,4 @@
-"""What every page of every app consists of, told as items from top to bottom; knows no pixels.
+"""The items of every page of every app, from top to bottom.
 
 An item's ``press`` and ``hold`` are commands for :func:`molmo_agent.envs.sim_phone.commands.perform`.
 """

@@ -1,4 +1,4 @@
-"""The simulated phone as an environment: seeded, reacting, and aware of whether its task is done."""
+"""The simulated phone as an environment: seeded, interactive, with tasks whose success it checks."""
 
 import random
 from dataclasses import dataclass, field
@@ -39,9 +39,9 @@ from molmo_agent.transforms import ImageTransform
 _RANDOM_FAMILIES = [family for family in FAMILIES if family not in WITHOUT_POINTS]
 _OPTIONS = ("task", "size", "rotation", "theme", "split")
 _SPLITS = ("train", "held_out", "all")
-# Phones tried before a family is said to have no place on them.
+# Phones to sample before giving up on a family.
 _TRIES = 20
-# Narrower ones show no words.
+# Pixels; narrower screens have no room for text.
 _SMALLEST = 200
 
 
@@ -58,7 +58,7 @@ class _Episode:
 
 
 class SimPhone:
-    """A phone that exists only as a drawing, with everything on it known.
+    """A phone that exists only as a drawing, with ground truth for everything on it.
 
     Args:
         width: pixels, held upright.
@@ -93,7 +93,7 @@ class SimPhone:
 
         Raises:
             UnknownNameError: no such family, theme or split.
-            UsageError: another option, or a screen so small that the family finds no place.
+            UsageError: another option, or a screen too small for the family.
         """
         self._episode = _start(seed or 0, options or {}, self._size)
         return self.observe(), {"instruction": self._episode.goal.instruction, "is_success": False}
@@ -116,7 +116,7 @@ class SimPhone:
         return self.observe(), reward, terminated, truncated, {"is_success": episode.success}
 
     def observe(self) -> Observation:
-        """Show the screen as it is."""
+        """Return the present screen."""
         episode = self._running()
         image = episode.drawing.screen.image
         top = episode.phone.top
@@ -135,11 +135,11 @@ class SimPhone:
         return self._running().phone
 
     def screen(self) -> Screen:
-        """Return the image with everything that is true about it."""
+        """Return the image with its ground truth."""
         return self._running().drawing.screen
 
     def locate(self, instruction: str) -> list[Box]:
-        """Return the normalized boxes of what an instruction, or a part of it, names; empty if it is not to be seen."""
+        """Return the normalized boxes of what an instruction, or a part of it, names; empty if none is visible."""
         screen = self.screen()
         height, width = screen.image.shape[:2]
         return [Box.from_pixels(*box, width, height) for box in locate(screen, instruction)]
@@ -230,5 +230,5 @@ def _start(seed: int, options: dict[str, Any], size: tuple[int, int]) -> _Episod
         if goal is not None:
             return _Episode(phone, goal)
     raise UsageError(
-        f"found no place for {family or 'a task'} on {_TRIES} phones of {width}x{height}; choose a larger one"
+        f"none of {_TRIES} phones of {width}x{height} has room for {family or 'a task'}; choose a larger size"
     )

@@ -1,4 +1,4 @@
-"""What can be asked on a simulated phone, in words that can be followed, and how one tells that it was done."""
+"""Tasks on a simulated phone: instructions that name every step, and the tests of their success."""
 
 import copy
 import random
@@ -26,19 +26,19 @@ _WISHES = ("Running late, sorry!", "See you on Friday", "Can you bring the charg
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """An instruction and the test that it was followed."""
+    """An instruction and the test of its success."""
 
     instruction: str
     is_reached: Callable[[Phone], bool]
 
 
 class _NoWay(Exception):
-    """What a task needs cannot be seen or told apart on this phone."""
+    """An element that a task needs is not visible, or not unique, on this phone."""
 
 
 @dataclass(slots=True)
 class _Walk:
-    """Carries out a task on a copy of the phone and writes down what it does."""
+    """Executes a task on a copy of the phone and records each step as a phrase."""
 
     phone: Phone
     phrases: list[str] = field(default_factory=list)
@@ -70,7 +70,7 @@ class _Walk:
         self.phrases.append(f"drag {start} to {end}")
 
     def _find(self, phrase: str) -> tuple[int, int]:
-        """Return where a phrase leads, scrolling down as far as it takes."""
+        """Return the position of what a phrase names, scrolling down until it is visible."""
         if (spot := self._locate_one(phrase)) is not None:
             return spot
         last_offset = -1
@@ -99,7 +99,7 @@ class _Walk:
 
 
 def make_goal(family: str, phone: Phone, rng: random.Random) -> Goal | None:
-    """Return a goal of a family on a phone; None where it finds no place for it. May open pages of the phone."""
+    """Return a goal of a family on a phone; None if the phone has no element for it. May open pages of the phone."""
     try:
         return FAMILIES[family](phone, rng)
     except _NoWay:
@@ -266,6 +266,6 @@ FAMILIES: dict[str, Callable[[Phone, random.Random], Goal]] = {
     "go-home": _go_home,
     "go-back": _go_back,
 }
-"""Families of tasks; each raises _NoWay where the phone has no place for it."""
+"""Families of tasks; each raises _NoWay if the phone has no element for it."""
 WITHOUT_POINTS = frozenset({"launch-app", "go-home", "go-back"})
-"""Families that anyone solves who can read the instruction; only had by name."""
+"""Families that need no pointing; a seed never draws them, a name does."""

@@ -1,4 +1,4 @@
-"""A real Chromium without a window, driven over WebDriver: pages, pixels, mouse and keys. Knows no tasks.
+"""A real Chromium without a window, driven over WebDriver: pages, pixels, mouse and keys.
 
 Needs the extra ``web``, and Chromium with its driver on PATH or named by MINIWOB_CHROME_BINARY and
 MINIWOB_CHROMEDRIVER.

@@ -175,7 +175,7 @@ def color_names(element: PageElement) -> list[str]:
 
 
 def is_large(element: PageElement, elements: Sequence[PageElement]) -> bool | None:
-    """Tell whether a drawing is one of the large ones on its page; None where all are alike."""
+    """Return whether a drawing is one of the large ones on its page; None where all are alike."""
     extents = [other.extent for other in elements if other.extent]
     if not element.extent or max(extents) < 1.5 * min(extents):
         return None

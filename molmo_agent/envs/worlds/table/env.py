@@ -178,7 +178,7 @@ class TablePick(PointingEnv):
         return math.hypot(gap[0], gap[1])
 
     def _rests(self) -> bool:
-        """Tell whether the object is no higher than it would stand on its plate."""
+        """Return whether the object is no higher than it would stand on its plate."""
         kind = self._object.split()[-1]
         tallest = max(float(side) for side in KINDS[kind][1].split())
         return bool(self.world.place_of(self._bodies[self._object])[2] < 0.008 + tallest + 0.01)
