@@ -13,7 +13,7 @@ import PIL.Image
 
 from molmo_agent import load_env
 from molmo_agent.envs.gymnasium_api.adapters import to_rows
-from molmo_agent.images import captioned, draw_points
+from molmo_agent.images import draw_points, with_caption
 
 # Id without its frame -> (seed, options).
 SHOWN = {
@@ -59,7 +59,7 @@ def main() -> None:
             env.step(to_rows(points))
             shown = PIL.Image.fromarray(next(env.unwrapped.film()))
         small = "".join("_" + letter.lower() if letter.isupper() else letter for letter in name)
-        captioned(shown, info["instruction"], shown.width).quantize(256, kmeans=1).save(
+        with_caption(shown, info["instruction"], shown.width).quantize(256, kmeans=1).save(
             out / f"env{small}.png", optimize=True
         )
         env.close()

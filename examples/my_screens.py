@@ -14,7 +14,7 @@ import PIL.Image
 import PIL.ImageDraw
 
 from molmo_agent.evaluation.before_and_after import compare_run, report, write_comparison
-from molmo_agent.images import captioned, draw_points, filmstrip, read_image
+from molmo_agent.images import draw_points, filmstrip, read_image, with_caption
 from molmo_agent.train.launch import run_here
 from molmo_agent.train.recipe import load
 
@@ -71,7 +71,7 @@ def main() -> None:
     for one in asked[::12]:
         for when, result in (("before", one.before), ("after", one.after)):
             image = draw_points(read_image(one.image), [answer.point for answer in result.points])
-            frames.append(captioned(image, f"{one.target.instruction}, {when}: {result.status}", 400))
+            frames.append(with_caption(image, f"{one.target.instruction}, {when}: {result.status}", 400))
     filmstrip(frames, columns=2).save(arguments.out / "before_and_after.png")
     print(f"see {arguments.out / 'before_and_after.png'}")
 

@@ -15,7 +15,7 @@ import PIL.Image
 
 from molmo_agent import load_model
 from molmo_agent.envs.gymnasium_api.adapters import GymnasiumEnv, to_rows
-from molmo_agent.images import captioned, write_gif
+from molmo_agent.images import with_caption, write_gif
 
 
 def main() -> int:
@@ -47,7 +47,7 @@ def main() -> int:
         print(f"  {where}: {told}")
         if arguments.gif:
             film = env.unwrapped.film(every=6) if points and not info["refusal"] else [env.render()]
-            pointed, *driven = [captioned(PIL.Image.fromarray(seen), info["instruction"], 480) for seen in film]
+            pointed, *driven = [with_caption(PIL.Image.fromarray(seen), info["instruction"], 480) for seen in film]
             frames += [pointed] * 6 + driven
     env.close()
     if arguments.gif:

@@ -1,4 +1,4 @@
-"""A pinhole camera in the world: image points to rays and places, and back; knows no device and loads only numpy.
+"""A pinhole camera in the world: image points to rays and places, and back.
 
 **Frames.** A pose leads from camera coordinates to the world's. Camera coordinates are OpenCV's: x to the right,
 y down, z forward. OpenGL's and MuJoCo's cameras have y up and look along -z; :data:`OPENGL_TO_OPENCV` is between them,
@@ -244,7 +244,7 @@ class Camera:
         if window_px < 1 or window_px % 2 == 0:
             raise ValueError(f"expected an odd window of at least 1 pixel, got {window_px}")
         fractions = _fractions(points)
-        measured = np.full(len(fractions), np.nan)
+        depth_m = np.full(len(fractions), np.nan)
         reasons = [""] * len(fractions)
         height, width = depths.shape
         half = window_px // 2
@@ -258,8 +258,8 @@ class Camera:
             if 2 * len(finite) < around.size:
                 reasons[number] = f"no depth at ({x:.3f}, {y:.3f}): {len(finite)} of {around.size} pixels measured"
             else:
-                measured[number] = finite[(len(finite) - 1) // 2]
-        return Places(places=self.deproject(fractions, measured), valid=np.isfinite(measured), reasons=tuple(reasons))
+                depth_m[number] = finite[(len(finite) - 1) // 2]
+        return Places(places=self.deproject(fractions, depth_m), valid=np.isfinite(depth_m), reasons=tuple(reasons))
 
     def intersect_plane(
         self,

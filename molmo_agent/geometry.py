@@ -1,4 +1,4 @@
-"""Points and boxes as fractions of an image; knows no pixels of any device and no text.
+"""Points and boxes as fractions of an image.
 
 The coordinate rule of the whole package: a point is (x, y) in [0, 1]², float64, of the image that was observed,
 origin at the top left, x to the right, y down. A pixel is ``min(floor(fraction * size), size - 1)``: 0.0 is the
@@ -88,5 +88,5 @@ class Box:
         return (self.right - self.left) * (self.bottom - self.top)
 
     def contains(self, point: Point) -> bool:
-        """Tell whether the point lies in the box, edges included."""
+        """Return whether the point lies in the box, edges included."""
         return self.left <= point.x <= self.right and self.top <= point.y <= self.bottom

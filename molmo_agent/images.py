@@ -124,7 +124,7 @@ def _fit(text: str, width: float) -> str:
     return text[:low] + "…"
 
 
-def captioned(image: PIL.Image.Image, caption: str, width: int) -> PIL.Image.Image:
+def with_caption(image: PIL.Image.Image, caption: str, width: int) -> PIL.Image.Image:
     """Return the image scaled to ``width`` pixels with one line of text below it, shortened if it is too long.
 
     An image much taller than wide gets side borders, which bounds the frame's height. Line ends and control
@@ -150,8 +150,8 @@ def write_gif(frames: Sequence[PIL.Image.Image], path: Path, seconds: float = 1.
     """Write frames of equal size as a GIF; its last frame stays twice as long as the others."""
     durations = [round(seconds * 1000)] * (len(frames) - 1) + [round(seconds * 2000)]
     # Without the rounds of k-means small things lose their colour to large surfaces.
-    first, *rest = [frame.quantize(128, kmeans=1, dither=PIL.Image.Dither.NONE) for frame in frames]
-    first.save(path, "GIF", save_all=True, append_images=rest, duration=durations, loop=0)
+    first, *others = [frame.quantize(128, kmeans=1, dither=PIL.Image.Dither.NONE) for frame in frames]
+    first.save(path, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
 
 
 def filmstrip(frames: Sequence[PIL.Image.Image], columns: int = 3, gap_px: int = 8) -> PIL.Image.Image:

@@ -1,4 +1,4 @@
-"""How points of an image lead back to the device it was taken from; knows no screen and no model.
+"""How points of an image lead back to the device it was taken from.
 
 A transform follows an image through its life. It starts as the upright capture, in physical pixels, and is told what
 was done to the image since (``crop``, ``resize``, ``rotate``, ``pad``) and what the device's input units are

@@ -1,4 +1,4 @@
-r"""Any string as text that is safe to draw and to print on one line; knows no image and no terminal.
+r"""Any string as text that is safe to draw and to print on one line.
 
 Instructions, replies, labels and error messages come from models, pages and other people. Shown as they are, a line end
 crashes the layout of a font, an escape sequence moves the cursor of a terminal, and a direction override turns a target
@@ -22,18 +22,18 @@ import re
 import unicodedata
 
 MAX_MARKS = 6
-_NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+_SHORT_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 # Controls, formats, surrogates, private use, unassigned, line and paragraph separators.
 _SHAPELESS = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 # Format characters that have a shape: the signs around numbers and the like in Arabic, Syriac and Kaithi.
-_SHAPED = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
+_VISIBLE_FORMATS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
 # Letters and marks that nothing is drawn for.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
 _JOINERS = "\u200c\u200d"
 # Reserved for pictographs: emoji that are newer than this Python.
 _FUTURE_EMOJI = range(0x1F000, 0x1FB00)
 # The scripts that need joiners begin here; in Latin, Greek, Cyrillic and Armenian text a joiner only hides.
-_FIRST_JOINED = 0x0590
+_FIRST_JOINER_SCRIPT = 0x0590
 # The flags of England, Scotland and Wales are spelled with invisible tags; elsewhere tags only hide text.
 _TAGGED_FLAG = re.compile("\U0001f3f4\U000e0067\U000e0062(?:eng|sct|wls)\U000e007f".translate(
     {ord(letter): 0xE0000 + ord(letter) for letter in "engsctwl"}
@@ -47,27 +47,27 @@ def visible_text(text: str) -> str:
     flags = {place for match in _TAGGED_FLAG.finditer(text) for place in range(*match.span())}
     pieces: list[str] = []
     # Combining marks on the current character, and whether there is a character to carry them.
-    marks, carried = 0, False
+    marks, has_base = 0, False
     for place, character in enumerate(text):
         if character in _JOINERS:
-            plain = carried and marks < MAX_MARKS and _joins(text, place)
+            plain = has_base and marks < MAX_MARKS and _joins(text, place)
         elif _is_selector(character):
-            plain = carried and _selects(text, place)
+            plain = has_base and _selects(text, place)
         else:
             plain = place in flags or not _is_shapeless(character)
         if not plain:
             pieces.append(_surplus(marks) + _escape(character))
-            marks, carried = 0, False
+            marks, has_base = 0, False
         elif character in _JOINERS or _is_selector(character):
             pieces.append(character)
         elif unicodedata.category(character) in ("Mn", "Me"):
             marks += 1
             if marks <= MAX_MARKS:
-                pieces.append(character if carried else f"\u25cc{character}")
-            carried = True
+                pieces.append(character if has_base else f"\u25cc{character}")
+            has_base = True
         else:
             pieces.append(_surplus(marks) + character)
-            marks, carried = 0, True
+            marks, has_base = 0, True
     return "".join(pieces) + _surplus(marks)
 
 
@@ -78,8 +78,8 @@ def visible_lines(text: str) -> str:
 
 def _escape(character: str) -> str:
     code = ord(character)
-    if character in _NAMED:
-        return _NAMED[character]
+    if character in _SHORT_ESCAPES:
+        return _SHORT_ESCAPES[character]
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
@@ -93,7 +93,7 @@ def _is_shapeless(character: str) -> bool:
     category = unicodedata.category(character)
     if category == "Cn" and ord(character) in _FUTURE_EMOJI:
         return False
-    return category in _SHAPELESS and character not in _SHAPED
+    return category in _SHAPELESS and character not in _VISIBLE_FORMATS
 
 
 def _is_selector(character: str) -> bool:
@@ -101,7 +101,7 @@ def _is_selector(character: str) -> bool:
 
 
 def _selects(text: str, place: int) -> bool:
-    """Tell whether a variation selector follows something that has variants; a row of them carries hidden text."""
+    """Return whether a variation selector follows something that has variants; a row of them carries hidden text."""
     before = text[place - 1] if place else ""
     if not before or _is_selector(before) or _is_shapeless(before):
         return False
@@ -109,13 +109,13 @@ def _selects(text: str, place: int) -> bool:
 
 
 def _joins(text: str, place: int) -> bool:
-    """Tell whether a joiner stands between two characters of a script, or of an emoji, that joiners shape."""
+    """Return whether a joiner stands between two characters of a script, or of an emoji, that joiners shape."""
     before, after = text[place - 1 : place], text[place + 1 : place + 2]
-    return _is_joined(before) and _is_joined(after) and not _is_selector(after)
+    return _takes_joiners(before) and _takes_joiners(after) and not _is_selector(after)
 
 
-def _is_joined(character: str) -> bool:
-    if not character or ord(character) < _FIRST_JOINED or _is_shapeless(character):
+def _takes_joiners(character: str) -> bool:
+    if not character or ord(character) < _FIRST_JOINER_SCRIPT or _is_shapeless(character):
         return False
     category = unicodedata.category(character)
     return category[0] in "LM" or category in ("So", "Sk", "Cn")

@@ -33,7 +33,7 @@ from molmo_agent.cli.app import app as command_line
 from molmo_agent.envs.android import apps as android_apps
 from molmo_agent.envs.android import text as android_text
 from molmo_agent.envs.android.apps import find_app
-from molmo_agent.envs.android.device import Device, quoted
+from molmo_agent.envs.android.device import Device, quote
 from molmo_agent.envs.android.env import Android
 from molmo_agent.envs.android.keys import keycode
 from molmo_agent.envs.android.text import input_text_arguments
@@ -257,7 +257,7 @@ def test_what_a_phone_cannot_do_is_refused_and_nothing_is_sent(device: AdbDevice
     refused: tuple[tuple[Action, str], ...] = (
         (Move(Point(0.5, 0.5)), "a phone has no pointer to move; it executes: Back"),
         (Click(Point(0.5, 0.5), button="right"), "a finger has no right button; use LongPress"),
-        (Click(Point(0.5, 0.5), held=("ctrl",)), "a phone has no keys to hold during a tap"),
+        (Click(Point(0.5, 0.5), modifiers=("ctrl",)), "a phone has no keys to hold during a tap"),
         (Key(("hyper",)), "a phone has no key 'hyper'"),
         (Type("a\x07"), "text may hold line ends and tabs but no other control character"),
     )
@@ -326,9 +326,9 @@ def test_long_text_is_sent_in_parts(device: AdbDevice, env: Android) -> None:
 def test_a_blank_is_the_only_thing_that_is_rewritten() -> None:
     assert input_text_arguments("a b") == ["a%sb"]
     assert input_text_arguments("%s") == ["%", "s"]
-    assert quoted("input", "text", "; reboot") == "input text '; reboot'"
+    assert quote("input", "text", "; reboot") == "input text '; reboot'"
     with pytest.raises(ValueError, match="no zero character"):
-        quoted("a\0b")
+        quote("a\0b")
 
 
 def test_enter_pressed_unasked(device: AdbDevice, env: Android) -> None:

@@ -150,7 +150,7 @@ def test_buttons_and_counts_arrive_as_asked(actor, window):
 
 
 def test_a_key_is_held_during_a_click_and_no_longer(actor, window):
-    actor.act(EVERYTHING, Click(point_at(640, 360), held=("ctrl_or_cmd",)))
+    actor.act(EVERYTHING, Click(point_at(640, 360), modifiers=("ctrl_or_cmd",)))
     events = [(event["type"], event.get("key")) for event in window.events() if event["type"] != "motion"]
     assert events == [("key_press", "Control_L"), ("press", None), ("release", None), ("key_release", "Control_L")]
 
@@ -259,10 +259,10 @@ def _drag_slowly():
 
 def test_ctrl_c_in_the_middle_of_a_call_to_the_server_neither_hangs_nor_leaves_the_button_down(actor, window):
     assert actor.do(_interrupt_many_drags) == 12
-    held = 0
+    modifiers = 0
     for event in window.events("press", "release"):
-        held += 1 if event["type"] == "press" else -1
-    assert held == 0
+        modifiers += 1 if event["type"] == "press" else -1
+    assert modifiers == 0
 
 
 def _interrupt_many_drags():

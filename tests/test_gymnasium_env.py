@@ -22,6 +22,7 @@ from molmo_agent.envs.gymnasium_api.action_wrapper import Limits
 from molmo_agent.envs.gymnasium_api.adapters import (
     GymnasiumEnv,
     ImageView,
+    Limits,
     Outcome,
     PointingAction,
     PointingEnv,

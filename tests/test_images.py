@@ -6,7 +6,7 @@ import pytest
 
 from molmo_agent.errors import ImageError
 from molmo_agent.geometry import Point
-from molmo_agent.images import MARK, captioned, draw_points, filmstrip, read_image, write_gif
+from molmo_agent.images import MARK, draw_points, filmstrip, read_image, with_caption, write_gif
 
 
 def marked(image):
@@ -87,7 +87,7 @@ def test_an_image_of_absurd_size_is_rejected_before_it_is_unpacked(tmp_path):
 
 
 def test_films_keep_every_frame(tmp_path):
-    frames = [captioned(PIL.Image.new("RGB", (80, 60), (n * 60, 0, 0)), f"step {n} " * 9, 100) for n in range(4)]
+    frames = [with_caption(PIL.Image.new("RGB", (80, 60), (n * 60, 0, 0)), f"step {n} " * 9, 100) for n in range(4)]
     assert {frame.size for frame in frames} == {(100, 75 + 28)}
     write_gif(frames, tmp_path / "film.gif", seconds=0.5)
     with PIL.Image.open(tmp_path / "film.gif") as film:
@@ -101,8 +101,9 @@ def test_films_keep_every_frame(tmp_path):
 def test_captions_show_every_script_that_the_bundled_fonts_have():
     blank = PIL.Image.new("RGB", (200, 20))
     images = [
-        np.asarray(captioned(blank, text, 200)) for text in ("Gru\ufffee", "Grüße", "Gr\ufffe\ufffee", "你好", "好你")
+        np.asarray(with_caption(blank, text, 200))
+        for text in ("Gru\ufffee", "Grüße", "Gr\ufffe\ufffee", "你好", "好你")
     ]
     assert len({image.tobytes() for image in images}) == len(images)
-    missing = np.asarray(captioned(blank, "\U0010fffe\U0010fffe", 200))
+    missing = np.asarray(with_caption(blank, "\U0010fffe\U0010fffe", 200))
     assert not np.array_equal(images[3], missing)

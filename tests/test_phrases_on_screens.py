@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from molmo_agent.envs.drawing.phrases import kind_in, named_elements, unquoted
+from molmo_agent.envs.drawing.phrases import kind_in, named_elements, without_quotations
 
 KINDS = (("menu item", "menu_item"), ("menu", "menu"), ("button", "button"))
 
@@ -40,4 +40,4 @@ def test_labels_in_quotes_are_meant_to_the_letter_and_others_by_whole_words(phra
 def test_a_kind_is_named_outside_of_quotes_and_longer_names_come_first():
     assert kind_in('the "button" menu item', KINDS) == "menu_item"
     assert kind_in("the buttons", KINDS) is None
-    assert unquoted('Click "Save" NOW') == "click   now"
+    assert without_quotations('Click "Save" NOW') == "click   now"

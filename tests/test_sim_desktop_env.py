@@ -24,9 +24,9 @@ from molmo_agent.actions import (
 from molmo_agent.envs.drawing.annotated_screen import Element
 from molmo_agent.envs.sim_desktop.desktop import SimDesktop
 from molmo_agent.envs.sim_desktop.looks import HELD_OUT_LOOKS, LOOKS
-from molmo_agent.envs.sim_desktop.made_tasks import MADE
 from molmo_agent.envs.sim_desktop.monitors import Monitors
 from molmo_agent.envs.sim_desktop.state import Desktop, Widget
+from molmo_agent.envs.sim_desktop.window_tasks import WINDOW_TASKS
 from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.pointers.baselines import OraclePointer
@@ -113,7 +113,7 @@ def test_the_same_seed_makes_the_same_episode(task: str) -> None:
     assert np.array_equal(after.image, later.image)
 
 
-@pytest.mark.parametrize("task", MADE)
+@pytest.mark.parametrize("task", WINDOW_TASKS)
 def test_doing_nothing_is_no_success(task: str) -> None:
     env, _ = begin(task)
     assert not env.success
@@ -368,18 +368,18 @@ def test_a_long_press_is_a_press() -> None:
 
 
 def test_input_units_left_of_the_main_monitor_are_negative() -> None:
-    monitors = Monitors((800, 600), 2, main=1, shown=0, scale=1.25)
+    monitors = Monitors((800, 600), 2, main=1, view_index=0, scale=1.25)
     assert monitors.transform().to_device(Point(0.0, 0.0)) == (-640, 0)
     assert monitors.transform().device_region == (-640, 0, 0, 480)
-    everything = dataclasses.replace(monitors, shown=None)
+    everything = dataclasses.replace(monitors, view_index=None)
     assert everything.transform().device_region == (-640, 0, 640, 480)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1.25, 2.0])
 def test_every_pixel_is_reached_within_one_input_unit(scale: float) -> None:
     for shown in (0, 1, None):
-        monitors = Monitors((200, 100), 2, main=1, shown=shown, scale=scale)
-        left, _, right, bottom = monitors.observed
+        monitors = Monitors((200, 100), 2, main=1, view_index=shown, scale=scale)
+        left, _, right, bottom = monitors.view_box
         for x, y in ((0, 0), (57, 33), (199, 99)):
             hit = monitors.pixel(Point.from_pixel(x, y, right - left, bottom))
             assert abs(hit[0] - 0.5 - (x + left)) < scale

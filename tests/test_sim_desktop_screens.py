@@ -13,7 +13,7 @@ from molmo_agent.envs.drawing.fonts import FAMILIES, face
 from molmo_agent.envs.sim_desktop import SPLITS, STYLES, Screen, sample_screen
 from molmo_agent.envs.sim_desktop.draw import draw
 from molmo_agent.envs.sim_desktop.looks import HELD_OUT_LOOKS, LOOKS
-from molmo_agent.envs.sim_desktop.sampling import families, sample_desktop
+from molmo_agent.envs.sim_desktop.sampling import DesktopSpec, families, sample_desktop
 from molmo_agent.errors import UnknownNameError
 
 
@@ -65,7 +65,7 @@ def test_screens_hold_every_kind_of_element() -> None:
 def test_the_centre_of_a_visible_element_belongs_to_it() -> None:
     checked = 0
     for seed in range(25):
-        drawing = draw(sample_desktop(seed, width=640, height=480, split="train"))
+        drawing = draw(sample_desktop(seed, DesktopSpec(width=640, height=480, split="train")))
         for element, owner in zip(drawing.screen.elements, drawing.owners, strict=True):
             if element.visible and owner is not None:
                 assert drawing.hit(*element.center) is owner, (seed, element)
@@ -183,8 +183,10 @@ def test_words_no_interface_does_without_are_in_training() -> None:
 
 
 def test_held_out_looks_are_never_sampled_for_training() -> None:
-    train = {sample_desktop(seed, width=320, height=240, split="train").look.name for seed in range(40)}
-    held_out = {sample_desktop(seed, width=320, height=240, split="held_out_looks").look.name for seed in range(20)}
+    train = {sample_desktop(seed, DesktopSpec(width=320, height=240, split="train")).look.name for seed in range(40)}
+    held_out = {
+        sample_desktop(seed, DesktopSpec(width=320, height=240, split="held_out_looks")).look.name for seed in range(20)
+    }
     assert train <= set(LOOKS)
     assert held_out <= set(HELD_OUT_LOOKS)
 

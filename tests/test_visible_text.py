@@ -30,7 +30,7 @@ from molmo_agent.episode import Decision, LabelledPoint, PointResult
 from molmo_agent.errors import EnvError, MolmoAgentError, RunStopped, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.html import render_page
-from molmo_agent.images import captioned, filmstrip
+from molmo_agent.images import filmstrip, with_caption
 from molmo_agent.registry import load_env
 from molmo_agent.rollout import viewer
 from molmo_agent.rollout.guards import Guards
@@ -125,7 +125,7 @@ BIDI_CONTROLS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 @settings(deadline=None, derandomize=True, max_examples=60)
 def test_any_text_can_be_a_caption(text):
     blank = PIL.Image.new("RGB", (32, 20))
-    frame = captioned(blank, text, 320)
+    frame = with_caption(blank, text, 320)
     assert frame.size == (320, 228)
     assert not np.asarray(frame)[:200].any(), "letters stay under the picture"
     assert filmstrip([frame, frame]).width == 2 * 328 + 8
@@ -133,7 +133,7 @@ def test_any_text_can_be_a_caption(text):
 
 @pytest.mark.parametrize("text", NASTY)
 def test_each_kind_of_nasty_text_can_be_a_caption(text):
-    assert captioned(PIL.Image.new("RGB", (32, 20)), text, 320).size == (320, 228)
+    assert with_caption(PIL.Image.new("RGB", (32, 20)), text, 320).size == (320, 228)
 
 
 @given(ANY_TEXT)
@@ -154,17 +154,17 @@ def test_markup_and_emoji_codes_of_others_are_shown_and_not_carried_out():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 30_000), (30_000, 1), (7_000, 9)])
 def test_a_picture_of_any_proportions_becomes_a_frame_of_moderate_size(size):
-    frame = captioned(PIL.Image.new("RGB", size, "white"), "x", 100)
+    frame = with_caption(PIL.Image.new("RGB", size, "white"), "x", 100)
     assert frame.width == 100
     assert frame.height <= 328
     assert (np.asarray(frame)[0, 45:55] == 255).all(-1).any(), "it is in the middle"
 
 
 def test_a_font_that_cannot_be_loaded_is_replaced(monkeypatch):
-    usual = captioned(PIL.Image.new("RGB", (32, 20)), "Save", 320)
+    usual = with_caption(PIL.Image.new("RGB", (32, 20)), "Save", 320)
     monkeypatch.setattr(images, "_FONTS", Path("/nowhere"))
     images._font.cache_clear()
-    other = captioned(PIL.Image.new("RGB", (32, 20)), "Save", 320)
+    other = with_caption(PIL.Image.new("RGB", (32, 20)), "Save", 320)
     assert np.asarray(other)[200:].max() > 200
     assert other != usual
 

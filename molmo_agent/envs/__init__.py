@@ -1,1 +1,1 @@
-"""Places where actions happen. Each module is loaded by name when it is asked for; this package imports none."""
+"""Environments: what executes actions. Each module is loaded by name on demand; this package imports none of them."""

@@ -1,4 +1,4 @@
-"""What this machine has and lacks for driving a desktop or a phone, and how to get the rest; changes nothing."""
+"""Check whether this machine can control a desktop or a phone, and how to install what is missing. Changes nothing."""
 
 import importlib
 import importlib.util
@@ -15,11 +15,11 @@ from molmo_agent.errors import EnvError
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at. ``remedy`` is what to do where it is not ok; empty where it is."""
+    """The result of one check. ``remedy`` is what to do if it failed; empty if it passed."""
 
     name: str
     ok: bool
-    # What was found, or what is missing without it.
+    # The result: a path or version, or what is missing.
     detail: str
     remedy: str = ""
 
@@ -34,14 +34,14 @@ _PROGRAMS = {
 
 
 def diagnose() -> list[Check]:
-    """Look at everything and return one check each, what concerns every user first."""
+    """Run every check and return the results, the ones that concern every user first."""
     checks = [Check("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
     access = _display() if sys.platform.startswith("linux") else _permissions()
     # Without access the capture would fail for the same reason.
     checks += [access, _capture()] if access.ok else [access]
     if sys.platform.startswith("linux"):
         checks += map(_program, _PROGRAMS)
-    # Without the library the check of its extra says so.
+    # A missing library is reported by the check of its extra, see _packages.
     checks += [_adb()] if importlib.util.find_spec("adbutils") else []
     checks += [_chromium()] if importlib.util.find_spec("miniwob") else []
     return [*checks, *_packages()]
@@ -52,15 +52,15 @@ def _packages() -> list[Check]:
     checks = []
     for item in dependencies():
         name = f"{item.name} ({item.extra})" if item.extra else item.name
-        tested = f"tested: {item.tested or 'any version'}"
+        tested_range = f"tested: {item.tested or 'any version'}"
         if item.installed is None:
             package = f"{PACKAGE}[{item.extra}]" if item.extra else PACKAGE
-            checks.append(Check(name, False, f"not installed; {tested}", f"pip install '{package}'"))
+            checks.append(Check(name, False, f"not installed; {tested_range}", f"pip install '{package}'"))
         elif item.ok:
-            checks.append(Check(name, True, f"{item.installed}; {tested}"))
+            checks.append(Check(name, True, f"{item.installed}; {tested_range}"))
         else:
             checks.append(
-                Check(name, False, f"{item.installed} is untested; {tested}", f"pip install '{item.requirement}'")
+                Check(name, False, f"{item.installed} is untested; {tested_range}", f"pip install '{item.requirement}'")
             )
     return checks or [Check("package", False, f"{PACKAGE} is not installed", "pip install -e . in its checkout")]
 
@@ -140,8 +140,8 @@ def _capture() -> Check:
             capture.close()
         if screen_locked():
             raise EnvError("the screen is locked: unlock it")
-        listed = ", ".join(monitor.area.describe() for monitor in monitors)
-        return f"{listed}; monitor 1 gives images of {image.shape[1]}x{image.shape[0]} pixels"
+        monitor_list = ", ".join(monitor.area.describe() for monitor in monitors)
+        return f"{monitor_list}; monitor 1 gives images of {image.shape[1]}x{image.shape[0]} pixels"
 
     return _attempt("capture", look)
 

@@ -115,7 +115,7 @@ def dense_targets(
     canvas_height, canvas_width = layout.canvas(grid)
     patch, side = layout.patch_size, layout.side
     canvas_texts = tuple(
-        run.moved(canvas.left, canvas.top, across=canvas.scale_x, down=canvas.scale_y) for run in screen.texts
+        run.transform(canvas.left, canvas.top, across=canvas.scale_x, down=canvas.scale_y) for run in screen.texts
     )
     rows, columns = canvas_height // patch, canvas_width // patch
     characters = character_targets(canvas_texts, rows, columns * 2, (patch / 2, patch)).reshape(rows, columns, 2)

@@ -20,7 +20,7 @@ from molmo_agent.actions import action_from_dict, describe, points_of
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.html import render_page
-from molmo_agent.images import captioned, draw_points, filmstrip, write_gif
+from molmo_agent.images import draw_points, filmstrip, with_caption, write_gif
 from molmo_agent.rollout.trajectory import TrajectoryFolder, read_folder
 
 HTML_NAME, GIF_NAME, STRIP_NAME = "trajectory.html", "trajectory.gif", "filmstrip.png"
@@ -173,7 +173,7 @@ def render_frames(path: str | Path, width: int = 640) -> list[PIL.Image.Image]:
                 image = np.asarray(image_file.convert("RGB"))
         except _UNREADABLE:
             return
-        frame = captioned(draw_points(image, points), caption, width)
+        frame = with_caption(draw_points(image, points), caption, width)
         # All frames of a GIF have one size; those of a resized window get borders.
         if frames and frame.size != frames[0].size:
             frame = PIL.ImageOps.pad(frame, frames[0].size, color="black")

@@ -42,7 +42,7 @@ def resized(screen: Screen, width: int, height: int) -> Screen:
     for element in screen.elements:
         left, top, right, bottom = element.box
         elements.append(replace(element, box=(left * across, top * down, right * across, bottom * down)))
-    texts = tuple(run.moved(0, 0, across=across, down=down) for run in screen.texts)
+    texts = tuple(run.transform(0, 0, across=across, down=down) for run in screen.texts)
     return Screen(image, tuple(elements), texts)
 
 
@@ -83,7 +83,7 @@ def _readable(run: TextRun, view: PixelBox) -> TextRun | None:
         return None
     first, end = indices[0], indices[-1] + 1
     part = TextRun(run.text[first:end], run.edges[first : end + 1], run.top, run.bottom)
-    return part.moved(-left, -top)
+    return part.transform(-left, -top)
 
 
 def look_through_window(screen: Screen, rng: Random, window: tuple[int, int]) -> RecordedScreen:

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.progress import track
 
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen, TextRun
-from molmo_agent.envs.web.elements import PageElement, color_names, described, find, is_large
+from molmo_agent.envs.web.elements import PageElement, color_names, find, is_large, matches_of_description
 from molmo_agent.envs.web.miniwob import HEIGHT, WIDTH, MiniWob
 from molmo_agent.geometry import Box
 from molmo_agent.policies.instructions.splitter import split_instruction
@@ -67,7 +67,7 @@ def read_screen(env: MiniWob, page: Sequence[PageElement]) -> Screen:
 
 def questions_of(target: str, page_element: PageElement, page: Sequence[PageElement]) -> tuple[Question, ...]:
     """Ask for an element as the pointing policy does, and in the same words for all others that have a name too."""
-    if not page_element.label or page_element.label not in target or described(page, target):
+    if not page_element.label or page_element.label not in target or matches_of_description(page, target):
         label = re.sub(r'^(?:into )?(?:an?|the) |"', "", target).strip(" .").lower()
         return (_question(target, page_element, label, len(page), named=False),)
     alike = [other for other in page if other.kind == page_element.kind and 0 < len(other.label) <= _LONGEST_NAME]

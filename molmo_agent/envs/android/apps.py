@@ -14,7 +14,7 @@ from molmo_agent.envs.android.screen import read_status
 from molmo_agent.errors import ActionRefused
 
 # Labels whose words are not in the name of the package.
-WELL_KNOWN: Mapping[str, tuple[str, ...]] = {
+PACKAGES_BY_LABEL: Mapping[str, tuple[str, ...]] = {
     "phone": ("com.google.android.dialer", "com.android.dialer", "com.samsung.android.dialer"),
     "clock": ("com.google.android.deskclock", "com.android.deskclock", "com.sec.android.app.clockpackage"),
     "messages": (
@@ -69,8 +69,8 @@ def find_app(name: str, packages: Sequence[str]) -> str:
     query = name.strip().casefold()
     if name.strip() in packages:
         return name.strip()
-    if installed := [package for package in WELL_KNOWN.get(query, ()) if package in packages]:
-        return installed[0]
+    if packages_here := [package for package in PACKAGES_BY_LABEL.get(query, ()) if package in packages]:
+        return packages_here[0]
     compact = re.sub(r"\W", "", query)
     fitting = [
         package

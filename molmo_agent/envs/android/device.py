@@ -59,7 +59,7 @@ def load_adbutils() -> Any:
         raise MissingExtraError("a phone over adb", "android") from error
 
 
-def quoted(*arguments: str) -> str:
+def quote(*arguments: str) -> str:
     """Return arguments as one line for the phone's shell, each of them a word of its own whatever it holds.
 
     Raises:
@@ -91,7 +91,7 @@ class Device:
         self.serial = _choose(serial, states)
         self._require_ready(states[self.serial])
         self._device = self._client.device(self.serial)
-        with self._lost("asking what it can do"):
+        with self._report_loss("asking what it can do"):
             features = self._device.get_features()
         if "shell_v2" not in features.split(","):
             raise EnvError(f"the phone {self.serial!r} is too old: Android 7 or newer is needed")
@@ -102,10 +102,10 @@ class Device:
         Raises:
             EnvError: the phone is gone or did not answer in time; what became of the command is not known.
         """
-        return self.script(quoted(*arguments), what=arguments[0], timeout_s=timeout_s)
+        return self.script(quote(*arguments), what=arguments[0], timeout_s=timeout_s)
 
     def script(self, line: str, *, what: str, timeout_s: float = 15.0) -> Answer:
-        """Run a line of the phone's shell that is a constant of this package or made with :func:`quoted`.
+        """Run a line of the phone's shell that is a constant of this package or made with :func:`quote`.
 
         Args:
             line: the line.
@@ -115,9 +115,9 @@ class Device:
         Raises:
             EnvError: as :meth:`run`.
         """
-        with self._lost(f"running {what}"):
-            done = self._device.shell2(line, timeout=timeout_s, encoding=None, v2=True)
-        return Answer(done.stdout, done.stderr, done.returncode)
+        with self._report_loss(f"running {what}"):
+            answer = self._device.shell2(line, timeout=timeout_s, encoding=None, v2=True)
+        return Answer(answer.stdout, answer.stderr, answer.returncode)
 
     def _states(self) -> dict[str, str]:
         return {info.serial: info.state for info in self._client.list()}
@@ -140,7 +140,7 @@ class Device:
             ) from error
 
     @contextlib.contextmanager
-    def _lost(self, doing: str) -> Iterator[None]:
+    def _report_loss(self, doing: str) -> Iterator[None]:
         """Tell what has become of a phone that does not answer."""
         try:
             yield
@@ -165,6 +165,6 @@ def _choose(serial: str | None, states: dict[str, str]) -> str:
     if not states:
         raise EnvError(_NO_DEVICE)
     if len(states) > 1:
-        listed = ", ".join(f"{name} ({state})" for name, state in sorted(states.items()))
-        raise UsageError(f"{len(states)} phones are connected: {listed}; choose one with --serial")
+        states_text = ", ".join(f"{name} ({state})" for name, state in sorted(states.items()))
+        raise UsageError(f"{len(states)} phones are connected: {states_text}; choose one with --serial")
     return next(iter(states))

@@ -24,7 +24,7 @@ from molmo_agent.actions import (
     Wait,
 )
 from molmo_agent.envs.android.apps import open_app
-from molmo_agent.envs.android.device import Device, quoted
+from molmo_agent.envs.android.device import Device, quote
 from molmo_agent.envs.android.gestures import scroll_swipes
 from molmo_agent.envs.android.keys import keycode
 from molmo_agent.envs.android.screen import Status, capture, read_status, require_usable
@@ -60,7 +60,7 @@ class Android:
     def __init__(self, serial: str | None = None) -> None:
         self._device = Device(serial)
         self._text = PhoneText(self._device)
-        self._seen: tuple[Status, ImageTransform] | None = None
+        self._last_capture: tuple[Status, ImageTransform] | None = None
 
     # --- The protocol ---------------------------------------------------------------------------------------------
 
@@ -91,7 +91,7 @@ class Android:
             # Touches are in other units than pixels where the resolution was changed by hand.
             transform = transform.scale(width / status.size[0], height / status.size[1])
         image.flags.writeable = False
-        self._seen = status, transform
+        self._last_capture = status, transform
         return Observation(image, transform, {"app": status.app, "rotation": status.rotation})
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -106,7 +106,7 @@ class Android:
 
     def close(self) -> None:
         """Nothing is held: every touch ends with its command. Safe to call twice."""
-        self._seen = None
+        self._last_capture = None
 
     def __enter__(self) -> Self:
         return self
@@ -118,10 +118,10 @@ class Android:
 
     def _execute(self, action: Action) -> None:
         match action:
-            case Click(point=point, button="left", count=count, held=()):
+            case Click(point=point, button="left", count=count, modifiers=()):
                 x, y = self._target(point)
                 # In one go: between two commands more time passes than a double tap may take.
-                self._input(" && ".join([quoted("input", "tap", str(x), str(y))] * count))
+                self._input(" && ".join([quote("input", "tap", str(x), str(y))] * count))
             case LongPress(point=point, duration_s=duration_s):
                 place = self._target(point)
                 self._swipe(place, place, round(duration_s * 1000))
@@ -140,13 +140,13 @@ class Android:
                 open_app(self._device, name)
             case Back() | Home():
                 self._look_again()
-                self._input(quoted("input", "keyevent", f"KEYCODE_{type(action).__name__.upper()}"))
+                self._input(quote("input", "keyevent", f"KEYCODE_{type(action).__name__.upper()}"))
             case Wait(duration_s=duration_s):
                 time.sleep(duration_s)
             case Done() | PointAt():
                 # An answer, not an input.
                 pass
-            case Click(held=(_, *_)):
+            case Click(modifiers=(_, *_)):
                 raise ActionRefused("a phone has no keys to hold during a tap; for several things try LongPress")
             case Click() | Drag():
                 raise ActionRefused(f"a finger has no {action.button} button; use LongPress, or the left one")
@@ -158,7 +158,7 @@ class Android:
 
     def _target(self, point: Point) -> tuple[int, int]:
         """Return where a point is now, having looked whether the screen is still held as it was."""
-        status, transform = self._observed()
+        status, transform = self._capture_of_points()
         now = self._look_again()
         if (now.size, now.rotation) != (status.size, status.rotation):
             raise ActionRefused("the phone was turned since it was observed: look again, then act")
@@ -170,17 +170,17 @@ class Android:
         require_usable(status, self._device.serial)
         return status
 
-    def _observed(self) -> tuple[Status, ImageTransform]:
-        if self._seen is None:
+    def _capture_of_points(self) -> tuple[Status, ImageTransform]:
+        if self._last_capture is None:
             raise UsageError("call reset() or observe() first: points belong to an observation, and there is none yet")
-        return self._seen
+        return self._last_capture
 
     def _swipe(self, start: tuple[int, int], end: tuple[int, int], duration_ms: int) -> None:
-        self._input(quoted("input", "swipe", *map(str, (*start, *end, duration_ms))), seconds=duration_ms / 1000)
+        self._input(quote("input", "swipe", *map(str, (*start, *end, duration_ms))), seconds=duration_ms / 1000)
 
     def _scroll(self, direction: Any, notches: int, point: Point | None) -> None:
         place = self._target(point or Point(0.5, 0.5))
-        left, top, right, bottom = self._observed()[1].device_region
+        left, top, right, bottom = self._capture_of_points()[1].device_region
         start = place if point is not None else None
         for x0, y0, x1, y1 in scroll_swipes(direction, notches, (right - left, bottom - top), start):
             self._swipe((x0, y0), (x1, y1), _SCROLL_MS)
@@ -202,7 +202,7 @@ class Android:
     def _press(self, *keys: str) -> None:
         codes = [keycode(key) for key in keys]
         how = ["keyevent"] if len(codes) == 1 else ["keycombination"]
-        complaint = self._input(quoted("input", *how, *codes))
+        complaint = self._input(quote("input", *how, *codes))
         if "Unknown command" in complaint:
             raise ActionRefused(
                 "this phone cannot press keys together (Android 12 or newer can): press them one by one"

@@ -4,7 +4,7 @@ import difflib
 
 from molmo_agent.errors import ActionRefused
 
-_NAMED = {
+_NAMES = {
     "enter": "ENTER",
     "return": "ENTER",
     "tab": "TAB",
@@ -63,10 +63,10 @@ def keycode(key: str) -> str:
         ActionRefused: a phone has no such key; the nearest names are offered.
     """
     name = key if len(key) == 1 else key.lower().replace("_", "").replace("-", "").replace(" ", "")
-    if name in _NAMED:
-        return f"KEYCODE_{_NAMED[name]}"
+    if name in _NAMES:
+        return f"KEYCODE_{_NAMES[name]}"
     if len(name) == 1 and name.isascii() and name.isalnum():
         return f"KEYCODE_{name.upper()}"
-    near = difflib.get_close_matches(name, _NAMED, n=3)
+    near = difflib.get_close_matches(name, _NAMES, n=3)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise ActionRefused(f"a phone has no key {key!r}{hint} Keys are named one by one: ('enter',), ('ctrl', 'a')")

@@ -148,7 +148,7 @@ def _secure(device: Device, status: Status) -> EnvError:
 
 
 def _forbids_captures(device: Device, status: Status) -> bool:
-    """Tell whether a window of the app in front has the flag that keeps it out of captures."""
+    """Return whether a window of the app in front has the flag that keeps it out of captures."""
     title = status.app or status.focus
     windows = device.run("dumpsys", "window", "windows").text
     for block in re.split(r"^\s*Window #\d+ ", windows, flags=re.MULTILINE)[1:]:

@@ -26,7 +26,7 @@ _ID = re.compile(r"[\w.]+/[\w.$]+")
 
 
 def plain(text: str) -> bool:
-    """Tell whether a plain keyboard has keys for all of a text: printable ASCII."""
+    """Return whether a plain keyboard has keys for all of a text: printable ASCII."""
     return all(" " <= character <= "~" for character in text)
 
 
@@ -80,7 +80,7 @@ class PhoneText:
             self._by_keyboard(text)
             return
         for argument in input_text_arguments(text):
-            self._checked("input", "text", argument)
+            self._run_checked("input", "text", argument)
 
     def restore(self) -> None:
         """Put the user's keyboard back, if a run that was killed left another one behind."""
@@ -96,11 +96,11 @@ class PhoneText:
         if not _ID.fullmatch(before):
             raise EnvError(f"expected the phone to name its keyboard, got {before!r}: choose one in its settings")
         enabled = KEYBOARD in self._device.run("ime", "list", "-s").text.split()
-        self._checked("settings", "put", "secure", NOTE, before)
+        self._run_checked("settings", "put", "secure", NOTE, before)
         try:
             if not enabled:
-                self._checked("ime", "enable", KEYBOARD)
-            self._checked("ime", "set", KEYBOARD)
+                self._run_checked("ime", "enable", KEYBOARD)
+            self._run_checked("ime", "set", KEYBOARD)
             self._wait_for(KEYBOARD)
             self._broadcast(text)
         finally:
@@ -109,7 +109,7 @@ class PhoneText:
                 self._device.run("ime", "disable", KEYBOARD)
 
     def _put_back(self, keyboard: str) -> None:
-        self._checked("ime", "set", keyboard)
+        self._run_checked("ime", "set", keyboard)
         self._device.run("settings", "delete", "secure", NOTE)
 
     def _wait_for(self, keyboard: str) -> None:
@@ -124,14 +124,14 @@ class PhoneText:
     def _broadcast(self, text: str) -> None:
         for start in range(0, len(text), _CHUNK):
             part = base64.b64encode(text[start : start + _CHUNK].encode()).decode()
-            self._checked("am", "broadcast", "-a", "ADB_INPUT_B64", "--es", "msg", part)
+            self._run_checked("am", "broadcast", "-a", "ADB_INPUT_B64", "--es", "msg", part)
         # It hands the text to the app a moment after it has heard of it.
         self._sleep(0.2)
 
     def _setting(self, name: str) -> str:
         return self._device.run("settings", "get", "secure", name).text.strip()
 
-    def _checked(self, *arguments: str) -> None:
+    def _run_checked(self, *arguments: str) -> None:
         answer = self._device.run(*arguments)
         if answer.status or "Exception" in answer.all_text or answer.all_text.startswith("Error"):
             first_line = (answer.all_text.splitlines() or [f"exit status {answer.status}"])[0]

@@ -1,4 +1,4 @@
-"""Images of the screen; knows no input and no actions.
+"""Images of the screen.
 
 An ``Area`` is in the operating system's input units. Its image is in physical pixels, of which there may be more
 (HiDPI): the ratio of the two is the only scale factor there is.
@@ -35,7 +35,7 @@ class Area:
         return self.top + self.height
 
     def contains(self, other: "Area") -> bool:
-        """Tell whether the other area lies inside of this one."""
+        """Return whether the other area lies inside of this one."""
         return (
             self.left <= other.left
             and self.top <= other.top
@@ -43,7 +43,7 @@ class Area:
             and other.bottom <= self.bottom
         )
 
-    def cut(self, other: "Area") -> "Area | None":
+    def intersection(self, other: "Area") -> "Area | None":
         """Return the part of this area that lies in the other one; None if there is none."""
         left, top = max(self.left, other.left), max(self.top, other.top)
         width, height = min(self.right, other.right) - left, min(self.bottom, other.bottom) - top
@@ -56,7 +56,7 @@ class Area:
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """A monitor's place on the desktop."""
+    """The position of a monitor on the desktop."""
 
     area: Area
     primary: bool = False
@@ -109,7 +109,7 @@ class MssCapture:
         import mss  # on Linux only an mss object, not this import, needs a display
         import mss.exception
 
-        # A server that goes while it is asked shows as a failed assertion.
+        # A server that disappears during a request causes an AssertionError.
         self._failures = (mss.exception.ScreenShotError, OSError, AssertionError)
         try:
             self._mss: Any = mss.MSS()

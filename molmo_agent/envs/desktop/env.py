@@ -1,7 +1,7 @@
-"""The real desktop as an env: what is on the screen, and the user's own pointer and keyboard.
+"""The real desktop as an env: captures of the screen, and input through the user's pointer and keyboard.
 
-Everything that depends on the operating system is behind two protocols, ``Capture`` and ``Input``; this file knows
-areas of the desktop, the transform from an image to input positions, and how a person would carry out an action.
+Everything that depends on the operating system is behind two protocols, ``Capture`` and ``Input``; this file
+handles areas of the desktop, the transform from an image to input positions, and the gestures of each action.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ from molmo_agent.actions import (
     Wait,
 )
 from molmo_agent.envs.desktop.capture import Area, Capture, Monitor, MssCapture, bounds
-from molmo_agent.envs.desktop.input import Input, load_pyautogui, stopped, uninterrupted
+from molmo_agent.envs.desktop.input import Input, defer_interrupts, emergency_stop, load_pyautogui
 from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import ActionRefused, EnvError, UsageError
 from molmo_agent.geometry import Point
@@ -120,7 +120,7 @@ class Desktop:
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Look at the screen as it is: a desktop has nothing to seed and no start to go back to.
+        """Observe the screen in its present state: a desktop has no seed and cannot be reset.
 
         Raises:
             EnvError: the screen is locked, or the window or region is not there.
@@ -155,17 +155,17 @@ class Desktop:
         return Observation(image, transform)
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Carry out one action; its points are those of the last observation.
+        """Execute one action; its points refer to the last observation.
 
         Buttons and keys are released whatever happens.
 
         Raises:
-            ActionRefused: the desktop cannot do this; nothing was sent.
+            ActionRefused: the desktop cannot execute this; no input was sent.
             EnvError: the display is gone.
             RunStopped: the user moved the pointer into a corner of the screen.
         """
         try:
-            self._stop_if_asked()
+            self._check_emergency_stop()
             self._execute(action)
         except BaseException:
             self._input.release_all()
@@ -199,9 +199,10 @@ class Desktop:
         if area.width < 1 or area.height < 1:
             raise UsageError(f"a region is (left, top, width, height) with a width and height, got {self._region}")
         if not desktop.contains(area):
-            listed = ", ".join(f"{n}: {m.area.describe()}" for n, m in enumerate(monitors, start=1))
+            monitor_list = ", ".join(f"{n}: {m.area.describe()}" for n, m in enumerate(monitors, start=1))
             raise EnvError(
-                f"the region {area.describe()} is not on the screen, which is {desktop.describe()} (monitors: {listed})"
+                f"the region {area.describe()} is not on the screen, which is {desktop.describe()} "
+                f"(monitors: {monitor_list})"
             )
         return area
 
@@ -210,11 +211,11 @@ class Desktop:
             raise UsageError("a window can be chosen by its title on X11 only; use region=(left, top, width, height)")
         from molmo_agent.envs.desktop import x11
 
-        with uninterrupted():
+        with defer_interrupts():
             if self._window_id is None:
                 self._window_id = x11.find_window(self._x11, part).id
             area = x11.window_area(self._x11, self._window_id, part)
-        visible = area.cut(desktop)
+        visible = area.intersection(desktop)
         if visible is None:
             raise EnvError(f"the window {part!r} is outside of the screen ({area.describe()}): move it back")
         return visible
@@ -225,7 +226,7 @@ class Desktop:
             raise UsageError("call reset() or observe() first: points belong to an observation, and there is none yet")
         x, y = self._transform.to_device(point)
         if (x, y) in self._input.corners:
-            # To the side that lies on the screen. A pointer left in the corner would read as the user's stop.
+            # Move it aside, onto the screen: a pointer in the corner would count as the user's emergency stop.
             x += 1 if x == min(corner_x for corner_x, _ in self._input.corners) else -1
         return x, y
 
@@ -237,8 +238,8 @@ class Desktop:
 
     def _execute(self, action: Action) -> None:
         match action:
-            case Click(point=point, button=button, count=count, held=held):
-                names = [self._input.key_name(key) for key in held]
+            case Click(point=point, button=button, count=count, modifiers=modifiers):
+                names = [self._input.key_name(key) for key in modifiers]
                 self._go(point)
                 with self._holding(names):
                     for nth in range(1, count + 1):
@@ -268,8 +269,8 @@ class Desktop:
                 # An answer, not an input.
                 pass
             case OpenApp() | Back() | Home():
-                supported = ", ".join(sorted(kind.__name__ for kind in self.capabilities))
-                raise ActionRefused(f"a desktop has no {type(action).__name__}; it can do: {supported}")
+                action_names = ", ".join(sorted(kind.__name__ for kind in self.capabilities))
+                raise ActionRefused(f"a desktop has no {type(action).__name__}; it can do: {action_names}")
             case _:
                 assert_never(action)
 
@@ -317,7 +318,7 @@ class Desktop:
 
     @contextlib.contextmanager
     def _holding(self, names: Sequence[str]) -> Iterator[None]:
-        """Hold keys, by the names that the input gave; after an error whoever acts lets go of everything."""
+        """Hold keys, by the input's names for them. After an error, `step` releases everything."""
         for name in names:
             self._input.key_down(name)
         yield
@@ -325,16 +326,16 @@ class Desktop:
             self._input.key_up(name)
 
     def _pause(self, duration_s: float) -> None:
-        """Wait, and notice when the user stops the run meanwhile."""
+        """Wait, and raise RunStopped if the user stops the run meanwhile."""
         end = time.monotonic() + duration_s
         while (remaining_s := end - time.monotonic()) > 0:
             time.sleep(min(remaining_s, 0.05))
-            self._stop_if_asked()
+            self._check_emergency_stop()
 
-    def _stop_if_asked(self) -> None:
+    def _check_emergency_stop(self) -> None:
         position = self._input.position()
         if position in self._input.corners:
-            raise stopped(position)
+            raise emergency_stop(position)
 
 
 def open_input(x11_display: Any = None) -> Input:
@@ -353,7 +354,7 @@ def open_input(x11_display: Any = None) -> Input:
     from molmo_agent.envs.desktop import x11
     from molmo_agent.envs.desktop.x11_input import X11Input
 
-    # First, because it tells what is wrong with a display better than pyautogui does.
+    # First, because its error messages about displays are better than pyautogui's.
     display = x11_display or x11.connect()
     with x11.quiet():
         gui = load_pyautogui()
@@ -367,9 +368,9 @@ def _monitor_area(choice: int | str, monitors: list[Monitor]) -> Area:
         return next((monitor for monitor in monitors if monitor.primary), monitors[0]).area
     number = int(choice) if str(choice).isdecimal() else 0
     if not 1 <= number <= len(monitors):
-        listed = ", ".join(f"{n}: {m.area.describe()}" for n, m in enumerate(monitors, start=1))
+        monitor_list = ", ".join(f"{n}: {m.area.describe()}" for n, m in enumerate(monitors, start=1))
         raise UsageError(
-            f"monitor must be 'primary', 'all' or 1 to {len(monitors)}, got {choice!r}; there are {listed}"
+            f"monitor must be 'primary', 'all' or 1 to {len(monitors)}, got {choice!r}; there are {monitor_list}"
         )
     return monitors[number - 1].area
 

@@ -1,6 +1,6 @@
-"""Pointer and keyboard; knows positions in the operating system's input units, no images and no actions.
+"""Pointer and keyboard. Positions are in the operating system's input units.
 
-``PyAutoGuiInput`` is what X11, Windows and macOS share. What pyautogui gets wrong on one of them is mended in that
+``PyAutoGuiInput`` is what X11, Windows and macOS share. What pyautogui gets wrong on one of them is corrected in that
 platform's class (``x11_input``, ``native_input``).
 """
 
@@ -53,7 +53,7 @@ _SYSTEM_KEY = frozenset({"win", "windows", "super", "meta", "cmd", "command"})
 class Input(Protocol):
     """Sends input and remembers what it holds down."""
 
-    # Positions at which a pointer that the user moved there stops the run.
+    # The user stops the run by moving the pointer to one of these positions.
     corners: frozenset[tuple[int, int]]
 
     def position(self) -> tuple[int, int]:
@@ -85,7 +85,7 @@ class Input(Protocol):
         ...
 
     def key_up(self, key: str) -> None:
-        """Let go of a key."""
+        """Release a key."""
         ...
 
     def type_line(self, text: str) -> None:
@@ -93,25 +93,25 @@ class Input(Protocol):
         ...
 
     def release_all(self) -> None:
-        """Let go of everything that is held, wherever the pointer is."""
+        """Release every button and key, wherever the pointer is."""
         ...
 
     def close(self) -> None:
-        """Let go of everything and disconnect; safe to call twice."""
+        """Release everything and disconnect; safe to call twice."""
         ...
 
 
 def load_pyautogui() -> Any:
-    """Import pyautogui, which connects this process to the display of the moment, for good.
+    """Import pyautogui, which connects this process to the current display permanently.
 
     Raises:
         EnvError: it cannot be imported here, or it is connected to another display already.
     """
     if sys.platform.startswith("linux") and not os.environ.get("DISPLAY"):
         raise EnvError("pyautogui needs a display, but DISPLAY is not set; a virtual one is enough")
-    imported = "pyautogui" in sys.modules
+    is_imported = "pyautogui" in sys.modules or "mouseinfo" in sys.modules
     # Its mouse-position window, which we never open, ends the whole process where tkinter is not installed.
-    without_window = contextlib.nullcontext() if imported or "mouseinfo" in sys.modules else _module_hidden("mouseinfo")
+    without_window = contextlib.nullcontext() if is_imported else _hide_module("mouseinfo")
     try:
         with warnings.catch_warnings(), without_window:
             warnings.simplefilter("ignore")
@@ -123,11 +123,11 @@ def load_pyautogui() -> Any:
     gui: Any = pyautogui
     display = getattr(getattr(gui, "platformModule", None), "_display", None)
     if display is not None:
-        expected, have = os.environ.get("DISPLAY", ""), display.get_display_name()
-        if expected != have:
+        wanted_display, actual_display = os.environ.get("DISPLAY", ""), display.get_display_name()
+        if wanted_display != actual_display:
             raise EnvError(
-                f"this process already sends its input to the display {have!r} and cannot switch to {expected!r}: "
-                "use one display per process, and start another process for the other one"
+                f"this process already sends its input to the display {actual_display!r} and cannot switch to "
+                f"{wanted_display!r}: use one display per process, and start another process for the other one"
             )
     # Our own pace instead of 0.1 s after each call. The failsafe corner stays on, whatever a script set before.
     gui.PAUSE, gui.FAILSAFE = 0, True
@@ -135,7 +135,7 @@ def load_pyautogui() -> Any:
 
 
 @contextlib.contextmanager
-def _module_hidden(name: str) -> Iterator[None]:
+def _hide_module(name: str) -> Iterator[None]:
     sys.modules[name] = None  # type: ignore[assignment]
     try:
         yield
@@ -144,24 +144,24 @@ def _module_hidden(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back during one call to the display, then let it through.
+def defer_interrupts() -> Iterator[None]:
+    """Delay Ctrl-C until the end of one call to the display.
 
     python-xlib keeps its locks when an exception passes through it: interrupted there, the very calls that are to
-    release the buttons would wait for ever.
+    release the buttons would block forever.
     """
     handler = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(handler):
         # Signals reach the main thread only; and one that raises nothing does no harm.
         yield
         return
-    held_back = []
-    signal.signal(signal.SIGINT, lambda number, _: held_back.append(number))
+    interrupts = []
+    signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-        if held_back:
+        if interrupts:
             signal.raise_signal(signal.SIGINT)
 
 
@@ -179,31 +179,31 @@ class PyAutoGuiInput:
         self.corners = frozenset((int(x), int(y)) for x, y in gui.FAILSAFE_POINTS)
 
     @contextlib.contextmanager
-    def _checked(self) -> Iterator[None]:
-        """Translate the two things that may happen at any call: the user's stop, and the end of the display."""
+    def _translate_errors(self) -> Iterator[None]:
+        """Translate the two errors that any call may raise: the user's emergency stop, and the loss of the display."""
         try:
-            with uninterrupted():
+            with defer_interrupts():
                 yield
         except self._gui.FailSafeException as error:
-            raise stopped(self.position()) from error
+            raise emergency_stop(self.position()) from error
         except Exception as error:
             if self.is_lost(error):
                 raise EnvError(f"the display is gone: input failed ({error}). Start again") from error
             raise
 
     def is_lost(self, error: Exception) -> bool:
-        """Tell whether an error means that the display is gone."""
+        """Return whether an error means that the display is gone."""
         return isinstance(error, OSError)
 
     def position(self) -> tuple[int, int]:
         """Return where the pointer is."""
-        with self._checked():
+        with self._translate_errors():
             x, y = self._gui.position()
         return int(x), int(y)
 
     def move(self, x: int, y: int) -> None:
         """Move the pointer; with a button held this drags."""
-        with self._checked():
+        with self._translate_errors():
             if self._held_buttons:
                 # macOS wants events of their own for moves with a button down; elsewhere this is a move.
                 button = self._button(self._held_buttons[-1])
@@ -213,14 +213,14 @@ class PyAutoGuiInput:
 
     def press(self, button: Button, nth: int = 1) -> None:
         """Press a button where the pointer is."""
-        # Noted first: to release what was not pressed does no harm, the other way round does.
+        # Recorded first: releasing a button that is up is harmless, a button that stays down is not.
         self._held_buttons.append(button)
-        with self._checked():
+        with self._translate_errors():
             self._button_event(button, True, nth)
 
     def release(self, button: Button, nth: int = 1) -> None:
         """Release a button."""
-        with self._checked():
+        with self._translate_errors():
             self._button_event(button, False, nth)
         if button in self._held_buttons:
             self._held_buttons.remove(button)
@@ -234,7 +234,7 @@ class PyAutoGuiInput:
 
     def scroll(self, right: int, down: int) -> None:
         """Turn the wheel by notches."""
-        with self._checked():
+        with self._translate_errors():
             if down:
                 self._gui.vscroll(-down)
             if right:
@@ -244,7 +244,7 @@ class PyAutoGuiInput:
         """Return the platform's name of a key.
 
         Raises:
-            ActionRefused: this keyboard has no such key; the nearest names are offered.
+            ActionRefused: this keyboard has no such key; the message suggests the nearest names.
         """
         name = key if len(key) == 1 else key.lower().replace("_", "").replace("-", "").replace(" ", "")
         own = {"ctrlorcmd": self.adding_key, **dict.fromkeys(_SYSTEM_KEY, self.system_key)}
@@ -258,19 +258,19 @@ class PyAutoGuiInput:
         return name
 
     def has_key(self, name: str) -> bool:
-        """Tell whether pyautogui can press a key (it silently ignores those that it cannot)."""
+        """Return whether pyautogui can press a key (it silently ignores those that it cannot)."""
         return bool(self._gui.isValidKey(name))
 
     def key_down(self, key: str) -> None:
         """Hold a key."""
         self._held_keys.append(key)
-        with self._checked():
+        with self._translate_errors():
             self._gui.keyDown(key)
         time.sleep(_KEY_PAUSE_S)
 
     def key_up(self, key: str) -> None:
-        """Let go of a key."""
-        with self._checked():
+        """Release a key."""
+        with self._translate_errors():
             self._gui.keyUp(key)
         if key in self._held_keys:
             self._held_keys.remove(key)
@@ -281,11 +281,11 @@ class PyAutoGuiInput:
         raise NotImplementedError
 
     def release_all(self) -> None:
-        """Let go of everything that is held, even with the pointer in the failsafe corner."""
+        """Release every button and key, even with the pointer in the failsafe corner."""
         gui, keys, buttons = self._gui, self._held_keys[::-1], self._held_buttons[::-1]
         gui.FAILSAFE = False
         try:
-            with uninterrupted():
+            with defer_interrupts():
                 for key in keys:
                     gui.keyUp(key)
                 for button in buttons:
@@ -293,20 +293,20 @@ class PyAutoGuiInput:
             self._held_keys.clear()
             self._held_buttons.clear()
         except Exception as error:
-            # On a display that is gone nothing is held.
+            # A lost display holds no keys.
             if not self.is_lost(error):
                 raise
         finally:
             gui.FAILSAFE = True
 
     def close(self) -> None:
-        """Let go of everything; pyautogui itself stays connected as long as the process lives."""
+        """Release everything; pyautogui itself stays connected until the process ends."""
         self.release_all()
 
 
-def stopped(corner: tuple[int, int]) -> RunStopped:
-    """Return the error for a pointer that was found in a failsafe corner."""
+def emergency_stop(corner: tuple[int, int]) -> RunStopped:
+    """Return the error for a pointer in a failsafe corner."""
     return RunStopped(
         f"stopped: the mouse pointer is in the corner {corner} of the screen, which is the emergency stop. "
-        "To go on, move it out of the corner and start again"
+        "To continue, move it out of the corner and start again"
     )

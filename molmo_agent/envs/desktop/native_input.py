@@ -1,7 +1,8 @@
-"""Input on macOS and Windows: pyautogui's, with what it gets wrong there sent through the system's own interface.
+"""Input on macOS and Windows: pyautogui, except for what it gets wrong there, which uses the system's own interface.
 
-macOS: its double clicks are two single clicks, its keys assume the American layout, its sideways wheel turns one way.
-Windows: its wheel counts in 120ths of a notch and turns sideways never, its keys know only the current code page.
+macOS: pyautogui's double clicks are two single clicks, its keys assume the American layout, its sideways wheel turns in
+one direction only. Windows: its wheel counts in 120ths of a notch and never turns sideways, and its keys are limited to
+the current code page.
 Text goes as Unicode events on both: independent of the layout, and without touching the clipboard.
 """
 
@@ -48,7 +49,7 @@ class MacInput(PyAutoGuiInput):
     def scroll(self, right: int, down: int) -> None:
         """Turn the wheel by notches."""
         quartz = self._quartz
-        with self._checked():
+        with self._translate_errors():
             for _ in range(max(abs(right), abs(down))):
                 self._gui.failSafeCheck()
                 # Positive is up and left. One event per notch: the system answers larger numbers with acceleration.
@@ -62,7 +63,7 @@ class MacInput(PyAutoGuiInput):
     def type_line(self, text: str) -> None:
         """Enter text as Unicode events, one character each."""
         quartz = self._quartz
-        with self._checked():
+        with self._translate_errors():
             for char in text:
                 self._gui.failSafeCheck()
                 for down in (True, False):
@@ -120,8 +121,8 @@ class WindowsInput(PyAutoGuiInput):
     def _send(self, events: list[WindowsEvent]) -> None:
         self._gui.failSafeCheck()
         block = (WindowsEvent * len(events))(*events)
-        sent = self._user32.SendInput(len(events), block, ctypes.sizeof(WindowsEvent))
-        if sent != len(events):
+        num_sent = self._user32.SendInput(len(events), block, ctypes.sizeof(WindowsEvent))
+        if num_sent != len(events):
             raise EnvError(
                 "Windows refused the input: the window in front probably runs as administrator. "
                 "Run this program as administrator too, or use another window"
@@ -129,7 +130,7 @@ class WindowsInput(PyAutoGuiInput):
 
     def scroll(self, right: int, down: int) -> None:
         """Turn the wheel by notches."""
-        with self._checked():
+        with self._translate_errors():
             for notches, wheel in ((-down, _WHEEL), (right, _SIDE_WHEEL)):
                 for _ in range(abs(notches)):
                     amount = _NOTCH if notches > 0 else -_NOTCH
@@ -139,7 +140,7 @@ class WindowsInput(PyAutoGuiInput):
 
     def type_line(self, text: str) -> None:
         """Enter text as Unicode events, one UTF-16 unit each."""
-        with self._checked():
+        with self._translate_errors():
             for char in text:
                 units = memoryview(char.encode("utf-16-le")).cast("H")
                 events = [
@@ -155,7 +156,7 @@ def check_permissions(platform: str = sys.platform) -> None:
     """Ask macOS whether we may record the screen and send input; elsewhere there is nothing to ask.
 
     Raises:
-        EnvError: a permission is missing; says where to give it.
+        EnvError: a permission is missing; the message names the setting that grants it.
     """
     if platform != "darwin":
         return
@@ -164,15 +165,15 @@ def check_permissions(platform: str = sys.platform) -> None:
     services = ctypes.CDLL(frameworks.format("ApplicationServices"))
     # The question about the screen came with macOS 10.15, as did the permission.
     may_record = getattr(graphics, "CGPreflightScreenCaptureAccess", None)
-    for allowed, pane, what in (
+    for is_allowed, pane, what in (
         (may_record, "Screen & System Audio Recording", "captures would show the wallpaper only"),
         (services.AXIsProcessTrusted, "Accessibility", "clicks and keys would be dropped"),
     ):
-        if allowed is None:
+        if is_allowed is None:
             continue
-        allowed.restype = ctypes.c_bool
-        if not allowed():
+        is_allowed.restype = ctypes.c_bool
+        if not is_allowed():
             raise EnvError(
                 f"macOS does not allow this program {pane!r}, so {what}: in System Settings > Privacy & Security "
-                f"> {pane} switch on the terminal (or editor) that you start it from, and start that anew"
+                f"> {pane} switch on the terminal (or editor) that you start it from, and restart that"
             )

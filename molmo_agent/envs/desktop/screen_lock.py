@@ -1,4 +1,4 @@
-"""Tells whether the screen is locked, where the system says so with one question."""
+"""Ask the system whether the screen is locked."""
 
 import contextlib
 import ctypes
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def screen_locked(platform: str = sys.platform) -> bool:
-    """Return True if the system says that the screen is locked; False where it does not say."""
+    """Return True if the system reports a locked screen; False if it does not or cannot report it."""
     if platform == "darwin":
         session = importlib.import_module("Quartz").CGSessionCopyCurrentDictionary() or {}
         return bool(session.get("CGSSessionScreenIsLocked", False))
@@ -35,6 +35,6 @@ def _login_session_locked(session_id: str) -> bool:
         return False
     command = ["loginctl", "show-session", session_id, "--property=LockedHint", "--value"]
     with contextlib.suppress(subprocess.TimeoutExpired):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
-        return done.stdout.strip() == "yes"
+        result = subprocess.run(command, capture_output=True, text=True, timeout=2, check=False)
+        return result.stdout.strip() == "yes"
     return False

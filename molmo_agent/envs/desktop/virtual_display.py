@@ -1,4 +1,4 @@
-"""A screen for machines that have none: Xvfb with a window manager, as a context manager; knows no actions."""
+"""A screen for machines that have none: Xvfb with a window manager, as a context manager."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ _SUPERVISOR = 'Xvfb -displayfd 1 "$@" & exec >/dev/null; read -r _; kill $!; wai
 
 # The environment while the display is active: python-xlib wants an authority file, even an empty one, and programs
 # started here must not go to the user's Wayland session.
-_REPLACED: dict[str, str | None] = {
+_ENVIRONMENT: dict[str, str | None] = {
     "XAUTHORITY": os.devnull,
     "WAYLAND_DISPLAY": None,
     "XDG_SESSION_TYPE": "x11",
@@ -36,7 +36,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """Read ``1280x800`` as (width, height) in pixels.
 
     Raises:
-        UsageError: the text is of another form or the size is not one that a screen can have.
+        UsageError: the text has another form, or a screen cannot have this size.
     """
     match = re.fullmatch(r"\s*(\d{1,6})\s*[xX×]\s*(\d{1,6})\s*", text)
     if not match:
@@ -55,12 +55,12 @@ def _check_size(width: int, height: int) -> None:
 
 
 class VirtualDisplay:
-    """An X screen of ``width`` x ``height`` pixels that nobody sees; DISPLAY leads to it while it is active.
+    """An invisible X screen of ``width`` x ``height`` pixels; DISPLAY names it while it is active.
 
         with VirtualDisplay(1280, 800):
             ...
 
-    It has a window manager where one is installed, and it goes when this process ends, even when it is killed.
+    A window manager runs on it if one is installed. The server stops when this process ends, even if it is killed.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class VirtualDisplay:
         self._server: subprocess.Popen[bytes] | None = None
         self._manager: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
-        self._saved: dict[str, str | None] = {}
+        self._old_environment: dict[str, str | None] = {}
 
     def start(self, timeout_s: float = 10.0) -> Self:
         """Start the server and the window manager, wait until both answer, and set DISPLAY.
@@ -114,11 +114,11 @@ class VirtualDisplay:
 
     def stop(self) -> None:
         """Stop everything and set DISPLAY back; safe to call twice."""
-        for key, value in self._saved.items():
+        for key, value in self._old_environment.items():
             _set_variable(key, value)
-        self._saved = {}
+        self._old_environment = {}
         if self._manager:
-            # Before its server: it would complain.
+            # Before the server: it would report a lost connection.
             self._manager.terminate()
             _wait_or_kill(self._manager)
         if self._server and self._server.stdin and self._server.stdout:
@@ -156,8 +156,8 @@ class VirtualDisplay:
         return int(report)
 
     def _set_environment(self) -> None:
-        for key, value in {**_REPLACED, "DISPLAY": self.name}.items():
-            self._saved[key] = os.environ.get(key)
+        for key, value in {**_ENVIRONMENT, "DISPLAY": self.name}.items():
+            self._old_environment[key] = os.environ.get(key)
             _set_variable(key, value)
 
     def _start_manager(self, timeout_s: float) -> None:

@@ -1,4 +1,4 @@
-"""What an X server can tell about itself: whether it is usable, its windows, its keys; knows no images or actions.
+"""Query an X server: whether it can be used, its windows, its keyboard layout.
 
 Only for X11: the Xlib that it imports comes with pyautogui on Linux and nowhere else.
 """
@@ -26,16 +26,16 @@ _VIRTUAL = "on a machine without a screen run with --virtual-display 1280x800"
 
 
 def check_session(environ: Mapping[str, str]) -> None:
-    """Refuse a session that offers no X display at all.
+    """Reject a session without an X display.
 
     Raises:
-        EnvError: DISPLAY is not set; a Wayland session is told as such.
+        EnvError: DISPLAY is not set; the message differs for a Wayland session.
     """
     if environ.get("DISPLAY"):
         return
     if environ.get("WAYLAND_DISPLAY") or environ.get("XDG_SESSION_TYPE") == "wayland":
         raise EnvError(
-            "this is a Wayland session: it lets no program read the screen or send input for others. "
+            "this is a Wayland session: it does not allow programs to read the screen or to send input to others. "
             f"Log in to an Xorg session, or {_VIRTUAL}"
         )
     raise EnvError(
@@ -52,7 +52,7 @@ def allow_missing_xauthority(environ: MutableMapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep python-xlib's remarks on authority files off stdout, where ``--json`` writes, and its open files unheard."""
+    """Suppress python-xlib's messages on stdout, where ``--json`` writes, and its warnings about unclosed files."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         try:
@@ -64,7 +64,7 @@ def quiet() -> Iterator[None]:
 
 
 def is_lost(error: BaseException) -> bool:
-    """Tell whether an error means that the server is gone."""
+    """Return whether an error means that the server is gone."""
     if isinstance(error, TypeError):
         # python-xlib 0.15 trips over its own report of a broken connection.
         return isinstance(error.__context__, OSError)
@@ -156,8 +156,8 @@ def find_window(display: Any, part: str) -> Window:
     titles = {window.title.casefold(): window.title for window in candidates}
     near = difflib.get_close_matches(part.casefold(), titles, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(repr(titles[key]) for key in near)}? " if near else ""
-    listed = ", ".join(repr(title) for title in titles.values()) or "none"
-    raise EnvError(f"no visible window has {part!r} in its title: {hint}open windows: {listed}")
+    title_list = ", ".join(repr(title) for title in titles.values()) or "none"
+    raise EnvError(f"no visible window has {part!r} in its title: {hint}open windows: {title_list}")
 
 
 def window_area(display: Any, window_id: int, part: str) -> Area:
@@ -173,12 +173,12 @@ def window_area(display: Any, window_id: int, part: str) -> Area:
 
 
 def has_window_manager(display: Any) -> bool:
-    """Tell whether a window manager has announced itself."""
+    """Return whether a window manager has announced itself."""
     return bool(_property(display, display.screen().root, "_NET_SUPPORTING_WM_CHECK"))
 
 
 def window_manager_answers(display: Any, timeout_s: float) -> bool:
-    """Wait until a window manager deals with requests; False if none does in time.
+    """Wait until a window manager processes requests; return False on a timeout.
 
     It announces itself some time before that, and openbox for one never shows a window that is opened in between.
     So ask for something that only its main loop can answer: the width of the frame around a window.
@@ -237,7 +237,7 @@ class Keyboard:
         self._group = state >> 13 & 3
 
     def gives(self, keycode: int, shift: bool, char: str) -> bool:
-        """Tell whether the key, pressed with or without Shift, enters this printable ASCII character."""
+        """Return whether the key, pressed with or without Shift, enters this printable ASCII character."""
         row = self._rows[keycode - self._first] if keycode >= self._first else ()
         index = 2 * self._group + shift
         if self._caps_lock or self._group > 1 or index >= len(row) or not " " <= char <= "~":

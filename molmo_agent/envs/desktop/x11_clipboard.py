@@ -1,4 +1,4 @@
-"""The X clipboard for one paste: offer a text, see it taken, put the old content back; knows no keys.
+"""The X clipboard for one paste: offer a text, wait until it is read, restore the old content.
 
 We own the clipboard ourselves instead of leaving it to a helper program, because only its owner sees whether and by
 whom it was read. Without that, a paste that never happened would pass for text that was entered, and the old content
@@ -14,7 +14,7 @@ from typing import Any
 import Xlib.X
 from Xlib.protocol import event
 
-# How long a program may take to read what it was told to paste.
+# How long a program may take to read the text after Ctrl+V.
 _TAKE_S = 2.0
 # Programs ask in several steps (which formats? then the text): this long without a question means they are done.
 _QUIET_S = 0.03
@@ -22,7 +22,7 @@ _QUIET_S = 0.03
 _TEXT_FORMATS = ("UTF8_STRING", "text/plain;charset=utf-8", "text/plain", "TEXT")
 # Asks clipboard managers not to keep the text in their history.
 _DISCREET = "x-kde-passwordManagerHint"
-# Of what the old owner offered, the format to keep: what loses least, first.
+# Formats of the old content to save, the one that loses least first.
 _KEEP = ("x-special/gnome-copied-files", "UTF8_STRING", "text/plain;charset=utf-8", "STRING", "image/png", "text/html")
 
 
@@ -40,12 +40,12 @@ class Pasteboard:
         self._readers: set[int] = set()
 
     def save(self) -> bool:
-        """Keep what is on the clipboard. Return False if there is something that cannot be kept: then leave it be."""
+        """Save the content of the clipboard. Return False if it cannot be saved; then do not replace it."""
         if self._display.get_selection_owner(self._clipboard) == Xlib.X.NONE:
             return True
-        formats = (_xclip_read("TARGETS") or b"").decode(errors="replace").split()
+        formats = (_read_with_xclip("TARGETS") or b"").decode(errors="replace").split()
         target = next((name for name in (*_KEEP, *(f for f in formats if "/" in f)) if name in formats), None)
-        content = _xclip_read(target) if target else None
+        content = _read_with_xclip(target) if target else None
         if target is None or content is None:
             self._window.destroy()
             return False
@@ -53,14 +53,14 @@ class Pasteboard:
         return True
 
     def offer(self, text: str) -> None:
-        """Put text on the clipboard and answer the programs that watch it, before anyone is told to paste."""
+        """Put text on the clipboard and answer the programs that watch it, before the paste itself."""
         self._text = text
         self._window.set_selection_owner(self._clipboard, Xlib.X.CurrentTime)
         self._serve(_QUIET_S)
         self._readers.clear()
 
-    def await_taken(self) -> bool:
-        """Wait until the program with the keyboard focus has read the text; False if nobody did."""
+    def await_reader(self) -> bool:
+        """Wait until the program with the keyboard focus has read the text; return False if none did."""
         focus = getattr(self._display.get_input_focus().focus, "id", None)
         deadline = time.monotonic() + _TAKE_S
         while time.monotonic() < deadline:
@@ -71,7 +71,7 @@ class Pasteboard:
         return bool(self._readers)
 
     def restore(self) -> None:
-        """Put the old content back, or leave the clipboard empty if it was."""
+        """Restore the old content; an empty clipboard stays empty."""
         # The content belongs to the window and goes with it.
         self._window.destroy()
         self._display.sync()
@@ -111,8 +111,8 @@ class Pasteboard:
         # Old clients leave it to the owner to name the property.
         place = request.property or request.target
         if name == "TARGETS":
-            offered = [display.intern_atom(n) for n in ("TARGETS", *_TEXT_FORMATS, _DISCREET)]
-            request.requestor.change_property(place, display.intern_atom("ATOM"), 32, offered)
+            formats = [display.intern_atom(n) for n in ("TARGETS", *_TEXT_FORMATS, _DISCREET)]
+            request.requestor.change_property(place, display.intern_atom("ATOM"), 32, formats)
         elif name in _TEXT_FORMATS:
             kind = display.intern_atom("UTF8_STRING") if name == "TEXT" else request.target
             request.requestor.change_property(place, kind, 8, self._text.encode())
@@ -133,13 +133,13 @@ class Pasteboard:
         display.flush()
 
 
-def _xclip_read(kind: str) -> bytes | None:
+def _read_with_xclip(kind: str) -> bytes | None:
     """Return the clipboard's content in one format; None if its owner does not give it, or there is no xclip."""
     if not shutil.which("xclip"):
         return None
     command = ["xclip", "-selection", "clipboard", "-o", "-t", kind]
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=3, check=False)
+        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=3, check=False)
     except subprocess.TimeoutExpired:
         return None
-    return done.stdout if done.returncode == 0 else None
+    return result.stdout if result.returncode == 0 else None

@@ -1,8 +1,8 @@
-"""Input on X11: pyautogui's, with every character checked against the keyboard layout and the rest pasted.
+"""Input on X11: pyautogui for the characters that the keyboard layout has; other text is pasted.
 
-pyautogui drops characters that it has no key for and takes the American layout for granted, without a word: on other
-layouts a `/` becomes a `7`, and nearly everywhere `<` becomes `>`. So a character goes by key only if the layout says
-that this key gives it; all other text goes through the clipboard, and the clipboard gets its old content back.
+pyautogui silently drops characters that it has no key for, and assumes the American layout: on other layouts a `/`
+becomes a `7`, and on nearly all of them `<` becomes `>`. So a character is sent as a key only if the layout assigns it to
+that key. All other text is pasted, and the old content of the clipboard is restored.
 """
 
 import shutil
@@ -38,17 +38,17 @@ class X11Input(PyAutoGuiInput):
         self._display = display
 
     def is_lost(self, error: Exception) -> bool:
-        """Tell whether an error means that the X server is gone."""
+        """Return whether an error means that the X server is gone."""
         return x11.is_lost(error)
 
     def has_key(self, name: str) -> bool:
-        """Tell whether the key is on this keyboard and gives what its name says."""
+        """Return whether this keyboard has the key and the key enters the character of its name."""
         keycode = self._gui.platformModule.keyboardMapping.get(name)
         if not keycode:
             return False
         if len(name) > 1 or not name.isprintable():
             return True
-        with self._checked():
+        with self._translate_errors():
             return self._typable(x11.Keyboard(self._display), name)
 
     def _typable(self, keyboard: x11.Keyboard, char: str) -> bool:
@@ -59,38 +59,38 @@ class X11Input(PyAutoGuiInput):
         """Enter text where the keyboard focus is.
 
         Raises:
-            ActionRefused: the text can be neither typed nor pasted; says which program is missing.
+            ActionRefused: the text can be neither typed nor pasted; the message names the missing program.
         """
-        with self._checked():
+        with self._translate_errors():
             keyboard = x11.Keyboard(self._display)
             by_keys = all(self._typable(keyboard, char) for char in text)
-            pasted = 0
+            num_pasted = 0
             if not by_keys and not x11.focused_classes(self._display) & _NO_PASTE:
-                pasted = self._paste(text)
+                num_pasted = self._paste(text)
         if by_keys:
             for char in text:
                 self.key_down(char)
                 self.key_up(char)
-        elif pasted < len(text):
-            _type_with_xdotool(text[pasted:])
+        elif num_pasted < len(text):
+            _type_with_xdotool(text[num_pasted:])
 
     def _paste(self, text: str) -> int:
         """Paste text and return how many characters the focused program took."""
         pasteboard = Pasteboard(self._display)
         if not pasteboard.save():
             return 0
-        sent = 0
+        num_sent = 0
         try:
-            while sent < len(text):
-                part = text[sent : sent + _PASTE_CHARS]
+            while num_sent < len(text):
+                part = text[num_sent : num_sent + _PASTE_CHARS]
                 pasteboard.offer(part)
                 self._chord("ctrl", "v")
-                if not pasteboard.await_taken():
+                if not pasteboard.await_reader():
                     break
-                sent += len(part)
+                num_sent += len(part)
         finally:
             pasteboard.restore()
-        return sent
+        return num_sent
 
     def _chord(self, *keys: str) -> None:
         for key in keys:
@@ -110,7 +110,9 @@ def _type_with_xdotool(text: str) -> None:
     # On stdin, not on the command line, where every user of the machine could read it. Below 50 ms characters that
     # need a temporary key are lost now and then.
     command = ["xdotool", "type", "--clearmodifiers", "--delay", "50", "--file", "-"]
-    done = subprocess.run(command, input=text.encode(), capture_output=True, timeout=30 + 0.2 * len(text), check=False)
-    if done.returncode:
-        message = done.stderr.decode(errors="replace").strip()
-        raise ActionRefused(f"xdotool could not type the text (exit status {done.returncode}): {message}")
+    result = subprocess.run(
+        command, input=text.encode(), capture_output=True, timeout=30 + 0.2 * len(text), check=False
+    )
+    if result.returncode:
+        message = result.stderr.decode(errors="replace").strip()
+        raise ActionRefused(f"xdotool could not type the text (exit status {result.returncode}): {message}")

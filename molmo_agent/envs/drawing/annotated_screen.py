@@ -28,7 +28,7 @@ class TextRun:
         """The rectangle around the line."""
         return self.edges[0], self.top, self.edges[-1], self.bottom
 
-    def moved(self, x: float, y: float, *, across: float = 1, down: float = 1) -> "TextRun":
+    def transform(self, x: float, y: float, *, across: float = 1, down: float = 1) -> "TextRun":
         """Return the line in an image that is scaled by (across, down) and then shifted by (x, y) pixels."""
         edges = tuple(edge * across + x for edge in self.edges)
         return TextRun(self.text, edges, self.top * down + y, self.bottom * down + y)

@@ -1,4 +1,4 @@
-"""A canvas that draws quickly and writes down the truth about what it draws; knows no widgets.
+"""A canvas that draws quickly and writes down the truth about what it draws.
 
 Everything round, soft or slanted is a small cached sprite; the rest is plain rectangles.
 """
@@ -222,7 +222,7 @@ class Canvas:
         color: Color,
         max_width: float = math.inf,
         align: str = "left",
-        noted: bool = True,
+        recorded: bool = True,
     ) -> int:
         """Draw one line whose top (ascent line) is at ``y``; cut it with an ellipsis at ``max_width`` pixels.
 
@@ -245,7 +245,7 @@ class Canvas:
         if self.aliased:
             mask = mask.point(_HARD)
         self.image.paste(color, (pen - lettering.margin, top), mask)
-        if not noted:
+        if not recorded:
             return -1
         self._lines.append(_Line(self.layer, visible, tuple(pen + e for e in lettering.edges), top, top + face.height))
         return len(self._lines) - 1 if visible == text else -1
@@ -273,8 +273,8 @@ class Canvas:
         if target is not None:
             self.react(box, target)
 
-    def covered(self, x: float, y: float, layer: int) -> bool:
-        """Tell whether something of a higher layer lies over a position."""
+    def is_covered(self, x: float, y: float, layer: int) -> bool:
+        """Return whether something of a higher layer lies over a position."""
         return any(b[0] <= x < b[2] and b[1] <= y < b[3] for above, b in self._covers if above > layer)
 
     def _clear(self, box: PixelBox, layer: int) -> bool:
@@ -308,9 +308,9 @@ class Canvas:
         elements = []
         for number, note in enumerate(self._marks):
             run = runs[note.run] if note.run >= 0 else None
-            read = run is not None and len(run.text) == len(self._lines[note.run].text)
+            readable = run is not None and len(run.text) == len(self._lines[note.run].text)
             visible = self._clear(note.box, note.layer)
-            elements.append(Element(number, note.kind, note.label, note.box, visible, text=read, **note.facts))
+            elements.append(Element(number, note.kind, note.label, note.box, visible, text=readable, **note.facts))
         pixels = np.frombuffer(self.image.tobytes(), np.uint8).reshape(self.height, self.width, 3)
         return Screen(pixels, tuple(elements), tuple(run for run in runs if run is not None))
 

@@ -167,8 +167,8 @@ class Face:
         half = gap // 2
         for character, pen, advance in zip(_PRINTABLE, pens, advances, strict=False):
             around = row[:, pen - half : pen + advance + half]
-            inked = np.flatnonzero(around.any(axis=0))
-            first, last = (int(inked[0]), int(inked[-1])) if len(inked) else (half, half)
+            ink_columns = np.flatnonzero(around.any(axis=0))
+            first, last = (int(ink_columns[0]), int(ink_columns[-1])) if len(ink_columns) else (half, half)
             self._glyphs[character] = self._settle(around[:, first : last + 1], first - half, 0, advance)
             self._advances[character] = advance
         return True

@@ -18,33 +18,33 @@ class Brush:
         self.image = Image.new("L", (self.side, self.side))
         self._pen = ImageDraw.Draw(self.image)
 
-    def _scaled(self, points: tuple[_XY, ...]) -> list[_XY]:
+    def _to_pixels(self, points: tuple[_XY, ...]) -> list[_XY]:
         return [(x * (self.side - 1), y * (self.side - 1)) for x, y in points]
 
     def poly(self, *points: _XY, gray: int = 255) -> None:
         """Fill a polygon."""
-        self._pen.polygon(self._scaled(points), fill=gray)
+        self._pen.polygon(self._to_pixels(points), fill=gray)
 
     def line(self, *points: _XY, width: float = 0.1, gray: int = 255) -> None:
         """Draw straight lines from point to point, with round ends."""
         thick = max(round(width * self.side), 1)
-        scaled = self._scaled(points)
-        self._pen.line(scaled, fill=gray, width=thick, joint="curve")
-        for x, y in (scaled[0], scaled[-1]):  # round ends
+        pixels = self._to_pixels(points)
+        self._pen.line(pixels, fill=gray, width=thick, joint="curve")
+        for x, y in (pixels[0], pixels[-1]):  # round ends
             self._pen.ellipse((x - thick / 2, y - thick / 2, x + thick / 2, y + thick / 2), fill=gray)
 
     def disc(self, x: float, y: float, radius: float, gray: int = 255) -> None:
         """Fill a circle."""
-        (box,) = [self._scaled(((x - radius, y - radius), (x + radius, y + radius)))]
+        (box,) = [self._to_pixels(((x - radius, y - radius), (x + radius, y + radius)))]
         self._pen.ellipse([box[0], box[1]], fill=gray)
 
     def box(self, left: float, top: float, right: float, bottom: float, gray: int = 255, corner: float = 0.0) -> None:
         """Fill a rectangle, its corners rounded by ``corner``."""
-        self._pen.rounded_rectangle(self._scaled(((left, top), (right, bottom))), corner * self.side, fill=gray)
+        self._pen.rounded_rectangle(self._to_pixels(((left, top), (right, bottom))), corner * self.side, fill=gray)
 
     def arc(self, x: float, y: float, radius: float, start: float, end: float, width: float = 0.1) -> None:
         """Draw a part of a circle, clockwise between two angles in degrees from the right."""
-        box = self._scaled(((x - radius, y - radius), (x + radius, y + radius)))
+        box = self._to_pixels(((x - radius, y - radius), (x + radius, y + radius)))
         self._pen.arc([box[0], box[1]], start, end, fill=255, width=max(round(width * self.side), 1))
 
 
@@ -290,16 +290,16 @@ SHAPES: dict[str, Callable[[Brush], None]] = {
 @lru_cache(maxsize=4096)
 def icon(name: str, size: int) -> Image.Image:
     """Return an icon's coverage mask, mode "L", ``size`` pixels square."""
-    return drawn(ICONS[name], size)
+    return draw_mask(ICONS[name], size)
 
 
 @lru_cache(maxsize=2048)
 def shape(name: str, size: int) -> Image.Image:
     """Return a shape's coverage mask, mode "L", ``size`` pixels square."""
-    return drawn(SHAPES[name], size)
+    return draw_mask(SHAPES[name], size)
 
 
-def drawn(draw: Callable[[Brush], None], size: int) -> Image.Image:
+def draw_mask(draw: Callable[[Brush], None], size: int) -> Image.Image:
     """Return the coverage mask of what a function draws, mode "L", ``size`` pixels square."""
     brush = Brush(size)
     draw(brush)

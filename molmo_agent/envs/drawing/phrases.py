@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
-_QUOTED = re.compile(r'"([^"]+)"')
+_QUOTATION = re.compile(r'"([^"]+)"')
 
 
-class Named(Protocol):
+class HasKind(Protocol):
     """Something with a kind, such as an element of a screen."""
 
     @property
@@ -20,12 +20,12 @@ class Named(Protocol):
         ...
 
 
-_Element = TypeVar("_Element", bound=Named)
+_Element = TypeVar("_Element", bound=HasKind)
 
 
-def unquoted(phrase: str) -> str:
+def without_quotations(phrase: str) -> str:
     """Return a phrase in lower case without what is in quotes."""
-    return _QUOTED.sub(" ", phrase.casefold())
+    return _QUOTATION.sub(" ", phrase.casefold())
 
 
 def kind_in(phrase: str, kind_names: Sequence[tuple[str, str]]) -> str | None:
@@ -35,7 +35,7 @@ def kind_in(phrase: str, kind_names: Sequence[tuple[str, str]]) -> str | None:
         phrase: any text.
         kind_names: pairs of what people call a kind, and the kind.
     """
-    words = unquoted(phrase)
+    words = without_quotations(phrase)
     return next((kind for name, kind in kind_names if re.search(rf"\b{name}\b", words)), None)
 
 
@@ -51,11 +51,11 @@ def named_elements(
         label_of: returns what an element is called; nothing is called "".
     """
     lower = phrase.casefold()
-    quoted = {text.casefold() for text in _QUOTED.findall(lower)}
+    quotations = {text.casefold() for text in _QUOTATION.findall(lower)}
     matches = []
     for element in elements:
         label = label_of(element).casefold()
-        if label and (label in quoted if quoted else re.search(rf"(?<!\w){re.escape(label)}(?!\w)", lower)):
+        if label and (label in quotations if quotations else re.search(rf"(?<!\w){re.escape(label)}(?!\w)", lower)):
             matches.append(((element.kind == kind, len(label)), element))
     best = max((score for score, _ in matches), default=None)
     return [element for score, element in matches if score == best]

@@ -28,25 +28,25 @@ _SALT = "2222:"
 
 
 def is_held_out(text: str) -> bool:
-    """Tell whether training never shows this text: one of its words has a hash that is set aside."""
+    """Return whether training never shows this text: one of its words has a hash that is set aside."""
     tokens = _TOKEN.findall(text.lower()) or [text]
     return any(zlib.crc32((_SALT + token).encode()) % 5 == 0 for token in tokens)
 
 
-def _wanted(text: str, split: WordSplit) -> bool:
+def _is_in_split(text: str, split: WordSplit) -> bool:
     return split == "all" or is_held_out(text) == (split == "held_out")
 
 
 @cache
 def dictionary(split: WordSplit) -> tuple[str, ...]:
     """Return the common words (English, some German, French, Spanish) of a split, in a fixed order."""
-    return tuple(word for word in (*DICTIONARY, *FOREIGN) if _wanted(word, split))
+    return tuple(word for word in (*DICTIONARY, *FOREIGN) if _is_in_split(word, split))
 
 
 @cache
 def phrases(split: WordSplit) -> tuple[str, ...]:
     """Return the interface phrases ("Save as...", "Sign in") of a split, in a fixed order."""
-    return tuple(phrase for phrase in PHRASES if _wanted(phrase, split))
+    return tuple(phrase for phrase in PHRASES if _is_in_split(phrase, split))
 
 
 def _syllables(rng: random.Random, count: int) -> str:
@@ -54,18 +54,18 @@ def _syllables(rng: random.Random, count: int) -> str:
     return word + rng.choice(_ENDINGS)
 
 
-def _cased(rng: random.Random, word: str) -> str:
+def _random_case(rng: random.Random, word: str) -> str:
     roll = rng.random()
     return word.capitalize() if roll < 0.45 else word.upper() if roll < 0.55 else word
 
 
-def _made_up(rng: random.Random) -> str:
+def _invent(rng: random.Random) -> str:
     roll = rng.random()
     if roll < 0.42:
-        return _cased(rng, _syllables(rng, rng.choice((1, 2, 2, 2, 3))))
+        return _random_case(rng, _syllables(rng, rng.choice((1, 2, 2, 2, 3))))
     if roll < 0.57:
         letters = "abcdefghijklmnopqrstuvwxyz"
-        return _cased(rng, "".join(rng.choice(letters) for _ in range(rng.randint(2, 8))))
+        return _random_case(rng, "".join(rng.choice(letters) for _ in range(rng.randint(2, 8))))
     if roll < 0.67:
         return str(rng.randrange(10 ** rng.randint(1, 6)))
     if roll < 0.73:
@@ -82,7 +82,7 @@ def _made_up(rng: random.Random) -> str:
     if roll < 0.93:
         return f"{rng.randrange(101)}%"
     if roll < 0.97:
-        return f"{_cased(rng, _syllables(rng, 1))}{rng.choice('-_ ')}{rng.randrange(100)}"
+        return f"{_random_case(rng, _syllables(rng, 1))}{rng.choice('-_ ')}{rng.randrange(100)}"
     symbols = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789"
     return "".join(rng.choice(symbols) for _ in range(rng.randint(4, 9)))
 
@@ -90,14 +90,14 @@ def _made_up(rng: random.Random) -> str:
 def pseudo_word(rng: random.Random, split: WordSplit = "all") -> str:
     """Make up a string: pronounceable or random letters, numbers, prices, file names, e-mail addresses, codes."""
     while True:
-        text = _made_up(rng)
-        if _wanted(text, split):
+        text = _invent(rng)
+        if _is_in_split(text, split):
             return text
 
 
 def word(rng: random.Random, split: WordSplit = "all") -> str:
     """Return a dictionary word in lower case, capitals or capitalised."""
-    return _cased(rng, rng.choice(dictionary(split)))
+    return _random_case(rng, rng.choice(dictionary(split)))
 
 
 def short_text(rng: random.Random, split: WordSplit = "all", most_words: int = 3) -> str:
@@ -133,7 +133,7 @@ def person(rng: random.Random, split: WordSplit = "all") -> str:
 def _name(rng: random.Random, split: WordSplit) -> str:
     while True:
         name = _syllables(rng, 2).capitalize()
-        if _wanted(name, split):
+        if _is_in_split(name, split):
             return name
 
 
@@ -144,7 +144,7 @@ def file_name(rng: random.Random, split: WordSplit = "all") -> str:
         if rng.random() < 0.3:
             stem += rng.choice(("_", "-", " ")) + str(rng.randrange(100))
         name = f"{stem}.{rng.choice(_SUFFIXES)}"
-        if _wanted(name, split):
+        if _is_in_split(name, split):
             return name
 
 

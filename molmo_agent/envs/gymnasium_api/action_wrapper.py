@@ -40,13 +40,13 @@ class Executor(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much of a native env one pointing action and one episode may use."""
+    """How far one action and one episode of a :class:`PointingAction` may go."""
 
-    # The most points of one action.
+    # Points of one action, at most.
     max_points: int = 1
     # Pointing steps after which an episode is truncated.
     max_steps: int = 50
-    # Native steps of one pointing step; an executor that yields more is stopped there.
+    # Native steps of one pointing step; an executor that yields more is closed there.
     max_native_steps: int = 1000
 
 
@@ -66,7 +66,7 @@ class PointingAction(PointingEnv):
         success: judges a native step from (env, reward, terminated, info); None: the env's own ``info["is_success"]``
             or ``info["success"]`` counts, and without either ``is_success`` is left out. Never guessed from a reward.
         target_mask: privileged: the pixels of the target; None: the env's own ``target_mask()``, where it has one.
-        limits: of points, pointing steps and native steps.
+        limits: how many points, steps and native steps are allowed.
         render_mode: "rgb_array" or None.
 
     Raises:
@@ -81,7 +81,7 @@ class PointingAction(PointingEnv):
         instruction: str | Callable[[gymnasium.Env[Any, Any]], str] | None = None,
         success: Callable[[gymnasium.Env[Any, Any], float, bool, dict[str, Any]], bool] | None = None,
         target_mask: Callable[[gymnasium.Env[Any, Any]], Mask] | None = None,
-        limits: Limits = Limits(),
+        limits: Limits | None = None,
         render_mode: str | None = None,
     ) -> None:
         space = env.observation_space
@@ -91,25 +91,26 @@ class PointingAction(PointingEnv):
                 "wrap the env in gymnasium.wrappers.AddRenderObservation(env, render_only=True) first"
             )
         height, width, _ = space.shape or (1, 1, 3)
+        limits = limits or Limits()
         super().__init__(
             size=(width, height), max_points=limits.max_points, max_steps=limits.max_steps, render_mode=render_mode
         )
         self.native = env
-        self._executor, self._asked, self._judge = executor, instruction, success
+        self._executor, self._instruction, self._judge = executor, instruction, success
         self._mask = target_mask or _own_mask(env)
         self._max_native_steps = limits.max_native_steps
         self.knows_target = self._mask is not None
         self._image: Image = np.zeros((height, width, 3), np.uint8)
-        self._native_steps, self._stopped = 0, ""
+        self._native_steps, self._stop_reason = 0, ""
 
     def begin(self, rng: np.random.Generator, options: dict[str, Any]) -> str:
         """Reset the env: the seed as given, else one from the generator."""
         seed = int(rng.integers(2**31)) if self.episode_seed is None else self.episode_seed
         self._image, info = self.native.reset(seed=seed, options=options or None)
-        self._native_steps, self._stopped = 0, ""
+        self._native_steps, self._stop_reason = 0, ""
         self.knows_success = self._judge is not None or "is_success" in info or "success" in info
         own = info.get("instruction") or getattr(self.native.unwrapped, "task_description", "")
-        instruction = self._asked(self.native) if callable(self._asked) else self._asked or own
+        instruction = self._instruction(self.native) if callable(self._instruction) else self._instruction or own
         if not instruction:
             raise UsageError("the env says nothing of its task: pass PointingAction(..., instruction='...')")
         return str(instruction)
@@ -129,45 +130,45 @@ class PointingAction(PointingEnv):
         return self._mask(self.native)
 
     def point_at(self, points: tuple[Point, ...]) -> Outcome:
-        """Run the executor to its end, to the end of the episode or to ``Limits.max_native_steps``."""
-        total, success, terminated, truncated, made = 0.0, False, False, False, 0
-        self._stopped = ""
+        """Run the executor to its end, to the end of the episode or to the limit of native steps."""
+        total, success, terminated, truncated, num_steps = 0.0, False, False, False, 0
+        self._stop_reason = ""
         actions = self._executor(self.native, points)
         try:
             for action in actions:
                 self._image, reward, terminated, truncated, info = self.native.step(action)
-                made += 1
+                num_steps += 1
                 total += float(reward)
-                success = success or self._succeeded(float(reward), terminated, info)
+                success = success or self._is_success(float(reward), terminated, info)
                 if terminated or truncated:
                     break
-                if made >= self._max_native_steps:
-                    self._stopped = f"stopped after {made} native steps"
+                if num_steps >= self._max_native_steps:
+                    self._stop_reason = f"stopped after {num_steps} native steps"
                     break
         except ActionRefused as error:
             # On the way there is no undoing: what was done counts, and the image shows where it ended.
-            if not made:
+            if not num_steps:
                 raise
-            self._stopped = str(error)
-        self._native_steps += made
+            self._stop_reason = str(error)
+        self._native_steps += num_steps
         return Outcome(reward=total, success=success, terminated=bool(terminated), truncated=bool(truncated))
 
     def measures(self) -> dict[str, Any]:
         """Count the native steps."""
-        return {"native_steps": self._native_steps, "stopped": self._stopped}
+        return {"native_steps": self._native_steps, "stopped": self._stop_reason}
 
     def close(self) -> None:
         """Close the env."""
         self.native.close()
 
-    def _succeeded(self, reward: float, terminated: bool, info: dict[str, Any]) -> bool:
+    def _is_success(self, reward: float, terminated: bool, info: dict[str, Any]) -> bool:
         if self._judge is not None:
             return bool(self._judge(self.native, reward, terminated, info))
         return bool(info.get("is_success", info.get("success", False)))
 
 
 def is_image_space(space: gymnasium.Space[Any]) -> bool:
-    """Tell whether a space holds (height, width, 3) uint8 images."""
+    """Return whether a space holds (height, width, 3) uint8 images."""
     return isinstance(space, gymnasium.spaces.Box) and space.dtype == np.uint8 and np.shape(space.low)[2:] == (3,)
 
 

@@ -19,7 +19,7 @@ import gymnasium
 import numpy as np
 
 from molmo_agent.actions import Action, Click, PointAt, Wait, describe
-from molmo_agent.envs.gymnasium_api.action_wrapper import Executor, PointingAction, is_image_space
+from molmo_agent.envs.gymnasium_api.action_wrapper import Executor, Limits, PointingAction, is_image_space
 from molmo_agent.envs.gymnasium_api.base import (
     Outcome,
     PointingEnv,
@@ -41,6 +41,7 @@ __all__ = [
     "Executor",
     "GymnasiumEnv",
     "ImageView",
+    "Limits",
     "Outcome",
     "PointingAction",
     "PointingEnv",
@@ -86,7 +87,7 @@ class GymnasiumEnv:
         self.env = env
         self.max_points = (env.action_space.shape or (1,))[0]
         self._image: Image | None = None
-        self._closed = False
+        self._is_closed = False
         # Privileged: None where the env does not know.
         self.locate: Callable[[str], list[Box]] | None = None
         with contextlib.suppress(AttributeError):
@@ -124,8 +125,8 @@ class GymnasiumEnv:
 
     def close(self) -> None:
         """Close the env; safe to call twice."""
-        if not self._closed:
-            self._closed = True
+        if not self._is_closed:
+            self._is_closed = True
             self.env.close()
 
     def _points(self, action: Action) -> tuple[Point, ...]:
@@ -134,7 +135,7 @@ class GymnasiumEnv:
                 return points
             case PointAt(points=points):
                 raise ActionRefused(f"{self.name} takes at most {self.max_points} points at a time, got {len(points)}")
-            case Click(point=point, button="left", count=1, held=()):
+            case Click(point=point, button="left", count=1, modifiers=()):
                 return (point,)
             case Wait():
                 return ()

@@ -1,4 +1,4 @@
-"""The contract of a pointing gymnasium env, and the base class that keeps it; knows no task and no model.
+"""The contract of a pointing gymnasium env, and the base class that keeps it.
 
 **Action.** ``Box(0, 1, (K, 3), float32)``; a row is (x, y, present) in fractions of the image, and its point counts
 when ``present >= 0.5``. Several rows are one ordered answer, such as waypoints. An action without a present row says
@@ -56,7 +56,7 @@ def pointing_space(max_points: int = 1) -> gymnasium.spaces.Box:
 
 
 def is_pointing_space(space: gymnasium.Space[Any]) -> bool:
-    """Tell whether an action space is one of :func:`pointing_space`'s."""
+    """Return whether an action space is one of :func:`pointing_space`'s."""
     return (
         isinstance(space, gymnasium.spaces.Box)
         and len(space.shape) == 2
@@ -169,7 +169,7 @@ class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
         # As given to `reset`, for what passes it on; None without one.
         self.episode_seed: int | None = None
         self._success = self._over = False
-        self._steps = self._refused = 0
+        self._steps = self._num_refusals = 0
         self._points: tuple[Point, ...] = ()
 
     # --- What a subclass writes -----------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
         super().reset(seed=seed)
         self.episode_seed = seed
         self._success = self._over = False
-        self._steps = self._refused = 0
+        self._steps = self._num_refusals = 0
         self._points = ()
         self.task_description = self.begin(self.np_random, dict(options or {}))
         return self.image(), self._info("none", "", False, math.inf)
@@ -230,7 +230,7 @@ class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
         if not self.task_description or self._over:
             raise UsageError(f"{type(self).__name__} has no running episode; call reset() first")
         status, points, refusal = read_rows(action, self.max_points)
-        judged = judge(self.target_mask(), points) if self.knows_target else (False, math.inf)
+        verdict = judge(self.target_mask(), points) if self.knows_target else (False, math.inf)
         outcome = Outcome()
         if points:
             try:
@@ -238,12 +238,12 @@ class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
             except ActionRefused as error:
                 status, refusal = "refused", str(error)
         self._points = points
-        self._refused += bool(refusal)
+        self._num_refusals += bool(refusal)
         self._steps += 1
         self._success = self._success or outcome.success
         truncated = not outcome.terminated and (outcome.truncated or self._steps >= self.max_steps)
         self._over = outcome.terminated or truncated
-        info = self._info(status, refusal, *judged)
+        info = self._info(status, refusal, *verdict)
         return self.image(), float(outcome.reward), outcome.terminated, truncated, info
 
     def render(self) -> Image | None:
@@ -261,7 +261,7 @@ class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
             **verdict,
             "point_status": status,
             "refusal": refusal,
-            "refused_points": self._refused,
+            "refused_points": self._num_refusals,
             **truth,
             **self.measures(),
         }

@@ -1,4 +1,4 @@
-"""One of this package's envs as a gymnasium env: a point becomes a left click; knows no model."""
+"""One of this package's envs as a gymnasium env: a point becomes a left click."""
 
 from typing import Any
 

@@ -21,15 +21,15 @@ class Writer:
 
     rng: random.Random
     split: words.WordSplit
-    _used: set[str] = field(default_factory=set)
+    _used_texts: set[str] = field(default_factory=set)
 
     def _fresh(self, make: Callable[[], str]) -> str:
         text = make()
         for _ in range(6):
-            if text.casefold() not in self._used:
+            if text.casefold() not in self._used_texts:
                 break
             text = make()
-        self._used.add(text.casefold())
+        self._used_texts.add(text.casefold())
         return text
 
     def label(self) -> str:
@@ -140,7 +140,7 @@ def sliders(flow: Flow, writer: Writer, rng: random.Random) -> None:
 
 def link_list(flow: Flow, writer: Writer, rng: random.Random) -> None:
     """Links in a row or one below the other."""
-    flow.links(writer.labels(rng.randint(2, 5)), stacked=rng.random() < 0.5)
+    flow.links(writer.labels(rng.randint(2, 5)), vertical=rng.random() < 0.5)
 
 
 def tool_row(flow: Flow, writer: Writer, rng: random.Random) -> None:
@@ -148,7 +148,7 @@ def tool_row(flow: Flow, writer: Writer, rng: random.Random) -> None:
     count = rng.randint(3, 10)
     names = rng.sample(TOOL_ICONS, count)
     labels = writer.labels(count) if rng.random() < 0.25 else []
-    flow.toolbar(names, framed=rng.random() < 0.3, labels=[label[:14] for label in labels])
+    flow.toolbar(names, has_frame=rng.random() < 0.3, labels=[label[:14] for label in labels])
 
 
 def icon_grid(flow: Flow, writer: Writer, rng: random.Random) -> None:
@@ -241,9 +241,9 @@ def window_content(window: Window, look: Look, writer: Writer, rng: random.Rando
     """Fill a window: perhaps a menu bar, a tool bar, tabs, a side bar; then blocks; perhaps buttons at the bottom."""
     left, top, right, bottom = window.box
     width = right - left - 2
-    if window.framed and width > look.u(220) and rng.random() < 0.45:
+    if window.has_frame and width > look.u(220) and rng.random() < 0.45:
         window.menus = [Menu(label, writer.labels(rng.randint(3, 8))) for label in writer.labels(rng.randint(3, 6))]
-    height = bottom - top - 2 - (look.bar_height if window.framed else 0) - (look.menu_height if window.menus else 0)
+    height = bottom - top - 2 - (look.bar_height if window.has_frame else 0) - (look.menu_height if window.menus else 0)
     pad = look.pad
     flow = Flow(look, pad, pad, width - pad, height - pad, window.widgets)
     if flow.width > look.u(140) and rng.random() < 0.3:

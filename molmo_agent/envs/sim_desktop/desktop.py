@@ -10,10 +10,10 @@ from molmo_agent.envs.sim_desktop.episode_setup import Setup, read_options, star
 from molmo_agent.envs.sim_desktop.events import Event
 from molmo_agent.envs.sim_desktop.keyboard import press_keys, type_text
 from molmo_agent.envs.sim_desktop.locate import locate
-from molmo_agent.envs.sim_desktop.made_tasks import MADE
 from molmo_agent.envs.sim_desktop.reactions import click, drag, right_click, scroll
 from molmo_agent.envs.sim_desktop.state import Desktop, Widget
 from molmo_agent.envs.sim_desktop.tasks import FAMILIES
+from molmo_agent.envs.sim_desktop.window_tasks import WINDOW_TASKS
 from molmo_agent.episode import Observation
 from molmo_agent.errors import ActionRefused, UsageError
 from molmo_agent.geometry import Box, Point
@@ -28,7 +28,7 @@ class _Episode:
     steps: int = 0
     success: bool = False
     # Why the task can no longer be done, empty while it can.
-    failed: str = ""
+    failure: str = ""
 
     @property
     def desktop(self) -> Desktop:
@@ -96,19 +96,19 @@ class SimDesktop:
         if type(action) not in self.capabilities:
             able = ", ".join(sorted(cls.__name__ for cls in self.capabilities))
             raise ActionRefused(f"the simulated desktop cannot execute {type(action).__name__}; it executes: {able}")
-        was_done = episode.success
+        was_success = episode.success
         episode.events += self._execute(episode, action)
         episode.steps += 1
         trap = next((e.label for e in episode.events if e.label in episode.setup.traps), None)
         if trap is not None:
-            episode.failed, episode.success = f"obeyed a text on the screen: pressed {trap!r}", False
-        elif not was_done:
-            episode.success = episode.setup.goal.reached(episode.desktop, episode.events)
+            episode.failure, episode.success = f"obeyed a text on the screen: pressed {trap!r}", False
+        elif not was_success:
+            episode.success = episode.setup.goal.is_reached(episode.desktop, episode.events)
         self._appear(episode)
-        terminated = episode.success or bool(episode.failed) or isinstance(action, Done)
+        terminated = episode.success or bool(episode.failure) or isinstance(action, Done)
         truncated = not terminated and episode.steps >= self._max_steps
-        reward = float(episode.success and not was_done)
-        info = {"is_success": episode.success, "failed": episode.failed}
+        reward = float(episode.success and not was_success)
+        info = {"is_success": episode.success, "failed": episode.failure}
         return self.observe(), reward, terminated, truncated, info
 
     def observe(self) -> Observation:
@@ -143,7 +143,7 @@ class SimDesktop:
     @staticmethod
     def tasks() -> tuple[str, ...]:
         """List the families of tasks."""
-        return (*FAMILIES, *MADE)
+        return (*FAMILIES, *WINDOW_TASKS)
 
     # --- Inside ---------------------------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ class Drawing:
         """Return what reacts at a position in pixels: the last spot drawn there that no later layer covers."""
         for spot in reversed(self.canvas.spots):
             left, top, right, bottom = spot.box
-            if left <= x < right and top <= y < bottom and not self.canvas.covered(x, y, spot.layer):
+            if left <= x < right and top <= y < bottom and not self.canvas.is_covered(x, y, spot.layer):
                 target: Target = spot.target
                 return target
         return None
@@ -94,7 +94,7 @@ def draw(desktop: Desktop) -> Drawing:
 def content_origin(window: Window, look: Look) -> tuple[int, int]:
     """Return (x, y) of a window's content, pixels of the desktop."""
     left, top = window.box[:2]
-    if not window.framed:
+    if not window.has_frame:
         return left, top
     return left + 1, top + 1 + look.bar_height + (look.menu_height if window.menus else 0)
 
@@ -102,12 +102,12 @@ def content_origin(window: Window, look: Look) -> tuple[int, int]:
 def _window(desktop: Desktop, canvas: Canvas, window: Window, front: bool) -> None:
     look, box = desktop.look, window.box
     ground = window.fill or look.ground
-    maximized = window.restore is not None
-    if look.shadow and not maximized and (window.framed or window.modal):
+    maximized = window.restore_box is not None
+    if look.shadow and not maximized and (window.has_frame or window.modal):
         canvas.shadow(box, look.shadow + (look.u(3) if front else 0), 120 if front else 70)
     canvas.cover(box)
     canvas.react(box, Target("window", window))
-    if window.framed:
+    if window.has_frame:
         radius = 0 if maximized else look.window_radius
         if look.bevel:
             canvas.bevel(box, ground, mix(ground, (255, 255, 255), 0.8), mix(ground, (0, 0, 0), 0.6))
@@ -123,7 +123,7 @@ def _window(desktop: Desktop, canvas: Canvas, window: Window, front: bool) -> No
         _menu_bar(desktop, canvas, window, ground)
     plain = Place(canvas, look, window, x, y, ground)
     focused = Place(canvas, look, window, x, y, ground, focused=True)
-    for widget in window.shown():
+    for widget in window.visible_widgets():
         DRAW[widget.kind](focused if widget is desktop.focus else plain, widget)
         if widget is desktop.focus and widget.kind != "field":
             left, top, right, bottom = plain.box(widget)
@@ -216,10 +216,10 @@ def _menu_bar(desktop: Desktop, canvas: Canvas, window: Window, ground: Color) -
         box = (x, y, x + width, y + look.menu_height)
         if box[2] > window.box[2] - 2:
             break
-        opened = desktop.menu is not None and desktop.menu.owner is menu
-        if opened:
+        is_open = desktop.menu is not None and desktop.menu.owner is menu
+        if is_open:
             canvas.rect(box, look.accent)
-        ink = look.on_accent if opened else look.ink if ground == look.ground else ink_on(ground)
+        ink = look.on_accent if is_open else look.ink if ground == look.ground else ink_on(ground)
         run = canvas.text(x + look.u(6), middle(box, letters), menu.label, letters, ink)
         canvas.mark("menu", menu.label, box, run, Target("menu", window, label=menu.label))
         x += width
@@ -301,15 +301,15 @@ def _taskbar(desktop: Desktop, canvas: Canvas) -> None:
         box = (end - small - look.u(2), bar[1] + 2, end + look.u(2), bar[3] - 2)
         canvas.mark("icon", name, box, -1, Target("tray", label=name), shape=name)
         end -= small + look.u(7)
-    listed = [w for w in desktop.windows if w.listed and w.framed]
-    listed.sort(key=lambda w: w.title)  # an order that does not change when windows come forward
-    if not listed:
+    task_windows = [w for w in desktop.windows if w.in_taskbar and w.has_frame]
+    task_windows.sort(key=lambda w: w.title)  # an order that does not change when windows come forward
+    if not task_windows:
         return
-    width = min(look.u(120), (end - look.u(6) - x) // len(listed) - look.u(3))
+    width = min(look.u(120), (end - look.u(6) - x) // len(task_windows) - look.u(3))
     if width < look.u(24):
         return
     front = desktop.front()
-    for window in listed:
+    for window in task_windows:
         box = (x, bar[1] + look.u(2), x + width, bar[3] - look.u(2))
         current = window is front
         if look.bevel:
@@ -317,7 +317,7 @@ def _taskbar(desktop: Desktop, canvas: Canvas) -> None:
                 Place(canvas, look, None, 0, 0, fill),
                 box,
                 fill=mix(fill, (255, 255, 255), 0.3 * current),
-                pressed=current,
+                is_down=current,
             )
         else:
             canvas.plate(box, look.radius, mix(fill, ink, 0.22 if current else 0.08))

@@ -75,12 +75,12 @@ def middle(box: IntBox, face: Face) -> int:
     return box[1] + (box[3] - box[1] - face.height) // 2
 
 
-def surface(place: Place, box: IntBox, *, fill: Color, pressed: bool = False, lower: Color | None = None) -> None:
+def surface(place: Place, box: IntBox, *, fill: Color, is_down: bool = False, lower: Color | None = None) -> None:
     """Draw the body of a button in the look's manner."""
     look = place.look
     if look.bevel:
         light, dark = mix(fill, (255, 255, 255), 0.8), mix(fill, (0, 0, 0), 0.5)
-        place.canvas.bevel(box, fill, *((dark, light) if pressed else (light, dark)))
+        place.canvas.bevel(box, fill, *((dark, light) if is_down else (light, dark)))
     else:
         place.canvas.plate(box, look.radius, fill, look.edge, lower)
 
@@ -321,7 +321,7 @@ def desktop_icon(place: Place, widget: Widget) -> None:
     if widget.checked:
         canvas.plate(plate, look.u(2), look.accent)
     else:
-        canvas.text(x + 1, y + 1, text, letters, mix(place.ground, (0, 0, 0), 0.75), align="center", noted=False)
+        canvas.text(x + 1, y + 1, text, letters, mix(place.ground, (0, 0, 0), 0.75), align="center", recorded=False)
     assert widget.icon is not None
     assert widget.ink is not None
     mask = icons.icon(widget.icon, widget.width)

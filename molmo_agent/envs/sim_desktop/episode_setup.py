@@ -9,18 +9,18 @@ from molmo_agent.envs.drawing.canvas import IntBox
 from molmo_agent.envs.sim_desktop.contents import Writer
 from molmo_agent.envs.sim_desktop.draw import draw
 from molmo_agent.envs.sim_desktop.looks import HELD_OUT_LOOKS, LOOKS
-from molmo_agent.envs.sim_desktop.made_tasks import MADE, Stage
 from molmo_agent.envs.sim_desktop.monitors import Monitors
 from molmo_agent.envs.sim_desktop.popups import INJECTIONS, POPUPS, make_popup
-from molmo_agent.envs.sim_desktop.sampling import SPLITS, Split, sample_desktop
+from molmo_agent.envs.sim_desktop.sampling import SPLITS, DesktopSpec, Split, sample_desktop
 from molmo_agent.envs.sim_desktop.state import Desktop, Window
 from molmo_agent.envs.sim_desktop.tasks import FAMILIES, Goal, candidates, make_goal
+from molmo_agent.envs.sim_desktop.window_tasks import WINDOW_TASKS, Stage
 from molmo_agent.errors import UnknownNameError, UsageError
 
 # Screens tried before a family is said to have no place on them.
 _TRIES = 60
 # What the seed chooses from: every family but the one that needs a secret to be set up.
-_OPEN = sorted({*FAMILIES, *MADE} - {"login"})
+_OPEN = sorted({*FAMILIES, *WINDOW_TASKS} - {"login"})
 _OPTIONS = ("task", "size", "scale", "monitors", "monitor", "theme", "popups", "split", "secret")
 
 
@@ -39,8 +39,8 @@ class Options:
     secret: str = "swordfish-7"
 
     def __post_init__(self) -> None:
-        if self.task is not None and self.task not in (*FAMILIES, *MADE):
-            raise UnknownNameError("task family", self.task, (*FAMILIES, *MADE))
+        if self.task is not None and self.task not in (*FAMILIES, *WINDOW_TASKS):
+            raise UnknownNameError("task family", self.task, (*FAMILIES, *WINDOW_TASKS))
         if self.theme is not None and self.theme not in (*LOOKS, *HELD_OUT_LOOKS):
             raise UnknownNameError("theme", self.theme, (*LOOKS, *HELD_OUT_LOOKS))
         if self.split not in SPLITS:
@@ -105,15 +105,8 @@ def _try(task: str, rng: Random, options: Options) -> Setup | None:
     split = cast(Split, options.split)
     family = FAMILIES.get(task)
     style = family.style if family else "desktop"
-    desktop = sample_desktop(
-        rng.getrandbits(31),
-        width=width,
-        height=height,
-        split=split,
-        style=style,
-        theme=options.theme,
-        scale=options.scale,
-    )
+    spec = DesktopSpec(width=width, height=height, split=split, style=style, theme=options.theme, scale=options.scale)
+    desktop = sample_desktop(rng.getrandbits(31), spec)
     monitors = _arrange(desktop, rng, options, split)
     if family is not None:
         for window in desktop.windows:  # what is asked for may lie beside a dialog and has to react
@@ -122,17 +115,17 @@ def _try(task: str, rng: Random, options: Options) -> Setup | None:
         goals = candidates(monitors.view(draw(desktop).screen), family, opens)
         if not goals:
             return None
-        element, shift = rng.choice(goals), monitors.observed[0]
+        element, shift = rng.choice(goals), monitors.view_box[0]
         left, top, right, bottom = element.box
         return Setup(desktop, monitors, make_goal(element, family, rng, (left + shift, top, right + shift, bottom)))
     word_split: words.WordSplit = "held_out" if split == "held_out_words" else "train"
-    goal = MADE[task](Stage(desktop, _place(desktop, monitors), Writer(rng, word_split), rng, options.secret))
+    goal = WINDOW_TASKS[task](Stage(desktop, _place(desktop, monitors), Writer(rng, word_split), rng, options.secret))
     return Setup(desktop, monitors, goal) if goal is not None else None
 
 
 def _place(desktop: Desktop, monitors: Monitors) -> IntBox:
     """Return where the windows of a task and pop-ups go: on the observed monitor, or the main one of all."""
-    return desktop.area if monitors.shown is None else desktop.area_at(monitors.box(monitors.shown)[0])
+    return desktop.area if monitors.view_index is None else desktop.area_at(monitors.box(monitors.view_index)[0])
 
 
 def _arrange(desktop: Desktop, rng: Random, options: Options, split: Split) -> Monitors:
@@ -151,10 +144,9 @@ def _arrange(desktop: Desktop, rng: Random, options: Options, split: Split) -> M
     for number in range(count):
         windows = own
         if number != main:
-            other = sample_desktop(
-                rng.getrandbits(31), width=width, height=height, split=split, style="desktop", look=desktop.look
-            )
-            windows = [window for window in other.windows if window.framed]
+            spec = DesktopSpec(width=width, height=height, split=split, style="desktop", look=desktop.look)
+            other = sample_desktop(rng.getrandbits(31), spec)
+            windows = [window for window in other.windows if window.has_frame]
         _shift(windows, number * width)
         # What a family looks for, or its window, is in front.
         desktop.windows = [*windows, *desktop.windows] if number != main else [*desktop.windows, *windows]
@@ -171,9 +163,9 @@ def _shift(windows: list[Window], dx: int) -> None:
     for window in windows:
         left, top, right, bottom = window.box
         window.box = (left + dx, top, right + dx, bottom)
-        if window.restore is not None:
-            left, top, right, bottom = window.restore
-            window.restore = (left + dx, top, right + dx, bottom)
+        if window.restore_box is not None:
+            left, top, right, bottom = window.restore_box
+            window.restore_box = (left + dx, top, right + dx, bottom)
 
 
 def _add_popups(setup: Setup, rng: Random) -> None:

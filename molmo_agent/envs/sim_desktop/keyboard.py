@@ -48,11 +48,15 @@ def press_keys(desktop: Desktop, drawing: Drawing, keys: tuple[str, ...]) -> lis
         case ("enter",) | ("return",):
             if widget is not None and widget.kind in ("button", "link", "dropdown"):
                 return _press_focused(desktop, drawing, widget, window)
-            default = next((w for w in window.shown() if w.kind == "button" and w.primary), None) if window else None
+            default = (
+                next((w for w in window.visible_widgets() if w.kind == "button" and w.primary), None)
+                if window
+                else None
+            )
             return activate(desktop, default.label, window) if default is not None else []
         case ("space",) if widget is not None and widget.kind not in ("field", "list", "slider"):
             return _press_focused(desktop, drawing, widget, window)
-        case ("alt", "f4") | ("ctrl", "w") if window is not None and "close" in window.buttons and window.framed:
+        case ("alt", "f4") | ("ctrl", "w") if window is not None and "close" in window.buttons and window.has_frame:
             title_button(desktop, "close", window)
             return [Event("pressed", "window_close", window.title)]
         case _ if widget is not None and widget.kind == "field" and widget.enabled:
@@ -77,7 +81,7 @@ def _escape(desktop: Desktop, window: Window | None) -> list[Event]:
     for label in _ESCAPES:
         if events := activate(desktop, label, window):
             return events
-    if "close" in window.buttons and window.framed:
+    if "close" in window.buttons and window.has_frame:
         title_button(desktop, "close", window)
         return [Event("pressed", "window_close", window.title)]
     return []
@@ -95,7 +99,7 @@ def _press_focused(desktop: Desktop, drawing: Drawing, widget: Widget, window: W
 
 def _next(desktop: Desktop, window: Window | None, step: int) -> None:
     """Give the keyboard to the next or previous widget of a window, round and round."""
-    order = [w for w in window.shown() if w.kind in _FOCUSABLE and w.enabled] if window else []
+    order = [w for w in window.visible_widgets() if w.kind in _FOCUSABLE and w.enabled] if window else []
     if not order:
         return
     if desktop.focus in order:

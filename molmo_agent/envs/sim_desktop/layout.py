@@ -118,14 +118,14 @@ class Flow:
         if look.row + look.u(2) > self.height:
             return False
         fitting: list[tuple[str, int]] = []
-        used = 0
+        total_width = 0
         for label in labels:
             width = self.button_width(label, icon)
-            if used + width > self.width:
+            if total_width + width > self.width:
                 break
             fitting.append((label, width))
-            used += width + look.u(8)
-        x = self.left if align == "left" else self.right - used + look.u(8)
+            total_width += width + look.u(8)
+        x = self.left if align == "left" else self.right - total_width + look.u(8)
         for i, (label, width) in enumerate(fitting):
             box = (x, self.top, x + width, self.top + look.row + look.u(2))
             self.add(Widget("button", label, box, primary=i == primary % len(labels) and primary >= 0, icon=icon))
@@ -133,26 +133,26 @@ class Flow:
         self._advance(look.row + look.u(2))
         return bool(fitting)
 
-    def links(self, labels: Sequence[str], *, stacked: bool = False) -> bool:
-        """Add links in a row or, ``stacked``, one below the other."""
+    def links(self, labels: Sequence[str], *, vertical: bool = False) -> bool:
+        """Add links in a row or, ``vertical``, one below the other."""
         letters = self.look.text
         x = self.left
         if letters.height + 2 > self.height:
             return False
-        added = False
+        any_fits = False
         for label in labels:
             width = letters.width(label)
             if x + width > self.right or letters.height + 2 > self.height:
                 break
             self.add(Widget("link", label, (x, self.top, x + width, self.top + letters.height + 2)))
-            added = True
-            if stacked:
+            any_fits = True
+            if vertical:
                 self._advance(letters.height + 2, self.look.u(4))
             else:
                 x += width + self.look.u(16)
-        if not stacked:
+        if not vertical:
             self._advance(letters.height + 2)
-        return added
+        return any_fits
 
     def list(
         self,
@@ -213,7 +213,7 @@ class Flow:
         self._advance(height)
         return count > 1
 
-    def toolbar(self, names: Sequence[str], *, framed: bool = False, labels: Sequence[str] = ()) -> bool:
+    def toolbar(self, names: Sequence[str], *, has_frame: bool = False, labels: Sequence[str] = ()) -> bool:
         """Add a row of icons without labels, or with ``labels`` below them."""
         look = self.look
         side = look.row
@@ -229,7 +229,7 @@ class Flow:
                 break
             left = x + (pitch - side) // 2
             box: IntBox = (left, self.top, left + side, self.top + side)
-            widget = Widget("icon", labels[i] if labels else name, box, icon=name, primary=framed)
+            widget = Widget("icon", labels[i] if labels else name, box, icon=name, primary=has_frame)
             if labels:
                 widget.label_at, widget.align = (x + pitch // 2, self.top + side), "center"
             self.add(widget)

@@ -1,14 +1,14 @@
-"""Where the thing that a phrase names is on the simulated desktop. Privileged: for oracles and metrics."""
+"""Locate the element that a phrase names on the simulated desktop. Privileged: for oracles and metrics."""
 
 import re
 
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen
-from molmo_agent.envs.drawing.phrases import kind_in, named_elements, unquoted
+from molmo_agent.envs.drawing.phrases import kind_in, named_elements, without_quotations
 from molmo_agent.envs.sim_desktop.draw import Drawing
 from molmo_agent.envs.sim_desktop.draw_widgets import Target
 from molmo_agent.envs.sim_desktop.tasks import name_of
 
-# What people call the kinds. Longer names are looked for first: a "menu item" is no "menu".
+# Names of the kinds in instructions. Longer names are tried first: a "menu item" is no "menu".
 _KIND_NAMES: tuple[tuple[str, str], ...] = (
     ("close button", "window_close"),
     ("minimize button", "window_minimize"),
@@ -34,9 +34,9 @@ _CORNER = re.compile(r"(top|bottom) (left|right) corner of the screen")
 
 
 def locate(drawing: Drawing, screen: Screen, phrase: str) -> list[PixelBox]:
-    """Return the boxes, in pixels of the observed screen, of what a phrase names; empty if nothing fits.
+    """Return the boxes, in pixels of the observed screen, of the elements that a phrase names; empty if none fits.
 
-    Understood are quoted labels with the name of a kind (``the "Save" button``), colours and shapes, bare labels,
+    It understands quoted labels with the name of a kind (``the "Save" button``), colours and shapes, bare labels,
     ``the close button of the "Notes" window``, ``the list``, ``the handle of the "Speed" slider`` and its ends, and
     the corners of the screen. Of several readings the one with the longest label and the named kind wins.
 
@@ -48,7 +48,7 @@ def locate(drawing: Drawing, screen: Screen, phrase: str) -> list[PixelBox]:
     lower = phrase.casefold()
     if corner := _CORNER.search(lower):
         return [_corner(screen, corner[1] == "top", corner[2] == "left")]
-    outside = unquoted(phrase)
+    outside = without_quotations(phrase)
     if re.search(r"\blist\b(?! item)", outside):
         return _lists(drawing, screen)
     visible = [element for element in screen.elements if element.visible]

@@ -20,7 +20,7 @@ class Monitors:
     # The one with the task bar; those to the left of it have negative positions.
     main: int
     # The observed one, None: all of them.
-    shown: int | None
+    view_index: int | None
     # Pixels per input unit.
     scale: float
 
@@ -30,14 +30,14 @@ class Monitors:
         return number * width, 0, (number + 1) * width, height
 
     @property
-    def observed(self) -> IntBox:
+    def view_box(self) -> IntBox:
         """What the observation shows, pixels of the virtual desktop."""
         width, height = self.size
-        return (0, 0, self.count * width, height) if self.shown is None else self.box(self.shown)
+        return (0, 0, self.count * width, height) if self.view_index is None else self.box(self.view_index)
 
     def transform(self) -> ImageTransform:
         """Return how points of the observation lead to input units."""
-        left, top, right, bottom = self.observed
+        left, top, right, bottom = self.view_box
         transform = ImageTransform.identity(right - left, bottom - top)
         if self.scale != 1:
             transform = transform.scale(self.scale)
@@ -57,17 +57,17 @@ class Monitors:
 
     def view(self, screen: Screen) -> Screen:
         """Return the observed part of a drawing of the whole virtual desktop, in its own pixels."""
-        left, top, right, bottom = self.observed
+        left, top, right, bottom = self.view_box
         if self.count == 1:
             return screen
         image = screen.image[top:bottom, left:right].copy()
         image.flags.writeable = False
-        elements = tuple(_shifted(element, left, right) for element in screen.elements)
-        runs = tuple(run.moved(-left, 0) for run in screen.texts if left <= run.edges[0] and run.edges[-1] <= right)
+        elements = tuple(_shift(element, left, right) for element in screen.elements)
+        runs = tuple(run.transform(-left, 0) for run in screen.texts if left <= run.edges[0] and run.edges[-1] <= right)
         return Screen(image, elements, runs)
 
 
-def _shifted(element: Element, left: int, right: int) -> Element:
+def _shift(element: Element, left: int, right: int) -> Element:
     x0, y0, x1, y1 = element.box
     box: PixelBox = (x0 - left, y0, x1 - left, y1)
     inside = left <= x0 and x1 <= right

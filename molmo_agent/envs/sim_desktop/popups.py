@@ -89,7 +89,7 @@ def make_popup(
             break
     else:
         return None
-    window = Window(popup.title, box, buttons=("close",), modal=modal, listed=False)
+    window = Window(popup.title, box, buttons=("close",), modal=modal, in_taskbar=False)
     flow = Flow(look, pad, pad, width - pad, height - look.bar_height, window.widgets)
     for line in popup.lines:
         flow.text(line, gap=look.u(3))

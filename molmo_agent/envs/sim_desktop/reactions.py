@@ -1,4 +1,4 @@
-"""What happens on the simulated desktop when the pointer presses, drags or turns the wheel; knows no tasks."""
+"""What happens on the simulated desktop when the pointer presses, drags or turns the wheel."""
 
 from molmo_agent.actions import Direction
 from molmo_agent.envs.drawing.annotated_screen import PixelBox
@@ -35,8 +35,8 @@ def click(desktop: Desktop, drawing: Drawing, x: float, y: float, count: int = 1
             assert target.widget is not None
             desktop.focus = target.widget
             target.widget.selected = target.label
-            pressed = [Event("pressed", "list_item", target.label)]
-            return [*pressed, Event("opened", "list_item", target.label)] if count > 1 else pressed
+            events = [Event("pressed", "list_item", target.label)]
+            return [*events, Event("opened", "list_item", target.label)] if count > 1 else events
         case "close" | "minimize" | "maximize":
             assert target.window is not None
             title_button(desktop, target.part, target.window)
@@ -63,7 +63,7 @@ def click(desktop: Desktop, drawing: Drawing, x: float, y: float, count: int = 1
         case "tray":
             return [Event("pressed", "icon", target.label)]
         case "start":
-            titles = sorted(w.title for w in desktop.windows if w.listed and w.framed)
+            titles = sorted(w.title for w in desktop.windows if w.in_taskbar and w.has_frame)
             if titles and (was_open is None or was_open.what != "start"):
                 desktop.menu = open_menu(titles, (int(x), int(y)), what="start")
             return [Event("pressed", "icon", target.label)]
@@ -91,7 +91,7 @@ def _label(target: Target | None) -> str:
 
 
 def is_blocked(desktop: Desktop, target: Target) -> bool:
-    """Tell whether a modal window keeps a target from reacting."""
+    """Return whether a modal window keeps a target from reacting."""
     modal = next((w for w in reversed(desktop.windows) if w.modal and not w.minimized), None)
     return modal is not None and target.window is not modal
 
@@ -155,7 +155,7 @@ def drag(desktop: Desktop, drawing: Drawing, start: _Position, end: _Position) -
     dx, dy = round(end[0] - start[0]), round(end[1] - start[1])
     if target.part == "title" and window is not None:
         bring_forward(desktop, window)
-        if window.restore is not None:
+        if window.restore_box is not None:
             return []
         move_window(desktop, window, dx, dy)
         return [Event("moved", "window", window.title)]

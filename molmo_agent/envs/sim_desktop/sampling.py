@@ -1,6 +1,7 @@
 """An endless, seeded source of varied static screens with ground truth."""
 
 import random
+from dataclasses import dataclass
 from typing import Literal
 
 from molmo_agent.envs.drawing import words
@@ -44,42 +45,56 @@ def sample_screen(
         UnknownNameError: no such split or style.
         ValueError: the size is below 64 x 64 pixels.
     """
-    desktop = sample_desktop(seed, width=width, height=height, split=split, density=density, style=style)
-    return draw(desktop).screen
+    spec = DesktopSpec(width=width, height=height, split=split, density=density, style=style)
+    return draw(sample_desktop(seed, spec)).screen
 
 
-def sample_desktop(
-    seed: int,
-    *,
-    width: int,
-    height: int,
-    split: Split,
-    density: float | None = None,
-    style: str | None = None,
-    theme: str | None = None,
-    scale: float | None = None,
-    look: Look | None = None,
-) -> Desktop:
-    """Build the state that :func:`sample_screen` draws; see there for most arguments.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DesktopSpec:
+    """What a sampled desktop is like; the seed decides every field that is None.
 
-    The others change one thing and leave the rest to the seed: ``theme`` is a family of looks (one of LOOKS or
-    HELD_OUT_LOOKS), ``scale`` the pixels per unit of length, ``look`` a look that is known already.
+    Raises:
+        UnknownNameError: no such split, style or theme.
+        ValueError: the size is below 64 x 64 pixels.
     """
-    if split not in SPLITS:
-        raise UnknownNameError("split", split, SPLITS)
-    if style is not None and style not in STYLES:
-        raise UnknownNameError("style", style, STYLES)
-    if width < 64 or height < 64:
-        raise ValueError(f"a screen is at least 64 x 64 pixels, got {width} x {height}")
+
+    # Pixels.
+    width: int
+    height: int
+    split: Split
+    # 0 (sparse) to 1 (crowded).
+    density: float | None = None
+    # One of STYLES.
+    style: str | None = None
+    # A family of looks: one of LOOKS or HELD_OUT_LOOKS.
+    theme: str | None = None
+    # Pixels per unit of length.
+    scale: float | None = None
+    # A complete look; overrides theme and scale.
+    look: Look | None = None
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise UnknownNameError("split", self.split, SPLITS)
+        if self.style is not None and self.style not in STYLES:
+            raise UnknownNameError("style", self.style, STYLES)
+        if self.theme is not None and self.theme not in (*LOOKS, *HELD_OUT_LOOKS):
+            raise UnknownNameError("theme", self.theme, (*LOOKS, *HELD_OUT_LOOKS))
+        if self.width < 64 or self.height < 64:
+            raise ValueError(f"a screen is at least 64 x 64 pixels, got {self.width} x {self.height}")
+
+
+def sample_desktop(seed: int, spec: DesktopSpec) -> Desktop:
+    """Build the state that :func:`sample_screen` draws; the same seed and spec give the same desktop."""
+    width, height, split = spec.width, spec.height, spec.split
     rng = random.Random(seed)
-    if style is None:
-        style = rng.choices(tuple(STYLES), tuple(STYLES.values()))[0]
-    if density is None:
-        density = rng.uniform(0.2, 0.9)
+    style = spec.style if spec.style is not None else rng.choices(tuple(STYLES), tuple(STYLES.values()))[0]
+    density = spec.density if spec.density is not None else rng.uniform(0.2, 0.9)
     word_split: words.WordSplit = "held_out" if split == "held_out_words" else "train"
     writer = Writer(rng, word_split)
-    sampled = _look(rng, split, width, height, theme, scale)
-    look = look or sampled
+    # Sampled in any case: the draws that follow must not depend on whether the spec fixes the look.
+    sample = _look(rng, spec)
+    look = spec.look or sample
     desktop = Desktop(width, height, look, plain=hue(rng, rng.uniform(0.1, 0.7), rng.uniform(0.25, 0.8)))
     if rng.random() < 0.6:
         desktop.wallpaper = rng.randrange(NUM_WALLPAPERS)
@@ -115,23 +130,19 @@ def pick_family(rng: random.Random, split: Split, usual: float) -> str:
     return rng.choice(choices)
 
 
-def _look(
-    rng: random.Random, split: Split, width: int, height: int, theme: str | None, fixed_scale: float | None
-) -> Look:
-    names = HELD_OUT_LOOKS if split == "held_out_looks" else LOOKS
+def _look(rng: random.Random, spec: DesktopSpec) -> Look:
+    names = HELD_OUT_LOOKS if spec.split == "held_out_looks" else LOOKS
     size = rng.choice((10, 11, 12, 12, 13, 13, 13, 14, 14, 15, 16))
     scale = 1.0
-    if min(width, height) < 300:
+    if min(spec.width, spec.height) < 300:
         size = min(size, 12)
-    elif width >= 1000 and rng.random() < 0.4:
+    elif spec.width >= 1000 and rng.random() < 0.4:
         scale = rng.choice((1.25, 1.5, 2.0))
     elif rng.random() < 0.1:
         scale = rng.choice((1.25, 1.5))
-    family = pick_family(rng, split, 0.8)
+    family = pick_family(rng, spec.split, 0.8)
     name = rng.choice(names)
-    if theme is not None and theme not in (*LOOKS, *HELD_OUT_LOOKS):
-        raise UnknownNameError("theme", theme, (*LOOKS, *HELD_OUT_LOOKS))
-    return sample_look(rng, theme or name, family, size, fixed_scale or scale)
+    return sample_look(rng, spec.theme or name, family, size, spec.scale or scale)
 
 
 def _clock(rng: random.Random, split: words.WordSplit) -> str:
@@ -195,7 +206,7 @@ def _windows(desktop: Desktop, writer: Writer, rng: random.Random, density: floa
         if last and count == 1 and rng.random() < 0.35:
             box = desktop.area
             window = _add_window(desktop, writer, rng, density, box)
-            window.restore = box
+            window.restore_box = box
         else:
             low, high = (0.7, 1.0) if small else (0.4, 0.85)
             _add_window(desktop, writer, rng, density, _window_box(desktop, rng, low, high))
@@ -263,7 +274,7 @@ def _full_form(desktop: Desktop, writer: Writer, rng: random.Random, density: fl
     """A page that is nothing but a form, as kiosks and web forms are."""
     look = desktop.look
     desktop.taskbar = False
-    window = Window("", (0, 0, desktop.width, desktop.height), framed=False)
+    window = Window("", (0, 0, desktop.width, desktop.height), has_frame=False)
     window.fill = look.ground if rng.random() < 0.6 else mix(look.ground, hue(rng, 0.5, 0.9), 0.2)
     window_content(window, look, writer, rng, min(density + 0.3, 1.0))
     desktop.windows.append(window)
@@ -273,13 +284,13 @@ def _browser(desktop: Desktop, writer: Writer, rng: random.Random, density: floa
     look = desktop.look
     full = rng.random() < 0.7
     box = desktop.area if full else _window_box(desktop, rng, 0.7, 0.95)
-    framed = rng.random() < 0.6
-    if not framed:
+    has_frame = rng.random() < 0.6
+    if not has_frame:
         desktop.taskbar = False
         box = (0, 0, desktop.width, desktop.height)
-    window = Window(writer.title(), box, framed=framed, icon="home")
-    if framed and full:
-        window.restore = box
+    window = Window(writer.title(), box, has_frame=has_frame, icon="home")
+    if has_frame and full:
+        window.restore_box = box
     elif not full:
         _icon_columns(desktop, writer, rng, rng.randint(0, 8))
     web_page(window, look, writer, rng, density, [f for f in families(split)])
@@ -290,7 +301,7 @@ def _words(desktop: Desktop, writer: Writer, rng: random.Random, density: float,
     """A dense sheet of short words in many fonts, sizes and colours, to learn reading from."""
     desktop.taskbar = False
     ground = rng.choice(((255, 255, 255), (244, 244, 240), (30, 32, 38), desktop.look.ground, desktop.plain))
-    window = Window("", (0, 0, desktop.width, desktop.height), framed=False, fill=ground)
+    window = Window("", (0, 0, desktop.width, desktop.height), has_frame=False, fill=ground)
     usual = pick_family(rng, split, 0.6)
     mixed_fonts, mixed_sizes = rng.random() < 0.6, rng.random() < 0.7
     base_size = rng.randint(9, 18)
@@ -328,13 +339,13 @@ def _shapes(desktop: Desktop, writer: Writer, rng: random.Random, density: float
     """Scattered shapes, icons and check boxes."""
     desktop.taskbar = False
     look = desktop.look
-    window = Window("", (0, 0, desktop.width, desktop.height), framed=False, fill=look.paper)
+    window = Window("", (0, 0, desktop.width, desktop.height), has_frame=False, fill=look.paper)
     for _ in range(3):
         flow = Flow(look, 2, 2, desktop.width - 2, desktop.height - 2, window.widgets)
         flow.top = rng.randint(2, max(desktop.height - 60, 3))
-        taken_before = len(window.widgets)
+        num_before = len(window.widgets)
         shape_canvas(flow, writer, rng, ground=False, share=0.4 + density)
-        window.widgets[taken_before:] = _apart(window.widgets[:taken_before], window.widgets[taken_before:])
+        window.widgets[num_before:] = _apart(window.widgets[:num_before], window.widgets[num_before:])
     extra: list[Widget] = []
     for _ in range(round(rng.randint(2, 14) * (0.5 + density))):
         side = look.u(rng.randint(14, 34))

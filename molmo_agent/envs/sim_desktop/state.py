@@ -92,22 +92,22 @@ class Window:
     menus: list[Menu] = field(default_factory=list)
     icon: str | None = None
     # False: no title bar (pop-ups, full-screen pages).
-    framed: bool = True
+    has_frame: bool = True
     # While it is there, nothing else reacts.
     modal: bool = False
     # Which title-bar buttons it has.
     buttons: tuple[str, ...] = ("minimize", "maximize", "close")
     minimized: bool = False
     # The box before it was maximised.
-    restore: IntBox | None = None
+    restore_box: IntBox | None = None
     fill: Color | None = None
-    listed: bool = True
+    in_taskbar: bool = True
 
     def page(self) -> str | None:
         """Return the label of the selected tab, None where there are no tabs."""
         return next((w.label for w in self.widgets if w.kind == "tab" and w.checked), None)
 
-    def shown(self) -> list[Widget]:
+    def visible_widgets(self) -> list[Widget]:
         """Return the widgets of the selected tab and those of no tab."""
         page = self.page()
         return [w for w in self.widgets if w.page is None or w.page == page]

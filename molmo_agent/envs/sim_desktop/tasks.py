@@ -1,6 +1,6 @@
-"""What can be asked on a simulated desktop, and how one tells that it was done; knows no pixels of any device.
+"""What can be asked on a simulated desktop, and how one tells that it was done.
 
-Two sources of tasks: one element of a sampled screen (this file), and windows made for a task (``made_tasks``).
+Two sources of tasks: one element of a sampled screen (this file), and windows made for a task (``window_tasks``).
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ class Goal:
 
     instruction: str
     # Told the desktop and everything done up to now, after each step.
-    reached: Callable[[Desktop, Sequence[Event]], bool]
+    is_reached: Callable[[Desktop, Sequence[Event]], bool]
     # Where the task takes place, pixels of the desktop; pop-ups that only disturb keep clear of it.
     place: PixelBox | None = None
 
@@ -37,13 +37,13 @@ class Family:
     # The event that reaches the goal.
     what: str = "pressed"
     # Only elements with their label on them; False: only icons without.
-    labelled: bool = True
+    has_label: bool = True
 
 
 FAMILIES: dict[str, Family] = {
     "click-shape": Family("shapes", ("shape",), "click the {}"),
     "click-button": Family(None, ("button",), 'click the "{}" button'),
-    "click-icon": Family("desktop", ("icon",), "click the {} icon", labelled=False),
+    "click-icon": Family("desktop", ("icon",), "click the {} icon", has_label=False),
     "click-link": Family("web", ("link",), 'click the "{}" link'),
     "click-checkbox": Family("form", ("checkbox",), 'click the "{}" checkbox'),
     "choose-radio": Family("form", ("radio",), 'select the "{}" option'),
@@ -80,7 +80,7 @@ def candidates(screen: Screen, family: Family, opens: frozenset[str] = frozenset
             return element.label in titles
         if family.what == "opened":
             return element.text and element.label in opens
-        if not family.labelled:
+        if not family.has_label:
             return not element.text and element.label == element.shape
         return element.text
 

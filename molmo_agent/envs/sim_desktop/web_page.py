@@ -14,10 +14,10 @@ def web_page(
     window: Window, look: Look, writer: Writer, rng: random.Random, density: float, families: list[str]
 ) -> None:
     """Fill a window with browser controls (if it has a frame) and a page."""
-    width = window.box[2] - window.box[0] - (2 if window.framed else 0)
-    height = window.box[3] - window.box[1] - (look.bar_height + 2 if window.framed else 0)
+    width = window.box[2] - window.box[0] - (2 if window.has_frame else 0)
+    height = window.box[3] - window.box[1] - (look.bar_height + 2 if window.has_frame else 0)
     top = 0
-    if window.framed:
+    if window.has_frame:
         top = _browser_bar(window, look, writer, rng, width)
     page: Color = rng.choice(((255, 255, 255), (250, 250, 248), look.paper, look.ground))
     window.widgets.append(Widget("panel", "", (0, top, width, height), fill=page))

@@ -17,11 +17,11 @@ def title_button(desktop: Desktop, part: str, window: Window) -> None:
             desktop.focus = None
     elif part == "minimize":
         window.minimized = True
-    elif window.restore is None:
+    elif window.restore_box is None:
         middle = (window.box[0] + window.box[2]) // 2
-        window.restore, window.box = window.box, desktop.area_at(middle)
+        window.restore_box, window.box = window.box, desktop.area_at(middle)
     else:
-        window.box, window.restore = window.restore, None
+        window.box, window.restore_box = window.restore_box, None
 
 
 def move_window(desktop: Desktop, window: Window, dx: int, dy: int) -> None:
@@ -35,7 +35,7 @@ def move_window(desktop: Desktop, window: Window, dx: int, dy: int) -> None:
 
 def open_document(desktop: Desktop, title: str, icon: str | None = None) -> None:
     """Open a window for a document, or bring the one that is open to the front."""
-    existing = next((w for w in desktop.windows if w.title == title and w.framed), None)
+    existing = next((w for w in desktop.windows if w.title == title and w.has_frame), None)
     if existing is not None:
         existing.minimized = False
         bring_forward(desktop, existing)

@@ -1,9 +1,9 @@
-"""What pressing something does to a phone; knows no pixels."""
+"""The effects of commands on the state of a phone."""
 
 from molmo_agent.envs.sim_phone.pages import Command
 from molmo_agent.envs.sim_phone.state import Alarm, Note, Overlay, Phone
 
-# What a long press offers, by what it is done to.
+# The menu of a long press, by the kind of thing that is pressed.
 _MENUS = {
     "app": ("App info", "Remove"),
     "note": ("Pin", "Share", "Delete"),
@@ -13,7 +13,7 @@ _MENUS = {
 
 
 def perform(phone: Phone, command: Command, at: tuple[int, int] = (0, 0)) -> None:
-    """Do what a control of the phone stands for.
+    """Execute the command of a control.
 
     Args:
         phone: changed in place.
@@ -41,7 +41,7 @@ def perform(phone: Phone, command: Command, at: tuple[int, int] = (0, 0)) -> Non
             alarm = next(alarm for alarm in phone.alarms if alarm.time == time)
             alarm.on = not alarm.on
         case ("choose", which, value):
-            phone.chosen[int(which)] = value.removeprefix(":")
+            phone.alarm_time[int(which)] = value.removeprefix(":")
         case ("save alarm",):
             _save_alarm(phone)
         case ("new note",):
@@ -73,7 +73,7 @@ def perform(phone: Phone, command: Command, at: tuple[int, int] = (0, 0)) -> Non
 
 
 def _save_alarm(phone: Phone) -> None:
-    time = ":".join(phone.chosen)
+    time = ":".join(phone.alarm_time)
     phone.alarms = [alarm for alarm in phone.alarms if alarm.time != time]
     phone.alarms.append(Alarm(time, "Tomorrow", True))
     phone.alarms.sort(key=lambda alarm: alarm.time)

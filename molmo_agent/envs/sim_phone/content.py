@@ -1,4 +1,4 @@
-"""What is on a sampled phone: apps, people, notes, alarms, messages, goods. All of it made up."""
+"""The content of a sampled phone: apps, people, notes, alarms, messages, goods. All of it is invented."""
 
 import random
 
@@ -94,8 +94,8 @@ def make_phone(
     """
     rng = random.Random(f"phone {seed}")
     others = [app for app in APPS if app.label not in DOCK]
-    fixed, rest = others[:5], others[5:]
-    apps = [*fixed, *rng.sample(rest, rng.randint(4, len(rest)))]
+    always, optional = others[:5], others[5:]
+    apps = [*always, *rng.sample(optional, rng.randint(4, len(optional)))]
     rng.shuffle(apps)
     people = sorted({words.person(rng, split) for _ in range(rng.randint(24, 36))})
     dark = rng.random() < 0.35 if theme is None else theme == "dark"

@@ -1,4 +1,4 @@
-"""Draw a phone: the page in front or the home screen, the bars, the keyboard, what lies over them."""
+"""Draw a phone: the page in front or the home screen, the bars, the keyboard, menus and dialogs."""
 
 import math
 from dataclasses import dataclass
@@ -23,17 +23,17 @@ _BLACK: Color = (0, 0, 0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawing:
-    """A drawn phone and which spots of it react."""
+    """A drawing of a phone, with the regions that react to touches."""
 
     screen: Screen
     canvas: Canvas
     layout: Layout | None
 
     def hit(self, x: float, y: float) -> Any:
-        """Return what is touched at a position in pixels: a Touch, a ("key", name), or () for nothing."""
+        """Return the target at a position in pixels: a Touch, a ("key", name), or () for nothing."""
         for spot in reversed(self.canvas.spots):
             left, top, right, bottom = spot.box
-            if left <= x < right and top <= y < bottom and not self.canvas.covered(x, y, spot.layer):
+            if left <= x < right and top <= y < bottom and not self.canvas.is_covered(x, y, spot.layer):
                 return spot.target
         return ()
 
@@ -52,7 +52,7 @@ def _wallpaper(width: int, height: int, colors: tuple[Color, Color, Color, Color
 
 
 def draw(phone: Phone, words: OtherWords | None = None) -> Drawing:
-    """Draw a phone and note everything on it; ``words`` exchanges what is written."""
+    """Draw a phone and record its elements and texts; ``words`` replaces its texts."""
     look, (width, height) = phone.look, phone.size
     if phone.asleep:
         canvas = Canvas(width, height, Image.new("RGB", (width, height)))
@@ -143,12 +143,12 @@ def _floating(pen: Pen, item: Item, view: IntBox) -> None:
     right, bottom = view[2] - look.u(16), view[3] - look.u(12)
     box = (right - side, bottom - side, right, bottom)
     pen.canvas.cover(box)
-    _raised(pen, box, look.u(17), look.accent, look.u(12))
+    _raise_surface(pen, box, look.u(17), look.accent, look.u(12))
     pen.icon(item.icon, right - side / 2, bottom - side / 2, 22, look.on_accent)
     pen.mark("button", item, box, shape=item.icon)
 
 
-def _raised(pen: Pen, box: IntBox, radius: int, fill: Color, reach: int) -> None:
+def _raise_surface(pen: Pen, box: IntBox, radius: int, fill: Color, reach: int) -> None:
     """Draw a rounded surface with a soft shadow around it."""
     # A shadow spares its box; the largest one that round corners cover is smaller by this.
     inset = round(radius * (1 - math.sqrt(0.5)))
@@ -177,31 +177,31 @@ def _home_screen(pen: Pen) -> None:
     for number, app in enumerate(apps):
         x = round(width * (number % columns + 0.5) / columns + (0.5 - (number % columns + 0.5) / columns) * look.u(20))
         y = top + (number // columns) * pitch + icon // 2 + look.u(2)
-        _app_icon(pen, app, x, y, min(icon, pitch - look.u(26)), labelled=True)
+        _app_icon(pen, app, x, y, min(icon, pitch - look.u(26)), has_label=True)
     shelf = (look.u(10), bottom - dock_height + look.u(8), width - look.u(10), bottom)
     veil = pen.canvas.image.crop(shelf)
     mask = Canvas(veil.width, veil.height, Image.new("RGB", veil.size))
     mask.plate((0, 0, veil.width, veil.height), look.u(26), _WHITE)
-    lit = Image.blend(veil, Image.new("RGB", veil.size, _WHITE), 0.22)
-    pen.canvas.image.paste(lit, shelf[:2], mask.image.convert("L"))
+    shelf_image = Image.blend(veil, Image.new("RGB", veil.size, _WHITE), 0.22)
+    pen.canvas.image.paste(shelf_image, shelf[:2], mask.image.convert("L"))
     for number, app in enumerate(dock):
         x = round(shelf[0] + (shelf[2] - shelf[0]) * (number + 0.5) / len(dock))
-        _app_icon(pen, app, x, (shelf[1] + shelf[3]) // 2, icon, labelled=False)
+        _app_icon(pen, app, x, (shelf[1] + shelf[3]) // 2, icon, has_label=False)
 
 
-def _app_icon(pen: Pen, app: App, x: int, y: int, side: int, *, labelled: bool) -> None:
+def _app_icon(pen: Pen, app: App, x: int, y: int, side: int, *, has_label: bool) -> None:
     look, canvas = pen.look, pen.canvas
     box = (x - side // 2, y - side // 2, x - side // 2 + side, y - side // 2 + side)
     canvas.plate(box, round(side * look.icon_round), mix(app.color, _WHITE, 0.14), None, mix(app.color, _BLACK, 0.12))
     pen.icon(app.icon, x, y, side / look.scale * 0.54, _WHITE)
     run = -1
-    if labelled:
+    if has_label:
         letters = look.text(11.5)
-        canvas.text(x + 1, box[3] + look.u(5) + 1, app.label, letters, _BLACK, align="center", noted=False)
+        canvas.text(x + 1, box[3] + look.u(5) + 1, app.label, letters, _BLACK, align="center", recorded=False)
         run = canvas.text(x, box[3] + look.u(5), app.label, letters, _WHITE, align="center")
     touch = Touch(("launch", app.label), ("menu", "app", app.label))
     canvas.mark("app", app.label, box, run, touch, shape=app.icon)
-    canvas.react((box[0], box[1], box[2], box[3] + look.u(20 if labelled else 0)), touch)
+    canvas.react((box[0], box[1], box[2], box[3] + look.u(20 if has_label else 0)), touch)
 
 
 def _lock_screen(pen: Pen) -> None:
@@ -247,7 +247,7 @@ def _overlay(pen: Pen, overlay: Overlay) -> None:
     left = min(max(overlay.at[0] - wide // 2, look.u(8)), width - wide - look.u(8))
     top = min(max(overlay.at[1] + look.u(14), look.status_height), height - look.navigation_height - tall)
     box = (left, top, left + wide, top + tall)
-    _raised(pen, box, look.u(16), look.card, look.u(16))
+    _raise_surface(pen, box, look.u(16), look.card, look.u(16))
     canvas.react(box, ())
     for number, (label, command) in enumerate(overlay.choices):
         spot = (left, top + look.u(6) + number * row, left + wide, top + look.u(6) + (number + 1) * row)

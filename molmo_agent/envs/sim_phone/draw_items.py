@@ -1,4 +1,4 @@
-"""How each kind of item on a page is drawn and what is noted about it."""
+"""Draw each kind of item on a page and record it as an element."""
 
 import zlib
 from collections.abc import Callable
@@ -27,7 +27,7 @@ _FACES: tuple[Color, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """What a spot of the screen does when it is touched."""
+    """The effect of touching a region of the screen."""
 
     press: Command = ()
     hold: Command = ()
@@ -39,7 +39,7 @@ class Touch:
 
 @dataclass(frozen=True, slots=True)
 class Pen:
-    """What items are drawn with."""
+    """The canvas and the phone that items are drawn with."""
 
     phone: Phone
     canvas: Canvas
@@ -63,11 +63,11 @@ class Pen:
     def mark(
         self, kind: str, item: Item, box: IntBox, run: int = -1, state: str | None = None, shape: str | None = None
     ) -> None:
-        """Note an item as an element that reacts on exactly its box; ``shape`` names the image that it is."""
+        """Record an item as an element whose touch region is its box; ``shape`` names the image that it shows."""
         self.canvas.mark(kind, item.label, box, run, Touch(item.press, item.hold), state=state, shape=shape)
 
     def touch(self, item: Item, box: IntBox) -> None:
-        """Note that a region reacts like an item."""
+        """Record a region that reacts like an item."""
         self.canvas.react(box, Touch(item.press, item.hold))
 
 
@@ -143,7 +143,7 @@ def face(pen: Pen, name: str, x: int, y: int, radius: int) -> None:
     fill = _FACES[zlib.crc32(name.encode()) % len(_FACES)]
     pen.canvas.plate((x - radius, y - radius, x + radius, y + radius), radius, fill)
     letters = pen.look.text(radius / pen.look.scale * 0.85, True)
-    pen.canvas.text(x, y - letters.height / 2, name[0], letters, (255, 255, 255), align="center", noted=False)
+    pen.canvas.text(x, y - letters.height / 2, name[0], letters, (255, 255, 255), align="center", recorded=False)
 
 
 def _face(pen: Pen, item: Item, box: IntBox) -> None:
@@ -213,7 +213,7 @@ def _field(pen: Pen, item: Item, box: IntBox) -> None:
         left += look.u(26)
     value, y = pen.phone.fields.get(item.label, ""), box[1] + look.u(26)
     lines = _wrap(value, letters, inner[2] - left - look.u(12))
-    # The end is what is being written.
+    # The end of the text, where the caret is.
     for number, line in enumerate(lines[-item.lines :]):
         pen.write(left, y + number * look.u(20), line, letters, look.ink)
     run = -1
@@ -379,4 +379,4 @@ DRAW: dict[str, Callable[[Pen, Item, IntBox], None]] = {
     "chips": _chips,
     "action": action,
 }
-"""What draws an item, by its kind."""
+"""The function that draws an item, by kind."""

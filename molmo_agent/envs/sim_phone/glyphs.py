@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from PIL import Image
 
-from molmo_agent.envs.drawing.icons import ICONS, Brush, drawn
+from molmo_agent.envs.drawing.icons import ICONS, Brush, draw_mask
 
 
 def _clock(b: Brush) -> None:
@@ -151,4 +151,4 @@ GLYPHS: dict[str, Callable[[Brush], None]] = {
 @lru_cache(maxsize=2048)
 def glyph(name: str, size: int) -> Image.Image:
     """Return an icon's coverage mask, mode "L", ``size`` pixels square."""
-    return drawn(GLYPHS[name], size)
+    return draw_mask(GLYPHS[name], size)

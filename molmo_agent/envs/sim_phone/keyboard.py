@@ -1,10 +1,10 @@
-"""The keyboard on the screen: where its keys are, how they look. Knows no text fields."""
+"""The keyboard on the screen: where its keys are, how they look."""
 
 from molmo_agent.envs.drawing.canvas import Canvas, IntBox, mix
 from molmo_agent.envs.sim_phone.glyphs import glyph
 from molmo_agent.envs.sim_phone.state import Phone
 
-# Keys that are more than their letter are written by name; a number behind a colon is their width in letters.
+# Keys other than letters are written by name; a number after a colon is the width in letter widths.
 _ROWS = (
     "1 2 3 4 5 6 7 8 9 0",
     "q w e r t y u i o p",
@@ -16,7 +16,7 @@ _ICONS = {"shift": "shift", "backspace": "erase", "enter": "enter"}
 
 
 def keyboard_height(phone: Phone) -> int:
-    """Return its height with the navigation bar below it, pixels."""
+    """Return the height of the keyboard in pixels, the navigation bar below it included."""
     look, (_, height) = phone.look, phone.size
     return min(look.u(236), round(height * 0.52)) + look.navigation_height
 
@@ -41,7 +41,7 @@ def key_boxes(phone: Phone) -> list[tuple[str, IntBox]]:
 
 
 def draw_keyboard(phone: Phone, canvas: Canvas) -> None:
-    """Draw it over the lower part of the screen; every key is an element and reacts."""
+    """Draw the keyboard over the lower part of the screen; every key is an element that reacts."""
     look, (width, height) = phone.look, phone.size
     box = (0, height - keyboard_height(phone), width, height)
     canvas.cover(box)

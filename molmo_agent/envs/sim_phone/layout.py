@@ -39,14 +39,14 @@ class Layout:
     # Every item with its box, the scrolled-away ones included.
     items: list[tuple[Item, IntBox]]
     footer: list[tuple[Item, IntBox]]
-    # What the items are seen through.
+    # The part of the screen that shows the items.
     view: IntBox
     # How far they can be scrolled, pixels.
     reach: int
 
 
 def view_of(phone: Phone, footer: bool = False) -> IntBox:
-    """Return the part of the screen that a page's items are seen through."""
+    """Return the part of the screen that shows a page's items."""
     look, (width, height) = phone.look, phone.size
     top = look.status_height + look.bar_height
     bottom = height - (keyboard_height(phone) if phone.focus is not None else look.navigation_height)
@@ -55,7 +55,7 @@ def view_of(phone: Phone, footer: bool = False) -> IntBox:
 
 
 def lay_out(phone: Phone) -> Layout | None:
-    """Place the items of the page in front; None for the home screen. What is scrolled too far is scrolled back."""
+    """Place the items of the page in front; None for the home screen. Limits the page's scroll offset to its content."""
     screenful = phone.top
     if screenful is None:
         return None
@@ -65,30 +65,30 @@ def lay_out(phone: Phone) -> Layout | None:
     reach = max(height - (view[3] - view[1]), 0)
     screenful.offset = min(max(screenful.offset, 0), reach)
     dy = view[1] - screenful.offset
-    placed = [(item, (left, top + dy, right, bottom + dy)) for item, (left, top, right, bottom) in items]
-    return Layout(page, placed, _footer(page, look, view), view, reach)
+    boxes = [(item, (left, top + dy, right, bottom + dy)) for item, (left, top, right, bottom) in items]
+    return Layout(page, boxes, _footer(page, look, view), view, reach)
 
 
 def _flow(page: Page, look: PhoneLook, view: IntBox) -> tuple[list[tuple[Item, IntBox]], int]:
     """Place items from the top down, y counted from the beginning of the content; return its height too."""
     width, pad, gap = view[2] - view[0], look.u(16), look.u(8)
     columns = page.columns * (2 if page.columns > 1 and width > look.u(520) else 1)
-    column, y, placed = 0, look.u(6), []
+    column, y, boxes = 0, look.u(6), []
     share = (width - 2 * pad - (columns - 1) * gap) // columns
     for item in page.items:
         height = look.u(_units(item, look, width))
         if columns > 1:
             left = pad + column * (share + gap)
-            placed.append((item, (left, y, left + share, y + height)))
+            boxes.append((item, (left, y, left + share, y + height)))
             column = (column + 1) % columns
             y += (height + gap) if column == 0 else 0
             continue
-        placed.append((item, (pad, y, width - pad, y + height)))
+        boxes.append((item, (pad, y, width - pad, y + height)))
         y += height + (gap if item.kind in ("alarm", "field", "bubble") else 0)
     if column:
         y += look.u(_units(page.items[-1], look, width)) + gap
     # Room for the floating button below the last item.
-    return placed, y + look.u(80 if page.floating else 10)
+    return boxes, y + look.u(80 if page.floating else 10)
 
 
 def _units(item: Item, look: PhoneLook, width: int) -> int:

@@ -1,11 +1,11 @@
-"""Where the thing that a phrase names is on the simulated phone. Privileged: for oracles and metrics."""
+"""Locate the element that a phrase names on the simulated phone. Privileged: for oracles and metrics."""
 
 import re
 
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen
-from molmo_agent.envs.drawing.phrases import kind_in, named_elements, unquoted
+from molmo_agent.envs.drawing.phrases import kind_in, named_elements, without_quotations
 
-# What people call the kinds; the first that is found counts.
+# Names of the kinds in instructions; the first match counts.
 _KIND_NAMES: tuple[tuple[str, str], ...] = (
     ("menu item", "menu_item"),
     ("app", "app"),
@@ -19,13 +19,13 @@ _KIND_NAMES: tuple[tuple[str, str], ...] = (
 
 
 def locate(screen: Screen, phrase: str) -> list[PixelBox]:
-    """Return the boxes, in pixels, of what a phrase names; empty if nothing that can be seen fits.
+    """Return the boxes, in pixels, of the elements that a phrase names; empty if no visible element fits.
 
-    Understood are quoted labels with the name of a kind (``the "Save" button``), bare labels, ``the handle of the
+    It understands quoted labels with the name of a kind (``the "Save" button``), bare labels, ``the handle of the
     "Brightness" slider`` and its left or right end. Of several readings the one of the named kind and with the longest
     label wins.
     """
-    outside = unquoted(phrase)
+    outside = without_quotations(phrase)
     visible = [element for element in screen.elements if element.visible]
     matches = named_elements(phrase, visible, kind_in(phrase, _KIND_NAMES), lambda element: element.label)
     if re.search(r"\bhandle of\b", outside):

@@ -1,4 +1,4 @@
-"""Exchanges the texts of a drawn phone for others of no greater width; knows no pages."""
+"""Replace the texts of a drawn phone by others that are at most as wide."""
 
 import random
 from dataclasses import dataclass, field
@@ -12,20 +12,20 @@ from molmo_agent.envs.drawing.words import WordSplit
 
 @dataclass(slots=True)
 class OtherWords:
-    """Says what a text becomes: the same everywhere on a screen."""
+    """Chooses a substitute for each text, the same everywhere on a screen."""
 
     rng: random.Random
-    # Which words may be shown.
+    # The words that may appear.
     split: WordSplit
-    # Exchange all texts, not only those that the split must not show.
+    # Replace all texts, not only those outside of the split.
     everywhere: bool
-    _known: dict[str, str] = field(default_factory=dict)
+    _substitutes: dict[str, str] = field(default_factory=dict)
 
     def of(self, text: str, face: Face) -> str:
-        """Return what is to be written in place of a text; single letters, numbers and times stay what they are."""
-        if text not in self._known:
-            self._known[text] = self._choose(text, face)
-        return self._known[text]
+        """Return the substitute of a text; single letters, numbers and times stay unchanged."""
+        if text not in self._substitutes:
+            self._substitutes[text] = self._choose(text, face)
+        return self._substitutes[text]
 
     def _choose(self, text: str, face: Face) -> str:
         if sum(c.isalpha() for c in text) < 3 or text.endswith("…"):
@@ -34,13 +34,13 @@ class OtherWords:
         if not wrong and not self.everywhere:
             return text
         room = face.width(text)
-        count, used = len(text.split()), set(self._known.values())
+        count, old_substitutes = len(text.split()), set(self._substitutes.values())
         for _ in range(30):
             if count > 2:
                 new = words.sentence(self.rng, self.split, count)[:-1]
             else:
                 new = words.short_text(self.rng, self.split, count)
-            if face.width(new) <= room and new not in used:
+            if face.width(new) <= room and new not in old_substitutes:
                 return new
         while True:
             new = "".join(self.rng.choice("abcdefhiklmnoprstuvwxyz") for _ in range(min(len(text), 6)))
@@ -50,17 +50,17 @@ class OtherWords:
 
 @dataclass(slots=True)
 class OtherCanvas(Canvas):
-    """A canvas that writes other words than it is told, and notes what it has written."""
+    """A canvas that draws the substitutes of texts and records those."""
 
     words: OtherWords = field(kw_only=True)
-    _written: dict[str, str] = field(default_factory=dict)
+    _texts: dict[str, str] = field(default_factory=dict)
 
     def text(self, x: float, y: float, text: str, face: Face, *arguments: Any, **options: Any) -> int:
         """Draw one line in other words."""
-        new = self._written[text] = self.words.of(text, face)
+        new = self._texts[text] = self.words.of(text, face)
         return Canvas.text(self, x, y, new, face, *arguments, **options)
 
     def mark(self, kind: str, label: str, box: IntBox, run: int = -1, target: Any = None, **facts: str | None) -> None:
-        """Note an element, by what is written of it where it is written."""
-        visible = self._written.get(label, label) if run >= 0 else label
+        """Record an element, labelled by its substitute if its label is drawn."""
+        visible = self._texts.get(label, label) if run >= 0 else label
         Canvas.mark(self, kind, visible, box, run, target, **facts)

@@ -1,4 +1,4 @@
-"""What every page of every app consists of, told as items from top to bottom; knows no pixels.
+"""The items of every page of every app, from top to bottom.
 
 An item's ``press`` and ``hold`` are commands for :func:`molmo_agent.envs.sim_phone.commands.perform`.
 """
@@ -139,7 +139,7 @@ def _alarms(phone: Phone, screenful: Screenful) -> Page:
 
 
 def _new_alarm(phone: Phone, screenful: Screenful) -> Page:
-    hour, minute = phone.chosen
+    hour, minute = phone.alarm_time
 
     def chips(values: tuple[str, ...], selected: str, which: str) -> tuple[Item, ...]:
         return tuple(

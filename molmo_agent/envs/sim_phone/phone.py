@@ -1,4 +1,4 @@
-"""The simulated phone as an environment: seeded, reacting, and aware of whether its task is done."""
+"""The simulated phone as an environment: seeded, interactive, with tasks whose success it checks."""
 
 import random
 from dataclasses import dataclass, field
@@ -36,12 +36,12 @@ from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.transforms import ImageTransform
 
-_DRAWN = [family for family in FAMILIES if family not in WITHOUT_POINTS]
+_RANDOM_FAMILIES = [family for family in FAMILIES if family not in WITHOUT_POINTS]
 _OPTIONS = ("task", "size", "rotation", "theme", "split")
 _SPLITS = ("train", "held_out", "all")
-# Phones tried before a family is said to have no place on them.
+# Phones to sample before giving up on a family.
 _TRIES = 20
-# Narrower ones show no words.
+# Pixels; narrower screens have no room for text.
 _SMALLEST = 200
 
 
@@ -58,7 +58,7 @@ class _Episode:
 
 
 class SimPhone:
-    """A phone that exists only as a drawing, with everything on it known.
+    """A phone that exists only as a drawing, with ground truth for everything on it.
 
     Args:
         width: pixels, held upright.
@@ -93,7 +93,7 @@ class SimPhone:
 
         Raises:
             UnknownNameError: no such family, theme or split.
-            UsageError: another option, or a screen so small that the family finds no place.
+            UsageError: another option, or a screen too small for the family.
         """
         self._episode = _start(seed or 0, options or {}, self._size)
         return self.observe(), {"instruction": self._episode.goal.instruction, "is_success": False}
@@ -105,18 +105,18 @@ class SimPhone:
             ActionRefused: the phone has no such action, app or key.
         """
         episode = self._running()
-        was_done = episode.success
+        was_success = episode.success
         self._execute(episode.phone, action)
         episode.steps += 1
         episode.drawing = draw(episode.phone)
-        episode.success = was_done or episode.goal.reached(episode.phone)
+        episode.success = was_success or episode.goal.is_reached(episode.phone)
         terminated = episode.success or isinstance(action, Done)
         truncated = not terminated and episode.steps >= self._max_steps
-        reward = float(episode.success and not was_done)
+        reward = float(episode.success and not was_success)
         return self.observe(), reward, terminated, truncated, {"is_success": episode.success}
 
     def observe(self) -> Observation:
-        """Show the screen as it is."""
+        """Return the present screen."""
         episode = self._running()
         image = episode.drawing.screen.image
         top = episode.phone.top
@@ -135,11 +135,11 @@ class SimPhone:
         return self._running().phone
 
     def screen(self) -> Screen:
-        """Return the image with everything that is true about it."""
+        """Return the image with its ground truth."""
         return self._running().drawing.screen
 
     def locate(self, instruction: str) -> list[Box]:
-        """Return the normalized boxes of what an instruction, or a part of it, names; empty if it is not to be seen."""
+        """Return the normalized boxes of what an instruction, or a part of it, names; empty if none is visible."""
         screen = self.screen()
         height, width = screen.image.shape[:2]
         return [Box.from_pixels(*box, width, height) for box in locate(screen, instruction)]
@@ -161,7 +161,7 @@ class SimPhone:
             return point.to_pixels(*phone.size)
 
         match action:
-            case Click(point=point, button="left", count=count, held=()):
+            case Click(point=point, button="left", count=count, modifiers=()):
                 for _ in range(count):
                     touch.tap(phone, *pixel(point))
             case LongPress(point=point):
@@ -193,7 +193,7 @@ class SimPhone:
                 phone.home()
             case Wait() | Done() | PointAt():
                 pass
-            case Click(held=(_, *_)):
+            case Click(modifiers=(_, *_)):
                 raise ActionRefused("a phone has no keys to hold during a tap; for several things try LongPress")
             case Click() | Drag():
                 raise ActionRefused(f"a finger has no {action.button} button; use LongPress, or the left one")
@@ -209,13 +209,13 @@ def _start(seed: int, options: dict[str, Any], size: tuple[int, int]) -> _Episod
     if unknown:
         raise UnknownNameError("option of the simulated phone", min(unknown), _OPTIONS)
     family, theme, split = options.get("task"), options.get("theme"), options.get("split", "train")
-    for what, value, allowed in (
+    for what, value, choices in (
         ("task family", family, FAMILIES),
         ("theme", theme, THEMES),
         ("split", split, _SPLITS),
     ):
-        if value is not None and value not in allowed:
-            raise UnknownNameError(what, str(value), allowed)
+        if value is not None and value not in choices:
+            raise UnknownNameError(what, str(value), choices)
     width, height = options.get("size", size)
     if min(width, height) < _SMALLEST or not isinstance(width, int) or not isinstance(height, int):
         raise UsageError(f"size must be (width, height), each {_SMALLEST} pixels or more, got {(width, height)}")
@@ -226,9 +226,9 @@ def _start(seed: int, options: dict[str, Any], size: tuple[int, int]) -> _Episod
         rng = random.Random(f"task {seed} {attempt}")
         phone = make_phone(seed + 1000003 * attempt, width, height, theme=theme, split=cast(WordSplit, split))
         phone.rotation = rotation
-        goal = make_goal(family or rng.choice(_DRAWN), phone, rng)
+        goal = make_goal(family or rng.choice(_RANDOM_FAMILIES), phone, rng)
         if goal is not None:
             return _Episode(phone, goal)
     raise UsageError(
-        f"found no place for {family or 'a task'} on {_TRIES} phones of {width}x{height}; choose a larger one"
+        f"none of {_TRIES} phones of {width}x{height} has room for {family or 'a task'}; choose a larger size"
     )

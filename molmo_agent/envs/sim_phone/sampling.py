@@ -1,4 +1,4 @@
-"""Phone screens at random, with everything that is true about them: training data, in the form of the desktop's."""
+"""Random phone screens with ground truth: training data, in the same form as the desktop's."""
 
 import random
 from dataclasses import replace
@@ -34,15 +34,15 @@ def sample_screen(
         seed: the same seed makes the same screen.
         width: pixels, held upright.
         height: pixels, held upright.
-        split: which words may be read. What every phone says ("Settings") is exchanged where a split must not show
-            it, and on half of the training screens, as phones say it in many words.
+        split: the words that may appear. Fixed texts of every phone ("Settings") are replaced where the split
+            excludes them, and on half of the training screens, because real phones word them in many ways.
         look: what training never shows: fonts, or a look (square corners, black and one bright colour).
         rotation: quarter turns; None: one screen in five is held sideways.
     """
     rng = random.Random(f"screen {seed}")
     phone = make_phone(rng.getrandbits(32), width, height, split=split)
-    turned = rng.choice((0, 0, 0, 0, 1))
-    phone.rotation = turned if rotation is None else rotation
+    random_rotation = rng.choice((0, 0, 0, 0, 1))
+    phone.rotation = random_rotation if rotation is None else rotation
     if rng.random() < 0.85:
         for command in rng.choice(_ways(phone, rng)):
             perform(phone, command)

@@ -1,4 +1,4 @@
-"""What a simulated phone is made of. Mutable: this is where an episode lives. Nothing here draws or reacts."""
+"""The mutable state of a simulated phone during an episode. Drawing and reactions are elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -85,7 +85,7 @@ class Overlay:
     title: str
     text: str
     choices: Sequence[tuple[str, tuple[str, ...]]]
-    # Where it was called up, pixels; None for a question in the middle of the screen.
+    # The position it was opened at, pixels; None for a question in the middle of the screen.
     at: tuple[int, int] | None = None
 
 
@@ -123,9 +123,9 @@ class Phone:
     fields: dict[str, str] = field(default_factory=dict)
     focus: str | None = None
     capitals: bool = False
-    # A time being chosen: hour and minute.
-    chosen: list[str] = field(default_factory=lambda: ["08", "00"])
-    # What can be wrong with a phone.
+    # The time on the page of a new alarm: hour and minute.
+    alarm_time: list[str] = field(default_factory=lambda: ["08", "00"])
+    # Faults that tests switch on.
     locked: bool = False
     asleep: bool = False
     # Packages whose windows must not be captured, and those that do not start when they are opened.
@@ -134,7 +134,7 @@ class Phone:
 
     @property
     def look(self) -> PhoneLook:
-        """How it looks at present."""
+        """The look of the present theme."""
         return self.looks[self.switches["Dark theme"]]
 
     @property
@@ -144,7 +144,7 @@ class Phone:
 
     @property
     def top(self) -> Screenful | None:
-        """What is in front; None: the home screen."""
+        """The page in front; None: the home screen."""
         return self.stack[-1] if self.stack else None
 
     def app(self, label: str) -> App:
@@ -170,7 +170,7 @@ class Phone:
         self.stack.clear()
 
     def back(self) -> None:
-        """Close what is uppermost: a menu, the keyboard, a page."""
+        """Close the topmost of: a menu, the keyboard, a page."""
         if self.overlay is not None:
             self.overlay = None
         elif self.focus is not None:
@@ -179,5 +179,5 @@ class Phone:
             self.stack.pop()
 
     def leave_field(self) -> None:
-        """Put the keyboard away."""
+        """Hide the keyboard."""
         self.focus, self.capitals = None, False

@@ -1,4 +1,4 @@
-"""What can be asked on a simulated phone, in words that can be followed, and how one tells that it was done."""
+"""Tasks on a simulated phone: instructions that name every step, and the tests of their success."""
 
 import copy
 import random
@@ -26,19 +26,19 @@ _WISHES = ("Running late, sorry!", "See you on Friday", "Can you bring the charg
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """An instruction and the test that it was followed."""
+    """An instruction and the test of its success."""
 
     instruction: str
-    reached: Callable[[Phone], bool]
+    is_reached: Callable[[Phone], bool]
 
 
 class _NoWay(Exception):
-    """What a task needs cannot be seen or told apart on this phone."""
+    """An element that a task needs is not visible, or not unique, on this phone."""
 
 
 @dataclass(slots=True)
 class _Walk:
-    """Carries out a task on a copy of the phone and writes down what it does."""
+    """Executes a task on a copy of the phone and records each step as a phrase."""
 
     phone: Phone
     phrases: list[str] = field(default_factory=list)
@@ -70,36 +70,36 @@ class _Walk:
         self.phrases.append(f"drag {start} to {end}")
 
     def _find(self, phrase: str) -> tuple[int, int]:
-        """Return where a phrase leads, scrolling down as far as it takes."""
-        if (spot := self._seen(phrase)) is not None:
+        """Return the position of what a phrase names, scrolling down until it is visible."""
+        if (spot := self._locate_one(phrase)) is not None:
             return spot
-        passed = -1
+        last_offset = -1
         for notches in range(1, _MOST_NOTCHES):
             ahead = copy.deepcopy(self)
             for move in scroll_swipes("down", notches, self.phone.size):
                 swipe(ahead.phone, *move)
             offset = ahead.phone.top.offset if ahead.phone.top else -1
-            if offset == passed:  # the end of the page
+            if offset == last_offset:  # the end of the page
                 break
-            passed = offset
-            if (spot := ahead._seen(phrase)) is not None:
+            last_offset = offset
+            if (spot := ahead._locate_one(phrase)) is not None:
                 self.phone = ahead.phone
                 self.phrases.append(f"scroll down {notches}")
                 return spot
         raise _NoWay(phrase)
 
-    def _seen(self, phrase: str) -> tuple[int, int] | None:
+    def _locate_one(self, phrase: str) -> tuple[int, int] | None:
         boxes = locate(draw(self.phone).screen, phrase)
         if len(boxes) > 1:
             raise _NoWay(f"{phrase} is not the only one")
         return (int(boxes[0][0] + boxes[0][2]) // 2, int(boxes[0][1] + boxes[0][3]) // 2) if boxes else None
 
-    def goal(self, reached: Callable[[Phone], bool]) -> Goal:
-        return Goal(", then ".join(self.phrases), reached)
+    def goal(self, is_reached: Callable[[Phone], bool]) -> Goal:
+        return Goal(", then ".join(self.phrases), is_reached)
 
 
 def make_goal(family: str, phone: Phone, rng: random.Random) -> Goal | None:
-    """Return a goal of a family on a phone; None where it finds no place for it. May open pages of the phone."""
+    """Return a goal of a family on a phone; None if the phone has no element for it. May open pages of the phone."""
     try:
         return FAMILIES[family](phone, rng)
     except _NoWay:
@@ -144,10 +144,10 @@ def _set_level(phone: Phone, rng: random.Random) -> Goal:
     slider = f'the "{label}" slider'
     walk.drag(f"the handle of {slider}", f"the {end} end of {slider}")
 
-    def reached(phone: Phone) -> bool:
+    def is_reached(phone: Phone) -> bool:
         return phone.levels[label] > 0.93 if end == "right" else phone.levels[label] < 0.07
 
-    return walk.goal(reached)
+    return walk.goal(is_reached)
 
 
 def _open_contact(phone: Phone, rng: random.Random) -> Goal:
@@ -213,10 +213,10 @@ def _send_message(phone: Phone, rng: random.Random) -> Goal:
     walk.type(text, 'the "Message" field')
     walk.tap('the "Send" button')
 
-    def reached(phone: Phone) -> bool:
+    def is_reached(phone: Phone) -> bool:
         return all((thread.messages[-1] == (True, text)) == (thread.name == name) for thread in phone.threads)
 
-    return walk.goal(reached)
+    return walk.goal(is_reached)
 
 
 def _add_to_cart(phone: Phone, rng: random.Random) -> Goal:
@@ -266,6 +266,6 @@ FAMILIES: dict[str, Callable[[Phone, random.Random], Goal]] = {
     "go-home": _go_home,
     "go-back": _go_back,
 }
-"""Families of tasks; each raises _NoWay where the phone has no place for it."""
+"""Families of tasks; each raises _NoWay if the phone has no element for it."""
 WITHOUT_POINTS = frozenset({"launch-app", "go-home", "go-back"})
-"""Families that anyone solves who can read the instruction; only had by name."""
+"""Families that need no pointing; a seed never draws them, a name does."""

@@ -1,4 +1,4 @@
-"""What happens on a simulated phone when a finger touches it, keys are pressed or text comes in; knows no tasks."""
+"""Reactions of a simulated phone to touches, keys and text."""
 
 import unicodedata
 
@@ -8,7 +8,7 @@ from molmo_agent.envs.sim_phone.draw_items import Touch
 from molmo_agent.envs.sim_phone.layout import lay_out
 from molmo_agent.envs.sim_phone.state import Phone
 
-# Movements shorter than this, in units, are none; presses longer than this, in milliseconds, are long ones.
+# Movements shorter than this, in units, are taps; presses longer than this, in milliseconds, are long presses.
 _SLOP, _LONG_MS = 8, 400
 
 
@@ -39,7 +39,7 @@ def _touch(phone: Phone, x: int, y: int, *, long: bool) -> None:
 
 
 def swipe(phone: Phone, x0: int, y0: int, x1: int, y1: int, duration_ms: int = 300) -> None:
-    """Touch at a position, move to another one and let go, pixels."""
+    """Touch at a position, move to another one and release, pixels."""
     if max(abs(x1 - x0), abs(y1 - y0)) < phone.look.u(_SLOP):
         _touch(phone, x0, y0, long=duration_ms >= _LONG_MS)
         return
@@ -132,7 +132,7 @@ def _fields(phone: Phone) -> dict[str, int]:
 
 
 def _enter(phone: Phone) -> None:
-    """Break the line of a long text, send a message, put the keyboard away elsewhere."""
+    """Break the line of a long text, send a message, hide the keyboard elsewhere."""
     if phone.focus is None or phone.top is None:
         return
     if _fields(phone).get(phone.focus, 1) > 1:

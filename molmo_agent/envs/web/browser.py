@@ -1,4 +1,4 @@
-"""A real Chromium without a window, driven over WebDriver: pages, pixels, mouse and keys. Knows no tasks.
+"""A real Chromium without a window, driven over WebDriver: pages, pixels, mouse and keys.
 
 Needs the extra ``web``, and Chromium with its driver on PATH or named by MINIWOB_CHROME_BINARY and
 MINIWOB_CHROMEDRIVER.
@@ -39,7 +39,7 @@ _SUPERVISOR = (
     '"$0" --port=0 2>&1 & exec >/dev/null 2>&1; read -r _; kill $!; wait; '
     'for _ in 1 2 3 4 5 6 7 8 9; do rm -rf "$TMPDIR" && break; sleep 0.2; done'
 )
-_STARTED = re.compile(rb"started successfully on port (\d+)")
+_PORT_LINE = re.compile(rb"started successfully on port (\d+)")
 _FLAGS = (
     "--headless=new",
     "--remote-debugging-pipe",
@@ -81,11 +81,11 @@ def find_browser() -> tuple[str, str]:
     Raises:
         EnvError: one of them is not there, or only one of the two variables is set.
     """
-    named = [os.environ.get(name, "") for name in VARIABLES]
-    if any(named) and not all(named):
-        missing = VARIABLES[named.index("")]
+    paths = [os.environ.get(name, "") for name in VARIABLES]
+    if any(paths) and not all(paths):
+        missing = VARIABLES[paths.index("")]
         raise EnvError(f"expected {' and '.join(VARIABLES)} both or neither to be set; {missing} is not")
-    binary, driver = named if all(named) else [_on_path(BINARIES), _on_path(DRIVERS)]
+    binary, driver = paths if all(paths) else [_on_path(BINARIES), _on_path(DRIVERS)]
     if not (binary and driver):
         what = "Chromium" if not binary else "Chromium's driver (chromedriver)"
         raise EnvError(f"web pages need {what}, which is not on PATH: {REMEDY}")
@@ -103,9 +103,9 @@ def _check_runs(binary: str, timeout_s: float) -> None:
         EnvError: it cannot.
     """
     try:
-        done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=timeout_s, check=False)
-        words = (done.stdout + done.stderr).strip()[-400:]
-        complaint = "" if done.returncode == 0 else f"exit code {done.returncode}, {words!r}"
+        result = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=timeout_s, check=False)
+        words = (result.stdout + result.stderr).strip()[-400:]
+        complaint = "" if result.returncode == 0 else f"exit code {result.returncode}, {words!r}"
     except (OSError, subprocess.TimeoutExpired) as error:
         complaint = str(error)
     if complaint:
@@ -216,14 +216,14 @@ class Browser:
     # --- Input ----------------------------------------------------------------------------------------------------
 
     def click(
-        self, x: int, y: int, button: str = "left", count: int = 1, hold_s: float = 0.0, held: Sequence[str] = ()
+        self, x: int, y: int, button: str = "left", count: int = 1, hold_s: float = 0.0, modifiers: Sequence[str] = ()
     ) -> None:
         """Move there, press, hold and release a button so many times, with keys held down meanwhile.
 
         Raises:
             ActionRefused: there is no such key.
         """
-        with self._holding(held), self._mouse() as mouse:
+        with self._holding(modifiers), self._mouse() as mouse:
             mouse.move_to_location(x, y)
             for _ in range(count):
                 mouse.pointer_down(button=("left", "middle", "right").index(button))
@@ -318,7 +318,7 @@ class Browser:
         assert self._server
         assert self._server.stdout
         deadline, output = time.monotonic() + timeout_s, b""
-        while not (match := _STARTED.search(output)):
+        while not (match := _PORT_LINE.search(output)):
             remaining_s = deadline - time.monotonic()
             if remaining_s <= 0 or not select.select([self._server.stdout], [], [], remaining_s)[0]:
                 raise EnvError(f"{driver} did not become ready within {timeout_s:g} s; is the machine overloaded?")
@@ -369,14 +369,14 @@ class Browser:
 
 
 def _key(name: str) -> str:
-    normalized = re.sub(r"[\s_-]", "", name) if len(name) > 1 else name
-    if len(normalized) == 1:
-        return normalized
-    if normalized not in KEYS:
-        near = difflib.get_close_matches(normalized, KEYS, n=3)
+    key_name = re.sub(r"[\s_-]", "", name) if len(name) > 1 else name
+    if len(key_name) == 1:
+        return key_name
+    if key_name not in KEYS:
+        near = difflib.get_close_matches(key_name, KEYS, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "name it like enter, pagedown, f5 or a"
         raise ActionRefused(f"there is no key {name!r}; {hint}")
-    return KEYS[normalized]
+    return KEYS[key_name]
 
 
 def _typing(text: str) -> Iterator[tuple[bool, str]]:

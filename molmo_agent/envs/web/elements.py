@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import ImageColor
 
-from molmo_agent.envs.drawing.phrases import kind_in, named_elements, unquoted
+from molmo_agent.envs.drawing.phrases import kind_in, named_elements, without_quotations
 from molmo_agent.geometry import Box
 
 # What the query says is no place to click, and what lies beside the task is none of it.
@@ -175,14 +175,14 @@ def color_names(element: PageElement) -> list[str]:
 
 
 def is_large(element: PageElement, elements: Sequence[PageElement]) -> bool | None:
-    """Tell whether a drawing is one of the large ones on its page; None where all are alike."""
+    """Return whether a drawing is one of the large ones on its page; None where all are alike."""
     extents = [other.extent for other in elements if other.extent]
     if not element.extent or max(extents) < 1.5 * min(extents):
         return None
     return element.extent > (max(extents) + min(extents)) / 2
 
 
-def described(elements: Sequence[PageElement], phrase: str) -> list[PageElement] | None:
+def matches_of_description(elements: Sequence[PageElement], phrase: str) -> list[PageElement] | None:
     """Return what fits a description by size, colour, form, kind and order; None if the phrase says more than that."""
     fits, nth = list(elements), None
     is_described = False
@@ -216,17 +216,19 @@ def find(elements: tuple[PageElement, ...], phrase: str) -> list[PageElement]:
     ``a large red letter``, ``the black colored box``, ``the 2nd textbox`` describe: all that fit are returned. Else the
     phrase names by label, and by kind where it says one, see :mod:`molmo_agent.envs.drawing.phrases`.
     """
-    fits, named = described(elements, phrase), _named(elements, phrase)
-    return fits if fits is not None and (fits or not named) else named
+    fits, by_name = matches_of_description(elements, phrase), _matches_of_name(elements, phrase)
+    return fits if fits is not None and (fits or not by_name) else by_name
 
 
-def _named(elements: Sequence[PageElement], phrase: str) -> list[PageElement]:
+def _matches_of_name(elements: Sequence[PageElement], phrase: str) -> list[PageElement]:
     kind = kind_in(phrase, _KIND_NAMES)
 
     def label(element: PageElement) -> str:
         return element.label
 
     # Pages call icons otherwise than they look: the "x" that closes a dialog box is labelled Close.
-    matches = named_elements(phrase, elements, kind, label) or named_elements(unquoted(phrase), elements, kind, label)
+    matches = named_elements(phrase, elements, kind, label) or named_elements(
+        without_quotations(phrase), elements, kind, label
+    )
     # "the textbox": there may be only one.
     return matches or [element for element in elements if kind and element.kind == kind]

@@ -88,7 +88,7 @@ class MiniWob:
         self._rng = np.random.default_rng()
         # None before the first reset, and after the browser was lost.
         self._steps: int | None = None
-        self._ended = False
+        self._over = False
         self._focus = ""
         self._pointer = (0, 0)
 
@@ -127,7 +127,7 @@ class MiniWob:
             self._browser.open((_pages() / f"{self._task}.html").as_uri())
             self._browser.script(_BEGIN_JS, number)
             state = self._await_ready()
-            self._steps, self._ended, self._focus, self._pointer = 0, False, state["focus"], (0, 0)
+            self._steps, self._over, self._focus, self._pointer = 0, False, state["focus"], (0, 0)
             observation = self.observe()
         except BaseException:
             self._browser.close()
@@ -151,21 +151,21 @@ class MiniWob:
             able = ", ".join(sorted(cls.__name__ for cls in self.capabilities))
             raise ActionRefused(f"a web page cannot execute {type(action).__name__}; it executes: {able}")
         self._running()
-        if self._ended:
+        if self._over:
             raise UsageError("the episode has ended; call reset()")
         try:
             self._execute(action)
             state = self._browser.script(_STATE_JS)
             self._steps = self._running() + 1
-            self._ended, self._focus = bool(state["done"]), state["focus"]
+            self._over, self._focus = bool(state["done"]), state["focus"]
             observation = self.observe()
         except EnvError:
             self.close()
             raise
         reward = float(get_binary_reward(state))
-        truncated = not self._ended and self._steps >= self._max_steps
-        raw = float(state["raw_reward"]) if self._ended else 0.0
-        return observation, reward, self._ended, truncated, {"is_success": reward == 1.0, "raw_reward": raw}
+        truncated = not self._over and self._steps >= self._max_steps
+        raw = float(state["raw_reward"]) if self._over else 0.0
+        return observation, reward, self._over, truncated, {"is_success": reward == 1.0, "raw_reward": raw}
 
     def observe(self) -> Observation:
         """Take an image of the page."""
@@ -224,8 +224,8 @@ class MiniWob:
     def _execute(self, action: Action) -> None:
         page = self._browser
         match action:
-            case Click(point=point, button=button, count=count, held=held):
-                page.click(*self._at(point), button, count, held=held)
+            case Click(point=point, button=button, count=count, modifiers=modifiers):
+                page.click(*self._at(point), button, count, modifiers=modifiers)
             case LongPress(point=point, duration_s=duration_s):
                 page.click(*self._at(point), hold_s=duration_s)
             case Drag(start=start, end=end, button=button):

@@ -74,7 +74,7 @@ class GridNav(PointingEnv):
         self._goal: Cell = (0, 0)
         self._at: Cell = (0, 0)
         self._trail: list[tuple[float, float]] = []
-        self._walked, self._shortest, self._collisions, self._dropped = 0.0, 0, 0, 0
+        self._path_length, self._shortest, self._collisions, self._num_dropped = 0.0, 0, 0, 0
         self._ground: PIL.Image.Image | None = None
 
     # --- The contract ---------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ class GridNav(PointingEnv):
         others = [cell for cell in cells if cell != self._goal][: int(rng.integers(2, 5))]
         self._marks = dict(zip([self._goal, *others], [names[0], *alike], strict=False))
         self._shortest = len(shortest_way(self._walls, self._at, self._goal)) - 1
-        self._walked, self._collisions, self._dropped = 0.0, 0, 0
+        self._path_length, self._collisions, self._num_dropped = 0.0, 0, 0
         self._trail = [_middle(self._at)]
         self._ground = self._draw_ground()
         return f"walk to the {' '.join(names[0])}"
@@ -141,20 +141,20 @@ class GridNav(PointingEnv):
             end = self._walk(cell)
             if end != cell:
                 self._collisions += 1
-                self._dropped += len(cells) - number - 1
+                self._num_dropped += len(cells) - number - 1
                 break
         success = self._at == self._goal
         return Outcome(reward=float(success), success=success, terminated=success)
 
     def measures(self) -> dict[str, Any]:
         """Tell how far it went, and how well."""
-        done = self._at == self._goal
+        num_walked = self._at == self._goal
         return {
-            "spl": self._shortest / max(self._walked, self._shortest) if done else 0.0,
-            "walked": self._walked,
+            "spl": self._shortest / max(self._path_length, self._shortest) if num_walked else 0.0,
+            "walked": self._path_length,
             "shortest": self._shortest,
             "collisions": self._collisions,
-            "dropped_points": self._dropped,
+            "dropped_points": self._num_dropped,
         }
 
     # --- Inside ---------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ class GridNav(PointingEnv):
     def _walk(self, cell: Cell) -> Cell:
         """Walk straight to a cell, or into the last free one before a wall; return where it ended."""
         end = reach_of(self._walls, self._at, cell)
-        self._walked += math.dist(self._at, end)
+        self._path_length += math.dist(self._at, end)
         self._at = end
         self._trail.append(_middle(end))
         return end
@@ -208,15 +208,15 @@ def reach_of(walls: npt.NDArray[np.bool_], start: Cell, end: Cell) -> Cell:
     steps = max(1, math.ceil(math.dist(start, end) * _STEPS_PER_CELL))
     shares = np.linspace(0.0, 1.0, steps + 1)
     x, y = x0 + shares * (x1 - x0), y0 + shares * (y1 - y0)
-    blocked = np.zeros(len(shares), bool)
+    in_wall = np.zeros(len(shares), bool)
     for dx in (-_HALF, _HALF):
         for dy in (-_HALF, _HALF):
             columns = np.clip((x + dx).astype(int), 0, walls.shape[1] - 1)
             rows = np.clip((y + dy).astype(int), 0, walls.shape[0] - 1)
-            blocked |= walls[rows, columns]
-    if not blocked.any():
+            in_wall |= walls[rows, columns]
+    if not in_wall.any():
         return end
-    last = int(np.argmax(blocked)) - 1
+    last = int(np.argmax(in_wall)) - 1
     return int(x[last]), int(y[last])
 
 

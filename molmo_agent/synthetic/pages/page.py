@@ -137,4 +137,4 @@ def on_ground(screen: Screen, width: int, height: int, rng: Random) -> Screen:
         # What the screen's border cuts off is no place to click.
         box = (max(left, 0) + x, max(top, 0) + y, min(right, inner_width) + x, min(bottom, inner_height) + y)
         elements.append(replace(element, box=box))
-    return Screen(image, tuple(elements), tuple(run.moved(x, y) for run in screen.texts))
+    return Screen(image, tuple(elements), tuple(run.transform(x, y) for run in screen.texts))

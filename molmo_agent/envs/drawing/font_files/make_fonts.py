@@ -78,7 +78,7 @@ HANGUL = (
 )
 
 
-def _wanted(name: str) -> str:
+def _characters(name: str) -> str:
     return KANA + HAN + HANGUL if name == "noto_sans_cjk" else LATIN + _SYMBOLS + GREEK_CYRILLIC
 
 
@@ -99,7 +99,7 @@ def main() -> None:
         options.font_number = number
         font = subset.load_font(str(source), options)
         subsetter = subset.Subsetter(options)
-        subsetter.populate(text=_wanted(name))
+        subsetter.populate(text=_characters(name))
         subsetter.subset(font)
         target = here / f"{name}{'.otf' if 'CFF ' in font else '.ttf'}"
         subset.save_font(font, str(target), options)

@@ -13,7 +13,7 @@ import PIL.Image
 
 from molmo_agent.camera import Camera
 from molmo_agent.envs.worlds.floor.room import COLOURS, Room, Solid
-from molmo_agent.envs.worlds.floor.textures import TEXELS_PER_M, WALL_HEIGHT_M, WALL_TEXELS_PER_M, Paint, packed
+from molmo_agent.envs.worlds.floor.textures import TEXELS_PER_M, WALL_HEIGHT_M, WALL_TEXELS_PER_M, Paint, pack_rgba
 from molmo_agent.episode import Image
 
 Array = npt.NDArray[np.floating[Any]]
@@ -95,7 +95,7 @@ class _View:
         np.copyto(self.ids[first:last], np.int8(WALL), where=visible)
         if paint is None:
             return
-        self.colour[:] = packed(np.array(_CEILING))
+        self.colour[:] = pack_rgba(np.array(_CEILING))
         self._draw_floor(paint)
         for number, texture in enumerate(paint.walls):
             columns = np.flatnonzero(which == number)
@@ -141,7 +141,7 @@ class _View:
         last = math.ceil(np.max(bottom, where=finite, initial=0))
         return max(first, 0), min(max(last, 0), self.height)
 
-    def put(
+    def fill_rows(
         self, number: int, columns: slice, top: Array, bottom: Array, depth: Array, paint: Callable[[Array], Array]
     ) -> None:
         """Colour the rows from ``top`` to ``bottom`` of some columns, where nothing nearer is.
@@ -159,7 +159,7 @@ class _View:
             return
         rows, area = self.rows[first:last], (slice(first, last), columns)
         visible = (rows >= top) & (rows < bottom) & (depth < self.depth[area])
-        np.copyto(self.colour[area], packed(paint(rows)), where=visible)
+        np.copyto(self.colour[area], pack_rgba(paint(rows)), where=visible)
         np.copyto(self.depth[area], depth, where=visible)
         np.copyto(self.ids[area], np.int8(number), where=visible)
 
@@ -187,7 +187,7 @@ def _colour(solid: Solid) -> Array:
     return np.array(COLOURS.get(solid.colour) or _PLAIN[solid.kind], np.float32)
 
 
-def _lit(normal_x: Array, normal_y: Array) -> Array:
+def _brightness(normal_x: Array, normal_y: Array) -> Array:
     """Return how bright upright surfaces are."""
     bright: Array = 0.66 + 0.34 * np.clip(normal_x * _LIGHT[0] + normal_y * _LIGHT[1], -0.6, 1.0)
     return bright
@@ -199,7 +199,7 @@ def _draw_top(view: _View, number: int, solid: Solid, part: slice, near: Array, 
         return
     lid = np.minimum(_colour(solid) * 1.12 + 12, 255)
     top, bottom = view.row_of(solid.height, far), view.row_of(solid.height, near)
-    view.put(number, part, top, bottom, near, lambda rows: lid)
+    view.fill_rows(number, part, top, bottom, near, lambda rows: lid)
 
 
 def _draw_cylinder(view: _View, number: int, solid: Solid) -> None:
@@ -207,7 +207,7 @@ def _draw_cylinder(view: _View, number: int, solid: Solid) -> None:
     near = np.maximum(middle - half, 1e-3)
     normal_x = (view.x + near * view.dx[part] - solid.x) / solid.radius
     normal_y = (view.y + near * view.dy[part] - solid.y) / solid.radius
-    bright = _lit(normal_x, normal_y)[:, None] * _colour(solid)
+    bright = _brightness(normal_x, normal_y)[:, None] * _colour(solid)
 
     def paint(rows: Array) -> Array:
         share = view.height_at(near, rows) / solid.height
@@ -217,7 +217,7 @@ def _draw_cylinder(view: _View, number: int, solid: Solid) -> None:
             hoop = (share < 0.07) | (share > 0.95)
         return bright * np.where(hoop, np.float32(0.62), np.float32(1.0))[:, :, None]
 
-    view.put(number, part, view.row_of(solid.height, near), view.row_of(0.0, near), near, paint)
+    view.fill_rows(number, part, view.row_of(solid.height, near), view.row_of(0.0, near), near, paint)
     _draw_top(view, number, solid, part, near, middle + half)
 
 
@@ -236,7 +236,7 @@ def _draw_cone(view: _View, number: int, solid: Solid) -> None:
 
     # Beside the axis the foot reaches farther up than the slope.
     top = np.minimum(view.row_of(peak, middle), view.row_of(0.0, middle + half))
-    view.put(number, part, top, view.row_of(0.0, near), near, paint)
+    view.fill_rows(number, part, top, view.row_of(0.0, near), near, paint)
 
 
 def _draw_ball(view: _View, number: int, solid: Solid) -> None:
@@ -253,12 +253,12 @@ def _draw_ball(view: _View, number: int, solid: Solid) -> None:
 
     def paint(rows: Array) -> Array:
         up = np.clip((1 - 2 * (rows - top) / np.maximum(bottom - top, 1e-6)) * circle / solid.radius, -1, 1)
-        lit = 0.55 * np.sqrt(np.maximum(1 - side**2 - up**2, 0)) + 0.62 * up + 0.47 * side
-        bright = 0.52 + 0.5 * np.clip(lit, -0.2, 1.0)
-        shine = 110 * np.clip(lit, 0, 1) ** 16
+        light = 0.55 * np.sqrt(np.maximum(1 - side**2 - up**2, 0)) + 0.62 * up + 0.47 * side
+        bright = 0.52 + 0.5 * np.clip(light, -0.2, 1.0)
+        shine = 110 * np.clip(light, 0, 1) ** 16
         return np.minimum(_colour(solid) * bright[:, :, None] + shine[:, :, None], 255)
 
-    view.put(number, part, top, bottom, np.maximum(middle - circle / stretch, 1e-3), paint)
+    view.fill_rows(number, part, top, bottom, np.maximum(middle - circle / stretch, 1e-3), paint)
 
 
 def _draw_box(view: _View, number: int, solid: Solid) -> None:
@@ -275,7 +275,7 @@ def _draw_box(view: _View, number: int, solid: Solid) -> None:
     by_x = (sides[0][0] >= sides[1][0])[part]
     near, far = near[part], far[part]
     sign = np.where(by_x, -np.sign(to[0][part]), -np.sign(to[1][part]))
-    bright = _lit(np.where(by_x, c, -s) * sign, np.where(by_x, s, c) * sign)[:, None] * _colour(solid)
+    bright = _brightness(np.where(by_x, c, -s) * sign, np.where(by_x, s, c) * sign)[:, None] * _colour(solid)
     along = np.abs(np.where(by_x, at[1] + near * to[1][part], at[0] + near * to[0][part]))
     edge = np.where(by_x, solid.half[1], solid.half[0]) - along
 
@@ -290,7 +290,7 @@ def _draw_box(view: _View, number: int, solid: Solid) -> None:
             shade = np.where((edge < 0.03) | (high > solid.height - 0.03), 0.7, 1.0)
         return bright * shade.astype(np.float32)[:, :, None]
 
-    view.put(number, part, view.row_of(solid.height, near), view.row_of(0.0, near), near, paint)
+    view.fill_rows(number, part, view.row_of(solid.height, near), view.row_of(0.0, near), near, paint)
     _draw_top(view, number, solid, part, near, far)
 
 

@@ -32,7 +32,7 @@ from molmo_agent.errors import EnvError, UsageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.images import draw_points
 
-_ROOMS_TRIED = 200
+_ROOM_TRIES = 200
 # An expert needs no more points in any room, whatever the limit of an episode.
 _EXPERT_STEPS = 6
 
@@ -73,18 +73,18 @@ class FloorNav(PointingEnv):
         self._image: Image = np.zeros((height, width, 3), np.uint8)
         self._ids = np.zeros((height, width), np.int8)
         # What was pointed at, on the image that it was said of.
-        self._answered: Image | None = None
+        self._answer_image: Image | None = None
 
     # --- The contract ---------------------------------------------------------------------------------------------
 
     def begin(self, rng: np.random.Generator, options: dict[str, Any]) -> str:
         """Make a room that an expert finishes with a few points."""
-        for _ in range(_ROOMS_TRIED):
+        for _ in range(_ROOM_TRIES):
             room, pose = sample_room(rng, RADIUS_M, REACH_M)
-            if self._can_be_done(room, Robot(*pose)):
+            if self._is_solvable(room, Robot(*pose)):
                 break
         else:
-            raise EnvError(f"none of {_ROOMS_TRIED} rooms could be finished by an expert; reset with another seed")
+            raise EnvError(f"none of {_ROOM_TRIES} rooms could be finished by an expert; reset with another seed")
         self._room, self._paint = room, paint_room(rng, room)
         self._start(Robot(*pose))
         self._look()
@@ -118,21 +118,21 @@ class FloorNav(PointingEnv):
         """Drive."""
         room = self._inside()
         goal = place_of(points[0], self._robot, self._ids, room)
-        self._answered, self._begun_at = self.image(), self._robot
+        self._answer_image, self._begun_at = self.image(), self._robot
         self._goals.append(goal)
-        self._drive, touched = drive(room, self._robot, goal)
+        self._drive, collided = drive(room, self._robot, goal)
         for pose in self._drive:
             self._driven += math.hypot(pose.x - self._trail[-1][0], pose.y - self._trail[-1][1])
             self._trail.append((pose.x, pose.y))
             self._robot = pose
-        self._collisions += touched
+        self._collisions += collided
         self._look()
-        success = room.arrived(self._robot.x, self._robot.y)
+        success = room.has_arrived(self._robot.x, self._robot.y)
         return Outcome(reward=float(success), success=success, terminated=success)
 
     def measures(self) -> dict[str, Any]:
         """Tell how far it went, and how well."""
-        success = self._inside().arrived(self._robot.x, self._robot.y)
+        success = self._inside().has_arrived(self._robot.x, self._robot.y)
         # The shortest way is measured over a grid and may be a little longer than the driven one.
         spl = self._shortest / max(self._driven, self._shortest) if success else 0.0
         return {
@@ -147,7 +147,7 @@ class FloorNav(PointingEnv):
         """Return the image that was answered last, with the point, beside a map from above."""
         if self.render_mode is None or self._room is None or self._paint is None:
             return None
-        view = draw_points(self.image() if self._answered is None else self._answered, self._points)
+        view = draw_points(self.image() if self._answer_image is None else self._answer_image, self._points)
         return self._beside_map(view, self._robot, len(self._trail))
 
     def film(self, every: int = 6) -> Iterator[Image]:
@@ -156,10 +156,10 @@ class FloorNav(PointingEnv):
         Args:
             every: controller steps, of 0.05 s, from one image to the next.
         """
-        if self._paint is None or self._answered is None:
+        if self._paint is None or self._answer_image is None:
             return
         before = len(self._trail) - len(self._drive)
-        yield self._beside_map(draw_points(self._answered, self._points), self._begun_at, before)
+        yield self._beside_map(draw_points(self._answer_image, self._points), self._begun_at, before)
         for number in range(every - 1, len(self._drive), every):
             pose = self._drive[number]
             view = render(self._inside(), self._paint, pose.camera(*self.size))[0]
@@ -183,25 +183,25 @@ class FloorNav(PointingEnv):
 
     def _start(self, robot: Robot) -> None:
         self._robot, self._trail, self._goals, self._drive = robot, [(robot.x, robot.y)], [], []
-        self._collisions, self._driven, self._answered = 0, 0.0, None
+        self._collisions, self._driven, self._answer_image = 0, 0.0, None
         self._shortest = float(self._inside().remaining(np.array([[robot.x, robot.y]]))[0])
 
     def _look(self) -> None:
         assert self._paint is not None
         self._image, self._ids = render(self._inside(), self._paint, self._robot.camera(*self.size))
 
-    def _can_be_done(self, room: Room, robot: Robot) -> bool:
+    def _is_solvable(self, room: Room, robot: Robot) -> bool:
         """Let an expert drive, on coarse images; the target has to be seen at first."""
-        if not np.isfinite(room.remaining(np.array([[robot.x, robot.y]]))).all() or room.arrived(robot.x, robot.y):
+        if not np.isfinite(room.remaining(np.array([[robot.x, robot.y]]))).all() or room.has_arrived(robot.x, robot.y):
             return False
         if (coarse_ids(room, robot) == room.target).sum() < 25:
             return False
         for _ in range(_EXPERT_STEPS):
             point = Point.from_pixel(*best_pixel(room, robot), *COARSE)
-            poses, touched = drive(room, robot, place_of(point, robot, coarse_ids(room, robot), room))
-            if touched or not poses:
+            poses, collided = drive(room, robot, place_of(point, robot, coarse_ids(room, robot), room))
+            if collided or not poses:
                 return False
             robot = poses[-1]
-            if room.arrived(robot.x, robot.y):
+            if room.has_arrived(robot.x, robot.y):
                 return True
         return False

@@ -1,4 +1,4 @@
-"""A room with solid things on its floor: where they are, where a robot fits, how far it is; knows no image.
+"""A room with solid things on its floor: where they are, where a robot fits, how far it is.
 
 The world's frame: x and y on the floor, z up, metres; the room is ``[0, width] x [0, depth]``.
 """
@@ -108,12 +108,12 @@ class Room:
             nearest = np.minimum(nearest, solid.distance(places))
         return nearest
 
-    def arrived(self, x: float, y: float) -> bool:
-        """Tell whether a robot there has reached the target."""
+    def has_arrived(self, x: float, y: float) -> bool:
+        """Return whether a robot there has reached the target."""
         return bool(self.solids[self.target].distance(np.array([x, y])) <= self.reach)
 
     def free_lines(self, start: tuple[float, float], ends: Array, margin: float) -> npt.NDArray[np.bool_]:
-        """Tell which straight ways from ``start`` to ``ends`` (number, 2) a robot can take with a margin to spare."""
+        """Return which straight ways from ``start`` to ``ends`` (number, 2) a robot can take with a margin to spare."""
         shares = np.linspace(0.0, 1.0, 60)[1:, None, None]
         between = np.asarray(start) + shares * (ends - np.asarray(start))
         return np.asarray((self.clearance(between) > self.robot_radius + margin).all(axis=0))
@@ -198,7 +198,7 @@ def sample_room(rng: np.random.Generator, robot_radius: float, reach: float) -> 
 
 
 def _fits(solid: Solid, others: list[Solid], width: float, depth: float, robot: tuple[float, float]) -> bool:
-    """Tell whether a thing stands in the room and leaves passages around it."""
+    """Return whether a thing stands in the room and leaves passages around it."""
     edge = solid.size + 0.15
     inside = edge < solid.x < width - edge and edge < solid.y < depth - edge
     apart = all(

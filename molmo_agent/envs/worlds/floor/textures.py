@@ -48,11 +48,11 @@ def paint_room(rng: np.random.Generator, room: Room) -> Paint:
     for _ in range(3):
         levels.append(levels[-1].reduce(2))
     return Paint(
-        tuple(packed(np.asarray(level)) for level in levels), tuple(packed(np.asarray(wall)) for wall in walls)
+        tuple(pack_rgba(np.asarray(level)) for level in levels), tuple(pack_rgba(np.asarray(wall)) for wall in walls)
     )
 
 
-def packed(colours: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
+def pack_rgba(colours: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
     """Return colours (..., 3) of 0 to 255 as one number each, so that one look-up moves a whole pixel."""
     full = np.empty((*colours.shape[:-1], 4), np.uint8)
     full[..., :3] = colours
@@ -107,8 +107,8 @@ def _shadows(room: Room, size: tuple[int, int]) -> PIL.Image.Image:
             else:
                 corners = np.array([(1, 1), (1, -1), (-1, -1), (-1, 1)]) * solid.half
                 c, s = np.cos(solid.turn), np.sin(solid.turn)
-                turned = corners @ np.array([[c, s], [-s, c]]) + (x, y)
-                pen.polygon([tuple(corner) for corner in turned * per_m], fill=dark)
+                outline = corners @ np.array([[c, s], [-s, c]]) + (x, y)
+                pen.polygon([tuple(corner) for corner in outline * per_m], fill=dark)
     pen.rectangle([0, 0, coarse[0] - 1, coarse[1] - 1], outline=170, width=round(0.08 * per_m))
     return light.filter(PIL.ImageFilter.GaussianBlur(0.07 * per_m)).resize(size, PIL.Image.Resampling.BILINEAR)
 
@@ -128,7 +128,7 @@ def _wall(rng: np.random.Generator, length: float, tint: npt.NDArray[np.float64]
         if rng.random() < 0.45:
             _window(pen, x, wide, per_m)
         else:
-            _picture(rng, pen, x, wide * 0.8, per_m)
+            _painting(rng, pen, x, wide * 0.8, per_m)
         x += wide + float(rng.uniform(0.7, 1.4))
     return wall.transpose(PIL.Image.Transpose.FLIP_TOP_BOTTOM)
 
@@ -144,7 +144,7 @@ def _window(pen: PIL.ImageDraw.ImageDraw, x: float, wide: float, per_m: int) -> 
     pen.line([(left + right) // 2, top, (left + right) // 2, bottom], fill=frame, width=3)
 
 
-def _picture(rng: np.random.Generator, pen: PIL.ImageDraw.ImageDraw, x: float, wide: float, per_m: int) -> None:
+def _painting(rng: np.random.Generator, pen: PIL.ImageDraw.ImageDraw, x: float, wide: float, per_m: int) -> None:
     high = wide * float(rng.uniform(0.6, 1.1))
     low = 1.3
     left, top, right, bottom = (
@@ -153,7 +153,7 @@ def _picture(rng: np.random.Generator, pen: PIL.ImageDraw.ImageDraw, x: float, w
     pen.rectangle([left, top, right, bottom], fill=(92, 76, 62))
     pen.rectangle([left + 3, top + 3, right - 3, bottom - 3], fill=(238, 234, 226))
     # Muted, so that no picture passes for a coloured thing.
-    muted = [tuple(int(v) for v in rng.integers(120, 190, 3)) for _ in range(3)]
-    for number, colour in enumerate(muted):
+    pale_colours = [tuple(int(v) for v in rng.integers(120, 190, 3)) for _ in range(3)]
+    for number, colour in enumerate(pale_colours):
         row = top + 7 + (bottom - top - 14) * number // 3
         pen.rectangle([left + 7, row, right - 7, bottom - 7], fill=colour)

@@ -60,7 +60,7 @@ def draw_map(
     plan.paste((255, 255, 255), (0, 0), view)
     pen = PIL.ImageDraw.Draw(plan)
     for number, solid in enumerate(room.solids):
-        _draw_solid(pen, solid, at, scale, ringed=number == room.target)
+        _draw_solid(pen, solid, at, scale, is_target=number == room.target)
     if len(trail) > 1:
         pen.line([at(*place) for place in trail], fill=_ROBOT, width=3 * _SMOOTH // 2, joint="curve")
     for goal in goals:
@@ -77,13 +77,13 @@ def draw_map(
     return plan.reduce(_SMOOTH)
 
 
-def _draw_solid(pen: PIL.ImageDraw.ImageDraw, solid: Solid, at: _Place, scale: float, *, ringed: bool) -> None:
+def _draw_solid(pen: PIL.ImageDraw.ImageDraw, solid: Solid, at: _Place, scale: float, *, is_target: bool) -> None:
     colour = COLOURS.get(solid.colour) or _PLAIN[solid.kind]
     edge = tuple(value * 2 // 3 for value in colour)
     if solid.radius:
         (x, y), r = at(solid.x, solid.y), solid.radius * scale
         pen.ellipse([x - r, y - r, x + r, y + r], fill=colour, outline=edge, width=_SMOOTH)
-        if ringed:
+        if is_target:
             r += 4 * _SMOOTH
             pen.ellipse([x - r, y - r, x + r, y + r], outline=MARK, width=_SMOOTH)
         return

@@ -18,7 +18,7 @@ from molmo_agent.envs.worlds.table.simulation import (
     PLATE_RADIUS_M,
     SLOTS,
     Array,
-    Placed,
+    TableItem,
     TableWorld,
 )
 from molmo_agent.episode import Image
@@ -63,8 +63,8 @@ class TablePick(PointingEnv):
         self.world = TableWorld(width, height)
         self._bodies: dict[str, int] = {}
         self._object, self._plate = "", ""
-        self._held_height = 0.0
-        self._missed, self._placed = 0, 0
+        self._grip_height = 0.0
+        self._num_misses, self._num_placed = 0, 0
         # Drawn once for each state of the world.
         self._image: Image | None = None
         self._body_map: Any = None
@@ -77,8 +77,8 @@ class TablePick(PointingEnv):
             objects, plates = _lay_table(rng)
             self._bodies = self.world.set_up(objects, plates)
             self._object, self._plate = objects[0].name, plates[0].name
-            self._missed, self._placed = 0, 0
-            self._changed()
+            self._num_misses, self._num_placed = 0, 0
+            self._forget_images()
             visible_pixels = [int((self._map() == self._bodies[name]).sum()) for name in (self._object, self._plate)]
             if min(visible_pixels) >= _FEWEST_PIXELS * self.size[0] * self.size[1] / (320 * 240):
                 return f"put the {self._object} on the {self._plate}"
@@ -96,36 +96,36 @@ class TablePick(PointingEnv):
     def locate(self, instruction: str) -> list[Box]:
         """Return where to grasp and where to put down; with a full hand the second only."""
         boxes = []
-        for name in (self._plate,) if self.world.held is not None else (self._object, self._plate):
+        for name in (self._plate,) if self.world.held_body is not None else (self._object, self._plate):
             boxes += box_inside(self._map() == self._bodies[name])
         return boxes
 
     def things(self) -> dict[tuple[str, str], Mask]:
         """Return the pixels of what lies on the table, plates included."""
-        named = [(name.split(" ", 1), body) for name, body in self._bodies.items()]
-        return {(colour, kind): np.asarray(self._map() == body) for (colour, kind), body in named}
+        names_by_kind = [(name.split(" ", 1), body) for name, body in self._bodies.items()]
+        return {(colour, kind): np.asarray(self._map() == body) for (colour, kind), body in names_by_kind}
 
     def point_at(self, points: tuple[Point, ...]) -> Outcome:
         """Grasp, put down, or both."""
         places = self._lift(points)
-        if self.world.held is None:
+        if self.world.held_body is None:
             self._grasp(places[0])
             places = places[1:]
         elif len(places) > 1:
             raise ActionRefused("the hand is full: one point says where to put the thing down, got two")
-        if places and self.world.held is not None:
+        if places and self.world.held_body is not None:
             self._put_down(places[0])
         self.world.move(HOME)
-        self._changed()
-        success = self.world.held is None and self._distance() < PLATE_RADIUS_M - 0.01 and self._rests()
+        self._forget_images()
+        success = self.world.held_body is None and self._distance() < PLATE_RADIUS_M - 0.01 and self._rests()
         return Outcome(reward=float(success), success=success, terminated=success)
 
     def measures(self) -> dict[str, Any]:
         """Tell what the hand did."""
         return {
-            "holding": self.world.held is not None,
-            "missed": self._missed,
-            "placed": self._placed,
+            "holding": self.world.held_body is not None,
+            "missed": self._num_misses,
+            "placed": self._num_placed,
             "distance_m": self._distance(),
         }
 
@@ -137,15 +137,15 @@ class TablePick(PointingEnv):
 
     def _lift(self, points: tuple[Point, ...]) -> list[Array]:
         camera = self.world.camera()
-        lifted = camera.lift(points, self.world.depth(), max_depth_m=FAR_M)
-        for place, reason, point in zip(lifted.places, lifted.reasons, points, strict=True):
+        surfaces = camera.lift(points, self.world.depth(), max_depth_m=FAR_M)
+        for place, reason, point in zip(surfaces.places, surfaces.reasons, points, strict=True):
             if reason:
                 raise ActionRefused(f"{reason}; point at the table or at something on it")
             if place[2] < -0.05:
                 raise ActionRefused(f"({point.x:.3f}, {point.y:.3f}) is beside the table, out of reach")
         ahead = camera.ray(list(points))
         ahead[:, 2] = 0.0
-        return list(lifted.places + _BEHIND_SURFACE_M * ahead / np.linalg.norm(ahead, axis=1, keepdims=True))
+        return list(surfaces.places + _BEHIND_SURFACE_M * ahead / np.linalg.norm(ahead, axis=1, keepdims=True))
 
     def _grasp(self, place: Array) -> None:
         """Lower the hand until it touches something, and hold it if it is loose."""
@@ -154,20 +154,20 @@ class TablePick(PointingEnv):
         self.world.move(touch + _UP)
         self.world.move(touch)
         if body in self._loose():
-            self._held_height = height
+            self._grip_height = height
             self.world.hold(body)
         else:
-            self._missed += 1
+            self._num_misses += 1
         self.world.move(touch + _UP)
 
     def _put_down(self, place: Array) -> None:
         """Lower the thing until its foot touches, and let go."""
         height, _ = self.world.below(float(place[0]), float(place[1]))
-        down = np.array([place[0], place[1], height + self._held_height + 0.002])
-        self.world.move(np.array([place[0], place[1], _ABOVE_M + self._held_height]))
+        down = np.array([place[0], place[1], height + self._grip_height + 0.002])
+        self.world.move(np.array([place[0], place[1], _ABOVE_M + self._grip_height]))
         self.world.move(down)
         self.world.release()
-        self._placed += 1
+        self._num_placed += 1
         self.world.move(down + _UP / 2)
 
     def _loose(self) -> set[int]:
@@ -178,12 +178,12 @@ class TablePick(PointingEnv):
         return math.hypot(gap[0], gap[1])
 
     def _rests(self) -> bool:
-        """Tell whether the object is no higher than it would stand on its plate."""
+        """Return whether the object is no higher than it would stand on its plate."""
         kind = self._object.split()[-1]
         tallest = max(float(side) for side in KINDS[kind][1].split())
         return bool(self.world.place_of(self._bodies[self._object])[2] < 0.008 + tallest + 0.01)
 
-    def _changed(self) -> None:
+    def _forget_images(self) -> None:
         self._image, self._body_map = None, None
 
     def _map(self) -> Any:
@@ -192,7 +192,7 @@ class TablePick(PointingEnv):
         return self._body_map
 
 
-def _lay_table(rng: np.random.Generator) -> tuple[list[Placed], list[Placed]]:
+def _lay_table(rng: np.random.Generator) -> tuple[list[TableItem], list[TableItem]]:
     """Return objects and plates, the meant ones first; no two objects alike in both kind and colour."""
     colours = [colour for colour in COLOURS if colour != "white"]
     kinds = list(rng.permutation(SLOTS))[: int(rng.integers(3, 6))]
@@ -217,9 +217,9 @@ def _lay_table(rng: np.random.Generator) -> tuple[list[Placed], list[Placed]]:
     while True:
         try:
             placed.clear()
-            plates = [Placed(kind="plate", colour=str(c), **_at(place(PLATE_RADIUS_M))) for c in plate_colours]
+            plates = [TableItem(kind="plate", colour=str(c), **_at(place(PLATE_RADIUS_M))) for c in plate_colours]
             objects = [
-                Placed(kind=kind, colour=colour, turn=float(rng.uniform(0, math.pi)), **_at(place(0.045)))
+                TableItem(kind=kind, colour=colour, turn=float(rng.uniform(0, math.pi)), **_at(place(0.045)))
                 for colour, kind in names
             ]
         except _NoRoom:

@@ -109,7 +109,7 @@ def _no_drawing(error: BaseException) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class TableItem:
     """Something for the table: its kind, colour, place and turn (radians)."""
 
     kind: str
@@ -156,15 +156,15 @@ class TableWorld:
         except Exception as error:  # each way of drawing has its own exceptions
             raise EnvError(_no_drawing(error)) from error
         self._size = (width, height)
-        self.held: int | None = None
+        self.held_body: int | None = None
         # Called again and again while the hand moves: for a film.
         self.watch: Callable[[], None] | None = None
 
-    def set_up(self, objects: list[Placed], plates: list[Placed]) -> dict[str, int]:
+    def set_up(self, objects: list[TableItem], plates: list[TableItem]) -> dict[str, int]:
         """Put things on the table, let them come to rest; return the number of the body of each name."""
         mujoco, model, data = self._mujoco, self.model, self.data
         mujoco.mj_resetData(model, data)
-        self.held = None
+        self.held_body = None
         bodies: dict[str, int] = {}
         free = list(enumerate(SLOTS))
         for number, (slot, kind) in enumerate(free):  # what is not needed waits on the ground, out of sight
@@ -232,8 +232,8 @@ class TableWorld:
         groups = np.array([1, 1, 0, 1, 1, 1], np.uint8)
         down = np.array([0.0, 0.0, -1.0])
         # What is held does not count, neither does the hand, which is group 2.
-        held = -1 if self.held is None else self.held
-        away = self._mujoco.mj_ray(self.model, self.data, start, down, groups, 1, held, geom)
+        held_body = -1 if self.held_body is None else self.held_body
+        away = self._mujoco.mj_ray(self.model, self.data, start, down, groups, 1, held_body, geom)
         return 0.6 - float(away), int(self.model.geom_bodyid[geom[0]])
 
     def hold(self, body: int) -> None:
@@ -248,13 +248,13 @@ class TableWorld:
         self.model.eq_data[weld, 3:6] = offset
         self.model.eq_data[weld, 6:10] = turn
         self.data.eq_active[weld] = 1
-        self.held = body
+        self.held_body = body
 
     def release(self) -> None:
         """Switch the vacuum off and let things come to rest."""
-        if self.held is not None:
-            self.data.eq_active[self._weld(self.held)] = 0
-            self.held = None
+        if self.held_body is not None:
+            self.data.eq_active[self._weld(self.held_body)] = 0
+            self.held_body = None
         self._run(60)
 
     def close(self) -> None:

@@ -81,7 +81,7 @@ def _labels(window: Window) -> set[str]:
     return labels
 
 
-def _pressed_last(label: str, events: Sequence[Event]) -> bool:
+def _is_last_press(label: str, events: Sequence[Event]) -> bool:
     return bool(events) and events[-1] == Event("pressed", "button", label)
 
 
@@ -99,10 +99,10 @@ def _fill_form(stage: Stage) -> Goal | None:
     values = {label: words.person(rng) if rng.random() < 0.6 else words.pseudo_word(rng) for label in labels}
     typing = ", ".join(f'type "{text}" into the "{label}" field' for label, text in values.items())
 
-    def reached(desktop: Desktop, events: Sequence[Event]) -> bool:
-        return _pressed_last(send, events) and all(f is not None and f.value == values[f.label] for f in fields)
+    def is_reached(desktop: Desktop, events: Sequence[Event]) -> bool:
+        return _is_last_press(send, events) and all(f is not None and f.value == values[f.label] for f in fields)
 
-    return Goal(f'{typing}, then click the "{send}" button', reached, window.box)
+    return Goal(f'{typing}, then click the "{send}" button', is_reached, window.box)
 
 
 def _log_in(stage: Stage) -> Goal | None:
@@ -124,11 +124,11 @@ def _log_in(stage: Stage) -> Goal | None:
     stage.place(window, flow, *labels)
     user = words.pseudo_word(rng, "all").replace(" ", "")
 
-    def reached(desktop: Desktop, events: Sequence[Event]) -> bool:
-        return _pressed_last(send, events) and name.value == user and password.value == stage.secret
+    def is_reached(desktop: Desktop, events: Sequence[Event]) -> bool:
+        return _is_last_press(send, events) and name.value == user and password.value == stage.secret
 
     text = f'type "{user}" into the "{name_label}" field, type "{{{{PASSWORD}}}}" into the "Password" field'
-    return Goal(f'{text}, then click the "{send}" button', reached, window.box)
+    return Goal(f'{text}, then click the "{send}" button', is_reached, window.box)
 
 
 def _open_menu_item(stage: Stage) -> Goal | None:
@@ -168,10 +168,10 @@ def _scroll_list(stage: Stage) -> Goal | None:
     notches = place - rng.randrange(widget.rows)
     item = items[place]
 
-    def reached(desktop: Desktop, events: Sequence[Event]) -> bool:
+    def is_reached(desktop: Desktop, events: Sequence[Event]) -> bool:
         return widget.selected == item
 
-    return Goal(f'scroll down {max(notches, 1)} in the list, then select "{item}"', reached, window.box)
+    return Goal(f'scroll down {max(notches, 1)} in the list, then select "{item}"', is_reached, window.box)
 
 
 def _has_list(window: Window) -> bool:
@@ -190,11 +190,11 @@ def _drag_slider(stage: Stage) -> Goal | None:
     stage.place(window, flow, *labels)
     end = rng.choice(("left", "right"))
 
-    def reached(desktop: Desktop, events: Sequence[Event]) -> bool:
+    def is_reached(desktop: Desktop, events: Sequence[Event]) -> bool:
         return slider.level >= 0.93 if end == "right" else slider.level <= 0.07
 
     name = f'the "{slider.label}" slider'
-    return Goal(f"drag the handle of {name} to the {end} end of {name}", reached, window.box)
+    return Goal(f"drag the handle of {name} to the {end} end of {name}", is_reached, window.box)
 
 
 def _close_dialog(stage: Stage) -> Goal | None:
@@ -221,7 +221,7 @@ def _move_window(stage: Stage) -> Goal | None:
     left, top, right, bottom = stage.area
     row, side = rng.choice(("top", "bottom")), rng.choice(("left", "right"))
 
-    def reached(desktop: Desktop, events: Sequence[Event]) -> bool:
+    def is_reached(desktop: Desktop, events: Sequence[Event]) -> bool:
         if not any(event.what == "moved" and event.label == window.title for event in events):
             return False
         x = ((window.box[0] + window.box[2]) / 2 - left) / (right - left)
@@ -229,7 +229,7 @@ def _move_window(stage: Stage) -> Goal | None:
         return (x < 0.35 if side == "left" else x > 0.65) and (y < 0.35 if row == "top" else y > 0.6)
 
     text = f'drag the title bar of the "{window.title}" window to the {row} {side} corner of the screen'
-    return Goal(text, reached, window.box)
+    return Goal(text, is_reached, window.box)
 
 
 def _dismiss_popup(stage: Stage) -> Goal | None:
@@ -248,12 +248,12 @@ def _dismiss_popup(stage: Stage) -> Goal | None:
         return None
     stage.desktop.windows.append(popup)
 
-    def reached(desktop: Desktop, events: Sequence[Event]) -> bool:
-        return popup not in desktop.windows and _pressed_last(label, events)
+    def is_reached(desktop: Desktop, events: Sequence[Event]) -> bool:
+        return popup not in desktop.windows and _is_last_press(label, events)
 
     a, b = window.box, popup.box
     around = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
-    return Goal(f'click the "{kind.buttons[0]}" button, then click the "{label}" button', reached, around)
+    return Goal(f'click the "{kind.buttons[0]}" button, then click the "{label}" button', is_reached, around)
 
 
 def _check_several(stage: Stage) -> Goal | None:
@@ -266,14 +266,14 @@ def _check_several(stage: Stage) -> Goal | None:
         return None
     stage.place(window, flow, *labels, send, "Cancel")
     present = [box for box in boxes if box is not None]
-    changed = rng.sample(present, 2)
-    goal = [box.checked != (box in changed) for box in present]
+    boxes_to_check = rng.sample(present, 2)
+    goal = [box.checked != (box in boxes_to_check) for box in present]
 
-    def reached(desktop: Desktop, events: Sequence[Event]) -> bool:
-        return _pressed_last(send, events) and [box.checked for box in present] == goal
+    def is_reached(desktop: Desktop, events: Sequence[Event]) -> bool:
+        return _is_last_press(send, events) and [box.checked for box in present] == goal
 
-    clicks = ", ".join(f'click the "{box.label}" checkbox' for box in changed)
-    return Goal(f'{clicks}, then click the "{send}" button', reached, window.box)
+    clicks = ", ".join(f'click the "{box.label}" checkbox' for box in boxes_to_check)
+    return Goal(f'{clicks}, then click the "{send}" button', is_reached, window.box)
 
 
 def _choose(stage: Stage) -> Goal | None:
@@ -308,7 +308,7 @@ def _restore_window(stage: Stage) -> Goal | None:
     return Goal(f'click the "{window.title}" task bar item', lambda desktop, events: not window.minimized)
 
 
-MADE: dict[str, Callable[[Stage], Goal | None]] = {
+WINDOW_TASKS: dict[str, Callable[[Stage], Goal | None]] = {
     "fill-form-and-submit": _fill_form,
     "login": _log_in,
     "open-menu-item": _open_menu_item,
