@@ -27,7 +27,7 @@ TARGET = (214, 40, 40)
 class ToyEnv:
     """A red square that jumps elsewhere each time it is clicked; ``clicks`` hits are success.
 
-    ``sent`` lists every action that arrived, so a test can prove that none did.
+    ``actions`` lists every action that arrived, so a test can prove that none did.
 
     Args:
         width: of the image, in pixels.
@@ -40,7 +40,7 @@ class ToyEnv:
     capabilities: frozenset[type] = frozenset({Click, Drag, Key, PointAt, Scroll, Type, Wait})
 
     def __init__(self, width: int = 160, height: int = 120, *, clicks: int = 1, side_px: int = 16) -> None:
-        self.sent: list[Action] = []
+        self.actions: list[Action] = []
         self.closed = False
         self._width, self._height, self._clicks, self._side = width, height, clicks, side_px
         self._rng = np.random.default_rng(0)
@@ -61,7 +61,7 @@ class ToyEnv:
         """Execute one action; only a click on the square does anything, and waiting takes its time."""
         if type(action) not in self.capabilities:
             raise ActionRefused(f"the toy env cannot execute {type(action).__name__}")
-        self.sent.append(action)
+        self.actions.append(action)
         if isinstance(action, Wait):
             time.sleep(action.duration_s)
         hit = isinstance(action, Click) and self.locate("")[0].contains(action.point)
@@ -103,13 +103,13 @@ class ScriptedModel:
     name = "scripted"
 
     def __init__(self, replies: Iterable[str], dialect: str = "molmo") -> None:
-        self.asked: list[str] = []
+        self.questions: list[str] = []
         self._replies, self._dialect = itertools.cycle(list(replies)), dialect
 
     def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
         """Parse the next reply."""
         start = time.perf_counter()
-        self.asked.append(instruction)
+        self.questions.append(instruction)
         reply = next(self._replies)
         parsed = parse_points(self._dialect, reply, image_size=(image.shape[0], image.shape[1]))
         return parsed.to_result(latency_s=time.perf_counter() - start).at_most(max_points)
@@ -213,13 +213,13 @@ def check_model(model: PointingModel, *, instruction: str = "the red square") ->
     for other in batch:
         _expect((other.status, other.points) == (single.status, single.points), f"alone {single}, in a batch {other}")
     for most in {1, max(1, len(single.points)), max(1, len(single.points) - 1)}:
-        limited, expected = model.point(image, instruction, max_points=most), single.at_most(most)
-        _expect(len(limited.points) <= most, f"max_points={most} gave {len(limited.points)} points")
+        answer, expected = model.point(image, instruction, max_points=most), single.at_most(most)
+        _expect(len(answer.points) <= most, f"max_points={most} gave {len(answer.points)} points")
         _expect(
-            (limited.status, limited.points) == (expected.status, expected.points),
+            (answer.status, answer.points) == (expected.status, expected.points),
             f"max_points={most} must give the whole answer or 'unparsed', never a part of it: expected "
-            f"{expected.status!r} with {len(expected.points)} points, got {limited.status!r} with "
-            f"{len(limited.points)}",
+            f"{expected.status!r} with {len(expected.points)} points, got {answer.status!r} with "
+            f"{len(answer.points)}",
         )
     return single
 

@@ -81,7 +81,7 @@ class Unseeing(ToyEnv):
     locate = None  # type: ignore[assignment]
 
     def step(self, action):
-        self.sent.append(action)
+        self.actions.append(action)
         return self.observe(), 0.0, False, False, {}
 
 

@@ -236,8 +236,8 @@ def test_a_point_clicks_on_the_device_below() -> None:
     assert env.target_mask().sum() == 17 * 17  # edges included
     point = toy.locate("")[0].center
     *_, terminated, _, info = env.step(to_rows([point]))
-    assert len(toy.sent) == 1
-    assert isinstance(toy.sent[0], Click)
+    assert len(toy.actions) == 1
+    assert isinstance(toy.actions[0], Click)
     assert (terminated, info["is_success"], info["in_mask"]) == (True, True, True)
     env.close()
     assert toy.closed

@@ -51,25 +51,25 @@ def syntax_tree(path: Path) -> ast.Module:
 
 def imports_of(path: Path) -> set[str]:
     """Return the absolute dotted names that a file imports, when it is loaded or later."""
-    found = set()
+    names = set()
 
     def visit(node: ast.AST) -> None:
         if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno} has a relative import; imports are absolute"
-            found.add(str(node.module))
-            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+            names.add(str(node.module))
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Constant) and path not in CATALOGUES:
             # Imports by name.
-            found.update(re.findall(r"^molmo_agent(?:\.\w+)+", str(node.value)))
+            names.update(re.findall(r"^molmo_agent(?:\.\w+)+", str(node.value)))
         # What only a type checker reads is not imported.
         type_checking = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
         for child in node.orelse if type_checking else ast.iter_child_nodes(node):
             visit(child)
 
     visit(syntax_tree(path))
-    return found
+    return names
 
 
 FILES = {
@@ -153,7 +153,7 @@ def test_nouns_and_envs_know_no_torch():
     assert wrong == []
 
 
-# Training runs on Ray through the first, pictures are fetched with it through the second, episodes are run with it
+# Training runs on Ray through the first, images are fetched with it through the second, episodes are run with it
 # through the third; all of them when they are called.
 ON_RAY = ("train.launch", "data.images.fetch_ray", "rollout.ray_map")
 
@@ -170,9 +170,9 @@ def test_the_tests_import_no_links_either():
 
 
 def run_python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    return process.stdout.strip()
 
 
 def test_importing_the_package_is_quick_and_loads_nothing_heavy():
@@ -182,8 +182,8 @@ def test_importing_the_package_is_quick_and_loads_nothing_heavy():
     )
     seconds = []
     for _ in range(3):
-        took, *modules = run_python(code).split()
-        seconds.append(float(took))
+        duration, *modules = run_python(code).split()
+        seconds.append(float(duration))
         assert not {name.split(".")[0] for name in modules} & {*HEAVY, *LINKS}
     assert min(seconds) < 0.3
 
@@ -243,17 +243,17 @@ def test_the_public_names_of_a_folder_are_lazy_and_complete(room: str):
     assert run_python(code) == "False"
 
 
-KNOWN = "'MolmoAgent/GridNav-v0' in gymnasium.registry"
+IS_THERE = "'MolmoAgent/GridNav-v0' in gymnasium.registry"
 
 
 @pytest.mark.parametrize(
     "code",
     [
-        f"import molmo_agent, gymnasium; print({KNOWN})",
-        f"import gymnasium, molmo_agent; print({KNOWN})",
-        f"import molmo_agent, gymnasium.spaces; print({KNOWN})",
-        f"import molmo_agent.envs.gymnasium_api.adapters, gymnasium; print({KNOWN})",
-        f"import molmo_agent.envs.gymnasium_api.ids, molmo_agent.envs.gymnasium_api.base, gymnasium; print({KNOWN})",
+        f"import molmo_agent, gymnasium; print({IS_THERE})",
+        f"import gymnasium, molmo_agent; print({IS_THERE})",
+        f"import molmo_agent, gymnasium.spaces; print({IS_THERE})",
+        f"import molmo_agent.envs.gymnasium_api.adapters, gymnasium; print({IS_THERE})",
+        f"import molmo_agent.envs.gymnasium_api.ids, molmo_agent.envs.gymnasium_api.base, gymnasium; print({IS_THERE})",
         "import gymnasium; print(gymnasium.make('molmo_agent:MolmoAgent/GridNav-v0').spec.name == 'GridNav')",
         "import molmo_agent, gymnasium; print(gymnasium.make('MolmoAgent/GridNav-v0').spec.name == 'GridNav')",
         # It steps aside, and leaves nothing behind.

@@ -116,7 +116,7 @@ def sent(policy, **guards):
     env = ToyEnv(width=400, height=400)
     env.reset(seed=0)
     list(rollout(policy, env, "click the square", guards=Guards(max_steps=2, **guards), settle=AT_ONCE))
-    return len(env.sent)
+    return len(env.actions)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_agent_run_takes_the_policy_and_its_form(tmp_path, capsys, monkeypatch):
         max_steps=1,
     )
     run_request(wanted)
-    assert [type(action) for action in env.sent] == [Click]
+    assert [type(action) for action in env.actions] == [Click]
     assert json.loads((tmp_path / "run" / "meta.json").read_text())["policy"] == "android_control(doubtful, hl)"
     with pytest.raises(UsageError, match="the policy 'waypoints' has no option 'form'"):
         run_request(dataclasses.replace(wanted, policy="waypoints", out=tmp_path / "other"))

@@ -85,10 +85,10 @@ def test_done_ends_the_run_and_reaches_only_envs_that_know_it():
     _, trajectory = run(ScriptedDecisions([Done(False, "cannot see it")]), env)
     assert trajectory.ended == "the policy says: Give up: cannot see it"
     assert trajectory.success is False
-    assert env.sent == []
+    assert env.actions == []
     env.capabilities = env.capabilities | {Done}
     run(ScriptedDecisions([Done()]), env)
-    assert env.sent == [Done()]
+    assert env.actions == [Done()]
 
 
 def test_the_limit_of_steps_ends_the_run():
@@ -110,7 +110,7 @@ def test_the_limit_of_seconds_ends_the_run_and_a_late_decision_is_not_sent():
     assert trajectory.ended == "the limit of 0.05 seconds is reached"
     (refused,) = (step.refused for step in trajectory.steps)
     assert refused == Refusal("deadline", "the limit of 0.05 seconds was reached while deciding")
-    assert env.sent == []
+    assert env.actions == []
 
 
 def test_an_action_repeated_without_effect_is_visible_twice_and_ends_the_run_the_third_time():
@@ -151,7 +151,7 @@ def test_an_action_that_the_env_cannot_execute_is_refused_unsent():
     steps, trajectory = run(ScriptedDecisions([OpenApp("Mail")] * 4), env)
     assert steps[0].refused.text.startswith("the env 'toy' cannot execute OpenApp; it executes: Click, Drag, Key")
     assert trajectory.ended.startswith("Open Mail was refused 3 times: the env 'toy'")
-    assert env.sent == []
+    assert env.actions == []
 
 
 def test_what_the_env_itself_refuses_becomes_a_refused_step_and_the_run_goes_on():
@@ -175,7 +175,7 @@ def test_a_guard_refusal_reaches_the_history_and_not_the_env():
     _, trajectory = run(policy, env, guards=Guards(deny=(Box(0, 0, 1, 1),)))
     assert "inside the denied region" in policy.histories[-1][0].refused.text
     assert len(trajectory.steps) == 3
-    assert env.sent == []
+    assert env.actions == []
 
 
 def test_ten_thousand_doubtful_decisions_send_nothing():
@@ -197,14 +197,14 @@ def test_ten_thousand_doubtful_decisions_send_nothing():
         steps, _ = run(Reckless(), env, guards=Guards(max_steps=200))
         total += len(steps)
         assert all(step.refused for step in steps)
-    assert env.sent == []
+    assert env.actions == []
 
 
 def test_a_dry_run_decides_and_checks_but_sends_nothing():
     env = ToyEnv()
     decisions = ScriptedDecisions([Click(MIDDLE), Type("x"), OpenApp("Mail")])
     steps, trajectory = run(decisions, env, guards=Guards(dry_run=True))
-    assert env.sent == []
+    assert env.actions == []
     assert all(step.dry_run for step in steps)
     assert [bool(step.refused) for step in steps] == [False, False, True, False]
     assert trajectory.ended == "the policy says: Done"
@@ -223,7 +223,7 @@ def test_a_secret_reaches_the_env_and_no_step():
     steps, _ = run(
         ScriptedDecisions([Type("my {{PASSWORD}}")]), env, "log in with {{PASSWORD}}", guards=Guards(secrets=secrets)
     )
-    assert env.sent == [Type("my hunter2!")]
+    assert env.actions == [Type("my hunter2!")]
     assert "hunter2" not in repr(steps)
 
 
@@ -231,7 +231,7 @@ def test_a_task_with_a_secret_that_is_not_allowed_does_not_begin():
     env = ToyEnv()
     with pytest.raises(UsageError, match="may not type: allow it"):
         run(ScriptedDecisions([Click(MIDDLE)]), env, "type {{PASSWORD}}")
-    assert env.sent == []
+    assert env.actions == []
 
 
 def test_a_model_that_asks_for_a_secret_of_its_own_is_refused():
@@ -240,7 +240,7 @@ def test_a_model_that_asks_for_a_secret_of_its_own_is_refused():
         ScriptedDecisions([Type("{{BANK_PIN}}")]), env, guards=Guards(secrets=Secrets({"PASSWORD": "hunter2!"}))
     )
     assert "may not type" in steps[0].refused.text
-    assert env.sent == []
+    assert env.actions == []
 
 
 def test_secrets_in_an_env_message_are_scrubbed():
@@ -265,7 +265,7 @@ def test_a_failing_env_ends_the_run_with_what_happened_on_record(failure):
     step = env.step
 
     def failing(action):
-        if len(env.sent) == 2:
+        if len(env.actions) == 2:
             raise failure
         return step(action)
 
@@ -333,7 +333,7 @@ def test_the_kill_switch_is_heard_between_deciding_and_acting():
     answers = iter([False, True])
     with pytest.raises(RunStopped, match="kill switch"):
         run(Oracle(env), env, guards=Guards(stop=lambda: next(answers)))
-    assert env.sent == []
+    assert env.actions == []
     assert env.closed
 
 
@@ -405,7 +405,7 @@ def test_ten_thousand_garbage_replies_send_nothing():
     assert len(garbage) == 10_000
     env = ToyEnv(32, 24, side_px=4)
     model = ScriptedModel(garbage)
-    while len(model.asked) < len(garbage):
+    while len(model.questions) < len(garbage):
         _, trajectory = run(PointingPolicy(model), env, 'click the red square, then type "x" into Name')
         assert trajectory.ended.startswith("the policy says: Give up: could not 'click the red square'")
-    assert env.sent == []
+    assert env.actions == []

@@ -105,7 +105,7 @@ def test_one_call_asks_for_all_live_episodes_and_for_nothing_else():
     result = roll_out(make, clicker, model, episodes=9, seed=5, config=BatchConfig(num_envs=4, guards=FOUR))
     steps = sum(episode.steps for episode in result.episodes)
     # No picture of an ended episode, and none twice: one question for each decision.
-    assert sum(map(len, model.batches)) == steps == sum(len(env.sent) for env in made)
+    assert sum(map(len, model.batches)) == steps == sum(len(env.actions) for env in made)
     assert [len(batch) for batch in model.batches] == [count for count, _ in result.calls]
     assert len(made) == 4
     # Full as long as there are episodes for all envs.
@@ -208,7 +208,7 @@ def test_ten_thousand_doubtful_answers_move_nothing():
     )
     assert model.asked >= 10_000
     assert sum(count for count, _ in result.calls) == model.asked
-    assert [env.sent for env in made] == [[]] * 16
+    assert [env.actions for env in made] == [[]] * 16
     for episode in result.episodes:
         assert (episode.success, episode.steps) == (False, 0)
         assert episode.ended.startswith("the policy says: Give up: could not 'click the red square'")
@@ -261,7 +261,7 @@ def test_a_model_that_fails_ends_all_episodes_and_closes_all_envs(failure, kind,
         roll_out(make, clicker, Broken(failure), episodes=9, seed=5, config=BatchConfig(num_envs=3, guards=FOUR))
     assert [env.closed for env in made] == [True] * 3
     # One click each from the call that worked; what came of the failed one moved nothing.
-    assert [len(env.sent) for env in made] == [1] * 3
+    assert [len(env.actions) for env in made] == [1] * 3
     assert threading.active_count() == before
 
 

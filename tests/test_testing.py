@@ -43,7 +43,7 @@ def test_a_scripted_model_reads_its_replies_in_a_real_dialect():
     model = ScriptedModel([REPLY, "There are none.", "hm", "(0.25, 0.75)"])
     image = ToyEnv().reset(seed=0)[0].image
     assert [model.point(image, "it").status for _ in range(3)] == ["ok", "none", "unparsed"]
-    assert model.asked == ["it"] * 3
+    assert model.questions == ["it"] * 3
     tuples = ScriptedModel(["[(0.25, 0.75), (0.5, 0.5)]"], dialect="tuple")
     assert tuples.point(image, "all", max_points=1).status == "unparsed"
     assert tuples.point(image, "all", max_points=2).points[0].point == Point(0.25, 0.75)

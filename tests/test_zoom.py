@@ -212,7 +212,7 @@ def test_a_run_stops_at_a_doubtful_point_and_does_not_fish_with_other_words():
     env, model = ToyEnv(), Sure(0.1)
     going = rollout(PointingPolicy(model), env, seed=0, guards=Guards(min_confidence=0.3), settle=AT_ONCE)
     steps = list(going)
-    assert env.sent == []
+    assert env.actions == []
     assert [type(step.action) for step in steps] == [Click, Done]
     assert "could not 'click the red square'" in going.trajectory.ended
     assert "the model's confidence is 10%, below the required 30%" in going.trajectory.ended
@@ -229,7 +229,7 @@ def test_a_drag_is_as_sure_as_its_less_sure_end():
     env = ToyEnv()
     going = rollout(PointingPolicy(Ends()), env, "drag a to b", guards=Guards(min_confidence=0.3), settle=AT_ONCE)
     assert next(going).refused.kind == "unsure"
-    assert env.sent == []
+    assert env.actions == []
 
 
 # --- agent run ----------------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def run(monkeypatch, tmp_path):
         monkeypatch.setattr(cli_run, "load_model", lambda name, env: model)
         given = {"env": "toy", "model": "sure", "out": tmp_path / "run", **options}
         code = run_request(Request(**given))
-        return code, env.sent, capsys.readouterr().out
+        return code, env.actions, capsys.readouterr().out
 
     return go
 
