@@ -202,7 +202,7 @@ def test_the_finger_goes_down_where_the_scroll_is_meant(device: AdbDevice, env: 
 def test_landscape(device: AdbDevice, env: Android) -> None:
     device.phone.rotation = 1
     observation = env.observe()
-    assert observation.size == (270, 480)
+    assert observation.size == (480, 270)
     assert observation.info["rotation"] == 1
     env.step(Click(at(device, 'the "Settings" app')))
     assert device.phone.top is not None
@@ -222,7 +222,7 @@ def test_a_screen_that_was_turned_since_it_was_observed_is_not_touched(device: A
 def test_first_read_screen_size_kept(device: AdbDevice, env: Android) -> None:
     """Folding phones change their size while they run."""
     device.phone.width, device.phone.height = 400, 440
-    assert env.observe().size == (440, 400)
+    assert env.observe().size == (400, 440)
     env.step(Click(Point(1, 1)))
     assert device.system.inputs("tap") == [["tap", "399", "439"]]
 
@@ -241,7 +241,7 @@ def test_a_capture_during_a_turn_is_taken_again(device: AdbDevice, env: Android)
             device.phone.rotation = 1
 
     device.system.hook = turn
-    assert env.observe().size == (270, 480)
+    assert env.observe().size == (480, 270)
     turns = iter(range(100))
     device.system.hook = lambda argv: (
         setattr(device.phone, "rotation", next(turns) % 2) if argv[0] == "screencap" else None
