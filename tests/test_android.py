@@ -2,7 +2,6 @@
 
 import gc
 import importlib
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from adb_device import AdbDevice
+from adb_device import AdbDevice, adb_server
 from phone_system import ADB_KEYBOARD, GBOARD, LAUNCHER
 
 from molmo_agent.actions import (
@@ -58,28 +57,8 @@ HARM = ["; reboot", "$(reboot)", "`reboot`", "&& reboot", "| reboot", "'; reboot
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Start an adb server of our own, so that nobody's real phone is ever touched."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    with pytest.MonkeyPatch.context() as patch:
-        home = str(tmp_path_factory.mktemp("home"))
-        binary = Path(adbutils.__file__).parent / "binaries" / "adb"
-        if binary.exists():
-            patch.setenv("ADBUTILS_ADB_PATH", str(binary))
-        patch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
-        patch.setenv("HOME", home)
-        patch.setenv("ANDROID_USER_HOME", home)
-        patch.setenv("ADB_MDNS", "0")
-        # No emulators of this machine.
-        patch.setenv("ADB_LOCAL_TRANSPORT_MAX_PORT", "5554")
-        patch.delenv("ANDROID_SERIAL", raising=False)
-        client = adbutils.AdbClient()
-        client.server_version()
-        if client.list():
-            pytest.skip("a phone is plugged into this machine")
+    with adb_server(tmp_path_factory.mktemp("home")) as client:
         yield client
-        client.server_kill()
-    gc.collect()
 
 
 @pytest.fixture
