@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,8 @@ REPLACED = {
     '"..."': "'click OK'",
     "trajectories/...": "trajectories/toy",
     "=DIR": "=data/android_control",
-    "/data/": "data/",
+    " /data/": " data/",
+    "=/data/": "=data/",
     "their_module:TheirPointing-v0": "MolmoAgent/PointTarget-v0",
     "--nproc-per-node 8": "--nproc-per-node 2",
 }
@@ -76,10 +78,11 @@ SHORT = {
     "agent eval chart_qa": ["--split", "train"],
     "agent eval pixmo_points": ["--data", "data/points_eval/questions.jsonl"],
     "agent eval nano-suite": ["--episodes", "0"],
-    "agent eval android-control": ["--limit", "2", "--split", "validation"],
+    "agent eval android-control": ["--limit", "2"],
     "agent data fetch": ["--local"],
     "agent train nano": [
         *(f"stages.{n}.{key}=1" for n in range(3) for key in ("steps", "batch")),
+        *(f"stages.{n}.{change}" for n in range(3) for change in ("sizes={200x150: 1}", "styles={panel: 1}")),
         *("stages.0.crops=2", "stages.1.max_questions=2", "stages.2.max_questions=2"),
     ],
     "agent train pointing": ONE_STEP,
@@ -88,20 +91,13 @@ SHORT = {
     "agent train pixmo_cap": ONE_STEP,
     "agent train sft": ONE_CAPTION,
     "agent train high_res": ONE_CAPTION,
-    "agent train my.yaml --ray": ["--workers", "1"],
+    "agent train my.yaml --ray": ["--workers", "2"],
     "python benchmarks/nano_ablation.py": ["--check"],
 }
+# What takes longer than 3 s on two cores that do nothing else.
 SLOW = (
-    "agent train",
-    "agent rollout",
-    "agent run --seed",
-    "agent run --env android",
-    "agent run --env gymnasium",
-    "agent data show",
-    "torchrun",
-    "timeout",
-    "python",
-    "agent eval nano-suite",
+    *("agent run --seed", "agent run --env android", "agent run --env gymnasium", "agent rollout"),
+    *("agent train nano", "agent train my", "agent eval nano-suite", "torchrun", "timeout", "python benchmarks"),
 )
 
 
@@ -220,10 +216,18 @@ def run(words: list[str]) -> int:
     return done.returncode
 
 
-def parameters() -> list[object]:
-    """Return the commands, those that take longer than 3 s marked as slow."""
-    marks = {True: [pytest.mark.slow], False: []}
-    return [pytest.param(command, marks=marks[command.startswith(SLOW)], id=command) for command in COMMANDS]
+def uses_ray(command: str) -> bool:
+    """Tell whether a command starts Ray."""
+    return "--ray" in command or bool(re.match("agent rollout .*--workers", command))
+
+
+def parameters(*, ray: bool) -> list[Any]:
+    """Return the commands with or without Ray; those that take longer than 3 s are marked as slow."""
+    return [
+        pytest.param(command, marks=[pytest.mark.slow] * command.startswith(SLOW), id=command)
+        for command in COMMANDS
+        if uses_ray(command) == ray
+    ]
 
 
 def prepare(text: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -255,13 +259,23 @@ def run_command(command: str, request: pytest.FixtureRequest, monkeypatch: pytes
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("command", [command for command in parameters() if "--ray" not in str(command)])
+@pytest.mark.parametrize("command", parameters(ray=False))
 def test_every_command_of_a_page_runs(
     command: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     small = ScreenSet(name="desktop small", section="desktop small", screens=1, width=240, height=180, questions=2)
     monkeypatch.setattr(nano_suite, "suite_sets", lambda: (small,))
     monkeypatch.setattr(nano_suite, "measure", lambda model, repeats: [])
+    run_command(command, request, monkeypatch, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("command", parameters(ray=True))
+def test_every_command_of_a_page_runs_on_ray(
+    command: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="needs the extra 'ray'")
     run_command(command, request, monkeypatch, tmp_path)
 
 
