@@ -76,8 +76,8 @@ class Observation:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(height, width) in pixels."""
-        return self.image.shape[0], self.image.shape[1]
+        """(width, height) in pixels."""
+        return self.image.shape[1], self.image.shape[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

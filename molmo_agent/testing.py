@@ -111,7 +111,7 @@ class ScriptedModel:
         start = time.perf_counter()
         self.questions.append(instruction)
         reply = next(self._replies)
-        parsed = parse_points(self._dialect, reply, image_size=(image.shape[0], image.shape[1]))
+        parsed = parse_points(self._dialect, reply, image_size=(image.shape[1], image.shape[0]))
         return parsed.to_result(latency_s=time.perf_counter() - start).at_most(max_points)
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:

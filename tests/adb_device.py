@@ -5,6 +5,7 @@ PATH: quoting, ";", "&&", "|" and "$?" behave as on a phone, and a command that 
 """
 
 import contextlib
+import gc
 import os
 import shutil
 import socket
@@ -12,8 +13,11 @@ import struct
 import subprocess
 import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
 from phone_system import PhoneSystem
 
 from molmo_agent.envs.sim_phone.state import Phone
@@ -260,3 +264,35 @@ class _Stream:
                 self.write(struct.pack("<4sI", b"OKAY", 0))
             else:
                 return
+
+
+@contextlib.contextmanager
+def adb_server(home: Path) -> Iterator[Any]:
+    """Start an adb server of our own, so that nobody's real phone is ever touched, and yield its client.
+
+    Args:
+        home: a folder for its files.
+    """
+    import adbutils
+
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with pytest.MonkeyPatch.context() as patch:
+        binary = Path(adbutils.__file__).parent / "binaries" / "adb"
+        if binary.exists():
+            patch.setenv("ADBUTILS_ADB_PATH", str(binary))
+        patch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
+        patch.setenv("HOME", str(home))
+        patch.setenv("ANDROID_USER_HOME", str(home))
+        patch.setenv("ADB_MDNS", "0")
+        # No emulators of this machine.
+        patch.setenv("ADB_LOCAL_TRANSPORT_MAX_PORT", "5554")
+        patch.delenv("ANDROID_SERIAL", raising=False)
+        client = adbutils.AdbClient()
+        client.server_version()
+        if client.list():
+            pytest.skip("a phone is plugged into this machine")
+        yield client
+        client.server_kill()
+    # adbutils leaves sockets to the garbage collector.
+    gc.collect()

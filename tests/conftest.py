@@ -56,16 +56,16 @@ def pytest_collection_modifyitems(items):
 def pytest_xdist_make_scheduler(config, log):
     """Give each test to whichever process is free, but for those that belong together.
 
-    The commands of the documentation use what the ones before them left. Tests that start Ray have it in their name
-    and run one after another: each takes the whole machine.
+    The commands of the documentation share a folder that takes seconds to make. Tests that start Ray have it in their
+    name and run one after another: each takes the whole machine.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             file, _, test = nodeid.partition("::")
-            if file.endswith("test_docs.py"):
-                return file
-            return "ray" if "ray" in test.partition("[")[0].split("_") else nodeid
+            if "ray" in test.partition("[")[0].split("_"):
+                return "ray"
+            return file if file.endswith("test_docs_commands.py") else nodeid
 
     return Together(config, log)

@@ -102,7 +102,7 @@ def masks_of(case):
 
 
 def hits(case, **options):
-    size = tuple(reversed(case["image_size"]))
+    size = tuple(case["image_size"])
 
     def scores(generation):
         found = pointing(

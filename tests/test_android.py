@@ -2,7 +2,6 @@
 
 import gc
 import importlib
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from adb_device import AdbDevice
+from adb_device import AdbDevice, adb_server
 from phone_system import ADB_KEYBOARD, GBOARD, LAUNCHER
 
 from molmo_agent.actions import (
@@ -58,28 +57,8 @@ HARM = ["; reboot", "$(reboot)", "`reboot`", "&& reboot", "| reboot", "'; reboot
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Start an adb server of our own, so that nobody's real phone is ever touched."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    with pytest.MonkeyPatch.context() as patch:
-        home = str(tmp_path_factory.mktemp("home"))
-        binary = Path(adbutils.__file__).parent / "binaries" / "adb"
-        if binary.exists():
-            patch.setenv("ADBUTILS_ADB_PATH", str(binary))
-        patch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
-        patch.setenv("HOME", home)
-        patch.setenv("ANDROID_USER_HOME", home)
-        patch.setenv("ADB_MDNS", "0")
-        # No emulators of this machine.
-        patch.setenv("ADB_LOCAL_TRANSPORT_MAX_PORT", "5554")
-        patch.delenv("ANDROID_SERIAL", raising=False)
-        client = adbutils.AdbClient()
-        client.server_version()
-        if client.list():
-            pytest.skip("a phone is plugged into this machine")
+    with adb_server(tmp_path_factory.mktemp("home")) as client:
         yield client
-        client.server_kill()
-    gc.collect()
 
 
 @pytest.fixture
@@ -202,7 +181,7 @@ def test_the_finger_goes_down_where_the_scroll_is_meant(device: AdbDevice, env: 
 def test_landscape(device: AdbDevice, env: Android) -> None:
     device.phone.rotation = 1
     observation = env.observe()
-    assert observation.size == (270, 480)
+    assert observation.size == (480, 270)
     assert observation.info["rotation"] == 1
     env.step(Click(at(device, 'the "Settings" app')))
     assert device.phone.top is not None
@@ -222,7 +201,7 @@ def test_a_screen_that_was_turned_since_it_was_observed_is_not_touched(device: A
 def test_first_read_screen_size_kept(device: AdbDevice, env: Android) -> None:
     """Folding phones change their size while they run."""
     device.phone.width, device.phone.height = 400, 440
-    assert env.observe().size == (440, 400)
+    assert env.observe().size == (400, 440)
     env.step(Click(Point(1, 1)))
     assert device.system.inputs("tap") == [["tap", "399", "439"]]
 
@@ -241,7 +220,7 @@ def test_a_capture_during_a_turn_is_taken_again(device: AdbDevice, env: Android)
             device.phone.rotation = 1
 
     device.system.hook = turn
-    assert env.observe().size == (270, 480)
+    assert env.observe().size == (480, 270)
     turns = iter(range(100))
     device.system.hook = lambda argv: (
         setattr(device.phone, "rotation", next(turns) % 2) if argv[0] == "screencap" else None

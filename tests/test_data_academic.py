@@ -293,7 +293,7 @@ def test_a_data_set_is_read_from_its_published_files_and_laid_out_for_training(n
     questions = list(data.questions())
     assert len({question.id for question in questions}) == len(questions) > 0
     assert questions[0].style == style
-    assert questions[0].image is None or questions[0].image().shape == (*(questions[0].size or ()), 3)
+    assert questions[0].image is None or questions[0].image().shape == (*(questions[0].size or ())[::-1], 3)
     if kind in ONLY_ASKED:
         assert choice_prompt(questions[0]) == wanted[0] if questions[0].options else questions[0].text == wanted[0]
         return

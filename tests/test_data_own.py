@@ -48,7 +48,7 @@ def test_what_was_found_in_a_run_that_worked_is_learned(tmp_path: Path) -> None:
     assert len(asked) == 2
     row = data.row(1, 0)
     assert row.image is not None
-    assert row.image().shape == (*(row.size or ()), 3)
+    assert row.image().shape == (*(row.size or ())[::-1], 3)
     assert row.name == "2/000000.png"
     assert "drop-down" in laid_out(data, 1)[1]
     assert len(opened("trajectories", tmp_path / "0")) == 1

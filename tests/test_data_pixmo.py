@@ -98,7 +98,8 @@ def test_pictures_are_looked_at_once_and_again_when_they_change(
     monkeypatch.setattr(checked_pictures, "_judge", lambda *a: (seen.append(1), judge(*a))[1])
     folder = cap(tmp_path)
     assert len(opened("pixmo-cap", folder)) == len(seen) == 3
-    assert len(opened("pixmo-cap", folder)) == len(seen) == 3
+    again = opened("pixmo-cap", folder)
+    assert (len(again), len(seen), again.row(0, 0).size) == (3, 3, (80, 60))
     notes = folder / "images" / NOTES
     assert json.loads(notes.read_text().splitlines()[0])[2] == [60, 80]
     notes.write_text(notes.read_text()[:-5])  # a run was killed while it wrote
@@ -208,7 +209,7 @@ def test_pictures_of_the_evaluation_are_not_trained_on(tmp_path: Path) -> None:
     data = opened("pixmo-points", train, leave_out=str(test))
     assert set(by_picture(data)) == {url(0), url(2)}
     (question,) = opened("pixmo-points-eval", test).questions()
-    assert (question.text, question.points, question.size) == ("cup", (Point(0.05, 0.05),), (60, 80))
+    assert (question.text, question.points, question.size) == ("cup", (Point(0.05, 0.05),), (80, 60))
     assert np.array_equal(question.extra["masks"](), masks)
     with pytest.raises(UsageError, match=r"expected the split 'test' at .*nowhere, as test-\*.parquet there or in its"):
         opened("pixmo-points", train, leave_out=str(tmp_path / "nowhere"))

@@ -109,7 +109,7 @@ def test_the_primary_monitor_is_the_default_wherever_it_is_in_the_list():
 def test_all_monitors_make_one_picture_with_the_outermost_corner_as_origin():
     observation = desktop(monitor="all").observe()
     assert observation.transform.device_region == (-1280, -720, 1920, 1080)
-    assert observation.size == (1800, 3200)
+    assert observation.size == (3200, 1800)
 
 
 def test_a_region_may_lie_on_a_monitor_with_negative_coordinates():
@@ -138,7 +138,7 @@ def test_a_monitor_that_does_not_exist_is_told_with_those_that_do():
         desktop(monitor=4)
     with pytest.raises(UsageError, match="got 'second'"):
         desktop(monitor="second")
-    assert desktop(monitor="2").observe().size == (1024, 1280)
+    assert desktop(monitor="2").observe().size == (1280, 1024)
 
 
 def test_a_region_outside_of_the_screen_is_told_with_the_screen():

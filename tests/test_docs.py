@@ -1,7 +1,6 @@
-"""The documentation shows what can be made again, and its commands run."""
+"""The documentation shows what can be made again, and names what exists."""
 
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from test_imports import ROOMS
-from tiny_training import small_run, write_points
 
 import molmo_agent
 from molmo_agent.actions import describe
@@ -18,84 +16,6 @@ from molmo_agent.geometry import Point
 from molmo_agent.policies.instructions.splitter import split_instruction
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "docs" / name for name in ("train.md", "environments.md")]
-
-# What makes a command of the page short enough for a test; later words win.
-SHORT = {
-    "agent train nano": [
-        *(f"stages.{n}.{key}=1" for n in range(3) for key in ("steps", "batch")),
-        "stages.0.crops=2",
-        "stages.1.max_questions=2",
-        "stages.2.max_questions=2",
-    ],
-    "agent train pointing": ["steps=1", "batch=1"],
-    "agent train my-screens": ["steps=1", "batch=1"],
-    "torchrun": ["--nproc-per-node=2"],
-}
-# What cannot run on any machine; each is tested by other means.
-ELSEWHERE = {
-    "model=allenai/": "needs a download of 15 GB; adapters and four bits are tested in test_train_run",
-    "--ray": "Ray is started in test_train_run",
-    "--address": "needs a cluster; one of two machines is started in test_train_run",
-    "rollout --env sim-phone": "rollouts on Ray are run in test_cli_rollout",
-    "home=/data/molmo": "needs the data sets; run on small ones in test_data_academic and test_data_pixmo",
-    "/data/pixmo-points": "asks a million hosts; run against a server of its own in test_data_fetch",
-    "/data/android_control": "needs 46 GB of data; run on a small set in test_train_cli",
-}
-
-
-def commands(page: Path) -> list[str]:
-    """Return the commands of a page's blocks, without what is said behind them."""
-    blocks = page.read_text(encoding="utf-8").split("```")[1::2]
-    lines = [line.partition("   #")[0].strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith(("agent ", "torchrun "))]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the page's reader has: pictures, points.jsonl, my.yaml."""
-    from molmo_agent.train.recipe import to_yaml
-
-    folder = tmp_path_factory.mktemp("docs")
-    write_points(folder)
-    (folder / "0.png").rename(folder / "inbox.png")
-    points = folder / "points.jsonl"
-    points.write_text(points.read_text().replace("0.png", "inbox.png"))
-    (folder / "own").mkdir()
-    (folder / "my.yaml").write_text(to_yaml(small_run(folder / "own", steps=1)))
-    return folder
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("command", [command for page in PAGES for command in commands(page)])
-def test_every_command_of_a_page_runs(command: str, place: Path) -> None:
-    reason = next((why for part, why in ELSEWHERE.items() if part in command), None)
-    if reason:
-        pytest.skip(reason)
-    words = shlex.split(command)
-    for start, more in SHORT.items():
-        if command.startswith(start):
-            words[1:1] = more if start == "torchrun" else []
-            words += more if start != "torchrun" else []
-    scripts = Path(sys.executable).parent
-    if words[0] == "torchrun":
-        words = [w for w in words if w != "--nproc-per-node"]
-        words.remove("8")
-    words[0] = str(scripts / words[0])
-    done = subprocess.run(words, cwd=place, capture_output=True, text=True, check=False)
-    # 1: done, but nothing was found, or not every picture.
-    assert done.returncode in (0, 1 if " point " in command else 0), done.stdout + done.stderr
-
-
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
-def test_the_python_of_a_page_runs(page: Path) -> None:
-    blocks = page.read_text(encoding="utf-8").split("```python\n")[1:]
-    for block in blocks:
-        done = subprocess.run(
-            [sys.executable, "-c", block.partition("```")[0]], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

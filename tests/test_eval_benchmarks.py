@@ -328,7 +328,7 @@ def test_a_question_that_cannot_be_scored_says_why(metric: str, entry: dict[str,
     asked = Question(**({"id": "1", "style": "x", "text": "?"} | entry))
     result = PointResult(status="none", reply="There are none.")
     with pytest.raises(ValueError, match=message):
-        score(metric, asked, Reply(text="There are none.", result=result, size=(3, 4)))
+        score(metric, asked, Reply(text="There are none.", result=result, size=(4, 3)))
 
 
 def test_questions_that_cannot_be_used_are_counted_with_their_reasons(tmp_path: Path) -> None:

@@ -519,7 +519,7 @@ def test_gymnasiums_resizing_leaves_points_alone() -> None:
     env: Any = TransformObservation(plain, lambda picture: picture[::4, ::4].copy(), space)
     adapted = GymnasiumEnv(env)
     seen, info = adapted.reset(seed=3)
-    assert seen.size == (60, 80)
+    assert seen.size == (80, 60)
     assert adapted.locate is not None
     *_, told = adapted.step(PointAt((adapted.locate(info["instruction"])[0].center,)))
     assert told["is_success"]

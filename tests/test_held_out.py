@@ -20,7 +20,7 @@ from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.recipe import from_dict, load
 
-SIZE = 300, 400
+SIZE = 400, 300
 """Height and width; the diagonal is 500 pixels, so that 20 are near."""
 
 

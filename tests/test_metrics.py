@@ -250,9 +250,9 @@ def test_a_point_hits_with_the_pixel_that_it_falls_on(point, hit, reference):
 
 
 def test_a_click_counts_once_and_prose_may_stand_around_it():
-    score = pointing("I click here: Click(80.0, 50.0).", [(175, 50)], [TARGET], (100, 200))
+    score = pointing("I click here: Click(80.0, 50.0).", [(175, 50)], [TARGET], (200, 100))
     assert (score.precision, score.recall, score.f1) == (1, 1, 1)
-    assert pointing('<point x="101.0" y="50.0" alt="x">x</point>', [(175, 50)], [TARGET], (100, 200)).f1 == 0
+    assert pointing('<point x="101.0" y="50.0" alt="x">x</point>', [(175, 50)], [TARGET], (200, 100)).f1 == 0
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_a_click_counts_once_and_prose_may_stand_around_it():
     ],
 )
 def test_the_successor_reads_its_own_tags_first(reply, points):
-    assert np.array(read_points(reply, (100, 200), "molmo2")) == pytest.approx(np.array(points))
+    assert np.array(read_points(reply, (200, 100), "molmo2")) == pytest.approx(np.array(points))
 
 
 @pytest.mark.parametrize(

@@ -340,7 +340,7 @@ class TestPages:
         env = page if scale == 2 else MiniWob("click-test", scale=scale)
         try:
             observation, _ = env.reset(seed=1, options={"task": "click-test"})
-            assert observation.size == (210 * scale, 160 * scale)
+            assert observation.size == (160 * scale, 210 * scale)
             env._browser.script(record)
 
             def done(action, *kinds):

@@ -86,7 +86,7 @@ def test_models_envs_policies_and_readers_of_other_packages_have_names(installed
     assert model.point(np.zeros((4, 4, 3), np.uint8), "it").status == "ok"
     env = load_env("small", clicks=2)
     assert isinstance(env, ToyEnv)
-    assert env.reset(seed=0)[0].size == (48, 64)
+    assert env.reset(seed=0)[0].size == (64, 48)
     policy = load_policy("corner-only", model, env, reason="because")
     assert policy.name == "corner-only(corner)"
     assert open_source(Source(kind="corners")) == ["corners"]

@@ -24,7 +24,7 @@ REPLIES = [
     for line in (Path(__file__).parent / "golden" / "replies.jsonl").read_text(encoding="utf-8").split("\n")
     if line
 ]
-SIZE = (480, 640)
+SIZE = (640, 480)
 # Half a step of each dialect's grid: the most that writing may move a point.
 GRID = {"molmo": 0.0005, "molmo2": 0.0005, "gemini": 0.0005, "tuple": 0.0005, "qwen": 0.5 / 480}
 
@@ -232,10 +232,10 @@ def test_an_unknown_dialect_is_named_with_the_nearest_ones():
 
 def test_pixels_need_an_image_size():
     for call in (lambda: parse_points("qwen", ""), lambda: format_points("qwen", [Point(0, 0)], "a")):
-        with pytest.raises(ValueError, match=r"'qwen' counts pixels: pass image_size=\(height, width\)"):
+        with pytest.raises(ValueError, match=r"'qwen' counts pixels: pass image_size=\(width, height\)"):
             call()
     with pytest.raises(
-        ValueError, match=r"image_size must be \(height, width\) in pixels, at least 1 x 1, got \(0, 5\)"
+        ValueError, match=r"image_size must be \(width, height\) in pixels, at least 1 x 1, got \(0, 5\)"
     ):
         parse_points("qwen", "", (0, 5))
 

@@ -36,7 +36,7 @@ class Replies:
     def point(self, image, instruction, *, max_points=None):
         self.asked.append(instruction)
         reply = self.replies[min(len(self.asked), len(self.replies)) - 1]
-        return parse_points(self.dialect, reply, (48, 64)).to_result()
+        return parse_points(self.dialect, reply, (64, 48)).to_result()
 
     def point_batch(self, images, instructions):
         return [self.point(image, text) for image, text in zip(images, instructions, strict=True)]
@@ -223,7 +223,7 @@ def test_ten_thousand_garbage_replies_produce_no_input():
     for i in range(10_000):
         model, policy = policy_of[list(policy_of)[i % 5]]
         reply = "".join(rng.choices(pieces, k=rng.randint(0, 12)))
-        if parse_points(model.dialect, reply, (48, 64)).status == "ok":
+        if parse_points(model.dialect, reply, (64, 48)).status == "ok":
             continue  # by chance a good answer, such as a pair of fractions in the tuple dialect
         model.replies, model.asked = [reply], []
         decision = policy.act(Task(instructions[i % 6]), SEEN, ())

@@ -397,8 +397,8 @@ def test_scale_makes_everything_larger() -> None:
 def test_an_observed_monitor_shows_its_own_part_of_the_desktop() -> None:
     whole, _ = begin("click-button", monitors=2, monitor="all")
     part, _ = begin("click-button", monitors=2, monitor=2)
-    assert whole.observe().size == (480, 1280)
-    assert part.observe().size == (480, 640)
+    assert whole.observe().size == (1280, 480)
+    assert part.observe().size == (640, 480)
 
 
 # --- Mistakes ---------------------------------------------------------------------------------------------------------

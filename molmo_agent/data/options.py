@@ -72,7 +72,7 @@ def json_file(path: Path) -> Any:
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Return (height, width) of an upright image, from its header alone unless it is rotated.
+    """Return (width, height) of an upright image, from its header alone unless it is rotated.
 
     Raises:
         ImageError: it is not an image.
@@ -80,8 +80,8 @@ def size_of(path: Path) -> tuple[int, int]:
     try:
         with PILImage.open(path) as file:
             if file.getexif().get(0x0112, 1) == 1:
-                return file.height, file.width
+                return file.size
     except OSError as error:
         raise ImageError(f"{str(path)!r} is not a readable image ({error})") from error
     image: Image = load_image(path)
-    return image.shape[0], image.shape[1]
+    return image.shape[1], image.shape[0]

@@ -27,7 +27,7 @@ class Question:
     options: tuple[str, ...] = ()
     # Normalized points; None if the data set has none, () for "there are none".
     points: tuple[Point, ...] | None = None
-    # (height, width) of the image; None for text alone.
+    # (width, height) of the image in pixels; None for text alone.
     size: tuple[int, int] | None = None
     image: Callable[[], Image] | None = None
     # Values that only this data set's metric needs (answer type, masks, units, ...).

@@ -35,7 +35,7 @@ class Row:
     """A row as readers return it: messages, not tensors. The image is decoded on demand."""
 
     conversations: tuple[Conversation, ...]
-    # (height, width) of the image; None for text alone.
+    # (width, height) of the image in pixels; None for text alone.
     size: tuple[int, int] | None = None
     image: Callable[[], Image] | None = None
     # For reports.

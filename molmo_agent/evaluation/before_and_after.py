@@ -68,7 +68,7 @@ def is_hit(result: PointResult, target: Target, image_size: tuple[int, int]) -> 
     Args:
         result: of a model.
         target: the correct points; without points, the correct status is "none".
-        image_size: (height, width) of the image in pixels.
+        image_size: (width, height) of the image in pixels.
     """
     if not target.points:
         return result.status == "none"
@@ -86,7 +86,7 @@ def is_hit(result: PointResult, target: Target, image_size: tuple[int, int]) -> 
 def _is_on(predicted: Point, point: Point, box: Box | None, image_size: tuple[int, int]) -> bool:
     if box is not None:
         return box.contains(predicted)
-    height, width = image_size
+    width, height = image_size
     return math.hypot((predicted.x - point.x) * width, (predicted.y - point.y) * height) <= NEAR * math.hypot(
         width, height
     )
@@ -110,10 +110,11 @@ def compare(before: PointingModel, after: PointingModel, config: TrainConfig) ->
     sources = [source for source in config.mixture if source.hold_out]
     comparisons = []
     for name, image, targets in _clicks(open_mixture(sources, config.home, held_out=True)):
+        size = image.shape[1], image.shape[0]
         images, words = [image] * len(targets), [target.instruction for target in targets]
         answers = before.point_batch(images, words), after.point_batch(images, words)
         for target, first, then in zip(targets, *answers, strict=True):
-            hits = [is_hit(result, target, image.shape[:2]) for result in (first, then)]
+            hits = [is_hit(result, target, size) for result in (first, then)]
             comparisons.append(
                 ClickComparison(
                     image=name,

@@ -131,7 +131,7 @@ def _point(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, Re
     prompts = [question.text for question, _ in batch]
     results = model.point_batch([image for _, image in batch], prompts)
     return [
-        (prompt, Reply(text=result.reply, result=result, size=(image.shape[0], image.shape[1])))
+        (prompt, Reply(text=result.reply, result=result, size=(image.shape[1], image.shape[0])))
         for prompt, result, (_, image) in zip(prompts, results, batch, strict=True)
     ]
 
@@ -146,7 +146,7 @@ def _answer(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, R
     prompts = [prompt_of(question, benchmark.wording) for question, _ in batch]
     texts = answerer.answer_batch([image for _, image in batch], prompts, max_new_tokens=benchmark.max_new_tokens)
     return [
-        (prompt, Reply(text=text, size=(image.shape[0], image.shape[1])))
+        (prompt, Reply(text=text, size=(image.shape[1], image.shape[0])))
         for prompt, text, (_, image) in zip(prompts, texts, batch, strict=True)
     ]
 
@@ -174,6 +174,6 @@ def _points(question: Question, reply: Reply) -> list[list[float]]:
         return [[prediction.point.x, prediction.point.y] for prediction in reply.result.points]
     if question.style not in _WITH_POINTS:  # in other styles, numbers are not coordinates
         return []
-    height, width = reply.size
+    width, height = reply.size
     read = read_points(reply.text, reply.size, "molmo2") or parse_reference(reply.text, width, height).points
     return [[min(x / width, 1.0), min(y / height, 1.0)] for x, y in read]

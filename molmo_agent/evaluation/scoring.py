@@ -49,7 +49,7 @@ class Reply:
     text: str
     # The result of a pointing model.
     result: PointResult | None = None
-    # (height, width) of the image.
+    # (width, height) of the image in pixels.
     size: tuple[int, int]
 
 
@@ -201,10 +201,10 @@ def masks_of(question: Question) -> list[NDArray[np.bool_]]:
 def _pointing(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
     if question.points is None:
         raise ValueError("expected points to compare with, got none; an empty list means that the target is absent")
-    height, width = reply.size
+    width, height = reply.size
     masks = masks_of(question)
     for mask in masks:
-        if mask.shape != reply.size:
+        if mask.shape != (height, width):
             raise ValueError(f"expected masks of {width} x {height} pixels, got {mask.shape[1]} x {mask.shape[0]}")
     groups = ("there are none" if not masks else "one" if len(masks) == 1 else "several",)
     assert reply.result is not None  # these questions go to a pointing model

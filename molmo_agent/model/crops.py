@@ -85,7 +85,7 @@ def select_crop_grid(height: int, width: int, layout: CropLayout) -> tuple[int, 
     return candidates[int(index)]
 
 
-def resized_size(height: int, width: int, target: tuple[int, int]) -> tuple[int, int]:
+def resized_shape(height: int, width: int, target: tuple[int, int]) -> tuple[int, int]:
     """Return the (height, width) of an image scaled to fit ``target``, truncated from float32 products.
 
     A side that would truncate to nothing keeps one pixel (the reference fails there).
@@ -185,7 +185,7 @@ def resize_and_pad(
         The (height, width, 3) canvas, not normalised: float32 in [0, 1], or uint8 if ``fast``. And the image's place
         in it: (top, left, height, width).
     """
-    height, width = resized_size(pixels.shape[0], pixels.shape[1], target)
+    height, width = resized_shape(pixels.shape[0], pixels.shape[1], target)
     top, left = (target[0] - height) // 2, (target[1] - width) // 2
     canvas = torch.zeros(*target, 3, dtype=torch.uint8 if fast else torch.float32)
     inside = canvas.flatten(1)[top : top + height, left * 3 : (left + width) * 3]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from molmo_agent.envs.drawing.annotated_screen import Screen, TextRun
 from molmo_agent.geometry import Box, Point
-from molmo_agent.model.crops import CropLayout, resized_size, token_grid
+from molmo_agent.model.crops import CropLayout, resized_shape, token_grid
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import role_prompt
 from molmo_agent.point_text.parse import Style, format_points, round_reference
@@ -49,7 +49,7 @@ class CanvasMap:
     def of(cls, height: int, width: int, grid: tuple[int, int], layout: CropLayout) -> "CanvasMap":
         """Return the map of a (height, width) image on a crop grid."""
         canvas = layout.canvas(grid)
-        new_height, new_width = resized_size(height, width, canvas)
+        new_height, new_width = resized_shape(height, width, canvas)
         rows, columns = token_grid(grid, layout)
         return cls(
             top=(canvas[0] - new_height) // 2,

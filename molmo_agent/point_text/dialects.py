@@ -14,7 +14,7 @@ from molmo_agent.episode import LabelledPoint
 from molmo_agent.geometry import Point
 
 ImageSize = tuple[int, int]
-"""(height, width) in pixels of the image as the model saw it."""
+"""(width, height) in pixels of the image as the model saw it."""
 
 
 class UnparsedReply(Exception):
@@ -272,7 +272,7 @@ def read_qwen(reply: str, size: ImageSize) -> Iterable[LabelledPoint]:
     for x, y, label in _read_json(reply, "point_2d"):
         if re.fullmatch(r"[0-9]{1,6}", x) is None or re.fullmatch(r"[0-9]{1,6}", y) is None:
             raise UnparsedReply(f"expected whole pixels, got {x[:20]!r} and {y[:20]!r}")
-        height, width = size
+        width, height = size
         if int(x) >= width or int(y) >= height:
             raise PointOutOfRange(f"({x}, {y}) is outside of {width} x {height} pixels")
         yield LabelledPoint(Point.from_pixel(int(x), int(y), width, height), label)
@@ -286,7 +286,7 @@ def write_gemini(points: Sequence[Point], label: str, _: str | None, __: ImageSi
 
 def write_qwen(points: Sequence[Point], label: str, _: str | None, size: ImageSize) -> str:
     """Write the list, in the order given."""
-    rows = [{"point_2d": list(point.to_pixels(size[1], size[0])), "label": label} for point in points]
+    rows = [{"point_2d": list(point.to_pixels(*size)), "label": label} for point in points]
     return json.dumps(rows, ensure_ascii=False)
 
 

@@ -124,9 +124,9 @@ def _dialect(name: str) -> Dialect:
 def _size(name: str, image_size: ImageSize | None) -> ImageSize:
     """Return the image size for a dialect; those that need none ignore the stand-in."""
     if image_size is None and DIALECTS[name].needs_image_size:
-        raise ValueError(f"the dialect {name!r} counts pixels: pass image_size=(height, width) of what the model saw")
+        raise ValueError(f"the dialect {name!r} counts pixels: pass image_size=(width, height) of what the model saw")
     if image_size is not None and min(image_size) < 1:
-        raise ValueError(f"image_size must be (height, width) in pixels, at least 1 x 1, got {image_size!r}")
+        raise ValueError(f"image_size must be (width, height) in pixels, at least 1 x 1, got {image_size!r}")
     return image_size or (1, 1)
 
 
@@ -146,7 +146,7 @@ def format_points(
         label: what is pointed at. The Molmo dialects write it in lower case, as their training data does.
         alt: for the Molmo dialects: the ``alt`` text where it differs from the label.
         style: only the Molmo dialects have a sentence that counts.
-        image_size: (height, width) of the image as the model sees it; ``qwen`` needs it.
+        image_size: (width, height) of the image as the model sees it; ``qwen`` needs it.
 
     Raises:
         UnknownNameError: no such dialect.
@@ -188,7 +188,7 @@ def parse_points(dialect: str, reply: str, image_size: ImageSize | None = None) 
     Args:
         dialect: a name in :data:`DIALECTS`, from the checkpoint's profile.
         reply: the model's text.
-        image_size: (height, width) of the image as the model saw it; ``qwen`` needs it.
+        image_size: (width, height) of the image as the model saw it; ``qwen`` needs it.
 
     Raises:
         UnknownNameError: no such dialect.

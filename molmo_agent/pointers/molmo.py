@@ -154,7 +154,7 @@ class MolmoPointer:
         results = []
         for answer in answers:
             reply = self.processor.tokenizer.decode(answer.ids)
-            parsed = parse_points(self.profile.dialect, reply, image_size=(height, width))
+            parsed = parse_points(self.profile.dialect, reply, image_size=(width, height))
             results.append(
                 PointResult(
                     status=parsed.status,

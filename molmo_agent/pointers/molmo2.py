@@ -75,7 +75,7 @@ class Molmo2Pointer:
         began = time.perf_counter()
         reply = self._reply(image, self.question.format(instruction), self.max_new_tokens)
         latency = time.perf_counter() - began
-        parsed = parse_points(DIALECT, reply, image_size=(image.shape[0], image.shape[1]))
+        parsed = parse_points(DIALECT, reply, image_size=(image.shape[1], image.shape[0]))
         result = PointResult(status=parsed.status, reply=reply, points=parsed.points, latency_s=latency)
         return result.at_most(max_points)
 

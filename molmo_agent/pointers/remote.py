@@ -136,7 +136,7 @@ class RemotePointer:
         began = time.perf_counter()
         reply = self._ask(picture, self.profile.question.format(instruction), self.max_tokens)
         latency = time.perf_counter() - began
-        parsed = parse_points(self.profile.dialect, reply, image_size=(picture.height, picture.width))
+        parsed = parse_points(self.profile.dialect, reply, image_size=picture.size)
         result = PointResult(status=parsed.status, reply=reply, points=parsed.points, latency_s=latency)
         return result.at_most(max_points)
 

@@ -37,13 +37,12 @@ class AndroidQuestions:
 
 
 def _question(step: AndroidStep, form: AndroidForm) -> Question:
-    width, height = step.size()
     return Question(
         id=step.row,
         style="android_control",
         text=android_prompt(form, goal=step.goal, step=step.instruction),
         answers=(step.target_action(),),
-        size=(height, width),
+        size=step.size(),
         image=step.image,
         extra={"box": step.target_box(), "reference": _reference(step)},
     )

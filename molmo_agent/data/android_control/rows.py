@@ -43,5 +43,4 @@ class AndroidControlRows:
             )
             for form in self._forms
         )
-        width, height = step.size()
-        return Row(conversations=conversations, size=(height, width), image=step.image, name=step.row)
+        return Row(conversations=conversations, size=step.size(), image=step.image, name=step.row)

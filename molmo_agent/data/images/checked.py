@@ -25,7 +25,7 @@ from molmo_agent.errors import ImageError
 from molmo_agent.model.image_processor import load_image
 
 Size = tuple[int, int]
-"""(height, width)."""
+"""(width, height) in pixels."""
 
 NOTES = "checked.jsonl"
 # Number of images in memory at once during the check.
@@ -159,7 +159,7 @@ def _judge(data: bytes, sha256: str | None) -> Size | str:
         height, width = decode(data).shape[:2]
     except ImageError as error:
         return str(error)
-    return height, width
+    return width, height
 
 
 def check(
@@ -186,7 +186,7 @@ def check(
             continue
         note = notes.get(key)
         if note and note[0] == stamp:
-            results[key] = note[1] if isinstance(note[1], str) else (note[1][0], note[1][1])
+            results[key] = note[1]
         else:
             new[key] = stamp
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -216,9 +216,9 @@ def _parts(items: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes
         yield part
 
 
-def _read(path: Path) -> dict[str, tuple[str, Any]]:
+def _read(path: Path) -> dict[str, tuple[str, Size | str]]:
     """Return the cached results; a truncated line is ignored and its image checked again."""
-    notes: dict[str, tuple[str, Any]] = {}
+    notes: dict[str, tuple[str, Size | str]] = {}
     if not path.is_file():
         return notes
     for line in path.read_text(encoding="utf-8").splitlines():
@@ -226,16 +226,20 @@ def _read(path: Path) -> dict[str, tuple[str, Any]]:
             key, stamp, result = json.loads(line)
         except ValueError:
             continue
-        notes[key] = stamp, result
+        # In the file, a size is [height, width].
+        notes[key] = stamp, result if isinstance(result, str) else (result[1], result[0])
     return notes
 
 
 def _write(path: Path, new: Mapping[str, tuple[str, Size | str]], problems: Problems) -> None:
     # Read again: another data set with the same images may have written in the meantime.
     notes = {**_read(path), **new}
+    lines = [
+        [key, stamp, result if isinstance(result, str) else result[::-1]] for key, (stamp, result) in notes.items()
+    ]
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        part.write_text("".join(json.dumps([key, *note]) + "\n" for key, note in notes.items()), encoding="utf-8")
+        part.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         os.replace(part, path)
     except OSError as error:
         reason = f"cannot be written ({error.strerror}): the images are checked again next time"

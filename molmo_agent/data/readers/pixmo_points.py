@@ -201,7 +201,7 @@ def count(source: Source) -> Annotated:
         pixels = question.extra["pixels"]
         if pixels is None:
             return question
-        return replace(question, points=tuple(_inside(x / size[1], y / size[0]) for x, y in pixels))
+        return replace(question, points=tuple(_inside(x / size[0], y / size[1]) for x, y in pixels))
 
     return Annotated(
         DataSet(

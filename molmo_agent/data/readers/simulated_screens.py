@@ -47,7 +47,7 @@ class SimulatedDesktop:
             conversations.append(Conversation(turns=(question.text, answer), style="demo"))
         return Row(
             conversations=tuple(conversations),
-            size=(height, width),
+            size=(width, height),
             image=lambda: screen.image,
             name=f"simulated screen {number}",
         )

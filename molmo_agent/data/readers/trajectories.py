@@ -97,7 +97,7 @@ class TrajectoryRows:
             with PILImage.open(io.BytesIO(self._folders[key[0]].png(observation))) as opened:
                 return np.asarray(opened.convert("RGB"))
 
-        size = int(observation["height"]), int(observation["width"])
+        size = int(observation["width"]), int(observation["height"])
         return Row(conversations=conversations, size=size, image=image, name="/".join(key))
 
 

@@ -119,7 +119,7 @@ def pointing(
         reply: any dialect of the Molmo families.
         gold_points: one per target, in pixels.
         masks: one per target, (height, width).
-        image_size: (height, width) in pixels.
+        image_size: (width, height) in pixels.
         reference_quirks: round as the reference does. The first code ("molmo") also reads a click twice, and gives 0
             unless the whole reply is one tag or a list of pairs.
         generation: whose quirks.
@@ -150,11 +150,11 @@ def read_points(reply: str, image_size: tuple[int, int], generation: Generation)
 
     Args:
         reply: prose may stand around points.
-        image_size: (height, width) in pixels.
+        image_size: (width, height) in pixels.
         generation: the first code takes all that any of its patterns finds; the successor prefers its own tags, and
             takes what the first older pattern that finds any does.
     """
-    height, width = image_size
+    width, height = image_size
     if generation == "molmo2":
         groups = [group for match in _COORDS.finditer(reply) for group in _SEPARATOR.split(match[1])]
         # Each group starts with the number of its image.

@@ -68,7 +68,8 @@ def encode(row: Row, processor: MolmoProcessor, config: TrainConfig, seed: int, 
     image_ids: list[int] = []
     crops = 0
     if row.size is not None:
-        _, grid = processor.image_processor.grid_of(*row.size, config.max_crops)
+        width, height = row.size
+        _, grid = processor.image_processor.grid_of(height, width, config.max_crops)
         image_ids = processor.image_block(grid, config.max_crops)
         crops = 1 + grid[0] * grid[1]
     turns = [apply_template(conversation, config, rng) for conversation in row.conversations]

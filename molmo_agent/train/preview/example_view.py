@@ -16,7 +16,7 @@ from molmo_agent.data.row import Conversation
 from molmo_agent.episode import Image
 from molmo_agent.errors import MolmoAgentError, PointTextError
 from molmo_agent.geometry import Point
-from molmo_agent.model.crops import CropLayout, image_token_counts, resized_size
+from molmo_agent.model.crops import CropLayout, image_token_counts, resized_shape
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.point_text.parse import parse_points
 from molmo_agent.policies.android_actions import parse_action_text
@@ -162,7 +162,8 @@ def view_example(
     grid = (0, 0)
     start = 1
     if row.size is not None:
-        layout, grid = processor.image_processor.grid_of(*row.size, config.max_crops)
+        width, height = row.size
+        layout, grid = processor.image_processor.grid_of(height, width, config.max_crops)
         blocks = image_token_counts(grid, layout)
         start += len(processor.image_block(grid, config.max_crops))
     segments = example.subsegment_ids
@@ -268,7 +269,7 @@ def _box_on_image(
     is_global = number == 0
     canvas = (layout.crop_size, layout.crop_size) if is_global else layout.canvas(grid)
     row, column = (0, 0) if is_global else divmod(number - 1, grid[1])
-    height, width = resized_size(shape[0], shape[1], canvas)
+    height, width = resized_shape(shape[0], shape[1], canvas)
     top, left = (canvas[0] - height) // 2, (canvas[1] - width) // 2
     x = column * layout.window_px + part[0] * layout.crop_size - left
     y = row * layout.window_px + part[1] * layout.crop_size - top

@@ -1,0 +1,294 @@
+"""Every command and every Python block of the README and of the pages in docs/ runs, at a tiny size.
+
+The commands run in one folder that has what their readers have: images, points.jsonl, data sets, checkpoints. A
+checkpoint that readers download is a tiny one of the same name, the phone is a daemon at the end of a real adb wire,
+and a model on a server is a server on this machine.
+"""
+
+import glob
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from adb_device import AdbDevice, adb_server
+from made_data import cap, parquet
+from misbehaving_server import serving
+from PIL import Image
+from test_data_academic import chart_qa, text_vqa
+from test_eval_benchmarks import write_pointing
+from test_remote import Server
+from tiny_training import small_run, write_model, write_points
+from typer.testing import CliRunner
+
+from molmo_agent.cli.app import app
+from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
+from molmo_agent.envs.sim_phone.content import make_phone
+from molmo_agent.errors import EnvError
+from molmo_agent.evaluation.nano_suite import run as nano_suite
+from molmo_agent.evaluation.nano_suite.sets import ScreenSet
+from molmo_agent.pointers.baselines import CentrePointer
+from molmo_agent.policies.pointing import PointingPolicy
+from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.recorder import Recorder
+from molmo_agent.testing import ToyEnv
+from molmo_agent.train.recipe import to_yaml
+
+ROOT = Path(__file__).parents[1]
+# docs/cli.md is generated and shows usage, not commands.
+PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").glob("*.md") if path.name != "cli.md")]
+GOLDEN = ROOT / "tests" / "golden" / "android_control"
+
+# adbutils and python-xlib leave sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+
+# What cannot run here, and why. A part of a command -> the reason.
+CANNOT = {
+    "--address": "needs a Ray cluster; one of two machines is started in test_train_run",
+}
+# What a reader replaces by something of their own, and what is there in its place.
+REPLACED = {
+    '"..."': "'click OK'",
+    "trajectories/...": "trajectories/toy",
+    "=DIR": "=data/android_control",
+    " /data/": " data/",
+    "=/data/": "=data/",
+    "their_module:TheirPointing-v0": "MolmoAgent/PointTarget-v0",
+    "--nproc-per-node 8": "--nproc-per-node 2",
+}
+ACTS = ["--model", "centre", "--confirm", "never"]
+ONE_STEP = ["steps=1", "batch=1"]
+ONE_CAPTION = ["mixture=[{kind: pixmo-cap, path: pixmo-cap, options: {mode: captions}}]", "groups={}", *ONE_STEP]
+# What makes a command short, after the words that it begins with; the last value of an option counts.
+SHORT = {
+    "agent run --env desktop": ACTS,
+    "agent run --virtual-display": ACTS,
+    "agent run --env android": ACTS,
+    "agent run --env gymnasium": ["--max-steps", "1"],
+    "agent rollout": ["--episodes", "1"],
+    "agent eval text_vqa": ["--split", "train"],
+    "agent eval chart_qa": ["--split", "train"],
+    "agent eval pixmo_points": ["--data", "data/points_eval/questions.jsonl"],
+    "agent eval nano-suite": ["--episodes", "0"],
+    "agent eval android-control": ["--limit", "2"],
+    "agent data fetch": ["--local"],
+    "agent train nano": [
+        *(f"stages.{n}.{key}=1" for n in range(3) for key in ("steps", "batch")),
+        *(f"stages.{n}.{change}" for n in range(3) for change in ("sizes={200x150: 1}", "styles={panel: 1}")),
+        *("stages.0.crops=2", "stages.1.max_questions=2", "stages.2.max_questions=2"),
+    ],
+    "agent train pointing": ONE_STEP,
+    "agent train my-screens": ONE_STEP,
+    "agent train android_control": [*ONE_STEP, "precision=fp32", "--workers", "1"],
+    "agent train pixmo_cap": ONE_STEP,
+    "agent train sft": ONE_CAPTION,
+    "agent train high_res": ONE_CAPTION,
+    "agent train my.yaml --ray": ["--workers", "2"],
+    "python benchmarks/nano_ablation.py": ["--check"],
+}
+# What takes longer than 3 s on two cores that do nothing else.
+SLOW = (
+    *("agent run --seed", "agent run --env android", "agent run --env gymnasium", "agent rollout"),
+    *("agent train nano", "agent train my", "agent eval nano-suite", "torchrun", "timeout", "python benchmarks"),
+)
+
+
+def commands(page: Path) -> list[str]:
+    """Return the commands in a page's code blocks, without what is said behind them."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    lines = [line.partition("   #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith(("agent ", "python ", "torchrun ", "timeout "))]
+
+
+COMMANDS = list(dict.fromkeys(command for page in PAGES for command in commands(page)))
+BLOCKS = [
+    pytest.param(block, id=f"{page.stem}-{number}")
+    for page in [*PAGES, ROOT / "CONTRIBUTING.md"]
+    for number, block in enumerate(
+        re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    )
+]
+
+
+# Runs whose exported model a command uses: each command runs without the ones before it.
+RUNS = ("pointing", "my-screens", "pixmo_cap", "sft", "android_control")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with what the pages' readers have."""
+    folder = tmp_path_factory.mktemp("docs")
+    write_points(folder)
+    (folder / "0.png").rename(folder / "inbox.png")
+    points = folder / "points.jsonl"
+    points.write_text(points.read_text().replace("0.png", "inbox.png"))
+    for name in ("screenshot.png", "photo.png"):
+        shutil.copy(folder / "inbox.png", folder / name)
+    for name in ("examples", "benchmarks"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "own").mkdir()
+    (folder / "my.yaml").write_text(to_yaml(small_run(folder / "own", steps=1)))
+    tiny = write_model(folder / "allenai" / "Molmo-7B-D-0924")
+    for name in ("models/start", *(f"runs/{run}/export" for run in RUNS)):
+        shutil.copytree(tiny, folder / name)
+    list(rollout(PointingPolicy(CentrePointer()), ToyEnv(), seed=0, recorder=Recorder(folder / "trajectories" / "toy")))
+    data = folder / "data"
+    shutil.copytree(GOLDEN, data / "android_control")
+    for part in ("molmo", "points_eval", "text_vqa", "pixmo-points/data"):
+        (data / part).mkdir(parents=True)
+    cap(data / "molmo" / "pixmo-cap")
+    chart_qa(data / "molmo" / "chart-qa")
+    text_vqa(data / "text_vqa")
+    write_pointing(data / "points_eval")
+    (block,) = re.findall(r"^```json\n(.*?)^```", (ROOT / "docs" / "evaluate.md").read_text(), re.MULTILINE | re.DOTALL)
+    (folder / "mine.jsonl").write_text(block)
+    for name in re.findall(r'"image": "(.+?)"', block):
+        Image.fromarray(np.full((60, 80, 3), 99, np.uint8)).save(folder / name)
+    with serving() as host:
+        parquet(data / "pixmo-points" / "data" / "0.parquet", [{"image_url": host.url(f"/good/{n}")} for n in (1, 2)])
+        yield folder
+
+
+@pytest.fixture
+def phone(tmp_path: Path) -> Iterator[AdbDevice]:
+    pytest.importorskip("adbutils", reason="needs the extra 'android'")
+    with adb_server(tmp_path) as client:
+        device = AdbDevice(make_phone(1, 270, 480))
+        client.connect(device.serial)
+        yield device
+        client.disconnect(device.serial)
+        device.close()
+        assert not device.failures
+
+
+@pytest.fixture
+def display() -> Iterator[None]:
+    if shutil.which("Xvfb") is None:
+        pytest.skip("needs Xvfb")
+    with VirtualDisplay(640, 480):
+        yield
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    """The address of a server that answers with a point."""
+    server = Server()
+    yield server.url.removesuffix("/v1")
+    server.http.shutdown()
+    server.http.server_close()
+
+
+def words_of(command: str, folder: Path) -> list[str]:
+    """Return the words to run in place of a command: short, and with what is in the folder."""
+    for part, ours in REPLACED.items():
+        command = command.replace(part, ours)
+    words = [name for word in shlex.split(command) for name in (sorted(glob.glob(word)) if "*" in word else [word])]
+    for start, more in SHORT.items():
+        if start in command:
+            words += more
+    if words[0] in ("agent", "torchrun", "timeout") and "train" in words:
+        words += ["--out", str(folder / "run")]
+    return words
+
+
+def run(words: list[str]) -> int:
+    """Run a command, in this process where it is ours, and return its exit status."""
+    if words[0] == "agent":
+        return CliRunner().invoke(app, words[1:], catch_exceptions=False).exit_code
+    if words[0] == "python":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sys.argv", words[1:])
+            try:
+                runpy.run_path(words[1], run_name="__main__")
+            except SystemExit as end:
+                return int(end.code or 0)
+        return 0
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(words, env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}, check=False)
+    return done.returncode
+
+
+def uses_ray(command: str) -> bool:
+    """Tell whether a command starts Ray."""
+    return "--ray" in command or bool(re.match("agent rollout .*--workers", command))
+
+
+def parameters(*, ray: bool) -> list[Any]:
+    """Return the commands with or without Ray; those that take longer than 3 s are marked as slow."""
+    return [
+        pytest.param(command, marks=[pytest.mark.slow] * command.startswith(SLOW), id=command)
+        for command in COMMANDS
+        if uses_ray(command) == ray
+    ]
+
+
+def prepare(text: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Start what a command or a block talks to; return it with the addresses of what was started."""
+    monkeypatch.chdir(request.getfixturevalue("place"))
+    if "env desktop" in text:
+        request.getfixturevalue("display")
+    if "android" in text and "env" in text:
+        text = text.replace("emulator-5554", request.getfixturevalue("phone").serial)
+    if "http://host:8000" in text:
+        text = text.replace("http://host:8000", request.getfixturevalue("address"))
+    return text
+
+
+def run_command(command: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Run a command of a page and check its exit status."""
+    reason = next((why for part, why in CANNOT.items() if part in command), None)
+    if reason:
+        pytest.skip(reason)
+    words = words_of(prepare(command, request, monkeypatch), folder)
+    try:
+        status = run(words)
+    except EnvError as error:
+        if re.search("Chromium|MuJoCo cannot draw", str(error)):
+            pytest.skip(str(error).splitlines()[-1])
+        raise
+    # 1: it ran, but nothing was found or the task was not achieved.
+    assert status in ((0, 1) if words[1] in ("run", "point") else (0,)), words
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("command", parameters(ray=False))
+def test_every_command_of_a_page_runs(
+    command: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    small = ScreenSet(name="desktop small", section="desktop small", screens=1, width=240, height=180, questions=2)
+    monkeypatch.setattr(nano_suite, "suite_sets", lambda: (small,))
+    monkeypatch.setattr(nano_suite, "measure", lambda model, repeats: [])
+    run_command(command, request, monkeypatch, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("command", parameters(ray=True))
+def test_every_command_of_a_page_runs_on_ray(
+    command: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="needs the extra 'ray'")
+    run_command(command, request, monkeypatch, tmp_path)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_python_of_a_page_runs(
+    block: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    script = tmp_path / "block.py"
+    script.write_text(prepare(block, request, monkeypatch))
+    runpy.run_path(str(script))
+
+
+def test_the_tables_name_only_what_the_pages_show() -> None:
+    assert len(COMMANDS) > 40
+    for table in (CANNOT, REPLACED, SHORT, SLOW):
+        assert [part for part in table if not any(part in command for command in COMMANDS)] == []
