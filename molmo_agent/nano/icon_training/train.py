@@ -59,7 +59,7 @@ def train(rasters: IconRasters, options: IconTraining, folder: Path) -> IconClas
     sets = tuple(i for i, name in enumerate(rasters.set_names) if name not in options.held_out)
     torch.manual_seed(options.seed)
     artist = IconArtist(rasters, options.seed, sets)
-    model = IconClassifier(artist.classes).to(memory_format=torch.channels_last)
+    model = IconClassifier(artist.classes)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(options.average_decay), use_buffers=True)
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -82,8 +82,8 @@ def train(rasters: IconRasters, options: IconTraining, folder: Path) -> IconClas
                 _save(folder, options, parts, step)
                 with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
                     file.write(json.dumps({"step": step, "loss": loss}) + "\n")
-    result: IconClassifier = average.module
-    return result.eval()
+    model.load_state_dict(average.module.state_dict())
+    return model.eval()
 
 
 def _step(model: IconClassifier, artist: IconArtist, optimizer: torch.optim.Optimizer, options: IconTraining) -> float:

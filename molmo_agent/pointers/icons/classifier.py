@@ -130,7 +130,7 @@ def crops_of(image: npt.NDArray[np.uint8], boxes_px: npt.NDArray[np.float64]) ->
     crops = np.empty((len(boxes_px), SIDE_PX, SIDE_PX, 3), np.uint8)
     for number, ((x, y), side) in enumerate(zip(centres, sides / 2, strict=True)):
         box = (x - side, y - side, x + side, y + side)
-        crops[number] = padded.resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR, box=box)
+        crops[number] = np.asarray(padded.resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR, box=box))
     return torch.from_numpy(crops).permute(0, 3, 1, 2)
 
 

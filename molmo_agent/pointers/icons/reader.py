@@ -73,7 +73,8 @@ class IconScene:
                 continue
             taken.append(box)
             meaning = [*weights][int(parts[number].argmax())]
-            place = Box.from_pixels(*map(float, box), self.width, self.height)
+            left, top, right, bottom = map(float, box)
+            place = Box.from_pixels(left, top, right, bottom, self.width, self.height)
             matches.append(IconMatch(place, float(scores[number]), meaning))
         return matches
 

@@ -13,8 +13,11 @@ from pathlib import Path
 _FILE = Path(__file__).with_name("vocabulary.json")
 # Words that do not tell icons apart.
 _EMPTY_WORDS = frozenset(
-    "a an the this that these those to of in on at from with for by and or it its your my our current currently selected"
-    " active existing button buttons icon icons please toolbutton".split()
+    re.findall(
+        r"\w+",
+        "a an the this that these those to of in on at from with for by and or it its your my our current currently"
+        " selected active existing button buttons icon icons please toolbutton",
+    )
 )
 _SPELLINGS = {
     "colour": "color",
@@ -39,9 +42,12 @@ _SPELLINGS = {
 # An action on something unknown still shows as the action: "Delete Brush". The rest of the name may matter, hence the
 # weight below 1.
 _ACTIONS = frozenset(
-    "add create new save delete remove find search replace print copy cut paste edit rename close lock unlock refresh"
-    " reload insert undo redo play pause stop run execute compile build sort filter download upload share send attach"
-    " mute minimize maximize".split()
+    re.findall(
+        r"\w+",
+        "add create new save delete remove find search replace print copy cut paste edit rename close lock unlock"
+        " refresh reload insert undo redo play pause stop run execute compile build sort filter download upload share"
+        " send attach mute minimize maximize",
+    )
 )
 _ACTION_WEIGHT = 0.5
 _LEAST_WEIGHT = 0.4
