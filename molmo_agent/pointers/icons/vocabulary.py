@@ -66,10 +66,17 @@ def _words(name: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1)
+def _names() -> dict[str, dict[str, float]]:
+    """Return the names of each meaning with their weights."""
+    names: dict[str, dict[str, float]] = json.loads(_FILE.read_text(encoding="utf-8"))
+    return names
+
+
+@lru_cache(maxsize=1)
 def _vocabulary() -> dict[tuple[str, ...], dict[str, float]]:
     """Return the meanings of each name, by the name's words."""
     by_words: dict[tuple[str, ...], dict[str, float]] = {}
-    for meaning, names in json.loads(_FILE.read_text(encoding="utf-8")).items():
+    for meaning, names in _names().items():
         for name, weight in names.items():
             meanings = by_words.setdefault(_words(name), {})
             meanings[meaning] = max(weight, meanings.get(meaning, 0.0))
@@ -90,6 +97,8 @@ def _rarity() -> dict[str, float]:
 @lru_cache(maxsize=512)
 def _lookup(name: str) -> tuple[tuple[str, float], ...]:
     words = _words(name)
+    if not words:
+        return ()
     exact = _vocabulary().get(words)
     if exact:
         return tuple(exact.items())
@@ -99,11 +108,14 @@ def _lookup(name: str) -> tuple[tuple[str, float], ...]:
     def told_by(some: tuple[str, ...]) -> float:
         return sum(rarity.get(word, unknown) for word in {*some})
 
+    action = next((word for word in words[:1] if word in _ACTIONS), None)
     weights: dict[str, float] = {}
     for known, meanings in _vocabulary().items():
+        if action is not None and action not in known:
+            continue  # "Delete Brush" is no brush
         if {*known} <= {*words}:
             share = told_by(known) / told_by(words)
-            if known == words[:1] and words[0] in _ACTIONS:
+            if known == (action,):
                 share = max(share, _ACTION_WEIGHT)
         elif {*words} <= {*known}:
             share = 0.8 * told_by(words) / told_by(known)
@@ -125,3 +137,8 @@ def meanings_of(name: str) -> dict[str, float]:
         Meanings of the vocabulary with weights in (0, 1]; empty if the name is unknown.
     """
     return dict(_lookup(name))
+
+
+def names_of(meaning: str) -> list[str]:
+    """Return the usual names of a meaning, those of weight 1; empty for one that the vocabulary lacks."""
+    return [name for name, weight in _names().get(meaning, {}).items() if weight == 1]
