@@ -214,7 +214,7 @@ def test_a_screen_that_was_turned_since_it_was_observed_is_not_touched(device: A
         device.phone.rotation = 0
         env.observe()
         device.phone.rotation = rotation
-        with pytest.raises(ActionRefused, match="the phone was turned since it was observed: look again"):
+        with pytest.raises(ActionRefused, match="the phone was rotated since the observation: observe it again"):
             env.step(Click(Point(0.5, 0.5)))
     assert not device.system.inputs()
 
@@ -247,9 +247,7 @@ def test_a_capture_during_a_turn_is_taken_again(device: AdbDevice, env: Android)
         setattr(device.phone, "rotation", next(turns) % 2) if argv[0] == "screencap" else None
     )
     device.phone.rotation = 1
-    with pytest.raises(
-        EnvError, match=r"3 captures of .* did not fit what it says about its screen: is it being turned"
-    ):
+    with pytest.raises(EnvError, match=r"3 captures of .* did not match its reported screen size: is it being rotated"):
         env.observe()
 
 
@@ -284,7 +282,7 @@ def test_options_and_points_without_an_observation_are_usage_errors(device: AdbD
 def test_a_phone_that_does_not_let_itself_be_touched_says_which_switch_helps(device: AdbDevice, env: Android) -> None:
     text = b"java.lang.SecurityException: Injecting to another application requires INJECT_EVENTS permission\n"
     device.system._input = lambda *words: (255, b"", text)  # type: ignore[method-assign]
-    with pytest.raises(EnvError, match=r"did not take input: java.lang.SecurityException.*'USB debugging"):
+    with pytest.raises(EnvError, match=r"rejected the input: java.lang.SecurityException.*'USB debugging"):
         env.step(Click(Point(0.5, 0.5)))
 
 
@@ -344,7 +342,7 @@ def test_non_latin_text_without_a_keyboard_for_it_is_refused_before_any_of_it_is
     device: AdbDevice, env: Android
 ) -> None:
     write_into_a_note(device, env)
-    with pytest.raises(ActionRefused, match="plain letters only, and 'ü' is none: install ADBKeyBoard"):
+    with pytest.raises(ActionRefused, match="plain letters only, not 'ü': install ADBKeyBoard"):
         env.step(Type("first\nGrüße"))
     assert not device.system.inputs()
     assert written(device) == ""
@@ -435,7 +433,7 @@ def test_an_app_that_is_not_there_is_refused_with_what_is(device: AdbDevice, env
 def test_silent_launch_failure(device: AdbDevice, env: Android, quick: None) -> None:
     device.phone.broken.add("com.android.deskclock")
     with pytest.raises(
-        ActionRefused, match=r"said that it started com.android.deskclock, but .*launcher3.* still in front"
+        ActionRefused, match=r"reported that it started com.android.deskclock, but .*launcher3.* still in front"
     ):
         env.step(OpenApp("Clock"))
 

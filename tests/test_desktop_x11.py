@@ -112,7 +112,7 @@ def test_a_window_is_found_by_a_part_of_its_title_and_followed(actor, screen):
         before = actor.act(options).transform.device_region
         move = ["xdotool", "search", "--name", "Calculator", "windowmove", "--sync"]
         subprocess.run([*move, "700", "500"], check=True)
-        with pytest.raises(ActionRefused, match="'calcul' moved since it was observed: look again"):
+        with pytest.raises(ActionRefused, match="'calcul' moved since the observation: observe it again"):
             actor.do(_step, options, Click(Point(0.5, 0.5)))
         after = actor.act(options).transform.device_region
     gone = ["xdotool", "search", "--name", "Calculator"]

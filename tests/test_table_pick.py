@@ -102,7 +102,7 @@ def test_a_full_hand_takes_one_point(env: TablePick) -> None:
     target, plate = places(env)
     env.step(to_rows([target], 2))
     *_, info = env.step(to_rows([target, plate], 2))
-    assert info["refusal"] == "the hand is full: one point says where to put the thing down, got two"
+    assert info["refusal"] == "the hand is full: expected one point, where to put the thing down, got two"
     assert info["holding"]
 
 

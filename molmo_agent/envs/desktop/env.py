@@ -232,7 +232,7 @@ class Desktop:
 
     def _check_still_there(self) -> None:
         if self._window is not None and self._area is not None and self._find_area() != self._area:
-            raise ActionRefused(f"the window {self._window!r} moved since it was observed: look again, then act")
+            raise ActionRefused(f"the window {self._window!r} moved since the observation: observe it again, then act")
 
     # --- How ------------------------------------------------------------------------------------------------------
 
