@@ -403,7 +403,7 @@ def test_a_keyboard_that_does_not_take_over_gets_no_text(device: AdbDevice, env:
     assert device.system.settings["default_input_method"] == GBOARD
 
 
-def test_a_phone_without_a_keyboard_of_its_own_is_told(device: AdbDevice, env: Android) -> None:
+def test_a_phone_without_a_keyboard_of_its_own_is_reported(device: AdbDevice, env: Android) -> None:
     device.system.keyboards.append(ADB_KEYBOARD)
     device.system.settings["default_input_method"] = "null"
     with pytest.raises(EnvError, match="expected the phone to name its keyboard, got 'null'"):
@@ -438,7 +438,7 @@ def test_silent_launch_failure(device: AdbDevice, env: Android, quick: None) -> 
         env.step(OpenApp("Clock"))
 
 
-def test_a_launch_failure_that_is_told_is_passed_on(device: AdbDevice, env: Android) -> None:
+def test_a_launch_failure_that_the_phone_reports_is_passed_on(device: AdbDevice, env: Android) -> None:
     failure = b"Starting: Intent { }\nError type 3\nError: Activity class {x} does not exist.\n"
     device.system._am = lambda *words: (0, failure, b"")  # type: ignore[method-assign]
     with pytest.raises(ActionRefused, match=r"could not start com\.android\.settings: Error type 3"):
@@ -517,7 +517,7 @@ def test_unplugged_between_capture_and_touch(server: Any, device: AdbDevice, env
         env.step(Click(Point(0.5, 0.5)))
 
 
-def test_a_phone_that_hangs_is_told_in_time(device: AdbDevice) -> None:
+def test_a_phone_that_hangs_is_reported_in_time(device: AdbDevice) -> None:
     phone = Device()
     device.system.hook = lambda argv: time.sleep(1.5)
     with pytest.raises(EnvError, match="did not answer in time while running wm"):
@@ -574,7 +574,7 @@ def test_a_capture_of_zero_bytes(device: AdbDevice, env: Android) -> None:
         env.observe()
 
 
-def test_a_warning_before_the_picture_is_no_part_of_it(device: AdbDevice, env: Android) -> None:
+def test_a_warning_before_the_image_is_no_part_of_it(device: AdbDevice, env: Android) -> None:
     device.system.capture_fault = "warning"
     assert np.array_equal(env.observe().image, draw(device.phone).screen.image)
 
@@ -626,7 +626,9 @@ def test_a_task_of_several_steps_over_the_wire(device: AdbDevice) -> None:
     assert device.phone.top.about == contact
 
 
-def test_agent_run_touches_a_phone_only_when_told_that_nobody_is_asked(device: AdbDevice, tmp_path: Path) -> None:
+def test_agent_run_touches_a_phone_without_a_terminal_only_with_confirm_never(
+    device: AdbDevice, tmp_path: Path
+) -> None:
     from typer.testing import CliRunner
 
     script = tmp_path / "answers.json"

@@ -157,7 +157,7 @@ class Desktop:
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Execute one action; its points refer to the last observation.
 
-        Buttons and keys are released whatever happens.
+        All buttons and keys are released after an error.
 
         Raises:
             ActionRefused: the desktop cannot execute this; no input was sent.

@@ -101,7 +101,7 @@ def word(rng: random.Random, split: WordSplit = "all") -> str:
 
 
 def short_text(rng: random.Random, split: WordSplit = "all", most_words: int = 3) -> str:
-    """Return one to three words, half of the time made up, now and then an interface phrase."""
+    """Return one to three words, half of the time invented, now and then an interface phrase."""
     roll = rng.random()
     if roll < 0.08 and most_words > 1:
         return rng.choice(phrases(split))

@@ -37,7 +37,7 @@ class Writer:
         return self._fresh(lambda: words.label(self.rng, self.split))
 
     def short(self, most_words: int = 2) -> str:
-        """Return one to three words, often made up."""
+        """Return one to three words, often invented."""
         return self._fresh(lambda: words.short_text(self.rng, self.split, most_words))
 
     def item(self) -> str:
