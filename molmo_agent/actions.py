@@ -1,6 +1,6 @@
-"""What a policy can ask an environment to do.
+"""The actions of a policy: what it asks an env to execute.
 
-Positions are normalized points of the observation that the policy saw. ``Action`` is a closed union: an env matches
+Positions are normalized points of the policy's observation. ``Action`` is a closed union: an env matches
 on it and ends with ``assert_never``, so that the type checker lists every place a new action must be handled.
 """
 
@@ -89,7 +89,7 @@ class Scroll:
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """Enter text where the keyboard focus is. ``{{NAME}}`` stands for a secret that only the env ever sees."""
+    """Enter text where the keyboard focus is. ``{{NAME}}`` stands for a secret that only the env receives."""
 
     text: str
 
@@ -143,7 +143,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The policy says it has finished. Whether the task succeeded is the env's to say, where it can."""
+    """The policy claims to have finished. The env judges success, if it can."""
 
     success: bool = True
     message: str = ""

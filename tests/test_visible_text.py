@@ -153,7 +153,7 @@ def test_markup_and_emoji_codes_of_others_are_shown_and_not_carried_out():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 30_000), (30_000, 1), (7_000, 9)])
-def test_a_picture_of_any_proportions_becomes_a_frame_of_moderate_size(size):
+def test_an_image_of_any_proportions_becomes_a_frame_of_moderate_size(size):
     frame = with_caption(PIL.Image.new("RGB", size, "white"), "x", 100)
     assert frame.width == 100
     assert frame.height <= 328
@@ -288,7 +288,7 @@ def test_the_verdict_is_printed_before_the_page_is_begun(tmp_path, capsys, monke
 
 @pytest.mark.parametrize("error", [DISK_FULL, RuntimeError("raqm_layout() failed."), ValueError("codec")])
 @pytest.mark.parametrize("maker", ["render_frames", "write_gif", "filmstrip"])
-def test_the_page_is_made_without_the_pictures_that_fail(tmp_path, capsys, monkeypatch, maker, error):
+def test_the_page_is_made_without_the_images_that_fail(tmp_path, capsys, monkeypatch, maker, error):
     monkeypatch.setattr(viewer, maker, fail_with(error))
     code, _, err = run_toy(tmp_path, capsys)
     assert code == 0
@@ -476,7 +476,7 @@ def test_further_lines_of_an_error_message_are_indented(capsys):
     assert capsys.readouterr().err == "agent: 2 data sets cannot be used:\n  agent: achieved\\x1b[A\n"
 
 
-def test_a_point_is_printed_before_its_picture_is_drawn(tmp_path):
+def test_a_point_is_printed_before_its_image_is_drawn(tmp_path):
     PIL.Image.new("RGB", (40, 30)).save(tmp_path / "desk.png")
     (tmp_path / "desk-points.png").mkdir()
     done = agent("point", "desk.png", "the mug", "--model", "centre", "--json", cwd=tmp_path)
