@@ -30,17 +30,17 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 class Click:
     """Press and release a button, ``count`` times: 2 is a double click.
 
-    The keys in ``modifiers`` are held down meanwhile: ``("ctrl",)``, or ``("ctrl_or_cmd",)``, the key that adds to the
+    The keys in ``held`` are held down meanwhile: ``("ctrl",)``, or ``("ctrl_or_cmd",)``, the key that adds to the
     selection (Command on macOS, Ctrl elsewhere). Names are lower case.
     """
 
     point: Point
     button: Button = "left"
     count: int = 1
-    modifiers: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "modifiers", tuple(key.lower() for key in self.modifiers))
+        object.__setattr__(self, "held", tuple(key.lower() for key in self.held))
         _check_choice("button", self.button, get_args(Button))
         if self.count not in (1, 2, 3):
             raise ValueError(f"count must be 1, 2 or 3, got {self.count!r}")
@@ -205,8 +205,8 @@ def describe(action: Action) -> str:
         return f"({point.x:.3f}, {point.y:.3f})" if point else "the pointer"
 
     match action:
-        case Click(point=point, button=button, count=count, modifiers=modifiers):
-            kind = "".join(f"{key}+" for key in modifiers) + {1: "Click", 2: "Double-click", 3: "Triple-click"}[count]
+        case Click(point=point, button=button, count=count, held=held):
+            kind = "".join(f"{key}+" for key in held) + {1: "Click", 2: "Double-click", 3: "Triple-click"}[count]
             return f"{kind} {at(point)}" + (f" with the {button} button" if button != "left" else "")
         case Drag(start=start, end=end):
             return f"Drag {at(start)} to {at(end)}"

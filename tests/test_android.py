@@ -234,7 +234,7 @@ def test_what_a_phone_cannot_do_is_refused_and_nothing_is_sent(device: AdbDevice
     refused: tuple[tuple[Action, str], ...] = (
         (Move(Point(0.5, 0.5)), "a phone has no pointer to move; it executes: Back"),
         (Click(Point(0.5, 0.5), button="right"), "a finger has no right button; use LongPress"),
-        (Click(Point(0.5, 0.5), modifiers=("ctrl",)), "a phone has no keys to hold during a tap"),
+        (Click(Point(0.5, 0.5), held=("ctrl",)), "a phone has no keys to hold during a tap"),
         (Key(("hyper",)), "a phone has no key 'hyper'"),
         (Type("a\x07"), "text may hold line ends and tabs but no other control character"),
     )

@@ -217,7 +217,7 @@ def test_a_double_click_is_two_presses_that_say_which_they_are():
 
 
 def test_keys_are_held_from_before_a_click_until_after_it():
-    assert sent_by(Click(MIDDLE, count=2, modifiers=("ctrl", "shift"))) == [
+    assert sent_by(Click(MIDDLE, count=2, held=("ctrl", "shift"))) == [
         ("move", 960, 540),
         ("down", "ctrl"),
         ("down", "shift"),
@@ -234,7 +234,7 @@ def test_a_click_with_a_key_that_is_not_there_sends_nothing():
     env = desktop()
     env.reset()
     with pytest.raises(ActionRefused, match="no key 'hyper'"):
-        env.step(Click(MIDDLE, modifiers=("ctrl", "hyper")))
+        env.step(Click(MIDDLE, held=("ctrl", "hyper")))
     assert env._input.sent == []
 
 
@@ -307,7 +307,7 @@ def test_what_a_desktop_does_not_have_is_refused_and_never_approximated(action):
 
 
 ACTIONS = [
-    Click(MIDDLE, count=2, modifiers=("ctrl",)),
+    Click(MIDDLE, count=2, held=("ctrl",)),
     LongPress(MIDDLE, 0),
     Drag(MIDDLE, Point(0.6, 0.6)),
     Key(("ctrl", "shift", "s")),

@@ -150,7 +150,7 @@ def test_buttons_and_counts_arrive_as_asked(actor, window):
 
 
 def test_a_key_is_held_during_a_click_and_no_longer(actor, window):
-    actor.act(EVERYTHING, Click(point_at(640, 360), modifiers=("ctrl_or_cmd",)))
+    actor.act(EVERYTHING, Click(point_at(640, 360), held=("ctrl_or_cmd",)))
     events = [(event["type"], event.get("key")) for event in window.events() if event["type"] != "motion"]
     assert events == [("key_press", "Control_L"), ("press", None), ("release", None), ("key_release", "Control_L")]
 

@@ -404,7 +404,7 @@ class TestPages:
         assert info["instruction"].count(",") == 1
         episode = rollout(PointingPolicy(OraclePointer(page.locate)), page, settle=AT_ONCE, seed=17)
         actions = [step.decision.action for step in episode]
-        assert [action.modifiers for action in actions if isinstance(action, Click)] == [(), ("ctrl_or_cmd",), ()]
+        assert [action.held for action in actions if isinstance(action, Click)] == [(), ("ctrl_or_cmd",), ()]
         assert episode.trajectory.success
 
     def test_two_browsers_play_at_the_same_time(self):

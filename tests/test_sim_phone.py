@@ -355,7 +355,7 @@ def test_the_theme_follows_its_switch() -> None:
     [
         (Move(Point(0.5, 0.5)), "a phone has no pointer to move; it executes: Back, Click"),
         (Click(Point(0.5, 0.5), button="right"), "a finger has no right button; use LongPress"),
-        (Click(Point(0.5, 0.5), modifiers=("ctrl",)), "a phone has no keys to hold during a tap"),
+        (Click(Point(0.5, 0.5), held=("ctrl",)), "a phone has no keys to hold during a tap"),
         (Drag(Point(0.5, 0.5), Point(0.5, 0.1), button="middle"), "a finger has no middle button"),
         (Key(("entre",)), r"a phone has no key 'entre'; did you mean 'enter'"),
         (Key(("ß",)), "a phone has no key 'ß' Keys are named one by one"),

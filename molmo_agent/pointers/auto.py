@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from molmo_agent.episode import Image, LabelledPoint, PointResult
 from molmo_agent.geometry import Box, Point
 from molmo_agent.interfaces import ModelTraits, PointingModel
+from molmo_agent.pointers.careful import in_windows
 from molmo_agent.pointers.icons.reader import IconMatch, IconReader, IconScene
 from molmo_agent.pointers.nano import load_nano
 from molmo_agent.pointers.picture_cache import Lately, fingerprint
@@ -20,7 +21,6 @@ from molmo_agent.pointers.reading.expression import Expression
 from molmo_agent.pointers.reading.pointer import Reading, ReadingPointer, answer
 from molmo_agent.pointers.reading.ranking import Candidate, equals
 from molmo_agent.pointers.reading.widgets import field_beside
-from molmo_agent.pointers.windowed import WindowedPointer
 
 # Points that are less likely right are not acted on: of a hundred clicks, a few may be wrong.
 MIN_CONFIDENCE = 0.6
@@ -140,10 +140,7 @@ class AutoPointer:
 
 
 def _nano_in_windows() -> PointingModel:
-    nano = load_nano()
-    window = nano.traits.window
-    assert window is not None, "nano's profile has a window"
-    return WindowedPointer(nano, window)
+    return in_windows(load_nano())
 
 
 def _is_sure(result: PointResult) -> bool:

@@ -69,6 +69,7 @@ class MolmoPointer:
         profile = self.profile
         return ModelTraits(
             window=profile.window,
+            canvases=profile.canvases,
             min_confidence=profile.min_confidence,
             policy=profile.policy,
             form=profile.form,

@@ -118,7 +118,7 @@ class Android:
 
     def _execute(self, action: Action) -> None:
         match action:
-            case Click(point=point, button="left", count=count, modifiers=()):
+            case Click(point=point, button="left", count=count, held=()):
                 x, y = self._target(point)
                 # One command: the time between two commands is too long for a double tap.
                 self._input(" && ".join([quote("input", "tap", str(x), str(y))] * count))
@@ -146,7 +146,7 @@ class Android:
             case Done() | PointAt():
                 # An answer, not an input.
                 pass
-            case Click(modifiers=(_, *_)):
+            case Click(held=(_, *_)):
                 raise ActionRefused("a phone has no keys to hold during a tap; for several things try LongPress")
             case Click() | Drag():
                 raise ActionRefused(f"a finger has no {action.button} button; use LongPress, or the left one")

@@ -238,8 +238,8 @@ class Desktop:
 
     def _execute(self, action: Action) -> None:
         match action:
-            case Click(point=point, button=button, count=count, modifiers=modifiers):
-                names = [self._input.key_name(key) for key in modifiers]
+            case Click(point=point, button=button, count=count, held=held):
+                names = [self._input.key_name(key) for key in held]
                 self._go(point)
                 with self._holding(names):
                     for nth in range(1, count + 1):

@@ -135,7 +135,7 @@ class GymnasiumEnv:
                 return points
             case PointAt(points=points):
                 raise ActionRefused(f"{self.name} takes at most {self.max_points} points at a time, got {len(points)}")
-            case Click(point=point, button="left", count=1, modifiers=()):
+            case Click(point=point, button="left", count=1, held=()):
                 return (point,)
             case Wait():
                 return ()

@@ -225,8 +225,8 @@ class MiniWob:
     def _execute(self, action: Action) -> None:
         page = self._browser
         match action:
-            case Click(point=point, button=button, count=count, modifiers=modifiers):
-                page.click(*self._at(point), button, count, modifiers=modifiers)
+            case Click(point=point, button=button, count=count, held=held):
+                page.click(*self._at(point), button, count, modifiers=held)
             case LongPress(point=point, duration_s=duration_s):
                 page.click(*self._at(point), hold_s=duration_s)
             case Drag(start=start, end=end, button=button):

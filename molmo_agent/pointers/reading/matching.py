@@ -15,7 +15,7 @@ from molmo_agent.episode import Image
 from molmo_agent.geometry import Box
 from molmo_agent.screen_text import Line, Word, box_around
 
-# Words further apart than this, in heights of their letters, do not belong to one label: entries of a menu bar, columns.
+# Words further apart than this, in heights of their letters, are labels of their own: entries of a menu bar, columns.
 _GAP = 0.68
 # In running text, a gap must also be so much wider than the narrowest one: in some fonts all spaces are wide.
 _PROSE_GAP = 1.6
