@@ -261,7 +261,7 @@ def test_the_command_writes_the_profile_unless_told_not_to(copied, tmp_path, mon
     profile = json.loads((copied / PROFILE_FILE).read_text())
     assert (profile["calibration"], profile["min_confidence"]) == ({"slope": 0.8, "offset": 1.5}, 0.2)
     told, err = capsys.readouterr()
-    assert "agent: the picture of the confidences was not made: No such file or directory" in " ".join(err.split())
+    assert "agent: cannot write the plot of the confidences: No such file or directory" in " ".join(err.split())
     assert "slope 0.8000, offset 1.5000, fitted on 10 answers" in told
     assert "error on 9 others: 0.250 before, 0.040 after" in told
 

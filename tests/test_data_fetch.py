@@ -301,7 +301,7 @@ def test_lists_are_read_from_parquet_json_lines_and_text(tmp_path: Path) -> None
         ("http://a/3", "list.jsonl row 0", 1, set()),
         ("http://a/4", "list.txt row 2", 1, set()),
     ]
-    assert listed.checked
+    assert listed.has_hashes
     assert [problem.record for problem in listed.problems.entries] == [3, 1, 2, 3, 4]
     assert "expected an address under 'image_url', got 5" in listed.problems.summary()
 
@@ -344,8 +344,8 @@ def test_the_command_tells_what_was_lost_and_where_the_list_is(server: Server, t
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = re.sub(r"\s+", " ", done.stdout)
-    assert f"1 of 5 pictures are in {out}: 1 fetched now" in told
-    assert "4 could not be had; 5 rows without a picture" in told
+    assert f"1 of 5 images are in {out}: 1 fetched now" in told
+    assert "4 could not be fetched; 5 rows without an image" in told
     assert "HTTP 404 2 3 train.parquet row 1, train.parquet row 3" in told
     assert "another image 1 1 train.parquet row 5" in told
     assert "--retry tries them again" in told
@@ -380,7 +380,7 @@ def test_stopping_it_leaves_what_it_had_and_the_same_command_goes_on(server: Ser
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        ("molmo_agent.data.images.download", "fetching pictures needs the extra 'train'"),
+        ("molmo_agent.data.images.download", "fetching images needs the extra 'train'"),
         ("ray", "fetching on Ray needs the extra 'train'"),
     ],
 )

@@ -435,7 +435,7 @@ def test_the_command_prints_the_tables_and_writes_the_folder(monkeypatch, tmp_pa
     (out / "suite.html").mkdir()
     done = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
     assert done.exit_code == 0, "the figures are what was asked for"
-    assert "agent: the page was not made: Is a directory" in done.stderr
+    assert "agent: cannot write the page: Is a directory" in done.stderr
 
 
 def test_figures_that_cannot_be_written_are_named(tmp_path):
@@ -450,9 +450,9 @@ def test_figures_that_cannot_be_written_are_named(tmp_path):
     [
         (
             ["nano-suite", "--limit", "3", "--data", "x"],
-            "nano-suite takes no --data, --limit; it draws its own screens",
+            "nano-suite does not accept --data, --limit; it draws its own screens",
         ),
-        (["vqa2", "--quick"], "--quick and --episodes go with nano-suite"),
+        (["vqa2", "--quick"], "--quick and --episodes are only for nano-suite"),
         (["nano-suite", "--out", "FILE"], "expected --out to name a folder, got the file"),
     ],
 )

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from molmo_agent.console import after_the_result, shown
+from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.metrics.calibration import fit
 from molmo_agent.evaluation.nano_suite.run import ask, confidences
@@ -136,9 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{result.ece_after:.3f} after"
     )
     if not options.dry_run:
-        console.print(shown(f"written to {write_profile(options.model, line, options.min_confidence)}"))
-    with after_the_result("the picture of the confidences", "name another with --plot"):
-        console.print(shown(f"drawn in {draw_reliability(result.series, plot)}"))
+        console.print(plain_text(f"written to {write_profile(options.model, line, options.min_confidence)}"))
+    with after_the_result("the plot of the confidences", "choose another file with --plot"):
+        console.print(plain_text(f"drawn in {draw_reliability(result.series, plot)}"))
 
 
 if __name__ == "__main__":
