@@ -18,8 +18,8 @@ from molmo_agent.model.crops import CropLayout, token_grid
 from molmo_agent.model.message_tree import can_attend
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.nano.encode_screen import NUM_CHARACTERS, PHOC_SIZE, CanvasMap, TrainingScreen, character_targets, phoc
-from molmo_agent.synthetic.pointing_places import place_to_point
 from molmo_agent.synthetic.referring.names import describe
+from molmo_agent.synthetic.target_boxes import target_box
 
 NUM_OBJECTS = 256
 CODE = 64
@@ -143,7 +143,7 @@ def dense_targets(
             offsets[y0:y1, x0:x1, 1] = center_y - (np.arange(y0, y1)[:, None] + 0.5)
         name = describe(element)
         if name:
-            items.append((place_to_point(screen, element), name))
+            items.append((target_box(screen, element), name))
     if words:
         items += [
             ((run.edges[0], run.top, run.edges[-1], run.bottom), run.text) for run in screen.texts if run.text.strip()

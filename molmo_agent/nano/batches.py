@@ -16,10 +16,10 @@ from molmo_agent.nano.architecture import WINDOW
 from molmo_agent.nano.auxiliary_losses import AuxiliaryLosses, DenseTargets, by_crop, dense_targets, on
 from molmo_agent.nano.curriculum import ANY_STYLE, RECORDED_STYLE, WINDOW_STYLE, Stage, size_of
 from molmo_agent.nano.encode_screen import TrainingScreen, make_training_screen
-from molmo_agent.synthetic.augment import look_through_window, resized
-from molmo_agent.synthetic.recorded_screens import RecordedScreen, open_recorded
+from molmo_agent.synthetic.augment import look_through_window, resize_screen
+from molmo_agent.synthetic.recorded_screens import RecordedScreen, open_recorded_screens
 from molmo_agent.synthetic.referring.questions import ask
-from molmo_agent.synthetic.referring.templates import reworded
+from molmo_agent.synthetic.referring.templates import reword
 from molmo_agent.synthetic.sample import draw, seed_of
 from molmo_agent.train.batching.tree_attention import Forest
 
@@ -54,7 +54,7 @@ def sample(stage: Stage, plan: Plan) -> RecordedScreen:
     """Draw a screen or a window of one, or take one that was recorded; with questions where these belong to it."""
     if plan.style == RECORDED_STYLE:
         assert stage.recorded is not None  # see curriculum.check
-        screens = open_recorded(stage.recorded)
+        screens = open_recorded_screens(stage.recorded)
         return screens[plan.seed % len(screens)]
     any_style = None if plan.style in (ANY_STYLE, WINDOW_STYLE) else plan.style
     rng = Random(seed_of(plan.seed, "view"))
@@ -63,7 +63,7 @@ def sample(stage: Stage, plan: Plan) -> RecordedScreen:
     )
     screen = draw(plan.seed, any_style, width=width, height=height, split="train")
     if stage.stretch:
-        screen = resized(screen, plan.width, plan.height)
+        screen = resize_screen(screen, plan.width, plan.height)
     if plan.style == WINDOW_STYLE:
         return look_through_window(screen, rng, WINDOW)
     return RecordedScreen(screen=screen, questions=())
@@ -136,7 +136,7 @@ def prepare_point(
     for index in deal(stage, seed, step, rank, world_size):
         recorded = sample(stage, plan(stage, seed, step, index))
         screen, rng = recorded.screen, Random(seed_of(seed, stage.name, step, index, "questions"))
-        questions = [replace(question, text=reworded(question.text, rng)) for question in recorded.questions]
+        questions = [replace(question, text=reword(question.text, rng)) for question in recorded.questions]
         for _ in range(_ROUNDS):
             # An image costs more than what is asked about it: little ones are asked about again, in other words.
             if len(questions) < _FEW:

@@ -18,8 +18,8 @@ from molmo_agent.model.crops import CropLayout, resized_size, token_grid
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import role_prompt
 from molmo_agent.point_text.parse import Style, format_points, round_reference
-from molmo_agent.synthetic.pointing_places import place_to_look_first, place_to_point
 from molmo_agent.synthetic.referring.names import Question
+from molmo_agent.synthetic.target_boxes import cue_box, target_box
 from molmo_agent.train.batching.message_tree import IMAGE_SUBSEGMENT
 
 CHARACTERS = " " + "".join(c for c in map(chr, range(33, 127)))
@@ -232,7 +232,7 @@ def make_training_screen(
     xs, ys, answers, attention, point_questions = [], [], [], [], []
     first_points, first_attention = [], []
     for number, question in enumerate(questions, start=1):
-        boxes = [place_to_point(screen, element) for element in question.elements]
+        boxes = [target_box(screen, element) for element in question.elements]
         points = [Box.from_pixels(*box, width, height).center for box in boxes]
         prompt = tokenizer(role_prompt(question.text), add_special_tokens=False)["input_ids"]
         answer, head = _answer_ids(processor, points, question)
@@ -257,7 +257,7 @@ def make_training_screen(
         answers.append((point.x, point.y))
         attention.append(canvas.weights(box, sigma).ravel())
         point_questions.append(question)
-        first = place_to_look_first(screen, question, box)
+        first = cue_box(screen, question, box)
         if not canvas.shows(first):  # words beyond the border
             first = box
         first_attention.append(attention[-1] if first == box else canvas.weights(first, sigma).ravel())

@@ -13,7 +13,7 @@ from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.rollout.batch import roll_out
 from molmo_agent.rollout.guards import Guards
-from molmo_agent.synthetic.miniwob_split import LISTS, SEED, split
+from molmo_agent.synthetic.miniwob_split import LISTS, SEED, task_lists
 
 MAX_STEPS = 6
 
@@ -73,7 +73,7 @@ def play(model: PointingModel | None, episodes: int, make_env: Callable[[], Any]
         return PointingPolicy(OraclePointer(located.locate) if model is None else seat)
 
     for name in LISTS:
-        tasks = split()[name]
+        tasks = task_lists()[name]
         result = roll_out(
             partial(_rounds, make_env, tasks),
             policy,
