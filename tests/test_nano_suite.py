@@ -318,7 +318,7 @@ def test_the_card_has_the_runs_own_figures_and_no_others(told, tmp_path):
     tables = re.findall(r"\d+\.\d %", text)
     printed = {cell for sheet in sheets_of(figures) for row in sheet.rows for cell in row}
     assert all(any(share in cell for cell in printed) for share in tables)
-    with pytest.raises(UsageError, match="expected the figures of a whole run"):
+    with pytest.raises(UsageError, match="expected the figures of a full run"):
         write_card(tmp_path, {**figures, "quick": True}, parameters=1, tokens=1, training="")
 
 

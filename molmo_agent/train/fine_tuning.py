@@ -121,7 +121,7 @@ class FineTuning:
             "cut": batch.cut,
         }
 
-    def ends_stage(self, done: int) -> bool:
+    def ends_stage(self, step: int) -> bool:
         """Return False: the whole run is one stage."""
         return False
 

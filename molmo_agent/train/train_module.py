@@ -74,7 +74,7 @@ class TrainModule(Protocol):
         """Return what metrics.jsonl says of the speed of the last step: times in s, rates per second."""
         ...
 
-    def ends_stage(self, done: int) -> bool:
+    def ends_stage(self, step: int) -> bool:
         """Return whether a checkpoint is due because a stage ends with so many steps done."""
         ...
 
