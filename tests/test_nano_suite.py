@@ -379,7 +379,7 @@ def test_without_a_browser_the_reason_is_told(told):
 
 @needs("chromium", "chromedriver")
 def test_pages_are_played_at_the_size_at_which_others_play_them():
-    assert suite_miniwob.as_published().screen_size == (160, 210)
+    assert suite_miniwob.make_miniwob().screen_size == (160, 210)
 
 
 @pytest.mark.slow

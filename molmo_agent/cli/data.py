@@ -73,7 +73,7 @@ def fetch(
         except KeyboardInterrupt:
             raise RunStopped(f"stopped; the same command fetches the images still missing in {out}") from None
     _report(console, summary, out)
-    if not summary.fetched + summary.there:
+    if not summary.num_fetched + summary.num_present:
         raise typer.Exit(1)
 
 
@@ -86,8 +86,8 @@ def _progress(console: Console, total: int) -> Iterator[Any]:
         def on_progress(summary: "Summary") -> None:
             failures = f"  [yellow]{len(summary.failures)} failed[/]" if summary.failures else ""
             megabytes = summary.fetched_bytes / 1e6
-            counts = f"{summary.fetched} fetched ({megabytes:.0f} MB)  {summary.there} present{failures}"
-            progress.update(bar, completed=summary.done, description=counts)
+            counts = f"{summary.num_fetched} fetched ({megabytes:.0f} MB)  {summary.num_present} present{failures}"
+            progress.update(bar, completed=summary.num_done, description=counts)
 
         yield on_progress
 
@@ -96,17 +96,18 @@ def _report(console: Console, summary: "Summary", out: Path) -> None:
     """Print how many images were fetched, and which failed."""
     from molmo_agent.data.images.fetch import FAILED_FILE
 
+    num_stored, megabytes = summary.num_fetched + summary.num_present, summary.fetched_bytes / 1e6
     console.print(
         plain_text(
-            f"{summary.fetched + summary.there} of {summary.done} images are in {out}: {summary.fetched} fetched now "
-            f"({summary.fetched_bytes / 1e6:.1f} MB), {summary.there} already present"
+            f"{num_stored} of {summary.num_done} images are in {out}: {summary.num_fetched} fetched now "
+            f"({megabytes:.1f} MB), {summary.num_present} already present"
         ),
         soft_wrap=True,
     )
     if not summary.failures:
         return
     rows = sum(failure.rows for failure in summary.failures)
-    before = f", {summary.skipped} of them in an earlier run" if summary.skipped else ""
+    before = f", {summary.num_skipped} of them in an earlier run" if summary.num_skipped else ""
     console.print(
         f"{len(summary.failures)} could not be fetched{before}; {rows} row{'' if rows == 1 else 's'} without an image",
         highlight=False,

@@ -125,7 +125,7 @@ def evaluate(
     """
     folder.mkdir(parents=True, exist_ok=True)
     _same_settings(folder / SETTINGS_FILE, settings)
-    done = _done(folder / RECORDS_FILE)
+    finished_records = _read_records(folder / RECORDS_FILE)
     order: dict[str, None] = {}
     again: list[Record] = []
 
@@ -137,7 +137,7 @@ def evaluate(
             for question in batch:
                 if question.id in order:
                     again.append({"id": question.id, "skipped": "duplicate id; asked once"})
-                elif question.id not in done:
+                elif question.id not in finished_records:
                     left.append(question)
                 order[question.id] = None
             if left:
@@ -148,10 +148,10 @@ def evaluate(
         for records in map(Predictor(make, benchmark), batches()):
             file.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
             file.flush()
-            done |= {record["id"]: record for record in records}
+            finished_records |= {record["id"]: record for record in records}
             if progress:
-                progress(len(done))
-    records = [*(done[id_] for id_ in order), *again]
+                progress(len(finished_records))
+    records = [*(finished_records[id_] for id_ in order), *again]
     if all("skipped" in record for record in records):
         reasons = [_reasons(records), questions.problems.summary() if questions.problems.entries else ""]
         raise UsageError(f"no question is usable: {'; '.join(filter(None, reasons)) or 'there is none'}")
@@ -174,7 +174,7 @@ def _same_settings(path: Path, settings: Mapping[str, Any]) -> None:
             )
 
 
-def _done(path: Path) -> dict[str, Record]:
+def _read_records(path: Path) -> dict[str, Record]:
     """Return the records of a file by id, and remove a truncated last line from it.
 
     Raises:
@@ -199,8 +199,8 @@ def _done(path: Path) -> dict[str, Record]:
 
 
 def _reasons(records: Sequence[Record]) -> str:
-    counted = Counter(record["skipped"] for record in records if "skipped" in record)
-    return "; ".join(f"{n} x {reason}" for reason, n in counted.most_common(3))
+    counts = Counter(record["skipped"] for record in records if "skipped" in record)
+    return "; ".join(f"{n} x {reason}" for reason, n in counts.most_common(3))
 
 
 def summarise(records: Sequence[Record], problems: Problems | None = None) -> dict[str, Any]:
@@ -212,15 +212,15 @@ def summarise(records: Sequence[Record], problems: Problems | None = None) -> di
         records: of :func:`evaluate`.
         problems: the unusable rows of the data.
     """
-    used = [record for record in records if "skipped" not in record]
+    valid = [record for record in records if "skipped" not in record]
     groups: dict[str, list[Record]] = {}
-    for record in used:
+    for record in valid:
         for group in record["groups"]:
             groups.setdefault(group, []).append(record)
     return {
-        "questions": len(used),
-        "unparsed": sum(record["unparsed"] for record in used),
-        **_figures(used),
+        "questions": len(valid),
+        "unparsed": sum(record["unparsed"] for record in valid),
+        **_figures(valid),
         "groups": {
             name: {"questions": len(groups[name]), **_figures(groups[name])} for name in sorted(groups, key=_order)
         },

@@ -19,7 +19,7 @@ MAX_STEPS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Played:
+class EpisodeOutcome:
     """One episode."""
 
     list: str
@@ -30,7 +30,7 @@ class Played:
     ended: str
 
 
-def as_published() -> MiniWob:
+def make_miniwob() -> MiniWob:
     """Make the env with one image pixel per CSS pixel, 160 x 210, the benchmark's usual size."""
     return MiniWob(scale=1)
 
@@ -55,7 +55,9 @@ def _rounds(make_env: Callable[[], Any], tasks: Sequence[str]) -> Any:
     return _Rounds(make_env(), tasks)
 
 
-def play(model: PointingModel | None, episodes: int, make_env: Callable[[], Any] = as_published) -> Iterator[Played]:
+def play(
+    model: PointingModel | None, episodes: int, make_env: Callable[[], Any] = make_miniwob
+) -> Iterator[EpisodeOutcome]:
     """Play a number of episodes of each list, cycling through its tasks.
 
     Args:
@@ -83,7 +85,7 @@ def play(model: PointingModel | None, episodes: int, make_env: Callable[[], Any]
             guards=Guards(max_steps=MAX_STEPS, max_seconds=86_400.0, min_confidence=0),
         )
         for number, episode in enumerate(result.episodes):
-            yield Played(
+            yield EpisodeOutcome(
                 list=name,
                 task=tasks[number % len(tasks)],
                 seed=SEED + number,
