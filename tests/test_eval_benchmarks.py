@@ -633,7 +633,7 @@ def test_workers_on_ray_give_the_same_records(tmp_path: Path) -> None:
         asked = open_questions(
             "questions", benchmark, write_questions(tmp_path, [line(1, question="die", answers=["a"])]), {}
         )
-        with pytest.raises(UsageError, match=r"(?s)a worker on Ray died: .*; the same command goes on"):
+        with pytest.raises(UsageError, match=r"(?s)a worker on Ray died: .*; the same command resumes"):
             evaluate(Sent, benchmark, asked, tmp_path / "dead", {}, map=map_on_ray(1, None))
     finally:
         ray.shutdown()

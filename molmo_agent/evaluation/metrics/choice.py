@@ -77,7 +77,7 @@ def real_world_qa(
     *,
     reference_quirks: bool = False,
 ) -> bool:
-    """Return whether a (cleaned) reply to RealWorldQA is right: a letter of A to D, or the answer after VQA clean-up."""
+    """Return whether a (cleaned) RealWorldQA reply is right: a letter of A to D, or the answer after VQA clean-up."""
     if question_type == "multiple_choice":
         return select_option(reply, "ABCD", reference_quirks=reference_quirks) == "ABCD".index(answer)
     prediction, target = (clean_vqa(text, reference_quirks=reference_quirks) for text in (reply, answer))
