@@ -257,7 +257,7 @@ def test_a_loss_that_is_no_number_leaves_the_weights_alone(config: TrainConfig, 
     wild = replace(
         config, optimizer=replace(config.optimizer, llm=replace(config.optimizer.llm, peak=1e30, warmup_steps=0))
     )
-    with pytest.raises(ModelError, match="the weights of step .* are unchanged"):
+    with pytest.raises(ModelError, match=r"the weights of step .* are unchanged"):
         run_here(wild, tmp_path)
 
 
