@@ -407,7 +407,7 @@ def test_a_missing_file_of_questions_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"expected a JSONL file of questions at .* but reading it failed"):
         QuestionsFile(Source(kind="questions", path=str(tmp_path / "none.jsonl")))
     with pytest.raises(
-        UsageError, match=r"expected the folder with MMMU's parquet files at .*none, but there is nothing"
+        UsageError, match=r"expected the folder with MMMU's parquet files at .*none, but it does not exist"
     ):
         open_questions("mmmu", find("mmmu")[1], tmp_path / "none", {})
 
@@ -919,7 +919,7 @@ def test_all_of_a_run_can_be_one_json_file_too(here: Path) -> None:
         (["pixmo_pints"], "unknown benchmark 'pixmo_pints': did you mean pixmo_points"),
         ([], "expected the name of a benchmark; agent eval --list prints them"),
         (["mmmu"], "mmmu needs --data: the folder with MMMU's parquet files; or a .jsonl of questions"),
-        (["mmmu", "--data", "gone"], "expected the folder with MMMU's parquet files at .*gone, but there is nothing"),
+        (["mmmu", "--data", "gone"], "expected the folder with MMMU's parquet files at .*gone, but it does not exist"),
         (["mmmu", ".", "--data", "."], "expected the data once"),
         (["mmmu", ".", "--form", "hl"], "mmmu does not accept --form"),
         (["mmmu", ".", "--workers", "2"], "--workers 2 needs Ray: add --ray or --address"),

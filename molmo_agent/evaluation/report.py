@@ -1,6 +1,6 @@
-"""A benchmark run as one HTML file that needs nothing else: figures, published ones beside them, images, replies.
+"""Write the offline HTML page of a benchmark run: scores, published scores, images and replies.
 
-What was asked and said is shown as text, whatever it holds. The page runs one script of its own, named by its hash.
+Questions and replies are untrusted and escaped. The page has one script, allowed by its hash.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""AndroidControl's step accuracy under every rule that numbers have been published with, side by side.
+"""AndroidControl's step accuracy under every published rule.
 
 The rules differ in what a right click is; numbers under different rules do not compare
 (docs/reference/evaluation.md#androidcontrol). Actions are read strictly; :func:`reference_score` reads as the authors'
@@ -18,7 +18,7 @@ RULES = ("box_inside", "box_1.2x", "dist_14", "dist_4", "exact_text")
 
 
 def parse_answer(answer: str) -> ActionText | None:
-    """Return the action that an answer names, read as the policy reads it; None where it is not exactly one action."""
+    """Parse the action of an answer, as the policy does; None if it is not exactly one action."""
     try:
         return parse_action_text(answer)
     except PointTextError:
@@ -26,21 +26,21 @@ def parse_answer(answer: str) -> ActionText | None:
 
 
 def inside(point: tuple[float, float], box: PercentBox | None, enlarged: float = 1.0) -> bool:
-    """Tell whether a point is in a box, edges included, the box enlarged about its centre."""
+    """Return whether a point is in a box (edges included) enlarged about its centre."""
     if box is None:
         return False
     center_x, center_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     reach_x, reach_y = (box[2] - box[0]) / 2 * enlarged, (box[3] - box[1]) / 2 * enlarged
-    # Sums of decimals are not exact; a hundredth of what is written decides nothing.
+    # Allow for rounding errors of decimals.
     return abs(point[0] - center_x) <= reach_x + 1e-9 and abs(point[1] - center_y) <= reach_y + 1e-9
 
 
 def score(gold: str, box: PercentBox | None, answer: str, rule: str = "box_inside") -> bool:
-    """Tell whether an answer is right.
+    """Return whether an answer is right.
 
     Args:
         gold: the action that was done, as text.
-        box: where a click counts: of the element, or of the app's name; None where there is none.
+        box: of the correct element, or of the app's name; None if there is none.
         answer: the model's reply.
         rule: one of :data:`RULES`.
 

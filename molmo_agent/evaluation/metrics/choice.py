@@ -1,4 +1,4 @@
-"""Which option of a multiple-choice question a reply chooses."""
+"""Find the option of a multiple-choice question that a reply chooses."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -11,7 +11,7 @@ from molmo_agent.evaluation.metrics.vqa import clean_vqa
 def select_option(
     reply: str, options: Sequence[str], *, reference_quirks: bool = False, generation: Generation = "molmo"
 ) -> int | None:
-    """Return the index of the option that the (cleaned) reply chooses, None where it chooses none or several.
+    """Return the index of the option that the (cleaned) reply chooses; None if it chooses none or several.
 
     By default the first of these that finds something decides: the reply is the option; it names the option in a
     sentence; it is part of one option only; the smallest edit distance, unless nothing is shared. Upper and lower case

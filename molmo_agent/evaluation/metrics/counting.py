@@ -1,4 +1,4 @@
-"""How many a reply counts."""
+"""Read and score the count in a reply."""
 
 import re
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ _NUMBER = re.compile(rf"(?<![\w.,-])(?:[0-9]+|{'|'.join(NUMBER_WORDS)})(?![\w-]|
 
 @dataclass(frozen=True, slots=True)
 class CountScore:
-    """How near a count is."""
+    """The score of a count."""
 
-    # None where the reply holds no count.
+    # None if the reply has no count.
     count: int | None
     target: int
 

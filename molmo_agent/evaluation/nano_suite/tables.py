@@ -221,7 +221,7 @@ def _latency(rows: _Rows) -> Sheet:
         title="Latency",
         note="One question about an uncached image. Load: runnable processes on the machine "
         "before the measurement, including this one; if there are more than cores, the figures are too high.",
-        columns=("picture", "threads", "n", "p50", "p95", "cores", "load"),
+        columns=("image", "threads", "n", "p50", "p95", "cores", "load"),
         rows=tuple(
             (
                 row["size"],
