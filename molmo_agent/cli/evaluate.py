@@ -149,7 +149,7 @@ def _run(
             settings,
             limit=limit,
             map=mapper,
-            progress=lambda done: progress.update(bar, completed=done),
+            progress=lambda count: progress.update(bar, completed=count),
         )
     summary = summarise(records, questions.problems)
     # Published figures do not apply to a user's own questions.

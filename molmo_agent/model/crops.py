@@ -239,7 +239,7 @@ def crop_masks(content: tuple[int, int, int, int], grid: tuple[int, int], layout
 
 
 @lru_cache(maxsize=256)
-def _kept(count: int, layout: CropLayout) -> list[tuple[int, int]]:
+def _pooled_ranges(count: int, layout: CropLayout) -> list[tuple[int, int]]:
     """Return the range of pooled indices that each of ``count`` crops along one axis supplies: first, last + 1."""
     first, last = (margin // layout.pooling_size for margin in layout.margins)
     return [(first if i > 0 else 0, layout.pooled_side - (last if i < count - 1 else 0)) for i in range(count)]
@@ -247,7 +247,7 @@ def _kept(count: int, layout: CropLayout) -> list[tuple[int, int]]:
 
 def token_grid(grid: tuple[int, int], layout: CropLayout) -> tuple[int, int]:
     """Return (rows, columns) of the image tokens of a crop grid."""
-    rows, columns = (sum(stop - start for start, stop in _kept(count, layout)) for count in grid)
+    rows, columns = (sum(stop - start for start, stop in _pooled_ranges(count, layout)) for count in grid)
     return rows, columns
 
 
@@ -263,9 +263,9 @@ def image_input_idx(grid: tuple[int, int], layout: CropLayout) -> IntArray:
     index[0] = 1 + (side + 1) * np.arange(side)[:, None] + np.arange(side)[None, :]
     base = 1 + side * (side + 1) + 1 + 1
     y = 0
-    for i, (top, bottom) in enumerate(_kept(grid[0], layout)):
+    for i, (top, bottom) in enumerate(_pooled_ranges(grid[0], layout)):
         x = 0
-        for j, (left, right) in enumerate(_kept(grid[1], layout)):
+        for j, (left, right) in enumerate(_pooled_ranges(grid[1], layout)):
             down = y + np.arange(bottom - top)[:, None]
             across = x + np.arange(right - left)[None, :]
             index[1 + i * grid[1] + j, top:bottom, left:right] = base + down * (columns + 1) + across

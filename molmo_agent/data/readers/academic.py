@@ -46,11 +46,11 @@ def choice(
     Raises:
         ValueError: the right option is not in the list.
     """
-    listed = texts(options)
-    if len(listed) < 2 or (correct is not None and not 0 <= correct < len(listed)):
-        raise ValueError(f"expected the answer to be one of {len(listed)} options, got number {correct}")
-    answers = () if correct is None else (listed[correct],)
-    return one_question(name, record, style, answers=answers, options=listed, extra={**more, "correct": correct})
+    option_texts = texts(options)
+    if len(option_texts) < 2 or (correct is not None and not 0 <= correct < len(option_texts)):
+        raise ValueError(f"expected the answer to be one of {len(option_texts)} options, got number {correct}")
+    answers = () if correct is None else (option_texts[correct],)
+    return one_question(name, record, style, answers=answers, options=option_texts, extra={**more, "correct": correct})
 
 
 def short(split: str) -> str:

@@ -12,7 +12,7 @@ from molmo_agent.data.source import Source
 
 
 @dataclass(frozen=True)
-class _Joined:
+class _JoinedRecords:
     """Questions and annotations from two files, joined by ``question_id``."""
 
     questions: JsonArray
@@ -45,7 +45,7 @@ def _vqa(source: Source, style: str, questions: str, answers: str, field: str) -
     path, split = required_path(source), options["split"]
     part = {"train": "train2014", "validation": "val2014", "test": "test2015"}[split]
     annotations = None if split == "test" else JsonArray(path / answers.format(part), "annotations")
-    records = _Joined(JsonArray(path / questions.format(part), "questions"), annotations, {})
+    records = _JoinedRecords(JsonArray(path / questions.format(part), "questions"), annotations, {})
 
     def parse(number: int, record: Any) -> ParsedRecord:
         if "unanswered" in record:

@@ -128,15 +128,15 @@ def ai2d(source: Source) -> Annotated:
                 entries.append(record | about)
 
     def parse(number: int, record: Any) -> ParsedRecord:
-        listed = list(dict.fromkeys(option for option in record["answerTexts"] if option != "{}"))
-        correct = listed.index(record["answerTexts"][record["correctAnswer"]])
-        lettered = [option.upper() in record["letters"] for option in listed]
+        options = list(dict.fromkeys(option for option in record["answerTexts"] if option != "{}"))
+        correct = options.index(record["answerTexts"][record["correctAnswer"]])
+        lettered = [option.upper() in record["letters"] for option in options]
         style = "ai2_diagram"
-        if record["abcLabel"] and sum(lettered) >= len(listed) - 1:
+        if record["abcLabel"] and sum(lettered) >= len(options) - 1:
             style = NO_LETTER_STYLE
-            listed = [option.upper() if letter else option for option, letter in zip(listed, lettered, strict=True)]
+            options = [option.upper() if letter else option for option, letter in zip(options, lettered, strict=True)]
         name = f"ai2d/{record['questionId']}/{record['drawn']}"
-        question = choice(name, record, style, listed, correct, group=record["drawn"])
+        question = choice(name, record, style, options, correct, group=record["drawn"])
         return ParsedRecord(f"images/{record['picture']}#{record['drawn']}", (question,))
 
     def redraw(key: str, image: Image) -> Image:
@@ -165,8 +165,8 @@ def _images_of(path: Path, numbers: list[int], split: str) -> set[int]:
         return test & set(numbers)
     rest = sorted(set(numbers) - test)
     np.random.RandomState(5961).shuffle(rest)
-    held = min(384, len(rest) // 10)
-    return set(rest[:held] if split == "validation" else rest[held:])
+    num_validation = min(384, len(rest) // 10)
+    return set(rest[:num_validation] if split == "validation" else rest[num_validation:])
 
 
 def _letters(path: Path, image: str) -> dict[str, tuple[int, int, int, int]]:

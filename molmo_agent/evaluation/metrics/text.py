@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from molmo_agent.evaluation.metrics.reference import ReferenceFailure
 
-_COUNTED = (
+_WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty"
 )
-NUMBER_WORDS = _COUNTED.split()
+NUMBER_WORDS = _WORDS.split()
 """The English words for 0 to 20, in order."""
 
 _MARKER = re.compile(r"answer\s*:", re.IGNORECASE)

@@ -197,12 +197,14 @@ def zoom_rows(model: PointingModel, sets: Sequence[ScreenSet], answers: Sequence
         looked = sum(closer)
         paths = {"without": before, "with": again}
         figures = {name: share(sum(one.hit for one in some), len(some)) for name, some in paths.items()}
-        won = sum(new.hit > old.hit for old, new in zip(before, again, strict=True))
-        lost = sum(new.hit < old.hit for old, new in zip(before, again, strict=True))
+        gains = sum(new.hit > old.hit for old, new in zip(before, again, strict=True))
+        losses = sum(new.hit < old.hit for old, new in zip(before, again, strict=True))
         pairs = zip(closer, before, again, strict=True)
         extra_s = sum(max(0.0, new.latency_s - old.latency_s) for twice, old, new in pairs if twice)
         extra = extra_s / looked if looked else None
-        rows.append({"section": size, "looked_closer": looked, "won": won, "lost": lost, "extra_s": extra} | figures)
+        rows.append(
+            {"section": size, "looked_closer": looked, "won": gains, "lost": losses, "extra_s": extra} | figures
+        )
     return rows
 
 
