@@ -876,7 +876,7 @@ def test_figures_are_printed_and_written_even_if_their_page_fails(here: Path, mo
     done = agent("pixmo_points", "--data", "questions.jsonl", "--model", "centre")
     assert done.exit_code == 0, done.output
     assert "by the authors' code" in done.stdout
-    assert "agent: cannot write the page: RuntimeError: raqm_layout() failed.; the same command" in done.stderr
+    assert "agent: cannot write the page: RuntimeError: raqm_layout() failed.; run the same command" in done.stderr
     assert (here / "runs" / "eval" / "pixmo_points-centre" / "summary.json").exists()
 
 
