@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 from molmo_agent import testing
 from molmo_agent.actions import Click, Drag, PointAt, Wait
 from molmo_agent.cli.app import app
-from molmo_agent.envs.gymnasium_api.action_wrapper import Limits
 from molmo_agent.envs.gymnasium_api.adapters import (
     GymnasiumEnv,
     ImageView,
