@@ -23,6 +23,8 @@ ENVS: Mapping[str, tuple[str, str]] = {
     "toy": ("molmo_agent.testing:ToyEnv", "one coloured square, for trying things out"),
 }
 MODELS: Mapping[str, tuple[str, str]] = {
+    "auto": ("molmo_agent.pointers.auto:AutoPointer", "the default: reads words, recognizes icons, asks nano; offline"),
+    "reader": ("molmo_agent.pointers.reading.pointer:ReadingPointer", "points by words alone, with a text reader"),
     "nano": ("molmo_agent.pointers.nano:load_nano", "the embedded Molmo: short labels and shapes, offline"),
     "random": ("molmo_agent.pointers.baselines:RandomPointer", "a random point: the floor of every score"),
     "centre": ("molmo_agent.pointers.baselines:CentrePointer", "always the middle"),
@@ -150,7 +152,7 @@ def is_checkpoint(name: str) -> bool:
 
 def load_policy(
     name: str | None = None,
-    model: str | PointingModel = "nano",
+    model: str | PointingModel = "auto",
     env: Env | None = None,
     *,
     min_confidence: float | None = None,

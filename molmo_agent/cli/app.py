@@ -72,7 +72,7 @@ def run(
     env: Annotated[
         str, typer.Option(help="sim-desktop, sim-phone, desktop, android, ...: see agent envs.")
     ] = "sim-desktop",
-    model: Model = "nano",
+    model: Model = "auto",
     family: Annotated[str | None, typer.Option(help="Family of a simulated env's built-in tasks.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the simulated screen.")] = 0,
     virtual_display: Annotated[
@@ -146,7 +146,7 @@ def run(
 
 @app.command()
 def demo(
-    model: Model = "nano",
+    model: Model = "auto",
     out: Annotated[Path | None, typer.Option(help="Trajectory folder.")] = None,
 ) -> None:
     """Do a task on the simulated desktop: no display, GPU, key or download."""
@@ -159,7 +159,7 @@ def demo(
 def point(
     image: Annotated[Path, typer.Argument(help="An image file.")],
     instruction: Annotated[str, typer.Argument(help="What to point at: 'the \"Save\" button'.")],
-    model: Model = "nano",
+    model: Model = "auto",
     out: Annotated[Path | None, typer.Option(help="Where to write the image with the points drawn.")] = None,
     as_json: Json = False,
 ) -> None:
