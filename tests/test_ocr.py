@@ -26,7 +26,7 @@ def rapid():
 
 def page():
     """Return a drawing with three labels."""
-    return Drawing().text(40, 40, "Save document").text(300, 40, "Cancel").text(40, 200, "Restore tabs on startup")
+    return Drawing().text(40, 40, "Save document").text(300, 40, "Cancel").text(40, 200, "Open recent files")
 
 
 def test_the_bundled_engine_reads_words_with_their_boxes_without_a_network(rapid, monkeypatch):
@@ -36,7 +36,7 @@ def test_the_bundled_engine_reads_words_with_their_boxes_without_a_network(rapid
     monkeypatch.setattr(socket.socket, "connect", no_network)
     drawing = page()
     lines = rapid.read(drawing.array())
-    assert [line.text for line in lines] == ["Save document", "Cancel", "Restore tabs on startup"]
+    assert [line.text for line in lines] == ["Save document", "Cancel", "Open recent files"]
     for line, truth in zip(lines, drawing.lines, strict=True):
         assert line.confidence > 0.8
         assert len(line.words) == len(truth.words)
@@ -47,7 +47,7 @@ def test_the_bundled_engine_reads_words_with_their_boxes_without_a_network(rapid
 
 def test_light_text_on_dark_is_read_too(rapid):
     dark = 255 - page().array()
-    assert [line.text for line in rapid.read(dark)] == ["Save document", "Cancel", "Restore tabs on startup"]
+    assert [line.text for line in rapid.read(dark)] == ["Save document", "Cancel", "Open recent files"]
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 400, 3), (400, 3, 3), (40, 40, 3)])
