@@ -27,14 +27,13 @@ from molmo_agent.registry import is_checkpoint, is_gymnasium, load_env, load_mod
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.recorder import Recorder, default_folder
-from molmo_agent.rollout.screen_changes import AT_ONCE, Settle
 from molmo_agent.rollout.secrets import Secrets, secret_names
 from molmo_agent.rollout.viewer import HTML_NAME, write_viewer
 
 # The task of `agent demo`.
 DEMO: dict[str, Any] = {"seed": 3, "family": "click-button"}
 
-# Envs that act on a real device of the user, whose screen also changes by itself -> name of the device.
+# Envs that act on a real device of the user -> name of the device.
 _REAL = {"desktop": "desktop", "android": "phone"}
 
 
@@ -220,7 +219,6 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
         request.task,
         guards=guards,
         recorder=recorder,
-        settle=Settle() if request.env in _REAL else AT_ONCE,
         seed=request.seed,
         options={"task": request.family} if request.family else None,
     )
