@@ -257,7 +257,7 @@ class Rollout(Iterator[Step]):
                     newest = watch.settle(before.image, newest, reacts=not isinstance(decision.action, Wait))
                 lap("settle")
                 effect: Effect
-                points, is_text = self._place(decision), isinstance(decision.action, Type)
+                points, is_text = self._place(decision)
                 effect, newest = watch.effect(points, before.image, newest, is_text=is_text)
                 self._learn_success(info)
                 lap("compare")
@@ -295,19 +295,21 @@ class Rollout(Iterator[Step]):
         newest, last_reward, terminated, truncated, info = self._env.step(self._secrets.reveal(action))
         return before, (newest, reward + last_reward, terminated, truncated, info)
 
-    def _place(self, decision: Decision) -> tuple[Point, ...]:
-        """Return the points where an action is expected to change the screen.
+    def _place(self, decision: Decision) -> tuple[tuple[Point, ...], bool]:
+        """Return the points where an action is expected to change the screen, and whether text is to appear there.
 
         Text appears in the field that was clicked for the same part of the instruction, and a policy that waits for the
-        effect of a click looks there.
+        effect of a step looks there.
         """
+        is_text = isinstance(decision.action, Type)
         if isinstance(decision.action, Type | Wait) and decision.instruction:
             for step in reversed(self._steps):
                 if step.decision.instruction != decision.instruction:
                     break
                 if points := points_of(step.action):
-                    return points
-        return points_of(decision.action)
+                    return points, is_text
+                is_text = is_text or isinstance(step.action, Type)
+        return points_of(decision.action), is_text
 
     def _record(self, step: Step, *, last: bool = False) -> None:
         self._steps.append(step)

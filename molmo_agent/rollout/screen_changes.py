@@ -275,7 +275,8 @@ class ScreenWatch:
             if self._last_changes is not None and self._last_changes.shape == near.shape:
                 near |= grown(self._last_changes)
         effect, newest = self._watched_effect(points, before, after, near)
-        self._last_changes = changed_cells(before, newest.image)
+        if not is_text:
+            self._last_changes = changed_cells(before, newest.image)
         return effect, newest
 
     def _watched_effect(
