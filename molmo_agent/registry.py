@@ -166,8 +166,8 @@ def load_policy(
         name: one of ``names("policy")``; None: the one that the checkpoint was trained for, else "waypoints" where
             every action of the env is a point, else "pointing".
         model: a model, or the name of one for :func:`load_model`.
-        env: the env to act in; decides the policy where neither name nor checkpoint does, and answers the oracle. If its
-            traits say that it is ``live``, a policy with ``patience_s`` waits some seconds for targets.
+        env: the env to act in; decides the policy where neither name nor checkpoint does, and answers the oracle. If
+            its traits say that it is ``live``, a policy with ``patience_s`` waits some seconds for targets.
         min_confidence: replaces the model's threshold; 0 disables it.
         options: passed to the policy, such as ``form="hl"`` for "android-control".
 
