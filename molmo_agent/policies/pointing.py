@@ -18,18 +18,18 @@ Uncertain answers. Only an answer with the status ``ok`` and one place for one t
   point to the guards.
 
 Effects. Clicks, drags and typed text must have a visible effect (:mod:`molmo_agent.policies.verification`), else the
-policy does not claim success. With ``patience_s`` it looks once more first. A plain click without effect is then tried
-a second time, if the same target is still at the same place and no word suggests that this may do harm. Then the policy
-ends with ``Done(success=False)`` and the name of the step. A click that is followed by typing needs no effect of its
-own: the field may have had the focus, and the text shows it.
+policy ends with ``Done(success=False)`` and names the step. A click that is followed by typing needs no effect of its
+own: the field may have had the focus, and the text shows it. On a screen that changes only through actions the other
+steps are carried out first, because the env may know better. With ``patience_s`` the policy looks once more and ends
+there. Before that it repeats a plain click without effect once, if the same target is still at the same place and no
+word suggests that this may do harm.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from molmo_agent.actions import Click, Done, Wait
+from molmo_agent.actions import Done, Wait
 from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import PointingModel, PolicyTraits, model_traits
@@ -92,12 +92,12 @@ class PointingPolicy:
             ModelError: the model failed.
         """
         steps = self._splitter(task.instruction)
-        now = read_progress(history)
+        now = read_progress(history, retries=self._patience_s > 0)
         decision, looks = self._verify(steps, now, observation, history)
         if decision is not None:
             return decision
         if now.num_done >= len(steps):
-            return Decision(action=_finish(history))
+            return self._finish(steps, history, observation)
         step, refusals = steps[now.num_done], now.refusals
         hopeless = not step.targets or len(refusals) >= len(self._wordings)
         last = refusals[-1].refused if refusals else None
@@ -129,22 +129,21 @@ class PointingPolicy:
         Returns:
             What to do about a missing effect, or None to go on; and the waits that were for the next sub-step's target.
         """
-        goes_on = now.num_done < len(steps)
-        if now.last is None or (goes_on and steps[now.num_done].gesture == "type" and _is_click(now.last)):
+        number = min(now.num_done, len(steps)) - 1
+        if now.last is None or self._patience_s == 0 or _is_for_typing(steps, number):
             return None, now.looks
-        step = steps[min(now.num_done, len(steps)) - 1]
+        step = steps[number]
         first = now.looks[0].observation if now.looks else observation
-        doubt = doubt_about(dataclasses.replace(now, looks=()), history, first.image, self._reader)
+        doubt = doubt_about(now.last, (), history, first.image, self._reader)
         if not doubt:
             return None, now.looks
-        if not now.looks and self._patience_s:
+        if not now.looks:
             wait = Wait(min(_EFFECT_PAUSE_S, self._patience_s))
             return Decision(action=wait, instruction=step.text, result=PointResult(status="none", reply=doubt)), ()
-        if now.looks:
-            second = now.looks[1].observation if len(now.looks) > 1 else observation
-            doubt = doubt_about(dataclasses.replace(now, looks=now.looks[:1]), history, second.image, self._reader)
-            if not doubt:
-                return None, now.looks[1:]
+        second = now.looks[1].observation if len(now.looks) > 1 else observation
+        doubt = doubt_about(now.last, now.looks[:1], history, second.image, self._reader)
+        if not doubt:
+            return None, now.looks[1:]
         if may_repeat(now):
             result, reason = self._locate(observation.image, step, skip=0)
             if not reason:
@@ -155,13 +154,34 @@ class PointingPolicy:
             doubt += ", even after a second click"
         elif now.refusals:
             doubt += f", and a second click was refused: {now.refusals[-1].refused}"
-        return Decision(action=Done(False, f"{step.text!r} had no effect: {doubt}"), instruction=step.text), ()
+        return _no_effect(step, doubt), ()
+
+    def _finish(self, steps: Sequence[SubStep], history: Sequence[Step], observation: Observation) -> Decision:
+        """End the run after the last sub-step, without success where one of them had no effect."""
+        sent = [(i, step) for i, step in enumerate(history) if not (step.refused or looks_again(step))]
+        idle = [
+            step.decision.instruction
+            for i, step in sent
+            if effect_with_looks(step, tuple(filter(looks_again, history[i + 1 : i + 2]))) == "unchanged"
+        ]
+        if idle and len(idle) == len(sent):
+            return Decision(action=Done(False, "every step was carried out, but nothing on the screen changed"))
+        if self._patience_s == 0:
+            # No retries and no waits: the steps that were sent are the sub-steps.
+            for number, (i, step) in enumerate(sent[: len(steps)]):
+                after = history[i + 1].observation if i + 1 < len(history) else observation
+                if not _is_for_typing(steps, number) and (
+                    doubt := doubt_about(step, (), history, after.image, self._reader)
+                ):
+                    return _no_effect(steps[number], doubt)
+        note = f"; nothing changed after {', '.join(map(repr, idle))}" if idle else ""
+        return Decision(action=Done(True, f"{len(steps)} of {len(steps)} steps carried out{note}"))
 
     def _pause_s(self, looks: Sequence[Step]) -> float:
         """Return the seconds until the next look for a target; 0 when the patience is at its end."""
         if looks and (looks[-1].refused or looks[-1].dry_run):
             return 0.0
-        return max(0.0, min(_FIRST_PAUSE_S * 2 ** len(looks), self._patience_s - _waited_s(looks)))
+        return max(0.0, round(min(_FIRST_PAUSE_S * 2 ** len(looks), self._patience_s - _waited_s(looks)), 3))
 
     def _is_unsure(self, result: PointResult) -> bool:
         confidence, threshold = result.confidence, self.traits.min_confidence
@@ -216,8 +236,13 @@ def _places(points: Sequence[LabelledPoint]) -> list[Point]:
     return places
 
 
-def _is_click(step: Step) -> bool:
-    return isinstance(step.action, Click)
+def _is_for_typing(steps: Sequence[SubStep], number: int) -> bool:
+    """Return whether a sub-step is a click, and the next one types."""
+    return "click" in steps[number].gesture and number + 1 < len(steps) and steps[number + 1].gesture == "type"
+
+
+def _no_effect(step: SubStep, doubt: str) -> Decision:
+    return Decision(action=Done(False, f"{step.text!r} had no effect: {doubt}"), instruction=step.text)
 
 
 def _waited_s(looks: Sequence[Step]) -> float:
@@ -230,19 +255,3 @@ def _for_so_long(looks: Sequence[Step]) -> str:
 
 def _give_up(step: SubStep, reason: str, result: PointResult | None = None) -> Decision:
     return Decision(action=Done(False, f"could not {step.text!r}: {reason}"), instruction=step.text, result=result)
-
-
-def _finish(history: Sequence[Step]) -> Done:
-    idle, count = [], 0
-    for i, step in enumerate(history):
-        if step.refused or looks_again(step):
-            continue
-        count += 1
-        looks = [look for look in history[i + 1 : i + 2] if looks_again(look)]
-        if effect_with_looks(step, looks) == "unchanged":
-            idle.append(step.decision.instruction)
-    if idle and len(idle) == count:
-        return Done(False, "every step was carried out, but nothing on the screen changed")
-    num_done = read_progress(history).num_done
-    note = f"; nothing changed after {', '.join(map(repr, idle))}" if idle else ""
-    return Done(True, f"{num_done} of {num_done} steps carried out{note}")

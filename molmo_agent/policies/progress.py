@@ -30,11 +30,11 @@ def looks_again(step: Step) -> bool:
     return isinstance(step.action, Wait) and step.decision.result is not None
 
 
-def read_progress(history: Sequence[Step]) -> Progress:
+def read_progress(history: Sequence[Step], *, retries: bool) -> Progress:
     """Read the state of an instruction from the steps so far.
 
-    A click that repeats one without effect, at the same place and for the same words, is its second try and completes
-    no further sub-step: the policy never goes on to another click after a click without effect.
+    With ``retries``, a click that repeats one without effect, at the same place and for the same words, is its second
+    try and completes no further sub-step: such a policy never goes on to another click after a click without effect.
     """
     now = Progress()
     for step in history:
@@ -42,7 +42,7 @@ def read_progress(history: Sequence[Step]) -> Progress:
             now = replace(now, looks=(*now.looks, step))
         elif step.refused:
             now = replace(now, refusals=(*now.refusals, step))
-        elif _retries(now, step):
+        elif retries and _retries(now, step):
             now = Progress(num_done=now.num_done, last=step, is_retry=True)
         else:
             now = Progress(num_done=now.num_done + 1, last=step)

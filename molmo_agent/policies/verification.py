@@ -29,22 +29,24 @@ def effect_with_looks(step: Step, looks: Sequence[Step]) -> Effect:
     return next((effect for effect in order if effect in effects), step.effect)
 
 
-def doubt_about(progress: Progress, history: Sequence[Step], after: Image, reader: TextReader | None) -> str:
-    """Return what is missing of the effect of the last step that was sent, or an empty string.
+def doubt_about(
+    step: Step, looks: Sequence[Step], history: Sequence[Step], after: Image, reader: TextReader | None
+) -> str:
+    """Return what is missing of the effect of a step that was sent, or an empty string.
 
     Args:
-        progress: with that step, and the waits after it up to the image.
-        history: the steps so far.
-        after: the screen now; RGB uint8 of shape (height, width, 3).
+        step: the step.
+        looks: the waits after it, up to the image.
+        history: the steps of the run up to this one at least.
+        after: the screen after it; RGB uint8 of shape (height, width, 3).
         reader: reads the screen after typing; None: only the place of the change counts.
 
     Raises:
         ModelError: the reader failed.
     """
-    step = progress.last
-    if step is None or step.dry_run or step.effect == "unknown":
+    if step.dry_run or step.effect == "unknown":
         return ""
-    effect = effect_with_looks(step, progress.looks)
+    effect = effect_with_looks(step, looks)
     match step.action:
         case Click() | LongPress() | Drag() if effect == "unchanged":
             return _NO_CHANGE
