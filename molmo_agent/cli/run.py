@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from molmo_agent.actions import Done, action_to_dict, describe
+from molmo_agent.actions import Done, Wait, action_to_dict, describe
 from molmo_agent.cli.confirm import Asker
 from molmo_agent.cli.start_program import started
 from molmo_agent.console import after_the_result, shown, warn
@@ -267,22 +267,27 @@ class _Failure:
     # Index of the step, from 0.
     step: int
     instruction: str
-    # The recorded screen at that step, without the effect of its action.
+    # The last screen that the policy saw, as recorded.
     picture: Path | None
 
 
 def _failure(trajectory: Trajectory, folder: Path) -> _Failure | None:
-    """Return the step at which a run failed: the last one, where a policy that gave up says why."""
+    """Return the step at which a run failed: the last one, or the one that a policy gave up on."""
     if not trajectory.steps:
         return None
-    step, picture = trajectory.steps[-1], None
+    last, picture = trajectory.steps[-1], None
     with contextlib.suppress(OSError, ValueError, KeyError):
         # A line of the record names the image, which an earlier step may have stored.
         for line in (folder / "steps.jsonl").read_text(encoding="utf-8").splitlines():
             record = json.loads(line)
-            if record["index"] == step.index:
+            if record["index"] == last.index:
                 picture = folder / record["observation"]["file"]
-    return _Failure(step.index, step.decision.instruction, picture)
+    instruction = last.decision.instruction
+    tries = [step for step in trajectory.steps if instruction and step.decision.instruction == instruction]
+    tries = (
+        [step for step in tries if not isinstance(step.action, Wait | Done)] if isinstance(last.action, Done) else []
+    )
+    return _Failure((tries or [last])[-1].index, instruction, picture)
 
 
 def _tell(step: Step, console: Console, *, as_json: bool) -> None:

@@ -164,8 +164,6 @@ class PointingPolicy:
             for i, step in sent
             if effect_with_looks(step, tuple(filter(looks_again, history[i + 1 : i + 2]))) == "unchanged"
         ]
-        if idle and len(idle) == len(sent):
-            return Decision(action=Done(False, "every step was carried out, but nothing on the screen changed"))
         if self._patience_s == 0:
             # No retries and no waits: the steps that were sent are the sub-steps.
             for number, (i, step) in enumerate(sent[: len(steps)]):
@@ -174,6 +172,8 @@ class PointingPolicy:
                     doubt := doubt_about(step, (), history, after.image, self._reader)
                 ):
                     return _no_effect(steps[number], doubt)
+        if idle and len(idle) == len(sent):
+            return Decision(action=Done(False, "every step was carried out, but nothing on the screen changed"))
         note = f"; nothing changed after {', '.join(map(repr, idle))}" if idle else ""
         return Decision(action=Done(True, f"{len(steps)} of {len(steps)} steps carried out{note}"))
 
