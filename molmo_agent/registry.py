@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from molmo_agent.actions import Wait
 from molmo_agent.errors import UsageError
-from molmo_agent.interfaces import Env, Locator, PointingModel, Policy, model_traits, only_points
+from molmo_agent.interfaces import Env, Locator, PointingModel, Policy, env_traits, model_traits, only_points
 from molmo_agent.plugins import load_plugin, plugins
 
 # Name -> ("module:attribute", one line for people).
@@ -167,7 +168,8 @@ def load_policy(
         name: one of ``names("policy")``; None: the one that the checkpoint was trained for, else "waypoints" where
             every action of the env is a point, else "pointing".
         model: a model, or the name of one for :func:`load_model`.
-        env: the env to act in; decides the policy where neither name nor checkpoint does, and answers the oracle.
+        env: the env to act in; decides the policy where neither name nor checkpoint does, and answers the oracle. If
+            its traits say that it is ``live``, a policy with ``patience_s`` waits some seconds for targets.
         min_confidence: replaces the model's threshold; 0 disables it.
         options: passed to the policy, such as ``form="hl"`` for "android-control".
 
@@ -191,6 +193,8 @@ def load_policy(
             parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
         ):
             raise UsageError(f"the policy {name!r} has no option {option!r}")
+    if "patience_s" in parameters and env is not None and env_traits(env).live and Wait in env.capabilities:
+        options = {"patience_s": load_attribute("molmo_agent.policies.pointing:PATIENCE_S"), **options}
     model = load_attribute("molmo_agent.pointers.careful:careful")(model, min_confidence)
     policy: Policy = make(model, **options)
     return policy
