@@ -157,6 +157,7 @@ def load_policy(
     env: Env | None = None,
     *,
     min_confidence: float | None = None,
+    second_opinion: str | PointingModel | None = None,
     **options: Any,
 ) -> Policy:
     """Make a policy that acts with a model.
@@ -171,6 +172,8 @@ def load_policy(
         env: the env to act in; decides the policy where neither name nor checkpoint does, and answers the oracle. If
             its traits say that it is ``live``, a policy with ``patience_s`` waits some seconds for targets.
         min_confidence: replaces the model's threshold; 0 disables it.
+        second_opinion: another model, or its name, such as "reader": where it is sure of another place, the point
+            becomes doubtful.
         options: passed to the policy, such as ``form="hl"`` for "android-control".
 
     Raises:
@@ -195,6 +198,9 @@ def load_policy(
             raise UsageError(f"the policy {name!r} has no option {option!r}")
     if "patience_s" in parameters and env is not None and env_traits(env).live and Wait in env.capabilities:
         options = {"patience_s": load_attribute("molmo_agent.policies.pointing:PATIENCE_S"), **options}
+    if second_opinion is not None:
+        other = load_model(second_opinion, env=env) if isinstance(second_opinion, str) else second_opinion
+        model = load_attribute("molmo_agent.pointers.second_opinion:SecondOpinion")(model, other)
     model = load_attribute("molmo_agent.pointers.careful:careful")(model, min_confidence)
     policy: Policy = make(model, **options)
     return policy

@@ -33,7 +33,7 @@ app.add_typer(cli_data.app, name="data")
 _STATE: dict[str, bool] = {"debug": False}
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of text for people.")]
-Model = Annotated[str, typer.Option(help="nano, random, centre, oracle, a checkpoint folder, or a hub name.")]
+Model = Annotated[str, typer.Option(help="auto, reader, nano, random, centre, oracle, a checkpoint folder, or a hub name.")]
 Policy = Annotated[
     str | None, typer.Option(help="pointing, waypoints, android-control, ...: see agent policies. Default: what fits.")
 ]
@@ -102,6 +102,9 @@ def run(
     policy: Policy = None,
     form: Form = None,
     min_confidence: MinConfidence = None,
+    second_opinion: Annotated[
+        str | None, typer.Option(help="Another model, such as reader: points that it contradicts are doubtful.")
+    ] = None,
     max_steps: Annotated[int, typer.Option(help="Maximum number of steps.")] = 30,
     max_seconds: Annotated[float, typer.Option(help="Maximum number of seconds.")] = 600.0,
     out: Annotated[Path | None, typer.Option(help="Trajectory folder. Default: trajectories/TIME-TASK.")] = None,
@@ -135,6 +138,7 @@ def run(
                 policy=policy,
                 form=form,
                 min_confidence=min_confidence,
+                second_opinion=second_opinion,
                 max_steps=max_steps,
                 max_seconds=max_seconds,
                 out=out,

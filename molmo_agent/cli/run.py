@@ -58,6 +58,7 @@ class Request:
     policy: str | None = None
     form: str | None = None
     min_confidence: float | None = None
+    second_opinion: str | None = None
     max_steps: int = 30
     max_seconds: float = 600.0
     out: Path | None = None
@@ -193,7 +194,14 @@ def run_request(request: Request) -> int:
         with loading(request.model, quiet=request.as_json):
             model = load_model(request.model, env=env)
         options: dict[str, Any] = {} if request.form is None else {"form": request.form}
-        policy = load_policy(request.policy, model, env, min_confidence=request.min_confidence, **options)
+        policy = load_policy(
+            request.policy,
+            model,
+            env,
+            min_confidence=request.min_confidence,
+            second_opinion=request.second_opinion,
+            **options,
+        )
         if request.env in _REAL and (remark := model_traits(model).remark):
             Console(stderr=True, highlight=False).print(plain_text(remark, "yellow"))
         if request.start is not None:
