@@ -1,6 +1,7 @@
 """Train the icon classifier: one run of a fixed number of steps, which can be stopped and started again."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from molmo_agent.errors import UsageError
 from molmo_agent.nano.icon_training.compose import IconArtist
@@ -23,7 +25,7 @@ _STATE = "state.pt"
 class IconTraining:
     """The settings of a run."""
 
-    steps: int = 4000
+    steps: int = 2500
     # Crops per step; a multiple of 32.
     batch_size: int = 256
     # At the peak, after a tenth of the steps; it falls to 0 along a cosine.
@@ -36,16 +38,32 @@ class IconTraining:
     # Icon sets that are not trained on, for measuring.
     held_out: tuple[str, ...] = ("carbon", "suru-icon-theme")
     # Steps between two saved states.
-    save_every: int = 200
+    save_every: int = 100
 
 
-def train(rasters: IconRasters, options: IconTraining, folder: Path) -> IconClassifier:
+class _Batches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Batches without end, from a seed of the run, the step it starts at and the worker that draws."""
+
+    def __init__(self, artist: IconArtist, options: IconTraining, step: int) -> None:
+        self._artist, self._options, self._step = artist, options, step
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        worker = get_worker_info()
+        number = 0 if worker is None else worker.id
+        # Every start and every worker draws from a seed of its own: the state of the artist is not kept.
+        self._artist.random.manual_seed((self._options.seed * 1_000_003 + self._step) * 64 + number)
+        while True:
+            yield self._artist.batch(self._options.batch_size)
+
+
+def train(rasters: IconRasters, options: IconTraining, folder: Path, workers: int = 0) -> IconClassifier:
     """Train, or continue the run of the folder.
 
     Args:
         rasters: the icons.
         options: settings; a folder can only be resumed with the same ones.
         folder: holds the state of the run.
+        workers: processes that draw crops beside the one that trains. Other numbers draw other crops.
 
     Returns:
         The averaged model, in eval mode.
@@ -67,13 +85,12 @@ def train(rasters: IconRasters, options: IconTraining, folder: Path) -> IconClas
     )
     parts: dict[str, Any] = {"model": model, "average": average, "optimizer": optimizer, "schedule": schedule}
     step = _resume(folder, options, parts)
-    # Every start draws from a seed of its own: the state of the artist is not kept.
-    artist.random.manual_seed(options.seed * 1_000_003 + step)
+    batches = iter(DataLoader(_Batches(artist, options, step), batch_size=None, num_workers=workers))
     progress = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with progress:
         bar = progress.add_task("training icons", total=options.steps, completed=step)
         while step < options.steps:
-            loss = _step(model, artist, optimizer, options)
+            loss = _step(model, next(batches), optimizer, options)
             schedule.step()
             average.update_parameters(model)
             step += 1
