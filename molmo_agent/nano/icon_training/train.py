@@ -103,10 +103,15 @@ def train(rasters: IconRasters, options: IconTraining, folder: Path, workers: in
     return model.eval()
 
 
-def _step(model: IconClassifier, artist: IconArtist, optimizer: torch.optim.Optimizer, options: IconTraining) -> float:
-    """Draw a batch and take one step; return its loss."""
+def _step(
+    model: IconClassifier,
+    batch: tuple[torch.Tensor, torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    options: IconTraining,
+) -> float:
+    """Take one step on crops and labels; return its loss."""
     model.train()
-    crops, labels = artist.batch(options.batch_size)
+    crops, labels = batch
     with torch.autocast("cpu", torch.bfloat16):
         logits = model(crops.to(memory_format=torch.channels_last))
     loss = functional.cross_entropy(logits.float(), labels, label_smoothing=options.label_smoothing)
