@@ -60,7 +60,7 @@ def _words(name: str) -> tuple[str, ...]:
     words = []
     for word in re.findall(r"[\w%+]+(?:-\w+)*", name.lower()):
         word = _SPELLINGS.get(word, word)
-        if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is", "news")):
+        if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "news", "this")):
             word = _SPELLINGS.get(word[:-1], word[:-1])
         words.append(word)
     telling = [word for word in words if word not in _EMPTY_WORDS]
