@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.multiprocessing
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import distributed
+from torch.multiprocessing.spawn import start_processes
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -19,6 +19,8 @@ from molmo_agent.nano.icon_training.rasterise import IconRasters
 from molmo_agent.pointers.icons.classifier import IconClassifier
 
 _STATE = "state.pt"
+# Where the processes of a run find each other.
+_MEETING = "rendezvous"
 # The average is over every so many steps.
 _AVERAGE_EVERY = 4
 
@@ -68,8 +70,9 @@ def train(rasters: IconRasters, options: IconTraining, folder: Path, workers: in
         else:
             # Forked: the rasters are large and need no copy. Threads would not survive it.
             torch.set_num_threads(1)
+            (folder / _MEETING).unlink(missing_ok=True)  # of a run that was killed
             arguments = (workers, rasters, options, folder)
-            torch.multiprocessing.start_processes(_work, arguments, nprocs=workers, start_method="fork")
+            start_processes(_work, arguments, nprocs=workers, start_method="fork")
     model = IconClassifier((*rasters.meanings, NONE))
     average = AveragedModel(model, use_buffers=True)
     average.load_state_dict(_state_of(folder, options)["average"])
@@ -80,8 +83,8 @@ def train(rasters: IconRasters, options: IconTraining, folder: Path, workers: in
 def _work(rank: int, workers: int, rasters: IconRasters, options: IconTraining, folder: Path) -> None:
     """Train in one of several processes; the first one reports and saves."""
     if workers > 1:
-        store = distributed.FileStore(str(folder / "rendezvous"), workers)
-        distributed.init_process_group("gloo", store=store, rank=rank, world_size=workers)
+        meeting = (folder / _MEETING).resolve().as_uri()
+        distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=workers)
     sets = tuple(i for i, name in enumerate(rasters.set_names) if name not in options.held_out)
     torch.manual_seed(options.seed)
     artist = IconArtist(rasters, options.seed, sets)
@@ -114,7 +117,7 @@ def _work(rank: int, workers: int, rasters: IconRasters, options: IconTraining, 
                     file.write(json.dumps({"step": step, "loss": loss}) + "\n")
     if workers > 1:
         distributed.destroy_process_group()
-        (folder / "rendezvous").unlink(missing_ok=True)
+        (folder / _MEETING).unlink(missing_ok=True)
 
 
 def learning_rate(step: int, options: IconTraining) -> float:
