@@ -1,0 +1,248 @@
+"""From the accessibility nodes of programs to the elements that are really visible on the screen.
+
+A tree alone is not the truth: it has pages behind others, rows that are scrolled away, and windows below windows. So a
+node counts only if it is enabled, lies within all scroll areas around it, and the window that the X server shows at
+its centre and around it is its own.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from molmo_agent.synthetic.real_screens.element import (
+    KINDS,
+    RealElement,
+    Rectangle,
+    contains,
+    inner_points,
+    overlap,
+)
+
+# What cuts off the part of its children that does not fit.
+_CLIPPING = ("scroll pane", "viewport", "frame", "window", "dialog", "table", "tree table", "tree", "list", "alert")
+_SMALLEST_PX = 7
+_LONGEST_NAME = 60
+_POPUPS = ("popup menu", "menu", "menu item")
+
+
+@dataclass(frozen=True, slots=True)
+class XWindow:
+    """A visible top-level window of the X server, frame included; ``popup``: the window manager leaves it alone."""
+
+    box: Rectangle
+    pid: int
+    popup: bool
+
+
+def stacking(display: Any) -> list[XWindow]:
+    """Return the visible top-level windows, topmost first."""
+    import Xlib.error
+    import Xlib.X
+
+    windows = []
+    pid_atom = display.intern_atom("_NET_WM_PID")
+
+    def pid_of(window: Any, depth: int) -> int:
+        value = window.get_full_property(pid_atom, Xlib.X.AnyPropertyType)
+        if value or depth == 0:
+            return int(value.value[0]) if value else 0
+        return next((pid for child in window.query_tree().children if (pid := pid_of(child, depth - 1))), 0)
+
+    for window in reversed(display.screen().root.query_tree().children):
+        try:
+            attributes, area = window.get_attributes(), window.get_geometry()
+            if attributes.map_state != Xlib.X.IsViewable or area.width < 3 or area.height < 3:
+                continue
+            pid = pid_of(window, 2)
+        except (Xlib.error.BadWindow, Xlib.error.BadDrawable):
+            continue  # closed meanwhile
+        left, top = area.x, area.y
+        # The frame that the window manager draws is a window of its own that overrides redirection as well, so only
+        # those without a client inside are popups.
+        popup = bool(attributes.override_redirect) and _own_pid(window, pid_atom)
+        windows.append(XWindow((left, top, area.width + 2 * area.border_width, area.height), pid, popup))
+    return windows
+
+
+def _own_pid(window: Any, pid_atom: int) -> bool:
+    import Xlib.X
+
+    return bool(window.get_full_property(pid_atom, Xlib.X.AnyPropertyType)) or not window.query_tree().children
+
+
+def elements_of(
+    nodes: Sequence[Mapping[str, Any]], windows: Sequence[XWindow], size: tuple[int, int], scale: int = 1
+) -> list[RealElement]:
+    """Return the elements that can be seen and used, in the order of the tree; ``has_text`` is still unknown.
+
+    Args:
+        nodes: see ``atspi_reader.py``.
+        windows: topmost first.
+        size: (width, height) of the screen in pixels.
+        scale: pixels per unit of the nodes' boxes.
+    """
+    matches: list[tuple[int, RealElement]] = []
+    for node in nodes:
+        element = _element(node, nodes, scale)
+        if element is None or not contains((0, 0, *size), element.box):
+            continue
+        if _is_clipped(element.box, node, nodes, scale) or not _is_on_top(element.box, node, nodes, windows, scale):
+            continue
+        matches.append((node["id"], element))
+    return _without_covered(_without_wrappers(matches, nodes))
+
+
+def _element(node: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]], scale: int) -> RealElement | None:
+    kind = kind_of(node, nodes)
+    if kind is None or node["box"] is None or not is_usable(node["states"]):
+        return None
+    name = name_of(node, kind)
+    left, top, width, height = (scale * number for number in node["box"])
+    if not name or min(width, height) < _SMALLEST_PX:
+        return None
+    return RealElement(
+        role=node["role"],
+        kind=kind,
+        name=name,
+        box=(left, top, width, height),
+        states=tuple(node["states"]),
+        has_text=None,
+    )
+
+
+def kind_of(node: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return what people call a node; None if it is nothing that one clicks."""
+    role, states = node["role"], node["states"]
+    parent = nodes[node["parent"]]["role"] if node["parent"] >= 0 else ""
+    kind = KINDS.get(role)
+    if kind in ("menu", "menu_item"):
+        return "menu" if parent == "menu bar" else "menu_item"
+    if kind == "field" and ("multi-line" in states or "editable" not in states):
+        return None
+    if kind == "checkbox" and parent == "tool bar":
+        return "button"
+    if kind == "item" and parent in ("combo box",):
+        return None
+    return kind
+
+
+def is_usable(states: Sequence[str]) -> bool:
+    """Tell whether a node is visible and answers to a click."""
+    return "showing" in states and "visible" in states and ("enabled" in states or "sensitive" in states)
+
+
+def name_of(node: Mapping[str, Any], kind: str) -> str:
+    """Return a node's name on one line; empty where it has none that a person could say."""
+    names = [node["name"]]
+    if kind in ("field", "dropdown"):
+        names = [node.get("label", ""), node["name"], node.get("placeholder", "")]
+    elif kind in ("button", "radio", "tab"):
+        names.append(node["description"])
+    for name in names:
+        clean = clean_name(name)
+        if clean:
+            return clean
+    return ""
+
+
+def clean_name(name: str) -> str:
+    """Return a name without markup, mnemonics and shortcuts; empty if it is too long or has no letter or digit."""
+    name = re.sub(r"</?[a-zA-Z][^>]*>", "", name)
+    name = re.sub(r"&(?=\w)", "", name)
+    # "Save (Ctrl+S)", a tooltip of several lines.
+    name = re.sub(r"\s*\((?:Ctrl|Alt|Shift|Meta|F\d+)\b[^)]*\)\s*$", "", name.strip().split("\n")[0])
+    name = re.sub(r"\s+", " ", name).strip().rstrip(":").strip()
+    # A tooltip that is a sentence describes more than it names.
+    if len(name) > _LONGEST_NAME or not re.search(r"\w", name) or '"' in name:
+        return ""
+    return name
+
+
+def _ancestors(node: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    result = []
+    while node["parent"] >= 0:
+        node = nodes[node["parent"]]
+        result.append(node)
+    return result
+
+
+def _is_clipped(box: Rectangle, node: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]], scale: int) -> bool:
+    if node["role"] in _POPUPS and kind_of(node, nodes) == "menu_item":
+        return False
+    for outer in _ancestors(node, nodes):
+        if outer["role"] in _CLIPPING and outer["box"] and min(outer["box"][2:]) > 0:
+            left, top, width, height = (scale * number for number in outer["box"])
+            if not contains((left, top, width, height), box, slack=3 * scale):
+                return True
+    return False
+
+
+def _is_on_top(
+    box: Rectangle,
+    node: Mapping[str, Any],
+    nodes: Sequence[Mapping[str, Any]],
+    windows: Sequence[XWindow],
+    scale: int,
+) -> bool:
+    """Tell whether the window at the element's points is the one that the node belongs to."""
+    at_points = {next((w for w in windows if contains(w.box, (x, y, 1, 1))), None) for x, y in inner_points(box)}
+    window = at_points.pop()
+    if at_points or window is None or (window.pid and window.pid != node["pid"]):
+        return False
+    if not contains(window.box, box, slack=3 * scale):
+        return False
+    popup_roles = [outer["role"] for outer in (node, *_ancestors(node, nodes))]
+    in_popup = kind_of(node, nodes) == "menu_item" or "popup menu" in popup_roles
+    if window.popup:
+        top = _ancestors(node, nodes)[-1] if node["parent"] >= 0 else node
+        return in_popup or _same_window(top, window, scale)
+    if in_popup:
+        return False
+    top = _ancestors(node, nodes)[-1] if node["parent"] >= 0 else node
+    return _same_window(top, window, scale)
+
+
+def _same_window(top: Mapping[str, Any], window: XWindow, scale: int) -> bool:
+    """Tell whether a tree's window is this window of the X server; some programs leave out the frame, some do not."""
+    if not top["box"]:
+        return False
+    left, top_px, width, height = (scale * number for number in top["box"])
+    shared = overlap((left, top_px, width, height), window.box)
+    return shared >= 0.8 * max(width * height, window.box[2] * window.box[3] - 60 * scale * window.box[2])
+
+
+def _without_wrappers(
+    matches: Sequence[tuple[int, RealElement]], nodes: Sequence[Mapping[str, Any]]
+) -> list[RealElement]:
+    """Drop what another element inside of it says again: the button in a combo box, the text in a list item."""
+    by_id = dict(matches)
+    dropped = set()
+    for number, element in matches:
+        for outer in _ancestors(nodes[number], nodes):
+            wrapper = by_id.get(outer["id"])
+            if wrapper is None:
+                continue
+            if wrapper.kind in ("dropdown", "header", "button", "tab", "field", "radio", "checkbox"):
+                dropped.add(number)
+            elif wrapper.name == element.name and wrapper.kind == element.kind:
+                dropped.add(outer["id"])
+    return [element for number, element in matches if number not in dropped]
+
+
+def _without_covered(elements: Sequence[RealElement]) -> list[RealElement]:
+    """Drop elements that lie across others of the same window: pages of a stack, a popover over a list."""
+    result = []
+    for number, element in enumerate(elements):
+        area = element.box[2] * element.box[3]
+        crossing = [
+            other
+            for place, other in enumerate(elements)
+            if place != number
+            and overlap(element.box, other.box) > 0.25 * min(area, other.box[2] * other.box[3])
+            and not (element.kind == "item" and contains(element.box, other.box))
+            and not (other.kind == "item" and contains(other.box, element.box))
+        ]
+        if not crossing:
+            result.append(element)
+    return result
