@@ -26,6 +26,8 @@ _NEVER = re.compile(
 )
 _MENU_BUTTONS = re.compile(r"\bmenu\b|^settings$|^options$|^view options$|^preferences$", re.IGNORECASE)
 _TRIES = 3
+# A window with no menu and at most so many elements may be a dialog before the program's own window.
+_WELCOME = 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +67,13 @@ def snapshot(session: Session) -> Snapshot:
                 for name in (node["name"], node["description"], node.get("label", ""), node.get("placeholder", ""))
                 if (clean := clean_name(name) or name.strip())
             )
-            toolkit = _toolkit(nodes, elements)
-            return Snapshot(image=before, elements=elements, words=words, toolkit=toolkit, windows=windows)
+            return Snapshot(
+                image=before,
+                elements=elements,
+                words=words,
+                toolkit=toolkit_name(nodes[-1]["toolkit"]),
+                windows=windows,
+            )
     raise EnvError("the screen keeps changing, or no program on it answers")
 
 
@@ -83,12 +90,13 @@ def _unchanged(elements: Sequence[RealElement], before: Image, after: Image) -> 
 
 def _scale_of(nodes: Sequence[dict[str, Any]], scale: int) -> int:
     # Both GTK 3 and Qt 5 report units, GTK 2 knows no others than pixels.
-    return 1 if all(node["toolkit"].startswith("gtk 2") for node in nodes) else scale
+    return 1 if any(toolkit_name(node["toolkit"]) == "gtk2" for node in nodes) else scale
 
 
-def _toolkit(nodes: Sequence[dict[str, Any]], elements: Sequence[RealElement]) -> str:
-    name, _, version = nodes[-1]["toolkit"].partition(" ")
-    return f"{name.lower()}{version[:1]}"
+def toolkit_name(toolkit: str) -> str:
+    """Return gtk2, gtk3, qt5 and so on of a toolkit's name and version."""
+    name, _, version = toolkit.lower().partition(" ")
+    return f"{name.replace('gail', 'gtk')}{version[:1]}"
 
 
 class Explorer:
@@ -114,7 +122,7 @@ class Explorer:
         Raises:
             EnvError: the program does not show anything that can be read.
         """
-        main = self._see("main")
+        main = self._main()
         menus = [element for element in main.elements if element.kind == "menu"]
         menus += [e for e in main.elements if e.kind == "button" and _MENU_BUTTONS.search(e.name)]
         menus = _rotated(menus, self._turn)
@@ -135,6 +143,22 @@ class Explorer:
         for menu, name in preferred:
             if self._count >= self._limit or not self._dialog(main, menu, name):
                 return
+
+    def _main(self) -> Snapshot:
+        """Record what comes first, and the window behind it where that is a welcome or an error."""
+        first = self._see("main")
+        for _ in range(2):
+            if any(element.kind == "menu" for element in first.elements) or len(first.elements) > _WELCOME:
+                return first
+            self._session.press("Escape")
+            time.sleep(1.0)
+            if not stacking(self._session.x_display):
+                return first
+            behind = self._see("window")
+            if behind.key == first.key:
+                return first
+            first = behind
+        return first
 
     def _dialog(self, main: Snapshot, menu: RealElement, name: str) -> bool:
         """Record a dialog and its tabs; return whether the program is back at its window."""

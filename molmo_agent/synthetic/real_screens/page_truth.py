@@ -61,7 +61,8 @@ _MEASURE_JS = r"""function() {
                 const range = document.createRange();
                 range.selectNodeContents(node);
                 const r = range.getBoundingClientRect(), p = node.parentElement || el, s = getComputedStyle(p);
-                const isIcon = /material|icon|awesome|glyph|symbol/i.test(s.fontFamily);
+                // Only the first: many lists of fonts end in one of emoji.
+                const isIcon = /material (icons|symbols)|icon|awesome|glyph/i.test(s.fontFamily.split(',')[0]);
                 const clipped = p.getBoundingClientRect().width <= 2 || s.clipPath.includes('50%');
                 if (!isIcon && !clipped && r.width > 4 && r.height > 5 && s.visibility == 'visible' && +s.opacity > 0.2
                     && !s.color.endsWith(', 0)') && r.right > box.left && r.left < box.right) text += ' ' + node.data;

@@ -4,9 +4,11 @@ DIR/<name>/...            pages (*.html) and what they load; <name> stands for t
 DIR/<name>/pages.txt      optional: one page or http address a line, instead of all pages
 """
 
+import base64
 import contextlib
 import functools
 import http.server
+import io
 import re
 import threading
 import time
@@ -14,6 +16,9 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from PIL import Image as PILImage
 
 from molmo_agent.envs.web.browser import Browser
 from molmo_agent.episode import Image
@@ -205,6 +210,12 @@ def _keep(browser: Browser, app: str, name: str, view: View, folder: RecordingFo
     return elements
 
 
+def _view_image(browser: Browser) -> Image:
+    """Return what the view shows, also of a page that was scrolled."""
+    shot = browser.devtools("Page.captureScreenshot", format="png", optimizeForSpeed=True)
+    return np.array(PILImage.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB"))
+
+
 def _still(browser: Browser, view: View) -> tuple[Image, list[RealElement]]:
     """Return image and truth that belong together.
 
@@ -214,7 +225,7 @@ def _still(browser: Browser, view: View) -> tuple[Image, list[RealElement]]:
     time.sleep(_SETTLE_S)
     for _ in range(4):
         elements = page_elements(browser)
-        image = browser.image(*view.size)
+        image = _view_image(browser)
         if page_elements(browser) == elements:
             return image, elements
         time.sleep(_SETTLE_S)

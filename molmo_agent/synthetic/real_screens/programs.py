@@ -20,7 +20,7 @@ LIST = Path(__file__).with_name("programs.toml")
 # Programs that stand beside the recorded one on some screens.
 _COMPANIONS = (("l3afpad", "Documents/Shopping.txt"), ("xfce4-taskmanager",), ("qps",))
 _BACKGROUNDS = (0x2E3440, 0x3B6EA5, 0x5E81AC, 0xD8DEE9, 0x2D2D2D, 0x4C566A, 0x7A8B6F, 0xB0A490, 0x000000, 0xFFFFFF)
-_FIRST_WINDOW_S = 25.0
+_FIRST_WINDOW_S = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,9 @@ def record_program(
         session.paint(rng.choice(_BACKGROUNDS))
         if rng.random() < 0.25 and look.scale == 1:
             _start_companion(session, rng)
+        windows = len(stacking(session.x_display))
         session.start(program.command)
-        _await_window(session, program)
+        _await_window(session, program, windows)
         if rng.random() < 0.35:
             session.maximize()
             time.sleep(0.5)
@@ -119,8 +120,8 @@ def _start_companion(session: Session, rng: random.Random) -> None:
     time.sleep(2.5)
 
 
-def _await_window(session: Session, program: Program) -> None:
-    count = len(stacking(session.x_display))
+def _await_window(session: Session, program: Program, count: int) -> None:
+    """Wait until more than ``count`` windows are open."""
     deadline = time.monotonic() + _FIRST_WINDOW_S
     while len(stacking(session.x_display)) <= count:
         if time.monotonic() > deadline:

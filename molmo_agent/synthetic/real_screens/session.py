@@ -231,8 +231,8 @@ class Session:
 
     def maximize(self) -> None:
         """Make the active window as large as the screen."""
-        import Xlib.X
         import Xlib.protocol.event
+        import Xlib.X
 
         display, root = self.x_display, self.x_display.screen().root
         active = root.get_full_property(display.intern_atom("_NET_ACTIVE_WINDOW"), Xlib.X.AnyPropertyType)
