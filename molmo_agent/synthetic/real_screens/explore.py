@@ -21,7 +21,8 @@ _OPENS_DIALOG = re.compile(
     re.IGNORECASE,
 )
 _NEVER = re.compile(
-    r"quit|exit|close|log ?out|delete|remove|recent|online|web|report|donate|handbook|new window|whats.?this|external|open with|folder in|full.?screen",
+    r"quit|exit|close|log ?out|delete|remove|recent|online|web|report|donate|handbook|new window|whats.?this|"
+    r"external|open with|folder in|full.?screen",
     re.IGNORECASE,
 )
 _MENU_BUTTONS = re.compile(r"\bmenu\b|^settings$|^options$|^view options$|^preferences$", re.IGNORECASE)

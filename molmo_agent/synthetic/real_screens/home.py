@@ -19,7 +19,7 @@ _TEXTS = {
         "<html><head><title>Harbour</title></head><body><h1>Harbour</h1><p>Opening hours: 8 to 18.</p>"
         "<a href='#map'>Map</a> <a href='#prices'>Prices</a></body></html>\n"
     ),
-    "Documents/readme.md": "# Tide table\n\nComputes high and low water.\n\n- `tide.py` prints a week\n- `tide.c` is faster\n",
+    "Documents/readme.md": "# Tide table\n\nComputes high and low water.\n\n- `tide.py` prints a week\n",
     "Projects/tide.py": (
         "import math\n\n\ndef height(hour: float) -> float:\n    return 2.4 * math.cos(math.tau * hour / 12.42)\n\n\n"
         "for hour in range(24):\n    print(hour, round(height(hour), 2))\n"

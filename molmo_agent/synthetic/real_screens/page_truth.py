@@ -153,7 +153,7 @@ def element_of(
 
 
 def _without_nested(elements: Sequence[RealElement]) -> list[RealElement]:
-    """Drop the outer one of two of the same name around the same place: a link in a list item, a menu item in another."""
+    """Drop the outer one of two of the same name around the same place, such as a link in a list item."""
     result = []
     for number, element in enumerate(elements):
         left, top, width, height = element.box

@@ -173,11 +173,10 @@ def absent_of(screens: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         rng = random.Random(zlib.crc32(screen["screen"].encode()) + 1)
         visible = {word for text in screen["words"] for word in _plain(text).split()}
         asked = 0
-        for _ in range(60):
-            kind = rng.choice(sorted(by_kind)) if by_kind else ""
-            app, element = rng.choice(by_kind[kind]) if kind else ("", None)
-            words = set(_plain(element.name).split()) if element else set()
-            if element is None or app == screen["app"] or not words or words & visible or asked == MAX_ABSENT:
+        for _ in range(60 if by_kind else 0):
+            app, element = rng.choice(by_kind[rng.choice(sorted(by_kind))])
+            words = set(_plain(element.name).split())
+            if app == screen["app"] or not words or words & visible or asked == MAX_ABSENT:
                 continue
             question, instruction = wording(element, rng)
             yield {

@@ -152,9 +152,8 @@ class Session:
         for switch in ("IsEnabled", "ScreenReaderEnabled"):
             done = self._run(_ENABLE.format(switch).split(), timeout_s=20)
             if done.returncode:
-                raise EnvError(
-                    f"the accessibility bus does not answer: {done.stderr.decode(errors='replace').strip()[-300:]}; {REMEDY}"
-                )
+                reason = done.stderr.decode(errors="replace").strip()[-300:]
+                raise EnvError(f"the accessibility bus does not answer: {reason}; {REMEDY}")
 
     def _popen(self, command: Sequence[str], stdout: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
         process = subprocess.Popen(

@@ -51,7 +51,7 @@ class NameReader:
         if key not in self._cache:
             lower = crop[int(0.55 * len(crop)) :]
             parts = [crop] if len(crop) < 32 else [crop, lower]
-            replies = []
+            replies: list[tuple[Any, Any]] = []
             for part in parts:
                 result = self._engine(np.ascontiguousarray(part[..., ::-1]), use_det=False, use_cls=False)
                 replies += zip(result.txts or (), result.scores or (), strict=True)
