@@ -23,6 +23,8 @@ from molmo_agent.synthetic.real_screens.element import (
 _CLIPPING = ("scroll pane", "viewport", "frame", "window", "dialog", "table", "tree table", "tree", "list", "alert")
 _SMALLEST_PX = 7
 _LONGEST_NAME = 60
+# Sum of the distances of four edges: a title bar, and shadows on all sides.
+_FARTHEST_PX = 260
 _POPUPS = ("popup menu", "menu", "menu item")
 
 
@@ -33,6 +35,7 @@ class XWindow:
     box: Rectangle
     pid: int
     popup: bool
+    title: str = ""
 
 
 def stacking(display: Any) -> list[XWindow]:
@@ -41,34 +44,34 @@ def stacking(display: Any) -> list[XWindow]:
     import Xlib.X
 
     windows = []
-    pid_atom = display.intern_atom("_NET_WM_PID")
-
-    def pid_of(window: Any, depth: int) -> int:
-        value = window.get_full_property(pid_atom, Xlib.X.AnyPropertyType)
-        if value or depth == 0:
-            return int(value.value[0]) if value else 0
-        return next((pid for child in window.query_tree().children if (pid := pid_of(child, depth - 1))), 0)
-
     for window in reversed(display.screen().root.query_tree().children):
         try:
             attributes, area = window.get_attributes(), window.get_geometry()
             if attributes.map_state != Xlib.X.IsViewable or area.width < 3 or area.height < 3:
                 continue
-            pid = pid_of(window, 2)
+            pid = _property(display, window, "_NET_WM_PID", 2)
+            title = _property(display, window, "_NET_WM_NAME", 2)
+            # The frame that the window manager draws overrides redirection as well, but has no process of its own.
+            popup = bool(attributes.override_redirect) and (
+                bool(_property(display, window, "_NET_WM_PID", 0)) or not window.query_tree().children
+            )
         except (Xlib.error.BadWindow, Xlib.error.BadDrawable):
             continue  # closed meanwhile
-        left, top = area.x, area.y
-        # The frame that the window manager draws is a window of its own that overrides redirection as well, so only
-        # those without a client inside are popups.
-        popup = bool(attributes.override_redirect) and _own_pid(window, pid_atom)
-        windows.append(XWindow((left, top, area.width + 2 * area.border_width, area.height), pid, popup))
+        box = area.x, area.y, area.width + 2 * area.border_width, area.height
+        name = title.decode("utf-8", errors="replace") if isinstance(title, bytes) else ""
+        windows.append(XWindow(box, int(pid[0]) if pid else 0, popup, name))
     return windows
 
 
-def _own_pid(window: Any, pid_atom: int) -> bool:
+def _property(display: Any, window: Any, name: str, depth: int) -> Any:
+    """Return a property of a window or of one inside of it; None if there is none."""
     import Xlib.X
 
-    return bool(window.get_full_property(pid_atom, Xlib.X.AnyPropertyType)) or not window.query_tree().children
+    value = window.get_full_property(display.intern_atom(name), Xlib.X.AnyPropertyType)
+    if value or depth == 0:
+        return value.value if value else None
+    found = (_property(display, child, name, depth - 1) for child in window.query_tree().children)
+    return next((value for value in found if value), None)
 
 
 def elements_of(
@@ -83,11 +86,12 @@ def elements_of(
         scale: pixels per unit of the nodes' boxes.
     """
     matches: list[tuple[int, RealElement]] = []
+    owners = match_windows(nodes, windows, scale)
     for node in nodes:
         element = _element(node, nodes, scale)
         if element is None or not contains((0, 0, *size), element.box):
             continue
-        if _is_clipped(element.box, node, nodes, scale) or not _is_on_top(element.box, node, nodes, windows, scale):
+        if _is_clipped(element.box, node, nodes, scale) or not _is_on_top(element.box, node, nodes, windows, owners):
             continue
         matches.append((node["id"], element))
     return _without_covered(_without_wrappers(matches, nodes))
@@ -153,8 +157,8 @@ def clean_name(name: str) -> str:
     # "Save (Ctrl+S)", a tooltip of several lines.
     name = re.sub(r"\s*\((?:Ctrl|Alt|Shift|Meta|F\d+)\b[^)]*\)\s*$", "", name.strip().split("\n")[0])
     name = re.sub(r"\s+", " ", name).strip().rstrip(":").strip()
-    # A tooltip that is a sentence describes more than it names.
-    if len(name) > _LONGEST_NAME or not re.search(r"\w", name) or '"' in name:
+    # A tooltip that is a sentence describes more than it names, and "end_group" is for programmers.
+    if len(name) > _LONGEST_NAME or not re.search(r"\w", name) or re.search(r'"|\w_\w', name):
         return ""
     return name
 
@@ -178,38 +182,53 @@ def _is_clipped(box: Rectangle, node: Mapping[str, Any], nodes: Sequence[Mapping
     return False
 
 
+def match_windows(nodes: Sequence[Mapping[str, Any]], windows: Sequence[XWindow], scale: int = 1) -> dict[int, XWindow]:
+    """Return which window of the X server each window of the trees is, by the id of its node.
+
+    Some programs report a window with its frame, some without, some with its shadow. So those that fit best belong
+    together, one to one.
+    """
+    pairs = []
+    for node in nodes:
+        if node["parent"] >= 0 or not node["box"]:
+            continue
+        left, top, width, height = (scale * number for number in node["box"])
+        for place, window in enumerate(windows):
+            if window.pid and window.pid != node["pid"]:
+                continue
+            x, y, w, h = window.box
+            apart = abs(left - x) + abs(top - y) + abs(left + width - x - w) + abs(top + height - y - h)
+            same_title = bool(node["name"]) and node["name"] == window.title
+            if apart <= _FARTHEST_PX * scale:
+                pairs.append((not same_title, apart, place, node["id"]))
+    owners: dict[int, XWindow] = {}
+    taken = set()
+    for _, _, place, node_id in sorted(pairs):
+        if place not in taken and node_id not in owners:
+            taken.add(place)
+            owners[node_id] = windows[place]
+    return owners
+
+
 def _is_on_top(
     box: Rectangle,
     node: Mapping[str, Any],
     nodes: Sequence[Mapping[str, Any]],
     windows: Sequence[XWindow],
-    scale: int,
+    owners: Mapping[int, XWindow],
 ) -> bool:
     """Tell whether the window at the element's points is the one that the node belongs to."""
     at_points = {next((w for w in windows if contains(w.box, (x, y, 1, 1))), None) for x, y in inner_points(box)}
     window = at_points.pop()
     if at_points or window is None or (window.pid and window.pid != node["pid"]):
         return False
-    if not contains(window.box, box, slack=3 * scale):
+    if not contains(window.box, box, slack=3):
         return False
-    popup_roles = [outer["role"] for outer in (node, *_ancestors(node, nodes))]
-    in_popup = kind_of(node, nodes) == "menu_item" or "popup menu" in popup_roles
-    if window.popup:
-        top = _ancestors(node, nodes)[-1] if node["parent"] >= 0 else node
-        return in_popup or _same_window(top, window, scale)
-    if in_popup:
-        return False
-    top = _ancestors(node, nodes)[-1] if node["parent"] >= 0 else node
-    return _same_window(top, window, scale)
-
-
-def _same_window(top: Mapping[str, Any], window: XWindow, scale: int) -> bool:
-    """Tell whether a tree's window is this window of the X server; some programs leave out the frame, some do not."""
-    if not top["box"]:
-        return False
-    left, top_px, width, height = (scale * number for number in top["box"])
-    shared = overlap((left, top_px, width, height), window.box)
-    return shared >= 0.8 * max(width * height, window.box[2] * window.box[3] - 60 * scale * window.box[2])
+    around = [node, *_ancestors(node, nodes)]
+    if owners.get(around[-1]["id"]) is window:
+        return kind_of(node, nodes) != "menu_item" or window.popup
+    in_popup = kind_of(node, nodes) == "menu_item" or any(outer["role"] == "popup menu" for outer in around)
+    return in_popup and window.popup
 
 
 def _without_wrappers(
