@@ -77,7 +77,7 @@ class RecordingFolder:
             "words": sorted({*seen.words}),
             "elements": [element.as_json() for element in seen.elements],
         }
-        PILImage.fromarray(seen.image).save(self.path / row["image"])
+        PILImage.fromarray(seen.image).save(self.path / row["image"], compress_level=3)
         with (self.path / SCREENS_FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
         self.rows.append(row)

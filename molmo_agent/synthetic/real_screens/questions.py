@@ -172,15 +172,17 @@ def absent_of(screens: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for screen in screens:
         rng = random.Random(zlib.crc32(screen["screen"].encode()) + 1)
         visible = {word for text in screen["words"] for word in _plain(text).split()}
-        asked = 0
+        asked: set[str] = set()
         for _ in range(60 if by_kind else 0):
             app, element = rng.choice(by_kind[rng.choice(sorted(by_kind))])
             words = set(_plain(element.name).split())
-            if app == screen["app"] or not words or words & visible or asked == MAX_ABSENT:
+            if app == screen["app"] or not words or words & visible or len(asked) == MAX_ABSENT:
+                continue
+            if _plain(element.name) in asked:
                 continue
             question, instruction = wording(element, rng)
             yield {
-                "id": f"{screen['screen']}#no{asked}",
+                "id": f"{screen['screen']}#no{len(asked)}",
                 "image": screen["image"],
                 "question": question,
                 "style": "pointing",
@@ -196,4 +198,4 @@ def absent_of(screens: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
                     "screen": screen["screen"],
                 },
             }
-            asked += 1
+            asked.add(_plain(element.name))
