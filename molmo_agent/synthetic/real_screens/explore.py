@@ -127,6 +127,7 @@ class Explorer:
         menus = [element for element in main.elements if element.kind == "menu"]
         menus += [e for e in main.elements if e.kind == "button" and _MENU_BUTTONS.search(e.name)]
         menus = _rotated(menus, self._turn)
+        self._tabs("main", main, [element for element in main.elements if element.kind == "tab"])
         dialogs: list[tuple[RealElement, str]] = []
         for number, menu in enumerate(menus):
             if self._count >= self._limit:
@@ -147,19 +148,18 @@ class Explorer:
 
     def _main(self) -> Snapshot:
         """Record what comes first, and the window behind it where that is a welcome or an error."""
-        first = self._see("main")
-        for _ in range(2):
-            if any(element.kind == "menu" for element in first.elements) or len(first.elements) > _WELCOME:
-                return first
+        shot = self._see("main")
+        for number in range(3):
+            has_menu = any(element.kind == "menu" for element in shot.elements)
+            if len(shot.windows) < 2 and (has_menu or len(shot.elements) > _WELCOME):
+                return shot
             self._session.press("Escape")
             time.sleep(1.0)
-            if not stacking(self._session.x_display):
-                return first
-            behind = self._see("window")
-            if behind.key == first.key:
-                return first
-            first = behind
-        return first
+            windows = stacking(self._session.x_display)
+            if not windows or len(windows) == len(shot.windows):
+                return shot
+            shot = self._see(f"window-{number}")
+        return shot
 
     def _dialog(self, main: Snapshot, menu: RealElement, name: str) -> bool:
         """Record a dialog and its tabs; return whether the program is back at its window."""
@@ -171,13 +171,19 @@ class Explorer:
         self._session.move(2, self._session.look.size[1] - 2)
         time.sleep(0.8)
         shown = self._see(slug(name))
-        tabs = [e for e in shown.elements if e.kind == "tab" and e.key not in _keys(main)] if shown else []
-        for tab in _rotated(tabs, 1 + self._turn)[:3]:
+        known = {element.key for element in main.elements}
+        self._tabs(slug(name), shown, [e for e in shown.elements if e.kind == "tab" and e.key not in known])
+        return self._leave(main)
+
+    def _tabs(self, name: str, shot: Snapshot, tabs: Sequence[RealElement]) -> None:
+        """Record what is behind some tabs, and go back to the first one."""
+        if len(tabs) < 2:
+            return
+        for tab in [*_rotated(tabs, 1 + self._turn)[:3], tabs[0]]:
             if self._count < self._limit:
                 self._session.click(*inner_points(tab.box)[0])
                 self._session.move(2, self._session.look.size[1] - 2)
-                self._see(f"{slug(name)}-{slug(tab.name)}")
-        return self._leave(main)
+                self._see(f"{name}-{slug(tab.name)}")
 
     def _open(self, menu: RealElement) -> Snapshot | None:
         self._session.click(*inner_points(menu.box)[0])
@@ -208,10 +214,6 @@ class Explorer:
             self._known.append(shot.key)
             self._count += 1
             self._record(name, shot)
-
-
-def _keys(shot: Snapshot) -> set[tuple[str, tuple[int, int, int, int]]]:
-    return {element.key for element in shot.elements}
 
 
 def _is_dialog(element: RealElement) -> bool:
