@@ -323,7 +323,7 @@ def test_pages_are_listed_by_application(tmp_path: Path):
     }
 
 
-PAGE = """<!doctype html><title>Shop</title><style>body{margin:20px}
+PAGE = """<!doctype html><title>Shop</title><style>body{margin:20px} a{color:#000}
 .icon{font-family:"Some Icons"} .far{position:absolute;top:3000px}</style>
 <button aria-label="Search"><svg width=16 height=16><circle r=6 cx=8 cy=8 /></svg></button>
 <button><span class=icon>heart</span></button> <button disabled>Sell</button> <button>Buy</button>
