@@ -24,7 +24,7 @@ from molmo_agent.synthetic.real_screens.looks import LOOKS, environment, write_s
 from molmo_agent.synthetic.real_screens.page_truth import element_of, states_of
 from molmo_agent.synthetic.real_screens.program_truth import XWindow, clean_name, elements_of, match_windows, name_of
 from molmo_agent.synthetic.real_screens.questions import absent_of, askable, targets_of, wording, write_questions
-from molmo_agent.synthetic.real_screens.visible_names import is_readable, name_is_on
+from molmo_agent.synthetic.real_screens.visible_names import NameReader, is_readable, name_is_on
 
 ON = ["enabled", "sensitive", "showing", "visible"]
 SIZE = (800, 600)
@@ -149,6 +149,20 @@ def test_icons_are_told_from_texts_by_what_is_read_on_them():
     assert name_is_on("Save", (32, 32), [("Load", 0.95)]) is None
     assert name_is_on("Save", (120, 30), []) is None
     assert name_is_on("7", (32, 32), []) is None
+
+
+class _Blind(NameReader):
+    def __init__(self) -> None:
+        self.read = lambda crop: []
+
+
+def test_pressed_buttons_of_tool_bars_are_no_check_boxes():
+    image = np.zeros((100, 200, 3), np.uint8)
+    tool = element("Line", "radio", box=(10, 20, 30, 28), text=None)
+    tick = element("Wrap lines", "checkbox", box=(10, 20, 16, 16), text=None)
+    label = element("Wrap lines", "checkbox", box=(10, 20, 120, 24), text=None)
+    marked = [(one.kind, one.has_text) for one in _Blind().mark([tool, tick, label], image)]
+    assert marked == [("button", False), ("checkbox", True), ("checkbox", True)]
 
 
 def test_a_name_is_readable_with_a_misread_letter():

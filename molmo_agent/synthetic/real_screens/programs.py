@@ -17,8 +17,8 @@ from molmo_agent.synthetic.real_screens.session import Session
 from molmo_agent.synthetic.real_screens.visible_names import NameReader
 
 LIST = Path(__file__).with_name("programs.toml")
-# Programs that stand beside the recorded one on some screens.
-_COMPANIONS = (("l3afpad", "Documents/Shopping.txt"), ("xfce4-taskmanager",), ("qps",))
+# Programs that stand beside the recorded one on some screens: without menus, for those are not what is walked through.
+_COMPANIONS = (("xfce4-appearance-settings",), ("xfce4-mouse-settings",), ("lxappearance",))
 _BACKGROUNDS = (0x2E3440, 0x3B6EA5, 0x5E81AC, 0xD8DEE9, 0x2D2D2D, 0x4C566A, 0x7A8B6F, 0xB0A490, 0x000000, 0xFFFFFF)
 _FIRST_WINDOW_S = 40.0
 

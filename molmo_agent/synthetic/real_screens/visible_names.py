@@ -24,6 +24,9 @@ _HIGHEST_ICON_PX = 72
 _SURE = 0.8
 # Other elements always show their names, and of a field the name stands beside it.
 _PERHAPS_ICONS = ("button", "radio", "link", "tab", "menu")
+# Buttons of tool bars that stay pressed call themselves check boxes or radio buttons; the box that one ticks is smaller.
+_PERHAPS_BUTTONS = ("checkbox", "radio")
+_SMALLEST_BUTTON_PX = 22
 
 
 class NameReader:
@@ -70,10 +73,12 @@ class NameReader:
         for element in elements:
             left, top, width, height = element.box
             has_text: bool | None = True
-            if element.kind in _PERHAPS_ICONS:
+            is_square = _SMALLEST_BUTTON_PX * scale <= height and width <= 1.7 * height
+            if element.kind in _PERHAPS_ICONS or (element.kind in _PERHAPS_BUTTONS and is_square):
                 lines = self.read(image[top : top + height, left : left + width])
                 has_text = name_is_on(element.name, (width, height), lines, scale)
-            marked.append(replace(element, has_text=has_text))
+            kind = "button" if element.kind in _PERHAPS_BUTTONS and has_text is False else element.kind
+            marked.append(replace(element, kind=kind, has_text=has_text))
         return marked
 
 
