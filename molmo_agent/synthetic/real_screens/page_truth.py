@@ -65,7 +65,9 @@ _MEASURE_JS = r"""function() {
                 const isIcon = /material (icons|symbols)|icon|awesome|glyph/i.test(s.fontFamily.split(',')[0]);
                 const clipped = p.getBoundingClientRect().width <= 2 || s.clipPath.includes('50%');
                 if (!isIcon && !clipped && r.width > 4 && r.height > 5 && s.visibility == 'visible' && +s.opacity > 0.2
-                    && !/^rgba.*, 0\)$/.test(s.color) && r.right > box.left && r.left < box.right) text += ' ' + node.data;
+                    && !/^rgba.*, 0\)$/.test(s.color) && r.right > box.left && r.left < box.right) {
+                    text += ' ' + node.data;
+                }
             }
         }
     };

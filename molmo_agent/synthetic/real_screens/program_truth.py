@@ -58,7 +58,7 @@ def stacking(display: Any) -> list[XWindow]:
         except (Xlib.error.BadWindow, Xlib.error.BadDrawable):
             continue  # closed meanwhile
         box = area.x, area.y, area.width + 2 * area.border_width, area.height
-        name = title.decode("utf-8", errors="replace") if isinstance(title, bytes) else ""
+        name = title.decode("utf-8", errors="replace") if isinstance(title, bytes) else str(title or "")
         windows.append(XWindow(box, int(pid[0]) if pid else 0, popup, name))
     return windows
 

@@ -129,3 +129,6 @@ def _await_window(session: Session, program: Program, count: int) -> None:
         time.sleep(0.3)
     # Splash screens and first-run pages go, tool bars come.
     time.sleep(2.5)
+    # Qt programs join the accessibility bus some time after their window is open.
+    while not session.read() and time.monotonic() < deadline:
+        time.sleep(1.0)

@@ -24,7 +24,7 @@ _HIGHEST_ICON_PX = 72
 _SURE = 0.8
 # Other elements always show their names, and of a field the name stands beside it.
 _PERHAPS_ICONS = ("button", "radio", "link", "tab", "menu")
-# Buttons of tool bars that stay pressed call themselves check boxes or radio buttons; the box that one ticks is smaller.
+# Buttons of tool bars that stay pressed call themselves check boxes or radio buttons; a box that one ticks is smaller.
 _PERHAPS_BUTTONS = ("checkbox", "radio")
 _SMALLEST_BUTTON_PX = 22
 
