@@ -125,6 +125,7 @@ def test_wrappers_and_crossing_elements_are_left_out():
         ("<b>Bold</b>\nMakes it bold", "Bold"),
         ("&Open", "Open"),
         ("Name:", "Name"),
+        ("\uf013 Stats", "Stats"),
         ("Drag & drop", "Drag & drop"),
         ("end_group", ""),
         ('the "best" one', ""),

@@ -156,6 +156,8 @@ def clean_name(name: str) -> str:
     name = re.sub(r"&(?=\w)", "", name)
     # "Save (Ctrl+S)", a tooltip of several lines.
     name = re.sub(r"\s*\((?:Ctrl|Alt|Shift|Meta|F\d+)\b[^)]*\)\s*$", "", name.strip().split("\n")[0])
+    # Icons of a font are letters to the page, in the range that Unicode leaves for private use.
+    name = re.sub(r"[\ue000-\uf8ff]", "", name)
     name = re.sub(r"\s+", " ", name).strip().rstrip(":").strip()
     # A tooltip that is a sentence describes more than it names, and "end_group" is for programmers.
     if len(name) > _LONGEST_NAME or not re.search(r"\w", name) or re.search(r'"|\w_\w', name):

@@ -107,6 +107,8 @@ class Session:
                     os.chown(path, self._account["user"], self._account["group"])
             self._start_bus()
             self._connect(resources)
+            # Starts the registry: Qt programs that open while it is still starting never join it.
+            self.read()
             self._resources = resources.pop_all()
         return self
 
