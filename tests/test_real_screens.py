@@ -4,6 +4,7 @@ import json
 import random
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from molmo_agent.cli.app import app
 from molmo_agent.data.readers.questions_file import QuestionsFile
 from molmo_agent.data.source import Source
 from molmo_agent.envs.web.browser import find_browser
-from molmo_agent.errors import EnvError, UsageError
+from molmo_agent.errors import EnvError, RunStopped, UsageError
 from molmo_agent.synthetic.real_screens import explore, pages, programs, record, session
 from molmo_agent.synthetic.real_screens.element import KINDS, RealElement, contains, inner_points, overlap
 from molmo_agent.synthetic.real_screens.folder import RecordingFolder, Seen, element_from_json
@@ -479,3 +480,116 @@ def test_a_program_is_recorded_with_boxes_that_hold_what_they_name(tmp_path: Pat
         assert bool((before[area] != after[area]).any()) is changes
     assert any(entry["kind"] == "menu_item" for entry in menu["elements"])
     assert subprocess.run(["pgrep", "-f", "mousepad Documents/Shopping.txt"], check=False).returncode == 1
+
+
+# --- What can go wrong --------------------------------------------------------------------------------------------
+
+
+def test_a_missing_ocr_engine_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "rapidocr", None)
+    with pytest.raises(EnvError, match="needs rapidocr to tell icons from texts: pip install rapidocr onnxruntime"):
+        NameReader()
+
+
+@pytest.fixture
+def idle(tmp_path: Path) -> session.Session:
+    """A session that was not started."""
+    made = session.Session(LOOKS[0])
+    made.home, made._environment = tmp_path, {"PATH": "/usr/bin:/bin"}
+    return made
+
+
+def test_a_program_that_is_not_installed_does_not_start(idle: session.Session):
+    with pytest.raises(EnvError, match="the program 'no-such-program' is not installed"):
+        idle.start(["no-such-program"])
+
+
+def test_a_reader_that_fails_or_hangs_is_reported(idle: session.Session, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(session, "SYSTEM_PYTHON", "/bin/ls")
+    monkeypatch.setattr(session, "READER", Path("/no-such-file"))
+    with pytest.raises(EnvError, match=r"the accessibility tree cannot be read: .*no-such-file"):
+        idle.read()
+    with pytest.raises(EnvError, match=r"sleep did not answer within 0.1 s; is the machine overloaded\?"):
+        idle._run(["sleep", "5"], timeout_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("bus", "message"),
+    [
+        ("true", "dbus-daemon did not start: apt-get install"),
+        ("echo unix:path=/x", "the accessibility bus does not answer: no bus; apt-get install"),
+    ],
+)
+def test_a_bus_that_does_not_start_is_reported(
+    bus: str, message: str, idle: session.Session, monkeypatch: pytest.MonkeyPatch
+):
+    process = subprocess.Popen(["sh", "-c", bus], stdout=subprocess.PIPE)
+    monkeypatch.setattr(idle, "_popen", lambda command, stdout: process)
+    failed = subprocess.CompletedProcess([], 1, b"", b"no bus")
+    monkeypatch.setattr(idle, "_run", lambda command, timeout_s: failed)
+    with process, pytest.raises(EnvError, match=message):
+        idle._start_bus()
+
+
+class _Silent:
+    """A session in which no program answers."""
+
+    look = LOOKS[0]
+    x_display = None
+
+    def await_still(self, timeout_s: float):
+        return np.zeros((4, 4, 3), np.uint8)
+
+    def grab(self):
+        return np.zeros((4, 4, 3), np.uint8)
+
+    def read(self):
+        return []
+
+
+def test_a_screen_on_which_nothing_answers_is_reported(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(explore, "stacking", lambda display: [])
+    with pytest.raises(EnvError, match="the screen keeps changing, or no program on it answers"):
+        explore.snapshot(_Silent())
+    monkeypatch.setattr(programs, "stacking", lambda display: [])
+    monkeypatch.setattr(programs, "_FIRST_WINDOW_S", 0.0)
+    with pytest.raises(EnvError, match="meld showed no window within 0 s"):
+        programs._await_window(_Silent(), programs.Program("meld", "meld", ("meld",)), 0)
+
+
+def test_a_page_that_keeps_moving_is_reported(monkeypatch: pytest.MonkeyPatch):
+    places = iter(range(100))
+    monkeypatch.setattr(pages.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(pages, "page_elements", lambda browser: [element("Go", box=(next(places), 0, 9, 9))])
+    monkeypatch.setattr(pages, "_view_image", lambda browser: np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(EnvError, match="the page keeps moving"):
+        pages._still(None, pages.VIEWS[0])
+
+
+def test_a_recording_without_installed_programs_ends_with_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(record, "check_tools", lambda: None)
+    monkeypatch.setattr(record, "NameReader", _Names)
+    monkeypatch.setattr(record.shutil, "which", lambda name: name if name == "ark" else None)
+    monkeypatch.setattr(record, "record_program", _refuse)
+    done = CliRunner().invoke(app, ["data", "record-screens", "--to", str(tmp_path), "--programs", "ark,meld"])
+    lines = done.output.replace("\n", "")
+    assert "ark (contrast): it is broken" in lines
+    assert "meld (contrast): not installed: apt-get install meld" in lines
+    assert "0 screens, 0 targets, 0 absent ones in" in lines
+
+
+def _refuse(*args: object, **options: object) -> int:
+    raise EnvError("it is broken")
+
+
+def test_a_stopped_recording_says_how_to_resume_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def stop(*args: object, **options: object):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(record, "record_programs", stop)
+    done = CliRunner().invoke(app, ["data", "record-screens", "--to", str(tmp_path)])
+    assert isinstance(done.exception, RunStopped)
+    assert "stopped; the same command resumes the recording in" in str(done.exception)
+    assert (tmp_path / "targets.jsonl").is_file()
