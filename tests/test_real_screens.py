@@ -84,6 +84,11 @@ def test_two_windows_of_one_size_are_told_apart_by_their_titles():
     assert match_windows(nodes, [dialog, WINDOW]) == {0: WINDOW, 1: dialog}
 
 
+def test_a_tree_of_before_a_window_was_moved_is_left_out():
+    moved = XWindow((130, 80, 400, 320), 5, False, "Notes")
+    assert match_windows(tree(FRAME), [moved]) == {}
+
+
 def test_what_is_scrolled_out_of_its_list_is_left_out():
     nodes = tree(
         FRAME,
@@ -124,6 +129,9 @@ def test_wrappers_and_crossing_elements_are_left_out():
     [
         ("Save (Ctrl+S)", "Save"),
         ("<b>Bold</b>\nMakes it bold", "Bold"),
+        ("Line (L)", "Line"),
+        ("Square root [Ctrl+R]", "Square root"),
+        ("Compile (twice)", "Compile (twice)"),
         ("&Open", "Open"),
         ("Name:", "Name"),
         ("\uf013 Stats", "Stats"),

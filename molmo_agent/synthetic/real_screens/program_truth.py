@@ -154,8 +154,9 @@ def clean_name(name: str) -> str:
     """Return a name without markup, mnemonics and shortcuts; empty if it is too long or has no letter or digit."""
     name = re.sub(r"</?[a-zA-Z][^>]*>", "", name)
     name = re.sub(r"&(?=\w)", "", name)
-    # "Save (Ctrl+S)", a tooltip of several lines.
-    name = re.sub(r"\s*\((?:Ctrl|Alt|Shift|Meta|F\d+)\b[^)]*\)\s*$", "", name.strip().split("\n")[0])
+    # "Save (Ctrl+S)", "Line (L)", "Square root [Ctrl+R]", a tooltip of several lines.
+    shortcut = r"\s*[(\[](?:(?:Ctrl|Alt|Shift|Meta|F\d+)\b[^)\]]*|\S)[)\]]\s*$"
+    name = re.sub(shortcut, "", name.strip().split("\n")[0])
     # Icons of a font are letters to the page, in the range that Unicode leaves for private use.
     name = re.sub(r"[\ue000-\uf8ff]", "", name)
     name = re.sub(r"\s+", " ", name).strip().rstrip(":").strip()
@@ -201,7 +202,8 @@ def match_windows(nodes: Sequence[Mapping[str, Any]], windows: Sequence[XWindow]
             x, y, w, h = window.box
             apart = abs(left - x) + abs(top - y) + abs(left + width - x - w) + abs(top + height - y - h)
             same_title = bool(node["name"]) and node["name"] == window.title
-            if apart <= _FARTHEST_PX * scale:
+            # A tree that lies outside of its window is one of before the window was moved.
+            if apart <= _FARTHEST_PX * scale and contains(window.box, (left, top, width, height), slack=4 * scale):
                 pairs.append((not same_title, apart, place, node["id"]))
     owners: dict[int, XWindow] = {}
     taken = set()
