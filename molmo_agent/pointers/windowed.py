@@ -97,7 +97,7 @@ def _surest(answers: Sequence[tuple[ImageTransform, PointResult]]) -> PointResul
         view, best = max(hits, key=lambda pair: -1.0 if pair[1].confidence is None else pair[1].confidence)
         points = tuple(dataclasses.replace(point, point=view.to_whole(point.point)) for point in best.points)
         reply = f"in the window {view.describe()}: {best.reply}"
-        return dataclasses.replace(best, points=points, reply=reply, latency_s=seconds)
+        return dataclasses.replace(best, points=points, reply=reply, latency_s=seconds, composed=True)
     # A window that was not answered for may hold it.
     unanswered = [result for _, result in answers if result.status != "none"]
     return dataclasses.replace((unanswered or [answers[0][1]])[0], latency_s=seconds)
