@@ -17,8 +17,8 @@ def read_tree() -> list[dict[str, Any]]:
     """Return the nodes that are showing."""
     gi: Any = importlib.import_module("gi")
     gi.require_version("Atspi", "2.0")
-    repository: Any = importlib.import_module("gi.repository")
-    Atspi, GLib = repository.Atspi, repository.GLib
+    Atspi: Any = importlib.import_module("gi.repository.Atspi")
+    GLib: Any = importlib.import_module("gi.repository.GLib")
 
     Atspi.set_timeout(2000, 5000)
     nodes: list[dict[str, Any]] = []
