@@ -108,7 +108,6 @@ def run_real_tasks(
     """
     from molmo_agent.evaluation.real_tasks.run import run_tasks, runnable
     from molmo_agent.evaluation.real_tasks.tasks import find_tasks
-    from molmo_agent.registry import load_model
 
     folder = _folder(TASKS, model, out)
     wanted = find_tasks(only)
@@ -118,9 +117,8 @@ def run_real_tasks(
         console.print(shown(f"skipped: {names}; to run them: apt-get install {' '.join(packages)}"), soft_wrap=True)
     if not tasks:
         raise UsageError(f"no program of these tasks is installed: apt-get install {' '.join(packages)}")
-    pointer = None if model == "oracle" else load_model(model)
     with Console(stderr=True).status("") as status:
-        outcomes = run_tasks(tasks, pointer, folder, min_confidence=min_confidence, report=status.update)
+        outcomes = run_tasks(tasks, model, folder, min_confidence=min_confidence, report=status.update)
     table = Table("task", "truth", "exit code", "seconds", "where it broke", box=None)
     for one in outcomes:
         truth = shown("achieved", "green") if one.achieved else shown("failed", "red")

@@ -1,8 +1,13 @@
-"""Run tasks on real programs as ``agent run`` runs them, and judge them by what the programs did."""
+"""Run tasks on real programs as ``agent run`` runs them, and judge them by what the programs did.
+
+Every task runs in a process of its own: input goes to one display per process, and a crash ends one task.
+"""
 
 import contextlib
 import json
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,10 +19,10 @@ from molmo_agent.episode import Trajectory
 from molmo_agent.errors import EnvError, MolmoAgentError, RunStopped, UsageError
 from molmo_agent.evaluation.real_tasks.pointers import AtspiPointer, PointAudit
 from molmo_agent.evaluation.real_tasks.session import REMEDY, Session, missing_tools
-from molmo_agent.evaluation.real_tasks.tasks import RealTask
+from molmo_agent.evaluation.real_tasks.tasks import RealTask, find_tasks
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.pointers.careful import careful
-from molmo_agent.registry import load_env, load_policy
+from molmo_agent.registry import load_env, load_model, load_policy
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.recorder import Recorder
@@ -29,6 +34,8 @@ RESULTS_FILE = "results.json"
 _VERDICT_S = 6.0
 # After its window is there, a program may still be laying it out.
 _LAYOUT_S = 1.5
+# Loading a model, the guards' limit, and waiting for the program.
+_PROCESS_S = 1200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +148,53 @@ def _await_verdict(task: RealTask, session: Session) -> str:
     return verdict
 
 
+def run_in_process(task: RealTask, model: str, folder: Path, *, min_confidence: float | None = None) -> Outcome:
+    """Do one task in a process of its own.
+
+    Args:
+        task: one of :data:`~molmo_agent.evaluation.real_tasks.tasks.TASKS`.
+        model: its name; "oracle" is the accessibility tree itself.
+        folder: of the trajectory.
+        min_confidence: replaces the model's threshold; 0 disables it.
+
+    Raises:
+        UsageError: the model does not exist or cannot point.
+        RunStopped: stopped by the user.
+    """
+    request = {"task": task.name, "model": model, "folder": str(folder), "min_confidence": min_confidence}
+    began = time.monotonic()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, json.dumps(request)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PROCESS_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        reason = f"it did not end within {_PROCESS_S:g} s"
+        return _failed(task, 3, time.monotonic() - began, reason)
+    try:
+        answer = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        reason = f"the process ended with {done.returncode}: {done.stderr.strip()[-300:]}"
+        return _failed(task, 3, time.monotonic() - began, reason)
+    if "usage" in answer:
+        raise UsageError(answer["usage"])
+    if "stopped" in answer:
+        raise RunStopped(answer["stopped"])
+    return Outcome(**answer)
+
+
+def _failed(task: RealTask, exit_code: int, seconds: float, reason: str) -> Outcome:
+    return Outcome(task=task.name, achieved=False, exit_code=exit_code, seconds=seconds, reason=reason, first_miss="")
+
+
 def run_tasks(
     tasks: Sequence[RealTask],
-    model: PointingModel | None,
+    model: str,
     folder: Path,
     *,
     min_confidence: float | None = None,
@@ -153,24 +204,23 @@ def run_tasks(
 
     Args:
         tasks: at least one.
-        model: points; None: the accessibility tree itself.
+        model: its name; "oracle" is the accessibility tree itself.
         folder: each task's trajectory is in a folder of its name; earlier ones are replaced.
         min_confidence: replaces the model's threshold; 0 disables it.
         report: called with the name of each task before it starts.
 
     Raises:
-        UsageError: the results cannot be written.
+        UsageError: the model cannot be used, or the results cannot be written.
         RunStopped: stopped by the user.
     """
     outcomes: list[Outcome] = []
     for task in tasks:
         report(task.name)
         shutil.rmtree(folder / task.name, ignore_errors=True)
-        outcomes.append(run_task(task, model, folder / task.name, min_confidence=min_confidence))
-        name = "oracle" if model is None else model.name
+        outcomes.append(run_in_process(task, model, folder / task.name, min_confidence=min_confidence))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(summary_of(name, outcomes), indent=1) + "\n"
+            text = json.dumps(summary_of(model, outcomes), indent=1) + "\n"
             (folder / RESULTS_FILE).write_text(text, encoding="utf-8")
         except OSError as error:
             raise UsageError(f"cannot write {folder / RESULTS_FILE}: {error.strerror}; choose another --out") from error
@@ -186,3 +236,23 @@ def summary_of(model: str, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
         "failed_with_exit_0": sum(one.false_claim for one in outcomes),
         "outcomes": [asdict(one) for one in outcomes],
     }
+
+
+def _main(request: Mapping[str, Any]) -> None:
+    """Do the task of a request and print its outcome, or why there is none, as one line of JSON."""
+    answer: dict[str, Any]
+    (task,) = find_tasks(request["task"])
+    try:
+        model = None if request["model"] == "oracle" else load_model(request["model"])
+        answer = asdict(run_task(task, model, Path(request["folder"]), min_confidence=request["min_confidence"]))
+    except UsageError as error:
+        answer = {"usage": f"{error}"}
+    except RunStopped as stop:
+        answer = {"stopped": f"{stop}"}
+    except MolmoAgentError as error:
+        answer = asdict(_failed(task, 3, 0.0, f"{error}"))
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    _main(json.loads(sys.argv[1]))
