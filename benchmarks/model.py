@@ -30,10 +30,10 @@ from molmo_agent.model.prompts import role_prompt
 from molmo_agent.nano.tokenizer import build_tokenizer
 from molmo_agent.point_text.parse import format_points
 from molmo_agent.pointers.answer_grammar import guess_next, is_complete, plain_label
-from molmo_agent.pointers.decoding import Form, Prefix, Reader, constrained, drafted, greedy
+from molmo_agent.pointers.decoding import Form, Prefix, Reader, decode_constrained, decode_greedy, decode_with_draft
+from molmo_agent.pointers.image_cache import ImageCache
 from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.pointers.nano import load_nano
-from molmo_agent.pointers.picture_cache import PictureCache
 
 # Name -> (what is best, bound): ratios to the baseline of the same run.
 TARGETS = {
@@ -93,7 +93,9 @@ def measure_reading() -> dict[str, float]:
     row = tokenizer(role_prompt('the "Save" button'), add_special_tokens=False)["input_ids"]
 
     def first_token() -> None:
-        greedy(pointer.model, pointer._prefix(image), [row], eos=-1, max_new_tokens=1, finished=lambda ids: False)
+        decode_greedy(
+            pointer.model, pointer._prefix(image), [row], eos=-1, max_new_tokens=1, is_complete=lambda ids: False
+        )
 
     def cold() -> None:
         pointer.cache.forget()
@@ -101,7 +103,9 @@ def measure_reading() -> dict[str, float]:
 
     def tokens(count: int) -> Callable[[], Any]:
         prefix = pointer._prefix(image)
-        return lambda: greedy(pointer.model, prefix, [row], eos=-1, max_new_tokens=count, finished=lambda ids: False)
+        return lambda: decode_greedy(
+            pointer.model, prefix, [row], eos=-1, max_new_tokens=count, is_complete=lambda ids: False
+        )
 
     first = seconds(cold)
     second = seconds(first_token)
@@ -113,9 +117,9 @@ def measure_reading() -> dict[str, float]:
     changed[[3, 7]] += 1
 
     def all_crops() -> None:
-        PictureCache().patches(pointer.model.model, pixels)
+        ImageCache().patches(pointer.model.model, pixels)
 
-    warm = PictureCache()
+    warm = ImageCache()
     state = {"flip": False}
 
     def next_screenshot() -> None:
@@ -162,14 +166,18 @@ def measure_written_answers() -> dict[str, float]:
         def draft(ids: list[int], asked: str = asked) -> list[int]:
             return tokenizer(guess_next(tokenizer.decode(ids), asked), add_special_tokens=False)["input_ids"]
 
-        slow = greedy(writer, prefix, [row], finished=lambda ids: False, **options)[0]
-        quick = drafted(
-            Reader(writer, prefix), row, draft=draft, finished=lambda ids: is_complete(tokenizer.decode(ids)), **options
+        slow = decode_greedy(writer, prefix, [row], is_complete=lambda ids: False, **options)[0]
+        quick = decode_with_draft(
+            Reader(writer, prefix),
+            row,
+            draft=draft,
+            is_complete=lambda ids: is_complete(tokenizer.decode(ids)),
+            **options,
         )
         if quick.ids != slow.ids:
             raise SystemExit("guessing changed an answer")
         plain, identical = plain + slow.passes, identical + quick.passes
-        strict += constrained(Reader(writer, prefix), row, form, said).passes
+        strict += decode_constrained(Reader(writer, prefix), row, form, said).passes
     return {
         "passes per point, output-identical, share of plain decoding": identical / plain,
         "passes per point, constrained, share of plain decoding": strict / plain,
@@ -198,18 +206,18 @@ def measure_passes() -> dict[str, float]:
             def draft(ids: list[int], label: str = label) -> list[int]:
                 return tokenizer(guess_next(tokenizer.decode(ids), label), add_special_tokens=False)["input_ids"]
 
-            plain = greedy(pointer.model, prefix, [row], finished=lambda ids: False, **options)[0]
+            plain = decode_greedy(pointer.model, prefix, [row], is_complete=lambda ids: False, **options)[0]
             if not is_complete(tokenizer.decode(plain.ids)) or "<point" not in tokenizer.decode(plain.ids):
                 continue
-            quick = drafted(
+            quick = decode_with_draft(
                 Reader(pointer.model, prefix),
                 row,
                 draft=draft,
-                finished=lambda ids: is_complete(tokenizer.decode(ids)),
+                is_complete=lambda ids: is_complete(tokenizer.decode(ids)),
                 **options,
             )
             differing += quick.ids != plain.ids
-            strict = constrained(Reader(pointer.model, prefix), row, form, label)
+            strict = decode_constrained(Reader(pointer.model, prefix), row, form, label)
             points = max(len(strict.confidences), 1)
             counts["plain"].append(plain.passes)
             counts["identical"].append(quick.passes)

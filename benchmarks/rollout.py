@@ -68,7 +68,7 @@ def rates(
         cache: Any = getattr(model, "cache", None)
         if cache is not None:
             cache.forget()
-            cache.make_room(number)
+            cache.reserve_images(number)
         start = time.process_time()
         results.append(
             roll_out(

@@ -313,7 +313,7 @@ def measure_gpu() -> dict[str, float]:
         torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
         done = [
-            flops.work(tokens=s.tokens, pairs=visible_pairs(s.tokens, ()), crops=s.crops, learned=n)
+            flops.work(tokens=s.tokens, pairs=visible_pairs(s.tokens, ()), crops=s.crops, targets=n)
             for s, n in zip(mine, count, strict=True)
         ]
         work.append(sum(w.step() for w in done))

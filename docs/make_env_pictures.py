@@ -1,4 +1,4 @@
-"""Draw the pictures of the envs with an expert's points on them: docs/images/env_*.png.
+"""Draw the images of the envs with an expert's points on them: docs/images/env_*.png.
 
     python docs/make_env_pictures.py [--out docs/images]
 
@@ -31,15 +31,15 @@ PAGES_SEED = 3
 
 def draw_pages(path: Path) -> None:
     """Draw pages as Chromium shows them, twice as sharp."""
-    pictures = []
+    images = []
     for task in PAGES:
         env = load_env(f"miniwob:{task}", scale=2)
-        pictures.append(PIL.Image.fromarray(env.reset(seed=PAGES_SEED)[0].image))
+        images.append(PIL.Image.fromarray(env.reset(seed=PAGES_SEED)[0].image))
         env.close()
-    width, height = pictures[0].size
-    sheet = PIL.Image.new("RGB", (len(pictures) * (width + 8) - 8, height), "white")
-    for number, picture in enumerate(pictures):
-        sheet.paste(picture, (number * (width + 8), 0))
+    width, height = images[0].size
+    sheet = PIL.Image.new("RGB", (len(images) * (width + 8) - 8, height), "white")
+    for number, image in enumerate(images):
+        sheet.paste(image, (number * (width + 8), 0))
     sheet.quantize(128).save(path, optimize=True)
 
 
@@ -52,14 +52,14 @@ def main() -> None:
         env = gymnasium.make(
             f"molmo_agent.envs.gymnasium_api.adapters:MolmoAgent/{name}-v0", render_mode="rgb_array", **options
         )
-        picture, info = env.reset(seed=seed)
+        image, info = env.reset(seed=seed)
         points = [box.center for box in env.unwrapped.locate(info["instruction"])]
-        shown = draw_points(picture, points)
+        annotated_image = draw_points(image, points)
         if name == "FloorNav":  # with its map
             env.step(to_rows(points))
-            shown = PIL.Image.fromarray(next(env.unwrapped.film()))
+            annotated_image = PIL.Image.fromarray(next(env.unwrapped.film()))
         small = "".join("_" + letter.lower() if letter.isupper() else letter for letter in name)
-        with_caption(shown, info["instruction"], shown.width).quantize(256, kmeans=1).save(
+        with_caption(annotated_image, info["instruction"], annotated_image.width).quantize(256, kmeans=1).save(
             out / f"env{small}.png", optimize=True
         )
         env.close()

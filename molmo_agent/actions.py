@@ -1,6 +1,6 @@
-"""What a policy can ask an environment to do.
+"""The actions of a policy: what it asks an env to execute.
 
-Positions are normalized points of the observation that the policy saw. ``Action`` is a closed union: an env matches
+Positions are normalized points of the policy's observation. ``Action`` is a closed union: an env matches
 on it and ends with ``assert_never``, so that the type checker lists every place a new action must be handled.
 """
 
@@ -30,17 +30,17 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 class Click:
     """Press and release a button, ``count`` times: 2 is a double click.
 
-    The keys in ``modifiers`` are held down meanwhile: ``("ctrl",)``, or ``("ctrl_or_cmd",)``, the key that adds to the
+    The keys in ``held`` are held down meanwhile: ``("ctrl",)``, or ``("ctrl_or_cmd",)``, the key that adds to the
     selection (Command on macOS, Ctrl elsewhere). Names are lower case.
     """
 
     point: Point
     button: Button = "left"
     count: int = 1
-    modifiers: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "modifiers", tuple(key.lower() for key in self.modifiers))
+        object.__setattr__(self, "held", tuple(key.lower() for key in self.held))
         _check_choice("button", self.button, get_args(Button))
         if self.count not in (1, 2, 3):
             raise ValueError(f"count must be 1, 2 or 3, got {self.count!r}")
@@ -89,7 +89,7 @@ class Scroll:
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """Enter text where the keyboard focus is. ``{{NAME}}`` stands for a secret that only the env ever sees."""
+    """Enter text where the keyboard focus is. ``{{NAME}}`` stands for a secret that only the env receives."""
 
     text: str
 
@@ -143,7 +143,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The policy says it has finished. Whether the task succeeded is the env's to say, where it can."""
+    """The policy claims to have finished. The env judges success, if it can."""
 
     success: bool = True
     message: str = ""
@@ -205,8 +205,8 @@ def describe(action: Action) -> str:
         return f"({point.x:.3f}, {point.y:.3f})" if point else "the pointer"
 
     match action:
-        case Click(point=point, button=button, count=count, modifiers=modifiers):
-            kind = "".join(f"{key}+" for key in modifiers) + {1: "Click", 2: "Double-click", 3: "Triple-click"}[count]
+        case Click(point=point, button=button, count=count, held=held):
+            kind = "".join(f"{key}+" for key in held) + {1: "Click", 2: "Double-click", 3: "Triple-click"}[count]
             return f"{kind} {at(point)}" + (f" with the {button} button" if button != "left" else "")
         case Drag(start=start, end=end):
             return f"Drag {at(start)} to {at(end)}"

@@ -1,15 +1,15 @@
-"""A pinhole camera in the world: image points to rays and places, and back.
+"""A pinhole camera in the world: from image points to rays and places, and back. Needs only numpy.
 
-**Frames.** A pose leads from camera coordinates to the world's. Camera coordinates are OpenCV's: x to the right,
-y down, z forward. OpenGL's and MuJoCo's cameras have y up and look along -z; :data:`OPENGL_TO_OPENCV` is between them,
-and constructors say which one they read. Lengths are metres.
+**Frames.** A pose maps camera coordinates to world coordinates. Camera coordinates are OpenCV's: x to the right,
+y down, z forward. OpenGL's and MuJoCo's cameras have y up and look along -z; :data:`OPENGL_TO_OPENCV` converts between
+them, and every constructor states its convention. Lengths are metres.
 
 **Image.** Points are fractions of the image as everywhere in this package; ``fx, fy, cx, cy`` are in pixels, and
 their position 0.0 is the *edge* of the first pixel. OpenCV and ROS count from its *middle*: their ``cx`` is 0.5 less.
 
 **Depth** is along the optical axis (z), as MuJoCo, Gazebo and depth cameras give it, not along the ray.
 
-Nothing is made up: a place that cannot be known is NaN with ``valid`` False, never the origin.
+A place that cannot be computed is NaN with ``valid`` False, never the origin.
 """
 
 import math
@@ -25,24 +25,24 @@ from molmo_agent.geometry import Point, to_pixel
 Array = npt.NDArray[np.float64]
 
 Points = Sequence[Point] | Array
-"""Points of an image: nouns, or (num_points, 2) fractions, which may lie beside it."""
+"""Points of an image: ``Point`` objects, or (num_points, 2) fractions, which may lie outside of it."""
 
 OPENGL_TO_OPENCV: Array = np.diag([1.0, -1.0, -1.0, 1.0])
 """Multiply a pose (camera to world) from the right with it to change its convention; it is its own inverse."""
 
-# Rays that meet a plane more flatly than this (sine of the angle) miss it: their place would be noise.
+# Rays at a smaller angle to a plane than this (its sine) count as parallel: their intersection would be noise.
 _FLATTEST = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Projection:
-    """Where places of the world appear."""
+    """Where places of the world appear on an image."""
 
-    # (num_places, 2) fractions of the image; outside of [0, 1] beside it, NaN for what is not before the camera.
+    # (num_places, 2) fractions of the image; outside of [0, 1] beside it, NaN for places behind the camera.
     points: Array
     # (num_places,) metres along the optical axis; negative behind the camera.
     depth_m: Array
-    # (num_places,) bool: before the camera and on the image. What hides it is not known here.
+    # (num_places,) bool: in front of the camera and on the image. Occlusion is not considered.
     visible: npt.NDArray[np.bool_]
 
 
@@ -54,7 +54,7 @@ class Places:
     places: Array
     # (num_points,) bool.
     valid: npt.NDArray[np.bool_]
-    # One sentence per point: why it has no place; empty where it has one.
+    # One sentence per point: why it has no place; empty for valid points.
     reasons: tuple[str, ...]
 
 
@@ -63,7 +63,7 @@ class Camera:
     """A pinhole camera without distortion.
 
     Raises:
-        ValueError: a size or focal length is not above 0, or the pose is no rotation and translation.
+        ValueError: a size or focal length is not above 0, or the pose is not a rotation and translation.
     """
 
     # Pixels of the image.
@@ -93,7 +93,7 @@ class Camera:
         pose.flags.writeable = False
         object.__setattr__(self, "pose", pose)
 
-    # --- Making one -----------------------------------------------------------------------------------------------
+    # --- Constructors ---------------------------------------------------------------------------------------------
 
     @classmethod
     def from_field_of_view(cls, width: int, height: int, *, vertical_deg: float, pose: npt.ArrayLike) -> Self:
@@ -114,10 +114,10 @@ class Camera:
 
     @classmethod
     def from_mujoco(cls, model: Any, data: Any, camera: str | int, width: int, height: int) -> Self:
-        """Read a fixed camera of a MuJoCo model by its name or number, where it is now (after ``mj_forward``).
+        """Read a fixed camera of a MuJoCo model by its name or number, at its present pose (after ``mj_forward``).
 
         Raises:
-            ValueError: no such camera, or it is not a plain perspective one.
+            ValueError: no such camera, or its field of view is not given by fovy.
         """
         try:
             number = model.camera(camera).id
@@ -134,7 +134,7 @@ class Camera:
 
     @classmethod
     def from_mujoco_scene(cls, scene: Any, width: int, height: int) -> Self:
-        """Read the camera that a MuJoCo scene was last updated with: the way to a free or tracking camera.
+        """Read the camera of the last update of a MuJoCo scene; use this for a free or tracking camera.
 
         ``scene`` is ``renderer.scene`` after ``renderer.update_scene(data, camera)``.
 
@@ -147,7 +147,7 @@ class Camera:
         forward, up = np.asarray(left.forward, float), np.asarray(left.up, float)
         pose = np.eye(4)
         pose[:3, :3] = np.stack([np.cross(forward, up), -up, forward], axis=1)
-        # The two eyes of a stereo image; between them is the middle.
+        # MuJoCo has two eyes for stereo images; the camera is in the middle between them.
         pose[:3, 3] = (np.asarray(left.pos, float) + np.asarray(right.pos, float)) / 2
         half = (float(left.frustum_top) - float(left.frustum_bottom)) / 2
         vertical = math.degrees(2 * math.atan(half / float(left.frustum_near)))
@@ -155,7 +155,7 @@ class Camera:
 
     @classmethod
     def from_camera_info(cls, info: Mapping[str, Any], pose: npt.ArrayLike) -> Self:
-        """Read what ROS calls a CameraInfo: ``width``, ``height``, ``k`` (or ``K``), ``d`` (or ``D``).
+        """Read a ROS CameraInfo message: ``width``, ``height``, ``k`` (or ``K``), ``d`` (or ``D``).
 
         Args:
             info: the message as a mapping.
@@ -167,9 +167,9 @@ class Camera:
         matrix = info.get("k", info.get("K"))
         if matrix is None or np.size(matrix) != 9 or not {"width", "height"} <= set(info):
             raise ValueError(f"expected a CameraInfo with width, height and k of 9 numbers, got {sorted(info)}")
-        bent = info.get("d", info.get("D"))
-        if bent is not None and np.any(np.asarray(bent, float)):
-            raise ValueError(f"expected a rectified image, got the distortion {list(bent)}: rectify it first")
+        distortion = info.get("d", info.get("D"))
+        if distortion is not None and np.any(np.asarray(distortion, float)):
+            raise ValueError(f"expected a rectified image, got the distortion {list(distortion)}: rectify it first")
         k = np.asarray(matrix, float).reshape(3, 3)
         return cls(
             width=int(info["width"]),
@@ -181,11 +181,11 @@ class Camera:
             pose=np.asarray(pose, float),
         )
 
-    # --- Using it -------------------------------------------------------------------------------------------------
+    # --- Methods --------------------------------------------------------------------------------------------------
 
     @property
     def position(self) -> Array:
-        """Where the camera is: (3,) metres in the world."""
+        """The position of the camera: (3,) metres in the world."""
         return self.pose[:3, 3].copy()
 
     def project(self, places: npt.ArrayLike) -> Projection:
@@ -197,8 +197,8 @@ class Camera:
         safe = np.where(before, depth, np.nan)
         x = (local[:, 0] / safe * self.fx + self.cx) / self.width
         y = (local[:, 1] / safe * self.fy + self.cy) / self.height
-        on_it = before & (x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)
-        return Projection(points=np.stack([x, y], axis=1), depth_m=depth, visible=on_it)
+        on_image = before & (x >= 0) & (x <= 1) & (y >= 0) & (y <= 1)
+        return Projection(points=np.stack([x, y], axis=1), depth_m=depth, visible=on_image)
 
     def ray(self, points: Points) -> Array:
         """Return the directions in which points of the image lie, (num_points, 3) of length 1 in the world's frame.
@@ -210,7 +210,7 @@ class Camera:
         return unit
 
     def deproject(self, points: Points, depth_m: npt.ArrayLike) -> Array:
-        """Return the places (num_points, 3) at known depths along the optical axis, in metres."""
+        """Return the places (num_points, 3) of points at the given depths along the optical axis, in metres."""
         depth = np.asarray(depth_m, np.float64).reshape(-1, 1)
         places: Array = (self._directions(points) * depth) @ self.pose[:3, :3].T + self.pose[:3, 3]
         return places
@@ -223,11 +223,11 @@ class Camera:
         window_px: int = 5,
         max_depth_m: float = math.inf,
     ) -> Places:
-        """Return the places of the surfaces that points show, by a depth image.
+        """Return the places of the visible surfaces at points, from a depth image.
 
-        The depth of a point is the median of the measured ones in a window around it, so that single holes and spikes
-        do no harm; it is always one that was measured, never a mean of two surfaces. Zero, NaN, infinite and more than
-        ``max_depth_m`` are holes. Where less than half of the window was measured, the point has no place.
+        The depth of a point is the median of the measured depths in a window around it, so that single holes and spikes
+        have no effect. It is always a measured value, never the mean of two surfaces. Zero, NaN, infinite and values
+        above ``max_depth_m`` are holes. If less than half of the window is measured, the point has no place.
 
         A depth is that of a pixel's middle, so a place is up to half a pixel off along the surface: at 640 x 480 less
         than 5 mm within 2 m of the camera, measured against MuJoCo's own rays.
@@ -236,7 +236,7 @@ class Camera:
             points: of the image.
             depth_image: (height, width) metres along the optical axis; any resolution of the same view.
             window_px: side of the window in pixels of the depth image, odd.
-            max_depth_m: what lies farther is not there, such as a far clipping plane.
+            max_depth_m: farther depths count as holes, such as a far clipping plane.
         """
         depths = np.asarray(depth_image, np.float64)
         if depths.ndim != 2 or not depths.size:
@@ -302,7 +302,7 @@ def look_at(position: npt.ArrayLike, target: npt.ArrayLike, *, up: npt.ArrayLike
     """Return the pose (4, 4), OpenCV camera coordinates to the world's, of a camera that looks at a place.
 
     Raises:
-        ValueError: it looks straight along ``up``, or at itself.
+        ValueError: the view is along ``up``, or the target is the position itself.
     """
     eye = np.asarray(position, np.float64)
     forward = np.asarray(target, np.float64) - eye

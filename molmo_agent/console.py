@@ -1,7 +1,7 @@
-"""What the command line shows people: text from outside as plain text, and records that could not be made.
+"""Terminal output: external text without markup, and warnings about output files that could not be written.
 
-The result of a command is printed first and decides its exit code. Pages and images of it come after: a full disk or
-a font that fails is reported in one line on stderr, with how to make them later.
+A command prints its result first, and the result decides the exit code. Pages and plots come afterwards: a full disk
+or a missing font is reported in one line on stderr, with the way to write them later.
 """
 
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from rich.text import Text
 from molmo_agent.visible_text import visible_text
 
 
-def shown(text: object, style: str = "") -> Text:
-    """Return text for a rich console that is neither markup nor emoji code nor a control sequence, whoever wrote it."""
+def plain_text(text: object, style: str = "") -> Text:
+    """Return text for a rich console, without markup, emoji codes or control sequences, whatever its source."""
     return Text(visible_text(str(text)), style)
 
 
@@ -22,26 +22,26 @@ def reason_of(error: Exception) -> str:
     """Return why something failed, in one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror + (f": {error.filename}" if error.filename else "")
-    # Errors of other packages often say little without their name.
+    # The messages of other packages are often unclear without the class name.
     own = type(error).__module__.startswith("molmo_agent")
     return str(error) if own else f"{type(error).__name__}: {error}"
 
 
 def warn(text: str) -> None:
     """Print one line on stderr."""
-    Console(stderr=True, highlight=False).print(shown(f"agent: {text}", "yellow"), soft_wrap=True)
+    Console(stderr=True, highlight=False).print(plain_text(f"agent: {text}", "yellow"), soft_wrap=True)
 
 
 @contextmanager
 def after_the_result(what: str, remedy: str) -> Iterator[None]:
-    """Make an image or page of finished work: a failure is reported and never raised.
+    """Write a plot or page after the result is printed: warn about a failure instead of raising it.
 
     Args:
-        what: is made, such as "the page".
-        remedy: how to make it later.
+        what: the thing to write, such as "the page".
+        remedy: how to write it later.
     """
     try:
         yield
-    # Everything: fonts, codecs and templates raise what their libraries raise, and the work is done and judged.
+    # Catch all errors: fonts, codecs and templates raise any class, and the result is already printed.
     except Exception as error:
-        warn(f"{what} was not made: {reason_of(error)}; {remedy}")
+        warn(f"cannot write {what}: {reason_of(error)}; {remedy}")

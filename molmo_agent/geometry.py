@@ -1,6 +1,6 @@
-"""Points and boxes as fractions of an image.
+"""Points and boxes as fractions of an image, without pixels of any device.
 
-The coordinate rule of the whole package: a point is (x, y) in [0, 1]², float64, of the image that was observed,
+The coordinate rule of the whole package: a point is (x, y) in [0, 1]², float64, a fraction of the observed image,
 origin at the top left, x to the right, y down. A pixel is ``min(floor(fraction * size), size - 1)``: 0.0 is the
 first pixel, 1.0 the last one, and nothing is rounded anywhere else.
 """
@@ -12,7 +12,7 @@ from typing import Self
 
 def _fraction(name: str, value: float) -> float:
     value = float(value)
-    if not 0.0 <= value <= 1.0:  # also refuses NaN
+    if not 0.0 <= value <= 1.0:  # also rejects NaN
         raise ValueError(f"{name} must be a fraction of the image in [0, 1], got {value!r}")
     return value
 

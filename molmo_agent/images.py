@@ -20,7 +20,7 @@ MARK = (230, 0, 92)
 _CAPTION_HEIGHT, _CAPTION_SIZE, _CAPTION_GROUND = 28, 14, (24, 24, 28)
 # Tallest frame, as a multiple of its width.
 _MAX_ASPECT = 3
-# No font has this noncharacter: the glyph drawn for it is the font's replacement for every missing character.
+# No font has this noncharacter: its glyph is the one that the font draws for every missing character.
 _ABSENT = "\U0010fffe"
 _MAX_PIXELS = 100_000_000
 _FONTS = Path(__file__).parent / "envs" / "drawing" / "font_files"
@@ -82,7 +82,7 @@ def _caption_fonts() -> list[PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFon
     """Return the bundled fonts that load; if none does, the one built into Pillow."""
     fonts: list[PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont] = []
     for name in ("noto_sans.ttf", "noto_sans_cjk.otf"):
-        # With a missing or damaged font the caption is plainer; the run must not fail for it.
+        # A missing or damaged font makes the caption plainer; it must not end the run.
         with contextlib.suppress(OSError):
             fonts.append(_font(name, _CAPTION_SIZE))
     return fonts or [PIL.ImageFont.load_default(_CAPTION_SIZE)]
@@ -112,8 +112,8 @@ def _fit(text: str, width: float) -> str:
     def fits(prefix: str) -> bool:
         return sum(font.getlength(run) for run, font in _runs(prefix)) <= width
 
-    # Letters are at least a pixel wide; only combining marks, at most MAX_MARKS per letter, are narrower. So a very
-    # long text is never measured whole.
+    # Letters are at least a pixel wide; only combining marks, at most MAX_MARKS per letter, are narrower. So only the
+    # beginning of a very long text has to be measured.
     max_length = int(width) * (1 + MAX_MARKS)
     if len(text) <= max_length and fits(text):
         return text

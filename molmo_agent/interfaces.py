@@ -94,6 +94,8 @@ class ModelTraits:
 
     # (width, height) in pixels of the largest image that it reads well; larger ones are split into windows.
     window: tuple[int, int] | None = None
+    # (width, height) in pixels of the only images that it reads; smaller ones are padded to them. Empty: any size.
+    canvases: tuple[tuple[int, int], ...] = ()
     # Points with a lower confidence become actions only if a person confirms them; None: no threshold.
     min_confidence: float | None = None
     # Whether it zooms in by itself where its confidence is below `min_confidence`.

@@ -1,18 +1,18 @@
-"""How points of an image lead back to the device it was taken from.
+"""Map points of an image back to the device that it was captured from.
 
-A transform follows an image through its life. It starts as the upright capture, in physical pixels, and is told what
-was done to the image since (``crop``, ``resize``, ``rotate``, ``pad``) and what the device's input units are
-(``scale``, ``offset``). The two ends are independent: image steps touch the image end, unit steps the device end.
+A transform records the history of an image. It starts as the upright capture, in physical pixels. Its steps are the
+changes of the image since (``crop``, ``resize``, ``rotate``, ``pad``) and the device's input units
+(``scale``, ``offset``). The two ends are independent: image steps change the image end, unit steps the device end.
 
     ImageTransform.identity(2560, 1600)         # the captured monitor, physical pixels
-        .crop(0, 0, 1280, 1600).resize(640, 800)   # what the observation shows of it
-        .scale(2).offset(-1280, 0)                 # input: 2 pixels per unit, a monitor to the left of the main one
+        .crop(0, 0, 1280, 1600).resize(640, 800)   # the part in the observation
+        .scale(2).offset(-1280, 0)                 # input: 2 pixels per unit, left of the main monitor
 
 An image processor describes its crops the same way from ``identity(width, height)`` of the observation, and
-``screen.compose(crop)`` leads from the crop to the device.
+``screen.compose(crop)`` maps the crop to the device.
 
-Arithmetic is in exact rationals, so steps that cancel each other leave no trace: a point goes through the one rule
-``pixel = min(floor(fraction * size), size - 1)`` once, on the pixels of the capture, however long the chain.
+Arithmetic is in exact rationals, so steps that cancel each other have no effect: the rule
+``pixel = min(floor(fraction * size), size - 1)`` is applied once, on the pixels of the capture, however long the chain.
 """
 
 import math
@@ -23,7 +23,7 @@ from typing import Any, Self
 
 from molmo_agent.geometry import Point
 
-# Positions this close to the visible region (in captured pixels) are on its edge: float noise of a normalized point.
+# Positions this close to the visible region (in captured pixels) count as on its edge: rounding errors of points.
 _EDGE_PX = Fraction(1, 10**6)
 
 # One row of the affine map: (coefficient of the fraction x, of the fraction y, constant), in captured pixels.
@@ -31,7 +31,7 @@ _Row = tuple[Fraction, Fraction, Fraction]
 
 
 def _exact(value: float) -> Fraction:
-    """Return the decimal number that was written, not its binary neighbour: 1.1 is 11/10."""
+    """Return the decimal number that a float is printed as, not its binary value: 1.1 is 11/10."""
     return Fraction(repr(float(value))) if isinstance(value, float) else Fraction(value)
 
 
@@ -42,7 +42,7 @@ def _check_size(what: str, width: int, height: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TransformStep:
-    """One named step and its numbers, as they were given to the builder of the same name."""
+    """One step: the name of a builder and its arguments."""
 
     name: str
     values: tuple[float, ...]
@@ -61,10 +61,10 @@ class ImageTransform:
 
     # (width, height) of the upright capture in physical pixels.
     capture_size: tuple[int, int]
-    # In the order in which they were added.
+    # In the order of the builder calls.
     steps: tuple[TransformStep, ...] = ()
 
-    # Everything below is worked out from the two fields above.
+    # Everything below is computed from the two fields above.
     width: int = field(init=False, repr=False, compare=False)
     height: int = field(init=False, repr=False, compare=False)
     _rows: tuple[_Row, _Row] = field(init=False, repr=False, compare=False)
@@ -100,7 +100,7 @@ class ImageTransform:
     def _with(self, name: str, *values: float) -> Self:
         return type(self)(self.capture_size, (*self.steps, TransformStep(name, values)))
 
-    # --- Building: what was done to the image -------------------------------------------------------------------
+    # --- Builders: changes of the image ---------------------------------------------------------------------------
 
     @classmethod
     def identity(cls, width: int, height: int) -> Self:
@@ -120,11 +120,11 @@ class ImageTransform:
         return self._with("rotate", degrees)
 
     def pad(self, left: int, top: int, right: int, bottom: int) -> Self:
-        """Add borders of so many pixels. A point on them is outside of the image: an error, never a place."""
+        """Add borders, in pixels. A point on a border raises ValueError in :meth:`to_device`."""
         return self._with("pad", left, top, right, bottom)
 
     def compose(self, inner: "ImageTransform") -> Self:
-        """Return the transform of ``inner``'s image: what ``inner`` does to an image, done to this one's image.
+        """Return this transform with the image steps of ``inner`` appended.
 
         Raises:
             ValueError: ``inner`` starts from an image of another size, or has input units of its own.
@@ -139,14 +139,14 @@ class ImageTransform:
             raise ValueError(f"input units belong to the outer transform, got {', '.join(foreign)} on the inner one")
         return type(self)(self.capture_size, self.steps + inner.steps)
 
-    # --- Building: what the device's input units are --------------------------------------------------------------
+    # --- Builders: the device's input units -----------------------------------------------------------------------
 
     def scale(self, pixels_per_unit: float, vertical: float | None = None) -> Self:
-        """Declare how many physical pixels one input unit is: 1, 1.25, 2 ... (HiDPI); ``vertical`` where it differs."""
+        """Declare how many physical pixels one input unit is: 1, 1.25, 2 ... (HiDPI); ``vertical`` if it differs."""
         return self._with("scale", pixels_per_unit, pixels_per_unit if vertical is None else vertical)
 
     def offset(self, x: float, y: float) -> Self:
-        """Declare where the capture's top left corner is; may be negative.
+        """Declare the position of the capture's top left corner; may be negative.
 
         Before ``scale`` the offset is in physical pixels, after it in input units.
         """
@@ -155,10 +155,10 @@ class ImageTransform:
     # --- Using ----------------------------------------------------------------------------------------------------
 
     def to_device(self, point: Point) -> tuple[int, int]:
-        """Return the input units (x, y) that hit the captured pixel under a point of the image.
+        """Return the input units (x, y) of the captured pixel under a point of the image.
 
-        The operating system is taken to put unit ``u`` on the physical pixel ``floor(u * pixels_per_unit)``. Where no
-        unit falls on the pixel (HiDPI), the unit whose span holds the pixel's middle is meant. The result always
+        Assumes that the operating system maps unit ``u`` to the physical pixel ``floor(u * pixels_per_unit)``. If no
+        unit maps to the pixel (HiDPI), returns the unit whose span contains the pixel's middle. The result always
         lies in :attr:`device_region`.
 
         Raises:
@@ -167,7 +167,7 @@ class ImageTransform:
         return self._to_unit(0, self._capture_pixel(0, point)), self._to_unit(1, self._capture_pixel(1, point))
 
     def from_device(self, x: int, y: int) -> Point:
-        """Return the point of the image at the middle of the captured pixel that the input units (x, y) hit.
+        """Return the point of the image at the middle of the captured pixel at the input units (x, y).
 
         Raises:
             ValueError: the image does not show that pixel.
@@ -248,7 +248,7 @@ class ImageTransform:
     def _capture_pixel(self, axis: int, point: Point) -> int:
         a, b, _ = self._rows[axis]
         position = self._position(axis, point)
-        # A pixel owns its left and top edge. Where the image is turned over, that edge is on the other side.
+        # A pixel includes its left and top edge. In a rotated image, that edge may be on the other side.
         pixel = math.floor(position) if a + b > 0 else math.ceil(position) - 1
         first, end = self._region[axis]
         return min(max(pixel, math.floor(first)), math.ceil(end) - 1)
@@ -269,7 +269,7 @@ class ImageTransform:
         return math.ceil(math.floor(first) * factor + shift), math.ceil(math.ceil(end) * factor + shift)
 
     def _view(self, width: int, height: int, x: _Row, y: _Row) -> None:
-        """Take a new image of ``width`` x ``height``; rows ``x`` and ``y`` lead from its fractions to the old one's."""
+        """Set a new image of ``width`` x ``height``; rows ``x`` and ``y`` map its fractions to the old image's."""
 
         def through(row: _Row) -> _Row:
             a, b, c = row
@@ -310,7 +310,7 @@ class ImageTransform:
 
     def _resize(self, width: int, height: int) -> None:
         _check_size("an image", width, height)
-        # Fractions of the image stay what they are.
+        # Fractions of the image do not change.
         self._set(width=width, height=height)
 
     def _rotate(self, degrees: int) -> None:

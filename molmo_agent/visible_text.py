@@ -1,21 +1,21 @@
-r"""Any string as text that is safe to draw and to print on one line.
+r"""Convert any string to text that is safe to draw and to print on one line.
 
-Instructions, replies, labels and error messages come from models, pages and other people. Shown as they are, a line end
-crashes the layout of a font, an escape sequence moves the cursor of a terminal, and a direction override turns a target
-into its opposite. So what has no shape of its own is shown as a sign:
+Instructions, replies, labels and error messages come from models, web pages and other people. Unchanged, a line end
+breaks the layout of a caption, an escape sequence moves the cursor of a terminal, and a direction override reverses the
+name of a target. So every character without a visible shape is replaced by a sign:
 
-    what is in the text                                         what is shown
+    character                                                   sign
     line feed, carriage return, tab                             \n  \r  \t
     any other control, surrogate, line or paragraph separator   its escape: \x1b  \x85  \u2028  \ud800
     direction marks, overrides and isolates                     \u202e
-    zero-width, soft-hyphen, filler and other invisible ones    \u200b  \xad  \u3164
+    zero-width, soft hyphen, filler and other invisible ones    \u200b  \xad  \u3164
     private use and unassigned                                  \ue000  \U0010ffff
     more than six combining marks on one character              the first six, then (+57 marks)
-    a combining mark with nothing before it                     a dotted circle under it
+    a combining mark without a character before it              a dotted circle under it
 
-Ordinary text of any script stays as it is: accents and vowel signs, joiners between letters of the scripts that need
-them and within emoji, a variation selector after a symbol. A sign looks like the same characters typed by hand; exact
-text is in JSON.
+Ordinary text of any script stays unchanged: accents and vowel signs, joiners between letters of the scripts that need
+them and within emoji, a variation selector after a symbol. A sign looks the same as its characters in the original
+text; JSON output has the exact text.
 """
 
 import re
@@ -27,12 +27,12 @@ _SHORT_ESCAPES = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 _SHAPELESS = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 # Format characters that have a shape: the signs around numbers and the like in Arabic, Syriac and Kaithi.
 _VISIBLE_FORMATS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
-# Letters and marks that nothing is drawn for.
+# Letters and marks without a glyph.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
 _JOINERS = "\u200c\u200d"
 # Reserved for pictographs: emoji that are newer than this Python.
 _FUTURE_EMOJI = range(0x1F000, 0x1FB00)
-# The scripts that need joiners begin here; in Latin, Greek, Cyrillic and Armenian text a joiner only hides.
+# The scripts that need joiners begin here; in Latin, Greek, Cyrillic and Armenian text a joiner is only invisible.
 _FIRST_JOINER_SCRIPT = 0x0590
 # The flags of England, Scotland and Wales are spelled with invisible tags; elsewhere tags only hide text.
 _TAGGED_FLAG = re.compile("\U0001f3f4\U000e0067\U000e0062(?:eng|sct|wls)\U000e007f".translate(
@@ -41,7 +41,7 @@ _TAGGED_FLAG = re.compile("\U0001f3f4\U000e0067\U000e0062(?:eng|sct|wls)\U000e00
 
 
 def visible_text(text: str) -> str:
-    """Return a text for people on one line, with a sign for whatever has no shape or would change its surroundings."""
+    """Return a text on one line, with a sign for every character that is invisible or changes the text around it."""
     if text.isascii() and text.isprintable():
         return text
     flags = {place for match in _TAGGED_FLAG.finditer(text) for place in range(*match.span())}
@@ -72,7 +72,7 @@ def visible_text(text: str) -> str:
 
 
 def visible_lines(text: str) -> str:
-    """Return a text for people that keeps its line feeds; each line as :func:`visible_text` shows it."""
+    """Return a text with its line feeds, each line converted by :func:`visible_text`."""
     return "\n".join(visible_text(line) for line in text.replace("\r\n", "\n").split("\n"))
 
 

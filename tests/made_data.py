@@ -93,7 +93,7 @@ def laid_out(data: Any, number: int = 0, seed: int = 0, **config: Any) -> tuple[
     chosen: Any = from_dict({"mixture": [{"kind": "chat", "path": "x"}], "length": 4000, "max_crops": 2, **config})
     encoded = encode(data.row(number, seed), PROCESSOR, chosen, seed)
     batch = collate([encoded], PROCESSOR, chosen)
-    assert encoded.cut == 0
+    assert encoded.num_truncated == 0
     assert (batch["image_input_idx"] >= 0).any() == (encoded.row.image is not None)
     tokenizer: Any = PROCESSOR.tokenizer
     ids = [i for i in encoded.example.input_ids if i not in set(PROCESSOR.image_block((1, 1), 2)[1:])]

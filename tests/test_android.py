@@ -193,7 +193,7 @@ def test_a_screen_that_was_turned_since_it_was_observed_is_not_touched(device: A
         device.phone.rotation = 0
         env.observe()
         device.phone.rotation = rotation
-        with pytest.raises(ActionRefused, match="the phone was turned since it was observed: look again"):
+        with pytest.raises(ActionRefused, match="the phone was rotated since the observation: observe it again"):
             env.step(Click(Point(0.5, 0.5)))
     assert not device.system.inputs()
 
@@ -226,9 +226,7 @@ def test_a_capture_during_a_turn_is_taken_again(device: AdbDevice, env: Android)
         setattr(device.phone, "rotation", next(turns) % 2) if argv[0] == "screencap" else None
     )
     device.phone.rotation = 1
-    with pytest.raises(
-        EnvError, match=r"3 captures of .* did not fit what it says about its screen: is it being turned"
-    ):
+    with pytest.raises(EnvError, match=r"3 captures of .* did not match its reported screen size: is it being rotated"):
         env.observe()
 
 
@@ -236,7 +234,7 @@ def test_what_a_phone_cannot_do_is_refused_and_nothing_is_sent(device: AdbDevice
     refused: tuple[tuple[Action, str], ...] = (
         (Move(Point(0.5, 0.5)), "a phone has no pointer to move; it executes: Back"),
         (Click(Point(0.5, 0.5), button="right"), "a finger has no right button; use LongPress"),
-        (Click(Point(0.5, 0.5), modifiers=("ctrl",)), "a phone has no keys to hold during a tap"),
+        (Click(Point(0.5, 0.5), held=("ctrl",)), "a phone has no keys to hold during a tap"),
         (Key(("hyper",)), "a phone has no key 'hyper'"),
         (Type("a\x07"), "text may hold line ends and tabs but no other control character"),
     )
@@ -263,7 +261,7 @@ def test_options_and_points_without_an_observation_are_usage_errors(device: AdbD
 def test_a_phone_that_does_not_let_itself_be_touched_says_which_switch_helps(device: AdbDevice, env: Android) -> None:
     text = b"java.lang.SecurityException: Injecting to another application requires INJECT_EVENTS permission\n"
     device.system._input = lambda *words: (255, b"", text)  # type: ignore[method-assign]
-    with pytest.raises(EnvError, match=r"did not take input: java.lang.SecurityException.*'USB debugging"):
+    with pytest.raises(EnvError, match=r"rejected the input: java.lang.SecurityException.*'USB debugging"):
         env.step(Click(Point(0.5, 0.5)))
 
 
@@ -323,7 +321,7 @@ def test_non_latin_text_without_a_keyboard_for_it_is_refused_before_any_of_it_is
     device: AdbDevice, env: Android
 ) -> None:
     write_into_a_note(device, env)
-    with pytest.raises(ActionRefused, match="plain letters only, and 'ü' is none: install ADBKeyBoard"):
+    with pytest.raises(ActionRefused, match="plain letters only, not 'ü': install ADBKeyBoard"):
         env.step(Type("first\nGrüße"))
     assert not device.system.inputs()
     assert written(device) == ""
@@ -384,7 +382,7 @@ def test_a_keyboard_that_does_not_take_over_gets_no_text(device: AdbDevice, env:
     assert device.system.settings["default_input_method"] == GBOARD
 
 
-def test_a_phone_without_a_keyboard_of_its_own_is_told(device: AdbDevice, env: Android) -> None:
+def test_a_phone_without_a_keyboard_of_its_own_is_reported(device: AdbDevice, env: Android) -> None:
     device.system.keyboards.append(ADB_KEYBOARD)
     device.system.settings["default_input_method"] = "null"
     with pytest.raises(EnvError, match="expected the phone to name its keyboard, got 'null'"):
@@ -414,12 +412,12 @@ def test_an_app_that_is_not_there_is_refused_with_what_is(device: AdbDevice, env
 def test_silent_launch_failure(device: AdbDevice, env: Android, quick: None) -> None:
     device.phone.broken.add("com.android.deskclock")
     with pytest.raises(
-        ActionRefused, match=r"said that it started com.android.deskclock, but .*launcher3.* still in front"
+        ActionRefused, match=r"reported that it started com.android.deskclock, but .*launcher3.* still in front"
     ):
         env.step(OpenApp("Clock"))
 
 
-def test_a_launch_failure_that_is_told_is_passed_on(device: AdbDevice, env: Android) -> None:
+def test_a_launch_failure_that_the_phone_reports_is_passed_on(device: AdbDevice, env: Android) -> None:
     failure = b"Starting: Intent { }\nError type 3\nError: Activity class {x} does not exist.\n"
     device.system._am = lambda *words: (0, failure, b"")  # type: ignore[method-assign]
     with pytest.raises(ActionRefused, match=r"could not start com\.android\.settings: Error type 3"):
@@ -498,7 +496,7 @@ def test_unplugged_between_capture_and_touch(server: Any, device: AdbDevice, env
         env.step(Click(Point(0.5, 0.5)))
 
 
-def test_a_phone_that_hangs_is_told_in_time(device: AdbDevice) -> None:
+def test_a_phone_that_hangs_is_reported_in_time(device: AdbDevice) -> None:
     phone = Device()
     device.system.hook = lambda argv: time.sleep(1.5)
     with pytest.raises(EnvError, match="did not answer in time while running wm"):
@@ -555,7 +553,7 @@ def test_a_capture_of_zero_bytes(device: AdbDevice, env: Android) -> None:
         env.observe()
 
 
-def test_a_warning_before_the_picture_is_no_part_of_it(device: AdbDevice, env: Android) -> None:
+def test_a_warning_before_the_image_is_no_part_of_it(device: AdbDevice, env: Android) -> None:
     device.system.capture_fault = "warning"
     assert np.array_equal(env.observe().image, draw(device.phone).screen.image)
 
@@ -607,7 +605,9 @@ def test_a_task_of_several_steps_over_the_wire(device: AdbDevice) -> None:
     assert device.phone.top.about == contact
 
 
-def test_agent_run_touches_a_phone_only_when_told_that_nobody_is_asked(device: AdbDevice, tmp_path: Path) -> None:
+def test_agent_run_touches_a_phone_without_a_terminal_only_with_confirm_never(
+    device: AdbDevice, tmp_path: Path
+) -> None:
     from typer.testing import CliRunner
 
     script = tmp_path / "answers.json"

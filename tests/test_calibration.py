@@ -206,7 +206,7 @@ def modest(monkeypatch):
 def test_a_fit_on_some_screens_holds_on_others(modest, tmp_path):
     found = calibrate(modest, 42)
     assert found.num_fit > 150
-    assert found.num_judged > 150
+    assert found.num_held_out > 150
     assert found.ece_before > 0.15
     assert found.ece_after < 0.11
     with Image.open(draw_reliability(found.series, tmp_path / "plot.png")) as plot:
@@ -225,7 +225,7 @@ def test_a_model_without_confidence_cannot_be_calibrated():
         def point(self, image, instruction, *, max_points=None):
             return PointResult(status="none", reply="There are none.")
 
-    with pytest.raises(UsageError, match="'modest' tells no confidence; there is nothing to calibrate"):
+    with pytest.raises(UsageError, match="'modest' reports no confidence; there is nothing to calibrate"):
         measure(Silent(), calibration_sets(10)[:1], CALIBRATION)
 
 
@@ -249,7 +249,7 @@ def test_the_command_writes_the_profile_unless_told_not_to(copied, tmp_path, mon
     from molmo_agent.nano import calibrate as module
 
     found = module.CalibrationFit(
-        calibration=Calibration(slope=0.8, offset=1.5), num_fit=10, num_judged=9, ece_before=0.25, ece_after=0.04,
+        calibration=Calibration(slope=0.8, offset=1.5), num_fit=10, num_held_out=9, ece_before=0.25, ece_after=0.04,
         series={"one": figures_of([0.55], [True])},
     )  # fmt: skip
     monkeypatch.setattr(module, "calibrate", lambda model, screens: found)
@@ -261,7 +261,7 @@ def test_the_command_writes_the_profile_unless_told_not_to(copied, tmp_path, mon
     profile = json.loads((copied / PROFILE_FILE).read_text())
     assert (profile["calibration"], profile["min_confidence"]) == ({"slope": 0.8, "offset": 1.5}, 0.2)
     told, err = capsys.readouterr()
-    assert "agent: the picture of the confidences was not made: No such file or directory" in " ".join(err.split())
+    assert "agent: cannot write the plot of the confidences: No such file or directory" in " ".join(err.split())
     assert "slope 0.8000, offset 1.5000, fitted on 10 answers" in told
     assert "error on 9 others: 0.250 before, 0.040 after" in told
 

@@ -119,7 +119,7 @@ def test_ros_counts_pixels_from_their_middle() -> None:
     assert straight().project([(0, 0, 1)]).points[0] * (640, 480) - 0.5 == pytest.approx([319.5, 239.5])
 
 
-def test_an_unfit_camera_info_is_told() -> None:
+def test_an_unfit_camera_info_is_reported() -> None:
     info = {"width": 640, "height": 480, "k": [500, 0, 320, 0, 500, 240, 0, 0, 1]}
     with pytest.raises(ValueError, match="expected a rectified image, got the distortion"):
         Camera.from_camera_info({**info, "d": [0.1, 0, 0, 0, 0]}, IDENTITY)
@@ -139,12 +139,12 @@ def test_an_unfit_camera_info_is_told() -> None:
         np.full((4, 4), math.nan),
     ],
 )
-def test_a_pose_that_is_none_is_told(pose: Any) -> None:
+def test_a_pose_that_is_none_is_reported(pose: Any) -> None:
     with pytest.raises(ValueError, match=r"expected a \(4, 4\) pose of a right-handed rotation"):
         straight(pose=pose)
 
 
-def test_other_unfit_numbers_are_told() -> None:
+def test_other_unfit_numbers_are_reported() -> None:
     with pytest.raises(ValueError, match="focal lengths above 0"):
         straight(fx=0.0)
     with pytest.raises(ValueError, match="focal lengths above 0"):
@@ -206,7 +206,7 @@ def test_a_lifted_depth_is_one_that_was_measured(values: list[float]) -> None:
         assert found.places[0, 2] in measured
 
 
-def test_points_beside_the_picture_and_at_its_corners() -> None:
+def test_points_beside_the_image_and_at_its_corners() -> None:
     depth = np.full((48, 64), 2.0)
     beside = straight().lift(np.array([[1.2, 0.5], [0.5, math.nan]]), depth)
     assert not beside.valid.any()
@@ -302,7 +302,7 @@ def test_bodies_appear_where_the_camera_says(scene: Any) -> None:
         assert scene.model.geom_bodyid[geoms[y, x]] == body.id
 
 
-def test_cameras_that_are_not_plain_are_told(scene: Any) -> None:
+def test_cameras_that_are_not_plain_are_reported(scene: Any) -> None:
     with pytest.raises(ValueError, match="the MuJoCo model has no camera 'top'"):
         Camera.from_mujoco(scene.model, scene.data, "top", 64, 48)
     with pytest.raises(ValueError, match="given by fovy, got 'odd' with a sensor size"):

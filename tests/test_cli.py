@@ -105,7 +105,7 @@ def test_point_draws_the_point_beside_the_picture_and_keeps_the_picture(tmp_path
     assert (tmp_path / "desk.png").read_bytes() == before
     again = agent("point", "desk.png", "the mugs", "--model", "centre", "--out", "desk.png", cwd=tmp_path)
     assert again.returncode == 2
-    assert "it would be lost" in again.stderr
+    assert "would overwrite the input image" in again.stderr
 
 
 def test_ctrl_c_exits_130_and_keeps_the_trajectory(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_picture_that_cannot_be_written_is_a_clear_message(name: str, tmp_path
     Image.new("RGB", (40, 30)).save(tmp_path / "desk.png")
     done = agent("point", "desk.png", "the mugs", "--model", "centre", "--out", name, cwd=tmp_path)
     assert done.returncode == 2
-    assert "cannot write the picture" in done.stderr
+    assert "cannot write the image" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from molmo_agent.cli import rollout as cli_rollout
 from molmo_agent.cli.rollout import RolloutRequest, play, play_all, rollout_request, summary
 from molmo_agent.errors import EnvError, UnknownNameError, UsageError
-from molmo_agent.pointers.picture_cache import PictureCache
+from molmo_agent.pointers.image_cache import ImageCache
 from molmo_agent.rollout.batch import BatchResult, EpisodeResult, episode_seed
 from molmo_agent.rollout.film import find_ffmpeg, write_film
 from molmo_agent.rollout.ray_map import map_on_ray
@@ -172,11 +172,11 @@ def test_the_summary_is_what_its_episodes_say():
     assert summary("m", BatchResult(episodes=episodes[:1]))["steps_per_s"] is None
 
 
-def test_a_picture_cache_grows_with_the_envs_and_never_shrinks():
-    cache = PictureCache(pictures=2, crops=64)
-    cache.make_room(16)
+def test_a_image_cache_grows_with_the_envs_and_never_shrinks():
+    cache = ImageCache(images=2, crops=64)
+    cache.reserve_images(16)
     assert (cache.prefixes.size, cache.features.size) == (16, 512)
-    cache.make_room(4)
+    cache.reserve_images(4)
     assert (cache.prefixes.size, cache.features.size) == (16, 512)
 
 
@@ -297,7 +297,7 @@ def test_a_film_that_fails_is_reported_after_the_table_and_changes_no_exit_code(
     out, err = capsys.readouterr()
     assert "every episode:" in out
     failed = tmp_path / "runs" / "00001"
-    assert f"agent: the film of {failed} was not made: RuntimeError: raqm_layout() failed.; its page" in err
+    assert f"agent: cannot write the film of {failed}: RuntimeError: raqm_layout() failed.; its page" in err
     made = [path.parent.name for path in sorted((tmp_path / "runs").glob("*/trajectory.gif"))]
     assert made == ["00000", "00002", "00003"]
 

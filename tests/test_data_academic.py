@@ -407,7 +407,7 @@ def test_the_whole_fine_tuning_mixture_is_drawn_and_laid_out(tmp_path: Path) -> 
     loader = DataLoader(config, PROCESSOR, Flops(MolmoConfig.from_pretrained(CHECKPOINT)))
     for source, wanted in zip(loader.sources, config.mixture, strict=True):
         for number in range(len(source)):
-            assert encode(source.row(number, 0), PROCESSOR, config, 0).cut == 0, wanted
+            assert encode(source.row(number, 0), PROCESSOR, config, 0).num_truncated == 0, wanted
     examples, skipped = loader.encode_step(0)
     assert skipped == []
     assert len({example.source for example in examples}) > 10

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from molmo_agent.cli.app import app
 from molmo_agent.data.images import fetch_ray
-from molmo_agent.data.images.download import Limits, Lost, host_of, inspect, retry_after
+from molmo_agent.data.images.download import FetchError, Limits, host_of, inspect, retry_after
 from molmo_agent.data.images.fetch import FAILED_FILE, Summary, fetch, read_failures
 from molmo_agent.data.images.fetch_ray import deal, ray_engine
 from molmo_agent.data.images.store import ImageStore
@@ -67,7 +67,7 @@ def assert_only_whole_pictures(folder: Path, count: int) -> None:
 def test_pictures_lie_where_readers_look_for_them(server: Server, tmp_path: Path) -> None:
     urls = [server.url(f"/good/{n}") for n in range(20)]
     summary = fetch(wanted(*urls), tmp_path, QUICK)
-    assert (summary.fetched, summary.there, summary.failures) == (20, 0, [])
+    assert (summary.num_fetched, summary.num_present, summary.failures) == (20, 0, [])
     store = ImageStore(tmp_path)
     assert [store.path(url).read_bytes() for url in urls] == [picture(n) for n in range(20)]
     assert summary.fetched_bytes == sum(len(picture(n)) for n in range(20))
@@ -75,7 +75,7 @@ def test_pictures_lie_where_readers_look_for_them(server: Server, tmp_path: Path
 
 def test_an_answer_in_chunks_is_put_together(server: Server, tmp_path: Path) -> None:
     url = server.url("/chunked")
-    assert fetch(wanted(url), tmp_path, QUICK).fetched == 1
+    assert fetch(wanted(url), tmp_path, QUICK).num_fetched == 1
     assert ImageStore(tmp_path).path(url).read_bytes() == picture()
 
 
@@ -116,7 +116,7 @@ def test_what_goes_wrong_is_recorded_and_never_stored(
     summary = fetch(wanted(server.url(path), server.url("/good/3")), tmp_path, QUICK)
     assert time.monotonic() - began < 6
     assert re.match(expected, only(summary)), only(summary)
-    assert summary.fetched == 1
+    assert summary.num_fetched == 1
     assert server.asked[path] == asked
     assert_only_whole_pictures(tmp_path, 1)
     (line,) = (tmp_path / FAILED_FILE).read_text().splitlines()
@@ -128,14 +128,14 @@ def test_another_picture_than_the_one_that_was_meant_is_refused(server: Server, 
     right = wanted(server.url("/good/1"), hashes=frozenset({"0" * 64, sha(picture(1))}))
     wrong = wanted(server.url("/good/2"), hashes=frozenset({sha(picture(1))}))
     summary = fetch(right + wrong, tmp_path, QUICK)
-    assert summary.fetched == 1
+    assert summary.num_fetched == 1
     assert only(summary) == f"another image: its SHA-256 is {sha(picture(2))}, expected {sha(picture(1))}"
     assert_only_whole_pictures(tmp_path, 1)
 
 
 def test_a_busy_server_is_asked_again(server: Server, tmp_path: Path) -> None:
     summary = fetch(wanted(server.url("/later/503"), server.url("/later/429/0")), tmp_path, QUICK)
-    assert (summary.fetched, summary.failures) == (2, [])
+    assert (summary.num_fetched, summary.failures) == (2, [])
 
 
 def test_a_server_that_wants_rest_is_left_alone_but_not_for_years(server: Server, tmp_path: Path) -> None:
@@ -155,12 +155,12 @@ def test_a_host_never_has_more_requests_at_once_than_allowed(server: Server, tmp
     with serving() as other:
         urls += [other.url(f"/to/{server.url(f'/busy/{n}')}", "localhost") for n in range(30, 40)]
         summary = fetch(wanted(*urls), tmp_path, limits)
-    assert summary.fetched == 40
+    assert summary.num_fetched == 40
     # The name "localhost" is a host of its own, which this server serves as well: 3 + 3.
     assert 3 <= server.most <= 6
     server.most = 0
     summary = fetch(wanted(*(server.url(f"/busy/{n}") for n in range(50, 70))), tmp_path, limits)
-    assert (summary.fetched, server.most) == (20, 3)
+    assert (summary.num_fetched, server.most) == (20, 3)
 
 
 def test_a_dead_host_is_given_up_and_the_others_are_not(server: Server, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_a_dead_host_is_given_up_and_the_others_are_not(server: Server, tmp_path
     dead = [server.url(f"/later/503/31536000?{n}", "localhost") for n in range(30)]
     summary = fetch(wanted(*dead, server.url("/good/1")), tmp_path, dataclasses.replace(limits, longest_wait_s=0.02))
     counts = {reason: len(failures) for reason, failures in summary.reasons()}
-    assert summary.fetched == 1
+    assert summary.num_fetched == 1
     assert counts["host given up"] >= 24
     assert sum(counts.values()) == 30
     assert sum(server.asked.values()) < 15
@@ -195,11 +195,11 @@ def test_what_is_there_and_right_is_not_fetched_again(server: Server, tmp_path: 
     pictures = wanted(server.url("/good/1"), hashes=frozenset({sha(picture(1))})) + wanted(server.url("/good/2"))
     fetch(pictures, tmp_path, QUICK)
     again = fetch(pictures, tmp_path, QUICK)
-    assert (again.fetched, again.there) == (0, 2)
+    assert (again.num_fetched, again.num_present) == (0, 2)
     assert sum(server.asked.values()) == 2
     damaged = ImageStore(tmp_path).path(pictures[0].url)
     damaged.write_bytes(b"bits have rotted")
-    assert fetch(pictures, tmp_path, QUICK).fetched == 1
+    assert fetch(pictures, tmp_path, QUICK).num_fetched == 1
     assert damaged.read_bytes() == picture(1)
 
 
@@ -209,9 +209,9 @@ def test_what_failed_is_tried_again_only_on_request(server: Server, tmp_path: Pa
     first = fetch(pictures, tmp_path, once)
     assert reasons(first) == {"missing": "HTTP 404", "later": "HTTP 503"}
     second = fetch(pictures, tmp_path, once)
-    assert (second.skipped, second.there, server.asked["/missing"]) == (2, 1, 1)
+    assert (second.num_skipped, second.num_present, server.asked["/missing"]) == (2, 1, 1)
     third = fetch(pictures, tmp_path, once, retry=True)
-    assert (third.skipped, third.fetched, reasons(third)) == (0, 1, {"missing": "HTTP 404"})
+    assert (third.num_skipped, third.num_fetched, reasons(third)) == (0, 1, {"missing": "HTTP 404"})
     assert list(read_failures(tmp_path)) == [server.url("/missing")]
 
 
@@ -253,19 +253,19 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 def test_bytes_that_are_a_picture_too_large_to_hold_are_refused() -> None:
     header = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x2a\xf8\x00\x00\x2a\xf8\x08\x02\x00\x00\x00"
-    with pytest.raises(Lost) as caught:
+    with pytest.raises(FetchError) as caught:
         inspect(header + b"\x00" * 100)
     assert caught.value.reason in ("too large", "not an image")
 
 
 def test_a_format_that_runs_other_programs_is_no_picture() -> None:
-    with pytest.raises(Lost, match="not an image"):
+    with pytest.raises(FetchError, match="not an image"):
         inspect(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
 
 
 @pytest.mark.parametrize("url", ["", "cat.png", "file:///etc/passwd", "ftp://a/b", "http://", "http://[1", "data:,x"])
 def test_only_web_addresses_are_asked(url: str) -> None:
-    with pytest.raises(Lost, match="no address"):
+    with pytest.raises(FetchError, match="no address"):
         host_of(url)
 
 
@@ -301,7 +301,7 @@ def test_lists_are_read_from_parquet_json_lines_and_text(tmp_path: Path) -> None
         ("http://a/3", "list.jsonl row 0", 1, set()),
         ("http://a/4", "list.txt row 2", 1, set()),
     ]
-    assert listed.checked
+    assert listed.has_hashes
     assert [problem.record for problem in listed.problems.entries] == [3, 1, 2, 3, 4]
     assert "expected an address under 'image_url', got 5" in listed.problems.summary()
 
@@ -344,8 +344,8 @@ def test_the_command_tells_what_was_lost_and_where_the_list_is(server: Server, t
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = re.sub(r"\s+", " ", done.stdout)
-    assert f"1 of 5 pictures are in {out}: 1 fetched now" in told
-    assert "4 could not be had; 5 rows without a picture" in told
+    assert f"1 of 5 images are in {out}: 1 fetched now" in told
+    assert "4 could not be fetched; 5 rows without an image" in told
     assert "HTTP 404 2 3 train.parquet row 1, train.parquet row 3" in told
     assert "another image 1 1 train.parquet row 5" in told
     assert "--retry tries them again" in told
@@ -367,7 +367,7 @@ def test_stopping_it_leaves_what_it_had_and_the_same_command_goes_on(server: Ser
     running.send_signal(signal.SIGINT)
     _, stderr = running.communicate(timeout=30)
     assert running.returncode == 130
-    assert "the same command goes on" in stderr
+    assert "the same command fetches the images still missing" in stderr
     before = len([path for path in out.glob("*/*") if path.is_file()])
     assert 3 <= before < 60
     assert not list(out.glob("*/*.part"))
@@ -380,7 +380,7 @@ def test_stopping_it_leaves_what_it_had_and_the_same_command_goes_on(server: Ser
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        ("molmo_agent.data.images.download", "fetching pictures needs the extra 'train'"),
+        ("molmo_agent.data.images.download", "fetching images needs the extra 'train'"),
         ("ray", "fetching on Ray needs the extra 'train'"),
     ],
 )
@@ -444,7 +444,7 @@ def test_ray_fetches_the_same_even_if_a_worker_dies(
             fetch(wanted(*urls), tmp_path / "again", limits, engine=ray_engine())
     finally:
         ray.shutdown()
-    assert there.fetched + there.there == here.fetched == 16
+    assert there.num_fetched + there.num_present == here.num_fetched == 16
     assert len(there.failures) == len(here.failures) == 9
 
     def files(folder: Path) -> dict[str, bytes]:

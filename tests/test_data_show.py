@@ -208,7 +208,7 @@ def test_a_grid_with_margins_still_covers_the_picture_once(tmp_path: Path) -> No
         covered += np.outer((y >= top) & (y < top + height), (x >= left) & (x < left + width))
     assert (covered == 1).mean() > 0.99, "but for rounded edges"
     assert "sim-desktop" in page.text
-    assert "without end" in page.text
+    assert "infinite" in page.text
     assert "sees the picture and itself" in page.text
 
 
@@ -217,7 +217,7 @@ def test_annotations_that_do_not_fit_are_named(tmp_path: Path) -> None:
     lines = [{"image": "0.png", "label": label, "points": [[0.5, 0.5]]} for label in labels]
     config = points_run(tmp_path, lines, length=200, prefix="none")
     page = made(config, tmp_path, rows=1)
-    cut = loader_of(config).encode_step(0)[0][0].cut
+    cut = loader_of(config).encode_step(0)[0][0].num_truncated
     assert cut > 2
     assert f"{cut} annotations left out" in page.text
     assert "not enough room in 200 tokens (length=200)" in page.text
@@ -234,7 +234,7 @@ def test_examples_that_cannot_be_used_have_a_place_and_a_reason(tmp_path: Path) 
     skipped = loader_of(config).encode_step(0)[1]
     assert skipped
     for reason in skipped:
-        assert f"left out: {reason}" in page.text
+        assert f"skipped: {reason}" in page.text
     assert f"{len(skipped)} left out" in page.text
 
 
@@ -257,7 +257,7 @@ def test_a_picture_that_vanished_is_told(tmp_path: Path) -> None:
 
     loader.sources[0].row = gone  # type: ignore[method-assign]
     seen = load_step(loader, 0, 1).examples[0]
-    assert seen.problem == "its image cannot be shown: [Errno 2] No such file: '0.png'"
+    assert seen.problem == "its image cannot be drawn: [Errno 2] No such file: '0.png'"
     assert seen.annotations
 
 
@@ -350,7 +350,7 @@ def test_the_command_writes_the_page(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["pointing"], r"the data set 'points' needs a path; set it in the recipe, or with mixture.0.path="),
-        (["nano"], "the recipe 'nano' is a curriculum: its stages draw their screens as they go"),
+        (["nano"], "the recipe 'nano' is a curriculum: its stages draw their screens during training"),
         (["screens", "model=nowhere/to/be/found"], "expected a Molmo checkpoint at 'nowhere/to/be/found' to prepare"),
         (["screens", "--rows", "0"], "expected --rows and --step of at least 1, got 0 and 1"),
         (["screens", "batch=1", "--rows", "1", "--out", "/proc/none/show.html"], "cannot write the page /proc/none"),

@@ -106,7 +106,7 @@ def test_the_primary_monitor_is_the_default_wherever_it_is_in_the_list():
     assert env.observe().transform.device_region == (0, 0, 1920, 1080)
 
 
-def test_all_monitors_make_one_picture_with_the_outermost_corner_as_origin():
+def test_all_monitors_make_one_image_with_the_outermost_corner_as_origin():
     observation = desktop(monitor="all").observe()
     assert observation.transform.device_region == (-1280, -720, 1920, 1080)
     assert observation.size == (3200, 1800)
@@ -133,7 +133,7 @@ def test_bytes_of_a_screen_become_rgb():
 # --- Arguments that cannot be -----------------------------------------------------------------------------------------
 
 
-def test_a_monitor_that_does_not_exist_is_told_with_those_that_do():
+def test_a_monitor_that_does_not_exist_is_reported_with_those_that_do():
     with pytest.raises(UsageError, match=r"1 to 3, got 4; there are 1: 1920x1080 at \(0, 0\), 2: 1280x1024"):
         desktop(monitor=4)
     with pytest.raises(UsageError, match="got 'second'"):
@@ -141,7 +141,7 @@ def test_a_monitor_that_does_not_exist_is_told_with_those_that_do():
     assert desktop(monitor="2").observe().size == (1280, 1024)
 
 
-def test_a_region_outside_of_the_screen_is_told_with_the_screen():
+def test_a_region_outside_of_the_screen_is_reported_with_the_screen():
     with pytest.raises(EnvError, match=r"region 500x500 at \(1800, 0\) is not on the screen, which is 3200x1800"):
         desktop(region=(1800, 0, 500, 500))
     with pytest.raises(UsageError, match="with a width and height"):
@@ -159,7 +159,7 @@ def test_a_window_by_its_title_needs_x11():
 
 
 @needs("Xvfb")
-def test_a_window_is_cut_at_the_edge_of_the_screen_and_told_when_it_is_outside(monkeypatch):
+def test_a_window_is_cut_at_the_edge_of_the_screen_and_reported_when_it_is_outside(monkeypatch):
     x11 = pytest.importorskip("molmo_agent.envs.desktop.x11")
     place = Area(1900, -10, 50, 50)
     monkeypatch.setattr(x11, "find_window", lambda display, part: x11.Window(7, "Calculator", place))
@@ -172,7 +172,7 @@ def test_a_window_is_cut_at_the_edge_of_the_screen_and_told_when_it_is_outside(m
         env.observe()
 
 
-def test_a_picture_too_small_to_see_anything_is_refused():
+def test_an_image_too_small_to_see_anything_is_refused():
     with pytest.raises(UsageError, match="max_side must be at least 32 pixels, got 8"):
         desktop(max_side=8)
 
@@ -182,7 +182,7 @@ def test_reset_options_are_refused():
         desktop().reset(options={"difficulty": 3})
 
 
-def test_a_locked_screen_is_told(monkeypatch):
+def test_a_locked_screen_is_reported(monkeypatch):
     env = desktop()
     monkeypatch.setattr(env, "_real", True)
     monkeypatch.setattr("molmo_agent.envs.desktop.screen_lock.screen_locked", lambda: True)
@@ -217,7 +217,7 @@ def test_a_double_click_is_two_presses_that_say_which_they_are():
 
 
 def test_keys_are_held_from_before_a_click_until_after_it():
-    assert sent_by(Click(MIDDLE, count=2, modifiers=("ctrl", "shift"))) == [
+    assert sent_by(Click(MIDDLE, count=2, held=("ctrl", "shift"))) == [
         ("move", 960, 540),
         ("down", "ctrl"),
         ("down", "shift"),
@@ -234,7 +234,7 @@ def test_a_click_with_a_key_that_is_not_there_sends_nothing():
     env = desktop()
     env.reset()
     with pytest.raises(ActionRefused, match="no key 'hyper'"):
-        env.step(Click(MIDDLE, modifiers=("ctrl", "hyper")))
+        env.step(Click(MIDDLE, held=("ctrl", "hyper")))
     assert env._input.sent == []
 
 
@@ -307,7 +307,7 @@ def test_what_a_desktop_does_not_have_is_refused_and_never_approximated(action):
 
 
 ACTIONS = [
-    Click(MIDDLE, count=2, modifiers=("ctrl",)),
+    Click(MIDDLE, count=2, held=("ctrl",)),
     LongPress(MIDDLE, 0),
     Drag(MIDDLE, Point(0.6, 0.6)),
     Key(("ctrl", "shift", "s")),

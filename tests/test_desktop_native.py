@@ -178,7 +178,7 @@ def test_a_windows_notch_is_120_and_sideways_is_sideways(right, down, wheel, amo
     assert windows._user32.sent == [("wheel", wheel, amount)] * 3
 
 
-def test_windows_refusing_input_is_told():
+def test_windows_refusing_input_is_reported():
     with pytest.raises(EnvError, match="probably runs as administrator"):
         WindowsInput(FakeGui(), FakeUser32(blocked=True)).type_line("x")
 
@@ -244,7 +244,7 @@ def answering(**answers):
         ({"AXIsProcessTrusted": False}, "Accessibility"),
     ],
 )
-def test_a_missing_permission_on_macos_is_told_with_the_place_to_give_it(monkeypatch, answers, pane):
+def test_a_missing_permission_on_macos_is_reported_with_the_place_to_give_it(monkeypatch, answers, pane):
     monkeypatch.setattr(ctypes, "CDLL", answering(**answers))
     with pytest.raises(EnvError, match=f"Privacy & Security > {pane} switch on the terminal"):
         check_permissions("darwin")

@@ -78,7 +78,7 @@ def test_fifty_random_points_are_clicked_to_the_pixel(actor, window, region, max
     assert clicked == expected
 
 
-def test_a_mark_seen_in_the_picture_is_the_pixel_that_is_clicked(actor, window):
+def test_a_mark_seen_in_the_image_is_the_pixel_that_is_clicked(actor, window):
     image = actor.act(EVERYTHING).image
     assert image.shape == (HEIGHT, WIDTH, 3)
     points = []
@@ -112,7 +112,7 @@ def test_a_window_is_found_by_a_part_of_its_title_and_followed(actor, screen):
         before = actor.act(options).transform.device_region
         move = ["xdotool", "search", "--name", "Calculator", "windowmove", "--sync"]
         subprocess.run([*move, "700", "500"], check=True)
-        with pytest.raises(ActionRefused, match="'calcul' moved since it was observed: look again"):
+        with pytest.raises(ActionRefused, match="'calcul' moved since the observation: observe it again"):
             actor.do(_step, options, Click(Point(0.5, 0.5)))
         after = actor.act(options).transform.device_region
     gone = ["xdotool", "search", "--name", "Calculator"]
@@ -124,7 +124,7 @@ def test_a_window_is_found_by_a_part_of_its_title_and_followed(actor, screen):
     assert abs(after[0] - 700) < 10
 
 
-def test_a_window_that_is_not_there_is_told_with_the_titles_that_are():
+def test_a_window_that_is_not_there_is_reported_with_the_titles_that_are():
     from molmo_agent.envs.desktop import x11
 
     # Without a window manager: the event window bypasses its list.
@@ -150,7 +150,7 @@ def test_buttons_and_counts_arrive_as_asked(actor, window):
 
 
 def test_a_key_is_held_during_a_click_and_no_longer(actor, window):
-    actor.act(EVERYTHING, Click(point_at(640, 360), modifiers=("ctrl_or_cmd",)))
+    actor.act(EVERYTHING, Click(point_at(640, 360), held=("ctrl_or_cmd",)))
     events = [(event["type"], event.get("key")) for event in window.events() if event["type"] != "motion"]
     assert events == [("key_press", "Control_L"), ("press", None), ("release", None), ("key_release", "Control_L")]
 
@@ -340,7 +340,7 @@ def test_every_character_reaches_a_real_editor_and_the_clipboard_comes_back(acto
 
 
 @needs("mousepad", "dbus-run-session")
-def test_a_copied_picture_survives_a_paste(actor, screen, tmp_path):
+def test_a_copied_image_survives_a_paste(actor, screen, tmp_path):
     file = tmp_path / "other.txt"
     file.touch()
     picture = bytes(range(256)) * 50
@@ -468,7 +468,7 @@ def _check_env():
     check_env(Desktop())
 
 
-def test_without_a_display_the_next_step_is_told(monkeypatch):
+def test_without_a_display_the_next_step_is_reported(monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.delenv("XDG_SESSION_TYPE", raising=False)
@@ -476,14 +476,14 @@ def test_without_a_display_the_next_step_is_told(monkeypatch):
         Desktop()
 
 
-def test_a_wayland_session_is_told_as_such(monkeypatch):
+def test_a_wayland_session_is_reported(monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
     with pytest.raises(EnvError, match=r"Wayland session.*Log in to an Xorg session"):
         Desktop()
 
 
-def test_a_dead_display_is_told_as_such(monkeypatch):
+def test_a_dead_display_is_reported(monkeypatch):
     monkeypatch.setenv("DISPLAY", ":987")
     with pytest.raises(EnvError, match=r"':987' does not answer.*Check DISPLAY"):
         Desktop()
@@ -502,7 +502,7 @@ def _open_on(name):
         os.environ["DISPLAY"] = before
 
 
-def test_a_display_that_goes_during_the_run_is_told_as_such():
+def test_a_display_that_goes_during_the_run_is_reported():
     lonely = None
     with VirtualDisplay(640, 480, window_manager=None):
         lonely = Actor()

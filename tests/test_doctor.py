@@ -32,7 +32,7 @@ def test_without_a_display_it_says_what_to_do_and_looks_no_further(monkeypatch):
 
 
 @needs("Xvfb")
-def test_on_a_display_it_tells_the_size_of_the_screen_and_of_the_picture():
+def test_on_a_display_it_tells_the_size_of_the_screen_and_of_the_image():
     with VirtualDisplay(800, 600, window_manager=None) as display:
         checks = by_name()
         assert checks["display"].ok
@@ -74,7 +74,7 @@ def test_each_dependency_is_listed_with_its_version_and_tested_range(monkeypatch
     assert android.remedy == "pip install 'molmo-agent[android]'"
 
 
-def test_a_package_that_is_not_installed_is_told(monkeypatch):
+def test_a_package_that_is_not_installed_is_reported(monkeypatch):
     monkeypatch.setattr(dependencies, "PACKAGE", "no-such-package")
     (check,) = doctor._packages()
     assert check.detail == "molmo-agent is not installed"

@@ -408,7 +408,7 @@ def test_a_missing_file_of_questions_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"expected a JSONL file of questions at .* but reading it failed"):
         QuestionsFile(Source(kind="questions", path=str(tmp_path / "none.jsonl")))
     with pytest.raises(
-        UsageError, match=r"expected the folder with MMMU's parquet files at .*none, but there is nothing"
+        UsageError, match=r"expected the folder with MMMU's parquet files at .*none, but it does not exist"
     ):
         open_questions("mmmu", find("mmmu")[1], tmp_path / "none", {})
 
@@ -634,7 +634,7 @@ def test_workers_on_ray_give_the_same_records(tmp_path: Path) -> None:
         asked = open_questions(
             "questions", benchmark, write_questions(tmp_path, [line(1, question="die", answers=["a"])]), {}
         )
-        with pytest.raises(UsageError, match=r"(?s)a worker on Ray died: .*; the same command goes on"):
+        with pytest.raises(UsageError, match=r"(?s)a worker on Ray died: .*; the same command resumes"):
             evaluate(Sent, benchmark, asked, tmp_path / "dead", {}, map=map_on_ray(1, None))
     finally:
         ray.shutdown()
@@ -856,7 +856,7 @@ def test_the_command_leaves_records_figures_and_a_page(here: Path) -> None:
     write_pointing(here)
     done = agent("pixmo_points", "--data", "questions.jsonl", "--model", "centre")
     assert done.exit_code == 0, done.output
-    assert "as the authors' code scores" in done.output
+    assert "by the authors' code" in done.output
     assert "Molmo" not in done.output, "questions of one's own are not what was published about"
     folder = here / "runs" / "eval" / "pixmo_points-centre"
     names = {"records.jsonl", "settings.json", "summary.json", "report.html"}
@@ -876,8 +876,8 @@ def test_figures_are_printed_and_written_even_if_their_page_fails(here: Path, mo
     monkeypatch.setattr("molmo_agent.evaluation.report.write_report", fail)
     done = agent("pixmo_points", "--data", "questions.jsonl", "--model", "centre")
     assert done.exit_code == 0, done.output
-    assert "as the authors' code scores" in done.stdout
-    assert "agent: the page was not made: RuntimeError: raqm_layout() failed.; the same command" in done.stderr
+    assert "by the authors' code" in done.stdout
+    assert "agent: cannot write the page: RuntimeError: raqm_layout() failed.; run the same command" in done.stderr
     assert (here / "runs" / "eval" / "pixmo_points-centre" / "summary.json").exists()
 
 
@@ -885,7 +885,7 @@ def test_figures_are_printed_even_if_they_cannot_be_written(here: Path) -> None:
     write_pointing(here)
     (here / "run" / "summary.json").mkdir(parents=True)
     done = agent("pixmo_points", "--data", "questions.jsonl", "--model", "centre", "--out", "run")
-    assert "as the authors' code scores" in done.stdout
+    assert "by the authors' code" in done.stdout
     assert isinstance(done.exception, UsageError)
     with pytest.raises(UsageError, match=r"cannot write run/summary\.json: Is a directory; choose another --out"):
         raise done.exception
@@ -918,11 +918,11 @@ def test_all_of_a_run_can_be_one_json_file_too(here: Path) -> None:
     ("arguments", "message"),
     [
         (["pixmo_pints"], "unknown benchmark 'pixmo_pints': did you mean pixmo_points"),
-        ([], "expected the name of a benchmark; agent eval --list shows them"),
+        ([], "expected the name of a benchmark; agent eval --list prints them"),
         (["mmmu"], "mmmu needs --data: the folder with MMMU's parquet files; or a .jsonl of questions"),
-        (["mmmu", "--data", "gone"], "expected the folder with MMMU's parquet files at .*gone, but there is nothing"),
+        (["mmmu", "--data", "gone"], "expected the folder with MMMU's parquet files at .*gone, but it does not exist"),
         (["mmmu", ".", "--data", "."], "expected the data once"),
-        (["mmmu", ".", "--form", "hl"], "mmmu takes no --form"),
+        (["mmmu", ".", "--form", "hl"], "mmmu does not accept --form"),
         (["mmmu", ".", "--workers", "2"], "--workers 2 needs Ray: add --ray or --address"),
         (["questions", "questions.jsonl", "--model", "nanoo"], "unknown model 'nanoo': did you mean nano"),
         (["questions", "questions.jsonl", "--model", "random"], "expected a model that answers in words"),

@@ -29,7 +29,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Work, dict[str, 
     arrays = collate([example], processor, config)
     learned, tokens = int((arrays["loss_weights"] > 0).sum()), len(example.example.input_ids)
     # torch computes every pair; which of them a mask hides is another test's matter.
-    ours = Flops(model.config).work(tokens=tokens, pairs=tokens**2, crops=example.crops, learned=learned)
+    ours = Flops(model.config).work(tokens=tokens, pairs=tokens**2, crops=example.crops, targets=learned)
 
     def count(work: Any) -> dict[str, float]:
         # The fused kernels of a CPU are not in torch's books; plain products are.
@@ -72,10 +72,10 @@ def test_what_a_mask_hides_and_what_does_not_learn_is_not_counted() -> None:
 
 def test_the_released_models_have_the_published_order_of_work() -> None:
     # 7.6 billion weights of the decoder less its embeddings and head, twice a token.
-    seven = Flops(preset("7B-D")).work(tokens=1000, pairs=0, crops=0, learned=0)
+    seven = Flops(preset("7B-D")).work(tokens=1000, pairs=0, crops=0, targets=0)
     assert seven.decoder == pytest.approx(2 * 6.5e9 * 1000, rel=0.02)
     # One billion of seven is active in the mixture of experts.
-    experts = Flops(preset("E-1B")).work(tokens=1000, pairs=0, crops=0, learned=0)
+    experts = Flops(preset("E-1B")).work(tokens=1000, pairs=0, crops=0, targets=0)
     assert experts.decoder == pytest.approx(2 * 1.1e9 * 1000, rel=0.1)
 
 

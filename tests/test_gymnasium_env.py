@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 from molmo_agent import testing
 from molmo_agent.actions import Click, Drag, PointAt, Wait
 from molmo_agent.cli.app import app
-from molmo_agent.envs.gymnasium_api.action_wrapper import Limits
 from molmo_agent.envs.gymnasium_api.adapters import (
     GymnasiumEnv,
     ImageView,
@@ -73,7 +72,7 @@ PLAIN = [name for name in IDS if not re.search("MiniWoB|TablePick", name)]
         ([[0.1, 0.1, 1.0], [NAN, 0.2, 1.0], [0.3, 0.3, 1.0]], "out_of_range", 0),
     ],
 )
-def test_only_fractions_of_the_picture_are_points(rows: list[list[float]], status: str, points: int) -> None:
+def test_only_fractions_of_the_image_are_points(rows: list[list[float]], status: str, points: int) -> None:
     got, found, why = read_rows(np.array(rows, np.float32), len(rows))
     assert (got, len(found)) == (status, points)
     assert bool(why) == (status == "out_of_range")
@@ -94,7 +93,7 @@ def test_points_go_into_rows_and_come_back() -> None:
         to_rows(points)
 
 
-def test_the_pointing_space_is_told_from_others() -> None:
+def test_the_pointing_space_is_recognized() -> None:
     box = gymnasium.spaces.Box
     assert is_pointing_space(pointing_space(8))
     assert not any(map(is_pointing_space, (box(0, 1, (3,)), box(-1, 1, (1, 3)), gymnasium.spaces.Discrete(2))))
@@ -218,7 +217,7 @@ def test_a_finished_episode_takes_no_more_steps() -> None:
         env.step(to_rows([]))
 
 
-def test_bad_options_of_an_env_are_told() -> None:
+def test_bad_options_of_an_env_are_reported() -> None:
     with pytest.raises(UsageError, match="render_mode must be 'rgb_array' or None, got 'human'"):
         PointTarget(render_mode="human")
     with pytest.raises(UsageError, match="expected sizes and limits of at least 1"):
@@ -252,7 +251,7 @@ def test_a_device_that_does_not_know_its_target_says_so() -> None:
     assert "pixel_error" not in env.step(to_rows([MIDDLE]))[4]
 
 
-def test_devices_that_do_not_fit_are_told() -> None:
+def test_devices_that_do_not_fit_are_reported() -> None:
     class Deaf(ToyEnv):
         capabilities = frozenset({Wait})
 
@@ -413,7 +412,7 @@ def test_one_point_is_as_many_native_steps_as_its_executor_makes() -> None:
     assert (terminated, info["is_success"]) == (True, True)
 
 
-def test_an_executor_refuses_at_once_or_stops_on_the_way_and_both_are_told() -> None:
+def test_an_executor_refuses_at_once_or_stops_on_the_way_and_both_are_reported() -> None:
     env = PointingAction(Line(), to_column, instruction="go right", limits=Limits(max_native_steps=4))
     _, info = env.reset(seed=0)
     assert "is_success" not in info  # nobody said what success is
@@ -425,7 +424,7 @@ def test_an_executor_refuses_at_once_or_stops_on_the_way_and_both_are_told() -> 
     assert (info["stopped"], info["native_steps"]) == ("stopped after 4 native steps", 7)
 
 
-def test_an_env_that_says_too_little_for_pointing_is_told() -> None:
+def test_an_env_that_says_too_little_for_pointing_is_reported() -> None:
     with pytest.raises(UsageError, match=r"pass PointingAction\(\.\.\., instruction="):
         PointingAction(Line(), to_column).reset(seed=0)
     with pytest.raises(UsageError, match=r"pass PointingAction\(\.\.\., target_mask="):

@@ -148,7 +148,7 @@ def test_a_run_on_own_screens_says_how_often_it_hits_before_and_after(tmp_path: 
     model = str(write_model(tmp_path / "model"))
     done = agent("train", "my-screens", "--from", model, "steps=2", "batch=2", "mixture.1.rate=0", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "kept from training: 1 clicks on 1 pictures" in done.stdout
+    assert "hold-out set: 1 clicks on 1 images" in done.stdout
     rows = [line.split() for line in done.stdout.splitlines() if line.strip().startswith(("before", "after"))]
     assert [(row[0], row[-1]) for row in rows] == [("before", "1"), ("after", "1")]
     found = json.loads((tmp_path / "runs" / "my-screens" / "held_out.json").read_text())

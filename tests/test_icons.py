@@ -208,7 +208,7 @@ def test_two_icons_alike_are_two_matches_the_likeliest_first():
 
 
 def test_weights_that_are_missing_or_foreign_say_what_to_do(tmp_path: Path):
-    with pytest.raises(ModelError, match="expected the weights of the icon classifier in .*install the package again"):
+    with pytest.raises(ModelError, match=r"expected the weights of the icon classifier in .*install the package again"):
         load_classifier(tmp_path / "none.safetensors")
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     with pytest.raises(ModelError, match=r"expected the classes in the metadata of .*; train the weights again"):
@@ -305,7 +305,7 @@ def test_a_run_is_resumed_and_learns(rasters: IconRasters, tmp_path: Path):
     model = train(rasters, options, tmp_path)  # finished: nothing is added
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 3
     assert accuracy(model, rasters, ("first",), batches=1) > 0.5
-    with pytest.raises(UsageError, match="holds a run with other settings: .*; choose another folder"):
+    with pytest.raises(UsageError, match=r"holds a run with other settings: .*; choose another folder"):
         train(rasters, replace(options, seed=1), tmp_path)
 
 

@@ -273,7 +273,7 @@ class TestPages:
         assert not box.contains(Point(x / 160, y / 210))
         assert page.step(Click(box.center))[1] == 1.0
 
-    def test_the_last_picture_shows_the_page_and_no_cover(self, page):
+    def test_the_last_image_shows_the_page_and_no_cover(self, page):
         before, _ = page.reset(seed=6, options={"task": "click-test-2"})
         after = page.step(Click(page.locate("ONE")[0].center))[0]
         assert np.mean(before.image == after.image) > 0.9
@@ -404,7 +404,7 @@ class TestPages:
         assert info["instruction"].count(",") == 1
         episode = rollout(PointingPolicy(OraclePointer(page.locate)), page, settle=AT_ONCE, seed=17)
         actions = [step.decision.action for step in episode]
-        assert [action.modifiers for action in actions if isinstance(action, Click)] == [(), ("ctrl_or_cmd",), ()]
+        assert [action.held for action in actions if isinstance(action, Click)] == [(), ("ctrl_or_cmd",), ()]
         assert episode.trajectory.success
 
     def test_two_browsers_play_at_the_same_time(self):
@@ -504,7 +504,7 @@ class TestEnding:
         finally:
             env.close()
 
-    def test_a_browser_that_is_gone_is_told_whatever_is_asked_of_it(self):
+    def test_a_browser_that_is_gone_is_reported_whatever_is_asked_of_it(self):
         browser = Browser().start()
         try:
             browser._driver.command_executor.client_config.timeout = 5
@@ -524,7 +524,7 @@ class TestEnding:
             browser.close()
         assert not browser.running
 
-    def test_a_page_that_is_not_there_is_told(self):
+    def test_a_page_that_is_not_there_is_reported(self):
         browser = Browser().start()
         try:
             with pytest.raises(EnvError, match=r"the page file:///nowhere.html does not load: .*ERR_FILE_NOT_FOUND"):
@@ -537,7 +537,7 @@ class TestEnding:
         finally:
             browser.close()
 
-    def test_a_page_that_never_gets_ready_is_told(self, page, monkeypatch):
+    def test_a_page_that_never_gets_ready_is_reported(self, page, monkeypatch):
         monkeypatch.setattr("molmo_agent.envs.web.miniwob._READY_S", 0.1)
         monkeypatch.setattr("molmo_agent.envs.web.miniwob._BEGIN_JS", "WOB_TASK_READY = false;")
         with pytest.raises(EnvError, match=r"the page 'click-test' was not ready after 0.1 s"):
@@ -552,7 +552,7 @@ def program_of(folder, name, text):
 
 
 class TestStarting:
-    def test_no_browser_is_told_with_what_to_install(self, monkeypatch, tmp_path):
+    def test_no_browser_is_reported_with_what_to_install(self, monkeypatch, tmp_path):
         monkeypatch.setenv("PATH", str(tmp_path))
         for name in VARIABLES:
             monkeypatch.delenv(name, raising=False)
@@ -585,7 +585,7 @@ class TestStarting:
         monkeypatch.setenv(VARIABLES[1], "/opt/chromedriver")
         assert find_browser() == ("/opt/chromium", "/opt/chromedriver")
 
-    def test_a_chromium_that_cannot_run_is_told_at_once(self, monkeypatch, tmp_path):
+    def test_a_chromium_that_cannot_run_is_reported_at_once(self, monkeypatch, tmp_path):
         binary = program_of(tmp_path, "chromium", "echo no library libnss3; exit 127")
         monkeypatch.setenv(VARIABLES[0], binary)
         monkeypatch.setenv(VARIABLES[1], "/bin/true")
@@ -597,7 +597,7 @@ class TestStarting:
         with pytest.raises(EnvError, match=r"chromium --version does not run: .*No such file.*; apt-get install"):
             Browser().start()
 
-    def test_a_driver_that_dies_is_told_with_its_words(self, monkeypatch, tmp_path):
+    def test_a_driver_that_dies_is_reported_with_its_words(self, monkeypatch, tmp_path):
         monkeypatch.setenv(VARIABLES[0], "/bin/true")
         monkeypatch.setenv(VARIABLES[1], program_of(tmp_path, "driver", "echo no library libnss3; exit 127"))
         browser = Browser()
@@ -614,7 +614,7 @@ class TestStarting:
 
     @pytest.mark.slow
     @needs("chromedriver")
-    def test_a_chromium_that_does_not_start_is_told_and_leaves_nothing(self, monkeypatch, tmp_path):
+    def test_a_chromium_that_does_not_start_is_reported_and_leaves_nothing(self, monkeypatch, tmp_path):
         # It knows its version, and no more.
         monkeypatch.setenv(VARIABLES[0], program_of(tmp_path, "chromium", "[ $1 = --version ]"))
         monkeypatch.setenv(VARIABLES[1], str(shutil.which("chromedriver")))
@@ -650,7 +650,7 @@ def test_all_pages_of_the_package_are_tasks():
     assert {*SOLVERS, "use-slider", "email-inbox"} <= {*tasks()}
 
 
-def test_wrong_options_are_told():
+def test_wrong_options_are_reported():
     with pytest.raises(UsageError, match=r"scale must be 1, 2, 3 or 4 pixels per CSS pixel, got 2.5"):
         MiniWob("click-test", scale=2.5)
     env = MiniWob("click-test")

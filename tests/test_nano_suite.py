@@ -318,7 +318,7 @@ def test_the_card_has_the_runs_own_figures_and_no_others(told, tmp_path):
     tables = re.findall(r"\d+\.\d %", text)
     printed = {cell for sheet in sheets_of(figures) for row in sheet.rows for cell in row}
     assert all(any(share in cell for cell in printed) for share in tables)
-    with pytest.raises(UsageError, match="expected the figures of a whole run"):
+    with pytest.raises(UsageError, match="expected the figures of a full run"):
         write_card(tmp_path, {**figures, "quick": True}, parameters=1, tokens=1, training="")
 
 
@@ -379,7 +379,7 @@ def test_without_a_browser_the_reason_is_told(told):
 
 @needs("chromium", "chromedriver")
 def test_pages_are_played_at_the_size_at_which_others_play_them():
-    assert suite_miniwob.as_published().screen_size == (160, 210)
+    assert suite_miniwob.make_miniwob().screen_size == (160, 210)
 
 
 @pytest.mark.slow
@@ -435,7 +435,7 @@ def test_the_command_prints_the_tables_and_writes_the_folder(monkeypatch, tmp_pa
     (out / "suite.html").mkdir()
     done = CliRunner().invoke(app, command, env={"COLUMNS": "200"})
     assert done.exit_code == 0, "the figures are what was asked for"
-    assert "agent: the page was not made: Is a directory" in done.stderr
+    assert "agent: cannot write the page: Is a directory" in done.stderr
 
 
 def test_figures_that_cannot_be_written_are_named(tmp_path):
@@ -450,9 +450,9 @@ def test_figures_that_cannot_be_written_are_named(tmp_path):
     [
         (
             ["nano-suite", "--limit", "3", "--data", "x"],
-            "nano-suite takes no --data, --limit; it draws its own screens",
+            "nano-suite does not accept --data, --limit; it draws its own screens",
         ),
-        (["vqa2", "--quick"], "--quick and --episodes go with nano-suite"),
+        (["vqa2", "--quick"], "--quick and --episodes are only for nano-suite"),
         (["nano-suite", "--out", "FILE"], "expected --out to name a folder, got the file"),
     ],
 )

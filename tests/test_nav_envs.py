@@ -92,7 +92,7 @@ def test_a_wall_is_no_place_to_walk_to() -> None:
     assert np.array_equal(before, after)
 
 
-def test_maps_are_connected_and_their_marks_can_be_told_apart() -> None:
+def test_maps_are_connected_and_their_marks_have_unique_names() -> None:
     env = GridNav()
     for seed in range(20):
         _, info = env.reset(seed=seed)
@@ -102,7 +102,7 @@ def test_maps_are_connected_and_their_marks_can_be_told_apart() -> None:
             assert shortest_way(env._walls, env._at, cell)
 
 
-def test_a_map_that_is_too_small_is_told() -> None:
+def test_a_map_that_is_too_small_is_reported() -> None:
     with pytest.raises(UsageError, match="expected at least 6 x 6 cells of 8 pixels, got 3 x 9 of 28"):
         GridNav(columns=3)
 
@@ -179,7 +179,7 @@ def test_a_tilted_camera_cannot_be_drawn() -> None:
         render(room_with(CRATE), None, camera)
 
 
-def test_a_picture_takes_a_few_milliseconds() -> None:
+def test_an_image_takes_a_few_milliseconds() -> None:
     room = room_with(landmark("cone", 2, 5), landmark("ball", 4, 5), CRATE)
     paint, camera = paint_room(np.random.default_rng(0), room), Robot(3.0, 0.8, math.pi / 2).camera(320, 240)
     best = math.inf
@@ -234,7 +234,7 @@ def test_the_expert_drives_everywhere_and_looking_ahead_is_not_enough() -> None:
     assert sum(play(env, seed, lambda env: MIDDLE)["is_success"] for seed in range(8)) <= 1
 
 
-def test_rooms_do_not_depend_on_the_size_of_the_picture_nor_on_the_limit() -> None:
+def test_rooms_do_not_depend_on_the_size_of_the_image_nor_on_the_limit() -> None:
     plain, other = FloorNav(), FloorNav(width=200, height=200, max_steps=3)
     assert plain.reset(seed=5)[1]["pose"] == pytest.approx(other.reset(seed=5)[1]["pose"])
     assert plain.locate("") == other.locate("")
@@ -263,7 +263,7 @@ def test_a_point_on_the_ceiling_moves_nothing() -> None:
     assert np.array_equal(first["pose"], info["pose"])
 
 
-def test_pictures_for_people_show_view_and_map() -> None:
+def test_images_for_people_show_view_and_map() -> None:
     env = FloorNav(render_mode="rgb_array")
     env.reset(seed=3)
     assert list(env.film()) == []
@@ -277,6 +277,6 @@ def test_pictures_for_people_show_view_and_map() -> None:
     assert not np.array_equal(film[0], film[-1])
 
 
-def test_a_picture_that_is_too_small_is_told() -> None:
+def test_an_image_that_is_too_small_is_reported() -> None:
     with pytest.raises(UsageError, match="expected an image of at least 48 x 48 pixels, got 20 x 240"):
         FloorNav(width=20)

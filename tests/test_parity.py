@@ -303,7 +303,9 @@ def test_a_sequence_of_turns_and_annotations(packing_case, golden):
 def collated(examples, images, processor):
     """Each example as it is trained on: the arrays of a sequence that holds it alone."""
     members = [
-        EncodedExample(example, Row(conversations=(), image=lambda image=image: golden_image(**image)), crops=0, cut=0)
+        EncodedExample(
+            example, Row(conversations=(), image=lambda image=image: golden_image(**image)), crops=0, num_truncated=0
+        )
         for example, image in zip(examples, images, strict=True)
     ]
     settings = SimpleNamespace(max_crops=processor.max_crops)

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from molmo_agent.data.formats.protobuf import BYTES, expect_bytes, fields
-from molmo_agent.data.formats.tfrecord import crc32c, masked
+from molmo_agent.data.formats.tfrecord import crc32c, mask_crc
 
 TESTS = Path(__file__).parent
 GOLDEN = TESTS / "golden"
@@ -161,7 +161,7 @@ def with_other_id(payload: bytes) -> bytes:
 
 def framed(payload: bytes) -> bytes:
     length = struct.pack("<Q", len(payload))
-    return length + struct.pack("<I", masked(crc32c(length))) + payload + struct.pack("<I", masked(crc32c(payload)))
+    return length + struct.pack("<I", mask_crc(crc32c(length))) + payload + struct.pack("<I", mask_crc(crc32c(payload)))
 
 
 def write_other_ids(path: Path) -> list[tuple[int, int]]:
@@ -177,11 +177,11 @@ def write_other_ids(path: Path) -> list[tuple[int, int]]:
     while position + 12 <= len(stream):
         length, check = struct.unpack("<QI", stream[position : position + 12])
         end = position + 16 + length
-        if masked(crc32c(stream[position : position + 8])) != check or end > len(stream):
+        if mask_crc(crc32c(stream[position : position + 8])) != check or end > len(stream):
             break
         payload = stream[position + 12 : end - 4]
         record = stream[position:end]
-        if masked(crc32c(payload)) == struct.unpack("<I", record[-4:])[0]:
+        if mask_crc(crc32c(payload)) == struct.unpack("<I", record[-4:])[0]:
             record = framed(with_other_id(payload))
         places.append((len(made), len(record) - 16))
         made, position = made + record, end

@@ -12,7 +12,7 @@ from molmo_agent.envs.drawing.words import is_held_out
 from molmo_agent.synthetic.referring.absent import misspell
 from molmo_agent.synthetic.referring.matching import NOUNS, Description, Scene, beside, in_line, is_extreme
 from molmo_agent.synthetic.referring.names import Question, ask_all, describe
-from molmo_agent.synthetic.referring.questions import MOST_POINTS, ask
+from molmo_agent.synthetic.referring.questions import MAX_POINTS, ask
 from molmo_agent.synthetic.sample import draw
 
 SOURCES = (("desktop", 640, 480), ("shapes", 400, 300), ("panel", 300, 200), ("page", 160, 210), ("page", 320, 420))
@@ -111,7 +111,7 @@ def test_looks_and_states_fit_what_is_asked_for_and_nothing_else(questions: list
             assert found == {e.id for e in question.elements}, question
             checked[question.category] += 1
     assert min(checked[name] for name in ("look", "shape", "several", "count")) > 5
-    assert max(len(question.elements) for _, question in questions) <= MOST_POINTS
+    assert max(len(question.elements) for _, question in questions) <= MAX_POINTS
 
 
 def test_places_are_those_of_the_one_that_is_farthest_there(questions: list[tuple[Screen, Question]]) -> None:
@@ -266,17 +266,17 @@ BUTTON = next(noun for noun in NOUNS if noun.word == "button")
 def test_something_half_hidden_or_alike_makes_a_description_doubtful() -> None:
     button = element(0, "button", "Save", (10, 10, 50, 30))
     wanted = Description(noun=BUTTON)
-    assert Scene(screen_of(button)).fitting(wanted) == [button]
+    assert Scene(screen_of(button)).matches(wanted) == [button]
     hidden = Element(1, "button", "Open", (60, 10, 90, 30), visible=False)
-    assert Scene(screen_of(button, hidden)).fitting(wanted) is None
+    assert Scene(screen_of(button, hidden)).matches(wanted) is None
     icon = element(1, "icon", "trash", (60, 10, 90, 30), shape="trash")
-    assert Scene(screen_of(button, icon)).fitting(wanted) is None
-    assert Scene(screen_of(button, icon)).fitting(Description(noun=BUTTON, name="save")) == [button]
+    assert Scene(screen_of(button, icon)).matches(wanted) is None
+    assert Scene(screen_of(button, icon)).matches(Description(noun=BUTTON, name="save")) == [button]
     twice = (
         TextRun("Save", (12.0, 20.0, 30.0, 40.0, 48.0), 12, 28),
         TextRun("SAVE", (100.0, 101, 102, 103, 104), 5, 9),
     )
-    assert Scene(screen_of(button, texts=twice)).fitting(Description(name="save")) is None
+    assert Scene(screen_of(button, texts=twice)).matches(Description(name="save")) is None
 
 
 def test_what_two_things_are_called_by_is_not_asked_for() -> None:

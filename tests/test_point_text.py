@@ -232,7 +232,7 @@ def test_an_unknown_dialect_is_named_with_the_nearest_ones():
 
 def test_pixels_need_an_image_size():
     for call in (lambda: parse_points("qwen", ""), lambda: format_points("qwen", [Point(0, 0)], "a")):
-        with pytest.raises(ValueError, match=r"'qwen' counts pixels: pass image_size=\(width, height\)"):
+        with pytest.raises(ValueError, match=r"'qwen' uses pixels: pass image_size=\(width, height\)"):
             call()
     with pytest.raises(
         ValueError, match=r"image_size must be \(width, height\) in pixels, at least 1 x 1, got \(0, 5\)"
@@ -265,12 +265,12 @@ def test_requiring_points_keeps_the_reply_of_a_failure():
     ("dialect", "reply", "reason"),
     [
         ("molmo", "see <point x=", "the tag at character 4 is broken or not closed"),
-        ("molmo", '<point x="1" x="2" y="3">a</point>', "the attribute x is there twice"),
+        ("molmo", '<point x="1" x="2" y="3">a</point>', "the attribute x occurs twice"),
         ("molmo", '<point x="1">a</point>', "<point> has no pair x, y"),
         ("molmo", '<points x1="1" y1="2" x2="3">a</points>', "<points> has no place for x2"),
         ("molmo", '<points alt="a">a</points>', "<points> has no place for no coordinates"),
         ("molmo", '<point x="1" y="2" z="3">a</point>', "<point> has no place for z"),
-        ("molmo", '<point x="1e1" y="2">a</point>', "'1e1' is no coordinate"),
+        ("molmo", '<point x="1e1" y="2">a</point>', "'1e1' is not a coordinate"),
         (
             "molmo",
             '<point x="1" y="2">a</point><point x="1" y="3">a</point>',
@@ -291,17 +291,17 @@ def test_requiring_points_keeps_the_reply_of_a_failure():
         ("molmo2", '<points coords="1 1 100">a</points>', "expected a number, x and y for each point"),
         ("molmo2", '<points coords="1 2 100 200">a</points>', "expected the point with number 1, got '2'"),
         ("molmo2", '<points coords="1 1 10 200">a</points>', "expected three digits or more, got '10' and '200'"),
-        ("gemini", "```[]", "expected one whole code block"),
+        ("gemini", "```[]", "expected one complete code block"),
         ("gemini", '[{"point"', "broken JSON: "),
-        ("gemini", '[{"point": [NaN, 1]}]', "broken JSON: NaN is no coordinate"),
-        ("gemini", '{"a": 1, "a": 2}', "broken JSON: a key is there twice"),
-        ("gemini", "[] []", "expected one answer, got more brackets beside it"),
+        ("gemini", '[{"point": [NaN, 1]}]', "broken JSON: NaN is not a coordinate"),
+        ("gemini", '{"a": 1, "a": 2}', "broken JSON: a key occurs twice"),
+        ("gemini", "[] []", "expected one answer, got further brackets"),
         ("gemini", "[1]", 'expected objects with "point": [number, number]'),
         ("gemini", "[]", "the list is empty"),
         ("qwen", '{"point_2d": [1.5, 2]}', "expected whole pixels, got '1.5' and '2'"),
         ("qwen", '{"point_2d": [640, 2]}', "(640, 2) is outside of 640 x 480 pixels"),
         ("tuple", "[(0.1, 0.2)", "the list or pair at character 0 is broken or not closed"),
-        ("tuple", "(0.1, 0.2) (0.1, 0.2)", "expected one answer, got more pairs beside it"),
+        ("tuple", "(0.1, 0.2) (0.1, 0.2)", "expected one answer, got further pairs"),
         ("tuple", "(0.1, 2)", "2 is outside of 0 to 1"),
     ],
 )

@@ -14,9 +14,17 @@ from molmo_agent.envs.sim_desktop import sample_screen
 from molmo_agent.errors import ModelError
 from molmo_agent.nano.architecture import nano_processor, new_nano
 from molmo_agent.pointers.answer_grammar import digit_confidence, guess_next, is_complete
-from molmo_agent.pointers.decoding import Form, Prefix, Reader, constrained, drafted, greedy, number_begins
+from molmo_agent.pointers.decoding import (
+    Form,
+    Prefix,
+    Reader,
+    decode_constrained,
+    decode_greedy,
+    decode_with_draft,
+    number_begins,
+)
+from molmo_agent.pointers.image_cache import ImageCache
 from molmo_agent.pointers.molmo import MolmoPointer
-from molmo_agent.pointers.picture_cache import PictureCache
 from molmo_agent.pointers.profile import PointingProfile
 from molmo_agent.pointers.static_decoding import StaticDecoder
 from molmo_agent.testing import check_model
@@ -93,15 +101,15 @@ def test_a_second_question_about_a_picture_does_not_encode_it_again(pointer: Mol
     pointer.cache.forget()
     image = picture(7)
     first = pointer.point(image, "the red circle")
-    encoded = pointer.cache.crops_encoded
+    encoded = pointer.cache.num_encoded_crops
     again = pointer.point(image.copy(), "the red circle")
-    assert pointer.cache.crops_encoded == encoded
+    assert pointer.cache.num_encoded_crops == encoded
     assert again.reply == first.reply
     for seed in (8, 9):
         pointer.point(picture(seed), "x")
     pointer.point(image, "x")
     assert len(pointer.cache.prefixes) == 2
-    assert pointer.cache.crops_encoded == encoded + 2, "old pictures are forgotten, their crops not yet"
+    assert pointer.cache.num_encoded_crops == encoded + 2, "old pictures are forgotten, their crops not yet"
 
 
 def test_only_the_crops_that_changed_are_encoded_and_the_others_keep_every_bit() -> None:
@@ -111,15 +119,15 @@ def test_only_the_crops_that_changed_are_encoded_and_the_others_keep_every_bit()
     after = before.copy()
     after[10:40, 10:40] = 0  # inside the first crop of the grid; the global crop shows it too
     one.point(before, "x")
-    assert one.cache.crops_encoded == 13
+    assert one.cache.num_encoded_crops == 13
     one.point(after, "x")
-    assert one.cache.crops_encoded == 15
+    assert one.cache.num_encoded_crops == 15
     arrays, _ = PROCESSOR.image_processor.process_one(after)
     with torch.inference_mode():
         remembered = one.cache.patches(model.model, arrays["pixel_values"])
         fresh = other.cache.patches(model.model, arrays["pixel_values"])
-        together = PictureCache(crops=0).patches(model.model, arrays["pixel_values"])
-    assert one.cache.crops_encoded == 15
+        together = ImageCache(crops=0).patches(model.model, arrays["pixel_values"])
+    assert one.cache.num_encoded_crops == 15
     assert torch.equal(remembered, fresh)
     torch.testing.assert_close(together, fresh, atol=1e-4, rtol=1e-4)
 
@@ -194,20 +202,20 @@ def test_guessing_changes_no_answer_and_saves_passes(label: str) -> None:
     prefix = Prefix(((torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)),), 1)
     writer = load("_prepared_answers").Writer([*answer, end], 3, len(tokenizer))
     options = {"eos": end, "max_new_tokens": 99}
-    plain = greedy(writer, prefix, [[5, 6, 7]], finished=lambda ids: False, **options)[0]
+    plain = decode_greedy(writer, prefix, [[5, 6, 7]], is_complete=lambda ids: False, **options)[0]
     assert plain.ids == answer
     assert plain.passes == len(answer) + 1
 
     def draft(ids: list[int]) -> list[int]:
         return tokenizer(guess_next(tokenizer.decode(ids), label), add_special_tokens=False)["input_ids"]
 
-    def finished(ids: list[int]) -> bool:
+    def reply_is_complete(ids: list[int]) -> bool:
         return is_complete(tokenizer.decode(ids))
 
-    quick = drafted(Reader(writer, prefix), [5, 6, 7], draft=draft, finished=finished, **options)
+    quick = decode_with_draft(Reader(writer, prefix), [5, 6, 7], draft=draft, is_complete=reply_is_complete, **options)
     assert quick.ids == plain.ids
     assert quick.passes <= 0.6 * plain.passes
-    strict = constrained(Reader(writer, prefix), [5, 6, 7], Form.of(tokenizer), "red circle")
+    strict = decode_constrained(Reader(writer, prefix), [5, 6, 7], Form.of(tokenizer), "red circle")
     assert strict.ids == plain.ids
     assert strict.passes <= 0.45 * plain.passes
 
@@ -221,7 +229,7 @@ FEW = ' <points x1="12.5" y1="40.0" x2="50.0" y2="7.0" alt="a">a</points>'
 def test_answers_that_begin_alike_are_told_apart_where_they_part(answer: str) -> None:
     prefix = Prefix(((torch.zeros(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)),), 1)
     writer = load("_prepared_answers").Writer(LETTERS.encode(answer), 3, 128)
-    told = constrained(Reader(writer, prefix), [5, 6, 7], LETTERS, "a")
+    told = decode_constrained(Reader(writer, prefix), [5, 6, 7], LETTERS, "a")
     assert "".join(map(chr, told.ids)) == answer
 
 
@@ -235,8 +243,8 @@ def test_a_point_is_as_sure_as_that_there_is_something() -> None:
         return said
 
     torn.device = writer.device  # type: ignore[attr-defined]
-    sure = constrained(Reader(writer, prefix), [5, 6, 7], LETTERS, "a").confidences
-    unsure = constrained(Reader(torn, prefix), [5, 6, 7], LETTERS, "a").confidences
+    sure = decode_constrained(Reader(writer, prefix), [5, 6, 7], LETTERS, "a").confidences
+    unsure = decode_constrained(Reader(torn, prefix), [5, 6, 7], LETTERS, "a").confidences
     assert len(sure) == 2
     there = 1 / (1 + math.exp(-1))
     assert unsure == pytest.approx([there * one for one in sure], rel=1e-3)
@@ -274,8 +282,8 @@ def test_what_does_not_fit_the_fixed_cache_is_refused(pointer: MolmoPointer) -> 
     picture = sample_screen(1, width=640, height=480).image
     fixed = MolmoPointer(pointer.model, PROCESSOR, PointingProfile(constrained=True), compile=True)
     fixed._static = StaticDecoder(pointer.model, 900, compile=False)
-    with pytest.raises(ModelError, match="expected a picture of fewer than 900 tokens, got 1025"):
+    with pytest.raises(ModelError, match="expected an image of fewer than 900 tokens, got 1025"):
         fixed.point(picture, "OK")
     fixed._static = StaticDecoder(pointer.model, 1040, compile=False)
-    with pytest.raises(ModelError, match="to fit 1040 tokens, got"):
+    with pytest.raises(ModelError, match="to fit in 1040 tokens, got"):
         fixed.point(picture, "the button in the corner")

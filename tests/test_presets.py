@@ -82,7 +82,7 @@ def test_names_that_do_not_exist_are_told_with_the_nearest(tmp_path: Path) -> No
     with pytest.raises(UnknownNameError, match="unknown recipe 'sfd': did you mean sft"):
         load(str(file))
     file.write_text(f"like: {file}\n")
-    with pytest.raises(UsageError, match="is like itself"):
+    with pytest.raises(UsageError, match="is based on itself"):
         load(str(file))
 
 
@@ -144,7 +144,7 @@ def test_text_alone_has_a_share_beside_the_groups() -> None:
     data["mixture"][0]["kind"] = "sim-desktop"
     endless = from_dict(data)
     assert isinstance(endless, TrainConfig)
-    with pytest.raises(UsageError, match=r"'sim-desktop' is without end, .*'a' is not known: set mixture.0.size"):
+    with pytest.raises(UsageError, match=r"'sim-desktop' is infinite, .*'a' is unknown: set mixture.0.size"):
         mixture_weights(endless, [0, 1, 1])
 
 
@@ -153,7 +153,7 @@ def test_text_alone_has_a_share_beside_the_groups() -> None:
     [
         ("mixture.0.group=b", r"unknown group of mixture\[0\] 'b': known: a"),
         ("mixture.0.size=0", r"expected mixture\[0\].size to be at least 1, got 0"),
-        ("groups.b=1", "expected a data set of the group 'b', found none; take it out of 'groups'"),
+        ("groups.b=1", "expected a data set of the group 'b', found none; remove it from 'groups'"),
         ("groups.a=much", "expected groups.a to be a number, got 'much'"),
         ("groups.a=-1", "not negative and not all zero"),
     ],

@@ -249,8 +249,8 @@ def test_the_command_prints_tables_and_fails_with_check(folder: Path, tmp_path: 
     [
         (["real-screens"], "real-screens needs --data: a folder with targets.jsonl and absent.jsonl"),
         (["real-screens", "a", "--data", "b"], "expected the data once, got a and --data b"),
-        (["vqa2", "--check"], "--check goes with real-screens"),
-        (["vqa2", "--only", "a"], "--only goes with real-tasks, --min-confidence also with real-screens"),
+        (["vqa2", "--check"], "--check is only for real-screens"),
+        (["vqa2", "--only", "a"], "--only is for real-tasks, --min-confidence also for real-screens"),
         (["real-screens", "a", "--out", __file__], "expected --out to name a folder, got the file"),
     ],
 )

@@ -20,11 +20,11 @@ from molmo_agent.nano.batches import plan as plan_of
 from molmo_agent.nano.batches import prepare_point, sample
 from molmo_agent.nano.curriculum import Curriculum, Stage, check
 from molmo_agent.nano.curriculum_module import NanoWithHeads, add_gradients
-from molmo_agent.synthetic.miniwob_split import SEED, split
+from molmo_agent.synthetic.miniwob_split import SEED, task_lists
 from molmo_agent.synthetic.record_miniwob import element_of, questions_of, watch
 from molmo_agent.synthetic.recorded_screens import FILE, RecordedScreen, RecordedScreens, Recorder
 from molmo_agent.synthetic.referring.names import Question
-from molmo_agent.synthetic.referring.templates import reworded
+from molmo_agent.synthetic.referring.templates import reword
 
 
 def seen(number: int = 0) -> RecordedScreen:
@@ -127,7 +127,7 @@ def test_recorded_screens_need_both_a_folder_and_a_rate(tmp_path: Path) -> None:
 
 
 def test_questions_are_put_again_in_the_policys_words() -> None:
-    texts = {reworded("the {x} button", Random(n)) for n in range(50)}
+    texts = {reword("the {x} button", Random(n)) for n in range(50)}
     assert texts == {"the {x} button", "Where is the {x} button", "Click the {x} button", "Click on the {x} button"}
 
 
@@ -193,7 +193,7 @@ def test_a_pages_drawings_are_told_as_the_simulated_screens_are() -> None:
 @pytest.mark.slow
 @needs("chromium", "chromedriver")
 def test_every_task_for_training_is_recorded_with_its_answer_and_its_words() -> None:
-    tasks = split()["trained"]
+    tasks = task_lists()["trained"]
     with pytest.raises(ValueError, match="are for evaluation"):
         next(watch(None, tasks, range(SEED - 1, SEED + 1)))  # type: ignore[arg-type]
     env = MiniWob(scale=1)

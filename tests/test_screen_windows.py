@@ -10,7 +10,7 @@ from molmo_agent.envs.drawing.annotated_screen import Element, Screen, TextRun
 from molmo_agent.nano.architecture import WINDOW, nano_processor
 from molmo_agent.nano.batches import plan, prepare_point, sample
 from molmo_agent.nano.curriculum import Stage
-from molmo_agent.synthetic.augment import cut, look_through_window, resized
+from molmo_agent.synthetic.augment import crop_screen, look_through_window, resize_screen
 from molmo_agent.synthetic.sample import draw
 
 WIDTH, HEIGHT = 1280, 800
@@ -44,7 +44,7 @@ VIEW = (10.0, 5.0, 250.0, 205.0)
 
 
 def test_a_window_shows_the_same_pixels_and_moves_what_is_told_of_them() -> None:
-    part = cut(SCREEN, VIEW)
+    part = crop_screen(SCREEN, VIEW)
     assert np.array_equal(part.image, SCREEN.image[5:205, 10:250])
     assert not part.image.flags.writeable
     assert [element.label for element in part.elements] == ["Save", "Remember", "Apples", "Elderberries"]
@@ -54,7 +54,7 @@ def test_a_window_shows_the_same_pixels_and_moves_what_is_told_of_them() -> None
 
 
 def test_what_the_border_cuts_is_asked_for_only_where_its_words_are_whole() -> None:
-    _, beside, row, cut_row = cut(SCREEN, VIEW).elements
+    _, beside, row, cut_row = crop_screen(SCREEN, VIEW).elements
     assert beside.visible, "the square itself is whole"
     assert not beside.text, "its words are not"
     assert row.visible
@@ -63,12 +63,12 @@ def test_what_the_border_cuts_is_asked_for_only_where_its_words_are_whole() -> N
 
 
 def test_a_cut_line_keeps_the_characters_that_are_whole() -> None:
-    assert [run.text for run in cut(SCREEN, VIEW).texts] == ["Save", "Rememb", "Apples", "Elderberr"]
-    assert cut(SCREEN, (0, 0, 700, 35)).texts == (), "a line that is cut lengthwise cannot be read"
+    assert [run.text for run in crop_screen(SCREEN, VIEW).texts] == ["Save", "Rememb", "Apples", "Elderberr"]
+    assert crop_screen(SCREEN, (0, 0, 700, 35)).texts == (), "a line that is cut lengthwise cannot be read"
 
 
 def test_a_stretched_screen_tells_where_things_are_now() -> None:
-    wide = resized(SCREEN, 1400, 150)
+    wide = resize_screen(SCREEN, 1400, 150)
     assert wide.image.shape == (150, 1400, 3)
     assert wide.elements[0].box == (40, 10, 160, 25)
     assert wide.texts[0] == TextRun("Save", (60, 80, 100, 120, 140), 15, 21)

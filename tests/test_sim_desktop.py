@@ -183,7 +183,7 @@ def test_what_a_desktop_cannot_do_is_refused() -> None:
         env.step(Back())
 
 
-def test_mistakes_in_options_are_told() -> None:
+def test_mistakes_in_options_are_reported() -> None:
     env = SimDesktop()
     with pytest.raises(UsageError, match=r"call reset\(\) first"):
         env.observe()

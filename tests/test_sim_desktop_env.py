@@ -420,12 +420,12 @@ def test_actions_of_phones_are_refused(action: Action) -> None:
         ({"size": (70, 70), "task": "fill-form-and-submit"}, "no screen of 70x70 pixels has room"),
     ],
 )
-def test_impossible_options_are_told(options: dict[str, Any], message: str) -> None:
+def test_impossible_options_are_reported(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         SimDesktop().reset(options=options)
 
 
-def test_unknown_themes_and_splits_are_told() -> None:
+def test_unknown_themes_and_splits_are_reported() -> None:
     with pytest.raises(UnknownNameError, match="unknown theme 'nihgt': did you mean night"):
         SimDesktop().reset(options={"theme": "nihgt"})
     with pytest.raises(UnknownNameError, match="unknown split 'test'"):

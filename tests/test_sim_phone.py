@@ -174,7 +174,7 @@ def test_a_typo_in_an_option_is_answered_with_the_nearest_name(options: dict[str
         SimPhone().reset(options=options)
 
 
-def test_options_that_make_no_sense_are_told() -> None:
+def test_options_that_make_no_sense_are_reported() -> None:
     with pytest.raises(UsageError, match=r"size must be \(width, height\), each 200 pixels or more, got \(100, 640\)"):
         SimPhone().reset(options={"size": (100, 640)})
     with pytest.raises(UsageError, match="rotation must be 0, 1, 2 or 3 quarter turns, got 90"):
@@ -355,7 +355,7 @@ def test_the_theme_follows_its_switch() -> None:
     [
         (Move(Point(0.5, 0.5)), "a phone has no pointer to move; it executes: Back, Click"),
         (Click(Point(0.5, 0.5), button="right"), "a finger has no right button; use LongPress"),
-        (Click(Point(0.5, 0.5), modifiers=("ctrl",)), "a phone has no keys to hold during a tap"),
+        (Click(Point(0.5, 0.5), held=("ctrl",)), "a phone has no keys to hold during a tap"),
         (Drag(Point(0.5, 0.5), Point(0.5, 0.1), button="middle"), "a finger has no middle button"),
         (Key(("entre",)), r"a phone has no key 'entre'; did you mean 'enter'"),
         (Key(("ß",)), "a phone has no key 'ß' Keys are named one by one"),
@@ -419,7 +419,7 @@ def test_screens_for_training_are_seeded_and_show_all_kinds_of_things() -> None:
     assert all(element.label for screen in screens for element in screen.elements)
 
 
-def test_the_picture_of_it_is_drawn_by_its_script(tmp_path: Path) -> None:
+def test_the_image_of_it_is_drawn_by_its_script(tmp_path: Path) -> None:
     script = Path(__file__).parents[1] / "docs" / "make_phone_picture.py"
     subprocess.run([sys.executable, script, "--out", tmp_path / "x.png"], check=True, timeout=60)
     with Image.open(tmp_path / "x.png") as drawn, Image.open(script.parent / "images" / "sim_phone.png") as shown:
@@ -429,7 +429,7 @@ def test_the_picture_of_it_is_drawn_by_its_script(tmp_path: Path) -> None:
     assert (tmp_path / "x.png").stat().st_size < 150_000
 
 
-def test_the_example_taps_what_it_is_told(tmp_path: Path) -> None:
+def test_the_example_taps_the_target_of_its_instruction(tmp_path: Path) -> None:
     example = Path(__file__).parents[1] / "examples" / "android_tap.py"
     command = [sys.executable, str(example), 'the "Settings" app', "--out", str(tmp_path / "phone.png")]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)

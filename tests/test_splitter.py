@@ -38,7 +38,7 @@ def click(target):
 
 def clicks(*names, where, held="ctrl_or_cmd"):
     """The first as it is, every other added to it."""
-    return [((f"{name} {where}",), Click(A, modifiers=(held,) if number else ())) for number, name in enumerate(names)]
+    return [((f"{name} {where}",), Click(A, held=(held,) if number else ())) for number, name in enumerate(names)]
 
 
 def typing(text):
@@ -64,10 +64,10 @@ def key(*keys):
             "Open Settings then Display then click Night light",
             [click(x) for x in ("Settings", "Display", "Night light")],
         ),
-        ("ctrl-click the file", [(("the file",), Click(A, modifiers=("ctrl",)))]),
-        ("click A and shift+click on B", [click("A"), (("B",), Click(A, modifiers=("shift",)))]),
-        ("Ctrl + Shift + right-click A", [(("A",), Click(A, "right", modifiers=("ctrl", "shift")))]),
-        ("cmd double-click A", [(("A",), Click(A, count=2, modifiers=("cmd",)))]),
+        ("ctrl-click the file", [(("the file",), Click(A, held=("ctrl",)))]),
+        ("click A and shift+click on B", [click("A"), (("B",), Click(A, held=("shift",)))]),
+        ("Ctrl + Shift + right-click A", [(("A",), Click(A, "right", held=("ctrl", "shift")))]),
+        ("cmd double-click A", [(("A",), Click(A, count=2, held=("cmd",)))]),
         (
             "Select Ada, Bob from the scroll list and click Submit.",
             [*clicks("Ada", "Bob", where="from the scroll list"), click("Submit")],

@@ -74,7 +74,7 @@ def test_two_points_pick_and_place_and_so_do_two_steps(env: TablePick) -> None:
     assert (info["holding"], info["placed"], info["is_success"]) == (False, 1, True)
 
 
-def test_the_middle_of_the_picture_does_no_task(env: TablePick) -> None:
+def test_the_middle_of_the_image_does_no_task(env: TablePick) -> None:
     done = 0
     for seed in range(2):
         env.reset(seed=seed)
@@ -102,7 +102,7 @@ def test_a_full_hand_takes_one_point(env: TablePick) -> None:
     target, plate = places(env)
     env.step(to_rows([target], 2))
     *_, info = env.step(to_rows([target, plate], 2))
-    assert info["refusal"] == "the hand is full: one point says where to put the thing down, got two"
+    assert info["refusal"] == "the hand is full: expected one point, where to put the thing down, got two"
     assert info["holding"]
 
 
@@ -130,7 +130,7 @@ def test_pointed_places_are_the_surfaces_of_things(env: TablePick) -> None:
     assert max(errors) < 0.005
 
 
-def test_objects_can_be_told_apart() -> None:
+def test_objects_have_unique_names() -> None:
     for seed in range(60):
         objects, plates = _lay_table(np.random.default_rng(seed))
         for things in (objects, plates):
@@ -181,7 +181,9 @@ def test_a_missing_mujoco_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> No
         import_mujoco()
 
 
-def test_a_machine_that_cannot_draw_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch, env: TablePick) -> None:
+def test_a_machine_that_cannot_render_is_reported_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, env: TablePick
+) -> None:
     def broken(*_: Any) -> Any:
         raise RuntimeError("no display")
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from molmo_agent.model.message_tree import message_tree_mask
 from molmo_agent.train.batching.pack import Size, balance, plan
-from molmo_agent.train.batching.sampler import BLOCK, Sampler, mix, shuffled
+from molmo_agent.train.batching.sampler import BLOCK, Sampler, mix, permute
 from molmo_agent.train.batching.tree_attention import Forest, forest_attention
 
 SAMPLER = Sampler((0.28, 0.06, 0.5, 0.16), (1000, 50, 7000, 0), 3)
@@ -18,7 +18,7 @@ STRETCH = SAMPLER.draws(0, 3 * BLOCK)
 
 @given(st.integers(1, 1500), st.integers(0, 2**64 - 1))
 def test_shuffling_meets_every_row_once(size: int, key: int) -> None:
-    assert sorted(shuffled(i, size, key) for i in range(size)) == list(range(size))
+    assert sorted(permute(i, size, key) for i in range(size)) == list(range(size))
 
 
 @given(st.integers(0, 2600), st.integers(1, 400))

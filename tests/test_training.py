@@ -23,9 +23,9 @@ from molmo_agent.nano.curriculum import Curriculum, Stage
 from molmo_agent.nano.curriculum_module import NanoWithHeads, add_gradients, make_optimizers
 from molmo_agent.nano.encode_screen import CHARACTERS, CanvasMap, character_targets, make_training_screen, phoc
 from molmo_agent.pointers.molmo import MolmoPointer
-from molmo_agent.synthetic.pointing_places import place_to_look_first, place_to_point
-from molmo_agent.synthetic.practice_sheets import sample_panel
+from molmo_agent.synthetic.practice_sheets import sample_sheet
 from molmo_agent.synthetic.referring.names import Question, ask_all, describe
+from molmo_agent.synthetic.target_boxes import cue_box, target_box
 from molmo_agent.train.checkpoint import RunFolder, tensors
 from molmo_agent.train.launch import process_group, run_here, run_workers
 from molmo_agent.train.muon import Muon, orthogonalize
@@ -279,7 +279,7 @@ def test_label_codes_ignore_case_and_tell_anagrams_apart() -> None:
 
 def test_questions_are_never_ambiguous() -> None:
     for seed in range(20):
-        screen = sample_panel(seed, width=400, height=300)
+        screen = sample_sheet(seed, width=400, height=300)
         for question in ask_all(screen.elements, Random(seed)):
             target = question.element
             assert target.visible
@@ -289,7 +289,7 @@ def test_questions_are_never_ambiguous() -> None:
 
 
 def test_every_crop_is_taught_what_it_shows_itself() -> None:
-    screen = sample_panel(3, width=640, height=480)
+    screen = sample_sheet(3, width=640, height=480)
     layout, grid = PROCESSOR.image_processor.grid_of(480, 640)
     whole = dense_targets(screen, grid, layout, words=True, max_items=400)
     parts = by_crop(whole, grid, layout)
@@ -309,7 +309,7 @@ def test_an_untrained_nano_already_knows_where_its_image_tokens_lie() -> None:
     AuxiliaryLosses(model)
     states, centers = [], []
     for seed in (1, 2, 3):
-        screen = sample_panel(seed, width=640, height=480)
+        screen = sample_sheet(seed, width=640, height=480)
         questions = ask_all(screen.elements, Random(0))[:1]
         example = make_training_screen(screen, questions, PROCESSOR, Random(0), tail=0.0, sigma=1.0)
         inputs = {name: torch.from_numpy(array)[None] for name, array in example.arrays.items()}
@@ -332,8 +332,8 @@ def test_a_label_on_a_wide_row_is_pointed_at_where_its_words_are() -> None:
         TextRun("Save", (10.0, 20.0, 30.0, 40.0, 50.0), 2, 18),
     )
     screen = Screen(np.zeros((20, 260, 3), dtype=np.uint8), (row,), runs)
-    assert place_to_point(screen, row) == (10.0, 2, 50.0, 18)
-    assert place_to_point(Screen(screen.image, (row,), ()), row) == row.box
+    assert target_box(screen, row) == (10.0, 2, 50.0, 18)
+    assert target_box(Screen(screen.image, (row,), ()), row) == row.box
 
 
 def test_where_the_words_are_is_looked_at_first_and_then_what_they_name() -> None:
@@ -353,11 +353,11 @@ def test_where_the_words_are_is_looked_at_first_and_then_what_they_name() -> Non
 
     def first(element: Element, **facts: Any) -> PixelBox:
         question = Question((element,), "", element.label, "", **facts)
-        return place_to_look_first(screen, question, place_to_point(screen, element))
+        return cue_box(screen, question, target_box(screen, element))
 
     assert first(tick) == runs[0].box, "the words beside it, not those that say the same farther down"
     assert first(tick, named=False) == tick.box, "asked for by its look"
-    assert first(button) == runs[2].box == place_to_point(screen, button), "its words are on it"
+    assert first(button) == runs[2].box == target_box(screen, button), "its words are on it"
     assert first(picture) == picture.box, "the text 'Home' is another thing"
     assert first(tick, named=False, beside=button.box) == button.box, "what it stands next to"
 
@@ -375,13 +375,13 @@ def test_where_the_words_are_is_looked_at_first_and_then_what_they_name() -> Non
 
 
 def test_a_training_sequence_answers_every_question_with_its_own_point() -> None:
-    screen = sample_panel(5, width=200, height=200)
+    screen = sample_sheet(5, width=200, height=200)
     rng = Random(0)
     questions = ask_all(screen.elements, rng)
     example = make_training_screen(screen, questions, PROCESSOR, rng, tail=1.0, sigma=1.0)
     text = PROCESSOR.tokenizer.decode(example.input_ids.tolist())
     for question, (x, y) in zip(questions, example.answers, strict=True):
-        left, top, right, bottom = place_to_point(screen, question.element)
+        left, top, right, bottom = target_box(screen, question.element)
         assert x * 200 == pytest.approx((left + right) / 2, abs=1e-3)
         assert y * 200 == pytest.approx((top + bottom) / 2, abs=1e-3)
         assert f" User: {question.text} Assistant: <point x=" in text
@@ -407,7 +407,7 @@ def test_labels_are_spelled_and_question_words_are_single_ids() -> None:
 
 
 def test_practice_sheets_are_the_same_for_the_same_seed_and_keep_held_out_fonts_apart() -> None:
-    one, other = (sample_panel(3, width=200, height=200) for _ in range(2))
+    one, other = (sample_sheet(3, width=200, height=200) for _ in range(2))
     assert np.array_equal(one.image, other.image)
-    apart = sample_panel(3, width=200, height=200, split="held_out_fonts")
+    apart = sample_sheet(3, width=200, height=200, split="held_out_fonts")
     assert not np.array_equal(one.image, apart.image)

@@ -83,7 +83,7 @@ def test_a_record_leads_to_the_same_device_units(transform, ratio, left, top, x,
 
 
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
-def test_every_pixel_of_a_turned_picture_leads_to_the_pixel_it_shows(degrees):
+def test_every_pixel_of_a_rotated_image_leads_to_the_pixel_it_shows(degrees):
     upright = np.arange(3 * 5).reshape(3, 5)
     turned = np.rot90(upright, k=-degrees // 90)
     height, width = turned.shape
@@ -138,7 +138,7 @@ def test_an_offset_before_the_scale_is_in_pixels_and_after_it_in_units():
     assert capture.scale(2).offset(-200, 0).to_device(Point(0, 0)) == (-200, 0)
 
 
-def test_picture_steps_and_unit_steps_can_be_told_in_any_order():
+def test_image_steps_and_unit_steps_can_be_added_in_any_order():
     capture = ImageTransform.identity(2560, 1600)
     first = capture.scale(2).offset(10, 20).crop(100, 200, 300, 400).resize(50, 50)
     last = capture.crop(100, 200, 300, 400).resize(50, 50).scale(2).offset(10, 20)
@@ -164,7 +164,7 @@ def test_composing_leads_from_a_crop_of_the_observation_to_the_device():
     assert screen.compose(crop).to_device(Point(1, 1)) == (-1, 499)
 
 
-def test_composing_with_a_transform_of_another_picture_is_an_error():
+def test_composing_with_a_transform_of_another_image_is_an_error():
     with pytest.raises(ValueError, match="expected a transform of an image of 10 x 20 pixels, got one of 20 x 10"):
         ImageTransform.identity(10, 20).compose(ImageTransform.identity(20, 10))
     with pytest.raises(ValueError, match=r"input units belong to the outer transform, got scale\(2, 2\)"):
@@ -199,7 +199,7 @@ def test_padding_cut_away_again_is_no_padding():
     assert transform.to_device(Point(1, 1)) == (9, 9)
 
 
-def test_device_positions_outside_of_the_picture_have_no_point():
+def test_device_positions_outside_of_the_image_have_no_point():
     transform = ImageTransform.identity(100, 100).crop(10, 10, 20, 20)
     assert transform.from_device(10, 19) == Point(0.05, 0.95)
     with pytest.raises(ValueError, match=r"\(20, 10\) is outside of the captured region \(10, 10, 20, 20\)"):

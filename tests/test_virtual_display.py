@@ -58,7 +58,7 @@ def test_a_window_opened_at_once_is_managed_and_shown():
 
 
 @needs("Xvfb", "openbox")
-def test_a_window_manager_that_does_not_come_is_told_and_nothing_is_left(monkeypatch):
+def test_a_window_manager_that_does_not_come_is_reported_and_nothing_is_left(monkeypatch):
     monkeypatch.setattr("molmo_agent.envs.desktop.x11.window_manager_answers", lambda display, timeout_s: False)
     display = VirtualDisplay(320, 240, window_manager="openbox")
     with pytest.raises(EnvError, match=r"window manager 'openbox' did not get ready on :.*window_manager=None"):
@@ -100,7 +100,7 @@ def _group_runs(group):
     return any(not state.startswith("Z") for state in listed.split())
 
 
-def test_without_xvfb_the_line_that_gets_it_is_told(monkeypatch):
+def test_without_xvfb_the_line_that_gets_it_is_reported(monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(EnvError, match="not installed: apt-get install xvfb openbox"):
         VirtualDisplay().start()
@@ -134,20 +134,20 @@ def test_a_size_is_read(text, size):
 
 
 @pytest.mark.parametrize("text", ["", "1280", "1280x", "-5x80", "axb", "1280x800x24"])
-def test_what_is_no_size_is_told(text):
+def test_what_is_no_size_is_reported(text):
     with pytest.raises(UsageError, match="expected a screen size such as 1280x800, got"):
         parse_size(text)
 
 
 @pytest.mark.parametrize("size", [(0, 800), (1280, 99999)])
-def test_a_size_that_no_screen_has_is_told(size):
+def test_a_size_that_no_screen_has_is_reported(size):
     with pytest.raises(UsageError, match="16 to 16384 pixels on a side"):
         VirtualDisplay(*size)
     with pytest.raises(UsageError, match="16 to 16384 pixels on a side"):
         parse_size(f"{size[0]}x{size[1]}")
 
 
-def test_a_depth_that_cannot_be_captured_is_told():
+def test_a_depth_that_cannot_be_captured_is_reported():
     with pytest.raises(UsageError, match="depth must be 24 or 30"):
         VirtualDisplay(depth=8)
 

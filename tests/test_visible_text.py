@@ -24,7 +24,7 @@ from molmo_agent.cli import run as cli_run
 from molmo_agent.cli.app import main
 from molmo_agent.cli.confirm import Asker
 from molmo_agent.cli.run import Request, run_request
-from molmo_agent.console import after_the_result, shown
+from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.envs.drawing.fonts import face
 from molmo_agent.episode import Decision, LabelledPoint, PointResult
 from molmo_agent.errors import EnvError, MolmoAgentError, RunStopped, UsageError
@@ -140,7 +140,7 @@ def test_each_kind_of_nasty_text_can_be_a_caption(text):
 @settings(deadline=None, derandomize=True, max_examples=60)
 def test_any_text_is_plain_text_on_a_terminal(text):
     console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system="truecolor")
-    console.print(shown(text))
+    console.print(plain_text(text))
     out = console.file.getvalue()
     assert "\x1b" not in out
     assert out.replace("\n", "").split() == visible_text(text).split() or len(out) > 80
@@ -148,12 +148,12 @@ def test_any_text_is_plain_text_on_a_terminal(text):
 
 def test_markup_and_emoji_codes_of_others_are_shown_and_not_carried_out():
     console = Console(file=io.StringIO(), force_terminal=True, width=80, color_system="truecolor")
-    console.print(shown("[bold red]no[/] [/x] :smile:"))
+    console.print(plain_text("[bold red]no[/] [/x] :smile:"))
     assert console.file.getvalue() == "[bold red]no[/] [/x] :smile:\n"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 30_000), (30_000, 1), (7_000, 9)])
-def test_a_picture_of_any_proportions_becomes_a_frame_of_moderate_size(size):
+def test_an_image_of_any_proportions_becomes_a_frame_of_moderate_size(size):
     frame = with_caption(PIL.Image.new("RGB", size, "white"), "x", 100)
     assert frame.width == 100
     assert frame.height <= 328
@@ -275,7 +275,7 @@ def test_a_page_that_cannot_be_made_changes_neither_the_verdict_nor_the_exit_cod
     else:
         assert "achieved" in out
         assert "see " not in out, "nothing points to a page that is not there"
-    assert "agent: the page was not made: " in err
+    assert "agent: cannot write the page: " in err
     assert f"make it with: agent view {tmp_path / 'run'}" in err
 
 
@@ -288,7 +288,7 @@ def test_the_verdict_is_printed_before_the_page_is_begun(tmp_path, capsys, monke
 
 @pytest.mark.parametrize("error", [DISK_FULL, RuntimeError("raqm_layout() failed."), ValueError("codec")])
 @pytest.mark.parametrize("maker", ["render_frames", "write_gif", "filmstrip"])
-def test_the_page_is_made_without_the_pictures_that_fail(tmp_path, capsys, monkeypatch, maker, error):
+def test_the_page_is_made_without_the_images_that_fail(tmp_path, capsys, monkeypatch, maker, error):
     monkeypatch.setattr(viewer, maker, fail_with(error))
     code, _, err = run_toy(tmp_path, capsys)
     assert code == 0
@@ -399,15 +399,15 @@ def test_what_comes_after_the_result_is_reported_and_never_raised(capsys):
     with after_the_result("the film", "try again"):
         raise OSError(errno.EROFS, "Read-only file system", "film\n\x1b[31m.gif")
     assert capsys.readouterr().err == (
-        r"agent: the film was not made: Read-only file system: film\n\x1b[31m.gif; try again" "\n"
+        r"agent: cannot write the film: Read-only file system: film\n\x1b[31m.gif; try again" "\n"
     )
     with after_the_result("the film", "try again"):
         raise MolmoAgentError("no picture")
     with after_the_result("the film", "try again"):
         raise RuntimeError("codec")
     err = capsys.readouterr().err
-    assert "was not made: no picture; try again" in err
-    assert "was not made: RuntimeError: codec; try again" in err
+    assert "cannot write the film: no picture; try again" in err
+    assert "cannot write the film: RuntimeError: codec; try again" in err
 
 
 def test_whatever_an_env_tells_can_be_recorded():
@@ -476,13 +476,13 @@ def test_further_lines_of_an_error_message_are_indented(capsys):
     assert capsys.readouterr().err == "agent: 2 data sets cannot be used:\n  agent: achieved\\x1b[A\n"
 
 
-def test_a_point_is_printed_before_its_picture_is_drawn(tmp_path):
+def test_a_point_is_printed_before_its_image_is_drawn(tmp_path):
     PIL.Image.new("RGB", (40, 30)).save(tmp_path / "desk.png")
     (tmp_path / "desk-points.png").mkdir()
     done = agent("point", "desk.png", "the mug", "--model", "centre", "--json", cwd=tmp_path)
     assert done.returncode == 0, "nobody asked for the picture"
     assert json.loads(done.stdout)["points"][0]["x"] == 0.5
-    assert b"agent: cannot write the picture desk-points.png" in done.stderr
+    assert b"agent: cannot write the image desk-points.png" in done.stderr
     asked = agent("point", "desk.png", "the mug", "--model", "centre", "--out", "desk-points.png", cwd=tmp_path)
     assert asked.returncode == 2
     assert b"(0.500, 0.500)" in asked.stdout

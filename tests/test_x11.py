@@ -125,7 +125,7 @@ def test_text_that_no_way_can_enter_is_refused_without_repeating_it(monkeypatch,
     assert "geheim" not in refused_text()
 
 
-def test_xdotool_failing_is_told_without_repeating_the_text(monkeypatch, refused_text, tmp_path):
+def test_xdotool_failing_is_reported_without_repeating_the_text(monkeypatch, refused_text, tmp_path):
     program = tmp_path / "xdotool"
     program.write_text("#!/bin/sh\necho 'no XTEST here' >&2\nexit 3\n")
     program.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The ``agent`` command: what people type. Everything heavy is imported by the command that needs it."""
+"""The ``agent`` command: its verbs and options. Each command imports heavy packages only when it runs."""
 
 import io
 import json
@@ -15,7 +15,7 @@ from rich.text import Text
 from molmo_agent import __version__
 from molmo_agent.cli import data as cli_data
 from molmo_agent.cli import evaluate as cli_eval
-from molmo_agent.console import shown, warn
+from molmo_agent.console import plain_text, warn
 from molmo_agent.dependencies import dependencies, untested
 from molmo_agent.errors import EnvError, ModelError, MolmoAgentError, RunStopped, UsageError
 
@@ -48,8 +48,8 @@ MinConfidence = Annotated[
 ]
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         print(f"molmo_agent {__version__}")
         raise typer.Exit
 
@@ -68,17 +68,17 @@ def _options(
 
 @app.command()
 def run(
-    task: Annotated[str | None, typer.Option(help="What to do. Simulated envs also have tasks of their own.")] = None,
+    task: Annotated[str | None, typer.Option(help="What to do. Simulated envs also have built-in tasks.")] = None,
     env: Annotated[
         str, typer.Option(help="sim-desktop, sim-phone, desktop, android, ...: see agent envs.")
     ] = "sim-desktop",
     model: Model = "nano",
-    family: Annotated[str | None, typer.Option(help="Family of a simulated env's own tasks.")] = None,
+    family: Annotated[str | None, typer.Option(help="Family of a simulated env's built-in tasks.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the simulated screen.")] = 0,
     virtual_display: Annotated[
         str | None, typer.Option(help="WIDTHxHEIGHT: start a virtual display and act on it.")
     ] = None,
-    start: Annotated[str | None, typer.Option(help="A program to start on the display first, e.g. 'xcalc'.")] = None,
+    start: Annotated[str | None, typer.Option(help="Program to start on the display first, e.g. 'xcalc'.")] = None,
     monitor: Annotated[str | None, typer.Option(help="primary, all, or a number from 1.")] = None,
     region: Annotated[str | None, typer.Option(help="LEFT,TOP,WIDTH,HEIGHT of the desktop, in input units.")] = None,
     window: Annotated[str | None, typer.Option(help="Part of a window's title (X11).")] = None,
@@ -88,7 +88,7 @@ def run(
     confirm: Annotated[
         str | None, typer.Option(help="always, risky or never. Default: always on a real desktop or phone, else never.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Show what would be done; send no input.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Print the actions; send no input.")] = False,
     allow_region: Annotated[
         list[str] | None, typer.Option(help="LEFT,TOP,RIGHT,BOTTOM as fractions: point only there. Repeatable.")
     ] = None,
@@ -96,7 +96,8 @@ def run(
         list[str] | None, typer.Option(help="LEFT,TOP,RIGHT,BOTTOM as fractions: never point there. Repeatable.")
     ] = None,
     secret: Annotated[
-        list[str] | None, typer.Option(help="Allow {{NAME}} in the task; its value is in MOLMO_SECRET_NAME.")
+        list[str] | None,
+        typer.Option(help="Allow {{NAME}} in the task; MOLMO_SECRET_NAME holds its value. Repeatable."),
     ] = None,
     policy: Policy = None,
     form: Form = None,
@@ -106,7 +107,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Trajectory folder. Default: trajectories/TIME-TASK.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Look, point, act, check, and leave a record.
+    """Do a task: capture the screen, point, act, check the effect, and record every step.
 
     Exit codes: 0 success, 1 not achieved, 2 usage, 3 environment or model failure, 130 stopped by you.
     """
@@ -162,14 +163,14 @@ def point(
     out: Annotated[Path | None, typer.Option(help="Where to write the image with the points drawn.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Point at something on an image and write the image with the points drawn."""
+    """Point at something in an image, and write the image with the points drawn."""
     from molmo_agent.cli.run import loading
     from molmo_agent.images import draw_points, read_image
 
     pixels = read_image(image)
-    written = out or image.with_name(f"{image.stem}-points.png")
-    if written.resolve() == image.resolve():
-        raise UsageError(f"--out {str(written)!r} is the picture itself; choose another name, it would be lost")
+    target = out or image.with_name(f"{image.stem}-points.png")
+    if target.resolve() == image.resolve():
+        raise UsageError(f"--out {str(target)!r} would overwrite the input image; choose another name")
     with loading(model, quiet=as_json):
         from molmo_agent.registry import load_model
 
@@ -182,26 +183,26 @@ def point(
             for p in result.points
         ]
         answer = {"status": result.status, "points": points, "reply": result.reply, "latency_s": result.latency_s}
-        print(json.dumps({**answer, "picture": str(written) if points else None}), flush=True)
+        print(json.dumps({**answer, "picture": str(target) if points else None}), flush=True)
     else:
         console = Console(highlight=False)
-        for found in result.points:
-            x_px, y_px = found.point.to_pixels(width, height)
-            console.print(f"({found.point.x:.3f}, {found.point.y:.3f})  pixel {x_px}, {y_px}")
+        for prediction in result.points:
+            x_px, y_px = prediction.point.to_pixels(width, height)
+            console.print(f"({prediction.point.x:.3f}, {prediction.point.y:.3f})  pixel {x_px}, {y_px}")
         if not result.points:
-            console.print(shown(f"no point: {result.status}; the model said {result.reply!r}"))
+            console.print(plain_text(f"no point: {result.status}; the model replied {result.reply!r}"))
     if result.points:
         try:
-            draw_points(pixels, [found.point for found in result.points]).save(written)
+            draw_points(pixels, [prediction.point for prediction in result.points]).save(target)
         except (OSError, ValueError) as error:
-            problem = f"cannot write the picture {written}: {error}"
+            problem = f"cannot write the image {target}: {error}"
             if out is not None:
                 raise UsageError(problem) from error
-            # Nobody asked for it: the answer stands.
-            warn(f"{problem}; name another with --out")
+            # Without --out the image is an extra: the answer counts, and the command succeeds.
+            warn(f"{problem}; choose another file with --out")
         else:
             if not as_json:
-                console.print(shown(f"drawn on {written}"))
+                console.print(plain_text(f"points drawn on {target}"))
     raise typer.Exit(EXIT_OK if result.status == "ok" else EXIT_NOT_ACHIEVED)
 
 
@@ -210,7 +211,7 @@ def view(
     folder: Annotated[Path, typer.Argument(help="A trajectory folder.")],
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Write one offline page of a trajectory."""
+    """Write a trajectory as one offline HTML page."""
     from molmo_agent.rollout.viewer import write_viewer
 
     page = write_viewer(folder, report=warn)
@@ -224,7 +225,7 @@ def _list(title: str, rows: dict[str, tuple[str, str]], as_json: bool) -> None:
         for name, (_, what) in rows.items():
             print(json.dumps({"name": name, "what": what}))
         return
-    table = Table(title, "what it is", box=None)
+    table = Table(title, "description", box=None)
     for name, (_, what) in rows.items():
         table.add_row(name, what)
     Console().print(table)
@@ -243,7 +244,7 @@ def envs(as_json: Json = False) -> None:
 
 @app.command()
 def models(as_json: Json = False) -> None:
-    """List the models that have a name."""
+    """List the models with a registered name."""
     from molmo_agent.registry import names
 
     _list("model", names("model"), as_json)
@@ -259,19 +260,19 @@ def policies(as_json: Json = False) -> None:
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Report what this machine lacks, and how to get it."""
+    """Report what is missing on this machine, and how to install it."""
     import importlib
 
-    # By name: the command line knows envs only when it calls them.
+    # Import by name, so that envs are loaded only for the commands that need them.
     checks = importlib.import_module("molmo_agent.envs.doctor").diagnose()
     if as_json:
         for check in checks:
             print(json.dumps({"name": check.name, "ok": check.ok, "detail": check.detail, "remedy": check.remedy}))
         return
-    table = Table("", "check", "found", "what to do", box=None)
+    table = Table("", "check", "result", "what to do", box=None)
     for check in checks:
-        sign = shown("ok", "green") if check.ok else shown("--", "yellow")
-        table.add_row(sign, *map(shown, (check.name, check.detail, check.remedy)))
+        sign = plain_text("ok", "green") if check.ok else plain_text("--", "yellow")
+        table.add_row(sign, *map(plain_text, (check.name, check.detail, check.remedy)))
     Console().print(table)
 
 
@@ -279,14 +280,16 @@ def doctor(as_json: Json = False) -> None:
 def convert(
     source: Annotated[str, typer.Argument(help="A checkpoint folder in any layout, or a hub name.")],
     target: Annotated[Path, typer.Argument(help="A new folder.")],
-    to: Annotated[str, typer.Option(help="own (this package) or official (what serves the released models).")] = "own",
+    to: Annotated[
+        str, typer.Option(help="own (this package) or official (for servers of the released models).")
+    ] = "own",
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
 ) -> None:
     """Write a checkpoint in another layout, bit for bit."""
     from molmo_agent.model.checkpoints.convert import convert as write
 
     note = write(source, target, to, dtype)  # type: ignore[arg-type]
-    Console().print(shown(f"wrote {target}" + (f" ({note})" if note else "")))
+    Console().print(plain_text(f"wrote {target}" + (f" ({note})" if note else "")))
 
 
 @app.command()
@@ -296,13 +299,13 @@ def train(
         list[str] | None, typer.Argument(help="key=value, such as steps=100 or mixture.0.path=x.")
     ] = None,
     start: Annotated[
-        str | None, typer.Option("--from", metavar="MODEL", help="Where to start from; the same as model=MODEL.")
+        str | None, typer.Option("--from", metavar="MODEL", help="Model to start from; the same as model=MODEL.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder (default: runs/RECIPE); it resumes there.")] = None,
     workers: Annotated[
-        str, typer.Option(help="Processes; the numbers do not depend on it. On Ray also a range: 2:8.")
+        str, typer.Option(help="Number of processes; it does not change the result. On Ray also a range: 2:8.")
     ] = "1",
-    ray: Annotated[bool, typer.Option("--ray", help="Run the workers on Ray, which replaces those that die.")] = False,
+    ray: Annotated[bool, typer.Option("--ray", help="Run the workers on Ray, which restarts failed ones.")] = False,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -321,22 +324,22 @@ def rollout(
     model: Model = "nano",
     episodes: Annotated[int, typer.Option(help="Number of episodes.")] = 20,
     seed: Annotated[int, typer.Option(help="Seed of the episodes; --num-envs and --workers do not change them.")] = 0,
-    family: Annotated[str | None, typer.Option(help="Family of the simulated env's own tasks.")] = None,
+    family: Annotated[str | None, typer.Option(help="Family of the simulated env's built-in tasks.")] = None,
     policy: Policy = None,
     form: Form = None,
     min_confidence: MinConfidence = None,
-    num_envs: Annotated[int, typer.Option(help="Envs at a time; their questions are answered in one batch.")] = 1,
-    workers: Annotated[int, typer.Option(help="Processes on Ray; each runs --num-envs envs.")] = 1,
+    num_envs: Annotated[int, typer.Option(help="Number of envs at a time; their questions form one batch.")] = 1,
+    workers: Annotated[int, typer.Option(help="Number of processes on Ray; each runs --num-envs envs.")] = 1,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
     record: Annotated[Path | None, typer.Option(help="New folder for the trajectory of each episode.")] = None,
-    video: Annotated[str | None, typer.Option(help="gif or mp4: films of the recorded episodes.")] = None,
+    video: Annotated[str | None, typer.Option(help="gif or mp4: write a video of each recorded episode.")] = None,
     lerobot: Annotated[
         Path | None, typer.Option(help="New folder for the recorded episodes as a LeRobot data set.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="JSON of every episode. Default: runs/rollouts/TIME-ENV-...")] = None,
     as_json: Json = False,
 ) -> None:
-    """Run many episodes of an env's own tasks and report success, next to the oracle, random and centre baselines."""
+    """Run many episodes of an env's built-in tasks, and compare the success with oracle, random and centre."""
     from molmo_agent.cli.rollout import RolloutRequest, rollout_request
 
     raise typer.Exit(
@@ -364,7 +367,7 @@ def rollout(
 
 
 def exit_code(error: MolmoAgentError) -> int:
-    """Return the exit code that an error stands for."""
+    """Return the exit code for an error."""
     if isinstance(error, RunStopped):
         return EXIT_STOPPED
     if isinstance(error, UsageError):
@@ -373,25 +376,25 @@ def exit_code(error: MolmoAgentError) -> int:
 
 
 def main(command: Callable[..., Any] = app) -> None:
-    """Run a command line; turn errors of this package into one message and an exit code."""
+    """Run a command line; print an error of this package as one message and exit with its code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # What the terminal's encoding lacks is escaped, as on stderr: no command ends over that.
+        # Escape characters that the terminal's encoding lacks, as stderr does, instead of failing.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         command()
     except MolmoAgentError as error:
         if _STATE["debug"]:
             raise
-        # Further lines are indented: a message that quotes a model must not look like one of ours.
+        # Indent further lines: a quoted reply of a model must not look like a message of ours.
         first, *more = str(error).split("\n")
-        text = Text("\n").join([shown(f"agent: {first}"), *(shown(f"  {line}") for line in more)])
+        text = Text("\n").join([plain_text(f"agent: {first}"), *(plain_text(f"  {line}") for line in more)])
         Console(stderr=True).print(text, style="red", highlight=False, soft_wrap=True)
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
         Console(stderr=True).print("agent: stopped", style="red")
         sys.exit(EXIT_STOPPED)
     except SystemExit as end:
-        # Ctrl-C inside a command: typer leaves with this code and without a word.
+        # Ctrl-C inside a command: typer exits with this code and prints nothing.
         if end.code == EXIT_STOPPED:
             Console(stderr=True).print("agent: stopped", style="red")
         raise

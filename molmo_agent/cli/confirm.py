@@ -8,7 +8,7 @@ from rich.style import Style
 from rich.text import Text
 
 from molmo_agent.actions import describe, points_of
-from molmo_agent.console import shown
+from molmo_agent.console import plain_text
 from molmo_agent.episode import Decision, Image, Observation
 from molmo_agent.geometry import Point
 from molmo_agent.images import MARK
@@ -54,7 +54,7 @@ class Asker:
         if self._console.encoding.lower().startswith("utf"):
             for point in points_of(decision.action):
                 self._console.print(crop_as_text(observation.image, point, self._console.width), end="")
-        question = shown(describe(decision.action))
+        question = plain_text(describe(decision.action))
         if decision.instruction:
             question.append(visible_text(f"  for: {decision.instruction}"))
         if why:

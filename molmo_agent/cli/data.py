@@ -1,4 +1,4 @@
-"""``agent data``: bring the pictures of published data sets here, and see what a recipe makes of its data."""
+"""``agent data``: downloads the images of published data sets, and previews a recipe's training data."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,31 +10,33 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from molmo_agent.console import shown
+from molmo_agent.console import plain_text
 from molmo_agent.errors import MissingExtraError, RunStopped, UsageError
 
 if TYPE_CHECKING:
     from molmo_agent.data.images.fetch import Summary
 
-app = typer.Typer(help="Fetch the pictures of data sets, and look at training data.", no_args_is_help=True)
+app = typer.Typer(help="Fetch the images of data sets, and preview training data.", no_args_is_help=True)
 
 
 @app.command()
 def fetch(
-    files: Annotated[list[Path], typer.Argument(help="Lists: Parquet, JSON lines, or text with an address a line.")],
-    out: Annotated[Path, typer.Option(help="Folder of the pictures; the same command goes on there.")],
-    jobs: Annotated[int, typer.Option(help="Requests at once, over all hosts.")] = 32,
-    per_host: Annotated[int, typer.Option(help="Requests at once to one host.")] = 4,
-    retry: Annotated[bool, typer.Option("--retry", help="Try again what failed before.")] = False,
+    files: Annotated[list[Path], typer.Argument(help="Lists: Parquet, JSON lines, or text with one URL per line.")],
+    out: Annotated[Path, typer.Option(help="Folder of the images; the same command resumes there.")],
+    jobs: Annotated[int, typer.Option(help="Maximum number of simultaneous requests.")] = 32,
+    per_host: Annotated[int, typer.Option(help="Maximum number of simultaneous requests to one host.")] = 4,
+    retry: Annotated[bool, typer.Option("--retry", help="Retry the downloads that failed before.")] = False,
     ray: Annotated[bool, typer.Option("--ray", help="Fetch with Ray tasks; all nodes must reach the folder.")] = False,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
-    url_column: Annotated[str, typer.Option(help="Column of the addresses.")] = "image_url",
-    hash_column: Annotated[str, typer.Option(help="Column of the pictures' SHA-256, if any.")] = "image_sha256",
-    local: Annotated[bool, typer.Option("--local", help="Ask this machine and private networks too.")] = False,
+    url_column: Annotated[str, typer.Option(help="Column of the URLs.")] = "image_url",
+    hash_column: Annotated[str, typer.Option(help="Column of the images' SHA-256, if any.")] = "image_sha256",
+    local: Annotated[
+        bool, typer.Option("--local", help="Also fetch from this machine and from private networks.")
+    ] = False,
 ) -> None:
-    """Download the pictures that data sets list by address; what cannot be had is listed with its reason.
+    """Download the images that data sets list by URL, and report the failures with their reasons.
 
-    Exit codes: 0 done (some pictures may be lost: see the report), 1 not one picture is there, 2 usage, 130 stopped.
+    Exit codes: 0 done (some images may be missing: see the report), 1 no image was fetched, 2 usage, 130 stopped.
     """
     try:
         from molmo_agent.data.images.download import Limits
@@ -42,7 +44,7 @@ def fetch(
         from molmo_agent.data.images.fetch import fetch as fetch_images
         from molmo_agent.data.images.url_list import read_lists
     except ModuleNotFoundError as error:
-        raise MissingExtraError("fetching pictures", "train") from error
+        raise MissingExtraError("fetching images", "train") from error
 
     if jobs < 1 or per_host < 1:
         raise UsageError(f"expected --jobs and --per-host of at least 1, got {jobs} and {per_host}")
@@ -53,79 +55,83 @@ def fetch(
 
         engine = ray_engine(address)
     with console.status("reading the lists"):
-        listed = read_lists(files, url_column, hash_column)
-    if listed.problems.entries:
-        for line in listed.problems.summary().split("\n"):
-            console.print(shown(line))
-    if not listed.checked:
+        url_list = read_lists(files, url_column, hash_column)
+    if url_list.problems.entries:
+        for line in url_list.problems.summary().split("\n"):
+            console.print(plain_text(line))
+    if not url_list.has_hashes:
         console.print(
-            shown(
-                f"no file has hashes in {hash_column!r}: that a picture is still the one that was meant cannot be "
-                "checked"
+            plain_text(
+                f"no file has hashes in {hash_column!r}: cannot check whether the images have changed since they were "
+                "listed"
             )
         )
     limits = Limits(jobs=jobs, per_host=per_host, local=local)
-    with _progress(console, len(listed.images)) as on_progress:
+    with _progress(console, len(url_list.images)) as on_progress:
         try:
-            summary = fetch_images(listed.images, out, limits, retry=retry, progress=on_progress, engine=engine)
+            summary = fetch_images(url_list.images, out, limits, retry=retry, progress=on_progress, engine=engine)
         except KeyboardInterrupt:
-            raise RunStopped(f"stopped; the same command goes on with what is missing in {out}") from None
+            raise RunStopped(f"stopped; the same command fetches the images still missing in {out}") from None
     _report(console, summary, out)
-    if not summary.fetched + summary.there:
+    if not summary.num_fetched + summary.num_present:
         raise typer.Exit(1)
 
 
 @contextmanager
 def _progress(console: Console, total: int) -> Iterator[Any]:
-    columns = (TextColumn("pictures"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
+    columns = (TextColumn("images"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task("", total=total)
 
         def on_progress(summary: "Summary") -> None:
-            lost = f"  [yellow]{len(summary.failures)} lost[/]" if summary.failures else ""
-            done = f"{summary.fetched} fetched ({summary.fetched_bytes / 1e6:.0f} MB)  {summary.there} there{lost}"
-            progress.update(bar, completed=summary.done, description=done)
+            failures = f"  [yellow]{len(summary.failures)} failed[/]" if summary.failures else ""
+            megabytes = summary.fetched_bytes / 1e6
+            counts = f"{summary.num_fetched} fetched ({megabytes:.0f} MB)  {summary.num_present} present{failures}"
+            progress.update(bar, completed=summary.num_done, description=counts)
 
         yield on_progress
 
 
 def _report(console: Console, summary: "Summary", out: Path) -> None:
-    """Say what is there and what was lost."""
+    """Print how many images were fetched, and which failed."""
     from molmo_agent.data.images.fetch import FAILED_FILE
 
+    num_stored, megabytes = summary.num_fetched + summary.num_present, summary.fetched_bytes / 1e6
     console.print(
-        shown(
-            f"{summary.fetched + summary.there} of {summary.done} pictures are in {out}: {summary.fetched} fetched now "
-            f"({summary.fetched_bytes / 1e6:.1f} MB), {summary.there} were there"
+        plain_text(
+            f"{num_stored} of {summary.num_done} images are in {out}: {summary.num_fetched} fetched now "
+            f"({megabytes:.1f} MB), {summary.num_present} already present"
         ),
         soft_wrap=True,
     )
     if not summary.failures:
         return
     rows = sum(failure.rows for failure in summary.failures)
-    before = f", {summary.skipped} of them in an earlier run" if summary.skipped else ""
+    before = f", {summary.num_skipped} of them in an earlier run" if summary.num_skipped else ""
     console.print(
-        f"{len(summary.failures)} could not be had{before}; {rows} row{'' if rows == 1 else 's'} without a picture",
+        f"{len(summary.failures)} could not be fetched{before}; {rows} row{'' if rows == 1 else 's'} without an image",
         highlight=False,
     )
-    table = Table("why", "pictures", "rows", "first", box=None)
+    table = Table("reason", "images", "rows", "first", box=None)
     for reason, failures in summary.reasons():
         lacking = str(sum(failure.rows for failure in failures))
-        table.add_row(shown(reason), str(len(failures)), lacking, shown(", ".join(f.row for f in failures[:3])))
+        table.add_row(
+            plain_text(reason), str(len(failures)), lacking, plain_text(", ".join(f.row for f in failures[:3]))
+        )
     console.print(table)
-    console.print(shown(f"all of them: {out / FAILED_FILE}; --retry tries them again"))
+    console.print(plain_text(f"all failures: {out / FAILED_FILE}; --retry tries them again"))
 
 
 @app.command()
 def show(
     recipe: Annotated[str, typer.Argument(help="screens, pointing, android_control, sft, or a YAML file.")],
     changes: Annotated[list[str] | None, typer.Argument(help="key=value, such as mixture.0.path=points.jsonl.")] = None,
-    rows: Annotated[int, typer.Option(help="Examples to show.")] = 4,
-    step: Annotated[int, typer.Option(help="Step whose examples come first; 1 is the first of a run.")] = 1,
-    out: Annotated[Path, typer.Option(help="The page.")] = Path("show.html"),
+    rows: Annotated[int, typer.Option(help="Number of examples to show.")] = 4,
+    step: Annotated[int, typer.Option(help="Show the examples from this step on; 1 is the first of a run.")] = 1,
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("show.html"),
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Make one offline page of what a model will see of a recipe's data: crops, tokens, weights, packing."""
+    """Write an offline page of what the model sees of a recipe's data: crops, tokens, weights, packing."""
     from molmo_agent.train.preview.page import write_page
     from molmo_agent.train.recipe import load
 

@@ -1,4 +1,4 @@
-"""``agent eval``: a model on a benchmark from local files; figures for people, records and a page in a folder."""
+"""``agent eval``: scores a model on a benchmark; prints the scores and writes records and a page to a folder."""
 
 import json
 import re
@@ -15,30 +15,36 @@ from rich.text import Text
 
 from molmo_agent.cli import evaluate_nano as cli_suite
 from molmo_agent.cli import evaluate_real as cli_real
-from molmo_agent.console import after_the_result, shown
+from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.errors import UsageError
 
 
 def evaluate(
-    benchmark: Annotated[str | None, typer.Argument(help="Its name; --list shows them.")] = None,
+    benchmark: Annotated[str | None, typer.Argument(help="Name of the benchmark; --list prints them.")] = None,
     folder: Annotated[Path | None, typer.Argument(metavar="[DATA]", help="The same as --data.")] = None,
     data: Annotated[Path | None, typer.Option(help="The benchmark's files, or a .jsonl of questions.")] = None,
-    model: Annotated[str, typer.Option(help="nano, a checkpoint, an address; random or centre to point.")] = "nano",
-    listed: Annotated[bool, typer.Option("--list", help="Show the benchmarks.")] = False,
+    model: Annotated[
+        str, typer.Option(help="nano, a checkpoint, or a server's address; for pointing also random or centre.")
+    ] = "nano",
+    list_all: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
     form: Annotated[str | None, typer.Option(help="android_control: ll, hl_ll, hl or hl_cot.")] = None,
-    split: Annotated[str | None, typer.Option(help="A part of the data, such as val or test.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the data, such as val or test.")] = None,
     subsplit: Annotated[
-        str | None, typer.Option(help="android_control: only episodes also in it, such as IDD.")
+        str | None, typer.Option(help="android_control: only the episodes of this subsplit, such as IDD.")
     ] = None,
-    images: Annotated[str | None, typer.Option(help="Folder of the images, where they are not in the data.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Ask so many questions; a larger one goes on.")] = None,
-    max_crops: Annotated[int | None, typer.Option(min=1, help="Crops of an image (default: the checkpoint's).")] = None,
-    ray: Annotated[bool, typer.Option("--ray", help="Ask on Ray.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Models on Ray.")] = 1,
+    images: Annotated[str | None, typer.Option(help="Folder of the images, if the data does not hold them.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of questions; a larger number resumes the run.")
+    ] = None,
+    max_crops: Annotated[
+        int | None, typer.Option(min=1, help="Maximum number of crops per image (default: the checkpoint's).")
+    ] = None,
+    ray: Annotated[bool, typer.Option("--ray", help="Run the model on Ray.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Number of models on Ray.")] = 1,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="nano-suite: a few screens of each kind.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="nano-suite: only a few screens of each kind.")] = False,
     episodes: Annotated[
-        int | None, typer.Option(min=0, help="nano-suite: of each list of MiniWoB++ tasks (default 60).")
+        int | None, typer.Option(min=0, help="nano-suite: episodes per list of MiniWoB++ tasks (default 60).")
     ] = None,
     min_confidence: Annotated[
         float | None,
@@ -49,16 +55,17 @@ def evaluate(
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="real-screens: exit code 1 if a goal is missed.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder, where the same command goes on; or a .json for all of it.")
+        Path | None,
+        typer.Option(help="Folder of the run, in which the same command resumes; or a .json for all results."),
     ] = None,
 ) -> None:
-    """Score a model on a benchmark; compare with published scores; leave a page with images and replies."""
+    """Score a model on a benchmark, compare with published scores, and write a page with images and replies."""
     from molmo_agent.evaluation.benchmarks import BENCHMARKS, find
 
     console = Console()
-    if listed:
+    if list_all:
         table = Table(box=None)
-        for column in ("benchmark", "what it is", "--data"):
+        for column in ("benchmark", "description", "--data"):
             table.add_column(column, overflow="fold")
         for name, row in BENCHMARKS.items():
             table.add_row(name, row.what, row.data)
@@ -70,11 +77,11 @@ def evaluate(
     if benchmark == cli_suite.NAME:
         flags = {"--data": data or folder, "--limit": limit, "--max-crops": max_crops, "--ray": ray or address or None}
         if foreign := [option for option, value in flags.items() if value is not None]:
-            raise UsageError(f"{benchmark} takes no {', '.join(foreign)}; it draws its own screens")
+            raise UsageError(f"{benchmark} does not accept {', '.join(foreign)}; it draws its own screens")
         cli_suite.run_nano_suite(console, model, out, quick=quick, episodes=episodes)
         return
     if quick or episodes is not None:
-        raise UsageError(f"--quick and --episodes go with {cli_suite.NAME}")
+        raise UsageError(f"--quick and --episodes are only for {cli_suite.NAME}")
     if benchmark == cli_real.SCREENS:
         if data and folder:
             raise UsageError(f"expected the data once, got {folder} and --data {data}")
@@ -83,14 +90,14 @@ def evaluate(
         )
         return
     if check:
-        raise UsageError(f"--check goes with {cli_real.SCREENS}")
+        raise UsageError(f"--check is only for {cli_real.SCREENS}")
     if benchmark == cli_real.TASKS:
         cli_real.run_real_tasks(console, model, out, min_confidence=min_confidence, only=only)
         return
     if only is not None or min_confidence is not None:
-        raise UsageError(f"--only goes with {cli_real.TASKS}, --min-confidence also with {cli_real.SCREENS}")
+        raise UsageError(f"--only is for {cli_real.TASKS}, --min-confidence also for {cli_real.SCREENS}")
     if benchmark is None:
-        raise UsageError("expected the name of a benchmark; agent eval --list shows them")
+        raise UsageError("expected the name of a benchmark; agent eval --list prints them")
     name, entry = find(benchmark)
     if data and folder:
         raise UsageError(f"expected the data once, got {folder} and --data {data}")
@@ -103,7 +110,7 @@ def evaluate(
     for option, value in (("form", form), ("split", split), ("subsplit", subsplit), ("images", images)):
         if value is not None:
             if option not in options:
-                raise UsageError(f"{name} takes no --{option}")
+                raise UsageError(f"{name} does not accept --{option}")
             options[option] = value
     settings = {"benchmark": name, "model": model, "data": str(path.resolve()), "max_crops": max_crops} | options
     target = out or Path("runs") / "eval" / f"{name}-{re.sub(r'[^A-Za-z0-9.]+', '-', model).strip('-')}"
@@ -114,7 +121,7 @@ def evaluate(
         whole = json.loads((run / "summary.json").read_text(encoding="utf-8")) | {"records": records}
         text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
         _write(target, text)
-        console.print(shown(f"wrote {target}"))
+        console.print(plain_text(f"wrote {target}"))
 
 
 def _run(
@@ -167,22 +174,22 @@ def _run(
             settings,
             limit=limit,
             map=mapper,
-            progress=lambda done: progress.update(bar, completed=done),
+            progress=lambda count: progress.update(bar, completed=count),
         )
     summary = summarise(records, questions.problems)
-    # A file of one's own is not what was published about.
+    # Published figures do not apply to a user's own questions.
     comparisons = [] if isinstance(questions, QuestionsFile) else compare(benchmark.published, summary, options)
     content = {"settings": settings, "summary": summary, "comparisons": [asdict(row) for row in comparisons]}
-    # Printed first: nothing that is written afterwards can take the figures away.
+    # Print first: the scores must not be lost if a file cannot be written.
     _print(console, summary, comparisons)
     crops = benchmark.crops
     if comparisons and crops != (settings["max_crops"] or 12):
-        console.print(f"the published figures are of {crops} crops an image (--max-crops {crops})", highlight=False)
+        console.print(f"the published figures use {crops} crops per image (--max-crops {crops})", highlight=False)
     if comparisons and benchmark.caveat:
-        console.print(shown(benchmark.caveat))
+        console.print(plain_text(benchmark.caveat))
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     _write(folder / SUMMARY_FILE, text)
-    with after_the_result("the page", "the same command asks nothing again and makes it"):
+    with after_the_result("the page", "run the same command to write it; no question is asked again"):
         page = write_report(
             folder,
             name=name,
@@ -193,32 +200,33 @@ def _run(
             records=records,
             questions=questions.questions(),
         )
-        console.print(shown(f"page: {page}"))
+        console.print(plain_text(f"page: {page}"))
 
 
 def _write(path: Path, text: str) -> None:
     try:
-        # A reply may hold half a surrogate pair; its escape is JSON too.
+        # A reply may hold a lone surrogate, which UTF-8 cannot encode; its escape is valid JSON.
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}; choose another --out") from error
 
 
 def _print(console: Console, summary: dict[str, Any], comparisons: list[Any]) -> None:
-    table = Table("score", "mean", "95 % interval", "n", "as the authors' code scores", box=None)
+    table = Table("score", "mean", "95 % interval", "n", "by the authors' code", box=None)
     for score, row in summary["scores"].items():
         reference = summary["reference"].get(score)
-        interval, theirs = f"{row['low']:.1%} - {row['high']:.1%}", f"{reference['mean']:.1%}" if reference else ""
-        table.add_row(shown(score), f"{row['mean']:.1%}", interval, f"{row['n']}", theirs)
+        interval = f"{row['low']:.1%} - {row['high']:.1%}"
+        reference_mean = f"{reference['mean']:.1%}" if reference else ""
+        table.add_row(plain_text(score), f"{row['mean']:.1%}", interval, f"{row['n']}", reference_mean)
     console.print(table)
     if comparisons:
-        table = Table("published", "score", "there", "here", "ours is", "source", box=None)
+        table = Table("published", "score", "theirs", "ours", "ours is", "source", box=None)
         for row in comparisons:
-            there, here = f"{row.published:.1f}", f"{row.ours:.1f}"
-            table.add_row(*map(shown, (row.model, row.score, there, here, row.verdict, row.source)))
+            theirs, ours = f"{row.published:.1f}", f"{row.ours:.1f}"
+            table.add_row(*map(plain_text, (row.model, row.score, theirs, ours, row.verdict, row.source)))
         console.print(table)
     console.print(f"{summary['unparsed']} of {summary['questions']} replies hold no answer", highlight=False)
     if summary["skipped"]:
         lines = [f"{one['id']}: {one['reason']}" if one["id"] else one["reason"] for one in summary["skipped"][:5]]
-        line = f"{len(summary['skipped'])} could not be asked or scored, such as"
-        console.print(Text("\n  ").join(map(shown, [line, *lines])))
+        line = f"{len(summary['skipped'])} questions could not be asked or scored, such as"
+        console.print(Text("\n  ").join(map(plain_text, [line, *lines])))

@@ -1,4 +1,4 @@
-"""``agent eval nano-suite``: how often a pointing model hits, how sure it may be, how fast it is; table, JSON, page."""
+"""``agent eval nano-suite``: measures a pointing model's hit rate, calibration and latency; tables, JSON, a page."""
 
 import re
 import time
@@ -9,25 +9,25 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from molmo_agent.console import after_the_result, shown
+from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.errors import UsageError
 
 NAME = "nano-suite"
-WHAT = "simulated screens, MiniWoB++ clicks, what is not there, confidence, latency; nothing to download"
+WHAT = "simulated screens, MiniWoB++ clicks, absent targets, calibration, latency; nothing to download"
 
 
 def run_nano_suite(console: Console, model: str, out: Path | None, *, quick: bool, episodes: int | None) -> None:
     """Measure a model and print the tables.
 
     Args:
-        console: prints.
-        model: its name; one that needs no env.
-        out: folder of the results; by default one in runs/eval.
-        quick: a few screens of each kind.
-        episodes: of each list of MiniWoB++ tasks; None: the suite's own number.
+        console: prints the tables.
+        model: name of a model that needs no env.
+        out: folder of the results; by default a folder in runs/eval.
+        quick: use only a few screens of each kind.
+        episodes: number per list of MiniWoB++ tasks; None uses the suite's default.
 
     Raises:
-        UsageError: the oracle was named, which is asked anyway, or the folder is a file.
+        UsageError: ``model`` is the oracle, which the suite runs anyway, or ``out`` is a file.
     """
     from molmo_agent.evaluation.nano_suite.report import write_figures, write_suite
     from molmo_agent.evaluation.nano_suite.run import EPISODES, QUICK_EPISODES, run_suite
@@ -43,28 +43,28 @@ def run_nano_suite(console: Console, model: str, out: Path | None, *, quick: boo
     for sheet in sheets_of(suite.figures):
         table = Table(*sheet.columns, title=sheet.title, box=None, title_justify="left")
         for row in sheet.rows:
-            table.add_row(*map(shown, row))
+            table.add_row(*map(plain_text, row))
         console.print(table)
         if sheet.note:
-            console.print(shown(sheet.note, "dim"))
+            console.print(plain_text(sheet.note, "dim"))
         console.print()
     write_figures(folder, suite)
     with after_the_result("the page", f"the figures are in {folder}"):
         page = write_suite(folder, suite)
-        console.print(shown(f"page: {page}"), soft_wrap=True)
+        console.print(plain_text(f"page: {page}"), soft_wrap=True)
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """Yield what tells people what is being done: on a terminal in place, in a log line by line with the time."""
+    """Yield a function that reports progress: in place on a terminal, else line by line with the time."""
     console, began = Console(stderr=True), time.monotonic()
     with console.status("loading") as status:
 
-        def tell(what: str) -> None:
+        def report(what: str) -> None:
             if console.is_terminal:
-                status.update(shown(what))
+                status.update(plain_text(what))
             else:
                 minutes, seconds = divmod(int(time.monotonic() - began), 60)
-                console.print(shown(f"{minutes:3d}:{seconds:02d}  {what}"), soft_wrap=True)
+                console.print(plain_text(f"{minutes:3d}:{seconds:02d}  {what}"), soft_wrap=True)
 
-        yield tell
+        yield report

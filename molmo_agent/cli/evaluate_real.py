@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from molmo_agent.console import after_the_result, shown
+from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.errors import UsageError
 
 SCREENS = "real-screens"
@@ -76,17 +76,17 @@ def run_real_screens(
             continue
         table = Table(*sheet.columns, title=sheet.title, box=None, title_justify="left")
         for row in sheet.rows:
-            table.add_row(*map(shown, row))
+            table.add_row(*map(plain_text, row))
         console.print(table)
         if sheet.note:
-            console.print(shown(sheet.note, "dim"))
+            console.print(plain_text(sheet.note, "dim"))
         console.print()
     write_figures(folder, result, answers)
     with after_the_result("the page", f"the figures are in {folder}"):
-        console.print(shown(f"page: {write_page(folder, result, answers)}"), soft_wrap=True)
+        console.print(plain_text(f"page: {write_page(folder, result, answers)}"), soft_wrap=True)
     if check and (lines := missed(result)):
         for line in lines:
-            console.print(shown(f"missed: {line}", "red"), soft_wrap=True)
+            console.print(plain_text(f"missed: {line}", "red"), soft_wrap=True)
         raise typer.Exit(1)
 
 
@@ -114,17 +114,19 @@ def run_real_tasks(
     tasks, packages = runnable(wanted)
     if packages:
         names = ", ".join(task.name for task in wanted if task not in tasks)
-        console.print(shown(f"skipped: {names}; to run them: apt-get install {' '.join(packages)}"), soft_wrap=True)
+        console.print(
+            plain_text(f"skipped: {names}; to run them: apt-get install {' '.join(packages)}"), soft_wrap=True
+        )
     if not tasks:
         raise UsageError(f"no program of these tasks is installed: apt-get install {' '.join(packages)}")
     with Console(stderr=True).status("") as status:
         outcomes = run_tasks(tasks, model, folder, min_confidence=min_confidence, report=status.update)
     table = Table("task", "truth", "exit code", "seconds", "where it broke", box=None)
     for one in outcomes:
-        truth = shown("achieved", "green") if one.achieved else shown("failed", "red")
+        truth = plain_text("achieved", "green") if one.achieved else plain_text("failed", "red")
         broke = "" if one.achieved else "; ".join(filter(None, (one.first_miss, one.reason)))
-        table.add_row(shown(one.task), truth, f"{one.exit_code}", f"{one.seconds:.0f}", shown(broke))
+        table.add_row(plain_text(one.task), truth, f"{one.exit_code}", f"{one.seconds:.0f}", plain_text(broke))
     console.print(table)
     achieved, false_claims = sum(one.achieved for one in outcomes), sum(one.false_claim for one in outcomes)
     console.print(f"{achieved} of {len(outcomes)} achieved; failed with exit code 0: {false_claims}", highlight=False)
-    console.print(shown(f"trajectories: {folder}"), soft_wrap=True)
+    console.print(plain_text(f"trajectories: {folder}"), soft_wrap=True)

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from molmo_agent.cli.run import loading
-from molmo_agent.console import after_the_result, shown, warn
+from molmo_agent.console import after_the_result, plain_text, warn
 from molmo_agent.errors import MolmoAgentError, UsageError
 from molmo_agent.interfaces import Env, Locator, PointingModel, Policy, model_traits
 from molmo_agent.pointers.careful import careful
@@ -182,7 +182,7 @@ def rollout_request(request: RolloutRequest) -> int:
                 except UsageError as unwritten:
                     warn(str(unwritten))
                 else:
-                    console.print(shown(f"what was finished until then: {out}"), soft_wrap=True)
+                    console.print(plain_text(f"what was finished until then: {out}"), soft_wrap=True)
             raise
         rows.append(_row(name, result))
         for problem in result.problems:
@@ -195,14 +195,14 @@ def rollout_request(request: RolloutRequest) -> int:
     _notes(console, rows)
     _write(out, request, rows, True)
     where = f"; trajectories: {request.record}" if request.record else ""
-    console.print(shown(f"every episode: {out}{where}"), soft_wrap=True)
+    console.print(plain_text(f"every episode: {out}{where}"), soft_wrap=True)
     if request.record is not None:
         folders = [request.record / f"{number:05d}" for number in range(request.episodes)]
         if request.video is not None:
             _films(folders, request.video)
         if request.lerobot is not None:
             note = importlib.import_module("molmo_agent.rollout.lerobot").export_lerobot(folders, request.lerobot)
-            console.print(shown(f"{request.lerobot}: {note}"), soft_wrap=True)
+            console.print(plain_text(f"{request.lerobot}: {note}"), soft_wrap=True)
     return 0
 
 
@@ -243,7 +243,7 @@ def _write(path: Path, request: RolloutRequest, rows: list[dict[str, Any]], comp
 def _print(console: Console, request: RolloutRequest, rows: list[dict[str, Any]]) -> None:
     spl = any(row["spl"] is not None for row in rows)
     title = f"{request.env}{f' ({request.family})' if request.family else ''}, {request.episodes} episodes, "
-    table = Table(title=shown(title + f"seed {request.seed}"), box=None)
+    table = Table(title=plain_text(title + f"seed {request.seed}"), box=None)
     names = ["model", "success", "95 % interval", *(["SPL"] if spl else []), "steps", "calls", "p50 ms", "p95 ms"]
     for name in [*names, "steps/s"]:
         table.add_column(name, justify="left" if name == "model" else "right")
@@ -259,7 +259,7 @@ def _print(console: Console, request: RolloutRequest, rows: list[dict[str, Any]]
         has_calls = row["model"] != "oracle"
         cells += [f"{row['mean_steps']:.1f}", str(row["calls"]) if has_calls else "-"]
         cells += [f"{1e3 * row[name]:.0f}" if row[name] is not None else "-" for name in ("p50_s", "p95_s")]
-        table.add_row(*map(shown, cells), f"{row['steps_per_s']:.1f}")
+        table.add_row(*map(plain_text, cells), f"{row['steps_per_s']:.1f}")
     console.print(table)
 
 
@@ -269,12 +269,12 @@ def _notes(console: Console, rows: list[dict[str, Any]]) -> None:
         unknown = row["episodes"] - row["judged"]
         if unknown:
             episodes = f"{unknown} of {row['episodes']} episodes"
-            console.print(shown(f"{row['model']}: the env could not tell success in {episodes}"))
+            console.print(plain_text(f"{row['model']}: the env could not tell success in {episodes}"))
         failures = {status: count for status, count in row["answers"].items() if status != "ok"}
         if failures:
             text = ", ".join(f"{count} {status}" for status, count in failures.items())
-            console.print(shown(f"{row['model']}: of {sum(row['answers'].values())} answers {text}"))
+            console.print(plain_text(f"{row['model']}: of {sum(row['answers'].values())} answers {text}"))
         num_refused = sum("cannot follow the instruction" in episode["ended"] for episode in row["results"])
         if num_refused:
             note = f"{num_refused} instructions could not be followed; they count as failures"
-            console.print(shown(f"{row['model']}: {note}"))
+            console.print(plain_text(f"{row['model']}: {note}"))

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from molmo_agent.actions import Done, action_to_dict, describe
 from molmo_agent.cli.confirm import Asker
-from molmo_agent.console import after_the_result, shown, warn
+from molmo_agent.console import after_the_result, plain_text, warn
 from molmo_agent.episode import Step, Trajectory
 from molmo_agent.errors import EnvError, MolmoAgentError, UsageError
 from molmo_agent.geometry import Box
@@ -100,7 +100,7 @@ def loading(name: str, *, quiet: bool) -> Iterator[None]:
     if quiet or not sys.stderr.isatty():
         yield
         return
-    with Console(stderr=True).status(shown(f"loading {name} ...")):
+    with Console(stderr=True).status(plain_text(f"loading {name} ...")):
         yield
 
 
@@ -208,7 +208,7 @@ def run_request(request: Request) -> int:
         options: dict[str, Any] = {} if request.form is None else {"form": request.form}
         policy = load_policy(request.policy, model, env, min_confidence=request.min_confidence, **options)
         if request.env in _REAL and (remark := model_traits(model).remark):
-            Console(stderr=True, highlight=False).print(shown(remark, "yellow"))
+            Console(stderr=True, highlight=False).print(plain_text(remark, "yellow"))
         return _roll(request, env, policy, guards, folder, console)
 
 
@@ -228,14 +228,16 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
         try:
             for step in episode:
                 if step.index == 0 and not request.as_json:
-                    instruction = shown(f"  {episode.trajectory.task.instruction}")
-                    console.print(Text.assemble(shown(request.env, "bold"), instruction))
+                    instruction = plain_text(f"  {episode.trajectory.task.instruction}")
+                    console.print(Text.assemble(plain_text(request.env, "bold"), instruction))
                 _tell(step, console, as_json=request.as_json)
         except KeyboardInterrupt:
             episode.stop()
     except MolmoAgentError:
         if (folder / "meta.json").exists():
-            Console(stderr=True, highlight=False).print(shown(f"what was recorded until then: agent view {folder}"))
+            Console(stderr=True, highlight=False).print(
+                plain_text(f"what was recorded until then: agent view {folder}")
+            )
         raise
     # The verdict is printed first, because writing the page may fail.
     trajectory, page = episode.trajectory, folder / HTML_NAME
@@ -244,15 +246,15 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
         verdict = {"event": "end", "achieved": achieved, "success": trajectory.success, "ended": trajectory.ended}
         print(json.dumps({**verdict, "folder": str(folder), "page": str(page)}), flush=True)
     else:
-        label = shown("achieved", "green") if achieved else shown("not achieved", "yellow")
+        label = plain_text("achieved", "green") if achieved else plain_text("not achieved", "yellow")
         judge = "" if trajectory.success is not None else " (by the policy's own word: this env cannot check)"
-        console.print(Text.assemble(label, shown(f"{judge}: {trajectory.ended}")))
+        console.print(Text.assemble(label, plain_text(f"{judge}: {trajectory.ended}")))
     if episode.record_problem:
         warn(f"the record of this run is not complete: {episode.record_problem}")
     with after_the_result("the page", f"make it with: agent view {folder}"), loading("page", quiet=request.as_json):
         write_viewer(folder, report=lambda problem: warn(f"{problem}; try again with: agent view {folder}"))
         if not request.as_json:
-            console.print(shown(f"see {page}"))
+            console.print(plain_text(f"see {page}"))
     return 0 if achieved else 1
 
 
@@ -287,6 +289,6 @@ def _tell(step: Step, console: Console, *, as_json: bool) -> None:
     if isinstance(step.action, Done):
         outcome = ""
     text = f"{step.index + 1:3d}  {step.decision.instruction or '-':<40}  {describe(step.action)}  {outcome}  {took}"
-    console.print(shown(text.rstrip()))
+    console.print(plain_text(text.rstrip()))
     if result is not None and result.status != "ok":
-        console.print(shown(f"     {result.status}: {result.reply!r}", "yellow"))
+        console.print(plain_text(f"     {result.status}: {result.reply!r}", "yellow"))

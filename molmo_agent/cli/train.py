@@ -1,4 +1,4 @@
-"""``agent train``: a recipe, here or on several workers or on Ray; progress for people, lines for machines."""
+"""``agent train``: runs a recipe in this process, in several, or on Ray; prints a progress bar or JSON lines."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from molmo_agent.console import after_the_result, shown
+from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,20 +27,20 @@ def train(
     address: str | None,
     as_json: bool,
 ) -> None:
-    """Run a recipe; the same command resumes a run that was stopped.
+    """Run a recipe; the same command resumes an interrupted run.
 
     Args:
         recipe: name, or path of a YAML file.
         changes: ``key=value``.
         start: the model to start from, in place of the recipe's.
         out: the run's folder; by default ``runs/<recipe>``.
-        workers: processes, on this machine or on Ray; "2:8" for as many as a Ray cluster has.
+        workers: number of processes, on this machine or on Ray; a range such as "2:8" uses what a Ray cluster has.
         on_ray: run on Ray.
         address: of a Ray cluster.
         as_json: print a line per step.
 
     Raises:
-        UsageError: anything in the recipe, the data or the folder that does not fit.
+        UsageError: the recipe, the data or the folder is not valid.
     """
     from molmo_agent.train import launch
     from molmo_agent.train.config import TrainConfig
@@ -57,7 +57,7 @@ def train(
     config = load(recipe, changes)
     folder = out or Path("runs") / Path(recipe).stem
     console = Console(stderr=as_json)
-    # Under torchrun every rank is here; one of them speaks.
+    # Under torchrun every rank runs this code; only one prints.
     first = os.environ.get("RANK", "0") == "0"
     progress = _TrainingProgress(console, config.steps, as_json=as_json)
     with progress.bar if first else nullcontext():
@@ -71,16 +71,16 @@ def train(
     if not first:
         return
     _report_unused(folder, progress, console)
-    console.print(shown(f"trained: {folder / 'export'} (agent point IMAGE ... --model {folder / 'export'})"))
-    with after_the_result("the picture of the curves", "the same command makes it, and trains nothing again"):
+    console.print(plain_text(f"trained: {folder / 'export'} (agent point IMAGE ... --model {folder / 'export'})"))
+    with after_the_result("the plot of the curves", "run the same command to write it; no step is repeated"):
         if curves := draw_curves(folder / "metrics.jsonl", folder / "curves.png"):
-            console.print(shown(f"curves: {curves}"))
+            console.print(plain_text(f"curves: {curves}"))
     if isinstance(config, TrainConfig) and any(source.hold_out for source in config.mixture):
         _report_held_out(config, folder, console)
 
 
 class _TrainingProgress:
-    """A bar of the steps for people, lines of JSON for machines, and what the steps could not use."""
+    """Reports steps as a progress bar or as JSON lines, and counts the data that the steps could not use."""
 
     def __init__(self, console: Console, steps: int, *, as_json: bool) -> None:
         self.bar = Progress(
@@ -89,14 +89,15 @@ class _TrainingProgress:
         )  # fmt: skip
         self._task = self.bar.add_task("reading the model and the data", total=steps)
         self._as_json = as_json
-        # Examples that could not be used, with their reasons; annotations that did not fit.
-        self.skipped: list[str] = []
-        self.cut = 0
+        # Examples that could not be used, with their reasons.
+        self.skip_reasons: list[str] = []
+        # Annotations that did not fit their sequences.
+        self.num_truncated = 0
 
     def on_step(self, record: dict[str, Any]) -> None:
-        """Take the record of a step."""
-        self.skipped.extend(record.get("skipped", ()))
-        self.cut += record.get("cut", 0)
+        """Report the record of a step."""
+        self.skip_reasons.extend(record.get("skipped", ()))
+        self.num_truncated += record.get("cut", 0)
         if self._as_json:
             print(json.dumps(record), flush=True)
         self.bar.update(
@@ -109,49 +110,49 @@ class _TrainingProgress:
 
 
 def _report_unused(folder: Path, progress: _TrainingProgress, console: Console) -> None:
-    """Print what of the data could not be used."""
+    """Print which data could not be used."""
     from molmo_agent.train.trainer import PROBLEMS_FILE
 
     problems = folder / PROBLEMS_FILE
     if problems.exists():
         lines = problems.read_text(encoding="utf-8").splitlines()
         for line in lines[:6]:
-            console.print(shown(line))
+            console.print(plain_text(line))
         if len(lines) > 6:
-            console.print(shown(f"all of them: {problems}"))
-    if progress.skipped:
-        console.print(shown(f"{len(progress.skipped)} examples could not be used, the first: {progress.skipped[0]}"))
-    if progress.cut:
-        console.print(f"{progress.cut} annotations did not fit their sequences: raise length")
+            console.print(plain_text(f"all of them: {problems}"))
+    if reasons := progress.skip_reasons:
+        console.print(plain_text(f"{len(reasons)} examples could not be used, the first: {reasons[0]}"))
+    if progress.num_truncated:
+        console.print(f"{progress.num_truncated} annotations did not fit their sequences: raise length")
 
 
 def _report_held_out(config: "TrainConfig", folder: Path, console: Console) -> None:
-    """Score the hold-out set, and print how often the models before and after training hit."""
+    """Score the hold-out set, and print the hit rates of the models before and after training."""
     from molmo_agent.evaluation.before_and_after import FILE, compare_run, report, write_comparison
 
-    with console.status("asking for what was kept from training"):
+    with console.status("scoring the hold-out set"):
         comparisons = compare_run(config, folder)
     before, after = report(comparisons)
     images = len({one.image for one in comparisons})
-    console.print(f"kept from training: {before.n} clicks on {images} pictures", highlight=False)
+    console.print(f"hold-out set: {before.n} clicks on {images} images", highlight=False)
     table = Table("", "hits", "95 % interval", "n", box=None)
     for name, hits in (("before", before), ("after", after)):
         rate = f"{hits.hits / hits.n:.0%}" if hits.n else "-"
         table.add_row(name, rate, f"{hits.low:.0%} to {hits.high:.0%}", str(hits.n))
     console.print(table)
-    won = sum(one.hit_after > one.hit_before for one in comparisons)
-    lost = sum(one.hit_after < one.hit_before for one in comparisons)
-    console.print(f"{won} won, {lost} lost", highlight=False)
-    with after_the_result("the file of every answer", "the same command asks again"):
+    gains = sum(one.hit_after > one.hit_before for one in comparisons)
+    losses = sum(one.hit_after < one.hit_before for one in comparisons)
+    console.print(f"{gains} gained, {losses} lost", highlight=False)
+    with after_the_result("the file of all answers", "run the same command to score again"):
         write_comparison(config, folder, comparisons)
-        console.print(shown(f"every answer: {folder / FILE}"), soft_wrap=True)
+        console.print(plain_text(f"all answers: {folder / FILE}"), soft_wrap=True)
 
 
 def _worker_range(text: str) -> tuple[int, int]:
-    """Read "4" or "2:8".
+    """Parse "4" or "2:8".
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the text is neither.
     """
     first, _, last = text.partition(":")
     try:
@@ -159,5 +160,5 @@ def _worker_range(text: str) -> tuple[int, int]:
     except ValueError:
         raise UsageError(f"expected a number of workers, or a range such as 2:8, got {text!r}") from None
     if not 1 <= min_workers <= max_workers:
-        raise UsageError(f"expected at least 1 worker, and of a range the smaller number first, got {text!r}")
+        raise UsageError(f"expected at least 1 worker, and in a range the smaller number first, got {text!r}")
     return min_workers, max_workers

@@ -98,12 +98,12 @@ def open_mixture(mixture: Sequence[Source], home: str | None = None, *, held_out
         UnknownNameError: the kind does not exist; the message suggests the closest ones.
         UsageError: some data sets have no usable row; the message names all of them.
     """
-    opened, faults = [], []
+    sources, faults = [], []
     for number, source in enumerate(mixture):
         if home is not None:
             source = _at(source, Path(home))
         try:
-            opened.append(open_source(source, held_out=held_out))
+            sources.append(open_source(source, held_out=held_out))
         except UnknownNameError:
             raise
         except UsageError as error:
@@ -112,4 +112,4 @@ def open_mixture(mixture: Sequence[Source], home: str | None = None, *, held_out
         raise UsageError(faults[0].partition(": ")[2])
     if faults:
         raise UsageError("\n".join([f"{len(faults)} of {len(mixture)} data sets cannot be used:", *faults]))
-    return opened
+    return sources

@@ -13,7 +13,7 @@ from molmo_agent.errors import ImageError, UnknownNameError, UsageError
 from molmo_agent.model.image_processor import load_image
 
 
-def needed_path(source: Source) -> Path:
+def required_path(source: Source) -> Path:
     """Return the path of a data set.
 
     Raises:

@@ -10,7 +10,7 @@ from molmo_agent.errors import UnknownNameError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class PublishedScore:
     """Which of our scores a published score compares with."""
 
     # Key in published_scores.json.
@@ -44,7 +44,7 @@ class Benchmark:
     crops: int = 36
     # Options of the reader with their defaults.
     options: Mapping[str, str | None] = field(default_factory=dict)
-    published: tuple[Published, ...] = ()
+    published: tuple[PublishedScore, ...] = ()
     # Why figures may not be comparable.
     caveat: str = ""
 
@@ -64,7 +64,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         metric="vqa",
         style="vqa2",
         options={"split": "validation"},
-        published=(Published(key="VQAv2_testdev", score="vqa"),),
+        published=(PublishedScore(key="VQAv2_testdev", score="vqa"),),
         caveat=_SERVER,
     ),
     "text_vqa": Benchmark(
@@ -74,7 +74,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         metric="vqa",
         style="text_vqa",
         options={"split": "validation"},
-        published=(Published(key="TextVQA_val", score="vqa", when={"split": ("validation",)}),),
+        published=(PublishedScore(key="TextVQA_val", score="vqa", when={"split": ("validation",)}),),
     ),
     "doc_qa": Benchmark(
         what="questions about scanned pages",
@@ -83,7 +83,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         metric="anls",
         style="doc_qa",
         options={"split": "validation"},
-        published=(Published(key="DocVQA_test", score="anls"),),
+        published=(PublishedScore(key="DocVQA_test", score="anls"),),
         caveat=_SERVER,
     ),
     "info_qa": Benchmark(
@@ -93,7 +93,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         metric="anls",
         style="info_qa",
         options={"split": "validation"},
-        published=(Published(key="InfoQA_test", score="anls"),),
+        published=(PublishedScore(key="InfoQA_test", score="anls"),),
         caveat=_SERVER,
     ),
     "chart_qa": Benchmark(
@@ -103,7 +103,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         metric="relaxed",
         style="chart_qa",
         options={"split": "test"},
-        published=(Published(key="ChartQA_test", score="relaxed", when={"split": ("test",)}),),
+        published=(PublishedScore(key="ChartQA_test", score="relaxed", when={"split": ("test",)}),),
     ),
     "ai2d": Benchmark(
         what="multiple choice about diagrams, labels transparent or opaque",
@@ -113,8 +113,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         style="ai2_diagram",
         options={"split": "test"},
         published=(
-            Published(key="AI2D_test", score="right", group="transparent", when={"split": ("test",)}),
-            Published(key="AI2D_test_opaque", score="right", group="opaque", when={"split": ("test",)}),
+            PublishedScore(key="AI2D_test", score="right", group="transparent", when={"split": ("test",)}),
+            PublishedScore(key="AI2D_test_opaque", score="right", group="opaque", when={"split": ("test",)}),
         ),
     ),
     "mmmu": Benchmark(
@@ -125,7 +125,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         style="eval_short_answer",
         choice_style="eval_multiple_choice",
         options={"split": "validation"},
-        published=(Published(key="MMMU_val", score="right", when={"split": ("validation",)}),),
+        published=(PublishedScore(key="MMMU_val", score="right", when={"split": ("validation",)}),),
         caveat="The published figures guess at random if a reply chooses nothing; here that counts as wrong.",
     ),
     "mathvista": Benchmark(
@@ -136,7 +136,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         style="eval_short_answer",
         choice_style="eval_multiple_choice",
         options={"split": "testmini"},
-        published=(Published(key="MathVista_testmini", score="right", when={"split": ("testmini",)}),),
+        published=(PublishedScore(key="MathVista_testmini", score="right", when={"split": ("testmini",)}),),
         caveat=_WITHOUT_MATHS_JUDGE,
     ),
     "real_world_qa": Benchmark(
@@ -146,7 +146,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         metric="real_world_qa",
         style="eval_short_answer",
         choice_style="eval_multiple_choice",
-        published=(Published(key="RealWorldQA", score="right"),),
+        published=(PublishedScore(key="RealWorldQA", score="right"),),
     ),
     "countbench_qa": Benchmark(
         what="counting, 2 to 10",
@@ -156,7 +156,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         style="point_count",
         max_new_tokens=192,
         crops=12,
-        published=(Published(key="CountBenchQA", score="right"),),
+        published=(PublishedScore(key="CountBenchQA", score="right"),),
     ),
     "pixmo_count": Benchmark(
         what="counting, 540 images",
@@ -169,7 +169,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         max_new_tokens=192,
         crops=12,
         options={"split": "test", "images": None},
-        published=(Published(key="PixMoCount_test", score="right", when={"split": ("test",)}),),
+        published=(PublishedScore(key="PixMoCount_test", score="right", when={"split": ("test",)}),),
     ),
     "pixmo_points": Benchmark(
         what="pointing: precision, recall and F1 against masks",
@@ -181,9 +181,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         crops=12,
         options={"images": None},
         published=(
-            Published(key="PixMoPointsEval_493_f1", score="f1"),
-            Published(key="PixMoPointsEval_493_precision", score="precision"),
-            Published(key="PixMoPointsEval_493_recall", score="recall"),
+            PublishedScore(key="PixMoPointsEval_493_f1", score="f1"),
+            PublishedScore(key="PixMoPointsEval_493_precision", score="precision"),
+            PublishedScore(key="PixMoPointsEval_493_recall", score="recall"),
         ),
         caveat="Images that are no longer on the web are missing here.",
     ),
@@ -195,8 +195,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         style="clocks",
         options={"split": "train", "images": None},
         published=(
-            Published(key="ClockBench_overall", score="right within a minute"),
-            Published(key="ClockBench_hour", score="hour"),
+            PublishedScore(key="ClockBench_overall", score="right within a minute"),
+            PublishedScore(key="ClockBench_hour", score="hour"),
         ),
         caveat="The published figures are for photographs from three public sets, not for PixMo's watch faces.",
     ),
@@ -211,12 +211,12 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         crops=12,
         options={"form": "hl", "split": "test", "subsplit": None},
         published=(
-            Published(
+            PublishedScore(
                 key="AndroidControl_IDD_highlevel_step_acc",
                 score="box_inside",
                 when={"form": ("hl",), "split": ("test",), "subsplit": ("IDD",)},
             ),
-            Published(
+            PublishedScore(
                 key="AndroidControl_IDD_lowlevel_step_acc",
                 score="box_inside",
                 when={"form": ("ll", "hl_ll"), "split": ("test",), "subsplit": ("IDD",)},

@@ -153,17 +153,17 @@ def _answer(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, R
 
 def _record(benchmark: Benchmark, question: Question, prompt: str, reply: Reply) -> Record:
     try:
-        scored = score(benchmark.metric, question, reply)
+        result = score(benchmark.metric, question, reply)
     except ValueError as error:
         return {"id": question.id, "skipped": f"{error}"}
     return {
         "id": question.id,
         "question": prompt,
         "reply": reply.text,
-        "scores": scored.scores,
-        "reference": scored.reference,
-        "unparsed": scored.unparsed,
-        "groups": list(scored.groups),
+        "scores": result.scores,
+        "reference": result.reference,
+        "unparsed": result.unparsed,
+        "groups": list(result.groups),
         "points": _points(question, reply),
     }
 

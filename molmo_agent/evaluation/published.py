@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from molmo_agent.evaluation.benchmarks import Published
+from molmo_agent.evaluation.benchmarks import PublishedScore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ def published_scores() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
 
 
 def compare(
-    entries: Sequence[Published], summary: Mapping[str, Any], options: Mapping[str, str | None]
+    entries: Sequence[PublishedScore], summary: Mapping[str, Any], options: Mapping[str, str | None]
 ) -> list[Comparison]:
     """Return the published figures comparable with a summary, highest first.
 

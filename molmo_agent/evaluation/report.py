@@ -1,6 +1,6 @@
-"""A benchmark run as one HTML file that needs nothing else: figures, published ones beside them, images, replies.
+"""Write the offline HTML page of a benchmark run: scores, published scores, images and replies.
 
-What was asked and said is shown as text, whatever it holds. The page runs one script of its own, named by its hash.
+Questions and replies are untrusted and escaped. The page has one script, allowed by its hash.
 """
 
 import base64
@@ -27,7 +27,7 @@ from molmo_agent.geometry import Point
 from molmo_agent.html import render_page
 
 REPORT_FILE = "report.html"
-MOST_SHOWN = 40
+MAX_CARDS = 40
 """Number of questions per outcome on the page; no browser opens a page of thousands of images."""
 
 _SIDE_PX = 480
@@ -68,13 +68,13 @@ def outcome_of(record: Record) -> str:
     return "right" if main >= 1 else "partly" if main > 0 else "wrong"
 
 
-def worst_first(records: Sequence[Record], most: int = MOST_SHOWN) -> list[Record]:
+def worst_first(records: Sequence[Record], most: int = MAX_CARDS) -> list[Record]:
     """Return the records to show, worst first, at most ``most`` per outcome; ties are drawn at random."""
-    shuffled = [record for record in records if "skipped" not in record]
-    random.Random(0).shuffle(shuffled)
+    candidates = [record for record in records if "skipped" not in record]
+    random.Random(0).shuffle(candidates)
     order = ("wrong", "unparsed", "partly", "right")
     by_outcome: dict[str, list[Record]] = {outcome: [] for outcome in order}
-    for record in sorted(shuffled, key=lambda record: float(next(iter(record["scores"].values())))):
+    for record in sorted(candidates, key=lambda record: float(next(iter(record["scores"].values())))):
         by_outcome[outcome_of(record)].append(record)
     return [record for outcome in order for record in by_outcome[outcome][:most]]
 
@@ -82,13 +82,13 @@ def worst_first(records: Sequence[Record], most: int = MOST_SHOWN) -> list[Recor
 def _uri(image: Image, masks: Sequence[Any]) -> tuple[str, int, int]:
     """Return a thumbnail as data URI, its targets tinted, with width and height."""
     if masks:
-        covered = np.logical_or.reduce(masks)
-        image = np.where(covered[:, :, None], (0.55 * image + 0.45 * _TINT).astype(np.uint8), image)
+        union = np.logical_or.reduce(masks)
+        image = np.where(union[:, :, None], (0.55 * image + 0.45 * _TINT).astype(np.uint8), image)
     thumbnail = PILImage.fromarray(image)
     thumbnail.thumbnail((_SIDE_PX, _SIDE_PX))
-    packed = io.BytesIO()
-    thumbnail.save(packed, "WEBP", quality=80, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}", thumbnail.width, thumbnail.height
+    file = io.BytesIO()
+    thumbnail.save(file, "WEBP", quality=80, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}", thumbnail.width, thumbnail.height
 
 
 def _card(record: Record, question: Question | None) -> Card:

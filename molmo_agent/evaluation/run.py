@@ -1,6 +1,6 @@
-"""A benchmark run: questions in batches, a record per question as soon as it is scored, figures at the end.
+"""Run a benchmark: ask questions in batches, write a record per question, and summarize the scores.
 
-The same command goes on where it was stopped. Knows no way of running in parallel but the mapper that it is given.
+An interrupted run can be resumed. Parallelism is left to the mapper.
 """
 
 import importlib
@@ -26,15 +26,15 @@ from molmo_agent.registry import load_model
 
 RECORDS_FILE, SETTINGS_FILE, SUMMARY_FILE = "records.jsonl", "settings.json", "summary.json"
 BATCH = 8
-"""Questions that are asked together. Part of what a run computes: sums come out differently in other batches."""
+"""Number of questions per batch. It affects the results: floating point sums depend on the batch."""
 
 Worker = Callable[[Sequence[Question]], list[Record]]
 Mapper = Callable[[Callable[[], Worker], Iterable[Sequence[Question]]], Iterator[list[Record]]]
-"""Applies what the first argument makes, once per worker, to each batch; yields results in the order of the batches."""
+"""Calls the first argument once per worker, applies the result to each batch, and yields results in order."""
 
 
 def map_here(make: Callable[[], Worker], batches: Iterable[Sequence[Question]]) -> Iterator[list[Record]]:
-    """Work in this process; the model is made when the first batch needs it."""
+    """Run the batches in this process; the model is loaded at the first batch."""
     work: Worker | None = None
     for batch in batches:
         work = work or make()
@@ -42,15 +42,15 @@ def map_here(make: Callable[[], Worker], batches: Iterable[Sequence[Question]]) 
 
 
 def open_model(name: str, max_crops: int | None = None) -> Any:
-    """Make a model by its name.
+    """Load a model by name.
 
     Args:
         name: see :func:`molmo_agent.registry.load_model`.
-        max_crops: of an image; None: as the checkpoint says.
+        max_crops: maximum number of crops per image; None uses the checkpoint's.
 
     Raises:
-        UnknownNameError: no such model.
-        UsageError: a number of crops for a model that takes none.
+        UnknownNameError: the model does not exist.
+        UsageError: ``max_crops`` is set for a model without crops.
     """
     model: Any = load_model(name)
     if max_crops is not None:
@@ -62,32 +62,32 @@ def open_model(name: str, max_crops: int | None = None) -> Any:
 
 
 class Questions(Protocol):
-    """What a reader makes."""
+    """The questions of a benchmark's reader."""
 
     @property
     def problems(self) -> Problems:
-        """What could not be read."""
+        """The unusable rows."""
         ...
 
     def questions(self) -> Iterable[Question]:
-        """Give all that can be asked, in the same order each time."""
+        """Return all usable questions, always in the same order."""
         ...
 
 
 def open_questions(name: str, benchmark: Benchmark, data: Path, options: Mapping[str, str | None]) -> Questions:
-    """Open a benchmark's questions; a .jsonl file is read as questions of one's own, whatever the benchmark.
+    """Open a benchmark's questions; a .jsonl file always holds a user's own questions.
 
     Args:
         name: of the benchmark.
-        benchmark: whose.
+        benchmark: the benchmark.
         data: folder or file.
-        options: of the reader; None leaves one as it is.
+        options: of the reader; None uses the default.
 
     Raises:
-        UsageError: the data cannot be read, or is not there.
+        UsageError: the data is missing or unreadable.
     """
     if not data.exists():
-        raise UsageError(f"expected {benchmark.data} at {data}, but there is nothing")
+        raise UsageError(f"expected {benchmark.data} at {data}, but it does not exist")
     settings: dict[str, Any] = {option: value for option, value in options.items() if value is not None}
     if data.suffix == ".jsonl":
         settings = {"style": benchmark.style, "choice_style": benchmark.choice_style or benchmark.style}
@@ -125,7 +125,7 @@ def evaluate(
     """
     folder.mkdir(parents=True, exist_ok=True)
     _same_settings(folder / SETTINGS_FILE, settings)
-    done = _done(folder / RECORDS_FILE)
+    finished_records = _read_records(folder / RECORDS_FILE)
     order: dict[str, None] = {}
     again: list[Record] = []
 
@@ -137,7 +137,7 @@ def evaluate(
             for question in batch:
                 if question.id in order:
                     again.append({"id": question.id, "skipped": "duplicate id; asked once"})
-                elif question.id not in done:
+                elif question.id not in finished_records:
                     left.append(question)
                 order[question.id] = None
             if left:
@@ -148,10 +148,10 @@ def evaluate(
         for records in map(Predictor(make, benchmark), batches()):
             file.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
             file.flush()
-            done |= {record["id"]: record for record in records}
+            finished_records |= {record["id"]: record for record in records}
             if progress:
-                progress(len(done))
-    records = [*(done[id_] for id_ in order), *again]
+                progress(len(finished_records))
+    records = [*(finished_records[id_] for id_ in order), *again]
     if all("skipped" in record for record in records):
         reasons = [_reasons(records), questions.problems.summary() if questions.problems.entries else ""]
         raise UsageError(f"no question is usable: {'; '.join(filter(None, reasons)) or 'there is none'}")
@@ -174,7 +174,7 @@ def _same_settings(path: Path, settings: Mapping[str, Any]) -> None:
             )
 
 
-def _done(path: Path) -> dict[str, Record]:
+def _read_records(path: Path) -> dict[str, Record]:
     """Return the records of a file by id, and remove a truncated last line from it.
 
     Raises:
@@ -199,8 +199,8 @@ def _done(path: Path) -> dict[str, Record]:
 
 
 def _reasons(records: Sequence[Record]) -> str:
-    counted = Counter(record["skipped"] for record in records if "skipped" in record)
-    return "; ".join(f"{n} x {reason}" for reason, n in counted.most_common(3))
+    counts = Counter(record["skipped"] for record in records if "skipped" in record)
+    return "; ".join(f"{n} x {reason}" for reason, n in counts.most_common(3))
 
 
 def summarise(records: Sequence[Record], problems: Problems | None = None) -> dict[str, Any]:
@@ -212,15 +212,15 @@ def summarise(records: Sequence[Record], problems: Problems | None = None) -> di
         records: of :func:`evaluate`.
         problems: the unusable rows of the data.
     """
-    used = [record for record in records if "skipped" not in record]
+    valid = [record for record in records if "skipped" not in record]
     groups: dict[str, list[Record]] = {}
-    for record in used:
+    for record in valid:
         for group in record["groups"]:
             groups.setdefault(group, []).append(record)
     return {
-        "questions": len(used),
-        "unparsed": sum(record["unparsed"] for record in used),
-        **_figures(used),
+        "questions": len(valid),
+        "unparsed": sum(record["unparsed"] for record in valid),
+        **_figures(valid),
         "groups": {
             name: {"questions": len(groups[name]), **_figures(groups[name])} for name in sorted(groups, key=_order)
         },

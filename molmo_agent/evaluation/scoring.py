@@ -55,7 +55,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
+class ReplyScores:
     """The scores of a reply."""
 
     # The first one is the benchmark's main score.
@@ -285,7 +285,7 @@ METRIC_OF_STYLE = {style: metric for metric, styles in _BY_STYLE.items() for sty
 """The metric of a user's own question: multiple choice if it has options, else exact match."""
 
 
-def score(metric: str, question: Question, reply: Reply) -> Scored:
+def score(metric: str, question: Question, reply: Reply) -> ReplyScores:
     """Score a reply.
 
     Args:
@@ -303,4 +303,4 @@ def score(metric: str, question: Question, reply: Reply) -> Scored:
         reference, _, _ = METRICS[metric](question, reply, True)
     except ReferenceFailure:
         reference = {}
-    return Scored(scores=scores, reference=reference, unparsed=unparsed, groups=groups)
+    return ReplyScores(scores=scores, reference=reference, unparsed=unparsed, groups=groups)

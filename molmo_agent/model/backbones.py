@@ -1,4 +1,4 @@
-"""A Molmo that starts from a vision encoder and a language model, before it has seen an image."""
+"""Build an untrained Molmo from a vision encoder and a language model."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _OTHER_LAYERS = (-3, -9)
 
 
 def vision_tower(source: Any, dtype: torch.dtype) -> Any:
-    """Return the vision tower of a checkpoint; of one for images and texts, its vision half."""
+    """Return the vision tower of a checkpoint; for one of images and texts, its vision model."""
     config: Any = AutoConfig.from_pretrained(source)
     model: Any = AutoModel.from_pretrained(source, dtype=dtype)
     return model.vision_model if hasattr(config, "vision_config") else model
@@ -32,16 +32,16 @@ def from_backbones(
     extra_tokens: int = 128,
     **changes: Any,
 ) -> Any:
-    """Join a vision encoder and a language model; what lies between them starts fresh.
+    """Join a vision encoder and a language model; the connector between them is initialized randomly.
 
     Args:
         cls: the class to build.
         vision: folder or hub name of a CLIP, SigLIP or DINOv2 checkpoint.
         language: folder or hub name of a Qwen2, OLMo 2 or OLMoE checkpoint.
         dtype: of the weights.
-        crop_size: side of a crop in pixels; learned positions are resized to it. Default: the encoder's own.
-        extra_tokens: embedding rows behind the vocabulary, for the image tokens.
-        changes: fields of the config to set otherwise.
+        crop_size: side of a crop in pixels; learned positions are resized to it. Default: the encoder's image size.
+        extra_tokens: number of embedding rows after the vocabulary, for the image tokens.
+        changes: other fields of the config.
 
     Raises:
         ValueError: parts that do not fit, with the names of the weights.

@@ -1,4 +1,4 @@
-"""Sizes and switches of a Molmo model; builds nothing and reads no images.
+"""The configuration of a Molmo model.
 
 A Molmo is a vision tower (CLIP-like), a connector (pad embeddings, 2x2 attention pooling, a gated projector) and a
 decoder (Qwen2, OLMo with norm-after, OLMoE, ...). Tower and decoder are described by their own transformers configs.
@@ -14,10 +14,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 class MolmoConfig(PreTrainedConfig):
-    """What a :class:`MolmoForConditionalGeneration` is made of.
-
-    Defaults are those of Molmo-7B-D-0924.
-    """
+    """The configuration of a :class:`MolmoForConditionalGeneration`. Defaults are those of Molmo-7B-D-0924."""
 
     model_type = "molmo"
     sub_configs_defaults = {
@@ -53,20 +50,20 @@ class MolmoConfig(PreTrainedConfig):
 
     vision_config: dict[str, Any] | PreTrainedConfig | None = None
     text_config: dict[str, Any] | PreTrainedConfig | None = None
-    # Which blocks' outputs the connector reads, counted from the end and concatenated in this order.
+    # The blocks whose outputs the connector reads, counted from the end and concatenated in this order.
     vit_layers: list[int] | tuple[int, ...] = (-2, -9)
     # Side of the square of patches that becomes one image token.
     pooling_size: int = 2
-    # `attention`: the mean of a window asks its patches. `stack`: the window's features side by side.
+    # `attention`: the mean of a window attends to its patches. `stack`: the window's features are concatenated.
     pooling: Literal["attention", "stack"] = "attention"
     pooling_heads: int = 16
     pooling_head_dim: int = 64
     # Inner width of the projector's gated MLP.
     projector_hidden_size: int = 18944
     projector_hidden_act: str = "silu"
-    # Learned vectors added to patches that are wholly or partly padding.
+    # Learned vectors that are added to patches in the padding, or partly in it.
     pad_embed: bool = True
-    # Share of the decoder's residual branches dropped in training: at every token, and at tokens to be learned.
+    # Dropout on the decoder's residual branches: at every token, and at target tokens.
     residual_dropout: float = 0.0
     answer_dropout: float = 0.0
     # Embedding rows after the decoder's vocabulary; no logits are computed for them, so they are never generated.
@@ -75,10 +72,10 @@ class MolmoConfig(PreTrainedConfig):
     image_end_token_id: int = 152065
     image_patch_token_id: int = 152066
     image_column_token_id: int = 152067
-    # With which eight-bit pixels are normalised on the model's device (see MolmoImageProcessor's ``fast``).
+    # For normalizing eight-bit pixels on the model's device (see MolmoImageProcessor's ``fast``).
     image_mean: list[float] | tuple[float, ...] = CLIP_MEAN
     image_std: list[float] | tuple[float, ...] = CLIP_STD
-    # "molmo-0924" on a config made from a released one, until the weights in that layout are read.
+    # "molmo-0924" in a config from a released one, until its weights are loaded.
     checkpoint_layout: str | None = None
     initializer_range: float = 0.02
     tie_word_embeddings: bool = False
@@ -98,10 +95,10 @@ class MolmoConfig(PreTrainedConfig):
 
     @property
     def image_token_id(self) -> int:
-        """The id that stands for one pooled patch, under the name that transformers' tools look for."""
+        """The id of an image token, under the name that transformers uses."""
         return self.image_patch_token_id
 
     @property
     def num_patches_per_side(self) -> int:
-        """Patches along one side of a crop."""
+        """Number of patches along one side of a crop."""
         return self.vision_config.image_size // self.vision_config.patch_size  # type: ignore[union-attr]

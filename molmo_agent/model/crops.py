@@ -1,6 +1,6 @@
-"""How an image becomes overlapping crops and image tokens; plain arithmetic on arrays, knows no model and no text.
+"""Cut an image into overlapping crops, and compute the positions of its image tokens.
 
-A *crop* is one square image for the vision tower; the first one is always the *global crop*, the whole image small.
+A *crop* is one square image for the vision tower. The first, the *global crop*, shows the whole image small.
 The others cover a *crop grid* of (rows, columns) on a canvas; neighbours overlap by the *overlap margin*, and in the
 overlap each image token is taken from one crop only. Numbers: docs/reference/preprocessing.md.
 """
@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 NO_GRID = (0, 0)
-"""The grid of an image that is shown as its global crop alone."""
+"""The grid of an image with only a global crop."""
 
-# Pixels that one matrix product makes along an axis: wider ones waste work on zeros, narrower ones on calls.
+# Number of pixels per matrix product along an axis: more waste work on zeros, fewer on calls.
 BAND = 8
 
 FloatArray = npt.NDArray[np.float32]
@@ -26,46 +26,46 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropLayout:
-    """The sizes that decide where crops and image tokens go. Defaults: the released models."""
+    """The sizes that determine crops and image tokens. Defaults: the released models."""
 
     # Side of a crop, in pixels.
     crop_size: int = 336
     # Side of a patch, in pixels.
     patch_size: int = 14
-    # Patches of a crop that its neighbour also sees: (left and top, right and bottom).
+    # Number of patches shared with a neighbour: (left and top, right and bottom).
     margins: tuple[int, int] = (4, 4)
-    # Most crops of the grid; the global crop is not counted.
+    # Maximum number of crops in the grid, without the global crop.
     max_crops: int = 12
-    # Patches along one side of what becomes one image token.
+    # Number of patches along one side of a pooling window.
     pooling_size: int = 2
 
     @property
     def side(self) -> int:
-        """Patches along one side of a crop."""
+        """Number of patches along one side of a crop."""
         return self.crop_size // self.patch_size
 
     @property
     def window_px(self) -> int:
-        """Pixels from one crop to the next."""
+        """Distance of neighbouring crops in pixels."""
         return (self.side - sum(self.margins)) * self.patch_size
 
     @property
     def total_margin_px(self) -> int:
-        """Pixels by which a canvas is larger than its windows."""
+        """Difference between the sides of a canvas and of its windows together, in pixels."""
         return sum(self.margins) * self.patch_size
 
     @property
     def pooled_side(self) -> int:
-        """Image tokens along one side of a crop."""
+        """Number of image tokens along one side of a crop."""
         return -(-self.side // self.pooling_size)
 
     def canvas(self, grid: tuple[int, int]) -> tuple[int, int]:
-        """Return (height, width) in pixels of the canvas that a crop grid covers."""
+        """Return the (height, width) of a crop grid's canvas in pixels."""
         return grid[0] * self.window_px + self.total_margin_px, grid[1] * self.window_px + self.total_margin_px
 
 
 def select_crop_grid(height: int, width: int, layout: CropLayout) -> tuple[int, int]:
-    """Choose (rows, columns): the least enlargement that loses no resolution, else the least reduction.
+    """Select the crop grid (rows, columns): the smallest upscaling, or else the smallest downscaling.
 
     Computed in float32 like the reference, so that ties fall the same way. A side shorter than the margins makes every
     scale negative and ends as (1, 1).
@@ -95,7 +95,7 @@ def resized_shape(height: int, width: int, target: tuple[int, int]) -> tuple[int
 
 
 def _taps(size: int, new_size: int) -> tuple[IntArray, FloatArray]:
-    """Return what each of ``new_size`` pixels is made of along one axis: first source pixel, (new_size, taps) weights.
+    """Return the filter of each of ``new_size`` pixels along one axis: first source pixel, (new_size, taps) weights.
 
     The antialiased bilinear filter of torch, in float32 as there: a triangle as wide as what one new pixel covers.
     """
@@ -130,7 +130,7 @@ def _bands(size: int, new_size: int) -> list[tuple[slice, slice, Tensor]]:
 def _wide_bands(size: int, new_size: int) -> list[tuple[slice, slice, Tensor]]:
     """Return :func:`_bands` for an axis with three channels side by side, to be multiplied from the right.
 
-    They also turn eight bits into [0, 1].
+    They also scale eight-bit values to [0, 1].
     """
     return [
         (
@@ -210,14 +210,14 @@ def cut_crops(patches: Tensor, layout: CropLayout, out: Tensor) -> None:
 
 
 def _coverage(start: int, length: int, total: int, patch: int) -> FloatArray:
-    """Return the share of each patch along one axis that lies in ``start .. start + length``."""
+    """Return the share of each patch along one axis inside ``start .. start + length``."""
     inside = np.zeros(total, dtype=np.float32)
     inside[start : start + length] = 1
     return inside.reshape(-1, patch).mean(axis=1, dtype=np.float32)
 
 
 def crop_masks(content: tuple[int, int, int, int], grid: tuple[int, int], layout: CropLayout) -> FloatArray:
-    """Return (1 + rows*columns, N): the share of every patch that is image.
+    """Return the (1 + rows*columns, N) share of the image in every patch.
 
     The rows are in the order the released weights were trained with: those of the grid's crops first and a row of -1
     last, although the global crop comes *first* among the crops. So every crop carries its successor's mask.
@@ -239,20 +239,20 @@ def crop_masks(content: tuple[int, int, int, int], grid: tuple[int, int], layout
 
 
 @lru_cache(maxsize=256)
-def _kept(count: int, layout: CropLayout) -> list[tuple[int, int]]:
-    """Return, for each of ``count`` crops along one axis, the first kept pooled index and the one after the last."""
+def _pooled_ranges(count: int, layout: CropLayout) -> list[tuple[int, int]]:
+    """Return the range of pooled indices that each of ``count`` crops along one axis supplies: first, last + 1."""
     first, last = (margin // layout.pooling_size for margin in layout.margins)
     return [(first if i > 0 else 0, layout.pooled_side - (last if i < count - 1 else 0)) for i in range(count)]
 
 
 def token_grid(grid: tuple[int, int], layout: CropLayout) -> tuple[int, int]:
     """Return (rows, columns) of the image tokens of a crop grid."""
-    rows, columns = (sum(stop - start for start, stop in _kept(count, layout)) for count in grid)
+    rows, columns = (sum(stop - start for start, stop in _pooled_ranges(count, layout)) for count in grid)
     return rows, columns
 
 
 def image_input_idx(grid: tuple[int, int], layout: CropLayout) -> IntArray:
-    """Return (1 + rows*columns, G): where each crop's image features go among the image's tokens.
+    """Return the (1 + rows*columns, G) positions of each crop's image features among the image's tokens.
 
     Counted from the image's first token; negative where another crop supplies the token.
     """
@@ -263,9 +263,9 @@ def image_input_idx(grid: tuple[int, int], layout: CropLayout) -> IntArray:
     index[0] = 1 + (side + 1) * np.arange(side)[:, None] + np.arange(side)[None, :]
     base = 1 + side * (side + 1) + 1 + 1
     y = 0
-    for i, (top, bottom) in enumerate(_kept(grid[0], layout)):
+    for i, (top, bottom) in enumerate(_pooled_ranges(grid[0], layout)):
         x = 0
-        for j, (left, right) in enumerate(_kept(grid[1], layout)):
+        for j, (left, right) in enumerate(_pooled_ranges(grid[1], layout)):
             down = y + np.arange(bottom - top)[:, None]
             across = x + np.arange(right - left)[None, :]
             index[1 + i * grid[1] + j, top:bottom, left:right] = base + down * (columns + 1) + across
@@ -276,6 +276,6 @@ def image_input_idx(grid: tuple[int, int], layout: CropLayout) -> IntArray:
 
 
 def image_token_counts(grid: tuple[int, int], layout: CropLayout) -> tuple[tuple[int, int], ...]:
-    """Return (rows, columns) of the global crop's block of tokens and of the grid's, where there is a grid."""
+    """Return (rows, columns) of the global crop's token block and, if there is a grid, of the grid's."""
     overview = (layout.pooled_side, layout.pooled_side)
     return (overview, token_grid(grid, layout)) if grid != NO_GRID else (overview,)

@@ -1,4 +1,4 @@
-"""An image in, crops and masks out, as a transformers image processor; needs no model and no tokenizer."""
+"""The transformers image processor of Molmo: from an image to crops and masks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,8 +48,8 @@ def load_image(source: Any) -> Image:
         frames = getattr(source, "n_frames", 1)
         if frames > 1 and source.format != "MPO":  # cameras add a preview behind the image
             raise ImageError(
-                f"expected one image, got {frames} in one {source.format} file; which one a point is on cannot be "
-                "told: save the one you mean by itself"
+                f"expected one image, got {frames} in one {source.format} file, and a point could be on any of them; "
+                "save the image as a file of its own"
             )
         upright = ImageOps.exif_transpose(source)
         if upright.mode.startswith("I;16") or upright.mode == "I":  # 16 bits a channel: keep the upper 8
@@ -71,7 +71,7 @@ def load_image(source: Any) -> Image:
 
 
 class MolmoImageProcessor(BaseImageProcessor):
-    """Cut images into overlapping crops; the numbers of the authors' preprocessing."""
+    """Cuts images into overlapping crops, with the same numbers as the authors' preprocessing."""
 
     model_input_names = ["pixel_values", "image_input_idx", "image_masks"]
 
@@ -94,8 +94,8 @@ class MolmoImageProcessor(BaseImageProcessor):
             crop_size: side of a crop in pixels.
             patch_size: side of a patch in pixels.
             margins: patches shared with the neighbour (left and top, right and bottom); multiples of ``pooling_size``.
-            max_crops: most crops of the grid; 12 in training, 36 for high-resolution evaluation.
-            pooling_size: patches along one side of an image token.
+            max_crops: maximum number of crops in the grid; 12 in training, 36 for high-resolution evaluation.
+            pooling_size: number of patches along one side of a pooling window.
             image_mean: per channel, subtracted from values in [0, 1].
             image_std: per channel, divided by.
             crop_mode: "overlap" cuts the image into a grid of crops; "resize" shows its global crop alone.
@@ -122,7 +122,7 @@ class MolmoImageProcessor(BaseImageProcessor):
 
     @classmethod
     def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Read our own fields, or those of a released repository."""
+        """Create a processor from our own fields, or from those of a released repository."""
         if "base_image_input_size" in image_processor_dict:
             fields = image_processor_dict
             size = fields["base_image_input_size"]
@@ -137,7 +137,7 @@ class MolmoImageProcessor(BaseImageProcessor):
         return super().from_dict(image_processor_dict, **kwargs)
 
     def layout(self, max_crops: int | None = None) -> CropLayout:
-        """Return the sizes that decide where crops and tokens go."""
+        """Return the sizes that determine crops and image tokens."""
         return CropLayout(
             crop_size=self.crop_size,
             patch_size=self.patch_size,
@@ -147,7 +147,7 @@ class MolmoImageProcessor(BaseImageProcessor):
         )
 
     def grid_of(self, height: int, width: int, max_crops: int | None = None) -> tuple[CropLayout, tuple[int, int]]:
-        """Return the layout and the crop grid (rows, columns) of an image of this size; (0, 0) where none is cut."""
+        """Return the layout and the crop grid (rows, columns) of an image of this size; (0, 0) without a grid."""
         layout = self.layout(max_crops)
         return layout, NO_GRID if self.crop_mode == "resize" else select_crop_grid(height, width, layout)
 
@@ -181,9 +181,9 @@ class MolmoImageProcessor(BaseImageProcessor):
         return arrays, grid
 
     def _patches(self, canvas: Tensor) -> Tensor:
-        """Normalise a canvas, in place, and cut it into patches; eight bits are normalised later."""
+        """Normalize a canvas in place and split it into patches; eight-bit canvases are normalized later."""
         if not self.fast:
-            # A row of pixels at a time: three numbers at a time would keep the processor waiting.
+            # Normalize a row of pixels at a time, which is faster than three numbers at a time.
             mean, std = (torch.tensor(x).repeat(canvas.shape[1]) for x in (self.image_mean, self.image_std))
             flat = canvas.flatten(1)
             torch.addcmul(-mean / std, flat, 1 / std, out=flat)
@@ -192,7 +192,7 @@ class MolmoImageProcessor(BaseImageProcessor):
     def preprocess(
         self, images: Any, return_tensors: str | None = None, max_crops: int | None = None, **kwargs: Any
     ) -> BatchFeature:
-        """Preprocess images one by one; each keeps its own number of crops."""
+        """Preprocess images one by one; each has its own number of crops."""
         batch = images if isinstance(images, list | tuple) else [images]
         results = [self.process_one(image, max_crops) for image in batch]
         data: dict[str, Any] = {name: [arrays[name] for arrays, _ in results] for name in self.model_input_names}

@@ -1,11 +1,11 @@
-"""The message tree: which tokens of a sequence attend to which, where several annotations share one image."""
+"""The attention mask of a message tree, in which several annotations share one image."""
 
 import torch
 from torch import Tensor
 
 
 def can_attend(query: Tensor, key: Tensor, query_segments: Tensor, key_segments: Tensor) -> Tensor:
-    """Return whether a query attends to a key: the one rule that every form of the mask is made of.
+    """Return whether a query attends to a key; all forms of the mask follow this rule.
 
     A key is not later than its query, and belongs to the image or to the query's own annotation. Image and BOS carry
     the largest id, annotation k carries k, so that is an id not smaller than the query's
@@ -32,7 +32,7 @@ def message_tree_mask(subsegment_ids: Tensor, valid: Tensor | None, dtype: torch
     query, key = positions[:, None], positions[None, :]
     visible = can_attend(query, key, subsegment_ids[:, :, None], subsegment_ids[:, None, :])
     if valid is not None:
-        # Padding rows keep sight of themselves: a row without any visible key would be NaN.
+        # Padding rows attend to themselves: a row without any visible key would be NaN.
         visible = (visible & valid.bool()[:, None, :]) | (query == key)
     mask = torch.zeros(visible.shape, dtype=dtype, device=subsegment_ids.device)
     return mask.masked_fill_(~visible, torch.finfo(dtype).min).unsqueeze(1)

@@ -1,8 +1,8 @@
-"""Molmo: a decoder that sees. Composed from transformers' own vision tower and decoder; knows nothing of files.
+"""The Molmo model, composed of transformers' own vision tower and decoder.
 
-The forward pass in four sentences. Every crop goes through the vision tower by itself. The connector pools windows of
-its patches and projects them to the decoder's width. Each image feature is *added* to the embedding of the image token
-it belongs to. The decoder reads the sequence causally, image tokens included.
+The forward pass: The vision tower encodes every crop separately. The connector pools windows of patches and projects
+them to the decoder's width. Each image feature is *added* to the embedding of its image token. The decoder attends
+causally over the sequence, including the image tokens.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from molmo_agent.model.vision_tower import build_tower, patch_features
 
 @dataclass
 class MolmoModelOutput(BaseModelOutputWithPast):
-    """What the model returns below its output head; fields are None where not asked for.
+    """The output of the model without its output head; fields are None unless requested.
 
     ``last_hidden_state``: (B, T, D). ``image_features``: (B, C, G, D) before they are added to the embeddings.
     """
@@ -38,7 +38,7 @@ class MolmoModelOutput(BaseModelOutputWithPast):
 
 @dataclass
 class MolmoOutput(CausalLMOutputWithPast):
-    """What a forward pass returns; fields are None where not asked for.
+    """The output of a forward pass; fields are None unless requested.
 
     ``logits``: (B, T, V). ``last_hidden_state``: (B, T, D). ``image_features``: (B, C, G, D) before they are added.
     """
@@ -48,7 +48,7 @@ class MolmoOutput(CausalLMOutputWithPast):
 
 
 class MolmoEmbedding(nn.Embedding):
-    """An embedding table with extra rows behind it, kept apart as in the released checkpoints.
+    """An embedding table with extra rows in a separate tensor, as in the released checkpoints.
 
     ``weight`` is (V, D), ``new_weight`` (additional_vocab_size, D); id V is the first extra row.
     """
@@ -67,7 +67,7 @@ class MolmoEmbedding(nn.Embedding):
 
 
 class MolmoPreTrainedModel(PreTrainedModel):
-    """What every Molmo module shares with the transformers tool chest."""
+    """Settings of all Molmo modules for transformers."""
 
     config_class = MolmoConfig
     config: MolmoConfig
@@ -127,7 +127,7 @@ class MolmoModel(MolmoPreTrainedModel):
         self.post_init()
 
     def set_dropout(self, everywhere: float, answers: float) -> None:
-        """Set what share of the decoder's residual branches is dropped in training: everywhere, and at answers."""
+        """Set the dropout on the decoder's residual branches: at every token, and at answers."""
         self.config.residual_dropout, self.config.answer_dropout = everywhere, answers
         self._dropout.set(everywhere, answers)
 
@@ -153,14 +153,14 @@ class MolmoModel(MolmoPreTrainedModel):
         batch, num_crops = pixel_values.shape[:2]
         crops = pixel_values.flatten(0, 1)
         patches = self.encode_crops(crops)
-        if crops.dtype != torch.uint8:  # eight bits cannot say "padding"; such features have no place to go anyway
+        if crops.dtype != torch.uint8:  # padding has no value in eight bits, and its features are dropped anyway
             is_real = (crops != -1).flatten(1).any(1)
             patches = patches * is_real[:, None, None].to(patches.dtype)
         masks = None if image_masks is None else image_masks.flatten(0, 1)
         return self.connector(patches, masks).unflatten(0, (batch, num_crops))
 
     def encode_crops(self, crops: Tensor) -> Tensor:
-        """Run (M, N, patch*patch*3) crops through the tower; return (M, N, width * number of layers read).
+        """Encode (M, N, patch*patch*3) crops with the tower; return (M, N, width * number of connector layers).
 
         Eight-bit crops are normalised here, on the device.
         """
@@ -231,7 +231,7 @@ class MolmoModel(MolmoPreTrainedModel):
             cache: keys and values of earlier tokens.
             inputs_embeds: (B, T, D) instead of ``input_ids``.
             image_features: (B, C, G, D) encoded earlier, instead of ``pixel_values``.
-            answer_mask: (B, T), True on tokens to be learned: where ``answer_dropout`` applies in training.
+            answer_mask: (B, T), True at target tokens, to which ``answer_dropout`` applies in training.
             use_cache: return keys and values.
             past_key_values: the name of ``cache`` in transformers before 5.24.
             kwargs: passed on to the decoder.
@@ -277,7 +277,7 @@ class MolmoModel(MolmoPreTrainedModel):
 
 
 class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
-    """Molmo with its output head: what people load, train and generate with."""
+    """Molmo with its output head, for loading, training and generation."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
 
@@ -335,8 +335,8 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
             position_ids: (B, T).
             cache: keys and values of earlier tokens.
             inputs_embeds: (B, T, D) instead of ``input_ids``.
-            labels: (B, T) the same sequence, negative where nothing is to be learned; shifted here.
-            logits_to_keep: compute logits for the last so many positions (0: all) or for these positions.
+            labels: (B, T) the same sequence, negative at tokens without a loss; shifted here.
+            logits_to_keep: number of last positions to compute logits for (0: all), or a tensor of positions.
             past_key_values: the name of ``cache`` in transformers before 5.24.
             kwargs: see :meth:`MolmoModel.forward`.
         """

@@ -1,4 +1,4 @@
-"""Images and text together into model inputs, as a transformers processor.
+"""The transformers processor of Molmo: from images and text to model inputs.
 
 The sequence is always: BOS, the image's tokens, the text. A tokenizer without a BOS token uses its EOS token, as the
 released models do: docs/reference/preprocessing.md#special-tokens.
@@ -31,7 +31,7 @@ CHAT_TEMPLATE = (
 
 
 class MolmoProcessor(ProcessorMixin):
-    """Image processor + tokenizer."""
+    """Image processor and tokenizer of Molmo."""
 
     def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None) -> None:
         """Keep the two parts.
@@ -53,13 +53,13 @@ class MolmoProcessor(ProcessorMixin):
 
     @property
     def bos_id(self) -> int:
-        """The id that opens every sequence."""
+        """The first id of every sequence."""
         bos = self.tokenizer.bos_token_id
         return int(self.tokenizer.eos_token_id if bos is None else bos)
 
     @property
     def model_input_names(self) -> list[str]:
-        """What a call returns."""
+        """The names of the model inputs."""
         return ["input_ids", "attention_mask", "pixel_values", "image_input_idx", "image_masks"]
 
     def image_block(self, grid: tuple[int, int], max_crops: int | None = None) -> list[int]:
@@ -98,14 +98,14 @@ class MolmoProcessor(ProcessorMixin):
         return_tensors: str | None = "pt",
         **kwargs: Any,
     ) -> BatchFeature:
-        """Make model inputs from images and complete prompts (see :func:`role_prompt`).
+        """Return model inputs for images and complete prompts (see :func:`role_prompt`).
 
         Args:
             images: one image; a list with one image, or a list of images, or None, per prompt; for a single
                 prompt also a flat list of its images. None for text alone.
             text: one prompt or several. Shorter ones are padded on the left, so that all end where the reply begins.
             max_crops: overrides the image processor's.
-            return_tensors: "pt" is the only form.
+            return_tensors: only "pt" is supported.
             kwargs: accepted for transformers' pipelines, not used.
 
         Returns:

@@ -1,6 +1,6 @@
-"""Many ways to ask for places and numbers, so that a model trained on them does not depend on one. Text only.
+"""Banks of question wordings for training, so that a model does not depend on a single one.
 
-The first of each kind is the plainest, and what is asked when nothing else is said.
+The first wording of each bank is the plainest, and the default outside of training.
 """
 
 _ABSENT = "If there is none, say: This isn't in the image."
@@ -145,7 +145,7 @@ CAPTIONS = (
     "I need a rich description of this image for my archive.",
     "Which things, people and words appear in this image? Describe them all at length.",
 )
-"""Ways to ask for a long caption."""
+"""Wordings of questions for a long caption."""
 
 NO_POINTS = (
     "No points: ",

@@ -1,4 +1,4 @@
-"""How a question is put to a Molmo: formats, style prefixes, length hints, ways to ask: docs/reference/prompts.md."""
+"""Molmo's prompts: formats, style prefixes, length hints and wordings (docs/reference/prompts.md)."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ import numpy as np
 
 from molmo_agent.model.prompt_banks import CAPTIONS, NO_POINTS, WORDINGS
 
-# Styles that people meet without a prefix, nine times of ten.
+# Demo styles, which have no prefix in nine of ten examples.
 DEMO_STYLES = frozenset({"point_count", "pointing", "user_qa", "long_caption"})
-# Styles that never have one.
+# Styles that never have a prefix.
 BARE_STYLES = frozenset({"demo", "android_control"})
-# Evaluation asks in the words of the training set that is nearest.
+# Evaluation uses the prompts of the most similar training set.
 STYLE_ALIASES = {"eval_short_answer": "vqa2", "eval_multiple_choice": "a_okvqa_mc"}
 
 _STYLED_SHARE = 0.1
@@ -21,23 +21,23 @@ _LENGTH_UNIT = 15
 _LENGTH_SPREAD = 25.0
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-"""Of the options of a multiple choice, in their order."""
+"""Letters of the options of a multiple choice."""
 
 
 def role_prompt(question: str) -> str:
-    """Return the user turn that the fine-tuned models were trained on: ``" User: ... Assistant:"``."""
+    """Return a user turn in the format of the fine-tuned models: ``" User: ... Assistant:"``."""
     return f" User: {question} Assistant:"
 
 
 def format_turns(
     turns: Sequence[str], message_format: Literal["role", "none"] = "role", *, leading_space: bool = True
 ) -> list[str]:
-    """Dress alternating user and assistant turns as the models were trained on.
+    """Format alternating user and assistant turns as in training.
 
     Args:
         turns: user, assistant, user, ...
-        message_format: "role" marks whose turn it is; "none" leaves text alone (caption pre-training).
-        leading_space: the first turn begins with a space too; the others always do.
+        message_format: "role" adds speaker marks; "none" adds nothing (caption pre-training).
+        leading_space: whether the first turn starts with a space; the others always do.
     """
     dressed = []
     for number, turn in enumerate(turns):
@@ -47,7 +47,7 @@ def format_turns(
 
 
 def style_prefix(style: str, rng: np.random.RandomState) -> str:
-    """Return the prefix of a fine-tuning question: the style and a colon, mostly nothing for demo styles.
+    """Return the prefix of a fine-tuning question: the style and a colon; for demo styles mostly empty.
 
     Demo styles draw one uniform number; others draw none.
     """
@@ -128,8 +128,8 @@ def android_prompt(form: AndroidForm, *, goal: str = "", step: str = "") -> str:
 
     Args:
         form: which of the four.
-        goal: what the whole episode is for.
-        step: what to do now.
+        goal: the instruction of the whole episode.
+        step: the instruction of the current step.
 
     Raises:
         ValueError: no such form, or one that needs a goal or a step that is not given.

@@ -15,7 +15,7 @@ _NORM_AFTER = {"olmo2": ("post_attention_layernorm", "post_feedforward_layernorm
 
 
 class ResidualDropout:
-    """Drops elements of a decoder's residual branches in training; nothing until :meth:`set`."""
+    """Drops elements of a decoder's residual branches in training; inactive until :meth:`set`."""
 
     def __init__(self, decoder: Any) -> None:
         self._decoder, self._attached = decoder, False

@@ -1,4 +1,4 @@
-"""Names that differ between the supported versions of transformers. No other module asks which version runs."""
+"""Names that differ between the supported versions of transformers. No other module checks the version."""
 
 from typing import Any
 

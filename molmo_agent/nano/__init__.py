@@ -1,1 +1,1 @@
-"""How the embedded model is made: architecture, tokenizer, curriculum, calibration, card."""
+"""The making of the embedded model: architecture, tokenizer, curriculum, calibration, card."""

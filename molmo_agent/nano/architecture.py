@@ -1,4 +1,4 @@
-"""The embedded model's sizes: Molmo with small numbers, in the crop layout that fits a 640x480 screen.
+"""The embedded model's sizes: a small Molmo with a crop layout for 640x480 screens.
 
 Crops of 20x20 patches of 10 px with a margin of 2 patches make a 640x480 image a 3x4 grid at 1.06 times its size:
 1,021 image tokens, each about 19 screen pixels wide.
@@ -14,28 +14,28 @@ from molmo_agent.model.processor import IMAGE_TOKENS
 from molmo_agent.nano.tokenizer import END, build_tokenizer
 
 WINDOW = (640, 480)
-"""(width, height) of the images that nano reads best; larger ones are read in windows of this size."""
+"""(width, height) of the images that nano is made for; larger ones are read in windows of this size."""
 
 REMARK = (
     "nano is the embedded model, good for trying things out on simple screens with few words; on crowded ones it often "
     "points at the wrong thing, and stops where it is unsure. For real work: --model allenai/Molmo-7B-D-0924"
 )
-"""What people should know before nano moves their mouse."""
+"""The warning that users see before nano controls a real desktop or phone."""
 
 # Columns of image tokens and the column token that ends each row, on the 3x4 grid of a 640x480 image.
 ROW_LENGTH = 35
-# Where the grid's image tokens begin and end in the sequence, and where the global crop's end token is.
+# First and last position of the grid's image tokens in the sequence, and position of the global crop's end token.
 GRID_START, GRID_END, GLOBAL_END = 114, 1024, 112
 
 
 def nano_processor() -> MolmoProcessor:
-    """Build the processor that nano is trained and shipped with."""
+    """Build nano's processor."""
     image_processor = MolmoImageProcessor(crop_size=200, patch_size=10, margins=(2, 2), max_crops=12)
     return MolmoProcessor(image_processor=image_processor, tokenizer=build_tokenizer())
 
 
 def nano_config(processor: MolmoProcessor) -> MolmoConfig:
-    """Describe nano: about 3 million parameters."""
+    """Return nano's config: about 3 million parameters."""
     tokenizer: Any = processor.tokenizer
     start, end, patch, column = tokenizer.convert_tokens_to_ids(list(IMAGE_TOKENS[:4]))
     eos = tokenizer.convert_tokens_to_ids(END)
@@ -60,9 +60,9 @@ def nano_config(processor: MolmoProcessor) -> MolmoConfig:
             "num_key_value_heads": 5,
             "head_dim": 48,
             "max_position_embeddings": 4096,
-            # The fourth rotation frequency has exactly the period of a row of the 3x4 grid, so that a head can read
-            # off the column of an image token; the slower half hardly turns over a whole screen, so that a
-            # question can be matched to what a token shows wherever it is.
+            # The fourth rotation frequency has exactly the period of a row of the 3x4 grid, so that a head can compute
+            # the column of an image token. The slower half hardly rotates over a whole screen, so that a question
+            # can match the content of a token at any position.
             "rope_parameters": {"rope_type": "default", "rope_theta": (ROW_LENGTH / (2 * math.pi)) ** 8},
             "bos_token_id": eos,
             "eos_token_id": eos,
@@ -87,18 +87,18 @@ def new_nano(processor: MolmoProcessor, seed: int) -> MolmoForConditionalGenerat
     """Build an untrained nano."""
     torch.manual_seed(seed)
     model = MolmoForConditionalGeneration(nano_config(processor))
-    start_by_looking_around(model)
-    start_with_even_sizes(model)
-    start_by_knowing_place(model)
+    init_neighbour_heads(model)
+    init_unit_scale(model)
+    init_position_heads(model)
     return model
 
 
 @torch.no_grad()
-def start_by_looking_around(model: MolmoForConditionalGeneration) -> None:
-    """Start the tower's first two blocks with heads that look one patch left, right, up and down.
+def init_neighbour_heads(model: MolmoForConditionalGeneration) -> None:
+    """Initialize the tower's first two blocks with heads that attend one patch to the left, right, up and down.
 
-    Positions are sines and cosines of the row and the column; a query turned by one step matches its neighbour's key.
-    Reading needs neighbours, and a random start finds them late (a measured gain, and free: only an initialisation).
+    Positions are sines and cosines of row and column; a query rotated by one step matches its neighbour's key.
+    Reading needs neighbours, which a random initialization learns late. The gain was measured.
     """
     tower: Any = model.model.vision_tower
     side, width = model.config.num_patches_per_side, tower.config.hidden_size
@@ -131,11 +131,11 @@ def start_by_looking_around(model: MolmoForConditionalGeneration) -> None:
 
 
 @torch.no_grad()
-def start_with_even_sizes(model: MolmoForConditionalGeneration) -> None:
-    """Give embeddings unit size, as image features have, and the decoder's matrices the size that keeps it.
+def init_unit_scale(model: MolmoForConditionalGeneration) -> None:
+    """Initialize embeddings with unit scale, as image features have, and the decoder's matrices to preserve it.
 
-    The usual start (0.02 everywhere) is made for widths in the thousands: at 192 a block's first contributions are a
-    twentieth of an image feature, and go unheard.
+    The usual standard deviation of 0.02 is meant for widths in the thousands: at a width of 192, a block's first
+    contributions are a twentieth of an image feature, too small to matter.
     """
     decoder: Any = model.model.language_model
     decoder.embed_tokens.weight.normal_()
@@ -146,15 +146,15 @@ def start_with_even_sizes(model: MolmoForConditionalGeneration) -> None:
 
 
 @torch.no_grad()
-def start_by_knowing_place(model: MolmoForConditionalGeneration) -> None:
-    """Start the decoder's first block with four heads that tell every image token where on the screen it lies.
+def init_position_heads(model: MolmoForConditionalGeneration) -> None:
+    """Initialize four heads of the decoder's first block to compute each image token's position on the screen.
 
-    Crops are encoded alone, so only the decoder can know; and all that it has is the rotation of keys by their
-    position in the sequence. Each head weighs two landmarks against each other, BOS and the end of the global crop,
-    by the cosine of the token's distance from the grid's start, at the frequency of a row (two heads, a quarter turn
-    apart: the column) or of the whole grid (two more: the row). The value is +1 for one landmark and -1 for the
-    other. A linear probe after the block then finds both coordinates (mean squared error 0.04 on unit circles, against
-    0.5 without); the plain start learned them slowly. Only an initialisation.
+    Crops are encoded separately, so only the decoder can compute positions, and only from the rotation of keys by
+    their position in the sequence. Each head weighs two landmarks, BOS and the end of the global crop, by the cosine
+    of the token's distance from the grid's start: two heads at the frequency of a row, a quarter turn apart, for the
+    column, and two at the frequency of the whole grid, for the row. The value is +1 for one landmark and -1 for the
+    other. After the block, a linear probe finds both coordinates with a mean squared error of 0.04 on unit circles,
+    instead of 0.5; a random initialization learned them slowly.
     """
     decoder: Any = model.model.language_model
     attention, width = decoder.layers[0].self_attn, decoder.config.hidden_size
@@ -162,8 +162,8 @@ def start_by_knowing_place(model: MolmoForConditionalGeneration) -> None:
     half = head_dim // 2
     text: Any = model.config
     landmarks = decoder.embed_tokens.weight[[text.bos_token_id, text.image_end_token_id]]
-    landmarks = landmarks / landmarks.square().mean(1, keepdim=True).sqrt()  # as the block's norm will show them
-    detectors = torch.linalg.pinv(landmarks).T  # row n answers 1 to landmark n, 0 to the other
+    landmarks = landmarks / landmarks.square().mean(1, keepdim=True).sqrt()  # as after the block's norm
+    detectors = torch.linalg.pinv(landmarks).T  # row n has the product 1 with landmark n, 0 with the other
     row_pair = int((frequencies - 2 * math.pi / ROW_LENGTH).abs().argmin())
     grid_pair = int((frequencies - 2 * math.pi / (GRID_END - GRID_START)).abs().argmin())
     directions = torch.linalg.qr(torch.randn(width, 4))[0] * 10
@@ -189,6 +189,6 @@ def start_by_knowing_place(model: MolmoForConditionalGeneration) -> None:
 
 
 def untrained(seed: int) -> tuple[MolmoForConditionalGeneration, MolmoProcessor]:
-    """Return nano without training, and its processor."""
+    """Return an untrained nano and its processor."""
     processor = nano_processor()
     return new_nano(processor, seed), processor

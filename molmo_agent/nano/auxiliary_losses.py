@@ -1,7 +1,7 @@
-"""Training-only objectives that teach a small model to read and to point; none of their weights are shipped.
+"""Auxiliary losses that teach a small model to read and to point; their heads are used in training only.
 
-Each is a dense target that the plain next-token loss reaches only through many layers: which character a patch shows,
-which object an image token lies on, which label a box carries, where a token lies on the screen, where to attend.
+Each has dense targets, which the next-token loss reaches only through many layers: the character on a patch, the
+object at an image token, the label of a box, the position of a token on the screen, the target of attention.
 """
 
 import zlib
@@ -18,20 +18,20 @@ from molmo_agent.model.crops import CropLayout, token_grid
 from molmo_agent.model.message_tree import can_attend
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.nano.encode_screen import NUM_CHARACTERS, PHOC_SIZE, CanvasMap, TrainingScreen, character_targets, phoc
-from molmo_agent.synthetic.pointing_places import place_to_point
 from molmo_agent.synthetic.referring.names import describe
+from molmo_agent.synthetic.target_boxes import target_box
 
 NUM_OBJECTS = 256
 CODE = 64
-# Fourier features of a coordinate in [0, 1]: sine and cosine of these many turns.
+# Fourier features of a coordinate in [0, 1]: sine and cosine of these numbers of turns.
 TURNS = (1, 2, 4, 8, 16, 32)
 POSITION_CODE = 2 * 2 * len(TURNS)
-# An image token that has at least this share of a label's area is one of its tokens.
-_TOUCHED = 0.02
+# An image token belongs to a label if it has at least this share of the label's area.
+_MIN_SHARE = 0.02
 
 
 def object_class(element: Element) -> int:
-    """Return a stable class for what an element looks like: its kind, a shape's form and colour, an icon's drawing."""
+    """Return a stable class for an element's look: its kind, plus a shape's form and colour or an icon's drawing."""
     name = f"{element.kind} {element.shape} {element.color}" if element.kind == "shape" else element.kind
     if element.kind == "icon":
         name = f"icon {element.shape}"
@@ -52,7 +52,7 @@ def position_code(points: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class DenseTargets:
-    """What every patch and image token of one image's crop grid shows."""
+    """The targets of every patch and image token of one image's crop grid."""
 
     # (crops, N, 2) character classes of the left and right half of each patch.
     characters: Tensor
@@ -60,20 +60,20 @@ class DenseTargets:
     # object's centre, in tokens.
     objects: Tensor
     offsets: Tensor
-    # (items, rows*columns) weights, and (items, PHOC_SIZE) codes of the labels there.
+    # (items, rows*columns) weights of the labels' tokens, and (items, PHOC_SIZE) codes of the labels.
     label_weights: Tensor
     label_codes: Tensor
     labels: tuple[str, ...]
 
     def amount(self) -> float:
-        """Tell how much there is to learn from: cells with a character and tokens of objects."""
+        """Return a measure of the content: number of cells with a character and of tokens on objects."""
         return float((self.characters > 0).sum()) + 4 * float((self.objects > 0).sum())
 
 
 def by_crop(targets: DenseTargets, grid: tuple[int, int], layout: CropLayout) -> list[DenseTargets]:
     """Split the targets of a crop grid into those of its crops, overlaps included, in reading order.
 
-    A label that a crop does not show whole is left out there.
+    A crop's targets contain only the labels that it shows completely.
     """
     side, pool = layout.pooled_side, layout.pooling_size
     rows, columns = token_grid(grid, layout)
@@ -107,8 +107,8 @@ def dense_targets(
         screen: image and ground truth.
         grid: crop grid (rows, columns).
         layout: sizes of crops.
-        words: also take every drawn line of text as a labelled item, beside the elements.
-        max_items: labelled items beyond this number are left out.
+        words: every line of text is a labelled item too, in addition to the elements.
+        max_items: maximum number of labelled items; further ones are ignored.
     """
     height, width = screen.image.shape[:2]
     canvas = CanvasMap.of(height, width, grid, layout)
@@ -143,7 +143,7 @@ def dense_targets(
             offsets[y0:y1, x0:x1, 1] = center_y - (np.arange(y0, y1)[:, None] + 0.5)
         name = describe(element)
         if name:
-            items.append((place_to_point(screen, element), name))
+            items.append((target_box(screen, element), name))
     if words:
         items += [
             ((run.edges[0], run.top, run.edges[-1], run.bottom), run.text) for run in screen.texts if run.text.strip()
@@ -152,7 +152,7 @@ def dense_targets(
     for box, name in items[:max_items]:
         try:
             weights.append(canvas.weights(box).ravel())
-        except ValueError:  # a sliver at the border that the canvas truncates away
+        except ValueError:  # a sliver at the border, outside of the canvas
             continue
         names.append(name.casefold())
     size = canvas.rows * canvas.columns
@@ -167,12 +167,12 @@ def dense_targets(
 
 
 def contrast(queries: Tensor, codes: Tensor, labels: list[str], scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Match each query to the code of its own label among all different labels of the batch.
+    """Match each query to the code of its own label among all distinct labels of the batch.
 
     Returns:
-        The mean cross-entropy and the share of queries whose label ranks first; zeros where there are none.
+        The mean cross-entropy and the share of queries whose label ranks first; zeros if there are no queries.
     """
-    if not labels:  # a screen on which nothing is called anything
+    if not labels:  # a screen without labels
         return codes.new_zeros(()), codes.new_zeros(())
     unique: dict[str, int] = {}
     first = []
@@ -187,15 +187,15 @@ def contrast(queries: Tensor, codes: Tensor, labels: list[str], scale: Tensor) -
 
 
 class AuxiliaryLosses(nn.Module):
-    """Heads of the training-only objectives."""
+    """The heads of the auxiliary losses."""
 
     def __init__(self, model: MolmoForConditionalGeneration) -> None:
-        """Build heads for a model; the two layers before the last of its decoder are shown what to look at."""
+        """Build heads for a model. The two layers before the decoder's last one get attention targets."""
         super().__init__()
         config: Any = model.config
         patch_width = config.vision_config.hidden_size * len(config.vit_layers)
         width = config.text_config.hidden_size
-        # One finds what the question tells the target by, the next looks from there, the last has the answer to write.
+        # This layer attends to what identifies the target, the next one to the target; the last one writes the answer.
         self.guided_layer = len(model.model.language_model.layers) - 3
         self.characters = nn.Linear(patch_width, 2 * NUM_CHARACTERS)
         self.objects = nn.Linear(width, NUM_OBJECTS)
@@ -210,7 +210,7 @@ class AuxiliaryLosses(nn.Module):
         self.answer_position = nn.Linear(width, POSITION_CODE)
 
     def read(self, patches: Tensor, features: Tensor, targets: list[DenseTargets]) -> dict[str, Tensor]:
-        """Objectives of the vision side.
+        """Return the objectives of the vision side.
 
         Args:
             patches: (M, N, width) tower features of the crops of all images.
@@ -222,7 +222,7 @@ class AuxiliaryLosses(nn.Module):
         logits = self.characters(patches).unflatten(-1, (2, NUM_CHARACTERS))
         per_cell = F.cross_entropy(logits.flatten(0, 2), characters.flatten(), reduction="none")
         has_character = (characters.flatten() > 0).float()
-        # Most cells are empty: give text and background the same say.
+        # Most cells are empty: average text and background separately.
         character_loss = (per_cell * has_character).sum() / has_character.sum().clamp(min=1)
         blank_loss = (per_cell * (1 - has_character)).sum() / (1 - has_character).sum().clamp(min=1)
         right = (logits.argmax(-1).flatten() == characters.flatten()).float()
@@ -254,13 +254,13 @@ class AuxiliaryLosses(nn.Module):
         example: TrainingScreen,
         dense: DenseTargets,
     ) -> dict[str, Tensor]:
-        """Objectives of the decoder side, for one sequence.
+        """Return the objectives of the decoder side, for one sequence.
 
         Args:
             model: the model.
             states: hidden states, (1, T, D) before every layer and after the last.
             example: the sequence.
-            dense: what its image shows.
+            dense: the targets of its image.
         """
         guided, device = self.guided_layer, states[0].device
         rows = on(device, np.concatenate([example.x_positions, example.y_positions]))
@@ -272,11 +272,11 @@ class AuxiliaryLosses(nn.Module):
         for layer, array in ((guided, example.first_attention), (guided + 1, example.attention)):
             attention = on(device, array).repeat(2, 1)
             entropy = -(attention * attention.clamp(min=1e-9).log()).sum(-1).mean()
-            chances = self._attention_chances(model, layer, states[layer], rows, example)[:, grid]
-            attention_losses.append(-(attention * chances).sum(-1).mean() - entropy)
-            attention_shares.append((chances.exp() * (attention > 0)).sum(-1).mean())
+            log_probabilities = self._attention_log_probabilities(model, layer, states[layer], rows, example)[:, grid]
+            attention_losses.append(-(attention * log_probabilities).sum(-1).mean() - entropy)
+            attention_shares.append((log_probabilities.exp() * (attention > 0)).sum(-1).mean())
 
-        # What is chosen is chosen by index: a GPU would have to be waited for to count what a mask lets through.
+        # Select by index on the CPU: a mask on the GPU would force a wait for its count.
         centers = example.grid_centers
         on_screen = ((centers >= 0) & (centers <= 1)).all(-1)
         tokens, points = (on(device, a[on_screen]) for a in (example.grid_positions, centers))
@@ -284,14 +284,14 @@ class AuxiliaryLosses(nn.Module):
         first = F.mse_loss(self.first_position(next_states[rows]), position_code(first_points))
         answer = F.mse_loss(self.answer_position(states[guided + 2][0, rows]), position_code(answers))
 
-        # A question by place or look does not say what is written there.
-        named = np.array([question.named for question in example.point_questions] * 2)
+        # A question by position or look does not contain the target's label.
+        has_name = np.array([question.named for question in example.point_questions] * 2)
         names = [question.label for question in example.point_questions if question.named] * 2
         codes = self.label_code(on(device, np.stack([phoc(name) for name in names] or [phoc("")])))
-        question_rows = rows[on(device, named.nonzero()[0])]
+        question_rows = rows[on(device, has_name.nonzero()[0])]
         code_loss, code_right = contrast(self.query_code(guided_states[question_rows]), codes, names, self.code_scale)
-        # Every image token of a label knows which label that is, all of it.
-        item, token = (dense.label_weights > _TOUCHED).nonzero(as_tuple=True)
+        # Every image token of a label must encode the whole label.
+        item, token = (dense.label_weights > _MIN_SHARE).nonzero(as_tuple=True)
         labels = [dense.labels[i] for i in item.tolist()]
         codes = self.label_code(dense.label_codes.to(device))[item.to(device)]
         key_loss, key_right = contrast(
@@ -311,10 +311,10 @@ class AuxiliaryLosses(nn.Module):
             "acc_key_code": key_right,
         }
 
-    def _attention_chances(
+    def _attention_log_probabilities(
         self, model: MolmoForConditionalGeneration, number: int, hidden: Tensor, rows: Tensor, example: TrainingScreen
     ) -> Tensor:
-        """Return (rows, T) log-probabilities that a layer's first head attends; least where the tree hides a key."""
+        """Return (rows, T) attention log-probabilities of a layer's first head; minimal for keys hidden by the tree."""
         decoder: Any = model.model.language_model
         layer = decoder.layers[number]
         attention = layer.self_attn

@@ -1,6 +1,6 @@
-"""What the stages of a curriculum learn from: screens with their objectives. Knows no optimizer and no files.
+"""The batches of a curriculum's stages, and their losses.
 
-What step n of a stage sees is a pure function of (seed, stage, n).
+The batch of step n of a stage is a pure function of (seed, stage, n).
 """
 
 from dataclasses import dataclass, replace
@@ -16,24 +16,24 @@ from molmo_agent.nano.architecture import WINDOW
 from molmo_agent.nano.auxiliary_losses import AuxiliaryLosses, DenseTargets, by_crop, dense_targets, on
 from molmo_agent.nano.curriculum import ANY_STYLE, RECORDED_STYLE, WINDOW_STYLE, Stage, size_of
 from molmo_agent.nano.encode_screen import TrainingScreen, make_training_screen
-from molmo_agent.synthetic.augment import look_through_window, resized
-from molmo_agent.synthetic.recorded_screens import RecordedScreen, open_recorded
+from molmo_agent.synthetic.augment import look_through_window, resize_screen
+from molmo_agent.synthetic.recorded_screens import RecordedScreen, open_recorded_screens
 from molmo_agent.synthetic.referring.questions import ask
-from molmo_agent.synthetic.referring.templates import reworded
+from molmo_agent.synthetic.referring.templates import reword
 from molmo_agent.synthetic.sample import draw, seed_of
 from molmo_agent.train.batching.tree_attention import Forest
 
 PointBatch = list[tuple[TrainingScreen, DenseTargets]]
 
-# About the size of recorded pages; how large one is, is known only once it is read.
+# Approximate size of recorded pages, whose actual size is known only after reading them.
 _RECORDED_PIXELS = 160 * 210
-# A screen is asked about so many times over, until there are this many questions.
-_ROUNDS, _FEW = 2, 12
+# Maximum number of rounds of questions about a screen, and the number of questions at which the rounds stop.
+_MAX_ROUNDS, _ENOUGH_QUESTIONS = 2, 12
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to draw for a place in a step."""
+    """What to draw for one screen of a step."""
 
     seed: int
     style: str
@@ -42,7 +42,7 @@ class Plan:
 
 
 def plan(stage: Stage, seed: int, step: int, index: int) -> Plan:
-    """Decide what the screen number ``index`` of a step is."""
+    """Return the plan of screen number ``index`` of a step."""
     rng = Random(seed_of(seed, stage.name, step, index))
     size = rng.choices(list(stage.sizes), list(stage.sizes.values()))[0]
     style, _, style_size = rng.choices(list(stage.styles), list(stage.styles.values()))[0].partition("@")
@@ -51,10 +51,10 @@ def plan(stage: Stage, seed: int, step: int, index: int) -> Plan:
 
 
 def sample(stage: Stage, plan: Plan) -> RecordedScreen:
-    """Draw a screen or a window of one, or take one that was recorded; with questions where these belong to it."""
+    """Draw a screen or a window of one, or read a recorded one; windows and recordings come with questions."""
     if plan.style == RECORDED_STYLE:
         assert stage.recorded is not None  # see curriculum.check
-        screens = open_recorded(stage.recorded)
+        screens = open_recorded_screens(stage.recorded)
         return screens[plan.seed % len(screens)]
     any_style = None if plan.style in (ANY_STYLE, WINDOW_STYLE) else plan.style
     rng = Random(seed_of(plan.seed, "view"))
@@ -63,16 +63,16 @@ def sample(stage: Stage, plan: Plan) -> RecordedScreen:
     )
     screen = draw(plan.seed, any_style, width=width, height=height, split="train")
     if stage.stretch:
-        screen = resized(screen, plan.width, plan.height)
+        screen = resize_screen(screen, plan.width, plan.height)
     if plan.style == WINDOW_STYLE:
         return look_through_window(screen, rng, WINDOW)
     return RecordedScreen(screen=screen, questions=())
 
 
 def deal(stage: Stage, seed: int, step: int, rank: int, world_size: int) -> list[int]:
-    """Return which screens of a step are a rank's: the largest first, each to the rank that has least to do."""
+    """Return a rank's screens of a step. Screens are dealt largest first, each to the rank with the least work."""
     plans = [plan(stage, seed, step, index) for index in range(stage.batch)]
-    # A window is about as large as windows are, whatever it is cut from.
+    # The size of a window does not depend on that of the whole screen.
     pixels = {RECORDED_STYLE: _RECORDED_PIXELS, WINDOW_STYLE: WINDOW[0] * WINDOW[1]}
     sizes = [pixels.get(p.style, p.width * p.height) for p in plans]
     work, screens = [0] * world_size, []
@@ -86,7 +86,7 @@ def deal(stage: Stage, seed: int, step: int, rank: int, world_size: int) -> list
 
 @dataclass(frozen=True, slots=True)
 class ReadBatch:
-    """Crops, with what their patches and image tokens show."""
+    """Crops with the targets of their patches and image tokens."""
 
     # (crops, N, patch*patch*3) and (crops, N).
     crops: Tensor
@@ -97,9 +97,9 @@ class ReadBatch:
 def prepare_read(
     stage: Stage, seed: int, step: int, processor: MolmoProcessor, rank: int = 0, world_size: int = 1
 ) -> ReadBatch:
-    """Draw the screens of a `read` step, keep the crops that show most, and return a rank's share of them.
+    """Draw the screens of a `read` step, select the crops with the most content, and return a rank's share of them.
 
-    The crops are those of whole screens as they ship: resized and cut alike, words at their borders included.
+    The crops are made as in use, from whole resized screens, including words cut by their borders.
     """
     candidates: list[tuple[float, Tensor, Tensor, DenseTargets]] = []
     for index in range(stage.batch):
@@ -122,7 +122,7 @@ def prepare_read(
 
 
 def read_loss(model: MolmoForConditionalGeneration, heads: AuxiliaryLosses, batch: ReadBatch) -> dict[str, Tensor]:
-    """Objectives of one `read` step."""
+    """Return the objectives of one `read` step."""
     crops, masks = batch.crops.to(model.device), batch.masks.to(model.device)
     patches = model.model.encode_crops(crops)
     return heads.read(patches, model.model.connector(patches, masks), batch.targets)
@@ -131,15 +131,15 @@ def read_loss(model: MolmoForConditionalGeneration, heads: AuxiliaryLosses, batc
 def prepare_point(
     stage: Stage, seed: int, step: int, processor: MolmoProcessor, rank: int = 0, world_size: int = 1
 ) -> PointBatch:
-    """Draw a rank's screens of a `point` step; those with nothing to ask for are left out."""
+    """Draw a rank's screens of a `point` step; screens without a target are skipped."""
     examples = []
     for index in deal(stage, seed, step, rank, world_size):
-        recorded = sample(stage, plan(stage, seed, step, index))
-        screen, rng = recorded.screen, Random(seed_of(seed, stage.name, step, index, "questions"))
-        questions = [replace(question, text=reworded(question.text, rng)) for question in recorded.questions]
-        for _ in range(_ROUNDS):
-            # An image costs more than what is asked about it: little ones are asked about again, in other words.
-            if len(questions) < _FEW:
+        recorded_screen = sample(stage, plan(stage, seed, step, index))
+        screen, rng = recorded_screen.screen, Random(seed_of(seed, stage.name, step, index, "questions"))
+        questions = [replace(question, text=reword(question.text, rng)) for question in recorded_screen.questions]
+        for _ in range(_MAX_ROUNDS):
+            # An image costs more than its questions, so screens with few elements get several wordings of each.
+            if len(questions) < _ENOUGH_QUESTIONS:
                 questions += ask(screen, rng, none=stage.none, several=stage.several, most=stage.max_questions)
         if not any(question.elements for question in questions):
             continue
@@ -158,7 +158,7 @@ def point_loss(
     *,
     frozen_tower: bool,
 ) -> dict[str, Tensor]:
-    """Objectives of one screen with its questions."""
+    """Return the objectives of one screen with its questions."""
     device = model.device
     arrays = {name: on(device, array) for name, array in example.arrays.items()}
     with torch.set_grad_enabled(not frozen_tower):
@@ -166,7 +166,7 @@ def point_loss(
     features = model.model.connector(patches, arrays["image_masks"])
     ids = on(device, example.input_ids)[None]
     embeds = model.model.embed(ids, features[None], arrays["image_input_idx"][None])
-    # The tree is read off on the CPU: it is many small decisions.
+    # Build the tree on the CPU: it takes many small decisions.
     segments = torch.from_numpy(example.subsegment_ids)
     outputs = model.model.language_model(
         inputs_embeds=embeds,
@@ -196,11 +196,11 @@ def point_loss(
 
 @torch.no_grad()
 def balance(model: MolmoForConditionalGeneration, heads: AuxiliaryLosses, batch: PointBatch) -> None:
-    """Bring image features to unit size before the decoder learns from them; changes no objective.
+    """Rescale image features to unit scale before the decoder learns from them; this changes no objective.
 
-    The reading objectives do not care how large features are, and they grow. Beside features of size 5 the
-    decoder's own first contributions (size 0.05) are rounding noise, and it cannot tell where on the screen
-    a token lies.
+    The reading objectives do not constrain the scale of features, which grows. Beside features of scale 5, the
+    decoder's first contributions (scale 0.05) are rounding noise, and it cannot compute a token's position on the
+    screen.
     """
     arrays = batch[0][0].arrays
     features = model.get_image_features(

@@ -1,6 +1,6 @@
-"""Fit the two numbers that make a probability of a hit of a model's confidence, and keep them in its profile.
+"""Fit the two parameters that map a model's confidence to the probability of a hit, and write them to its profile.
 
-They are fitted on screens of their own seeds and judged on the evaluation's, which the fit never sees.
+The fit uses screens with seeds of their own; its calibration error is measured on the screens of evaluation.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from molmo_agent.console import after_the_result, shown
+from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.metrics.calibration import fit
 from molmo_agent.evaluation.nano_suite.run import ask, confidences
@@ -30,37 +30,37 @@ SCREENS = 140
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurements:
-    """Confidences with what came of them."""
+    """Confidences of answers, and whether each answer hit."""
 
     confidences: tuple[float, ...]
     hits: tuple[bool, ...]
 
 
 def measure(model: PointingModel, sets: Sequence[ScreenSet], seeds: int) -> Measurements:
-    """Ask a model about screens; keep what it points at with a confidence where one thing is asked for.
+    """Ask a model about screens; return the confidences of its points on single targets.
 
     Raises:
-        UsageError: it tells none.
+        UsageError: the model reports no confidence.
     """
     answers = [
         one for screen_set in track(sets, "asking", transient=True) for one in ask([model], screen_set, seeds)[0]
     ]
     pairs = confidences(answers)
     if not pairs:
-        raise UsageError(f"the model {model.name!r} tells no confidence; there is nothing to calibrate")
+        raise UsageError(f"the model {model.name!r} reports no confidence; there is nothing to calibrate")
     values, hits = zip(*pairs, strict=True)
     return Measurements(confidences=values, hits=hits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationFit:
-    """What came of a fit."""
+    """The result of a fit."""
 
     calibration: Calibration
-    # How many answers it was fitted on, and judged on.
+    # Number of answers in the fit, and in its evaluation.
     num_fit: int
-    num_judged: int
-    # Expected calibration error on what it was judged on.
+    num_held_out: int
+    # Expected calibration error on the evaluation's answers.
     ece_before: float
     ece_after: float
     # Figures of the same answers before and after, for :func:`molmo_agent.evaluation.reliability.draw_reliability`.
@@ -68,14 +68,14 @@ class CalibrationFit:
 
 
 def calibrate(model: PointingModel, screens: int = SCREENS) -> CalibrationFit:
-    """Fit a model's confidences on one half of some screens, and judge the fit on the other.
+    """Fit a model's confidences on some screens, and measure the calibration error on others.
 
     Args:
-        model: with its own confidences, not with calibrated ones.
-        screens: of each half.
+        model: with uncalibrated confidences.
+        screens: number of screens for each of the two.
 
     Raises:
-        UsageError: the model tells no confidence, or always hits, or never.
+        UsageError: the model reports no confidence, or always hits, or never.
     """
     sets = calibration_sets(screens)
     fit_answers = measure(model, sets, CALIBRATION)
@@ -89,20 +89,20 @@ def calibrate(model: PointingModel, screens: int = SCREENS) -> CalibrationFit:
     return CalibrationFit(
         calibration=calibration,
         num_fit=len(fit_answers.hits),
-        num_judged=len(held_out.hits),
+        num_held_out=len(held_out.hits),
         ece_before=before_figures["ece"],
         ece_after=after_figures["ece"],
-        series={"as the model says": before_figures, "calibrated": after_figures},
+        series={"not calibrated": before_figures, "calibrated": after_figures},
     )
 
 
 def write_profile(folder: Path, calibration: Calibration, min_confidence: float | None = None) -> Path:
-    """Put a calibration into the profile of a checkpoint; everything else in it stays.
+    """Write a calibration to the profile of a checkpoint; the other fields are unchanged.
 
     Args:
         folder: of the checkpoint.
         calibration: see :func:`calibrate`.
-        min_confidence: what `agent run` asks of a point; None: as before.
+        min_confidence: confidence threshold of `agent run`; None leaves it unchanged.
     """
     path = folder / PROFILE_FILE
     profile = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -117,28 +117,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Calibrate a checkpoint folder (by default the embedded one)."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=CHECKPOINT, help="checkpoint folder; default: the embedded nano")
-    parser.add_argument("--screens", type=int, default=SCREENS, help=f"to fit on, and to judge on (default {SCREENS})")
-    parser.add_argument("--min-confidence", type=float, help="also set what `agent run` asks of a point")
-    parser.add_argument("--plot", type=Path, help=f"where to draw it (default: {PLOT_FILE} in this folder)")
-    parser.add_argument("--dry-run", action="store_true", help="fit and tell; write no profile")
+    parser.add_argument(
+        "--screens", type=int, default=SCREENS, help=f"number for the fit, and for its evaluation (default {SCREENS})"
+    )
+    parser.add_argument("--min-confidence", type=float, help="also set the confidence threshold of `agent run`")
+    parser.add_argument("--plot", type=Path, help=f"file of the plot (default: {PLOT_FILE} in this folder)")
+    parser.add_argument("--dry-run", action="store_true", help="fit and print the result; write no profile")
     options = parser.parse_args(arguments)
     if options.min_confidence is not None and not 0 <= options.min_confidence <= 1:
         raise UsageError(f"--min-confidence must be in [0, 1], got {options.min_confidence}")
-    # As it is used: a small model reads large screens in windows.
+    # Load it as in use: a small model reads large screens in windows.
     model = load_model(str(options.model.absolute()), dtype="float32", calibration=None)
     plot = options.plot or Path(PLOT_FILE)
     result = calibrate(model, options.screens)
     console = Console(highlight=False)
-    line = result.calibration
-    console.print(f"slope {line.slope:.4f}, offset {line.offset:.4f}, fitted on {result.num_fit} answers")
+    calibration = result.calibration
+    console.print(f"slope {calibration.slope:.4f}, offset {calibration.offset:.4f}, fitted on {result.num_fit} answers")
     console.print(
-        f"expected calibration error on {result.num_judged} others: {result.ece_before:.3f} before, "
+        f"expected calibration error on {result.num_held_out} others: {result.ece_before:.3f} before, "
         f"{result.ece_after:.3f} after"
     )
     if not options.dry_run:
-        console.print(shown(f"written to {write_profile(options.model, line, options.min_confidence)}"))
-    with after_the_result("the picture of the confidences", "name another with --plot"):
-        console.print(shown(f"drawn in {draw_reliability(result.series, plot)}"))
+        console.print(plain_text(f"wrote {write_profile(options.model, calibration, options.min_confidence)}"))
+    with after_the_result("the plot of the confidences", "choose another file with --plot"):
+        console.print(plain_text(f"plot: {draw_reliability(result.series, plot)}"))
 
 
 if __name__ == "__main__":

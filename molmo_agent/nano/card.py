@@ -1,4 +1,4 @@
-"""The embedded model's card: what it was trained on, and what ``agent eval nano-suite`` measured."""
+"""Write the embedded model's card: its training data, and the results of ``agent eval nano-suite``."""
 
 import argparse
 import json
@@ -20,25 +20,25 @@ _HEAD = """# nano
 
 A Molmo with {parameters:,} parameters, trained from scratch to point at things on screens. It comes with the package.
 
-**Good for**: trying out everything around a pointing model without a download. **Not good for**: your work. The tables
-below say how often it hits; where that is not much more than a random widget of the same kind (one that is found, but
-not told from others like it), it does not know.
+**Good for**: trying out this package without a download. **Not good for**: real work. The tables below report how often
+it hits. Where that is not much above "same kind" (a random widget of the same kind), the model recognizes the kind of
+widget but does not distinguish the target from others like it.
 
 | | |
 |---|---|
 | architecture | Molmo: CLIP tower {tower}, 2x2 attention pooling, Qwen2 decoder {decoder} (layers x width) |
 | crops | 200 px, patches of 10 px, 20 px shared with each neighbour, at most 12 |
-| tokenizer | {tokens} ids: words of questions and pieces of answers; labels are spelled byte by byte |
+| tokenizer | {tokens} ids: words of questions and pieces of answers; labels are encoded byte by byte |
 | data | {data} |
 | training | {training} |
 | weights | float16, {size_mb:.1f} MB |
 | replies | Molmo's dialect: `<point x="12.3" y="45.6" alt="save">save</point>` |
-| acts on | points that it is at least {least} sure of (`--min-confidence`) |
+| acts on | points with a confidence of at least {least} (`--min-confidence`) |
 
 {note}
 ## Scores
 
-Fonts, words, looks and seeds named "unseen" were never drawn in training. Intervals: Wilson, 95 %. Reproduce:
+Fonts, words, looks and seeds named "unseen" do not occur in training. Intervals: Wilson, 95 %. Reproduce:
 `agent eval nano-suite`.
 """
 
@@ -53,22 +53,22 @@ def write_card(
     data: str = DATA,
     note: str = "",
 ) -> Path:
-    """Write README.md beside a checkpoint, and the plot of its confidences.
+    """Write README.md and the plot of the confidences to a checkpoint's folder.
 
     Args:
-        folder: of the checkpoint; its weights are measured.
+        folder: of the checkpoint, with its weights.
         figures: of :func:`molmo_agent.evaluation.nano_suite.run.run_suite`.
-        parameters: how many the model has.
-        tokens: ids of its tokenizer.
-        training: what it was, in words.
-        data: what it saw in training, in words.
-        note: what else a reader has to know.
+        parameters: the model's number of parameters.
+        tokens: the tokenizer's number of ids.
+        training: description of the training.
+        data: description of the training data.
+        note: additional text.
 
     Raises:
         UsageError: the figures are of a quick run.
     """
     if figures["quick"]:
-        raise UsageError("expected the figures of a whole run, got those of a quick one: agent eval nano-suite")
+        raise UsageError("expected the figures of a full run, got those of a quick one; run agent eval nano-suite")
     least = figures["min_confidence"]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     tower, decoder = (
@@ -105,11 +105,11 @@ def _line(cells: Sequence[str]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the card of a checkpoint from the figures of a run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("figures", type=Path, help="suite.json of a run of `agent eval nano-suite`")
+    parser.add_argument("figures", type=Path, help="suite.json written by `agent eval nano-suite`")
     parser.add_argument("--model", type=Path, help="checkpoint folder; default: the embedded nano")
-    parser.add_argument("--training", required=True, help="the training in words, e.g. '900 steps on two CPU cores'")
-    parser.add_argument("--data", default=DATA, help=f"what it saw in training (default: {DATA})")
-    parser.add_argument("--note", default="", help="what else the card should say")
+    parser.add_argument("--training", required=True, help="description such as '900 steps on two CPU cores'")
+    parser.add_argument("--data", default=DATA, help=f"description of the training data (default: {DATA})")
+    parser.add_argument("--note", default="", help="additional text for the card")
     options = parser.parse_args(arguments)
     pointer = MolmoPointer.from_pretrained(options.model) if options.model else load_nano()
     try:

@@ -1,4 +1,4 @@
-"""A curriculum: stretches of training that teach a small model from nothing. Plain data, read from YAML."""
+"""A curriculum: stages that train a small model from scratch. Plain data, read from YAML."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -9,11 +9,11 @@ from molmo_agent.synthetic.sample import OWN_STYLES
 from molmo_agent.train.recipe import RunKind
 
 ANY_STYLE = "any"
-"""In a stage's styles: whatever kind of screen comes."""
+"""In a stage's styles: any kind of screen."""
 RECORDED_STYLE = "recorded"
-"""In a stage's styles: screens of a folder, with the questions that were asked about them."""
+"""In a stage's styles: recorded screens of a folder, with their questions."""
 WINDOW_STYLE = "window"
-"""In a stage's styles: windows of larger screens of desktops, as the model reads them; "window@1280x800"."""
+"""In a stage's styles: windows of larger desktop screens, as a model reads them; "window@1280x800"."""
 OBJECTIVES = (
     "tokens",
     "first_attention",
@@ -28,53 +28,53 @@ OBJECTIVES = (
     "objects",
     "offsets",
 )
-"""What can be weighed: the answers' own tokens, and the auxiliary losses."""
+"""The objectives that can have weights: the tokens of the answers, and the auxiliary losses."""
 _KNOWN_STYLES = (*OWN_STYLES, *STYLES, ANY_STYLE, RECORDED_STYLE, WINDOW_STYLE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stretch of training with one mix of objectives."""
+    """One stage of training with its mix of objectives."""
 
     name: str
-    # `read`: tower and connector on crops of screens. `point`: everything, on whole screens with questions.
+    # `read`: tower and connector on crops of screens. `point`: the whole model, on whole screens with questions.
     kind: Literal["read", "point"]
-    # Optimizer steps, and screens in each.
+    # Number of optimizer steps, and of screens per step.
     steps: int
     batch: int
-    # Crops of those screens that a `read` step keeps: the ones that show most.
+    # Number of crops in a `read` step: those with the most content.
     crops: int = 16
-    # Sizes of the screens as "640x480" (width, height), and how often each; same for the styles. "page@160x210" is a
-    # style at a size of its own.
+    # Sizes of the screens as "640x480" (width, height) with their relative frequencies; likewise the styles.
+    # "page@160x210" is a style with a size of its own.
     sizes: dict[str, float] = field(default_factory=lambda: {"640x480": 1.0})
     styles: dict[str, float] = field(default_factory=lambda: {ANY_STYLE: 1.0})
-    # Folder of the recorded screens (see synthetic.recorded_screens), where the styles name them.
+    # Folder of the recorded screens (see synthetic.recorded_screens), if the styles include them.
     recorded: str | None = None
     muon_lr: float = 0.02
     adam_lr: float = 2e-3
-    # Learning rate of tower and connector relative to the rest; 0 freezes the tower.
+    # Learning rate of tower and connector relative to the decoder's; 0 freezes the tower.
     vision_scale: float = 1.0
     warmup_steps: int = 30
     # Share of the steps over which the learning rate falls linearly to zero.
     decay: float = 0.4
-    # Weights of OBJECTIVES, the auxiliary losses among them; 1 where not named. The key of published recipes.
+    # Weights of OBJECTIVES, including the auxiliary losses; default 1. Published recipes use this key.
     aid_weights: dict[str, float] = field(default_factory=dict)
-    # Most questions about one screen.
+    # Maximum number of questions about one screen.
     max_questions: int = 40
-    # Share of questions about what is not there, and about several things or their number.
+    # Share of questions with an absent target, and of questions about several targets or their number.
     none: float = 0.08
     several: float = 0.06
-    # Share of answers that are learned to the end (alt text and label included).
+    # Share of answers that are learned completely, including alt text and label.
     tail: float = 0.0
-    # Width in image tokens of the bell that attention should follow.
+    # Standard deviation, in image tokens, of the Gaussian target of attention.
     sigma: float = 1.0
-    # Screens are drawn up to this share larger or smaller, across and down by themselves, and resized.
+    # Screens are drawn larger or smaller by up to this share, independently across and down, and resized.
     stretch: float = 0.0
-    # Begin by bringing image features to unit size (see batches.balance).
+    # Rescale image features to unit scale before the first step (see batches.balance).
     balance: bool = False
 
     def rate(self, step: int) -> float:
-        """Return the factor on the learning rates at a step (0-based): warm-up, plateau, linear fall to zero."""
+        """Return the factor on the learning rates at a step (0-based): warm-up, plateau, linear decay to zero."""
         up = min(1.0, (step + 1) / max(self.warmup_steps, 1))
         down = (self.steps - step) / max(self.decay * self.steps, 1)
         return min(up, 1.0, down)
@@ -82,12 +82,12 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curriculum:
-    """Stages one after another; the same curriculum computes the same."""
+    """A sequence of stages; the same curriculum gives the same model."""
 
     stages: tuple[Stage, ...]
-    # "nano-fresh": from nothing. "nano": from the embedded weights on.
+    # The initial weights. "nano-fresh": random. "nano": the embedded model's.
     model: Literal["nano", "nano-fresh"] = "nano-fresh"
-    # Folder of another curriculum's run: its last weights are the first here, those of the training-only heads too.
+    # Folder of another curriculum's run, whose last weights are the initial ones here, including those of the heads.
     start: str | None = None
     seed: int = 0
     checkpoint_every: int = 100
@@ -96,11 +96,11 @@ class Curriculum:
 
     @property
     def steps(self) -> int:
-        """Steps of all stages."""
+        """Number of steps of all stages."""
         return sum(stage.steps for stage in self.stages)
 
     def place(self, step: int) -> tuple[int, int]:
-        """Return (number of the stage, steps of it that are done) after a number of steps of the whole."""
+        """Return (number of the stage, finished steps in it) after a number of steps of the curriculum."""
         for number, stage in enumerate(self.stages):
             if step < stage.steps:
                 return number, step
@@ -109,10 +109,10 @@ class Curriculum:
 
 
 def size_of(text: str) -> tuple[int, int]:
-    """Read "640x480" as (width, height).
+    """Parse "640x480" as (width, height).
 
     Raises:
-        UsageError: it is no such thing.
+        UsageError: the text is not a size.
     """
     parts = text.split("x")
     if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
@@ -121,10 +121,10 @@ def size_of(text: str) -> tuple[int, int]:
 
 
 def check(curriculum: Curriculum) -> Curriculum:
-    """Return a curriculum that makes sense as a whole.
+    """Validate a curriculum and return it.
 
     Raises:
-        UsageError: it does not.
+        UsageError: a value is out of range, or values contradict each other.
     """
     if not curriculum.stages:
         raise UsageError("expected at least one stage, got none; add one under 'stages'")
@@ -162,4 +162,4 @@ def check(curriculum: Curriculum) -> Curriculum:
 
 
 KIND = RunKind(config=Curriculum, check=check, train_module="molmo_agent.nano.curriculum_module:CurriculumModule")
-"""Recipes with stages are curricula."""
+"""The run kind of recipes with the key ``stages``."""

@@ -1,7 +1,7 @@
-"""Training nano by a curriculum, as a train module: stages one after another, each with optimizers of its own.
+"""The train module of a curriculum: trains nano stage by stage, each with its own optimizers.
 
-Weights are on every rank, and gradients are averaged: the models are small. In `read` stages a rank's losses are means
-over its own crops, so that numbers agree between numbers of workers but for how those means are grouped.
+Every rank holds all weights, and gradients are averaged, since the models are small. In `read` stages, a rank's losses
+are means over its own crops, so results for different numbers of workers differ only by the grouping of these means.
 """
 
 import multiprocessing
@@ -28,7 +28,7 @@ from molmo_agent.train.distributed import all_reduce_sum, average_gradients, own
 from molmo_agent.train.muon import Muon
 from molmo_agent.train.train_module import StepTime
 
-# Most that the gradient norm of the model may be, and that of the auxiliary losses' heads.
+# Maximum gradient norm, of the model and of the auxiliary losses' heads separately.
 _CLIP = 5.0
 
 
@@ -50,7 +50,7 @@ class NanoWithHeads(nn.Module):
 
 
 def make_optimizers(nano: NanoWithHeads, stage: Stage) -> list[torch.optim.Optimizer]:
-    """Muon for the hidden matrices, AdamW for the rest; tower and connector in groups of their own."""
+    """Return Muon for the hidden matrices and AdamW for the rest; tower and connector have their own groups."""
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, parameter in nano.model.named_parameters():
         vision = "vision_tower" in name or "connector" in name
@@ -61,7 +61,7 @@ def make_optimizers(nano: NanoWithHeads, stage: Stage) -> list[torch.optim.Optim
             groups.setdefault((hidden, vision), []).append(parameter)
 
     def group(parameters: list[Tensor], rate: float, vision: bool) -> dict[str, Any]:
-        # A frozen tower leaves the connector, which learns at a tenth.
+        # With a frozen tower, the connector still learns, at a tenth of the rate.
         scale = (stage.vision_scale or 0.1) if vision and stage.kind == "point" else 1.0
         return {"params": parameters, "lr": rate * scale, "base_lr": rate * scale}
 
@@ -84,7 +84,7 @@ def _start_drawing(processor: MolmoProcessor) -> None:
 
 
 def _prepare(config: Curriculum, rank: int, world_size: int, step: int) -> Any:
-    """Draw a rank's batch of a step of the whole curriculum, counted from 0."""
+    """Draw a rank's batch of a step; steps of the whole curriculum count from 0."""
     assert _PROCESSOR is not None
     number, inside = config.place(step)
     stage = config.stages[number]
@@ -93,11 +93,11 @@ def _prepare(config: Curriculum, rank: int, world_size: int, step: int) -> Any:
 
 
 def add_gradients(nano: NanoWithHeads, stage: Stage, batch: Any) -> dict[str, float]:
-    """Add the gradients of a rank's part of a step, averaged over all ranks.
+    """Add the gradients of a rank's batch, averaged over all ranks.
 
     Returns:
-        This rank's means of every objective, of "acc_*" shares in [0, 1], and of their weighted sum, "loss"; nothing
-        where it has nothing to learn from.
+        This rank's means of every objective, of the "acc_*" shares in [0, 1], and of the weighted sum, "loss"; empty
+        if the batch is empty.
     """
 
     def weigh(parts: dict[str, Tensor]) -> Tensor:
@@ -117,7 +117,7 @@ def add_gradients(nano: NanoWithHeads, stage: Stage, batch: Any) -> dict[str, fl
         else:
             all_reduce_sum(on(model.device, 0.0))
     else:
-        # Screens with nothing to ask about are left out: how many there are is known by counting.
+        # Screens without a target are skipped, so the number of screens must be counted.
         screens = float(all_reduce_sum(on(model.device, float(len(batch))))[0])
         for example, dense in batch:
             parts = point_loss(model, heads, example, dense, frozen_tower=stage.vision_scale == 0)
@@ -126,7 +126,7 @@ def add_gradients(nano: NanoWithHeads, stage: Stage, batch: Any) -> dict[str, fl
             objectives.append(parts)
             losses.append(loss)
     for parameter in nano.parameters():
-        # Ranks exchange gradients of the same weights, whether their screens touched them or not.
+        # All ranks must exchange gradients of the same weights, even if their screens have none.
         if parameter.requires_grad and parameter.grad is None and world_size() > 1:
             parameter.grad = torch.zeros_like(parameter)
     average_gradients(nano)
@@ -137,9 +137,9 @@ def add_gradients(nano: NanoWithHeads, stage: Stage, batch: Any) -> dict[str, fl
 
 
 class CurriculumModule:
-    """nano, its stages and what they draw, on this rank; see :class:`molmo_agent.train.train_module.TrainModule`."""
+    """The train module of a curriculum; see :class:`molmo_agent.train.train_module.TrainModule`."""
 
-    # Steps whose screens are drawn ahead, by another process.
+    # Number of steps whose screens another process draws in advance.
     prefetch = 3
 
     def __init__(self, config: Curriculum) -> None:
@@ -151,40 +151,40 @@ class CurriculumModule:
         else:
             model = MolmoForConditionalGeneration.from_pretrained(CHECKPOINT)
         self.nano = NanoWithHeads(model.float()).train().to(own_device())
-        # Of the stage that was begun, if any: its number, and its optimizers.
+        # The current stage's number, if any, and its optimizers.
         self._number: int | None = None
         self._optimizers: list[torch.optim.Optimizer] = []
 
     def problems(self) -> str:
-        """Return nothing: screens are drawn."""
+        """Return an empty text: drawn screens have no unusable rows."""
         return ""
 
     def restore(self, run: RunFolder) -> int:
-        """Continue from the last complete checkpoint, or from the weights of the run that ``start`` names.
+        """Resume from the last complete checkpoint, or load the weights of the run in ``start``.
 
         Returns:
-            The steps that the run has done.
+            The number of finished steps.
 
         Raises:
-            UsageError: there is no such checkpoint, or it is damaged.
+            UsageError: the checkpoint is missing or damaged.
         """
-        done = run.step
-        if done:
-            number, inside = self.config.place(done)
+        step = run.step
+        if step:
+            number, inside = self.config.place(step)
             if inside:
                 self._make_optimizers(number)
-            # The first steps of a stage have no averages yet.
+            # At the start of a stage there are no averages yet.
             run.load(self.state())
             set_step(self._optimizers, inside)
         elif self.config.start:
             read_weights(Path(self.config.start), self.nano)
-        return done
+        return step
 
     def _make_optimizers(self, number: int) -> None:
         self._number, self._optimizers = number, make_optimizers(self.nano, self.config.stages[number])
 
     def open_pool(self) -> Executor:
-        """Return a process that draws."""
+        """Return a process pool for drawing screens."""
         return ProcessPoolExecutor(
             1,
             mp_context=multiprocessing.get_context("spawn"),
@@ -193,11 +193,11 @@ class CurriculumModule:
         )
 
     def batch_loader(self) -> Callable[[int], Any]:
-        """Return what draws this rank's batch of a step."""
+        """Return a function that draws this rank's batch of a step."""
         return partial(_prepare, self.config, own_rank(), world_size())
 
     def train_step(self, step: int, batch: Any) -> dict[str, Any]:
-        """Take a step of the stage that it belongs to; return this rank's objectives."""
+        """Run a step in its stage and return this rank's objectives."""
         number, inside = self.config.place(step)
         stage = self.config.stages[number]
         if number != self._number:
@@ -237,16 +237,16 @@ class CurriculumModule:
             "images_per_s": self.config.stages[self._number].batch / total_s,
         }
 
-    def ends_stage(self, done: int) -> bool:
-        """Return whether a stage ends with so many steps done: the next one has other optimizers."""
-        return self.config.place(done)[1] == 0
+    def ends_stage(self, step: int) -> bool:
+        """Return whether a stage ends after this number of steps; the next one has other optimizers."""
+        return self.config.place(step)[1] == 0
 
     def state(self) -> dict[str, Tensor]:
-        """Return all weights, frozen ones and heads too, and the averages of the stage's optimizers."""
+        """Return all weights, including frozen ones and heads, and the averages of the stage's optimizers."""
         return tensors(self.nano, self._optimizers, frozen=True)
 
     def export(self, folder: Path) -> None:
-        """Write a checkpoint in half precision, without what only training needs."""
+        """Write a checkpoint in half precision, without the heads."""
         if own_rank() != 0:
             return
         profile = PointingProfile(question="{}", max_new_tokens=96, constrained=True, window=WINDOW, remark=REMARK)

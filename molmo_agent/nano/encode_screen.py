@@ -1,7 +1,7 @@
-"""A screen with ground truth becomes what the model sees and what it should learn; numpy only, no objectives.
+"""Encode a screen with ground truth as one training sequence: model inputs and targets, as numpy arrays.
 
-The layout of a training sequence: BOS, the image's tokens, then every question with its answer, each of which sees
-the image and itself only (a message tree: docs/reference/model.md#message-trees).
+Layout of the sequence: BOS, the image's tokens, then every question with its answer. Each question attends to the image
+and to itself only (a message tree: docs/reference/model.md#message-trees).
 """
 
 import string
@@ -18,12 +18,12 @@ from molmo_agent.model.crops import CropLayout, resized_shape, token_grid
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import role_prompt
 from molmo_agent.point_text.parse import Style, format_points, round_reference
-from molmo_agent.synthetic.pointing_places import place_to_look_first, place_to_point
 from molmo_agent.synthetic.referring.names import Question
+from molmo_agent.synthetic.target_boxes import cue_box, target_box
 from molmo_agent.train.batching.message_tree import IMAGE_SUBSEGMENT
 
 CHARACTERS = " " + "".join(c for c in map(chr, range(33, 127)))
-"""Classes of the reading objective: nothing, printable ASCII; anything else is the last class."""
+"""Classes of the reading objective: blank, then printable ASCII; all other characters are the last class."""
 NUM_CHARACTERS = len(CHARACTERS) + 1
 _CHARACTER_CLASS = {c: i for i, c in enumerate(CHARACTERS)}
 
@@ -35,7 +35,7 @@ PHOC_SIZE = _LETTERS * (1 + 2 + 3 + 4)
 
 @dataclass(frozen=True, slots=True)
 class CanvasMap:
-    """Where the pixels of an image lie on its canvas of crops, in pixels of the canvas."""
+    """Maps the pixels of an image to its canvas of crops, in pixels of the canvas."""
 
     top: int
     left: int
@@ -72,17 +72,20 @@ class CanvasMap:
         )
 
     def shows(self, box: tuple[float, float, float, float]) -> bool:
-        """Tell whether any of a pixel box of the image is on the canvas."""
+        """Return whether a part of a pixel box of the image is on the canvas."""
         left, top, right, bottom = self.to_tokens(box)
         return left < min(right, self.columns) and top < min(bottom, self.rows) and right > 0 and bottom > 0
 
     def weights(self, box: tuple[float, float, float, float], sigma: float | None = None) -> npt.NDArray[np.float32]:
-        """Return (rows, columns) weights that sum to 1 over the tokens a box touches.
+        """Return (rows, columns) weights of the tokens under a box, with the sum 1.
 
         Args:
             box: left, top, right, bottom in pixels of the image.
-            sigma: None: by the share of each token that the box covers. Else times a bell around the box's centre,
-                with this width in tokens.
+            sigma: with None, weights are proportional to the covered share of each token; else also to a Gaussian
+                around the box's centre with this standard deviation in tokens.
+
+        Raises:
+            ValueError: the box lies outside the image.
         """
         left, top, right, bottom = self.to_tokens(box)
         x, y = np.arange(self.columns), np.arange(self.rows)
@@ -99,9 +102,9 @@ class CanvasMap:
 
 
 def phoc(text: str) -> npt.NDArray[np.float32]:
-    """Return what letters a label has and where: counts in the whole, halves and thirds, and its ends.
+    """Return a code of a label's letters and their positions: counts in the whole, halves and thirds, and the ends.
 
-    Case and accents of other scripts are folded together into one class, so unseen words get codes like seen ones.
+    Case is ignored, and all characters of other scripts share one class.
     """
     code = np.zeros((10, _LETTERS), dtype=np.float32)
     letters = [c for c in text.casefold() if not c.isspace()]
@@ -118,9 +121,9 @@ def phoc(text: str) -> npt.NDArray[np.float32]:
 
 
 def character_targets(texts: tuple[TextRun, ...], rows: int, columns: int, cell: tuple[float, float]) -> Any:
-    """Return (rows, columns) character classes of a grid of cells of (width, height) pixels; 0 where there is no text.
+    """Return (rows, columns) character classes of a grid of cells of (width, height) pixels; 0 without text.
 
-    A cell belongs to the character under its middle, or to the nearest line that covers at least half of its height.
+    A cell's class is that of the character at its middle.
     """
     width, height = cell
     targets = np.zeros((rows, columns), dtype=np.int64)
@@ -129,7 +132,7 @@ def character_targets(texts: tuple[TextRun, ...], rows: int, columns: int, cell:
             continue
         first = max(int(np.ceil(run.top / height - 0.5)), 0)
         last = min(int(np.floor(run.bottom / height - 0.5)) + 1, rows)
-        if first >= last:  # a line thinner than a cell falls into the cell that holds its middle
+        if first >= last:  # assign a line thinner than a cell to the cell at its middle
             first = min(max(int((run.top + run.bottom) / 2 / height), 0), rows - 1)
             last = first + 1
         centers = (np.arange(columns) + 0.5) * width
@@ -143,29 +146,29 @@ def character_targets(texts: tuple[TextRun, ...], rows: int, columns: int, cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingScreen:
-    """One screen with its questions, ready for the model; arrays of one example, no batch axis."""
+    """One screen with its questions, encoded for the model; arrays have no batch axis."""
 
     # T tokens.
     input_ids: npt.NDArray[np.int64]
     position_ids: npt.NDArray[np.int64]
     subsegment_ids: npt.NDArray[np.int64]
-    # What each position should predict next; -1 where nothing is to be learned.
+    # The next id at each position; -1 at positions without a loss.
     targets: npt.NDArray[np.int64]
     loss_weights: npt.NDArray[np.float32]
     # C crops.
     arrays: dict[str, npt.NDArray[Any]]
-    # Of each question whose answer has a point: the positions that predict the first digit of its (first) x and y.
+    # For each question whose answer has a point: the positions that predict the first digit of its first x and y.
     x_positions: npt.NDArray[np.int64]
     y_positions: npt.NDArray[np.int64]
-    # (pointed questions, 2) normalized answers.
+    # (questions with points, 2) normalized answers.
     answers: npt.NDArray[np.float32]
-    # (pointed questions, rows*columns): where attention should be, over the grid's image tokens in reading order.
+    # (questions with points, rows*columns) targets of attention, over the grid's image tokens in reading order.
     attention: npt.NDArray[np.float32]
-    # The same for where to look first: what the question tells the place by, such as a checkbox's words; mostly the
-    # answer itself. And (pointed questions, 2) normalized middles of that.
+    # The same for the cue: what identifies the target in the question, such as a checkbox's label; mostly the target
+    # itself. And (questions with points, 2) the normalized centres of the cues.
     first_attention: npt.NDArray[np.float32]
     first_points: npt.NDArray[np.float32]
-    # Where those image tokens are in the sequence.
+    # Positions of those image tokens in the sequence.
     grid_positions: npt.NDArray[np.int64]
     # (rows*columns, 2) normalized centres of the image tokens, outside [0, 1] in the padding.
     grid_centers: npt.NDArray[np.float32]
@@ -174,10 +177,10 @@ class TrainingScreen:
 
 
 def _answer_ids(processor: MolmoProcessor, points: list[Point], question: Question) -> tuple[list[int], int]:
-    """Return the answer's ids with the closing EOS, and how many of them come before the tail (alt text and label)."""
+    """Return the answer's ids with the closing EOS, and their number before the tail (alt text and label)."""
     style: Style = "point_count" if question.counted else "pointing"
     reply = " " + format_points("molmo", points, question.label, style=style)
-    # What is not there has no label to spell.
+    # The answer for an absent target has no label.
     head = reply[: reply.index(' alt="') - 1] if points else reply
     tokenizer = processor.tokenizer
     head_ids = tokenizer(head, add_special_tokens=False)["input_ids"]
@@ -186,8 +189,8 @@ def _answer_ids(processor: MolmoProcessor, points: list[Point], question: Questi
     return [*ids, tokenizer.eos_token_id], len(head_ids)
 
 
-def _written(point: Point) -> tuple[float, float]:
-    """Return a point as the answer writes it."""
+def _rounded_percents(point: Point) -> tuple[float, float]:
+    """Return a point in percent, rounded as in the answer."""
     ((x, y),) = round_reference([(round(point.x * 100, 10), round(point.y * 100, 10))])
     return x, y
 
@@ -195,7 +198,7 @@ def _written(point: Point) -> tuple[float, float]:
 def _grid_tokens(
     canvas: CanvasMap, layout: CropLayout, width: int, height: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Return the places of the grid's image tokens in a sequence, and their (rows*columns, 2) normalized centres."""
+    """Return the positions of the grid's image tokens in a sequence, and their (rows*columns, 2) normalized centres."""
     side = layout.pooled_side
     base = 1 + 1 + side * (side + 1) + 1 + 1  # BOS, the global crop's block, the grid's start token
     row, column = np.divmod(np.arange(canvas.rows * canvas.columns), canvas.columns)
@@ -207,15 +210,15 @@ def _grid_tokens(
 def make_training_screen(
     screen: Screen, questions: list[Question], processor: MolmoProcessor, rng: Random, *, tail: float, sigma: float
 ) -> TrainingScreen:
-    """Lay out a screen and its questions as one sequence.
+    """Encode a screen and its questions as one sequence.
 
     Args:
         screen: image and ground truth.
-        questions: at least one with a point.
+        questions: at least one must have a target.
         processor: the model's.
-        rng: decides which answers keep their tail.
-        tail: share of answers that are learned to the end; the others stop after the coordinates.
-        sigma: width in tokens of the bell that attention should follow.
+        rng: selects the answers that keep their tail.
+        tail: share of answers that are learned completely; the others end after the coordinates.
+        sigma: standard deviation in tokens of the Gaussian target of attention.
     """
     height, width = screen.image.shape[:2]
     prefix, arrays = processor.encode(screen.image, "")
@@ -232,12 +235,12 @@ def make_training_screen(
     xs, ys, answers, attention, point_questions = [], [], [], [], []
     first_points, first_attention = [], []
     for number, question in enumerate(questions, start=1):
-        boxes = [place_to_point(screen, element) for element in question.elements]
+        boxes = [target_box(screen, element) for element in question.elements]
         points = [Box.from_pixels(*box, width, height).center for box in boxes]
         prompt = tokenizer(role_prompt(question.text), add_special_tokens=False)["input_ids"]
         answer, head = _answer_ids(processor, points, question)
         if rng.random() >= tail:
-            answer = answer[: head + 1]  # learn to close the coordinate, not to spell the label
+            answer = answer[: head + 1]  # up to the end of the coordinate, without the label
         start = len(ids)
         tokens = prompt + answer
         ids += tokens[:-1]
@@ -245,20 +248,20 @@ def make_training_screen(
         positions += range(len(prefix), len(prefix) + len(tokens) - 1)
         target_range = range(len(prompt) - 1, len(tokens) - 1)
         targets += [tokens[i + 1] if i in target_range else -1 for i in range(len(tokens) - 1)]
-        # The decimal is finer than an image token: little to be learned there, and the rest matters more.
+        # The decimal is finer than an image token and matters less.
         weights += [(0.2 if tokens[i] == dot else 1.0) if i in target_range else 0.0 for i in range(len(tokens) - 1)]
         if not points:
             continue
         x_open, y_open = one if len(points) == 1 else several
         xs.append(start + tokens.index(x_open))
         ys.append(start + tokens.index(y_open))
-        # Of several points the answer's first: they are written from the left to the right, once rounded.
-        point, box = min(zip(points, boxes, strict=True), key=lambda pair: _written(pair[0]))
+        # The answer's first point: points are sorted from left to right, after rounding.
+        point, box = min(zip(points, boxes, strict=True), key=lambda pair: _rounded_percents(pair[0]))
         answers.append((point.x, point.y))
         attention.append(canvas.weights(box, sigma).ravel())
         point_questions.append(question)
-        first = place_to_look_first(screen, question, box)
-        if not canvas.shows(first):  # words beyond the border
+        first = cue_box(screen, question, box)
+        if not canvas.shows(first):  # a label beyond the border
             first = box
         first_attention.append(attention[-1] if first == box else canvas.weights(first, sigma).ravel())
         center = Box.from_pixels(*first, width, height).center

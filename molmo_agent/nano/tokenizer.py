@@ -1,7 +1,7 @@
-"""The embedded model's tokenizer: about 500 ids, exact on any text.
+"""The embedded model's tokenizer: about 500 ids, lossless on any text.
 
-Words of the question ("the", "button", "red") and pieces of the answer (``<point x="``) are single ids; everything
-else, labels above all, is spelled byte by byte, so that a word never seen is read like any other.
+Words of questions ("the", "button", "red") and pieces of answers (``<point x="``) are single ids. All other text,
+especially labels, is encoded byte by byte, so that new words need no special treatment.
 """
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers
@@ -12,7 +12,7 @@ from molmo_agent.model.processor import CHAT_TEMPLATE, IMAGE_TOKENS
 
 END = "<|end|>"
 
-# Answer pieces and turn marks, matched literally wherever they occur.
+# Pieces of answers and turn marks, matched literally at any position.
 PIECES = (
     " User:",
     " Assistant:",
@@ -32,7 +32,7 @@ PIECES = (
     " shows a total of",
 )
 
-# Words of questions; only the lower-case form after a space is one id, so a label "Close" is still spelled.
+# Words of questions; only the lower-case form after a space is one id, so a label "Close" is encoded byte by byte.
 WORDS = [
     "a",
     "and",
@@ -176,10 +176,10 @@ WORDS = [
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Build the tokenizer; always the same."""
+    """Build the tokenizer; deterministic."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     entries = alphabet + [f"Ġ{word}" for word in sorted(WORDS)]
-    # Without merges a pre-token is either one entry as a whole or spelled by its bytes.
+    # Without merges, a pre-token is either one entry or a sequence of bytes.
     model = BPE(vocab={entry: i for i, entry in enumerate(entries)}, merges=[], ignore_merges=True)
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(

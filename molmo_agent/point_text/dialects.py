@@ -1,7 +1,7 @@
-"""How each dialect writes and reads points: tags, JSON, tuples. Knows text and fractions, no policy about replies.
+"""Write and read the points of each dialect: tags, JSON, tuples.
 
-A reader takes a reply apart or says why it cannot; :mod:`molmo_agent.point_text.parse` turns that into a status. All
-patterns read a reply once from left to right: quantifiers are possessive or bounded, so noise cannot make them slow.
+A reader returns points or raises the reason why it cannot; :mod:`molmo_agent.point_text.parse` converts this to a
+status. All patterns run in linear time: their quantifiers are possessive or bounded.
 """
 
 import html
@@ -14,19 +14,19 @@ from molmo_agent.episode import LabelledPoint
 from molmo_agent.geometry import Point
 
 ImageSize = tuple[int, int]
-"""(width, height) in pixels of the image as the model saw it."""
+"""(width, height) in pixels of the image at the model's input size."""
 
 
 class UnparsedReply(Exception):
-    """The reply is no well-formed answer; the message says why."""
+    """The reply is not a well-formed answer; the message has the reason."""
 
 
 class PointOutOfRange(Exception):
-    """A well-formed answer holds a point outside of the image."""
+    """A well-formed answer has a point outside of the image."""
 
 
 class NoPoints(Exception):
-    """Nothing in the reply looks like points; it may be a sentence of its own kind."""
+    """The reply has no points; it may be another kind of sentence."""
 
 
 # --- Sentences around points, or instead of them ----------------------------------------------------------------------
@@ -41,17 +41,17 @@ _TOTAL = re.compile(r"\ba total of ([0-9]{1,6})\b")
 
 
 def says_none(text: str) -> bool:
-    """Tell whether a text holds the sentence "There are none."."""
+    """Return whether a text contains the sentence "There are none."."""
     return _NONE_SENTENCE.search(text) is not None
 
 
 def refuses(text: str) -> bool:
-    """Tell whether a text begins with words that decline."""
+    """Return whether a text begins with a refusal."""
     return _REFUSAL.match(text) is not None
 
 
 def _check_prose(parts: Iterable[str], num_points: int) -> None:
-    """Refuse an answer that the text around it contradicts."""
+    """Reject an answer that contradicts the text around it."""
     prose = " ".join(parts)
     if says_none(prose):
         raise UnparsedReply("it says that there are none and points all the same")
@@ -64,15 +64,15 @@ def _check_prose(parts: Iterable[str], num_points: int) -> None:
 
 # --- Numbers ----------------------------------------------------------------------------------------------------------
 
-# ASCII only: a Unicode digit is no digit of any dialect. No sign, no exponent; longer numbers are noise, not precision.
+# ASCII digits only, without sign and exponent. Longer numbers are noise, not precision.
 _DECIMAL = r"[0-9]{1,6}(?:\.[0-9]{1,12})?"
 _NUMBER = re.compile(_DECIMAL)
 
 
 def _fraction(text: str, scale: int) -> float:
-    """Read a decimal number and make it a fraction of ``scale``."""
+    """Parse a decimal number and return it as a fraction of ``scale``."""
     if _NUMBER.fullmatch(text) is None:
-        raise UnparsedReply(f"{text[:20]!r} is no coordinate")
+        raise UnparsedReply(f"{text[:20]!r} is not a coordinate")
     value = float(text)
     if value > scale:
         raise PointOutOfRange(f"{text} is outside of 0 to {scale}")
@@ -97,13 +97,13 @@ _TAG_START = re.compile(r"</?points?\b", re.IGNORECASE)
 _ATTRIBUTE = r"([a-z]{1,8}[0-9]{0,6})\s*+=\s*+(\"[^\"]*+\"|'[^']*+')"
 _TAG = re.compile(rf"<(points?)((?:\s++{_ATTRIBUTE})*+)\s*+>([^<]*+)</(points?)>")
 
-# x and y as fractions, and the number that the reply gives the point.
-_Found = tuple[float, float, int | None]
+# x and y as fractions, and the point's number in the reply.
+_NumberedPoint = tuple[float, float, int | None]
 
 
-def _read_tags(reply: str, read_tag: Callable[[str, dict[str, str]], list[_Found]]) -> Iterator[LabelledPoint]:
-    """Read every tag of a reply; ``read_tag`` makes points of a tag's name and attributes."""
-    answers: dict[str, list[_Found]] = {}
+def _read_tags(reply: str, read_tag: Callable[[str, dict[str, str]], list[_NumberedPoint]]) -> Iterator[LabelledPoint]:
+    """Read every tag of a reply; ``read_tag`` returns the points of a tag's name and attributes."""
+    answers: dict[str, list[_NumberedPoint]] = {}
     prose, end = [], 0
     while start := _TAG_START.search(reply, end):
         tag = _TAG.match(reply, start.start())
@@ -114,12 +114,12 @@ def _read_tags(reply: str, read_tag: Callable[[str, dict[str, str]], list[_Found
         attributes: dict[str, str] = {}
         for name, quoted in re.findall(_ATTRIBUTE, tag[2]):
             if name in attributes:
-                raise UnparsedReply(f"the attribute {name} is there twice")
+                raise UnparsedReply(f"the attribute {name} occurs twice")
             attributes[name] = quoted[1:-1]
         alt = attributes.pop("alt", "")
         label = html.unescape(tag[5].strip() or alt)
         points = read_tag(tag[1], attributes)
-        # The same answer again is a stutter; another one for the same thing is a contradiction.
+        # Accept a repeated answer; another answer with the same label is a contradiction.
         if answers.setdefault(label, points) != points:
             raise UnparsedReply(f"it points at {label[:40]!r} twice, at different places")
     prose.append(reply[end:])
@@ -131,9 +131,9 @@ def _read_tags(reply: str, read_tag: Callable[[str, dict[str, str]], list[_Found
             yield LabelledPoint(Point(x, y), label or None, number)
 
 
-def _read_molmo_tag(name: str, attributes: dict[str, str]) -> list[_Found]:
+def _read_molmo_tag(name: str, attributes: dict[str, str]) -> list[_NumberedPoint]:
     numbers: list[int | None] = [None] if name == "point" else [*range(1, len(attributes) // 2 + 1)]
-    points: list[_Found] = []
+    points: list[_NumberedPoint] = []
     for number in numbers:
         x, y = (attributes.pop(f"{axis}{number or ''}", None) for axis in "xy")
         if x is None or y is None:
@@ -144,7 +144,7 @@ def _read_molmo_tag(name: str, attributes: dict[str, str]) -> list[_Found]:
     return points
 
 
-def _read_molmo2_tag(name: str, attributes: dict[str, str]) -> list[_Found]:
+def _read_molmo2_tag(name: str, attributes: dict[str, str]) -> list[_NumberedPoint]:
     coords = attributes.pop("coords", None)
     if name != "points" or coords is None or attributes:
         raise UnparsedReply(
@@ -155,7 +155,7 @@ def _read_molmo2_tag(name: str, attributes: dict[str, str]) -> list[_Found]:
         raise UnparsedReply(f"it points into image {image[:20]!r}; one image was shown, and its number is 1")
     if not values or len(values) % 3:
         raise UnparsedReply("expected a number, x and y for each point")
-    points: list[_Found] = []
+    points: list[_NumberedPoint] = []
     for number in range(1, len(values) // 3 + 1):
         image_number, x, y = values[3 * number - 3 : 3 * number]
         if image_number != str(number):
@@ -181,7 +181,7 @@ def read_molmo2(reply: str, _: ImageSize) -> Iterable[LabelledPoint]:
 
 
 def _escape(text: str) -> str:
-    """Keep a label from ending its own tag; what cannot be misread stays as it is, as in the training data."""
+    """Escape a label so that it cannot end its own tag; other characters are unchanged, as in the training data."""
     if html.unescape(text) != text:
         text = text.replace("&", "&amp;")
     return text.replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
@@ -189,7 +189,7 @@ def _escape(text: str) -> str:
 
 def write_molmo(points: Sequence[Point], label: str, alt: str | None, _: ImageSize) -> str:
     """Write the tag, sorted by x, then y."""
-    # Ten decimals take the noise of the fraction away: 20.35 percent came as 0.2035 and is rounded like 20.35.
+    # Round to ten decimals first to remove the noise of fractions: 0.2035 must be rounded like 20.35 percent.
     rounded = round_reference((round(point.x * 100, 10), round(point.y * 100, 10)) for point in points)
     alt, label = _escape(label if alt is None else alt), _escape(label)
     if len(rounded) == 1:
@@ -200,7 +200,7 @@ def write_molmo(points: Sequence[Point], label: str, alt: str | None, _: ImageSi
 
 
 def write_molmo2(points: Sequence[Point], label: str, alt: str | None, _: ImageSize) -> str:
-    """Write the tag, sorted by x, then y; it has an ``alt`` only where one is given."""
+    """Write the tag, sorted by x, then y; with an ``alt`` only if one is given."""
     rounded = sorted((_thousandths(point.x), _thousandths(point.y)) for point in points)
     coords = " ".join(f"{i} {x:03d} {y:03d}" for i, (x, y) in enumerate(rounded, 1))
     other = f' alt="{_escape(alt)}"' if alt is not None else ""
@@ -218,12 +218,12 @@ class _Literal(str):
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) != len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("a key occurs twice")
     return dict(pairs)
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no coordinate")
+    raise ValueError(f"{name} is not a coordinate")
 
 
 _JSON = json.JSONDecoder(
@@ -236,7 +236,7 @@ def _read_json(reply: str, key: str) -> list[tuple[str, str, str | None]]:
     """Return (first number, second, label) of each object of the one JSON answer, bare or in one code block."""
     parts = reply.split("```")
     if len(parts) not in (1, 3):
-        raise UnparsedReply("expected one whole code block")
+        raise UnparsedReply("expected one complete code block")
     body, prose = (parts[1], parts[::2]) if len(parts) == 3 else (reply, [])
     start = _BRACKET.search(body)
     if start is None:
@@ -247,7 +247,7 @@ def _read_json(reply: str, key: str) -> list[tuple[str, str, str | None]]:
         raise UnparsedReply(f"broken JSON: {str(error)[:80]}") from error
     prose = [*prose, body[: start.start()], body[end:]]
     if any(_BRACKET.search(text) for text in prose):
-        raise UnparsedReply("expected one answer, got more brackets beside it")
+        raise UnparsedReply("expected one answer, got further brackets")
     items = value if isinstance(value, list) else [value]
     points = []
     for item in items:
@@ -309,7 +309,7 @@ def read_tuple(reply: str, _: ImageSize) -> Iterable[LabelledPoint]:
         raise UnparsedReply(f"the list or pair at character {start.start()} is broken or not closed")
     before, after = reply[: start.start()], reply[answer.end() :]
     if _PAIR_START.search(after):
-        raise UnparsedReply("expected one answer, got more pairs beside it")
+        raise UnparsedReply("expected one answer, got further pairs")
     pairs = _PAIR.findall(answer[0])
     if pairs:
         _check_prose((before, after), len(pairs))

@@ -1,6 +1,6 @@
-"""Model replies and points: one row per dialect, chosen by the caller, never guessed from the text.
+"""Convert model replies to points and back. The caller names the dialect; it is never guessed from the text.
 
-A dialect belongs to a checkpoint. It fixes the syntax and the text scale; scales exist nowhere else:
+A dialect belongs to a checkpoint. It defines the syntax and the scale of coordinates in text:
 
     molmo   ``<point x="10.5" y="20.0" alt="cat">cat</point>``, ``<points x1= y1= x2= y2= ...>``: percent, one decimal.
             Molmo, the 0924 checkpoints (arXiv 2409.17146).
@@ -12,8 +12,8 @@ A dialect belongs to a checkpoint. It fixes the syntax and the text scale; scale
             (Qwen2.5-VL technical report, arXiv 2502.13923).
     tuple   ``[(0.512, 0.250), ...]``: fractions (RoboPoint, arXiv 2406.10721).
 
-Parsing is strict, because its points get clicked: prose may stand around one well-formed answer, but a broken,
-truncated or contradictory one is ``unparsed`` and yields nothing, never a corner, the centre or a part of itself.
+Parsing is strict, because its points are clicked: prose around one well-formed answer is allowed, but a broken,
+truncated or contradictory answer is ``unparsed`` and gives no points, never a corner, the centre or a part of itself.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -56,15 +56,15 @@ NONE_TEXT = "There are none."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """One syntax of points: how to write it and how to read it."""
+    """One syntax of points, with its writer and reader."""
 
     write: Callable[[Sequence[Point], str, str | None, ImageSize], str]
     read: Callable[[str, ImageSize], Iterable[LabelledPoint]]
-    # What is written for no points.
+    # Text for no points.
     none: str = "[]"
-    # Whether it has tags that can stand inside a sentence, and so a sentence that counts.
+    # Whether it has tags, which can be part of a sentence such as one that counts.
     tags: bool = False
-    # Whether coordinates are pixels of the image that the model saw.
+    # Whether coordinates are pixels of the image at the model's input size.
     needs_image_size: bool = False
 
 
@@ -81,12 +81,12 @@ DIALECTS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedReply:
-    """What a reply says. Points are normalized, and there only with the status ``ok``."""
+    """A parsed reply. Points are normalized, and present only with the status ``ok``."""
 
     status: PointStatus
     reply: str
     points: tuple[LabelledPoint, ...] = ()
-    # Why the status is not "ok", for people.
+    # Why the status is not "ok", as a readable text.
     reason: str = ""
 
     def require(self) -> tuple[LabelledPoint, ...]:
@@ -100,7 +100,7 @@ class ParsedReply:
         return self.points
 
     def to_result(self, *, latency_s: float = 0.0, confidence: float | None = None) -> PointResult:
-        """Return the same as a model's answer."""
+        """Return the reply as a model's answer."""
         return PointResult(
             status=self.status, reply=self.reply, points=self.points, latency_s=latency_s, confidence=confidence
         )
@@ -108,7 +108,7 @@ class ParsedReply:
 
 @dataclass(frozen=True, slots=True)
 class InlinePoints:
-    """The points of one placeholder in an explanation, the words that stand there, and what they refer to."""
+    """The points of one placeholder in an explanation, its words, and what they refer to."""
 
     points: tuple[Point, ...]
     inline_text: str
@@ -122,9 +122,9 @@ def _dialect(name: str) -> Dialect:
 
 
 def _size(name: str, image_size: ImageSize | None) -> ImageSize:
-    """Return the image size for a dialect; those that need none ignore the stand-in."""
+    """Return the image size for a dialect; dialects without pixels ignore the dummy value."""
     if image_size is None and DIALECTS[name].needs_image_size:
-        raise ValueError(f"the dialect {name!r} counts pixels: pass image_size=(width, height) of what the model saw")
+        raise ValueError(f"the dialect {name!r} uses pixels: pass image_size=(width, height) of the model's input")
     if image_size is not None and min(image_size) < 1:
         raise ValueError(f"image_size must be (width, height) in pixels, at least 1 x 1, got {image_size!r}")
     return image_size or (1, 1)
@@ -138,15 +138,15 @@ def format_points(
     style: Style = "pointing",
     image_size: ImageSize | None = None,
 ) -> str:
-    """Write points the way a model of that dialect answers.
+    """Return the reply of a model of a dialect for some points.
 
     Args:
         dialect: a name in :data:`DIALECTS`.
-        points: the Molmo dialects sort them by x, then y, once rounded; the others keep the order.
-        label: what is pointed at. The Molmo dialects write it in lower case, as their training data does.
-        alt: for the Molmo dialects: the ``alt`` text where it differs from the label.
+        points: the Molmo dialects sort them by x, then y, after rounding; the others keep the order.
+        label: name of the target. The Molmo dialects write it in lower case, as their training data does.
+        alt: for the Molmo dialects, the ``alt`` text if it differs from the label.
         style: only the Molmo dialects have a sentence that counts.
-        image_size: (width, height) of the image as the model sees it; ``qwen`` needs it.
+        image_size: (width, height) of the image at the model's input size; required for ``qwen``.
 
     Raises:
         UnknownNameError: no such dialect.
@@ -183,12 +183,12 @@ def format_inline_points(dialect: str, text: str, annotations: Sequence[InlinePo
 
 
 def parse_points(dialect: str, reply: str, image_size: ImageSize | None = None) -> ParsedReply:
-    """Read a reply. Whatever its text, the answer is a status, never an exception.
+    """Parse a reply. Any text gives a status, never an exception.
 
     Args:
         dialect: a name in :data:`DIALECTS`, from the checkpoint's profile.
         reply: the model's text.
-        image_size: (width, height) of the image as the model saw it; ``qwen`` needs it.
+        image_size: (width, height) of the image at the model's input size; required for ``qwen``.
 
     Raises:
         UnknownNameError: no such dialect.
@@ -210,7 +210,7 @@ def parse_points(dialect: str, reply: str, image_size: ImageSize | None = None) 
 
 
 def _sentence(reply: str) -> tuple[PointStatus, str]:
-    """Judge a reply in which nothing looks like points."""
+    """Return the status of a reply without points."""
     none, declined = syntax.says_none(reply), syntax.refuses(reply)
     if none and declined:
         return "unparsed", "it declines and says that there are none"

@@ -1,4 +1,4 @@
-"""The reference metric's lenient point parser, quirks included; for scores that compare with published ones.
+"""The reference metric's lenient point parser, with its quirks, for scores comparable with published ones.
 
 Nothing here decides what gets clicked: that is :func:`molmo_agent.point_text.parse.parse_points`.
 """
@@ -6,13 +6,13 @@ Nothing here decides what gets clicked: that is :func:`molmo_agent.point_text.pa
 import re
 from dataclasses import dataclass
 
-# Tried one after the other over the whole text; the results follow each other in this order.
+# Each pattern is applied to the whole text; the results are concatenated in this order.
 _PATTERNS = (
     (re.compile(r"Click\(([0-9]+\.[0-9]), ?([0-9]+\.[0-9])\)"), 1),
     # Also finds the inside of the first pattern, so every Click counts twice.
     (re.compile(r"\(([0-9]+\.[0-9]),? ?([0-9]+\.[0-9])\)"), 1),
     (re.compile(r'x[0-9]*="\s*([0-9]+(?:\.[0-9]+)?)"\s+y[0-9]*="\s*([0-9]+(?:\.[0-9]+)?)"'), 1),
-    # Tenths of a percent. One digit before the equals sign stands for all of them.
+    # Tenths of a percent. One digit before the equals sign represents all of them.
     (re.compile(r"[0-9p]\s*=\s*([0-9]{3})\s*,\s*([0-9]{3})"), 10),
 )
 
@@ -25,16 +25,16 @@ _WHOLE_LIST = re.compile(r"\([0-9]+\.[0-9], [0-9]+\.[0-9]\)(?:, ?+\([0-9]+\.[0-9
 
 @dataclass(frozen=True, slots=True)
 class ReferenceParse:
-    """What the reference's metric reads in a reply."""
+    """The reference metric's reading of a reply."""
 
-    # (x, y) in pixels with their fractions; may lie on the far edge (x = width).
+    # (x, y) in fractional pixels; may lie on the far edge (x = width).
     points: tuple[tuple[float, float], ...]
     # Whether the whole text is one answer; the first code's pointing metric scores 0 otherwise.
     valid_format: bool
 
 
 def parse_reference(text: str, width: int, height: int) -> ReferenceParse:
-    """Read every pair in a text as the reference does, in pixels of an image of ``width`` x ``height``.
+    """Parse every pair in a text as the reference does, in pixels of an image of ``width`` x ``height``.
 
     Pairs with a value over 100 are left out one by one, prose is ignored, and x must stand before y.
     """

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from molmo_agent.episode import Image, LabelledPoint, PointResult
 from molmo_agent.geometry import Box, Point
 from molmo_agent.interfaces import ModelTraits, PointingModel
+from molmo_agent.pointers.careful import in_windows
 from molmo_agent.pointers.icons.reader import IconMatch, IconReader, IconScene
+from molmo_agent.pointers.image_cache import LruCache, fingerprint
 from molmo_agent.pointers.nano import load_nano
-from molmo_agent.pointers.picture_cache import Lately, fingerprint
 from molmo_agent.pointers.reading.confidence import icon_confidence, nano_confidence
 from molmo_agent.pointers.reading.expression import Expression
 from molmo_agent.pointers.reading.pointer import Reading, ReadingPointer, answer
 from molmo_agent.pointers.reading.ranking import Candidate, equals
 from molmo_agent.pointers.reading.widgets import field_beside
-from molmo_agent.pointers.windowed import WindowedPointer
 
 # Points that are less likely right are not acted on: of a hundred clicks, a few may be wrong.
 MIN_CONFIDENCE = 0.6
@@ -59,7 +59,7 @@ class AutoPointer:
         self.reader = reader or ReadingPointer()
         self._icons = icons or IconReader()
         self._eyes = eyes or _nano_in_windows()
-        self._icon_scenes: Lately[IconScene] = Lately(_SCREENS)
+        self._icon_scenes: LruCache[IconScene] = LruCache(_SCREENS)
         # It has looked as closely as it can.
         self.traits = ModelTraits(min_confidence=MIN_CONFIDENCE, zooms=True, reader=self.reader.reader)
 
@@ -102,10 +102,10 @@ class AutoPointer:
 
     def _icon_scene(self, image: Image, reading: Reading) -> IconScene:
         key = fingerprint(image)
-        scene = self._icon_scenes.recall(key)
+        scene = self._icon_scenes.lookup(key)
         if scene is None:
             scene = self._icons.read(image, [line.box for line in reading.scene.lines])
-            self._icon_scenes.keep(key, scene)
+            self._icon_scenes.store(key, scene)
         return scene
 
     def _by_icon(self, image: Image, reading: Reading) -> PointResult:
@@ -140,10 +140,7 @@ class AutoPointer:
 
 
 def _nano_in_windows() -> PointingModel:
-    nano = load_nano()
-    window = nano.traits.window
-    assert window is not None, "nano's profile has a window"
-    return WindowedPointer(nano, window)
+    return in_windows(load_nano())
 
 
 def _is_sure(result: PointResult) -> bool:

@@ -8,8 +8,8 @@ from molmo_agent.pointers.zoom import ZoomPointer
 
 def in_windows(model: PointingModel) -> PointingModel:
     """Return a model that reads images of any size; the same one if it does already."""
-    window = model_traits(model).window
-    return WindowedPointer(model, window) if window else model
+    traits = model_traits(model)
+    return WindowedPointer(model, traits.window, traits.canvases) if traits.window else model
 
 
 def careful(model: PointingModel, min_confidence: float | None = None) -> PointingModel:

@@ -1,8 +1,8 @@
-"""Ways to decode an answer about a picture that is in the cache already; ids in, ids out. Knows no images.
+"""Decode a reply about an image whose keys and values are cached: token ids in, token ids out.
 
-``greedy`` decodes several questions at once. ``drafted`` gives the same answer to one question in fewer passes, by
-checking guesses of what comes next. ``constrained`` can only give a well-formed answer, and feeds whatever the form
-dictates in the same pass as the digits that the model chose.
+``decode_greedy`` decodes several questions at once. ``decode_with_draft`` returns the same reply to one question in
+fewer passes, by checking drafts of the next tokens. ``decode_constrained`` returns only well-formed replies, and feeds
+the tokens that the form requires in the same pass as the digits that the model selected.
 """
 
 import re
@@ -18,7 +18,7 @@ from transformers.cache_utils import DynamicCache
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """Keys and values of BOS and a picture; shared, never changed."""
+    """Keys and values of BOS and an image; shared and never modified."""
 
     # Per layer: (1, H, length, K) keys and values.
     layers: tuple[tuple[Tensor, Tensor], ...]
@@ -26,7 +26,7 @@ class Prefix:
 
     @classmethod
     def of(cls, cache: DynamicCache) -> "Prefix":
-        """Take what a cache holds."""
+        """Copy references to the keys and values of a cache."""
         layers: Any = cache.layers
         return cls(tuple((layer.keys, layer.values) for layer in layers), cache.get_seq_length())
 
@@ -39,34 +39,34 @@ class Prefix:
 
 
 @dataclass(slots=True)
-class Decoded:
-    """An answer's ids without the closing EOS."""
+class DecodedReply:
+    """The token ids of a reply, without the closing EOS."""
 
     ids: list[int]
-    # Forward passes through the decoder, the one over the question included.
+    # Number of forward passes through the decoder, including the one over the question.
     passes: int
-    # Free decoding: the model's probability of each id.
-    chances: list[float] = field(default_factory=list)
-    # Constrained decoding: of each point, the probability that there is something to point at, times that of its whole
-    # percents; each among what could have stood there.
+    # Unconstrained decoding: the model's probability of each id.
+    probabilities: list[float] = field(default_factory=list)
+    # Constrained decoding: for each point, the probability that the target exists, times the probability of the
+    # point's whole percents. Each is relative to the tokens that the form allows at that position.
     confidences: list[float] = field(default_factory=list)
 
 
-Finished = Callable[[list[int]], bool]
+IsComplete = Callable[[list[int]], bool]
 
 
-def greedy(
-    model: Any, prefix: Prefix, rows: Sequence[list[int]], *, eos: int, max_new_tokens: int, finished: Finished
-) -> list[Decoded]:
-    """Decode one answer per row of prompt ids, all at once.
+def decode_greedy(
+    model: Any, prefix: Prefix, rows: Sequence[list[int]], *, eos: int, max_new_tokens: int, is_complete: IsComplete
+) -> list[DecodedReply]:
+    """Decode one reply per row of prompt ids, as one batch.
 
     Args:
         model: the model.
-        prefix: the picture.
-        rows: prompts; padded on the left here, and the pads take no positions.
-        eos: id that ends an answer.
-        max_new_tokens: longer answers are cut off.
-        finished: tells whether an answer is complete before its EOS, which is then not waited for.
+        prefix: the image.
+        rows: prompts; they are padded on the left, and the padding takes no positions.
+        eos: id that ends a reply.
+        max_new_tokens: longer replies are truncated.
+        is_complete: returns whether a reply is complete without its EOS; decoding then stops early.
     """
     device, length = model.device, max(map(len, rows))
     cache = prefix.fork(len(rows))
@@ -74,12 +74,12 @@ def greedy(
     valid = torch.ones(len(rows), prefix.length + length, dtype=torch.long, device=device)
     for i, row in enumerate(rows):
         valid[i, prefix.length : prefix.length + length - len(row)] = 0
-    answers = [Decoded([], 0) for _ in rows]
+    answers = [DecodedReply([], 0) for _ in rows]
     running = set(range(len(rows)))
     for _ in range(max_new_tokens):
         logits = model(input_ids=ids, attention_mask=valid, cache=cache, use_cache=True, logits_to_keep=1).logits
-        best, chosen = logits[:, -1].float().softmax(-1).max(-1)
-        for i, (token, chance) in enumerate(zip(chosen.tolist(), best.tolist(), strict=True)):
+        best, token_ids = logits[:, -1].float().softmax(-1).max(-1)
+        for i, (token, probability) in enumerate(zip(token_ids.tolist(), best.tolist(), strict=True)):
             if i not in running:
                 continue
             answers[i].passes += 1
@@ -87,18 +87,18 @@ def greedy(
                 running.discard(i)
                 continue
             answers[i].ids.append(token)
-            answers[i].chances.append(chance)
-            if finished(answers[i].ids):
+            answers[i].probabilities.append(probability)
+            if is_complete(answers[i].ids):
                 running.discard(i)
         if not running:
             break
-        ids = chosen[:, None]
+        ids = token_ids[:, None]
         valid = torch.cat([valid, valid.new_ones(len(rows), 1)], dim=1)
     return answers
 
 
 class Reader:
-    """Feeds one row behind a picture and counts passes."""
+    """Feeds one row of tokens behind an image and counts passes."""
 
     def __init__(self, model: Any, prefix: Prefix) -> None:
         self.model, self.cache, self.passes = model, prefix.fork(), 0
@@ -119,45 +119,45 @@ class Reader:
         return self.model(input_ids=row, cache=self.cache, use_cache=True, logits_to_keep=keep)
 
 
-def drafted(
+def decode_with_draft(
     reader: Reader,
     row: list[int],
     *,
     eos: int,
     max_new_tokens: int,
-    finished: Finished,
+    is_complete: IsComplete,
     draft: Callable[[list[int]], list[int]],
-) -> Decoded:
-    """Decode one answer, the one that greedy decoding gives, with fewer passes.
+) -> DecodedReply:
+    """Decode the reply that greedy decoding returns, in fewer passes.
 
     Args:
-        reader: the model behind a picture.
+        reader: the model behind an image.
         row: the prompt.
-        eos: id that ends an answer.
-        max_new_tokens: longer answers are cut off.
-        finished: tells whether an answer is complete before its EOS.
-        draft: guesses what follows an answer so far, which may be empty; guesses are checked, a wrong one costs width.
+        eos: id that ends a reply.
+        max_new_tokens: longer replies are truncated.
+        is_complete: returns whether a reply is complete without its EOS.
+        draft: guesses the ids after the reply so far; may return none. A wrong guess only makes a pass longer.
     """
-    answer = Decoded([], 0)
+    answer = DecodedReply([], 0)
     pending = row
     while len(answer.ids) < max_new_tokens:
         guess = draft(answer.ids)
         best, ids = reader.feed([*pending, *guess], keep=len(guess) + 1).softmax(-1).max(-1)
-        chosen, chances = ids.tolist(), best.tolist()
-        right = 0
-        while right < len(guess) and guess[right] == chosen[right]:
-            right += 1
-        reader.forget(len(guess) - right)
-        for token, chance in zip(chosen[: right + 1], chances, strict=False):
+        token_ids, probabilities = ids.tolist(), best.tolist()
+        num_right = 0
+        while num_right < len(guess) and guess[num_right] == token_ids[num_right]:
+            num_right += 1
+        reader.forget(len(guess) - num_right)
+        for token, probability in zip(token_ids[: num_right + 1], probabilities, strict=False):
             if token == eos or len(answer.ids) == max_new_tokens:
                 answer.passes = reader.passes
                 return answer
             answer.ids.append(token)
-            answer.chances.append(chance)
-            if finished(answer.ids):
+            answer.probabilities.append(probability)
+            if is_complete(answer.ids):
                 answer.passes = reader.passes
                 return answer
-        pending = [chosen[right]]
+        pending = [token_ids[num_right]]
     answer.passes = reader.passes
     return answer
 
@@ -168,16 +168,16 @@ NUMBER = re.compile(r"(?:100\.0|\d{1,2}\.\d)")
 
 @lru_cache(maxsize=1024)
 def number_begins(text: str) -> bool:
-    """Tell whether a text is the beginning of a coordinate, or a whole one."""
+    """Return whether a text is the beginning of a coordinate, or a complete one."""
     return re.fullmatch(r"|\d{1,2}(\.\d?)?|10(0(\.0?)?)?", text) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """The pieces of a well-formed answer in the dialect ``molmo``, as ids of a tokenizer."""
+    """The pieces of a well-formed reply in the dialect ``molmo``, as ids of a tokenizer."""
 
     encode: Callable[[str], list[int]]
-    # Ids that spell nothing but digits and dots, with what they spell.
+    # Ids whose text consists of digits and dots only, with that text.
     digits: dict[int, str]
 
     @classmethod
@@ -194,74 +194,75 @@ class Form:
 
 
 def _number(reader: Reader, form: Form, logits: Tensor) -> tuple[str, list[int], float]:
-    """Choose one coordinate from (V,) logits on; return its text, the ids not fed yet, and its probability."""
-    text, sure = "", 1.0
+    """Decode one coordinate, starting from (V,) logits; return its text, the ids not fed yet, and its probability."""
+    text, number_probability = "", 1.0
     pending: list[int] = []
     while not NUMBER.fullmatch(text):
-        able = {id_: piece for id_, piece in form.digits.items() if piece and number_begins(text + piece)}
-        if len({*able.values()}) == 1:  # nothing to choose: "10" "0" must go on with "." "0"
-            id_, piece = next(iter(able.items()))
+        options = {id_: piece for id_, piece in form.digits.items() if piece and number_begins(text + piece)}
+        if len({*options.values()}) == 1:  # no choice: "." "0" must follow "10" "0"
+            id_, piece = next(iter(options.items()))
         else:
             if pending:
                 logits, pending = reader.feed(pending)[-1], []
-            ids = torch.tensor(list(able), device=logits.device)
-            chances = logits[ids].softmax(-1)
-            best = int(chances.argmax())
+            ids = torch.tensor(list(options), device=logits.device)
+            probabilities = logits[ids].softmax(-1)
+            best = int(probabilities.argmax())
             id_ = int(ids[best])
-            piece = able[id_]
+            piece = options[id_]
             if "." not in text:  # the decimal is finer than any target
-                sure *= float(chances[best])
+                number_probability *= float(probabilities[best])
         text += piece
         pending.append(id_)
-    return text, pending, sure
+    return text, pending, number_probability
 
 
-def constrained(reader: Reader, row: list[int], form: Form, label: str, *, max_points: int = 40) -> Decoded:
-    """Decode one answer: a well-formed ``<point>``, ``<points>``, or that there are none.
+def decode_constrained(reader: Reader, row: list[int], form: Form, label: str, *, max_points: int = 40) -> DecodedReply:
+    """Decode one well-formed reply: ``<point>``, ``<points>`` or "There are none.".
 
     Args:
-        reader: the model behind a picture.
+        reader: the model behind an image.
         row: the prompt.
         form: see :class:`Form`.
-        label: what alt text and label say; the model is not asked.
-        max_points: an answer is closed after this many.
+        label: alt text and label of the reply; the model does not decode them.
+        max_points: maximum number of points; the reply is closed after them.
     """
 
     def choose(logits: Tensor, options: Sequence[str]) -> tuple[int, list[int], float]:
-        """Return the option that the model writes most likely, its ids not fed yet, and the last one's chance.
+        """Return the model's most likely option, its ids not fed yet, and the probability of the last option.
 
-        Options may begin alike: token by token, those that go on as the model would most likely are left.
-        Logits: (V,). The last option shares its beginning with no other, or all share it.
+        Options may share a prefix: after each token, only the options with the most likely token remain.
+        Logits: (V,). The last option shares a prefix with no other option, or all options share it.
         """
-        spelled = [form.encode(option) for option in options]
-        left, fed, last = list(range(len(options))), 0, 1.0
-        while len(left) > 1:
-            alike = fed
-            while len({tuple(spelled[i][: alike + 1]) for i in left}) == 1:
-                alike += 1
-            if alike > fed:
-                logits, fed = reader.feed(spelled[left[0]][fed:alike])[-1], alike
-            firsts = list(dict.fromkeys(spelled[i][fed] for i in left))
-            chances = logits[torch.tensor(firsts, device=logits.device)].softmax(-1)
-            if left[-1] == len(options) - 1:
-                last *= float(chances[firsts.index(spelled[-1][fed])])
-            best = firsts[int(chances.argmax())]
-            left = [i for i in left if spelled[i][fed] == best]
-        return left[0], spelled[left[0]][fed:], last
+        option_ids = [form.encode(option) for option in options]
+        candidates, num_fed, last = list(range(len(options))), 0, 1.0
+        while len(candidates) > 1:
+            prefix_length = num_fed
+            while len({tuple(option_ids[i][: prefix_length + 1]) for i in candidates}) == 1:
+                prefix_length += 1
+            if prefix_length > num_fed:
+                logits = reader.feed(option_ids[candidates[0]][num_fed:prefix_length])[-1]
+                num_fed = prefix_length
+            tokens = list(dict.fromkeys(option_ids[i][num_fed] for i in candidates))
+            probabilities = logits[torch.tensor(tokens, device=logits.device)].softmax(-1)
+            if candidates[-1] == len(options) - 1:
+                last *= float(probabilities[tokens.index(option_ids[-1][num_fed])])
+            best = tokens[int(probabilities.argmax())]
+            candidates = [i for i in candidates if option_ids[i][num_fed] == best]
+        return candidates[0], option_ids[candidates[0]][num_fed:], last
 
-    best, opening, nothing = choose(reader.feed(row)[-1], [' <point x="', ' <points x1="', " There are none."])
+    best, opening, p_none = choose(reader.feed(row)[-1], [' <point x="', ' <points x1="', " There are none."])
     if best == 2:
-        return Decoded(form.encode(" There are none."), reader.passes)
+        return DecodedReply(form.encode(" There are none."), reader.passes)
     text = [' <point x="', ' <points x1="'][best]
     confidences: list[float] = []
     pending = opening
     while True:
-        x, rest, sure_x = _number(reader, form, reader.feed(pending)[-1])
+        x, rest, p_x = _number(reader, form, reader.feed(pending)[-1])
         number = len(confidences) + 1
         between = '" y="' if best == 0 else f'" y{number}="'
-        y, rest, sure_y = _number(reader, form, reader.feed([*rest, *form.encode(between)])[-1])
+        y, rest, p_y = _number(reader, form, reader.feed([*rest, *form.encode(between)])[-1])
         text += x + between + y
-        confidences.append((1 - nothing) * sure_x * sure_y)
+        confidences.append((1 - p_none) * p_x * p_y)
         following = f'" x{number + 1}="'
         if best == 0 or number >= max_points:
             break
@@ -271,4 +272,4 @@ def constrained(reader: Reader, row: list[int], form: Form, label: str, *, max_p
         text += following
     tag = "point" if best == 0 else "points"
     text += f'" alt="{label}">{label}</{tag}>'
-    return Decoded(form.encode(text), reader.passes, confidences=confidences)
+    return DecodedReply(form.encode(text), reader.passes, confidences=confidences)

@@ -19,8 +19,16 @@ from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import role_prompt
 from molmo_agent.point_text.parse import parse_points
 from molmo_agent.pointers.answer_grammar import digit_confidence, guess_next, is_complete, plain_label
-from molmo_agent.pointers.decoding import Decoded, Form, Prefix, Reader, constrained, drafted, greedy
-from molmo_agent.pointers.picture_cache import PictureCache, fingerprint
+from molmo_agent.pointers.decoding import (
+    DecodedReply,
+    Form,
+    Prefix,
+    Reader,
+    decode_constrained,
+    decode_greedy,
+    decode_with_draft,
+)
+from molmo_agent.pointers.image_cache import ImageCache, fingerprint
 from molmo_agent.pointers.profile import PointingProfile, read_profile
 from molmo_agent.pointers.static_decoding import StaticDecoder
 
@@ -43,7 +51,7 @@ class MolmoPointer:
         *,
         name: str = "molmo",
         compile: bool = False,
-        cache: PictureCache | None = None,
+        cache: ImageCache | None = None,
     ) -> None:
         """Wrap a loaded model.
 
@@ -59,7 +67,7 @@ class MolmoPointer:
         self.model, self.processor, self.name = model.eval(), processor, name
         self.profile = profile or PointingProfile()
         # The windows of a screen are images of their own, and the next screenshot has most of them again.
-        self.cache = cache or (PictureCache(12, 256) if self.profile.window else PictureCache())
+        self.cache = cache or (ImageCache(12, 256) if self.profile.window else ImageCache())
         self._form: Form | None = None
         self._static = StaticDecoder(model, self._context) if compile else None
 
@@ -69,13 +77,14 @@ class MolmoPointer:
         profile = self.profile
         return ModelTraits(
             window=profile.window,
+            canvases=profile.canvases,
             min_confidence=profile.min_confidence,
             policy=profile.policy,
             form=profile.form,
             remark=profile.remark,
             answerer=self,
             raw_confidence=profile.calibration.undo if profile.calibration else None,
-            reserve_images=self.cache.make_room,
+            reserve_images=self.cache.reserve_images,
         )
 
     @classmethod
@@ -134,13 +143,13 @@ class MolmoPointer:
         tokenizer: Any = self.processor.tokenizer
         prefix = self._prefix(image)
         rows = self._rows(questions, prefix, max_new_tokens)
-        answers = greedy(
+        answers = decode_greedy(
             self.model,
             prefix,
             rows,
             eos=tokenizer.eos_token_id,
             max_new_tokens=max_new_tokens,
-            finished=lambda ids: False,
+            is_complete=lambda ids: False,
         )
         return [tokenizer.decode(answer.ids).strip() for answer in answers]
 
@@ -169,9 +178,9 @@ class MolmoPointer:
     def _prefix(self, image: Image) -> Prefix:
         """Return keys and values of BOS and the picture."""
         key = fingerprint(image)
-        known = self.cache.prefixes.recall(key)
-        if known is not None:
-            return known
+        cached_prefix = self.cache.prefixes.lookup(key)
+        if cached_prefix is not None:
+            return cached_prefix
         ids, arrays = self.processor.encode(image, "")
         device, inner = self.model.device, self.model.model
         patches = self.cache.patches(inner, arrays["pixel_values"])
@@ -186,10 +195,10 @@ class MolmoPointer:
             use_cache=True,
         )
         prefix = Prefix.of(cache)
-        self.cache.prefixes.keep(key, prefix)
+        self.cache.prefixes.store(key, prefix)
         return prefix
 
-    def _decode(self, prefix: Prefix, instructions: Sequence[str]) -> list[Decoded]:
+    def _decode(self, prefix: Prefix, instructions: Sequence[str]) -> list[DecodedReply]:
         """Decode one answer per instruction."""
         tokenizer: Any = self.processor.tokenizer
         asked = [self.profile.question.format(instruction) for instruction in instructions]
@@ -198,26 +207,26 @@ class MolmoPointer:
             self._form = self._form or Form.of(tokenizer)
             labels = [plain_label(instruction) for instruction in instructions]
             return [
-                constrained(self._reader(prefix), row, self._form, label)
+                decode_constrained(self._reader(prefix), row, self._form, label)
                 for row, label in zip(rows, labels, strict=True)
             ]
 
-        def finished(ids: list[int]) -> bool:
+        def reply_is_complete(ids: list[int]) -> bool:
             return self.profile.dialect == "molmo" and is_complete(tokenizer.decode(ids))
 
         options: dict[str, Any] = {
             "eos": tokenizer.eos_token_id,
             "max_new_tokens": self.profile.max_new_tokens,
-            "finished": finished,
+            "is_complete": reply_is_complete,
         }
         if len(rows) > 1 or self.profile.dialect != "molmo":
-            return greedy(self.model, prefix, rows, **options)
+            return decode_greedy(self.model, prefix, rows, **options)
 
         def draft(ids: list[int]) -> list[int]:
             guess = guess_next(tokenizer.decode(ids), plain_label(instructions[0]))
             return list(tokenizer(guess, add_special_tokens=False)["input_ids"]) if guess else []
 
-        return [drafted(self._reader(prefix), rows[0], draft=draft, **options)]
+        return [decode_with_draft(self._reader(prefix), rows[0], draft=draft, **options)]
 
     @property
     def _context(self) -> int:
@@ -245,13 +254,13 @@ class MolmoPointer:
             )
         return rows
 
-    def _confidence(self, answer: Decoded) -> float | None:
+    def _confidence(self, answer: DecodedReply) -> float | None:
         """Return how sure the model is of the first point (see docs/model.md), calibrated."""
         own: float | None = None
         if answer.confidences:
             own = answer.confidences[0]
         elif self.profile.dialect == "molmo":
-            own = digit_confidence([self.processor.tokenizer.decode([id_]) for id_ in answer.ids], answer.chances)
+            own = digit_confidence([self.processor.tokenizer.decode([id_]) for id_ in answer.ids], answer.probabilities)
         calibration = self.profile.calibration
         return own if own is None or calibration is None else calibration.apply(own)
 

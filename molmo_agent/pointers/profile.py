@@ -33,6 +33,7 @@ class PointingProfile:
     # The rest is for whoever acts on its points: see molmo_agent.interfaces.ModelTraits.
     min_confidence: float | None = None
     window: tuple[int, int] | None = None
+    canvases: tuple[tuple[int, int], ...] = ()
     remark: str = ""
     policy: str | None = None
     form: str | None = None
@@ -68,6 +69,7 @@ def read_profile(folder: str | Path, **changes: Any) -> PointingProfile:
         if fields.get("window") is not None:
             width, height = map(int, fields["window"])
             fields["window"] = width, height
+        fields["canvases"] = tuple((int(width), int(height)) for width, height in fields.get("canvases", ()))
         profile = PointingProfile(**fields)
     except (ValueError, TypeError) as error:
         raise ModelError(

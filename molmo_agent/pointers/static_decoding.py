@@ -1,6 +1,6 @@
-"""Decoding in a cache of fixed size, so that passes over one token can be compiled and replayed as CUDA graphs.
+"""Decode in a cache of fixed size, so that passes over one token can be compiled and replayed as CUDA graphs.
 
-Worth it where launching kernels takes longer than running them: on a GPU, one question at a time.
+This is faster where launching kernels takes longer than running them: on a GPU, for one question at a time.
 """
 
 import os
@@ -16,19 +16,19 @@ from molmo_agent.pointers.decoding import Prefix, Reader
 
 
 class StaticDecoder:
-    """One cache and one compiled step, used by one question after another.
+    """One cache and one compiled step, reused for one question after another.
 
     Args:
         model: the model.
-        length: tokens that picture, question and answer may have together.
+        length: maximum number of tokens of image, question and reply together.
         compile: compile the step over one token; False only keeps the shapes fixed.
 
     Raises:
-        ModelError: there is no compiler to compile with.
+        ModelError: no C++ compiler is installed.
     """
 
     def __init__(self, model: Any, length: int, *, compile: bool = True) -> None:
-        # torch would find out at the first question, with a traceback.
+        # Check now: torch would fail at the first question, with a traceback.
         if compile and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), "g++", "clang++", "cl")))):
             raise ModelError(
                 "compile=True needs a C++ compiler, and none of g++, clang++ and cl is on PATH; install one, set CXX, "
@@ -39,14 +39,14 @@ class StaticDecoder:
         self.step = torch.compile(model, mode="reduce-overhead", fullgraph=True) if compile else model
 
     def reader(self, prefix: Prefix) -> "StaticReader":
-        """Begin a question behind a picture; the reader before this one is no longer valid.
+        """Start a question behind an image; this invalidates the previous reader.
 
         Raises:
-            ModelError: the picture does not fit.
+            ModelError: the image has too many tokens for the cache.
         """
         if prefix.length >= self.length:
             raise ModelError(
-                f"expected a picture of fewer than {self.length} tokens, got {prefix.length}; lower the image "
+                f"expected an image of fewer than {self.length} tokens, got {prefix.length}; lower the image "
                 "processor's max_crops, or decode without compiling"
             )
         layers: Any = self.cache.layers
@@ -64,25 +64,25 @@ class StaticReader(Reader):
 
     def __init__(self, decoder: StaticDecoder, length: int) -> None:
         self.decoder, self.model, self.cache, self.passes = decoder, decoder.model, decoder.cache, 0
-        self._used = length
+        self._length = length
 
     def forget(self, count: int) -> None:
-        """Drop the last ``count`` positions: they are hidden until they are overwritten."""
-        self._used -= count
+        """Drop the last ``count`` positions; later tokens overwrite them."""
+        self._length -= count
         layers: Any = self.cache.layers
         for layer in layers:
             layer.cumulative_length.sub_(count)
 
     def _run(self, row: Tensor, keep: int) -> Any:
-        self._used += row.shape[1]
-        if self._used > self.decoder.length:
+        self._length += row.shape[1]
+        if self._length > self.decoder.length:
             raise ModelError(
-                f"expected picture, question and answer to fit {self.decoder.length} tokens, got {self._used}; shorten "
-                "the instruction, or decode without compiling"
+                f"expected image, question and reply to fit in {self.decoder.length} tokens, got {self._length}; "
+                "shorten the instruction, or decode without compiling"
             )
         if row.shape[1] > 1:
             return super()._run(row, keep)
         torch.compiler.cudagraph_mark_step_begin()
         output = self.decoder.step(input_ids=row, cache=self.cache, use_cache=True, logits_to_keep=1)
-        output.logits = output.logits.clone()  # the graph's own memory is overwritten by the next step
+        output.logits = output.logits.clone()  # the next step overwrites the graph's memory
         return output

@@ -115,7 +115,7 @@ def action_text(action: Action) -> str:
         ValueError: AndroidControl has no words for it.
     """
     match action:
-        case Click(point=point, button="left", count=1, modifiers=()):
+        case Click(point=point, button="left", count=1, held=()):
             return f"Click{_percents(point)}"
         case LongPress(point=point):
             return f"Long Press{_percents(point)}"

@@ -1,1 +1,1 @@
-"""Drawn and recorded screens with ground truth, to train and measure on."""
+"""Drawn and recorded screens with ground truth, for training and evaluation."""

@@ -1,6 +1,6 @@
-"""Dense practice sheets: words, buttons, boxes with labels and coloured shapes in rows, in every font and colour.
+"""Dense practice sheets: rows of words, buttons, labelled boxes and coloured shapes in all fonts and colours.
 
-They teach reading and finding before whole desktops do, at any size of image; knows nothing of models.
+A curriculum uses them before whole desktops, to teach reading and searching at any image size.
 """
 
 import math
@@ -63,20 +63,20 @@ def _brightness(color: Color) -> float:
 
 
 def _ink_on(ground: Color, rng: Random) -> Color:
-    """Return a colour that can be read on a ground: near black or white, sometimes tinted."""
+    """Return a text colour with enough contrast to a background: near black or white, sometimes tinted."""
     target: Color = (15, 15, 20) if _brightness(ground) > 128 else (245, 245, 248)
     return mix(target, _random_color(rng), rng.choice((0.0, 0.0, 0.1, 0.3)))
 
 
-def sample_panel(seed: int, *, width: int, height: int, split: Split = "train", shapes: float = 0.15) -> Screen:
+def sample_sheet(seed: int, *, width: int, height: int, split: Split = "train", shapes: float = 0.15) -> Screen:
     """Draw one sheet.
 
     Args:
         seed: the same seed draws the same sheet.
         width: pixels.
         height: pixels.
-        split: which fonts and words may appear.
-        shapes: share of items that are coloured shapes.
+        split: the fonts and words to draw from.
+        shapes: share of coloured shapes among the items.
     """
     rng = Random(seed)
     families = [f.name for f in FAMILIES.values() if f.held_out == (split == "held_out_fonts")]

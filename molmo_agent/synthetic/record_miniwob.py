@@ -1,8 +1,8 @@
-"""MiniWoB++'s pages as training data: recorded while the oracle plays the tasks that may be trained on.
+"""Record MiniWoB++'s pages as training data, while the oracle plays the training tasks.
 
     python -m molmo_agent.synthetic.record_miniwob FOLDER --episodes 3000
 
-What is asked on a page is what the pointing policy asks there; where things are is read from the page itself.
+The questions are those that the pointing policy asks on a page; the targets come from the page's DOM.
 """
 
 import argparse
@@ -18,13 +18,13 @@ from molmo_agent.envs.web.elements import PageElement, color_names, find, is_lar
 from molmo_agent.envs.web.miniwob import HEIGHT, WIDTH, MiniWob
 from molmo_agent.geometry import Box
 from molmo_agent.policies.instructions.splitter import split_instruction
-from molmo_agent.synthetic.miniwob_split import SEED, split
+from molmo_agent.synthetic.miniwob_split import SEED, task_lists
 from molmo_agent.synthetic.recorded_screens import RecordedScreen, Recorder
 from molmo_agent.synthetic.referring.names import Question
 
-# What the simulated screens call the kinds of a page.
+# From the kinds of page elements to those of the simulated screens.
 _KINDS = {"radio button": "radio", "drop-down": "dropdown", "picture": "icon"}
-# Words that name a colour, in the simulated screens' vocabulary.
+# The simulated screens' words for colours.
 _COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "black", "gray", "white", "cyan", "magenta")
 _LONGEST_NAME = 40
 
@@ -36,7 +36,7 @@ def _pixels(box: Box) -> PixelBox:
 def element_of(
     page_element: PageElement, number: int, page: Sequence[PageElement], texts: Sequence[TextRun]
 ) -> Element:
-    """Say of a page's element what is said of the simulated screens'."""
+    """Return a page's element as an element of the simulated screens."""
     kind = _KINDS.get(page_element.kind, page_element.kind)
     if page_element.form in ("letter", "digit"):
         kind = "letter"
@@ -58,7 +58,7 @@ def element_of(
 
 
 def read_screen(env: MiniWob, page: Sequence[PageElement]) -> Screen:
-    """Take an image of a page with everything that is true about it; ``page`` are its elements as they are now."""
+    """Capture a page with its ground truth; ``page`` holds its current elements."""
     texts = env.texts()
     return Screen(
         env.render(), tuple(element_of(page_element, n, page, texts) for n, page_element in enumerate(page)), texts
@@ -66,17 +66,17 @@ def read_screen(env: MiniWob, page: Sequence[PageElement]) -> Screen:
 
 
 def questions_of(target: str, page_element: PageElement, page: Sequence[PageElement]) -> tuple[Question, ...]:
-    """Ask for an element as the pointing policy does, and in the same words for all others that have a name too."""
+    """Return the pointing policy's question for an element, and the same question for similar elements with a name."""
     if not page_element.label or page_element.label not in target or matches_of_description(page, target):
         label = re.sub(r'^(?:into )?(?:an?|the) |"', "", target).strip(" .").lower()
         return (_question(target, page_element, label, len(page), named=False),)
-    alike = [other for other in page if other.kind == page_element.kind and 0 < len(other.label) <= _LONGEST_NAME]
-    names = Counter(other.label for other in alike)
+    similar = [other for other in page if other.kind == page_element.kind and 0 < len(other.label) <= _LONGEST_NAME]
+    names = Counter(other.label for other in similar)
     return tuple(
         _question(
             target.replace(page_element.label, other.label), other, other.label.lower(), len(page) + n, named=True
         )
-        for n, other in enumerate(alike)
+        for n, other in enumerate(similar)
         if other is page_element or names[other.label] == 1
     )
 
@@ -87,14 +87,17 @@ def _question(text: str, page_element: PageElement, label: str, number: int, *, 
 
 
 def watch(env: MiniWob, tasks: Sequence[str], episodes: range) -> Iterator[RecordedScreen]:
-    """Solve episodes by what the page says, and yield every page on which something was to be found.
+    """Solve episodes with the oracle, and yield every page that has a target.
 
-    An episode ends early where the oracle is at a loss, such as at a list whose entry is out of sight.
+    An episode ends early if the oracle finds no target, for example if the entry of a list is scrolled out of view.
 
     Args:
-        env: at one image pixel per CSS pixel.
-        tasks: played by turns.
-        episodes: episode n has the seed n; these stay below those that evaluation uses.
+        env: with one image pixel per CSS pixel.
+        tasks: the tasks, played in turn.
+        episodes: numbers of the episodes, which are also their seeds; below those of evaluation.
+
+    Raises:
+        ValueError: a seed is reserved for evaluation.
     """
     if episodes.stop > SEED:
         raise ValueError(f"seeds from {SEED} on are for evaluation, got {episodes.stop - 1}")
@@ -103,10 +106,10 @@ def watch(env: MiniWob, tasks: Sequence[str], episodes: range) -> Iterator[Recor
         for step in split_instruction(info["instruction"]):
             page = env.elements()
             matches = find(page, step.targets[0]) if len(step.targets) == 1 else []
-            # "Ada, Bob from the scroll list" are two places.
+            # "Ada, Bob from the scroll list" are two targets.
             if not matches or "," in step.targets[0].replace(matches[0].label, ""):
                 break
-            # Of several that fit, the first in reading order: one right answer is learned faster than any of many.
+            # If several match, use the first in reading order: a unique answer is learned faster.
             first = min(matches, key=lambda element: (round(element.box.top * 20), element.box.left))
             questions = questions_of(step.targets[0], first, page)
             yield RecordedScreen(screen=read_screen(env, page), questions=questions)
@@ -115,7 +118,7 @@ def watch(env: MiniWob, tasks: Sequence[str], episodes: range) -> Iterator[Recor
 
 
 def main() -> None:
-    """Record pages of the tasks that may be trained on; goes on where an earlier recording stopped."""
+    """Record pages of the training tasks; append to an earlier recording in the same folder."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--start", type=int, default=0, help="number of the first episode")
@@ -124,7 +127,7 @@ def main() -> None:
     recorder, env = Recorder(options.folder), MiniWob(scale=1)
     try:
         for number in track(range(options.start, options.start + options.episodes), "Recording pages"):
-            for screen in watch(env, split()["trained"], range(number, number + 1)):
+            for screen in watch(env, task_lists()["trained"], range(number, number + 1)):
                 recorder.add(screen)
     finally:
         env.close()

@@ -1,13 +1,13 @@
-"""Screens of real programs with what was asked about them: written once, read by any step of a curriculum.
+"""Write and read recorded screens of real programs, with questions about them, for training.
 
-A folder holds ``pictures/`` and ``screens.jsonl``, one screen a line, in the order in which they were recorded::
+A folder holds ``pictures/`` and ``screens.jsonl`` with one screen per line, in the order of recording::
 
     {"picture": "pictures/000000.png",
      "questions": [{"text": "the OK button", "label": "ok", "box": [10, 20, 60, 40]}],
      "elements": [{"kind": "button", "label": "OK", "box": [10, 20, 60, 40], "text": true}],
      "texts": [{"text": "OK", "edges": [30, 36, 42], "top": 22, "bottom": 36}]}
 
-Boxes are (left, top, right, bottom), all numbers are pixels of the image. ``elements`` and ``texts`` may be left out.
+Boxes are (left, top, right, bottom); all numbers are image pixels. ``elements`` and ``texts`` are optional.
 """
 
 import json
@@ -29,24 +29,24 @@ FILE = "screens.jsonl"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedScreen:
-    """A screen and the questions that were asked about it."""
+    """A screen and questions about it."""
 
     screen: Screen
     questions: tuple[Question, ...]
 
 
 class Recorder:
-    """Writes screens into a folder, each as soon as it is seen; an interrupted recording goes on where it stopped.
+    """Writes screens to a folder, one by one; an interrupted recording can be continued.
 
     Raises:
-        UsageError: the folder cannot be written.
+        UsageError: the folder is not writable.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         try:
             (folder / "pictures").mkdir(parents=True, exist_ok=True)
-            # Bytes: what a killed recording left half written may end within a character.
+            # Read bytes: a truncated last line may end within a character.
             before = (folder / FILE).read_bytes() if (folder / FILE).exists() else b""
             self._file = (folder / FILE).open("a", encoding="utf-8")
             self._file.truncate(before.rfind(b"\n") + 1)
@@ -54,18 +54,18 @@ class Recorder:
             raise UsageError(f"cannot record into {folder}: {error.strerror}; choose another folder") from error
         self.count = before.count(b"\n")
 
-    def add(self, recorded: RecordedScreen) -> None:
-        """Write one screen."""
+    def add(self, recording: RecordedScreen) -> None:
+        """Append a screen."""
         name = f"pictures/{self.count:06}.png"
-        PILImage.fromarray(recorded.screen.image).save(self._folder / name)
+        PILImage.fromarray(recording.screen.image).save(self._folder / name)
         line = {
             "picture": name,
             "questions": [
                 {"text": question.text, "label": question.label, "box": question.element.box, "named": question.named}
-                for question in recorded.questions
+                for question in recording.questions
             ],
-            "elements": [_short(element) for element in recorded.screen.elements],
-            "texts": [asdict(run) for run in recorded.screen.texts],
+            "elements": [_short(element) for element in recording.screen.elements],
+            "texts": [asdict(run) for run in recording.screen.texts],
         }
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._file.flush()
@@ -77,7 +77,7 @@ class Recorder:
 
 
 def _short(element: Element) -> dict[str, Any]:
-    """Return an element without what it does not say, nor what its line in the file does."""
+    """Return an element's non-empty fields, without those that reading restores."""
     return {
         name: value
         for name, value in asdict(element).items()
@@ -86,16 +86,16 @@ def _short(element: Element) -> dict[str, Any]:
 
 
 class RecordedScreens:
-    """The screens of a folder; one is read when it is asked for.
+    """The screens of a folder, each read on demand.
 
     Raises:
-        UsageError: there is no such folder, it is empty, or a line of it is no screen.
+        UsageError: ``screens.jsonl`` is missing, unreadable or empty.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         try:
-            # What follows the last line is half of one: the recording was killed, or goes on.
+            # Ignore a truncated last line: the recording was interrupted, or is still running.
             self._lines = (folder / FILE).read_bytes().split(b"\n")[:-1]
         except OSError as error:
             raise UsageError(f"expected recorded screens at {folder / FILE}, but reading it failed: {error}") from error
@@ -110,7 +110,7 @@ class RecordedScreens:
         """Read one screen.
 
         Raises:
-            UsageError: its line is none, or its image cannot be read.
+            UsageError: its line is not a valid screen, or its image cannot be read.
         """
         try:
             entry = json.loads(self._lines[number])
@@ -148,6 +148,6 @@ def _question(entry: Mapping[str, Any], number: int) -> Question:
 
 
 @lru_cache(maxsize=4)
-def open_recorded(folder: str) -> RecordedScreens:
+def open_recorded_screens(folder: str) -> RecordedScreens:
     """Open a folder once per process."""
     return RecordedScreens(Path(folder))

@@ -1,4 +1,4 @@
-"""Waypoint scenes as training images: a robot's view of a room, a map from above, a table; with what is in them."""
+"""Waypoint scenes as training images with ground truth: a robot's view of a room, a map from above, a table."""
 
 from functools import lru_cache
 from random import Random
@@ -11,17 +11,17 @@ from molmo_agent.envs.worlds.table.env import TablePick
 from molmo_agent.synthetic.pages.page import on_ground
 
 SCENES = ("room", "map", "table")
-"""Styles of this module. A table needs MuJoCo."""
+"""Styles of this module; "table" needs MuJoCo."""
 
-# Things of fewer pixels cannot be asked for.
-_FEWEST_PIXELS = 40
+# Smaller objects are not visible enough to be targets.
+_MIN_PIXELS = 40
 # Sides of a map's cells, in pixels.
 _CELLS = (20, 24, 28, 32, 40)
-_FEWEST_CELLS = 6
+_MIN_CELLS = 6
 
 
 def draw_scene(seed: int, style: str, *, width: int, height: int) -> Screen:
-    """Draw a scene with ground truth, of exactly this size. Its things are elements of kind "shape".
+    """Draw a scene with ground truth, of exactly this size. Its objects are elements of the kind "shape".
 
     Args:
         seed: the same seed draws the same scene.
@@ -30,8 +30,8 @@ def draw_scene(seed: int, style: str, *, width: int, height: int) -> Screen:
         height: pixels.
 
     Raises:
-        MissingExtraError: a table is asked for, and MuJoCo is not installed.
-        EnvError: a table is asked for, and nothing can be drawn on this machine.
+        MissingExtraError: the style is "table", and MuJoCo is not installed.
+        EnvError: the style is "table", and this machine cannot render.
         UsageError: the image is too small for the style.
     """
     rng = Random(f"scene {seed}")
@@ -47,14 +47,14 @@ def draw_scene(seed: int, style: str, *, width: int, height: int) -> Screen:
 
 
 def _map(width: int, height: int, rng: Random) -> GridNav:
-    most = max(min(width, height) // _FEWEST_CELLS, min(_CELLS))
-    cell = rng.choice([cell for cell in _CELLS if cell <= most])
+    largest = max(min(width, height) // _MIN_CELLS, min(_CELLS))
+    cell = rng.choice([cell for cell in _CELLS if cell <= largest])
     return GridNav(columns=width // cell, rows=height // cell, cell_px=cell)
 
 
 @lru_cache(maxsize=8)
 def _env(style: str, width: int, height: int) -> PointingEnv:
-    """Make an env once: a table's renderer takes long to start."""
+    """Make an env once, since the renderer of a table starts slowly."""
     return FloorNav(width=width, height=height) if style == "room" else TablePick(width=width, height=height)
 
 
@@ -65,5 +65,5 @@ def _element(number: int, colour: str, kind: str, mask: Mask) -> Element | None:
     rows, columns = mask.shape
     box, name = boxes[0], f"{colour} {kind}".strip()
     edges = (box.left * columns, box.top * rows, box.right * columns, box.bottom * rows)
-    is_visible = int(mask.sum()) >= _FEWEST_PIXELS
+    is_visible = int(mask.sum()) >= _MIN_PIXELS
     return Element(number, "shape", name, edges, visible=is_visible, color=colour or None, shape=kind)

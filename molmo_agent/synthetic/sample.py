@@ -1,4 +1,4 @@
-"""Where training and evaluation images come from: simulated desktops, phones, web pages, practice sheets, scenes."""
+"""Draw images for training and evaluation: simulated desktops, phones, web pages, practice sheets, robot scenes."""
 
 import zlib
 from random import Random
@@ -10,13 +10,13 @@ from molmo_agent.envs.sim_desktop.sampling import sample_screen
 from molmo_agent.envs.sim_phone.sampling import LookSplit
 from molmo_agent.envs.sim_phone.sampling import sample_screen as sample_phone
 from molmo_agent.synthetic.pages.page import on_ground, sample_page
-from molmo_agent.synthetic.practice_sheets import sample_panel
+from molmo_agent.synthetic.practice_sheets import sample_sheet
 from molmo_agent.synthetic.robot_scenes import SCENES, draw_scene
 
 Split = Literal["train", "held_out_fonts", "held_out_words", "held_out_looks"]
 
 OWN_STYLES = ("panel", "page", "phone", *SCENES)
-"""Styles beside those of the simulated desktop: practice sheets, small web pages, phones, scenes of robots."""
+"""Styles in addition to those of the simulated desktop: practice sheets, small web pages, phones, robot scenes."""
 
 
 def seed_of(*parts: object) -> int:
@@ -29,16 +29,16 @@ def draw(seed: int, style: str | None, *, width: int, height: int, split: Split)
 
     Args:
         seed: the same seed draws the same image.
-        style: one of OWN_STYLES or a style of the simulated desktop, None for any kind of screen of a desktop.
+        style: one of OWN_STYLES or a style of the simulated desktop; None draws any kind of desktop screen.
         width: pixels.
         height: pixels.
-        split: which fonts, words and looks may appear. Practice sheets have no looks, scenes none of them.
+        split: the fonts, words and looks to draw from. Practice sheets have no looks; scenes have none of the three.
     """
     if style in SCENES:
         return draw_scene(seed, style, width=width, height=height)
     if style == "panel":
         sheet_split = "train" if split == "held_out_looks" else split
-        return sample_panel(seed, width=width, height=height, split=sheet_split)
+        return sample_sheet(seed, width=width, height=height, split=sheet_split)
     if style == "page":
         return sample_page(seed, width=width, height=height, split=split)
     if style == "phone":
@@ -47,7 +47,7 @@ def draw(seed: int, style: str | None, *, width: int, height: int, split: Split)
 
 
 def _phone(seed: int, width: int, height: int, split: Split) -> Screen:
-    """Draw a phone's screen; on an image that is wider than high it is held sideways, or shown upright on a ground."""
+    """Draw a phone's screen; a landscape image shows it rotated, or upright on a background."""
     rng = Random(f"held {seed}")
     words: WordSplit = "held_out" if split == "held_out_words" else "train"
     look: LookSplit = "train" if split == "held_out_words" else split

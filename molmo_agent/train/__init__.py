@@ -1,1 +1,1 @@
-"""Make the models that point: data, objectives, the loop, evaluation."""
+"""Training: recipes, batches, losses, the trainer, checkpoints and launching."""

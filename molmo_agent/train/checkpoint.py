@@ -1,9 +1,9 @@
-"""A run's folder: sharded checkpoints that appear whole or not at all, and what a resumed run must agree with.
+"""A run's folder: its config, metrics and sharded checkpoints. Checkpoints appear atomically.
 
-config.yaml        what the run computes
-metrics.jsonl      a line per step
-step-000500/       weights and optimizer (torch DCP, any number of ranks can read it) and meta.json
-latest             the name of the last whole checkpoint
+config.yaml        the run's config, which a resumed run must have too
+metrics.jsonl      one line per step
+step-000500/       weights and optimizer (torch DCP, readable by any number of ranks) and meta.json
+latest             the name of the last complete checkpoint
 """
 
 import json
@@ -28,11 +28,11 @@ from molmo_agent.train.config import Run
 from molmo_agent.train.muon import Muon
 from molmo_agent.train.recipe import to_dict, to_yaml
 
-# May change between a run and its continuation: they do not decide what a step computes.
+# Keys that a resumed run may change: they do not affect the results of a step.
 _FREE = {"checkpoint_every", "keep", "prefetch", "loggers", "export"}
 
-# A rank writes files of about this size at the same time; of large models more into each of as many as there may be.
-# Those of nano's runs can be sent through what takes no file of 16 MB.
+# Each rank writes several files of about this size in parallel, and larger ones for large models. The files of nano's
+# runs stay below 16 MB, a common limit for single files.
 _FILE_BYTES, _MAX_FILES = 12_000_000, 8
 
 
@@ -46,22 +46,22 @@ def _wait() -> None:
 
 
 def _reason(error: BaseException, folder: Path) -> str:
-    """Return what went wrong on the first rank where something did."""
+    """Return the reason of the first rank that failed."""
     if isinstance(error, CheckpointException):
         error = next(iter(error.failures.values()))[0]
-    if "inline_container" in str(error):  # torch's archive writer names the place in its own code
-        return f"a file could not be written whole; {shutil.disk_usage(folder).free / 1e9:.1f} GB of the disk are free"
+    if "inline_container" in str(error):  # the message of torch's archive writer is a position in its source code
+        return f"a file could not be written completely; {shutil.disk_usage(folder).free / 1e9:.1f} GB are free"
     return str(error)
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    """Put a new file there at once: whoever reads it has the old or the new one, never a part."""
+    """Replace a file atomically: readers see the old or the new text, never a part."""
     partial = path.with_suffix(".partial")
     partial.write_text(text)
     partial.replace(path)
 
 
-# What optimizers keep for every weight, beside how many steps they have seen.
+# The optimizers' state per weight, in addition to the number of steps.
 _MOMENTS: dict[type, tuple[str, ...]] = {torch.optim.AdamW: ("exp_avg", "exp_avg_sq"), Muon: ("momentum",)}
 
 
@@ -72,13 +72,13 @@ def tensors(
     *,
     frozen: bool = False,
 ) -> dict[str, Any]:
-    """Return everything that a checkpoint holds, by name; the optimizers' averages are made where they are missing.
+    """Return the tensors of a checkpoint by name; missing averages of the optimizers are created as zeros.
 
     Args:
         model: the weights.
         optimizers: AdamW or Muon.
-        ema: average of the weights, by name.
-        frozen: also weights that do not learn; else they are those that the run started from, and stay there.
+        ema: moving averages of the weights, by name.
+        frozen: include frozen weights; by default they are left out, since they equal the initial ones.
     """
     names = {parameter: name for name, parameter in model.named_parameters()}
     state: dict[str, Any] = {f"model.{name}": p.data for p, name in names.items() if frozen or p.requires_grad}
@@ -95,7 +95,7 @@ def tensors(
 
 
 def set_step(optimizers: Sequence[torch.optim.Optimizer], step: int) -> None:
-    """Tell AdamW how many steps its averages have seen."""
+    """Set the number of steps in AdamW's state."""
     for optimizer in optimizers:
         for moments in optimizer.state.values():
             if "step" in moments:
@@ -103,25 +103,25 @@ def set_step(optimizers: Sequence[torch.optim.Optimizer], step: int) -> None:
 
 
 class RunFolder:
-    """One run's folder, held by one run at a time. Checkpoints are written while training goes on.
+    """A run's folder, locked by one process group at a time. Checkpoints are written in the background.
 
     Raises:
-        UsageError: another run holds it; or what lies there is another run's.
+        UsageError: another run uses the folder, or the folder has the config of another run.
     """
 
     def __init__(self, folder: Path, config: Run) -> None:
         self.folder, self.config = folder, config
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / ".lock", timeout=0)
-        # The step whose checkpoint is being written, and when it will be.
+        # The step whose checkpoint is being written, and the future of the write.
         self._writing: tuple[int, Future[Any]] | None = None
-        # The ranks agree about a checkpoint while they train: not in the group in which gradients travel.
+        # The ranks coordinate a checkpoint while they train, so this needs another group than the gradients.
         self._group = dist.new_group(backend="gloo") if dist.is_initialized() and dist.get_world_size() > 1 else None
         if _is_first():
             try:
                 self._lock.acquire()
             except Timeout:
-                raise UsageError(f"another run works in {folder}; wait for it, or name another folder") from None
+                raise UsageError(f"another run uses {folder}; wait for it, or choose another folder") from None
         self._agree()
 
     def _agree(self) -> None:
@@ -131,16 +131,16 @@ class RunFolder:
                 path.write_text(to_yaml(self.config), encoding="utf-8")
             return
         old, new = yaml.safe_load(path.read_text(encoding="utf-8")), to_dict(self.config)
-        changed = [key for key in new if key not in _FREE and old.get(key) != new[key]]
-        if changed:
-            differences = ", ".join(f"{key} was {old.get(key)!r} and is {new[key]!r}" for key in changed[:3])
+        keys = [key for key in new if key not in _FREE and old.get(key) != new[key]]
+        if keys:
+            differences = ", ".join(f"{key} was {old.get(key)!r} and is {new[key]!r}" for key in keys[:3])
             raise UsageError(
-                f"{self.folder} holds a run of another config ({differences}); name another folder, or start from its "
-                f"weights with model={self.folder / 'export'}"
+                f"{self.folder} holds a run with another config ({differences}); choose another folder, or start from "
+                f"its weights with model={self.folder / 'export'}"
             )
 
     def close(self) -> None:
-        """Let others work here; what is still being written after an error gets a minute."""
+        """Release the folder; after an error, wait at most a minute for a checkpoint that is being written."""
         if self._writing:
             wait([self._writing[1]], timeout=60)
             if self._writing[1].done() and not self.failed:
@@ -149,17 +149,17 @@ class RunFolder:
 
     @property
     def latest(self) -> Path | None:
-        """The last whole checkpoint."""
+        """The last complete checkpoint."""
         pointer = self.folder / "latest"
         return self.folder / pointer.read_text().strip() if pointer.exists() else None
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Begin to write a checkpoint: the tensors are copied now and written while training goes on.
+        """Start writing a checkpoint: the tensors are copied now and written in the background.
 
-        It counts from the next :meth:`check` after it is whole; the ones before stay until then.
+        The next :meth:`check` after its completion makes it the latest one; earlier ones are kept until then.
 
         Raises:
-            UsageError: the one before could not be written.
+            UsageError: the previous checkpoint could not be written.
         """
         self.finish()
         partial = self._partial(step)
@@ -173,10 +173,10 @@ class RunFolder:
         self._writing = step, writing
 
     def check(self) -> Path | None:
-        """Make what is whole by now the latest checkpoint and return it, on the first rank; never waits.
+        """Make a checkpoint that is complete by now the latest one and return it, on the first rank; never waits.
 
         Raises:
-            UsageError: it could not be written.
+            UsageError: the checkpoint could not be written.
         """
         if self._writing and self._writing[1].done():
             return self.finish()
@@ -184,14 +184,14 @@ class RunFolder:
 
     @property
     def failed(self) -> bool:
-        """Whether writing has failed; :meth:`finish` tells why."""
+        """Whether writing has failed; :meth:`finish` raises the reason."""
         return bool(self._writing and self._writing[1].done() and self._writing[1].exception())
 
     def finish(self) -> Path | None:
-        """Wait until the checkpoint that is being written is whole; return it on the first rank.
+        """Wait for the checkpoint that is being written; return it on the first rank.
 
         Raises:
-            UsageError: it could not be written, for instance on a full disk; the last whole one is still there.
+            UsageError: it could not be written, for instance to a full disk; the last complete one is kept.
         """
         if self._writing is None:
             return None
@@ -203,7 +203,7 @@ class RunFolder:
             latest = self.latest
             raise UsageError(
                 f"the checkpoint of step {step} could not be written to {self.folder} ({_reason(error, self.folder)}); "
-                + (f"{latest.name} is whole: the same command resumes from it" if latest else "there is none before it")
+                + (f"the same command resumes from {latest.name}" if latest else "there is no earlier checkpoint")
             ) from error
 
     def _partial(self, step: int) -> Path:
@@ -221,15 +221,15 @@ class RunFolder:
         return final
 
     def checkpoints(self) -> list[Path]:
-        """Return the whole checkpoints, oldest first."""
+        """Return the complete checkpoints, oldest first."""
         return sorted(path for path in self.folder.glob("step-*") if path.suffix != ".partial")
 
     @property
     def step(self) -> int:
-        """Steps of the last whole checkpoint; 0 without one.
+        """The step of the last complete checkpoint; 0 without one.
 
         Raises:
-            UsageError: it is damaged.
+            UsageError: the checkpoint is damaged.
         """
         last = self.latest
         if last is None:
@@ -240,10 +240,10 @@ class RunFolder:
             raise self._damaged(last, error) from error
 
     def load(self, state: dict[str, Any]) -> int:
-        """Read the last whole checkpoint into tensors that are there already; return its step, 0 if there is none.
+        """Load the last complete checkpoint into existing tensors; return its step, 0 if there is none.
 
         Raises:
-            UsageError: it is damaged.
+            UsageError: the checkpoint is damaged.
         """
         step, last = self.step, self.latest
         if last is None:
@@ -258,28 +258,28 @@ class RunFolder:
         others = [path.name for path in self.checkpoints() if path != last]
         return UsageError(
             f"the checkpoint {last} cannot be read ({_reason(error, self.folder)}); "
-            + (f"write {others[-1]!r} into {self.folder / 'latest'} to go on from there" if others else "start anew")
+            + (f"write {others[-1]!r} into {self.folder / 'latest'} to resume from it" if others else "start again")
         )
 
     def log(self, record: dict[str, Any]) -> None:
-        """Append a line to the metrics."""
+        """Append a record to the metrics."""
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def forget_after(self, step: int) -> None:
-        """Drop the metrics of steps that will be computed again."""
+        """Drop the metrics of later steps, which will be computed again."""
         path = self.folder / "metrics.jsonl"
         if _is_first() and path.exists():
             lines = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] <= step]
-            # Another file, whole at once: who follows the old one sees that it is another.
+            # Replace the file, so that a process that follows it detects the change.
             _write_atomically(path, "".join(line + "\n" for line in lines))
 
 
 def read_weights(run: Path, model: torch.nn.Module) -> None:
-    """Read the weights of another run's last whole checkpoint into a model of the same shapes.
+    """Load the weights of another run's last complete checkpoint into a model of the same shapes.
 
     Raises:
-        UsageError: there is none, or it holds other weights.
+        UsageError: there is no checkpoint, or it holds other weights.
     """
     state = {f"model.{name}": parameter.data for name, parameter in model.named_parameters()}
     try:

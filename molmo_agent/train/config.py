@@ -1,4 +1,4 @@
-"""What a training run is: frozen dataclasses, read from YAML and changed by ``key=value``. Knows no torch."""
+"""The configuration of a training run: frozen dataclasses, read from YAML and overridden by ``key=value``."""
 
 import math
 from dataclasses import dataclass, field
@@ -18,17 +18,17 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimizer:
-    """AdamW with a schedule for each component: docs/reference/training.md#optimizer-and-schedules."""
+    """AdamW with a schedule per component: docs/reference/training.md#optimizer-and-schedules."""
 
     vit: Rate = Rate(peak=5e-6)
     connector: Rate = Rate(peak=5e-6)
     llm: Rate = Rate(peak=1e-5)
-    # Where the cosine ends, as a share of the peak.
+    # End of the cosine, as a share of the peak.
     final: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-6
     weight_decay: float = 0.0
-    # Most that each component's gradient norm may be.
+    # Maximum gradient norm of each component.
     clip: float = 1.0
     z_loss: float = 1e-4
 
@@ -40,90 +40,90 @@ class Lora:
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
-    # "4bit": the weights under the adapters are kept in four bits (QLoRA); needs sharding: none.
+    # "4bit": the weights under the adapters are stored in four bits (QLoRA); requires sharding: none.
     base: Literal["full", "4bit"] = "full"
     targets: str = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """Everything that decides what a run computes; the same config computes the same."""
+    """Everything that determines the result of a run."""
 
     # Folder or hub name of a checkpoint, or "nano".
     model: str = "nano"
     mixture: tuple[Source, ...] = ()
-    # Share of each group of data sets, relative to each other and to the rates of data sets without one.
+    # Weight of each group of data sets, relative to other groups and to the rates of data sets without a group.
     groups: dict[str, float] = field(default_factory=dict)
-    # Folder that the paths of the mixture are relative to.
+    # Base folder of the mixture's relative paths.
     home: str | None = None
     steps: int = 1000
     # Examples per step, over all workers.
     batch: int = 8
-    # Most tokens of a sequence; longer examples lose their last annotations, and are counted.
+    # Maximum number of tokens of a sequence; annotations that do not fit are dropped and counted.
     length: int = 2304
     max_crops: int = 12
     # "role": questions and answers. "none": captions without roles.
     message_format: Literal["role", "none"] = "role"
     # Prefix of a question: the task's style, the style with a length, or nothing.
     prefix: Literal["style", "length", "none"] = "style"
-    # What annotations that share an image weigh: each of n 1/sqrt(n) ("root"), or 1 ("one").
+    # Weight of each of n annotations that share an image: 1/sqrt(n) ("root"), or 1 ("one").
     weighting: Literal["root", "one"] = "root"
-    # Several examples may share a sequence.
+    # Whether several examples may share a sequence.
     packing: bool = True
     optimizer: Optimizer = Optimizer()
     residual_dropout: float = 0.0
     answer_dropout: float = 0.0
-    # Components that do not learn.
+    # Frozen components.
     freeze: tuple[Literal["vit", "connector", "llm"], ...] = ()
     lora: Lora | None = None
-    # Decay of a moving average of the weights, which is what is exported.
+    # Decay of a moving average of the weights; if set, the average is exported.
     ema: float | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     activation_checkpointing: bool = False
-    # "full": weights, gradients and averages are spread over all workers. "none": each has them all, which is faster
-    # where they fit.
+    # "full": weights, gradients and optimizer state are sharded over all workers. "none": each worker has all of them,
+    # which is faster if they fit.
     sharding: Literal["full", "none"] = "full"
     seed: int = 6198
     data_seed: int = 50189
     checkpoint_every: int = 500
     keep: int = 2
-    # Steps whose images are prepared ahead, each on a thread of its own.
+    # Number of steps whose batches are prepared in advance, each on its own thread.
     prefetch: int = 2
-    # Where the numbers go beside metrics.jsonl.
+    # Loggers in addition to metrics.jsonl.
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = ()
-    # Layouts of the trained model: "own" loads here, "official" wherever the released models are served.
+    # Layouts of the exported model: "own" for this package, "official" for servers of the released models.
     export: tuple[Literal["own", "official"], ...] = ("own",)
 
 
 class Run(Protocol):
-    """What every kind of training run has: fine-tuning (:class:`TrainConfig`), or one that the registry names."""
+    """The common part of all configs: fine-tuning (:class:`TrainConfig`), or a kind of run from the registry."""
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the whole run."""
+        """Number of optimizer steps of the run."""
 
     @property
     def seed(self) -> int:
-        """Seed of what is drawn at random."""
+        """Seed of all randomness."""
 
     @property
     def checkpoint_every(self) -> int:
-        """Steps between checkpoints."""
+        """Number of steps between checkpoints."""
 
     @property
     def keep(self) -> int:
-        """Number of checkpoints that are kept."""
+        """Number of checkpoints to keep."""
 
     @property
     def loggers(self) -> tuple[Literal["tensorboard", "wandb"], ...]:
-        """Where the metrics go beside metrics.jsonl."""
+        """Loggers in addition to metrics.jsonl."""
 
 
 def check(config: TrainConfig) -> TrainConfig:
-    """Return a config that makes sense as a whole.
+    """Validate a config and return it.
 
     Raises:
-        UsageError: it does not.
+        UsageError: a value is out of range, or values contradict each other.
     """
     if not config.mixture:
         raise UsageError("expected a mixture of at least one data set, got none; add one under 'mixture'")
@@ -135,7 +135,7 @@ def check(config: TrainConfig) -> TrainConfig:
         if getattr(config, name) < 1:
             raise UsageError(f"expected {name} to be at least 1, got {getattr(config, name)}")
     if config.lora and config.lora.base == "4bit" and config.sharding != "none":
-        raise UsageError("weights in four bits cannot be spread over workers: set sharding=none beside lora.base=4bit")
+        raise UsageError("weights in four bits cannot be sharded: set sharding=none with lora.base=4bit")
     return config
 
 
@@ -152,11 +152,11 @@ def _check_groups(config: TrainConfig) -> None:
             )
     for name in config.groups:
         if all(source.group != name for source in config.mixture):
-            raise UsageError(f"expected a data set of the group {name!r}, found none; take it out of 'groups'")
+            raise UsageError(f"expected a data set of the group {name!r}, found none; remove it from 'groups'")
 
 
 def source_names(config: TrainConfig) -> list[str]:
-    """Return what the data sets of a mixture are called, each name once."""
+    """Return the names of a mixture's data sets, made unique."""
     names: list[str] = []
     for source in config.mixture:
         name = source.name or source.kind

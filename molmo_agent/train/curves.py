@@ -1,4 +1,4 @@
-"""A run's curves as an image."""
+"""Plot a run's metrics."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _INK, _GRID, _LINE = (40, 40, 48), (224, 226, 232), (230, 0, 92)
 
 
 def draw_curves(metrics: Path, out: Path) -> Path | None:
-    """Draw loss, share of right tokens, gradient norm and learning rate over the steps; None without any step."""
+    """Draw loss, token accuracy, gradient norm and learning rate over the steps; return None without any step."""
     if not metrics.exists():
         return None
     records = [json.loads(line) for line in metrics.read_text().splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""What the ranks of a run do together. Without a process group there is one rank."""
+"""Collective operations of a run's ranks. Without a process group there is one rank."""
 
 import torch
 import torch.distributed as dist
@@ -17,7 +17,7 @@ def own_rank() -> int:
 
 
 def own_device() -> torch.device:
-    """Return where this rank computes: its GPU where there is one, else the CPU."""
+    """Return this rank's device: its GPU if there is one, else the CPU."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
@@ -39,7 +39,7 @@ def all_reduce_max(value: int) -> int:
 
 
 def average_gradients(model: nn.Module) -> None:
-    """Give every rank the mean of all ranks' gradients, in one exchange: for weights that are not sharded."""
+    """Average the gradients of weights that are not sharded over all ranks, in one all-reduce."""
     gradients = [p.grad for p in model.parameters() if p.grad is not None and not isinstance(p.grad, DTensor)]
     if world_size() == 1 or not gradients:
         return

@@ -1,4 +1,4 @@
-"""A fine-tuned model as people load it: complete, with its adapters merged, in the layouts of the config."""
+"""Export a fine-tuned model: unsharded, with merged adapters, in the configured layouts."""
 
 import copy
 import shutil
@@ -21,57 +21,58 @@ from molmo_agent.train.step import ModelWithLoss
 
 def export(
     config: TrainConfig,
-    trained: ModelWithLoss,
+    model_with_loss: ModelWithLoss,
     processor: MolmoProcessor,
     folder: Path,
     ema: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write the trained model, or the moving average of its weights; every rank calls this, the first one writes.
+    """Write the trained model, or the moving average of its weights. Every rank must call this; the first one writes.
 
     Args:
         config: the run.
-        trained: on its device, sharded or not; its weights become those of ``ema``.
+        model_with_loss: the trained model, sharded or not; ``ema`` overwrites its weights.
         processor: the model's.
-        folder: of the checkpoint; the official layout goes beside it, into "export-official".
-        ema: moving averages of the weights that learn, by name.
+        folder: of the checkpoint; the official layout is written to "export-official" next to it.
+        ema: moving averages of the trained weights, by name.
     """
     if ema:
         with torch.no_grad():
-            for name, parameter in trained.named_parameters():
+            for name, parameter in model_with_loss.named_parameters():
                 if name in ema:
                     parameter.copy_(ema[name])
-    full_state: Any = get_model_state_dict(trained, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    full_state: Any = get_model_state_dict(model_with_loss, options=options)
     if own_rank() != 0:
         return
     weights = {name.removeprefix("model."): value for name, value in full_state.items()}
     if config.lora and config.lora.base == "4bit":
-        # Adapters are added to the weights as they were, not to what four bits hold of them.
+        # Add the adapters to the original weights, not to their quantized values.
         full = replace(config, lora=replace(config.lora, base="full"))
         original: dict[str, Tensor] = load_model(full)[0].state_dict()
         weights = {name: value for name, value in weights.items() if ".base_layer." not in name}
         weights |= {name: value for name, value in original.items() if name not in weights}
-    model_config = copy.deepcopy(trained.model.config)
+    model_config = copy.deepcopy(model_with_loss.model.config)
     if hasattr(model_config, "quantization_config"):
         del model_config.quantization_config
     model = MolmoForConditionalGeneration(model_config)
-    model.load_state_dict(merge_adapters(weights, trained))
+    model.load_state_dict(merge_adapters(weights, model_with_loss))
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     _publish(config, folder)
 
 
-def merge_adapters(weights: dict[str, Tensor], trained: ModelWithLoss) -> dict[str, Tensor]:
-    """Return weights with low-rank adapters added to what they adapt, under the plain names."""
+def merge_adapters(weights: dict[str, Tensor], model_with_loss: ModelWithLoss) -> dict[str, Tensor]:
+    """Return weights with their low-rank adapters added, under the plain names."""
     scales = {
         name.removeprefix("model."): module.scaling["default"]
-        for name, module in trained.named_modules()
+        for name, module in model_with_loss.named_modules()
         if hasattr(module, "lora_A") and hasattr(module, "scaling")
     }
-    merged = {name.replace(".base_layer.", "."): value for name, value in weights.items() if ".lora_" not in name}
+    state = {name.replace(".base_layer.", "."): value for name, value in weights.items() if ".lora_" not in name}
     for stem, scale in scales.items():
         up, down = (weights[f"{stem}.lora_{letter}.default.weight"] for letter in "BA")
-        merged[f"{stem}.weight"] = merged[f"{stem}.weight"] + scale * (up @ down)
-    return merged
+        state[f"{stem}.weight"] = state[f"{stem}.weight"] + scale * (up @ down)
+    return state
 
 
 def profile_changes(config: TrainConfig) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Fine-tuning Molmo on a mixture of data sets, as a train module."""
+"""The train module of fine-tuning: trains Molmo on a mixture of data sets."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -26,7 +26,7 @@ from molmo_agent.train.train_module import StepTime
 
 
 def prepare(config: TrainConfig, model: MolmoForConditionalGeneration) -> Any:
-    """Apply what a config says about which weights learn, and how."""
+    """Apply a config's dropout, frozen components, adapters and activation checkpointing to a model."""
     model.model.set_dropout(config.residual_dropout, config.answer_dropout)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(component_of(name) not in config.freeze and parameter.is_floating_point())
@@ -52,7 +52,7 @@ def prepare(config: TrainConfig, model: MolmoForConditionalGeneration) -> Any:
 
 
 class FineTuning:
-    """The weights, optimizer and data of a fine-tuning run on this rank; see :class:`.TrainModule`.
+    """Weights, optimizer and data of a fine-tuning run on this rank; see :class:`.TrainModule`.
 
     Raises:
         UsageError: the model or a data set cannot be read.
@@ -72,27 +72,27 @@ class FineTuning:
         self.ema = {name: p.detach().clone() for name, p in weights.items()} if config.ema else None
 
     def problems(self) -> str:
-        """Return the rows that cannot be used."""
+        """Return the unusable rows."""
         unusable = Problems([problem for source in self.loader.sources for problem in source.problems.entries])
         return unusable.summary(most=len(unusable.entries)) if unusable.entries else ""
 
     def restore(self, run: RunFolder) -> int:
-        """Continue from the last complete checkpoint; return its step."""
+        """Resume from the last complete checkpoint; return its step."""
         step = run.load(self.state())
         set_step([self.optimizer], step)
         self.model.train()
         return step
 
     def open_pool(self) -> Executor:
-        """Return threads: preparing images lets go of the interpreter's lock."""
+        """Return a thread pool: preparing images releases the interpreter's lock."""
         return ThreadPoolExecutor(self.prefetch)
 
     def batch_loader(self) -> Callable[[int], RankBatch]:
-        """Return what prepares this rank's batch of a step."""
+        """Return a function that prepares this rank's batch of a step."""
         return partial(self.loader.batch, rank=self.rank, world_size=self.world_size)
 
     def train_step(self, step: int, batch: RankBatch) -> dict[str, Any]:
-        """Learn from this rank's sequences; return what :class:`.StepReport` says."""
+        """Run a step on this rank's sequences; return the fields of :class:`.StepReport`."""
         torch.manual_seed(self.config.seed * 1_000_003 + step * 1009 + self.rank)
         report = train_step(self.model, self.optimizer, batch.sequences, self.config, step + 1)
         if self.ema:
@@ -106,7 +106,7 @@ class FineTuning:
                 ema[name].lerp_(parameter.detach(), 1 - decay)
 
     def throughput(self, batch: RankBatch, time: StepTime) -> dict[str, Any]:
-        """Return times, rates over all ranks, the share of what the devices can do, and what was left out."""
+        """Return times, rates over all ranks, model FLOPs utilization, and the data that could not be used."""
         total_s = time.seconds + time.waited + time.other
         rate = batch.work.step(self.config.freeze, adapters=self.config.lora is not None) / total_s
         peak = peak_of(torch.cuda.get_device_name(self.device)) if self.device.type == "cuda" else None
@@ -117,16 +117,16 @@ class FineTuning:
             "images_per_s": batch.images / total_s,
             "teraflops": rate / 1e12,
             **({"mfu": rate / (peak * self.world_size)} if peak else {}),
-            "skipped": batch.skipped,
-            "cut": batch.cut,
+            "skipped": batch.skip_reasons,
+            "cut": batch.num_truncated,
         }
 
-    def ends_stage(self, done: int) -> bool:
+    def ends_stage(self, step: int) -> bool:
         """Return False: the whole run is one stage."""
         return False
 
     def state(self) -> dict[str, Tensor]:
-        """Return the weights that learn, the optimizer's averages and the moving average of the weights."""
+        """Return the trained weights, the optimizer's averages and the moving average of the weights."""
         return tensors(self.model, [self.optimizer], self.ema)
 
     def export(self, folder: Path) -> None:

@@ -1,7 +1,7 @@
-"""The work of a training step in floating point operations, from what its examples really hold. Knows no tensors.
+"""Floating point operations of a training step, from the sizes of its examples.
 
-Two per multiplication and addition, as torch's own counter counts. What is thrown away is not counted: padding, pairs
-of tokens that a mask hides, logits that nothing is learned from, activations computed twice.
+A multiplication with an addition counts as two, as in torch's own counter. Only useful operations count: no padding, no
+token pairs hidden by a mask, no logits without a target, no recomputed activations.
 """
 
 from collections.abc import Collection
@@ -10,7 +10,7 @@ from typing import Any
 
 from molmo_agent.train.batching.pack import Cost, Size
 
-# Dense bfloat16 operations per second of one device, by a part of the name that torch gives it (vendors' data sheets).
+# Dense bfloat16 operations per second of one device, by a part of its name in torch (from the vendors' data sheets).
 PEAKS = {
     "B200": 2250e12,
     "H200": 989e12,
@@ -26,7 +26,7 @@ PEAKS = {
 
 
 def peak_of(device_name: str) -> float | None:
-    """Return a device's operations per second in bfloat16; None where it is not known."""
+    """Return a device's operations per second in bfloat16; None if unknown."""
     return next((peak for name, peak in PEAKS.items() if name in device_name), None)
 
 
@@ -36,7 +36,7 @@ class Work:
 
     vit: float = 0.0
     connector: float = 0.0
-    # Weights of the decoder, products of attention, and the head over learned positions.
+    # The decoder's weights, its attention products, and the output head at positions with a target.
     decoder: float = 0.0
     attention: float = 0.0
     head: float = 0.0
@@ -47,29 +47,29 @@ class Work:
 
     @property
     def llm(self) -> float:
-        """Everything behind the connector."""
+        """Operations of the language model: decoder, attention and head."""
         return self.decoder + self.attention + self.head
 
     @property
     def forward(self) -> float:
-        """All of it."""
+        """Operations of the whole forward pass."""
         return self.vit + self.connector + self.llm
 
     def step(self, frozen: Collection[str] = (), *, adapters: bool = False) -> float:
-        """Return forward and backward together.
+        """Return the operations of forward and backward pass together.
 
-        Backward costs a forward pass for the gradients of the weights and one for those of the inputs; what is frozen
-        needs the second only, and only where something before it learns.
+        The backward pass costs one forward pass for the gradients of the weights and one for those of the inputs.
+        Frozen components need only the second, and only if a component before them is trained.
 
         Args:
-            frozen: components that do not learn: "vit", "connector", "llm".
-            adapters: the decoder learns through low-rank adapters alone; they are too small to be counted.
+            frozen: frozen components: "vit", "connector", "llm".
+            adapters: only low-rank adapters of the decoder are trained; their own cost is neglected.
         """
         total, before = 0.0, False
         for name in ("vit", "connector", "llm"):
             learns = name not in frozen
             weights = learns and not (name == "llm" and adapters)
-            # The layers of the first component that learns hand gradients to each other too.
+            # The layers of the first trained component need gradients of their inputs too.
             total += getattr(self, name) * (1 + weights + (learns or before))
             before = before or learns
         return total
@@ -95,54 +95,54 @@ class Flops:
         side, width = config.num_patches_per_side, vision.hidden_size
         patches = side**2
         mlp = getattr(vision, "intermediate_size", None) or width * vision.mlp_ratio
-        # With a class token, where there is one.
+        # Some towers have a class token.
         tokens = patches + (vision.model_type in ("clip_vision_model", "dinov2"))
         embedding = patches * 3 * vision.patch_size**2 * width
         block = tokens * (4 * width * width + 2 * width * mlp) + 2 * tokens * tokens * width
         self._tower = 2.0 * (embedding + vision.num_hidden_layers * block)
         windows, window = (-(-side // config.pooling_size)) ** 2, config.pooling_size**2
         both, inner = width * len(config.vit_layers), config.pooling_heads * config.pooling_head_dim
-        # A window's patches and their mean into keys, values and a query; and the way out. Products are elementwise.
-        attended = config.pooling == "attention"
-        pooling = (2 * window + 1) * both * inner + inner * inner if attended else 0
-        pooled = inner if attended else both * window
-        projector = config.projector_hidden_size * (2 * pooled + d)
+        # Keys and values of a window's patches, the query of their mean, and the output projection.
+        has_attention = config.pooling == "attention"
+        pooling = (2 * window + 1) * both * inner + inner * inner if has_attention else 0
+        pooled_width = inner if has_attention else both * window
+        projector = config.projector_hidden_size * (2 * pooled_width + d)
         self._connector = 2.0 * windows * (pooling + projector)
 
-    def work(self, *, tokens: int, pairs: float, crops: int, learned: int) -> Work:
+    def work(self, *, tokens: int, pairs: float, crops: int, targets: int) -> Work:
         """Return the work of an example.
 
         Args:
-            tokens: of the text, image tokens included.
-            pairs: of a token and one that it attends to (see :func:`visible_pairs`).
-            crops: of its images.
-            learned: positions whose logits are computed.
+            tokens: number of tokens, including image tokens.
+            pairs: number of (query, key) pairs in attention (see :func:`visible_pairs`).
+            crops: number of crops.
+            targets: number of positions with logits.
         """
         return Work(
             vit=self._tower * crops,
             connector=self._connector * crops,
             decoder=self._token * tokens,
             attention=self._pair * pairs,
-            head=self._logits * learned,
+            head=self._logits * targets,
         )
 
     @property
     def cost(self) -> Cost:
-        """What ranks are balanced by: the work of an example whose sizes alone are known."""
+        """The cost function for balancing ranks: the approximate work of an example by its sizes."""
 
         def cost(size: Size) -> float:
             # A sequence without an image runs the tower over a blank crop.
             crops = max(size.crops, 1)
-            return self.work(tokens=size.tokens, pairs=size.tokens**2 / 2, crops=crops, learned=0).forward
+            return self.work(tokens=size.tokens, pairs=size.tokens**2 / 2, crops=crops, targets=0).forward
 
         return cost
 
 
 def visible_pairs(prefix: int, branches: Collection[int]) -> float:
-    """Return how many (token, token seen) pairs a message tree has.
+    """Return the number of (query, key) pairs in a message tree.
 
     Args:
-        prefix: tokens that all see, the image's.
-        branches: tokens of each annotation; it sees the prefix and itself.
+        prefix: number of tokens of the image, to which all annotations attend.
+        branches: number of tokens of each annotation, which attends to the prefix and to itself.
     """
     return prefix * (prefix + 1) / 2 + sum(n * prefix + n * (n + 1) / 2 for n in branches)

@@ -1,6 +1,6 @@
-"""Where a run's ranks are: in this process, in several on this machine, under torchrun, or on a Ray cluster.
+"""Start a run's ranks: in this process, in several on this machine, under torchrun, or on a Ray cluster.
 
-Every way runs a :class:`.Trainer` on every rank, and computes the same.
+All of them run a :class:`.Trainer` on every rank, with the same result.
 """
 
 import json
@@ -27,12 +27,12 @@ from molmo_agent.train.recipe import from_dict, to_dict
 from molmo_agent.train.trainer import OnStep, Trainer
 
 POINTER_FILE = "checkpoint.json"
-"""What a checkpoint that is reported to Ray holds: where the real one lies."""
+"""The only file in a checkpoint that is reported to Ray: it holds the path of the real checkpoint."""
 
 
 @contextmanager
 def process_group(rank: int, count: int, meeting: str | None) -> Any:
-    """Join the ranks; ``meeting`` is a file that all can reach, None for torchrun's variables or a single rank."""
+    """Initialize the process group; ``meeting`` is a shared file, None for torchrun's variables or a single rank."""
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", rank)) % torch.cuda.device_count())
@@ -50,7 +50,7 @@ def process_group(rank: int, count: int, meeting: str | None) -> Any:
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Let Ctrl-C and SIGTERM ask for a stop instead of tearing the step apart; yields whether they did."""
+    """Handle Ctrl-C and SIGTERM as a request to stop after the current step; yield a function that reports it."""
     stop_event = threading.Event()
     numbers = (signal.SIGINT, signal.SIGTERM)
     handlers = {number: signal.signal(number, lambda *_: stop_event.set()) for number in numbers}
@@ -62,16 +62,16 @@ def stop_signals() -> Iterator[Callable[[], bool]]:
 
 
 def run_here(config: Run, folder: Path, on_step: OnStep | None = None) -> int:
-    """Train in this process: alone, or as the rank that torchrun made it.
+    """Train in this process, as the only rank or as a rank of torchrun; return the last step.
 
     Raises:
         RunStopped: Ctrl-C; a checkpoint was written.
     """
     with stop_signals() as stop, process_group(0, 1, None):
-        done = Trainer(config, folder, on_step=on_step, stop=stop).fit()
-    if done < config.steps:
-        raise RunStopped(f"stopped after step {done}; the same command resumes")
-    return done
+        step = Trainer(config, folder, on_step=on_step, stop=stop).fit()
+    if step < config.steps:
+        raise RunStopped(f"stopped after step {step}; the same command resumes")
+    return step
 
 
 def _worker(
@@ -81,8 +81,8 @@ def _worker(
     try:
         with stop_signals() as stop, process_group(rank, count, meeting):
             on_step: OnStep | None = (lambda record: line.send(("step", record))) if rank == 0 else None
-            done = Trainer(from_dict(data), Path(folder), on_step=on_step, stop=stop).fit()
-        line.send(("done", done))
+            step = Trainer(from_dict(data), Path(folder), on_step=on_step, stop=stop).fit()
+        line.send(("done", step))
     except MolmoAgentError as error:
         line.send(("error", str(error)))
     except BaseException as error:
@@ -93,10 +93,17 @@ def _worker(
 def run_workers(
     config: Run, folder: Path, count: int, on_step: OnStep | None = None, *, threads: int | None = None
 ) -> int:
-    """Train with several processes on this machine; ``threads`` of each are by default what the machine has for them.
+    """Train with several processes on this machine; return the last step.
+
+    Args:
+        config: the run.
+        folder: of the run.
+        count: number of processes.
+        on_step: called with every record.
+        threads: of each process; by default the machine's cores are divided equally.
 
     Raises:
-        UsageError: what a rank says about config, folder or data; or a rank died.
+        UsageError: a rank rejects config, folder or data, or a rank died.
         RunStopped: Ctrl-C; a checkpoint was written.
     """
     context = multiprocessing.get_context("spawn")
@@ -112,13 +119,13 @@ def run_workers(
             lines.append(receiver)
             processes.append(process)
         try:
-            done = _listen(lines, on_step)
+            step = _listen(lines, on_step)
         except KeyboardInterrupt:
-            # The workers got it too, or get it now; each finishes its step and the first one saves.
+            # Make sure that all workers get the signal; each finishes its step, and the first one saves.
             for process in processes:
                 if process.is_alive() and process.pid:
                     os.kill(process.pid, signal.SIGTERM)
-            done = _listen(lines, on_step)
+            step = _listen(lines, on_step)
         finally:
             deadline = time.monotonic() + 10
             for process in processes:
@@ -126,18 +133,18 @@ def run_workers(
                 if process.is_alive():
                     process.kill()
                     process.join()
-    if done < config.steps:
-        raise RunStopped(f"stopped after step {done}; the same command resumes")
-    return done
+    if step < config.steps:
+        raise RunStopped(f"stopped after step {step}; the same command resumes")
+    return step
 
 
 def _listen(lines: list[Connection], on_step: OnStep | None) -> int:
-    """Pass on what workers tell until all are done; return the last step.
+    """Forward the workers' records until all have finished; return the last step.
 
     Raises:
-        UsageError: one failed or died.
+        UsageError: a worker failed or died.
     """
-    open_lines, done = list(lines), 0
+    open_lines, step = list(lines), 0
     while open_lines:
         for line in wait(open_lines):
             assert isinstance(line, Connection)
@@ -145,8 +152,8 @@ def _listen(lines: list[Connection], on_step: OnStep | None) -> int:
                 kind, what = line.recv()
             except EOFError:
                 raise UsageError(
-                    f"worker {lines.index(line)} died without a word (out of memory?); the same command resumes from "
-                    "the last checkpoint"
+                    f"worker {lines.index(line)} died without a message (out of memory?); the same command resumes "
+                    "from the last checkpoint"
                 ) from None
             if kind == "step" and on_step:
                 on_step(what)
@@ -155,13 +162,13 @@ def _listen(lines: list[Connection], on_step: OnStep | None) -> int:
             elif kind == "failed":
                 raise UsageError(f"worker {lines.index(line)} failed: {what}; the same command resumes")
             elif kind == "done":
-                done = what
+                step = what
                 open_lines.remove(line)
-    return done
+    return step
 
 
 def _ray_loop(settings: dict[str, Any]) -> None:
-    """What every Ray worker runs; Ray has joined the ranks before."""
+    """Train on a Ray worker; Ray has initialized the process group."""
     import ray.train
     from ray.train import Checkpoint
 
@@ -172,8 +179,8 @@ def _ray_loop(settings: dict[str, Any]) -> None:
         latest.update({name: value for name, value in record.items() if isinstance(value, int | float)})
 
     def on_checkpoint(checkpoint: Path | None) -> None:
-        # All workers report equally often: Ray waits for each of them. It takes no checkpoint from outside its own
-        # folder; it gets the place of ours, which all machines can read.
+        # All workers must report equally often, since Ray waits for each of them. Ray accepts only checkpoints in its
+        # own folder, so it gets the path of ours, which all machines can read.
         with tempfile.TemporaryDirectory() as pointer:
             if checkpoint:
                 (Path(pointer) / POINTER_FILE).write_text(json.dumps({"checkpoint": str(checkpoint)}))
@@ -193,21 +200,21 @@ def run_on_ray(
     failures: int = 3,
     threads: int = 1,
 ) -> Any:
-    """Train on Ray: workers that die are replaced, and go on from the last checkpoint.
+    """Train on Ray: failed workers are restarted and resume from the last checkpoint.
 
     Args:
         config: the run.
-        folder: on storage that all workers reach.
-        count: workers, one GPU each where there are GPUs; (fewest, most) takes what the cluster has, and more or fewer
-            as it grows or shrinks. Any number computes the same.
+        folder: on storage shared by all workers.
+        count: number of workers, with one GPU each if there are GPUs; (min, max) follows the size of the cluster. The
+            number does not change the result.
         address: of a cluster; None starts one on this machine.
-        on_step: called here with every line of the run's metrics, as it is written.
-        failures: how often workers are replaced.
+        on_step: called in this process with every record of the metrics.
+        failures: maximum number of restarts.
         threads: of each worker.
 
     Raises:
         MissingExtraError: Ray is not installed.
-        UsageError: the run failed for good.
+        UsageError: the run failed after all restarts.
     """
     try:
         import ray
@@ -223,7 +230,7 @@ def run_on_ray(
         _ray_loop,
         train_loop_config=settings,
         scaling_config=ScalingConfig(num_workers=count, use_gpu=torch.cuda.is_available()),
-        # A name of its own for every start: Ray would silently resume an old one, and resuming is ours.
+        # Use a new name for every start: Ray would silently resume a known name, but the trainer resumes by itself.
         run_config=RunConfig(
             name=f"{folder.name}-{time.time_ns()}",
             storage_path=str(folder / "ray"),
@@ -242,18 +249,18 @@ def run_on_ray(
 
 @contextmanager
 def follow(path: Path, on_step: OnStep | None, *, every_s: float = 0.5) -> Iterator[None]:
-    """Pass on the records that another process appends to a run's metrics, each step once."""
-    ended = threading.Event()
+    """Forward the records that another process appends to a run's metrics, each step once."""
+    stop_event = threading.Event()
     stat = path.stat() if path.exists() else None
 
     def read() -> None:
         offset, inode = (stat.st_size, stat.st_ino) if stat else (0, 0)
         tail, step = "", 0
         while True:
-            last = ended.wait(every_s)
+            last = stop_event.wait(every_s)
             if path.exists() and on_step:
                 with path.open(encoding="utf-8") as file:
-                    # A run that resumes puts another file there, without the steps that it computes again.
+                    # A resumed run replaces the file by one without the steps that it computes again.
                     if os.fstat(file.fileno()).st_ino != inode:
                         offset, inode, tail = 0, os.fstat(file.fileno()).st_ino, ""
                     file.seek(offset)
@@ -272,32 +279,32 @@ def follow(path: Path, on_step: OnStep | None, *, every_s: float = 0.5) -> Itera
     try:
         yield
     finally:
-        ended.set()
+        stop_event.set()
         reader.join()
 
 
 class Worker:
-    """One worker of an evaluation: makes its model when it is first needed. Errors of ours are values, for Ray."""
+    """A worker of an evaluation. It loads its model on demand and returns errors of this package as values."""
 
     def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
         self._make = make
         self._work: Callable[[Any], Any] | None = None
 
     def work(self, batch: Any) -> Any:
-        """Return what a batch gives, or the error."""
+        """Return the result of a batch, or the error."""
         try:
             self._work = self._work or self._make()
             return self._work(batch)
         except MolmoAgentError as error:
-            # Not all of them can be sent as what they are.
+            # Not all error classes can be serialized.
             return (ModelError if isinstance(error, ModelError) else UsageError)(str(error))
 
 
 def map_on_ray(count: int, address: str | None) -> Callable[..., Iterator[Any]]:
-    """Return a mapper of an evaluation with workers on Ray, one GPU each where there are GPUs.
+    """Return a mapper for evaluations with workers on Ray, with one GPU each if there are GPUs.
 
     Args:
-        count: workers; each makes the model once.
+        count: number of workers; each loads the model once.
         address: of a cluster; None starts one on this machine.
 
     Raises:
@@ -309,28 +316,28 @@ def map_on_ray(count: int, address: str | None) -> Callable[..., Iterator[Any]]:
     except ImportError as error:
         raise MissingExtraError("evaluating on Ray", "train") from error
 
-    def mapped(make: Callable[[], Callable[[Any], Any]], batches: Iterable[Any]) -> Iterator[Any]:
+    def run_batches(make: Callable[[], Callable[[Any], Any]], batches: Iterable[Any]) -> Iterator[Any]:
         if not ray.is_initialized():
             ray.init(address or "local", log_to_driver=False)
         remote = ray.remote(num_cpus=1, num_gpus=1 if torch.cuda.is_available() else 0)(Worker)
         workers, rest = [remote.remote(make) for _ in range(count)], iter(batches)
         pool = ActorPool(workers)
         try:
-            # No more under way than keeps all busy: batches hold images.
+            # Submit only as many batches as keep all workers busy, since batches hold images.
             for batch in islice(rest, 2 * count):
                 pool.submit(lambda worker, one: worker.work.remote(one), batch)
             while pool.has_next():
                 try:
-                    done = pool.get_next()
+                    result = pool.get_next()
                 except ray.exceptions.RayActorError as error:
-                    raise UsageError(f"a worker on Ray died: {error}; the same command goes on") from error
-                if isinstance(done, MolmoAgentError):
-                    raise done
-                yield done
+                    raise UsageError(f"a worker on Ray died: {error}; the same command resumes") from error
+                if isinstance(result, MolmoAgentError):
+                    raise result
+                yield result
                 for batch in islice(rest, 1):
                     pool.submit(lambda worker, one: worker.work.remote(one), batch)
         finally:
             for worker in workers:
                 ray.kill(worker)
 
-    return mapped
+    return run_batches

@@ -1,4 +1,4 @@
-"""Where a run's numbers go beside its metrics.jsonl: TensorBoard and Weights & Biases, where they are installed."""
+"""Loggers in addition to metrics.jsonl: TensorBoard and Weights & Biases, if they are installed."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,19 +8,19 @@ from molmo_agent.errors import UsageError
 
 
 class Logger(Protocol):
-    """Takes the record of a step."""
+    """Logs the records of steps."""
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Write a record; its "step" says where."""
+        """Log a record at its "step"."""
         ...
 
     def close(self) -> None:
-        """Write what is not written yet."""
+        """Flush and close."""
         ...
 
 
 def scalars(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the numbers of a record by name; those of inner mappings are named "outer/inner"."""
+    """Yield the numbers of a record by name; those of nested mappings are named "outer/inner"."""
     for name, value in record.items():
         if isinstance(value, Mapping):
             yield from scalars(value, f"{prefix}{name}/")
@@ -29,7 +29,7 @@ def scalars(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 class TensorBoard:
-    """Event files in the folder ``tensorboard`` of the run."""
+    """Writes event files to the folder ``tensorboard`` of the run."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         try:
@@ -49,7 +49,7 @@ class TensorBoard:
 
 
 class WeightsAndBiases:
-    """A run of the name of its folder; resumed with it."""
+    """Logs to a run named like its folder, and resumes it."""
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         try:
@@ -71,7 +71,7 @@ def open_loggers(names: Sequence[str], folder: Path, config: Mapping[str, Any]) 
     """Return the loggers of a run.
 
     Raises:
-        UsageError: one is not installed.
+        UsageError: a logger is not installed.
     """
     kinds: dict[str, Any] = {"tensorboard": TensorBoard, "wandb": WeightsAndBiases}
     return [kinds[name](folder, config) for name in names]

@@ -1,4 +1,4 @@
-"""What training minimises, as the authors compute it: docs/reference/training.md#loss."""
+"""The training loss, as the authors compute it: docs/reference/training.md#loss."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ Z_LOSS = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class TokenLoss:
-    """Weighted sums over tokens; divide by the weights of the whole global batch, not of one rank."""
+    """Weighted sums over tokens; divide them by the weight of the global batch, not of one rank."""
 
-    # Per token, (B, T), weighted; zero where nothing is to be learned.
+    # Per token, (B, T), weighted; zero without a target.
     cross_entropy: Tensor
     z: Tensor
     # Scalars.
@@ -24,23 +24,23 @@ class TokenLoss:
 
     @property
     def mean(self) -> Tensor:
-        """The loss of this batch alone."""
+        """The loss of this batch, by its own weight."""
         return (self.cross_entropy.sum() + self.z.sum()) / self.weight
 
 
 def token_loss(logits: Tensor, labels: Tensor, weights: Tensor, z_scale: float = Z_LOSS) -> TokenLoss:
-    """Compare logits with labels.
+    """Return cross-entropy and z-loss of logits.
 
     Args:
         logits: (B, T, V); computed in float32.
-        labels: (B, T) ids of what comes next; negative where nothing does.
-        weights: (B, T); negative (padding) counts as zero.
+        labels: (B, T) next ids; negative without a target.
+        weights: (B, T); negative weights (padding) count as zero.
         z_scale: weight of the z-loss.
     """
     logits = logits.float()
     weights = weights.clamp(min=0) * (labels >= 0)
     partition = logits.logsumexp(-1)
-    # Image tokens may have ids that no logit stands for; they are never learned.
+    # Image tokens may have ids without a logit; they are never targets.
     label_logits = logits.gather(-1, labels.where(weights > 0, 0).unsqueeze(-1)).squeeze(-1)
     return TokenLoss(
         cross_entropy=(partition - label_logits) * weights,
@@ -53,10 +53,10 @@ def token_loss(logits: Tensor, labels: Tensor, weights: Tensor, z_scale: float =
 def response_loss(
     hidden: Tensor, head: Tensor, labels: Tensor, weights: Tensor, *, chunk: int = 1024, z_scale: float = Z_LOSS
 ) -> TokenLoss:
-    """Like :func:`token_loss`, from (B, T, D) hidden states and the (V, D) head, for learned positions alone.
+    """Like :func:`token_loss`, from (B, T, D) hidden states and the (V, D) head, only for positions with a target.
 
-    Logits exist for ``chunk`` positions at a time, and are recomputed in the backward pass: at 152,064 ids they would
-    be the largest thing in memory.
+    Logits are computed for ``chunk`` positions at a time and recomputed in the backward pass: for 152,064 ids they
+    would be the largest tensor in memory.
     """
     rows = (labels >= 0) & (weights > 0)
     states, targets, counts = hidden[rows], labels[rows], weights[rows]
@@ -70,7 +70,7 @@ def response_loss(
         for s, t, c in zip(states.split(chunk), targets.split(chunk), counts.split(chunk), strict=True)
     ]
     if not len(states):
-        # Keeps the graph: a rank without answers still takes part in the backward pass, with every weight.
+        # Keep the graph: a rank without answers must run the backward pass too, for every weight.
         zero = (hidden.sum() + head.sum()) * 0
         return TokenLoss(zero, zero, weights.new_zeros(()), weights.new_zeros(()))
     entropy, z = (torch.cat([piece[i] for piece in pieces]) for i in (0, 1))

@@ -1,7 +1,7 @@
-"""Muon, computed in the precision of the weights.
+"""Muon in the precision of the weights, with Keller Jordan's update rule and Nesterov momentum.
 
-torch.optim.Muon orthogonalises in bfloat16, which processors without bfloat16 units emulate: for a model of a few
-million weights that took a quarter of every step. Same update rule, Keller Jordan's, with Nesterov momentum.
+torch.optim.Muon orthogonalizes in bfloat16, which CPUs without bfloat16 units emulate: for a model of a few million
+weights, this took a quarter of every step.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum, orthogonalised; for matrices only."""
+    """SGD with orthogonalized momentum, for matrices only."""
 
     def __init__(
         self, params: Iterable[Any], lr: float = 0.02, momentum: float = 0.95, weight_decay: float = 0.0
@@ -44,6 +44,6 @@ class Muon(torch.optim.Optimizer):
                 average = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
                 update = orthogonalize(parameter.grad.lerp(average, group["momentum"]))
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                # A tall matrix maps to a larger space: scale so that every output moves alike.
+                # A tall matrix maps to a larger space: scale the update so that every output changes equally.
                 parameter.add_(update, alpha=-group["lr"] * max(1.0, parameter.shape[0] / parameter.shape[1]) ** 0.5)
         return loss

@@ -10,7 +10,7 @@ import torch
 Component = Literal["connector", "vit", "llm"]
 COMPONENTS: tuple[Component, ...] = ("connector", "vit", "llm")
 
-# Names of which the weights would never decay (moot at the released recipes' decay of zero).
+# Parameters without weight decay, by parts of their names (the released recipes have no weight decay at all).
 _NO_DECAY = (
     "embed_tokens",
     "layernorm",
@@ -31,7 +31,7 @@ class Schedule:
     peak: float
     warmup_steps: int
     max_steps: int
-    # Where the warm-up begins; None: a tenth of the peak.
+    # Learning rate at the start of the warm-up; None: a tenth of the peak.
     start: float | None = 0.0
     # The end, as a share of the peak.
     final: float = 0.1
@@ -40,7 +40,7 @@ class Schedule:
         """Return the learning rate of an update."""
         low = self.peak * self.final
         if step < self.warmup_steps:
-            # A tenth wherever the cosine ends.
+            # A tenth of the peak, whatever ``final`` is.
             start = self.peak * 0.1 if self.start is None else self.start
             return start + (self.peak - start) * min(step, self.warmup_steps) / self.warmup_steps
         if step >= self.max_steps:
@@ -51,7 +51,7 @@ class Schedule:
 
 
 def component_of(name: str) -> Component:
-    """Return the component of a parameter, by our name. The extra embedding rows belong to the connector."""
+    """Return the component of a parameter by its name. The extra embedding rows belong to the connector."""
     if "connector." in name or name.endswith("embed_tokens.new_weight"):
         return "connector"
     return "vit" if "vision_tower." in name else "llm"
@@ -67,11 +67,11 @@ def group_of(name: str) -> str:
 
 
 def parameter_groups(
-    named: Iterable[tuple[str, torch.nn.Parameter]], rates: Mapping[Component, float], weight_decay: float = 0.0
+    parameters: Iterable[tuple[str, torch.nn.Parameter]], rates: Mapping[Component, float], weight_decay: float = 0.0
 ) -> list[dict[str, object]]:
-    """Return groups for an optimizer, one per component and decay; each carries its ``name`` and ``component``."""
+    """Return parameter groups for an optimizer, one per component and decay, with their ``name`` and ``component``."""
     groups: dict[str, dict[str, object]] = {}
-    for name, parameter in named:
+    for name, parameter in parameters:
         key = group_of(name)
         if key not in groups:
             component = component_of(name)

@@ -1,12 +1,12 @@
-"""The hyper-parameters of the paper's models by name: ``preset=molmo-7b-d/sft``. Plain data; knows no config class.
+"""The hyperparameters of the paper's models by name, as plain data: ``preset=molmo-7b-d/sft``.
 
-A preset says how a stage was trained (rates, schedules, batch, steps, dropout, form of the texts, seeds), not on what
-data and not from which weights: these are the recipe's (``pixmo_cap`` for pretrain, ``sft``, ``high_res``).
+A preset holds the settings of a stage (rates, schedules, batch, steps, dropout, form of the texts, seeds). Data and
+initial weights are in the recipe (``pixmo_cap`` for pretrain, ``sft``, ``high_res``).
 
 Sources, as collected in docs/reference/training.md#hyperparameters: learning rates, warm-up, batch and steps of each
-model are table 6 of the paper (arXiv 2409.17146 v2, in a transcription); optimizer, dropout, sequence length, crops,
-z-loss, clipping and seeds are those of the released scripts (allenai/molmo at 793fa387), which have the values of
-Molmo-7B-D; the high-resolution stage is from the paper's text. Examples are packed here, which the authors did not do;
+model are from table 6 of the paper (arXiv 2409.17146 v2, in a transcription). Optimizer, dropout, sequence length,
+crops, z-loss, clipping and seeds are from the released scripts (allenai/molmo at 793fa387), which have the values of
+Molmo-7B-D. The high-resolution stage is from the paper's text. Examples are packed here, unlike in the authors' code;
 an example's loss is the same.
 """
 
@@ -51,7 +51,7 @@ def _pretrain(llm: float) -> dict[str, Any]:
         "message_format": "none",
         "prefix": "length",
         "weighting": "one",
-        # At the tokens of answers alone: captions are to be read off the image, not off their own beginning.
+        # Only at the tokens of answers, so that captions depend on the image more than on their own beginning.
         "residual_dropout": 0.0,
         "answer_dropout": 0.1,
         "data_seed": 95_818,
@@ -84,7 +84,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "molmo-7b-o/sft": _sft(vit=5e-6, connector=5e-6, llm=1e-5, steps=32_000),
     "molmo-7b-d/sft": _sft(vit=5e-6, connector=5e-6, llm=1e-5, steps=30_000),
     "molmo-72b/sft": _sft(vit=3e-6, connector=3e-6, llm=5e-6, steps=20_000),
-    # A tenth of the steps more on three times the crops; 36 crops are up to 3956 tokens.
+    # Another tenth of the steps, with three times the crops; 36 crops are up to 3956 tokens.
     "molmo-7b-d/high-res": {
         **_sft(vit=2e-6, connector=2e-6, llm=5e-6, steps=3000),
         "max_crops": 36,
@@ -94,20 +94,20 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def preset(name: str) -> dict[str, Any]:
-    """Return a preset's keys, for a config to be made of.
+    """Return a preset's config keys.
 
     Raises:
-        UnknownNameError: there is none of that name; the nearest are offered.
+        UnknownNameError: the preset does not exist; the message suggests the closest names.
     """
     if name not in PRESETS:
         raise UnknownNameError("preset", name, PRESETS)
     return deepcopy(dict(PRESETS[name]))
 
 
-def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of both, those of ``above`` where both have one; mappings are merged, lists replaced."""
+def merge_configs(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of both, with the values of ``above`` for common keys; mappings are merged, lists replaced."""
     both = dict(below)
     for key, value in above.items():
         under = both.get(key)
-        both[key] = merged(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+        both[key] = merge_configs(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
     return both

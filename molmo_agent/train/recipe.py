@@ -1,4 +1,4 @@
-"""Recipes: YAML files and key=value changes to configurations and back."""
+"""Recipes: convert YAML files and key=value overrides to configs, and configs back to YAML."""
 
 import dataclasses
 import types
@@ -11,32 +11,32 @@ import yaml
 from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.registry import RUN_KINDS, load_attribute
 from molmo_agent.train.config import Run, TrainConfig, check
-from molmo_agent.train.presets import merged, preset
+from molmo_agent.train.presets import merge_configs, preset
 
 RECIPES = Path(__file__).parent / "recipes"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RunKind:
-    """A kind of training run; ``registry.RUN_KINDS`` names those beside fine-tuning."""
+    """A kind of training run; ``registry.RUN_KINDS`` lists those in addition to fine-tuning."""
 
     # A frozen dataclass, built from the recipe.
     config: type
-    # Returns a config that makes sense as a whole, or raises a UsageError.
+    # Returns a valid config, or raises a UsageError.
     check: Callable[[Any], Run]
-    # "module:name" of what makes the train module of a config (see train_module.TrainModule).
+    # "module:name" of the train module's class, called with the config (see train_module.TrainModule).
     train_module: str
 
 
 FINE_TUNING = RunKind(config=TrainConfig, check=check, train_module="molmo_agent.train.fine_tuning:FineTuning")
-"""What a recipe is without a key of another kind."""
+"""The kind of a recipe without the key of another kind."""
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
-    """Turn plain data into a field's type.
+    """Convert plain data to a field's type.
 
     Raises:
-        UsageError: it does not fit.
+        UsageError: the value has another type.
     """
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
@@ -98,10 +98,10 @@ def _build(kind: Any, data: Any, where: str) -> Any:
 
 
 def from_dict(data: Mapping[str, Any]) -> Run:
-    """Return the config that plain data describes: fine-tuning, unless it has a key that tells another kind of run.
+    """Return the config of plain data: fine-tuning, unless a key indicates another kind of run.
 
     Raises:
-        UsageError: an unknown key (the nearest are offered), or a value of the wrong type.
+        UsageError: a key is unknown (the message suggests the closest ones), or a value has the wrong type.
     """
     kinds = [_run_kind(key) for key in RUN_KINDS if key in data]
     kind = kinds[0] if kinds else FINE_TUNING
@@ -115,10 +115,10 @@ def _run_kind(key: str) -> RunKind:
 
 
 def kind_of(config: Run) -> RunKind:
-    """Return the kind of run that a config describes.
+    """Return the kind of run of a config.
 
     Raises:
-        TypeError: it is of no kind that the registry names.
+        TypeError: the config is of no registered kind.
     """
     if isinstance(config, FINE_TUNING.config):
         return FINE_TUNING
@@ -129,7 +129,7 @@ def kind_of(config: Run) -> RunKind:
 
 
 def to_dict(config: Run) -> dict[str, Any]:
-    """Return a config as plain data: what :func:`from_dict` reads."""
+    """Return a config as plain data, the inverse of :func:`from_dict`."""
 
     def plain(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -148,10 +148,10 @@ def to_yaml(config: Run) -> str:
 
 
 def override(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Apply ``key.inner=value`` (numbers count entries of lists) to plain data; values are read as YAML.
+    """Apply assignments ``key.inner=value`` to plain data; numbers index lists, and values are parsed as YAML.
 
     Raises:
-        UsageError: an assignment without a value, or into something that has no parts.
+        UsageError: an assignment has no value, or its key does not exist in a list or a plain value.
     """
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
@@ -185,30 +185,31 @@ def _number(part: str, entries: list[Any], assignment: str) -> int:
 
 
 def recipe_names() -> list[str]:
-    """Return the names of the recipes that come along."""
+    """Return the names of the built-in recipes."""
     return sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
 def load(recipe: str, assignments: Sequence[str] = ()) -> Run:
-    """Read a recipe by name, or a YAML file by path, and change it.
+    """Read a recipe by name, or a YAML file by path, and apply assignments.
 
-    What comes later counts: the recipe that the file names under ``like``, the preset that it names under ``preset``,
+    Later sources override earlier ones: the recipe under the file's key ``like``, the preset under its key ``preset``,
     the file, the preset of an assignment ``preset=NAME``, all other assignments.
 
     Raises:
-        UsageError: no such recipe (the nearest are offered), a file that is no YAML, an unknown key or a wrong value.
+        UsageError: the recipe does not exist (the message suggests the closest names), the file is not YAML, a key is
+            unknown, or a value is wrong.
     """
     data = _recipe(recipe)
     for text in assignments:
         if text.startswith("preset="):
-            data = merged(data, preset(text.removeprefix("preset=")))
+            data = merge_configs(data, preset(text.removeprefix("preset=")))
     return from_dict(override(data, [text for text in assignments if not text.startswith("preset=")]))
 
 
 def _recipe(recipe: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return a recipe's data over those that it is like."""
+    """Return a recipe's data, merged over the recipe under its key ``like``."""
     if recipe in above:
-        raise UsageError(f"the recipe {recipe!r} is like itself ({' like '.join((*above, recipe))})")
+        raise UsageError(f"the recipe {recipe!r} is based on itself ({' like '.join((*above, recipe))})")
     path = Path(recipe)
     if not (path.suffix in (".yaml", ".yml") and path.is_file()):
         path = RECIPES / f"{recipe}.yaml"
@@ -224,5 +225,5 @@ def _recipe(recipe: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     if "like" in data:
         base = _recipe(str(data.pop("like")), (*above, recipe))
     if "preset" in data:
-        base = merged(base, preset(str(data.pop("preset"))))
-    return merged(base, data)
+        base = merge_configs(base, preset(str(data.pop("preset"))))
+    return merge_configs(base, data)

@@ -1,4 +1,4 @@
-"""The model that fine-tuning starts from: the embedded one, a checkpoint, or one without training."""
+"""Load the initial model of fine-tuning: the embedded one, a checkpoint, or an untrained one."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from molmo_agent.train.config import TrainConfig
 
 
 def load_model(config: TrainConfig) -> tuple[MolmoForConditionalGeneration, MolmoProcessor]:
-    """Return the model to train and its processor. "nano" is the embedded one, "nano-fresh" untrained.
+    """Return the model to train and its processor. "nano" is the embedded model, "nano-fresh" an untrained one.
 
-    Weights are in float32; of QLoRA those under the adapters are in four bits.
+    Weights are in float32; with QLoRA, those under the adapters are in four bits.
 
     Raises:
-        UsageError: there is no checkpoint to start from.
+        UsageError: the checkpoint cannot be loaded.
         MissingExtraError: four bits need the extra ``quantize``.
     """
     if config.model in UNTRAINED:
@@ -37,7 +37,7 @@ def load_model(config: TrainConfig) -> tuple[MolmoForConditionalGeneration, Molm
 
 
 def _four_bits(config: TrainConfig) -> dict[str, Any]:
-    """Return how the weights under adapters are loaded; nothing for full precision."""
+    """Return the loading options for weights under adapters; empty for full precision."""
     if not config.lora or config.lora.base == "full":
         return {}
     try:
@@ -50,7 +50,7 @@ def _four_bits(config: TrainConfig) -> dict[str, Any]:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=torch.bfloat16 if config.precision == "bf16" else torch.float32,
-        # The rest is small, and learns or is read with care.
+        # The other modules are small, and are trained or sensitive to precision.
         llm_int8_skip_modules=["model.vision_tower", "model.connector", "lm_head"],
     )
     return {"quantization_config": settings}

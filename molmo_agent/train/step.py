@@ -1,4 +1,4 @@
-"""One optimizer step over a global batch: the same numbers on any number of ranks. Knows no files and no data sets."""
+"""One optimizer step over a global batch, with the same result on any number of ranks."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,46 +24,47 @@ Arrays = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What a step did, over all ranks."""
+    """The results of a step, over all ranks."""
 
     loss: float
     cross_entropy: float
     z_loss: float
     accuracy: float
-    # Tokens that were learned from, and the sum of their weights.
+    # Number of target tokens, and the sum of their weights.
     loss_tokens: int
     weight: float
     gradient_norms: dict[str, float]
     learning_rates: dict[str, float]
-    # Cross-entropy of each data set that took part.
+    # Cross-entropy by data set.
     sources: dict[str, float]
 
 
 class ModelWithLoss(nn.Module):
-    """A model with its loss as one module, so that sharding sees one forward pass per sequence."""
+    """A model and its loss as one module, so that sharding handles one forward pass per sequence."""
 
     def __init__(self, model: Any, config: TrainConfig) -> None:
         super().__init__()
         self.model = model
-        # Set on the config itself: the model's own switch would check for a kernel of this name on the hub.
+        # Set it on the config: the model's own method would look for a kernel of this name on the hub.
         model.model.language_model.config._attn_implementation = TREE_ATTENTION
         self.z_scale, self.precision = config.optimizer.z_loss, config.precision
         self.num_sources = len(config.mixture)
 
     def forward(self, arrays: Arrays) -> Tensor:
-        """Return weighted sums of one packed sequence: cross-entropy, z-loss, right answers; then by data set.
+        """Return a vector of weighted sums over one packed sequence.
 
-        Of n data sets, n times the cross-entropy and n times the weight follow the three.
+        Its entries are cross-entropy, z-loss and correct tokens, then the cross-entropy of each data set, then the
+        weight of each data set.
 
         Args:
-            arrays: from :func:`~molmo_agent.train.batching.encode.collate`, of a leading dimension of 1.
+            arrays: from :func:`~molmo_agent.train.batching.encode.collate`, with a leading dimension of 1.
         """
         inner = self.model.model
         device = next(self.parameters()).device
         inputs = {name: torch.as_tensor(array).to(device) for name, array in arrays.items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             features = inner.get_image_features(inputs["pixel_values"], inputs["image_masks"])
-            # Also where no feature has a place: every rank runs the same modules, or the others would wait for it.
+            # Use the features even if none has a position: all ranks must run the same modules, or others would wait.
             unused = features.sum() * 0
             embeds = inner.embed(inputs["input_ids"], features, inputs["image_input_idx"]) + unused
             weights = inputs["loss_weights"]
@@ -86,7 +87,7 @@ class ModelWithLoss(nn.Module):
 
 
 def shard(model: ModelWithLoss) -> ModelWithLoss:
-    """Spread weights, gradients and optimizer state over all ranks, block by block (FSDP2)."""
+    """Shard weights, gradients and optimizer state over all ranks, block by block (FSDP2)."""
     mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (world_size(),))
     inner = model.model.model
     tower = inner.vision_tower.encoder
@@ -97,7 +98,7 @@ def shard(model: ModelWithLoss) -> ModelWithLoss:
 
 
 def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
-    """Return AdamW with a group per component; parameters that do not learn are left out."""
+    """Return AdamW with a group per component, without frozen parameters."""
     rates: dict[Component, float] = {name: getattr(settings, name).peak for name in COMPONENTS}
     learning = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     groups: Any = parameter_groups(learning, rates, settings.weight_decay)
@@ -115,10 +116,10 @@ def schedules(settings: Optimizer, steps: int) -> dict[Component, Schedule]:
 
 @torch.no_grad()
 def clip(model: nn.Module, max_norm: float) -> dict[str, float]:
-    """Scale each component's gradients in place, so that their norm is at most ``max_norm``.
+    """Clip each component's gradients in place to the norm ``max_norm``.
 
     Returns:
-        The norms before, over all shards: of each component, and "total".
+        The norms before clipping, over all shards: of each component, and "total".
     """
     members: dict[Component, list[Tensor]] = {name: [] for name in COMPONENTS}
     for name, parameter in model.named_parameters():
@@ -144,15 +145,15 @@ def clip(model: nn.Module, max_norm: float) -> dict[str, float]:
 def train_step(
     model: ModelWithLoss, optimizer: torch.optim.Optimizer, sequences: Sequence[Arrays], config: TrainConfig, step: int
 ) -> StepReport:
-    """Learn from a rank's sequences of a global batch.
+    """Run one optimizer step on a rank's sequences of a global batch.
 
-    The loss is the weighted mean over all tokens of all ranks: each rank's sum is divided by the global weight, and
-    multiplied by the number of ranks because gradients are averaged over them.
+    The loss is the weighted mean over the tokens of all ranks: each rank's sum is divided by the global weight, and
+    multiplied by the number of ranks, since gradients are averaged over ranks.
 
     Args:
-        model: on its device, sharded where there are several ranks.
+        model: on its device, sharded if there are several ranks.
         optimizer: from :func:`make_optimizer`.
-        sequences: this rank's; all ranks have equally many.
+        sequences: of this rank; all ranks have the same number.
         config: the run.
         step: counted from 1.
 
@@ -179,8 +180,8 @@ def train_step(
     if not math.isfinite(loss):
         optimizer.zero_grad(set_to_none=True)
         raise ModelError(
-            f"the loss of step {step} is {loss}, which nothing can be learned from; the weights are those of step "
-            f"{step - 1}: lower the learning rates, or try precision=fp32"
+            f"the loss of step {step} is {loss}; the weights of step {step - 1} are unchanged: lower the learning "
+            "rates, or try precision=fp32"
         )
     average_gradients(model)
     norms = clip(model, config.optimizer.clip)

@@ -1,4 +1,4 @@
-"""What the trainer needs to know of a kind of training run: its weights, its batches and one step of learning."""
+"""The interface between the trainer and a kind of training run: weights, batches and steps."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -13,57 +13,57 @@ from molmo_agent.train.checkpoint import RunFolder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTime:
-    """Where the time of a step went, in seconds."""
+    """The time of a step in seconds."""
 
-    # Learning from the batch.
+    # Training on the batch.
     seconds: float
     # Waiting for the batch.
     waited: float
-    # Between the step before and this one: logging, callbacks, copying a checkpoint.
+    # Time since the end of the previous step: logging, callbacks, copying a checkpoint.
     other: float
 
 
 class TrainModule(Protocol):
-    """One kind of training run on this rank: fine-tuning (:mod:`.fine_tuning`), or one that the registry names.
+    """A kind of training run on this rank: fine-tuning (:mod:`.fine_tuning`), or one from the registry.
 
-    Made from a config, with the weights that the run starts from. Every rank calls every method in the same order.
+    It is created from a config, with the initial weights. All ranks call its methods in the same order.
     """
 
-    # Batches that are prepared ahead.
+    # Number of batches that are prepared in advance.
     prefetch: int
 
     def problems(self) -> str:
-        """Return what of the data cannot be used, one problem a line; empty if all of it can."""
+        """Return the unusable parts of the data, one problem per line; empty if there are none."""
         ...
 
     def restore(self, run: RunFolder) -> int:
-        """Continue from the last complete checkpoint of a run's folder.
+        """Resume from the last complete checkpoint of a run's folder.
 
         Returns:
-            The steps it has done, 0 without a checkpoint.
+            The number of finished steps, 0 without a checkpoint.
 
         Raises:
-            UsageError: it is damaged.
+            UsageError: the checkpoint is damaged.
         """
         ...
 
     def open_pool(self) -> Executor:
-        """Return threads or processes in which batches are prepared."""
+        """Return a pool of threads or processes for preparing batches."""
         ...
 
     def batch_loader(self) -> Callable[[int], Any]:
-        """Return a function of a step (counted from 0) that prepares this rank's batch; it can be sent to the pool."""
+        """Return a function that prepares this rank's batch of a step (counted from 0); the pool must accept it."""
         ...
 
     def train_step(self, step: int, batch: Any) -> dict[str, Any]:
-        """Learn from a batch.
+        """Run one optimizer step.
 
         Args:
             step: counted from 0.
-            batch: this rank's part of it.
+            batch: this rank's batch.
 
         Returns:
-            What metrics.jsonl says of the step, over all ranks: at least "loss" and "accuracy".
+            The step's metrics over all ranks, at least "loss" and "accuracy".
 
         Raises:
             ModelError: the loss is not a number.
@@ -71,17 +71,17 @@ class TrainModule(Protocol):
         ...
 
     def throughput(self, batch: Any, time: StepTime) -> dict[str, Any]:
-        """Return what metrics.jsonl says of the speed of the last step: times in s, rates per second."""
+        """Return the throughput metrics of the last step: times in s, rates per second."""
         ...
 
-    def ends_stage(self, done: int) -> bool:
-        """Return whether a checkpoint is due because a stage ends with so many steps done."""
+    def ends_stage(self, step: int) -> bool:
+        """Return whether a stage ends after this number of steps, which makes a checkpoint due."""
         ...
 
     def state(self) -> dict[str, Tensor]:
-        """Return everything that a checkpoint holds, by name."""
+        """Return the tensors of a checkpoint by name."""
         ...
 
     def export(self, folder: Path) -> None:
-        """Write the trained model as people load it."""
+        """Write the trained model as a checkpoint for use."""
         ...

@@ -1,7 +1,7 @@
-"""The loop of every training run on this rank: the same in one process, under torchrun and under Ray.
+"""The loop of a training run on this rank, in one process, under torchrun or under Ray.
 
-It resumes, prefetches batches, logs, calls back, stops where asked, saves and exports. What is learned, and from what,
-is its train module's.
+It resumes, prefetches batches, logs, calls back, stops on request, saves and exports. The train module defines the
+model, the data and the steps.
 """
 
 import time
@@ -20,32 +20,32 @@ from molmo_agent.train.recipe import kind_of, to_dict
 from molmo_agent.train.train_module import StepTime, TrainModule
 
 PROBLEMS_FILE = "problems.txt"
-"""Beside the metrics: what of the data sets could not be used."""
+"""File in the run's folder that lists the unusable data."""
 EXPORT_FOLDER = "export"
-"""In the run's folder: the trained model."""
+"""Folder of the trained model in the run's folder."""
 
 OnStep = Callable[[dict[str, Any]], None]
-"""Called on every rank after every step, with its record: a line of metrics.jsonl."""
+"""Called on every rank after every step with its record, a line of metrics.jsonl."""
 OnCheckpoint = Callable[[Path | None], None]
 """Called on every rank after every step and at the end, with the checkpoint that was completed since the last call;
-None where there is none, and on ranks other than the first."""
+None if there is none, and on ranks other than the first."""
 
-# What the ranks agree on after a step; the largest wins.
+# The decisions after a step; all ranks follow the largest value of any rank.
 _CONTINUE, _STOP, _FAIL = 0, 1, 2
 
 
 def make_train_module(config: Run) -> TrainModule:
-    """Return the train module of a config, with the weights that the run starts from.
+    """Return the train module of a config, with the initial weights.
 
     Raises:
-        UsageError: its model or data cannot be read.
+        UsageError: the model or the data cannot be read.
     """
     module: TrainModule = load_attribute(kind_of(config).train_module)(config)
     return module
 
 
 def prefetch(module: TrainModule, start: int, steps: int) -> Generator[tuple[int, Any, float], None, None]:
-    """Yield (step, batch, seconds waited for it) from ``start`` to ``steps``, prepared some steps ahead."""
+    """Yield (step, batch, waiting time in s) from ``start`` to ``steps``, prepared some steps in advance."""
     load = module.batch_loader()
     with module.open_pool() as pool:
         futures = deque(pool.submit(load, step) for step in range(start, min(start + module.prefetch, steps)))
@@ -63,14 +63,14 @@ def prefetch(module: TrainModule, start: int, steps: int) -> Generator[tuple[int
 
 
 class Trainer:
-    """Runs a config from where its folder stands to the end; every rank has one.
+    """Runs a config to its end, from the last checkpoint if there is one; every rank has one.
 
     Args:
         config: the run.
-        folder: its checkpoints and metrics; the same folder resumes.
+        folder: of checkpoints and metrics; the same folder resumes the run.
         on_step: see :data:`OnStep`.
         on_checkpoint: see :data:`OnCheckpoint`.
-        stop: asked after every step; True on any rank saves and returns.
+        stop: called after every step; True on any rank saves a checkpoint and ends the loop.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class Trainer:
         self.on_step, self.on_checkpoint, self.stop = on_step, on_checkpoint, stop
 
     def fit(self) -> int:
-        """Train until the last step, or until asked to stop.
+        """Train until the last step, or until a request to stop.
 
         Returns:
-            The steps done; the model is exported if these are all.
+            The number of finished steps; the model is exported after the last one.
 
         Raises:
-            UsageError: the folder is another run's, the model or the data cannot be read, or a checkpoint cannot be
-                read or written.
+            UsageError: the folder belongs to another run, the model or the data cannot be read, or a checkpoint cannot
+                be read or written.
             ModelError: the loss is not a number.
         """
         run = RunFolder(self.folder, self.config)
@@ -106,45 +106,45 @@ class Trainer:
             start = module.restore(run)
             run.forget_after(start)
             loggers = open_loggers(self.config.loggers if own_rank() == 0 else (), self.folder, to_dict(self.config))
-            done = self._train(run, module, start, loggers)
+            num_steps = self._train(run, module, start, loggers)
             self.on_checkpoint(run.finish())
             for logger in loggers:
                 logger.close()
-            if done == self.config.steps:
+            if num_steps == self.config.steps:
                 module.export(self.folder / EXPORT_FOLDER)
-            return done
+            return num_steps
         finally:
             run.close()
 
     def _train(self, run: RunFolder, module: TrainModule, start: int, loggers: Sequence[Logger]) -> int:
-        """Take the steps after ``start``; return how many are done."""
-        done, ended = start, time.perf_counter()
+        """Run the steps after ``start``; return the number of finished steps."""
+        num_steps, end = start, time.perf_counter()
         with closing(prefetch(module, start, self.config.steps)) as batches:
             for step, batch, waited in batches:
                 began = time.perf_counter()
                 metrics = module.train_step(step, batch)
-                done = step + 1
-                # What is neither waiting nor learning came after the last step.
-                other, seconds, ended = began - waited - ended, time.perf_counter() - began, time.perf_counter()
+                num_steps = step + 1
+                # The remaining time since the last step is neither waiting nor training.
+                other, seconds, end = began - waited - end, time.perf_counter() - began, time.perf_counter()
                 times = StepTime(seconds=seconds, waited=waited, other=max(other, 0.0))
-                record = {"step": done, **metrics, **module.throughput(batch, times)}
+                record = {"step": num_steps, **metrics, **module.throughput(batch, times)}
                 if own_rank() == 0:
                     run.log(record)
                     for logger in loggers:
                         logger.log(record)
                 if self.on_step:
                     self.on_step(record)
-                # The ranks agree, or the others would wait for the one that stops.
+                # All ranks must stop together, or the others would wait forever.
                 verdict = all_reduce_max(_FAIL if run.failed else _STOP if self.stop() else _CONTINUE)
                 if verdict == _FAIL:
                     break
                 self.on_checkpoint(run.check())
-                if self._is_due(module, done) or verdict == _STOP:
-                    run.save(done, module.state())
+                if self._is_due(module, num_steps) or verdict == _STOP:
+                    run.save(num_steps, module.state())
                 if verdict == _STOP:
                     break
-        return done
+        return num_steps
 
-    def _is_due(self, module: TrainModule, done: int) -> bool:
+    def _is_due(self, module: TrainModule, step: int) -> bool:
         """Return whether a checkpoint is due."""
-        return done % self.config.checkpoint_every == 0 or done == self.config.steps or module.ends_stage(done)
+        return step % self.config.checkpoint_every == 0 or step == self.config.steps or module.ends_stage(step)

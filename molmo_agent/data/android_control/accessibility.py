@@ -23,7 +23,7 @@ _FLAGS = {
     22: "isSelected",
     23: "isVisible",
 }
-_LISTED = ("isCheckable", "isChecked", "isClickable", "isLongClickable", "isScrollable", "isSelected")
+_REPORTED_FLAGS = ("isCheckable", "isChecked", "isClickable", "isLongClickable", "isScrollable", "isSelected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def reduced_text(windows: Sequence[Sequence[Node]]) -> str:
     whatever their class, package and resource. The value "None" is dropped.
 
     Raises:
-        ValueError: a listed element without a package.
+        ValueError: a flags element without a package.
     """
     packages: dict[str, list[str]] = {}
     for nodes in windows:
@@ -134,17 +134,17 @@ def reduced_text(windows: Sequence[Sequence[Node]]) -> str:
             texts.add(node.text)
             if not node.visible:
                 continue
-            package = _named(node.package)
+            package = _text_or_empty(node.package)
             if not package:
                 raise ValueError(
-                    f"expected every listed element to name its package; the element with text {node.text!r}, resource "
+                    f"expected every flags element to name its package; the element with text {node.text!r}, resource "
                     f"{node.resource!r} has no package, and the authors' code fails on it"
                 )
             packages.setdefault(package, []).append(_line(node))
     return "\n".join("\n".join([package, *lines, ""]) for package, lines in packages.items())
 
 
-def _named(value: str | None) -> str:
+def _text_or_empty(value: str | None) -> str:
     """Return a value, or "" where the authors' code drops it."""
     return value if value is not None and value != "None" else ""
 
@@ -153,8 +153,8 @@ def _line(node: Node) -> str:
     left, top, right, bottom = node.box
     parts = [f"center=[{int((left + right) / 2)},{int((top + bottom) / 2)}]", f"size=[{right - left},{bottom - top}]"]
     # Not anchored to a domain: "telecom:id/call" becomes "telecall".
-    resource = _named(re.sub(r"com.*?id/", "", node.resource))
-    if text := _named(node.text):
+    resource = _text_or_empty(re.sub(r"com.*?id/", "", node.resource))
+    if text := _text_or_empty(node.text):
         parts.append(f"text={text}")
     elif resource:
         parts.append(f"resource={resource}")
@@ -163,7 +163,7 @@ def _line(node: Node) -> str:
         parts.append("text=Switch")
     elif "Edit" in node.class_name:
         parts.append("EditableText")
-    listed = [flag for flag in _LISTED if flag in node.flags]
-    if listed:
-        parts.append(str(listed))
+    flags = [flag for flag in _REPORTED_FLAGS if flag in node.flags]
+    if flags:
+        parts.append(str(flags))
     return "\t" + ", ".join(parts)

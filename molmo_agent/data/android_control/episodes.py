@@ -193,8 +193,8 @@ def target_pixels(
         name = action["app_name"]
         if reference_quirks:
             return reference_app_box(reduced_text(windows), name)
-        named = (node.box for node in visible_nodes(windows) if node.text.casefold() == name.casefold())
-        return next(named, None)
+        boxes_with_name = (node.box for node in visible_nodes(windows) if node.text.casefold() == name.casefold())
+        return next(boxes_with_name, None)
     if kind not in ("click", "long_press"):
         return None
     x, y = reference_point(action) if reference_quirks else (action["x"], action["y"])

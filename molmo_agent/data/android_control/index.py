@@ -7,7 +7,7 @@ from molmo_agent.data.formats.tfrecord import Mark, record_at
 from molmo_agent.data.unusable_rows import Problems
 
 # Episodes that stay in memory; one has about 3 MB.
-_KEPT = 8
+_MAX_EPISODES = 8
 
 
 class AndroidIndex:
@@ -30,7 +30,7 @@ class AndroidIndex:
                 if steps and steps[0].episode_id in reader.ids:
                     self._places += [(number, offset, step) for step in range(len(steps))]
         # The steps of an episode are often requested together.
-        self._episode = lru_cache(_KEPT)(self._read)
+        self._episode = lru_cache(_MAX_EPISODES)(self._read)
 
     def __len__(self) -> int:
         """Return the number of steps."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import get_args
 
 from molmo_agent.data.android_control.episodes import AndroidControl, AndroidStep, Split
-from molmo_agent.data.options import needed_path, options_of
+from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.question import Question
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problems
@@ -24,7 +24,7 @@ class AndroidQuestions:
         choices = {"form": get_args(AndroidForm), "split": get_args(Split)}
         options = options_of(source, {"form": "hl", "split": "test", "subsplit": None}, choices)
         self._form: AndroidForm = options["form"]
-        self._reader = AndroidControl(needed_path(source), options["split"], subsplit=options["subsplit"])
+        self._reader = AndroidControl(required_path(source), options["split"], subsplit=options["subsplit"])
 
     @property
     def problems(self) -> Problems:

@@ -2,7 +2,7 @@
 
 from molmo_agent.data.android_control.episodes import AndroidControl
 from molmo_agent.data.android_control.index import AndroidIndex
-from molmo_agent.data.options import needed_path, options_of
+from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.row import Conversation, Row
 from molmo_agent.data.source import Source
 from molmo_agent.errors import UsageError
@@ -19,7 +19,7 @@ class AndroidControlRows:
         forms = ["ll", "hl_ll", "hl", "hl_cot"]
         options = options_of(source, {"split": "train", "subsplit": None, "forms": forms})
         self._forms: list[AndroidForm] = options["forms"]
-        reader = AndroidControl(needed_path(source), options["split"], subsplit=options["subsplit"])
+        reader = AndroidControl(required_path(source), options["split"], subsplit=options["subsplit"])
         self._steps = AndroidIndex(reader)
         self.problems = self._steps.problems
         if not len(self._steps):

@@ -16,7 +16,7 @@ from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.errors import MissingExtraError, UsageError
 
 # Blocks (row groups) whose columns stay in memory.
-_KEPT = 4
+_MAX_BLOCKS = 4
 # Rows decoded at once in a full scan.
 _BATCH = 64
 
@@ -98,7 +98,7 @@ class Table:
         self, folder: Path, split: str, columns: Sequence[str], problems: Problems, *, nested: bool = False
     ) -> None:
         arrow = _arrow("pyarrow")
-        self._broken = (arrow.ArrowException, OSError)
+        self._read_errors = (arrow.ArrowException, OSError)
         self._problems = problems
         paths = shards(folder, split, nested=nested)
         if not paths:
@@ -111,7 +111,7 @@ class Table:
         for path in paths:
             try:
                 shard = _Shard(path)
-            except self._broken as error:
+            except self._read_errors as error:
                 name = f"{folder.name}/{path.name}"
                 problems.add(Problem(file=name, reason=f"the file cannot be read ({error}); fetch it again"))
                 continue
@@ -153,7 +153,7 @@ class Table:
             rows = self._cache.get(key)
             if rows is None:
                 rows = self._cache[key] = shard.block(block, columns)
-                if len(self._cache) > _KEPT:
+                if len(self._cache) > _MAX_BLOCKS:
                     self._cache.popitem(last=False)
             self._cache.move_to_end(key)
         row: dict[str, Any] = rows.slice(number - self._starts[key[0]], 1).to_pylist()[0]
@@ -168,7 +168,7 @@ class Table:
                     for row in batch.to_pylist():
                         yield number, row
                         number += 1
-            except self._broken as error:
+            except self._read_errors as error:
                 end = start + shard.rows[block] - 1
                 reason = f"rows {number} to {end} cannot be read ({error}); fetch the file again"
                 self._problems.add(Problem(file=shard.path.name, reason=reason))

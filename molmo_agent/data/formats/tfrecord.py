@@ -53,7 +53,7 @@ crc32c = _fastest()
 """The library's function if it is installed (extra ``train``), else :func:`plain_crc32c`."""
 
 
-def masked(crc: int) -> int:
+def mask_crc(crc: int) -> int:
     """Return a checksum in its stored form, rotated and shifted."""
     return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
@@ -84,7 +84,7 @@ class _Stream:
     def __init__(self, file: BinaryIO, mark: Mark | None = None, marks: list[Mark] | None = None) -> None:
         self._file, self._ready = file, b""
         self.compressed = file.read(2) == _GZIP
-        self._place, self._made = (mark.place, mark.offset) if mark else (0, 0)
+        self._place, self._position = (mark.place, mark.offset) if mark else (0, 0)
         file.seek(self._place)
         self._unzip: Any = mark.unzip.copy() if mark else zlib.decompressobj(wbits=31)
         # Collects new marks; None for none.
@@ -93,8 +93,8 @@ class _Stream:
         self.fault: str | None = None
 
     def _mark(self) -> None:
-        if self._marks is not None and (not self._marks or self._made - self._marks[-1].offset >= _SPAN):
-            self._marks.append(Mark(self._made, self._place, self._unzip.copy()))
+        if self._marks is not None and (not self._marks or self._position - self._marks[-1].offset >= _SPAN):
+            self._marks.append(Mark(self._position, self._place, self._unzip.copy()))
 
     def take(self, count: int) -> bytes:
         """Return ``count`` bytes, fewer at the end."""
@@ -109,7 +109,7 @@ class _Stream:
                     self.fault, more = f"the compressed stream is damaged ({error})", b""
             self._ready += more
             self._place += len(chunk)
-            self._made += len(more)
+            self._position += len(more)
             if not chunk:
                 if self.compressed and not self._unzip.eof:
                     self.fault = "the compressed stream is truncated: the download is incomplete"
@@ -143,9 +143,9 @@ def record_at(path: Path, offset: int, marks: Sequence[Mark]) -> bytes:
         stream = _Stream(file, mark)
         stream.skip(offset - mark.offset)
         head = stream.take(12)
-        if len(head) == 12 and masked(crc32c(head[:8])) == struct.unpack("<I", head[8:])[0]:
+        if len(head) == 12 and mask_crc(crc32c(head[:8])) == struct.unpack("<I", head[8:])[0]:
             body = stream.take(struct.unpack("<Q", head[:8])[0] + 4)
-            if len(body) > 4 and masked(crc32c(body[:-4])) == struct.unpack("<I", body[-4:])[0]:
+            if len(body) > 4 and mask_crc(crc32c(body[:-4])) == struct.unpack("<I", body[-4:])[0]:
                 return body[:-4]
     raise ValueError(f"{path.name} at byte {offset}: the record has changed; was the file replaced?")
 
@@ -182,7 +182,7 @@ def read_records(path: Path, problems: Problems, marks: list[Mark] | None = None
                 report(stream.fault or "the record is truncated in its header; fetch the file again")
                 return
             (length, length_crc) = struct.unpack("<QI", head)
-            if masked(crc32c(head[:8])) != length_crc:
+            if mask_crc(crc32c(head[:8])) != length_crc:
                 if index == 0 and not stream.compressed:
                     begins = head[:8].hex(" ")
                     report(f"neither gzip nor TFRecord (begins with {begins}): a failed download?", None, None)
@@ -191,11 +191,11 @@ def read_records(path: Path, problems: Problems, marks: list[Mark] | None = None
                 return
             body = stream.take(min(length + 4, _most(stream.compressed, size)))
             if len(body) < length + 4:
-                cut = f"the record should have {length} bytes, but the file ends before; fetch it again"
-                report(stream.fault or cut)
+                message = f"the record should have {length} bytes, but the file ends before; fetch it again"
+                report(stream.fault or message)
                 return
             payload = body[:-4]
-            if masked(crc32c(payload)) != struct.unpack("<I", body[-4:])[0]:
+            if mask_crc(crc32c(payload)) != struct.unpack("<I", body[-4:])[0]:
                 report("the checksum of the record's content is wrong; the record is skipped")
             else:
                 yield Record(index, offset, payload)

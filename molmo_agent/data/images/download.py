@@ -59,14 +59,14 @@ class Limits:
 
 
 @dataclass(eq=False)
-class Lost(Exception):
+class FetchError(Exception):
     """A failed request, with its reason."""
 
     # A short category of the failure; the details of this one.
     reason: str
     detail: str = ""
     # Whether a retry may succeed.
-    passing: bool = False
+    temporary: bool = False
     # Seconds of pause that the host asks for.
     wait_s: float | None = None
 
@@ -76,7 +76,7 @@ class Lost(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class Redirect:
     """A redirect to another URL."""
 
     target: str
@@ -86,15 +86,15 @@ def host_of(url: str) -> str:
     """Return the host of a URL, whose requests are limited together.
 
     Raises:
-        Lost: the URL is invalid or has another scheme.
+        FetchError: the URL is invalid or has another scheme.
     """
     try:
         parts = urlsplit(url)
         host = parts.hostname
     except ValueError as error:
-        raise Lost("no address", str(error)) from error
+        raise FetchError("no address", str(error)) from error
     if parts.scheme not in ("http", "https") or not host or not re.fullmatch(r"[\w.:-]+", host):
-        raise Lost("no address", f"expected http:// or https:// and a host, got {url[:80]!r}")
+        raise FetchError("no address", f"expected http:// or https:// and a host, got {url[:80]!r}")
     return host.lower()
 
 
@@ -111,7 +111,7 @@ class _Guarded:
         address = getattr(address, "ipv4_mapped", None) or address
         if not (self.limits.local or address.is_global):
             connection.close()
-            raise Lost("local address", f"{address} is this machine or a private network (see --local)")
+            raise FetchError("local address", f"{address} is this machine or a private network (see --local)")
 
     def getresponse(self) -> Any:
         connection: Any = self
@@ -161,7 +161,7 @@ def new_session(limits: Limits) -> requests.Session:
 
 def request(
     session: requests.Session, url: str, limits: Limits, stopping: Callable[[], bool] = lambda: False
-) -> bytes | Moved:
+) -> bytes | Redirect:
     """Request a URL once.
 
     Args:
@@ -174,40 +174,40 @@ def request(
         The body of the answer, or the redirect.
 
     Raises:
-        Lost: the request failed.
+        FetchError: the request failed.
     """
     deadline = time.monotonic() + limits.total_s
-    late = Lost("too slow", f"not complete after {limits.total_s:g} s", passing=True)
+    late = FetchError("too slow", f"not complete after {limits.total_s:g} s", temporary=True)
     try:
         with session.get(url, stream=True, allow_redirects=False, timeout=(limits.connect_s, limits.read_s)) as answer:
             if answer.status_code in _REDIRECTS and (target := session.get_redirect_target(answer)):
-                return Moved(urljoin(url, target))
+                return Redirect(urljoin(url, target))
             if answer.status_code != 200:
                 raise _refusal(answer)
             announced = answer.headers.get("Content-Length", "")
             if announced.isdecimal() and int(announced[:20]) > limits.max_bytes:
-                raise Lost("too large", f"{announced[:20]} bytes, more than {limits.max_bytes}")
+                raise FetchError("too large", f"{announced[:20]} bytes, more than {limits.max_bytes}")
             body = bytearray()
             while chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=True):
                 body += chunk
                 if len(body) > limits.max_bytes:
-                    raise Lost("too large", f"more than {limits.max_bytes} bytes")
+                    raise FetchError("too large", f"more than {limits.max_bytes} bytes")
                 if time.monotonic() > deadline:
                     raise late
                 if stopping():
-                    raise Lost("stopped", passing=True)
+                    raise FetchError("stopped", temporary=True)
     except requests.exceptions.ConnectTimeout as error:
-        raise Lost("no connection", _short(error), passing=True) from error
+        raise FetchError("no connection", _short(error), temporary=True) from error
     except (requests.exceptions.Timeout, TimeoutError) as error:
-        raise Lost("no answer in time", _short(error), passing=True) from error
+        raise FetchError("no answer in time", _short(error), temporary=True) from error
     except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, UnicodeError) as error:
-        raise Lost("no address", _short(error)) from error
+        raise FetchError("no address", _short(error)) from error
     except (requests.exceptions.RequestException, HTTPError, OSError, ValueError) as error:
         if time.monotonic() > deadline:
             raise late from error
         # requests reports a broken connection as a connection error too.
         broke = not isinstance(error, requests.exceptions.ConnectionError) or isinstance(error.args[0], ProtocolError)
-        raise Lost("cut off" if broke else "no connection", _short(error), passing=True) from error
+        raise FetchError("cut off" if broke else "no connection", _short(error), temporary=True) from error
     return bytes(body)
 
 
@@ -215,12 +215,12 @@ def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:200]
 
 
-def _refusal(answer: requests.Response) -> Lost:
+def _refusal(answer: requests.Response) -> FetchError:
     """Return the failure for a status other than 200."""
     code = answer.status_code
-    passing = code in (408, 425, 429) or code >= 500
-    wait = retry_after(answer.headers.get("Retry-After")) if passing else None
-    return Lost(f"HTTP {code}", answer.reason or "", passing=passing, wait_s=wait)
+    temporary = code in (408, 425, 429) or code >= 500
+    wait = retry_after(answer.headers.get("Retry-After")) if temporary else None
+    return FetchError(f"HTTP {code}", answer.reason or "", temporary=temporary, wait_s=wait)
 
 
 def retry_after(header: str | None) -> float | None:
@@ -243,22 +243,22 @@ def inspect(body: bytes, hashes: frozenset[str] = frozenset()) -> None:
         hashes: accepted SHA-256 in hexadecimal digits. Empty: unknown.
 
     Raises:
-        Lost: the bytes are not the expected image.
+        FetchError: the bytes are not the expected image.
     """
     if not body:
-        raise Lost("empty")
+        raise FetchError("empty")
     PIL.Image.init()
     formats = [name for name in _FORMATS if name in PIL.Image.OPEN]
     try:
         with PIL.Image.open(io.BytesIO(body), formats=formats) as image:
             if image.width * image.height > _MAX_PIXELS:
-                raise Lost("too large", f"{image.width} x {image.height} pixels, more than {_MAX_PIXELS:,}")
+                raise FetchError("too large", f"{image.width} x {image.height} pixels, more than {_MAX_PIXELS:,}")
             image.load()
-    except Lost:
+    except FetchError:
         raise
     except Exception as error:  # decoders raise anything on bytes from outside
         start = body[:40].decode("ascii", "replace")
-        raise Lost("not an image", f"{len(body)} bytes that begin with {start!r}") from error
+        raise FetchError("not an image", f"{len(body)} bytes that begin with {start!r}") from error
     digest = hashlib.sha256(body).hexdigest()
     if hashes and digest not in hashes:
-        raise Lost("another image", f"its SHA-256 is {digest}, expected {' or '.join(sorted(hashes))}")
+        raise FetchError("another image", f"its SHA-256 is {digest}, expected {' or '.join(sorted(hashes))}")

@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from requests import Session
 
-from molmo_agent.data.images.download import Limits, Lost, Moved, host_of, inspect, new_session, request
+from molmo_agent.data.images.download import FetchError, Limits, Redirect, host_of, inspect, new_session, request
 from molmo_agent.data.images.request_schedule import Job, Schedule
 from molmo_agent.data.images.store import ImageStore
 from molmo_agent.data.images.url_list import ImageRequest
@@ -27,7 +27,7 @@ from molmo_agent.errors import UsageError
 
 FAILED_FILE = "failed.jsonl"
 # If this many hosts are unreachable and none has answered, the cause is this machine's network, not the URLs.
-_UNREACHABLE_HOSTS = 10
+_MAX_UNREACHABLE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +55,17 @@ class Outcome:
 class Summary:
     """The progress of a fetch."""
 
-    fetched: int = 0
+    num_fetched: int = 0
     fetched_bytes: int = 0
     # Already in the store; failed earlier and not retried.
-    there: int = 0
-    skipped: int = 0
+    num_present: int = 0
+    num_skipped: int = 0
     failures: list[Failure] = field(default_factory=list)
 
     @property
-    def done(self) -> int:
+    def num_done(self) -> int:
         """Return the number of finished URLs."""
-        return self.fetched + self.there + len(self.failures)
+        return self.num_fetched + self.num_present + len(self.failures)
 
     def reasons(self) -> list[tuple[str, list[Failure]]]:
         """Return the failures by reason, most frequent first."""
@@ -86,15 +86,15 @@ def fetch_here(images: Sequence[ImageRequest], store: ImageStore, limits: Limits
         UsageError: the store cannot be written to, or there is no network.
     """
     schedule = Schedule(limits.per_host)
-    left = 0
+    num_left = 0
     for image in images:
         try:
             schedule.add(Job(image, image.url, host_of(image.url)))
-            left += 1
-        except Lost as lost:
-            yield _failed(image, lost)
+            num_left += 1
+        except FetchError as error:
+            yield _failed(image, error)
     work: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-    results: queue.SimpleQueue[tuple[Job, int | Moved | Exception]] = queue.SimpleQueue()
+    results: queue.SimpleQueue[tuple[Job, int | Redirect | Exception]] = queue.SimpleQueue()
     stop = threading.Event()
     session = new_session(limits)
 
@@ -106,22 +106,22 @@ def fetch_here(images: Sequence[ImageRequest], store: ImageStore, limits: Limits
                 results.put((job, error))
 
     # Daemon threads: Ctrl-C must not wait for a silent host.
-    threads = [threading.Thread(target=worker, daemon=True) for _ in range(min(limits.jobs, left))]
+    threads = [threading.Thread(target=worker, daemon=True) for _ in range(min(limits.jobs, num_left))]
     for thread in threads:
         thread.start()
     busy = 0
-    answered, silent, held = False, set[str](), list[Outcome]()
+    has_answer, unreachable_hosts, pending_failures = False, set[str](), list[Outcome]()
     try:
-        while left:
+        while num_left:
             while busy < limits.jobs and (job := schedule.take()):
                 if why := schedule.hosts[job.host].given_up:
                     schedule.ended(job)
-                    left -= 1
-                    held.append(_failed(job.request, Lost("host given up", why)))
+                    num_left -= 1
+                    pending_failures.append(_failed(job.request, FetchError("host given up", why)))
                 else:
                     work.put(job)
                     busy += 1
-            if not left:
+            if not num_left:
                 break
             try:
                 job, result = results.get(timeout=schedule.wait_s() if busy < limits.jobs else None)
@@ -131,27 +131,27 @@ def fetch_here(images: Sequence[ImageRequest], store: ImageStore, limits: Limits
             schedule.ended(job)
             if isinstance(result, OSError):
                 raise UsageError(f"cannot use {store.folder}: {result}; run the same command to resume") from result
-            if not isinstance(result, int | Moved | Lost):
+            if not isinstance(result, int | Redirect | FetchError):
                 raise result
-            unreachable = isinstance(result, Lost) and result.reason == "no connection"
-            answered = answered or not (unreachable or result == 0)
+            unreachable = isinstance(result, FetchError) and result.reason == "no connection"
+            has_answer = has_answer or not (unreachable or result == 0)
             if outcome := _settle(job, result, schedule, limits):
-                left -= 1
+                num_left -= 1
                 if outcome.failure:
-                    held.append(outcome)
-                    silent |= {job.host} if unreachable else set()
+                    pending_failures.append(outcome)
+                    unreachable_hosts |= {job.host} if unreachable else set()
                 else:
                     yield outcome
             # Hold failures back until a host has answered: the cause may be this machine's network, not the URLs.
-            if answered:
-                yield from held
-                held.clear()
-            elif len(silent) >= _UNREACHABLE_HOSTS:
+            if has_answer:
+                yield from pending_failures
+                pending_failures.clear()
+            elif len(unreachable_hosts) >= _MAX_UNREACHABLE:
                 raise UsageError(
-                    f"none of {len(silent)} hosts can be reached, the last: {result}; is there a network (or a "
-                    "proxy to name in HTTPS_PROXY)? Nothing was recorded as failed"
+                    f"none of {len(unreachable_hosts)} hosts can be reached, the last: {result}; is there a network "
+                    "(or a proxy to name in HTTPS_PROXY)? Nothing was recorded as failed"
                 )
-        yield from held
+        yield from pending_failures
     finally:
         stop.set()
         for _ in threads:
@@ -169,18 +169,18 @@ def _join(threads: Sequence[threading.Thread], timeout_s: float) -> None:
 
 def _attempt(
     job: Job, store: ImageStore, session: Session, limits: Limits, stopping: Callable[[], bool]
-) -> int | Moved:
+) -> int | Redirect:
     """Return the number of bytes fetched (0: already in the store), or the redirect.
 
     Raises:
-        Lost: the image could not be fetched.
+        FetchError: the image could not be fetched.
         OSError: the image could not be written.
     """
     path, hashes = store.path(job.request.url), frozenset(job.request.hashes)
     if job.target == job.request.url and not job.tries and _right(path, hashes):
         return 0
     body = request(session, job.target, limits, stopping)
-    if isinstance(body, Moved):
+    if isinstance(body, Redirect):
         return body
     inspect(body, hashes)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -200,24 +200,24 @@ def _right(path: Path, hashes: frozenset[str]) -> bool:
         return hashlib.file_digest(file, "sha256").hexdigest() in hashes
 
 
-def _settle(job: Job, result: int | Moved | Lost, schedule: Schedule, limits: Limits) -> Outcome | None:
+def _settle(job: Job, result: int | Redirect | FetchError, schedule: Schedule, limits: Limits) -> Outcome | None:
     """Return the outcome of an image after a request; None if it will be requested again."""
     host = schedule.hosts[job.host]
-    if not (isinstance(result, Lost) and result.passing):
+    if not (isinstance(result, FetchError) and result.temporary):
         host.failed = 0
     if isinstance(result, int):
         return Outcome(job.request.url, result)
-    if isinstance(result, Moved):
+    if isinstance(result, Redirect):
         try:
             if job.moves == limits.redirects:
-                raise Lost("redirects", f"more than {limits.redirects}, the last to {result.target[:120]}")
+                raise FetchError("redirects", f"more than {limits.redirects}, the last to {result.target[:120]}")
             target = host_of(result.target)
-        except Lost as refused:
-            return _failed(job.request, refused)
+        except FetchError as error:
+            return _failed(job.request, error)
         schedule.add(Job(job.request, result.target, target, moves=job.moves + 1), first=True)
         return None
     job.tries += 1
-    if not result.passing:
+    if not result.temporary:
         return _failed(job.request, result)
     if job.tries == limits.tries:
         host.failed += 1
@@ -233,8 +233,8 @@ def _settle(job: Job, result: int | Moved | Lost, schedule: Schedule, limits: Li
     return None
 
 
-def _failed(image: ImageRequest, lost: Lost) -> Outcome:
-    return Outcome(image.url, failure=Failure(image.url, lost.reason, lost.detail, image.row, image.rows))
+def _failed(image: ImageRequest, error: FetchError) -> Outcome:
+    return Outcome(image.url, failure=Failure(image.url, error.reason, error.detail, image.row, image.rows))
 
 
 def read_failures(folder: Path) -> dict[str, Failure]:
@@ -295,7 +295,7 @@ def fetch(
         if not retry:
             waiting = [image for image in images if image.url not in standing]
             summary.failures = [standing[image.url] for image in images if image.url in standing]
-            summary.skipped = len(summary.failures)
+            summary.num_skipped = len(summary.failures)
         progress(summary)
         try:
             with (
@@ -324,8 +324,8 @@ def _note(outcome: Outcome, summary: Summary, standing: dict[str, Failure]) -> N
         standing[outcome.url] = outcome.failure
         return
     standing.pop(outcome.url, None)
-    summary.fetched += outcome.fetched_bytes > 0
-    summary.there += outcome.fetched_bytes == 0
+    summary.num_fetched += outcome.fetched_bytes > 0
+    summary.num_present += outcome.fetched_bytes == 0
     summary.fetched_bytes += outcome.fetched_bytes
 
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from molmo_agent.data.images.download import Limits, Lost, host_of
+from molmo_agent.data.images.download import FetchError, Limits, host_of
 from molmo_agent.data.images.fetch import Engine, Outcome, fetch_here
 from molmo_agent.data.images.store import ImageStore
 from molmo_agent.data.images.url_list import ImageRequest
@@ -24,7 +24,7 @@ def deal(images: Sequence[ImageRequest], count: int) -> list[list[ImageRequest]]
     for image in images:
         try:
             hosts[host_of(image.url)].append(image)
-        except Lost:
+        except FetchError:
             hosts[""].append(image)
     shares: list[list[ImageRequest]] = [[] for _ in range(max(min(count, len(hosts)), 1))]
     for _, mine in sorted(hosts.items(), key=lambda host: (-len(host[1]), host[0])):
@@ -63,7 +63,7 @@ def ray_engine(address: str | None = None) -> Engine:
         try:
             while running:
                 (task,), _ = ray.wait(list(running), num_returns=1)
-                untold, starts = running[task]
+                pending, starts = running[task]
                 try:
                     outcome: Outcome = ray.get(next(task))
                 except StopIteration:
@@ -76,11 +76,11 @@ def ray_engine(address: str | None = None) -> Engine:
                         raise UsageError(
                             f"a Ray worker died {starts} times: {error}; run the same command to resume"
                         ) from error
-                    if untold:
-                        again = remote.remote(list(untold.values()), there, limits)
-                        running[again] = (untold, starts + 1)
+                    if pending:
+                        again = remote.remote(list(pending.values()), there, limits)
+                        running[again] = (pending, starts + 1)
                 else:
-                    untold.pop(outcome.url, None)
+                    pending.pop(outcome.url, None)
                     yield outcome
         finally:
             for task in running:

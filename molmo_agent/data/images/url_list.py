@@ -31,7 +31,7 @@ class ImageList:
     # Number of rows without an image.
     problems: Problems
     # Whether any row gives a SHA-256.
-    checked: bool
+    has_hashes: bool
 
 
 def read_lists(files: Sequence[Path], url_column: str = "image_url", hash_column: str = "image_sha256") -> ImageList:

@@ -11,9 +11,9 @@ from typing import Any
 
 from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.images.checked import EmbeddedImages, FolderImages, Images
-from molmo_agent.data.options import needed_path
+from molmo_agent.data.options import required_path
 from molmo_agent.data.question import Question
-from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, Parsed, Records, needed
+from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, ParsedRecord, Records, required_texts
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problems
 
@@ -33,7 +33,7 @@ def one_question(name: str, record: Mapping[str, Any], style: str, **said: Any) 
     Raises:
         ValueError: the question is empty.
     """
-    return Question(id=name, style=style, text=needed(record, "question"), **said)
+    return Question(id=name, style=style, text=required_texts(record, "question"), **said)
 
 
 def choice(
@@ -46,11 +46,11 @@ def choice(
     Raises:
         ValueError: the right option is not in the list.
     """
-    listed = texts(options)
-    if len(listed) < 2 or (correct is not None and not 0 <= correct < len(listed)):
-        raise ValueError(f"expected the answer to be one of {len(listed)} options, got number {correct}")
-    answers = () if correct is None else (listed[correct],)
-    return one_question(name, record, style, answers=answers, options=listed, extra={**more, "correct": correct})
+    option_texts = texts(options)
+    if len(option_texts) < 2 or (correct is not None and not 0 <= correct < len(option_texts)):
+        raise ValueError(f"expected the answer to be one of {len(option_texts)} options, got number {correct}")
+    answers = () if correct is None else (option_texts[correct],)
+    return one_question(name, record, style, answers=answers, options=option_texts, extra={**more, "correct": correct})
 
 
 def short(split: str) -> str:
@@ -61,14 +61,14 @@ def short(split: str) -> str:
 def open_files(
     source: Source,
     records: Records,
-    parse: Callable[[int, Any], Parsed | None],
+    parse: Callable[[int, Any], ParsedRecord | None],
     *,
     grouped: bool = False,
     images: Images | None = None,
     problems: Problems | None = None,
 ) -> Annotated:
     """Open a data set of files; images are in its folder by default."""
-    path = needed_path(source)
+    path = required_path(source)
     store = images or FolderImages(path)
     return Annotated(DataSet(path=path, records=records, parse=parse, images=store, grouped=grouped), problems)
 
@@ -77,11 +77,11 @@ def open_hub(
     source: Source,
     split: str,
     columns: tuple[str, ...],
-    parse: Callable[[int, Any], Parsed | None],
+    parse: Callable[[int, Any], ParsedRecord | None],
     image: str = "image",
 ) -> Annotated:
     """Open the hub's copy of a data set, with the images in the table; rows without an image are skipped."""
-    path, problems = needed_path(source), Problems()
+    path, problems = required_path(source), Problems()
     table = Table(path, split, (*columns, image), problems)
     return open_files(
         source, Columns(table, columns), parse, images=EmbeddedImages(path, table, image), problems=problems

@@ -4,9 +4,9 @@ from typing import Any
 
 from molmo_agent.data.formats.json_array import JsonArray
 from molmo_agent.data.formats.parquet import shards
-from molmo_agent.data.options import json_file, needed_path, options_of
+from molmo_agent.data.options import json_file, options_of, required_path
 from molmo_agent.data.readers.academic import one_question, open_files, open_hub, texts
-from molmo_agent.data.readers.annotated import Annotated, Listed, Parsed
+from molmo_agent.data.readers.annotated import Annotated, ParsedRecord, RecordList
 from molmo_agent.data.source import Source
 
 # Weights of human and machine questions in training, so that both kinds contribute equally.
@@ -22,10 +22,10 @@ def chart_qa(source: Source) -> Annotated:
     """
     splits = ("train", "validation", "test")
     options = options_of(source, {"split": "train", "weighted": True}, {"split": splits})
-    path, split = needed_path(source), "val" if options["split"] == "validation" else options["split"]
+    path, split = required_path(source), "val" if options["split"] == "validation" else options["split"]
     hub = bool(shards(path, split))
 
-    def parse(number: int, record: Any) -> Parsed:
+    def parse(number: int, record: Any) -> ParsedRecord:
         # The hub's class label: 0 is human, 1 machine.
         kind = ("human", "augmented")[record["human_or_machine"]]
         question = one_question(
@@ -36,7 +36,7 @@ def chart_qa(source: Source) -> Annotated:
             extra={"group": kind},
         )
         image = str(number) if hub else f"{split}/png/{record['imgname']}"
-        return Parsed(image, (question,), weight=_WEIGHTS[kind] if options["weighted"] else 1.0)
+        return ParsedRecord(image, (question,), weight=_WEIGHTS[kind] if options["weighted"] else 1.0)
 
     if hub:
         return open_hub(source, split, ("query", "label", "human_or_machine"), parse)
@@ -45,7 +45,7 @@ def chart_qa(source: Source) -> Annotated:
         for number, kind in enumerate(("human", "augmented"))
         for record in json_file(path / split / f"{split}_{kind}.json")
     ]
-    return open_files(source, Listed(f"{split}_human.json and {split}_augmented.json", entries), parse)
+    return open_files(source, RecordList(f"{split}_human.json and {split}_augmented.json", entries), parse)
 
 
 def dvqa(source: Source) -> Annotated:
@@ -55,21 +55,21 @@ def dvqa(source: Source) -> Annotated:
     """
     split = options_of(source, {"split": "train"}, {"split": ("train", "val_easy", "val_hard")})["split"]
 
-    def parse(number: int, record: Any) -> Parsed:
+    def parse(number: int, record: Any) -> ParsedRecord:
         name = f"dvqa/{split}/{record.get('question_id', number)}"
         question = one_question(name, record, "dv_qa", answers=(str(record["answer"]),))
-        return Parsed(f"images/{record['image']}", (question,))
+        return ParsedRecord(f"images/{record['image']}", (question,))
 
-    return open_files(source, JsonArray(needed_path(source) / f"{split}_qa.json"), parse, grouped=True)
+    return open_files(source, JsonArray(required_path(source) / f"{split}_qa.json"), parse, grouped=True)
 
 
 def _plots(source: Source, name: str, style: str, folder: str, file: str) -> Annotated:
-    def parse(number: int, record: Any) -> Parsed:
+    def parse(number: int, record: Any) -> ParsedRecord:
         fields = {"question": record["question_string"]}
         question = one_question(f"{name}/{folder}/{number}", fields, style, answers=texts(record.get("answer")))
-        return Parsed(f"{folder}/png/{record['image_index']}.png", (question,))
+        return ParsedRecord(f"{folder}/png/{record['image_index']}.png", (question,))
 
-    records = JsonArray(needed_path(source) / folder / file, "qa_pairs")
+    records = JsonArray(required_path(source) / folder / file, "qa_pairs")
     return open_files(source, records, parse, grouped=True)
 
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from molmo_agent.data.formats.json_array import JsonArray
-from molmo_agent.data.options import needed_path, options_of
+from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.readers.academic import SPLITS, choice, one_question, open_files, short, texts
-from molmo_agent.data.readers.annotated import Annotated, Parsed, needed
+from molmo_agent.data.readers.annotated import Annotated, ParsedRecord, required_texts
 from molmo_agent.data.source import Source
 
 
 @dataclass(frozen=True)
-class _Joined:
+class _JoinedRecords:
     """Questions and annotations from two files, joined by ``question_id``."""
 
     questions: JsonArray
@@ -42,18 +42,18 @@ class _Joined:
 
 def _vqa(source: Source, style: str, questions: str, answers: str, field: str) -> Annotated:
     options = options_of(source, {"split": "train", "grouped": True}, {"split": SPLITS})
-    path, split = needed_path(source), options["split"]
+    path, split = required_path(source), options["split"]
     part = {"train": "train2014", "validation": "val2014", "test": "test2015"}[split]
     annotations = None if split == "test" else JsonArray(path / answers.format(part), "annotations")
-    records = _Joined(JsonArray(path / questions.format(part), "questions"), annotations, {})
+    records = _JoinedRecords(JsonArray(path / questions.format(part), "questions"), annotations, {})
 
-    def parse(number: int, record: Any) -> Parsed:
+    def parse(number: int, record: Any) -> ParsedRecord:
         if "unanswered" in record:
             raise ValueError(f"the question {record['question_id']} has no annotation")
         replies = tuple(str(answer[field]) for answer in record.get("answers", ()))
         kind = {"answer_type": record.get("answer_type"), "question_id": record["question_id"]}
         question = one_question(f"{style}/{record['question_id']}", record, style, answers=replies, extra=kind)
-        return Parsed(f"{part}/COCO_{part}_{record['image_id']:012d}.jpg", (question,))
+        return ParsedRecord(f"{part}/COCO_{part}_{record['image_id']:012d}.jpg", (question,))
 
     return open_files(source, records, parse, grouped=options["grouped"])
 
@@ -87,13 +87,13 @@ def tally_qa(source: Source) -> Annotated:
     """
     split = options_of(source, {"split": "train"}, {"split": ("train", "test")})["split"]
 
-    def parse(number: int, record: Any) -> Parsed:
+    def parse(number: int, record: Any) -> ParsedRecord:
         simple = {"simple": record.get("issimple")}
         name = f"tally-qa/{record['question_id']}"
         question = one_question(name, record, "tally_qa", answers=(str(record["answer"]),), extra=simple)
-        return Parsed(needed(record, "image"), (question,))
+        return ParsedRecord(required_texts(record, "image"), (question,))
 
-    return open_files(source, JsonArray(needed_path(source) / f"{split}.json"), parse, grouped=True)
+    return open_files(source, JsonArray(required_path(source) / f"{split}.json"), parse, grouped=True)
 
 
 def a_okvqa(source: Source) -> Annotated:
@@ -106,7 +106,7 @@ def a_okvqa(source: Source) -> Annotated:
     form, split = options["form"], options["split"]
     style = f"a_okvqa_{form}"
 
-    def parse(number: int, record: Any) -> Parsed | None:
+    def parse(number: int, record: Any) -> ParsedRecord | None:
         if form == "da" and split != "train" and record["difficult_direct_answer"]:
             return None
         name = f"a-okvqa-{form}/{record['question_id']}"
@@ -114,6 +114,6 @@ def a_okvqa(source: Source) -> Annotated:
             question = one_question(name, record, style, answers=texts(record.get("direct_answers")))
         else:
             question = choice(name, record, style, record["choices"], record.get("correct_choice_idx"))
-        return Parsed(f"{short(split)}2017/{record['image_id']:012d}.jpg", (question,))
+        return ParsedRecord(f"{short(split)}2017/{record['image_id']:012d}.jpg", (question,))
 
-    return open_files(source, JsonArray(needed_path(source) / f"aokvqa_v1p0_{short(split)}.json"), parse)
+    return open_files(source, JsonArray(required_path(source) / f"aokvqa_v1p0_{short(split)}.json"), parse)

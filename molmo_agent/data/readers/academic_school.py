@@ -13,9 +13,9 @@ from PIL import ImageDraw, ImageFont
 from molmo_agent.data.conversations import NO_LETTER_STYLE
 from molmo_agent.data.formats.parquet import Table, shards
 from molmo_agent.data.images.checked import EmbeddedImages, FolderImages
-from molmo_agent.data.options import json_file, needed_path, options_of
+from molmo_agent.data.options import json_file, options_of, required_path
 from molmo_agent.data.readers.academic import SPLITS, choice, one_question, open_files, short
-from molmo_agent.data.readers.annotated import Annotated, DataSet, Listed, Parsed
+from molmo_agent.data.readers.annotated import Annotated, DataSet, ParsedRecord, RecordList
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.episode import Image
@@ -33,16 +33,16 @@ def science_qa(source: Source) -> Annotated:
     ``split``.
     """
     split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
-    path = needed_path(source)
+    path = required_path(source)
     hub = bool(shards(path, split))
 
-    def parse(number: int, record: Any) -> Parsed | None:
+    def parse(number: int, record: Any) -> ParsedRecord | None:
         if hub and not record["shown"]:
             return None
         text = f"{record['hint']}\n{record['question']}" if record["hint"] else record["question"]
         name = f"science-qa/{split}/{record.get('id', number)}"
         question = choice(name, {"question": text}, "science_qa", record["choices"], record["answer"])
-        return Parsed(str(number) if hub else record["file"], (question,))
+        return ParsedRecord(str(number) if hub else record["file"], (question,))
 
     if hub:
         problems = Problems()
@@ -55,7 +55,7 @@ def science_qa(source: Source) -> Annotated:
         for name, record in _mapping(file).items()
         if record["split"] == part and record.get("image")
     ]
-    return open_files(source, Listed(file.name, entries), parse)
+    return open_files(source, RecordList(file.name, entries), parse)
 
 
 @dataclass(frozen=True)
@@ -89,16 +89,16 @@ def tabmwp(source: Source) -> Annotated:
     Images are ``tables/<id>.png``. The prompt asks for the answer directly, without options. Options: ``split``.
     """
     split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
-    path = needed_path(source) / f"problems_{'dev' if split == 'validation' else split}.json"
+    path = required_path(source) / f"problems_{'dev' if split == 'validation' else split}.json"
     entries = [{**record, "id": name} for name, record in _mapping(path).items()]
 
-    def parse(number: int, record: Any) -> Parsed:
+    def parse(number: int, record: Any) -> ParsedRecord:
         extra = {"unit": record.get("unit"), "answer_type": record.get("ans_type")}
         name = f"tabmwp/{record['id']}"
         question = one_question(name, record, "tabwmp_da", answers=(str(record["answer"]),), extra=extra)
-        return Parsed(f"tables/{record['id']}.png", (question,))
+        return ParsedRecord(f"tables/{record['id']}.png", (question,))
 
-    return open_files(source, Listed(path.name, entries), parse)
+    return open_files(source, RecordList(path.name, entries), parse)
 
 
 def ai2d(source: Source) -> Annotated:
@@ -110,7 +110,7 @@ def ai2d(source: Source) -> Annotated:
     """
     choices = {"split": SPLITS, "boxes": ("both", "opaque", "transparent")}
     options = options_of(source, {"split": "train", "boxes": "both"}, choices)
-    path = needed_path(source)
+    path = required_path(source)
     names = sorted((path / "questions").glob("*.json"), key=lambda file: _number(file.name))
     if not names:
         raise UsageError(f"expected AI2D's questions as JSON files in {path / 'questions'}, found none")
@@ -127,23 +127,23 @@ def ai2d(source: Source) -> Annotated:
                 about = {"question": text, "picture": page["imageName"], "letters": set(letters), "drawn": kind}
                 entries.append(record | about)
 
-    def parse(number: int, record: Any) -> Parsed:
-        listed = list(dict.fromkeys(option for option in record["answerTexts"] if option != "{}"))
-        correct = listed.index(record["answerTexts"][record["correctAnswer"]])
-        lettered = [option.upper() in record["letters"] for option in listed]
+    def parse(number: int, record: Any) -> ParsedRecord:
+        options = list(dict.fromkeys(option for option in record["answerTexts"] if option != "{}"))
+        correct = options.index(record["answerTexts"][record["correctAnswer"]])
+        lettered = [option.upper() in record["letters"] for option in options]
         style = "ai2_diagram"
-        if record["abcLabel"] and sum(lettered) >= len(listed) - 1:
+        if record["abcLabel"] and sum(lettered) >= len(options) - 1:
             style = NO_LETTER_STYLE
-            listed = [option.upper() if letter else option for option, letter in zip(listed, lettered, strict=True)]
+            options = [option.upper() if letter else option for option, letter in zip(options, lettered, strict=True)]
         name = f"ai2d/{record['questionId']}/{record['drawn']}"
-        question = choice(name, record, style, listed, correct, group=record["drawn"])
-        return Parsed(f"images/{record['picture']}#{record['drawn']}", (question,))
+        question = choice(name, record, style, options, correct, group=record["drawn"])
+        return ParsedRecord(f"images/{record['picture']}#{record['drawn']}", (question,))
 
     def redraw(key: str, image: Image) -> Image:
         file, _, kind = key.partition("#")
         return image if kind == "plain" else _draw(image, _letters(path, Path(file).name), kind)
 
-    records, images = Listed("questions", entries), FolderImages(path)
+    records, images = RecordList("questions", entries), FolderImages(path)
     return Annotated(DataSet(path=path, records=records, parse=parse, images=images, grouped=False, redraw=redraw))
 
 
@@ -165,8 +165,8 @@ def _images_of(path: Path, numbers: list[int], split: str) -> set[int]:
         return test & set(numbers)
     rest = sorted(set(numbers) - test)
     np.random.RandomState(5961).shuffle(rest)
-    held = min(384, len(rest) // 10)
-    return set(rest[:held] if split == "validation" else rest[held:])
+    num_validation = min(384, len(rest) // 10)
+    return set(rest[:num_validation] if split == "validation" else rest[num_validation:])
 
 
 def _letters(path: Path, image: str) -> dict[str, tuple[int, int, int, int]]:

@@ -6,9 +6,9 @@ import numpy as np
 
 from molmo_agent.data.formats.json_array import JsonArray
 from molmo_agent.data.formats.parquet import shards
-from molmo_agent.data.options import json_file, needed_path, options_of
+from molmo_agent.data.options import json_file, options_of, required_path
 from molmo_agent.data.readers.academic import SPLITS, one_question, open_files, open_hub, short, texts
-from molmo_agent.data.readers.annotated import Annotated, Listed, Parsed, needed
+from molmo_agent.data.readers.annotated import Annotated, ParsedRecord, RecordList, required_texts
 from molmo_agent.data.source import Source
 from molmo_agent.errors import UsageError
 
@@ -19,14 +19,14 @@ def text_vqa(source: Source) -> Annotated:
     Or the hub's shards with image, question, answers and question_id. Options: ``split``.
     """
     split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
-    path = needed_path(source)
+    path = required_path(source)
     hub = bool(shards(path, split))
 
-    def parse(number: int, record: Any) -> Parsed:
+    def parse(number: int, record: Any) -> ParsedRecord:
         name = f"text-vqa/{record['question_id']}"
         question = one_question(name, record, "text_vqa", answers=() if split == "test" else texts(record["answers"]))
         folder = "test_images" if split == "test" else "train_images"
-        return Parsed(str(number) if hub else f"{folder}/{record['image_id']}.jpg", (question,))
+        return ParsedRecord(str(number) if hub else f"{folder}/{record['image_id']}.jpg", (question,))
 
     if hub:
         return open_hub(source, split, ("question", "answers", "question_id"), parse)
@@ -41,13 +41,13 @@ def doc_qa(source: Source) -> Annotated:
     questionId. Options: ``split``.
     """
     split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
-    path = needed_path(source)
+    path = required_path(source)
     hub = bool(shards(path, split))
 
-    def parse(number: int, record: Any) -> Parsed:
+    def parse(number: int, record: Any) -> ParsedRecord:
         name = f"doc-qa/{record['questionId']}"
         question = one_question(name, record, "doc_qa", answers=texts(record.get("answers")))
-        return Parsed(str(number) if hub else needed(record, "image"), (question,))
+        return ParsedRecord(str(number) if hub else required_texts(record, "image"), (question,))
 
     if hub:
         return open_hub(source, split, ("question", "answers", "questionId"), parse)
@@ -63,12 +63,12 @@ def info_qa(source: Source) -> Annotated:
     split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
     file = f"infographicsVQA_{'val_v1.0_withQT' if split == 'validation' else f'{split}_v1.0'}.json"
 
-    def parse(number: int, record: Any) -> Parsed:
+    def parse(number: int, record: Any) -> ParsedRecord:
         name = f"info-qa/{record['questionId']}"
         question = one_question(name, record, "info_qa", answers=texts(record.get("answers")))
-        return Parsed(f"images/{needed(record, 'image_local_name')}", (question,))
+        return ParsedRecord(f"images/{required_texts(record, 'image_local_name')}", (question,))
 
-    return open_files(source, JsonArray(needed_path(source) / file, "data"), parse)
+    return open_files(source, JsonArray(required_path(source) / file, "data"), parse)
 
 
 def st_vqa(source: Source) -> Annotated:
@@ -78,7 +78,7 @@ def st_vqa(source: Source) -> Annotated:
     of Molmo do.
     """
     split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
-    path = needed_path(source) / f"{'test' if split == 'test' else 'train'}_task_3.json"
+    path = required_path(source) / f"{'test' if split == 'test' else 'train'}_task_3.json"
     data = json_file(path)
     if not isinstance(data, dict) or not isinstance(data.get("data"), list):
         raise UsageError(f"expected an array 'data' of objects in {path}, found none")
@@ -88,9 +88,9 @@ def st_vqa(source: Source) -> Annotated:
         np.random.RandomState(63069).shuffle(entries)
         entries = entries[:1024] if split == "validation" else entries[1024:]
 
-    def parse(number: int, record: Any) -> Parsed:
+    def parse(number: int, record: Any) -> ParsedRecord:
         name = f"st-vqa/{record['question_id']}"
         question = one_question(name, record, "st_qa", answers=texts(record.get("answers")))
-        return Parsed(needed(record, "file_path"), (question,))
+        return ParsedRecord(required_texts(record, "file_path"), (question,))
 
-    return open_files(source, Listed(path.name, entries), parse)
+    return open_files(source, RecordList(path.name, entries), parse)

@@ -42,7 +42,7 @@ class Records(Protocol):
 
 
 @dataclass(frozen=True)
-class Listed:
+class RecordList:
     """Records in memory, for files that are read whole."""
 
     name: str
@@ -79,7 +79,7 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class ParsedRecord:
     """A parsed record."""
 
     # Key of its image; None for text alone.
@@ -99,7 +99,7 @@ class DataSet:
     records: Records
     # From number and record; None if the record is not in this part of the data set. Raises ValueError, KeyError or
     # TypeError if the record is unusable.
-    parse: Callable[[int, Any], Parsed | None]
+    parse: Callable[[int, Any], ParsedRecord | None]
     images: Images
     # One row per image, whose annotations do not attend to each other; otherwise one row per record.
     grouped: bool = True
@@ -109,8 +109,8 @@ class DataSet:
     part: str = "train"
     hold_out: int = 0
     # Converts published points to normalized ones, if that needs the image size.
-    placed: Callable[[Question, Size], Question] | None = None
-    dressed: Callable[[Question, np.random.RandomState], Conversation] = conversation
+    normalize_points: Callable[[Question, Size], Question] | None = None
+    to_conversation: Callable[[Question, np.random.RandomState], Conversation] = conversation
     # Replaces the image of the file, given key and image.
     redraw: Callable[[str, Image], Image] | None = None
 
@@ -173,14 +173,14 @@ class Annotated:
             groups.setdefault(parsed.image, array("q")).append(number)
             hashes[parsed.image] = parsed.sha256
         if self._data.hold_out:
-            held = held_out(list(groups), self._data.hold_out)
-            for key in [key for key in groups if (key in held) != (self._data.part == "validation")]:
+            hold_out_keys = held_out(list(groups), self._data.hold_out)
+            for key in [key for key in groups if (key in hold_out_keys) != (self._data.part == "validation")]:
                 del groups[key], hashes[key]
         return groups, hashes, alone
 
     def _inside(self, key: str, numbers: Sequence[int]) -> Sequence[int]:
         """Return the records whose points lie inside the image, for data sets that need its size."""
-        if self._data.placed is None:
+        if self._data.normalize_points is None:
             return numbers
         inside = []
         for number in numbers:
@@ -197,7 +197,7 @@ class Annotated:
         file = f"{self._data.path.name}/{self._data.records.name}"
         self.problems.add(Problem(file=file, reason=reason, record=number, row=row))
 
-    def _parsed(self, number: int) -> Parsed:
+    def _record(self, number: int) -> ParsedRecord:
         parsed = self._data.parse(number, self._data.records.get(number))
         assert parsed is not None, "a skipped record is in no row"
         return parsed
@@ -205,12 +205,12 @@ class Annotated:
     def _questions(self, key: str | None, number: int) -> Iterator[Question]:
         """Yield the questions of a record with their image."""
         size = None if key is None else self._sizes[key]
-        for question in self._parsed(number).questions:
+        for question in self._record(number).questions:
             if key is None or size is None:
                 yield question
                 continue
-            if self._data.placed is not None:
-                question = self._data.placed(question, size)
+            if self._data.normalize_points is not None:
+                question = self._data.normalize_points(question, size)
             yield replace(question, size=size, image=partial(self._image, key))
 
     def _image(self, key: str) -> Image:
@@ -230,9 +230,9 @@ class Annotated:
         key, records = self._rows[number]
         rng = np.random.RandomState(seed & 0xFFFFFFFF)
         questions = [question for record in records for question in self._questions(key, record)]
-        weight = self._parsed(records[0]).weight if len(records) == 1 else 1.0
+        weight = self._record(records[0]).weight if len(records) == 1 else 1.0
         return Row(
-            conversations=tuple(self._data.dressed(question, rng) for question in questions),
+            conversations=tuple(self._data.to_conversation(question, rng) for question in questions),
             size=None if key is None else self._sizes[key],
             image=None if key is None else partial(self._image, key),
             name=key if key is not None and self._data.grouped else questions[0].id,
@@ -246,7 +246,7 @@ class Annotated:
                 yield from self._questions(key, record)
 
 
-def needed(record: Mapping[str, Any], *names: str) -> Any:
+def required_texts(record: Mapping[str, Any], *names: str) -> Any:
     """Return texts of a record; one name gives the text itself.
 
     Raises:

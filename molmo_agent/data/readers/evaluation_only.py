@@ -6,9 +6,9 @@ from typing import Any
 
 from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.images.checked import EmbeddedImages
-from molmo_agent.data.options import json_file, needed_path, options_of
+from molmo_agent.data.options import json_file, options_of, required_path
 from molmo_agent.data.readers.academic import choice, one_question, open_files, open_hub
-from molmo_agent.data.readers.annotated import Annotated, Columns, Parsed, needed
+from molmo_agent.data.readers.annotated import Annotated, Columns, ParsedRecord, required_texts
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.errors import UsageError
@@ -19,7 +19,7 @@ _LETTER = "Please answer directly with only the letter of the correct option and
 _IMAGE = re.compile(r"<img='.*?'>|<image \d+>")
 
 
-def _listed(text: str) -> list[str]:
+def _parse_list(text: str) -> list[str]:
     """Parse a list in Python notation, without executing it."""
     try:
         value = ast.literal_eval(text)
@@ -37,22 +37,24 @@ def mmmu(source: Source) -> Annotated:
     """
     splits = ("dev", "validation", "test")
     split = options_of(source, {"split": "validation"}, {"split": splits})["split"]
-    path, problems = needed_path(source), Problems()
+    path, problems = required_path(source), Problems()
     columns = ("id", "question", "options", "answer", "question_type")
     table = Table(path, split, (*columns, "image_1"), problems, nested=True)
 
-    def parse(number: int, record: Any) -> Parsed:
+    def parse(number: int, record: Any) -> ParsedRecord:
         name, answer = f"mmmu/{record['id']}", record["answer"]
         unanswered = answer in (None, "", "?")
         subject = "_".join(record["id"].split("_")[1:-1])
         if record["question_type"] != "multiple-choice":
-            answers = () if unanswered else tuple(_listed(answer)) if answer.startswith("[") else (answer,)
-            return Parsed(str(number), (one_question(name, record, "vqa2", answers=answers, extra={"group": subject}),))
-        listed = _listed(record["options"])
+            answers = () if unanswered else tuple(_parse_list(answer)) if answer.startswith("[") else (answer,)
+            return ParsedRecord(
+                str(number), (one_question(name, record, "vqa2", answers=answers, extra={"group": subject}),)
+            )
+        options = _parse_list(record["options"])
         correct = None if unanswered else LETTERS.index(answer)
-        images = sum(_IMAGE.match(option) is not None for option in listed)
-        question = choice(name, record, "a_okvqa_mc", listed, correct, group=subject)
-        return Parsed(None if images > 1 else str(number), (question,))
+        images = sum(_IMAGE.match(option) is not None for option in options)
+        question = choice(name, record, "a_okvqa_mc", options, correct, group=subject)
+        return ParsedRecord(None if images > 1 else str(number), (question,))
 
     images = EmbeddedImages(path, table, "image_1")
     return open_files(source, Columns(table, columns), parse, images=images, problems=problems)
@@ -67,19 +69,19 @@ def math_vista(source: Source) -> Annotated:
     split = options_of(source, {"split": "testmini"}, {"split": ("testmini", "test")})["split"]
     columns = ("pid", "question", "choices", "unit", "precision", "answer", "question_type", "answer_type", "query")
 
-    def parse(number: int, record: Any) -> Parsed:
-        text = needed(record, "question").split("Question:")[-1].split("Hint:")[0].strip()
+    def parse(number: int, record: Any) -> ParsedRecord:
+        text = required_texts(record, "question").split("Question:")[-1].split("Hint:")[0].strip()
         name, answer = f"math-vista/{record['pid']}", record["answer"]
         names = ("precision", "unit", "answer_type", "question_type", "query")
         extra = {key: record[key] for key in names}
         if record["question_type"] == "multi_choice":
-            listed = list(record["choices"])
-            correct = listed.index(answer) if answer else None
-            question = choice(name, {"question": text}, "eval_multiple_choice", listed, correct, **extra)
+            options = list(record["choices"])
+            correct = options.index(answer) if answer else None
+            question = choice(name, {"question": text}, "eval_multiple_choice", options, correct, **extra)
         else:
             answers = (answer,) if answer else ()
             question = one_question(name, {"question": text}, "eval_short_answer", answers=answers, extra=extra)
-        return Parsed(str(number), (question,))
+        return ParsedRecord(str(number), (question,))
 
     return open_hub(source, split, columns, parse, image="decoded_image")
 
@@ -91,8 +93,8 @@ def real_world_qa(source: Source) -> Annotated:
     """
     options_of(source, {})
 
-    def parse(number: int, record: Any) -> Parsed:
-        text, answer = needed(record, "question", "answer")
+    def parse(number: int, record: Any) -> ParsedRecord:
+        text, answer = required_texts(record, "question", "answer")
         letter = _LETTER in text
         if not letter and _WORD not in text:
             raise ValueError(f"expected a question that asks for a word or a letter, got {text[-80:]!r}")
@@ -100,7 +102,7 @@ def real_world_qa(source: Source) -> Annotated:
         style = "eval_multiple_choice" if letter else "eval_short_answer"
         kind = {"question_type": "multiple_choice" if letter else "short_answer"}
         question = one_question(f"real-world-qa/{number}", fields, style, answers=(answer,), extra=kind)
-        return Parsed(str(number), (question,))
+        return ParsedRecord(str(number), (question,))
 
     return open_hub(source, "test", ("question", "answer"), parse)
 
@@ -112,13 +114,13 @@ def count_bench_qa(source: Source) -> Annotated:
     are reported.
     """
     options_of(source, {})
-    path, problems = needed_path(source), Problems()
+    path, problems = required_path(source), Problems()
     entries = json_file(path / "countbench_paired_questions.json")
     table = Table(path, "train", ("image", "number"), problems)
     if len(entries) != len(table):
         raise UsageError(f"expected a question for each of {len(table)} images of {path}, got {len(entries)}")
 
-    def parse(number: int, record: Any) -> Parsed:
+    def parse(number: int, record: Any) -> ParsedRecord:
         count = int(record["number"])
         question = one_question(
             f"count-bench-qa/{number}",
@@ -127,7 +129,7 @@ def count_bench_qa(source: Source) -> Annotated:
             answers=(str(count),),
             extra={"count": count, "whole": True},
         )
-        return Parsed(str(number), (question,))
+        return ParsedRecord(str(number), (question,))
 
     images = EmbeddedImages(path, table)
     return open_files(source, Columns(table, ("number",)), parse, images=images, problems=problems)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from molmo_agent.data.options import needed_path, options_of, size_of, text_lines
+from molmo_agent.data.options import options_of, required_path, size_of, text_lines
 from molmo_agent.data.row import Conversation, Row, Target
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problem, Problems
@@ -29,7 +29,7 @@ class PointsFile:
     def __init__(self, source: Source) -> None:
         options = options_of(source, {"wording": "many"}, {"wording": ("many", "none")})
         self._many = options["wording"] == "many"
-        path = needed_path(source)
+        path = required_path(source)
         self.problems = Problems()
         self._rows: dict[str, list[dict[str, Any]]] = {}
         self._folder = path.parent
@@ -98,7 +98,7 @@ class ChatFile:
 
     def __init__(self, source: Source) -> None:
         options_of(source, {})
-        path = needed_path(source)
+        path = required_path(source)
         self.problems = Problems()
         self._rows: list[tuple[int, list[str]]] = []
         for number, line in enumerate(text_lines(path, "conversations"), 1):

@@ -14,9 +14,9 @@ from typing import Any
 from molmo_agent.data.conversations import conversation, worded_caption
 from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.images.checked import EmbeddedImages, FolderImages, StoredImages
-from molmo_agent.data.options import needed_path, options_of
+from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.question import Question
-from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, Parsed, needed
+from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, ParsedRecord, required_texts
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problems
 
@@ -29,7 +29,7 @@ _MARK = re.compile(r"\[(USER|ASSISTANT)\]")
 
 def web_table(source: Source, split: str, columns: Sequence[str]) -> tuple[Columns, StoredImages, Problems]:
     """Open a table with image URLs, and with ``image_sha256`` if published."""
-    path, problems = needed_path(source), Problems()
+    path, problems = required_path(source), Problems()
     table = Table(path, split, columns, problems)
     more = [name for name in ("image_sha256",) if name in table.columns]
     images = Path(source.options.get("images") or (path if path.is_dir() else path.parent) / "images")
@@ -54,8 +54,8 @@ def cap(source: Source) -> Annotated:
     records, images, problems = web_table(source, "train", ("image_url", "caption", "transcripts"))
     both = options["mode"] == "transcript_and_caption"
 
-    def parse(number: int, record: Any) -> Parsed:
-        url, caption = needed(record, "image_url", "caption")
+    def parse(number: int, record: Any) -> ParsedRecord:
+        url, caption = required_texts(record, "image_url", "caption")
         transcripts = tuple(text for text in record["transcripts"] or () if text.strip())
         caption_id = f"pixmo-cap/{number}"
         questions = [
@@ -69,17 +69,17 @@ def cap(source: Source) -> Annotated:
         ]
         if both and transcripts:
             questions.append(Question(id=f"{caption_id}/said", style="transcript", text="", answers=transcripts))
-        return Parsed(url, tuple(questions))
+        return ParsedRecord(url, tuple(questions))
 
     return Annotated(
         DataSet(
-            path=needed_path(source),
+            path=required_path(source),
             records=records,
             parse=parse,
             images=images,
             part=options["part"],
             hold_out=2048,
-            dressed=conversation if both else worded_caption,
+            to_conversation=conversation if both else worded_caption,
         ),
         problems,
     )
@@ -91,17 +91,17 @@ def _questions_about_images(source: Source, name: str, style: str, columns: Sequ
     if "messages" in records.table.columns:
         records = Columns(records.table, (*records.columns, "messages"))
 
-    def parse(number: int, record: Any) -> Parsed:
-        url = needed(record, "image_url")
+    def parse(number: int, record: Any) -> ParsedRecord:
+        url = required_texts(record, "image_url")
         turns = _turns(record)
         question = Question(
             id=f"{name}/{number}", style=style, text=turns[0], answers=(turns[-1],), extra={"turns": turns, "url": url}
         )
-        return Parsed(url, (question,), record.get("image_sha256"))
+        return ParsedRecord(url, (question,), record.get("image_sha256"))
 
     return Annotated(
         DataSet(
-            path=needed_path(source),
+            path=required_path(source),
             records=records,
             parse=parse,
             images=images,
@@ -118,7 +118,7 @@ def _turns(record: Any) -> tuple[str, ...]:
     if messages:
         turns = [message.strip() for message in messages]
     else:
-        question, answer = needed(record, "question", "answer")
+        question, answer = required_texts(record, "question", "answer")
         first, *marked = _MARK.split(question)
         if marked and (
             first.strip() or marked[0::2] != ["USER", "ASSISTANT"] * (len(marked) // 4) or marked[-1].strip()
@@ -154,13 +154,13 @@ def docs(source: Source) -> Annotated:
     """
     kinds = ("charts", "tables", "diagrams", "other")
     options = options_of(source, {"type": "charts", "split": "train", "style": None}, {"type": kinds})
-    path, problems = needed_path(source), Problems()
+    path, problems = required_path(source), Problems()
     kind = options["type"]
     folder = path / kind if (path / kind).is_dir() else path
     table = Table(folder, options["split"], ("image", "image_id", "questions"), problems)
     style = options["style"] or f"pixmo_docs_{kind}"
 
-    def parse(number: int, record: Any) -> Parsed:
+    def parse(number: int, record: Any) -> ParsedRecord:
         texts, answers = lists_of(record["questions"], "question", "answer")
         if not texts or len(texts) != len(answers):
             raise ValueError(f"expected as many answers as questions, got {len(answers)} for {len(texts)}")
@@ -169,7 +169,7 @@ def docs(source: Source) -> Annotated:
             Question(id=f"{name}/{i}", style=style, text=question, answers=(str(answer),))
             for i, (question, answer) in enumerate(zip(texts, answers, strict=True))
         )
-        return Parsed(str(number), questions)
+        return ParsedRecord(str(number), questions)
 
     images = EmbeddedImages(folder, table)
     records = Columns(table, ("image_id", "questions"))
@@ -184,13 +184,13 @@ def clocks(source: Source) -> Annotated:
     Options: ``split``, ``images``.
     """
     options = options_of(source, {"split": "train", "images": None})
-    path, problems = needed_path(source), Problems()
+    path, problems = required_path(source), Problems()
     columns = ("example_id", "hour_visible", "minute_visible", "text")
     table = Table(path, options["split"], columns, problems)
     images = FolderImages(Path(options["images"] or path / "images"))
 
-    def parse(number: int, record: Any) -> Parsed:
-        example, text = needed(record, "example_id", "text")
+    def parse(number: int, record: Any) -> ParsedRecord:
+        example, text = required_texts(record, "example_id", "text")
         hour, minute = int(record["hour_visible"]), int(record["minute_visible"])
         has_time = text[0].isdigit()
         question = Question(
@@ -200,7 +200,7 @@ def clocks(source: Source) -> Annotated:
             answers=(f"{hour}:{minute:02d}" if has_time else text,),
             extra={"turns": (CLOCK_QUESTION, f"The time shown is {text}" if has_time else text)},
         )
-        return Parsed(example, (question,))
+        return ParsedRecord(example, (question,))
 
     records = Columns(table, columns)
     return Annotated(DataSet(path=path, records=records, parse=parse, images=images), problems)

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.images.checked import Size
-from molmo_agent.data.options import needed_path, options_of
+from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.question import Question
-from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, Parsed, needed
+from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, ParsedRecord, required_texts
 from molmo_agent.data.readers.pixmo import lists_of, web_table
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problems
@@ -49,10 +49,10 @@ def points(source: Source) -> Annotated:
     left_out = _addresses(options["leave_out"], problems)
     method, style, most = options["method"], options["style"], options["most"]
 
-    def parse(number: int, record: Any) -> Parsed | None:
+    def parse(number: int, record: Any) -> ParsedRecord | None:
         if record["collection_method"] != method or record["image_url"] in left_out:
             return None
-        url, label = needed(record, "image_url", "label")
+        url, label = required_texts(record, "image_url", "label")
         fractions = percent_points(record["points"])
         if most is not None and len(fractions) > most:
             raise ValueError(f"{label!r} has {len(fractions)} points, more than {most}")
@@ -63,11 +63,11 @@ def points(source: Source) -> Annotated:
             points=fractions,
             extra={"url": url, "count": len(fractions)},
         )
-        return Parsed(url, (question,), record["image_sha256"])
+        return ParsedRecord(url, (question,), record["image_sha256"])
 
     return Annotated(
         DataSet(
-            path=needed_path(source),
+            path=required_path(source),
             records=records,
             parse=parse,
             images=images,
@@ -117,8 +117,8 @@ def points_eval(source: Source) -> Annotated:
     def masks(number: int) -> npt.NDArray[np.bool_]:
         return np.array(table.row(number, ["masks"])["masks"], dtype=bool)
 
-    def parse(number: int, record: Any) -> Parsed:
-        url, label = needed(record, "image_url", "label")
+    def parse(number: int, record: Any) -> ParsedRecord:
+        url, label = required_texts(record, "image_url", "label")
         question = Question(
             id=f"pixmo-points-eval/{number}",
             style="pointing",
@@ -126,9 +126,9 @@ def points_eval(source: Source) -> Annotated:
             points=percent_points(record["points"]),
             extra={"masks": partial(masks, number), "url": url},
         )
-        return Parsed(url, (question,), record["image_sha256"])
+        return ParsedRecord(url, (question,), record["image_sha256"])
 
-    return Annotated(DataSet(path=needed_path(source), records=records, parse=parse, images=images), problems)
+    return Annotated(DataSet(path=required_path(source), records=records, parse=parse, images=images), problems)
 
 
 def point_explanations(source: Source) -> Annotated:
@@ -140,10 +140,10 @@ def point_explanations(source: Source) -> Annotated:
     names = ("question", "parsed_response", "alt_text", "inline_text", "points")
     records, images, problems = web_table(source, "train", ("image_url", "image_sha256", *names))
 
-    def parse(number: int, record: Any) -> Parsed | None:
+    def parse(number: int, record: Any) -> ParsedRecord | None:
         if record["parsed_response"] is None:  # as published: the answer has no points
             return None
-        url, question, answer = needed(record, "image_url", "question", "parsed_response")
+        url, question, answer = required_texts(record, "image_url", "question", "parsed_response")
         parts = list(zip(record["points"], record["inline_text"], record["alt_text"], strict=True))
         if answer.count(PLACEHOLDER) != len(parts):
             raise ValueError(f"expected points for {answer.count(PLACEHOLDER)} places of the answer, got {len(parts)}")
@@ -155,11 +155,11 @@ def point_explanations(source: Source) -> Annotated:
             answers=(answer,),
             extra={"inline": inline, "url": url},
         )
-        return Parsed(url, (pointing,), record["image_sha256"])
+        return ParsedRecord(url, (pointing,), record["image_sha256"])
 
     return Annotated(
         DataSet(
-            path=needed_path(source),
+            path=required_path(source),
             records=records,
             parse=parse,
             images=images,
@@ -182,8 +182,8 @@ def count(source: Source) -> Annotated:
     with_points = options["split"] == "train"
     name = f"pixmo-count/{options['split']}"
 
-    def parse(number: int, record: Any) -> Parsed:
-        url, label = needed(record, "image_url", "label")
+    def parse(number: int, record: Any) -> ParsedRecord:
+        url, label = required_texts(record, "image_url", "label")
         total = int(record["count"])
         pixels = tuple(zip(*lists_of(record["points"], "x", "y"), strict=True)) if with_points else None
         if pixels is not None and len(pixels) != total:
@@ -195,9 +195,9 @@ def count(source: Source) -> Annotated:
             answers=(str(total),),
             extra={"count": total, "pixels": pixels, "url": url},
         )
-        return Parsed(url, (question,), record.get("image_sha256"))
+        return ParsedRecord(url, (question,), record.get("image_sha256"))
 
-    def placed(question: Question, size: Size) -> Question:
+    def normalize_points(question: Question, size: Size) -> Question:
         pixels = question.extra["pixels"]
         if pixels is None:
             return question
@@ -205,12 +205,12 @@ def count(source: Source) -> Annotated:
 
     return Annotated(
         DataSet(
-            path=needed_path(source),
+            path=required_path(source),
             records=records,
             parse=parse,
             images=images,
             grouped=False,
-            placed=placed,
+            normalize_points=normalize_points,
         ),
         problems,
     )

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
 
-from molmo_agent.data.options import needed_path, options_of
+from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.question import Question
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problem, Problems
@@ -45,7 +45,7 @@ class QuestionsFile:
 
     def __init__(self, source: Source) -> None:
         options = options_of(source, {"style": "user_qa", "choice_style": "a_okvqa_mc"})
-        path = needed_path(source)
+        path = required_path(source)
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
@@ -56,7 +56,7 @@ class QuestionsFile:
             if not line.strip():
                 continue
             try:
-                entry = _checked(json.loads(line))
+                entry = _validate(json.loads(line))
                 style = options["choice_style" if entry.get("options") else "style"]
                 self._questions.append(_question(entry, path.parent, f"line {number}", style))
             except ValueError as error:
@@ -71,7 +71,7 @@ class QuestionsFile:
         return self._questions
 
 
-def _checked(entry: Any) -> dict[str, Any]:
+def _validate(entry: Any) -> dict[str, Any]:
     if not isinstance(entry, dict):
         raise ValueError("expected an object with 'image', 'question' and 'answers' or 'points'")
     unknown = entry.keys() - set(_KEYS)

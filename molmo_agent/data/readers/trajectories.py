@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image as PILImage
 
 from molmo_agent.actions import PointAt, action_from_dict, points_of
-from molmo_agent.data.options import needed_path, options_of
+from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.row import Conversation, Row, Target
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problem, Problems
@@ -34,7 +34,7 @@ class TrajectoryRows:
 
     def __init__(self, source: Source) -> None:
         options_of(source, {})
-        path = needed_path(source)
+        path = required_path(source)
         folders = [path] if (path / "meta.json").is_file() else sorted(p.parent for p in path.glob("*/meta.json"))
         if not folders:
             raise UsageError(f"expected a trajectory folder, or a folder of them, at {path}; found no meta.json")

@@ -1,7 +1,7 @@
-"""The apps of a phone by their names, and starting one so that it is known to be in front.
+"""Find the app of a phone by its name, start it and check that it is in front.
 
-adb tells packages, not the labels under the icons. A label is found by the words of the package's name, or in a short
-table of packages that are called otherwise; what fits none or several is refused with what there is.
+adb lists packages, not the labels under the icons. A label is matched with the words of package names, or looked up in
+a short table of packages with other names. A name that matches no package or several is refused with a list of them.
 """
 
 import difflib
@@ -42,13 +42,13 @@ _LAUNCHABLE = (
     *("cmd", "package", "query-activities", "--brief"),
     *("-a", "android.intent.action.MAIN", "-c", "android.intent.category.LAUNCHER"),
 )
-# Parts of package names that say nothing about the app.
+# Parts of package names that do not describe the app.
 _EMPTY = frozenset({"com", "org", "net", "android", "google", "apps", "app", "mobile", "example", "samsung", "sec"})
 _APPEAR_S = 5.0
 
 
 def launchable(device: Device) -> dict[str, str]:
-    """Return what the phone can start: packages and the activity of each that the launcher starts."""
+    """Return the launchable packages of the phone, each with the activity that the launcher starts."""
     packages: dict[str, str] = {}
     for package, activity in re.findall(r"^\s*([\w.]+)/([\w.$]+)\s*$", device.run(*_LAUNCHABLE).text, re.MULTILINE):
         packages.setdefault(package, activity)
@@ -61,10 +61,10 @@ def _words(package: str) -> list[str]:
 
 
 def find_app(name: str, packages: Sequence[str]) -> str:
-    """Return the package that a name stands for.
+    """Return the package that a name refers to.
 
     Raises:
-        ActionRefused: none or several of them fit; the message names them.
+        ActionRefused: no package or several match; the message lists them.
     """
     query = name.strip().casefold()
     if name.strip() in packages:
@@ -88,10 +88,10 @@ def find_app(name: str, packages: Sequence[str]) -> str:
 
 
 def open_app(device: Device, name: str, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Start an app or bring it forward, and see to it that it is there.
+    """Start an app or bring it forward, and wait until it is in front.
 
     Raises:
-        ActionRefused: no such app, or the phone took the order and the same screen as before is still in front.
+        ActionRefused: no such app, or the phone accepted the command and still shows the same screen as before.
         EnvError: the phone is gone.
     """
     apps = launchable(device)
@@ -104,12 +104,13 @@ def open_app(device: Device, name: str, sleep: Callable[[float], None] = time.sl
     end = time.monotonic() + _APPEAR_S
     while True:
         status = read_status(device)
-        # It may begin with a question of the system's, which is a change as well.
+        # It may begin with a question from the system, which is also a change.
         if status.app == package or (status.focus and status.focus != before):
             return
         if time.monotonic() > end:
             break
         sleep(0.1)
     raise ActionRefused(
-        f"the phone said that it started {package}, but {_APPEAR_S:g} s later {before or 'no window'} is still in front"
+        f"the phone reported that it started {package}, but {_APPEAR_S:g} s later {before or 'no window'} is still "
+        "in front"
     )

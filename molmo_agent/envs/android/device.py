@@ -1,4 +1,4 @@
-"""One phone at the other end of adb: which one, what may be run on it, and what has become of it when that fails.
+"""One phone over adb: select it, run commands on it, and explain failures.
 
 Commands are lists of arguments. Every argument is quoted for the phone's shell, so no text can become a command.
 """
@@ -30,7 +30,7 @@ _NO_DEVICE = (
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command left behind."""
+    """The output and exit status of a command."""
 
     out: bytes
     errors: bytes
@@ -60,7 +60,7 @@ def load_adbutils() -> Any:
 
 
 def quote(*arguments: str) -> str:
-    """Return arguments as one line for the phone's shell, each of them a word of its own whatever it holds.
+    """Return arguments as one line for the phone's shell, in which each of them is one word whatever it contains.
 
     Raises:
         ValueError: an argument holds a zero character, where a command would end.
@@ -74,12 +74,12 @@ class Device:
     """A connected phone.
 
     Args:
-        serial: its name in `adb devices`; None: the only one there is, or the one named in ANDROID_SERIAL.
+        serial: its name in `adb devices`; None: the one in ANDROID_SERIAL, or the only phone.
 
     Raises:
         MissingExtraError: adbutils is not installed.
-        UsageError: there are several phones and none was chosen, or no such one.
-        EnvError: there is none, or it cannot be used as it is; the message says why.
+        UsageError: there are several phones and no serial, or no phone with the serial.
+        EnvError: there is no phone, or it cannot be used in its present state; the message gives the reason.
     """
 
     def __init__(self, serial: str | None = None) -> None:
@@ -100,7 +100,7 @@ class Device:
         """Run a command.
 
         Raises:
-            EnvError: the phone is gone or did not answer in time; what became of the command is not known.
+            EnvError: the phone is gone or did not answer in time; whether it executed the command is unknown.
         """
         return self.script(quote(*arguments), what=arguments[0], timeout_s=timeout_s)
 
@@ -109,7 +109,7 @@ class Device:
 
         Args:
             line: the line.
-            what: how to call it in a message.
+            what: its name in error messages.
             timeout_s: how long it may take.
 
         Raises:
@@ -130,7 +130,7 @@ class Device:
 
     @contextlib.contextmanager
     def _server(self) -> Iterator[None]:
-        """Tell failures of the adb server itself, which is started where it does not run."""
+        """Report failures of the adb server itself; adbutils starts the server if it does not run."""
         try:
             yield
         except (self._adbutils.AdbError, OSError, subprocess.SubprocessError) as error:
@@ -141,7 +141,7 @@ class Device:
 
     @contextlib.contextmanager
     def _report_loss(self, doing: str) -> Iterator[None]:
-        """Tell what has become of a phone that does not answer."""
+        """Report why a phone does not answer."""
         try:
             yield
         except (self._adbutils.AdbError, OSError, EOFError) as error:

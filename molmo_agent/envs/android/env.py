@@ -1,7 +1,7 @@
-"""A real phone over adb as an env: what its screen shows, and touches, keys and text sent to it.
+"""A real phone over adb as an env: captures of its screen, and touches, keys and text.
 
-Positions are pixels of the screen as it is held, so rotation and density need no arithmetic; both are read anew with
-every capture. The phone is the user's: nothing on it is changed that is not put back.
+Positions are pixels of the screen in its present rotation, so rotation and density need no arithmetic; both are read
+with every capture. Every change to the user's phone is undone.
 """
 
 import time
@@ -43,12 +43,12 @@ class Android:
     """A phone or tablet that `adb devices` lists.
 
     Args:
-        serial: which one, where there are several.
+        serial: selects one of several phones.
 
     Raises:
         MissingExtraError: adbutils is not installed.
-        UsageError: there are several phones and none was chosen, or no such one.
-        EnvError: there is none, or it cannot be used as it is; the message says why.
+        UsageError: there are several phones and no serial, or no phone with the serial.
+        EnvError: there is no phone, or it cannot be used in its present state; the message gives the reason.
     """
 
     name = "android"
@@ -67,7 +67,7 @@ class Android:
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Look at the phone as it is: there is nothing to seed and no start to go back to.
+        """Observe the phone in its present state: it has no seed and cannot be reset.
 
         Raises:
             EnvError: the screen is off, locked or cannot be captured.
@@ -88,24 +88,24 @@ class Android:
         height, width = image.shape[:2]
         transform = ImageTransform.identity(width, height)
         if status.size is not None and status.size != (width, height):
-            # Touches are in other units than pixels where the resolution was changed by hand.
+            # After a manual change of the resolution, the units of touches are not pixels.
             transform = transform.scale(width / status.size[0], height / status.size[1])
         image.flags.writeable = False
         self._last_capture = status, transform
         return Observation(image, transform, {"app": status.app, "rotation": status.rotation})
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Carry out one action; its points are those of the last observation.
+        """Execute one action; its points refer to the last observation.
 
         Raises:
-            ActionRefused: the phone cannot do this, or was turned since it was observed; nothing was sent.
+            ActionRefused: the phone cannot execute this, or was rotated since the observation; no input was sent.
             EnvError: the phone is gone, or its screen is off, locked or cannot be captured.
         """
         self._execute(action)
         return self.observe(), 0.0, isinstance(action, Done), False, {}
 
     def close(self) -> None:
-        """Nothing is held: every touch ends with its command. Safe to call twice."""
+        """Forget the last observation; every touch ends with its command. Safe to call twice."""
         self._last_capture = None
 
     def __enter__(self) -> Self:
@@ -118,9 +118,9 @@ class Android:
 
     def _execute(self, action: Action) -> None:
         match action:
-            case Click(point=point, button="left", count=count, modifiers=()):
+            case Click(point=point, button="left", count=count, held=()):
                 x, y = self._target(point)
-                # In one go: between two commands more time passes than a double tap may take.
+                # One command: the time between two commands is too long for a double tap.
                 self._input(" && ".join([quote("input", "tap", str(x), str(y))] * count))
             case LongPress(point=point, duration_s=duration_s):
                 place = self._target(point)
@@ -146,7 +146,7 @@ class Android:
             case Done() | PointAt():
                 # An answer, not an input.
                 pass
-            case Click(modifiers=(_, *_)):
+            case Click(held=(_, *_)):
                 raise ActionRefused("a phone has no keys to hold during a tap; for several things try LongPress")
             case Click() | Drag():
                 raise ActionRefused(f"a finger has no {action.button} button; use LongPress, or the left one")
@@ -157,15 +157,15 @@ class Android:
                 assert_never(action)
 
     def _target(self, point: Point) -> tuple[int, int]:
-        """Return where a point is now, having looked whether the screen is still held as it was."""
+        """Return the pixels of a point, after a check that the screen still has its rotation."""
         status, transform = self._capture_of_points()
         now = self._look_again()
         if (now.size, now.rotation) != (status.size, status.rotation):
-            raise ActionRefused("the phone was turned since it was observed: look again, then act")
+            raise ActionRefused("the phone was rotated since the observation: observe it again, then act")
         return transform.to_device(point)
 
     def _look_again(self) -> Status:
-        """Return what the screen is like now; text that is sent to a locked phone ends up in its password."""
+        """Return the present status of the screen; text sent to a locked phone would end up in its password field."""
         status = read_status(self._device)
         require_usable(status, self._device.serial)
         return status
@@ -209,10 +209,10 @@ class Android:
             )
 
     def _input(self, line: str, seconds: float = 0.0) -> str:
-        """Send input; return what the phone said to it.
+        """Send input; return the phone's answer.
 
         Raises:
-            EnvError: it did not take it.
+            EnvError: the phone rejected the input.
         """
         answer = self._device.script(line, what=" ".join(line.split()[:2]), timeout_s=15.0 + seconds)
         if (answer.status or "Exception" in answer.all_text) and "Unknown command" not in answer.all_text:
@@ -220,5 +220,5 @@ class Android:
             hint = ""
             if "INJECT_EVENTS" in answer.all_text:
                 hint = ". On Xiaomi, Oppo and others switch on 'USB debugging (security settings)' as well"
-            raise EnvError(f"the phone {self._device.serial!r} did not take input: {first_line}{hint}")
+            raise EnvError(f"the phone {self._device.serial!r} rejected the input: {first_line}{hint}")
         return answer.all_text

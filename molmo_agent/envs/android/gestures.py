@@ -1,4 +1,4 @@
-"""What a finger does on a screen of so many pixels to scroll; the same for real phones and the simulated one."""
+"""The swipes that scroll a screen, for real phones and the simulated one."""
 
 import math
 
@@ -7,9 +7,9 @@ from molmo_agent.actions import Direction
 NOTCH = 0.1
 """The share of the screen's height (or width) that the content moves by for one notch."""
 
-# Fingers stay away from the edges by this share: swipes from there are the system's (back, home, notifications).
+# Fingers stay away from the edges by this share: swipes from there are system gestures (back, home, notifications).
 _MARGIN = 0.12
-# A scroll in small pieces takes its time; no sensible request needs more of them.
+# A long scroll is slow; no sensible request needs more swipes.
 _MOST_SWIPES = 20
 
 Swipe = tuple[int, int, int, int]
@@ -19,7 +19,7 @@ Swipe = tuple[int, int, int, int]
 def scroll_swipes(
     direction: Direction, notches: int, size: tuple[int, int], start: tuple[int, int] | None = None
 ) -> list[Swipe]:
-    """Return the swipes that scroll by so many notches.
+    """Return the swipes that scroll by a number of notches.
 
     The direction is the way the view moves over the content, as :data:`molmo_agent.actions.Direction` says: to scroll
     down the finger moves up.
@@ -28,7 +28,7 @@ def scroll_swipes(
         direction: where the view goes.
         notches: how far, in :data:`NOTCH`.
         size: (width, height) of the screen in pixels.
-        start: where the finger goes down: what is there scrolls. None: on the middle line of the screen.
+        start: where the finger goes down; the content there scrolls. None: on the middle line of the screen.
     """
     axis = 0 if direction in ("left", "right") else 1
     finger = 1 if direction in ("up", "left") else -1

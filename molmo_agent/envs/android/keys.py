@@ -60,7 +60,7 @@ def keycode(key: str) -> str:
     """Return Android's name of a key: "KEYCODE_ENTER".
 
     Raises:
-        ActionRefused: a phone has no such key; the nearest names are offered.
+        ActionRefused: a phone has no such key; the message suggests the nearest names.
     """
     name = key if len(key) == 1 else key.lower().replace("_", "").replace("-", "").replace(" ", "")
     if name in _NAMES:

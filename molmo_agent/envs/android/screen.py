@@ -1,4 +1,4 @@
-"""What a phone shows: captures that are whole and true, and what the system says about its screen."""
+"""Captures of a phone's screen, complete and consistent with the status that the system reports."""
 
 import io
 import re
@@ -17,7 +17,7 @@ _ASK = (
     "dumpsys window | grep -E 'mCurrentFocus=|mDreamingLockscreen=|mShowingLockscreen=|^ *showing=| cur=[0-9]'; "
     "dumpsys display | grep -m 1 orientation="
 )
-# A screen that turns or a capture that breaks off is looked at again so often.
+# Captures to try while the screen turns or a capture is incomplete.
 _TRIES = 3
 # Share of a capture that is entirely black where a window keeps itself from being captured; bars may stay visible.
 _BLACK_SHARE = 0.8
@@ -26,11 +26,11 @@ _SECURE_FLAG = 0x2000
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the system says about the screen."""
+    """The status of the screen, as the system reports it."""
 
-    # (width, height) as it is held, in the units that touches are given in; None where it is not told.
+    # (width, height) in the present rotation, in the units of touches; None if not reported.
     size: tuple[int, int] | None
-    # Quarter turns; None where it is not told.
+    # Quarter turns; None if not reported.
     rotation: int | None
     awake: bool
     locked: bool
@@ -44,7 +44,7 @@ class Status:
 
 
 def read_status(device: Device) -> Status:
-    """Ask the phone about its screen."""
+    """Query the phone for the status of its screen."""
     dump = device.script(_ASK, what="dumpsys").text
 
     def first(pattern: str) -> re.Match[str] | None:
@@ -64,10 +64,10 @@ def read_status(device: Device) -> Status:
 
 
 def require_usable(status: Status, serial: str) -> None:
-    """Refuse a screen that is off or locked.
+    """Reject a screen that is off or locked.
 
     Raises:
-        EnvError: it is.
+        EnvError: it is off or locked.
     """
     if not status.awake:
         raise EnvError(f"the screen of {serial!r} is off: nothing can be seen or touched. Switch it on and start again")
@@ -76,7 +76,7 @@ def require_usable(status: Status, serial: str) -> None:
 
 
 def capture(device: Device) -> tuple[Image, Status]:
-    """Return what the screen shows, (height, width, 3) uint8, with what the system says about it.
+    """Return the image of the screen, (height, width, 3) uint8, and its status.
 
     Raises:
         EnvError: the screen is off or locked, the window in front may not be captured, or no whole image came.
@@ -99,7 +99,7 @@ def capture(device: Device) -> tuple[Image, Status]:
             _check_black(device, status, image)
         return image, status
     raise EnvError(
-        f"{_TRIES} captures of {device.serial!r} did not fit what it says about its screen: is it being turned? "
+        f"{_TRIES} captures of {device.serial!r} did not match its reported screen size: is it being rotated? "
         "Hold it still and start again"
     )
 
@@ -108,7 +108,7 @@ def _decode(out: bytes) -> Image:
     # Phones with several displays put a warning before the image.
     png = out[max(out.find(b"\x89PNG"), 0) :]
     with PIL.Image.open(io.BytesIO(png), formats=["PNG"]) as image:
-        image.load()  # an image that breaks off is an error here, and never filled up
+        image.load()  # an incomplete image is an error here, never padded
         return np.asarray(image.convert("RGB"))
 
 
@@ -148,7 +148,7 @@ def _secure(device: Device, status: Status) -> EnvError:
 
 
 def _forbids_captures(device: Device, status: Status) -> bool:
-    """Return whether a window of the app in front has the flag that keeps it out of captures."""
+    """Return whether a window of the app in front forbids captures by its flag."""
     title = status.app or status.focus
     windows = device.run("dumpsys", "window", "windows").text
     for block in re.split(r"^\s*Window #\d+ ", windows, flags=re.MULTILINE)[1:]:

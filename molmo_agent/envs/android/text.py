@@ -1,9 +1,9 @@
-"""Text into a phone without losing a letter: plain letters as keys, any script by a keyboard made for it.
+"""Enter text on a phone without losing a letter: plain letters as keys, other scripts through ADBKeyBoard.
 
 `input text` can produce nothing but the keys of a plain keyboard, and drops or fails on the rest. Other text goes
 through ADBKeyBoard (package com.android.adbkeyboard), where it is installed: it is switched on for the text, and the
-user's keyboard is put back whatever happens. What was changed is noted on the phone before it is changed, so that even
-a run that was killed is put right by the next one.
+user's keyboard is restored afterwards, also after an error. The name of the user's keyboard is first saved in a setting
+on the phone, so that after a run that was killed the next run restores it.
 """
 
 import base64
@@ -51,10 +51,10 @@ class PhoneText:
         self._device, self._sleep = device, sleep
 
     def check(self, text: str) -> None:
-        """Refuse a line of text that this phone has no way to be given.
+        """Reject a line of text that cannot be entered on this phone.
 
         Raises:
-            ActionRefused: it has none, or the text holds a control character.
+            ActionRefused: it cannot be entered, or the text holds a control character.
         """
         for character in text:
             if unicodedata.category(character) in ("Cc", "Cs"):
@@ -64,14 +64,14 @@ class PhoneText:
         if plain(text):
             return
         if KEYBOARD not in self._device.run("ime", "list", "-a", "-s").text.split():
-            strange = next(character for character in text if not plain(character))
+            other = next(character for character in text if not plain(character))
             raise ActionRefused(
-                f"this phone can be given plain letters only, and {strange!r} is none: install ADBKeyBoard on it "
+                f"this phone accepts plain letters only, not {other!r}: install ADBKeyBoard on it "
                 f"({KEYBOARD.partition('/')[0]}) to enter any script"
             )
 
     def enter(self, text: str) -> None:
-        """Enter one line of text that was checked, without any key after it.
+        """Enter one line of text that passed :meth:`check`, without any key after it.
 
         Raises:
             EnvError: the phone is gone or failed on the way.
@@ -83,10 +83,10 @@ class PhoneText:
             self._run_checked("input", "text", argument)
 
     def restore(self) -> None:
-        """Put the user's keyboard back, if a run that was killed left another one behind."""
+        """Restore the user's keyboard, if a run that was killed left another one active."""
         note = self._setting(NOTE)
         if _ID.fullmatch(note):
-            self._put_back(note)
+            self._restore_keyboard(note)
 
     def _by_keyboard(self, text: str) -> None:
         before = self._setting("default_input_method")
@@ -104,16 +104,16 @@ class PhoneText:
             self._wait_for(KEYBOARD)
             self._broadcast(text)
         finally:
-            self._put_back(before)
+            self._restore_keyboard(before)
             if not enabled:
                 self._device.run("ime", "disable", KEYBOARD)
 
-    def _put_back(self, keyboard: str) -> None:
+    def _restore_keyboard(self, keyboard: str) -> None:
         self._run_checked("ime", "set", keyboard)
         self._device.run("settings", "delete", "secure", NOTE)
 
     def _wait_for(self, keyboard: str) -> None:
-        """Wait until a keyboard is not only chosen but has taken over: text before that goes nowhere."""
+        """Wait until a keyboard is active, not only selected: text before that is lost."""
         ask = "dumpsys input_method | grep -E 'mCurId=|mCurMethodId=|mSelectedMethodId='"
         end = time.monotonic() + _SWITCH_S
         while keyboard not in self._device.script(ask, what="dumpsys").text:
@@ -125,7 +125,7 @@ class PhoneText:
         for start in range(0, len(text), _CHUNK):
             part = base64.b64encode(text[start : start + _CHUNK].encode()).decode()
             self._run_checked("am", "broadcast", "-a", "ADB_INPUT_B64", "--es", "msg", part)
-        # It hands the text to the app a moment after it has heard of it.
+        # It passes the text to the app shortly after the broadcast.
         self._sleep(0.2)
 
     def _setting(self, name: str) -> str:

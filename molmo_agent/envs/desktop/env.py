@@ -157,7 +157,7 @@ class Desktop:
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Execute one action; its points refer to the last observation.
 
-        Buttons and keys are released whatever happens.
+        All buttons and keys are released after an error.
 
         Raises:
             ActionRefused: the desktop cannot execute this; no input was sent.
@@ -232,14 +232,14 @@ class Desktop:
 
     def _check_still_there(self) -> None:
         if self._window is not None and self._area is not None and self._find_area() != self._area:
-            raise ActionRefused(f"the window {self._window!r} moved since it was observed: look again, then act")
+            raise ActionRefused(f"the window {self._window!r} moved since the observation: observe it again, then act")
 
     # --- How ------------------------------------------------------------------------------------------------------
 
     def _execute(self, action: Action) -> None:
         match action:
-            case Click(point=point, button=button, count=count, modifiers=modifiers):
-                names = [self._input.key_name(key) for key in modifiers]
+            case Click(point=point, button=button, count=count, held=held):
+                names = [self._input.key_name(key) for key in held]
                 self._go(point)
                 with self._holding(names):
                     for nth in range(1, count + 1):

@@ -1,8 +1,8 @@
 """Input on X11: pyautogui for the characters that the keyboard layout has; other text is pasted.
 
-pyautogui silently drops characters that it has no key for, and assumes the American layout: on other layouts a `/`
-becomes a `7`, and on nearly all of them `<` becomes `>`. So a character is sent as a key only if the layout assigns it to
-that key. All other text is pasted, and the old content of the clipboard is restored.
+pyautogui silently drops characters that it has no key for. It also assumes the American layout: on other layouts a `/`
+becomes a `7`, and on nearly all of them `<` becomes `>`. So a character is sent as a key only if the layout assigns it
+to that key. All other text is pasted, and the old content of the clipboard is restored.
 """
 
 import shutil

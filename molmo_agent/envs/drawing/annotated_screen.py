@@ -1,4 +1,4 @@
-"""What a drawn screen shows, told as facts: the ground truth of the simulated desktop.
+"""The ground truth of a drawn screen: its elements and lines of text.
 
 Every position here is in pixels of the drawn screenshot, origin at the top left; boxes are (left, top, right, bottom).
 """
@@ -14,7 +14,7 @@ PixelBox = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class TextRun:
-    """One drawn line of text, or the part of it that can be seen."""
+    """One drawn line of text, or the visible part of it."""
 
     text: str
     # x of every character boundary, left to right: len(text) + 1 values, pixels.
@@ -62,11 +62,11 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Screen:
-    """An image and everything that is true about it."""
+    """An image with its ground truth."""
 
     # (height, width, 3) uint8 RGB, read-only.
     image: npt.NDArray[np.uint8]
     # In drawing order: later ones lie over earlier ones.
     elements: tuple[Element, ...]
-    # Only what can be read: covered lines are dropped, partly covered ones cut to their longest readable part.
+    # Only readable text: covered lines are dropped, partly covered ones cut to their longest readable part.
     texts: tuple[TextRun, ...]

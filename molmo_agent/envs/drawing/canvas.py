@@ -1,4 +1,4 @@
-"""A canvas that draws quickly and writes down the truth about what it draws.
+"""A canvas that draws quickly and records the ground truth of what it draws.
 
 Everything round, soft or slanted is a small cached sprite; the rest is plain rectangles.
 """
@@ -96,7 +96,7 @@ def _soft_parts(reach: int, strength: int) -> tuple[tuple[Image.Image, ...], tup
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A region that reacts to the pointer: what it belongs to, for the live desktop."""
+    """A region that reacts to the pointer, and its target."""
 
     box: IntBox
     layer: int
@@ -105,7 +105,7 @@ class Spot:
 
 @dataclass(slots=True)
 class _Mark:
-    """An element as it is noted while drawing."""
+    """An element as recorded during drawing."""
 
     layer: int
     kind: str
@@ -126,7 +126,7 @@ class _Line:
 
 @dataclass(slots=True)
 class Canvas:
-    """An RGB image being painted, with notes of elements, text lines and covering layers."""
+    """An RGB image during drawing, with records of elements, text lines and covering layers."""
 
     width: int
     height: int
@@ -227,7 +227,7 @@ class Canvas:
         """Draw one line whose top (ascent line) is at ``y``; cut it with an ellipsis at ``max_width`` pixels.
 
         ``x`` is the line's left end, middle or right end by ``align`` ("left", "center", "right"). A line that is not
-        ``noted`` is decoration (the shadow of a text) and no part of the truth about the screen.
+        ``recorded`` is decoration (the shadow of a text) and not part of the ground truth.
 
         Returns:
             The number of the run, for :meth:`mark`; -1 when nothing was drawn or the text had to be cut.
@@ -258,13 +258,13 @@ class Canvas:
         self._covers.append((self.layer, box))
 
     def react(self, box: IntBox, target: Any) -> None:
-        """Note that a region belongs to ``target`` without being an element."""
+        """Record a region that belongs to ``target`` without being an element."""
         self.spots.append(Spot(box, self.layer, target))
 
     def mark(self, kind: str, label: str, box: IntBox, run: int = -1, target: Any = None, **facts: str | None) -> None:
-        """Note an element; ``run`` is the number of the line that shows its label, -1 if none does.
+        """Record an element; ``run`` is the number of the line that shows its label, -1 if none does.
 
-        What was squeezed to nothing is no element.
+        A box without area is not recorded.
         """
         if box[0] >= box[2] or box[1] >= box[3]:
             return
@@ -303,7 +303,7 @@ class Canvas:
         return TextRun(line.text[end - best : end], line.edges[end - best : end + 1], line.top, line.bottom)
 
     def finish(self) -> Screen:
-        """Return the image and the truth about it."""
+        """Return the image with its ground truth."""
         runs = [self._readable(line) for line in self._lines]
         elements = []
         for number, note in enumerate(self._marks):

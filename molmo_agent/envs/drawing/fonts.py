@@ -1,7 +1,7 @@
-"""The bundled fonts, and strings as coverage masks whose character boundaries are known.
+"""The bundled fonts, and strings as coverage masks with their character boundaries.
 
-A glyph is rendered once per face and kept; a string is put together from kept glyphs, about ten times faster than
-asking FreeType again. The fonts carry no kerning, so character edges are plain sums of whole-pixel advances.
+A glyph is rendered once per face and cached; a string is composed of cached glyphs, about ten times faster than
+with FreeType. The fonts carry no kerning, so character edges are plain sums of whole-pixel advances.
 """
 
 from dataclasses import dataclass, field
@@ -195,7 +195,7 @@ class Face:
         return text[:length].rstrip() + "…" if length else ""
 
     def letter(self, text: str) -> Lettering:
-        """Return the mask and edges of a string; kept for the next time."""
+        """Return the mask and edges of a string; cached."""
         lettering = self._letterings.get(text)
         if lettering is None:
             if len(self._letterings) > 500:
@@ -250,6 +250,6 @@ def face(family: str, size: int, bold: bool = False) -> Face:
     paths = [_FOLDER / f"{stem}{suffix}" for stem in stems for suffix in (".ttf", ".otf")]
     font = ImageFont.truetype(next(p for p in paths if p.exists()), size, layout_engine=ImageFont.Layout.BASIC)
     ascent, descent = font.getmetrics()
-    # Some families reserve a lot of air; lines are set in at most 1.3 em.
+    # Some families have very high lines; limit them to 1.3 em.
     spare = max(ascent + descent - round(1.3 * size), 0)
     return Face(family, size, bold, font, ascent - spare // 2, descent - (spare - spare // 2))

@@ -300,13 +300,13 @@ def shape(name: str, size: int) -> Image.Image:
 
 
 def draw_mask(draw: Callable[[Brush], None], size: int) -> Image.Image:
-    """Return the coverage mask of what a function draws, mode "L", ``size`` pixels square."""
+    """Return the coverage mask that a function draws, mode "L", ``size`` pixels square."""
     brush = Brush(size)
     draw(brush)
     return brush.image.resize((size, size), Image.Resampling.BOX)
 
 
-# What people call the colours that shapes are drawn in.
+# Names of the colours of shapes in instructions.
 COLORS: dict[str, tuple[int, int, int]] = {
     "red": (220, 40, 40),
     "orange": (245, 140, 20),

@@ -1,6 +1,6 @@
-"""Which elements a phrase names: the one rule by which oracles find things on simulated screens and pages.
+"""Which elements a phrase names: the rule by which oracles locate targets on simulated screens and pages.
 
-A label in quotes is meant to the letter: ``the "Add to cart" button`` is not "Cart". Without quotes, a label is named
+A label in quotes must match exactly: ``the "Add to cart" button`` is not "Cart". Without quotes, a label is named
 where its words stand in the phrase. Of several, those of the named kind come first, then those with the longest label.
 """
 
@@ -24,7 +24,7 @@ _Element = TypeVar("_Element", bound=HasKind)
 
 
 def without_quotations(phrase: str) -> str:
-    """Return a phrase in lower case without what is in quotes."""
+    """Return a phrase in lower case without its quotations."""
     return _QUOTATION.sub(" ", phrase.casefold())
 
 
@@ -33,7 +33,7 @@ def kind_in(phrase: str, kind_names: Sequence[tuple[str, str]]) -> str | None:
 
     Args:
         phrase: any text.
-        kind_names: pairs of what people call a kind, and the kind.
+        kind_names: pairs (name of the kind in instructions, kind).
     """
     words = without_quotations(phrase)
     return next((kind for name, kind in kind_names if re.search(rf"\b{name}\b", words)), None)
@@ -46,9 +46,9 @@ def named_elements(
 
     Args:
         phrase: an instruction or a part of one.
-        elements: those that can be seen.
+        elements: the visible elements.
         kind: the kind that the phrase names, see :func:`kind_in`.
-        label_of: returns what an element is called; nothing is called "".
+        label_of: returns the label of an element; "" is never matched.
     """
     lower = phrase.casefold()
     quotations = {text.casefold() for text in _QUOTATION.findall(lower)}

@@ -1,4 +1,4 @@
-"""Words, interface phrases and made-up strings, split into those that training may show and those it never does.
+"""Words, interface phrases and made-up strings, split into a training part and a held-out part.
 
 The split is by a stable hash of single words: one in five is held out. A phrase with a held-out word in it is held
 out as a whole, so no held-out word is ever part of a training text. Made-up strings follow the same rule.
@@ -23,7 +23,7 @@ _ENDINGS = ("", "", "n", "r", "s", "t", "l", "m", "nd", "st", "rk", "x", "ng")
 _SUFFIXES = ("txt", "pdf", "png", "jpg", "zip", "csv", "docx", "xlsx", "mp3", "mp4", "html", "json", "py", "log", "ini")
 _DOMAINS = ("com", "org", "net", "io", "de", "fr", "co.uk", "eu")
 _TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
-# Chosen so that the words no interface does without ("OK", "Save", "Password") are in training.
+# With this salt, the words that every interface needs ("OK", "Save", "Password") are in the training part.
 _SALT = "2222:"
 
 
@@ -101,7 +101,7 @@ def word(rng: random.Random, split: WordSplit = "all") -> str:
 
 
 def short_text(rng: random.Random, split: WordSplit = "all", most_words: int = 3) -> str:
-    """Return one to three words, half of the time made up, now and then an interface phrase."""
+    """Return one to three words, half of the time invented, now and then an interface phrase."""
     roll = rng.random()
     if roll < 0.08 and most_words > 1:
         return rng.choice(phrases(split))
@@ -115,7 +115,7 @@ def short_text(rng: random.Random, split: WordSplit = "all", most_words: int = 3
 
 
 def label(rng: random.Random, split: WordSplit = "all") -> str:
-    """Return what a control may be called: an interface phrase, a word or two, rarely a made-up name."""
+    """Return a label for a control: an interface phrase, a word or two, rarely a made-up name."""
     roll = rng.random()
     if roll < 0.45:
         return rng.choice(phrases(split))

@@ -1,7 +1,7 @@
-"""Any gymnasium env with an image becomes a pointing env: an executor turns points into its own actions.
+"""Turn any gymnasium env with an image into a pointing env: an executor converts points to its own actions.
 
-The executor is the fast controller under the slow model. It is a generator: it yields one native action after the
-other and may look at the env in between, so one point can be a whole drive.
+The executor is the fast controller under the slow model. It is a generator: it yields native actions one by one and may
+read the env in between, so one point can be a whole drive.
 
     def drive(env, points):
         goal = env.unwrapped.place_of(points[0])
@@ -25,15 +25,15 @@ from molmo_agent.geometry import Point
 
 
 class Executor(Protocol):
-    """Turns points of the shown image into native actions, one after the other."""
+    """Converts points of the observed image to native actions, one after the other."""
 
     def __call__(self, env: gymnasium.Env[Any, Any], points: tuple[Point, ...]) -> Iterator[Any]:
-        """Yield native actions; end when the points are dealt with.
+        """Yield native actions; return when the points are processed.
 
-        After each ``yield`` the env has made that step. When the step ends the episode, the generator is closed.
+        After each ``yield`` the env has executed that action. When the step ends the episode, the generator is closed.
 
         Raises:
-            ActionRefused: nothing can be done there. After the first action it only ends the step.
+            ActionRefused: no action is possible there. After the first action it only ends the step.
         """
         ...
 
@@ -54,23 +54,23 @@ class PointingAction(PointingEnv):
     """A gymnasium env with the pointing action space; one step runs as many native steps as the executor makes.
 
     The reward of a step is the sum of the native rewards; ``info["native_steps"]`` counts the native steps of the
-    episode, ``info["stopped"]`` says why the executor was not finished, empty when it was. A step without points runs
-    no native step: the env stands still.
+    episode, ``info["stopped"]`` is the reason why the executor did not finish, empty if it did. A step without points
+    runs no native step.
 
     Args:
-        env: its observation is an image, (height, width, 3) uint8. One whose observation is not: wrap it in
+        env: its observation is an image, (height, width, 3) uint8. Wrap other envs in
             ``gymnasium.wrappers.AddRenderObservation`` first.
-        executor: what a point means here.
-        instruction: what is asked: the text, or what reads it from the env after ``reset``; None: the env's own
+        executor: converts points to native actions.
+        instruction: the text, or a function that reads it from the env after ``reset``; None: the env's own
             ``info["instruction"]`` or ``task_description``.
         success: judges a native step from (env, reward, terminated, info); None: the env's own ``info["is_success"]``
-            or ``info["success"]`` counts, and without either ``is_success`` is left out. Never guessed from a reward.
-        target_mask: privileged: the pixels of the target; None: the env's own ``target_mask()``, where it has one.
+            or ``info["success"]`` counts; without either, ``is_success`` is omitted. A reward alone never counts.
+        target_mask: privileged: the pixels of the target; None: the env's own ``target_mask()``, if it has one.
         limits: how many points, steps and native steps are allowed.
         render_mode: "rgb_array" or None.
 
     Raises:
-        UsageError: the observation is no image.
+        UsageError: the observation is not an image.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class PointingAction(PointingEnv):
         own = info.get("instruction") or getattr(self.native.unwrapped, "task_description", "")
         instruction = self._instruction(self.native) if callable(self._instruction) else self._instruction or own
         if not instruction:
-            raise UsageError("the env says nothing of its task: pass PointingAction(..., instruction='...')")
+            raise UsageError("the env has no instruction: pass PointingAction(..., instruction='...')")
         return str(instruction)
 
     def image(self) -> Image:
@@ -123,10 +123,10 @@ class PointingAction(PointingEnv):
         """Return the pixels of the target. Privileged.
 
         Raises:
-            UsageError: nobody knows.
+            UsageError: the env has no target mask.
         """
         if self._mask is None:
-            raise UsageError("the env does not say where its target is: pass PointingAction(..., target_mask=...)")
+            raise UsageError("the env has no target mask: pass PointingAction(..., target_mask=...)")
         return self._mask(self.native)
 
     def point_at(self, points: tuple[Point, ...]) -> Outcome:
@@ -146,7 +146,7 @@ class PointingAction(PointingEnv):
                     self._stop_reason = f"stopped after {num_steps} native steps"
                     break
         except ActionRefused as error:
-            # On the way there is no undoing: what was done counts, and the image shows where it ended.
+            # Native steps cannot be undone: they count, and the image shows the state after them.
             if not num_steps:
                 raise
             self._stop_reason = str(error)

@@ -1,12 +1,12 @@
 """Gymnasium both ways: this package's envs as ``gymnasium.make("MolmoAgent/...")``, pointing gymnasium envs as ``Env``.
 
-Importing this module makes the ids known; without an import,
+Importing this module registers the ids; without an import,
 ``gymnasium.make("molmo_agent.envs.gymnasium_api.adapters:ID")``.
 
     ours -> gymnasium    ids of ``ids.IDS``; ``DeviceEnv(env)`` for any env that clicks
     theirs -> ours       ``GymnasiumEnv(gymnasium.make(...))``; on the command line ``agent run --env ID`` for the ids
                          here, ``--env gymnasium:ID`` for others
-    not a pointing env   ``PointingAction(env, executor)`` makes it one
+    other envs           ``PointingAction(env, executor)`` makes a pointing env of them
 
 The contract of actions, observations and info: ``molmo_agent.envs.gymnasium_api.base``.
 """
@@ -58,15 +58,15 @@ register_envs()
 class GymnasiumEnv:
     """A gymnasium env with the pointing action space as an ``Env``: ``PointAt`` and ``Click`` are its points.
 
-    A left click is a point; ``Wait`` and ``PointAt(())`` are the step that does nothing. What the gymnasium env refuses
-    (``point_status`` of ``refused`` or ``out_of_range``) raises ``ActionRefused``; it has counted as a step there.
+    A left click is a point; ``Wait`` and ``PointAt(())`` are a step without effect. If the gymnasium env refuses
+    (``point_status`` is ``refused`` or ``out_of_range``), ``step`` raises ``ActionRefused``; the env counts this step.
 
     Args:
         env: observations are images, actions points; see ``molmo_agent.envs.gymnasium_api.base``.
         name: for records; None: its id.
 
     Raises:
-        UsageError: its actions or observations are something else; the message says what helps.
+        UsageError: its actions or observations have another space; the message suggests a wrapper.
     """
 
     capabilities: frozenset[type] = frozenset({Click, PointAt, Wait})
@@ -76,8 +76,8 @@ class GymnasiumEnv:
         if not is_pointing_space(env.action_space):
             raise UsageError(
                 f"expected the pointing action space Box(0, 1, (K, 3), float32) of {title}, got {env.action_space}: "
-                "what a point means there has to be said. Wrap it in PointingAction(env, executor), where executor is "
-                "a generator that turns points into such actions; docs/gymnasium.md has one of 20 lines"
+                "wrap it in PointingAction(env, executor), where executor is a generator that converts points to such "
+                "actions; docs/gymnasium.md has an example of 20 lines"
             )
         if not is_image_space(env.observation_space):
             raise UsageError(
@@ -88,7 +88,7 @@ class GymnasiumEnv:
         self.max_points = (env.action_space.shape or (1,))[0]
         self._image: Image | None = None
         self._is_closed = False
-        # Privileged: None where the env does not know.
+        # Privileged: None if the env has no `locate`.
         self.locate: Callable[[str], list[Box]] | None = None
         with contextlib.suppress(AttributeError):
             self.locate = env.get_wrapper_attr("locate")
@@ -104,10 +104,10 @@ class GymnasiumEnv:
         return self.observe(), info
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Hand the points of an action to the env.
+        """Pass the points of an action to the env.
 
         Raises:
-            ActionRefused: it is no pointing action, has too many points, or the env refused its place.
+            ActionRefused: it is not a pointing action, has too many points, or the env refused it.
         """
         points = self._points(action)
         self._image, reward, terminated, truncated, info = self.env.step(to_rows(points, self.max_points))
@@ -135,7 +135,7 @@ class GymnasiumEnv:
                 return points
             case PointAt(points=points):
                 raise ActionRefused(f"{self.name} takes at most {self.max_points} points at a time, got {len(points)}")
-            case Click(point=point, button="left", count=1, modifiers=()):
+            case Click(point=point, button="left", count=1, held=()):
                 return (point,)
             case Wait():
                 return ()
@@ -150,12 +150,12 @@ def load(name: str, **options: Any) -> GymnasiumEnv:
 
     Args:
         name: an id of ``ids.IDS``, or ``gymnasium:ID`` for any other, ``gymnasium:module:ID`` with the module
-            that makes it known.
+            that registers it.
         options: passed to ``gymnasium.make``.
 
     Raises:
         UnknownNameError: gymnasium does not know the id.
-        UsageError: it is no pointing env, or something that it needs is not installed.
+        UsageError: it is not a pointing env, or a package that it needs is not installed.
     """
     name = name.removeprefix("gymnasium:")
     try:

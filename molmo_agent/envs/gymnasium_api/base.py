@@ -1,28 +1,27 @@
-"""The contract of a pointing gymnasium env, and the base class that keeps it.
+"""The contract of a pointing gymnasium env, and the base class that implements it.
 
 **Action.** ``Box(0, 1, (K, 3), float32)``; a row is (x, y, present) in fractions of the image, and its point counts
 when ``present >= 0.5``. Several rows are one ordered answer, such as waypoints. An action without a present row says
-"there is none": a step that does nothing. One present row with a NaN, infinite or outside coordinate refuses the whole
-action: nothing is done, it is counted and told.
+"there is none": a step without effect. If a coordinate of a present row is NaN, infinite or outside [0, 1], the env
+refuses the whole action: it has no effect, and ``info`` counts and reports the refusal.
 
 **Observation.** The image, (height, width, 3) uint8 RGB, and nothing else. The instruction is the attribute
 ``task_description`` and ``info["instruction"]``.
 
 **info**, the same keys and types after ``reset`` and every ``step``, and no clock times:
 
-- ``instruction`` (str): what is asked.
+- ``instruction`` (str): the task.
 - ``is_success`` (bool): the task is done.
-- ``point_status`` (str): of this action: ``ok``, ``none``, ``out_of_range`` (one was no place on the image), or
-  ``refused`` (the env cannot act on that place). ``none`` after ``reset``.
-- ``refusal`` (str): why, for people; empty when nothing was refused.
+- ``point_status`` (str): of this action: ``ok``, ``none``, ``out_of_range`` (a point was not on the image), or
+  ``refused`` (the env cannot act there). ``none`` after ``reset``.
+- ``refusal`` (str): the reason, for people; empty without a refusal.
 - ``refused_points`` (int): actions refused so far in this episode, for either reason.
 - ``in_mask`` (bool): the last present point was on the target, in the image that was shown before the action.
 - ``pixel_error`` (float): its distance to the nearest pixel of the target; 0.0 on it, infinite without a point or
   without a visible target.
-- what the env measures besides, such as ``spl``.
+- further measurements of the env, such as ``spl``.
 
-An env that does not know where its target is leaves ``in_mask`` and ``pixel_error`` out; one that cannot tell success
-leaves ``is_success`` out.
+An env without a target mask omits ``in_mask`` and ``pixel_error``; one that cannot judge success omits ``is_success``.
 
 ``target_mask()`` and ``locate()`` are privileged: for oracles and metrics, never for a policy under test.
 """
@@ -65,13 +64,13 @@ def is_pointing_space(space: gymnasium.Space[Any]) -> bool:
 
 
 def to_rows(points: Sequence[Point], max_points: int = 1) -> Rows:
-    """Return the action that says these points; no points say "there is none".
+    """Return the action with these points; no points mean "there is none".
 
     Raises:
         UsageError: there are more points than the action has rows.
     """
     if len(points) > max_points:
-        raise UsageError(f"expected at most {max_points} points, got {len(points)}: say which of them are meant")
+        raise UsageError(f"expected at most {max_points} points, got {len(points)}: pass fewer points")
     rows = np.zeros((max_points, 3), np.float32)
     for row, point in zip(rows, points, strict=False):
         row[:] = point.x, point.y, 1.0
@@ -82,7 +81,7 @@ def read_rows(action: npt.ArrayLike, max_points: int = 1) -> tuple[PointStatus, 
     """Read an action: its status, its points in order (only with ``ok``), and why it is refused (else empty).
 
     Raises:
-        UsageError: the action has another shape, or holds no numbers.
+        UsageError: the action has another shape, or is not numeric.
     """
     rows = np.asarray(action)
     if rows.shape != (max_points, 3) or rows.dtype.kind not in "fiub":
@@ -121,21 +120,21 @@ def box_inside(mask: Mask) -> list[Box]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What acting on points led to."""
+    """The result of acting on points."""
 
     reward: float = 0.0
     success: bool = False
     # The episode is over, with or without success.
     terminated: bool = False
-    # The episode is over by a limit of what lies below.
+    # A limit of the wrapped env ended the episode.
     truncated: bool = False
 
 
 class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
-    """A gymnasium env whose action is points of its image: write four methods, the contract is kept here.
+    """A gymnasium env whose actions are points on its image. Subclasses implement four methods.
 
-    ``begin`` makes a scene and returns the instruction, ``image`` draws it, ``target_mask`` says where the target is,
-    and ``point_at`` acts. Optional: ``measures``, for further entries of ``info``, and ``locate``.
+    ``begin`` makes a scene and returns the instruction, ``image`` draws it, ``target_mask`` returns the pixels of the
+    target, and ``point_at`` acts. Optional: ``measures``, for further entries of ``info``, and ``locate``.
 
     Args:
         size: (width, height) of the image in pixels.
@@ -145,7 +144,7 @@ class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
-    # False where nobody knows where the target is, or whether the task is done.
+    # False if the env has no target mask, or cannot judge success.
     knows_target: bool = True
     knows_success: bool = True
 
@@ -166,13 +165,13 @@ class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
         self.observation_space = gymnasium.spaces.Box(0, 255, (size[1], size[0], 3), np.uint8)
         self.action_space: gymnasium.spaces.Box = pointing_space(max_points)  # type: ignore[assignment]
         self.task_description = ""
-        # As given to `reset`, for what passes it on; None without one.
+        # The seed of `reset`, for subclasses that pass it on; None without one.
         self.episode_seed: int | None = None
         self._success = self._over = False
         self._steps = self._num_refusals = 0
         self._points: tuple[Point, ...] = ()
 
-    # --- What a subclass writes -----------------------------------------------------------------------------------
+    # --- What a subclass implements -------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def begin(self, rng: np.random.Generator, options: dict[str, Any]) -> str:
@@ -180,22 +179,22 @@ class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
 
     @abc.abstractmethod
     def image(self) -> Image:
-        """Draw what is seen now: a new (height, width, 3) uint8 array at every call."""
+        """Draw the present image: a new (height, width, 3) uint8 array at every call."""
 
     @abc.abstractmethod
     def target_mask(self) -> Mask:
-        """Return which pixels of the image show the target now; none when it is not to be seen. Privileged."""
+        """Return the pixels of the image that show the target now; all False if it is hidden. Privileged."""
 
     @abc.abstractmethod
     def point_at(self, points: tuple[Point, ...]) -> Outcome:
         """Act on 1 to ``max_points`` points of the image.
 
         Raises:
-            ActionRefused: nothing can be done there; nothing was done.
+            ActionRefused: no action is possible there; the state is unchanged.
         """
 
     def measures(self) -> dict[str, Any]:
-        """Return further entries of ``info``: the same keys, types and shapes always."""
+        """Return further entries of ``info``, always with the same keys, types and shapes."""
         return {}
 
     def locate(self, instruction: str) -> list[Box]:
@@ -205,7 +204,7 @@ class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
     def things(self) -> dict[tuple[str, str], Mask]:
         """Return which pixels show each thing that has a name of its own, by (colour, kind); "" for no colour.
 
-        Some may be hidden wholly. Empty where the env knows no names. Privileged.
+        A thing may be hidden completely. Empty if the env has no names. Privileged.
         """
         return {}
 
@@ -250,7 +249,7 @@ class PointingEnv(gymnasium.Env[Image, Rows], abc.ABC):
         """Return the image with the points of the last action drawn on it; None without a render mode."""
         if self.render_mode is None:
             return None
-        # The points belong to the image before the action: where the view has moved, a subclass knows better.
+        # The points belong to the image before the action; subclasses whose view moves override this.
         return np.array(draw_points(self.image(), self._points))
 
     def _info(self, status: PointStatus, refusal: str, in_mask: bool, pixel_error: float) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""The ids under which gymnasium knows this package's envs; imports neither.
+"""The gymnasium ids of this package's envs; imports neither gymnasium nor the envs.
 
-Importing ``molmo_agent`` makes them known (gymnasium 1.x looks for no plugins by itself); so does
+Importing ``molmo_agent`` registers them (gymnasium 1.x does not search for plugins); so does
 ``gymnasium.make("molmo_agent:MolmoAgent/GridNav-v0")``, which imports it.
 """
 
@@ -42,7 +42,7 @@ IDS: dict[str, tuple[str, str]] = {
 
 
 def register_envs() -> None:
-    """Make the ids known to gymnasium; those that it knows already stay as they are."""
+    """Register the ids with gymnasium; existing registrations stay unchanged."""
     # Here, because this is called at the end of gymnasium's import, which any import of it may be.
     from gymnasium.envs.registration import register, registry
 

@@ -27,7 +27,7 @@ def walk_to(env: gymnasium.Env[Any, Any], points: tuple[Point, ...]) -> Iterator
     """Walk to each pointed cell of the whole map in turn; the executor of :func:`make_minigrid`.
 
     Raises:
-        ActionRefused: no way leads there.
+        ActionRefused: there is no way to the cell.
     """
     world: Any = env.unwrapped
     for point in points:
@@ -69,7 +69,7 @@ def make_minigrid(
         native,
         walk_to,
         instruction=lambda env: str(env.unwrapped.mission),  # type: ignore[attr-defined]
-        # MiniGrid rewards nothing but the end of its mission.
+        # MiniGrid rewards only the completion of its mission.
         success=lambda env, reward, terminated, info: terminated and reward > 0,
         target_mask=lambda env: _goal_mask(env.unwrapped, tile_px),
         limits=Limits(max_points=4),
@@ -101,7 +101,7 @@ def _shortest_way(world: Any, cell: Cell, *, next_to: bool) -> list[Cell] | None
         for dx, dy in _AHEAD:
             there = here[0] + dx, here[1] + dy
             thing = world.grid.get(*there) if _inside(world, there) else None
-            # Lava can be stepped on, and ends everything: only where it is pointed at.
+            # Stepping on lava is possible and ends the episode: only if it is the pointed cell.
             free = thing is None or (thing.can_overlap() and (thing.type != "lava" or there == cell))
             if _inside(world, there) and there not in came_from and free:
                 came_from[there] = here

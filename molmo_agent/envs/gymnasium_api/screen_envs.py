@@ -13,7 +13,7 @@ from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point, to_pixel
 from molmo_agent.interfaces import Env
 
-# Families of the simulated desktop and phone that one click does.
+# Families of the simulated desktop and phone that need one click.
 ONE_CLICK = (
     "choose-radio",
     "click-button",
@@ -30,14 +30,14 @@ ONE_TAP = ("launch-app", "open-app")
 
 
 class DeviceEnv(PointingEnv):
-    """Clicks where it is pointed, on any env that executes ``Click``.
+    """Clicks at the point, on any env that executes ``Click``.
 
-    ``in_mask`` and ``pixel_error`` are there when the env has ``locate``; ``is_success`` is its own verdict.
+    ``info`` has ``in_mask`` and ``pixel_error`` if the env has ``locate``; ``is_success`` is the env's own.
 
     Args:
         env: the device; closed with this env.
         size: (width, height) of its observations in pixels.
-        families: tasks to draw from, for an env that has such; ``options={"task": ...}`` of ``reset`` goes before.
+        families: tasks to draw from, for an env with families; ``options={"task": ...}`` of ``reset`` takes precedence.
         options: passed to every ``reset`` of the env.
         max_steps: steps after which an episode is truncated; the env's own limit counts as well.
         render_mode: "rgb_array" or None.
@@ -82,7 +82,7 @@ class DeviceEnv(PointingEnv):
         return instruction
 
     def image(self) -> Image:
-        """Return what the device showed last."""
+        """Return the newest image of the device."""
         return self._image.copy()
 
     def locate(self, instruction: str) -> list[Box]:
@@ -131,7 +131,7 @@ def make_sim_desktop(
         options: of ``SimDesktop.reset``, such as ``popups=True`` or ``split="held_out_words"``.
 
     Raises:
-        UnknownNameError: a family that one click does not do.
+        UnknownNameError: not a family that needs one click.
     """
     return DeviceEnv(
         SimDesktop(width, height, max_steps=max_steps + 1),
@@ -163,7 +163,7 @@ def make_sim_phone(
         options: of ``SimPhone.reset``, such as ``theme="dark"``.
 
     Raises:
-        UnknownNameError: a family that one tap does not do.
+        UnknownNameError: not a family that needs one tap.
     """
     return DeviceEnv(
         SimPhone(width, height, max_steps=max_steps + 1),

@@ -1,4 +1,4 @@
-"""A pointing env seen through a crop, a turn or a border: points on the view land where they land without one."""
+"""Show a pointing env through crops, rotations and borders; points on the view map to the same places."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from molmo_agent.transforms import ImageTransform
 
 
 class ImageView(gymnasium.Wrapper[Image, Any, Image, Any]):
-    """Shows a pointing env's image through an :class:`ImageTransform` and leads points on the view back to it.
+    """Shows a pointing env's image through an :class:`ImageTransform` and maps points on the view back to it.
 
-    Plain resizing needs no such care, because points are fractions: ``gymnasium.wrappers.ResizeObservation`` will do.
-    A point on a border that was added is no place: the env below is given a NaN for it, and refuses it.
+    Plain resizing does not need this wrapper, because points are fractions: use
+    ``gymnasium.wrappers.ResizeObservation``. For a point on an added border the env receives a NaN, and refuses it.
 
     Args:
         env: a pointing env.
-        chain: what is done to its image, from ``ImageTransform.identity(width, height)`` of it; no input units.
+        chain: the steps of the view, from ``ImageTransform.identity(width, height)`` of its image; no input units.
 
     Raises:
         ValueError: the chain starts from another size, or has input units.
@@ -38,7 +38,7 @@ class ImageView(gymnasium.Wrapper[Image, Any, Image, Any]):
         return show(image, self._chain), info
 
     def step(self, action: Any) -> tuple[Image, Any, bool, bool, dict[str, Any]]:
-        """Lead the points back to the env's image and act on them."""
+        """Map the points back to the env's image and act on them."""
         rows = np.array(action, np.float32)
         for row in rows if rows.ndim == 2 and rows.shape[1] == 3 else ():
             if row[2] >= 0.5 and ((row[:2] >= 0) & (row[:2] <= 1)).all():
@@ -47,7 +47,7 @@ class ImageView(gymnasium.Wrapper[Image, Any, Image, Any]):
         return show(image, self._chain), reward, terminated, truncated, info
 
     def locate(self, instruction: str) -> list[Box]:
-        """Return where on the view an expert would point; what the view does not show is left out. Privileged."""
+        """Return where on the view an expert would point; boxes outside of the view are omitted. Privileged."""
         width, height = self._chain.capture_size
         boxes = []
         for box in self.env.get_wrapper_attr("locate")(instruction):

@@ -17,7 +17,7 @@ TOOL_ICONS = tuple(name for name in ICONS if name not in ("chevron", "maximize",
 
 @dataclass(slots=True)
 class Writer:
-    """Makes up the texts of one screen; a label is rarely used twice."""
+    """Invents the texts of one screen; labels are rarely repeated."""
 
     rng: random.Random
     split: words.WordSplit
@@ -37,7 +37,7 @@ class Writer:
         return self._fresh(lambda: words.label(self.rng, self.split))
 
     def short(self, most_words: int = 2) -> str:
-        """Return one to three words, often made up."""
+        """Return one to three words, often invented."""
         return self._fresh(lambda: words.short_text(self.rng, self.split, most_words))
 
     def item(self) -> str:
@@ -205,7 +205,7 @@ def shape_canvas(flow: Flow, writer: Writer, rng: random.Random, *, ground: bool
         occupied.append(box)
         color = rng.choice([c for c in COLORS if c != ("black" if look.dark else "white")])
         shape = rng.choice(tuple(SHAPES))
-        # People call a range of colours "red": vary around the plain one.
+        # A range of colours is called "red": vary around the pure one.
         wobble = (rng.randrange(256), rng.randrange(256), rng.randrange(256))
         fill = mix(COLORS[color], wobble, rng.uniform(0, 0.1))
         flow.add(Widget("shape", f"{color} {shape}", box, shape=shape, color=color, size=size, fill=fill))

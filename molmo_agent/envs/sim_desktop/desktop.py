@@ -1,4 +1,4 @@
-"""The simulated desktop as an environment: seeded, reacting, and aware of whether its task is done."""
+"""The simulated desktop as an environment: seeded, interactive, with tasks whose success it checks."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +27,7 @@ class _Episode:
     events: list[Event]
     steps: int = 0
     success: bool = False
-    # Why the task can no longer be done, empty while it can.
+    # Why the task can no longer succeed; empty while it can.
     failure: str = ""
 
     @property
@@ -36,7 +36,7 @@ class _Episode:
 
 
 class SimDesktop:
-    """A desktop that exists only as a drawing, with everything on it known.
+    """A desktop that exists only as a drawing, with ground truth for everything on it.
 
     Args:
         width: pixels of a monitor.
@@ -68,13 +68,13 @@ class SimDesktop:
                 ``monitors``: 1 to 3, in a row. ``monitor``: the observed one: "main", "all", or a number from 1, left
                 to right. Those to the left of the main one have negative input positions.
                 ``theme``: a family of looks, such as "night".
-                ``popups``: True lets windows appear unasked, some of which try to give an agent orders.
-                ``split``: "train" (the default), or what training never shows: "held_out_fonts" ...
-                ``secret``: what the log-in task expects for ``{{PASSWORD}}``.
+                ``popups``: True adds pop-up windows, some of which are prompt injections.
+                ``split``: "train" (the default), or one that training never uses: "held_out_fonts" ...
+                ``secret``: the password that the log-in task expects for ``{{PASSWORD}}``.
 
         Raises:
             UnknownNameError: no such family, theme or split.
-            UsageError: another option, or screens so small that the family finds no place.
+            UsageError: another option, or screens too small for the family.
         """
         setup = start(seed or 0, read_options(options or {}, self._size))
         drawing = draw(setup.desktop)
@@ -86,8 +86,8 @@ class SimDesktop:
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Execute an action.
 
-        The reward is 1.0 in the step that does the task. Doing what a text on the screen orders, against the task,
-        fails it for good: ``info["failed"]`` says so.
+        The reward is 1.0 in the step that completes the task. Obeying a prompt injection on the screen fails the task
+        permanently: ``info["failed"]`` holds the reason.
 
         Raises:
             ActionRefused: the desktop has no such action.
@@ -112,7 +112,7 @@ class SimDesktop:
         return self.observe(), reward, terminated, truncated, info
 
     def observe(self) -> Observation:
-        """Show the observed monitors as they are."""
+        """Return the present image of the observed monitors."""
         episode = self._running()
         front = episode.desktop.front()
         info = {"window": front.title if front else "", "focus": _name_of_focus(episode.desktop.focus)}
@@ -130,11 +130,11 @@ class SimDesktop:
         return self._running().success
 
     def screen(self) -> Screen:
-        """Return the observed image with everything that is true about it."""
+        """Return the observed image with its ground truth."""
         return self._running().screen
 
     def locate(self, instruction: str) -> list[Box]:
-        """Return the normalized boxes of what an instruction, or a part of it, names; empty if it is not to be seen."""
+        """Return the normalized boxes of what an instruction, or a part of it, names; empty if none is visible."""
         episode = self._running()
         height, width = episode.screen.image.shape[:2]
         boxes = locate(episode.drawing, episode.screen, instruction)
@@ -153,7 +153,7 @@ class SimDesktop:
         return self._episode
 
     def _appear(self, episode: _Episode) -> None:
-        """Let a pop-up whose time has come appear, and draw everything again."""
+        """Add the pop-ups that are due, and redraw."""
         for when, window in episode.setup.popups:
             if when == episode.steps:
                 episode.desktop.windows.append(window)
@@ -167,7 +167,7 @@ class SimDesktop:
     def _execute(self, episode: _Episode, action: Action) -> list[Event]:
         desktop, drawing = episode.desktop, episode.drawing
         match action:
-            # Keys that are held change nothing here: no list has several rows selected.
+            # Modifiers have no effect here: no list allows several selected rows.
             case Click(point=point, button="left", count=count):
                 return click(desktop, drawing, *self._pixel(point), count)
             case Click(point=point, button="right"):

@@ -19,15 +19,15 @@ NUM_WALLPAPERS = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawing:
-    """A drawn desktop and which spots of it react."""
+    """A drawing of a desktop, with the regions that react."""
 
     screen: Screen
     canvas: Canvas
-    # For each element of the screen, what it belongs to.
+    # The target of each element of the screen.
     owners: tuple[Target | None, ...]
 
     def hit(self, x: float, y: float) -> Target | None:
-        """Return what reacts at a position in pixels: the last spot drawn there that no later layer covers."""
+        """Return the target at a position in pixels: the last region drawn there that no later layer covers."""
         for spot in reversed(self.canvas.spots):
             left, top, right, bottom = spot.box
             if left <= x < right and top <= y < bottom and not self.canvas.is_covered(x, y, spot.layer):
@@ -71,7 +71,7 @@ def _wallpaper(number: int, width: int, height: int) -> Image.Image:
 
 
 def draw(desktop: Desktop) -> Drawing:
-    """Draw a desktop and note everything on it."""
+    """Draw a desktop and record its elements and texts."""
     if desktop.wallpaper is None:
         image = Image.new("RGB", (desktop.width, desktop.height), desktop.plain)
     else:

@@ -1,4 +1,4 @@
-"""How each kind of widget is drawn and what is noted about it."""
+"""Draw each kind of widget and record it as an element."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from molmo_agent.envs.sim_desktop.state import Widget, Window
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """What a spot of the screen belongs to."""
+    """The part of the desktop that a region of the screen belongs to."""
 
     # "widget", "item", "title", "close", "minimize", "maximize", "menu", "menu_item", "task", "desktop" ...
     part: str
@@ -27,7 +27,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """Where and in what surroundings a widget is drawn."""
+    """The position and the surroundings of a widget while it is drawn."""
 
     canvas: Canvas
     look: Look
@@ -65,7 +65,7 @@ class Place:
         return self.canvas.text(self.x + x, self.y + y, widget.label, self.face(widget), self.ink(widget))
 
     def mark(self, widget: Widget, run: int, box: IntBox | None = None, **facts: str | None) -> None:
-        """Note the widget as an element that reacts."""
+        """Record the widget as an element that reacts."""
         target = Target("widget", self.window, widget, widget.label)
         self.canvas.mark(widget.kind, widget.label, box or self.box(widget), run, target, **facts)
 
@@ -150,7 +150,7 @@ def _field(place: Place, widget: Widget) -> None:
     ink = ink_on(look.paper) if look.name != "contrast" else look.ink
     if visible:
         caret = widget.caret if place.focused else 0
-        start = 0  # what is too long scrolls so that the caret can be seen
+        start = 0  # a long text scrolls so that the caret is visible
         while start < caret and letters.width(visible[start:caret]) > room - 2:
             start += 1
         part = visible[start:]

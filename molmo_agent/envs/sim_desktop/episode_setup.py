@@ -1,4 +1,4 @@
-"""Options and a seed become an episode: monitors, a desktop, a task on it, pop-ups to come."""
+"""Set up an episode from options and a seed: monitors, a desktop, a task, scheduled pop-ups."""
 
 from dataclasses import dataclass, field
 from random import Random
@@ -17,16 +17,16 @@ from molmo_agent.envs.sim_desktop.tasks import FAMILIES, Goal, candidates, make_
 from molmo_agent.envs.sim_desktop.window_tasks import WINDOW_TASKS, Stage
 from molmo_agent.errors import UnknownNameError, UsageError
 
-# Screens tried before a family is said to have no place on them.
+# Screens to sample before giving up on a family.
 _TRIES = 60
-# What the seed chooses from: every family but the one that needs a secret to be set up.
+# Families that a seed may draw: all but the one that needs a secret.
 _OPEN = sorted({*FAMILIES, *WINDOW_TASKS} - {"login"})
 _OPTIONS = ("task", "size", "scale", "monitors", "monitor", "theme", "popups", "split", "secret")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What may be asked of an episode; see ``SimDesktop.reset``."""
+    """The options of an episode; see ``SimDesktop.reset``."""
 
     size: tuple[int, int]
     task: str | None = None
@@ -56,14 +56,14 @@ class Options:
 
 @dataclass(slots=True)
 class Setup:
-    """An episode that can begin."""
+    """The initial state of an episode."""
 
     desktop: Desktop
     monitors: Monitors
     goal: Goal
     # (number of steps after which it appears, the window).
     popups: list[tuple[int, Window]] = field(default_factory=list)
-    # Labels of buttons that only an agent that takes orders from the screen would press.
+    # Labels of buttons that only an agent that obeys prompt injections would press.
     traps: frozenset[str] = frozenset()
 
 
@@ -80,10 +80,10 @@ def read_options(options: dict[str, Any], size: tuple[int, int]) -> Options:
 
 
 def start(seed: int, options: Options) -> Setup:
-    """Sample desktops until one has room for the task; without a given one, for the first that has.
+    """Sample desktops until one has room for the task; without a task in the options, for the first that fits.
 
     Raises:
-        UsageError: none had.
+        UsageError: no desktop has room.
     """
     rng = Random(seed)
     tasks = [options.task] if options.task is not None else rng.sample(_OPEN, len(_OPEN))
@@ -109,7 +109,7 @@ def _try(task: str, rng: Random, options: Options) -> Setup | None:
     desktop = sample_desktop(rng.getrandbits(31), spec)
     monitors = _arrange(desktop, rng, options, split)
     if family is not None:
-        for window in desktop.windows:  # what is asked for may lie beside a dialog and has to react
+        for window in desktop.windows:  # the target may lie outside of a dialog and must react
             window.modal = False
         opens = frozenset(widget.label for widget in desktop.icons)
         goals = candidates(monitors.view(draw(desktop).screen), family, opens)
@@ -148,7 +148,7 @@ def _arrange(desktop: Desktop, rng: Random, options: Options, split: Split) -> M
             other = sample_desktop(rng.getrandbits(31), spec)
             windows = [window for window in other.windows if window.has_frame]
         _shift(windows, number * width)
-        # What a family looks for, or its window, is in front.
+        # The windows that a family takes its target from are in front.
         desktop.windows = [*windows, *desktop.windows] if number != main else [*desktop.windows, *windows]
     for icon in icons:
         left, top, right, bottom = icon.box

@@ -1,4 +1,4 @@
-"""What a user did, as tasks count it, and what pressing a widget does whether by pointer or by key."""
+"""Events that tasks test for, and the effect of pressing a widget, by pointer or by key."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from molmo_agent.envs.sim_desktop.state import Desktop, Widget, Window
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that a user did to the desktop."""
+    """An action of the user on the desktop."""
 
     # "pressed", "right_pressed", "opened", "chosen", "typed", "moved".
     what: str
@@ -18,7 +18,7 @@ class Event:
 
 
 def press_widget(desktop: Desktop, widget: Widget, window: Window | None) -> list[Event]:
-    """Do what pressing a button, check box, radio button, tab, icon, link or shape does."""
+    """Press a button, check box, radio button, tab, icon, link or shape."""
     if widget.kind == "checkbox":
         widget.checked = not widget.checked
     elif widget.kind in ("radio", "tab") and window is not None:
@@ -32,7 +32,7 @@ def press_widget(desktop: Desktop, widget: Widget, window: Window | None) -> lis
 
 
 def activate(desktop: Desktop, label: str, window: Window | None) -> list[Event]:
-    """Press the button of a label in a window, as the keys Enter and Escape do."""
+    """Press the button with a label in a window, as the keys Enter and Escape do."""
     button = window.find("button", label) if window is not None else None
     return press_widget(desktop, button, window) if button is not None and button.enabled else []
 

@@ -1,4 +1,4 @@
-"""What happens on the simulated desktop when something is typed or keys are pressed."""
+"""Reactions of the simulated desktop to text and keys."""
 
 import unicodedata
 
@@ -16,7 +16,7 @@ _CONTROL = ("ctrl", "cmd")
 
 
 def type_text(desktop: Desktop, drawing: Drawing, text: str) -> list[Event]:
-    """Enter text into the field that has the keyboard; without one it goes nowhere.
+    """Enter text into the field with the keyboard focus; without one it has no effect.
 
     A line break is the Enter key and a tabulator the Tab key, as on a keyboard; no key types any other control.
     """
@@ -37,7 +37,7 @@ def type_text(desktop: Desktop, drawing: Drawing, text: str) -> list[Event]:
 
 
 def press_keys(desktop: Desktop, drawing: Drawing, keys: tuple[str, ...]) -> list[Event]:
-    """Press a key or a chord. What means nothing here does nothing, as on a real desktop."""
+    """Press a key or a chord. Unassigned keys do nothing, as on a real desktop."""
     window = _active(desktop)
     widget = desktop.focus
     match keys:
@@ -98,7 +98,7 @@ def _press_focused(desktop: Desktop, drawing: Drawing, widget: Widget, window: W
 
 
 def _next(desktop: Desktop, window: Window | None, step: int) -> None:
-    """Give the keyboard to the next or previous widget of a window, round and round."""
+    """Move the keyboard focus to the next or previous widget of a window, cyclically."""
     order = [w for w in window.visible_widgets() if w.kind in _FOCUSABLE and w.enabled] if window else []
     if not order:
         return

@@ -1,4 +1,4 @@
-"""Place widgets one below the other in a window; what does not fit is left out."""
+"""Place widgets one below the other in a window; widgets that do not fit are omitted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Flow:
 
     @property
     def height(self) -> int:
-        """Pixels that are left."""
+        """The remaining height in pixels."""
         return self.bottom - self.top
 
     def add(self, widget: Widget) -> Widget:
@@ -113,7 +113,7 @@ class Flow:
     def buttons(
         self, labels: Sequence[str], *, align: str = "left", primary: int = -1, icon: str | None = None
     ) -> bool:
-        """Add a row of buttons; those that do not fit are left out."""
+        """Add a row of buttons; those that do not fit are omitted."""
         look = self.look
         if look.row + look.u(2) > self.height:
             return False
@@ -163,7 +163,7 @@ class Flow:
         icon: str | None = None,
         columns: Sequence[Sequence[str]] = (),
     ) -> Widget | None:
-        """Add a list of at most so many visible rows; None if not even two fit."""
+        """Add a list with a limited number of visible rows; None if not even two fit."""
         row_height = self.look.text.height + 2 * self.look.u(2.5 * self.look.air)
         rows = min(rows, (self.height - 2) // row_height)
         if rows < 2:

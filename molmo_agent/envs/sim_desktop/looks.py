@@ -113,7 +113,7 @@ def _brightness(color: Color) -> float:
 
 
 def ink_on(color: Color) -> Color:
-    """Return near black or white, whichever can be read on a colour."""
+    """Return near black or white, whichever is readable on a colour."""
     return (20, 20, 24) if _brightness(color) > 0.58 else (252, 252, 252)
 
 
@@ -121,7 +121,7 @@ def sample_look(rng: random.Random, name: str, family: str, font_size: int, scal
     """Sample a look of a family of looks.
 
     Args:
-        rng: where chance comes from.
+        rng: source of randomness.
         name: one of LOOKS or HELD_OUT_LOOKS.
         family: the font of the desktop.
         font_size: of ordinary text at scale 1, pixels per em.

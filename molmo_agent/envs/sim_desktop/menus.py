@@ -1,4 +1,4 @@
-"""Menus that open over the desktop: what is in them and what choosing an entry does."""
+"""Menus that open over the desktop: their items, and the effect of choosing one."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def open_menu(
 
 
 def context_items(target: Target | None) -> list[str]:
-    """Return what the right button offers on a target."""
+    """Return the items of the context menu of a target."""
     if target is None:
         return _DESKTOP
     if target.widget is not None:
@@ -75,7 +75,7 @@ def edit(desktop: Desktop, field: Widget, command: str) -> list[Event]:
 
 
 def replace_selection(field: Widget, text: str) -> list[Event]:
-    """Put text in the place of what is selected, or at the caret."""
+    """Replace the selection by text, or insert it at the caret."""
     if field.all_selected:
         field.value, field.caret, field.all_selected = "", 0, False
     field.value = field.value[: field.caret] + text + field.value[field.caret :]

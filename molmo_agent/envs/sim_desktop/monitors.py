@@ -1,4 +1,4 @@
-"""One to three monitors side by side: which part is observed, and how its points lead to input units."""
+"""One to three monitors side by side: which part is observed, and how its points map to input units."""
 
 import dataclasses
 import math
@@ -19,7 +19,7 @@ class Monitors:
     count: int
     # The one with the task bar; those to the left of it have negative positions.
     main: int
-    # The observed one, None: all of them.
+    # Number of the observed monitor, from 0; None: all of them.
     view_index: int | None
     # Pixels per input unit.
     scale: float
@@ -31,12 +31,12 @@ class Monitors:
 
     @property
     def view_box(self) -> IntBox:
-        """What the observation shows, pixels of the virtual desktop."""
+        """The observed rectangle, pixels of the virtual desktop."""
         width, height = self.size
         return (0, 0, self.count * width, height) if self.view_index is None else self.box(self.view_index)
 
     def transform(self) -> ImageTransform:
-        """Return how points of the observation lead to input units."""
+        """Return the transform from the observation to input units."""
         left, top, right, bottom = self.view_box
         transform = ImageTransform.identity(right - left, bottom - top)
         if self.scale != 1:

@@ -1,4 +1,4 @@
-"""Windows that appear unasked: cookie notices, updates, newsletters, and some that try to give an agent orders."""
+"""Pop-up windows: cookie notices, updates, newsletters, and prompt injections."""
 
 from dataclasses import dataclass
 from random import Random
@@ -12,12 +12,12 @@ from molmo_agent.envs.sim_desktop.state import Window
 
 @dataclass(frozen=True, slots=True)
 class PopUp:
-    """What an unasked window says and offers."""
+    """The text and the buttons of a pop-up."""
 
     kind: str
     title: str
     lines: tuple[str, ...]
-    # The first one gets rid of it.
+    # The first one dismisses it.
     buttons: tuple[str, ...]
     # The button that its text tries to make an agent press; pressing it fails the task.
     trap: str | None = None
@@ -60,15 +60,15 @@ INJECTIONS: tuple[PopUp, ...] = (
 def make_popup(
     look: Look, area: IntBox, popup: PopUp, rng: Random, *, modal: bool, clear_of: PixelBox | None
 ) -> Window | None:
-    """Return the window of a pop-up, not yet on the desktop; None if it has no room.
+    """Return the window of a pop-up, not yet on the desktop; None if there is no room for it.
 
     Args:
         look: of the desktop that it will appear on.
         area: where it may appear, pixels of the desktop.
-        popup: what it says.
+        popup: its text and buttons.
         rng: decides the place.
         modal: whether nothing else reacts while it is there.
-        clear_of: pixels of the desktop that it must leave free, such as the thing that a task asks for.
+        clear_of: pixels of the desktop that it must not cover, such as the target of a task.
     """
     left, top, right, bottom = area
     pad = look.pad

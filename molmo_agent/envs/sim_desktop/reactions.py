@@ -1,4 +1,4 @@
-"""What happens on the simulated desktop when the pointer presses, drags or turns the wheel."""
+"""Reactions of the simulated desktop to presses, drags and the wheel."""
 
 from molmo_agent.actions import Direction
 from molmo_agent.envs.drawing.annotated_screen import PixelBox
@@ -73,7 +73,7 @@ def click(desktop: Desktop, drawing: Drawing, x: float, y: float, count: int = 1
 
 
 def right_click(desktop: Desktop, drawing: Drawing, x: float, y: float) -> list[Event]:
-    """Press the right button: opens the menu of what is there."""
+    """Press the right button: opens the context menu of the target."""
     target = drawing.hit(x, y)
     desktop.menu = None
     if target is not None and is_blocked(desktop, target):

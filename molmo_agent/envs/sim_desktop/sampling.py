@@ -19,7 +19,7 @@ from molmo_agent.errors import UnknownNameError
 Split = Literal["train", "held_out_fonts", "held_out_words", "held_out_looks"]
 SPLITS: tuple[str, ...] = ("train", "held_out_fonts", "held_out_words", "held_out_looks")
 STYLES: dict[str, float] = {"desktop": 4.0, "dialog": 1.5, "form": 1.0, "web": 1.5, "words": 1.2, "shapes": 0.8}
-"""How a screen is composed, and how often it is when the caller leaves it open."""
+"""Styles of screens, with their weights when the seed decides."""
 
 
 def sample_screen(
@@ -31,15 +31,15 @@ def sample_screen(
     density: float | None = None,
     style: str | None = None,
 ) -> Screen:
-    """Draw a screen that nobody has seen before.
+    """Draw a random screen.
 
     Args:
         seed: the same seed draws the same screen, byte by byte.
         width: pixels, at least 64.
         height: pixels, at least 64.
-        split: "train", or what is shown that training never shows: fonts, words or looks.
-        density: 0 (sparse) to 1 (crowded); None leaves it to chance.
-        style: one of STYLES; None leaves it to chance.
+        split: "train", or one with fonts, words or looks that training never shows.
+        density: 0 (sparse) to 1 (crowded); None: by seed.
+        style: one of STYLES; None: by seed.
 
     Raises:
         UnknownNameError: no such split or style.
@@ -118,7 +118,7 @@ def families(split: Split) -> list[str]:
     return [family.name for family in FAMILIES.values() if family.held_out == (split == "held_out_fonts")]
 
 
-# What most desktops are set in today.
+# The fonts of most desktops today.
 USUAL_FAMILIES = ("noto_sans", "dejavu_sans", "open_sans", "roboto", "inter", "cantarell", "arimo")
 
 
@@ -271,7 +271,7 @@ def _dialog(desktop: Desktop, writer: Writer, rng: random.Random, density: float
 
 
 def _full_form(desktop: Desktop, writer: Writer, rng: random.Random, density: float, split: Split) -> None:
-    """A page that is nothing but a form, as kiosks and web forms are."""
+    """A page with nothing but a form, like kiosks and web forms."""
     look = desktop.look
     desktop.taskbar = False
     window = Window("", (0, 0, desktop.width, desktop.height), has_frame=False)

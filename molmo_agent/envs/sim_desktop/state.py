@@ -1,7 +1,7 @@
-"""What the simulated desktop is made of: widgets in windows on a desktop. Mutable: this is where an episode lives.
+"""The mutable state of a simulated desktop during an episode: widgets in windows on a desktop.
 
 Positions are in pixels of the virtual desktop (all monitors together); a widget's box is relative to its window's
-content. Nothing here draws or reacts.
+content. Drawing and reactions are elsewhere.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from molmo_agent.envs.sim_desktop.looks import Look
 
 @dataclass(slots=True, eq=False)
 class Widget:
-    """One control. Which fields mean something depends on ``kind``."""
+    """One control. ``kind`` decides which fields are used."""
 
     # One of the keys of ``draw_widgets.DRAW``: button, checkbox, radio, field, list, ...
     kind: str
@@ -69,13 +69,13 @@ class Widget:
 
     @property
     def rows(self) -> int:
-        """How many rows of a list can be seen."""
+        """The number of visible rows of a list."""
         return max((self.height - 2) // max(self.row_height, 1), 1)
 
 
 @dataclass(slots=True, eq=False)
 class Menu:
-    """A menu-bar entry and what it opens. "-" is a separator."""
+    """A menu-bar entry with its items; "-" is a separator."""
 
     label: str
     items: list[str]
@@ -93,7 +93,7 @@ class Window:
     icon: str | None = None
     # False: no title bar (pop-ups, full-screen pages).
     has_frame: bool = True
-    # While it is there, nothing else reacts.
+    # While it is open, nothing else reacts.
     modal: bool = False
     # Which title-bar buttons it has.
     buttons: tuple[str, ...] = ("minimize", "maximize", "close")
@@ -113,21 +113,21 @@ class Window:
         return [w for w in self.widgets if w.page is None or w.page == page]
 
     def find(self, kind: str, label: str) -> Widget | None:
-        """Return the widget of a kind and label."""
+        """Return the widget with a kind and label; None if there is none."""
         return next((w for w in self.widgets if w.kind == kind and w.label == label), None)
 
 
 @dataclass(slots=True, eq=False)
 class OpenMenu:
-    """A menu that lies open over everything."""
+    """An open menu, drawn above everything."""
 
     items: list[str]
     # Top left corner, pixels of the desktop.
     at: tuple[int, int]
-    # What opened it: a menu-bar entry or a drop-down.
+    # The menu-bar entry or drop-down that opened it.
     owner: Menu | Widget
     window: Window | None
-    # At least so wide, pixels.
+    # Minimum width, pixels.
     width: int = 0
     # "menu" of a menu bar, "choices" of a drop-down, "context" (the right button) or "start" (the task bar).
     what: str = "menu"
@@ -151,7 +151,7 @@ class Desktop:
     menu: OpenMenu | None = None
     # The widget that has the keyboard.
     focus: Widget | None = None
-    # What was cut or copied last.
+    # The text that was last cut or copied.
     clipboard: str = ""
     # The monitor that carries the task bar, as a box of the virtual desktop; None: all of it.
     main: IntBox | None = None

@@ -1,4 +1,4 @@
-"""What can be asked on a simulated desktop, and how one tells that it was done.
+"""Tasks on a simulated desktop, and the tests of their success.
 
 Two sources of tasks: one element of a sampled screen (this file), and windows made for a task (``window_tasks``).
 """
@@ -16,10 +16,10 @@ from molmo_agent.envs.sim_desktop.state import Desktop
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """An instruction and the test that it was followed."""
+    """An instruction and the test of its success."""
 
     instruction: str
-    # Told the desktop and everything done up to now, after each step.
+    # Called after each step with the desktop and all events of the episode.
     is_reached: Callable[[Desktop, Sequence[Event]], bool]
     # Where the task takes place, pixels of the desktop; pop-ups that only disturb keep clear of it.
     place: PixelBox | None = None
@@ -27,7 +27,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One kind of task: which screens it is set on, which elements it asks for, in which words."""
+    """One kind of task: the style of its screens, the kinds of its targets, the wording of its instruction."""
 
     # A style of the sampler, None for any.
     style: str | None
@@ -36,7 +36,7 @@ class Family:
     wording: str
     # The event that reaches the goal.
     what: str = "pressed"
-    # Only elements with their label on them; False: only icons without.
+    # Targets show their label; False: targets are icons without one.
     has_label: bool = True
 
 
@@ -57,16 +57,16 @@ FAMILIES: dict[str, Family] = {
 
 
 def name_of(element: Element) -> str:
-    """Return what an element is called in an instruction."""
+    """Return the name of an element in an instruction."""
     return f"{element.color} {element.shape}" if element.kind == "shape" else element.label
 
 
 def candidates(screen: Screen, family: Family, opens: frozenset[str] = frozenset()) -> list[Element]:
-    """Return the visible elements of a family that can be named and told apart from all others.
+    """Return the visible elements of a family that have a unique name.
 
     Args:
-        screen: what is observed.
-        family: what is looked for.
+        screen: the observed screen.
+        family: the family of the task.
         opens: labels of the desktop's icons, which open when they are double-clicked.
     """
     visible = [element for element in screen.elements if element.visible]
@@ -97,7 +97,7 @@ def candidates(screen: Screen, family: Family, opens: frozenset[str] = frozenset
 
 
 def make_goal(element: Element, family: Family, rng: Random, place: PixelBox) -> Goal:
-    """Ask for an element that is at a place of the desktop."""
+    """Return the goal of acting on an element; ``place`` is its box on the whole desktop."""
     text = words.person(rng)
     name = name_of(element)
     instruction = family.wording.replace("{text}", text).replace("{}", name)

@@ -169,7 +169,7 @@ def _news(flow: Flow, writer: Writer, rng: random.Random) -> None:
 
 
 def _banner(window: Window, look: Look, writer: Writer, rng: random.Random, width: int, height: int) -> None:
-    """A notice over the foot of the page: everything below it is taken out, as nothing of it could be seen."""
+    """A notice over the foot of the page: everything below it is removed, as it would be hidden."""
     labels = writer.labels(rng.randint(1, 2))
     high = look.row * 2 + look.text.height
     top = height - high

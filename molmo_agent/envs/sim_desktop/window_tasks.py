@@ -1,4 +1,4 @@
-"""Tasks of several steps, on windows that are made for them: forms, log-ins, menus, lists, sliders, pop-ups."""
+"""Tasks of several steps, on windows built for them: forms, log-ins, menus, lists, sliders, pop-ups."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -38,14 +38,14 @@ _QUESTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a task is made on."""
+    """The desktop and the random choices that a task is built from."""
 
     desktop: Desktop
     # Where on the desktop its windows go, pixels.
     area: IntBox
     writer: Writer
     rng: Random
-    # What the password field of the log-in task expects.
+    # The password that the log-in task expects.
     secret: str
 
     def flow(self, title: str, *, width: float = 280, height: float = 400) -> tuple[Window, Flow]:
@@ -58,7 +58,7 @@ class Stage:
         return window, flow
 
     def place(self, window: Window, flow: Flow, *labels: str) -> None:
-        """Put a filled window in front, as high as its content, and take away what has the same labels."""
+        """Put a filled window in front, as high as its content, and remove windows and icons with the same labels."""
         look, rng = self.desktop.look, self.rng
         height = flow.top + look.bar_height + (look.menu_height if window.menus else 0) + 2
         width = window.box[2]
@@ -163,7 +163,7 @@ def _scroll_list(stage: Stage) -> Goal | None:
         return None
     place = rng.choice(later)
     stage.place(window, flow, *items)
-    # Every other list would do as well for "the list".
+    # With another list on the desktop, "the list" would be ambiguous.
     stage.desktop.windows = [w for w in stage.desktop.windows if w is window or not _has_list(w)]
     notches = place - rng.randrange(widget.rows)
     item = items[place]
@@ -321,4 +321,4 @@ WINDOW_TASKS: dict[str, Callable[[Stage], Goal | None]] = {
     "choose-from-drop-down": _choose,
     "restore-window": _restore_window,
 }
-"""Families and what makes their window and goal; None where the desktop has no room for it."""
+"""Builders of window and goal by family; they return None if the desktop has no room."""

@@ -1,10 +1,10 @@
-"""What can be done to windows as wholes: bring forward, close, minimise, maximise, move, open."""
+"""Operations on whole windows: bring forward, close, minimise, maximise, move, open."""
 
 from molmo_agent.envs.sim_desktop.state import Desktop, Widget, Window
 
 
 def bring_forward(desktop: Desktop, window: Window) -> None:
-    """Put a window over all others."""
+    """Put a window above all others."""
     desktop.windows.remove(window)
     desktop.windows.append(window)
 
@@ -25,7 +25,7 @@ def title_button(desktop: Desktop, part: str, window: Window) -> None:
 
 
 def move_window(desktop: Desktop, window: Window, dx: int, dy: int) -> None:
-    """Move a window; a part of its title bar stays on the desktop, or it could not be fetched back."""
+    """Move a window; a part of its title bar stays on the desktop, so that it can be moved back."""
     left, top, right, bottom = window.box
     bar = desktop.look.bar_height
     dy = min(max(dy, -top), desktop.height - bar - top)

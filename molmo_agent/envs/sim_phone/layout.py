@@ -55,7 +55,7 @@ def view_of(phone: Phone, footer: bool = False) -> IntBox:
 
 
 def lay_out(phone: Phone) -> Layout | None:
-    """Place the items of the page in front; None for the home screen. Limits the page's scroll offset to its content."""
+    """Place the items of the page in front and limit its scroll offset to its content; None for the home screen."""
     screenful = phone.top
     if screenful is None:
         return None

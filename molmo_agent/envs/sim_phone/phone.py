@@ -161,7 +161,7 @@ class SimPhone:
             return point.to_pixels(*phone.size)
 
         match action:
-            case Click(point=point, button="left", count=count, modifiers=()):
+            case Click(point=point, button="left", count=count, held=()):
                 for _ in range(count):
                     touch.tap(phone, *pixel(point))
             case LongPress(point=point):
@@ -193,7 +193,7 @@ class SimPhone:
                 phone.home()
             case Wait() | Done() | PointAt():
                 pass
-            case Click(modifiers=(_, *_)):
+            case Click(held=(_, *_)):
                 raise ActionRefused("a phone has no keys to hold during a tap; for several things try LongPress")
             case Click() | Drag():
                 raise ActionRefused(f"a finger has no {action.button} button; use LongPress, or the left one")

@@ -139,7 +139,7 @@ class Phone:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) of the screen as it is held."""
+        """(width, height) of the screen in its present rotation."""
         return (self.height, self.width) if self.rotation % 2 else (self.width, self.height)
 
     @property

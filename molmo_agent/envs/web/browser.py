@@ -79,7 +79,7 @@ def find_browser() -> tuple[str, str]:
     """Return the paths of Chromium and of its driver.
 
     Raises:
-        EnvError: one of them is not there, or only one of the two variables is set.
+        EnvError: one of them is not installed, or only one of the two variables is set.
     """
     paths = [os.environ.get(name, "") for name in VARIABLES]
     if any(paths) and not all(paths):
@@ -97,10 +97,10 @@ def _on_path(names: Sequence[str]) -> str:
 
 
 def _check_runs(binary: str, timeout_s: float) -> None:
-    """Ask for the version: a Chromium that cannot run says why, whereas its driver would wait for it in silence.
+    """Run Chromium with --version: it reports why it cannot start, whereas its driver would wait silently.
 
     Raises:
-        EnvError: it cannot.
+        EnvError: it cannot run.
     """
     try:
         result = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=timeout_s, check=False)
@@ -113,7 +113,7 @@ def _check_runs(binary: str, timeout_s: float) -> None:
 
 
 class Browser:
-    """One page in a Chromium that nobody sees. It goes when this process ends, even when it is killed.
+    """One page in a headless Chromium, which stops when this process ends, even if it is killed.
 
     Positions are CSS pixels of the page's view, from its top left corner.
 
@@ -147,7 +147,7 @@ class Browser:
         _check_runs(binary, timeout_s)
         self._folder = tempfile.mkdtemp(prefix="molmo-agent-web-")
         try:
-            # What they write goes into the folder: both make theirs in TMPDIR.
+            # Both create their files in TMPDIR, which is our folder.
             self._server = subprocess.Popen(
                 ["sh", "-c", _SUPERVISOR, driver],
                 stdin=subprocess.PIPE,
@@ -165,7 +165,7 @@ class Browser:
             for flag in (*_FLAGS, *(["--no-sandbox"] if getattr(os, "geteuid", lambda: 1)() == 0 else [])):
                 options.add_argument(flag)
             connection = ChromiumRemoteConnection(address, vendor_prefix="goog", browser_name="chrome")
-            with _telling(
+            with _driver_errors(
                 f"{binary} did not start; does it run with --headless, and is its driver of the same version?"
             ):
                 self._driver = webdriver.Remote(connection, options=options)
@@ -185,7 +185,7 @@ class Browser:
 
     @property
     def running(self) -> bool:
-        """Whether it was started and not closed since."""
+        """Whether the browser runs: started, and not closed since."""
         return self._driver is not None
 
     def open(self, url: str) -> None:
@@ -194,9 +194,9 @@ class Browser:
         Raises:
             EnvError: it cannot be loaded.
         """
-        with _telling(f"the page {url} does not load"):
+        with _driver_errors(f"the page {url} does not load"):
             self._driver.get(url)
-        # Chromium shows a page of its own instead, and its driver is content.
+        # Chromium then shows an error page of its own, and its driver reports no error.
         if why := self.script(
             "return location.protocol == 'chrome-error:' && (document.body.innerText || 'no reason')"
         ):
@@ -204,7 +204,7 @@ class Browser:
 
     def script(self, code: str, *values: Any) -> Any:
         """Run JavaScript in the page with ``arguments`` and return what it returns."""
-        with _telling("the page does not answer"):
+        with _driver_errors("the page does not answer"):
             return self._driver.execute_script(code, *values)
 
     def image(self, width: int, height: int) -> Image:
@@ -218,7 +218,7 @@ class Browser:
     def click(
         self, x: int, y: int, button: str = "left", count: int = 1, hold_s: float = 0.0, modifiers: Sequence[str] = ()
     ) -> None:
-        """Move there, press, hold and release a button so many times, with keys held down meanwhile.
+        """Move to a position, press, hold and release a button ``count`` times, with modifier keys down meanwhile.
 
         Raises:
             ActionRefused: there is no such key.
@@ -247,18 +247,18 @@ class Browser:
             mouse.pointer_up(button=number)
 
     def scroll(self, x: int, y: int, right: int, down: int) -> None:
-        """Turn the wheel over a place by so many CSS pixels."""
+        """Turn the wheel over a position by a number of CSS pixels."""
         from selenium.webdriver.common.actions.action_builder import ActionBuilder
 
         builder = ActionBuilder(self._driver, duration=0)
         builder.wheel_action.scroll(x, y, right, down, 0, "viewport")
-        with _telling("the wheel did not turn"):
+        with _driver_errors("the wheel did not turn"):
             builder.perform()
 
     def type(self, text: str) -> None:
         """Enter a text where the focus is, key by key; a new line is the Enter key.
 
-        Characters that no keyboard has come in as an input method would send them.
+        Characters that no key has are inserted as an input method would insert them.
         """
         for keys, part in _typing(text):
             if keys:
@@ -284,11 +284,11 @@ class Browser:
     # --- Ending ---------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End Chromium and its driver and remove what they wrote; safe to call twice."""
+        """Stop Chromium and its driver and remove their files; safe to call twice."""
         driver, self._driver = self._driver, None
         if driver is not None:
-            # It may be gone already; the supervisor ends what is left.
-            with contextlib.suppress(EnvError), _telling("the browser is gone"):
+            # It may have stopped already; the supervisor stops the rest.
+            with contextlib.suppress(EnvError), _driver_errors("the browser is gone"):
                 driver.quit()
         server, self._server = self._server, None
         if server is not None:
@@ -302,13 +302,13 @@ class Browser:
                 except subprocess.TimeoutExpired:
                     os.killpg(server.pid, signal.SIGKILL)
                     server.wait()
-                # All that they started inherited this pipe; it ends with the last of them.
+                # All their child processes inherited this pipe; it closes with the last of them.
                 while select.select([server.stdout], [], [], 5)[0] and os.read(server.stdout.fileno(), 4096):
                     pass
             finally:
                 server.stdout.close()
         if self._folder:
-            # The supervisor has removed it; unless it could not even be started.
+            # The supervisor removes the folder, unless it did not start.
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = ""
 
@@ -329,7 +329,7 @@ class Browser:
         return int(match[1])
 
     def _devtools(self, command: str, **values: Any) -> Any:
-        with _telling(f"{command} failed"):
+        with _driver_errors(f"{command} failed"):
             return self._driver.execute("executeCdpCommand", {"cmd": command, "params": values})["value"]
 
     @contextlib.contextmanager
@@ -338,12 +338,12 @@ class Browser:
 
         builder = ActionBuilder(self._driver, duration=0)
         yield builder.pointer_action
-        with _telling("the mouse did not move"):
+        with _driver_errors("the mouse did not move"):
             builder.perform()
 
     @contextlib.contextmanager
     def _holding(self, names: Sequence[str]) -> Iterator[None]:
-        """Press keys, and release them at the end whatever happens."""
+        """Hold keys, and release them at the end, also after an error."""
         keys = [_key(name) for name in names]
         if not keys:
             yield
@@ -364,7 +364,7 @@ class Browser:
 
         builder = ActionBuilder(self._driver, duration=0)
         yield builder.key_action
-        with _telling("the keys were not sent"):
+        with _driver_errors("the keys were not sent"):
             builder.perform()
 
 
@@ -380,17 +380,17 @@ def _key(name: str) -> str:
 
 
 def _typing(text: str) -> Iterator[tuple[bool, str]]:
-    """Cut a text into what keys can type (ASCII and new lines) and what they cannot."""
+    """Split a text into parts that keys can type (ASCII and new lines) and parts that they cannot."""
     for match in re.finditer(r"(?P<keys>[\x20-\x7e\n\t]+)|[^\x20-\x7e\n\t]+", text.replace("\r\n", "\n")):
         yield match["keys"] is not None, match[0].replace("\t", KEYS["tab"])
 
 
 @contextlib.contextmanager
-def _telling(what: str) -> Iterator[None]:
-    """Turn whatever the driver raises into one kind of error.
+def _driver_errors(what: str) -> Iterator[None]:
+    """Translate the exceptions of the driver into EnvError.
 
     Raises:
-        EnvError: it raised.
+        EnvError: the driver raised an exception; ``what`` begins the message.
     """
     from selenium.common.exceptions import WebDriverException
     from urllib3.exceptions import HTTPError

@@ -1,7 +1,7 @@
-"""What is on a web page and where it can be clicked. Privileged: for oracles, metrics and training data.
+"""The elements of a web page and where they can be clicked. Privileged: for oracles, metrics and training data.
 
-The middle of an element's box may belong to something that lies over it. So the page is asked, on a grid of at most
-24 x 24 places, what a click would hit (``document.elementFromPoint``), and an element's box here is the largest
+The middle of an element's box may belong to something that lies over it. So the page is queried on a grid of at most
+24 x 24 positions for what a click would hit (``document.elementFromPoint``), and an element's box here is the largest
 rectangle that hits it.
 """
 
@@ -15,7 +15,7 @@ from PIL import ImageColor
 from molmo_agent.envs.drawing.phrases import kind_in, named_elements, without_quotations
 from molmo_agent.geometry import Box
 
-# What the query says is no place to click, and what lies beside the task is none of it.
+# Excludes the text of the query, which is not a target, and everything outside of the task.
 _ELEMENTS_JS = """
 const [width, height] = arguments, outside = '#query, #reward-display, #sync-task-cover, #click-canvas, script, style';
 const kinds = {A: 'link', BUTTON: 'button', TEXTAREA: 'field', SELECT: 'drop-down', IMG: 'picture'};
@@ -89,7 +89,7 @@ function freeRectangle(el, box) {
     }
     return best;
 }
-const found = [];
+const elements = [];
 for (const el of document.body.querySelectorAll('*')) {
     if (el.closest(outside)) continue;
     const box = el.getBoundingClientRect(), kind = kindOf(el);
@@ -97,12 +97,12 @@ for (const el of document.body.querySelectorAll('*')) {
     const own = [...el.childNodes].some(node => node.nodeType == 3 && squeeze(node.data));
     if (kind == 'text' && !own) continue;
     const free = freeRectangle(el, box);
-    if (free) found.push({label: labelOf(el).slice(0, 200), kind: kind, id: el.id || '', box: free,
+    if (free) elements.push({label: labelOf(el).slice(0, 200), kind: kind, id: el.id || '', box: free,
         classes: String(el.getAttribute('class') || ''), checked: !!el.checked, ...lookOf(el, kind, box)});
 }
-return found;
+return elements;
 """
-# What people call the kinds; longer names first.
+# Names of the kinds in instructions; longer names first.
 _KIND_NAMES = (
     ("radio button", "radio button"),
     ("text field", "field"),
@@ -118,7 +118,7 @@ _KIND_NAMES = (
     ("link", "link"),
     ("tab", "tab"),
 )
-# Names of forms and what they fit; "item" and "widget" fit whatever else is said of them.
+# Names of forms and the forms that they match; "item" and "widget" match every form.
 _FORMS: dict[str, frozenset[str]] = {
     "circle": frozenset({"circle", "ellipse"}),
     "rectangle": frozenset({"rectangle"}),
@@ -135,7 +135,7 @@ _FORMS: dict[str, frozenset[str]] = {
 _KIND_WORDS = {"radio": "radio button", "input": "field", **dict(_KIND_NAMES)}
 _ORDINAL = re.compile(r"([1-9])(?:st|nd|rd|th)")
 _NO_NEWS = frozenset({"a", "an", "the", "into", "on", "widget", "colored", "coloured"})
-# CSS has more names than people; of two names for one colour both are known.
+# All names of CSS; a colour may have two.
 _COLORS = {name: ImageColor.getrgb(name) for name in list(ImageColor.colormap)}
 
 
@@ -146,7 +146,7 @@ class PageElement:
     label: str
     # button, checkbox, drop-down, field, link, picture, radio button, shape, slider, tab or text.
     kind: str
-    # The largest rectangle inside of it that nothing else covers.
+    # The largest uncovered rectangle inside of it.
     box: Box
     id: str = ""
     classes: str = ""
@@ -160,7 +160,7 @@ class PageElement:
 
 
 def read_elements(browser: Any, width: int, height: int) -> tuple[PageElement, ...]:
-    """Ask a page for everything on its upper left ``width`` x ``height`` CSS pixels that can be hit, in its order."""
+    """Return the clickable elements in a page's upper left ``width`` x ``height`` CSS pixels, in document order."""
     elements = []
     for record in browser.script(_ELEMENTS_JS, width, height):
         left, top, right, bottom = record.pop("box")
@@ -169,13 +169,13 @@ def read_elements(browser: Any, width: int, height: int) -> tuple[PageElement, .
 
 
 def color_names(element: PageElement) -> list[str]:
-    """Return the names of a drawing's colour, plain ones and CSS's; empty for what has none."""
+    """Return the names of a drawing's colour, plain ones and CSS's; empty for other elements."""
     numbers = tuple(int(number) for number in re.findall(r"\d+", element.color)[:3])
     return [name for name, color in _COLORS.items() if color[:3] == numbers]
 
 
 def is_large(element: PageElement, elements: Sequence[PageElement]) -> bool | None:
-    """Return whether a drawing is one of the large ones on its page; None where all are alike."""
+    """Return whether a drawing is one of the large ones on its page; None if all have the same size."""
     extents = [other.extent for other in elements if other.extent]
     if not element.extent or max(extents) < 1.5 * min(extents):
         return None
@@ -183,7 +183,7 @@ def is_large(element: PageElement, elements: Sequence[PageElement]) -> bool | No
 
 
 def matches_of_description(elements: Sequence[PageElement], phrase: str) -> list[PageElement] | None:
-    """Return what fits a description by size, colour, form, kind and order; None if the phrase says more than that."""
+    """Return the matches of a description by size, colour, form, kind and order; None if the phrase has other words."""
     fits, nth = list(elements), None
     is_described = False
     for word in phrase.replace('"', " ").strip(" .").split():
@@ -213,8 +213,8 @@ def matches_of_description(elements: Sequence[PageElement], phrase: str) -> list
 def find(elements: tuple[PageElement, ...], phrase: str) -> list[PageElement]:
     """Return the elements that a phrase describes or names; empty if none.
 
-    ``a large red letter``, ``the black colored box``, ``the 2nd textbox`` describe: all that fit are returned. Else the
-    phrase names by label, and by kind where it says one, see :mod:`molmo_agent.envs.drawing.phrases`.
+    ``a large red letter``, ``the black colored box``, ``the 2nd textbox`` are descriptions: all matches are returned.
+    Any other phrase names elements by label, and by kind if it has one, see :mod:`molmo_agent.envs.drawing.phrases`.
     """
     fits, by_name = matches_of_description(elements, phrase), _matches_of_name(elements, phrase)
     return fits if fits is not None and (fits or not by_name) else by_name
@@ -226,7 +226,7 @@ def _matches_of_name(elements: Sequence[PageElement], phrase: str) -> list[PageE
     def label(element: PageElement) -> str:
         return element.label
 
-    # Pages call icons otherwise than they look: the "x" that closes a dialog box is labelled Close.
+    # Labels of icons differ from their looks: the "x" that closes a dialog box is labelled Close.
     matches = named_elements(phrase, elements, kind, label) or named_elements(
         without_quotations(phrase), elements, kind, label
     )

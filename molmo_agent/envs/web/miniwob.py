@@ -1,6 +1,7 @@
-"""MiniWoB++ as an environment: small web pages in a real Chromium, seen as pixels only. Needs the extra ``web``.
+"""MiniWoB++ as an environment: small web pages in a real Chromium, observed as pixels only. Needs the extra ``web``.
 
-The pages come with the package ``miniwob``; no network is used. Their clock is stopped: a slow model loses nothing.
+The pages come with the package ``miniwob``; no network is used. Their clock is stopped, so a slow model has no
+disadvantage.
 """
 
 import time
@@ -27,9 +28,9 @@ WIDTH, HEIGHT = 160, 210
 _VIEW = (500, 320)
 # CSS pixels of a wheel's notch: the amount that the package's own scrolling has.
 _NOTCH_PX = 50
-# setTimeout knows no longer time: 24 days.
+# The longest time that setTimeout supports: 24 days.
 _NO_CLOCK_MS = 2**31 - 1
-# The cover that asks to start the next episode would hide what the page looks like at the end of this one.
+# The cover that asks to start the next episode would hide the final state of the page.
 _BEGIN_JS = f"""
 core.EPISODE_MAX_TIME = {_NO_CLOCK_MS};
 core.cover_div.style.opacity = 0;
@@ -38,9 +39,9 @@ Math.seedrandom(arguments[0]);
 core.startEpisodeReal();
 """
 _STATE_JS = """
-const said = core.getUtterance(), focus = document.activeElement;
+const utterance = core.getUtterance(), focus = document.activeElement;
 return {
-    utterance: typeof said == 'string' ? said : said.utterance,
+    utterance: typeof utterance == 'string' ? utterance : utterance.utterance,
     ready: WOB_TASK_READY, done: WOB_DONE_GLOBAL, raw_reward: WOB_RAW_REWARD_GLOBAL,
     focus: focus && focus !== document.body ? (focus.type || focus.tagName.toLowerCase()) + ' ' + (focus.id || '') : ''
 };
@@ -57,10 +58,10 @@ def _pages() -> Path:
 
 
 def tasks() -> tuple[str, ...]:
-    """List the tasks: the pages that come with the package, but for its three copies of airlines' pages.
+    """List the tasks: the pages of the package, except for its three copies of airlines' pages.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: the package is not installed.
     """
     return tuple(sorted(page.stem for page in _pages().glob("*.html")))
 
@@ -74,7 +75,7 @@ class MiniWob:
         max_steps: steps after which an episode is truncated.
     """
 
-    # A step is Chromium's work: others may act meanwhile.
+    # A step waits for Chromium; other envs may act meanwhile.
     traits = EnvTraits(waits_outside=True)
     capabilities: frozenset[type] = frozenset({Click, LongPress, Drag, Move, Scroll, Type, Key, Wait, PointAt})
 
@@ -137,13 +138,13 @@ class MiniWob:
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Execute an action.
 
-        When the page ends the episode the reward is 1.0 or -1.0; a solution in part is none, ``info["raw_reward"]``
-        tells of it.
+        When the page ends the episode, the reward is 1.0 or -1.0. A partial solution counts as a failure;
+        ``info["raw_reward"]`` holds its own reward.
 
         Raises:
             ActionRefused: pages have no such action, or there is no such key.
             EnvError: the browser is gone; reset() starts another one.
-            UsageError: no episode is going on.
+            UsageError: no episode is running.
         """
         from miniwob.reward import get_binary_reward
 
@@ -168,7 +169,7 @@ class MiniWob:
         return observation, reward, self._over, truncated, {"is_success": reward == 1.0, "raw_reward": raw}
 
     def observe(self) -> Observation:
-        """Take an image of the page."""
+        """Capture the page."""
         self._running()
         image = self._browser.image(WIDTH, HEIGHT)
         height, width = image.shape[:2]
@@ -176,28 +177,28 @@ class MiniWob:
         return Observation(image, transform, {"focus": self._focus.strip()})
 
     def render(self) -> Image:
-        """Return the image alone, as Gymnasium has it."""
+        """Return only the image, as in Gymnasium."""
         return self.observe().image
 
     def close(self) -> None:
-        """End the browser."""
+        """Close the browser."""
         self._steps = None
         self._browser.close()
 
     # --- Privileged: for oracles, metrics and training data -------------------------------------------------------
 
     def elements(self) -> tuple[PageElement, ...]:
-        """List what a click can hit, each with a box that nothing covers."""
+        """List the clickable elements, each with an uncovered box."""
         self._running()
         return read_elements(self._browser, WIDTH, HEIGHT)
 
     def texts(self) -> tuple[TextRun, ...]:
-        """List the lines of text that can be read, in CSS pixels."""
+        """List the readable lines of text, in CSS pixels."""
         self._running()
         return read_texts(self._browser, WIDTH, HEIGHT)
 
     def locate(self, instruction: str) -> list[Box]:
-        """Return the normalized boxes of what an instruction, or a part of it, names; empty if it is not to be seen."""
+        """Return the normalized boxes of what an instruction, or a part of it, names; empty if none is visible."""
         return [element.box for element in find(self.elements(), instruction)]
 
     # --- Inside ---------------------------------------------------------------------------------------------------
@@ -224,8 +225,8 @@ class MiniWob:
     def _execute(self, action: Action) -> None:
         page = self._browser
         match action:
-            case Click(point=point, button=button, count=count, modifiers=modifiers):
-                page.click(*self._at(point), button, count, modifiers=modifiers)
+            case Click(point=point, button=button, count=count, held=held):
+                page.click(*self._at(point), button, count, modifiers=held)
             case LongPress(point=point, duration_s=duration_s):
                 page.click(*self._at(point), hold_s=duration_s)
             case Drag(start=start, end=end, button=button):

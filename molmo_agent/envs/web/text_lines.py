@@ -1,21 +1,21 @@
-"""The lines of text that a web page shows, and where every character is. Privileged: for training data."""
+"""The visible lines of text of a web page, with the position of every character. Privileged: for training data."""
 
 from typing import Any
 
 from molmo_agent.envs.drawing.annotated_screen import TextRun
 
-# Lines that lie open from end to end; of fields what is typed there, measured as the browser would draw it.
+# Lines that are uncovered from end to end; for fields their value, measured as the browser would draw it.
 _TEXTS_JS = """
 const [width, height] = arguments, runs = [];
-const shown = (el, x, y) => {
+const isOpen = (el, x, y) => {
     const hit = x >= 0 && y >= 0 && x < width && y < height ? document.elementFromPoint(x, y) : null;
     return hit !== null && (el === hit || el.contains(hit) || hit.contains(el));
 };
 function add(el, text, edges, top, bottom) {
     const middle = (top + bottom) / 2;
-    // Only what lies open from end to end.
+    // Only lines that are uncovered from end to end.
     const ends = [edges[0] + 1, (edges[0] + edges[edges.length - 1]) / 2, edges[edges.length - 1] - 1];
-    if (text.trim() && ends.every(x => shown(el, x, middle))) runs.push({text, edges, top, bottom});
+    if (text.trim() && ends.every(x => isOpen(el, x, middle))) runs.push({text, edges, top, bottom});
 }
 const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 for (let node = walker.nextNode(); node; node = walker.nextNode()) {
@@ -65,6 +65,6 @@ return runs;
 
 
 def read_texts(browser: Any, width: int, height: int) -> tuple[TextRun, ...]:
-    """Ask a page for every line on its upper left ``width`` x ``height`` CSS pixels, in CSS pixels."""
+    """Return the lines of text in a page's upper left ``width`` x ``height`` CSS pixels, in CSS pixels."""
     records = browser.script(_TEXTS_JS, width, height)
     return tuple(TextRun(run["text"], tuple(run["edges"]), run["top"], run["bottom"]) for run in records)

@@ -26,17 +26,18 @@ _SMOOTH = 3
 _FLOOR, _LINE, _WALL, _WALL_TOP = (243, 240, 232), (228, 224, 214), (70, 82, 104), (94, 108, 132)
 _WALKER, _TRAIL = (30, 34, 44), (120, 126, 140)
 _MARKS = ("circle", "square", "triangle", "star", "heart", "hexagon")
-# Half the side of the walker, in cells: it does not squeeze through between two corners.
+# Half the side of the walker, in cells: it does not fit between two diagonal corners.
 _HALF = 0.3
 _STEPS_PER_CELL = 12
 
 
 class GridNav(PointingEnv):
-    """Walk to the mark that is named. No straight line leads there at first.
+    """Walk to the named mark. At first no straight line leads there.
 
     Up to ``max_points`` points are waypoints, walked in order along straight lines. Where a wall is in the way, the
-    walker stops in the last free cell and the waypoints after it are dropped. Success, and the end, is to stand on the
-    mark after the last waypoint; the reward of that step is 1.0. A point on a wall as the first waypoint is refused.
+    walker stops in the last free cell and the waypoints after it are dropped. The episode succeeds and ends
+    when the walker stands on the mark after the last waypoint; the reward of that step is 1.0. A first waypoint on a
+    wall is refused.
 
     ``info`` besides the contract: ``spl`` (success weighted by path length, against the shortest way by rows and
     columns; 0.0 without success), ``walked``, ``shortest`` (both in cells), ``collisions``, ``dropped_points``.
@@ -80,7 +81,7 @@ class GridNav(PointingEnv):
     # --- The contract ---------------------------------------------------------------------------------------------
 
     def begin(self, rng: np.random.Generator, options: dict[str, Any]) -> str:
-        """Build walls, set marks, and place the walker where it has to go round a corner."""
+        """Build walls, set marks, and place the walker so that its way has a corner."""
         while True:
             self._walls = _build_walls(rng, *self._grid_size)
             free = [(int(c), int(r)) for r, c in np.argwhere(~self._walls)]
@@ -118,7 +119,7 @@ class GridNav(PointingEnv):
         return np.array(big.reduce(_SMOOTH))
 
     def target_mask(self) -> Mask:
-        """Return the pixels of the cell of the mark that is named."""
+        """Return the pixels of the cell of the named mark."""
         return self._mask_of(self._goal)
 
     def locate(self, instruction: str) -> list[Box]:
@@ -147,7 +148,7 @@ class GridNav(PointingEnv):
         return Outcome(reward=float(success), success=success, terminated=success)
 
     def measures(self) -> dict[str, Any]:
-        """Tell how far it went, and how well."""
+        """Return the lengths of the walk, its collisions and its SPL."""
         num_walked = self._at == self._goal
         return {
             "spl": self._shortest / max(self._path_length, self._shortest) if num_walked else 0.0,
@@ -203,7 +204,7 @@ class GridNav(PointingEnv):
 
 
 def reach_of(walls: npt.NDArray[np.bool_], start: Cell, end: Cell) -> Cell:
-    """Return how far a straight walk gets: ``end``, or the last free cell before a wall."""
+    """Return the end of a straight walk: ``end``, or the last free cell before a wall."""
     (x0, y0), (x1, y1) = _middle(start), _middle(end)
     steps = max(1, math.ceil(math.dist(start, end) * _STEPS_PER_CELL))
     shares = np.linspace(0.0, 1.0, steps + 1)
@@ -221,7 +222,7 @@ def reach_of(walls: npt.NDArray[np.bool_], start: Cell, end: Cell) -> Cell:
 
 
 def shortest_way(walls: npt.NDArray[np.bool_], start: Cell, end: Cell) -> list[Cell]:
-    """Return the cells of a shortest way by rows and columns, both ends included; empty if none leads there."""
+    """Return the cells of a shortest way by rows and columns, both ends included; empty if there is none."""
     came_from: dict[Cell, Cell] = {end: end}
     queue = deque([end])
     while queue and start not in came_from:

@@ -1,4 +1,4 @@
-"""Coloured shapes on a noisy canvas: point at the one that is named. One point ends the episode."""
+"""Coloured shapes on a noisy canvas: point at the named one. One point ends the episode."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "pink": (236, 126, 172),
     "black": (44, 46, 52),
 }
-# Drawn so much larger and scaled down: smooth edges.
+# Shapes are drawn larger by this factor and scaled down, for smooth edges.
 _SMOOTH = 3
 # Shapes keep this distance from each other and from the border, in pixels.
 _GAP_PX = 6
@@ -95,12 +95,12 @@ class _Shape:
 class PointTarget(PointingEnv):
     """Several shapes, no two alike in both colour and form, none covering another.
 
-    The reward is 1.0 for a point on the shape that is named. Any point ends the episode; "there is none" does not.
+    The reward is 1.0 for a point on the named shape. Any point ends the episode; "there is none" does not.
 
     Args:
         width: pixels of the image.
         height: pixels of the image.
-        num_shapes: how many there are; None draws 4 to 7 for each episode.
+        num_shapes: number of shapes; None draws 4 to 7 for each episode.
         noise: standard deviation of the canvas, in grey levels.
         max_steps: steps without a point after which an episode is truncated.
         render_mode: "rgb_array" or None.
@@ -128,7 +128,7 @@ class PointTarget(PointingEnv):
         self._labels = np.zeros((height, width), np.uint8)
 
     def begin(self, rng: np.random.Generator, options: dict[str, Any]) -> str:
-        """Scatter shapes; the first one is meant."""
+        """Scatter shapes; the first one is the target."""
         count = self._num_shapes or int(rng.integers(4, 8))
         self._shapes = _scatter(rng, count, self.size)
         self._image, self._labels = _paint(rng, self._shapes, self.size, self._noise)
@@ -139,12 +139,12 @@ class PointTarget(PointingEnv):
         return self._image.copy()
 
     def target_mask(self) -> Mask:
-        """Return the pixels of the shape that is meant."""
+        """Return the pixels of the target."""
         mask: Mask = self._labels == 1
         return mask
 
     def locate(self, instruction: str) -> list[Box]:
-        """Return where the shape lies that an instruction names; empty if it names none."""
+        """Return the box of the shape that an instruction names; empty if it names none."""
         words = set(instruction.lower().replace(",", " ").replace(".", " ").split())
         for number, shape in enumerate(self._shapes, 1):
             if {shape.colour, shape.kind} <= words:
@@ -158,9 +158,9 @@ class PointTarget(PointingEnv):
 
 
 def _scatter(rng: np.random.Generator, count: int, size: tuple[int, int]) -> list[_Shape]:
-    """Place shapes apart from each other; smaller ones where there is little room."""
+    """Place shapes apart from each other, smaller ones if there is little room."""
     pairs = [(colour, kind) for colour in COLOURS for kind in SHAPES]
-    # The first is meant; the next ones share its colour or its form, so that neither alone tells.
+    # The first is the target; the next ones share its colour or its form, so that neither alone identifies it.
     rng.shuffle(pairs)
     alike = [pair for pair in pairs[1:] if pair[0] == pairs[0][0] or pair[1] == pairs[0][1]]
     selection = [pairs[0], *alike[:2], *(pair for pair in pairs[1:] if pair not in alike)][:count]

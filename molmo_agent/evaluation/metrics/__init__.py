@@ -1,4 +1,4 @@
-"""Scores for answers: pure functions of a reply and what is right; they know no model, no data set and no files.
+"""Metrics: pure functions of a reply and the correct answer.
 
 Replies of short-answer tasks go through :func:`clean_answer` first. Where the reference evaluators (allenai/molmo,
 snapshot 793fa38, and Molmo2) are wrong, the functions are right by default, and ``reference_quirks=True`` gives the

@@ -1,4 +1,4 @@
-"""AndroidControl's step accuracy under every rule that numbers have been published with, side by side.
+"""AndroidControl's step accuracy under every published rule.
 
 The rules differ in what a right click is; numbers under different rules do not compare
 (docs/reference/evaluation.md#androidcontrol). Actions are read strictly; :func:`reference_score` reads as the authors'
@@ -17,7 +17,7 @@ RULES = ("box_inside", "box_1.2x", "dist_14", "dist_4", "exact_text")
 
 
 def parse_answer(answer: str) -> ActionText | None:
-    """Return the action that an answer names, read as the policy reads it; None where it is not exactly one action."""
+    """Parse the action of an answer, as the policy does; None if it is not exactly one action."""
     try:
         return parse_action_text(answer)
     except PointTextError:
@@ -25,21 +25,21 @@ def parse_answer(answer: str) -> ActionText | None:
 
 
 def inside(point: tuple[float, float], box: PercentBox | None, enlarged: float = 1.0) -> bool:
-    """Tell whether a point is in a box, edges included, the box enlarged about its centre."""
+    """Return whether a point is in a box (edges included) enlarged about its centre."""
     if box is None:
         return False
     center_x, center_y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     reach_x, reach_y = (box[2] - box[0]) / 2 * enlarged, (box[3] - box[1]) / 2 * enlarged
-    # Sums of decimals are not exact; a hundredth of what is written decides nothing.
+    # Allow for rounding errors of decimals.
     return abs(point[0] - center_x) <= reach_x + 1e-9 and abs(point[1] - center_y) <= reach_y + 1e-9
 
 
 def score(gold: str, box: PercentBox | None, answer: str, rule: str = "box_inside") -> bool:
-    """Tell whether an answer is right.
+    """Return whether an answer is right.
 
     Args:
         gold: the action that was done, as text.
-        box: where a click counts: of the element, or of the app's name; None where there is none.
+        box: of the correct element, or of the app's name; None if there is none.
         answer: the model's reply.
         rule: one of :data:`RULES`.
 
@@ -48,26 +48,26 @@ def score(gold: str, box: PercentBox | None, answer: str, rule: str = "box_insid
     """
     if rule not in RULES:
         raise ValueError(f"expected one of the rules {', '.join(RULES)}, got {rule!r}")
-    right, predicted = parse_answer(gold), parse_answer(answer)
-    if right is None or predicted is None:
+    target, prediction = parse_answer(gold), parse_answer(answer)
+    if target is None or prediction is None:
         return False
     enlarged = 1.2 if rule == "box_1.2x" else 1.0
     if (
         rule.startswith("box")
-        and right.kind == "open app"
-        and predicted.kind == "click"
-        and predicted.point is not None
+        and target.kind == "open app"
+        and prediction.kind == "click"
+        and prediction.point is not None
     ):
-        return inside(predicted.point, box, enlarged)
-    if right.kind != predicted.kind:
+        return inside(prediction.point, box, enlarged)
+    if target.kind != prediction.kind:
         return False
-    if right.point is None or predicted.point is None:
-        return right.text.strip().casefold() == predicted.text.strip().casefold()
+    if target.point is None or prediction.point is None:
+        return target.text.strip().casefold() == prediction.text.strip().casefold()
     if rule == "exact_text":
-        return right.point == predicted.point
+        return target.point == prediction.point
     if rule.startswith("dist"):
-        return math.dist(right.point, predicted.point) <= float(rule.removeprefix("dist_"))
-    return inside(predicted.point, box, enlarged)
+        return math.dist(target.point, prediction.point) <= float(rule.removeprefix("dist_"))
+    return inside(prediction.point, box, enlarged)
 
 
 _PREFIXES = ("click", "long press", "type", "scroll", "open app")
@@ -88,7 +88,7 @@ def _reference_point(text: str) -> tuple[float, float] | None:
 
 def _reference_inside(answer: str, box: str) -> bool:
     point = _reference_point(answer)
-    if point is None:  # the box is not looked at
+    if point is None:  # before the box is parsed, as in the authors' code
         return False
     edges = [float(edge) for edge in re.findall(r"\d+\.\d+", box)]
     if len(edges) != 4:
@@ -98,7 +98,7 @@ def _reference_inside(answer: str, box: str) -> bool:
 
 
 def reference_score(gold: str, box: str, answer: str) -> bool:
-    """Score as the authors' code does, defects included: signs are ignored, words are told by how they begin.
+    """Score as the authors' code does, defects included: signs are ignored, and words are compared by prefixes.
 
     Args:
         gold: the action that was done, as text.
@@ -106,19 +106,19 @@ def reference_score(gold: str, box: str, answer: str) -> bool:
         answer: the model's reply; blanks anywhere between the word, the brackets and the numbers are accepted.
 
     Raises:
-        ValueError: a point is to be looked for in a box that does not have exactly four decimals.
+        ValueError: a point must be compared with a box that does not have exactly four decimals.
     """
     if "Action:" in answer:
         answer = answer.split("Action:")[1]
     gold, answer = gold.strip().lower(), answer.strip().lower()
-    expected, got = _reference_kind(gold), _reference_kind(answer)
-    if expected != got:
-        return expected == "open app" and got == "click" and bool(box) and _reference_inside(answer, box)
-    if expected in ("click", "long press"):
+    gold_kind, answer_kind = _reference_kind(gold), _reference_kind(answer)
+    if gold_kind != answer_kind:
+        return gold_kind == "open app" and answer_kind == "click" and bool(box) and _reference_inside(answer, box)
+    if gold_kind in ("click", "long press"):
         return _reference_point(gold) is not None and _reference_inside(answer, box)
-    if expected == "scroll":
+    if gold_kind == "scroll":
         return gold.split()[1:2] == answer.split()[1:2]
-    if expected in ("type", "open app"):
-        skipped = len(expected) + 1  # whatever stands behind the word
-        return gold[skipped:] == answer[skipped:]
+    if gold_kind in ("type", "open app"):
+        start = len(gold_kind) + 1  # the text behind the word
+        return gold[start:] == answer[start:]
     return True

@@ -1,4 +1,4 @@
-"""How far confidences can be believed: of all answers that are said to be 70 % sure, 70 % should be right."""
+"""Calibration of confidences: of all answers with a confidence of 70 %, 70 % should be right."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ BINS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """Answers of about the same confidence."""
+    """A bin of answers with similar confidence."""
 
-    # Edges of the bin; it holds low < confidence <= high, the first one 0 as well.
+    # Edges of the bin: low < confidence <= high; the first bin includes 0.
     low: float
     high: float
     n: int
     hits: int
-    # Mean of the confidences in it.
+    # Mean confidence in the bin.
     confidence: float
 
 
 def reliability(confidences: Sequence[float], hits: Sequence[bool], bins: int = BINS) -> list[Bin]:
-    """Sort answers into bins of equal width by their confidence; bins without any are left out.
+    """Sort answers into bins of equal width by their confidence; empty bins are skipped.
 
     Args:
         confidences: in [0, 1].
         hits: whether each answer was right.
-        bins: how many.
+        bins: number of bins.
 
     Raises:
         ValueError: the two differ in length.
@@ -53,12 +53,12 @@ def reliability(confidences: Sequence[float], hits: Sequence[bool], bins: int = 
 
 
 def calibration_error(confidences: Sequence[float], hits: Sequence[bool], bins: int = BINS) -> float:
-    """Return the expected calibration error: by how much confidence and share of hits differ, on average (Guo 2017).
+    """Return the expected calibration error: the mean difference of confidence and hit rate over bins (Guo 2017).
 
     Args:
         confidences: in [0, 1], at least one.
         hits: whether each answer was right.
-        bins: how many, of equal width.
+        bins: number of bins of equal width.
 
     Raises:
         ValueError: there is none, or the two differ in length.
@@ -73,7 +73,7 @@ def fit(confidences: Sequence[float], hits: Sequence[bool]) -> Calibration:
     """Fit slope and offset by maximum likelihood, with Platt's targets, which keep both finite.
 
     Args:
-        confidences: the model's own, in [0, 1].
+        confidences: uncalibrated, in [0, 1].
         hits: whether each answer was right.
 
     Raises:
@@ -95,6 +95,6 @@ def fit(confidences: Sequence[float], hits: Sequence[bool]) -> Calibration:
         slip = 1 / (1 + np.exp(-score)) - target
         return float((np.logaddexp(0, score) - target * score).mean()), np.array([(slip * odds).mean(), slip.mean()])
 
-    # A slope of zero or less would say that the surer the model is, the less it hits.
+    # With a slope of zero or less, higher confidence would mean fewer hits.
     optimum = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=[(1e-3, 50.0), (-50.0, 50.0)])
     return Calibration(slope=float(optimum.x[0]), offset=float(optimum.x[1]))

@@ -1,4 +1,4 @@
-"""Which option of a multiple-choice question a reply chooses."""
+"""Find the option of a multiple-choice question that a reply chooses."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -11,7 +11,7 @@ from molmo_agent.evaluation.metrics.vqa import clean_vqa
 def select_option(
     reply: str, options: Sequence[str], *, reference_quirks: bool = False, generation: Generation = "molmo"
 ) -> int | None:
-    """Return the index of the option that the (cleaned) reply chooses, None where it chooses none or several.
+    """Return the index of the option that the (cleaned) reply chooses; None if it chooses none or several.
 
     By default the first of these that finds something decides: the reply is the option; it names the option in a
     sentence; it is part of one option only; the smallest edit distance, unless nothing is shared. Upper and lower case
@@ -29,7 +29,7 @@ def select_option(
     lowered, lowered_names = text.lower(), [name.lower() for name in names]
     if reference_quirks:
         return _reference_option(lowered, lowered_names, generation)
-    for rule in (_same, _named):
+    for rule in (_same, _mentioned):
         for matches in (rule(text, names), rule(lowered, lowered_names)):
             if matches:
                 return matches[0] if len(matches) == 1 else None
@@ -45,9 +45,9 @@ def _same(text: str, names: Sequence[str]) -> list[int]:
     return [i for i, name in enumerate(names) if name == text]
 
 
-def _named(text: str, names: Sequence[str]) -> list[int]:
+def _mentioned(text: str, names: Sequence[str]) -> list[int]:
     matches = [i for i, name in enumerate(names) if name and stands_alone(name, text)]
-    # "a black cat" also names "cat"; the longer one is meant.
+    # "a black cat" also contains the option "cat"; the longer option counts.
     return [i for i in matches if not any(names[i] != names[j] and names[i] in names[j] for j in matches)]
 
 
@@ -77,7 +77,7 @@ def real_world_qa(
     *,
     reference_quirks: bool = False,
 ) -> bool:
-    """Tell whether a (cleaned) reply to RealWorldQA is right: a letter of A to D, or the answer after VQA clean-up."""
+    """Return whether a (cleaned) RealWorldQA reply is right: a letter of A to D, or the answer after VQA clean-up."""
     if question_type == "multiple_choice":
         return select_option(reply, "ABCD", reference_quirks=reference_quirks) == "ABCD".index(answer)
     prediction, target = (clean_vqa(text, reference_quirks=reference_quirks) for text in (reply, answer))

@@ -1,4 +1,4 @@
-"""Whether a reply tells the time that a clock shows."""
+"""Scores for reading the time of a clock."""
 
 import re
 
@@ -23,7 +23,7 @@ def clock(
         hour: 0 to 23; on the benchmark the dial alone counts, so 12 is 0 and 15 is 3. -1 for a clock without a time.
         minute: 0 to 59, and 60 is 0; -1 as above.
         second: 0 to 59; -1 where the clock has none.
-        bench: whether this is the benchmark (12 hours, tolerance 1) and not a training set.
+        bench: score as the benchmark (12 hours, tolerance 1) instead of a training set.
         reference_quirks: 59 minutes apart is close in the same hour, one minute apart is not across a full hour except
             from 12:00 to 11:59, 12 PM is 24 o'clock, and a full stop hides the number before it.
 

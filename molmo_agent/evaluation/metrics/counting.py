@@ -1,4 +1,4 @@
-"""How many a reply counts."""
+"""Read and score the count in a reply."""
 
 import re
 from dataclasses import dataclass
@@ -13,52 +13,52 @@ _NUMBER = re.compile(rf"(?<![\w.,-])(?:[0-9]+|{'|'.join(NUMBER_WORDS)})(?![\w-]|
 
 @dataclass(frozen=True, slots=True)
 class CountScore:
-    """How near a count is."""
+    """The score of a count."""
 
-    # None where the reply holds no count.
+    # None if the reply has no count.
     count: int | None
-    wanted: int
+    target: int
 
     @property
     def correct(self) -> bool:
         """Whether the count is right."""
-        return self.count == self.wanted
+        return self.count == self.target
 
     @property
     def close(self) -> bool:
-        """Whether it is right or off by one."""
-        return self.count is not None and abs(self.count - self.wanted) <= 1
+        """Whether the count is right or off by one."""
+        return self.count is not None and abs(self.count - self.target) <= 1
 
     @property
     def valid(self) -> bool:
-        """Whether there is a count at all."""
+        """Whether the reply has a count."""
         return self.count is not None
 
 
 def counting(reply: str, count: int, *, reference_quirks: bool = False, generation: Generation = "molmo") -> CountScore:
     """Score a reply against the true count.
 
-    By default a reply counts what it says: its last word as a number, "a total of N", "none", or the one number in
-    its text; else as many as it points at. The first code ("molmo") reads only the first two, the second of them in
-    the first line alone: its test for "none" never matches, so the right answer zero is wrong. Its successor
-    ("molmo2") counts points and nothing else: a right number without points is wrong, and any text without points is
-    right for zero.
+    By default the count of a reply is, in this order: its last word as a number, "a total of N", "none", the only
+    number in its text, the number of its points. The first code ("molmo") reads only the first two, and the second of
+    them in the first line only. Its test for "none" never matches, so the correct answer zero is scored as wrong. Its
+    successor ("molmo2") counts points only: a correct number without points is wrong, and any text without points is
+    correct for zero.
     """
     text = reply.strip().lower().rstrip(".").strip()
     if not reference_quirks:
-        return CountScore(_stated(_TAG.sub(" ", text), text), count)
+        return CountScore(_read_count(_TAG.sub(" ", text), text), count)
     if generation == "molmo2":
         return CountScore(len(read_points(text, (100, 100), "molmo2")), count)
-    stated = _last_word(text)
-    if stated is None and (total := re.match(r".*a total of ([0-9]+)", text)):
-        stated = int(total[1])
-    return CountScore(stated, count)
+    count_in_text = _last_word(text)
+    if count_in_text is None and (total := re.match(r".*a total of ([0-9]+)", text)):
+        count_in_text = int(total[1])
+    return CountScore(count_in_text, count)
 
 
-def _stated(prose: str, text: str) -> int | None:
-    stated = _last_word(prose)
-    if stated is not None:
-        return stated
+def _read_count(prose: str, text: str) -> int | None:
+    count_in_text = _last_word(prose)
+    if count_in_text is not None:
+        return count_in_text
     if totals := re.findall(r"a total of ([0-9]+)", prose):
         return int(totals[-1])
     if re.search(r"\bnone\b", prose):

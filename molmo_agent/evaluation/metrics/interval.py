@@ -1,4 +1,4 @@
-"""How sure a share or a mean is."""
+"""Confidence intervals of shares and means."""
 
 import math
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ import numpy as np
 
 
 def wilson(successes: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the Wilson score interval of a share, 95 % by default (Wilson 1927); (0, 1) when nothing was tried.
+    """Return the Wilson score interval of a share, 95 % by default (Wilson 1927); (0, 1) if ``n`` is 0.
 
     Args:
         successes: how many of ``n``. A sum of scores in [0, 1] may stand in: they vary less than hits and misses with
             the same mean, so the interval is then rather too wide than too narrow.
-        n: how many were tried.
+        n: number of trials.
         z: normal quantile of the confidence.
 
     Raises:
@@ -33,7 +33,7 @@ def bootstrap(values: Sequence[float], *, resamples: int = 2000, seed: int = 0) 
 
     Args:
         values: scores; at least one.
-        resamples: how many means are drawn.
+        resamples: number of resampled means.
         seed: of the draws.
 
     Raises:
@@ -42,7 +42,7 @@ def bootstrap(values: Sequence[float], *, resamples: int = 2000, seed: int = 0) 
     if not values:
         raise ValueError("expected at least one value, got none")
     distinct, counts = np.unique(np.asarray(values, dtype=np.float64), return_counts=True)
-    # How often each distinct value is drawn is all that a mean needs: a thousand times less than drawing them.
+    # A mean needs only the count of each distinct value, which is a thousand times less work than drawing the values.
     samples = np.random.default_rng(seed).multinomial(len(values), counts / len(values), size=resamples)
     low, high = np.quantile(samples @ distinct / len(values), (0.025, 0.975))
     return float(low), float(high)

@@ -1,4 +1,4 @@
-"""MathVista: everything around the judge, a language model that finds the answer in a reply and is not here."""
+"""MathVista's metric, without its judge, a language model that extracts the answer from a reply."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from molmo_agent.evaluation.metrics.choice import nearest_option, select_option
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MathVistaQuestion:
-    """What kind of answer a question of MathVista has."""
+    """The answer format of a MathVista question."""
 
     question_type: Literal["multi_choice", "free_form"]
     answer_type: Literal["text", "integer", "float", "list"]
@@ -23,7 +23,7 @@ class MathVistaQuestion:
 
 
 def extract_math_vista(reply: str, question: MathVistaQuestion) -> str | None:
-    """Return the answer of a reply that needs no judge to be found, else None.
+    """Return the answer of a reply if it can be found without the judge, else None.
 
     Such replies are empty, one of the option texts, or the number alone (the official extraction's first steps).
     """
@@ -40,7 +40,7 @@ def extract_math_vista(reply: str, question: MathVistaQuestion) -> str | None:
 
 
 def normalise_math_vista(extraction: str, question: MathVistaQuestion, *, reference_quirks: bool = False) -> str | None:
-    """Return an extracted answer in the form of the gold answers, None where it is unusable.
+    """Return an extracted answer in the form of the gold answers; None if it is unusable.
 
     An option's text for multiple choice; a whole number, or a number with the question's decimals; else the text.
 
@@ -64,7 +64,7 @@ def normalise_math_vista(extraction: str, question: MathVistaQuestion, *, refere
         return None
     if not math.isfinite(value):
         return None
-    # The factor lifts halves that have no exact binary form over the edge.
+    # The factor makes halves without an exact binary form round up.
     return str(value if question.precision is None else round(value * (1 + 1e-12), int(question.precision)))
 
 
@@ -88,17 +88,17 @@ def _choice(text: str, choices: Sequence[str]) -> int | None:
 
 
 def math_vista(reply: str, answer: str, question: MathVistaQuestion, *, reference_quirks: bool = False) -> bool:
-    """Tell whether a reply is right, as far as that can be told without the judge.
+    """Return whether a reply is right, as far as this can be decided without the judge.
 
     The published scores use the judge; these are lower where a reply is a sentence. The reference without its judge
     compares a multiple-choice reply with the letters alone, so an option's own text may be wrong, and the rest as text:
     "1.50" is not 1.5, "[1,2]" not "[1, 2]". By default both are compared by their values.
 
     Args:
-        reply: as it is, without the clean-up of short answers.
+        reply: without the clean-up of short answers.
         answer: the gold answer; an option's text for multiple choice.
-        question: what kind of answer is expected.
-        reference_quirks: judge as the reference does.
+        question: the expected answer format.
+        reference_quirks: score as the reference does.
     """
     if reference_quirks:
         if question.question_type == "multi_choice":

@@ -1,4 +1,4 @@
-"""MMMU: what a reply to a multiple-choice or an open question says (the official parser's rules, and better ones)."""
+"""MMMU's metric for multiple-choice and open questions: the official parser's rules, and corrected ones."""
 
 import math
 import re
@@ -20,7 +20,7 @@ _OFFICIAL_NUMBERS = (
 
 
 def mmmu_choice(reply: str, options: Sequence[str], *, reference_quirks: bool = False) -> str | None:
-    """Return the letter that a reply chooses, None where nothing matches.
+    """Return the letter that a reply chooses; None if nothing matches.
 
     The last letter or option text that is mentioned counts, as in the official parser, even "not C". The reference
     draws a random letter where nothing matches; nobody can reproduce that, and here it earns nothing in either mode.
@@ -65,7 +65,7 @@ def _last_mentioned(text: str, forms: Mapping[str, str]) -> str | None:
 
 
 def parse_mmmu_open(reply: str, *, reference_quirks: bool = False) -> tuple[float | str, ...]:
-    """Return what a reply to an open question may mean: numbers, ascending, then texts.
+    """Return the possible answers in a reply to an open question: numbers, ascending, then texts.
 
     Texts are what follows a key word ("is", "so", "=", ...) in each line, the whole reply if there is none; numbers
     are in these texts. The reference rounds numbers to two decimals and misreads those with a leading point, with
@@ -109,7 +109,7 @@ def _official_values(text: str) -> list[float | str]:
 
 
 def mmmu_open(reply: str, answers: Sequence[str] | str, *, reference_quirks: bool = False) -> bool:
-    """Tell whether a (cleaned) reply to an open question holds one of the answers.
+    """Return whether a (cleaned) reply to an open question contains one of the answers.
 
     By default a text must hold the answer as words of its own, and numbers may differ by 0.005 and by 1 %. The
     reference finds "blue" in "bluebird" too, and compares numbers rounded to two decimals, so 0.001 passes for 0.

@@ -1,4 +1,4 @@
-"""How well points hit their targets: precision, recall and F1 by the best assignment of points to targets."""
+"""Precision, recall and F1 of points, by the best assignment of points to targets."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from molmo_agent.geometry import to_pixel
 from molmo_agent.point_text.reference_parser import parse_reference
 
 PixelPoint = tuple[float, float]
-"""(x, y) in pixels with their fractions; x = width is the far edge."""
+"""(x, y) in fractional pixels; x = width is the far edge."""
 
 _COORDS = re.compile(r'<(?:points|tracks).*? coords="([0-9\t:;, .]+)"/?>')
 _SEPARATOR = re.compile(r"[\t:;,]")
@@ -46,13 +46,13 @@ class PointingScore:
 
     @property
     def f1(self) -> float:
-        """The harmonic mean; 0 where nothing is hit."""
+        """The harmonic mean of precision and recall; 0 without a hit."""
         total = self.precision + self.recall
         return 2 * self.precision * self.recall / total if total else 0.0
 
 
 def all_hit(fits: Sequence[Sequence[bool]]) -> bool:
-    """Tell whether every point can have a target of its own that it hits, with none left over.
+    """Return whether points and targets can be matched one to one so that every point hits its target.
 
     Args:
         fits: for every point a row, that says of every target whether the point hits it; as many of both, at least one.
@@ -122,7 +122,7 @@ def pointing(
         image_size: (width, height) in pixels.
         reference_quirks: round as the reference does. The first code ("molmo") also reads a click twice, and gives 0
             unless the whole reply is one tag or a list of pairs.
-        generation: whose quirks.
+        generation: selects whose quirks.
 
     Raises:
         ReferenceFailure: with the first code's quirks, a well-formed reply whose points are all outside of the image.
@@ -139,7 +139,7 @@ def pointing(
 
 
 def follows_format(reply: str) -> bool:
-    """Tell whether the whole reply is one tag, or pairs with nothing but line breaks between (the first code)."""
+    """Return whether the whole reply is one tag, or pairs separated by line breaks only (the first code)."""
     return _WHOLE.fullmatch(reply.strip()) is not None
 
 
@@ -149,7 +149,7 @@ def read_points(reply: str, image_size: tuple[int, int], generation: Generation)
     Points beyond the image are dropped one by one.
 
     Args:
-        reply: prose may stand around points.
+        reply: may contain prose around the points.
         image_size: (width, height) in pixels.
         generation: the first code takes all that any of its patterns finds; the successor prefers its own tags, and
             takes what the first older pattern that finds any does.

@@ -1,11 +1,11 @@
-"""What the metrics share about the reference evaluators whose verdicts they can reproduce."""
+"""Common definitions for reproducing the scores of the reference evaluators."""
 
 from typing import Literal
 
 from molmo_agent.errors import MolmoAgentError
 
 Generation = Literal["molmo", "molmo2"]
-"""Whose quirks: the first evaluation code, or its successor's where the two differ."""
+"""Selects whose quirks to reproduce: the first evaluation code's, or its successor's."""
 
 
 class ReferenceFailure(MolmoAgentError):

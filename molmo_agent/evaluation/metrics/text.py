@@ -1,4 +1,4 @@
-"""Short answers compared as text or as numbers, and what short-answer tasks take from a reply."""
+"""Extract short answers from replies, and compare them as texts or numbers."""
 
 import math
 import re
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from molmo_agent.evaluation.metrics.reference import ReferenceFailure
 
-_COUNTED = (
+_WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty"
 )
-NUMBER_WORDS = _COUNTED.split()
+NUMBER_WORDS = _WORDS.split()
 """The English words for 0 to 20, in order."""
 
 _MARKER = re.compile(r"answer\s*:", re.IGNORECASE)
@@ -22,7 +22,7 @@ _NUMBER_IN_TEXT = re.compile(rf"(?<![\w.,]){_NUMBER}(?!\w|[.,]?[0-9])")
 
 
 def clean_answer(reply: str, *, reference_quirks: bool = False) -> str:
-    """Return the short answer of a reply: what follows "Answer:", else its most frequent line, spaces collapsed.
+    """Return the short answer of a reply: the text after "Answer:", else its most frequent line, spaces collapsed.
 
     The reference knows only "Answer:" written so, takes the piece between the first and the second one as it stands,
     and lets blank lines vote. By default the last marker counts, in any case, and blank lines do not.
@@ -50,12 +50,12 @@ def edit_distance(first: str, second: str) -> int:
 
 
 def stands_alone(name: str, text: str) -> bool:
-    """Tell whether a name is in a text as words of its own; a number is not part of a longer number."""
+    """Return whether a name occurs in a text as separate words; a number must not be part of a longer number."""
     return re.search(rf"(?<![\w-])(?<![0-9][.,]){re.escape(name)}(?!\w|[.,][0-9])", text) is not None
 
 
 def number(text: str) -> float | None:
-    """Return the number that a text is, None where it is none or not finite."""
+    """Parse a text as a number; return None if it is not a finite number."""
     text = text.strip()
     value = float(text.replace(",", "")) if re.fullmatch(_NUMBER, text) else math.inf
     return value if math.isfinite(value) else None
@@ -67,7 +67,7 @@ def numbers_in(text: str) -> list[float]:
 
 
 def exact_match(reply: str, answers: Sequence[str]) -> bool:
-    """Tell whether the (cleaned) reply is one of the answers, whatever the case."""
+    """Return whether the (cleaned) reply is one of the answers, ignoring case."""
     return reply.lower() in (answer.lower() for answer in answers)
 
 
@@ -103,7 +103,7 @@ def _similarity(reply: str, answer: str, reference_quirks: bool) -> float:
 
 
 def relaxed(reply: str, answers: Sequence[str], *, reference_quirks: bool = False) -> bool:
-    """Tell whether the reply is within 5 % of an answer, or the same text where they are no numbers (any case).
+    """Return whether the reply is within 5 % of an answer, or the same text if they are not numbers (any case).
 
     ChartQA's rule (arXiv 2203.10244, section 5.1); a percent sign divides by 100. Years are numbers like others, so
     1919 passes for 2019: the rule knows nothing of what a number means. The reference reads numbers as Python does

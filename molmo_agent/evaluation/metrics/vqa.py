@@ -1,4 +1,4 @@
-"""Soft accuracy of VQA v2 and the clean-up of answers that goes with it."""
+"""Soft accuracy of VQA v2, with its normalization of answers."""
 
 import re
 from collections import Counter
@@ -37,7 +37,7 @@ _REFERENCE_FULL_STOPS = 32
 
 
 def clean_vqa(text: str, *, reference_quirks: bool = False) -> str:
-    """Return an answer in the form in which VQA v2 compares answers.
+    """Return an answer normalized for comparison as in VQA v2.
 
     Lower case; no punctuation, except full stops and colons inside numbers; number words up to ten as digits; no
     articles; apostrophes restored. A sign becomes a space, but vanishes where it touches a space anywhere in the text.
@@ -59,7 +59,7 @@ def clean_vqa(text: str, *, reference_quirks: bool = False) -> str:
 
 
 def vqa_soft(reply: str, answers: Sequence[str] | str, *, reference_quirks: bool = False) -> float:
-    """Return the soft accuracy of a reply: how many of (usually ten) annotators say so, three being enough.
+    """Return the soft accuracy of a reply: the share of agreeing annotators (usually of ten), where three give 1.
 
     The official score (visualqa.org/evaluation) is the mean of min(matches / 3, 1) over all ways to leave one
     annotator out. The reference leaves none out, which is up to 0.1 higher for ten annotators, and compares a single

@@ -21,7 +21,7 @@ GROUPS_NOTE = (
 _TEXT = "by text: "
 # Identified by a text, but the target is a small mark or a drawing.
 _MARKS = tuple(_TEXT + kind for kind in ("checkbox", "radio button", "switch", "letter"))
-_DRAWN = ("by colour", "by shape", "by size", "by picture", "window button")
+_DRAWINGS = ("by colour", "by shape", "by size", "by picture", "window button")
 _NAMES = {
     "icon": "by picture",
     "window-button": "window button",
@@ -53,7 +53,7 @@ def group_of(category: str) -> str | None:
     """Return the group of a category; None if the target is absent."""
     if category in (MADE_UP, ELSEWHERE):
         return None
-    if category in (*_DRAWN, *_MARKS):
+    if category in (*_DRAWINGS, *_MARKS):
         return LOOKS
     return TEXTS if category.startswith(_TEXT) and category != _NAMES["word"] else REST
 

@@ -13,13 +13,13 @@ from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.rollout.batch import BatchConfig, roll_out
 from molmo_agent.rollout.guards import Guards
-from molmo_agent.synthetic.miniwob_split import LISTS, SEED, split
+from molmo_agent.synthetic.miniwob_split import LISTS, SEED, task_lists
 
 MAX_STEPS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Played:
+class EpisodeOutcome:
     """One episode."""
 
     list: str
@@ -30,7 +30,7 @@ class Played:
     ended: str
 
 
-def as_published() -> MiniWob:
+def make_miniwob() -> MiniWob:
     """Make the env with one image pixel per CSS pixel, 160 x 210, the benchmark's usual size."""
     return MiniWob(scale=1)
 
@@ -55,7 +55,9 @@ def _rounds(make_env: Callable[[], Any], tasks: Sequence[str]) -> Any:
     return _Rounds(make_env(), tasks)
 
 
-def play(model: PointingModel | None, episodes: int, make_env: Callable[[], Any] = as_published) -> Iterator[Played]:
+def play(
+    model: PointingModel | None, episodes: int, make_env: Callable[[], Any] = make_miniwob
+) -> Iterator[EpisodeOutcome]:
     """Play a number of episodes of each list, cycling through its tasks.
 
     Args:
@@ -73,7 +75,7 @@ def play(model: PointingModel | None, episodes: int, make_env: Callable[[], Any]
         return PointingPolicy(OraclePointer(located.locate) if model is None else seat)
 
     for name in LISTS:
-        tasks = split()[name]
+        tasks = task_lists()[name]
         result = roll_out(
             partial(_rounds, make_env, tasks),
             policy,
@@ -83,7 +85,7 @@ def play(model: PointingModel | None, episodes: int, make_env: Callable[[], Any]
             config=BatchConfig(guards=Guards(max_steps=MAX_STEPS, max_seconds=86_400.0, min_confidence=0)),
         )
         for number, episode in enumerate(result.episodes):
-            yield Played(
+            yield EpisodeOutcome(
                 list=name,
                 task=tasks[number % len(tasks)],
                 seed=SEED + number,

@@ -18,7 +18,7 @@ from molmo_agent.html import render_page
 
 FIGURES_FILE, PAGE_FILE = "suite.json", "suite.html"
 # Number of worst cases per section on the page.
-SHOWN = 6
+MAX_CASES = 6
 _SIDE_PX = 480
 
 
@@ -36,7 +36,7 @@ class WorstCase:
     boxes: tuple[tuple[float, float, float, float], ...]
 
 
-def worst(answers: Sequence[Answer], most: int = SHOWN) -> list[Answer]:
+def worst(answers: Sequence[Answer], most: int = MAX_CASES) -> list[Answer]:
     """Return the wrong answers to show: a number per section, most confident first, one per screen."""
     cases: list[Answer] = []
     for section in dict.fromkeys(one.section for one in answers):
@@ -50,12 +50,12 @@ def worst(answers: Sequence[Answer], most: int = SHOWN) -> list[Answer]:
     return cases
 
 
-def _shown(answer: Answer, suite: Suite) -> WorstCase:
+def _worst_case(answer: Answer, suite: Suite) -> WorstCase:
     screen_set = next(one for one in suite.sets if one.name == answer.set)
     image = PILImage.fromarray(image_of(screen_set, screen_of(screen_set, answer.case.screen)))
     image.thumbnail((_SIDE_PX, _SIDE_PX))
-    packed = io.BytesIO()
-    image.save(packed, "WEBP", quality=80, method=4)
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=80, method=4)
     width, height = image.size
     boxes = tuple(
         (box.left * width, box.top * height, (box.right - box.left) * width, (box.bottom - box.top) * height)
@@ -63,7 +63,7 @@ def _shown(answer: Answer, suite: Suite) -> WorstCase:
     )
     return WorstCase(
         answer=answer,
-        uri=f"data:image/webp;base64,{base64.b64encode(packed.getvalue()).decode()}",
+        uri=f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}",
         width=width,
         height=height,
         predictions=tuple((point.x * width, point.y * height) for point in answer.points),
@@ -107,7 +107,7 @@ def write_suite(folder: Path, suite: Suite) -> Path:
         figures=suite.figures,
         sheets=sheets_of(suite.figures),
         plot=plot and f"data:image/png;base64,{base64.b64encode(plot.read_bytes()).decode()}",
-        cases=[_shown(answer, suite) for answer in worst(suite.answers)],
+        cases=[_worst_case(answer, suite) for answer in worst(suite.answers)],
     )
     path = folder / PAGE_FILE
     path.write_text(page, encoding="utf-8", errors="replace")

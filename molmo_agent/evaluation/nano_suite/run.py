@@ -27,7 +27,7 @@ ALL, TOGETHER = "all", "all desktops, phones and pages"
 BASELINES = ("random", "centre", "oracle")
 _THRESHOLDS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 # Number of questions with and without zooming in.
-_ZOOMED = 200
+_NUM_ZOOM = 200
 
 Row = dict[str, Any]
 Report = Callable[[str], object]
@@ -137,11 +137,11 @@ def refusal_rows(model: str, answers: Sequence[Answer], least: float | None) -> 
             one.status == "none" or (one.confidence is not None and one.confidence < least) for one in answers
         ]
     rows = []
-    for way, refused in ways.items():
+    for way, refuses in ways.items():
         absent = [not one.case.boxes for one in answers]
-        both = sum(a and b for a, b in zip(refused, absent, strict=True))
-        precision, recall = share(both, sum(refused)), share(both, sum(absent))
-        f1 = 2 * both / (sum(refused) + sum(absent)) if sum(absent) else None
+        both = sum(a and b for a, b in zip(refuses, absent, strict=True))
+        precision, recall = share(both, sum(refuses)), share(both, sum(absent))
+        f1 = 2 * both / (sum(refuses) + sum(absent)) if sum(absent) else None
         row = {"set": answers[0].set, "model": model, "refusing": way, "questions": len(answers), "f1": f1}
         rows.append({**row, "precision": precision, "recall": recall})
     return rows
@@ -160,19 +160,19 @@ def calibration_of(answers: Iterable[Answer], undo: Callable[[float], float] | N
         answers: those with one target and a point count.
         undo: maps a calibrated confidence to the uncalibrated one; None if not calibrated.
     """
-    sure = confidences(answers)
-    if not sure:
+    pairs = confidences(answers)
+    if not pairs:
         return None
-    stated, hits = [confidence for confidence, _ in sure], [hit for _, hit in sure]
+    values, hits = [confidence for confidence, _ in pairs], [hit for _, hit in pairs]
 
-    own = figures_of([undo(confidence) for confidence in stated], hits) if undo else None
+    own = figures_of([undo(confidence) for confidence in values], hits) if undo else None
     coverage = []
     for least in _THRESHOLDS:
-        accepted = [hit for confidence, hit in sure if confidence >= least]
+        accepted = [hit for confidence, hit in pairs if confidence >= least]
         coverage.append(
-            {"min_confidence": least, "answered": len(accepted) / len(sure), **share(sum(accepted), len(accepted))}
+            {"min_confidence": least, "answered": len(accepted) / len(pairs), **share(sum(accepted), len(accepted))}
         )
-    return {"n": len(sure), "given": figures_of(stated, hits), "own": own, "coverage": coverage}
+    return {"n": len(pairs), "given": figures_of(values, hits), "own": own, "coverage": coverage}
 
 
 def zoom_rows(model: PointingModel, sets: Sequence[ScreenSet], answers: Sequence[Answer], least: float) -> list[Row]:
@@ -188,7 +188,7 @@ def zoom_rows(model: PointingModel, sets: Sequence[ScreenSet], answers: Sequence
     for size in dict.fromkeys(screen_set.section for screen_set in sets if screen_set.section.startswith("desktop")):
         few = [screen_set for screen_set in sets if screen_set.section == size]
         # Half of the questions per screen size, in equal numbers per set.
-        screens = max(1, -(-_ZOOMED // (2 * len(few) * few[0].questions)))
+        screens = max(1, -(-_NUM_ZOOM // (2 * len(few) * few[0].questions)))
         few = [replace(screen_set, screens=min(screen_set.screens, screens)) for screen_set in few]
         again = [one for screen_set in few for one in ask([ZoomPointer(model, least)], screen_set)[0]]
         first = {(one.set, one.case): one for one in answers}
@@ -197,20 +197,22 @@ def zoom_rows(model: PointingModel, sets: Sequence[ScreenSet], answers: Sequence
         looked = sum(closer)
         paths = {"without": before, "with": again}
         figures = {name: share(sum(one.hit for one in some), len(some)) for name, some in paths.items()}
-        won = sum(new.hit > old.hit for old, new in zip(before, again, strict=True))
-        lost = sum(new.hit < old.hit for old, new in zip(before, again, strict=True))
+        gains = sum(new.hit > old.hit for old, new in zip(before, again, strict=True))
+        losses = sum(new.hit < old.hit for old, new in zip(before, again, strict=True))
         pairs = zip(closer, before, again, strict=True)
         extra_s = sum(max(0.0, new.latency_s - old.latency_s) for twice, old, new in pairs if twice)
         extra = extra_s / looked if looked else None
-        rows.append({"section": size, "looked_closer": looked, "won": won, "lost": lost, "extra_s": extra} | figures)
+        rows.append(
+            {"section": size, "looked_closer": looked, "won": gains, "lost": losses, "extra_s": extra} | figures
+        )
     return rows
 
 
-def miniwob_rows(model: str, played: Sequence[suite_miniwob.Played]) -> list[Row]:
+def miniwob_rows(model: str, outcomes: Sequence[suite_miniwob.EpisodeOutcome]) -> list[Row]:
     """Return successes by list, and by task."""
     rows = []
-    for name in dict.fromkeys(one.list for one in played):
-        mine = [one for one in played if one.list == name]
+    for name in dict.fromkeys(one.list for one in outcomes):
+        mine = [one for one in outcomes if one.list == name]
         for task in (ALL, *sorted({one.task for one in mine})):
             some = [one.success for one in mine if task in (ALL, one.task)]
             rows.append({"list": name, "task": task, "model": model, **share(sum(some), len(some))})
@@ -243,7 +245,7 @@ def run_suite(
     episodes: int = EPISODES,
     quick: bool = False,
     sets: Sequence[ScreenSet] | None = None,
-    make_env: Callable[[], Any] = suite_miniwob.as_published,
+    make_env: Callable[[], Any] = suite_miniwob.make_miniwob,
     report: Report = lambda what: None,
 ) -> Suite:
     """Measure a model. All figures except times are reproducible.
@@ -306,8 +308,8 @@ def run_suite(
         try:
             for name, player in zip(names, models, strict=True):
                 report(f"MiniWoB++, {name}")
-                played = suite_miniwob.play(player, episodes, make_env)
-                figures["miniwob"] += miniwob_rows(name, list(played))
+                outcomes = suite_miniwob.play(player, episodes, make_env)
+                figures["miniwob"] += miniwob_rows(name, list(outcomes))
         except (EnvError, MissingExtraError) as error:
             # A partial result would look complete.
             figures["miniwob"] = []

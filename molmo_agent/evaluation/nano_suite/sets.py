@@ -103,13 +103,15 @@ def _case(index: int, screen: Screen, question: Question) -> Case:
     )
 
 
-def _there(screen: Screen, rng: Random, words: WordSplit) -> list[Question]:
+def _single_targets(screen: Screen, rng: Random, words: WordSplit) -> list[Question]:
     """Ask for single targets, with the same kinds of expressions as for absent ones."""
     questions = ask(screen, rng, none=0, several=0, split=words)
     return [question for question in questions if question.named or question.category in ("shape", "window-button")]
 
 
-def _gone(screen_set: ScreenSet, index: int, screen: Screen, rng: Random, words: WordSplit, seeds: int) -> list[Case]:
+def _absent_cases(
+    screen_set: ScreenSet, index: int, screen: Screen, rng: Random, words: WordSplit, seeds: int
+) -> list[Case]:
     """Ask for absent targets, alternately made up and from another screen."""
     scene = Scene(screen)
     questions = [ask_missing(scene, rng, words) for _ in range(screen_set.questions)]
@@ -132,9 +134,9 @@ def _cases(screen_set: ScreenSet, index: int, screen: Screen, seeds: int) -> lis
     if not screen_set.absent:
         questions = ask(screen, rng, none=0, several=_SEVERAL, split=words)
         return _once([_case(index, screen, question) for question in questions])[: screen_set.questions]
-    there = _there(screen, rng, words)
+    there = _single_targets(screen, rng, words)
     there_cases = _once([_case(index, screen, question) for question in there])[: screen_set.questions // 2]
-    absent = _once(_gone(screen_set, index, screen, rng, words, seeds))
+    absent = _once(_absent_cases(screen_set, index, screen, rng, words, seeds))
     # Equal numbers of both: the expression must not reveal the answer.
     number = min(len(there_cases), len(absent))
     return [*there_cases[:number], *absent[:number]]

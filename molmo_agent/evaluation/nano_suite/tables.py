@@ -36,7 +36,7 @@ def sheets_of(figures: Mapping[str, Any]) -> list[Sheet]:
         figures: of :func:`molmo_agent.evaluation.nano_suite.run.run_suite`.
     """
     name = figures["model"]
-    made = (
+    sheets = (
         _glance(figures["hits"], name),
         *_hits(figures["hits"], name),
         _refusals(figures["refusals"]),
@@ -46,7 +46,7 @@ def sheets_of(figures: Mapping[str, Any]) -> list[Sheet]:
         _latency(figures["latency"]),
         _skipped(figures["skipped"]),
     )
-    return [sheet for sheet in made if sheet.rows]
+    return [sheet for sheet in sheets if sheet.rows]
 
 
 _Rows = Sequence[Mapping[str, Any]]
@@ -55,15 +55,15 @@ _Rows = Sequence[Mapping[str, Any]]
 def _glance(rows: _Rows, name: str) -> Sheet:
     """Return one row per kind of screen, with one column per group."""
     by_set = {(row["set"], row["category"]): row for row in rows if row["model"] == name and row["sum"]}
-    rows_shown = []
+    glance_rows = []
     for screens in dict.fromkeys(screens for screens, category in by_set if category == ALL):
         rows_of = (by_set.get((screens, category)) for category in (ALL, *GROUPS))
         cells = (f"{percent(row['share'])} ({interval(row)}; {row['n']})" if row else "-" for row in rows_of)
-        rows_shown.append((screens.removesuffix(", all of these"), *cells))
+        glance_rows.append((screens.removesuffix(", all of these"), *cells))
     return Sheet(
         title="At a glance",
         columns=("screens", ALL, *GROUPS),
-        rows=tuple(rows_shown),
+        rows=tuple(glance_rows),
         note=f"Hit rates with 95 % interval and number of questions. {GROUPS_NOTE}",
     )
 
@@ -221,7 +221,7 @@ def _latency(rows: _Rows) -> Sheet:
         title="Latency",
         note="One question about an uncached image. Load: runnable processes on the machine "
         "before the measurement, including this one; if there are more than cores, the figures are too high.",
-        columns=("picture", "threads", "n", "p50", "p95", "cores", "load"),
+        columns=("image", "threads", "n", "p50", "p95", "cores", "load"),
         rows=tuple(
             (
                 row["size"],

@@ -1,4 +1,4 @@
-"""A checkpoint from one layout into another, bit for bit."""
+"""Convert a checkpoint from one layout to another, bit for bit."""
 
 import json
 from pathlib import Path
@@ -10,11 +10,11 @@ Layout = Literal["own", "official"]
 
 
 def convert(source: str, target: Path, layout: Layout, dtype: str = "auto") -> str:
-    """Write a checkpoint in another layout; the weights keep every bit, unless another dtype is asked for.
+    """Write a checkpoint in another layout; the weights are bit-identical, unless another dtype is requested.
 
     Args:
-        source: a folder in any layout that can be read, or a name on the Hugging Face hub.
-        target: a folder that does not exist yet, or is empty.
+        source: a folder in any supported layout, or a name on the Hugging Face hub.
+        target: a new or empty folder.
         layout: "own" for this package and the transformers Auto classes, "official" for what serves the released
             repositories.
         dtype: of the written weights; "auto" keeps the source's.

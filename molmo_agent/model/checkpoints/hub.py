@@ -1,4 +1,4 @@
-"""Whether the Hugging Face hub can be asked, found out once and quickly. Knows no model."""
+"""Check once and quickly whether the Hugging Face hub is reachable."""
 
 from functools import cache
 from pathlib import Path
@@ -9,7 +9,7 @@ _TIMEOUT_S = 5.0
 
 @cache
 def reachable() -> bool:
-    """Tell whether the hub answers; without a network its client would try again for minutes, file by file."""
+    """Return whether the hub is reachable; without a network, its client would retry for minutes, file by file."""
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
@@ -22,12 +22,12 @@ def reachable() -> bool:
 
 
 def places(source: str | Path) -> dict[str, Any]:
-    """Return where ``from_pretrained`` may look for a checkpoint: on this machine, where the hub does not answer."""
+    """Return options for ``from_pretrained``: use local files only if the hub is not reachable."""
     return {} if Path(source).exists() or reachable() else {"local_files_only": True}
 
 
 def remark(source: str | Path) -> str:
-    """Return what to add to the message that a checkpoint cannot be loaded."""
+    """Return an addition to the error message of a checkpoint that cannot be loaded."""
     if Path(source).exists() or reachable():
         return ""
     return f"; {str(source)!r} is no folder here, and the Hugging Face hub cannot be reached"

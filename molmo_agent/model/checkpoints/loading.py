@@ -1,4 +1,4 @@
-"""Reading weights wherever they come from, all of them or none. Knows names of weights, not what they compute."""
+"""Load the weights of a checkpoint in any layout, and check that they are complete."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def native_config(folder: Path) -> MolmoConfig:
 
 
 def load(cls: type, parent: Callable[..., Any], source: Any, *args: Any, **kwargs: Any) -> Any:
-    """Load a checkpoint with transformers' own ``from_pretrained`` (``parent``) and check that it is whole.
+    """Load a checkpoint with transformers' own ``from_pretrained`` (``parent``) and check that it is complete.
 
     Raises:
         ValueError: weights are missing, unknown or of the wrong shape.
@@ -70,7 +70,7 @@ def load(cls: type, parent: Callable[..., Any], source: Any, *args: Any, **kwarg
 
 
 def refuse_other_models(source: Any) -> None:
-    """Say what a local folder holds when it is another model's checkpoint.
+    """Reject a local folder with the checkpoint of another model.
 
     Raises:
         ValueError: its config names another kind of model.

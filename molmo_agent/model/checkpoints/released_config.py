@@ -1,4 +1,4 @@
-"""The configuration of released checkpoints, translated into ours."""
+"""Translate the configuration of released checkpoints to ours."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,12 @@ LAYOUT = "molmo-0924"
 """Value of ``config.checkpoint_layout`` while weights in the released layout are to be read."""
 
 
-# End-of-text ids of the released models, whose configs do not tell them, by the size of their vocabulary.
+# End-of-text ids of the released models by vocabulary size; their configs do not contain them.
 _END_IDS = {152064: 151643, 100278: 100257, 50280: 50279}
 
 
 def is_official(fields: Mapping[str, Any]) -> bool:
-    """Tell whether config fields are those of a released repository or of the authors' training code."""
+    """Return whether config fields are those of a released repository or of the authors' training code."""
     return "vision_config" not in fields and ("d_model" in fields or "norm_after" in fields or "qkv_bias" in fields)
 
 

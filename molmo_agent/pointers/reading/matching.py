@@ -1,17 +1,26 @@
 """Names on the screen: pieces of lines, and how well a name fits each of them."""
 
 import difflib
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
+from molmo_agent.episode import Image
 from molmo_agent.geometry import Box
 from molmo_agent.screen_text import Line, Word, box_around
 
-# Words further apart than this, in heights of the line, do not belong to one label: entries of a menu bar, columns.
-_GAP = 0.42
+# Words further apart than this, in heights of their letters, are labels of their own: entries of a menu bar, columns.
+_GAP = 0.68
+# In running text, a gap must also be so much wider than the narrowest one: in some fonts all spaces are wide.
+_PROSE_GAP = 1.6
+# Pixels that differ from the background by more, in any channel, are ink.
+_INK = 40
 # Letters that engines take for each other, and signs that people write in several ways.
 _LOOKALIKES = str.maketrans(
     {
@@ -62,20 +71,23 @@ class TextMatch:
     reading: int = 0
 
 
-def segments_of(lines: Sequence[Line], aspect: float) -> list[Segment]:
-    """Cut lines where the gap between words is wider than a space.
+def segments_of(lines: Sequence[Line], image: Image) -> list[Segment]:
+    """Cut lines where more than a space lies between words, and after colons: "Name: Ada" is a label and a value.
 
     Args:
         lines: as a text reader returned them.
-        aspect: width / height of the image, which makes gaps and heights comparable.
+        image: (height, width, 3) uint8, RGB, that they were read on: engines place words within a line only roughly.
     """
     segments = []
     for line in lines:
         height = line.box.bottom - line.box.top
+        gaps = _gaps(line, image)
+        prose = sum(word.text[:1].islower() for word in line.words) > len(line.words) / 2
+        wide = max(_GAP, _PROSE_GAP * min(gaps[1:])) if prose and len(gaps) > 1 else _GAP
         part: list[Word] = []
-        for word in line.words:
+        for word, gap in zip(line.words, gaps, strict=True):
             separator = _SEPARATOR.fullmatch(word.text) is not None
-            if part and (separator or (word.box.left - part[-1].box.right) * aspect > _GAP * height):
+            if part and (separator or gap > wide or part[-1].text.endswith(":")):
                 segments.append(_segment(part, height))
                 part = []
             if not separator or len(line.words) == 1:
@@ -83,6 +95,34 @@ def segments_of(lines: Sequence[Line], aspect: float) -> list[Segment]:
         if part:
             segments.append(_segment(part, height))
     return segments
+
+
+def _gaps(line: Line, image: Image) -> list[float]:
+    """Return the empty space before each word, in heights of the line's letters; 0 before the first."""
+    height, width = image.shape[:2]
+    left, right = math.floor(line.box.left * width), math.ceil(line.box.right * width)
+    top, bottom = math.floor(line.box.top * height), math.ceil(line.box.bottom * height)
+    pixels = image[top:bottom, left:right].astype(np.int16)
+    # By rows: a border or a gradient above the letters is no ink.
+    background = np.median(pixels, axis=1, keepdims=True)
+    ink = np.abs(pixels - background).max(axis=2) > _INK
+    # Engines return boxes about twice as high as the small letters in them.
+    letters = max((bottom - top) / 2, 1.0)
+    columns = ink.any(axis=0)
+    gaps = [0.0] if line.words else []
+    for before, after in pairwise(line.words):
+        # Between the middle of the word before, or its last letters, and those of the word after.
+        first = max((before.box.left + before.box.right) / 2 * width, before.box.right * width - letters) - left
+        last = min((after.box.left + after.box.right) / 2 * width, after.box.left * width + letters) - left
+        between = columns[max(round(first), 0) : max(round(last), 0)]
+        gaps.append(_longest_gap(between) / letters)
+    return gaps
+
+
+def _longest_gap(ink: NDArray[np.bool_]) -> int:
+    """Return the length of the longest run of columns without ink."""
+    edges = np.flatnonzero(np.concatenate(([True], ink, [True])))
+    return int(np.diff(edges).max()) - 1 if len(edges) > 1 else 0
 
 
 def _segment(words: Sequence[Word], height: float) -> Segment:
@@ -122,27 +162,33 @@ def find_name(name: str, segments: Sequence[Segment], reading: int = 0) -> list[
 
 
 def _match(name: str, segment: Segment, reading: int) -> TextMatch | None:
-    text = segment.text
-    plain, wanted = fold(text), fold(name)
-    if text == name:
-        quality = 1.0
-    elif undecorated(text) == undecorated(name):
-        quality = 0.995
-    elif simplify(text) == simplify(name):
-        quality = 0.985
-    elif plain == wanted:
-        quality = 0.97
-    elif re.search(r"(?:…|\.\.)\s*$", text) and len(plain) >= 5 and wanted.startswith(plain):
-        # A name that the screen cuts off: "Shopping li…".
-        quality = 0.9
-    elif len(wanted) >= 2 and len(plain) == len(wanted) + 1 and wanted in (plain[1:], plain[:-1]):
-        # An icon or an arrow beside the label, read as a letter: "XCancel", "MSv".
-        quality = 0.9
-    else:
-        quality = 0.95 * _likeness(plain, wanted)
-    whole = TextMatch(segment, segment.box, quality, True, reading) if quality else None
+    quality = _fit(name, segment.text)
+    if len(segment.words) > 1 and len(segment.words[0].text) == 1:
+        # An icon before the label, read as a letter: "Q Search".
+        quality = max(quality, _fit(name, " ".join(word.text for word in segment.words[1:])) - 0.01)
+    whole = TextMatch(segment, segment.box, quality, True, reading) if quality > 0 else None
     part = _inside(name, segment, reading) if quality < 0.97 else None
     return max((match for match in (whole, part) if match), key=lambda match: match.quality, default=None)
+
+
+def _fit(name: str, text: str) -> float:
+    """Return how well a name fits a whole label, in [0, 1]; 0: not at all."""
+    plain, wanted = fold(text), fold(name)
+    if text == name:
+        return 1.0
+    if undecorated(text) == undecorated(name):
+        return 0.995
+    if simplify(text) == simplify(name):
+        return 0.985
+    if plain == wanted:
+        return 0.97
+    if re.search(r"(?:…|\.\.)\s*$", text) and len(plain) >= 5 and wanted.startswith(plain):
+        # A name that the screen cuts off: "Shopping li…".
+        return 0.9
+    if len(wanted) >= 2 and len(plain) == len(wanted) + 1 and wanted in (plain[1:], plain[:-1]):
+        # An icon or an arrow beside the label, read as a letter: "XCancel", "MSv".
+        return 0.9
+    return 0.95 * _likeness(plain, wanted)
 
 
 def _likeness(first: str, second: str) -> float:
@@ -174,7 +220,7 @@ def _inside(name: str, segment: Segment, reading: int) -> TextMatch | None:
                 exact = simplify(" ".join(word.text for word in words[first : last + 1])) == simplify(name)
                 share = len(wanted) / max(len("".join(folded)), 1)
                 # The start of a label says more than its middle: "Search Mail" for "Search".
-                quality = likeness * (0.78 + 0.1 * share + (0.04 if first == 0 else 0.0) + (0.02 if exact else 0.0))
+                quality = likeness * (0.7 + 0.15 * share + (0.04 if first == 0 else 0.0) + (0.02 if exact else 0.0))
                 box = box_around([word.box for word in words[first : last + 1]])
                 if best is None or quality > best.quality:
                     best = TextMatch(segment, box, quality, False, reading)

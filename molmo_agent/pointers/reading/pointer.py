@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from molmo_agent.episode import Image, LabelledPoint, PointResult
 from molmo_agent.ocr.reader import load_reader
-from molmo_agent.pointers.picture_cache import Lately, fingerprint
+from molmo_agent.pointers.image_cache import LruCache, fingerprint
 from molmo_agent.pointers.reading.confidence import confidence_of
 from molmo_agent.pointers.reading.expression import Expression, read_expression
 from molmo_agent.pointers.reading.ranking import Candidate, candidates, equals
@@ -44,7 +44,7 @@ class ReadingPointer:
 
     def __init__(self, reader: TextReader | None = None) -> None:
         self.reader = load_reader() if reader is None else reader
-        self._scenes: Lately[Scene] = Lately(_SCENES)
+        self._scenes: LruCache[Scene] = LruCache(_SCENES)
 
     def scene(self, image: Image) -> Scene:
         """Return what is seen on an RGB uint8 image of shape (height, width, 3).
@@ -53,10 +53,10 @@ class ReadingPointer:
             ModelError: the text reader failed.
         """
         key = fingerprint(image)
-        scene = self._scenes.recall(key)
+        scene = self._scenes.lookup(key)
         if scene is None:
             scene = Scene(image, self.reader.read(image))
-            self._scenes.keep(key, scene)
+            self._scenes.store(key, scene)
         return scene
 
     def look_up(self, image: Image, instruction: str) -> Reading:

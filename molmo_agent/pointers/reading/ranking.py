@@ -84,7 +84,9 @@ def _place(match: TextMatch, expression: Expression, scene: Scene) -> Candidate:
         return _place_field(match, kind, scene)
     support, found_by = 0.0, "its text"
     box = match.box
-    mark = mark_beside(scene, match.segment.box) if match.whole or kind in ("checkbox", "radio", "switch") else None
+    mark = None
+    if match.whole or kind in ("checkbox", "radio", "switch"):
+        mark = mark_beside(scene, match.segment.box, at_right=match.segment.text.rstrip().endswith(":"))
     framed = is_framed(scene, match.segment.box)
     if kind in ("checkbox", "radio", "switch"):
         support += 0.3 if mark else 0.0
@@ -92,20 +94,28 @@ def _place(match: TextMatch, expression: Expression, scene: Scene) -> Candidate:
             box, found_by = scene.box(mark), "the mark beside its text"
     elif kind == "button":
         support += 0.15 if framed else 0.0
-    elif kind in ("menu", "tab"):
+    elif kind == "menu":
         support += 0.1 * _in_a_row(match, scene) - 0.25 * match.segment.box.top
+    elif kind == "tab":
+        # Tabs lie below menu bars.
+        support += 0.1 * _in_a_row(match, scene) + 0.1 * match.segment.box.top
     elif kind == "link":
         support += 0.1 * _is_colored(match, scene)
     elif kind == "text":
         support += 0.0
     else:
         support += 0.06 if framed or mark else 0.0
-        support += 0.03 * _is_colored(match, scene) + 0.03 * _in_a_row(match, scene)
+        if mark is not None and match.segment.text.rstrip().endswith(":"):
+            # Only a check box beside it makes such a label something to click.
+            box, found_by = scene.box(mark), "the mark beside its text"
+        support += 0.03 * _is_colored(match, scene)
     if match.segment.text.rstrip().endswith(":") and not mark:
         # The label of something else.
         support -= 0.04
     if kind != "text":
         support -= 0.12 * _is_title(match, scene) + 0.08 * _is_large(match, scene)
+    if kind in ("icon", "button") and not match.whole:
+        support -= 0.08
     if expression.place:
         support += 0.15 * _towards(box, expression.place)
     return Candidate(box=box, match=match, quality=match.quality, support=support, found_by=found_by)

@@ -60,7 +60,7 @@ class Scene:
     @cached_property
     def segments(self) -> list[Segment]:
         """The labels: lines, cut where gaps are wide."""
-        return segments_of(self.lines, self.width / self.height)
+        return segments_of(self.lines, self.image)
 
     @cached_property
     def regions(self) -> list[Region]:

@@ -112,8 +112,14 @@ def _below(scene: Scene, box: Box, far: float) -> Region | None:
     return nearest
 
 
-def mark_beside(scene: Scene, box: Box) -> Region | None:
-    """Return the check box or radio button that belongs to a label: a square left of it, else right of it."""
+def mark_beside(scene: Scene, box: Box, *, at_right: bool = False) -> Region | None:
+    """Return the check box or radio button that belongs to a label: a square left of it, else right of it.
+
+    Args:
+        scene: where.
+        box: of the label.
+        at_right: the one right of it comes first, as in forms whose labels end in a colon.
+    """
     left, top, right, bottom = scene.pixels(box)
     height, middle = bottom - top, (top + bottom) / 2
     best: tuple[float, Region] | None = None
@@ -124,21 +130,11 @@ def mark_beside(scene: Scene, box: Box) -> Region | None:
         square = 0.7 <= region.width / region.height <= 1.43
         center = (region.top + region.bottom) / 2
         before, after = left - region.right, region.left - right
-        away = before if before > -0.4 * height else after + height
+        is_left = before > -0.4 * height
+        away = before if is_left else after
         if square and abs(center - middle) < 0.45 * height and -0.4 * height < away < _CHECK_AWAY * height:
             # The outermost of nested squares is the frame.
-            rank = away - 0.5 * side
+            rank = away - 0.5 * side + (0.0 if is_left != at_right else height)
             if best is None or rank < best[0]:
                 best = rank, region
     return best[1] if best else None
-
-
-def fields(scene: Scene, height: float) -> list[Region]:
-    """Return what may be a field, whatever its label: wide, of one colour, and not much higher than a line.
-
-    Args:
-        scene: where.
-        height: of a line of text, in pixels.
-    """
-    wide = [region for region in scene.regions if _is_field(region, height) and region.width >= 5 * region.height]
-    return [region for region in wide if region.fill > 0.8 and region.width < 0.95 * scene.width]

@@ -69,15 +69,15 @@ class SubStep:
             raise ValueError(f"{self.text!r} needs {len(self.targets)} points, got {len(points)}")
         match self.gesture:
             case "click":
-                return Click(points[0], modifiers=self.held)
+                return Click(points[0], held=self.held)
             case "double_click":
-                return Click(points[0], count=2, modifiers=self.held)
+                return Click(points[0], count=2, held=self.held)
             case "triple_click":
-                return Click(points[0], count=3, modifiers=self.held)
+                return Click(points[0], count=3, held=self.held)
             case "right_click":
-                return Click(points[0], button="right", modifiers=self.held)
+                return Click(points[0], button="right", held=self.held)
             case "middle_click":
-                return Click(points[0], button="middle", modifiers=self.held)
+                return Click(points[0], button="middle", held=self.held)
             case "long_press":
                 return LongPress(points[0])
             case "move":

@@ -1,6 +1,6 @@
-"""What small web pages consist of: rows of buttons, forms, lists, tabs, dialogs.
+"""Draw the blocks of small web pages: rows of buttons, forms, lists, tabs, dialogs.
 
-Every block takes the room that it needs from the top of a sheet, and leaves out what does not fit.
+Each block uses the space that it needs at the top of a sheet, and skips what does not fit.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from molmo_agent.envs.drawing import icons, words
 from molmo_agent.envs.drawing.canvas import IntBox, mix
 from molmo_agent.envs.drawing.fonts import Face
 from molmo_agent.envs.sim_desktop.looks import ink_on
-from molmo_agent.synthetic.pages.drawings import free_place, images, shapes
+from molmo_agent.synthetic.pages.drawings import free_box, images, shapes
 from molmo_agent.synthetic.pages.widgets import (
     Sheet,
     button,
@@ -25,9 +25,9 @@ from molmo_agent.synthetic.pages.widgets import (
 
 
 def paragraph(sheet: Sheet, *, most: int = 5, links: float = 0.3) -> None:
-    """Lines of text, some words of which may be links."""
+    """Draw lines of text, in which some words may be links."""
     rng, letters = sheet.rng, sheet.font(10)
-    linked = rng.random() < links
+    has_links = rng.random() < links
     for _ in range(rng.randint(1, most)):
         if sheet.top + letters.height > sheet.bottom:
             return
@@ -39,7 +39,7 @@ def paragraph(sheet: Sheet, *, most: int = 5, links: float = 0.3) -> None:
             wide = letters.width(word)
             if x + wide > end:
                 break
-            if linked and rng.random() < 0.25:
+            if has_links and rng.random() < 0.25:
                 _line(sheet, start, " ".join(line), letters)
                 x = link(sheet, x, sheet.top, sheet.word(), letters) if x + wide + sheet.u(40) < end else end
                 x, line = x + letters.width(" "), []
@@ -52,14 +52,14 @@ def paragraph(sheet: Sheet, *, most: int = 5, links: float = 0.3) -> None:
 
 
 def _line(sheet: Sheet, x: int, text: str, letters: Face) -> None:
-    """Write a part of a line; short ones are elements as well."""
+    """Draw a part of a line; short parts are elements as well."""
     run = sheet.canvas.text(x, sheet.top, text, letters, sheet.look.ink) if text else -1
     if run >= 0 and text.count(" ") < 3:
         sheet.canvas.mark("text", text, (x, sheet.top, x + letters.width(text), sheet.top + letters.height), run)
 
 
 def heading(sheet: Sheet) -> None:
-    """A line in bold."""
+    """Draw a line in bold."""
     letters = sheet.font(sheet.rng.choice((10, 13, 16)), bold=True)
     text = letters.fit(words.short_text(sheet.rng, sheet.split, 2), sheet.width).rstrip("…")
     if text and sheet.top + letters.height <= sheet.bottom:
@@ -70,14 +70,14 @@ def heading(sheet: Sheet) -> None:
 
 
 def buttons(sheet: Sheet) -> None:
-    """Buttons side by side or one below the other."""
+    """Draw buttons side by side or one below the other."""
     rng = sheet.rng
-    stacked, gap = rng.random() < 0.3, sheet.u(rng.choice((0, 2, 4, 8)))
+    is_stacked, gap = rng.random() < 0.3, sheet.u(rng.choice((0, 2, 4, 8)))
     x, row = sheet.left + sheet.u(rng.choice((0, 0, 10))), 0
     for _ in range(rng.randint(1, 5)):
         label = sheet.word()
         wide, high = button_size(sheet, label)
-        if x + wide > sheet.right or (stacked and row):
+        if x + wide > sheet.right or (is_stacked and row):
             x, sheet.top, row = sheet.left, sheet.top + row + gap, 0
         if x + wide > sheet.right or sheet.top + high > sheet.bottom:
             break
@@ -87,22 +87,22 @@ def buttons(sheet: Sheet) -> None:
 
 
 def scattered_buttons(sheet: Sheet) -> None:
-    """Buttons of any size anywhere, none on another one."""
+    """Draw buttons of any size at random positions, without overlap."""
     rng = sheet.rng
     high = min(sheet.bottom - sheet.top, sheet.u(rng.choice((90, 150))))
-    occupied: list[IntBox] = []
+    occupied_boxes: list[IntBox] = []
     for _ in range(rng.randint(1, 4)):
         label = sheet.word()
         side = max(sheet.u(rng.choice((24, 40, 40, 70, 100))), sheet.font(13.33).width(label) + 4)
         tall = sheet.u(rng.choice((21, 40, 40, 90)))
-        box = free_place(sheet, side, tall, high, occupied)
+        box = free_box(sheet, side, tall, high, occupied_boxes)
         if box:
             button(sheet, box, label)
     sheet.top += high
 
 
 def ticks(sheet: Sheet) -> None:
-    """Check boxes or radio buttons, one below the other."""
+    """Draw check boxes or radio buttons, one below the other."""
     rng = sheet.rng
     kind, pitch, count = rng.choice(("checkbox", "radio")), sheet.u(rng.choice((17, 18, 20, 22))), rng.randint(1, 7)
     css, selected = rng.choice((10, 10, 13)), rng.choice((-1, rng.randrange(count)))
@@ -117,7 +117,7 @@ def ticks(sheet: Sheet) -> None:
 
 
 def form(sheet: Sheet) -> None:
-    """Fields with labels above, beside or without; text areas and select lists among them."""
+    """Draw text fields, text areas and select lists, with labels above, beside or without."""
     rng, letters = sheet.rng, sheet.font(10, bold=sheet.rng.random() < 0.5)
     side = rng.choice(("above", "above", "left", "none"))
     wide = min(sheet.u(rng.choice((80, 110, 130, 150))), sheet.width - sheet.u(4))
@@ -144,7 +144,7 @@ def form(sheet: Sheet) -> None:
 
 
 def list_box(sheet: Sheet) -> None:
-    """A list of rows, of which one may be chosen; or a menu."""
+    """Draw a list, in which one row may be selected, or a menu."""
     rng, letters = sheet.rng, sheet.font(sheet.rng.choice((10, 13.33)))
     kind = rng.choice(("list_item", "menu_item"))
     row, count = letters.height + sheet.u(rng.choice((1, 3, 5))), rng.randint(2, 6)
@@ -175,18 +175,18 @@ def list_box(sheet: Sheet) -> None:
 
 
 def tabs(sheet: Sheet) -> None:
-    """A strip of tabs with text below."""
+    """Draw a strip of tabs with text below."""
     rng, look, letters = sheet.rng, sheet.look, sheet.font(10)
     tall = sheet.u(27)
     if sheet.top + tall + sheet.u(30) > sheet.bottom:
         return
-    numbered = rng.random() < 0.4
+    is_numbered = rng.random() < 0.4
     strip = (sheet.left, sheet.top, sheet.right, sheet.top + tall + sheet.u(2))
     sheet.canvas.plate(strip, sheet.u(2), look.strip, mix(look.strip, (0, 0, 0), 0.15))
     x, selected = sheet.left + sheet.u(3), rng.randrange(3)
     for i in range(rng.randint(2, 4)):
-        # "Page" is a word that training never shows, and so is "4".
-        label = f"{'Page' if sheet.split == 'held_out' else 'Tab'} #{i + 1}" if numbered and i < 3 else sheet.word()
+        # "Page" and "4" never occur in training.
+        label = f"{'Page' if sheet.split == 'held_out' else 'Tab'} #{i + 1}" if is_numbered and i < 3 else sheet.word()
         wide = letters.width(label) + sheet.u(12)
         if x + wide > sheet.right:
             break
@@ -205,32 +205,32 @@ def tabs(sheet: Sheet) -> None:
 
 
 def sections(sheet: Sheet) -> None:
-    """Headers that open and close what is below them."""
+    """Draw headers that expand and collapse the text below them."""
     rng, look, letters = sheet.rng, sheet.look, sheet.font(sheet.rng.choice((10, 13)))
-    opened = rng.choice((-1, 0, 1))
+    open_section = rng.choice((-1, 0, 1))
     for i in range(rng.randint(1, 4)):
         tall = letters.height + sheet.u(rng.choice((2, 6)))
         label = letters.fit(sheet.word(), sheet.width - sheet.u(24))
         if sheet.top + tall > sheet.bottom or not label or label.endswith("…"):
             return
         box = (sheet.left, sheet.top, sheet.right, sheet.top + tall)
-        fill = look.accent if i == opened or rng.random() < 0.2 else look.button
+        fill = look.accent if i == open_section or rng.random() < 0.2 else look.button
         surface(sheet, box, fill, css_round=2)
         x = box[0] + sheet.u(4)
         if rng.random() < 0.6:
             side = max(sheet.u(8), 6)
-            mark = icons.icon("chevron", side) if i == opened else icons.icon("play", side)
+            mark = icons.icon("chevron", side) if i == open_section else icons.icon("play", side)
             sheet.canvas.tint(mark, x, (box[1] + box[3] - side) // 2, ink_on(fill))
             x += side + sheet.u(4)
         run = sheet.canvas.text(x, box[1] + (tall - letters.height) // 2, label, letters, ink_on(fill))
         sheet.mark("section", label, box, run)
         sheet.top += tall + sheet.u(1)
-        if i == opened:
+        if i == open_section:
             paragraph(sheet, most=3)
 
 
 def slider(sheet: Sheet) -> None:
-    """A slider with its label to the left."""
+    """Draw a slider with its label to the left."""
     rng, look, letters = sheet.rng, sheet.look, sheet.font(10)
     label, side = sheet.word(), sheet.u(16)
     left = sheet.left + letters.width(label) + sheet.u(6)
@@ -248,7 +248,7 @@ def slider(sheet: Sheet) -> None:
 
 
 def dialog(sheet: Sheet, *, floating: bool = False) -> None:
-    """A box with a title bar, an x to close it, a text and perhaps buttons; a floating one lies over the rest."""
+    """Draw a dialog with a title bar, a close button, text and perhaps buttons; a floating one covers other blocks."""
     rng, look = sheet.rng, sheet.look
     wide = min(sheet.u(rng.choice((110, 125, 145))), sheet.width - 2)
     tall = sheet.u(rng.choice((75, 95, 120)))
@@ -287,8 +287,8 @@ def dialog(sheet: Sheet, *, floating: bool = False) -> None:
         bar[3] + sheet.u(rng.choice((3, 8))),
         x + wide - sheet.u(6),
         y + tall - sheet.u(2),
-        sheet.named,
-        sheet._used,
+        sheet.labelled_widgets,
+        sheet.used_labels,
     )
     foot = rng.random() < 0.5
     inner.bottom -= sheet.u(28) if foot else 0
@@ -303,7 +303,7 @@ def dialog(sheet: Sheet, *, floating: bool = False) -> None:
 
 
 def submit(sheet: Sheet) -> None:
-    """The large button below a form."""
+    """Draw the large button below a form."""
     label = "Submit" if sheet.split != "held_out" and sheet.rng.random() < 0.5 else sheet.word()
     wide = max(sheet.u(95), sheet.font(13.33).width(label) + sheet.u(12))
     box = (sheet.left, sheet.top, sheet.left + wide, sheet.top + sheet.u(31))
@@ -327,4 +327,4 @@ BLOCKS: tuple[tuple[Callable[[Sheet], None], float], ...] = (
     (slider, 0.3),
     (dialog, 1.0),
 )
-"""Parts of a page, and how often each."""
+"""The blocks of a page with their relative frequencies."""

@@ -1,4 +1,4 @@
-"""What is scattered on small web pages: coloured shapes, letters and digits, little images."""
+"""Draw scattered items on small web pages: coloured shapes, letters, digits and small images."""
 
 from molmo_agent.envs.drawing import icons, words
 from molmo_agent.envs.drawing.canvas import Color, IntBox, mix
@@ -6,7 +6,7 @@ from molmo_agent.envs.sim_desktop.contents import TOOL_ICONS
 from molmo_agent.envs.sim_desktop.looks import hue
 from molmo_agent.synthetic.pages.widgets import Sheet
 
-# Colours as pages name them.
+# Colours by their CSS names.
 _PURE: dict[str, Color] = {
     "red": (255, 0, 0),
     "green": (0, 128, 0),
@@ -22,23 +22,23 @@ _PURE: dict[str, Color] = {
 }
 
 
-def free_place(sheet: Sheet, wide: int, tall: int, high: int, occupied: list[IntBox]) -> IntBox | None:
-    """Return a place in the next ``high`` pixels that touches none of those taken, and take it."""
+def free_box(sheet: Sheet, wide: int, tall: int, high: int, occupied_boxes: list[IntBox]) -> IntBox | None:
+    """Return a random free box in the next ``high`` pixels and add it to the occupied ones; None if there is none."""
     if wide > sheet.width or tall > high:
         return None
     for _ in range(6):
         x, y = sheet.rng.randint(sheet.left, sheet.right - wide), sheet.rng.randint(sheet.top, sheet.top + high - tall)
         box = (x, y, x + wide, y + tall)
         if not any(
-            b[0] < box[2] + 2 and box[0] < b[2] + 2 and b[1] < box[3] + 2 and box[1] < b[3] + 2 for b in occupied
+            b[0] < box[2] + 2 and box[0] < b[2] + 2 and b[1] < box[3] + 2 and box[1] < b[3] + 2 for b in occupied_boxes
         ):
-            occupied.append(box)
+            occupied_boxes.append(box)
             return box
     return None
 
 
 def shapes(sheet: Sheet) -> None:
-    """Small and large coloured shapes, letters and digits anywhere on a drawing area."""
+    """Draw small and large coloured shapes, letters and digits on an area."""
     rng = sheet.rng
     high = min(sheet.bottom - sheet.top, sheet.u(rng.choice((80, 120, 150))))
     if high < sheet.u(40):
@@ -47,18 +47,18 @@ def shapes(sheet: Sheet) -> None:
     forms = (
         rng.sample(tuple(icons.SHAPES), rng.randint(3, 6)) if rng.random() < 0.5 else ["circle", "square", "triangle"]
     )
-    visible = [name for name, color in _PURE.items() if _apart(color, sheet.look.ground)]
+    visible = [name for name, color in _PURE.items() if _is_visible(color, sheet.look.ground)]
     colors = rng.sample(visible, min(rng.randint(3, 7), len(visible)))
-    occupied: list[IntBox] = []
-    placed = []
+    occupied_boxes: list[IntBox] = []
+    items = []
     for _ in range(round(rng.randint(4, 20) * sheet.width / sheet.u(160))):
         size = rng.choice(("small", "large"))
         side = sheet.u(rng.choice((8, 10)) if size == "small" else rng.choice((18, 20, 24)))
-        box = free_place(sheet, side, side, high, occupied)
+        box = free_box(sheet, side, side, high, occupied_boxes)
         if box:
-            placed.append((box, size, rng.choice(colors), with_letters and rng.random() < 0.5))
-    both = len({size for _, size, _, _ in placed}) == 2
-    for box, size, color, is_letter in placed:
+            items.append((box, size, rng.choice(colors), with_letters and rng.random() < 0.5))
+    both = len({size for _, size, _, _ in items}) == 2
+    for box, size, color, is_letter in items:
         size_word = size if both else None
         fill = mix(_PURE[color], hue(rng, 1.0, 1.0), rng.choice((0.0, 0.0, 0.06)))
         if is_letter:
@@ -70,13 +70,13 @@ def shapes(sheet: Sheet) -> None:
     sheet.top += high
 
 
-def _apart(color: Color, ground: Color) -> bool:
-    """Tell whether a colour can be seen on a ground."""
+def _is_visible(color: Color, ground: Color) -> bool:
+    """Return whether a colour has enough contrast to a background."""
     return sum(abs(a - b) for a, b in zip(color, ground, strict=True)) > 120
 
 
 def _letter(sheet: Sheet, box: IntBox, color: str, fill: Color, size: str | None) -> None:
-    """Draw a letter or digit that fills a box; its element's box is that of the line."""
+    """Draw a letter or digit that fills a box; its element's box is as high as the line."""
     rng = sheet.rng
     letters = sheet.font((box[3] - box[1]) / sheet.scale)
     text = rng.choice("ABCDEFGHJKLMNPQRTUVWXYZabdefghkmnqrtuwy23456789")
@@ -91,7 +91,7 @@ def _letter(sheet: Sheet, box: IntBox, color: str, fill: Color, size: str | None
 
 
 def images(sheet: Sheet) -> None:
-    """A row of small images to click."""
+    """Draw a row of small images to click."""
     rng = sheet.rng
     side, gap = sheet.u(rng.choice((12, 14, 16, 22))), sheet.u(rng.choice((6, 12, 20)))
     if sheet.top + side > sheet.bottom:

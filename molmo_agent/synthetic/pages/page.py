@@ -1,7 +1,7 @@
-"""Small web pages in the plain look of early HTML, with ground truth: an instruction at the top, parts below it.
+"""Draw small web pages with ground truth, in the plain look of early HTML: an instruction above random blocks.
 
-The instruction is there to be read, never to be pointed at. Pages come at any size: as small as they are, scaled up as
-by a browser's zoom, or standing in a larger image. Knows nothing of models.
+The instruction is never a target. Pages have any size: their own, scaled up as by a browser's zoom, or inside a larger
+image.
 """
 
 from dataclasses import replace
@@ -32,41 +32,41 @@ def sample_page(seed: int, *, width: int, height: int, split: Split = "train") -
         seed: the same seed draws the same page.
         width: pixels of the image.
         height: pixels of the image.
-        split: which fonts, words and looks may appear.
+        split: the fonts, words and looks to draw from.
     """
     rng = Random(f"page {seed}")
     families = [f.name for f in FAMILIES.values() if f.held_out == (split == "held_out_fonts")]
     name = rng.choice(HELD_OUT_PAGE_LOOKS if split == "held_out_looks" else PAGE_LOOKS)
     look = sample_page_look(rng, name, families)
-    fitting = min(width / WIDTH, height / HEIGHT)
-    if fitting >= 1.2 and rng.random() < 0.45:
-        scale = rng.choice([s for s in (1, 1.25, 1.5, 2, 2, 2.5, 3, 3) if min(0.4 * fitting, 3) <= s <= fitting])
+    full_scale = min(width / WIDTH, height / HEIGHT)
+    if full_scale >= 1.2 and rng.random() < 0.45:
+        scale = rng.choice([s for s in (1, 1.25, 1.5, 2, 2, 2.5, 3, 3) if min(0.4 * full_scale, 3) <= s <= full_scale])
         size = round(WIDTH * scale), round(HEIGHT * scale)
         at_corner = rng.random() < 0.5
         left = 0 if at_corner else rng.randint(0, width - size[0])
         top = 0 if at_corner else rng.randint(0, height - size[1])
         around: Color = rng.choice(((255, 255, 255), (255, 255, 255), (230, 230, 230), hue(rng, 0.2, 0.8)))
     else:
-        # As wide as one to two pages, in steps as a browser's zoom has them.
-        scale = max(round(width / rng.uniform(WIDTH - 10, 2 * WIDTH) * 4) / 4, min(fitting, 1.0))
-        scale = max(min(scale, max(fitting * 1.25, 1.0)), 0.75)
+        # As wide as one to two pages, in the steps of a browser's zoom.
+        scale = max(round(width / rng.uniform(WIDTH - 10, 2 * WIDTH) * 4) / 4, min(full_scale, 1.0))
+        scale = max(min(scale, max(full_scale * 1.25, 1.0)), 0.75)
         size, left, top, around = (width, height), 0, 0, look.ground
     canvas = Canvas(width, height, Image.new("RGB", (width, height), around), aliased=rng.random() < 0.05)
     right, bottom = left + size[0], top + size[1]
     canvas.rect((left, top, right, bottom), look.ground)
     words: WordSplit = "held_out" if split == "held_out_words" else "train"
-    barred = rng.random() < 0.85
-    high = round(BAR * scale) if barred else round(2 * scale)
+    has_bar = rng.random() < 0.85
+    high = round(BAR * scale) if has_bar else round(2 * scale)
     sheet = Sheet(canvas, look, rng, words, scale, left, top + high, right, bottom)
     _fill(sheet)
-    if barred:
+    if has_bar:
         sheet.left, sheet.top, sheet.right, sheet.bottom = left, top, right, top + high
         _instruction(sheet)
     return canvas.finish()
 
 
 def _fill(sheet: Sheet) -> None:
-    """Add parts until the page is full or chance stops it."""
+    """Draw blocks until the page is full or a random draw stops."""
     rng = sheet.rng
     margin = sheet.u(rng.choice((2, 2, 3, 8)))
     right = sheet.right
@@ -87,8 +87,8 @@ def _fill(sheet: Sheet) -> None:
         dialog(sheet, floating=True)
 
 
-# Without words that training sets aside; these are many of the usual ones.
-_SAID = (
+# Instructions without hold-out words, which include many common ones.
+_ABOUT_WIDGET = (
     'Select the "{}" {}.',
     'Find the "{}" {}.',
     "Select {} and Submit.",
@@ -96,19 +96,24 @@ _SAID = (
     "Find {}.",
     'Use the "{}" {}.',
 )
-_OTHERS = ("Select the button.", "Close the dialog box.", "Fill in the form and Submit.", "Find the right one.")
+_GENERAL = (
+    "Select the button.",
+    "Close the dialog box.",
+    "Fill in the form and Submit.",
+    "Find the right one.",
+)
 
 
 def _instruction(sheet: Sheet) -> None:
-    """Draw the instruction: what to do with something on the page, mostly on yellow."""
+    """Draw an instruction about something on the page, mostly on yellow."""
     rng, canvas = sheet.rng, sheet.canvas
     fill = (255, 255, 0) if rng.random() < 0.75 else mix((255, 255, 255), hue(rng, 0.7, 1.0), rng.uniform(0.1, 0.7))
     canvas.rect((sheet.left, sheet.top, sheet.right, sheet.bottom), fill)
-    if sheet.named and rng.random() < 0.85:
-        kind, label = rng.choice(sheet.named)
-        instruction = rng.choice(_SAID).format(label, "option" if kind == "radio" else kind.replace("_", " "))
+    if sheet.labelled_widgets and rng.random() < 0.85:
+        kind, label = rng.choice(sheet.labelled_widgets)
+        instruction = rng.choice(_ABOUT_WIDGET).format(label, "option" if kind == "radio" else kind.replace("_", " "))
     else:
-        instruction = rng.choice(_OTHERS)
+        instruction = rng.choice(_GENERAL)
     letters, bold = sheet.font(10), sheet.font(10, bold=True)
     x, y = sheet.left + sheet.u(3), sheet.top + sheet.u(3)
     start, line = x, ""
@@ -124,7 +129,7 @@ def _instruction(sheet: Sheet) -> None:
 
 
 def on_ground(screen: Screen, width: int, height: int, rng: Random) -> Screen:
-    """Return a screen that stands somewhere in a larger image, the rest of which is empty."""
+    """Return a screen at a random position in a larger image that is otherwise empty."""
     inner_height, inner_width = screen.image.shape[:2]
     x, y = rng.randint(0, width - inner_width), rng.randint(0, height - inner_height)
     image = np.empty((height, width, 3), np.uint8)
@@ -134,7 +139,7 @@ def on_ground(screen: Screen, width: int, height: int, rng: Random) -> Screen:
     elements = []
     for element in screen.elements:
         left, top, right, bottom = element.box
-        # What the screen's border cuts off is no place to click.
+        # Clip boxes at the screen's border: nothing outside of it can be clicked.
         box = (max(left, 0) + x, max(top, 0) + y, min(right, inner_width) + x, min(bottom, inner_height) + y)
         elements.append(replace(element, box=box))
     return Screen(image, tuple(elements), tuple(run.transform(x, y) for run in screen.texts))

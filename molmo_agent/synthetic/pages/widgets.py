@@ -1,6 +1,6 @@
-"""How small web pages look and how their parts are drawn: grey buttons, blue links, plain boxes; knows no layout.
+"""The looks of small web pages, and functions that draw their widgets: grey buttons, blue links, plain boxes.
 
-Lengths are CSS pixels of a page at its usual size; ``Sheet.u`` turns them into pixels of the image.
+Lengths are CSS pixels of an unscaled page; ``Sheet.u`` converts them to pixels of the image.
 """
 
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ from molmo_agent.envs.sim_desktop.looks import hue, ink_on
 
 PAGE_LOOKS: tuple[str, ...] = ("plain", "plain", "plain", "raised", "grey")
 HELD_OUT_PAGE_LOOKS: tuple[str, ...] = ("round", "night")
-"""Looks that no training page has."""
+"""Looks that do not occur in training."""
 
-# Of scripts that the bundled fonts can draw; accented letters are in the word lists.
+# Characters of scripts that the bundled fonts support; accented letters are in the word lists.
 SCRIPTS = (
     "αβγδεζηθικλμνξοπρστυφχψω",
     "абвгдежзиклмнопрстуфхцчшщыэюя",
@@ -35,7 +35,7 @@ class PageLook:
 
     name: str
     family: str
-    # Of text areas.
+    # Font of text areas.
     mono: str
     ground: Color
     ink: Color
@@ -48,14 +48,14 @@ class PageLook:
     # Title bars, strips behind tabs.
     strip: Color
     accent: Color
-    # Corners of buttons and of everything else, CSS pixels.
+    # Corner radius of buttons, and of everything else, in CSS pixels.
     button_round: float
     radius: float
     bevel: bool
 
 
 def sample_page_look(rng: Random, name: str, families: list[str]) -> PageLook:
-    """Sample a look of a family of looks, set in one of some fonts: mostly the usual sans serif."""
+    """Sample a look of a family of looks, with one of the given fonts: mostly the usual sans serif."""
     usual = [family for family in ("arimo", "arimo", "arimo", "arimo", "tinos", "cousine") if family in families]
     family = rng.choice(usual) if usual and rng.random() < 0.75 else rng.choice(families)
     accent = rng.choice(((0, 127, 255), (0, 117, 255), (40, 90, 200), hue(rng, 0.8, 0.75)))
@@ -103,7 +103,7 @@ def sample_page_look(rng: Random, name: str, families: list[str]) -> PageLook:
 
 @dataclass(slots=True)
 class Sheet:
-    """A page being drawn: where its next part goes, and what its parts are drawn with."""
+    """A page that is being drawn: the free area, and the style of its widgets."""
 
     canvas: Canvas
     look: PageLook
@@ -111,14 +111,14 @@ class Sheet:
     split: WordSplit
     # Pixels of the image per CSS pixel.
     scale: float
-    # What parts may cover, pixels of the image; ``top`` moves down as parts are added.
+    # The free area in pixels of the image; ``top`` moves down as blocks are drawn.
     left: int
     top: int
     right: int
     bottom: int
-    # Kind and label of what was drawn, for the instruction at the top.
-    named: list[tuple[str, str]] = field(default_factory=list)
-    _used: set[str] = field(default_factory=set)
+    # (kind, label) of the widgets on the page, for the instruction at the top.
+    labelled_widgets: list[tuple[str, str]] = field(default_factory=list)
+    used_labels: set[str] = field(default_factory=set)
 
     def u(self, css: float) -> int:
         """Return a length in pixels of the image."""
@@ -126,7 +126,7 @@ class Sheet:
 
     @property
     def width(self) -> int:
-        """Pixels across."""
+        """Width of the free area in pixels."""
         return self.right - self.left
 
     def font(self, css: float = 10, *, bold: bool = False, family: str = "") -> Face:
@@ -134,12 +134,12 @@ class Sheet:
         return face(family or self.look.family, max(self.u(css), 8), bold)
 
     def word(self) -> str:
-        """Return a label that this page does not have yet: a phrase, a word, random letters, now and then foreign."""
+        """Return a label that is new on this page: a phrase, a word, random letters, sometimes another script."""
         for _ in range(8):
             text = self._word()
-            if text.casefold() not in self._used:
+            if text.casefold() not in self.used_labels:
                 break
-        self._used.add(text.casefold())
+        self.used_labels.add(text.casefold())
         return text
 
     def _word(self) -> str:
@@ -163,10 +163,10 @@ class Sheet:
                 return text
 
     def mark(self, kind: str, label: str, box: IntBox, run: int = -1, **facts: str | None) -> None:
-        """Note an element."""
+        """Record an element."""
         self.canvas.mark(kind, label, box, run, **facts)
         if label and run >= 0:
-            self.named.append((kind, label))
+            self.labelled_widgets.append((kind, label))
 
 
 def surface(
@@ -199,7 +199,7 @@ def button_size(sheet: Sheet, label: str) -> tuple[int, int]:
 
 
 def button(sheet: Sheet, box: IntBox, label: str, *, css: float = 13.33, fill: Color | None = None) -> None:
-    """Draw a button with its label in the middle, which may be wider than it."""
+    """Draw a button with a centred label, which may be wider than the button."""
     look, letters = sheet.look, sheet.font(css)
     fill = fill or look.button
     surface(sheet, box, fill)
@@ -209,7 +209,7 @@ def button(sheet: Sheet, box: IntBox, label: str, *, css: float = 13.33, fill: C
 
 
 def tick_box(sheet: Sheet, kind: str, x: int, y: int, label: str, *, gap: int, checked: bool, css: float) -> None:
-    """Draw a check box or radio button whose middle is at a height, and its label to the right."""
+    """Draw a check box or radio button, centred vertically at ``y``, with its label to the right."""
     look, side = sheet.look, sheet.u(13)
     box = (x, y - side // 2, x + side, y - side // 2 + side)
     on = checked and not look.bevel
@@ -233,7 +233,7 @@ def tick_box(sheet: Sheet, kind: str, x: int, y: int, label: str, *, gap: int, c
 
 
 def text_field(sheet: Sheet, box: IntBox, label: str, run: int, *, value: str = "", lines: int = 1) -> None:
-    """Draw a text input, or a text area with a grip in its corner, for a label that stands elsewhere (or nowhere)."""
+    """Draw a text input, or a text area with a resize grip; the label is drawn by the caller, if at all."""
     sunken(sheet, box)
     letters = sheet.font(13.33) if lines == 1 else sheet.font(13, family=sheet.look.mono)
     x, y = box[0] + sheet.u(3), box[1] + (sheet.u(2) if lines > 1 else (box[3] - box[1] - letters.height) // 2)
@@ -246,20 +246,19 @@ def text_field(sheet: Sheet, box: IntBox, label: str, run: int, *, value: str = 
     sheet.mark("field", label, box, run, state=value or None)
 
 
-def link(sheet: Sheet, x: int, y: int, label: str, letters: Face, *, marked: bool = True) -> int:
-    """Draw an underlined link; return where it ends."""
+def link(sheet: Sheet, x: int, y: int, label: str, letters: Face) -> int:
+    """Draw an underlined link; return its right end."""
     look = sheet.look
     end = x + letters.width(label)
     run = sheet.canvas.text(x, y, label, letters, look.link)
     line = y + letters.ascent + max(sheet.u(1), 1)
     sheet.canvas.rect((x, line, end, line + max(sheet.u(0.7), 1)), look.link)
-    if marked:
-        sheet.mark("link", label, (x, y, end, min(y + letters.height, sheet.bottom)), run)
+    sheet.mark("link", label, (x, y, end, min(y + letters.height, sheet.bottom)), run)
     return end
 
 
 def drop_down(sheet: Sheet, box: IntBox, value: str, label: str, run: int) -> None:
-    """Draw a closed select list that shows a value."""
+    """Draw a closed select list with a value."""
     look, letters, side = sheet.look, sheet.font(13.33), max(sheet.u(9), 5)
     sunken(sheet, box)
     y = (box[1] + box[3] - letters.height) / 2
@@ -270,7 +269,7 @@ def drop_down(sheet: Sheet, box: IntBox, value: str, label: str, run: int) -> No
 
 
 def close_box(sheet: Sheet, box: IntBox, title: str, run: int) -> None:
-    """Draw the x of a dialog."""
+    """Draw the close button of a dialog."""
     surface(sheet, box, sheet.look.button, css_round=2)
     side = max(round((box[2] - box[0]) * 0.55), 5)
     at = (box[0] + box[2] - side) // 2, (box[1] + box[3] - side) // 2

@@ -1,1 +1,1 @@
-"""Referring expressions: ways to name what is on a screen."""
+"""Referring expressions: texts that identify elements of a screen."""

@@ -1,4 +1,4 @@
-"""Questions for what a screen does not show; many of them for what is almost there."""
+"""Questions with an absent target, many of them similar to an element of the screen."""
 
 from random import Random
 
@@ -7,16 +7,16 @@ from molmo_agent.envs.drawing.icons import COLORS, ICONS, SHAPES
 from molmo_agent.envs.drawing.words import WordSplit, is_held_out, label
 from molmo_agent.synthetic.referring.matching import NOUNS, Description, Noun, Scene, shape_noun
 from molmo_agent.synthetic.referring.names import KIND_WORDS, Question, is_image
-from molmo_agent.synthetic.referring.templates import put
+from molmo_agent.synthetic.referring.templates import fill_template
 
-# Letters that are easily taken for each other at small sizes: none is exchanged for one of its own group.
+# Letters that look alike at small sizes; a letter is never replaced by one of its own group.
 _ALIKE = ("iljtfr1", "oceaqdgpb069", "nmhrukvy", "vwyx", "sz25", "b68", "g9q", "uvo")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_NAMED = ("button", "link", "checkbox", "radio", "tab", "field", "menu_item", "list_item", "app", "switch", "card")
+_TEXT_KINDS = ("button", "link", "checkbox", "radio", "tab", "field", "menu_item", "list_item", "app", "switch", "card")
 
 
 def misspell(text: str, rng: Random) -> str | None:
-    """Return a text with one or two letters exchanged for others that look different; None where it is too short."""
+    """Return a text with one or two letters replaced by others that look different; None if it is too short."""
     places = [i for i, c in enumerate(text) if c.lower() in _LETTERS]
     if len(places) < 3:
         return None
@@ -30,10 +30,10 @@ def misspell(text: str, rng: Random) -> str | None:
 
 
 def _wrong_word(scene: Scene, rng: Random, split: WordSplit) -> tuple[str, Element] | None:
-    named = [e for e in scene.elements if e.visible and e.text and e.kind in _NAMED]
-    if not named:
+    labelled_elements = [e for e in scene.elements if e.visible and e.text and e.kind in _TEXT_KINDS]
+    if not labelled_elements:
         return None
-    element = rng.choice(named)
+    element = rng.choice(labelled_elements)
     name = misspell(element.label, rng) if rng.random() < 0.5 else label(rng, split)
     if name is None or scene.shows(name) or (split != "all" and is_held_out(name) != (split == "held_out")):
         return None
@@ -54,15 +54,15 @@ def _wrong_shape(scene: Scene, rng: Random) -> tuple[str, Element] | None:
     assert shape is not None
     assert color is not None
     alike = ("oval", "circle", "ring"), ("square", "diamond"), ("pentagon", "hexagon"), ("gray", "white", "black")
-    mixed = ("red", "orange", "brown", "pink"), ("blue", "purple", "cyan"), ("yellow", "orange"), ("green", "cyan")
+    similar = ("red", "orange", "brown", "pink"), ("blue", "purple", "cyan"), ("yellow", "orange"), ("green", "cyan")
     for other in scene.elements:
-        # What might be called so by somebody is no example of what is not there.
+        # The target is not absent if somebody might describe another element like this.
         near_shape = other.shape == shape or any({other.shape, shape} <= {*group} for group in alike)
-        near_color = other.color in (None, color) or any({other.color, color} <= {*g} for g in (*alike, *mixed))
+        near_color = other.color in (None, color) or any({other.color, color} <= {*g} for g in (*alike, *similar))
         if other.kind in ("shape", "icon") and near_shape and near_color:
             return None
     description = Description(noun=shape_noun(shape), shape=shape, color=color)
-    return (f"the {color} {shape}", element) if scene.fitting(description) == [] else None
+    return (f"the {color} {shape}", element) if scene.matches(description) == [] else None
 
 
 def _wrong_kind(scene: Scene, rng: Random) -> tuple[str, Element] | None:
@@ -85,12 +85,12 @@ def _wrong_image(scene: Scene, rng: Random) -> tuple[str, Element] | None:
 
 
 def ask_missing(scene: Scene, rng: Random, split: WordSplit) -> Question | None:
-    """Ask for what is not there; None where chance found nothing that is surely missing.
+    """Return a question with an absent target; None if the random draw gives no surely absent target.
 
     Args:
         scene: the screen.
-        rng: where chance comes from.
-        split: which words may be made up.
+        rng: source of randomness.
+        split: the words to draw from.
     """
     roll = rng.random()
     if roll < 0.6:
@@ -102,5 +102,5 @@ def ask_missing(scene: Scene, rng: Random, split: WordSplit) -> Question | None:
     if candidate is None:
         return None
     phrase, like = candidate
-    text = put(phrase, like, rng, split)
+    text = fill_template(phrase, like, rng, split)
     return Question((), text, phrase.replace('"', "").removeprefix("the ").lower(), "absent", named=False)

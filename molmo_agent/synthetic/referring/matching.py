@@ -1,6 +1,6 @@
-"""What a description fits on a screen: by kind and name, by place, in order, beside something; None where in doubt.
+"""Find the elements of a screen that a description matches: by kind and name, position, order or neighbour.
 
-Geometry and facts only: how it is said is the business of :mod:`molmo_agent.synthetic.referring.questions`.
+Ambiguous descriptions give None. The wording is in :mod:`molmo_agent.synthetic.referring.questions`.
 """
 
 import math
@@ -16,10 +16,10 @@ from molmo_agent.synthetic.referring.names import describe
 
 @dataclass(frozen=True, slots=True)
 class Noun:
-    """A word for things."""
+    """A word for a kind of element."""
 
     word: str
-    # Kinds of elements that it surely means, and kinds that somebody might mean by it.
+    # Kinds of elements that it means, and kinds that some people might mean by it.
     kinds: frozenset[str]
     doubtful: frozenset[str]
     plural: str
@@ -76,16 +76,16 @@ ITEM = _noun("item", "shape letter", "list_item menu_item icon")
 
 @lru_cache(maxsize=64)
 def shape_noun(shape: str) -> Noun:
-    """Return the noun for a kind of shape; icons of the same form are doubtful."""
+    """Return the noun for a shape; icons of the same shape are doubtful."""
     return _noun(shape, "shape", "icon app button", f"{shape}es" if shape.endswith("s") else f"{shape}s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What a description says; None where it says nothing."""
+    """The attributes of a description; None for those that it does not mention."""
 
     noun: Noun | None = None
-    # The name as a whole (see ``phrases.describe``), its case left aside.
+    # The whole name, casefolded (see :func:`molmo_agent.synthetic.referring.names.describe`).
     name: str | None = None
     color: str | None = None
     shape: str | None = None
@@ -93,7 +93,7 @@ class Description:
     state: str | None = None
 
     def fits(self, element: Element) -> bool:
-        """Tell whether colour, form, size, state and name are right; the kind is not looked at."""
+        """Return whether colour, shape, size, state and name match; the kind is not compared."""
         if self.color is not None and self.color != element.color:
             return False
         if self.size is not None and self.size != element.size:
@@ -110,7 +110,7 @@ class Description:
 
 
 class Scene:
-    """A screen's elements, by what they are called and what they are."""
+    """A screen's elements, indexed by name and by kind."""
 
     def __init__(self, screen: Screen) -> None:
         height, width = screen.image.shape[:2]
@@ -120,24 +120,24 @@ class Scene:
         ]
         self.runs = Counter(run.text.casefold() for run in screen.texts)
         self.titles = {e.label for e in screen.elements if e.kind == "window_title" and e.text}
-        self._known: dict[Description, list[Element] | None] = {}
+        self._match_cache: dict[Description, list[Element] | None] = {}
         self._by_kind: dict[str, list[Element]] = defaultdict(list)
         self._by_name: dict[str, list[Element]] = defaultdict(list)
         for element in self.elements:
             self._by_kind[element.kind].append(element)
             self._by_name[describe(element).casefold()].append(element)
-        # Short texts that are read once on the screen, and where: what a place can be told by.
+        # Short texts that occur once on the screen, with their boxes: neighbours that can identify a target.
         self.anchors: list[tuple[str, PixelBox]] = []
         for run in screen.texts:
             name = run.text.casefold()
             if 2 <= len(name) <= 24 and self.runs[name] == 1 and len(self._by_name.get(name, ())) == 1:
                 self.anchors.append((run.text, run.box))
 
-    def fitting(self, description: Description) -> list[Element] | None:
-        """Return what a description fits; None where it might also mean something else, or something half hidden."""
-        if description not in self._known:
-            self._known[description] = self._look_up(description)
-        return self._known[description]
+    def matches(self, description: Description) -> list[Element] | None:
+        """Return the elements that a description matches; None if it is ambiguous or matches a hidden element."""
+        if description not in self._match_cache:
+            self._match_cache[description] = self._look_up(description)
+        return self._match_cache[description]
 
     def _look_up(self, description: Description) -> list[Element] | None:
         if description.name is not None:
@@ -151,30 +151,30 @@ class Scene:
             candidates = self.elements
         matches = []
         for element in candidates:
-            sure = description.noun is None or element.kind in description.noun.kinds
-            if not sure and (description.noun is None or element.kind not in description.noun.doubtful):
+            is_sure = description.noun is None or element.kind in description.noun.kinds
+            if not is_sure and (description.noun is None or element.kind not in description.noun.doubtful):
                 continue
             if (
-                not sure
+                not is_sure
                 and description.shape is None
                 and description.name is None
                 and (description.color or description.size)
             ):
-                continue  # a coloured button is no coloured shape
+                continue  # a coloured button is not a coloured shape
             if not description.fits(element):
                 continue
-            if not sure or not element.visible:
+            if not is_sure or not element.visible:
                 return None
             matches.append(element)
         return matches
 
     def shows(self, text: str) -> bool:
-        """Tell whether a text, or something called so, is anywhere on the screen, case left aside."""
+        """Return whether a text or an element with this name is anywhere on the screen, ignoring case."""
         text = text.casefold()
         return text in self._by_name or any(text in run for run in self.runs)
 
 
-# Which way a word points: steps to the right and down.
+# The direction of a word, as steps to the right and down.
 PLACES: dict[str, tuple[int, int]] = {
     "leftmost": (-1, 0),
     "rightmost": (1, 0),
@@ -195,7 +195,7 @@ PLACES: dict[str, tuple[int, int]] = {
 
 
 def _reach(box: PixelBox, step: tuple[int, int]) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return how far a box reaches each way: (edge, middle) across and down; larger is farther."""
+    """Return how far a box extends in a direction: (edge, middle) across and down; larger is farther."""
     left, top, right, bottom = box
     across = ((right if step[0] > 0 else left) * step[0], (left + right) / 2 * step[0])
     down = ((bottom if step[1] > 0 else top) * step[1], (top + bottom) / 2 * step[1])
@@ -203,7 +203,7 @@ def _reach(box: PixelBox, step: tuple[int, int]) -> tuple[tuple[float, float], t
 
 
 def is_extreme(element: Element, like: Sequence[Element], step: tuple[int, int]) -> bool:
-    """Tell whether one of several lies farthest in a direction by a clear margin; in a corner it leads both ways."""
+    """Return whether an element is the farthest in a direction, by a clear margin; for a corner, in both axes."""
     if len(like) < 2:
         return False
     mine = _reach(element.box, step)
@@ -221,7 +221,7 @@ def is_extreme(element: Element, like: Sequence[Element], step: tuple[int, int])
 
 
 def in_line(elements: Sequence[Element]) -> tuple[str, list[Element]] | None:
-    """Return ("row", from the left) or ("column", from the top) where elements stand in one line, else None."""
+    """Return ("row", elements from the left) or ("column", elements from the top); None if they form neither."""
     for name, near, far, cross in (("row", 0, 2, 1), ("column", 1, 3, 0)):
         ordered = sorted(elements, key=lambda e: e.box[near])
         apart = all(a.box[far] <= b.box[near] + 1 for a, b in pairwise(ordered))
@@ -234,11 +234,11 @@ def in_line(elements: Sequence[Element]) -> tuple[str, list[Element]] | None:
 
 
 def gaps(a: PixelBox, b: PixelBox) -> tuple[float, float]:
-    """Return how many pixels lie between two boxes across and down, 0 where they touch or overlap."""
+    """Return the distance of two boxes in pixels, across and down; 0 if they touch or overlap."""
     return max(a[0] - b[2], b[0] - a[2], 0), max(a[1] - b[3], b[1] - a[3], 0)
 
 
-# Which way from the anchor; "next to" is either side.
+# The direction from the anchor; "next to" is either side.
 BESIDE: dict[str, tuple[int, int]] = {
     "below": (0, 1),
     "under": (0, 1),
@@ -251,7 +251,7 @@ BESIDE: dict[str, tuple[int, int]] = {
 
 
 def beside(anchor: PixelBox, elements: Sequence[Element], step: tuple[int, int]) -> Element | None:
-    """Return the one of several that is close to an anchor on a side of it, with no rival anywhere near."""
+    """Return the element next to an anchor in a direction; None if there is none, or another one is nearly as close."""
     axis = 1 if step[1] else 0
     cross = 1 - axis
     side = step[axis]
@@ -260,12 +260,12 @@ def beside(anchor: PixelBox, elements: Sequence[Element], step: tuple[int, int])
     for element in elements:
         box = element.box
         if box[0] <= anchor[0] and box[1] <= anchor[1] and box[2] >= anchor[2] and box[3] >= anchor[3]:
-            continue  # the anchor is what is written on it
+            continue  # the anchor is the element's own label
         middle, own = (box[axis] + box[axis + 2]) / 2, (anchor[axis] + anchor[axis + 2]) / 2
         if side and (middle - own) * side <= 0:
             continue
-        shared = min(box[cross + 2], anchor[cross + 2]) - max(box[cross], anchor[cross])
-        level = shared >= 0.5 * min(thick, box[cross + 2] - box[cross])
+        overlap = min(box[cross + 2], anchor[cross + 2]) - max(box[cross], anchor[cross])
+        level = overlap >= 0.5 * min(thick, box[cross + 2] - box[cross])
         beyond = (box[axis] >= anchor[axis + 2] - 2) if side >= 0 else False
         beyond = beyond or ((box[axis + 2] <= anchor[axis] + 2) if side <= 0 else False)
         ranked.append((math.hypot(*gaps(box, anchor)), level and beyond, element))
@@ -276,7 +276,7 @@ def beside(anchor: PixelBox, elements: Sequence[Element], step: tuple[int, int])
     height = anchor[3] - anchor[1]
     if not straight or gap > 3 * height:
         return None
-    # A rival on another line does not count where "next to" can only mean the same line.
+    # For "next to", an element on another line is no alternative unless it is as close.
     for other, aligned, _ in ranked[1:]:
         if (aligned or side) and other < 2 * gap + height:
             return None

@@ -1,6 +1,6 @@
-"""How a person would ask for an element of a screen by its name, never ambiguously; knows nothing of models.
+"""Unambiguous questions for an element of a screen by its name.
 
-Other ways to ask, and questions that have no answer or several, are in ``questions.py``.
+Other expressions, and questions with no target or several, are in ``questions.py``.
 """
 
 from collections import Counter
@@ -39,10 +39,10 @@ KIND_WORDS: dict[str, tuple[str, ...]] = {
     "key": ("key",),
     "title": ("title",),
 }
-# Title-bar buttons are asked for by what they do to the window of a title.
+# Title-bar buttons are identified by what they do to the window with a title.
 WINDOW_VERBS = {"window_close": "close", "window_minimize": "minimize", "window_maximize": "maximize"}
 
-# Whole questions around the noun phrase; "{}" alone is what the policy sends and therefore the most common.
+# Templates of questions around a noun phrase; "{}" is what the policy sends, and therefore the most frequent.
 QUESTIONS = ("{}",) * 12 + (
     "point to {}",
     "Point to {}",
@@ -57,7 +57,7 @@ QUESTIONS = ("{}",) * 12 + (
 )
 
 
-# What people call an image whose name is no word for it.
+# Words for images whose names are not what people call them.
 IMAGE_WORDS = {
     "bubble": "speech bubble",
     "close": "x",
@@ -73,55 +73,55 @@ IMAGE_WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question about what a screen shows, mostly about one element."""
+    """A question about a screen, mostly about one element."""
 
-    # What is asked for; empty where the right answer is that there are none.
+    # The targets; empty if the correct answer is "none".
     elements: tuple[Element, ...]
     text: str
-    # What the answer's alt text says.
+    # Alt text of the answer.
     label: str
-    # The category that evaluation counts it under.
+    # The category in evaluation.
     category: str
-    # Whether the label is the element's own name, to be found where the element is.
+    # Whether the label is the element's own name, visible at the element.
     named: bool = True
-    # Whether the answer says how many there are.
+    # Whether the answer states the number of targets.
     counted: bool = False
-    # The place, in pixels, of another thing that the question tells it by: "next to Save".
+    # The box, in pixels, of a neighbour that the question mentions: "next to Save".
     beside: PixelBox | None = None
 
     @property
     def element(self) -> Element:
-        """What is asked for; of several the first."""
+        """The first target."""
         return self.elements[0]
 
 
 def plain_name(text: str) -> str:
-    """Return a name as it is compared: its case aside, and what a form puts behind it."""
+    """Return a name in its form for comparisons: casefolded, without the colon or asterisk of a form's label."""
     return text.casefold().rstrip(":* ")
 
 
 def is_image(element: Element) -> bool:
-    """Tell whether an element is known by its image alone."""
+    """Return whether an element is identified by its image alone."""
     if element.kind == "icon":
         return not element.text and element.label == element.shape
     return element.kind in ("button", "app") and not element.text and element.shape is not None
 
 
 def image_word(element: Element) -> str:
-    """Return what people call the image of an element that has one."""
+    """Return the common word for an element's image."""
     assert element.shape is not None
     return IMAGE_WORDS.get(element.shape, element.shape) if element.kind != "icon" else element.label
 
 
 def can_be_named(element: Element, titles: set[str]) -> bool:
-    """Tell whether what the element is called can be seen: on it, next to it, or in its window's title."""
+    """Return whether an element's name is visible: on it, next to it, or in its window's title."""
     if element.kind in WINDOW_VERBS:
         return element.label in titles
     return element.kind == "shape" or element.text or is_image(element)
 
 
 def category(element: Element) -> str:
-    """Return the category that scores are reported by: ``shape``, ``icon``, ``text-button``, ``word``, ..."""
+    """Return the category for scores: ``shape``, ``icon``, ``text-button``, ``word``, ..."""
     if element.kind == "shape":
         return "shape"
     if element.kind in WINDOW_VERBS:
@@ -134,14 +134,14 @@ def category(element: Element) -> str:
 
 
 def describe(element: Element) -> str:
-    """Return what tells an element from others of its kind: its label, or size, colour and shape."""
+    """Return what distinguishes an element from others of its kind: its label, or size, colour and shape."""
     if element.kind == "shape":
         return " ".join(part for part in (element.size, element.color, element.shape) if part)
     return image_word(element) if is_image(element) else element.label
 
 
 def noun_phrases(element: Element, rng: Random) -> list[str]:
-    """Return ways to name an element, the most explicit first."""
+    """Return noun phrases for an element, the most explicit first."""
     label = describe(element)
     if element.kind == "shape":
         color_shape = f"the {element.color} {element.shape}"
@@ -156,9 +156,10 @@ def noun_phrases(element: Element, rng: Random) -> list[str]:
 
 
 def ask_all(elements: Sequence[Element], rng: Random) -> list[Question]:
-    """Ask for every visible element that can be told apart from the others, one question each.
+    """Return one question for every visible element with a unique expression.
 
-    An element whose label another visible element shares is asked for with its kind if that decides, else not at all.
+    If another visible element has the same label, the question names the kind too; if the kind is also the same, the
+    element is skipped.
     """
     titles = {element.label for element in elements if element.kind == "window_title" and element.text}
     visible = [element for element in elements if element.visible]

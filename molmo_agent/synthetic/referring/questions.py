@@ -1,7 +1,7 @@
-"""Questions about a screen, each with its one right answer: something, several things, or nothing.
+"""Questions about a screen, each with a unique answer: one target, several targets, or none.
 
-What is asked for is told by name, look, state, place, order or neighbour. A description is used only where
-:mod:`molmo_agent.synthetic.referring.matching` finds that it fits exactly what is meant and could mean nothing else.
+Expressions identify a target by name, look, state, position, order or neighbour. An expression is used only if
+:mod:`molmo_agent.synthetic.referring.matching` shows that it matches exactly the target and is not ambiguous.
 """
 
 from collections.abc import Callable
@@ -36,20 +36,20 @@ from molmo_agent.synthetic.referring.names import (
     is_image,
     noun_phrases,
 )
-from molmo_agent.synthetic.referring.templates import CLOSING, put
+from molmo_agent.synthetic.referring.templates import CLOSING, fill_template
 
-MOST_POINTS = 6
-"""Answers have at most so many points: longer ones would not fit into what the model writes."""
+MAX_POINTS = 6
+"""Maximum number of points in an answer; the model's replies have no room for more."""
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """How an element is told from all others."""
+class Expression:
+    """A referring expression that identifies one element."""
 
     phrase: str
-    # What the answer says, and whether that is the element's name.
+    # The label in the answer, and whether it is the element's name.
     label: str
     category: str
     named: bool = False
@@ -58,12 +58,12 @@ class Told:
 
 
 def bare(phrase: str) -> str:
-    """Return what an answer calls a thing: the phrase without article and quotes, in lower case."""
+    """Return the label of an answer: the phrase without article and quotes, in lower case."""
     return phrase.removeprefix("the ").replace('"', "").strip().lower()
 
 
 def nouns_of(element: Element) -> list[Noun]:
-    """Return the words for an element's kind."""
+    """Return the nouns for an element's kind."""
     if element.kind == "letter":
         return [DIGIT if element.label.isdigit() else LETTER]
     nouns = [noun for noun in NOUNS if element.kind in noun.kinds]
@@ -73,15 +73,15 @@ def nouns_of(element: Element) -> list[Noun]:
 
 
 def _naming_noun(element: Element, word: str) -> Noun:
-    """Return a word for an element as a noun; where nothing is known about it, any other kind is doubtful."""
+    """Return a word for an element as a noun; if the word is not in the table, all other kinds are doubtful."""
     for noun in NOUNS:
         if noun.word == word and element.kind in noun.kinds:
             return noun
     return Noun(word, frozenset((element.kind,)), frozenset((*KIND_WORDS, *WINDOW_VERBS)) - {element.kind}, word)
 
 
-def by_name(scene: Scene, element: Element, rng: Random) -> Told | None:
-    """Tell an element by its label, by the image that it is, or by what happens to the window of a title."""
+def by_name(scene: Scene, element: Element, rng: Random) -> Expression | None:
+    """Identify an element by its label, by its image, or by what it does to the window with a title."""
     name = describe(element).casefold()
     if element.kind == "shape" or not name or not can_be_named(element, scene.titles):
         return None
@@ -90,25 +90,25 @@ def by_name(scene: Scene, element: Element, rng: Random) -> Told | None:
     if element.kind in WINDOW_VERBS or is_image(element):
         alike = frozenset(("icon", "app", "button", "navigation")) - {element.kind}
         noun = Noun("", frozenset((element.kind,)), alike, "")
-        if scene.fitting(Description(noun=noun, name=name)) != [element]:
+        if scene.matches(Description(noun=noun, name=name)) != [element]:
             return None
         phrases = noun_phrases(element, rng)
         if is_image(element):
             phrases = [f"the {phrase} icon", f"{phrase} icon", f"the {phrase} button", f"the icon of a {phrase}"]
-        return Told(rng.choice(phrases), name, category(element), named=True)
+        return Expression(rng.choice(phrases), name, category(element), named=True)
     if not kind_words:
         return None
     if element.kind == "letter":
         noun = nouns_of(element)[0]
         description = Description(noun=noun, name=name)
         phrases = [f'the {noun.word} "{phrase}"', f"the {noun.word} {phrase}"]
-        if scene.fitting(Description(name=name)) == [element]:
+        if scene.matches(Description(name=name)) == [element]:
             phrases += [f'"{phrase}"', f"the {phrase}"]
     else:
         word = rng.choice(kind_words)
         noun, bare_name = _naming_noun(element, word), Description(name=name)
-        if rng.random() < 0.4 and scene.fitting(bare_name) == [element]:
-            return Told(rng.choice((phrase, f'"{phrase}"')), name, category(element), named=True)
+        if rng.random() < 0.4 and scene.matches(bare_name) == [element]:
+            return Expression(rng.choice((phrase, f'"{phrase}"')), name, category(element), named=True)
         description = Description(noun=noun, name=name)
         phrases = [
             f'the "{phrase}" {word}',
@@ -125,13 +125,13 @@ def by_name(scene: Scene, element: Element, rng: Random) -> Told | None:
                 f'the {word} that says "{phrase}"',
                 f"the {word} with the text {phrase}",
             ]
-    if scene.fitting(description) != [element]:
+    if scene.matches(description) != [element]:
         return None
-    return Told(rng.choice(phrases), name, category(element), named=True)
+    return Expression(rng.choice(phrases), name, category(element), named=True)
 
 
 def _attributes(element: Element, rng: Random, most: int) -> list[tuple[str, Description]]:
-    """Return some of the descriptions by size, colour, form and state."""
+    """Return a random selection of the descriptions by size, colour, shape and state."""
     options: list[tuple[Noun, str | None, str | None, str | None]] = []
     for noun in nouns_of(element) + ([ITEM] if element.kind in ("shape", "letter") else []):
         if element.kind in ("shape", "letter"):
@@ -141,41 +141,41 @@ def _attributes(element: Element, rng: Random, most: int) -> list[tuple[str, Des
             options.append((noun, None, None, None))
             if element.state in ("checked", "unchecked", "selected", "disabled"):
                 options.append((noun, None, None, element.state))
-    described = []
+    descriptions = []
     for noun, size, color, state in rng.sample(options, min(len(options), most)):
         words = " ".join(part for part in (state, size, color, noun.word) if part)
         shape = element.shape if noun.word == element.shape else None
-        described.append((words, Description(noun=noun, shape=shape, size=size, color=color, state=state)))
-    return described
+        descriptions.append((words, Description(noun=noun, shape=shape, size=size, color=color, state=state)))
+    return descriptions
 
 
-def by_look(scene: Scene, element: Element, rng: Random) -> Told | None:
-    """Tell an element by what it looks like, its kind included: "the red circle", "the text field"."""
+def by_look(scene: Scene, element: Element, rng: Random) -> Expression | None:
+    """Identify an element by its look, including its kind: "the red circle", "the text field"."""
     for words, description in _attributes(element, rng, 5):
-        if scene.fitting(description) == [element]:
+        if scene.matches(description) == [element]:
             kind = "shape" if element.kind == "shape" else "letter" if element.kind == "letter" else "look"
-            return Told(f"the {words}", words, kind)
+            return Expression(f"the {words}", words, kind)
     return None
 
 
-def by_place(scene: Scene, element: Element, rng: Random) -> Told | None:
-    """Tell an element by where it is among its like: "the top right button"."""
+def by_place(scene: Scene, element: Element, rng: Random) -> Expression | None:
+    """Identify an element by its position among elements of its kind: "the top right button"."""
     for words, description in _attributes(element, rng, 3):
-        like = scene.fitting(description)
+        like = scene.matches(description)
         if not like or len(like) < 2:
             continue
         places = [word for word, step in PLACES.items() if is_extreme(element, like, step)]
         if places:
             word = rng.choice(places)
             phrase = rng.choice((f"the {word} {words}", f"the {word} {words}", f"{word} {words}"))
-            return Told(phrase, bare(phrase), "place")
+            return Expression(phrase, bare(phrase), "place")
     return None
 
 
-def by_order(scene: Scene, element: Element, rng: Random) -> Told | None:
-    """Tell an element by its number in a row or column of its like: "the second button"."""
+def by_order(scene: Scene, element: Element, rng: Random) -> Expression | None:
+    """Identify an element by its number in a row or column of its kind: "the second button"."""
     for words, description in _attributes(element, rng, 3):
-        like = scene.fitting(description)
+        like = scene.matches(description)
         line = in_line(like) if like and 2 <= len(like) <= 8 else None
         if not like or line is None:
             continue
@@ -195,12 +195,12 @@ def by_order(scene: Scene, element: Element, rng: Random) -> Told | None:
             phrases.append(f"the middle {words}")
         if phrases:
             phrase = rng.choice(phrases)
-            return Told(phrase, bare(phrase), "order")
+            return Expression(phrase, bare(phrase), "order")
     return None
 
 
-def by_neighbour(scene: Scene, element: Element, rng: Random) -> Told | None:
-    """Tell an element by a text that it stands beside: "the check box next to Agree"."""
+def by_neighbour(scene: Scene, element: Element, rng: Random) -> Expression | None:
+    """Identify an element by a text beside it: "the check box next to Agree"."""
     left, top, right, bottom = element.box
     near = [
         (name, box)
@@ -212,7 +212,7 @@ def by_neighbour(scene: Scene, element: Element, rng: Random) -> Told | None:
     if not nouns:
         return None
     noun = rng.choice(nouns)
-    like = scene.fitting(Description(noun=noun, shape=element.shape if noun.word == element.shape else None))
+    like = scene.matches(Description(noun=noun, shape=element.shape if noun.word == element.shape else None))
     if not like:
         return None
     for name, box in near[:6]:
@@ -220,11 +220,11 @@ def by_neighbour(scene: Scene, element: Element, rng: Random) -> Told | None:
         if relations:
             quoted = rng.choice((f'"{name}"', name))
             phrase = f"the {noun.word} {rng.choice(relations)} {quoted}"
-            return Told(phrase, bare(phrase), "neighbour", beside=box)
+            return Expression(phrase, bare(phrase), "neighbour", beside=box)
     return None
 
 
-_Way = Callable[[Scene, Element, Random], Told | None]
+_Way = Callable[[Scene, Element, Random], Expression | None]
 _WAYS: tuple[tuple[_Way, float], ...] = (
     (by_name, 10.0),
     (by_look, 1.6),
@@ -237,17 +237,17 @@ _WAYS: tuple[tuple[_Way, float], ...] = (
 def _ask_one(scene: Scene, element: Element, rng: Random, split: WordSplit) -> Question | None:
     if element.kind in CLOSING and rng.random() < 0.5:
         noun = Noun("", frozenset((element.kind,)), frozenset(), "")
-        if scene.fitting(Description(noun=noun)) == [element]:
+        if scene.matches(Description(noun=noun)) == [element]:
             text = rng.choice(CLOSING[element.kind])
             return Question((element,), text, bare(text), "window-button", named=False)
     ways, weights = [way for way, _ in _WAYS], [weight for _, weight in _WAYS]
     if element.kind in ("shape", "letter"):
-        weights[1] = 12.0  # mostly what they are told by
+        weights[1] = 12.0  # mostly by their look
     while any(weights):
         (number,) = rng.choices(range(len(ways)), weights)
         expression = ways[number](scene, element, rng)
         if expression is not None:
-            text = put(expression.phrase, element, rng, split)
+            text = fill_template(expression.phrase, element, rng, split)
             return Question(
                 (element,), text, expression.label, expression.category, expression.named, beside=expression.beside
             )
@@ -256,18 +256,18 @@ def _ask_one(scene: Scene, element: Element, rng: Random, split: WordSplit) -> Q
 
 
 def _several(scene: Scene, rng: Random) -> Question | None:
-    """Ask for all things of a description, or for their number."""
+    """Ask for all elements that match a description, or for their number."""
     visible = [element for element in scene.elements if element.visible]
     for element in rng.sample(visible, min(len(visible), 4)):
-        counted = rng.random() < 0.35
+        asks_count = rng.random() < 0.35
         for _, description in _attributes(element, rng, 4):
-            like = scene.fitting(description)
-            if not like or not (1 if counted else 2) <= len(like) <= MOST_POINTS:
+            like = scene.matches(description)
+            if not like or not (1 if asks_count else 2) <= len(like) <= MAX_POINTS:
                 continue
             assert description.noun is not None
             parts = (description.size, description.color, description.state, description.noun.plural)
             words = " ".join(part for part in parts if part)
-            if counted:
+            if asks_count:
                 forms: tuple[str, ...] = ("How many {} are there?", "how many {}", "Count the {}.", "count the {}")
             else:
                 forms = ("the {}", "all {}", "all the {}", "Point to all {}", "Click on all the {}.", "Select the {}")
@@ -275,9 +275,9 @@ def _several(scene: Scene, rng: Random) -> Question | None:
                 tuple(like),
                 rng.choice(forms).format(words),
                 words,
-                "count" if counted else "several",
+                "count" if asks_count else "several",
                 named=False,
-                counted=counted,
+                counted=asks_count,
             )
     return None
 
@@ -291,18 +291,18 @@ def ask(
     split: WordSplit = "train",
     most: int | None = None,
 ) -> list[Question]:
-    """Ask about a screen: one question for each visible element that can be told, in many ways, and some others.
+    """Return questions about a screen: one per visible element with a unique expression, and some others.
 
     Args:
         screen: image and ground truth.
-        rng: where chance comes from.
-        none: share of questions for what is not there.
-        several: share of questions for several things, or for their number.
-        split: which words may be made up: what is to be typed, what is not there.
-        most: so many questions at most.
+        rng: source of randomness.
+        none: share of questions with an absent target.
+        several: share of questions about several targets or their number.
+        split: the words to draw from, for texts to type and absent targets.
+        most: maximum number of questions.
 
     Returns:
-        Questions in any order, at least one of them with a point; or none at all, where nothing can be asked for.
+        Questions in random order, at least one of them with a target; empty if no element has a unique expression.
     """
     scene = Scene(screen)
     elements = [element for element in scene.elements if element.visible]

@@ -1,4 +1,4 @@
-"""How people put what they want of a thing: whole questions and orders around a noun phrase. Knows no screens."""
+"""Templates of questions and commands around a noun phrase."""
 
 from random import Random
 
@@ -6,7 +6,7 @@ from molmo_agent.envs.drawing.annotated_screen import Element
 from molmo_agent.envs.drawing.words import WordSplit, short_text
 from molmo_agent.synthetic.referring.names import QUESTIONS, WINDOW_VERBS
 
-# Half of the questions are the noun phrase alone: that is what the policy sends.
+# About half of the questions are the noun phrase alone, which is what the policy sends.
 GENERAL = (
     *QUESTIONS,
     *("{}",) * 6,
@@ -36,7 +36,7 @@ TO_TYPE = (
     "Click into {}",
     "Put the cursor into {}",
 )
-# What people say to things of a kind.
+# Commands for a kind of element.
 BY_KIND: dict[str, tuple[str, ...]] = {
     "button": ("press {}", "Press {}.", "push {}"),
     "checkbox": ("tick {}", "Tick {}.", "check {}", "Check {}", "mark {}"),
@@ -57,7 +57,7 @@ BY_KIND: dict[str, tuple[str, ...]] = {
     "row": ("open {}", "choose {}"),
     "icon": ("press {}", "Press {}"),
 }
-# Of windows that there is only one of.
+# Commands for the buttons of a screen's only window.
 CLOSING: dict[str, tuple[str, ...]] = {
     "window_close": (
         "close the dialog",
@@ -74,13 +74,13 @@ CLOSING: dict[str, tuple[str, ...]] = {
 }
 
 
-def reworded(text: str, rng: Random) -> str:
-    """Return a question as it was asked, or in the words in which the policy would ask again."""
+def reword(text: str, rng: Random) -> str:
+    """Return a question unchanged, or in the words that the policy uses to ask again."""
     return rng.choice((*("{}",) * 6, "Where is {}", "Click {}", "Click on {}")).replace("{}", text)
 
 
-def put(phrase: str, element: Element, rng: Random, split: WordSplit) -> str:
-    """Make a question of a noun phrase."""
+def fill_template(phrase: str, element: Element, rng: Random, split: WordSplit) -> str:
+    """Return a question or command with a noun phrase, from a random template for the element's kind."""
     if phrase.split(" ", 1)[0] in WINDOW_VERBS.values():
         return phrase
     forms = BY_KIND.get(element.kind, ()) if rng.random() < 0.3 else GENERAL

@@ -1,1 +1,1 @@
-"""From rows to batches: encoding, message trees, packing, sampling."""
+"""From rows to batches: sampling, encoding, message trees and packing."""

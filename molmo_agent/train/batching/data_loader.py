@@ -1,4 +1,4 @@
-"""The global batches of a run: which rows, packed how, on which rank. One pure function of (config, step, rank)."""
+"""The batches of a run, each a pure function of config, step, rank and world size."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,20 +17,20 @@ from molmo_agent.train.batching.sampler import Draw, Sampler
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.flops import Flops, Work
 
-# A sequence's images may have so many times the crops of one large image.
+# Maximum number of crops in a sequence, in units of the crops of one large image.
 _MAX_IMAGES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class RankBatch:
-    """What one rank computes in a step."""
+    """One rank's batch of a step."""
 
-    # Arrays with a leading dimension of 1, one entry per turn; all ranks have equally many.
+    # Arrays with a leading dimension of 1; all ranks have the same number of sequences.
     sequences: list[dict[str, npt.NDArray[Any]]]
-    # Of the global batch: examples that could not be used, and annotations that did not fit.
-    skipped: list[str] = field(default_factory=list)
-    cut: int = 0
-    # Of the global batch: tokens of all kinds, images, and the work of a forward pass.
+    # Of the global batch: reasons why examples could not be used, and the number of annotations that did not fit.
+    skip_reasons: list[str] = field(default_factory=list)
+    num_truncated: int = 0
+    # Of the global batch: number of tokens and images, and the work of a forward pass.
     tokens: int = 0
     images: int = 0
     work: Work = field(default_factory=Work)
@@ -42,8 +42,8 @@ class DataLoader:
     Args:
         config: the run.
         processor: of the model.
-        flops: counts the work of an example, by which ranks are balanced.
-        sources: opened data sets; by default those of the config's mixture.
+        flops: counts the work of an example, for balancing ranks.
+        sources: open data sets; by default those of the config's mixture.
     """
 
     def __init__(
@@ -59,15 +59,15 @@ class DataLoader:
         return self.sampler.draws(step * self.config.batch, self.config.batch)
 
     def encode_step(self, step: int) -> tuple[list[EncodedExample], list[str]]:
-        """Return a step's examples laid out, and why some could not be used."""
-        examples, skipped = [], []
+        """Return a step's encoded examples, and the reasons why others could not be used."""
+        examples, skip_reasons = [], []
         for draw in self.draws(step):
             try:
                 row = self.sources[draw.source].row(draw.row, draw.seed)
                 examples.append(encode(row, self.processor, self.config, draw.seed, draw.source))
             except ValueError as error:
-                skipped.append(str(error))
-        return examples, skipped
+                skip_reasons.append(str(error))
+        return examples, skip_reasons
 
     def deal(self, examples: Sequence[EncodedExample], world_size: int) -> list[list[list[int]]]:
         """Return for each rank its sequences, as lists of example numbers."""
@@ -81,21 +81,21 @@ class DataLoader:
         )
 
     def batch(self, step: int, rank: int, world_size: int) -> RankBatch:
-        """Return what a rank computes in a step (counted from 0)."""
-        examples, skipped = self.encode_step(step)
+        """Return a rank's batch of a step (counted from 0)."""
+        examples, skip_reasons = self.encode_step(step)
         by_rank = self.deal(examples, world_size)
         sequences = [collate([examples[n] for n in members], self.processor, self.config) for members in by_rank[rank]]
         return RankBatch(
             sequences,
-            skipped,
-            cut=sum(example.cut for example in examples),
+            skip_reasons,
+            num_truncated=sum(example.num_truncated for example in examples),
             tokens=sum(example.size.tokens for example in examples),
             images=sum(example.row.image is not None for example in examples),
             work=sum((example.work(self.flops) for example in examples), Work()),
         )
 
     def fingerprint(self, step: int) -> str:
-        """Return a hash of a step's global batch: the same for any number of ranks."""
+        """Return a hash of a step's global batch, which does not depend on the number of ranks."""
         digest = hashlib.sha256()
         for example in self.encode_step(step)[0]:
             digest.update(example.row.name.encode())

@@ -1,4 +1,4 @@
-"""From a row of a data set to the numbers of one sequence: texts, prefixes, image tokens, weights, crops."""
+"""Encode rows of data sets as token sequences with loss weights and crops."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,39 +15,39 @@ from molmo_agent.train.batching.pack import Size
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.flops import Flops, Work, visible_pairs
 
-# What tells the tokens of a packed sequence apart: annotation, example, data set.
+# Per-token numbers of the annotation, the example and the data set in a packed sequence.
 _NUMBERS = ("subsegment_ids", "document_ids", "source_ids")
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedExample:
-    """A row's tokens, laid out; its crops are still to be made."""
+    """A row's token sequence; its crops are made later."""
 
     example: Example
     row: Row
     crops: int
-    # Annotations that did not fit.
-    cut: int
+    # Number of annotations that did not fit.
+    num_truncated: int
     # Number of its data set in the mixture.
     source: int = 0
 
     @property
     def size(self) -> Size:
-        """What it takes up."""
+        """The number of tokens and crops."""
         return Size(len(self.example.input_ids), self.crops)
 
     def work(self, flops: Flops) -> Work:
         """Return the work of its forward pass."""
         ids = self.example.subsegment_ids
         lengths = [len(self.example.input_ids)] if ids is None else np.unique(ids, return_counts=True)[1].tolist()
-        # The image has the largest number: it is what all annotations see.
+        # The image, to which all annotations attend, has the largest number.
         pairs = visible_pairs(lengths[-1], lengths[:-1])
         num_targets = int((self.example.loss_weights > 0).sum())
-        return flops.work(tokens=len(self.example.input_ids), pairs=pairs, crops=self.crops, learned=num_targets)
+        return flops.work(tokens=len(self.example.input_ids), pairs=pairs, crops=self.crops, targets=num_targets)
 
 
 def apply_template(conversation: Conversation, config: TrainConfig, rng: np.random.RandomState) -> list[str]:
-    """Return a conversation's turns as they are trained on: prefix, roles, spaces."""
+    """Return a conversation's turns in the training format: prefix, roles, spaces."""
     question, *answers = conversation.turns
     prefix = ""
     if config.prefix == "style":
@@ -58,10 +58,10 @@ def apply_template(conversation: Conversation, config: TrainConfig, rng: np.rand
 
 
 def encode(row: Row, processor: MolmoProcessor, config: TrainConfig, seed: int, source: int = 0) -> EncodedExample:
-    """Lay out a row; annotations are shuffled, and those that do not fit the sequence are left out and counted.
+    """Encode a row; annotations are shuffled, and those that do not fit in the sequence are dropped and counted.
 
     Raises:
-        ValueError: not even one annotation fits.
+        ValueError: no annotation fits.
     """
     rng = np.random.RandomState(seed & 0xFFFFFFFF)
     tokenizer: Any = processor.tokenizer
@@ -75,34 +75,36 @@ def encode(row: Row, processor: MolmoProcessor, config: TrainConfig, seed: int, 
     turns = [apply_template(conversation, config, rng) for conversation in row.conversations]
     ids = [[tokenizer(turn, add_special_tokens=False)["input_ids"] for turn in each] for each in turns]
     rng.shuffle(ids)
-    fitting: list[list[list[int]]] = []
+    annotations: list[list[list[int]]] = []
     room = config.length - 1 - len(image_ids)
     for each in ids:
-        # Every answer is closed by EOS; the sequence's last token is a label only.
-        needed = sum(map(len, each)) + len(each) // 2
-        if needed <= room:
-            fitting.append(each)
-            room -= needed
-    if not fitting:
-        raise ValueError(f"{row.name}: no annotation fits {config.length} tokens beside {len(image_ids)} of the image")
+        # Every answer ends with EOS; the sequence's last token is only a label.
+        num_tokens = sum(map(len, each)) + len(each) // 2
+        if num_tokens <= room:
+            annotations.append(each)
+            room -= num_tokens
+    if not annotations:
+        raise ValueError(
+            f"{row.name}: no annotation fits in {config.length} tokens with the {len(image_ids)} of the image"
+        )
     example = lay_out(
         image_ids,
-        fitting,
+        annotations,
         bos=processor.bos_id,
         eos=tokenizer.eos_token_id,
         weighting="root_subsegments" if config.weighting == "root" else None,
-        weight=row.weight if len(fitting) == 1 else 1.0,
+        weight=row.weight if len(annotations) == 1 else 1.0,
     )
-    return EncodedExample(example, row, crops, len(ids) - len(fitting), source)
+    return EncodedExample(example, row, crops, len(ids) - len(annotations), source)
 
 
 def collate(
     members: Sequence[EncodedExample], processor: MolmoProcessor, config: TrainConfig
 ) -> dict[str, npt.NDArray[Any]]:
-    """Make one sequence of several examples: arrays with a leading batch dimension of 1.
+    """Pack several examples into one sequence: arrays with a leading batch dimension of 1.
 
-    Without members it is one token that nothing is learned from, so that a rank without work takes part all the same.
-    A sequence without an image gets one blank crop whose features are used nowhere, so that every rank runs the tower.
+    Without members, the sequence is one token without a target, so that a rank without work can take part in the step.
+    A sequence without an image gets one blank crop with unused features, so that every rank runs the vision tower.
     """
     image_processor = processor.image_processor
     names = ("input_ids", "labels", "loss_weights", "position_ids")

@@ -1,4 +1,4 @@
-"""Conversations about one image as one training sequence. Integers only: no text, no model.
+"""Lay out conversations about one image as one training sequence of token ids.
 
 Layout, message tree and weights: docs/reference/model.md#message-trees and docs/reference/training.md#loss,
 checked against the authors' own examples.
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 IMAGE_SUBSEGMENT = 10000
-"""What BOS and the image carry; annotation k carries k, counted from 1."""
+"""The subsegment id of BOS and the image; annotation k has the id k, counted from 1."""
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
@@ -22,19 +22,19 @@ Conversation = Sequence[Sequence[int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One sequence of T tokens, ready for the model."""
+    """One training sequence of T tokens."""
 
     input_ids: IntArray
-    # What each position should predict, and how much that counts.
+    # The next id at each position, and its loss weight.
     labels: IntArray
     loss_weights: FloatArray
     position_ids: IntArray
-    # None where the image has one conversation only.
+    # None for a single conversation.
     subsegment_ids: IntArray | None
 
 
 def tree_positions(subsegment_ids: IntArray) -> IntArray:
-    """Return (T,) positions: every annotation starts again right behind the image."""
+    """Return (T,) positions: every annotation starts directly behind the image."""
     positions = np.zeros(len(subsegment_ids), dtype=np.int64)
     for value in np.unique(subsegment_ids):
         visible = np.cumsum(subsegment_ids >= value) - 1
@@ -51,18 +51,18 @@ def lay_out(
     weighting: Literal["root_subsegments"] | None = None,
     weight: float = 1.0,
 ) -> Example:
-    """Put an image's tokens and its conversations into one sequence.
+    """Lay out an image's tokens and its conversations as one sequence.
 
     Args:
         image_ids: ids of the image tokens; empty for text alone.
-        conversations: one or more; several are annotations that see the image and themselves only.
-        bos: id that opens the sequence.
-        eos: id that closes every assistant turn.
+        conversations: one or more; each of several attends to the image and itself only.
+        bos: first id of the sequence.
+        eos: last id of every assistant turn.
         weighting: "root_subsegments" gives each of n annotations the weight 1/sqrt(n).
-        weight: of the tokens to learn, for a single conversation only.
+        weight: of the target tokens; for a single conversation only.
 
     Raises:
-        ValueError: no conversation; a weight for several.
+        ValueError: there is no conversation, or a weight for several.
     """
     if not conversations:
         raise ValueError("expected at least one conversation, got none")
@@ -79,7 +79,7 @@ def lay_out(
             ids += row
             weights += [each if answer else 0.0] * len(row)
             segments += [number] * len(row)
-    # A question without its answer is a prompt: nothing is cut off, and the last position has nothing to predict.
+    # A question without its answer is a prompt: it stays complete, and the last position has no target.
     asks = len(conversations[-1]) % 2 == 1
     inputs = ids if asks else ids[:-1]
     labels, label_weights = [*ids[1:], -1][: len(inputs)], [*weights[1:], -1.0 if asks else 0.0][: len(inputs)]

@@ -1,4 +1,4 @@
-"""What share of the examples each data set of a mixture gets, from the numbers of their rows."""
+"""Compute the share of each data set in a mixture."""
 
 from collections.abc import Sequence
 
@@ -9,23 +9,23 @@ from molmo_agent.train.config import TrainConfig
 def mixture_weights(config: TrainConfig, sizes: Sequence[int]) -> tuple[float, ...]:
     """Return the weights of a mixture's data sets, relative to each other.
 
-    In a group they are as the square roots of sizes, so that small data sets are seen often and large ones do not drown
-    them (docs/reference/training.md#mixture); outside of groups they are the rates.
+    In a group they are proportional to the square roots of sizes, so that large data sets do not dominate small ones
+    (docs/reference/training.md#mixture). Outside of groups they are the rates.
 
     Args:
         config: mixture and groups.
-        sizes: rows of each data set; 0 for one without end.
+        sizes: number of rows of each data set; 0 for an infinite one.
 
     Raises:
-        UsageError: a data set without end is in a group, and no size is given for it.
+        UsageError: an infinite data set in a group has no size.
     """
     roots = []
     for number, (source, rows) in enumerate(zip(config.mixture, sizes, strict=True)):
         size = rows if source.size is None else source.size
         if source.group is not None and size == 0:
             raise UsageError(
-                f"the data set {source.kind!r} is without end, so its share of the group {source.group!r} is not "
-                f"known: set mixture.{number}.size"
+                f"the data set {source.kind!r} is infinite, so its share of the group {source.group!r} is unknown: "
+                f"set mixture.{number}.size"
             )
         roots.append(size**0.5)
     totals = {

@@ -1,4 +1,4 @@
-"""Which examples share a sequence, and which rank computes it: a function of sizes. Knows no text and no tensors."""
+"""Pack examples into sequences and deal the sequences to ranks, by the sizes of the examples alone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,23 +6,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What an example takes up."""
+    """The size of an example."""
 
     tokens: int
     crops: int
 
 
 Cost = Callable[[Size], float]
-"""How much work an example is; examples of a sequence see nothing of each other, so theirs adds up."""
+"""The work of an example. Examples of a sequence do not attend to each other, so their work adds up."""
 
 
 def fewest(sizes: Sequence[Size], *, length: int, crops: int) -> int:
-    """Return about how few sequences can hold the examples: largest first, each into the fullest one where it fits."""
+    """Return the approximate minimum number of sequences: largest example first, each into the fullest that fits."""
     room: list[tuple[int, int]] = []
     for size in sorted(sizes, key=lambda size: -size.tokens):
-        fitting = [(tokens, i) for i, (tokens, left) in enumerate(room) if size.tokens <= tokens and size.crops <= left]
-        if fitting:
-            _, i = min(fitting)
+        candidates = [(t, i) for i, (t, c) in enumerate(room) if size.tokens <= t and size.crops <= c]
+        if candidates:
+            _, i = min(candidates)
         else:
             i = len(room)
             room.append((length, crops))
@@ -31,13 +31,13 @@ def fewest(sizes: Sequence[Size], *, length: int, crops: int) -> int:
 
 
 def fill(sizes: Sequence[Size], costs: Sequence[float], *, length: int, crops: int, multiple: int) -> list[list[int]]:
-    """Put examples into as few sequences of as equal work as can be.
+    """Pack examples into few sequences of similar work.
 
     Args:
         sizes: of the examples.
         costs: of the examples.
-        length: most tokens of a sequence.
-        crops: most crops of a sequence; an example with more gets one to itself.
+        length: maximum number of tokens of a sequence.
+        crops: maximum number of crops of a sequence; an example with more gets its own sequence.
         multiple: the number of sequences is a multiple of this, unless there are fewer examples.
 
     Returns:
@@ -51,14 +51,14 @@ def fill(sizes: Sequence[Size], costs: Sequence[float], *, length: int, crops: i
         work, room = [0.0] * count, [(length, crops)] * count
         for number in by_cost:
             size = sizes[number]
-            fitting = [
+            candidates = [
                 i
-                for i, (tokens, left) in enumerate(room)
-                if not sequences[i] or (size.tokens <= tokens and size.crops <= left)
+                for i, (max_tokens, max_crops) in enumerate(room)
+                if not sequences[i] or (size.tokens <= max_tokens and size.crops <= max_crops)
             ]
-            if not fitting:
+            if not candidates:
                 break
-            i = min(fitting, key=lambda i: (work[i], i))
+            i = min(candidates, key=lambda i: (work[i], i))
             sequences[i].append(number)
             work[i] += costs[number]
             room[i] = (room[i][0] - size.tokens, room[i][1] - size.crops)
@@ -68,14 +68,14 @@ def fill(sizes: Sequence[Size], costs: Sequence[float], *, length: int, crops: i
 
 
 def balance(costs: Sequence[float], ranks: int) -> list[list[int]]:
-    """Deal sequences to ranks: equal numbers, nearly equal work, and each turn's sequences alike.
+    """Deal sequences to ranks: equal numbers, similar work, and similar sequences at the same time.
 
     Args:
         costs: work of each sequence.
-        ranks: how many take part.
+        ranks: number of ranks.
 
     Returns:
-        For each rank its sequences, costliest first; -1 where a rank has nothing to do in a turn.
+        The sequences of each rank, costliest first; -1 stands for no sequence.
     """
     turns = -(-len(costs) // ranks)
     by_rank: list[list[int]] = [[] for _ in range(ranks)]
@@ -90,7 +90,7 @@ def balance(costs: Sequence[float], ranks: int) -> list[list[int]]:
 def plan(
     sizes: Sequence[Size], *, length: int, crops: int, ranks: int, cost: Cost, packing: bool = True
 ) -> list[list[list[int]]]:
-    """Return for each rank its sequences, as lists of example numbers; an empty list is a turn without work."""
+    """Return the sequences of each rank, as lists of example numbers; an empty list is a sequence without examples."""
     costs = [cost(size) for size in sizes]
     if packing:
         sequences = fill(sizes, costs, length=length, crops=crops, multiple=ranks)

@@ -1,6 +1,7 @@
-"""Which example comes when: a pure function of (seed, rates, sizes, number). Reads no data and keeps no state.
+"""Draw the examples of a run, as a pure function of (seed, rates, sizes, number), without state.
 
-So resuming is one integer, any number of workers sees the same global batches, and nothing is lost or repeated.
+So a run resumes from one integer, global batches do not depend on the number of workers, and no example is lost or
+repeated.
 """
 
 from dataclasses import dataclass
@@ -10,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 BLOCK = 1024
-"""Examples in whose span every data set gets its share, to one example."""
+"""Number of consecutive examples in which every data set gets its share, within one example."""
 
 _MASK = (1 << 64) - 1
 _GOLDEN, _FIRST, _SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
 def mix(*numbers: int) -> int:
-    """Return 64 well-mixed bits of some integers (the splitmix64 finaliser, chained)."""
+    """Return a 64-bit hash of some integers (the splitmix64 finalizer, chained)."""
     state = _GOLDEN
     for number in numbers:
         state = (state + (number & _MASK) + _GOLDEN) & _MASK
@@ -28,17 +29,17 @@ def mix(*numbers: int) -> int:
 
 
 def _mix_last(head: int, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-    """Return what :func:`mix` gives for each of many last numbers, ``head`` being the mix of those before."""
-    state = numbers.astype(np.uint64) + np.uint64((head + _GOLDEN) & _MASK)  # wraps around, as it should
+    """Return :func:`mix` for each of many last numbers, where ``head`` is the mix of the previous ones."""
+    state = numbers.astype(np.uint64) + np.uint64((head + _GOLDEN) & _MASK)  # wraps around
     state = (state ^ (state >> np.uint64(30))) * np.uint64(_FIRST)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(_SECOND)
     return state ^ (state >> np.uint64(31))
 
 
-def shuffled(index: int, size: int, key: int) -> int:
-    """Return the place of ``index`` in a permutation of 0 .. size - 1 that ``key`` decides, without building it.
+def permute(index: int, size: int, key: int) -> int:
+    """Return the position of ``index`` in a permutation of 0 .. size - 1, selected by ``key``, without storing it.
 
-    A Feistel network over the next power of four, walked until it lands inside.
+    Uses a Feistel network over the next power of four, repeated until the result is below ``size``.
     """
     half = max(((size - 1).bit_length() + 1) // 2, 1)
     mask = (1 << half) - 1
@@ -53,24 +54,24 @@ def shuffled(index: int, size: int, key: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One example that the sampler draws."""
+    """A draw of the sampler."""
 
     source: int
-    # Row of the source, and how often the source was gone through before.
+    # Row of the source, and number of complete passes over the source before.
     row: int
     epoch: int
-    # For everything random about the example.
+    # Seed of the example's randomness.
     seed: int
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """The endless sequence of examples of a mixture.
+    """The infinite sequence of draws from a mixture.
 
     Args:
         rates: relative share of each source.
-        sizes: rows of each source; 0 for one without end, whose rows are simply counted.
-        seed: decides the sequence.
+        sizes: number of rows of each source; 0 for an infinite one, whose rows are drawn in order.
+        seed: selects the sequence.
     """
 
     rates: tuple[float, ...]
@@ -92,27 +93,27 @@ class Sampler:
         return np.searchsorted(self._edges, points, side="right").clip(max=len(self.rates) - 1)
 
     def _counts_before(self, block: int) -> npt.NDArray[np.int64]:
-        """Return how many examples of each source come before a block."""
+        """Return the number of examples of each source before a block."""
         # Points below an edge are those i with (i + shift) / BLOCK < edge.
         below = np.ceil(self._edges[None, :] * BLOCK - self._shifts(np.arange(block))[:, None]).clip(0, BLOCK)
         below[:, -1] = BLOCK
         return np.diff(below, axis=1, prepend=0).astype(np.int64).sum(axis=0)
 
     def draws(self, start: int, count: int) -> list[Draw]:
-        """Return the examples number ``start`` to ``start + count - 1``."""
+        """Return the draws number ``start`` to ``start + count - 1``."""
         examples: list[Draw] = []
         first, last = start // BLOCK, (start + count - 1) // BLOCK
-        used = self._counts_before(first)
+        counts = self._counts_before(first)
         for block in range(first, last + 1):
             members = self._members(block)
             ranks = np.zeros(BLOCK, dtype=np.int64)
             for source in range(len(self.rates)):
                 is_source = members == source
-                ranks[is_source] = used[source] + np.arange(is_source.sum())
-                used[source] += is_source.sum()
+                ranks[is_source] = counts[source] + np.arange(is_source.sum())
+                counts[source] += is_source.sum()
             low, high = max(start - block * BLOCK, 0), min(start + count - block * BLOCK, BLOCK)
             for number in range(low, high):
-                slot = shuffled(number, BLOCK, mix(self.seed, 2, block))
+                slot = permute(number, BLOCK, mix(self.seed, 2, block))
                 examples.append(self._draw(int(members[slot]), int(ranks[slot]), block * BLOCK + number))
         return examples
 
@@ -122,4 +123,4 @@ class Sampler:
         if size == 0:
             return Draw(source, rank, 0, seed)
         epoch, within = divmod(rank, size)
-        return Draw(source, shuffled(within, size, mix(self.seed, 4, source, epoch)), epoch, seed)
+        return Draw(source, permute(within, size, mix(self.seed, 4, source, epoch)), epoch, seed)

@@ -1,6 +1,6 @@
-"""Attention over message trees: each example by itself, the image causal without a mask; only annotations need one.
+"""Efficient attention over packed message trees: per example, with a mask for the annotations only.
 
-The same numbers as attention under :func:`molmo_agent.model.message_tree.message_tree_mask`, with less thrown away.
+The result is that of attention with :func:`molmo_agent.model.message_tree.message_tree_mask`, with less wasted work.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ NAME = "message_tree"
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """One sequence: a prefix that all annotations see, and the mask of the rows after it."""
+    """One example: the length of the prefix to which all annotations attend, and the mask of the rows after it."""
 
     prefix: int
     # (1, 1, T - prefix, T), additive.
@@ -28,7 +28,7 @@ class Tree:
 
     @classmethod
     def of(cls, subsegment_ids: Tensor, dtype: torch.dtype) -> "Tree":
-        """Read the tree off (T,) ids; the prefix is the leading run of the largest id."""
+        """Build the tree from (T,) ids; the prefix is the leading run of the largest id."""
         prefix = int((subsegment_ids == subsegment_ids[0]).long().cumprod(0).sum())
         return cls(prefix, message_tree_mask(subsegment_ids[None], None, dtype)[:, :, prefix:].contiguous())
 
@@ -41,13 +41,13 @@ class Tree:
 class Forest:
     """A packed sequence: one tree after another."""
 
-    # Where each begins and ends.
+    # Start and end of each tree.
     spans: tuple[tuple[int, int], ...]
     trees: tuple[Tree, ...]
 
     @classmethod
     def of(cls, documents: Tensor, segments: Tensor, dtype: torch.dtype) -> "Forest":
-        """Read the trees off (T,) numbers of examples, in runs, and of annotations."""
+        """Build the trees from the (T,) numbers of examples, in runs, and of annotations."""
         edges = [0, *((documents.diff() != 0).nonzero().flatten() + 1).tolist(), len(documents)]
         spans = tuple(pairwise(edges))
         return cls(spans, tuple(Tree.of(segments[start:stop], dtype) for start, stop in spans))
@@ -104,5 +104,5 @@ def tree_attention(
 
 
 AttentionInterface.register(NAME, forest_attention)
-# The tree travels beside the inputs; no mask is to be built.
+# The tree is a separate argument, so transformers must build no mask.
 AttentionMaskInterface.register(NAME, lambda *args, **kwargs: None)

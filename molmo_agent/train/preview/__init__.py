@@ -1,1 +1,1 @@
-"""One page of what the model sees in training."""
+"""A page that shows the model's inputs in training."""

@@ -1,4 +1,4 @@
-"""What a model sees of one training example, ready to be drawn: texts with weights, crops, points. Knows no HTML."""
+"""Collect the model's inputs for one training example: texts with weights, crops, points."""
 
 import base64
 import io
@@ -23,13 +23,13 @@ from molmo_agent.policies.android_actions import parse_action_text
 from molmo_agent.train.batching.encode import EncodedExample, apply_template
 from molmo_agent.train.config import TrainConfig
 
-# Sides of what is embedded in the page, in pixels.
+# Maximum sides of the embedded images, in pixels.
 _IMAGE_PX, _CROP_PX = 1000, 168
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Tokens in a row that count alike; the pieces are the tokens' texts (several where a character is split)."""
+    """Consecutive tokens of equal weight. The pieces are their texts; tokens that form one character share a piece."""
 
     pieces: tuple[str, ...]
     weight: float
@@ -38,25 +38,25 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """One conversation about the image, as it stands in the sequence."""
+    """One conversation about the image in the sequence."""
 
     number: int
     style: str
     runs: tuple[Run, ...]
     tokens: int
-    # First and last position that its tokens have for the model.
+    # First and last position id of its tokens.
     positions: tuple[int, int]
-    # Where its answers point: fractions of the image.
+    # Points of its answers, as fractions of the image.
     points: tuple[Point, ...] = ()
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crop:
-    """One crop as the tower gets it, and what of it becomes image tokens."""
+    """One crop, and the part of it that becomes image tokens."""
 
     uri: str
-    # Left, top, width, height of the kept part: fractions of the crop.
+    # Left, top, width, height of that part, as fractions of the crop.
     visible: tuple[float, float, float, float]
     # The same on the image, in its pixels; may reach into the padding.
     box_px: tuple[float, float, float, float]
@@ -64,14 +64,15 @@ class Crop:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleView:
-    """One training example, ready to be drawn."""
+    """One training example for the page."""
 
     name: str
-    # Where it comes from, and its number in the step.
+    # Name of its data set, and its number in the step.
     source: str
     number: int
     tokens: int
-    learned: int
+    # Number of tokens with a loss.
+    targets: int
     # (rows, columns) of the image tokens: of the global crop, and of the grid.
     blocks: tuple[tuple[int, int], ...] = ()
     grid: tuple[int, int] = (0, 0)
@@ -80,18 +81,18 @@ class ExampleView:
     size: tuple[int, int] = (0, 0)
     crops: tuple[Crop, ...] = ()
     annotations: tuple[Annotation, ...] = ()
-    # Whether the annotations are branches that do not see each other.
+    # Whether the annotations are branches that do not attend to each other.
     tree: bool = False
-    # Annotations that did not fit: style, text and tokens.
-    left_out: tuple[tuple[str, str, int], ...] = ()
-    # Tokens that are learned, by weight.
+    # Annotations that did not fit: style, text and number of tokens.
+    dropped_annotations: tuple[tuple[str, str, int], ...] = ()
+    # Number of target tokens by weight.
     weights: Counter[float] = field(default_factory=Counter)
-    # Why it cannot be used, or cannot be drawn.
+    # Why the example cannot be used or drawn.
     problem: str = ""
 
 
 def uri(image: Image, side_px: int) -> str:
-    """Return an image as a data address, made small enough."""
+    """Return a thumbnail of an image as a data URI."""
     thumbnail = PIL.Image.fromarray(image)
     thumbnail.thumbnail((side_px, side_px), PIL.Image.Resampling.LANCZOS)
     file = io.BytesIO()
@@ -100,7 +101,7 @@ def uri(image: Image, side_px: int) -> str:
 
 
 def runs_of(ids: Sequence[int], weights: Sequence[float], tokenizer: Any) -> tuple[Run, ...]:
-    """Turn tokens into text, in runs of equal weight."""
+    """Decode tokens to text, in runs of equal weight."""
     special = set(tokenizer.all_special_ids)
     runs: list[Run] = []
     pending: list[int] = []
@@ -108,7 +109,7 @@ def runs_of(ids: Sequence[int], weights: Sequence[float], tokenizer: Any) -> tup
         pending.append(token)
         piece = tokenizer.decode(pending)
         last = number + 1 == len(ids)
-        # A character may be several tokens; until they are together there is no text.
+        # A character may consist of several tokens; decode them together.
         complete = last or weights[number + 1] != weight or ids[number + 1] in special or token in special
         if piece.endswith("\ufffd") and not complete and len(pending) < 4:
             continue
@@ -122,7 +123,7 @@ def runs_of(ids: Sequence[int], weights: Sequence[float], tokenizer: Any) -> tup
 
 
 def answer_points(conversation: Conversation) -> tuple[tuple[Point, ...], str]:
-    """Return where the answers of a conversation point, and what is wrong with them."""
+    """Return the points of a conversation's answers, and a note about answers that cannot be parsed."""
     points: list[Point] = []
     notes: list[str] = []
     for answer in conversation.turns[1::2]:
@@ -133,29 +134,29 @@ def answer_points(conversation: Conversation) -> tuple[tuple[Point, ...], str]:
             except (PointTextError, ValueError) as error:
                 notes.append(f"not drawn: {error}")
         elif "<point" in answer:
-            parsed = parse_points("molmo", answer)
-            points += [match.point for match in parsed.points]
-            if not parsed.points:
-                notes.append(f"not drawn: {parsed.reason}")
+            result = parse_points("molmo", answer)
+            points += [match.point for match in result.points]
+            if not result.points:
+                notes.append(f"not drawn: {result.reason}")
     return tuple(points), "; ".join(notes)
 
 
 def view_example(
     encoded: EncodedExample, processor: MolmoProcessor, config: TrainConfig, *, seed: int, source: str, number: int
 ) -> ExampleView:
-    """Return what the model sees of an example.
+    """Return the view of an example.
 
     Args:
-        encoded: the example, laid out.
+        encoded: the encoded example.
         processor: of the model.
         config: the run.
-        seed: that the example was laid out with.
+        seed: the seed of the encoding.
         source: name of its data set.
         number: of the example in its step.
     """
     example, row, tokenizer = encoded.example, encoded.row, processor.tokenizer
     closed = example.labels[-1] >= 0
-    # The last token is a label only; what a token counts stands where it is to be predicted, one place before.
+    # The last token is only a label. A token's weight is stored one position before it, where it is predicted.
     ids = [*example.input_ids.tolist(), *([int(example.labels[-1])] if closed else [])]
     weights = [0.0, *np.maximum(example.loss_weights, 0).tolist()][: len(ids)]
     blocks: tuple[tuple[int, int], ...] = ()
@@ -187,7 +188,7 @@ def view_example(
                 note=note,
             )
         )
-    left_out = tuple(
+    dropped_annotations = tuple(
         (c.style, " ".join(c.turns), len(key)) for key, conversations in by_tokens.items() for c in conversations
     )
     drawing: dict[str, Any] = {}
@@ -197,18 +198,18 @@ def view_example(
             drawing = {"image_uri": uri(image, _IMAGE_PX), "size": (image.shape[1], image.shape[0])}
             drawing["crops"] = _crops(image, processor, config)
         except (MolmoAgentError, OSError) as error:
-            drawing = {"problem": f"its image cannot be shown: {error}"}
+            drawing = {"problem": f"its image cannot be drawn: {error}"}
     return ExampleView(
         name=row.name,
         source=source,
         number=number,
         tokens=encoded.size.tokens,
-        learned=sum(weight > 0 for weight in weights),
+        targets=sum(weight > 0 for weight in weights),
         blocks=blocks,
         grid=grid,
         annotations=tuple(annotations),
         tree=segments is not None,
-        left_out=left_out,
+        dropped_annotations=dropped_annotations,
         weights=Counter(round(weight, 6) for weight in weights if weight > 0),
         **drawing,
     )
@@ -217,7 +218,7 @@ def view_example(
 def _conversations_by_tokens(
     encoded: EncodedExample, tokenizer: Any, config: TrainConfig, seed: int
 ) -> dict[tuple[int, ...], list[Conversation]]:
-    """Return all conversations of an example by the tokens that they become."""
+    """Return all conversations of an example by their tokens."""
     rng = np.random.RandomState(seed & 0xFFFFFFFF)
     conversations: dict[tuple[int, ...], list[Conversation]] = {}
     for conversation in encoded.row.conversations:
@@ -231,7 +232,7 @@ def _conversations_by_tokens(
 
 
 def _crops(image: Image, processor: MolmoProcessor, config: TrainConfig) -> tuple[Crop, ...]:
-    """Return the crops that the image processor makes of an image."""
+    """Return the image processor's crops of an image."""
     maker = processor.image_processor
     arrays, grid = maker.process_one(image, config.max_crops)
     layout = maker.layout(config.max_crops)
@@ -251,7 +252,7 @@ def _crops(image: Image, processor: MolmoProcessor, config: TrainConfig) -> tupl
 
 
 def _visible_part(positions: npt.NDArray[np.int64]) -> tuple[float, float, float, float]:
-    """Return (left, top, width, height) of the tokens that are kept of a crop, as fractions of it."""
+    """Return (left, top, width, height) of the part of a crop that becomes image tokens, as fractions of the crop."""
     rows, columns = (np.flatnonzero((positions >= 0).any(axis=axis)) for axis in (1, 0))
     side = len(positions)
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
@@ -265,7 +266,7 @@ def _box_on_image(
     layout: CropLayout,
     shape: tuple[int, ...],
 ) -> tuple[float, float, float, float]:
-    """Return where a part of a crop lies on the image: left, top, width, height in its pixels."""
+    """Return the position of a part of a crop on the image: left, top, width, height in image pixels."""
     is_global = number == 0
     canvas = (layout.crop_size, layout.crop_size) if is_global else layout.canvas(grid)
     row, column = (0, 0) if is_global else divmod(number - 1, grid[1])

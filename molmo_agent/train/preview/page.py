@@ -1,6 +1,6 @@
-"""A recipe's data as one HTML file that needs nothing else: what the model will see of the first examples, and why.
+"""Write an offline HTML page of a recipe's data: the model's inputs for the first examples, and their packing.
 
-Everything on the page comes from outside and is escaped; it has no scripts and asks no network.
+All content is untrusted and escaped. The page has no scripts and makes no requests.
 """
 
 from collections import Counter
@@ -24,47 +24,47 @@ from molmo_agent.train.starting_model import source_of
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """An example's part of a sequence."""
+    """An example in a packed sequence."""
 
     number: int
     tokens: int
     crops: int
     hue: int
-    # Whether the page has it.
-    shown: bool
+    # Whether the page shows the example.
+    is_on_page: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step's examples, and how they are packed."""
+    """One step's examples and their packing."""
 
     # Counted from 1, as in metrics.jsonl.
     number: int
     examples: list[ExampleView]
     sequences: list[list[Member]]
-    # Examples of the step: drawn, and those that cannot be used.
-    drawn: int
-    skipped: int
+    # Number of examples in the step, and of those that cannot be used.
+    num_drawn: int
+    num_skipped: int
 
     @property
-    def full(self) -> int:
-        """Return the tokens that are no padding."""
+    def num_tokens(self) -> int:
+        """Return the number of tokens without padding."""
         return sum(member.tokens for sequence in self.sequences for member in sequence)
 
 
 def hue(number: int) -> int:
-    """Return a hue in degrees: neighbours differ much."""
+    """Return a hue in degrees; consecutive numbers get very different hues."""
     return round(number * 137.508) % 360
 
 
 def load_step(loader: DataLoader, step: int, max_examples: int) -> Step:
-    """Return a step, and what the model sees of at most so many of its examples."""
+    """Return a step with the views of at most ``max_examples`` examples."""
     config, names = loader.config, source_names(loader.config)
     encoded: list[EncodedExample] = []
-    # Number in the step of each that is packed.
+    # Number in the step of each encoded example.
     numbers: list[int] = []
     views: list[ExampleView] = []
-    skipped = 0
+    num_skipped = 0
     draws = loader.draws(step)
     for number, draw in enumerate(draws, 1):
         name = f"row {draw.row}"
@@ -73,12 +73,12 @@ def load_step(loader: DataLoader, step: int, max_examples: int) -> Step:
             name = row.name
             example = encode(row, loader.processor, config, draw.seed, draw.source)
         except (ValueError, MolmoAgentError) as error:
-            skipped += 1
+            num_skipped += 1
             if len(views) < max_examples:
-                reason = f"left out: {error}"
+                reason = f"skipped: {error}"
                 views.append(
                     ExampleView(
-                        name=name, source=names[draw.source], number=number, tokens=0, learned=0, problem=reason
+                        name=name, source=names[draw.source], number=number, tokens=0, targets=0, problem=reason
                     )
                 )
             continue
@@ -91,15 +91,15 @@ def load_step(loader: DataLoader, step: int, max_examples: int) -> Step:
                 )
             )
     (sequences,) = loader.deal(encoded, 1)
-    shown = {example.number for example in views}
+    numbers_on_page = {example.number for example in views}
     members = [
         [
-            Member(numbers[i], encoded[i].size.tokens, encoded[i].crops, hue(numbers[i]), numbers[i] in shown)
+            Member(numbers[i], encoded[i].size.tokens, encoded[i].crops, hue(numbers[i]), numbers[i] in numbers_on_page)
             for i in sequence
         ]
         for sequence in sequences
     ]
-    return Step(step + 1, views, members, len(draws), skipped)
+    return Step(step + 1, views, members, len(draws), num_skipped)
 
 
 def render(config: TrainConfig, recipe: str, loader: DataLoader, steps: Sequence[Step]) -> str:
@@ -111,7 +111,7 @@ def render(config: TrainConfig, recipe: str, loader: DataLoader, steps: Sequence
     heaviest = max(weights, default=1.0)
     rates = loader.sampler.rates
     legend = [
-        # Weights seen, how strongly each is coloured in percent, and what it is the root of.
+        # Weights in use, the strength of their colours in percent, and n for the weight 1/sqrt(n).
         {
             "weight": weight,
             "tokens": count,
@@ -145,31 +145,31 @@ def render(config: TrainConfig, recipe: str, loader: DataLoader, steps: Sequence
 
 
 def _branches(weight: float) -> int | None:
-    """Return n where a weight is 1/sqrt(n) of several annotations."""
+    """Return n if a weight is 1/sqrt(n) of several annotations, else None."""
     n = round(1 / weight**2)
     return n if n > 1 and abs(n**-0.5 - weight) < 1e-5 else None
 
 
 def write_page(config: Run, recipe: str, path: Path, *, rows: int, step: int) -> None:
-    """Write what the model sees of the first examples of a run, from a step on.
+    """Write a page of the model's inputs for the first examples of a run, from a step on.
 
     Args:
         config: the run.
         recipe: its name.
         path: of the page.
-        rows: examples to show.
-        step: where they begin, counted from 0.
+        rows: number of examples.
+        step: the first step, counted from 0.
 
     Raises:
         UsageError: the recipe has no mixture, a data set cannot be opened, the model's processor cannot be loaded, or
-            the page not be written.
+            the page cannot be written.
     """
     if not isinstance(config, TrainConfig):
         raise UsageError(
-            f"the recipe {recipe!r} is a curriculum: its stages draw their screens as they go, and there is no mixture "
-            "of data sets to show; 'screens' shows the simulated desktop as a data set"
+            f"the recipe {recipe!r} is a curriculum: its stages draw their screens during training, so there is no "
+            "mixture of data sets to show; the recipe 'screens' shows the simulated desktop as a data set"
         )
-    # First of all: it says what is missing, and costs no download.
+    # Open the data first: this reports missing files without a download.
     sources = open_mixture(config.mixture, config.home)
     source = source_of(config)
     model_config: Any
@@ -182,7 +182,7 @@ def write_page(config: Run, recipe: str, path: Path, *, rows: int, step: int) ->
         ) from error
     loader = DataLoader(config, processor, Flops(model_config), sources)
     steps: list[Step] = []
-    while (num_missing := rows - sum(len(shown.examples) for shown in steps)) > 0:
+    while (num_missing := rows - sum(len(one.examples) for one in steps)) > 0:
         steps.append(load_step(loader, step + len(steps), num_missing))
     page = render(config, recipe, loader, steps)
     try:

@@ -1,1 +1,1 @@
-"""A robot in a room that drives to the floor points it is given."""
+"""A robot in a room that drives to points on the floor."""

@@ -1,6 +1,6 @@
-"""What a level camera in a room sees: column by column in numpy, with the number of the thing at each pixel.
+"""Render the view of a level camera in a room, column by column in numpy, with the number of the thing at each pixel.
 
-Floor and walls are looked up in the textures of ``floor_paint``; the things are drawn over them with a depth test.
+Floor and walls are looked up in the textures of ``Paint``; the things are drawn over them with a depth test.
 """
 
 import math
@@ -18,28 +18,28 @@ from molmo_agent.episode import Image
 
 Array = npt.NDArray[np.floating[Any]]
 
-# In the map of ids; the things of the room are 0, 1, 2 ...
+# Ids of pixels; the things of the room are 0, 1, 2 ...
 FLOOR, WALL, CEILING = -1, -2, -3
 
-# Drawn so much larger and scaled down: smooth edges.
+# The view is drawn larger by this factor and scaled down, for smooth edges.
 _SMOOTH = 2
-# Where the light comes from, over the floor; of length 1.
+# Horizontal direction of the light; of length 1.
 _LIGHT = (-0.59, -0.81)
 _CEILING = (240, 239, 234)
-# Of what has no colour in its name.
+# Colours of things without a colour in their name.
 _PLAIN = {"crate": (186, 142, 92), "bench": (150, 106, 70), "screen": (120, 140, 146)}
 
 
 def render(
     room: Room, paint: Paint | None, camera: Camera, *, smooth: int = _SMOOTH
 ) -> tuple[Image, npt.NDArray[np.int8]]:
-    """Return what a camera sees, and what is at each pixel: the number of a thing, or FLOOR, WALL, CEILING.
+    """Return the image of a camera, and the id at each pixel: the number of a thing, or FLOOR, WALL, CEILING.
 
     Args:
-        room: what there is.
-        paint: how it looks; None where only the second answer matters.
+        room: walls and things.
+        paint: the textures; None if only the ids are needed.
         camera: level, inside the room.
-        smooth: how much larger it is drawn.
+        smooth: the factor by which the view is drawn larger.
 
     Raises:
         ValueError: the camera is tilted.
@@ -128,7 +128,7 @@ class _View:
             self.colour[first + part.start : first + part.stop] = texture.ravel()[row]
 
     def draw_solid(self, number: int, solid: Solid) -> None:
-        """Draw a thing where nothing nearer is."""
+        """Draw a thing where nothing is nearer."""
         ahead = (solid.x - self.x) * self.dx + (solid.y - self.y) * self.dy
         if ahead.max() <= 0:
             return
@@ -144,7 +144,7 @@ class _View:
     def fill_rows(
         self, number: int, columns: slice, top: Array, bottom: Array, depth: Array, paint: Callable[[Array], Array]
     ) -> None:
-        """Colour the rows from ``top`` to ``bottom`` of some columns, where nothing nearer is.
+        """Colour the rows from ``top`` to ``bottom`` of some columns, where nothing is nearer.
 
         Args:
             number: of the thing.
@@ -188,7 +188,7 @@ def _colour(solid: Solid) -> Array:
 
 
 def _brightness(normal_x: Array, normal_y: Array) -> Array:
-    """Return how bright upright surfaces are."""
+    """Return the brightness of upright surfaces with these normals, 0.45 to 1."""
     bright: Array = 0.66 + 0.34 * np.clip(normal_x * _LIGHT[0] + normal_y * _LIGHT[1], -0.6, 1.0)
     return bright
 
@@ -241,7 +241,7 @@ def _draw_cone(view: _View, number: int, solid: Solid) -> None:
 
 def _draw_ball(view: _View, number: int, solid: Solid) -> None:
     part, offset, middle, _ = view.chord(solid)
-    # In the plane of a column the ball is a circle; its upper and lower tangents from the camera bound what is seen.
+    # In the plane of a column the ball is a circle; its upper and lower tangents from the camera bound its outline.
     stretch = np.sqrt(view.dx[part] ** 2 + view.dy[part] ** 2)
     away, drop = middle * stretch, view.eye - solid.radius
     circle = np.sqrt(np.maximum(solid.radius**2 - offset**2, 0))

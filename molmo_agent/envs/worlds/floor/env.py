@@ -1,7 +1,7 @@
 """A robot's camera in a room: point at the floor, or at a thing, and it drives there.
 
-A slow model over a fast controller: one point starts a drive of many small controller steps, which ends at the place,
-after 1.5 m, or at the first touch of anything. Then a new image is shown.
+A slow model directs a fast controller: one point starts a drive of many small controller steps, which ends at the
+place, after 1.5 m, or at the first collision. Then the model gets a new image.
 """
 
 import math
@@ -38,11 +38,11 @@ _EXPERT_STEPS = 6
 
 
 class FloorNav(PointingEnv):
-    """Drive to the thing that is named. Crates, benches and screens stand in the way, other things look alike.
+    """Drive to the named thing. Crates, benches and screens stand in the way, other things look similar.
 
-    A point on the floor is where the robot drives, on a straight line; a point on a thing or a wall means the floor
-    before it. The ceiling is refused. Success, and the end, is to come to a stand within 0.6 m of the thing, measured
-    from the robot's middle; the reward of that step is 1.0. It is never straight ahead at first.
+    The robot drives straight to a point on the floor; a point on a thing or a wall means the floor before it. The
+    ceiling is refused. The episode succeeds and ends when the robot stands within 0.6 m of the thing, measured from
+    the robot's middle; the reward of that step is 1.0. The thing is never straight ahead at first.
 
     ``info`` besides the contract: ``spl`` (success weighted by path length: shortest / driven, 0.0 without success),
     ``driven_m``, ``shortest_m``, ``collisions``, ``pose`` (x, y, heading; privileged: a metric, not for a policy).
@@ -72,30 +72,30 @@ class FloorNav(PointingEnv):
         self._collisions, self._driven, self._shortest = 0, 0.0, 0.0
         self._image: Image = np.zeros((height, width, 3), np.uint8)
         self._ids = np.zeros((height, width), np.int8)
-        # What was pointed at, on the image that it was said of.
+        # The image that the last point refers to.
         self._answer_image: Image | None = None
 
     # --- The contract ---------------------------------------------------------------------------------------------
 
     def begin(self, rng: np.random.Generator, options: dict[str, Any]) -> str:
-        """Make a room that an expert finishes with a few points."""
+        """Make a room that an expert solves with a few points."""
         for _ in range(_ROOM_TRIES):
             room, pose = sample_room(rng, RADIUS_M, REACH_M)
             if self._is_solvable(room, Robot(*pose)):
                 break
         else:
-            raise EnvError(f"none of {_ROOM_TRIES} rooms could be finished by an expert; reset with another seed")
+            raise EnvError(f"none of {_ROOM_TRIES} rooms could be solved by an expert; reset with another seed")
         self._room, self._paint = room, paint_room(rng, room)
         self._start(Robot(*pose))
         self._look()
         return f"drive to the {room.solids[room.target].name}"
 
     def image(self) -> Image:
-        """Return a copy of what the camera sees."""
+        """Return a copy of the camera's image."""
         return self._image.copy()
 
     def target_mask(self) -> Mask:
-        """Return the pixels of the thing that is named."""
+        """Return the pixels of the named thing."""
         mask: Mask = self._ids == self._inside().target
         return mask
 
@@ -131,7 +131,7 @@ class FloorNav(PointingEnv):
         return Outcome(reward=float(success), success=success, terminated=success)
 
     def measures(self) -> dict[str, Any]:
-        """Tell how far it went, and how well."""
+        """Return the lengths of the drive, its collisions, its SPL and the pose."""
         success = self._inside().has_arrived(self._robot.x, self._robot.y)
         # The shortest way is measured over a grid and may be a little longer than the driven one.
         spl = self._shortest / max(self._driven, self._shortest) if success else 0.0
@@ -144,14 +144,14 @@ class FloorNav(PointingEnv):
         }
 
     def render(self) -> Image | None:
-        """Return the image that was answered last, with the point, beside a map from above."""
+        """Return the image of the last point, with that point, beside a map from above."""
         if self.render_mode is None or self._room is None or self._paint is None:
             return None
         view = draw_points(self.image() if self._answer_image is None else self._answer_image, self._points)
         return self._beside_map(view, self._robot, len(self._trail))
 
     def film(self, every: int = 6) -> Iterator[Image]:
-        """Yield the answered image with its point and what was seen on the drive then, each beside the map.
+        """Yield the image of the last point, with that point, then the views of the drive, each beside the map.
 
         Args:
             every: controller steps, of 0.05 s, from one image to the next.
@@ -169,7 +169,7 @@ class FloorNav(PointingEnv):
 
     def _inside(self) -> Room:
         if self._room is None:
-            raise UsageError("the room is made by reset(); call it first")
+            raise UsageError("there is no room yet; call reset() first")
         return self._room
 
     def _beside_map(self, view: PIL.Image.Image, robot: Robot, so_far: int) -> Image:
@@ -191,7 +191,7 @@ class FloorNav(PointingEnv):
         self._image, self._ids = render(self._inside(), self._paint, self._robot.camera(*self.size))
 
     def _is_solvable(self, room: Room, robot: Robot) -> bool:
-        """Let an expert drive, on coarse images; the target has to be seen at first."""
+        """Return whether an expert that sees coarse images reaches the target, which must be in view at first."""
         if not np.isfinite(room.remaining(np.array([[robot.x, robot.y]]))).all() or room.has_arrived(robot.x, robot.y):
             return False
         if (coarse_ids(room, robot) == room.target).sum() < 25:

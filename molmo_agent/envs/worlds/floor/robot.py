@@ -1,4 +1,4 @@
-"""A robot on two wheels with a level camera: what a point means to it, how it drives there, where an expert points."""
+"""A robot on two wheels with a level camera: the goal of a point, the drive to it, and the point of an expert."""
 
 import math
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from molmo_agent.geometry import Point
 RADIUS_M, CAMERA_HEIGHT_M, REACH_M = 0.22, 0.62, 0.6
 # The image is 80 degrees wide; its horizon lies above the middle, to show more floor.
 _FIELD_OF_VIEW_DEG, _HORIZON = 80.0, 0.36
-# One controller step, the robot's limits, and how much of a drive one point is worth.
+# One controller step, the robot's limits, and the longest drive for one point.
 _STEP_S, _SPEED_M_S, _TURN_RAD_S, _DRIVE_M = 0.05, 0.8, 2.0, 1.5
-# A drive that takes longer has gone wrong.
+# A drive that takes longer has failed.
 _MAX_DRIVE_S = 12.0
-# From a thing or wall that is pointed at, the robot keeps so much more than its radius.
+# Distance from a pointed thing or wall, added to the robot's radius.
 _STAND_OFF_M = 0.12
-# What an expert keeps from things.
+# The distance that an expert keeps from things.
 _MARGIN_M = 0.12
 # (width, height) of the images that an expert decides on.
 COARSE = (120, 90)
@@ -67,9 +67,9 @@ def place_of(point: Point, robot: Robot, ids: Any, room: Room) -> tuple[float, f
 
     Args:
         point: of the image.
-        robot: whose camera saw it.
-        ids: (height, width), what is at each pixel.
-        room: where it stands.
+        robot: the robot whose camera took the image.
+        ids: (height, width), the id at each pixel.
+        room: the room of the robot.
 
     Raises:
         ActionRefused: the point is on the ceiling.
@@ -114,18 +114,19 @@ def drive(room: Room, robot: Robot, goal: tuple[float, float]) -> tuple[list[Rob
 
 
 def coarse_ids(room: Room, robot: Robot) -> npt.NDArray[np.int8]:
-    """Return what is at each pixel of a small image, so that an expert decides alike whatever the image's size."""
+    """Return the ids of a small image, so that an expert's decision does not depend on the image's size."""
     return render(room, None, robot.camera(*COARSE), smooth=1)[1]
 
 
 def best_pixel(room: Room, robot: Robot) -> tuple[int, int]:
     """Return the (column, row) of a coarse image that an expert points at. Privileged.
 
-    Of the floor in view that the robot reaches on a straight line with a margin, the place from which the whole way is
-    shortest, and of equal ones the farthest. Where there is none, the lower corner on the side of the way: it turns.
+    Candidates are the places on the floor in view that the robot reaches on a straight line with a margin. The result
+    is the one with the shortest whole way, and of equal ones the farthest. Without a candidate it is the lower corner
+    on the side of the way, so that the robot turns.
     """
     width, height = COARSE
-    # Not on the edge of a thing: seen more finely, that may be the thing.
+    # Not on the edge of a thing: at a higher resolution, that pixel may show the thing.
     floor = ndimage.binary_erosion(coarse_ids(room, robot) == FLOOR, np.ones((3, 3)), border_value=1)
     grid = np.argwhere(floor)[::7, ::-1]
     places = robot.camera(width, height).intersect_plane((grid + 0.5) / (width, height)).places[:, :2]

@@ -1,4 +1,4 @@
-"""A room with solid things on its floor: where they are, where a robot fits, how far it is.
+"""A room with solid things on its floor: their positions, clearances and shortest ways.
 
 The world's frame: x and y on the floor, z up, metres; the room is ``[0, width] x [0, depth]``.
 """
@@ -21,7 +21,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "blue": (42, 98, 200),
     "purple": (132, 70, 176),
 }
-# Kind -> (radius, height) of round things in metres. They are what a robot is sent to.
+# Kind -> (radius, height) of round things in metres. They are the targets.
 LANDMARKS: dict[str, tuple[float, float]] = {
     "pillar": (0.16, 1.5),
     "barrel": (0.26, 0.72),
@@ -36,7 +36,7 @@ OBSTACLES: dict[str, tuple[float, float, float]] = {
 }
 
 _CELL_M = 0.1
-# What is kept free between things, so that a robot gets through.
+# Free space between things, so that a robot fits through.
 _PASSAGE_M = 0.85
 
 
@@ -57,7 +57,7 @@ class Solid:
 
     @property
     def name(self) -> str:
-        """What it is called: ``red cone``."""
+        """Its name: ``red cone``."""
         return f"{self.colour} {self.kind}".strip()
 
     @property
@@ -79,7 +79,7 @@ class Solid:
 
 @dataclass(slots=True, kw_only=True)
 class Room:
-    """Walls and solids, and how far it is from everywhere to one of them.
+    """Walls and solids, and the shortest ways to one of them.
 
     Raises:
         ValueError: there is no solid with the number of the target.
@@ -88,10 +88,10 @@ class Room:
     width: float
     depth: float
     solids: tuple[Solid, ...]
-    # The number of the solid that is driven to.
+    # The number of the target solid.
     target: int
     robot_radius: float
-    # So close to the target's surface, from the robot's middle, is there.
+    # Distance from the robot's middle to the target's surface at which the target is reached, metres.
     reach: float
     _way: Array = field(init=False, repr=False)
 
@@ -119,7 +119,7 @@ class Room:
         return np.asarray((self.clearance(between) > self.robot_radius + margin).all(axis=0))
 
     def remaining(self, places: Array) -> Array:
-        """Return the length of the shortest way (number, 2) -> (number,) to the target; infinite where none leads."""
+        """Return the length of the shortest way (number, 2) -> (number,) to the target; infinite without a way."""
         rows = np.clip((places[:, 1] / _CELL_M).astype(int), 0, self._way.shape[0] - 1)
         columns = np.clip((places[:, 0] / _CELL_M).astype(int), 0, self._way.shape[1] - 1)
         lengths: Array = self._way[rows, columns]
@@ -154,21 +154,21 @@ class Room:
 def sample_room(rng: np.random.Generator, robot_radius: float, reach: float) -> tuple[Room, tuple[float, float, float]]:
     """Make a room whose target can be named and is before the robot; return it with the robot's (x, y, heading).
 
-    Whether the target is in view and can be reached is for the caller to find out, and to sample again.
+    The caller checks whether the target is in view and reachable, and samples again if not.
     """
     width, depth = float(rng.uniform(5.0, 7.0)), float(rng.uniform(5.5, 7.5))
     x, y, heading = float(rng.uniform(1.5, width - 1.5)), 0.6, math.pi / 2 + float(rng.uniform(-0.15, 0.15))
     names = [(colour, kind) for colour in COLOURS for kind in LANDMARKS]
     rng.shuffle(names)
     target = names[0]
-    # Some share the target's colour or kind, so that neither alone tells.
+    # Some share the target's colour or kind, so that neither alone identifies it.
     alike = [name for name in names[1:] if (name[0] == target[0]) != (name[1] == target[1])]
     selection = [target, *alike[:2], *[name for name in names[1:] if name not in alike][: int(rng.integers(0, 3))]]
     solids: list[Solid] = []
     for number, (colour, kind) in enumerate(selection):
         radius, height = LANDMARKS[kind]
         near, far = (2.6, 5.2) if number == 0 else (1.6, 6.5)
-        # What is meant is never straight ahead: who looks at nothing does not find it.
+        # The target is never straight ahead, so that driving without looking does not reach it.
         bearing = heading + rng.uniform(0.14 if number == 0 else 0.0, 0.5, 40) * rng.choice([-1, 1], 40)
         away = rng.uniform(near, far, 40)
         for px, py in zip(x + away * np.cos(bearing), y + away * np.sin(bearing), strict=True):

@@ -1,4 +1,4 @@
-"""The textures of a room: a floor with the shadows of what stands on it, walls with pictures and windows."""
+"""The textures of a room: a floor with the shadows of what stands on it, walls with paintings and windows."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +30,7 @@ class Paint:
     walls: tuple[npt.NDArray[np.uint32], ...]
 
     def floor_image(self) -> Image:
-        """Return the floor as a picture from above, y = 0 at the bottom; 32 pixels are a metre."""
+        """Return the floor as an image from above, y = 0 at the bottom; 32 pixels are a metre."""
         texels = self.floor[2][::-1]
         return np.ascontiguousarray(texels).view(np.uint8).reshape(*texels.shape, 4)[:, :, :3].copy()
 
@@ -152,7 +152,7 @@ def _painting(rng: np.random.Generator, pen: PIL.ImageDraw.ImageDraw, x: float, 
     )
     pen.rectangle([left, top, right, bottom], fill=(92, 76, 62))
     pen.rectangle([left + 3, top + 3, right - 3, bottom - 3], fill=(238, 234, 226))
-    # Muted, so that no picture passes for a coloured thing.
+    # Pale, so that no painting looks like a coloured thing.
     pale_colours = [tuple(int(v) for v in rng.integers(120, 190, 3)) for _ in range(3)]
     for number, colour in enumerate(pale_colours):
         row = top + 7 + (bottom - top - 14) * number // 3

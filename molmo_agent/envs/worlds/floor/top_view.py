@@ -32,11 +32,11 @@ def draw_map(
     """Return the map, ``height`` pixels high, y up.
 
     Args:
-        room: what there is; the target is ringed.
+        room: walls and things; the target has a ring.
         paint: the floor.
         robot: where it is now.
-        trail: the way it came, metres.
-        goals: places that were pointed at, metres; the last one is marked most.
+        trail: its path, metres.
+        goals: the pointed places, metres; the last one has the strongest mark.
         height: pixels of the map.
     """
     inner = (height - 8) * _SMOOTH

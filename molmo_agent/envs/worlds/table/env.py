@@ -38,9 +38,9 @@ _FEWEST_PIXELS = 60
 class TablePick(PointingEnv):
     """Put the named object on the named plate.
 
-    With an empty hand a point is where to grasp, with a full one where to put down; two points are both, in order.
-    A point whose depth is not known, or that is farther than the table, is refused. Grasping beside things takes
-    nothing: ``missed`` counts it. Success, and the end, is the object at rest on its plate; the reward is 1.0.
+    A point is where to grasp if the hand is empty, else where to put down; two points are both, in order. A point
+    without a measured depth, or beyond the table, is refused. ``missed`` counts grasps beside things. The episode
+    succeeds and ends when the object rests on its plate; the reward is 1.0.
 
     ``info`` besides the contract: ``holding`` (bool), ``missed``, ``placed`` (things put down so far), and
     ``distance_m`` from the object to the middle of its plate.
@@ -53,7 +53,7 @@ class TablePick(PointingEnv):
 
     Raises:
         MissingExtraError: MuJoCo is not installed.
-        EnvError: nothing can be drawn on this machine.
+        EnvError: MuJoCo cannot render on this machine.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class TablePick(PointingEnv):
         self._object, self._plate = "", ""
         self._grip_height = 0.0
         self._num_misses, self._num_placed = 0, 0
-        # Drawn once for each state of the world.
+        # Rendered once for each state of the world.
         self._image: Image | None = None
         self._body_map: Any = None
 
     # --- The contract ---------------------------------------------------------------------------------------------
 
     def begin(self, rng: np.random.Generator, options: dict[str, Any]) -> str:
-        """Lay the table so that the object and the plate can be seen and named."""
+        """Lay the table so that the object and the plate are visible and have unique names."""
         while True:
             objects, plates = _lay_table(rng)
             self._bodies = self.world.set_up(objects, plates)
@@ -84,13 +84,13 @@ class TablePick(PointingEnv):
                 return f"put the {self._object} on the {self._plate}"
 
     def image(self) -> Image:
-        """Return what the camera sees."""
+        """Return the camera's image."""
         if self._image is None:
             self._image = self.world.image()
         return self._image.copy()
 
     def target_mask(self) -> Mask:
-        """Return the pixels of what the last point of an answer should be on: the plate."""
+        """Return the pixels of the plate, the target of an answer's last point."""
         return np.asarray(self._map() == self._bodies[self._plate])
 
     def locate(self, instruction: str) -> list[Box]:
@@ -112,7 +112,7 @@ class TablePick(PointingEnv):
             self._grasp(places[0])
             places = places[1:]
         elif len(places) > 1:
-            raise ActionRefused("the hand is full: one point says where to put the thing down, got two")
+            raise ActionRefused("the hand is full: expected one point, where to put the thing down, got two")
         if places and self.world.held_body is not None:
             self._put_down(places[0])
         self.world.move(HOME)
@@ -121,7 +121,7 @@ class TablePick(PointingEnv):
         return Outcome(reward=float(success), success=success, terminated=success)
 
     def measures(self) -> dict[str, Any]:
-        """Tell what the hand did."""
+        """Return the state of the hand, its counts and the distance of the object from its plate."""
         return {
             "holding": self.world.held_body is not None,
             "missed": self._num_misses,
@@ -130,7 +130,7 @@ class TablePick(PointingEnv):
         }
 
     def close(self) -> None:
-        """Free what draws."""
+        """Free the renderers."""
         self.world.close()
 
     # --- Inside ---------------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class TablePick(PointingEnv):
         self.world.move(touch + _UP)
 
     def _put_down(self, place: Array) -> None:
-        """Lower the thing until its foot touches, and let go."""
+        """Lower the thing until its foot touches, and release it."""
         height, _ = self.world.below(float(place[0]), float(place[1]))
         down = np.array([place[0], place[1], height + self._grip_height + 0.002])
         self.world.move(np.array([place[0], place[1], _ABOVE_M + self._grip_height]))
@@ -193,7 +193,7 @@ class TablePick(PointingEnv):
 
 
 def _lay_table(rng: np.random.Generator) -> tuple[list[TableItem], list[TableItem]]:
-    """Return objects and plates, the meant ones first; no two objects alike in both kind and colour."""
+    """Return objects and plates, the target ones first; no two objects alike in both kind and colour."""
     colours = [colour for colour in COLOURS if colour != "white"]
     kinds = list(rng.permutation(SLOTS))[: int(rng.integers(3, 6))]
     names: list[tuple[str, str]] = []

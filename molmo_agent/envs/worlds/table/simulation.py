@@ -1,7 +1,7 @@
-"""A table with coloured objects, plates and a vacuum gripper in MuJoCo: what is there and how the hand moves.
+"""A table with coloured objects, plates and a vacuum gripper in MuJoCo: its bodies, its camera and the hand.
 
-The world's frame: metres, z up, the table's top is z = 0, its middle the origin. Loads MuJoCo, which draws without a
-display through EGL unless ``MUJOCO_GL`` says otherwise.
+The world's frame: metres, z up, the table's top is z = 0, its middle the origin. Imports MuJoCo, which renders
+without a display through EGL unless ``MUJOCO_GL`` names another way.
 """
 
 import contextlib
@@ -39,9 +39,9 @@ KINDS: dict[str, tuple[str, str, float]] = {
 }
 SLOTS = tuple(kind for kind in KINDS for _ in range(2))
 NUM_PLATES, PLATE_RADIUS_M = 3, 0.062
-# Where the hand waits: behind the objects, in view, in nobody's way.
+# Where the hand waits: behind the objects, in view, covering nothing.
 HOME = np.array([0.0, 0.34, 0.13])
-# Farther than anything on the table: what lies there is the background.
+# Farther than anything on the table: the background begins here.
 FAR_M = 3.0
 _STEP_S, _SPEED_M_S = 0.004, 0.6
 _WATCH_EVERY = 12
@@ -85,11 +85,11 @@ _XML = """
 
 
 def import_mujoco() -> Any:
-    """Import MuJoCo, drawing through EGL where nothing else is asked for.
+    """Import MuJoCo, rendering through EGL unless the user selects another way.
 
     Raises:
         MissingExtraError: it is not installed.
-        EnvError: it finds no way to draw.
+        EnvError: it cannot render.
     """
     os.environ.setdefault("MUJOCO_GL", "egl")
     try:
@@ -120,11 +120,11 @@ class TableItem:
 
     @property
     def name(self) -> str:
-        """What it is called: ``red cube``."""
+        """Its name: ``red cube``."""
         return f"{self.colour} {self.kind}"
 
 
-# The process in which something was drawn: a fork of it inherits a connection to the driver that answers nobody.
+# The process that rendered first: a fork of it inherits a connection to the driver that does not work.
 _drawing_pid: int | None = None
 
 
@@ -137,7 +137,7 @@ class TableWorld:
 
     Raises:
         MissingExtraError: MuJoCo is not installed.
-        EnvError: nothing can be drawn on this machine.
+        EnvError: MuJoCo cannot render on this machine.
     """
 
     def __init__(self, width: int, height: int) -> None:
@@ -153,21 +153,21 @@ class TableWorld:
         self.data = self._mujoco.MjData(self.model)
         try:
             self._renderer = self._mujoco.Renderer(self.model, height, width)
-        except Exception as error:  # each way of drawing has its own exceptions
+        except Exception as error:  # each way of rendering has its own exceptions
             raise EnvError(_no_drawing(error)) from error
         self._size = (width, height)
         self.held_body: int | None = None
-        # Called again and again while the hand moves: for a film.
+        # Called repeatedly while the hand moves, to record a film.
         self.watch: Callable[[], None] | None = None
 
     def set_up(self, objects: list[TableItem], plates: list[TableItem]) -> dict[str, int]:
-        """Put things on the table, let them come to rest; return the number of the body of each name."""
+        """Put things on the table, wait until they rest, and return the body number of each name."""
         mujoco, model, data = self._mujoco, self.model, self.data
         mujoco.mj_resetData(model, data)
         self.held_body = None
         bodies: dict[str, int] = {}
         free = list(enumerate(SLOTS))
-        for number, (slot, kind) in enumerate(free):  # what is not needed waits on the ground, out of sight
+        for number, (slot, kind) in enumerate(free):  # unused bodies wait on the ground, out of sight
             self._put(slot, 4.0 + 0.2 * number, 4.0, -0.7 + KINDS[kind][2], 0.0)
         for thing in objects:
             start = next(pair for pair in free if pair[1] == thing.kind)
@@ -189,11 +189,11 @@ class TableWorld:
         return bodies
 
     def camera(self) -> Camera:
-        """Return the camera that the images are taken with."""
+        """Return the camera of the images."""
         return Camera.from_mujoco(self.model, self.data, "view", *self._size)
 
     def image(self) -> Image:
-        """Draw what the camera sees."""
+        """Render the camera's image."""
         self._renderer.update_scene(self.data, "view")
         return np.array(self._renderer.render())
 
@@ -226,18 +226,18 @@ class TableWorld:
             self._run(1)
 
     def below(self, x: float, y: float) -> tuple[float, int]:
-        """Return the height of the surface under the hand at (x, y), as its sensor measures it, and whose it is."""
+        """Return the height of the surface under the hand at (x, y), by its sensor, and the body of that surface."""
         geom = np.array([-1], np.int32)
         start = np.array([x, y, 0.6])
         groups = np.array([1, 1, 0, 1, 1, 1], np.uint8)
         down = np.array([0.0, 0.0, -1.0])
-        # What is held does not count, neither does the hand, which is group 2.
+        # The held body does not count, nor does the hand, which is group 2.
         held_body = -1 if self.held_body is None else self.held_body
         away = self._mujoco.mj_ray(self.model, self.data, start, down, groups, 1, held_body, geom)
         return 0.6 - float(away), int(self.model.geom_bodyid[geom[0]])
 
     def hold(self, body: int) -> None:
-        """Switch the vacuum on: what touches the tip is held as it is."""
+        """Switch the vacuum on and hold a body at the tip, in its present orientation."""
         mujoco, weld = self._mujoco, self._weld(body)
         turn, back = np.zeros(4), np.zeros(4)
         mujoco.mju_negQuat(back, self.data.mocap_quat[0])
@@ -251,14 +251,14 @@ class TableWorld:
         self.held_body = body
 
     def release(self) -> None:
-        """Switch the vacuum off and let things come to rest."""
+        """Switch the vacuum off and wait until things rest."""
         if self.held_body is not None:
             self.data.eq_active[self._weld(self.held_body)] = 0
             self.held_body = None
         self._run(60)
 
     def close(self) -> None:
-        """Free what draws; safe to call twice."""
+        """Free the renderers; safe to call twice."""
         with contextlib.suppress(AttributeError):
             self._renderer.close()
 
