@@ -64,8 +64,8 @@ def find_element(
 ) -> Box | None:
     """Return the normalized box of the element that an instruction names; None if there is none.
 
-    Of several the one in the active window counts, and of these the last: popups and dialogs come after what they
-    cover.
+    Of several an item of an open menu counts first, then one in the active window, and of these the last: dialogs come
+    after what they cover.
 
     Args:
         nodes: of ``tree_reader.py``.
@@ -87,7 +87,7 @@ def find_element(
         box = _box(node, size)
         if box is None or role in _LAYOUT or "sensitive" not in states or not _named(node, name):
             continue
-        rank = (roles is None or role in roles, role not in _TEXTS, active or role.endswith("menu item"))
+        rank = (roles is None or role in roles, role not in _TEXTS, role.endswith("menu item"), active)
         if roles is None or rank[0]:
             candidates.append((rank, number, box))
     return max(candidates, key=lambda one: one[:2])[2] if candidates else None

@@ -102,7 +102,8 @@ def run_task(
                 policy = load_policy(None, audit, env, min_confidence=min_confidence)
                 guards = Guards(max_steps=30, max_seconds=600.0, confirm="never")
                 recorder = Recorder(folder)
-                episode = rollout(policy, env, task.instruction, guards=guards, recorder=recorder, settle=Settle())
+                instruction = task.instruction.replace("@HOME@", str(session.home))
+                episode = rollout(policy, env, instruction, guards=guards, recorder=recorder, settle=Settle())
                 for _ in episode:
                     pass
                 trajectory = episode.trajectory

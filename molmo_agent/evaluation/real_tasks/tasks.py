@@ -21,7 +21,7 @@ class RealTask:
     name: str
     # Debian package of the program.
     package: str
-    # Its command line; @HOME@ stands for the home folder, also in files.
+    # Its command line; @HOME@ stands for the home folder, also in instruction and files.
     command: str
     # In the grammar of docs/instructions.md.
     instruction: str
@@ -78,6 +78,19 @@ def file_has(path: str, text: str) -> Verdict:
             return f"there is no file {path}"
         content = file.read_text(encoding="utf-8", errors="replace")
         return "" if text in content else f"{path} holds {content[:80]!r}"
+
+    return verdict
+
+
+def file_below(folder: str, name: str, text: str) -> Verdict:
+    """Return a verdict: a file of this name, in a folder or below it, holds a text."""
+
+    def verdict(session: Session) -> str:
+        files = [path for path in (session.home / folder).rglob(name) if path.is_file()]
+        if not files:
+            return f"there is no file {name} in {folder}"
+        contents = [path.read_text(encoding="utf-8", errors="replace") for path in files]
+        return "" if any(text in content for content in contents) else f"{name} holds {contents[0][:80]!r}"
 
     return verdict
 
@@ -152,8 +165,8 @@ TASKS: tuple[RealTask, ...] = (
         name="xarchiver-extract",
         package="xarchiver",
         command="xarchiver @HOME@/Downloads/Papers.tar.gz",
-        instruction="click Action, click Extract, wait 1 second, click the Extract button",
-        verdict=file_has("Downloads/report.txt", "All numbers are good."),
+        instruction='click Action, click Extract, wait 1 second, type "@HOME@/Documents", click the Extract button',
+        verdict=file_below("Documents", "report.txt", "All numbers are good."),
         files={"Downloads/Papers.tar.gz": _archive()},
     ),
     RealTask(
