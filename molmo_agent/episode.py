@@ -44,6 +44,9 @@ class PointResult:
     latency_s: float = 0.0
     # Probability-like score in [0, 1] of the first point; None where the model gives none.
     confidence: float | None = None
+    # Whether the reply is put together from several replies or written for people: then only `points`, and no point
+    # text in the reply, refer to the whole image.
+    composed: bool = False
 
     def __post_init__(self) -> None:
         if (self.status == "ok") != bool(self.points):

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from molmo_agent.cli import evaluate_nano as cli_suite
+from molmo_agent.cli import evaluate_real as cli_real
 from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.errors import UsageError
 
@@ -45,6 +46,14 @@ def evaluate(
     episodes: Annotated[
         int | None, typer.Option(min=0, help="nano-suite: episodes per list of MiniWoB++ tasks (default 60).")
     ] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="real-screens, real-tasks: replaces the model's threshold; 0 disables it."),
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="real-tasks: only these tasks, separated by commas.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="real-screens: exit code 1 if a goal is missed.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the run, in which the same command resumes; or a .json for all results."),
@@ -61,6 +70,8 @@ def evaluate(
         for name, row in BENCHMARKS.items():
             table.add_row(name, row.what, row.data)
         table.add_row(cli_suite.NAME, cli_suite.WHAT, "nothing")
+        table.add_row(cli_real.SCREENS, cli_real.SCREENS_WHAT, cli_real.SCREENS_DATA)
+        table.add_row(cli_real.TASKS, cli_real.TASKS_WHAT, "nothing")
         console.print(table)
         return
     if benchmark == cli_suite.NAME:
@@ -71,6 +82,20 @@ def evaluate(
         return
     if quick or episodes is not None:
         raise UsageError(f"--quick and --episodes are only for {cli_suite.NAME}")
+    if benchmark == cli_real.SCREENS:
+        if data and folder:
+            raise UsageError(f"expected the data once, got {folder} and --data {data}")
+        cli_real.run_real_screens(
+            console, data or folder, model, out, min_confidence=min_confidence, limit=limit, check=check
+        )
+        return
+    if check:
+        raise UsageError(f"--check is only for {cli_real.SCREENS}")
+    if benchmark == cli_real.TASKS:
+        cli_real.run_real_tasks(console, model, out, min_confidence=min_confidence, only=only)
+        return
+    if only is not None or min_confidence is not None:
+        raise UsageError(f"--only is for {cli_real.TASKS}, --min-confidence also for {cli_real.SCREENS}")
     if benchmark is None:
         raise UsageError("expected the name of a benchmark; agent eval --list prints them")
     name, entry = find(benchmark)

@@ -38,6 +38,7 @@ from molmo_agent.evaluation.metrics import (
 )
 from molmo_agent.evaluation.metrics.android_control import RULES, parse_answer, reference_score
 from molmo_agent.evaluation.metrics.android_control import score as score_action
+from molmo_agent.point_text.parse import format_points
 
 Scores = dict[str, bool | float]
 
@@ -206,14 +207,18 @@ def _pointing(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, b
     for mask in masks:
         if mask.shape != (height, width):
             raise ValueError(f"expected masks of {width} x {height} pixels, got {mask.shape[1]} x {mask.shape[0]}")
-    groups = ("there are none" if not masks else "one" if len(masks) == 1 else "several",)
+    groups = ("there are none" if not masks else "one" if len(masks) == 1 else "several", *_kind(question))
     assert reply.result is not None  # these questions go to a pointing model
     if quirks:
-        generation: Generation = "molmo2" if "coords=" in reply.text else "molmo"
+        text = reply.text
+        if reply.result.composed and reply.result.points:
+            # The authors' code reads points of the whole image, and nothing around them.
+            text = format_points("molmo", [one.point for one in reply.result.points], question.text)
+        generation: Generation = "molmo2" if "coords=" in text else "molmo"
         # The first code uses the data set's percents as pixels, which affects only the assignment.
         scale = (100, 100) if generation == "molmo" else (width, height)
         gold = [(point.x * scale[0], point.y * scale[1]) for point in question.points]
-        result = pointing(reply.text, gold, masks, reply.size, reference_quirks=True, generation=generation)
+        result = pointing(text, gold, masks, reply.size, reference_quirks=True, generation=generation)
         return _shares(result), False, groups
     unparsed = reply.result.status not in ("ok", "none")
     if unparsed:

@@ -133,7 +133,8 @@ def _in_whole(view: ImageTransform, result: PointResult) -> PointResult:
     except ValueError:
         reply = f"a point outside of the image, in its padding: {result.reply}"
         return PointResult(status="out_of_range", reply=reply, latency_s=result.latency_s)
-    return dataclasses.replace(result, points=points)
+    # The reply is about the view.
+    return dataclasses.replace(result, points=points, composed=True)
 
 
 def _surest(answers: Sequence[tuple[ImageTransform, PointResult]]) -> PointResult:

@@ -101,4 +101,4 @@ def _better(first: PointResult, second: PointResult, view: ImageTransform) -> Po
         closer_point = second.points[0]
         place = dataclasses.replace(closer_point, point=view.to_whole(closer_point.point))
         better = dataclasses.replace(second, points=(place,))
-    return dataclasses.replace(better, reply=reply, latency_s=first.latency_s + second.latency_s)
+    return dataclasses.replace(better, reply=reply, latency_s=first.latency_s + second.latency_s, composed=True)

@@ -107,13 +107,13 @@ def _fractions(rows: Any, form: str) -> list[list[float]]:
 
 def _question(entry: Mapping[str, Any], folder: Path, row: str, style: str) -> Question:
     points = tuple(Point(x, y) for x, y in _fractions(entry["points"], "[x, y]")) if "points" in entry else None
-    extra, image = dict(entry.get("extra", {})), folder / entry["image"]
+    extra, image = {"screen": entry["image"], **entry.get("extra", {})}, folder / entry["image"]
     for name in ("masks", "boxes"):
         if name in entry and len(entry[name]) != len(points or ()):
             raise ValueError(f"expected as many {name!r} as points, got {len(entry[name])} for {len(points or ())}")
     if "boxes" in entry:
         boxes = [Box(*box) for box in _fractions(entry["boxes"], "[left, top, right, bottom]")]
-        extra["masks"] = partial(_box_masks, image, boxes)
+        extra |= {"boxes": tuple(boxes), "masks": partial(_box_masks, image, boxes)}
     if "masks" in entry:
         extra["masks"] = partial(_read_masks, [folder / name for name in entry["masks"]])
     return Question(

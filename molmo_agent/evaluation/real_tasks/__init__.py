@@ -1,0 +1,1 @@
+"""Tasks on real programs: a session per task, the tasks with their verdicts, and the run."""
