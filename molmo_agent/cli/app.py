@@ -33,7 +33,9 @@ app.add_typer(cli_data.app, name="data")
 _STATE: dict[str, bool] = {"debug": False}
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of text for people.")]
-Model = Annotated[str, typer.Option(help="auto, reader, nano, random, centre, oracle, a checkpoint folder, or a hub name.")]
+Model = Annotated[
+    str, typer.Option(help="auto, reader, nano, random, centre, oracle, a checkpoint folder, or a hub name.")
+]
 Policy = Annotated[
     str | None, typer.Option(help="pointing, waypoints, android-control, ...: see agent policies. Default: what fits.")
 ]

@@ -174,9 +174,9 @@ def record_screens(
         raise RunStopped(f"stopped; the same command resumes the recording in {to}") from None
     finally:
         counts = write_questions(folder)
-    console.print(shown(f"{len(folder.rows)} screens, {counts[0]} targets, {counts[1]} absent ones in {to}"))
+    console.print(plain_text(f"{len(folder.rows)} screens, {counts[0]} targets, {counts[1]} absent ones in {to}"))
 
 
 def _report_screens(console: Console, name: str, look: str, screens: int, problem: str) -> None:
     what = f"{name} ({look})" if look else name
-    console.print(shown(f"{what}: {problem or f'{screens} new screens'}"), soft_wrap=True)
+    console.print(plain_text(f"{what}: {problem or f'{screens} new screens'}"), soft_wrap=True)
