@@ -50,10 +50,16 @@ def test_a_highlight_under_the_pointer_is_not_the_effect_of_a_click(actor):
     assert [effect for action, effect in steps if action == "Click"] == ["unchanged"] * 2
 
 
-def test_text_that_a_field_swallows_is_no_success(actor):
-    ended, steps = run(actor, "deaf-field", 'type "Zanzibar" into City', beside=True)
+@pytest.mark.parametrize("verifies", [True, False], ids=["with_a_reader", "without"])
+def test_text_that_a_field_swallows_is_no_success(actor, verifies):
+    ended, steps = run(actor, "deaf-field", 'type "Zanzibar" into City', beside=True, verifies=verifies)
     assert ended.startswith("the policy says: Give up: 'type \"Zanzibar\" into City' had no effect: "), steps
     assert [action for action, _ in steps] == ["Click", "Type", "Wait", "Done"]
+
+
+def test_text_that_arrives_is_a_success(actor):
+    ended, steps = run(actor, "good-field", 'type "Zanzibar" into City', beside=True, verifies=True)
+    assert ended == "the policy says: Done: 2 of 2 steps carried out", steps
 
 
 def test_a_tick_that_does_not_stay_is_no_success(actor):
