@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from molmo_agent.actions import Wait
 from molmo_agent.errors import UsageError
-from molmo_agent.interfaces import Env, Locator, PointingModel, Policy, model_traits, only_points
+from molmo_agent.interfaces import Env, Locator, PointingModel, Policy, env_traits, model_traits, only_points
 from molmo_agent.plugins import load_plugin, plugins
 
 # Name -> ("module:attribute", one line for people).
@@ -23,6 +24,8 @@ ENVS: Mapping[str, tuple[str, str]] = {
     "toy": ("molmo_agent.testing:ToyEnv", "one coloured square, for trying things out"),
 }
 MODELS: Mapping[str, tuple[str, str]] = {
+    "auto": ("molmo_agent.pointers.auto:AutoPointer", "the default: reads words, recognizes icons, asks nano; offline"),
+    "reader": ("molmo_agent.pointers.reading.pointer:ReadingPointer", "points by words alone, with a text reader"),
     "nano": ("molmo_agent.pointers.nano:load_nano", "the embedded Molmo: short labels and shapes, offline"),
     "random": ("molmo_agent.pointers.baselines:RandomPointer", "a random point: the floor of every score"),
     "centre": ("molmo_agent.pointers.baselines:CentrePointer", "always the middle"),
@@ -150,10 +153,11 @@ def is_checkpoint(name: str) -> bool:
 
 def load_policy(
     name: str | None = None,
-    model: str | PointingModel = "nano",
+    model: str | PointingModel = "auto",
     env: Env | None = None,
     *,
     min_confidence: float | None = None,
+    second_opinion: str | PointingModel | None = None,
     **options: Any,
 ) -> Policy:
     """Make a policy that acts with a model.
@@ -165,8 +169,11 @@ def load_policy(
         name: one of ``names("policy")``; None: the one that the checkpoint was trained for, else "waypoints" where
             every action of the env is a point, else "pointing".
         model: a model, or the name of one for :func:`load_model`.
-        env: the env to act in; decides the policy where neither name nor checkpoint does, and answers the oracle.
+        env: the env to act in; decides the policy where neither name nor checkpoint does, and answers the oracle. If
+            its traits say that it is ``live``, a policy with ``patience_s`` waits some seconds for targets.
         min_confidence: replaces the model's threshold; 0 disables it.
+        second_opinion: another model, or its name, such as "reader": where it is sure of another place, the point
+            becomes doubtful.
         options: passed to the policy, such as ``form="hl"`` for "android-control".
 
     Raises:
@@ -189,6 +196,11 @@ def load_policy(
             parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
         ):
             raise UsageError(f"the policy {name!r} has no option {option!r}")
+    if "patience_s" in parameters and env is not None and env_traits(env).live and Wait in env.capabilities:
+        options = {"patience_s": load_attribute("molmo_agent.policies.pointing:PATIENCE_S"), **options}
+    if second_opinion is not None:
+        other = load_model(second_opinion, env=env) if isinstance(second_opinion, str) else second_opinion
+        model = load_attribute("molmo_agent.pointers.second_opinion:SecondOpinion")(model, other)
     model = load_attribute("molmo_agent.pointers.careful:careful")(model, min_confidence)
     policy: Policy = make(model, **options)
     return policy

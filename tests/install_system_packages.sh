@@ -7,7 +7,8 @@ missing=""
 for program in Xvfb openbox xdotool xclip xrandr xcalc mousepad mate-calc dbus-run-session chromium chromedriver; do
   command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
 done
-/usr/bin/python3 -c 'import gi; gi.require_version("Atspi", "2.0")' 2>/dev/null || missing="$missing AT-SPI"
+# Programs are read through it while their screens are recorded.
+/usr/bin/python3 -c "import gi; gi.require_version('Atspi', '2.0')" >/dev/null 2>&1 || missing="$missing at-spi"
 [ -z "$missing" ] && exit 0
 if ! command -v apt-get >/dev/null 2>&1; then
   echo "Not installed:$missing. This is not a Debian-like system; tests that need them are skipped."

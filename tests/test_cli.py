@@ -54,6 +54,17 @@ def test_a_task_that_is_not_achieved_exits_1(tmp_path: Path) -> None:
     assert "not achieved" in done.stdout
 
 
+def test_a_failed_run_names_the_step_and_the_picture_of_it(tmp_path: Path) -> None:
+    # The screen of a step that changes nothing is stored once.
+    arguments = ("run", "--env", "toy", "--model", "centre", "--seed", "3", "--task", "press tab, click the square")
+    done = agent(*arguments, "--out", "run", cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"failed at step 2 (click the square), screen: {Path('run', '000000.png')}" in " ".join(done.stdout.split())
+    lines = [json.loads(line) for line in agent(*arguments, "--out", "two", "--json", cwd=tmp_path).stdout.splitlines()]
+    assert (lines[-1]["failed_step"], lines[-1]["picture"]) == (1, str(Path("two", "000000.png")))
+    assert (tmp_path / "two" / "000000.png").exists()
+
+
 def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:
     done = agent(*TOY_RUN, "--dry-run", "--json", cwd=tmp_path)
     lines = [json.loads(line) for line in done.stdout.splitlines()]

@@ -78,25 +78,57 @@ def test_a_screen_of_another_size_has_changed():
     assert effect_of(MIDDLE, blank(), blank()[:100]) == "changed"
 
 
-def test_settling_waits_for_an_application_that_reacts_late_and_goes_on_drawing():
-    stages = [painted((slice(200, 200 + 20 * n), slice(300, 400))) for n in range(4)]
+def drawn_in_pieces(*times_s, height=20):
+    """A function of the time that draws one more piece at each of the given times."""
+    stages = [painted((slice(100, 100 + height * n), slice(300, 400))) for n in range(len(times_s) + 1)]
+    return lambda now_s: stages[sum(now_s >= time_s for time_s in times_s)]
 
-    def draw(now_s):
-        return stages[min(3, max(0, int((now_s - 0.1) / 0.02) + 1)) if now_s >= 0.1 else 0]
 
-    screen = Screen(draw)
-    watch = screen.watch(interval_s=0.02)
+def settled(screen, **limits):
     before = screen.observe()
-    last = watch.settle(before.image, screen.observe())
-    assert np.array_equal(last.image, stages[3])
-    assert screen.now_s < 0.25
+    return screen.watch(**limits).settle(before.image, screen.observe())
+
+
+def test_settling_waits_for_an_application_that_reacts_late_and_goes_on_drawing():
+    screen = Screen(drawn_in_pieces(0.3, 0.32, 0.34, 0.6))
+    last = settled(screen)
+    assert np.array_equal(last.image, screen.draw(9))
+    assert 0.95 <= screen.now_s < 1.1, "0.35 s after the last change"
+
+
+def test_a_dialog_that_opens_after_the_highlight_of_its_button_is_waited_for():
+    screen = Screen(drawn_in_pieces(0.02, 0.3))
+    assert np.array_equal(settled(screen).image, screen.draw(9))
+
+
+def test_after_a_large_change_the_screen_is_watched_for_longer():
+    screen = Screen(drawn_in_pieces(0.02, 0.48, height=140))
+    assert np.array_equal(settled(screen).image, screen.draw(9))
+    screen = Screen(drawn_in_pieces(0.02, 0.48, height=10))
+    assert not np.array_equal(settled(screen).image, screen.draw(9))
+
+
+def test_after_waiting_no_reaction_is_waited_for():
+    screen = Screen(lambda now_s: blank())
+    first = screen.observe()
+    screen.watch().settle(first.image, first, reacts=False)
+    assert 0.35 <= screen.now_s < 0.45
 
 
 def test_a_screen_that_does_not_react_is_waited_for_no_longer_than_the_reaction_limit():
     screen = Screen(lambda now_s: blank())
     first = screen.observe()
-    screen.watch(reaction_s=0.25, interval_s=0.02).settle(first.image, first)
-    assert 0.25 <= screen.now_s <= 0.3
+    screen.watch(reaction_s=0.5, interval_s=0.02).settle(first.image, first)
+    assert 0.5 <= screen.now_s <= 0.56
+
+
+@pytest.mark.parametrize(("drawn_at_s", "left_at_s"), [(0.03, 0.1), (9.0, 0.15)])
+def test_a_highlight_under_the_pointer_is_waited_for_briefly(drawn_at_s, left_at_s):
+    screen = Screen(drawn_in_pieces(drawn_at_s))
+    before = screen.observe()
+    last = screen.watch().hover(before.image, screen.observe())
+    assert np.array_equal(last.image, screen.draw(screen.now_s))
+    assert left_at_s - 0.03 <= screen.now_s <= left_at_s + 0.03
 
 
 def test_a_screen_that_never_settles_is_left_at_the_limit():
@@ -177,3 +209,26 @@ def test_typing_at_a_blinking_caret_is_an_effect():
     cells = changed_cells(blank(), painted(CARET))
     assert effect_of([], blank(), letter, cells) == "changed"
     assert effect_of([Point(110 / WIDTH, 20 / HEIGHT)], blank(), letter, cells) == "changed"
+
+
+FIELD = [Point(0.5, 0.5)]
+LEFT_END, TOP_LEFT = (slice(236, 244), slice(10, 40)), (slice(10, 20), slice(10, 40))
+
+
+@pytest.mark.parametrize(
+    ("clicked", "text", "effect"),
+    [
+        ((), LEFT_END, "changed"),
+        ((), TOP_LEFT, "changed_elsewhere"),
+        # The click showed the caret in the corner of a large text area.
+        (((slice(8, 24), slice(8, 10)),), TOP_LEFT, "changed"),
+        (((slice(236, 252), slice(300, 302)),), TOP_LEFT, "changed_elsewhere"),
+        ((), (slice(0, 0), slice(0, 0)), "unchanged"),
+    ],
+)
+def test_text_counts_in_the_rows_of_its_field_and_where_the_click_showed_the_caret(clicked, text, effect):
+    stages = [blank(), painted(*clicked), painted(*clicked, text)]
+    watch = ScreenWatch(lambda: pytest.fail("nothing to watch"), Settle(watch_s=0))
+    after = [Observation(image, ImageTransform.identity(WIDTH, HEIGHT)) for image in stages]
+    watch.effect(FIELD, stages[0], after[1])
+    assert watch.effect(FIELD, stages[1], after[2], is_text=True)[0] == effect

@@ -10,15 +10,23 @@ import pytest
 from typer.testing import CliRunner
 
 from molmo_agent import load_model, load_policy
-from molmo_agent.actions import Click, PointAt, Wait
+from molmo_agent.actions import Click, Done, PointAt, Wait
 from molmo_agent.cli import run as cli_run
 from molmo_agent.cli.app import app
 from molmo_agent.cli.run import Request, run_request
-from molmo_agent.episode import LabelledPoint, PointResult
+from molmo_agent.episode import LabelledPoint, PointResult, Task
 from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.interfaces import ModelTraits, PolicyTraits, env_traits, model_traits, only_points, policy_traits
-from molmo_agent.pointers.baselines import CentrePointer, ScriptedPolicy
+from molmo_agent.interfaces import (
+    EnvTraits,
+    ModelTraits,
+    PolicyTraits,
+    env_traits,
+    model_traits,
+    only_points,
+    policy_traits,
+)
+from molmo_agent.pointers.baselines import CentrePointer, ScriptedPointer, ScriptedPolicy
 from molmo_agent.pointers.careful import careful
 from molmo_agent.pointers.windowed import WindowedPointer
 from molmo_agent.pointers.wrapped import innermost
@@ -206,3 +214,21 @@ def test_agent_run_takes_the_policy_and_its_form(tmp_path, capsys, monkeypatch):
 def test_agent_policies_lists_them():
     lines = CliRunner().invoke(app, ["policies", "--json"]).stdout.splitlines()
     assert [json.loads(line)["name"] for line in lines] == ["pointing", "waypoints", "android-control"]
+
+
+@pytest.mark.parametrize(("live", "waits"), [(True, 1), (False, 0)])
+def test_on_a_live_env_the_policy_waits_for_targets(live, waits):
+    env = ToyEnv()
+    env.traits = EnvTraits(live=live)
+    policy = load_policy("pointing", ScriptedPointer({}), env)
+    decision = policy.act(Task("click Save"), env.reset(seed=0)[0], ())
+    assert isinstance(decision.action, Wait) == bool(waits)
+    impatient = load_policy("pointing", ScriptedPointer({}), env, patience_s=0)
+    assert isinstance(impatient.act(Task("click Save"), env.observe(), ()).action, Done)
+
+
+def test_an_env_that_cannot_wait_is_not_waited_for():
+    env = ToyEnv()
+    env.traits, env.capabilities = EnvTraits(live=True), env.capabilities - {Wait}
+    policy = load_policy("pointing", ScriptedPointer({}), env)
+    assert isinstance(policy.act(Task("click Save"), env.reset(seed=0)[0], ()).action, Done)

@@ -300,6 +300,15 @@ class TestPages:
         finally:
             page._max_steps = 20
 
+    def test_moving_the_pointer_is_no_step_of_the_limit(self, page):
+        page.reset(seed=1, options={"task": "click-test-2"})
+        page._max_steps = 2
+        try:
+            moves = [page.step(Move(Point(0.5, 0.99)))[3] for _ in range(3)]
+            assert (*moves, page.step(Wait(0))[3], page.step(Wait(0))[3]) == (False, False, False, False, True)
+        finally:
+            page._max_steps = 20
+
     @pytest.mark.parametrize("text", ["a < b && c > d", "Grüße", "Ελλάδα Москва", "日本語 한국어", "🙂 naïve"])
     def test_text_arrives_as_it_was_typed(self, page, text):
         page.reset(seed=1, options={"task": "enter-text"})

@@ -1,3 +1,4 @@
+import dataclasses
 import random
 
 import numpy as np
@@ -7,7 +8,7 @@ from molmo_agent.actions import Click, Done, Drag, Key, PointAt, Type, Wait, poi
 from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResult, Refusal, Step, Task
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.geometry import Box, Point
-from molmo_agent.interfaces import PointingModel, Policy
+from molmo_agent.interfaces import ModelTraits, PointingModel, Policy
 from molmo_agent.point_text.parse import parse_points
 from molmo_agent.pointers.baselines import (
     CentrePointer,
@@ -17,6 +18,8 @@ from molmo_agent.pointers.baselines import (
     ScriptedPolicy,
 )
 from molmo_agent.policies.pointing import WORDINGS, PointingPolicy, progress
+from molmo_agent.policies.typed_text import arrived, count_similar, readable_part
+from molmo_agent.screen_text import Line, Word
 from molmo_agent.transforms import ImageTransform
 
 IMAGE = np.arange(48 * 64 * 3, dtype=np.uint32).reshape(48, 64, 3).astype(np.uint8)
@@ -49,13 +52,14 @@ def tag(*points, label="it"):
     return f'<points {pairs} alt="{label}">{label}</points>'
 
 
-def play(policy, instruction, outcomes=(), limit=20):
+def play(policy, instruction, outcomes=(), limit=20, screens=None):
     """Act until the policy is done; outcomes give effect, refusal or dry_run of each step; return all decisions."""
     history: list[Step] = []
     while len(history) < limit:
-        decision = policy.act(Task(instruction), SEEN, tuple(history))
+        screen = SEEN if screens is None else next(screens)
+        decision = policy.act(Task(instruction), screen, tuple(history))
         outcome = outcomes[len(history)] if len(history) < len(outcomes) else {"effect": "changed"}
-        history.append(Step(index=len(history), observation=SEEN, decision=decision, **outcome))
+        history.append(Step(index=len(history), observation=screen, decision=decision, **outcome))
         if isinstance(decision.action, Done):
             break
     return [step.decision for step in history]
@@ -275,7 +279,7 @@ def test_a_refused_click_is_never_followed_by_the_typing_meant_for_it():
     assert not any(isinstance(action, Type) for action in actions(decisions))
 
 
-def test_an_action_without_visible_effect_is_not_repeated_but_told():
+def test_a_click_before_typing_needs_no_effect_and_its_absence_is_told():
     decisions = play(PointingPolicy(ScriptedPointer([A])), "click Name, type a", [{"effect": "unchanged"}])
     assert actions(decisions) == [
         Click(A),
@@ -285,7 +289,7 @@ def test_an_action_without_visible_effect_is_not_repeated_but_told():
 
 
 def test_nothing_but_idle_steps_are_no_success():
-    decisions = play(PointingPolicy(ScriptedPointer([A])), "click Name, type a", [{"effect": "unchanged"}] * 2)
+    decisions = play(PointingPolicy(CentrePointer()), "press Enter, press Tab", [{"effect": "unchanged"}] * 2)
     assert actions(decisions)[-1] == Done(False, "every step was carried out, but nothing on the screen changed")
 
 
@@ -298,6 +302,287 @@ def test_progress_counts_what_was_sent_and_what_was_refused_since():
     assert progress(()) == (0, ())
     assert progress((step("no"), step(), step("no"), step("never")))[0] == 1
     assert [str(s.refused) for s in progress((step("no"), step(), step("no"), step("never")))[1]] == ["no", "never"]
+
+
+# --- Waiting for targets ----------------------------------------------------------------------------------------------
+
+NONE = "There are none."
+UNSEEN = "could not 'click Save': the model sees no 'Save'"
+
+
+def patient(model, **options):
+    return PointingPolicy(model, patience_s=5.0, **options)
+
+
+def new_screens():
+    """Return observations that all differ."""
+    for value in range(200):
+        yield Observation(np.full((48, 64, 3), value, np.uint8), ImageTransform.identity(64, 48))
+
+
+def test_a_target_that_comes_late_is_waited_for():
+    decisions = play(patient(Replies(NONE, NONE, tag(A))), "click Save", screens=new_screens())
+    assert actions(decisions) == [Wait(0.4), Wait(0.8), Click(A), Done(True, "1 of 1 steps carried out")]
+    assert [decision.instruction for decision in decisions[:3]] == ["click Save"] * 3
+    assert decisions[0].result.status == "none"
+
+
+def test_the_patience_ends_and_the_reason_stays():
+    model = Replies(NONE)
+    decisions = play(patient(model), "click Save", screens=new_screens())
+    assert actions(decisions)[:-1] == [Wait(0.4), Wait(0.8), Wait(1.6), Wait(2.2)]
+    assert decisions[-1].action == Done(False, UNSEEN + ", after looking for 5.0 s")
+
+
+def test_a_screen_that_stays_the_same_is_not_asked_about_again_until_the_end():
+    model = Replies(NONE)
+    assert len(play(patient(model), "click Save")) == 5
+    assert model.asked == ["Save", "Save"]
+
+
+@pytest.mark.parametrize("outcome", [{"dry_run": True}, {"refused": Refusal("unsupported", "no Wait")}])
+def test_where_waiting_is_not_possible_the_policy_gives_up(outcome):
+    decisions = play(patient(Replies(NONE)), "click Save", [outcome])
+    assert actions(decisions) == [Wait(0.4), Done(False, UNSEEN + ", after looking for 0.4 s")]
+
+
+def test_an_uncertain_point_is_looked_at_again_and_then_left_to_the_guards():
+    class Unsure(Replies):
+        traits = ModelTraits(min_confidence=0.6)
+
+        def point(self, image, instruction, *, max_points=None):
+            return dataclasses.replace(super().point(image, instruction), confidence=self.confidences.pop(0))
+
+    model = Unsure(tag(A))
+    model.confidences = [0.2, 0.9]
+    assert actions(play(patient(model), "click Save", screens=new_screens()))[:2] == [Wait(0.4), Click(A)]
+    model.confidences = [0.2] * 9
+    assert actions(play(patient(model), "click Save", screens=new_screens()))[4:5] == [Click(A)]
+
+
+def test_what_is_waited_for_is_no_step_done_and_a_wait_of_the_task_is_one():
+    model = Replies(NONE, tag(A), NONE, tag(B))
+    decisions = play(patient(model), "click Save, wait 2 seconds, click Send", screens=new_screens())
+    assert actions(decisions) == [
+        Wait(0.4),
+        Click(A),
+        Wait(2),
+        Wait(0.4),
+        Click(B),
+        Done(True, "3 of 3 steps carried out"),
+    ]
+    history = [Step(index=i, observation=SEEN, decision=decision) for i, decision in enumerate(decisions[:4])]
+    assert progress(history)[0] == 2
+
+
+def test_other_doubts_are_not_waited_for():
+    assert isinstance(play(patient(Replies("no idea")), "click Save")[0].action, Done)
+    assert isinstance(play(patient(Replies("I'm sorry, I can't help.")), "click Save")[0].action, Done)
+    with pytest.raises(ValueError, match="patience_s must be a number of seconds >= 0, got -1"):
+        PointingPolicy(CentrePointer(), patience_s=-1)
+
+
+# --- Effects ----------------------------------------------------------------------------------------------------------
+
+IDLE, ELSEWHERE, CHANGED = {"effect": "unchanged"}, {"effect": "changed_elsewhere"}, {"effect": "changed"}
+NO_CHANGE = "nothing on the screen changed"
+
+
+def failure(step, reason):
+    return Done(False, f"{step!r} had no effect: {reason}")
+
+
+def attempt(task, *outcomes, model=None, waits=IDLE):
+    """Play a task with patience; the outcomes are those of all steps but the waits, whose outcome is ``waits``."""
+    policy, history, outcomes = patient(model or ScriptedPointer([A])), [], list(outcomes)
+    while not (history and isinstance(history[-1].action, Done)):
+        decision = policy.act(Task(task), SEEN, tuple(history))
+        outcome = waits if isinstance(decision.action, Wait) else outcomes.pop(0) if outcomes else CHANGED
+        history.append(Step(index=len(history), observation=SEEN, decision=decision, **outcome))
+    return [step.action for step in history]
+
+
+def but_waits(actions):
+    return [action for action in actions if not isinstance(action, Wait)]
+
+
+def test_a_click_without_effect_is_looked_at_again_tried_twice_and_then_no_success():
+    last = failure("click Save", NO_CHANGE + ", even after a second click")
+    assert attempt("click Save, click Send", IDLE, IDLE) == [Click(A), Wait(1.0), Click(A), Wait(1.0), last]
+
+
+def test_a_second_click_with_an_effect_is_one_step():
+    done = but_waits(attempt("click Save, click Send", IDLE, CHANGED, CHANGED))
+    assert done[:-1] == [Click(A)] * 3
+    assert done[-1] == Done(True, "2 of 2 steps carried out; nothing changed after 'click Save'")
+
+
+def test_a_click_that_is_asked_for_three_times_is_counted_right_with_a_retry():
+    done = but_waits(attempt("click Next 3 times", CHANGED, IDLE, CHANGED, CHANGED))
+    assert done[:-1] == [Click(A)] * 4
+    assert done[-1].success
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        "right-click X",
+        "double-click X",
+        "long-press X",
+        "drag X to Y",
+        "ctrl-click X",
+        "tick X",
+        "turn off X",
+        "click Delete",
+        "click Send",
+        "click Pay now",
+    ],
+)
+def test_what_could_do_harm_or_is_no_plain_click_is_not_tried_twice(task):
+    assert but_waits(attempt(task, IDLE))[1:] == [failure(task, NO_CHANGE)]
+
+
+@pytest.mark.parametrize("second", [NONE, tag(B)])
+def test_a_second_click_needs_the_same_target_at_the_same_place(second):
+    assert but_waits(attempt("click Save", IDLE, model=Replies(tag(A), second))) == [
+        Click(A),
+        failure("click Save", NO_CHANGE),
+    ]
+
+
+def test_a_second_click_that_is_refused_is_told():
+    refused = {"refused": Refusal("unconfirmed", "not confirmed by the user")}
+    reason = NO_CHANGE + ", and a second click was refused: not confirmed by the user"
+    assert but_waits(attempt("click Save", IDLE, refused)) == [Click(A), Click(A), failure("click Save", reason)]
+
+
+def test_the_effect_of_a_click_may_come_while_the_policy_waits():
+    done = attempt("click Save, click Send", IDLE, CHANGED, waits=ELSEWHERE)
+    assert done == [Click(A), Wait(1.0), Click(A), Done(True, "2 of 2 steps carried out")]
+
+
+def test_after_a_late_effect_the_next_target_is_waited_for_as_long_as_ever():
+    model = Replies(tag(A), NONE, NONE, NONE, NONE, NONE)
+    decisions = play(patient(model), "click Save, click Send", [IDLE, CHANGED] + [IDLE] * 9, screens=new_screens())
+    assert actions(decisions)[:-1] == [Click(A), Wait(1.0), Wait(0.4), Wait(0.8), Wait(1.6), Wait(2.2)]
+    assert decisions[1].result.reply == NO_CHANGE
+    assert decisions[-1].action.message == "could not 'click Send': the model sees no 'Send', after looking for 5.0 s"
+
+
+def test_a_click_may_change_the_screen_elsewhere_but_a_tick_changes_its_box():
+    assert attempt("click File", ELSEWHERE)[-1].success
+    assert attempt("tick Remember me", ELSEWHERE)[-1] == failure("tick Remember me", "nothing changed near it")
+
+
+@pytest.mark.parametrize("task", ["press Enter", "scroll down", "wait 1 second", "hover over X", "go back"])
+def test_what_may_leave_the_screen_as_it_is_needs_no_effect(task):
+    assert attempt(f"click X, {task}", CHANGED, IDLE, waits=CHANGED)[-1].success
+
+
+def test_typing_without_a_change_is_no_success():
+    done = attempt('type "Ada" into Name, press Enter', CHANGED, IDLE)
+    assert done == [Click(A), Type("Ada"), Wait(1.0), failure('type "Ada" into Name', NO_CHANGE)]
+
+
+def test_without_patience_every_step_is_carried_out_and_success_not_claimed():
+    policy = PointingPolicy(ScriptedPointer([A]))
+    decisions = play(policy, "click Save, click Next 3 times", [CHANGED, IDLE])
+    assert actions(decisions) == [*[Click(A)] * 4, failure("click Next 3 times", NO_CHANGE)]
+
+
+def test_text_that_appears_far_from_its_field_is_no_success():
+    reason = "the screen changed only far from the field"
+    assert attempt('type "Ada" into Name', CHANGED, ELSEWHERE)[-1] == failure('type "Ada" into Name', reason)
+
+
+class Reader:
+    """Reads prepared lines, by the value of the first pixel of the image."""
+
+    name = "reader"
+
+    def __init__(self, *screens):
+        self.screens = screens
+
+    def read(self, image):
+        box = Box(0, 0, 1, 1)
+        texts = self.screens[min(int(image[0, 0, 0]), len(self.screens) - 1)]
+        return [Line(tuple(Word(word, box) for word in text.split()), box, 1.0) for text in texts]
+
+
+def typing(task, *screens, outcomes=(), patience_s=0.0):
+    """Play a task with a reader; each observation shows the next of the screens, the last one from then on."""
+    model = ScriptedPointer([A])
+    model.traits = ModelTraits(reader=Reader(*screens))
+    policy = PointingPolicy(model, patience_s=patience_s)
+    return actions(play(policy, task, outcomes, screens=new_screens()))
+
+
+ADA = 'type "Ada Lovelace" into Name'
+NOT_VISIBLE = "the typed text is not visible"
+
+
+def test_typed_text_is_read_and_small_mistakes_of_the_reader_are_forgiven():
+    assert typing(ADA, ["Name"], ["Name"], ["Name", "ADA Love1ace"])[-1].success
+    assert typing(ADA, ["Name"], ["Name"], ["Name", "Ada Byron"])[-1] == failure(ADA, NOT_VISIBLE)
+
+
+def test_text_that_was_there_before_is_not_the_typed_one():
+    before = ["Ada Lovelace"]
+    assert typing(ADA, before, before, before)[-1] == failure(ADA, NOT_VISIBLE)
+    assert typing(ADA, before, before, before * 2)[-1].success
+
+
+def test_text_that_is_drawn_late_is_looked_for_once_more():
+    late = [["Name"], ["Name"], ["Name"], ["Ada Lovelace"]]
+    assert typing(ADA, *late, patience_s=5.0)[2:] == [Wait(1.0), Done(True, "2 of 2 steps carried out")]
+    assert typing(ADA, ["Name"], patience_s=5.0)[2:] == [Wait(1.0), failure(ADA, NOT_VISIBLE)]
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        'type "{{PASSWORD}}" into Name',
+        'type "hunter2" into the Password field',
+        'type "1234" into PIN',
+        'type "ab" into Name',
+        'type "?!..." into Name',
+        'type "search words\n" into Name',
+    ],
+)
+def test_text_that_cannot_be_read_needs_a_change_only(task):
+    assert typing(task, ["Name"])[-1].success
+    assert not typing(task, ["Name"], outcomes=[CHANGED, IDLE])[-1].success
+
+
+def test_a_click_without_effect_does_not_show_where_the_text_belongs():
+    outcomes = [IDLE, ELSEWHERE]
+    assert typing(ADA, ["Name"], ["Name"], ["Ada Lovelace"], outcomes=outcomes)[-1].success
+    assert not typing(ADA, ["Name"], ["Name"], ["Ada Lovelace"], outcomes=[CHANGED, ELSEWHERE])[-1].success
+
+
+@pytest.mark.parametrize(
+    ("piece", "text", "count"),
+    [
+        ("ada", "adaada", 2),
+        ("ada", "adbada", 1),
+        ("hello", "he1lo", 1),
+        ("hello", "hexxo", 0),
+        ("hello", "hellohello", 2),
+        ("lovelace", "", 0),
+    ],
+)
+def test_similar_pieces_are_counted_without_overlaps(piece, text, count):
+    assert count_similar(piece, text) == count
+
+
+def test_of_long_text_the_beginning_or_the_end_is_enough():
+    text = "the quick brown fox jumps over the lazy dog"
+    part = readable_part(text, "type it")
+    box = Box(0, 0, 1, 1)
+    for visible in ("jumps over the lazy dog", "the quick brown fox jum"):
+        assert arrived(part, [], [Line((Word(visible, box),), box, 1.0)])
+    assert not arrived(part, [], [Line((Word("brown fox jumps", box),), box, 1.0)])
+    assert readable_part("first line\nsecond line", "type it") == "secondline"
 
 
 # --- Models without weights -------------------------------------------------------------------------------------------

@@ -4,10 +4,11 @@ import random
 import numpy as np
 import pytest
 
-from molmo_agent.actions import Click, Done, Drag, Key, OpenApp, PointAt, Type, Wait
-from molmo_agent.episode import Decision, LabelledPoint, PointResult, Refusal, Task
+from molmo_agent.actions import Click, Done, Drag, Key, Move, OpenApp, PointAt, Type, Wait, points_of
+from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResult, Refusal, Task
 from molmo_agent.errors import ActionRefused, EnvError, ModelError, RunStopped, UsageError
 from molmo_agent.geometry import Box, Point
+from molmo_agent.interfaces import EnvTraits
 from molmo_agent.point_text.parse import parse_points
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.rollout.guards import Guards
@@ -15,6 +16,7 @@ from molmo_agent.rollout.loop import rollout, same_action
 from molmo_agent.rollout.screen_changes import AT_ONCE, Settle
 from molmo_agent.rollout.secrets import Secrets
 from molmo_agent.testing import ScriptedDecisions, ScriptedModel, ToyEnv
+from molmo_agent.transforms import ImageTransform
 
 MIDDLE = Point(0.5, 0.5)
 CORNER = Point(1.0, 1.0)
@@ -409,3 +411,125 @@ def test_ten_thousand_garbage_replies_send_nothing():
         _, trajectory = run(PointingPolicy(model), env, 'click the red square, then type "x" into Name')
         assert trajectory.ended.startswith("the policy says: Give up: could not 'click the red square'")
     assert env.actions == []
+
+
+# --- Screens that change by themselves --------------------------------------------------------------------------------
+
+
+class Highlights(ToyEnv):
+    """A live env: what is under the pointer is marked; a click does nothing, unless ``works``."""
+
+    traits = EnvTraits(live=True)
+    capabilities = ToyEnv.capabilities | {Move}
+
+    def __init__(self, *, works=False, ends_on_move=False):
+        super().__init__(640, 480)
+        self.pointer, self.works, self.ends_on_move, self.clicked = None, works, ends_on_move, False
+
+    def step(self, action):
+        if points := points_of(action):
+            self.pointer = points[0].to_pixels(640, 480)
+        self.actions.append(action)
+        self.clicked = self.clicked or (self.works and isinstance(action, Click))
+        over = self.ends_on_move and isinstance(action, Move)
+        return self.observe(), 0.25, over, False, {}
+
+    def observe(self):
+        image = np.full((480, 640, 3), 220, np.uint8)
+        if self.pointer:
+            x, y = self.pointer
+            image[y - 10 : y + 10, x - 30 : x + 30] = 180
+        if self.clicked:
+            image[100:300] = 90
+        return Observation(image, ImageTransform.identity(640, 480))
+
+
+QUICK = Settle(reaction_s=0.05, quiet_s=0.02, large_quiet_s=0.02, watch_s=0, hover_s=0.06)
+
+
+@pytest.mark.parametrize(("works", "effect"), [(False, "unchanged"), (True, "changed")])
+def test_a_live_env_is_hovered_before_the_click_whose_effect_is_compared_with_that(works, effect):
+    env = Highlights(works=works)
+    (step, _) = rollout(ScriptedDecisions([Click(MIDDLE)]), env, "click it", settle=QUICK)
+    assert env.actions == [Move(MIDDLE), Click(MIDDLE)]
+    assert (step.action, step.effect, step.reward) == (Click(MIDDLE), effect, 0.5)
+
+
+def test_what_is_no_press_at_a_point_is_not_hovered():
+    env = Highlights()
+    list(rollout(ScriptedDecisions([Type("x"), Move(MIDDLE), Key(("a",))]), env, "type it", settle=QUICK))
+    assert env.actions == [Type("x"), Move(MIDDLE), Key(("a",))]
+
+
+@pytest.mark.parametrize(
+    ("env", "settle"),
+    [(ToyEnv(), QUICK), (Highlights(), AT_ONCE)],
+    ids=["not_live", "told_to_act_at_once"],
+)
+def test_where_nothing_is_highlighted_the_pointer_is_not_moved_first(env, settle):
+    list(rollout(ScriptedDecisions([Click(CORNER)]), env, "click it", settle=settle))
+    assert env.actions == [Click(CORNER)]
+
+
+def test_an_episode_that_ends_while_hovering_gets_no_click():
+    env = Highlights(ends_on_move=True)
+    (step,) = rollout(ScriptedDecisions([Click(MIDDLE)]), env, "click it", settle=QUICK)
+    assert env.actions == [Move(MIDDLE)]
+    assert (step.terminated, step.reward) == (True, 0.25)
+
+
+def test_hovering_that_is_refused_is_a_refused_step_without_a_click():
+    env = Highlights()
+
+    def step(action):
+        raise ActionRefused("the window moved")
+
+    env.step = step
+    step, _ = rollout(ScriptedDecisions([Click(MIDDLE)]), env, "click it", settle=QUICK)
+    assert step.refused == Refusal("env", "the window moved")
+
+
+def test_the_kill_switch_is_heard_between_hovering_and_clicking():
+    env = Highlights()
+    with pytest.raises(RunStopped, match="kill switch"):
+        list(
+            rollout(
+                ScriptedDecisions([Click(MIDDLE)]),
+                env,
+                "click it",
+                settle=QUICK,
+                guards=Guards(stop=lambda: bool(env.actions)),
+            )
+        )
+    assert env.actions == [Move(MIDDLE)]
+
+
+def test_how_to_wait_for_the_screen_follows_the_traits_of_the_env():
+    def waited_s(env):
+        step, _ = rollout(ScriptedDecisions([Key(("a",))]), env, "press it")
+        return step.times_s.get("wait", 0.0)
+
+    assert waited_s(Highlights()) > 0.7
+    assert waited_s(ToyEnv()) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("later", "effect"), [("type it", "changed_elsewhere"), ("another part", "changed"), ("", "changed")]
+)
+def test_text_is_expected_where_the_same_part_of_the_instruction_clicked(later, effect):
+    class Writes(ToyEnv):
+        text = 0
+
+        def step(self, action):
+            self.text += isinstance(action, Type)
+            return self.observe(), 0.0, False, False, {}
+
+        def observe(self):
+            image = np.full((480, 640, 3), 220, np.uint8)
+            image[0 : 10 * self.text] = 0
+            return Observation(image, ImageTransform.identity(640, 480))
+
+    click = Decision(action=Click(MIDDLE), instruction="type it")
+    policy = ScriptedDecisions([click, Decision(action=Type("x"), instruction=later)])
+    steps, _ = run(policy, Writes(), "type it")
+    assert steps[1].effect == effect

@@ -33,7 +33,9 @@ app.add_typer(cli_data.app, name="data")
 _STATE: dict[str, bool] = {"debug": False}
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of text for people.")]
-Model = Annotated[str, typer.Option(help="nano, random, centre, oracle, a checkpoint folder, or a hub name.")]
+Model = Annotated[
+    str, typer.Option(help="auto, reader, nano, random, centre, oracle, a checkpoint folder, or a hub name.")
+]
 Policy = Annotated[
     str | None, typer.Option(help="pointing, waypoints, android-control, ...: see agent policies. Default: what fits.")
 ]
@@ -72,7 +74,7 @@ def run(
     env: Annotated[
         str, typer.Option(help="sim-desktop, sim-phone, desktop, android, ...: see agent envs.")
     ] = "sim-desktop",
-    model: Model = "nano",
+    model: Model = "auto",
     family: Annotated[str | None, typer.Option(help="Family of a simulated env's built-in tasks.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the simulated screen.")] = 0,
     virtual_display: Annotated[
@@ -102,6 +104,9 @@ def run(
     policy: Policy = None,
     form: Form = None,
     min_confidence: MinConfidence = None,
+    second_opinion: Annotated[
+        str | None, typer.Option(help="Another model, such as reader: points that it contradicts are doubtful.")
+    ] = None,
     max_steps: Annotated[int, typer.Option(help="Maximum number of steps.")] = 30,
     max_seconds: Annotated[float, typer.Option(help="Maximum number of seconds.")] = 600.0,
     out: Annotated[Path | None, typer.Option(help="Trajectory folder. Default: trajectories/TIME-TASK.")] = None,
@@ -135,6 +140,7 @@ def run(
                 policy=policy,
                 form=form,
                 min_confidence=min_confidence,
+                second_opinion=second_opinion,
                 max_steps=max_steps,
                 max_seconds=max_seconds,
                 out=out,
@@ -146,7 +152,7 @@ def run(
 
 @app.command()
 def demo(
-    model: Model = "nano",
+    model: Model = "auto",
     out: Annotated[Path | None, typer.Option(help="Trajectory folder.")] = None,
 ) -> None:
     """Do a task on the simulated desktop: no display, GPU, key or download."""
@@ -159,7 +165,7 @@ def demo(
 def point(
     image: Annotated[Path, typer.Argument(help="An image file.")],
     instruction: Annotated[str, typer.Argument(help="What to point at: 'the \"Save\" button'.")],
-    model: Model = "nano",
+    model: Model = "auto",
     out: Annotated[Path | None, typer.Option(help="Where to write the image with the points drawn.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -143,3 +143,40 @@ def show(
     print(out)
     if open_page:
         typer.launch(str(out))
+
+
+@app.command()
+def record_screens(
+    to: Annotated[Path, typer.Option(help="Folder of the recording; resumed if it exists.")],
+    programs: Annotated[str | None, typer.Option(help="Programs of the list, a,b; default: all installed.")] = None,
+    pages: Annotated[Path | None, typer.Option(help="Folder with one folder of web pages per application.")] = None,
+    looks: Annotated[int, typer.Option(help="Screen sizes and themes to show each program in, 1 to 8.")] = 1,
+    user: Annotated[str | None, typer.Option(help="Account that the programs run as; needs root.")] = None,
+) -> None:
+    """Record screens of real programs (Linux) or web pages with all elements on them, and questions about them.
+
+    Writes screens.jsonl, targets.jsonl, absent.jsonl and screens/. With --pages alone, no programs are recorded.
+    """
+    from molmo_agent.synthetic.real_screens.folder import RecordingFolder
+    from molmo_agent.synthetic.real_screens.questions import write_questions
+    from molmo_agent.synthetic.real_screens.record import record_pages, record_programs
+
+    folder, console = RecordingFolder(to), Console()
+    try:
+        if programs is not None or pages is None:
+            names = [name.strip() for name in (programs or "").split(",") if name.strip()]
+            for outcome in record_programs(folder, names, looks=looks, user=user):
+                _report_screens(console, outcome.name, outcome.look, outcome.screens, outcome.problem)
+        if pages is not None:
+            for outcome in record_pages(folder, pages):
+                _report_screens(console, outcome.name, outcome.look, outcome.screens, outcome.problem)
+    except KeyboardInterrupt:
+        raise RunStopped(f"stopped; the same command resumes the recording in {to}") from None
+    finally:
+        counts = write_questions(folder)
+    console.print(plain_text(f"{len(folder.rows)} screens, {counts[0]} targets, {counts[1]} absent ones in {to}"))
+
+
+def _report_screens(console: Console, name: str, look: str, screens: int, problem: str) -> None:
+    what = f"{name} ({look})" if look else name
+    console.print(plain_text(f"{what}: {problem or f'{screens} new screens'}"), soft_wrap=True)

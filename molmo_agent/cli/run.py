@@ -3,11 +3,7 @@
 import contextlib
 import importlib
 import json
-import os
-import shlex
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,25 +12,26 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from molmo_agent.actions import Done, action_to_dict, describe
+from molmo_agent.actions import Done, Wait, action_to_dict, describe
 from molmo_agent.cli.confirm import Asker
+from molmo_agent.cli.start_program import started
 from molmo_agent.console import after_the_result, plain_text, warn
 from molmo_agent.episode import Step, Trajectory
-from molmo_agent.errors import EnvError, MolmoAgentError, UsageError
+from molmo_agent.errors import MolmoAgentError, UsageError
 from molmo_agent.geometry import Box
 from molmo_agent.interfaces import Env, Policy, model_traits
 from molmo_agent.registry import is_checkpoint, is_gymnasium, load_env, load_model, load_policy
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.recorder import Recorder, default_folder
-from molmo_agent.rollout.screen_changes import AT_ONCE, Settle
+from molmo_agent.rollout.screen_changes import ScreenWatch, Settle
 from molmo_agent.rollout.secrets import Secrets, secret_names
 from molmo_agent.rollout.viewer import HTML_NAME, write_viewer
 
 # The task of `agent demo`.
 DEMO: dict[str, Any] = {"seed": 3, "family": "click-button"}
 
-# Envs that act on a real device of the user, whose screen also changes by itself -> name of the device.
+# Envs that act on a real device of the user -> name of the device.
 _REAL = {"desktop": "desktop", "android": "phone"}
 
 
@@ -61,6 +58,7 @@ class Request:
     policy: str | None = None
     form: str | None = None
     min_confidence: float | None = None
+    second_opinion: str | None = None
     max_steps: int = 30
     max_seconds: float = 600.0
     out: Path | None = None
@@ -157,17 +155,7 @@ def _display(request: Request) -> Iterator[None]:
             width, height = module.parse_size(request.virtual_display)
             stack.enter_context(module.VirtualDisplay(width, height))
         if request.start is not None:
-            try:
-                program = subprocess.Popen(
-                    shlex.split(request.start), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
-                )
-            except OSError as error:
-                raise EnvError(f"could not start {request.start!r}: {error}; is it installed?") from error
-            stack.callback(program.wait)
-            stack.callback(program.terminate)
-            time.sleep(2.0)  # no event reports that another program has drawn its window
-            if program.poll() not in (None, 0):
-                raise EnvError(f"{request.start!r} ended at once with exit code {program.returncode}")
+            stack.enter_context(started(request.start))
         yield
 
 
@@ -206,9 +194,20 @@ def run_request(request: Request) -> int:
         with loading(request.model, quiet=request.as_json):
             model = load_model(request.model, env=env)
         options: dict[str, Any] = {} if request.form is None else {"form": request.form}
-        policy = load_policy(request.policy, model, env, min_confidence=request.min_confidence, **options)
+        policy = load_policy(
+            request.policy,
+            model,
+            env,
+            min_confidence=request.min_confidence,
+            second_opinion=request.second_opinion,
+            **options,
+        )
         if request.env in _REAL and (remark := model_traits(model).remark):
             Console(stderr=True, highlight=False).print(plain_text(remark, "yellow"))
+        if request.start is not None:
+            # Its window is there, but may be empty yet.
+            first = env.observe()
+            ScreenWatch(env.observe, Settle()).settle(first.image, first, reacts=False)
         return _roll(request, env, policy, guards, folder, console)
 
 
@@ -220,7 +219,6 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
         request.task,
         guards=guards,
         recorder=recorder,
-        settle=Settle() if request.env in _REAL else AT_ONCE,
         seed=request.seed,
         options={"task": request.family} if request.family else None,
     )
@@ -242,13 +240,19 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
     # The verdict is printed first, because writing the page may fail.
     trajectory, page = episode.trajectory, folder / HTML_NAME
     achieved = _is_achieved(trajectory)
+    failure = None if achieved else _failure(trajectory, folder)
     if request.as_json:
         verdict = {"event": "end", "achieved": achieved, "success": trajectory.success, "ended": trajectory.ended}
-        print(json.dumps({**verdict, "folder": str(folder), "page": str(page)}), flush=True)
+        failed = {"failed_step": failure.step, "picture": str(failure.picture or "")} if failure else {}
+        print(json.dumps({**verdict, **failed, "folder": str(folder), "page": str(page)}), flush=True)
     else:
         label = plain_text("achieved", "green") if achieved else plain_text("not achieved", "yellow")
         judge = "" if trajectory.success is not None else " (by the policy's own word: this env cannot check)"
         console.print(Text.assemble(label, plain_text(f"{judge}: {trajectory.ended}")))
+        if failure is not None:
+            words = f" ({failure.instruction})" if failure.instruction else ""
+            picture = f", screen: {failure.picture}" if failure.picture else ""
+            console.print(plain_text(f"failed at step {failure.step + 1}{words}{picture}"))
     if episode.record_problem:
         warn(f"the record of this run is not complete: {episode.record_problem}")
     with after_the_result("the page", f"make it with: agent view {folder}"), loading("page", quiet=request.as_json):
@@ -264,6 +268,36 @@ def _is_achieved(trajectory: Trajectory) -> bool:
         return trajectory.success
     last = trajectory.steps[-1].action if trajectory.steps else None
     return isinstance(last, Done) and last.success
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """Where a run failed."""
+
+    # Index of the step, from 0.
+    step: int
+    instruction: str
+    # The last screen that the policy saw, as recorded.
+    picture: Path | None
+
+
+def _failure(trajectory: Trajectory, folder: Path) -> _Failure | None:
+    """Return the step at which a run failed: the last one, or the one that a policy gave up on."""
+    if not trajectory.steps:
+        return None
+    last, picture = trajectory.steps[-1], None
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        # A line of the record names the image, which an earlier step may have stored.
+        for line in (folder / "steps.jsonl").read_text(encoding="utf-8").splitlines():
+            record = json.loads(line)
+            if record["index"] == last.index:
+                picture = folder / record["observation"]["file"]
+    instruction = last.decision.instruction
+    tries = [step for step in trajectory.steps if instruction and step.decision.instruction == instruction]
+    tries = (
+        [step for step in tries if not isinstance(step.action, Wait | Done)] if isinstance(last.action, Done) else []
+    )
+    return _Failure((tries or [last])[-1].index, instruction, picture)
 
 
 def _tell(step: Step, console: Console, *, as_json: bool) -> None:

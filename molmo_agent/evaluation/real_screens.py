@@ -22,7 +22,7 @@ from molmo_agent.evaluation.metrics.interval import wilson
 from molmo_agent.evaluation.reliability import figures_of
 from molmo_agent.geometry import Box, Point
 from molmo_agent.interfaces import PointingModel, model_traits
-from molmo_agent.policies.pointing import SAME_PLACE
+from molmo_agent.policies.progress import SAME_PLACE
 
 TARGETS_FILE, ABSENT_FILE = "targets.jsonl", "absent.jsonl"
 WORDS = ("text", "menu", "link", "checkbox")

@@ -1,7 +1,6 @@
 """PP-OCR in onnxruntime through rapidocr, whose wheel holds the models: offline, one CPU thread, no download ever."""
 
 import importlib.util
-import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -98,8 +97,8 @@ class RapidReader:
             raise ModelError(f"expected rapidocr to recognize text, but it failed: {error}") from error
         if not output.txts:
             return "", 0.0, ()
-        columns = output.word_results[0]
-        return output.txts[0], float(output.scores[0]), _word_edges(columns.words, columns.word_cols, columns)
+        text = output.txts[0]
+        return text, float(output.scores[0]), _word_edges(text, output.word_results[0])
 
 
 _PixelLine = tuple[float, tuple[int, int, int, int], tuple[tuple[str, float, float], ...]]
@@ -133,19 +132,26 @@ def _make_engine(threads: int) -> Any:
     )
 
 
-def _word_edges(
-    words: Sequence[Sequence[str]], columns: Sequence[Sequence[int]], line: Any
-) -> tuple[tuple[str, float, float], ...]:
-    """Return (word, left, right) as fractions of the line, from the columns of the network's output that hold it."""
+def _word_edges(text: str, line: Any) -> tuple[tuple[str, float, float], ...]:
+    """Return (word, left, right) as fractions of the line, from the columns of the network's output that hold it.
+
+    Args:
+        text: of the line, with spaces.
+        line: rapidocr's WordInfo: pieces of the text without spaces, and the column of each letter.
+    """
+    columns = [column for piece in line.word_cols for column in piece]
     length = line.line_txt_len
-    if not words or not length:
-        return ()
-    steps = [b - a for column in columns for a, b in itertools.pairwise(column)]
-    half = (float(np.median(steps)) if steps else length) / 2
-    edges = []
-    for letters, column in zip(words, columns, strict=True):
-        left, right = (column[0] + 0.5 - half) / length, (column[-1] + 0.5 + half) / length
-        edges.append(("".join(letters), min(max(left, 0.0), 1.0), min(max(right, 0.0), 1.0)))
+    words = text.split()
+    if not length or sum(map(len, words)) != len(columns):
+        # Signs of several code points: the words share the line by their number of letters.
+        columns, length = list(range(len("".join(words)))), len("".join(words))
+    half = float(np.median(np.diff(columns))) / 2 if len(columns) > 1 else 0.5
+    edges, position = [], 0
+    for word in words:
+        first, last = columns[position], columns[position + len(word) - 1]
+        position += len(word)
+        left, right = (first + 0.5 - half) / length, (last + 0.5 + half) / length
+        edges.append((word, min(max(left, 0.0), 1.0), min(max(right, 0.0), 1.0)))
     return tuple(edges)
 
 

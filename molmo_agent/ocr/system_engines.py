@@ -15,9 +15,10 @@ from molmo_agent.geometry import Box
 from molmo_agent.screen_text import Line, Word, box_around, reading_order
 
 
-def _package(name: str, system: str) -> Any:
+def _package(module: str, system: str) -> Any:
+    name = module.partition(".")[0]
     try:
-        return importlib.import_module(name)
+        return importlib.import_module(module)
     except ImportError as error:
         raise UsageError(
             f"expected the package {name!r}, which calls the text engine of {system}, but {error}; "

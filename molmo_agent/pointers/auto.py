@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from molmo_agent.episode import Image, LabelledPoint, PointResult
 from molmo_agent.geometry import Box, Point
-from molmo_agent.interfaces import ModelTraits, PointingModel
+from molmo_agent.interfaces import ModelTraits, PointingModel, model_traits
 from molmo_agent.pointers.careful import in_windows
 from molmo_agent.pointers.icons.reader import IconMatch, IconReader, IconScene
 from molmo_agent.pointers.image_cache import LruCache, fingerprint
@@ -61,7 +61,10 @@ class AutoPointer:
         self._eyes = eyes or _nano_in_windows()
         self._icon_scenes: LruCache[IconScene] = LruCache(_SCREENS)
         # It has looked as closely as it can.
-        self.traits = ModelTraits(min_confidence=MIN_CONFIDENCE, zooms=True, reader=self.reader.reader)
+        answerer = model_traits(self._eyes).answerer
+        self.traits = ModelTraits(
+            min_confidence=MIN_CONFIDENCE, zooms=True, reader=self.reader.reader, answerer=answerer
+        )
 
     def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
         """Point at what the instruction refers to, on an RGB uint8 image of shape (height, width, 3).

@@ -1,8 +1,13 @@
 """The one place where a model gets what its traits ask for: windows on large images, a second look in doubt."""
 
+import dataclasses
+from collections.abc import Sequence
+
+from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import UsageError
-from molmo_agent.interfaces import PointingModel, model_traits
+from molmo_agent.interfaces import ModelTraits, PointingModel, model_traits
 from molmo_agent.pointers.windowed import WindowedPointer
+from molmo_agent.pointers.wrapped import WrappedPointer
 from molmo_agent.pointers.zoom import ZoomPointer
 
 
@@ -30,6 +35,25 @@ def careful(model: PointingModel, min_confidence: float | None = None) -> Pointi
     threshold = traits.min_confidence if min_confidence is None else min_confidence
     if threshold is None or (traits.zooms and traits.min_confidence == threshold):
         return in_windows(model)
-    if isinstance(model, ZoomPointer):
+    if isinstance(model, ZoomPointer | _WithThreshold):
         model = model.inner
+    if model_traits(model).zooms:
+        return _WithThreshold(model, threshold)
     return ZoomPointer(in_windows(model), threshold)
+
+
+class _WithThreshold(WrappedPointer):
+    """A model that looks closely by itself, with another threshold than its own."""
+
+    def __init__(self, model: PointingModel, min_confidence: float) -> None:
+        super().__init__(model)
+        self.min_confidence = min_confidence
+
+    @property
+    def traits(self) -> ModelTraits:
+        """The traits of the model inside, with this threshold."""
+        return dataclasses.replace(model_traits(self.inner), min_confidence=self.min_confidence)
+
+    def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
+        """Ask the model inside."""
+        return self.inner.point_batch(images, instructions)

@@ -13,23 +13,42 @@ Uncertain answers. Only an answer with the status ``ok`` and one place for one t
   again, and whatever needs no point is not repeated.
 - A point that was refused because the model is not sure enough of it ends the run: asking in other words would only
   select a point with a high confidence by chance.
-- An action without visible effect is not repeated: it may have worked unseen (a field that had the focus), and doing it
-  twice may do harm. If nothing at all changed from beginning to end, the policy does not claim success.
+- On a screen that changes by itself, ``none`` and an uncertain point may only mean that the target is not there yet.
+  With ``patience_s`` the policy waits and looks again, in growing pauses, before it gives up or leaves an uncertain
+  point to the guards.
+
+Effects. Clicks, drags and typed text must have a visible effect (:mod:`molmo_agent.policies.verification`), else the
+policy ends with ``Done(success=False)`` and names the step. A click that is followed by typing needs no effect of its
+own: the field may have had the focus, and the text shows it. On a screen that changes only through actions the other
+steps are carried out first, because the env may know better. With ``patience_s`` the policy looks once more and ends
+there. Before that it repeats a plain click without effect once, if the same target is still at the same place and no
+word suggests that this may do harm.
 """
 
 from collections.abc import Callable, Sequence
 
-from molmo_agent.actions import Action, Done, points_of
+import numpy as np
+
+from molmo_agent.actions import Done, Wait
 from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import PointingModel, PolicyTraits, model_traits
 from molmo_agent.policies.instructions.splitter import SubStep, split_instruction
+from molmo_agent.policies.progress import SAME_PLACE, Progress, looks_again, progress, read_progress, same_place
+from molmo_agent.policies.verification import doubt_about, effect_with_looks, may_repeat
+
+__all__ = ["PATIENCE_S", "WORDINGS", "PointingPolicy", "progress"]
 
 WORDINGS = ("{}", "Where is {}", "Click {}")
 """The questions for a target: first the target alone, then in other words."""
 
-# Two points closer than this (in fractions of the image) are the same place: models are not exact.
-SAME_PLACE = 0.01
+PATIENCE_S = 5.0
+"""Seconds for which a target is looked for on a screen that changes by itself."""
+
+# The first pause before looking again; each further one is twice as long.
+_FIRST_PAUSE_S = 0.4
+# The pause before looking again for the effect of a step.
+_EFFECT_PAUSE_S = 1.0
 
 
 class PointingPolicy:
@@ -40,6 +59,11 @@ class PointingPolicy:
         splitter: splits an instruction into sub-steps.
         wordings: the questions for a target, ``{}`` in its place. A sub-step without a usable point is tried once with
             each of them.
+        patience_s: how long a target is waited for if the model does not see it, or is not sure of it. 0 is right where
+            the screen changes through actions alone; :data:`PATIENCE_S` suits others.
+
+    Raises:
+        ValueError: there are no wordings, one has no room for the target, or the patience is negative.
     """
 
     def __init__(
@@ -48,12 +72,17 @@ class PointingPolicy:
         splitter: Callable[[str], Sequence[SubStep]] = split_instruction,
         *,
         wordings: Sequence[str] = WORDINGS,
+        patience_s: float = 0.0,
     ) -> None:
         if not wordings or not all("{}" in wording for wording in wordings):
             raise ValueError(f"expected wordings with {{}} for the target, at least one, got {list(wordings)}")
+        if not patience_s >= 0:
+            raise ValueError(f"patience_s must be a number of seconds >= 0, got {patience_s!r}")
         self.name = f"pointing({model.name})"
-        self.traits = PolicyTraits(min_confidence=model_traits(model).min_confidence)
+        traits = model_traits(model)
+        self.traits = PolicyTraits(min_confidence=traits.min_confidence)
         self._model, self._splitter, self._wordings = model, splitter, tuple(wordings)
+        self._reader, self._patience_s = traits.reader, patience_s
 
     def act(self, task: Task, observation: Observation, history: Sequence[Step]) -> Decision:
         """Decide the next action.
@@ -63,25 +92,100 @@ class PointingPolicy:
             ModelError: the model failed.
         """
         steps = self._splitter(task.instruction)
-        num_done, refusals = progress(history)
-        if num_done >= len(steps):
-            return Decision(action=_finish(history))
-        step = steps[num_done]
+        now = read_progress(history, retries=self._patience_s > 0)
+        decision, looks = self._verify(steps, now, observation, history)
+        if decision is not None:
+            return decision
+        if now.num_done >= len(steps):
+            return self._finish(steps, history, observation)
+        step, refusals = steps[now.num_done], now.refusals
         hopeless = not step.targets or len(refusals) >= len(self._wordings)
         last = refusals[-1].refused if refusals else None
         if last and (hopeless or last.kind == "unsure"):
             return _give_up(step, f"it was refused: {last}")
         if not step.targets:
             return Decision(action=step.action(), instruction=step.text)
+        pause_s = 0.0 if refusals else self._pause_s(looks)
+        if pause_s and looks and np.array_equal(looks[-1].observation.image, observation.image):
+            # The same image would give the same answer.
+            return Decision(action=Wait(pause_s), instruction=step.text, result=looks[-1].decision.result)
         result, reason = self._locate(observation.image, step, skip=len(refusals))
+        if pause_s and ((result.status == "none" and reason) or self._is_unsure(result)):
+            return Decision(action=Wait(pause_s), instruction=step.text, result=result)
         if reason:
-            return _give_up(step, reason, result)
+            return _give_up(step, reason + _for_so_long(looks), result)
         points = [candidate.point for candidate in result.points]
         # Several points may mark one place; the first one is used.
         action = step.action(points if step.gesture == "point" else points[: len(step.targets)])
-        if any(_same_place(action, earlier.action) for earlier in refusals):
+        if any(same_place(action, earlier.action) for earlier in refusals):
             return _give_up(step, f"asked again, the same place was found, and it was refused: {last}")
         return Decision(action=action, instruction=step.text, result=result)
+
+    def _verify(
+        self, steps: Sequence[SubStep], now: Progress, observation: Observation, history: Sequence[Step]
+    ) -> tuple[Decision | None, tuple[Step, ...]]:
+        """Check the effect of the last step.
+
+        Returns:
+            What to do about a missing effect, or None to go on; and the waits that were for the next sub-step's target.
+        """
+        number = min(now.num_done, len(steps)) - 1
+        if now.last is None or self._patience_s == 0 or _is_for_typing(steps, number):
+            return None, now.looks
+        step = steps[number]
+        first = now.looks[0].observation if now.looks else observation
+        doubt = doubt_about(now.last, (), history, first.image, self._reader)
+        if not doubt:
+            return None, now.looks
+        if not now.looks:
+            wait = Wait(min(_EFFECT_PAUSE_S, self._patience_s))
+            return Decision(action=wait, instruction=step.text, result=PointResult(status="none", reply=doubt)), ()
+        second = now.looks[1].observation if len(now.looks) > 1 else observation
+        doubt = doubt_about(now.last, now.looks[:1], history, second.image, self._reader)
+        if not doubt:
+            return None, now.looks[1:]
+        if may_repeat(now):
+            result, reason = self._locate(observation.image, step, skip=0)
+            if not reason:
+                action = step.action([candidate.point for candidate in result.points[: len(step.targets)]])
+                if same_place(action, now.last.action):
+                    return Decision(action=action, instruction=step.text, result=result), ()
+        if now.is_retry:
+            doubt += ", even after a second click"
+        elif now.refusals:
+            doubt += f", and a second click was refused: {now.refusals[-1].refused}"
+        return _no_effect(step, doubt), ()
+
+    def _finish(self, steps: Sequence[SubStep], history: Sequence[Step], observation: Observation) -> Decision:
+        """End the run after the last sub-step, without success where one of them had no effect."""
+        sent = [(i, step) for i, step in enumerate(history) if not (step.refused or looks_again(step))]
+        idle = [
+            step.decision.instruction
+            for i, step in sent
+            if effect_with_looks(step, tuple(filter(looks_again, history[i + 1 : i + 2]))) == "unchanged"
+        ]
+        if self._patience_s == 0:
+            # No retries and no waits: the steps that were sent are the sub-steps.
+            for number, (i, step) in enumerate(sent[: len(steps)]):
+                after = history[i + 1].observation if i + 1 < len(history) else observation
+                if not _is_for_typing(steps, number) and (
+                    doubt := doubt_about(step, (), history, after.image, self._reader)
+                ):
+                    return _no_effect(steps[number], doubt)
+        if idle and len(idle) == len(sent):
+            return Decision(action=Done(False, "every step was carried out, but nothing on the screen changed"))
+        note = f"; nothing changed after {', '.join(map(repr, idle))}" if idle else ""
+        return Decision(action=Done(True, f"{len(steps)} of {len(steps)} steps carried out{note}"))
+
+    def _pause_s(self, looks: Sequence[Step]) -> float:
+        """Return the seconds until the next look for a target; 0 when the patience is at its end."""
+        if looks and (looks[-1].refused or looks[-1].dry_run):
+            return 0.0
+        return max(0.0, round(min(_FIRST_PAUSE_S * 2 ** len(looks), self._patience_s - _waited_s(looks)), 3))
+
+    def _is_unsure(self, result: PointResult) -> bool:
+        confidence, threshold = result.confidence, self.traits.min_confidence
+        return result.status == "ok" and confidence is not None and threshold is not None and confidence < threshold
 
     def _locate(self, image: Image, step: SubStep, *, skip: int) -> tuple[PointResult, str]:
         """Find every target of a sub-step; return the answer, or the last one and why it is not usable."""
@@ -123,17 +227,6 @@ class PointingPolicy:
         return result, reason
 
 
-def progress(history: Sequence[Step]) -> tuple[int, tuple[Step, ...]]:
-    """Return how many sub-steps are done, and the refused attempts at the next one since then."""
-    num_done, refusals = 0, []
-    for step in history:
-        if step.refused:
-            refusals.append(step)
-        else:
-            num_done, refusals = num_done + 1, []
-    return num_done, tuple(refusals)
-
-
 def _places(points: Sequence[LabelledPoint]) -> list[Point]:
     """Return the points that are not close to an earlier one."""
     places: list[Point] = []
@@ -143,19 +236,22 @@ def _places(points: Sequence[LabelledPoint]) -> list[Point]:
     return places
 
 
-def _same_place(first: Action, second: Action) -> bool:
-    old, new = points_of(first), points_of(second)
-    return len(old) == len(new) and all(a.distance(b) <= SAME_PLACE for a, b in zip(old, new, strict=True))
+def _is_for_typing(steps: Sequence[SubStep], number: int) -> bool:
+    """Return whether a sub-step is a click, and the next one types."""
+    return "click" in steps[number].gesture and number + 1 < len(steps) and steps[number + 1].gesture == "type"
+
+
+def _no_effect(step: SubStep, doubt: str) -> Decision:
+    return Decision(action=Done(False, f"{step.text!r} had no effect: {doubt}"), instruction=step.text)
+
+
+def _waited_s(looks: Sequence[Step]) -> float:
+    return sum(look.action.duration_s for look in looks if isinstance(look.action, Wait))
+
+
+def _for_so_long(looks: Sequence[Step]) -> str:
+    return f", after looking for {_waited_s(looks):.1f} s" if looks else ""
 
 
 def _give_up(step: SubStep, reason: str, result: PointResult | None = None) -> Decision:
     return Decision(action=Done(False, f"could not {step.text!r}: {reason}"), instruction=step.text, result=result)
-
-
-def _finish(history: Sequence[Step]) -> Done:
-    executed = [step for step in history if not step.refused]
-    idle = [step.decision.instruction for step in executed if step.effect == "unchanged"]
-    if idle and len(idle) == len(executed):
-        return Done(False, "every step was carried out, but nothing on the screen changed")
-    note = f"; nothing changed after {', '.join(map(repr, idle))}" if idle else ""
-    return Done(True, f"{len(executed)} of {len(executed)} steps carried out{note}")

@@ -28,7 +28,7 @@ from molmo_agent.interfaces import Env, PointingModel, Policy, env_traits, polic
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.recorder import Recorder
-from molmo_agent.rollout.screen_changes import AT_ONCE, Settle
+from molmo_agent.rollout.screen_changes import Settle
 from molmo_agent.rollout.seats import Meeting, Seat, answer_questions
 
 
@@ -77,8 +77,8 @@ class BatchConfig:
     num_envs: int = 1
     # Limits of each episode; the kill switch is the batch's own.
     guards: Guards = field(default_factory=lambda: Guards(max_seconds=86_400.0))
-    # How to wait for the screen.
-    settle: Settle = AT_ONCE
+    # How to wait for the screen; None: as suits the env.
+    settle: Settle | None = None
     # Passed to every `env.reset`.
     options: dict[str, Any] | None = None
 

@@ -4,7 +4,6 @@ A guard never changes an action. It allows it, refuses it with a reason, or ends
 """
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -13,6 +12,7 @@ from molmo_agent.actions import Action, Done, Key, OpenApp, PointAt, Type, Wait,
 from molmo_agent.episode import Decision, Observation, Refusal
 from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.geometry import Box
+from molmo_agent.risk import risky_word
 from molmo_agent.rollout.secrets import Secrets, types_secret
 
 Confirm = Literal["always", "risky", "never"]
@@ -20,14 +20,6 @@ Confirm = Literal["always", "risky", "never"]
 Ask = Callable[[Decision, Observation, str], bool]
 """Asks a person whether to execute a decision, given the observation and the reason for asking."""
 
-# Words for actions that cannot be undone. Whole words; "sender" and "ordering" pass.
-_RISKY_WORDS = re.compile(
-    r"\b(delet\w*|remov\w*|eras\w*|discard\w*|overwrit\w*|format|wipe|trash|empty|uninstall|reset|send|sends|sending|post|"
-    r"publish|share|reply|forward|pay|pays|payment|buy|purchase|checkout|check out|order|donate|transfer|subscribe|"
-    r"unsubscribe|sign out|log out|shut ?down|restart|reboot|sudo|rm|mkfs|shutdown|löschen|senden|kaufen|bezahlen|"
-    r"supprimer|envoyer|acheter|payer|borrar|eliminar|enviar|comprar|pagar)\b",
-    re.IGNORECASE,
-)
 _CHORDS = (
     "alt+f4 ctrl+w ctrl+q ctrl+shift+w ctrl+shift+q cmd+w cmd+q command+w command+q delete shift+delete ctrl+d "
     "ctrl+alt+delete cmd+backspace command+backspace ctrl+enter"
@@ -58,8 +50,8 @@ def risk(decision: Decision, instruction: str = "") -> str:
     texts += [action.text] if isinstance(action, Type) else [action.name] if isinstance(action, OpenApp) else []
     texts += [point.label for point in decision.result.points if point.label] if decision.result else []
     for text in texts:
-        if match := _RISKY_WORDS.search(text):
-            return f"{match[0]!r} may not be undone"
+        if word := risky_word(text):
+            return f"{word!r} may not be undone"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""The loop: observe, decide, guard, act, settle, compare, record. The sole owner of an episode's history.
+"""The loop: observe, decide, guard, hover, act, settle, compare, record. The sole owner of an episode's history.
 
 ``for step in rollout(policy, env, "click Save"): ...`` yields every step as it happens; afterwards the same object
 holds the ``trajectory``. An action that a guard, the env or a missing secret refuses is not sent: it becomes a step
@@ -11,19 +11,40 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from molmo_agent.actions import Action, Done, Wait, action_to_dict, describe, points_of
+from molmo_agent.actions import (
+    Action,
+    Click,
+    Done,
+    Drag,
+    LongPress,
+    Move,
+    Type,
+    Wait,
+    action_to_dict,
+    describe,
+    points_of,
+)
 from molmo_agent.episode import Decision, Effect, Observation, Refusal, Step, Task, Trajectory
 from molmo_agent.errors import ActionRefused, MolmoAgentError, RunStopped, UsageError
-from molmo_agent.interfaces import Env, Policy, policy_traits
+from molmo_agent.geometry import Point
+from molmo_agent.interfaces import Env, Policy, env_traits, policy_traits
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.recorder import Recorder
-from molmo_agent.rollout.screen_changes import ScreenWatch, Settle
+from molmo_agent.rollout.screen_changes import AT_ONCE, ScreenWatch, Settle
 from molmo_agent.rollout.secrets import types_secret
 
 # This many equal actions in a row without an effect end the run. The policy sees the first ones in its history.
 MAX_REPEATS = 3
 # Points of a repeated action may differ by this fraction of the image: models are not exact.
 SAME_POINT = 0.01
+
+
+_Outcome = tuple[Observation, float, bool, bool, dict[str, Any]]
+
+
+def _check_size(observation: Observation, now: Observation) -> None:
+    if now.size != observation.size:
+        raise ActionRefused("the screen has another size than in the observation: observe again, then act")
 
 
 def same_action(first: Action, second: Action) -> bool:
@@ -78,6 +99,7 @@ class Rollout(Iterator[Step]):
         self._policy, self._env, self._guards, self._recorder = policy, env, guards, recorder
         self._settle, self._secrets, self._dry_run = settle, guards.secrets, guards.dry_run
         self._seed, self._options = seed, options
+        self._hovers = env_traits(env).live and Move in env.capabilities and settle.hover_s > 0
         self._caller_task = Task(task) if isinstance(task, str) else task
         self._task = self._caller_task or Task("")
         self._steps: list[Step] = []
@@ -217,12 +239,10 @@ class Rollout(Iterator[Step]):
                 # Before the first letter: an env that fails halfway has typed a part of it.
                 self._recorder.cover_changes_since(before.image)
             try:
-                if points_of(decision.action) and before.size != observation.size:
-                    raise ActionRefused("the screen has another size than in the observation: observe again, then act")
-                first, reward, terminated, truncated, info = self._env.step(self._secrets.reveal(decision.action))
+                before, outcome = self._act(decision.action, observation, before, watch)
             except ActionRefused as error:
                 step = dataclasses.replace(step, refused=Refusal("env", self._secrets.scrub(str(error))))
-                newest = before
+                newest = self._env.observe() if self._hovers else before
                 lap("act")
             except BaseException as error:
                 # A part of it may have been sent, so the step is recorded.
@@ -232,10 +252,13 @@ class Rollout(Iterator[Step]):
                 raise
             else:
                 lap("act")
-                newest = first if terminated or truncated else watch.settle(before.image, first)
+                newest, reward, terminated, truncated, info = outcome
+                if not (terminated or truncated):
+                    newest = watch.settle(before.image, newest, reacts=not isinstance(decision.action, Wait))
                 lap("settle")
                 effect: Effect
-                effect, newest = watch.effect(points_of(decision.action), before.image, newest)
+                points, is_text = self._place(decision)
+                effect, newest = watch.effect(points, before.image, newest, is_text=is_text)
                 self._learn_success(info)
                 lap("compare")
                 step = dataclasses.replace(
@@ -251,6 +274,42 @@ class Rollout(Iterator[Step]):
         self._record(step)
         lap("record")
         return step, newest
+
+    def _act(
+        self, action: Action, observation: Observation, before: Observation, watch: ScreenWatch
+    ) -> tuple[Observation, _Outcome]:
+        """Execute an action; return the screen just before it, and what the env returned.
+
+        Where there is a pointer, it is moved there first: a highlight under it is not an effect of the click.
+        """
+        reward = 0.0
+        if self._hovers and isinstance(action, Click | LongPress | Drag):
+            _check_size(observation, before)
+            first, reward, terminated, truncated, info = self._env.step(Move(points_of(action)[0]))
+            if terminated or truncated:
+                return before, (first, reward, terminated, truncated, info)
+            before = watch.hover(before.image, first)
+            self._guards.check_stop()
+        if points_of(action):
+            _check_size(observation, before)
+        newest, last_reward, terminated, truncated, info = self._env.step(self._secrets.reveal(action))
+        return before, (newest, reward + last_reward, terminated, truncated, info)
+
+    def _place(self, decision: Decision) -> tuple[tuple[Point, ...], bool]:
+        """Return the points where an action is expected to change the screen, and whether text is to appear there.
+
+        Text appears in the field that was clicked for the same part of the instruction, and a policy that waits for the
+        effect of a step looks there.
+        """
+        is_text = isinstance(decision.action, Type)
+        if isinstance(decision.action, Type | Wait) and decision.instruction:
+            for step in reversed(self._steps):
+                if step.decision.instruction != decision.instruction:
+                    break
+                if points := points_of(step.action):
+                    return points, is_text
+                is_text = is_text or isinstance(step.action, Type)
+        return points_of(decision.action), is_text
 
     def _record(self, step: Step, *, last: bool = False) -> None:
         self._steps.append(step)
@@ -337,7 +396,8 @@ def rollout(
         guards: limits, regions, confirmation, secrets, dry run and kill switch. Where they leave ``min_confidence``
             open, the policy's threshold counts; 0 accepts every point.
         recorder: writes the trajectory folder.
-        settle: how to wait for the screen; :data:`molmo_agent.rollout.screen_changes.AT_ONCE` suits simulated envs.
+        settle: how to wait for the screen; None: until it is still if the env's traits say that it is ``live``, else
+            :data:`molmo_agent.rollout.screen_changes.AT_ONCE`.
         seed: passed to ``env.reset``.
         options: passed to ``env.reset``.
 
@@ -349,4 +409,6 @@ def rollout(
     guards = guards or Guards()
     if guards.min_confidence is None:
         guards = dataclasses.replace(guards, min_confidence=policy_traits(policy).min_confidence)
-    return Rollout(policy, env, task, guards, recorder, settle or Settle(), seed, options)
+    if settle is None:
+        settle = Settle() if env_traits(env).live else AT_ONCE
+    return Rollout(policy, env, task, guards, recorder, settle, seed, options)

@@ -20,8 +20,12 @@ CELL_PX = 16
 NEAR_PX = 96
 # Carets, clocks and counters: changes of at most so many cells (40 cells are 160 x 64 pixels) may be idle ones.
 SMALL_CELLS = 40
+# A change of a larger share of the cells is a new window or page, which goes on drawing for longer.
+LARGE_SHARE = 0.04
 # The pause between captures of a screen that does not react grows up to this: a capture costs more than waiting.
 MAX_INTERVAL_S = 0.1
+# A highlight under the pointer has been drawn when nothing has changed for so long.
+HOVER_QUIET_S = 0.05
 
 Cells = npt.NDArray[np.bool_]
 """(rows, columns) of cells, True where at least one pixel differs."""
@@ -29,16 +33,22 @@ Cells = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
-    """How to wait for a screen after an action. All of these are limits on waiting for an event, in seconds."""
+    """How to wait for a screen after an action, in seconds."""
 
     # Pause between two captures. It grows, up to MAX_INTERVAL_S, as long as nothing happens.
     interval_s: float = 0.02
     # How long a screen that shows no change may take to react.
-    reaction_s: float = 0.25
+    reaction_s: float = 0.8
+    # How long nothing must have changed since the last change: programs draw in several pieces.
+    quiet_s: float = 0.35
+    # The same after a large change, such as a new window.
+    large_quiet_s: float = 0.5
     # How long to wait for a screen that does not stop changing (a video, a spinner).
     limit_s: float = 3.0
     # How long to watch a small change far from the action, to learn whether it happens by itself.
     watch_s: float = 1.1
+    # How long to wait for the highlight of what the pointer was moved over, before it is clicked.
+    hover_s: float = 0.15
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -47,7 +57,7 @@ class Settle:
                 raise ValueError(f"{name} must be a number of seconds >= 0, got {value!r}")
 
 
-AT_ONCE = Settle(interval_s=0.0, reaction_s=0.0, limit_s=1.0, watch_s=0.0)
+AT_ONCE = Settle(interval_s=0.0, reaction_s=0.0, quiet_s=0.0, large_quiet_s=0.0, limit_s=1.0, watch_s=0.0, hover_s=0.0)
 """For envs whose screen changes only through actions: simulated ones."""
 
 
@@ -83,19 +93,55 @@ def near_cells(points: Sequence[Point], image: Image) -> Cells:
     return near
 
 
-def effect_of(points: Sequence[Point], before: Image, after: Image, restless: Cells | None = None) -> Effect:
+def row_cells(points: Sequence[Point], image: Image) -> Cells:
+    """Return the cells of all rows within ``NEAR_PX`` of one of the points: fields are wide, and text starts left."""
+    return np.repeat(near_cells(points, image).any(axis=1, keepdims=True), math.ceil(image.shape[1] / CELL_PX), axis=1)
+
+
+def grown(cells: Cells) -> Cells:
+    """Return the cells with those within ``NEAR_PX`` of them."""
+    reach = NEAR_PX // CELL_PX
+    rows, columns = cells.shape
+    for axis, length in ((0, rows), (1, columns)):
+        wide = np.zeros_like(cells)
+        for shift in range(-min(reach, length - 1), min(reach, length - 1) + 1):
+            start, end = max(0, shift), min(length, length + shift)
+            target = [slice(None), slice(None)]
+            source = [slice(None), slice(None)]
+            target[axis], source[axis] = slice(start, end), slice(start - shift, end - shift)
+            wide[tuple(target)] |= cells[tuple(source)]
+        cells = wide
+    return cells
+
+
+def effect_of(
+    points: Sequence[Point],
+    before: Image,
+    after: Image,
+    restless: Cells | None = None,
+    near: Cells | None = None,
+) -> Effect:
     """Return the effect of an action at ``points``; without points (keys, text) any change counts as near.
 
     Restless cells are ignored only far from the points. A field that receives text has a blinking caret, so a restless
-    cell does not prove that the action had no effect there. A missed effect is worse than a false one, because three
-    misses end a run.
+    cell does not prove that the action had no effect there. A missed effect is worse than a false one, because it ends
+    a run.
+
+    Args:
+        points: where the action was executed.
+        before: the screen before the action.
+        after: the screen after it, settled.
+        restless: cells that change by themselves.
+        near: the cells that count as near; None: those around the points.
     """
     cells = changed_cells(before, after)
     if cells is None:
         return "changed"
     if not cells.any():
         return "unchanged"
-    if not points or (cells & near_cells(points, after)).any():
+    if near is None and points:
+        near = near_cells(points, after)
+    if near is None or (cells & near).any():
         return "changed"
     if restless is not None and not (cells & ~restless).any():
         return "unchanged"
@@ -125,6 +171,8 @@ class ScreenWatch:
         self._restless: Cells | None = None
         # Cells of small changes that did not repeat: they react to actions and are not watched again.
         self._answering: Cells | None = None
+        # What the last action changed: a click shows a caret or a frame where text will appear.
+        self._last_changes: Cells | None = None
 
     def take_wait_s(self) -> float:
         """Return the seconds spent waiting for the screen since the last call."""
@@ -149,35 +197,92 @@ class ScreenWatch:
         elif 0 < cells.sum() <= SMALL_CELLS:
             self._restless = cells if self._restless is None else self._restless | cells
 
-    def settle(self, before: Image, first: Observation) -> Observation:
-        """Capture until two captures in a row are equal, and return the last.
+    def hover(self, before: Image, first: Observation) -> Observation:
+        """Wait until the highlight of what the pointer was moved over is drawn, at most ``hover_s``.
+
+        Args:
+            before: the screen before the pointer moved.
+            first: the screen as the env returned it just after.
+
+        Returns:
+            The last capture; an effect of the click is a change from there.
+        """
+        start, last = self._clock(), first
+        changed_s = None if self._same(before, first.image) else start
+        while True:
+            now = self._clock()
+            if now - start >= self._settle.hover_s or (changed_s is not None and now - changed_s >= HOVER_QUIET_S):
+                return last
+            self._wait(self._settle.interval_s)
+            current = self._observe()
+            if not self._same(last.image, current.image):
+                changed_s = self._clock()
+            last = current
+
+    def settle(self, before: Image, first: Observation, *, reacts: bool = True) -> Observation:
+        """Capture until nothing has changed for a while, and return the last capture.
 
         Args:
             before: the screen just before the action.
             first: the screen as the env returned it just after.
+            reacts: whether the action may change the screen; waiting does not.
         """
-        start, last, pause = self._clock(), first, self._settle.interval_s
+        limits, start = self._settle, self._clock()
+        last, pause = first, limits.interval_s
+        # Seconds from the start at which the screen counts as still.
+        due_s = max(limits.reaction_s, limits.quiet_s) if reacts else limits.quiet_s
+        if not self._same(before, first.image):
+            due_s = self._quiet_s(before, first.image)
         while True:
             self._wait(pause)
             capture_start = self._clock()
             current = self._observe()
             elapsed = self._clock() - start
             still = self._same(last.image, current.image)
-            has_reacted = elapsed >= self._settle.reaction_s or not self._same(before, current.image)
+            if not still:
+                due_s = elapsed + self._quiet_s(last.image, current.image)
             last = current
-            if (still and has_reacted) or elapsed >= self._settle.limit_s:
+            if elapsed >= limits.limit_s or (still and elapsed >= due_s):
                 return last
             self._wait_s += self._clock() - capture_start  # a capture that came too early counts as waiting
-            pause = self._settle.interval_s
+            pause = limits.interval_s
             if still:
-                pause = max(pause, min(elapsed, MAX_INTERVAL_S, self._settle.reaction_s - elapsed))
+                pause = max(pause, min(elapsed, MAX_INTERVAL_S, due_s - elapsed))
 
-    def effect(self, points: Sequence[Point], before: Image, after: Observation) -> tuple[Effect, Observation]:
+    def _quiet_s(self, before: Image, after: Image) -> float:
+        """Return how long nothing may change after this change, until the screen counts as still."""
+        cells = changed_cells(before, after)
+        is_large = cells is None or cells.mean() > LARGE_SHARE
+        return self._settle.large_quiet_s if is_large else self._settle.quiet_s
+
+    def effect(
+        self, points: Sequence[Point], before: Image, after: Observation, *, is_text: bool = False
+    ) -> tuple[Effect, Observation]:
         """Return the effect of an action, and the newest capture.
 
         A small change far from the points is watched for ``watch_s``: it is no effect if it repeats by itself.
+
+        Args:
+            points: where the action was executed; for text, where its field was clicked.
+            before: the screen before the action.
+            after: the screen after it, settled.
+            is_text: whether text was typed: it may appear anywhere in the rows of the points, and where the last
+                action, the click into the field, changed something.
         """
-        effect = effect_of(points, before, after.image, self._restless)
+        near: Cells | None = None
+        if is_text and points:
+            near = row_cells(points, after.image)
+            if self._last_changes is not None and self._last_changes.shape == near.shape:
+                near |= grown(self._last_changes)
+        effect, newest = self._watched_effect(points, before, after, near)
+        if not is_text:
+            self._last_changes = changed_cells(before, newest.image)
+        return effect, newest
+
+    def _watched_effect(
+        self, points: Sequence[Point], before: Image, after: Observation, near: Cells | None
+    ) -> tuple[Effect, Observation]:
+        effect = effect_of(points, before, after.image, self._restless, near)
         if effect != "changed_elsewhere" or self._settle.watch_s == 0:
             return effect, after
         cells = changed_cells(before, after.image)
@@ -197,7 +302,7 @@ class ScreenWatch:
                 # All cells that changed with the caret or clock are restless.
                 if (again & cells).any():
                     self.idle(before, after.image)
-                effect = effect_of(points, before, current.image, self._restless)
+                effect = effect_of(points, before, current.image, self._restless, near)
             last = current
             if effect != "changed_elsewhere":
                 return effect, last

@@ -52,7 +52,7 @@ class Android:
     """
 
     name = "android"
-    traits = EnvTraits(waits_outside=True)
+    traits = EnvTraits(waits_outside=True, live=True)
     capabilities: frozenset[type] = frozenset(
         {Click, LongPress, Drag, Scroll, Type, Key, OpenApp, Back, Home, Wait, Done, PointAt}
     )

@@ -39,6 +39,7 @@ from molmo_agent.envs.desktop.input import Input, defer_interrupts, emergency_st
 from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import ActionRefused, EnvError, UsageError
 from molmo_agent.geometry import Point
+from molmo_agent.interfaces import EnvTraits
 from molmo_agent.transforms import ImageTransform
 
 
@@ -78,6 +79,7 @@ class Desktop:
     """
 
     name = "desktop"
+    traits = EnvTraits(live=True)
     capabilities: frozenset[type] = frozenset({Click, LongPress, Drag, Move, Scroll, Type, Key, Wait, Done, PointAt})
 
     def __init__(

@@ -171,7 +171,7 @@ class Browser:
                 self._driver = webdriver.Remote(connection, options=options)
             self._driver.set_page_load_timeout(timeout_s)
             self._driver.set_script_timeout(timeout_s)
-            self._devtools(
+            self.devtools(
                 "Emulation.setDeviceMetricsOverride",
                 width=self.width,
                 height=self.height,
@@ -207,10 +207,19 @@ class Browser:
         with _driver_errors("the page does not answer"):
             return self._driver.execute_script(code, *values)
 
+    def devtools(self, command: str, **values: Any) -> Any:
+        """Call a command of the Chrome DevTools Protocol and return what it returns.
+
+        Raises:
+            EnvError: Chromium rejects it.
+        """
+        with _driver_errors(f"{command} failed"):
+            return self._driver.execute("executeCdpCommand", {"cmd": command, "params": values})["value"]
+
     def image(self, width: int, height: int) -> Image:
         """Return the view's upper left part of so many CSS pixels, ``scale`` pixels for each."""
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-        shot = self._devtools("Page.captureScreenshot", format="png", clip=clip, optimizeForSpeed=True)
+        shot = self.devtools("Page.captureScreenshot", format="png", clip=clip, optimizeForSpeed=True)
         return np.array(PIL.Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB"))
 
     # --- Input ----------------------------------------------------------------------------------------------------
@@ -266,7 +275,7 @@ class Browser:
                     for character in part:
                         keyboard.send_keys(KEYS["enter"] if character == "\n" else character)
             else:
-                self._devtools("Input.insertText", text=part)
+                self.devtools("Input.insertText", text=part)
 
     def press(self, names: Sequence[str]) -> None:
         """Press keys together and release them.
@@ -327,10 +336,6 @@ class Browser:
                 raise EnvError(f"{driver} did not start: {output.decode(errors='replace').strip()[-400:]}; {REMEDY}")
             output += part
         return int(match[1])
-
-    def _devtools(self, command: str, **values: Any) -> Any:
-        with _driver_errors(f"{command} failed"):
-            return self._driver.execute("executeCdpCommand", {"cmd": command, "params": values})["value"]
 
     @contextlib.contextmanager
     def _mouse(self) -> Iterator[Any]:

@@ -76,7 +76,7 @@ class MiniWob:
     """
 
     # A step waits for Chromium; other envs may act meanwhile.
-    traits = EnvTraits(waits_outside=True)
+    traits = EnvTraits(waits_outside=True, live=True)
     capabilities: frozenset[type] = frozenset({Click, LongPress, Drag, Move, Scroll, Type, Key, Wait, PointAt})
 
     def __init__(self, task: str = "click-test-2", *, scale: int = 2, max_steps: int = 20) -> None:
@@ -157,7 +157,8 @@ class MiniWob:
         try:
             self._execute(action)
             state = self._browser.script(_STATE_JS)
-            self._steps = self._running() + 1
+            # A move is the first half of a click: the loop sends it to see what the pointer highlights.
+            self._steps = self._running() + (not isinstance(action, Move))
             self._over, self._focus = bool(state["done"]), state["focus"]
             observation = self.observe()
         except EnvError:

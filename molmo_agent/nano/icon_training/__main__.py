@@ -18,9 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--icons", type=Path, help="folder with an icon set in each folder; rendered once")
     parser.add_argument("--out", type=Path, default=Path("runs/icons"), help="the run's folder; resumes what is there")
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="file to write the weights to")
-    parser.add_argument("--steps", type=int, default=IconTraining().steps, help="training steps of 256 crops")
+    parser.add_argument("--steps", type=int, default=IconTraining().steps, help="training steps of 512 crops")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; one is fastest on a busy machine")
+    parser.add_argument("--workers", type=int, default=1, help="processes that train together")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     cache = options.out / "rasters.npz"
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         parser.error(f"expected --icons, because {cache} does not exist")
     training = IconTraining(steps=options.steps, seed=options.seed)
-    model = train(rasters, training, options.out)
+    model = train(rasters, training, options.out, options.workers)
     model.save(options.weights)
     console = Console()
     console.print(f"{len(rasters.labels)} icons of {len(rasters.set_names)} sets, {len(model.classes)} classes")

@@ -50,6 +50,8 @@ _ACTIONS = frozenset(
     )
 )
 _ACTION_WEIGHT = 0.5
+# A name that leaves out the action has to tell this share of the rest: "Play next track" is the next track.
+_OBJECT_SHARE = 0.65
 _LEAST_WEIGHT = 0.4
 
 
@@ -58,7 +60,7 @@ def _words(name: str) -> tuple[str, ...]:
     words = []
     for word in re.findall(r"[\w%+]+(?:-\w+)*", name.lower()):
         word = _SPELLINGS.get(word, word)
-        if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is", "news")):
+        if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "news", "this")):
             word = _SPELLINGS.get(word[:-1], word[:-1])
         words.append(word)
     telling = [word for word in words if word not in _EMPTY_WORDS]
@@ -108,13 +110,13 @@ def _lookup(name: str) -> tuple[tuple[str, float], ...]:
     def told_by(some: tuple[str, ...]) -> float:
         return sum(rarity.get(word, unknown) for word in {*some})
 
-    action = next((word for word in words[:1] if word in _ACTIONS), None)
+    action = next((word for word in words if word in _ACTIONS), None)
     weights: dict[str, float] = {}
     for known, meanings in _vocabulary().items():
-        if action is not None and action not in known:
-            continue  # "Delete Brush" is no brush
         if {*known} <= {*words}:
             share = told_by(known) / told_by(words)
+            if action is not None and action not in known and share < _OBJECT_SHARE:
+                continue  # "Delete Brush" is no brush
             if known == (action,):
                 share = max(share, _ACTION_WEIGHT)
         elif {*words} <= {*known}:

@@ -183,6 +183,8 @@ def _is_anchor(text: str, match: re.Match[str]) -> bool:
     if not before.strip():
         return False
     grammar = match.group("anchor").lower().startswith("the ") or match.group("anchor")[0] in _QUOTES
+    if _ends_in_kind(before) and match.group("anchor")[0].isupper():
+        return True
     described = bool(_ARTICLE.match(text)) or before.strip()[-1] in "\"'”’»`" or _ends_in_kind(before)
     return grammar and described
 

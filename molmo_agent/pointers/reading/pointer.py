@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from molmo_agent.episode import Image, LabelledPoint, PointResult
+from molmo_agent.interfaces import ModelTraits
 from molmo_agent.ocr.reader import load_reader
 from molmo_agent.pointers.image_cache import LruCache, fingerprint
 from molmo_agent.pointers.reading.confidence import confidence_of
@@ -15,6 +16,8 @@ from molmo_agent.screen_text import TextReader
 
 # Candidates of a lower rank are other texts that happen to resemble the name.
 MIN_RANK = 0.75
+# Points that are less likely right are not acted on.
+MIN_CONFIDENCE = 0.6
 # For "all ..." every text that fits as well as this counts.
 _SEVERAL_QUALITY = 0.93
 # Screens whose text and regions are remembered.
@@ -44,6 +47,7 @@ class ReadingPointer:
 
     def __init__(self, reader: TextReader | None = None) -> None:
         self.reader = load_reader() if reader is None else reader
+        self.traits = ModelTraits(min_confidence=MIN_CONFIDENCE, zooms=True, reader=self.reader)
         self._scenes: LruCache[Scene] = LruCache(_SCENES)
 
     def scene(self, image: Image) -> Scene:

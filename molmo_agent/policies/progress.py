@@ -1,0 +1,87 @@
+"""What the history says about an instruction's sub-steps: which are done, what was refused, what was waited for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from molmo_agent.actions import Action, Click, Wait, points_of
+from molmo_agent.episode import Step
+
+# Two points closer than this (in fractions of the image) are the same place: models are not exact.
+SAME_PLACE = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """The state of an instruction after some steps."""
+
+    # Sub-steps whose action was sent.
+    num_done: int = 0
+    # The last step that was sent or decided in a dry run; None before the first.
+    last: Step | None = None
+    # Whether `last` was the second try of a click without effect.
+    is_retry: bool = False
+    # Refused attempts at the next sub-step, and waits to look again, both since `last`.
+    refusals: tuple[Step, ...] = ()
+    looks: tuple[Step, ...] = ()
+
+
+def looks_again(step: Step) -> bool:
+    """Return whether a step only waited to look again: such a step keeps the answer that was not usable yet."""
+    return isinstance(step.action, Wait) and step.decision.result is not None
+
+
+def read_progress(history: Sequence[Step], *, retries: bool) -> Progress:
+    """Read the state of an instruction from the steps so far.
+
+    With ``retries``, a click that repeats one without effect, at the same place and for the same words, is its second
+    try and completes no further sub-step: such a policy never goes on to another click after a click without effect.
+    """
+    now = Progress()
+    for step in history:
+        if looks_again(step):
+            now = replace(now, looks=(*now.looks, step))
+        elif step.refused:
+            now = replace(now, refusals=(*now.refusals, step))
+        elif retries and _retries(now, step):
+            now = Progress(num_done=now.num_done, last=step, is_retry=True)
+        else:
+            now = Progress(num_done=now.num_done + 1, last=step)
+    return now
+
+
+def progress(history: Sequence[Step]) -> tuple[int, tuple[Step, ...]]:
+    """Return how many sub-steps were sent, and the refused attempts at the next one since then; no retries."""
+    num_done, refusals = 0, []
+    for step in history:
+        if looks_again(step):
+            continue
+        if step.refused:
+            refusals.append(step)
+        else:
+            num_done, refusals = num_done + 1, []
+    return num_done, tuple(refusals)
+
+
+def had_late_effect(looks: Sequence[Step]) -> bool:
+    """Return whether something changed during the first wait after a step."""
+    return bool(looks) and looks[0].effect in ("changed", "changed_elsewhere")
+
+
+def _retries(progress: Progress, step: Step) -> bool:
+    last = progress.last
+    return (
+        last is not None
+        and not progress.is_retry
+        and last.effect == "unchanged"
+        and not had_late_effect(progress.looks)
+        and isinstance(last.action, Click)
+        and isinstance(step.action, Click)
+        and step.decision.instruction == last.decision.instruction
+        and same_place(step.action, last.action)
+    )
+
+
+def same_place(first: Action, second: Action) -> bool:
+    """Return whether two actions have the same points, up to small differences."""
+    old, new = points_of(first), points_of(second)
+    return len(old) == len(new) and all(a.distance(b) <= SAME_PLACE for a, b in zip(old, new, strict=True))

@@ -1,0 +1,48 @@
+"""A policy that points at words by reading them, and a run with it on the real screen of this process."""
+
+from molmo_agent.envs.desktop.env import Desktop
+from molmo_agent.episode import LabelledPoint, PointResult
+from molmo_agent.interfaces import ModelTraits
+from molmo_agent.ocr.reader import load_reader
+from molmo_agent.registry import load_policy
+from molmo_agent.rollout.loop import rollout
+
+
+class WordPointer:
+    """Points at the middle of the word that is asked for, or says that there is none."""
+
+    name = "words"
+
+    def __init__(self):
+        self.reader = load_reader()
+        self.traits = ModelTraits(reader=self.reader)
+
+    def point(self, image, instruction, *, max_points=None):
+        words = [word for line in self.reader.read(image) for word in line.words]
+        points = tuple(LabelledPoint(word.box.center) for word in words if instruction.lower() in word.text.lower())
+        return PointResult(status="ok" if points else "none", reply=str(len(points)), points=points).at_most(max_points)
+
+    def point_batch(self, images, instructions):
+        return [self.point(image, text) for image, text in zip(images, instructions, strict=True)]
+
+
+class BesidePointer(WordPointer):
+    """Points at what is to the right of the word."""
+
+    def point(self, image, instruction, *, max_points=None):
+        result = super().point(image, instruction, max_points=max_points)
+        points = tuple(LabelledPoint(type(p.point)(p.point.x + 0.3, p.point.y)) for p in result.points)
+        return PointResult(status=result.status, reply=result.reply, points=points)
+
+
+_desktops = []
+
+
+def run_on_screen(task, beside=False):
+    """Return (how the run ended, [(action, effect) of every step])."""
+    if not _desktops:
+        _desktops.append(Desktop())
+    policy = load_policy("pointing", BesidePointer() if beside else WordPointer(), _desktops[0])
+    episode = rollout(policy, _desktops[0], task)
+    steps = [(type(step.action).__name__, step.effect) for step in episode]
+    return episode.trajectory.ended, steps
