@@ -243,6 +243,7 @@ def test_missing_programs_are_named_with_the_line_that_installs_them(
     monkeypatch.setattr(run, "run_in_process", lambda task, *args, **more: outcomes[task.name])
     names = "mousepad-save-as,gedit-save,zim-new-page,caja-new-folder"
     done = run_eval("--only", names, "--out", str(tmp_path / "out"))
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["model"] == "auto"
     assert done.exit_code == 0, done.output
     assert "skipped: gedit-save, zim-new-page; to run them: apt-get install gedit zim" in done.output
     assert "1 of 2 achieved; failed with exit code 0: 1" in done.output
