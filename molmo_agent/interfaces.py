@@ -108,6 +108,9 @@ class ModelTraits:
     remark: str = ""
     # The model that answers questions in words; None: it only points.
     answerer: Answerer | None = None
+    # Whether it tells a field from its label when the question says so: before typing into "Name" it is asked for
+    # 'the "Name" field'.
+    knows_fields: bool = False
     # Reads the words on a screenshot, which shows whether typed text arrived; None: it does not read.
     reader: TextReader | None = None
     # A reported confidence -> the model's own, before calibration; None: they are the same.

@@ -17,6 +17,7 @@ from molmo_agent.pointers.baselines import (
     ScriptedPointer,
     ScriptedPolicy,
 )
+from molmo_agent.policies.instructions.substep import as_field
 from molmo_agent.policies.pointing import WORDINGS, PointingPolicy, progress
 from molmo_agent.policies.typed_text import arrived, count_similar, readable_part
 from molmo_agent.screen_text import Line, Word
@@ -664,3 +665,18 @@ def test_a_scripted_policy_says_its_lines_by_the_length_of_the_history():
     policy = ScriptedPolicy([Click(A), decision])
     assert isinstance(policy, Policy)
     assert play(policy, "whatever") == [Decision(action=Click(A)), decision, Decision(action=Done())]
+
+
+def test_what_is_typed_into_is_asked_for_as_a_field_where_the_model_tells_fields_from_labels():
+    class KnowsFields(Replies):
+        traits = ModelTraits(knows_fields=True)
+
+    task = 'type "a" into "Name", type "b" into the Email box, then click "Name"'
+    plain, knows = Replies(tag(A)), KnowsFields(tag(A))
+    for model in (plain, knows):
+        play(PointingPolicy(model), task)
+    assert plain.asked == ['"Name"', "the Email box", '"Name"']
+    assert knows.asked == ['the "Name" field', "the Email box", '"Name"']
+    assert as_field("the Name") == "the Name field"
+    for named in ("the Email box", "the search bar", "the document", "the field", "the Notes text area"):
+        assert as_field(named) == named

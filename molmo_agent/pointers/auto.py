@@ -23,14 +23,16 @@ from molmo_agent.pointers.reading.ranking import Candidate, equals
 from molmo_agent.pointers.reading.widgets import field_beside
 
 # Points that are less likely right are not acted on: of a hundred clicks, a few may be wrong.
-MIN_CONFIDENCE = 0.6
+MIN_CONFIDENCE = 0.5
 # Text that is at least so likely right needs no second opinion.
 _SURE = 0.85
 # A point that two find lies in the box of the first, or this near to it, in fractions of the image.
 _NEAR = 0.012
 _SCREENS = 4
 # Kinds that may be an icon without words.
-_ICON_KINDS = (None, "icon", "button", "link", "tab", "menu", "switch", "dropdown", "item", "checkbox")
+_ICON_KINDS = (None, "icon", "button", "link", "switch", "checkbox", "radio")
+# Icons whose probabilities are this close to the likeliest one's are told apart by nothing.
+_SAME_PROBABILITY = 0.85
 _LOOKS = re.compile(
     r"\b(?:red|green|blue|yellow|orange|purple|pink|brown|black|white|gr[ae]y|cyan|magenta|teal|violet|turquoise|colou?r\w*|"
     r"circle|square|triangle|star|heart|diamond|cross|hexagon|pentagon|rectangle|ring|arrow|shape|letter|digit|ball|"
@@ -63,7 +65,7 @@ class AutoPointer:
         # It has looked as closely as it can.
         answerer = model_traits(self._eyes).answerer
         self.traits = ModelTraits(
-            min_confidence=MIN_CONFIDENCE, zooms=True, reader=self.reader.reader, answerer=answerer
+            min_confidence=MIN_CONFIDENCE, zooms=True, knows_fields=True, reader=self.reader.reader, answerer=answerer
         )
 
     def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
@@ -129,18 +131,18 @@ class AutoPointer:
             boxes = [(scene.box(field[0]), match) for field, match in fields if field is not None]
             if not boxes:
                 return PointResult(status="none", reply=f"no field beside an icon fits {expression.names[0]!r}")
-        place = _at(boxes, expression)
-        if place is None:
+        alike = _at(boxes, expression)
+        if not alike:
             return PointResult(status="none", reply="no icon stands where it was asked for")
-        box, match = place
-        rival = max((other.probability for _, other in boxes if other is not match), default=0.0)
-        if expression.ordinal is not None:
-            rival = 0.0
+        best = alike[0][1]
+        others = [match.probability for _, match in boxes if match is not best]
+        rival = max(others, default=0.0) if expression.ordinal is None else 0.0
+        meanings = " and ".join(repr(match.meaning) for _, match in alike)
         return PointResult(
             status="ok",
-            reply=f"{expression.names[0]!r} fits the icon {match.meaning!r}",
-            points=(LabelledPoint(box.center, match.meaning),),
-            confidence=icon_confidence(match.probability, rival, len(reading.candidates)),
+            reply=f"{expression.names[0]!r} fits the icon {meanings}",
+            points=tuple(LabelledPoint(box.center, match.meaning) for box, match in alike),
+            confidence=icon_confidence(best.probability, rival, len(reading.candidates)),
         )
 
 
@@ -156,18 +158,18 @@ def _certainty(result: PointResult) -> float:
     return -1.0 if result.status != "ok" else result.confidence or 0.0
 
 
-def _at(boxes: Sequence[tuple[Box, IconMatch]], expression: Expression) -> tuple[Box, IconMatch] | None:
-    """Return the icon at the place or in the order that is asked for; the likeliest without."""
+def _at(boxes: Sequence[tuple[Box, IconMatch]], expression: Expression) -> list[tuple[Box, IconMatch]]:
+    """Return the icon at the place or in the order that is asked for; without, all that are as likely as the first."""
     top = boxes[0][1].probability
     alike = [pair for pair in boxes if pair[1].probability > 0.5 * top]
     if expression.ordinal is not None:
         alike.sort(key=lambda pair: (round(pair[0].top, 2), pair[0].left))
         position = expression.ordinal - 1 if expression.ordinal > 0 else len(alike) + expression.ordinal
-        return alike[position] if 0 <= position < len(alike) else None
+        return [alike[position]] if 0 <= position < len(alike) else []
     if expression.place is not None:
         rank = {"top": lambda b: b.center.y, "bottom": lambda b: -b.center.y, "left": lambda b: b.center.x}
-        return min(alike, key=lambda pair: rank.get(str(expression.place), lambda b: -b.center.x)(pair[0]))
-    return boxes[0]
+        return [min(alike, key=lambda pair: rank.get(str(expression.place), lambda b: -b.center.x)(pair[0]))]
+    return [pair for pair in boxes if pair[1].probability >= _SAME_PROBABILITY * top]
 
 
 def _near(box: Box, point: Point) -> bool:
@@ -188,11 +190,11 @@ def _agreed(reading: Reading, by_icon: PointResult, seen: PointResult) -> PointR
             return PointResult(
                 status="ok", reply=reply, points=(LabelledPoint(one.box.center, label),), confidence=confidence
             )
-    if by_icon.status == "ok" and by_icon.points[0].point.distance(point) < 2 * _NEAR:
-        confidence = max(by_icon.confidence or 0.0, nano_confidence(seen.confidence, agreed=True))
-        return dataclasses.replace(
-            by_icon, reply=f"{by_icon.reply}, and nano agrees: {seen.reply}", confidence=confidence
-        )
+    for icon in by_icon.points:
+        if icon.point.distance(point) < 2 * _NEAR:
+            confidence = max(by_icon.confidence or 0.0, nano_confidence(seen.confidence, agreed=True))
+            reply = f"{by_icon.reply}, and nano agrees: {seen.reply}"
+            return dataclasses.replace(by_icon, reply=reply, points=(icon,), confidence=confidence)
     return None
 
 

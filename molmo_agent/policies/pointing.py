@@ -26,6 +26,7 @@ word suggests that this may do harm.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -34,6 +35,7 @@ from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, Poi
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import PointingModel, PolicyTraits, model_traits
 from molmo_agent.policies.instructions.splitter import SubStep, split_instruction
+from molmo_agent.policies.instructions.substep import as_field
 from molmo_agent.policies.progress import SAME_PLACE, Progress, looks_again, progress, read_progress, same_place
 from molmo_agent.policies.verification import doubt_about, effect_with_looks, may_repeat
 
@@ -82,7 +84,7 @@ class PointingPolicy:
         traits = model_traits(model)
         self.traits = PolicyTraits(min_confidence=traits.min_confidence)
         self._model, self._splitter, self._wordings = model, splitter, tuple(wordings)
-        self._reader, self._patience_s = traits.reader, patience_s
+        self._reader, self._patience_s, self._knows_fields = traits.reader, patience_s, traits.knows_fields
 
     def act(self, task: Task, observation: Observation, history: Sequence[Step]) -> Decision:
         """Decide the next action.
@@ -91,7 +93,7 @@ class PointingPolicy:
             UsageError: the instruction contains no action, or an ambiguous one.
             ModelError: the model failed.
         """
-        steps = self._splitter(task.instruction)
+        steps = self._steps(task)
         now = read_progress(history, retries=self._patience_s > 0)
         decision, looks = self._verify(steps, now, observation, history)
         if decision is not None:
@@ -120,6 +122,16 @@ class PointingPolicy:
         if any(same_place(action, earlier.action) for earlier in refusals):
             return _give_up(step, f"asked again, the same place was found, and it was refused: {last}")
         return Decision(action=action, instruction=step.text, result=result)
+
+    def _steps(self, task: Task) -> Sequence[SubStep]:
+        """Split the instruction; where a model tells fields from labels, what is typed into is asked for as a field."""
+        steps = self._splitter(task.instruction)
+        if not self._knows_fields:
+            return steps
+        return [
+            replace(step, targets=tuple(map(as_field, step.targets))) if _is_for_typing(steps, number) else step
+            for number, step in enumerate(steps)
+        ]
 
     def _verify(
         self, steps: Sequence[SubStep], now: Progress, observation: Observation, history: Sequence[Step]

@@ -6,6 +6,7 @@ clock. These are *restless*; they are observed, never guessed from their looks, 
 
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,9 @@ LARGE_SHARE = 0.04
 MAX_INTERVAL_S = 0.1
 # A highlight under the pointer has been drawn when nothing has changed for so long.
 HOVER_QUIET_S = 0.05
+
+# A caret shows two things, with and without a letter under it four; a clock ever new ones.
+MAX_BLINK_STATES = 3
 
 Cells = npt.NDArray[np.bool_]
 """(rows, columns) of cells, True where at least one pixel differs."""
@@ -80,6 +84,19 @@ def changed_cells(before: Image, after: Image) -> Cells | None:
         if differs.any():
             cells[row] = np.logical_or.reduceat(differs.any(axis=0), left_edges)
     return cells
+
+
+def contents(image: Image, cells: Cells) -> bytes:
+    """Return the pixels of the smallest rectangle of cells that holds the given ones, at least one."""
+    rows, columns = np.flatnonzero(cells.any(axis=1)), np.flatnonzero(cells.any(axis=0))
+    top, left = rows[0] * CELL_PX, columns[0] * CELL_PX
+    return image[top : (rows[-1] + 1) * CELL_PX, left : (columns[-1] + 1) * CELL_PX].tobytes()
+
+
+def cell_state(image: Image, row: int, column: int) -> int:
+    """Return a hash of the pixels of a cell."""
+    part = image[row * CELL_PX : (row + 1) * CELL_PX, column * CELL_PX : (column + 1) * CELL_PX]
+    return hash(part.tobytes())
 
 
 def near_cells(points: Sequence[Point], image: Image) -> Cells:
@@ -169,6 +186,8 @@ class ScreenWatch:
         self._observe, self._settle, self._clock, self._sleep = observe, settle, clock, sleep
         self._wait_s = 0.0
         self._restless: Cells | None = None
+        # What each restless cell has shown, by (row, column): hashes of its pixels.
+        self._states: dict[tuple[int, int], set[int]] = defaultdict(set)
         # Cells of small changes that did not repeat: they react to actions and are not watched again.
         self._answering: Cells | None = None
         # What the last action changed: a click shows a caret or a frame where text will appear.
@@ -194,8 +213,19 @@ class ScreenWatch:
         cells = changed_cells(before, after)
         if cells is None or (self._restless is not None and self._restless.shape != cells.shape):
             self._restless = None
+            self._states.clear()
         elif 0 < cells.sum() <= SMALL_CELLS:
             self._restless = cells if self._restless is None else self._restless | cells
+            for row, column in np.argwhere(cells).tolist():
+                self._states[row, column] |= {cell_state(before, row, column), cell_state(after, row, column)}
+
+    def _is_known(self, image: Image, cells: Cells) -> bool:
+        """Return whether restless cells show nothing new: what they have shown before, or a clock its next number."""
+        for row, column in np.argwhere(cells).tolist():
+            states = self._states[row, column]
+            if len(states) <= MAX_BLINK_STATES and cell_state(image, row, column) not in states:
+                return False
+        return True
 
     def hover(self, before: Image, first: Observation) -> Observation:
         """Wait until the highlight of what the pointer was moved over is drawn, at most ``hover_s``.
@@ -283,29 +313,50 @@ class ScreenWatch:
         self, points: Sequence[Point], before: Image, after: Observation, near: Cells | None
     ) -> tuple[Effect, Observation]:
         effect = effect_of(points, before, after.image, self._restless, near)
-        if effect != "changed_elsewhere" or self._settle.watch_s == 0:
-            return effect, after
         cells = changed_cells(before, after.image)
-        assert cells is not None, "a change of size is 'changed'"
+        if effect == "changed" or cells is None or not cells.any() or self._settle.watch_s == 0:
+            return effect, after
+        if effect == "unchanged" and self._is_known(after.image, cells):
+            return effect, after
+        # Restless cells too may show something new, such as a digit where a caret blinks.
+        effect = "changed_elsewhere"
         is_answer = (
             self._answering is not None and self._answering.shape == cells.shape and (cells & self._answering).any()
         )
         if is_answer or cells.sum() > SMALL_CELLS:
             return effect, after
-        end, last = self._clock() + self._settle.watch_s, after
-        while self._clock() < end:
+        # What the changed cells show: before, after, and while watching, as far as it changes.
+        second = after.image
+        first, states = contents(before, cells), [contents(after.image, cells)]
+        start, watch_s, last = self._clock(), self._settle.watch_s, after
+        while self._clock() < start + watch_s:
             self._wait(MAX_INTERVAL_S)
             current = self._observe()
             again = changed_cells(last.image, current.image)
-            if again is not None and again.any():
-                self.idle(last.image, current.image)
-                # All cells that changed with the caret or clock are restless.
-                if (again & cells).any():
-                    self.idle(before, after.image)
-                effect = effect_of(points, before, current.image, self._restless, near)
+            if again is None:
+                return "changed", current
             last = current
-            if effect != "changed_elsewhere":
-                return effect, last
+            if not again.any():
+                continue
+            state = contents(current.image, cells)
+            if state == first:
+                # Back by itself, as a caret.
+                self.idle(before, after.image)
+                return "unchanged", current
+            if state in states[:-1]:
+                # Something blinks over what is new: text that appeared at a caret.
+                break
+            if state != states[-1]:
+                states.append(state)
+                second = current.image if len(states) == 2 else second
+                if len(states) > 2:
+                    # Never the same: a clock, or a counter.
+                    for earlier in (before, second):
+                        self.idle(earlier, after.image)
+                        self.idle(earlier, current.image)
+                    return effect_of(points, before, current.image, self._restless, near), current
+                # One more change tells a caret from a clock.
+                watch_s = 2 * self._settle.watch_s
         self._answering = (
             cells if self._answering is None or self._answering.shape != cells.shape else self._answering | cells
         )

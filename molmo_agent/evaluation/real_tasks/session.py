@@ -185,6 +185,8 @@ class Session:
 
     def titles(self) -> list[str]:
         """Return the titles of the windows that the window manager manages."""
+        from Xlib.error import BadWindow
+
         from molmo_agent.envs.desktop import x11
 
         display: Any = x11.connect(self._environment["DISPLAY"])
@@ -194,8 +196,10 @@ class Session:
             name, utf8 = display.intern_atom("_NET_WM_NAME"), display.intern_atom("UTF8_STRING")
             titles = []
             for number in clients.value if clients else ():
-                title = display.create_resource_object("window", number).get_full_property(name, utf8)
-                titles.append(_text(title.value) if title else "")
+                # A window may close between the list and the question for its title.
+                with contextlib.suppress(BadWindow):
+                    title = display.create_resource_object("window", number).get_full_property(name, utf8)
+                    titles.append(_text(title.value) if title else "")
             return titles
         finally:
             display.close()

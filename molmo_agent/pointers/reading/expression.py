@@ -155,6 +155,9 @@ def _read_noun_phrase(text: str) -> Expression:
     if (order := _ORDINAL.match(body)) and body[order.end() :]:
         ordinal, body = _ORDINALS[order[1].lower()], body[order.end() :]
     name, kind, quoted = _name_and_kind(body)
+    if not name and not quoted and body == text and ordinal is None:
+        # "File" alone is the name of something; "the file" is any.
+        name, kind = body, None
     names = [name] if name else []
     if name and not quoted:
         # What looked like grammar may have been a part of the name.

@@ -17,7 +17,7 @@ from molmo_agent.screen_text import TextReader
 # Candidates of a lower rank are other texts that happen to resemble the name.
 MIN_RANK = 0.75
 # Points that are less likely right are not acted on.
-MIN_CONFIDENCE = 0.6
+MIN_CONFIDENCE = 0.5
 # For "all ..." every text that fits as well as this counts.
 _SEVERAL_QUALITY = 0.93
 # Screens whose text and regions are remembered.
@@ -47,7 +47,7 @@ class ReadingPointer:
 
     def __init__(self, reader: TextReader | None = None) -> None:
         self.reader = load_reader() if reader is None else reader
-        self.traits = ModelTraits(min_confidence=MIN_CONFIDENCE, zooms=True, reader=self.reader)
+        self.traits = ModelTraits(min_confidence=MIN_CONFIDENCE, zooms=True, knows_fields=True, reader=self.reader)
         self._scenes: LruCache[Scene] = LruCache(_SCENES)
 
     def scene(self, image: Image) -> Scene:
@@ -98,18 +98,19 @@ def answer(reading: Reading, start: float) -> PointResult:
         " or ".join(repr(name) for name in reading.expression.names[:1]) or f"a {reading.expression.kind} by its words"
     )
     if reading.expression.several:
-        chosen = [one for one in reading.candidates if one.quality >= _SEVERAL_QUALITY]
+        best = [one for one in reading.candidates if one.quality >= _SEVERAL_QUALITY]
     else:
-        chosen = equals(reading.candidates)
+        best = equals(reading.candidates)
     seconds = time.perf_counter() - start
-    if not chosen:
+    if not best:
         return PointResult(status="none", reply=f"no text on the screen fits {names}", latency_s=seconds)
-    described = "; ".join(f"{one.match.segment.text!r} ({one.found_by})" for one in chosen)
+    certainty = confidence_of(reading.expression, reading.candidates)
+    described = "; ".join(f"{one.match.segment.text!r} ({one.found_by})" for one in best)
     return PointResult(
         status="ok",
         reply=f"{names} fits {described}",
-        points=tuple(LabelledPoint(one.box.center, one.match.segment.text) for one in chosen),
+        points=tuple(LabelledPoint(one.box.center, one.match.segment.text) for one in best),
         latency_s=seconds,
-        confidence=confidence_of(reading.expression, reading.candidates),
+        confidence=certainty if reading.expression.several else certainty / len(best),
         composed=True,
     )

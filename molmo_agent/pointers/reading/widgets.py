@@ -6,7 +6,9 @@ from molmo_agent.pointers.reading.scene import Region, Scene
 # All distances are in heights of the label's line, which grow with the font and with the scale of the display.
 _FIELD_LOW, _FIELD_HIGH, _FIELD_LEAST_WIDTH = 0.75, 4.0, 1.05
 _FAR_RIGHT, _FAR_BELOW = 45.0, 2.2
-_CHECK_LOW, _CHECK_HIGH, _CHECK_AWAY = 0.4, 1.15, 2.4
+_CHECK_LOW, _CHECK_HIGH, _CHECK_AWAY = 0.3, 1.15, 2.4
+# A field for several lines lies directly below its label.
+_AREA_HIGH, _AREA_BELOW = 14.0, 1.2
 # A field beside its label is hardly higher than two lines.
 _BESIDE_HIGH = 2.6
 
@@ -44,7 +46,7 @@ def field_around(scene: Scene, box: Box) -> Region | None:
     left, top, right, bottom = scene.pixels(box)
     height = bottom - top
     at_left = left - frame.left < 3.2 * height
-    return frame if at_left and frame.width < 0.95 * scene.width and frame.right - right > height else None
+    return frame if at_left and frame.right - right > height and not _at_edge(scene, frame) else None
 
 
 def field_beside(scene: Scene, box: Box, *, in_a_row: bool = False) -> tuple[Region, bool] | None:
@@ -69,6 +71,11 @@ def field_beside(scene: Scene, box: Box, *, in_a_row: bool = False) -> tuple[Reg
     return (below_field, False) if below_field else None
 
 
+def _at_edge(scene: Scene, region: Region) -> bool:
+    """Return whether a region reaches the edge of the screen, as panels and bars do and fields do not."""
+    return region.left <= 1 or region.right >= scene.width - 1
+
+
 def _is_field(region: Region, height: float) -> bool:
     fits = _FIELD_LOW * height <= region.height <= _FIELD_HIGH * height
     return fits and region.width >= max(_FIELD_LEAST_WIDTH * region.height, 1.5 * height) and region.fill > 0.35
@@ -81,7 +88,7 @@ def _right_of(scene: Scene, box: Box) -> Region | None:
     for region in scene.regions:
         ahead = right - 0.5 * height <= region.left <= right + _FAR_RIGHT * height
         level = region.top < middle < region.bottom and region.height <= _BESIDE_HIGH * height
-        fits = ahead and level and _is_field(region, height)
+        fits = ahead and level and _is_field(region, height) and not _at_edge(scene, region)
         # The innermost of nested ones comes first: regions are sorted by size.
         if fits and (nearest is None or region.left < nearest.left - height):
             nearest = region
@@ -109,7 +116,10 @@ def _below(scene: Scene, box: Box, far: float) -> Region | None:
         under = bottom - 0.4 * height <= region.top <= bottom + far * height
         aligned = region.left <= left + 1.5 * height and region.right >= min(right, left + 3 * height)
         near = left - region.left < 3 * height
-        fits = under and aligned and near and _is_field(region, height) and region.width >= 3 * height
+        one_line = _is_field(region, height) and region.width >= 3 * height
+        area = region.height <= _AREA_HIGH * height and region.width >= 8 * height and region.fill > 0.85
+        several_lines = area and region.top - bottom < _AREA_BELOW * height
+        fits = under and aligned and near and (one_line or several_lines) and not _at_edge(scene, region)
         if fits and (nearest is None or region.top < nearest.top - 2):
             nearest = region
     return nearest

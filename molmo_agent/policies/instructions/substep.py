@@ -1,5 +1,6 @@
 """One step of an instruction, and its action at the points of its targets."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
@@ -21,6 +22,14 @@ from molmo_agent.actions import (
     Wait,
 )
 from molmo_agent.geometry import Point
+
+# What text is typed into, by its last word.
+_TYPED_INTO = re.compile(
+    r"\b(?:field|box|textbox|bar|area|input|entry|edit(?:or)?|document|page|line|cell|prompt|window|terminal|console|"
+    r"drop-?down|spinner)s?\W*$",
+    re.IGNORECASE,
+)
+_ARTICLE = re.compile(r"^(?:the|an?)\s+", re.IGNORECASE)
 
 Gesture = Literal[
     "click",
@@ -102,3 +111,10 @@ class SubStep:
                 return Home()
             case _:
                 assert_never(self.gesture)
+
+
+def as_field(target: str) -> str:
+    """Return a phrase that names a field, for something that text is typed into: ``"Name"`` -> ``the "Name" field``."""
+    if _TYPED_INTO.search(target):
+        return target
+    return f"the {_ARTICLE.sub('', target)} field"
