@@ -59,7 +59,7 @@ class AutoPointer:
         eyes: PointingModel | None = None,
     ) -> None:
         self.reader = reader or ReadingPointer()
-        self._icons = icons or IconReader()
+        self._icon_reader = icons or IconReader()
         self._eyes = eyes or _nano_in_windows()
         self._icon_scenes: LruCache[IconScene] = LruCache(_SCREENS)
         # It has looked as closely as it can.
@@ -111,32 +111,40 @@ class AutoPointer:
         key = fingerprint(image)
         scene = self._icon_scenes.lookup(key)
         if scene is None:
-            scene = self._icons.read(image, [line.box for line in reading.scene.lines])
+            scene = self._icon_reader.read(image, [line.box for line in reading.scene.lines])
             self._icon_scenes.store(key, scene)
         return scene
+
+    def icons(self, image: Image, reading: Reading) -> list[tuple[Box, IconMatch]]:
+        """Return the icons whose name fits, the likeliest first, with where to point: into the field for a field.
+
+        Args:
+            image: (height, width, 3) uint8, RGB.
+            reading: what was understood of the question.
+
+        Raises:
+            ModelError: the classifier's weights are missing.
+        """
+        expression, scene = reading.expression, reading.scene
+        if expression.kind not in (*_ICON_KINDS, "field") or not expression.names or expression.several:
+            return []
+        matches = self._icon_scene(image, reading).find(expression.names[0])
+        if expression.kind != "field":
+            return [(match.box, match) for match in matches]
+        # A magnifier names the field beside it.
+        fields = [(field_beside(scene, match.box, in_a_row=True), match) for match in matches]
+        return [(scene.box(region_and_side[0]), match) for region_and_side, match in fields if region_and_side]
 
     def _by_icon(self, image: Image, reading: Reading) -> PointResult:
         """Answer by the icons whose name fits."""
         expression = reading.expression
-        if expression.kind not in (*_ICON_KINDS, "field") or not expression.names or expression.several:
-            return PointResult(status="none", reply="no icon is asked for")
-        matches = self._icon_scene(image, reading).find(expression.names[0])
-        if not matches:
-            return PointResult(status="none", reply=f"no icon on the screen fits {expression.names[0]!r}")
-        boxes = [(match.box, match) for match in matches]
-        if expression.kind == "field":
-            # A magnifier names the field beside it.
-            scene = reading.scene
-            fields = [(field_beside(scene, match.box, in_a_row=True), match) for match in matches]
-            boxes = [(scene.box(field[0]), match) for field, match in fields if field is not None]
-            if not boxes:
-                return PointResult(status="none", reply=f"no field beside an icon fits {expression.names[0]!r}")
-        alike = _at(boxes, expression)
+        fitting = self.icons(image, reading)
+        alike = _at(fitting, expression) if fitting else []
         if not alike:
-            return PointResult(status="none", reply="no icon stands where it was asked for")
+            name = " or ".join(map(repr, expression.names[:1])) or "a kind alone"
+            return PointResult(status="none", reply=f"no icon on the screen fits {name}")
         best = alike[0][1]
-        others = [match.probability for _, match in boxes if match is not best]
-        rival = max(others, default=0.0) if expression.ordinal is None else 0.0
+        rival = _rival(fitting, best) if expression.ordinal is None else 0.0
         meanings = " and ".join(repr(match.meaning) for _, match in alike)
         return PointResult(
             status="ok",
@@ -144,6 +152,11 @@ class AutoPointer:
             points=tuple(LabelledPoint(box.center, match.meaning) for box, match in alike),
             confidence=icon_confidence(best.probability, rival, len(reading.candidates)),
         )
+
+
+def _rival(fitting: Sequence[tuple[Box, IconMatch]], best: IconMatch) -> float:
+    """Return the probability of the likeliest other icon."""
+    return max((match.probability for _, match in fitting if match is not best), default=0.0)
 
 
 def _nano_in_windows() -> PointingModel:

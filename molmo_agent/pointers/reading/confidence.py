@@ -56,6 +56,16 @@ def confidence_of(expression: Expression, candidates: Sequence[Candidate]) -> fl
     return probability_of(sum(fitted.get(name, 0.0) * value for name, value in seen.items()))
 
 
+def icon_observations(probability: float, rival: float, texts: int) -> dict[str, float]:
+    """Return what the confidence of an icon depends on, by name; the arguments are those of :func:`icon_confidence`."""
+    return {
+        "offset": 1.0,
+        "probability": log_odds(min(max(probability, 0.01), 0.99)),
+        "rival": rival,
+        "texts": float(texts > 0),
+    }
+
+
 def icon_confidence(probability: float, rival: float, texts: int) -> float:
     """Return the probability that a recognized icon is what was asked for.
 
@@ -65,12 +75,7 @@ def icon_confidence(probability: float, rival: float, texts: int) -> float:
         texts: places whose text fits the name, which speak against an icon.
     """
     fitted = weights()["icon"]
-    seen = {
-        "offset": 1.0,
-        "probability": log_odds(min(max(probability, 0.01), 0.99)),
-        "rival": rival,
-        "texts": float(texts > 0),
-    }
+    seen = icon_observations(probability, rival, texts)
     return probability_of(sum(fitted.get(name, 0.0) * value for name, value in seen.items()))
 
 
