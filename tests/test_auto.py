@@ -1,5 +1,7 @@
 """The default model: what reads, recognizes and sees is combined, and doubt is a low confidence or a status."""
 
+import json
+
 import numpy as np
 import pytest
 from drawn_text import Drawing
@@ -8,6 +10,8 @@ from molmo_agent.episode import LabelledPoint, PointResult
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.interfaces import ModelTraits, model_traits
+from molmo_agent.nano import calibrate_auto
+from molmo_agent.nano.calibrate_auto import Observed, fit
 from molmo_agent.pointers.auto import MIN_CONFIDENCE, AutoPointer
 from molmo_agent.pointers.careful import careful
 from molmo_agent.pointers.icons.reader import IconMatch
@@ -196,3 +200,37 @@ def test_a_second_opinion_is_asked_for_single_points_only_and_brings_a_threshold
     assert model.point(image, "Save").confidence > 0.9
     assert SecondOpinion(Plain((500, 300), None), reader).point(image, "Save").confidence == 0.25
     assert SecondOpinion(Plain(None), reader).point(image, "Save").status == "none"
+
+
+def test_the_fit_finds_what_hits_depend_on():
+    observed = Observed()
+    for number in range(200):
+        observed.add({"offset": 1.0, "unlike": number % 2, "nothing": number % 3}, number % 2 == 0 or number % 10 == 1)
+    weights = fit(observed)
+    assert weights["offset"] > 2
+    assert weights["unlike"] < -2
+    assert abs(weights["nothing"]) < 1
+
+
+def test_the_calibration_command_reads_recorded_screens_and_writes_weights(tmp_path, monkeypatch, capsys):
+    drawing = Drawing().button(20, 20, 80, "Save").button(200, 20, 80, "Save").button(20, 120, 80, "Open")
+    (tmp_path / "screens").mkdir()
+    drawing.image.save(tmp_path / "screens" / "a.png")
+
+    def line(number, text, boxes):
+        points = [[(left + right) / 2, (top + bottom) / 2] for left, top, right, bottom in boxes]
+        row = {"id": f"a#{number}", "image": "screens/a.png", "question": text, "style": "pointing", "points": points}
+        extra = {"group": "text", "size": [640, 400], "screen": "a"}
+        return json.dumps({**row, **({"boxes": boxes} if boxes else {}), "extra": extra})
+
+    opened = [[20 / 640, 120 / 400, 100 / 640, 148 / 400]]
+    second = [[200 / 640, 20 / 400, 280 / 640, 48 / 400]]
+    rows = [line(0, "Open", opened), line(1, "the Open button", opened), line(2, "Save", second)]
+    (tmp_path / "targets.jsonl").write_text("\n".join(rows) + "\n")
+    (tmp_path / "absent.jsonl").write_text(line(3, '"Print"', []) + "\n")
+    monkeypatch.setattr(calibrate_auto, "AutoPointer", lambda: auto(drawing))
+    calibrate_auto.main([str(tmp_path), "--to", str(tmp_path / "weights.json")])
+    weights = json.loads((tmp_path / "weights.json").read_text())
+    assert weights["text"]["equals"] < 0
+    assert {*weights} >= {"text", "icon", "nano_agreed", "nano_alone"}
+    assert "icon: no question has a candidate" in capsys.readouterr().out

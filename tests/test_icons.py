@@ -27,6 +27,7 @@ from molmo_agent.nano.icon_training.measure import (
     scores,
 )
 from molmo_agent.nano.icon_training.rasterise import OTHER, SIDE_PX, IconRasters, bare_name, file_names, rasterise
+from molmo_agent.nano.icon_training.recorded import Adaptation, adapt, read_recorded
 from molmo_agent.nano.icon_training.train import IconTraining, accuracy, learning_rate, train
 from molmo_agent.pointers.icons.classifier import SIDE_PX as CROP_PX
 from molmo_agent.pointers.icons.classifier import (
@@ -389,3 +390,51 @@ def test_recorded_screens_are_asked_for_their_icons_only(tmp_path: Path):
 
 def test_a_fresh_classifier_has_a_logit_per_class():
     assert IconClassifier(["a", "b"]).eval()(torch.zeros(2, 3, CROP_PX, CROP_PX)).shape == (2, 2)
+
+
+def recorded_folder(folder: Path) -> Path:
+    """Write screens with a tool bar each, as `agent data record-screens` does."""
+    (folder / "screens").mkdir(parents=True)
+    lines = []
+    for number, paper in enumerate((240, 40)):
+        image, buttons = tool_bar([*DRAWN], paper=paper, ink=280 - paper if paper < 200 else 40)
+        Image.fromarray(image).save(folder / "screens" / f"{number}.png")
+        elements = [
+            {
+                "name": DRAWN[name],
+                "box_px": [box.left * 640, box.top * 300, (box.right - box.left) * 640, (box.bottom - box.top) * 300],
+                "has_visible_text": False,
+                "role": "button",
+            }
+            for name, box in buttons.items()
+        ]
+        lines.append(json.dumps({"image": f"screens/{number}.png", "elements": elements}))
+    (folder / "screens.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_a_classifier_adapts_to_recorded_screens(rasters: IconRasters, tmp_path: Path):
+    folder = recorded_folder(tmp_path / "recorded")
+    classes = (*rasters.meanings, NONE)
+    recorded = read_recorded(folder, classes)
+    assert recorded.icons.any()
+    assert recorded.targets.sum(1).numpy() == pytest.approx(1)
+    torch.manual_seed(0)
+    model = IconClassifier(classes)
+
+    def share_right() -> float:
+        with torch.inference_mode():
+            chances = model.eval()(recorded.crops.float() / 255).softmax(1)
+        return float((chances * (recorded.targets > 0)).sum(1).mean())
+
+    before = share_right()
+    adapt(model, rasters, recorded, Adaptation(steps=30, num_drawn=32, num_recorded=32), ())
+    assert share_right() > before + 0.2
+
+
+def test_a_folder_without_recorded_screens_says_how_to_record_some(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"screens\.jsonl, as `agent data record-screens"):
+        read_recorded(tmp_path, (NONE,))
+    (tmp_path / "screens.jsonl").write_text("")
+    with pytest.raises(UsageError, match="elements with icons"):
+        read_recorded(tmp_path, (NONE,))

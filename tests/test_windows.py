@@ -132,3 +132,43 @@ def test_the_registry_puts_a_small_model_behind_windows(tmp_path):
     assert model.window == (320, 240)
     MolmoPointer(nano.model, nano.processor).save_pretrained(tmp_path / "b")
     assert isinstance(load_model(str(tmp_path / "b")), MolmoPointer)
+
+
+CANVASES = ((640, 480), (360, 640), (160, 210))
+
+
+class OnlyCanvases(Reader):
+    """Fails on images of a shape that it was not trained on."""
+
+    def point(self, image, instruction, *, max_points=None):
+        assert (image.shape[1], image.shape[0]) in CANVASES
+        image.flags.writeable = False
+        return super().point(image, instruction)
+
+
+@pytest.mark.parametrize("size", [(400, 300), (500, 400), (640, 480), (360, 640), (160, 210), (100, 80), (200, 500)])
+def test_a_small_image_is_padded_to_a_canvas_and_its_point_is_one_of_the_image(size):
+    width, height = size
+    image = screen((width - 2, height - 3, 99), size=(height, width))
+    answer = WindowedPointer(OnlyCanvases(), WINDOW, CANVASES).point(image, "the dot")
+    assert answer.points[0].point.to_pixels(width, height) == (width - 2, height - 3)
+
+
+@pytest.mark.parametrize("size", [(412, 915), (480, 800), (1080, 1920), (1280, 800)])
+def test_windows_of_an_upright_image_are_padded_instead_of_turned(size):
+    width, height = size
+    image = screen((width - 2, height - 3, 99), size=(height, width))
+    answer = WindowedPointer(OnlyCanvases(), WINDOW, ((640, 480),)).point(image, "the dot") if width < 700 else None
+    assert answer is None or answer.points[0].point.to_pixels(width, height) == (width - 2, height - 3)
+    views = WindowedPointer(OnlyCanvases(), WINDOW, CANVASES)._views(image)
+    assert all(view.width >= view.height for view in views)
+
+
+def test_a_point_in_the_padding_is_out_of_range():
+    class PointsAtTheCorner(Reader):
+        def point(self, image, instruction, *, max_points=None):
+            return PointResult(status="ok", reply="x", points=(LabelledPoint(Point(0.99, 0.99)),), confidence=0.9)
+
+    answer = WindowedPointer(PointsAtTheCorner(), WINDOW, CANVASES).point(screen(size=(300, 400)), "the dot")
+    assert answer.status == "out_of_range"
+    assert "in its padding" in answer.reply
