@@ -149,8 +149,10 @@ def adapt(
         for group in optimizer.param_groups:
             group["lr"] = rate
         drawn, labels = artist.batch(options.num_drawn)
-        half = options.num_recorded // 2
-        rows = np.concatenate([chosen.choice(of_icons, half), chosen.choice(of_rest, options.num_recorded - half)])
+        half = options.num_recorded // 2 if len(of_rest) else options.num_recorded
+        rows = chosen.choice(of_icons, half)
+        if len(of_rest):
+            rows = np.concatenate([rows, chosen.choice(of_rest, options.num_recorded - half)])
         with torch.autocast("cpu", torch.bfloat16):
             logits = model(torch.cat([drawn, _jitter(recorded.crops[rows])]).to(memory_format=torch.channels_last))
         drawn_logits, real_logits = logits.float().split([len(drawn), len(rows)])
