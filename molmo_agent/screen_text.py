@@ -47,6 +47,19 @@ class TextReader(Protocol):
         ...
 
 
+@runtime_checkable
+class LineReader(Protocol):
+    """Reads an image that shows a single line, or a single sign: what detectors of text miss."""
+
+    def read_line(self, image: Image) -> tuple[str, float]:
+        """Return the text of an RGB uint8 image of shape (height, width, 3), and the engine's score in [0, 1].
+
+        Raises:
+            ModelError: the engine failed.
+        """
+        ...
+
+
 def box_around(boxes: Sequence[Box]) -> Box:
     """Return the smallest box that holds all of them, at least one."""
     return Box(

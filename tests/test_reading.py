@@ -1,7 +1,7 @@
 """The pointer that reads: names, kinds, order, relations, the widgets beside labels, and honest doubt."""
 
 import pytest
-from drawn_text import Drawing
+from drawn_text import FONT, INK, WHITE, Drawing, KnownLines
 
 from molmo_agent.pointers.reading.expression import read_expression
 from molmo_agent.pointers.reading.matching import find_name
@@ -179,3 +179,25 @@ def test_matches_come_with_their_quality():
     matches = find_name("Save", Scene(drawing.array(), drawing.lines).segments)
     assert [match.segment.text for match in matches] == ["Save", "save", "Save as"]
     assert matches[0].quality == 1
+
+
+class Signs(KnownLines):
+    """Reads no lines, but single regions: what is lighter than its surroundings is "=", the rest "7"."""
+
+    def read_line(self, image):
+        return ("=", 0.4) if image.mean() < 128 else ("7", 0.9)
+
+
+def test_a_sign_that_no_line_holds_is_read_on_its_own():
+    drawing = Drawing()
+    drawing.rectangle(100, 100, 60, 40, fill=(20, 60, 160)).draw.text((125, 110), "=", fill=WHITE, font=FONT)
+    drawing.rectangle(300, 100, 60, 40).draw.text((325, 110), "7", fill=INK, font=FONT)
+    pointer = ReadingPointer(Signs(()))
+    for sign, left in (("=", 100), ("7", 300)):
+        result = pointer.point(drawing.array(), sign)
+        (x, y) = result.points[0].point.to_pixels(640, 400)
+        assert left < x < left + 60, sign
+        assert 100 < y < 140
+        assert "read on its own" in result.reply
+    assert pointer.point(drawing.array(), "8").status == "none"
+    assert ReadingPointer(KnownLines(())).point(drawing.array(), "=").status == "none", "not every engine can"

@@ -57,6 +57,16 @@ class RapidReader:
             lines = [self._read_line(bgr, rectangle) for rectangle in self._detect(bgr)]
         return reading_order([_to_line(line, width, height) for line in lines if line is not None])
 
+    def read_line(self, image: Image) -> tuple[str, float]:
+        """Read an RGB uint8 image of shape (height, width, 3) that shows one line; the text and its score in [0, 1].
+
+        Raises:
+            ModelError: the engine failed.
+        """
+        with self._lock:
+            text, confidence, _ = self._recognize(np.ascontiguousarray(image[:, :, ::-1]))
+        return text, confidence
+
     def _detect(self, bgr: Image) -> list[tuple[int, int, int, int]]:
         """Return (left, top, right, bottom) in pixels of each line."""
         try:

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 from molmo_agent.episode import Image, LabelledPoint, PointResult
 from molmo_agent.interfaces import ModelTraits
+from molmo_agent.ocr.incremental import IncrementalReader
 from molmo_agent.ocr.reader import load_reader
 from molmo_agent.pointers.image_cache import LruCache, fingerprint
 from molmo_agent.pointers.reading.confidence import confidence_of
 from molmo_agent.pointers.reading.expression import Expression, read_expression
 from molmo_agent.pointers.reading.ranking import Candidate, candidates, equals
 from molmo_agent.pointers.reading.scene import Scene
-from molmo_agent.screen_text import TextReader
+from molmo_agent.pointers.reading.signs import find_sign, is_sign
+from molmo_agent.screen_text import LineReader, TextReader
 
 # Candidates of a lower rank are other texts that happen to resemble the name.
 MIN_RANK = 0.75
@@ -71,7 +73,20 @@ class ReadingPointer:
         """
         scene, expression = self.scene(image), read_expression(instruction)
         fitting = [one for one in candidates(expression, scene) if one.rank >= MIN_RANK]
+        sign = next(filter(is_sign, expression.names), None)
+        if not fitting and sign is not None:
+            fitting = self._signs(sign, scene)
         return Reading(expression, scene, tuple(fitting))
+
+    def _signs(self, sign: str, scene: Scene) -> list[Candidate]:
+        """Return the places of a name of one or two signs, where the engine can read single regions."""
+        engine = self.reader.inner if isinstance(self.reader, IncrementalReader) else self.reader
+        if not isinstance(engine, LineReader):
+            return []
+        return [
+            Candidate(box=match.box, match=match, quality=match.quality, support=0.0, found_by="a sign read on its own")
+            for match in find_sign(sign, scene, engine)
+        ]
 
     def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
         """Point at what the instruction refers to, on an RGB uint8 image of shape (height, width, 3).
