@@ -157,7 +157,8 @@ def demo(
 ) -> None:
     """Do a task on the simulated desktop: no display, GPU, key or download.
 
-    On Linux with Xvfb and mousepad, also do one on a real program, on a virtual display; the exit code is the first's.
+    With Xvfb and mousepad or gedit (Linux), also do one in that editor, on a virtual display. This does not change the
+    exit code.
     """
     from molmo_agent.cli.demo import demo as show
 

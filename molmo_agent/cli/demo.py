@@ -4,7 +4,6 @@ The real program runs on a display, with a home folder and a message bus of its 
 person's screen nor finds their settings, recent files or running programs.
 """
 
-import contextlib
 import shlex
 import shutil
 import sys
@@ -34,8 +33,8 @@ class RealTask:
     program: str
     # Any instruction of `agent run`, in English, as the program's texts are then.
     task: str
-    # Text of the file that the program is started with, at the end; None: it is started without a file.
-    saved: str | None
+    # What the file that the program is started with holds at the end.
+    saved: str
 
 
 # The first one that is installed is shown. Each was run on Debian 12.
@@ -47,6 +46,7 @@ REAL_TASKS = (
         'check "Replace all in", click "Replace All", click "Close", click "File", click "Save"',
         saved="2 red pears, 3 green pears",
     ),
+    RealTask(program="gedit", task='type "2 red apples", click "Save"', saved="2 red apples"),
 )
 
 
@@ -95,15 +95,13 @@ def why_no_real_program(platform: str = sys.platform, which: Callable[[str], str
     return None
 
 
-def start_command(
-    program: str, home: Path, file: Path | None, which: Callable[[str], str | None] = shutil.which
-) -> str:
+def start_command(program: str, home: Path, file: Path, which: Callable[[str], str | None] = shutil.which) -> str:
     """Return the command that starts a program apart from the person's session.
 
     Args:
         program: its name.
         home: an existing folder in place of the person's own.
-        file: what it opens.
+        file: what it opens; it need not exist.
         which: finds a program on PATH.
     """
     settings: Mapping[str, str] = {
@@ -126,20 +124,30 @@ def start_command(
     words += [f"{name}={value}" for name, value in settings.items()]
     if which("dbus-run-session"):
         words += ["dbus-run-session", "--"]
-    return shlex.join([*words, program, *([str(file)] if file else [])])
+    return shlex.join([*words, program, str(file)])
 
 
-def _show(real: RealTask, beside: Path) -> None:
-    folder = beside.with_name(f"{beside.name}-{real.program}")
-    if folder.exists():
-        folder = default_folder(real.program, beside.parent)
-    _say(f"now a real program, {real.program}, on a virtual display:")
+def operate(real: RealTask, folder: Path, *, screen: str = SCREEN) -> str | None:
+    """Do a task on a real program with the default model, as `agent run` does, and return what the saved file holds.
+
+    Args:
+        real: the program and the task.
+        folder: a new trajectory folder.
+        screen: size of the virtual display, as "800x600".
+
+    Returns:
+        The text of the file without the end of its last line; None if none was saved.
+
+    Raises:
+        EnvError: the display or the program does not start.
+        ModelError: the model failed.
+    """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
-        file = Path(home, "list.txt") if real.saved is not None else None
+        file = Path(home, "list.txt")
         run_request(
             Request(
                 env="desktop",
-                virtual_display=SCREEN,
+                virtual_display=screen,
                 start=start_command(real.program, Path(home), file),
                 task=real.task,
                 model="auto",
@@ -148,11 +156,17 @@ def _show(real: RealTask, beside: Path) -> None:
                 out=folder,
             )
         )
-        if file is not None:
-            text = None
-            with contextlib.suppress(FileNotFoundError):
-                text = file.read_text(encoding="utf-8").rstrip("\n")
-            _say("no file was saved" if text is None else f"the saved file holds {text!r}")
+        return file.read_text(encoding="utf-8").rstrip("\n") if file.exists() else None
+
+
+def _show(real: RealTask, beside: Path) -> None:
+    folder = beside.with_name(f"{beside.name}-{real.program}")
+    if folder.exists():
+        folder = default_folder(real.program, beside.parent)
+    _say(f"now a real program, {real.program}, on a virtual display:")
+    text = operate(real, folder)
+    outcome = "no file was saved" if text is None else f"the saved file holds {text!r}"
+    _say(outcome if text == real.saved else f"{outcome}; expected {real.saved!r}")
 
 
 def _say(text: str) -> None:
