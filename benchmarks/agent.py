@@ -2,14 +2,14 @@
 
     python benchmarks/agent.py [--steps 40] [--screens 9] [--json FILE] [--check]
 
-The steps run on a virtual X display of 1920x1080. A scripted policy that answers at once clicks the keys of xcalc, so that all the time measured is the agent's own:
-capture, guard, input, settling, comparing, recording. Two things are not its own and are told apart: waiting for
-the screen to settle (row "wait"), and the pauses that programs need between arriving, pressing and releasing, which are
-left out here.
+The steps run on a virtual X display of 1920x1080. A scripted policy that answers at once clicks the keys of xcalc, so
+that all the time measured is the agent's own: capture, guard, input, settling, comparing, recording. Two things are not
+its own and are told apart: waiting for the screen to settle (row "wait"), and the pauses that programs need between
+arriving, pressing and releasing, which are left out here.
 
-The model `auto` is asked for words on screens of the simulated desktop, 1280x800: twice on a new screen, and once on the
-next one, which a click on a check box or the like changed a little. It is warm, and on two cores where the system can
-hold it to them. CPU seconds stand beside the wall time, because other processes slow only the latter.
+The model `auto` is asked for words on screens of the simulated desktop, 1280x800: twice on a new screen, and once on
+the next one, where a click on a check box or the like changed a little. It is warm, and on two cores where the system
+can hold it to them. CPU seconds stand beside the wall time, because other processes slow only the latter.
 
 Run with ``--check`` to exit with 1 and name each target that is missed.
 """
@@ -112,17 +112,18 @@ def _print_steps(figures: dict[str, Any]) -> list[str]:
 
 def _questions(env: SimDesktop) -> list[str]:
     """Return expressions for what can be read on the screen and stands there once."""
-    elements = [one for one in env.screen().elements if one.kind in _NAMED and len(one.name) > 3]
-    names = [one.name for one in elements]
-    return [f'the "{one.name}" {one.kind}' for one in elements if names.count(one.name) == 1]
+    elements = [
+        one for one in env.screen().elements if one.kind in _NAMED and one.visible and one.text and len(one.label) > 3
+    ]
+    names = [one.label for one in elements]
+    return [f'the "{one.label}" {one.kind}' for one in elements if names.count(one.label) == 1]
 
 
 def _small_change(env: SimDesktop, image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
     """Click what changes a little of the screen, and return the next one; None if nothing does."""
     for element in env.screen().elements:
-        if element.kind in ("checkbox", "radio", "field"):
-            left, top, right, bottom = element.box
-            place = Point((left + right) / 2 / image.shape[1], (top + bottom) / 2 / image.shape[0])
+        if element.visible and element.kind in ("checkbox", "radio", "field"):
+            place = Point(element.center[0] / image.shape[1], element.center[1] / image.shape[0])
             after = env.step(Click(place))[0].image
             changed = float((after != image).any(axis=2).mean())
             return after if 0 < changed <= _SMALL_CHANGE else None
@@ -153,7 +154,12 @@ def measure_model(screens: int) -> dict[str, object]:
                 asked, answered = asked + 1, answered + (result.status == "ok")
         count += 1
     medians = {
-        name: {"wall_s": statistics.median(w for w, _ in times), "cpu_s": statistics.median(c for _, c in times)}
+        name: {
+            "wall_s": statistics.median(wall_s for wall_s, _ in times),
+            "cpu_s": statistics.median(cpu_s for _, cpu_s in times),
+            # Where the text is not enough, nano is asked too.
+            "slowest_s": max(wall_s for wall_s, _ in times),
+        }
         for name, times in seconds.items()
     }
     size = "x".join(map(str, _MODEL_SIZE))
@@ -163,10 +169,12 @@ def measure_model(screens: int) -> dict[str, object]:
 def _print_model(figures: dict[str, Any]) -> list[str]:
     """Print what was measured of the model, and return the targets that it misses."""
     title = f"answers of the model auto, {figures['screen']}, {figures['screens']} screens, {_CORES} cores"
-    table, missed = Table("question about", "median s", "CPU s", "target s", title=title), []
+    table, missed = Table("question about", "median s", "CPU s", "slowest s", "target s", title=title), []
     for name, target_s in MODEL_TARGETS_S.items():
         row = figures["seconds"][name]
-        table.add_row(name, f"{row['wall_s']:.3f}", f"{row['cpu_s']:.3f}", f"<= {target_s:g}")
+        table.add_row(
+            name, f"{row['wall_s']:.3f}", f"{row['cpu_s']:.3f}", f"{row['slowest_s']:.3f}", f"<= {target_s:g}"
+        )
         if row["wall_s"] > target_s:
             missed.append(f"{row['wall_s']:.3f} s for a question about the {name}, target {target_s:g} s")
     Console().print(table)

@@ -67,7 +67,7 @@ def demo(model: str, out: Path | None) -> int:
         _say(f"no real program is shown: {reason}")
         return code
     try:
-        _show(next(one for one in REAL_TASKS if shutil.which(one.program)), out)
+        _show(installed(), out)
     except Exception as error:
         # Every exception: programs and X servers of other machines fail in ways of their own, and this is an extra.
         _say(f"the real program could not be shown: {reason_of(error)}")
@@ -93,6 +93,11 @@ def why_no_real_program(platform: str = sys.platform, which: Callable[[str], str
         names = ", ".join(one.program for one in REAL_TASKS)
         return f"none of these is installed: {names} (apt-get install {REAL_TASKS[0].program})"
     return None
+
+
+def installed() -> RealTask:
+    """Return the first task whose program is installed; there is one where `why_no_real_program` is None."""
+    return next(one for one in REAL_TASKS if shutil.which(one.program))
 
 
 def start_command(program: str, home: Path, file: Path, which: Callable[[str], str | None] = shutil.which) -> str:
