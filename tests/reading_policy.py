@@ -15,7 +15,6 @@ class WordPointer:
 
     def __init__(self):
         self.reader = load_reader()
-        self.traits = ModelTraits(reader=self.reader)
 
     def point(self, image, instruction, *, max_points=None):
         words = [word for line in self.reader.read(image) for word in line.words]
@@ -38,11 +37,17 @@ class BesidePointer(WordPointer):
 _desktops = []
 
 
-def run_on_screen(task, beside=False):
-    """Return (how the run ended, [(action, effect) of every step])."""
+def run_on_screen(task, beside=False, verifies=True):
+    """Act, with words as targets or what is beside them, and with or without reading what was typed.
+
+    Returns:
+        How the run ended, and [(action, effect) of every step].
+    """
     if not _desktops:
         _desktops.append(Desktop())
-    policy = load_policy("pointing", BesidePointer() if beside else WordPointer(), _desktops[0])
+    model = BesidePointer() if beside else WordPointer()
+    model.traits = ModelTraits(reader=model.reader if verifies else None)
+    policy = load_policy("pointing", model, _desktops[0])
     episode = rollout(policy, _desktops[0], task)
     steps = [(type(step.action).__name__, step.effect) for step in episode]
     return episode.trajectory.ended, steps

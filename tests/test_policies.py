@@ -495,6 +495,25 @@ def test_text_that_appears_far_from_its_field_is_no_success():
     assert attempt('type "Ada" into Name', CHANGED, ELSEWHERE)[-1] == failure('type "Ada" into Name', reason)
 
 
+def test_a_caret_that_blinks_is_no_typed_text():
+    def screens(text_px):
+        image = np.full((48, 64, 3), 200, np.uint8)
+        yield Observation(image, ImageTransform.identity(64, 48))
+        yield Observation(image, ImageTransform.identity(64, 48))
+        while True:
+            image = image.copy()
+            image[20:30, 10 : 10 + text_px] = 0
+            yield Observation(image, ImageTransform.identity(64, 48))
+
+    task = 'type "Ada" into Name'
+    for text_px, last in [
+        (2, failure(task, "nothing but a caret changed")),
+        (20, Done(True, "2 of 2 steps carried out")),
+    ]:
+        assert play(patient(ScriptedPointer([A])), task, screens=screens(text_px))[-1].action == last
+    assert play(patient(ScriptedPointer([A])), 'type "A" into Name', screens=screens(2))[-1].action.success
+
+
 class Reader:
     """Reads prepared lines, by the value of the first pixel of the image."""
 

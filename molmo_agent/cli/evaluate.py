@@ -24,8 +24,12 @@ def evaluate(
     folder: Annotated[Path | None, typer.Argument(metavar="[DATA]", help="The same as --data.")] = None,
     data: Annotated[Path | None, typer.Option(help="The benchmark's files, or a .jsonl of questions.")] = None,
     model: Annotated[
-        str, typer.Option(help="nano, a checkpoint, or a server's address; for pointing also random or centre.")
-    ] = "nano",
+        str | None,
+        typer.Option(
+            help="nano, a checkpoint, or a server's address; for pointing also auto, random or centre. Default: nano; "
+            "auto for real-screens and real-tasks."
+        ),
+    ] = None,
     list_all: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
     form: Annotated[str | None, typer.Option(help="android_control: ll, hl_ll, hl or hl_cot.")] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data, such as val or test.")] = None,
@@ -74,6 +78,8 @@ def evaluate(
         table.add_row(cli_real.TASKS, cli_real.TASKS_WHAT, "nothing")
         console.print(table)
         return
+    if model is None:
+        model = "auto" if benchmark in (cli_real.SCREENS, cli_real.TASKS) else "nano"
     if benchmark == cli_suite.NAME:
         flags = {"--data": data or folder, "--limit": limit, "--max-crops": max_crops, "--ray": ray or address or None}
         if foreign := [option for option, value in flags.items() if value is not None]:

@@ -74,7 +74,9 @@ class AutoPointer:
         """
         start = time.perf_counter()
         result = self._point(image, instruction, start)
-        return dataclasses.replace(result, latency_s=time.perf_counter() - start).at_most(max_points)
+        seconds = time.perf_counter() - start
+        # The reply explains the answer to people.
+        return dataclasses.replace(result, latency_s=seconds, composed=True).at_most(max_points)
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
         """Answer several questions, one after the other."""

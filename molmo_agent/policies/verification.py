@@ -6,14 +6,19 @@ Keys, scrolling, waiting and moving may leave the screen as it is, so nothing is
 import re
 from collections.abc import Sequence
 
+import numpy as np
+
 from molmo_agent.actions import Click, Drag, LongPress, Type, points_of
 from molmo_agent.episode import Effect, Image, Step
 from molmo_agent.policies.progress import Progress
-from molmo_agent.policies.typed_text import arrived, readable_part
+from molmo_agent.policies.typed_text import MIN_CHARACTERS, arrived, readable_part
 from molmo_agent.risk import risky_word
 from molmo_agent.screen_text import TextReader
 
 _NO_CHANGE = "nothing on the screen changed"
+_ONLY_CARET = "nothing but a caret changed"
+# A change that is narrower than this is a blinking caret, not a text of several characters.
+_CARET_PX = 6
 # A check box or switch changes where it was clicked.
 _TICK = re.compile(r"(?:tick|untick|check|uncheck|toggle|(?:turn|switch) (?:on|off))(?!\w)", re.IGNORECASE)
 # A second click would undo a first one that was noticed late.
@@ -63,6 +68,8 @@ def _doubt_about_text(
 ) -> str:
     if effect == "unchanged":
         return _NO_CHANGE
+    if len(text.strip()) >= MIN_CHARACTERS and 0 < _changed_width(step.observation.image, after) <= _CARET_PX:
+        return _ONLY_CARET
     is_visible = False
     if reader is not None and (part := readable_part(text, step.decision.instruction)):
         is_visible = arrived(part, reader.read(step.observation.image), reader.read(after))
@@ -73,6 +80,14 @@ def _doubt_about_text(
     if effect == "changed_elsewhere" and (knows_field or not is_visible):
         return "the screen changed only far from the field"
     return ""
+
+
+def _changed_width(before: Image, after: Image) -> int:
+    """Return the width in pixels of the part that differs; 0 for equal images, and those of different sizes."""
+    if before.shape != after.shape:
+        return 0
+    columns = np.flatnonzero((before != after).any(axis=(0, 2)))
+    return int(columns[-1] - columns[0] + 1) if len(columns) else 0
 
 
 def _click_before(step: Step, history: Sequence[Step]) -> Step | None:

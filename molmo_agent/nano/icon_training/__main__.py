@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 
 from molmo_agent.nano.icon_training.rasterise import IconRasters, rasterise
+from molmo_agent.nano.icon_training.recorded import Adaptation, adapt, read_recorded
 from molmo_agent.nano.icon_training.train import IconTraining, accuracy, train
 from molmo_agent.pointers.icons.classifier import WEIGHTS
 
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; one is fastest on a busy machine")
     parser.add_argument("--workers", type=int, default=1, help="processes that train together")
+    parser.add_argument("--recorded", type=Path, help="folder of agent data record-screens: adapt to real screens")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     cache = options.out / "rasters.npz"
@@ -35,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"expected --icons, because {cache} does not exist")
     training = IconTraining(steps=options.steps, seed=options.seed)
     model = train(rasters, training, options.out, options.workers)
+    if options.recorded is not None:
+        crops = read_recorded(options.recorded, model.classes, options.seed)
+        model = adapt(model, rasters, crops, Adaptation(seed=options.seed), training.held_out)
     model.save(options.weights)
     console = Console()
     console.print(f"{len(rasters.labels)} icons of {len(rasters.set_names)} sets, {len(model.classes)} classes")

@@ -80,7 +80,7 @@ _CONTAINER = re.compile(
     re.IGNORECASE,
 )
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "„": "“", "`": "`"}
-_PLURAL = re.compile(r"(?:all|every|each|how many|count|both)\s", re.IGNORECASE)
+_PLURAL = re.compile(r"(?:all|every|each|how many|count|both)(?:\s+of)?(?:\s+the)?\s+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +130,10 @@ def read_expression(text: str) -> Expression:
 
 def _read_noun_phrase(text: str) -> Expression:
     several = bool(_PLURAL.match(text))
+    if several:
+        text = _PLURAL.sub("", text)
+        singular = re.sub(r"(?:(?<=box|tch)e)?s$", "", text)
+        text = singular if _ends_in_kind(singular) else text
     place: Place | None = None
     if edge := _AT_EDGE.search(text):
         words: dict[str, Place] = {"upper": "top", "lower": "bottom"}

@@ -37,6 +37,8 @@ _LOOKALIKES = str.maketrans(
 _DECORATION = re.compile(r"^[\W_]+|[\W_]+$")
 # Stands between labels: "Home » Library", "modules | index", "WELCOME / LOG OUT".
 _SEPARATOR = re.compile(r"[|/\\»›>·•]+")
+_TELLING = frozenset("/\\@#$%=")
+_ICON_LETTER = re.compile(r"[A-Z](?=[A-Z][a-z])")
 # Below this likeness two names are different ones.
 MIN_LIKENESS = 0.8
 
@@ -163,6 +165,9 @@ def find_name(name: str, segments: Sequence[Segment], reading: int = 0) -> list[
 
 def _match(name: str, segment: Segment, reading: int) -> TextMatch | None:
     quality = _fit(name, segment.text)
+    if _ICON_LETTER.match(segment.text):
+        # An icon glued to the label, read as a letter: "QSearch".
+        quality = max(quality, _fit(name, segment.text[1:]) - 0.01)
     if len(segment.words) > 1 and len(segment.words[0].text) == 1:
         # An icon before the label, read as a letter: "Q Search".
         quality = max(quality, _fit(name, " ".join(word.text for word in segment.words[1:])) - 0.01)
@@ -177,7 +182,8 @@ def _fit(name: str, text: str) -> float:
     if text == name:
         return 1.0
     if undecorated(text) == undecorated(name):
-        return 0.995
+        # A sign that changes what it is: "/books" is a path.
+        return 0.95 if {*text} & _TELLING - {*name} else 0.995
     if simplify(text) == simplify(name):
         return 0.985
     if plain == wanted:
@@ -230,7 +236,11 @@ def _inside(name: str, segment: Segment, reading: int) -> TextMatch | None:
     start = glued.find(wanted) if len(wanted) >= 4 else -1
     if start < 0:
         return None
-    return TextMatch(segment, _part_of(segment, folded, start, start + len(wanted)), 0.7, False, reading)
+    written = "".join(undecorated(word.text) for word in words)
+    end = start + len(wanted)
+    # "5NotificationsSettings": capitals show where words were glued together.
+    capitals = len(written) == len(glued) and written[start].isupper() and (end == len(glued) or written[end].isupper())
+    return TextMatch(segment, _part_of(segment, folded, start, end), 0.8 if capitals else 0.7, False, reading)
 
 
 def _part_of(segment: Segment, folded: Sequence[str], start: int, end: int) -> Box:

@@ -111,4 +111,5 @@ def answer(reading: Reading, start: float) -> PointResult:
         points=tuple(LabelledPoint(one.box.center, one.match.segment.text) for one in chosen),
         latency_s=seconds,
         confidence=confidence_of(reading.expression, reading.candidates),
+        composed=True,
     )

@@ -22,6 +22,8 @@ from molmo_agent.pointers.reading.widgets import (
 _READING = 0.025
 # Candidates whose ranks and qualities differ by less are told apart by nothing that was looked at.
 _SAME_RANK, _SAME_QUALITY = 0.015, 0.025
+# The quality of a coloured word in a sentence, the least that its match must have, and how far the colours are apart.
+_LINK, _LEAST_PART, _OTHER_COLOR = 0.94, 0.65, 60
 _FIELDS: tuple[Kind, ...] = ("field", "dropdown")
 
 
@@ -56,6 +58,7 @@ def candidates(expression: Expression, scene: Scene) -> list[Candidate]:
                 best[id(match.segment)] = replace(match, quality=match.quality - cost)
     if not best:
         return []
+    best = {key: _as_link(match, scene) for key, match in best.items()}
     top = max(match.quality for match in best.values())
     near = [match for match in best.values() if match.quality > top - 0.2]
     placed = [_place(match, expression, scene) for match in near]
@@ -119,6 +122,16 @@ def _place(match: TextMatch, expression: Expression, scene: Scene) -> Candidate:
     if expression.place:
         support += 0.15 * _towards(box, expression.place)
     return Candidate(box=box, match=match, quality=match.quality, support=support, found_by=found_by)
+
+
+def _as_link(match: TextMatch, scene: Scene) -> TextMatch:
+    """Return a match inside of a sentence as a whole one where it has a colour of its own: a link."""
+    if match.whole or match.quality < _LEAST_PART or len(match.segment.words) < 2:
+        return match
+    outside = [word.box for word in match.segment.words if not match.box.contains(word.box.center)]
+    others = [scene.text_color(box) for box in outside[:6]]
+    apart = float(np.abs(scene.text_color(match.box) - np.median(others, axis=0)).max()) if others else 0.0
+    return replace(match, quality=max(match.quality, _LINK)) if apart > _OTHER_COLOR else match
 
 
 def _place_field(match: TextMatch, kind: Kind | None, scene: Scene) -> Candidate:

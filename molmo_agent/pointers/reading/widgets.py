@@ -6,7 +6,9 @@ from molmo_agent.pointers.reading.scene import Region, Scene
 # All distances are in heights of the label's line, which grow with the font and with the scale of the display.
 _FIELD_LOW, _FIELD_HIGH, _FIELD_LEAST_WIDTH = 0.75, 4.0, 1.05
 _FAR_RIGHT, _FAR_BELOW = 45.0, 2.2
-_CHECK_LOW, _CHECK_HIGH, _CHECK_AWAY = 0.4, 1.7, 2.4
+_CHECK_LOW, _CHECK_HIGH, _CHECK_AWAY = 0.4, 1.15, 2.4
+# A field beside its label is hardly higher than two lines.
+_BESIDE_HIGH = 2.6
 
 
 def enclosing(scene: Scene, box: Box) -> Region | None:
@@ -78,7 +80,8 @@ def _right_of(scene: Scene, box: Box) -> Region | None:
     nearest: Region | None = None
     for region in scene.regions:
         ahead = right - 0.5 * height <= region.left <= right + _FAR_RIGHT * height
-        fits = ahead and region.top < middle < region.bottom and _is_field(region, height)
+        level = region.top < middle < region.bottom and region.height <= _BESIDE_HIGH * height
+        fits = ahead and level and _is_field(region, height)
         # The innermost of nested ones comes first: regions are sorted by size.
         if fits and (nearest is None or region.left < nearest.left - height):
             nearest = region
