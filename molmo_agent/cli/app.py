@@ -155,10 +155,14 @@ def demo(
     model: Model = "auto",
     out: Annotated[Path | None, typer.Option(help="Trajectory folder.")] = None,
 ) -> None:
-    """Do a task on the simulated desktop: no display, GPU, key or download."""
-    from molmo_agent.cli.run import DEMO, Request, run_request
+    """Do a task on the simulated desktop: no display, GPU, key or download.
 
-    raise typer.Exit(run_request(Request(env="sim-desktop", model=model, out=out, **DEMO)))
+    With Xvfb and mousepad or gedit (Linux), also do one in that editor, on a virtual display. This does not change the
+    exit code.
+    """
+    from molmo_agent.cli.demo import demo as show
+
+    raise typer.Exit(show(model, out))
 
 
 @app.command()

@@ -28,9 +28,6 @@ from molmo_agent.rollout.screen_changes import ScreenWatch, Settle
 from molmo_agent.rollout.secrets import Secrets, secret_names
 from molmo_agent.rollout.viewer import HTML_NAME, write_viewer
 
-# The task of `agent demo`.
-DEMO: dict[str, Any] = {"seed": 3, "family": "click-button"}
-
 # Envs that act on a real device of the user -> name of the device.
 _REAL = {"desktop": "desktop", "android": "phone"}
 

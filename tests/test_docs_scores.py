@@ -1,0 +1,49 @@
+"""The scores on the page of the default model are those of a report."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from test_real_eval import ANSWERS, TARGETS, Sayer, measure, write_screens
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.fixture
+def make_scores() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_scores", DOCS / "make_scores.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_hold_the_figures_of_a_report_and_replace_older_ones(
+    make_scores: ModuleType, tmp_path: Path
+) -> None:
+    figures, _ = measure(write_screens(tmp_path / "data", TARGETS, ["gone", "gone too"]), Sayer(ANSWERS))
+    once = make_scores.with_scores((DOCS / "auto.md").read_text(encoding="utf-8"), json.loads(json.dumps(figures)))
+    assert make_scores.with_scores(once, figures) == once
+    table = once.partition(make_scores.START)[2].partition(make_scores.END)[0]
+    lines = [[cell.strip() for cell in line.strip("| ").split("|")] for line in table.splitlines() if line]
+    group = figures["targets"]["group"]["icon"]
+    (icons,) = [line for line in lines if line[0] == "icon"]
+    assert icons[1] == str(group["n"])
+    assert icons[2].startswith(f"{group['hits']['share']:.1%}"[:2])
+    assert lines[-1][0] == str(figures["absent"]["clicks"]["n"])
+
+
+def test_a_page_without_the_marks_is_an_error(make_scores: ModuleType) -> None:
+    with pytest.raises(ValueError, match="expected the marks"):
+        make_scores.with_scores("# auto", {})
+
+
+def test_the_page_shows_the_report_that_is_kept_beside_it(make_scores: ModuleType) -> None:
+    report, page = DOCS / "measured" / "real_screens.json", (DOCS / "auto.md").read_text(encoding="utf-8")
+    if report.exists():
+        assert make_scores.with_scores(page, json.loads(report.read_text(encoding="utf-8"))) == page
+    else:
+        assert page.partition(make_scores.START)[2].partition(make_scores.END)[0].strip() == ""
