@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,64 +65,149 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a model on a benchmark, compare with published scores, and write a page with images and replies."""
-    from molmo_agent.evaluation.benchmarks import BENCHMARKS, find
-
     console = Console()
     if list_all:
-        table = Table(box=None)
-        for column in ("benchmark", "description", "--data"):
-            table.add_column(column, overflow="fold")
-        for name, row in BENCHMARKS.items():
-            table.add_row(name, row.what, row.data)
-        table.add_row(cli_suite.NAME, cli_suite.WHAT, "nothing")
-        table.add_row(cli_real.SCREENS, cli_real.SCREENS_WHAT, cli_real.SCREENS_DATA)
-        table.add_row(cli_real.TASKS, cli_real.TASKS_WHAT, "nothing")
-        console.print(table)
+        _list_benchmarks(console)
         return
     if model is None:
         model = "auto" if benchmark in (cli_real.SCREENS, cli_real.TASKS) else "nano"
-    if benchmark == cli_suite.NAME:
-        flags = {"--data": data or folder, "--limit": limit, "--max-crops": max_crops, "--ray": ray or address or None}
-        if foreign := [option for option, value in flags.items() if value is not None]:
-            raise UsageError(f"{benchmark} does not accept {', '.join(foreign)}; it draws its own screens")
-        cli_suite.run_nano_suite(console, model, out, quick=quick, episodes=episodes)
-        return
-    if quick or episodes is not None:
-        raise UsageError(f"--quick and --episodes are only for {cli_suite.NAME}")
-    if benchmark == cli_real.SCREENS:
-        if data and folder:
-            raise UsageError(f"expected the data once, got {folder} and --data {data}")
-        cli_real.run_real_screens(
-            console, data or folder, model, out, min_confidence=min_confidence, limit=limit, check=check
-        )
-        return
-    if check:
-        raise UsageError(f"--check is only for {cli_real.SCREENS}")
-    if benchmark == cli_real.TASKS:
-        cli_real.run_real_tasks(console, model, out, min_confidence=min_confidence, only=only)
-        return
-    if only is not None or min_confidence is not None:
-        raise UsageError(f"--only is for {cli_real.TASKS}, --min-confidence also for {cli_real.SCREENS}")
-    if benchmark is None:
-        raise UsageError("expected the name of a benchmark; agent eval --list prints them")
-    name, entry = find(benchmark)
     if data and folder:
         raise UsageError(f"expected the data once, got {folder} and --data {data}")
     path = data or folder
-    if path is None:
+    flags = {"--data": path, "--limit": limit, "--max-crops": max_crops, "--ray": ray or address or None}
+    own = _OwnScreens(quick=quick, episodes=episodes, check=check, only=only, min_confidence=min_confidence)
+    if _evaluate_own_screens(console, benchmark, model, out, own, flags):
+        return
+    if benchmark is None:
+        raise UsageError("expected the name of a benchmark; agent eval --list prints them")
+    choices = {"form": form, "split": split, "subsplit": subsplit, "images": images}
+    _evaluate_data(
+        console,
+        _Request(
+            benchmark=benchmark,
+            model=model,
+            out=out,
+            path=path,
+            choices={option: value for option, value in choices.items() if value is not None},
+            max_crops=max_crops,
+            limit=limit,
+            ray=ray or address is not None,
+            workers=workers,
+            address=address,
+        ),
+    )
+
+
+def _list_benchmarks(console: Console) -> None:
+    from molmo_agent.evaluation.benchmarks import BENCHMARKS
+
+    table = Table(box=None)
+    for column in ("benchmark", "description", "--data"):
+        table.add_column(column, overflow="fold")
+    for name, row in BENCHMARKS.items():
+        table.add_row(name, row.what, row.data)
+    table.add_row(cli_suite.NAME, cli_suite.WHAT, "nothing")
+    table.add_row(cli_real.SCREENS, cli_real.SCREENS_WHAT, cli_real.SCREENS_DATA)
+    table.add_row(cli_real.TASKS, cli_real.TASKS_WHAT, "nothing")
+    console.print(table)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OwnScreens:
+    """The options of the evaluations on drawn and on real screens alone."""
+
+    quick: bool
+    episodes: int | None
+    check: bool
+    only: str | None
+    min_confidence: float | None
+
+
+def _evaluate_own_screens(
+    console: Console,
+    benchmark: str | None,
+    model: str,
+    out: Path | None,
+    options: _OwnScreens,
+    flags: Mapping[str, Any],
+) -> bool:
+    """Run an evaluation on drawn or real screens; return False if the name is that of another benchmark.
+
+    Raises:
+        UsageError: an option that this benchmark does not have.
+    """
+    if benchmark == cli_suite.NAME:
+        if foreign := [option for option, value in flags.items() if value is not None]:
+            raise UsageError(f"{benchmark} does not accept {', '.join(foreign)}; it draws its own screens")
+        cli_suite.run_nano_suite(console, model, out, quick=options.quick, episodes=options.episodes)
+        return True
+    if options.quick or options.episodes is not None:
+        raise UsageError(f"--quick and --episodes are only for {cli_suite.NAME}")
+    confidence = options.min_confidence
+    if benchmark == cli_real.SCREENS:
+        cli_real.run_real_screens(
+            console, flags["--data"], model, out, min_confidence=confidence, limit=flags["--limit"], check=options.check
+        )
+        return True
+    if options.check:
+        raise UsageError(f"--check is only for {cli_real.SCREENS}")
+    if benchmark == cli_real.TASKS:
+        cli_real.run_real_tasks(console, model, out, min_confidence=confidence, only=options.only)
+        return True
+    if options.only is not None or confidence is not None:
+        raise UsageError(f"--only is for {cli_real.TASKS}, --min-confidence also for {cli_real.SCREENS}")
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    """The options of a benchmark on published data or a person's own."""
+
+    benchmark: str
+    model: str
+    out: Path | None
+    path: Path | None
+    choices: Mapping[str, str]
+    max_crops: int | None
+    limit: int | None
+    ray: bool
+    workers: int
+    address: str | None
+
+
+def _evaluate_data(console: Console, request: _Request) -> None:
+    """Run a benchmark and write its folder, or one JSON file.
+
+    Raises:
+        UsageError: the benchmark does not exist, has no such option, or needs data or Ray.
+    """
+    from molmo_agent.evaluation.benchmarks import find
+
+    name, entry = find(request.benchmark)
+    if request.path is None:
         raise UsageError(f"{name} needs --data: {entry.data}; or a .jsonl of questions (docs/evaluate.md)")
-    if workers > 1 and not (ray or address):
-        raise UsageError(f"--workers {workers} needs Ray: add --ray or --address")
+    if request.workers > 1 and not request.ray:
+        raise UsageError(f"--workers {request.workers} needs Ray: add --ray or --address")
     options = dict(entry.options)
-    for option, value in (("form", form), ("split", split), ("subsplit", subsplit), ("images", images)):
-        if value is not None:
-            if option not in options:
-                raise UsageError(f"{name} does not accept --{option}")
-            options[option] = value
-    settings = {"benchmark": name, "model": model, "data": str(path.resolve()), "max_crops": max_crops} | options
-    target = out or Path("runs") / "eval" / f"{name}-{re.sub(r'[^A-Za-z0-9.]+', '-', model).strip('-')}"
+    for option, value in request.choices.items():
+        if option not in options:
+            raise UsageError(f"{name} does not accept --{option}")
+        options[option] = value
+    settings = {"benchmark": name, "model": request.model, "data": str(request.path.resolve())}
+    settings_and_options = settings | {"max_crops": request.max_crops} | options
+    model_part = re.sub(r"[^A-Za-z0-9.]+", "-", request.model).strip("-")
+    target = request.out or Path("runs") / "eval" / f"{name}-{model_part}"
     run = target.with_suffix("") if target.suffix == ".json" else target
-    _run(console, settings, options, run, limit=limit, ray=ray or address is not None, workers=workers, address=address)
+    _run(
+        console,
+        settings_and_options,
+        options,
+        run,
+        limit=request.limit,
+        ray=request.ray,
+        workers=request.workers,
+        address=request.address,
+    )
     if target != run:
         records = [json.loads(line) for line in (run / "records.jsonl").read_text(encoding="utf-8").splitlines()]
         whole = json.loads((run / "summary.json").read_text(encoding="utf-8")) | {"records": records}
