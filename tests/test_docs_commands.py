@@ -48,7 +48,13 @@ PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").glob("*.md
 GOLDEN = ROOT / "tests" / "golden" / "android_control"
 
 # adbutils and python-xlib leave sockets to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+# Users see warnings of other packages as text; the tests of each part hold our own code to none.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
+    "ignore::DeprecationWarning",
+    "ignore::FutureWarning",
+    "ignore::UserWarning",
+)
 
 # What cannot run here, and why. A part of a command -> the reason.
 CANNOT = {
@@ -81,9 +87,9 @@ SHORT = {
     "agent eval android-control": ["--limit", "2"],
     "agent data fetch": ["--local"],
     "agent train nano": [
-        *(f"stages.{n}.{key}=1" for n in range(3) for key in ("steps", "batch")),
+        *(f"stages.{n}.{change}" for n in range(3) for change in ("steps=1", "batch=2")),
         *(f"stages.{n}.{change}" for n in range(3) for change in ("sizes={200x150: 1}", "styles={panel: 1}")),
-        *("stages.0.crops=2", "stages.1.max_questions=2", "stages.2.max_questions=2"),
+        *("stages.0.crops=8", "stages.1.max_questions=2", "stages.2.max_questions=2"),
     ],
     "agent train pointing": ONE_STEP,
     "agent train my-screens": ONE_STEP,

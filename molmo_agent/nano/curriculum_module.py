@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from molmo_agent.errors import UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.nano.architecture import REMARK, WINDOW, nano_processor, new_nano
 from molmo_agent.nano.auxiliary_losses import AuxiliaryLosses, on
@@ -144,6 +145,14 @@ class CurriculumModule:
 
     def __init__(self, config: Curriculum) -> None:
         self.config = config
+        for stage in config.stages:
+            share = stage.crops if stage.kind == "read" else stage.batch
+            if share < world_size():
+                what = "crops" if stage.kind == "read" else "batch"
+                raise UsageError(
+                    f"stage {stage.name!r} has {what}={share} for {world_size()} processes; each needs at least one: "
+                    f"raise {what}, or start fewer"
+                )
         torch.manual_seed(config.seed)
         self.processor = nano_processor()
         if config.model == "nano-fresh":
