@@ -179,3 +179,22 @@ def test_a_small_model_says_what_it_is_good_for_before_it_acts_on_a_real_desktop
     )
     assert "nano is the embedded model, good for trying things out" in " ".join(done.stderr.split())
     assert all(json.loads(line) for line in done.stdout.splitlines())
+
+
+def test_one_process_acts_on_one_display_after_another():
+    script = """
+from molmo_agent.actions import Move
+from molmo_agent.envs.desktop.env import Desktop
+from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
+from molmo_agent.geometry import Point
+
+for size in ((320, 240), (400, 300)):
+    with VirtualDisplay(*size):
+        env = Desktop()
+        env.reset()
+        env.step(Move(Point(0.5, 0.5)))
+        print(env._input.position())
+        env.close()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.stdout.split("\n")[:2] == ["(160, 120)", "(200, 150)"], done.stderr

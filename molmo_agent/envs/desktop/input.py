@@ -6,6 +6,7 @@ platform's class (``x11_input``, ``native_input``).
 
 import contextlib
 import difflib
+import importlib
 import os
 import signal
 import sys
@@ -122,6 +123,9 @@ def load_pyautogui() -> Any:
         ) from error
     gui: Any = pyautogui
     display = getattr(getattr(gui, "platformModule", None), "_display", None)
+    if display is not None and is_imported and not _is_alive(display):
+        # The display that it was connected to has ended, as a virtual one does; it connects when it is loaded.
+        display = importlib.reload(gui.platformModule)._display
     if display is not None:
         wanted_display, actual_display = os.environ.get("DISPLAY", ""), display.get_display_name()
         if wanted_display != actual_display:
@@ -132,6 +136,15 @@ def load_pyautogui() -> Any:
     # Our own pace instead of 0.1 s after each call. The failsafe corner stays on, whatever a script set before.
     gui.PAUSE, gui.FAILSAFE = 0, True
     return gui
+
+
+def _is_alive(display: Any) -> bool:
+    """Return whether a connection to an X server still answers."""
+    try:
+        display.screen().root.query_pointer()
+    except Exception:  # python-xlib raises TypeError and AttributeError too on a connection that is gone
+        return False
+    return True
 
 
 @contextlib.contextmanager
