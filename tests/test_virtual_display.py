@@ -165,6 +165,8 @@ def test_a_small_model_says_what_it_is_good_for_before_it_acts_on_a_real_desktop
             "-m",
             "molmo_agent",
             "run",
+            "--model",
+            "nano",
             "--virtual-display",
             "640x480",
             "--task",

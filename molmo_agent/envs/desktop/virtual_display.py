@@ -25,6 +25,9 @@ _SUPERVISOR = 'Xvfb -displayfd 1 "$@" & exec >/dev/null; read -r _; kill $!; wai
 _ENVIRONMENT: dict[str, str | None] = {
     "XAUTHORITY": os.devnull,
     "WAYLAND_DISPLAY": None,
+    # Toolkits look for a Wayland session by themselves, also without the variable.
+    "GDK_BACKEND": "x11",
+    "QT_QPA_PLATFORM": "xcb",
     "XDG_SESSION_TYPE": "x11",
     "XDG_SESSION_ID": None,
 }
