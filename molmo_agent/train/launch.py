@@ -172,6 +172,10 @@ def _ray_loop(settings: dict[str, Any]) -> None:
     import ray.train
     from ray.train import Checkpoint
 
+    # Ray's workers run in folders of their own; relative paths of models and data are those of the caller.
+    if Path(settings["start"]).is_dir():
+        os.chdir(settings["start"])
+
     torch.set_num_threads(settings["threads"])
     latest: dict[str, Any] = {}
 
@@ -225,7 +229,7 @@ def run_on_ray(
     if not ray.is_initialized():
         ray.init(address or "local", log_to_driver=False)
     folder = folder.resolve()
-    settings = {"config": to_dict(config), "folder": str(folder), "threads": threads}
+    settings = {"config": to_dict(config), "folder": str(folder), "threads": threads, "start": os.getcwd()}
     trainer = TorchTrainer(
         _ray_loop,
         train_loop_config=settings,
