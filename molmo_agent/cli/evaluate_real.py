@@ -110,10 +110,10 @@ def run_real_tasks(
     from molmo_agent.evaluation.real_tasks.tasks import find_tasks
 
     folder = _folder(TASKS, model, out)
-    wanted = find_tasks(only)
-    tasks, packages = runnable(wanted)
+    requested_tasks = find_tasks(only)
+    tasks, packages = runnable(requested_tasks)
     if packages:
-        names = ", ".join(task.name for task in wanted if task not in tasks)
+        names = ", ".join(task.name for task in requested_tasks if task not in tasks)
         console.print(
             plain_text(f"skipped: {names}; to run them: apt-get install {' '.join(packages)}"), soft_wrap=True
         )

@@ -62,8 +62,8 @@ class IncrementalReader:
             return self.inner.read(image)
         left, top, right, bottom = part
         crop = np.ascontiguousarray(image[top:bottom, left:right])
-        kept = [line for line, box in zip(lines, boxes, strict=True) if not _overlap(box, part)]
-        return reading_order(kept + [_moved(line, part, width, height) for line in self.inner.read(crop)])
+        unchanged = [line for line, box in zip(lines, boxes, strict=True) if not _overlap(box, part)]
+        return reading_order(unchanged + [_moved(line, part, width, height) for line in self.inner.read(crop)])
 
 
 def changed_part(before: Image, after: Image) -> PixelBox | None:

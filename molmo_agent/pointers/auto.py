@@ -96,13 +96,13 @@ class AutoPointer:
         best = max(by_text, by_icon, key=_certainty)
         if best.status == "ok" and _is_sure(best):
             return best
-        seen = self._seen(image, instruction)
-        agreed = _agreed(reading, by_icon, seen)
+        glimpse = self._seen(image, instruction)
+        agreed = _agreed(reading, by_icon, glimpse)
         if agreed is not None:
             return agreed
         if best.status == "ok":
             return best
-        return _doubted(best, seen, instruction, expression)
+        return _doubted(best, glimpse, instruction, expression)
 
     def _seen(self, image: Image, instruction: str) -> PointResult:
         return self._eyes.point(image, instruction)
@@ -189,33 +189,33 @@ def _near(box: Box, point: Point) -> bool:
     return box.contains(point) or box.center.distance(point) < _NEAR
 
 
-def _agreed(reading: Reading, by_icon: PointResult, seen: PointResult) -> PointResult | None:
+def _agreed(reading: Reading, by_icon: PointResult, glimpse: PointResult) -> PointResult | None:
     """Return the place that nano finds too, of those that fit best; None where it points at none of them."""
-    if seen.status != "ok" or len(seen.points) != 1 or seen.confidence is None:
+    if glimpse.status != "ok" or len(glimpse.points) != 1 or glimpse.confidence is None:
         return None
-    point = seen.points[0].point
+    point = glimpse.points[0].point
     alike: list[Candidate] = equals(reading.candidates)
     for one in alike:
         if _near(one.box, point):
-            confidence = nano_confidence(seen.confidence, agreed=True)
+            confidence = nano_confidence(glimpse.confidence, agreed=True)
             label = one.match.segment.text
-            reply = f"{label!r} ({one.found_by}), and nano agrees: {seen.reply}"
+            reply = f"{label!r} ({one.found_by}), and nano agrees: {glimpse.reply}"
             return PointResult(
                 status="ok", reply=reply, points=(LabelledPoint(one.box.center, label),), confidence=confidence
             )
     for icon in by_icon.points:
         if icon.point.distance(point) < 2 * _NEAR:
-            confidence = max(by_icon.confidence or 0.0, nano_confidence(seen.confidence, agreed=True))
-            reply = f"{by_icon.reply}, and nano agrees: {seen.reply}"
+            confidence = max(by_icon.confidence or 0.0, nano_confidence(glimpse.confidence, agreed=True))
+            reply = f"{by_icon.reply}, and nano agrees: {glimpse.reply}"
             return dataclasses.replace(by_icon, reply=reply, points=(icon,), confidence=confidence)
     return None
 
 
-def _doubted(best: PointResult, seen: PointResult, instruction: str, expression: Expression) -> PointResult:
+def _doubted(best: PointResult, glimpse: PointResult, instruction: str, expression: Expression) -> PointResult:
     """Return nano's answer about what neither text nor icon was found for."""
     looks = bool(_LOOKS.search(instruction)) or not expression.names
-    if looks or seen.status != "ok":
-        reply = f"{best.reply}; nano: {seen.reply}"
-        return dataclasses.replace(seen, reply=reply) if looks else dataclasses.replace(best, reply=reply)
-    confidence = nano_confidence(seen.confidence or 0.0, agreed=False)
-    return dataclasses.replace(seen, reply=f"{best.reply}; nano: {seen.reply}", confidence=confidence)
+    if looks or glimpse.status != "ok":
+        reply = f"{best.reply}; nano: {glimpse.reply}"
+        return dataclasses.replace(glimpse, reply=reply) if looks else dataclasses.replace(best, reply=reply)
+    confidence = nano_confidence(glimpse.confidence or 0.0, agreed=False)
+    return dataclasses.replace(glimpse, reply=f"{best.reply}; nano: {glimpse.reply}", confidence=confidence)

@@ -29,10 +29,10 @@ def load_nano(**options: Any) -> MolmoPointer:
             "install the package again, or train one: agent train nano"
         )
     # It loads in a fraction of a second: a progress bar would only flicker.
-    shown = logging.is_progress_bar_enabled()
+    was_enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         return MolmoPointer.from_pretrained(CHECKPOINT, dtype=torch.float32, name="nano", **options)
     finally:
-        if shown:
+        if was_enabled:
             logging.enable_progress_bar()

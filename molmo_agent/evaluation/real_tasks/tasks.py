@@ -104,8 +104,8 @@ def tree_shows(text: str) -> Verdict:
     """Return a verdict: an element on the screen has a text."""
 
     def verdict(session: Session) -> str:
-        shown = [f"{node.get('text', '')}" for node in session.tree()]
-        return "" if any(text in one for one in shown) else f"no element shows {text!r}"
+        texts = [f"{node.get('text', '')}" for node in session.tree()]
+        return "" if any(text in one for one in texts) else f"no element shows {text!r}"
 
     return verdict
 
@@ -233,8 +233,8 @@ def find_tasks(names: str | None) -> tuple[RealTask, ...]:
     if names is None:
         return TASKS
     by_name = {task.name: task for task in TASKS}
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    for name in wanted:
+    requests = [name.strip() for name in names.split(",") if name.strip()]
+    for name in requests:
         if name not in by_name:
             raise UnknownNameError("task", name, by_name)
-    return tuple(by_name[name] for name in dict.fromkeys(wanted))
+    return tuple(by_name[name] for name in dict.fromkeys(requests))

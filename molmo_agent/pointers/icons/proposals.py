@@ -84,7 +84,7 @@ def _in_text(boxes: npt.NDArray[np.float64], text: npt.NDArray[np.float64]) -> n
 
 def _distinct(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Drop boxes that nearly equal an earlier one."""
-    kept: list[int] = []
+    rows: list[int] = []
     by_cell: dict[tuple[int, int], list[int]] = {}
     for number, (left, top, right, bottom) in enumerate(boxes):
         cell = (int(left + right) // 16, int(top + bottom) // 16)
@@ -96,9 +96,9 @@ def _distinct(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             if both > _SAME_IOU * (area + (x1 - x0) * (y1 - y0) - both):
                 break
         else:
-            kept.append(number)
+            rows.append(number)
             by_cell.setdefault(cell, []).append(number)
-    return boxes[kept]
+    return boxes[rows]
 
 
 def propose(image: npt.NDArray[np.uint8], text_boxes: Sequence[Box] = ()) -> npt.NDArray[np.float64]:

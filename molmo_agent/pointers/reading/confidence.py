@@ -52,8 +52,8 @@ def weights() -> Mapping[str, Mapping[str, float]]:
 def confidence_of(expression: Expression, candidates: Sequence[Candidate]) -> float:
     """Return the probability in [0, 1] that the best candidate is what was asked for; at least one candidate."""
     fitted = weights()["text"]
-    seen = observations(expression, candidates)
-    return probability_of(sum(fitted.get(name, 0.0) * value for name, value in seen.items()))
+    row = observations(expression, candidates)
+    return probability_of(sum(fitted.get(name, 0.0) * value for name, value in row.items()))
 
 
 def icon_observations(probability: float, rival: float, texts: int) -> dict[str, float]:
@@ -75,8 +75,8 @@ def icon_confidence(probability: float, rival: float, texts: int) -> float:
         texts: places whose text fits the name, which speak against an icon.
     """
     fitted = weights()["icon"]
-    seen = icon_observations(probability, rival, texts)
-    return probability_of(sum(fitted.get(name, 0.0) * value for name, value in seen.items()))
+    row = icon_observations(probability, rival, texts)
+    return probability_of(sum(fitted.get(name, 0.0) * value for name, value in row.items()))
 
 
 def nano_confidence(confidence: float, *, agreed: bool) -> float:

@@ -178,7 +178,7 @@ def _match(name: str, segment: Segment, reading: int) -> TextMatch | None:
 
 def _fit(name: str, text: str) -> float:
     """Return how well a name fits a whole label, in [0, 1]; 0: not at all."""
-    plain, wanted = fold(text), fold(name)
+    plain, target = fold(text), fold(name)
     if text == name:
         return 1.0
     if undecorated(text) == undecorated(name):
@@ -186,15 +186,15 @@ def _fit(name: str, text: str) -> float:
         return 0.95 if {*text} & _TELLING - {*name} else 0.995
     if simplify(text) == simplify(name):
         return 0.985
-    if plain == wanted:
+    if plain == target:
         return 0.97
-    if re.search(r"(?:…|\.\.)\s*$", text) and len(plain) >= 5 and wanted.startswith(plain):
+    if re.search(r"(?:…|\.\.)\s*$", text) and len(plain) >= 5 and target.startswith(plain):
         # A name that the screen cuts off: "Shopping li…".
         return 0.9
-    if len(wanted) >= 2 and len(plain) == len(wanted) + 1 and wanted in (plain[1:], plain[:-1]):
+    if len(target) >= 2 and len(plain) == len(target) + 1 and target in (plain[1:], plain[:-1]):
         # An icon or an arrow beside the label, read as a letter: "XCancel", "MSv".
         return 0.9
-    return 0.95 * _likeness(plain, wanted)
+    return 0.95 * _likeness(plain, target)
 
 
 def _likeness(first: str, second: str) -> float:
@@ -210,21 +210,21 @@ def _likeness(first: str, second: str) -> float:
 def _inside(name: str, segment: Segment, reading: int) -> TextMatch | None:
     """Match whole words inside of a segment, and after that letters inside of a word that the engine glued together."""
     words, count = segment.words, len(segment.words)
-    wanted = fold(name)
+    target = fold(name)
     folded = [fold(word.text) for word in words]
     best: TextMatch | None = None
     for first in range(count):
         joined = ""
         for last in range(first, count):
             joined += folded[last]
-            if len(joined) > len(wanted) + 3:
+            if len(joined) > len(target) + 3:
                 break
             if not joined or last - first + 1 == count:
                 continue
-            likeness = 1.0 if joined == wanted else _likeness(joined, wanted) * 0.9
+            likeness = 1.0 if joined == target else _likeness(joined, target) * 0.9
             if likeness:
                 exact = simplify(" ".join(word.text for word in words[first : last + 1])) == simplify(name)
-                share = len(wanted) / max(len("".join(folded)), 1)
+                share = len(target) / max(len("".join(folded)), 1)
                 # The start of a label says more than its middle: "Search Mail" for "Search".
                 quality = likeness * (0.7 + 0.15 * share + (0.04 if first == 0 else 0.0) + (0.02 if exact else 0.0))
                 box = box_around([word.box for word in words[first : last + 1]])
@@ -233,11 +233,11 @@ def _inside(name: str, segment: Segment, reading: int) -> TextMatch | None:
     if best is not None:
         return best
     glued = "".join(folded)
-    start = glued.find(wanted) if len(wanted) >= 4 else -1
+    start = glued.find(target) if len(target) >= 4 else -1
     if start < 0:
         return None
     written = "".join(undecorated(word.text) for word in words)
-    end = start + len(wanted)
+    end = start + len(target)
     # "5NotificationsSettings": capitals show where words were glued together.
     capitals = len(written) == len(glued) and written[start].isupper() and (end == len(glued) or written[end].isupper())
     return TextMatch(segment, _part_of(segment, folded, start, end), 0.8 if capitals else 0.7, False, reading)
@@ -258,26 +258,26 @@ def _part_of(segment: Segment, folded: Sequence[str], start: int, end: int) -> B
 
 def _in_row(name: str, segments: Sequence[Segment], reading: int) -> list[TextMatch]:
     """Match a name whose words lie in several segments of one row: a label with a badge, or with wide spaces."""
-    wanted = _letters(name)
-    if len(wanted) < 4 or len(name.split()) < 2:
+    target = _letters(name)
+    if len(target) < 4 or len(name.split()) < 2:
         return []
     matches = []
     for start in segments:
         for skipped in range(len(start.words)):
             words, boundary = list(start.words[skipped:]), start
-            while wanted.startswith(joined := "".join(map(_letters, (word.text for word in words)))):
-                following = _right_neighbour(boundary, segments) if len(joined) < len(wanted) else None
+            while target.startswith(joined := "".join(map(_letters, (word.text for word in words)))):
+                following = _right_neighbour(boundary, segments) if len(joined) < len(target) else None
                 if following is None:
                     break
                 boundary = following
                 words += following.words
             # The last segment may hold more than the name.
             dropped = 0
-            while len(joined) > len(wanted) and boundary is not start and words:
+            while len(joined) > len(target) and boundary is not start and words:
                 dropped += 1
                 words.pop()
                 joined = "".join(map(_letters, (word.text for word in words)))
-            if boundary is not start and joined == wanted:
+            if boundary is not start and joined == target:
                 box = box_around([word.box for word in words])
                 # Pointing into the gap between far apart words may miss both.
                 wide = max(b.box.left - a.box.right for a, b in pairwise(words)) > 3 * start.height
@@ -309,21 +309,21 @@ def _right_neighbour(segment: Segment, segments: Sequence[Segment]) -> Segment |
 
 def _wrapped(name: str, segments: Sequence[Segment], reading: int) -> list[TextMatch]:
     """Match a name that goes on in the line below."""
-    wanted = fold(name)
-    if len(wanted) < 8 or " " not in name.strip():
+    target = fold(name)
+    if len(target) < 8 or " " not in name.strip():
         return []
     matches = []
     for upper in segments:
         start = fold(upper.text)
-        if not 3 <= len(start) < len(wanted) or not wanted.startswith(start):
+        if not 3 <= len(start) < len(target) or not target.startswith(start):
             continue
         for lower in segments:
             gap = lower.box.top - upper.box.bottom
             below = -0.4 * upper.height <= gap <= 0.9 * upper.height and lower is not upper
             beside = lower.box.left < upper.box.right and upper.box.left < lower.box.right
-            if below and beside and wanted.startswith(start + fold(lower.text)):
-                rest = wanted[len(start) + len(fold(lower.text)) :]
-                if len(rest) <= len(wanted) // 3:
+            if below and beside and target.startswith(start + fold(lower.text)):
+                rest = target[len(start) + len(fold(lower.text)) :]
+                if len(rest) <= len(target) // 3:
                     quality = 0.93 if not rest else 0.85
                     matches.append(TextMatch(upper, upper.box, quality, not rest, reading))
     return matches

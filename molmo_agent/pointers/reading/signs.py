@@ -81,9 +81,9 @@ def _is_same(text: str, name: str) -> bool:
 
 
 def _distinct(matches: Sequence[TextMatch]) -> list[TextMatch]:
-    kept: list[TextMatch] = []
+    places: list[TextMatch] = []
     for match in matches:
-        inside = any(one.box.contains(match.box.center) or match.box.contains(one.box.center) for one in kept)
+        inside = any(one.box.contains(match.box.center) or match.box.contains(one.box.center) for one in places)
         if not inside:
-            kept.append(match)
-    return kept
+            places.append(match)
+    return places

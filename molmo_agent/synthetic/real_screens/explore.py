@@ -170,9 +170,11 @@ class Explorer:
         self._session.click(*inner_points(item.box)[0])
         self._session.move(2, self._session.look.size[1] - 2)
         time.sleep(0.8)
-        shown = self._see(slug(name))
-        known = {element.key for element in main.elements}
-        self._tabs(slug(name), shown, [e for e in shown.elements if e.kind == "tab" and e.key not in known])
+        window_page = self._see(slug(name))
+        main_keys = {element.key for element in main.elements}
+        self._tabs(
+            slug(name), window_page, [e for e in window_page.elements if e.kind == "tab" and e.key not in main_keys]
+        )
         return self._leave(main)
 
     def _tabs(self, name: str, shot: Snapshot, tabs: Sequence[RealElement]) -> None:

@@ -56,11 +56,11 @@ def record_programs(
         UsageError: a name is not on the list.
     """
     every = read_programs()
-    wanted = read_programs(only=names)
-    jobs = [(program, looks_of(every.index(program), looks)) for program in wanted]
+    programs = read_programs(only=names)
+    jobs = [(program, looks_of(every.index(program), looks)) for program in programs]
     check_tools()
-    missing = missing_packages(wanted)
-    if len(missing) == len({program.package for program in wanted}):
+    missing = missing_packages(programs)
+    if len(missing) == len({program.package for program in programs}):
         raise EnvError(f"none of the programs is installed: apt-get install {' '.join(missing)}")
     reader = NameReader()
     for program, chosen in jobs:
