@@ -302,8 +302,12 @@ def test_every_command_of_a_page_runs(
 def test_every_command_of_a_page_runs_on_ray(
     command: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip("ray", reason="needs the extra 'ray'")
-    run_command(command, request, monkeypatch, tmp_path)
+    ray = pytest.importorskip("ray", reason="needs the extra 'ray'")
+    try:
+        run_command(command, request, monkeypatch, tmp_path)
+    finally:
+        # A later test starts one with other settings.
+        ray.shutdown()
 
 
 @pytest.mark.parametrize("block", BLOCKS)
