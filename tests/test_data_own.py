@@ -91,7 +91,7 @@ def test_what_is_not_known_to_have_worked_is_told_and_not_learned(tmp_path: Path
         "record 2 (shown): it was a dry run",
         "record 3 (covered): part of the image is covered to hide a secret",
         "record 4 (refused): it was rejected: outside",
-        "record 5 (gone): the picture",
+        "record 5 (gone): the image",
         "record 7: the step has a point but no instruction",
     ):
         assert text in told.replace(" ()", "")

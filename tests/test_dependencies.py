@@ -19,7 +19,17 @@ from molmo_agent.dependencies import QUIET_VARIABLE, Dependency, dependencies, u
 ROOT = Path(__file__).parents[1]
 LOCK = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
 # Of these a minor version has broken something, here or in a project like this one.
-BREAK_IN_MINOR_VERSIONS = {"transformers", "ray", "gymnasium", "pillow", "mujoco", "peft", "mss", "adbutils", "openai"}
+BREAK_IN_MINOR_VERSIONS = {
+    "transformers",
+    "ray",
+    "gymnasium",
+    "pillow",
+    "mujoco",
+    "peft",
+    "mss",
+    "adbutils",
+    "openai",
+} | {"rapidocr"}
 
 
 def requirements(*words):

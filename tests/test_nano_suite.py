@@ -307,7 +307,14 @@ def test_the_card_has_the_runs_own_figures_and_no_others(told, tmp_path):
     path = write_card(tmp_path, figures, parameters=1234567, tokens=400, training="3 steps", note="A note.")
     text = path.read_text()
     assert "| data | practice sheets, small web pages" in text
-    for expected in ("1,234,567 parameters", "3 steps", "A note.", "2.5 MB", "at least 50% sure", "decoder 5 x 192"):
+    for expected in (
+        "1,234,567 parameters",
+        "3 steps",
+        "A note.",
+        "2.5 MB",
+        "confidence of at least 50%",
+        "decoder 5 x 192",
+    ):
         assert expected in text
     assert "](reliability.png)" in text
     with PIL.Image.open(tmp_path / "reliability.png") as plot:
@@ -326,7 +333,7 @@ def test_the_card_has_the_runs_own_figures_and_no_others(told, tmp_path):
 
 
 def test_the_split_follows_its_rule():
-    tasks = suite_miniwob.split()
+    tasks = suite_miniwob.task_lists()
     trained, never = set(tasks["trained"]), set(tasks["never_trained"])
     assert not trained & never
     for task in trained | never:
@@ -348,7 +355,7 @@ class Page(ToyEnv):
 def test_tasks_take_turns_with_fixed_seeds_and_the_oracle_solves_them():
     Page.opened.clear()
     played = list(suite_miniwob.play(None, 7, Page))
-    lists = suite_miniwob.split()
+    lists = suite_miniwob.task_lists()
     for name in suite_miniwob.LISTS:
         mine = [(one.task, one.seed) for one in played if one.list == name]
         assert mine == [(lists[name][n % len(lists[name])], suite_miniwob.SEED + n) for n in range(7)]

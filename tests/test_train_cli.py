@@ -130,7 +130,7 @@ def test_torchrun_starts_the_ranks(tmp_path: Path, model: str) -> None:
         (["pointing"], "needs a path; set it in the recipe, or with mixture.0.path="),
         (["pointing", "mixture.0.path=none.jsonl"], "expected a JSONL file of points at none.jsonl"),
         (["pointing", "mixture.0.kind=point"], "unknown data set 'point': did you mean points"),
-        (["screens", "--workers", "0"], "expected at least 1 worker, and of a range the smaller number first, got '0'"),
+        (["screens", "--workers", "0"], "expected at least 1 worker, and in a range the smaller number first, got '0'"),
         (["screens", "--workers", "some"], "expected a number of workers, or a range such as 2:8, got 'some'"),
         (["screens", "--workers", "1:2"], "a range of workers (1:2) needs Ray: add --ray or --address"),
         (["screens", "model=no/where"], "expected a Molmo checkpoint at 'no/where' to train from"),

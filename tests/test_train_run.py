@@ -323,7 +323,7 @@ def test_adapters_learn_over_weights_in_four_bits(config: TrainConfig, tmp_path:
     pytest.importorskip("bitsandbytes")
     model = write_model(tmp_path / "wide", width=64)
     small = replace(config, model=str(model), lora=Lora(rank=2, alpha=4, base="4bit"), freeze=("vit",), steps=2)
-    with pytest.raises(UsageError, match=r"set sharding=none beside lora\.base=4bit"):
+    with pytest.raises(UsageError, match=r"set sharding=none with lora\.base=4bit"):
         check(small)
     run_here(replace(small, sharding="none"), tmp_path / "run")
     before, after = load_file(model / "model.safetensors"), weights(tmp_path / "run")
