@@ -19,7 +19,7 @@ from scipy.optimize import minimize
 
 from molmo_agent.data.question import Question
 from molmo_agent.evaluation.real_screens import read_real_screens
-from molmo_agent.pointers.auto import AutoPointer
+from molmo_agent.pointers.auto import AutoPointer, rival_of
 from molmo_agent.pointers.reading.confidence import CALIBRATION, icon_observations, observations
 
 # Keeps weights small that few questions speak for.
@@ -57,10 +57,9 @@ def observe(model: AutoPointer, questions: Sequence[Question]) -> dict[str, Obse
             point = reading.candidates[0].box.center
             row = observations(reading.expression, reading.candidates)
             observed["text"].add(row, any(box.contains(point) for box in boxes))
-        if fitting := model.icons(image, reading):
+        if fitting := model.icons(reading):
             place, best = fitting[0]
-            rival = max((match.probability for _, match in fitting[1:]), default=0.0)
-            row = icon_observations(best.probability, rival, len(reading.candidates))
+            row = icon_observations(best.probability, rival_of(fitting, best), len(reading.candidates))
             observed["icon"].add(row, any(box.contains(place.center) for box in boxes))
     return observed
 

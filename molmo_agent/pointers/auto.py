@@ -8,18 +8,19 @@ import dataclasses
 import re
 import time
 from collections.abc import Sequence
+from weakref import WeakKeyDictionary
 
 from molmo_agent.episode import Image, LabelledPoint, PointResult
 from molmo_agent.geometry import Box, Point
 from molmo_agent.interfaces import ModelTraits, PointingModel, model_traits
 from molmo_agent.pointers.careful import in_windows
 from molmo_agent.pointers.icons.reader import IconMatch, IconReader, IconScene
-from molmo_agent.pointers.image_cache import LruCache, fingerprint
 from molmo_agent.pointers.nano import load_nano
 from molmo_agent.pointers.reading.confidence import icon_confidence, nano_confidence
 from molmo_agent.pointers.reading.expression import Expression
 from molmo_agent.pointers.reading.pointer import Reading, ReadingPointer, answer
-from molmo_agent.pointers.reading.ranking import Candidate, equals
+from molmo_agent.pointers.reading.ranking import Candidate, equals, nth, towards
+from molmo_agent.pointers.reading.scene import Scene
 from molmo_agent.pointers.reading.widgets import field_beside
 
 # Points that are less likely right are not acted on: of a hundred clicks, a few may be wrong.
@@ -28,7 +29,6 @@ MIN_CONFIDENCE = 0.5
 _SURE = 0.85
 # A point that two find lies in the box of the first, or this near to it, in fractions of the image.
 _NEAR = 0.012
-_SCREENS = 4
 # Kinds that may be an icon without words.
 _ICON_KINDS = (None, "icon", "button", "link", "switch", "checkbox", "radio")
 # Icons whose probabilities are this close to the likeliest one's are told apart by nothing.
@@ -60,8 +60,9 @@ class AutoPointer:
     ) -> None:
         self.reader = reader or ReadingPointer()
         self._icon_reader = icons or IconReader()
-        self._eyes = eyes or _nano_in_windows()
-        self._icon_scenes: LruCache[IconScene] = LruCache(_SCREENS)
+        self._eyes = eyes or in_windows(load_nano())
+        # As long as the reader remembers the screen.
+        self._icon_scenes: WeakKeyDictionary[Scene, IconScene] = WeakKeyDictionary()
         # It has looked as closely as it can.
         answerer = model_traits(self._eyes).answerer
         self.traits = ModelTraits(
@@ -92,7 +93,7 @@ class AutoPointer:
         by_text = answer(reading, start)
         if by_text.status == "ok" and (expression.several or _is_sure(by_text)):
             return by_text
-        by_icon = self._by_icon(image, reading)
+        by_icon = self._by_icon(reading)
         best = max(by_text, by_icon, key=_certainty)
         if best.status == "ok" and _is_sure(best):
             return best
@@ -107,19 +108,15 @@ class AutoPointer:
     def _seen(self, image: Image, instruction: str) -> PointResult:
         return self._eyes.point(image, instruction)
 
-    def _icon_scene(self, image: Image, reading: Reading) -> IconScene:
-        key = fingerprint(image)
-        scene = self._icon_scenes.lookup(key)
-        if scene is None:
-            scene = self._icon_reader.read(image, [line.box for line in reading.scene.lines])
-            self._icon_scenes.store(key, scene)
-        return scene
+    def _icon_scene(self, scene: Scene) -> IconScene:
+        if scene not in self._icon_scenes:
+            self._icon_scenes[scene] = self._icon_reader.read(scene.image, [line.box for line in scene.lines])
+        return self._icon_scenes[scene]
 
-    def icons(self, image: Image, reading: Reading) -> list[tuple[Box, IconMatch]]:
+    def icons(self, reading: Reading) -> list[tuple[Box, IconMatch]]:
         """Return the icons whose name fits, the likeliest first, with where to point: into the field for a field.
 
         Args:
-            image: (height, width, 3) uint8, RGB.
             reading: what was understood of the question.
 
         Raises:
@@ -128,23 +125,23 @@ class AutoPointer:
         expression, scene = reading.expression, reading.scene
         if expression.kind not in (*_ICON_KINDS, "field") or not expression.names or expression.several:
             return []
-        matches = self._icon_scene(image, reading).find(expression.names[0])
+        matches = self._icon_scene(scene).find(expression.names[0])
         if expression.kind != "field":
             return [(match.box, match) for match in matches]
         # A magnifier names the field beside it.
         fields = [(field_beside(scene, match.box, in_a_row=True), match) for match in matches]
         return [(scene.box(region_and_side[0]), match) for region_and_side, match in fields if region_and_side]
 
-    def _by_icon(self, image: Image, reading: Reading) -> PointResult:
+    def _by_icon(self, reading: Reading) -> PointResult:
         """Answer by the icons whose name fits."""
         expression = reading.expression
-        fitting = self.icons(image, reading)
+        fitting = self.icons(reading)
         alike = _at(fitting, expression) if fitting else []
         if not alike:
             name = " or ".join(map(repr, expression.names[:1])) or "a kind alone"
             return PointResult(status="none", reply=f"no icon on the screen fits {name}")
         best = alike[0][1]
-        rival = _rival(fitting, best) if expression.ordinal is None else 0.0
+        rival = rival_of(fitting, best) if expression.ordinal is None else 0.0
         meanings = " and ".join(repr(match.meaning) for _, match in alike)
         return PointResult(
             status="ok",
@@ -154,13 +151,9 @@ class AutoPointer:
         )
 
 
-def _rival(fitting: Sequence[tuple[Box, IconMatch]], best: IconMatch) -> float:
+def rival_of(fitting: Sequence[tuple[Box, IconMatch]], best: IconMatch) -> float:
     """Return the probability of the likeliest other icon."""
     return max((match.probability for _, match in fitting if match is not best), default=0.0)
-
-
-def _nano_in_windows() -> PointingModel:
-    return in_windows(load_nano())
 
 
 def _is_sure(result: PointResult) -> bool:
@@ -176,12 +169,10 @@ def _at(boxes: Sequence[tuple[Box, IconMatch]], expression: Expression) -> list[
     top = boxes[0][1].probability
     alike = [pair for pair in boxes if pair[1].probability > 0.5 * top]
     if expression.ordinal is not None:
-        alike.sort(key=lambda pair: (round(pair[0].top, 2), pair[0].left))
-        position = expression.ordinal - 1 if expression.ordinal > 0 else len(alike) + expression.ordinal
-        return [alike[position]] if 0 <= position < len(alike) else []
-    if expression.place is not None:
-        rank = {"top": lambda b: b.center.y, "bottom": lambda b: -b.center.y, "left": lambda b: b.center.x}
-        return [min(alike, key=lambda pair: rank.get(str(expression.place), lambda b: -b.center.x)(pair[0]))]
+        return nth(alike, lambda pair: pair[0], expression.ordinal)
+    place = expression.place
+    if place is not None:
+        return [max(alike, key=lambda pair: towards(pair[0], place))]
     return [pair for pair in boxes if pair[1].probability >= _SAME_PROBABILITY * top]
 
 

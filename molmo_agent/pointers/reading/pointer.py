@@ -61,7 +61,8 @@ class ReadingPointer:
         key = fingerprint(image)
         scene = self._scenes.lookup(key)
         if scene is None:
-            scene = Scene(image, self.reader.read(image))
+            # A copy: regions and icons are looked for later, when the caller may have written to its array.
+            scene = Scene(image.copy() if image.flags.writeable else image, self.reader.read(image))
             self._scenes.store(key, scene)
         return scene
 

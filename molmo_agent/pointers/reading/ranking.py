@@ -1,12 +1,13 @@
 """Which of several places with a fitting name is meant: by the kind that was named, and by where such things stand."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from molmo_agent.geometry import Box
-from molmo_agent.pointers.reading.expression import Expression, Kind
+from molmo_agent.pointers.reading.expression import Expression, Kind, Place
 from molmo_agent.pointers.reading.matching import Segment, TextMatch, find_name
 from molmo_agent.pointers.reading.scene import Scene
 from molmo_agent.pointers.reading.widgets import (
@@ -17,6 +18,8 @@ from molmo_agent.pointers.reading.widgets import (
     is_framed,
     mark_beside,
 )
+
+T = TypeVar("T")
 
 # Another reading of the name than the first costs this much quality each.
 _READING = 0.025
@@ -120,7 +123,7 @@ def _place(match: TextMatch, expression: Expression, scene: Scene) -> Candidate:
     if kind in ("icon", "button") and not match.whole:
         support -= 0.08
     if expression.place:
-        support += 0.15 * _towards(box, expression.place)
+        support += 0.15 * towards(box, expression.place)
     return Candidate(box=box, match=match, quality=match.quality, support=support, found_by=found_by)
 
 
@@ -206,7 +209,7 @@ def _is_colored(match: TextMatch, scene: Scene) -> float:
     return float(color.max() - color.min() > 60)
 
 
-def _towards(box: Box, place: str) -> float:
+def towards(box: Box, place: Place) -> float:
     """Return how near a box is to an edge of the screen, in [0, 1]."""
     center = box.center
     return {"top": 1 - center.y, "bottom": center.y, "left": 1 - center.x, "right": center.x}[place]
@@ -214,12 +217,20 @@ def _towards(box: Box, place: str) -> float:
 
 def _ordered(placed: list[Candidate], ordinal: int) -> list[Candidate]:
     """Return the one that is meant by "second" or "last", of those whose name fits as well as the best one's."""
-    if not placed:
-        return []
-    alike = [one for one in placed if one.quality > placed[0].quality - 0.03]
-    alike.sort(key=lambda one: (round(one.box.top, 2), one.box.left))
-    position = ordinal - 1 if ordinal > 0 else len(alike) + ordinal
-    return [alike[position]] if 0 <= position < len(alike) else []
+    return nth([one for one in placed if one.quality > placed[0].quality - 0.03], lambda one: one.box, ordinal)
+
+
+def nth(things: Sequence[T], box_of: Callable[[T], Box], ordinal: int) -> list[T]:
+    """Return one of several things, counted from the top, left to right; none where there are too few.
+
+    Args:
+        things: in any order.
+        box_of: returns where a thing is.
+        ordinal: 1 for the first, -1 for the last.
+    """
+    in_order = sorted(things, key=lambda thing: (round(box_of(thing).top, 2), box_of(thing).left))
+    position = ordinal - 1 if ordinal > 0 else len(in_order) + ordinal
+    return [in_order[position]] if 0 <= position < len(in_order) else []
 
 
 def _related(placed: list[Candidate], expression: Expression, scene: Scene) -> list[Candidate]:

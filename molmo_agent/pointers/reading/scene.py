@@ -40,10 +40,6 @@ class Region:
         """In pixels."""
         return self.bottom - self.top
 
-    def holds(self, x: float, y: float) -> bool:
-        """Tell whether a place lies inside of the rectangle."""
-        return self.left <= x < self.right and self.top <= y < self.bottom
-
 
 class Scene:
     """A screenshot with its text.
