@@ -297,7 +297,7 @@ def test_a_session_reports_programs_that_do_not_start(monkeypatch: pytest.Monkey
 @pytest.mark.slow
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 def test_a_session_without_a_bus_is_an_error_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "_ENABLE", "false")
+    monkeypatch.setattr(session_module, "enable", lambda switch: ["false"])
     with pytest.raises(EnvError, match="the accessibility bus does not answer: ; apt-get install"), Session({}):
         pass
     monkeypatch.setattr(session_module, "_BUS", "exit 1")

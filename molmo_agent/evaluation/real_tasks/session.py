@@ -15,24 +15,15 @@ from typing import Any, Self
 
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
 from molmo_agent.errors import EnvError
+from molmo_agent.synthetic.real_screens.accessibility import ENVIRONMENT, SYSTEM_PYTHON, enable, has_atspi
 
 SIZE = (1280, 800)
-SYSTEM_PYTHON = "/usr/bin/python3"
-"""Has gi.repository, which pip does not install in a form that works everywhere."""
-
 REMEDY = "apt-get install xvfb openbox dbus-x11 dbus at-spi2-core gir1.2-atspi-2.0 python3-gi libatk-adaptor"
 _READER = Path(__file__).with_name("tree_reader.py")
-_ENABLE = (
-    "dbus-send --session --print-reply --dest=org.a11y.Bus /org/a11y/bus org.freedesktop.DBus.Properties.Set "
-    "string:org.a11y.Status string:IsEnabled variant:boolean:true"
-)
 # The bus lives as long as its shell, and the shell as long as the pipe from this process.
 _BUS = 'echo "$DBUS_SESSION_BUS_ADDRESS"; exec >/dev/null; read -r _'
 _ACCESSIBLE = {
-    "NO_AT_BRIDGE": "0",
-    "GTK_MODULES": "gail:atk-bridge",
-    "QT_ACCESSIBILITY": "1",
-    "QT_LINUX_ACCESSIBILITY_ALWAYS_ON": "1",
+    **ENVIRONMENT,
     # Settings go to a file of the home folder; without a daemon they would be lost.
     "GSETTINGS_BACKEND": "keyfile",
     "LIBGL_ALWAYS_SOFTWARE": "1",
@@ -44,12 +35,7 @@ _ACCESSIBLE = {
 def missing_tools() -> list[str]:
     """Return what a session needs and this machine lacks."""
     missing = [name for name in ("Xvfb", "openbox", "dbus-run-session", "dbus-send") if not shutil.which(name)]
-    code = "import gi; gi.require_version('Atspi', '2.0'); from gi.repository import Atspi"
-    try:
-        done = subprocess.run([SYSTEM_PYTHON, "-c", code], capture_output=True, check=False, timeout=60)
-        if done.returncode:
-            missing.append("AT-SPI for the system's Python")
-    except (OSError, subprocess.TimeoutExpired):
+    if not has_atspi(SYSTEM_PYTHON, timeout_s=60):
         missing.append("AT-SPI for the system's Python")
     return missing
 
@@ -126,7 +112,7 @@ class Session:
         if not address:
             raise EnvError(f"the message bus did not start: {REMEDY}")
         self._environment["DBUS_SESSION_BUS_ADDRESS"] = address
-        done = self.run(shlex.split(_ENABLE))
+        done = self.run(enable("IsEnabled"))
         if done.returncode:
             reason = done.stderr.decode(errors="replace").strip()[-300:]
             raise EnvError(f"the accessibility bus does not answer: {reason}; {REMEDY}")

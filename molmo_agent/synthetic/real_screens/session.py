@@ -22,6 +22,7 @@ from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
 from molmo_agent.episode import Image
 from molmo_agent.errors import EnvError, UsageError
 from molmo_agent.synthetic.real_screens import home
+from molmo_agent.synthetic.real_screens.accessibility import ENVIRONMENT, SYSTEM_PYTHON, enable, has_atspi
 from molmo_agent.synthetic.real_screens.looks import Look, environment, write_settings
 
 NEEDED = {
@@ -32,13 +33,7 @@ NEEDED = {
 }
 REMEDY = "apt-get install xvfb openbox dbus-x11 at-spi2-core gir1.2-atspi-2.0 python3-gi libatk-adaptor qt5ct"
 READER = Path(__file__).with_name("atspi_reader.py")
-# The one of the system: gi.repository is not on the package index in a form that works everywhere.
-SYSTEM_PYTHON = "/usr/bin/python3"
 _MARK = "MOLMO_AGENT_RECORDING"
-_ENABLE = (
-    "dbus-send --session --print-reply --dest=org.a11y.Bus /org/a11y/bus org.freedesktop.DBus.Properties.Set "
-    "string:org.a11y.Status string:{} variant:boolean:true"
-)
 
 
 def check_tools() -> None:
@@ -48,15 +43,8 @@ def check_tools() -> None:
         EnvError: something is not installed.
     """
     missing = [f"{name} ({package})" for name, package in NEEDED.items() if not shutil.which(name)]
-    if not missing:
-        code = "import gi; gi.require_version('Atspi', '2.0'); from gi.repository import Atspi"
-        try:
-            done = subprocess.run([SYSTEM_PYTHON, "-c", code], capture_output=True, check=False, timeout=30)
-            failed = done.returncode != 0
-        except (OSError, subprocess.TimeoutExpired):
-            failed = True
-        if failed:
-            missing.append("AT-SPI for the system's Python (gir1.2-atspi-2.0 python3-gi)")
+    if not missing and not has_atspi(SYSTEM_PYTHON, timeout_s=30):
+        missing.append("AT-SPI for the system's Python (gir1.2-atspi-2.0 python3-gi)")
     if missing:
         raise EnvError(f"recording programs needs {', '.join(missing)}: {REMEDY}")
 
@@ -136,10 +124,7 @@ class Session:
             "XDG_RUNTIME_DIR": str(self.home / ".run"),
             "XDG_CURRENT_DESKTOP": "XFCE",
             "XDG_SESSION_TYPE": "x11",
-            "NO_AT_BRIDGE": "0",
-            "GTK_MODULES": "gail:atk-bridge",
-            "QT_ACCESSIBILITY": "1",
-            "QT_LINUX_ACCESSIBILITY_ALWAYS_ON": "1",
+            **ENVIRONMENT,
             "GTK_OVERLAY_SCROLLING": "0",
             "LIBGL_ALWAYS_SOFTWARE": "1",
             _MARK: self._mark,
@@ -152,7 +137,7 @@ class Session:
             raise EnvError(f"dbus-daemon did not start: {REMEDY}")
         self._environment["DBUS_SESSION_BUS_ADDRESS"] = address
         for switch in ("IsEnabled", "ScreenReaderEnabled"):
-            done = self._run(_ENABLE.format(switch).split(), timeout_s=20)
+            done = self._run(enable(switch), timeout_s=20)
             if done.returncode:
                 reason = done.stderr.decode(errors="replace").strip()[-300:]
                 raise EnvError(f"the accessibility bus does not answer: {reason}; {REMEDY}")
