@@ -1,15 +1,18 @@
-"""Read image files and draw on images: crosshairs on points, captions, filmstrips and GIFs."""
+"""Read images and draw on images: crosshairs on points, captions, filmstrips and GIFs."""
 
 import contextlib
+import io
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
 import PIL.ImageOps
+import PIL.TiffImagePlugin
 
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError
@@ -22,31 +25,135 @@ _CAPTION_HEIGHT, _CAPTION_SIZE, _CAPTION_GROUND = 28, 14, (24, 24, 28)
 _MAX_ASPECT = 3
 # No font has this noncharacter: its glyph is the one that the font draws for every missing character.
 _ABSENT = "\U0010fffe"
-_MAX_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000
+_FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+_ORIENTATION = 0x0112
 _FONTS = Path(__file__).parent / "envs" / "drawing" / "font_files"
 
 
-def read_image(path: str | Path) -> Image:
-    """Read an image file as (height, width, 3) uint8 RGB, turned upright, with transparency on white.
+def read_image(source: Any) -> Image:
+    """Return an image as (height, width, 3) uint8 RGB, from wherever it comes: this is the only decoder of the package.
+
+    It is turned upright as its EXIF orientation says, transparency becomes white, and of an animation or a file of
+    several pages the first one counts. Of 16 bits per channel the upper 8 are kept. What has no known white, such as
+    floating-point values, is rejected. Colour profiles are not applied.
+
+    Args:
+        source: a path, the bytes of a file, a PIL image, or a uint8 array of shape (height, width) or (height, width,
+            3 or 4).
 
     Raises:
-        ImageError: the file is missing, is not an image, or is larger than 100 million pixels.
+        ImageError: the file is missing, damaged or not an image, there are no pixels or more than 100 million, or an
+            array has another shape or type.
     """
+    if isinstance(source, PIL.Image.Image):
+        return _decoded(source, "the image")
+    if not isinstance(source, str | Path | bytes):
+        return _checked_array(np.asarray(source))
+    name = "the file" if isinstance(source, bytes) else str(source)
     try:
-        with PIL.Image.open(path) as file:
-            if file.width * file.height > _MAX_PIXELS:
-                raise ImageError(f"expected at most {_MAX_PIXELS:,} pixels, got {file.width} x {file.height} in {path}")
-            upright = PIL.ImageOps.exif_transpose(file).convert("RGBA")
+        with PIL.Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats()) as file:
+            return _decoded(file, name)
     except FileNotFoundError as error:
-        raise ImageError(f"there is no file {path}") from error
+        raise ImageError(f"there is no file {name}; give the path of an image") from error
     except IsADirectoryError as error:
-        raise ImageError(f"expected an image file, got the folder {path}") from error
+        raise ImageError(f"expected an image file, got the folder {name}") from error
     except PIL.UnidentifiedImageError as error:
-        raise ImageError(f"{path} is not a readable image: expected PNG, JPEG, WebP, GIF or BMP") from error
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise ImageError(f"the image {path} is damaged: {error}") from error
-    white = PIL.Image.new("RGBA", upright.size, "white")
-    return np.asarray(PIL.Image.alpha_composite(white, upright).convert("RGB"))
+        raise ImageError(f"{name} is not a readable image: expected PNG, JPEG, WebP, GIF, BMP or TIFF") from error
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
+        raise ImageError(f"expected at most {MAX_PIXELS:,} pixels, got more in {name}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name} is not a readable image: {error}") from error
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Return (width, height) of an upright image file, from its header alone unless it is rotated.
+
+    Raises:
+        ImageError: see :func:`read_image`.
+    """
+    # Every exception: whatever is wrong with the header, reading the image reports it.
+    with contextlib.suppress(Exception), PIL.Image.open(path, formats=formats()) as file:
+        if file.getexif().get(_ORIENTATION, 1) == 1 and file.width * file.height <= MAX_PIXELS:
+            return file.size
+    height, width = read_image(path).shape[:2]
+    return width, height
+
+
+@lru_cache(maxsize=1)
+def formats() -> tuple[str, ...]:
+    """Return Pillow's names of the formats that are read: those for pixels, and none that starts another program."""
+    PIL.Image.init()
+    return tuple(name for name in _FORMATS if name in PIL.Image.OPEN)
+
+
+def _decoded(image: PIL.Image.Image, name: str) -> Image:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"expected at most {MAX_PIXELS:,} pixels, got {width} x {height} in {name}")
+    if not width * height:
+        raise ImageError(f"expected an image with at least one pixel, got {width} x {height} in {name}")
+    try:
+        upright = _upright(image)
+        if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
+            upright = _eight_bits(upright, image, name)
+        if upright.has_transparency_data:
+            clear = upright.convert("RGBA")
+            upright = PIL.Image.alpha_composite(PIL.Image.new("RGBA", clear.size, "white"), clear)
+        return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
+    except ImageError:
+        raise
+    # Every exception: decoders raise any class on damaged files.
+    except Exception as error:
+        raise ImageError(f"{name} is not a readable image: it is damaged: {error}") from error
+
+
+def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
+    image.load()
+    try:
+        # It copies an image that is upright already, which may be large.
+        return image if image.getexif().get(_ORIENTATION, 1) == 1 else PIL.ImageOps.exif_transpose(image)
+    # Every exception: a damaged EXIF block says nothing about the orientation, and the pixels are whole.
+    except Exception:
+        return image
+
+
+def _eight_bits(image: PIL.Image.Image, file: PIL.Image.Image, name: str) -> PIL.Image.Image:
+    """Return a greyscale image of more than 8 bits per pixel with its upper 8; ``file`` is the image as opened."""
+    bits, is_white_zero = 16, False
+    if image.mode == "F" or (image.mode == "I" and file.format not in ("PNG", "PPM")):
+        kind = "floating-point" if image.mode == "F" else "32-bit"
+        raise ImageError(
+            f"expected an image of 8 or 16 bits per channel, got {kind} values without a known white in {name}: scale "
+            "them to 0..255 and save them as PNG"
+        )
+    if isinstance(file, PIL.TiffImagePlugin.TiffImageFile):
+        tags = file.tag_v2
+        bits = int(tags.get(PIL.TiffImagePlugin.BITSPERSAMPLE, (16,))[0])
+        is_white_zero = tags.get(PIL.TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1) == 0
+    levels = np.asarray(image)
+    grey = (levels >> (bits - 8)).astype(np.uint8)
+    if isinstance(transparent := file.info.get("transparency"), int):
+        grey[levels == transparent] = 255
+    return PIL.Image.fromarray(~grey if is_white_zero else grey)
+
+
+def _checked_array(array: np.ndarray[Any, Any]) -> Image:
+    if array.ndim == 2:
+        array = np.repeat(array[:, :, None], 3, axis=2)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (3, 4):
+        raise ImageError(
+            "expected an image as uint8 array of shape (height, width, 3), "
+            f"got {array.dtype} of shape {array.shape}; scale values to 0..255 and put the channels last"
+        )
+    if 0 in array.shape:
+        raise ImageError(f"expected an image with at least one pixel, got one of shape {array.shape}")
+    if array.shape[2] == 3:
+        return array
+    if not array[:, :, 3].any():
+        # Some screen captures leave the fourth channel empty.
+        raise ImageError("expected an RGBA array with something visible, got alpha 0 everywhere: pass RGB alone")
+    return _decoded(PIL.Image.fromarray(array), "the image")
 
 
 def draw_points(image: Image, points: Sequence[Point]) -> PIL.Image.Image:

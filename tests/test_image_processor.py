@@ -67,13 +67,6 @@ def test_a_truncated_picture_is_told_so(tmp_path: Path) -> None:
         load_image(tmp_path / "half.png")
 
 
-def test_an_animation_is_refused_since_a_point_is_on_one_picture(tmp_path: Path) -> None:
-    frames = [Image.new("RGB", (8, 6), color) for color in ("red", "green", "blue")]
-    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
-    with pytest.raises(ImageError, match="expected one image, got 3 in one GIF file"):
-        load_image(tmp_path / "moving.gif")
-
-
 def test_a_missing_file_is_told_so(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="there is no file"):
         load_image(tmp_path / "nowhere.png")

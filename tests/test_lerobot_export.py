@@ -54,7 +54,7 @@ def test_frames_are_the_steps_that_were_sent(tmp_path, folders):
     assert frames[0]["action"] == [0.25, 0.5, 1, 0, 0, 0]
     assert frames[2]["action"] == [0.25, 0.5, 1, 0.75, 0.125, 1]
     assert frames[3]["action"] == [0, 0, 0, 0, 0, 0]
-    assert action_from_dict(json.loads(frames[3]["action_json"])) == Type("Grüße <ok>")
+    assert action_from_dict(json.loads(frames[3]["step.action_json"])) == Type("Grüße <ok>")
     steps = load_trajectory(folders[0]).steps
     picture = np.asarray(Image.open(io.BytesIO(frames[1]["observation.image"]["bytes"])))
     assert np.array_equal(picture, steps[1].observation.image)
@@ -94,7 +94,7 @@ def test_stats_are_those_of_all_frames(tmp_path, folders):
     assert np.shape(seen["mean"]) == (3, 1, 1)
     np.testing.assert_allclose(np.ravel(seen["mean"]), np.mean(pictures, (0, 1, 2)))
     np.testing.assert_allclose(np.ravel(seen["std"]), np.std(pictures, (0, 1, 2)))
-    assert "action_json" not in stats
+    assert "step.action_json" not in stats
     rows = pq.read_table(tmp_path / "set" / "meta" / "episodes").to_pylist()
     assert rows[2]["stats/action/mean"] == [0.75, 0.125, 1, 0, 0, 0]
 

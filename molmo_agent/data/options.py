@@ -5,12 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from PIL import Image as PILImage
-
 from molmo_agent.data.source import Source
-from molmo_agent.episode import Image
-from molmo_agent.errors import ImageError, UnknownNameError, UsageError
-from molmo_agent.model.image_processor import load_image
+from molmo_agent.errors import UnknownNameError, UsageError
 
 
 def required_path(source: Source) -> Path:
@@ -69,19 +65,3 @@ def json_file(path: Path) -> Any:
         raise UsageError(f"expected a JSON file at {path}, but: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"expected JSON in {path}, but: {error}; fetch it again") from error
-
-
-def size_of(path: Path) -> tuple[int, int]:
-    """Return (width, height) of an upright image, from its header alone unless it is rotated.
-
-    Raises:
-        ImageError: it is not an image.
-    """
-    try:
-        with PILImage.open(path) as file:
-            if file.getexif().get(0x0112, 1) == 1:
-                return file.size
-    except OSError as error:
-        raise ImageError(f"{str(path)!r} is not a readable image ({error})") from error
-    image: Image = load_image(path)
-    return image.shape[1], image.shape[0]

@@ -1,18 +1,13 @@
 """The transformers image processor of Molmo: from an image to crops and masks."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from PIL import Image as PILImage
-from PIL import ImageOps, UnidentifiedImageError
 from torch import Tensor
 from transformers import BaseImageProcessor, BatchFeature
 
-from molmo_agent.episode import Image
-from molmo_agent.errors import ImageError
+from molmo_agent.images import read_image as load_image
 from molmo_agent.model.configuration import CLIP_MEAN, CLIP_STD
 from molmo_agent.model.crops import (
     NO_GRID,
@@ -24,50 +19,6 @@ from molmo_agent.model.crops import (
     resize_and_pad,
     select_crop_grid,
 )
-
-
-def load_image(source: Any) -> Image:
-    """Return an upright (height, width, 3) uint8 RGB array.
-
-    Args:
-        source: a path, a PIL image, or a uint8 array of shape (height, width) or (height, width, 3 or 4).
-
-    Raises:
-        ImageError: not an image, a truncated file, several images in one (an animation), no pixels, or an array of
-            another shape or type.
-    """
-    if isinstance(source, str | Path):
-        try:
-            with PILImage.open(source) as opened:
-                return load_image(opened)
-        except FileNotFoundError as error:
-            raise ImageError(f"there is no file {str(source)!r}; give the path of an image") from error
-        except (UnidentifiedImageError, OSError) as error:
-            raise ImageError(f"{str(source)!r} is not a readable image ({error}); try PNG or JPEG") from error
-    if isinstance(source, PILImage.Image):
-        frames = getattr(source, "n_frames", 1)
-        if frames > 1 and source.format != "MPO":  # cameras add a preview behind the image
-            raise ImageError(
-                f"expected one image, got {frames} in one {source.format} file, and a point could be on any of them; "
-                "save the image as a file of its own"
-            )
-        upright = ImageOps.exif_transpose(source)
-        if upright.mode.startswith("I;16") or upright.mode == "I":  # 16 bits a channel: keep the upper 8
-            upright = PILImage.fromarray((np.asarray(upright).astype(np.uint32) >> 8).astype(np.uint8))
-        array = np.asarray(upright.convert("RGB"))
-    else:
-        array = np.asarray(source)
-        if array.ndim == 2:
-            array = np.repeat(array[:, :, None], 3, axis=2)
-        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] not in (3, 4):
-            raise ImageError(
-                "expected an image as uint8 array of shape (height, width, 3), "
-                f"got {array.dtype} of shape {array.shape}; scale values to 0..255 and put the channels last"
-            )
-        array = array[:, :, :3]
-    if 0 in array.shape:
-        raise ImageError(f"expected an image with at least one pixel, got one of shape {array.shape}")
-    return array
 
 
 class MolmoImageProcessor(BaseImageProcessor):

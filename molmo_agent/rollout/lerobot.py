@@ -2,30 +2,34 @@
 
 The layout is that of ``lerobot.datasets`` for ``codebase_version`` "v3.0" and was checked against what its reader and
 writer (dataset_metadata, dataset_writer, dataset_reader, io_utils, feature_utils) do in their public source, and
-against published data sets' info.json; the package itself was not run.
+against published data sets' info.json. The statistics agree with its ``compute_stats`` of 0.4.4 and 0.6.1.
 
     meta/info.json                             features, counts, path templates
-    meta/stats.json                            min, max, mean, std, count of each numeric feature
+    meta/stats.json                            min, max, mean, std, count, q01 ... q99 of each numeric feature
     meta/tasks.parquet                         task_index by instruction
     meta/episodes/chunk-000/file-000.parquet   one row per episode: its frames, its file, its stats
     data/chunk-000/file-000.parquet            one row per frame, one row group per episode, images as PNG
 
 A frame is a step that was sent. ``action`` is (x, y, present) for each of the most points that a step has, in fractions
-of the image, as in this package's gymnasium envs; ``action_json`` is the whole action with text and keys. Steps have
-no fixed rate: ``fps`` is 1, so ``timestamp`` counts steps.
+of the image, as in this package's gymnasium envs; ``step.action_json`` is the whole action with text and keys. Steps
+have no fixed rate: ``fps`` is 1, so ``timestamp`` counts steps.
 """
 
-import io
+import importlib
 import json
+import math
+import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
+import numpy.typing as npt
 
 from molmo_agent.actions import Done, action_from_dict, points_of
 from molmo_agent.errors import MissingExtraError, UsageError
+from molmo_agent.images import read_image
 from molmo_agent.rollout.trajectory import TrajectoryFolder, read_folder
 
 VERSION = "v3.0"
@@ -34,19 +38,27 @@ _CHUNK = 1000
 _FILE_MB = 100
 _PATH = "chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _IMAGE = "observation.image"
+# LeRobot's policies predict every feature whose name begins with "action"; text is none of them.
+_ACTION_JSON = "step.action_json"
+# Kind -> share of the values at or below it; pi0.5 and others normalize by them.
+_QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
+
+_Episode = tuple[TrajectoryFolder, list[dict[str, Any]]]
 
 
 def export_lerobot(folders: Sequence[str | Path], target: str | Path) -> str:
     """Write trajectory folders, in their order, into a new folder as one data set; return a summary.
 
+    The folder is complete or absent.
+
     Raises:
         MissingExtraError: pyarrow or pandas is not installed.
-        UsageError: the target exists, images differ in size, or there is nothing to write.
+        UsageError: the target exists or cannot be written, a trajectory is damaged, images differ in size, or there is
+            nothing to write.
     """
     try:
-        import pandas
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        for name in ("pandas", "pyarrow", "pyarrow.parquet"):
+            importlib.import_module(name)
     except ImportError as error:
         raise MissingExtraError("the LeRobot format", "train") from error
     target = Path(target)
@@ -56,9 +68,26 @@ def export_lerobot(folders: Sequence[str | Path], target: str | Path) -> str:
     episodes = [(folder, lines) for folder in trajectories if (lines := _sent_lines(folder))]
     if not episodes:
         raise UsageError(f"expected trajectories with at least one step that was sent, got none in {len(trajectories)}")
+    part = target.with_name(f".part-{target.name}")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        num_frames = _write_data_set(episodes, part)
+        os.replace(part, target)
+    except OSError as error:
+        raise UsageError(f"cannot write the LeRobot data set {target}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return _left_out(trajectories, len(episodes), num_frames)
+
+
+def _write_data_set(episodes: Sequence[_Episode], target: Path) -> int:
+    """Write the episodes into a new folder; return the number of frames."""
+    import pandas
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     width, height = _size(episodes)
     max_points = max(max(len(_points(line)) for _, lines in episodes for line in lines), 1)
-    features = _features(width, height, max_points)
     tasks = list(dict.fromkeys(_instruction(folder) for folder, _ in episodes))
     rows: list[dict[str, Any]] = []
     writer, file_index, size, first = None, 0, 0, 0
@@ -105,16 +134,23 @@ def export_lerobot(folders: Sequence[str | Path], target: str | Path) -> str:
         "splits": {"train": f"0:{len(episodes)}"},
         "data_path": f"data/{_PATH}",
         "video_path": None,
-        "features": features,
+        "features": _features(width, height, max_points),
     }
     _write(target / "meta" / "info.json", info)
-    return _left_out(trajectories, len(episodes), first)
+    return first
 
 
 def _sent_lines(folder: TrajectoryFolder) -> list[dict[str, Any]]:
     """Return the lines of steps that reached the env: not refused, not a dry run, not the claim to have finished."""
-    lines = [line for line in folder.lines if not line["refused"] and not line["dry_run"]]
-    return [line for line in lines if not isinstance(action_from_dict(line["action"]), Done)]
+    sent = []
+    for number, line in enumerate(folder.lines):
+        try:
+            is_done = isinstance(action_from_dict(line["action"]), Done)
+            if not (line["refused"] or line["dry_run"] or is_done):
+                sent.append(line)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"step {number} of {folder.path} is damaged: {error}") from error
+    return sent
 
 
 def _left_out(trajectories: Sequence[TrajectoryFolder], episodes: int, frames: int) -> str:
@@ -125,7 +161,7 @@ def _left_out(trajectories: Sequence[TrajectoryFolder], episodes: int, frames: i
     return text + (f", and {num_empty} trajectories without any other" if num_empty else "")
 
 
-def _size(episodes: Sequence[tuple[TrajectoryFolder, list[dict[str, Any]]]]) -> tuple[int, int]:
+def _size(episodes: Sequence[_Episode]) -> tuple[int, int]:
     sizes = {(line["observation"]["width"], line["observation"]["height"]) for _, lines in episodes for line in lines}
     if len(sizes) > 1:
         sizes_text = ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
@@ -139,7 +175,12 @@ def _points(line: dict[str, Any]) -> list[tuple[float, float]]:
 
 
 def _instruction(folder: TrajectoryFolder) -> str:
-    return str(folder.meta["task"]["instruction"])
+    return _text(str(folder.meta["task"]["instruction"]))
+
+
+def _text(text: str) -> str:
+    """Return a text that Parquet can hold: half a surrogate pair becomes its escape, which is JSON too."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _features(width: int, height: int, max_points: int) -> dict[str, Any]:
@@ -151,7 +192,7 @@ def _features(width: int, height: int, max_points: int) -> dict[str, Any]:
     return {
         _IMAGE: {"dtype": "image", "shape": [height, width, 3], "names": ["height", "width", "channels"]},
         "action": {"dtype": "float32", "shape": [3 * max_points], "names": names},
-        "action_json": scalar("string"),
+        _ACTION_JSON: scalar("string"),
         "next.reward": scalar("float32"),
         "next.done": scalar("bool"),
         "timestamp": scalar("float32"),
@@ -186,24 +227,48 @@ def _frames(
             pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
         ),
         "action": pa.FixedSizeListArray.from_arrays(actions.reshape(-1), 3 * max_points),
-        "action_json": [json.dumps(line["action"], ensure_ascii=False) for line in lines],
+        _ACTION_JSON: [_text(json.dumps(line["action"], ensure_ascii=False)) for line in lines],
     }
     columns |= {name: pa.array(values) for name, values in numbers.items() if name != "action"}
-    stats = {name: _stats(values.reshape(count, -1).astype(np.float64), (0,)) for name, values in numbers.items()}
-    images = np.stack([np.asarray(PIL.Image.open(io.BytesIO(png)).convert("RGB")) for png in pngs])
-    image_stats = _stats(images.transpose(0, 3, 1, 2) / 255.0, (0, 2, 3))
-    # Per channel, (3, 1, 1).
-    stats[_IMAGE] = {kind: v if kind == "count" else v.reshape(3, 1, 1) for kind, v in image_stats.items()}
+    stats = {name: _stats(values.reshape(count, -1).astype(np.float64)) for name, values in numbers.items()}
+    stats[_IMAGE] = _image_stats(pngs)
     return pa.table(columns), stats
 
 
-def _stats(values: Any, axes: tuple[int, ...]) -> dict[str, Any]:
-    moments = {"min": values.min(axes), "max": values.max(axes), "mean": values.mean(axes), "std": values.std(axes)}
-    return {**moments, "count": np.array([len(values)])}
+def _stats(values: npt.NDArray[np.float64]) -> dict[str, Any]:
+    """Return the stats of (frames, dimensions) values: (dimensions,) each, and ``count`` (1,)."""
+    ordered = np.sort(values, axis=0)
+    # The smallest value that enough values do not exceed, as LeRobot's own writer finds it in its histograms.
+    quantiles = {kind: ordered[max(math.ceil(share * len(values)), 1) - 1] for kind, share in _QUANTILES.items()}
+    moments = {"min": ordered[0], "max": ordered[-1], "mean": values.mean(0), "std": values.std(0)}
+    return {**moments, "count": np.array([len(values)]), **quantiles}
+
+
+def _image_stats(pngs: Sequence[bytes]) -> dict[str, Any]:
+    """Return the stats of all pixels per channel, in [0, 1]: (3, 1, 1) each, and ``count`` (1,), of images."""
+    counts = np.zeros((3, 256), np.int64)
+    for png in pngs:
+        pixels = read_image(png).reshape(-1, 3)
+        counts += [np.bincount(channel, minlength=256) for channel in pixels.T]
+    levels, total, cumulated = np.arange(256) / 255, counts[0].sum(), counts.cumsum(axis=1)
+    mean = counts @ levels / total
+    stats = {
+        "min": [levels[np.flatnonzero(channel)[0]] for channel in counts],
+        "max": [levels[np.flatnonzero(channel)[-1]] for channel in counts],
+        "mean": mean,
+        "std": np.sqrt((counts * (levels - mean[:, None]) ** 2).sum(axis=1) / total),
+    }
+    for kind, share in _QUANTILES.items():
+        stats[kind] = [levels[np.searchsorted(channel, share * total)] for channel in cumulated]
+    per_channel: dict[str, Any] = {kind: np.reshape(values, (3, 1, 1)) for kind, values in stats.items()}
+    return per_channel | {"count": np.array([len(pngs)])}
 
 
 def _merge(each: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Return the stats of all frames from those of the episodes."""
+    """Return the stats of all frames from those of the episodes.
+
+    A quantile is the mean of the episodes' quantiles, weighted by their frames, as LeRobot's own writer merges them.
+    """
     totals = {}
     for name in each[0]:
         its = {kind: np.stack([stats[name][kind] for stats in each]) for kind in each[0][name]}
@@ -211,7 +276,8 @@ def _merge(each: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
         mean = (its["mean"] * weights).sum(0)
         variance = ((its["std"] ** 2 + (its["mean"] - mean) ** 2) * weights).sum(0)
         bounds = {"min": its["min"].min(0), "max": its["max"].max(0)}
-        totals[name] = {**bounds, "mean": mean, "std": np.sqrt(variance), "count": its["count"].sum(0)}
+        quantiles = {kind: (its[kind] * weights).sum(0) for kind in _QUANTILES}
+        totals[name] = {**bounds, "mean": mean, "std": np.sqrt(variance), "count": its["count"].sum(0), **quantiles}
     return totals
 
 

@@ -1,14 +1,10 @@
 """Read a trajectory folder back, even that of a run that was killed. ``recorder.py`` writes it."""
 
 import hashlib
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import PIL.Image
 
 from molmo_agent.actions import action_from_dict
 from molmo_agent.episode import (
@@ -24,6 +20,7 @@ from molmo_agent.episode import (
 )
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
+from molmo_agent.images import read_image
 from molmo_agent.rollout.recorder import SCHEMA, SCHEMA_VERSION
 from molmo_agent.transforms import ImageTransform
 
@@ -108,7 +105,7 @@ def _result(data: dict[str, Any] | None) -> PointResult | None:
 
 
 def _pixels(folder: TrajectoryFolder, record: dict[str, Any]) -> Image:
-    return np.asarray(PIL.Image.open(io.BytesIO(folder.png(record))).convert("RGB"))
+    return read_image(folder.png(record))
 
 
 def load_trajectory(path: str | Path) -> Trajectory:

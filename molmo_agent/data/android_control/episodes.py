@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from PIL import Image as PILImage
 
 from molmo_agent.data.android_control.accessibility import (
@@ -28,6 +27,7 @@ from molmo_agent.data.formats.tfrecord import Mark, read_records
 from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
+from molmo_agent.images import read_image
 
 Split = Literal["train", "validation", "test"]
 PercentBox = tuple[float, float, float, float]
@@ -67,8 +67,7 @@ class AndroidStep:
 
     def image(self) -> Image:
         """Decode the screenshot to (height, width, 3) uint8."""
-        with PILImage.open(io.BytesIO(self.png)) as image:
-            return np.asarray(image.convert("RGB"))
+        return read_image(self.png)
 
     def size(self) -> tuple[int, int]:
         """Return (width, height) of the screenshot itself; the record's own values may be wrong."""

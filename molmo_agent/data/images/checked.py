@@ -5,7 +5,6 @@ stored in ``checked.jsonl`` beside the images, so that the next run only checks 
 """
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,15 +13,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from PIL import Image as PILImage
-from PIL import UnidentifiedImageError
-
 from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.images.store import ImageStore
 from molmo_agent.data.unusable_rows import Problem, Problems
-from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError
-from molmo_agent.model.image_processor import load_image
+from molmo_agent.images import read_image
 
 Size = tuple[int, int]
 """(width, height) in pixels."""
@@ -54,21 +49,6 @@ class Images(Protocol):
             OSError: the image is missing.
         """
         ...
-
-
-def decode(data: bytes) -> Image:
-    """Decode an image file to (height, width, 3) uint8, turned upright.
-
-    Raises:
-        ImageError: the data is not an image.
-    """
-    try:
-        with PILImage.open(io.BytesIO(data)) as image:
-            return load_image(image)
-    except UnidentifiedImageError:
-        raise ImageError("the file is not a readable image") from None
-    except (OSError, SyntaxError, ValueError, PILImage.DecompressionBombError) as error:
-        raise ImageError(f"the file is not a readable image ({error})") from error
 
 
 class StoredImages:
@@ -156,7 +136,7 @@ def _judge(data: bytes, sha256: str | None) -> Size | str:
     if sha256 and (digest := hashlib.sha256(data).hexdigest()) != sha256:
         return f"not the image that was annotated: its sha256 is {digest[:12]}..., expected {sha256[:12]}..."
     try:
-        height, width = decode(data).shape[:2]
+        height, width = read_image(data).shape[:2]
     except ImageError as error:
         return str(error)
     return width, height

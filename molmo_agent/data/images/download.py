@@ -25,13 +25,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from molmo_agent import __version__
+from molmo_agent.images import MAX_PIXELS, formats
 
 USER_AGENT = f"molmo-agent/{__version__} (downloads the images that public training data lists by address)"
 _CHUNK_BYTES = 1 << 16
-_MAX_PIXELS = 100_000_000
 _REDIRECTS = (301, 302, 303, 307, 308)
-# Pillow supports more formats, but some run external programs.
-_FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "TIFF", "WEBP")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,12 +245,10 @@ def inspect(body: bytes, hashes: frozenset[str] = frozenset()) -> None:
     """
     if not body:
         raise FetchError("empty")
-    PIL.Image.init()
-    formats = [name for name in _FORMATS if name in PIL.Image.OPEN]
     try:
-        with PIL.Image.open(io.BytesIO(body), formats=formats) as image:
-            if image.width * image.height > _MAX_PIXELS:
-                raise FetchError("too large", f"{image.width} x {image.height} pixels, more than {_MAX_PIXELS:,}")
+        with PIL.Image.open(io.BytesIO(body), formats=formats()) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise FetchError("too large", f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
             image.load()
     except FetchError:
         raise

@@ -16,12 +16,13 @@ import numpy as np
 
 from molmo_agent.data.conversations import conversation
 from molmo_agent.data.formats.parquet import Table
-from molmo_agent.data.images.checked import Images, Size, check, decode
+from molmo_agent.data.images.checked import Images, Size, check
 from molmo_agent.data.question import Question
 from molmo_agent.data.row import Conversation, Row
 from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
+from molmo_agent.images import read_image
 
 
 class Records(Protocol):
@@ -214,7 +215,7 @@ class Annotated:
             yield replace(question, size=size, image=partial(self._image, key))
 
     def _image(self, key: str) -> Image:
-        image = decode(self._data.images.data(key))
+        image = read_image(self._data.images.data(key))
         return image if self._data.redraw is None else self._data.redraw(key, image)
 
     def __len__(self) -> int:

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from molmo_agent.data.options import options_of, required_path, size_of, text_lines
+from molmo_agent.data.options import options_of, required_path, text_lines
 from molmo_agent.data.row import Conversation, Row, Target
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.errors import ImageError, UsageError
 from molmo_agent.geometry import Box, Point
-from molmo_agent.model.image_processor import load_image
+from molmo_agent.images import read_image, read_size
 from molmo_agent.model.prompts import wording
 from molmo_agent.point_text.parse import format_points
 
@@ -69,7 +69,7 @@ class PointsFile:
             if not isinstance(box, list) or len(box) != 4 or not all(type(v) in (int, float) for v in box):
                 raise ValueError(f"expected a box as [left, top, right, bottom] in 0..1, got {box!r}")
             Box(*box)
-        size_of(self._folder / entry["image"])
+        read_size(self._folder / entry["image"])
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -89,7 +89,7 @@ class PointsFile:
             answer = format_points("molmo", points, label.lower())
             conversations.append(Conversation(turns=(question, answer), style="pointing", target=target))
         return Row(
-            conversations=tuple(conversations), size=size_of(path), image=lambda: load_image(path), name=str(path)
+            conversations=tuple(conversations), size=read_size(path), image=lambda: read_image(path), name=str(path)
         )
 
 

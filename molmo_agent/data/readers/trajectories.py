@@ -4,13 +4,11 @@ A step is used if its run succeeded or reported no result, the action was sent, 
 no part of the image is covered. Other steps with a point are skipped and reported with the reason.
 """
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image as PILImage
 
 from molmo_agent.actions import PointAt, action_from_dict, points_of
 from molmo_agent.data.options import options_of, required_path
@@ -20,6 +18,7 @@ from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
+from molmo_agent.images import read_image
 from molmo_agent.point_text.parse import format_points
 from molmo_agent.policies.instructions.splitter import split_instruction
 from molmo_agent.rollout.trajectory import TrajectoryFolder, read_folder
@@ -94,8 +93,7 @@ class TrajectoryRows:
         )
 
         def image() -> Image:
-            with PILImage.open(io.BytesIO(self._folders[key[0]].png(observation))) as opened:
-                return np.asarray(opened.convert("RGB"))
+            return read_image(self._folders[key[0]].png(observation))
 
         size = int(observation["width"]), int(observation["height"])
         return Row(conversations=conversations, size=size, image=image, name="/".join(key))

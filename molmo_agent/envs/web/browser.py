@@ -7,7 +7,6 @@ MINIWOB_CHROMEDRIVER.
 import base64
 import contextlib
 import difflib
-import io
 import os
 import re
 import select
@@ -20,11 +19,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
-import numpy as np
-import PIL.Image
-
 from molmo_agent.episode import Image
 from molmo_agent.errors import ActionRefused, EnvError, MissingExtraError
+from molmo_agent.images import read_image
 
 BINARIES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 DRIVERS = ("chromedriver", "chromium.chromedriver")
@@ -220,7 +217,7 @@ class Browser:
         """Return the view's upper left part of so many CSS pixels, ``scale`` pixels for each."""
         clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
         shot = self.devtools("Page.captureScreenshot", format="png", clip=clip, optimizeForSpeed=True)
-        return np.array(PIL.Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB"))
+        return read_image(base64.b64decode(shot["data"]))
 
     # --- Input ----------------------------------------------------------------------------------------------------
 

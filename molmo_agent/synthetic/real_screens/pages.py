@@ -8,7 +8,6 @@ import base64
 import contextlib
 import functools
 import http.server
-import io
 import re
 import threading
 import time
@@ -17,12 +16,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image as PILImage
-
 from molmo_agent.envs.web.browser import Browser
 from molmo_agent.episode import Image
 from molmo_agent.errors import EnvError, UsageError
+from molmo_agent.images import read_image
 from molmo_agent.synthetic.real_screens.element import RealElement, inner_points
 from molmo_agent.synthetic.real_screens.explore import slug
 from molmo_agent.synthetic.real_screens.folder import RecordingFolder, Seen
@@ -218,7 +215,7 @@ def _keep(browser: Browser, app: str, name: str, view: View, folder: RecordingFo
 def _view_image(browser: Browser) -> Image:
     """Return what the view shows, also of a page that was scrolled."""
     shot = browser.devtools("Page.captureScreenshot", format="png", optimizeForSpeed=True)
-    return np.array(PILImage.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB"))
+    return read_image(base64.b64decode(shot["data"]))
 
 
 def _still(browser: Browser, view: View) -> tuple[Image, list[RealElement]]:
