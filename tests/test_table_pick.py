@@ -111,7 +111,7 @@ def test_a_hole_in_the_depth_is_no_place(env: TablePick, monkeypatch: pytest.Mon
     monkeypatch.setattr(env.world, "depth", lambda: np.zeros((240, 320), np.float32))
     *_, info = env.step(to_rows(places(env), 2))
     assert info["point_status"] == "refused"
-    assert "0 of 25 pixels measured; point at the table" in info["refusal"]
+    assert "0 of 25 pixels measured (25 are 0); point at the table" in info["refusal"]
 
 
 def test_pointed_places_are_the_surfaces_of_things(env: TablePick) -> None:

@@ -2,7 +2,7 @@
 
 The layout is that of ``lerobot.datasets`` for ``codebase_version`` "v3.0" and was checked against what its reader and
 writer (dataset_metadata, dataset_writer, dataset_reader, io_utils, feature_utils) do in their public source, and
-against published data sets' info.json. The statistics agree with its ``compute_stats`` of 0.4.4 and 0.6.1.
+against published data sets' info.json. The statistics agree with its ``compute_stats`` of version 0.6.1.
 
     meta/info.json                             features, counts, path templates
     meta/stats.json                            min, max, mean, std, count, q01 ... q99 of each numeric feature

@@ -13,6 +13,7 @@ A place that cannot be computed is NaN with ``valid`` False, never the origin.
 """
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -20,6 +21,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from molmo_agent.camera.camera_info import PoseOf, read_camera_info
+from molmo_agent.camera.depth_image import metres_of, read_depth
 from molmo_agent.geometry import Point, to_pixel
 
 Array = npt.NDArray[np.float64]
@@ -78,18 +81,14 @@ class Camera:
     pose: Array
 
     def __post_init__(self) -> None:
-        if min(self.width, self.height) < 1 or not all(math.isfinite(f) and f > 0 for f in (self.fx, self.fy)):
-            raise ValueError(
-                f"expected an image of at least 1 x 1 pixels and focal lengths above 0, got {self.width} x "
-                f"{self.height}, {self.fx}, {self.fy}"
-            )
-        pose = np.array(self.pose, np.float64)
-        turn = pose[:3, :3] if pose.shape == (4, 4) else np.full((3, 3), np.nan)
-        proper = np.allclose(turn @ turn.T, np.eye(3), atol=1e-5) and np.linalg.det(turn) > 0
-        if not (proper and np.isfinite(pose).all() and np.allclose(pose[3], [0, 0, 0, 1])):
-            raise ValueError(
-                f"expected a (4, 4) pose of a right-handed rotation and a translation, got {pose.tolist()}"
-            )
+        sizes, lengths = (self.width, self.height), (self.fx, self.fy, self.cx, self.cy)
+        if not all(isinstance(size, numbers.Integral) and not isinstance(size, bool) and size >= 1 for size in sizes):
+            raise ValueError(f"expected an image of whole pixels, at least 1 x 1, got {self.width!r} x {self.height!r}")
+        if not all(isinstance(length, numbers.Real) and math.isfinite(length) for length in lengths) or not (
+            self.fx > 0 and self.fy > 0
+        ):
+            raise ValueError(f"expected focal lengths above 0 and a principal point in pixels, got {lengths}")
+        pose = _checked_pose(self.pose)
         pose.flags.writeable = False
         object.__setattr__(self, "pose", pose)
 
@@ -154,31 +153,45 @@ class Camera:
         return cls.from_field_of_view(width, height, vertical_deg=vertical, pose=pose)
 
     @classmethod
-    def from_camera_info(cls, info: Mapping[str, Any], pose: npt.ArrayLike) -> Self:
-        """Read a ROS CameraInfo message: ``width``, ``height``, ``k`` (or ``K``), ``d`` (or ``D``).
+    def from_camera_info(
+        cls,
+        info: Mapping[str, Any],
+        pose: npt.ArrayLike,
+        *,
+        rectified: bool | None = None,
+        pose_of: PoseOf | None = None,
+        image_size: tuple[int, int] | None = None,
+    ) -> Self:
+        """Read a ROS CameraInfo message: ``width``, ``height``, ``k``, ``d``, ``r``, ``p``, ``roi`` and binning.
+
+        The field names of ROS 1 (``K``) are read too. Region and binning are applied. A binned pixel covers its
+        small ones exactly, so with binning the principal point differs by less than half a pixel from that of ROS'
+        ``image_geometry``.
 
         Args:
             info: the message as a mapping.
-            pose: (4, 4), the optical frame (x right, y down, z forward) to the world.
+            pose: (4, 4), the optical frame (x right, y down, z forward) to the world; for a rectified image, the frame
+                after rectification, as in ROS.
+            rectified: whether the image is the rectified one, whose camera is ``p``, or the raw one, ``k``. Needed
+                where the two differ.
+            pose_of: for the second camera of a stereo pair, whose pose it is.
+            image_size: (width, height) in pixels of the image at hand, to be compared with the message's.
 
         Raises:
-            ValueError: a field is missing, or the image is distorted.
+            ValueError: a field is missing, malformed or contradicts another, the image is distorted, or it is not clear
+                which of the two images or poses is meant.
         """
-        matrix = info.get("k", info.get("K"))
-        if matrix is None or np.size(matrix) != 9 or not {"width", "height"} <= set(info):
-            raise ValueError(f"expected a CameraInfo with width, height and k of 9 numbers, got {sorted(info)}")
-        distortion = info.get("d", info.get("D"))
-        if distortion is not None and np.any(np.asarray(distortion, float)):
-            raise ValueError(f"expected a rectified image, got the distortion {list(distortion)}: rectify it first")
-        k = np.asarray(matrix, float).reshape(3, 3)
+        own = read_camera_info(info, rectified=rectified, pose_of=pose_of, image_size=image_size)
+        moved = np.eye(4)
+        moved[:3, 3] = own.center
         return cls(
-            width=int(info["width"]),
-            height=int(info["height"]),
-            fx=float(k[0, 0]),
-            fy=float(k[1, 1]),
-            cx=float(k[0, 2]) + 0.5,
-            cy=float(k[1, 2]) + 0.5,
-            pose=np.asarray(pose, float),
+            width=own.width,
+            height=own.height,
+            fx=own.fx,
+            fy=own.fy,
+            cx=own.cx,
+            cy=own.cy,
+            pose=_checked_pose(pose) @ moved,
         )
 
     # --- Methods --------------------------------------------------------------------------------------------------
@@ -210,9 +223,16 @@ class Camera:
         return unit
 
     def deproject(self, points: Points, depth_m: npt.ArrayLike) -> Array:
-        """Return the places (num_points, 3) of points at the given depths along the optical axis, in metres."""
-        depth = np.asarray(depth_m, np.float64).reshape(-1, 1)
-        places: Array = (self._directions(points) * depth) @ self.pose[:3, :3].T + self.pose[:3, 3]
+        """Return the places (num_points, 3) of points at the given depths along the optical axis, in metres.
+
+        A depth that is not above 0 and finite gives NaN.
+
+        Raises:
+            ValueError: the depths are whole numbers as a camera gives them, which are rarely metres.
+        """
+        places: Array = (self._directions(points) * metres_of(depth_m)[:, None]) @ self.pose[:3, :3].T + self.pose[
+            :3, 3
+        ]
         return places
 
     def lift(
@@ -220,45 +240,44 @@ class Camera:
         points: Points,
         depth_image: npt.ArrayLike,
         *,
+        depth_scale: float | None = None,
         window_px: int = 5,
         max_depth_m: float = math.inf,
     ) -> Places:
         """Return the places of the visible surfaces at points, from a depth image.
 
         The depth of a point is the median of the measured depths in a window around it, so that single holes and spikes
-        have no effect. It is always a measured value, never the mean of two surfaces. Zero, NaN, infinite and values
-        above ``max_depth_m`` are holes. If less than half of the window is measured, the point has no place.
+        have no effect. It is always a measured value, never the mean of two surfaces. Zero, negative, NaN and infinite
+        values, 65535 and the largest whole number of the array's type, masked pixels and depths above ``max_depth_m``
+        are holes. If less than half of the window is measured, the point has no place.
 
         A depth is that of a pixel's middle, so a place is up to half a pixel off along the surface: at 640 x 480 less
         than 5 mm within 2 m of the camera, measured against MuJoCo's own rays.
 
         Args:
             points: of the image.
-            depth_image: (height, width) metres along the optical axis; any resolution of the same view.
-            window_px: side of the window in pixels of the depth image, odd.
+            depth_image: (height, width) along the optical axis, of the same view and size as the image.
+            depth_scale: metres per unit of the depth image: 0.001 for millimetres. Needed for whole numbers; None:
+                floating-point metres.
+            window_px: side of the window in pixels, odd.
             max_depth_m: farther depths count as holes, such as a far clipping plane.
+
+        Raises:
+            ValueError: the depth image has another size or type, no unit, or depths that are hardly metres.
         """
-        depths = np.asarray(depth_image, np.float64)
-        if depths.ndim != 2 or not depths.size:
-            raise ValueError(f"expected a depth image of shape (height, width), got {depths.shape}")
         if window_px < 1 or window_px % 2 == 0:
             raise ValueError(f"expected an odd window of at least 1 pixel, got {window_px}")
+        size = self.width, self.height
+        depths = read_depth(depth_image, size, depth_scale=depth_scale, max_depth_m=max_depth_m)
         fractions = _fractions(points)
         depth_m = np.full(len(fractions), np.nan)
         reasons = [""] * len(fractions)
-        height, width = depths.shape
-        half = window_px // 2
         for number, (x, y) in enumerate(fractions):
             if not (0 <= x <= 1 and 0 <= y <= 1):
                 reasons[number] = f"({x:g}, {y:g}) is not on the image"
                 continue
-            column, row = to_pixel(x, width), to_pixel(y, height)
-            around = depths[max(row - half, 0) : row + half + 1, max(column - half, 0) : column + half + 1]
-            finite = np.sort(around[np.isfinite(around) & (around > 0) & (around <= max_depth_m)])
-            if 2 * len(finite) < around.size:
-                reasons[number] = f"no depth at ({x:.3f}, {y:.3f}): {len(finite)} of {around.size} pixels measured"
-            else:
-                depth_m[number] = finite[(len(finite) - 1) // 2]
+            depth_m[number], reason = depths.at(to_pixel(x, self.width), to_pixel(y, self.height), window_px)
+            reasons[number] = f"no depth at ({x:.3f}, {y:.3f}): {reason}" if reason else ""
         return Places(places=self.deproject(fractions, depth_m), valid=np.isfinite(depth_m), reasons=tuple(reasons))
 
     def intersect_plane(
@@ -314,6 +333,33 @@ def look_at(position: npt.ArrayLike, target: npt.ArrayLike, *, up: npt.ArrayLike
     pose[:3, :3] = np.stack([right, np.cross(forward, right), forward], axis=1)
     pose[:3, 3] = eye
     return pose
+
+
+def _checked_pose(values: npt.ArrayLike) -> Array:
+    expected = "expected a (4, 4) pose of a right-handed rotation and a translation, got"
+    pose = np.asarray(values)
+    if pose.shape != (4, 4) or pose.dtype.kind not in "iuf":
+        raise ValueError(f"{expected} an array of {pose.dtype} of shape {pose.shape}")
+    pose = pose.astype(np.float64)
+    turn = pose[:3, :3]
+    # The squared length of the axes, which is 1 unless the pose scales.
+    scale = float(np.trace(turn @ turn.T)) / 3
+    if not np.isfinite(pose).all():
+        problem = "numbers that are not finite"
+    elif np.allclose(pose[:, 3], [0, 0, 0, 1]) and pose[3, :3].any():
+        problem = "the translation in the last row: pass its transpose"
+    elif not np.allclose(pose[3], [0, 0, 0, 1]):
+        problem = "a last row that is not 0, 0, 0, 1"
+    elif not np.allclose(turn @ turn.T, np.eye(3), atol=1e-5):
+        rigid = scale > 0 and np.allclose(turn @ turn.T, scale * np.eye(3), atol=1e-5 * scale)
+        problem = (
+            f"axes of length {math.sqrt(scale):g}: it scales" if rigid else "axes that are not perpendicular units"
+        )
+    elif np.linalg.det(turn) < 0:
+        problem = "a left-handed one: convert it to right-handed axes first"
+    else:
+        return pose
+    raise ValueError(f"{expected} {problem}: {pose.tolist()}")
 
 
 def _rows(values: npt.ArrayLike, columns: int, what: str) -> Array:
