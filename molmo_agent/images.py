@@ -62,8 +62,11 @@ def read_image(source: Any) -> Image:
         raise ImageError(f"{name} is not a readable image: expected PNG, JPEG, WebP, GIF, BMP or TIFF") from error
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
         raise ImageError(f"expected at most {MAX_PIXELS:,} pixels, got more in {name}: {error}") from error
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{name} is not a readable image: {error}") from error
+    except ImageError:
+        raise
+    # Every exception: decoders raise any class on damaged files.
+    except Exception as error:
+        raise _damaged(name, error) from error
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
@@ -103,9 +106,14 @@ def _decoded(image: PIL.Image.Image, name: str) -> Image:
         return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
     except ImageError:
         raise
-    # Every exception: decoders raise any class on damaged files.
     except Exception as error:
-        raise ImageError(f"{name} is not a readable image: it is damaged: {error}") from error
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> ImageError:
+    # Only errors of the system have an error number: no permission, a broken disk.
+    problem = error.strerror if isinstance(error, OSError) and error.strerror else f"it is damaged: {error}"
+    return ImageError(f"{name} is not a readable image: {problem}")
 
 
 def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
