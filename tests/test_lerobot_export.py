@@ -140,3 +140,102 @@ def test_what_cannot_be_written_is_told(tmp_path, folders, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(UsageError, match="the LeRobot format needs the extra 'train'"):
         export_lerobot(folders, tmp_path / "set")
+
+
+# --- Statistics and features as LeRobot's own code reads them ---------------------------------------------------------
+
+KINDS = {"min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99"}
+SHARES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
+
+
+def exported(path, numbers_of_steps, **how):
+    """Export episodes of so many random clicks; return the folder, its frames and its stats."""
+    rng = np.random.default_rng(3)
+    folders = [
+        record(path / str(number), f"task {number % 2}", [Click(Point(*rng.random(2))) for _ in range(steps)], **how)
+        for number, steps in enumerate(numbers_of_steps)
+    ]
+    export_lerobot(folders, path / "set")
+    stats = json.loads((path / "set" / "meta" / "stats.json").read_text())
+    return path / "set", pq.read_table(path / "set" / "data").to_pylist(), stats
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 30])
+def test_quantiles_of_an_episode_are_values_of_its_frames(tmp_path, steps):
+    _, frames, stats = exported(tmp_path, [steps])
+    assert {name: set(its) for name, its in stats.items()} == dict.fromkeys(stats, KINDS)
+    actions = np.array([frame["action"] for frame in frames])
+    assert len(actions) == steps
+    for kind, share in SHARES.items():
+        for column, value in zip(actions.T, stats["action"][kind], strict=True):
+            # At least this share of the values is not above it, and less than that is below it.
+            assert np.mean(column <= value) >= share - 1e-12
+            assert np.mean(column < value) < share
+            assert value in column
+    values = np.array([stats["action"][kind] for kind in ("min", *SHARES, "max")])
+    assert (np.diff(values, axis=0) >= 0).all()
+
+
+@pytest.mark.parametrize("steps", [[1, 9], [4, 4, 1], [2, 12, 5, 3]])
+def test_quantiles_of_the_data_set_are_the_episodes_weighted_by_their_frames(tmp_path, steps):
+    target, _, stats = exported(tmp_path, steps)
+    rows = pq.read_table(target / "meta" / "episodes").to_pylist()
+    for name in stats:
+        for kind in SHARES:
+            each = np.array([np.ravel(row[f"stats/{name}/{kind}"]) for row in rows])
+            expected = np.average(each, axis=0, weights=[row["length"] for row in rows])
+            np.testing.assert_allclose(np.ravel(stats[name][kind]), expected, atol=1e-12)
+
+
+def test_image_stats_are_those_of_all_pixels_per_channel_in_unit_range(tmp_path):
+    _, frames, stats = exported(tmp_path, [5], width=60, height=45)
+    pixels = np.array([np.asarray(Image.open(io.BytesIO(f["observation.image"]["bytes"]))) for f in frames])
+    channels = np.sort(pixels.reshape(-1, 3), axis=0) / 255
+    its = stats["observation.image"]
+    assert {np.shape(its[kind]) for kind in KINDS - {"count"}} == {(3, 1, 1)}
+    assert its["count"] == [5]
+    for kind, share in SHARES.items():
+        np.testing.assert_allclose(np.ravel(its[kind]), channels[int(np.ceil(share * len(channels))) - 1])
+    for kind, function in (("min", np.min), ("max", np.max), ("mean", np.mean), ("std", np.std)):
+        np.testing.assert_allclose(np.ravel(its[kind]), function(channels, axis=0))
+
+
+def test_a_policy_predicts_the_numbers_of_an_action_and_nothing_else(tmp_path):
+    target, _, stats = exported(tmp_path, [2])
+    features = json.loads((target / "meta" / "info.json").read_text())["features"]
+    # LeRobot's rule: what begins with "action" is predicted, what begins with "observation" is seen.
+    assert [name for name in features if name.startswith("action")] == ["action"]
+    assert [name for name in features if name.startswith("observation")] == ["observation.image"]
+    assert len(features["action"]["names"]) == features["action"]["shape"][0] == len(stats["action"]["q50"])
+    assert features["observation.image"]["names"] == ["height", "width", "channels"]
+    assert set(stats) == {name for name, feature in features.items() if feature["dtype"] != "string"}
+
+
+@pytest.mark.parametrize(
+    "text", ["half a pair \ud83d", "line\nend\t\x00", "\u202eright to left \U0001f469\u200d\U0001f680"]
+)
+def test_any_text_can_be_exported(tmp_path, text):
+    folder = record(tmp_path / "0", f"type {text}", [Type(text)])
+    export_lerobot([folder], tmp_path / "set")
+    (frame,) = pq.read_table(tmp_path / "set" / "data").to_pylist()
+    assert action_from_dict(json.loads(frame["step.action_json"])) == Type(text)
+    (task,) = pandas.read_parquet(tmp_path / "set" / "meta" / "tasks.parquet").index
+    assert task == f"type {text}".encode("utf-8", "backslashreplace").decode()
+
+
+def test_a_damaged_trajectory_is_named_and_leaves_no_half_data_set(tmp_path, folders):
+    path = folders[2] / "steps.jsonl"
+    first, rest = path.read_text().split("\n", 1)
+    path.write_text(first.replace('"Click"', '"Teleport"') + "\n" + rest)
+    with pytest.raises(UsageError, match=r"step 0 of .*2 is damaged: expected an action type"):
+        export_lerobot(folders, tmp_path / "set")
+    (folders[1] / "000000.png").write_bytes(b"")
+    with pytest.raises(UsageError, match="was changed after it was recorded"):
+        export_lerobot(folders[:2], tmp_path / "set")
+    assert not [path.name for path in tmp_path.iterdir() if "set" in path.name]
+
+
+def test_a_target_that_cannot_be_written_is_named(tmp_path, folders):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"cannot write the LeRobot data set .*/file/set: Not a directory"):
+        export_lerobot(folders, tmp_path / "file" / "set")
