@@ -169,7 +169,6 @@ def draw_points(image: Image, points: Sequence[Point]) -> PIL.Image.Image:
     canvas = PIL.Image.fromarray(image)
     draw = PIL.ImageDraw.Draw(canvas)
     radius = max(6, min(canvas.size) // 45)
-    font = PIL.ImageFont.load_default(max(12, radius * 1.4))
     for number, point in enumerate(points, 1):
         x, y = point.to_pixels(*canvas.size)
         # White below colour is visible on every background. The centre stays free so that the target is not hidden.
@@ -179,6 +178,7 @@ def draw_points(image: Image, points: Sequence[Point]) -> PIL.Image.Image:
                 inner, outer = radius // 3, radius * 8 // 5
                 draw.line([x + dx * inner, y + dy * inner, x + dx * outer, y + dy * outer], fill=colour, width=width)
         if len(points) > 1:
+            font = PIL.ImageFont.load_default(max(12, radius * 1.4))
             # On a plate, beside the crosshair and inside the image.
             left = min(x + radius, canvas.width - 2 * radius)
             top = max(y - 3 * radius, 1)
@@ -210,7 +210,8 @@ def _ink(font: PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont, character: 
 
 def _runs(text: str) -> list[tuple[str, PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont]]:
     """Split a text into runs of one font; the first font takes the characters that no font has."""
-    fonts = _caption_fonts()
+    # Without a text, no font has to load.
+    fonts = _caption_fonts() if text else []
     runs: list[tuple[str, PIL.ImageFont.FreeTypeFont | PIL.ImageFont.ImageFont]] = []
     for character in text:
         font = next((font for font in fonts if _ink(font, character) != _ink(font, _ABSENT)), fonts[0])

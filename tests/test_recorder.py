@@ -123,17 +123,6 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
         record(tmp_path / "file" / "run")
 
 
-def test_a_disk_that_fails_ends_the_run_as_an_environment_failure(tmp_path):
-    class Vanishing(ScriptedDecisions):
-        def act(self, task, observation, history):
-            (tmp_path / "run").rename(tmp_path / "gone")  # at once: pictures are being written meanwhile
-            return super().act(task, observation, history)
-
-    episode = rollout(Vanishing([Type("x")]), ToyEnv(), settle=AT_ONCE, recorder=Recorder(tmp_path / "run"))
-    with pytest.raises(EnvError, match="cannot write"):
-        list(episode)
-
-
 def test_an_episode_that_never_began_leaves_no_folder(tmp_path):
     with pytest.raises(UsageError):
         record(tmp_path / "run", task="type {{PASSWORD}}")

@@ -377,13 +377,6 @@ def test_a_last_step_that_cannot_be_recorded_leaves_its_episode_finished(tmp_pat
     assert episode.record_problem == "cannot write steps.jsonl: No space left on device"
 
 
-def test_an_earlier_step_that_cannot_be_recorded_ends_the_run_as_an_environment_failure(tmp_path, monkeypatch):
-    fill_disk(monkeypatch, "steps.jsonl", "result.json")
-    episode = rollout(ScriptedDecisions([Type("x")]), ToyEnv(), settle=AT_ONCE, recorder=Recorder(tmp_path / "run"))
-    with pytest.raises(EnvError, match=r"cannot write steps\.jsonl: No space left on device"):
-        list(episode)
-
-
 @pytest.mark.parametrize("error", [RunStopped("failsafe corner"), EnvError("the device is gone"), ValueError("a bug")])
 def test_a_full_disk_does_not_hide_why_a_run_failed(tmp_path, monkeypatch, error):
     fill_disk(monkeypatch, "steps.jsonl", "result.json")

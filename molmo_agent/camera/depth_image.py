@@ -86,7 +86,8 @@ def read_depth(
         raw * float(depth_scale),
         math.inf if array.dtype.kind == "f" else float(np.iinfo(array.dtype).max),
     )
-    is_hole = np.ma.getmaskarray(depth_image) | np.isin(raw, (_SENTINEL, largest)) | ~np.isfinite(raw) | (raw <= 0)
+    is_masked = np.ma.getmaskarray(np.ma.asarray(depth_image))
+    is_hole = is_masked | np.isin(raw, (_SENTINEL, largest)) | ~np.isfinite(raw) | (raw <= 0)
     near = np.quantile(metres[~is_hole], 0.05) if not is_hole.all() else 0.0
     if near > _FARTHEST_NEAR_M and not math.isfinite(max_depth_m):
         raise ValueError(

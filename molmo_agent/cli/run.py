@@ -228,8 +228,13 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
                 _tell(step, console, as_json=request.as_json)
         except KeyboardInterrupt:
             episode.stop()
-    except MolmoAgentError:
-        if (folder / "meta.json").exists():
+    except Exception as error:
+        if request.as_json:
+            ended = episode.trajectory.ended or f"{type(error).__name__}: {error}"
+            # A closed stdout may be why the run failed, and must not replace the error.
+            with contextlib.suppress(OSError):
+                _print_end(episode.trajectory, folder, achieved=False, ended=ended)
+        if isinstance(error, MolmoAgentError) and (folder / "meta.json").exists():
             Console(stderr=True, highlight=False).print(
                 plain_text(f"what was recorded until then: agent view {folder}")
             )
@@ -239,9 +244,8 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
     achieved = _is_achieved(trajectory)
     failure = None if achieved else _failure(trajectory, folder)
     if request.as_json:
-        verdict = {"event": "end", "achieved": achieved, "success": trajectory.success, "ended": trajectory.ended}
         failed = {"failed_step": failure.step, "picture": str(failure.picture or "")} if failure else {}
-        print(json.dumps({**verdict, **failed, "folder": str(folder), "page": str(page)}), flush=True)
+        _print_end(trajectory, folder, achieved=achieved, ended=trajectory.ended, **failed)
     else:
         label = plain_text("achieved", "green") if achieved else plain_text("not achieved", "yellow")
         judge = "" if trajectory.success is not None else " (by the policy's own word: this env cannot check)"
@@ -252,11 +256,21 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
             console.print(plain_text(f"failed at step {failure.step + 1}{words}{picture}"))
     if episode.record_problem:
         warn(f"the record of this run is not complete: {episode.record_problem}")
+        # Every exception: the page fails for the same reason, which is named already.
+        with contextlib.suppress(Exception):
+            write_viewer(folder, report=lambda problem: None)
+        return 0 if achieved else 1
     with after_the_result("the page", f"make it with: agent view {folder}"), loading("page", quiet=request.as_json):
         write_viewer(folder, report=lambda problem: warn(f"{problem}; try again with: agent view {folder}"))
         if not request.as_json:
             console.print(plain_text(f"see {page}"))
     return 0 if achieved else 1
+
+
+def _print_end(trajectory: Trajectory, folder: Path, *, achieved: bool, ended: str, **failed: Any) -> None:
+    """Print the last line of ``--json``: every run that began ends with one, however it ended."""
+    verdict = {"event": "end", "achieved": achieved, "success": trajectory.success, "ended": ended}
+    print(json.dumps({**verdict, **failed, "folder": str(folder), "page": str(folder / HTML_NAME)}), flush=True)
 
 
 def _is_achieved(trajectory: Trajectory) -> bool:
@@ -287,7 +301,7 @@ def _failure(trajectory: Trajectory, folder: Path) -> _Failure | None:
         # A line of the record names the image, which an earlier step may have stored.
         for line in (folder / "steps.jsonl").read_text(encoding="utf-8").splitlines():
             record = json.loads(line)
-            if record["index"] == last.index:
+            if record["index"] == last.index and record["observation"]["file"]:
                 picture = folder / record["observation"]["file"]
     instruction = last.decision.instruction
     tries = [step for step in trajectory.steps if instruction and step.decision.instruction == instruction]

@@ -4,9 +4,11 @@ import importlib
 import importlib.util
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 
 from molmo_agent.errors import EnvError, UnknownNameError, UsageError
 from molmo_agent.images import write_gif
@@ -55,22 +57,22 @@ def write_film(folder: str | Path, kind: str) -> Path:
     """
     check_kind(kind)
     frames = render_frames(folder)
-    if kind == "gif":
-        path = Path(folder) / GIF_NAME
-        try:
-            with whole_file(path) as part:
-                write_gif(frames, part, _SECONDS_PER_FRAME)
-        except OSError as error:
-            raise UsageError(f"cannot write the film {path}: {error.strerror or error}") from error
-        return path
-    path = Path(folder) / MP4_NAME
+    path, write = (Path(folder) / GIF_NAME, write_gif) if kind == "gif" else (Path(folder) / MP4_NAME, _write_mp4)
+    try:
+        with whole_file(path) as part:
+            write(frames, part, _SECONDS_PER_FRAME)
+    except OSError as error:
+        raise UsageError(f"cannot write the film {path}: {error.strerror or error}") from error
+    return path
+
+
+def _write_mp4(frames: Sequence[PIL.Image.Image], path: Path, seconds: float) -> None:
     width, height = frames[0].size
     command = [find_ffmpeg(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
-    command += ["-s", f"{width}x{height}", "-r", f"{1 / _SECONDS_PER_FRAME:.6f}", "-i", "-"]
+    command += ["-s", f"{width}x{height}", "-r", f"{1 / seconds:.6f}", "-i", "-"]
     # Players need even sides and this pixel format.
     command += ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-r", "10", "-c:v", "libx264", "-pix_fmt", "yuv420p", str(path)]
     pixels = b"".join(np.asarray(frame.convert("RGB")).tobytes() for frame in frames)
     process = subprocess.run(command, input=pixels, capture_output=True, check=False)
     if process.returncode != 0:
         raise EnvError(f"ffmpeg could not write {path}: {process.stderr.decode(errors='replace').strip()[-400:]}")
-    return path

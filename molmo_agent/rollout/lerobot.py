@@ -148,7 +148,7 @@ def _sent_lines(folder: TrajectoryFolder) -> list[dict[str, Any]]:
             is_done = isinstance(action_from_dict(line["action"]), Done)
             if not (line["refused"] or line["dry_run"] or is_done):
                 sent.append(line)
-        except (KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(f"step {number} of {folder.path} is damaged: {error}") from error
     return sent
 

@@ -2,8 +2,8 @@
 
 ``for step in rollout(policy, env, "click Save"): ...`` yields every step as it happens; afterwards the same object
 holds the ``trajectory``. An action that a guard, the env or a missing secret refuses is not sent: it becomes a step
-with ``refused`` set, and the policy sees it in its history. If the record cannot be written, a running episode ends
-with an ``EnvError``; an episode that is over keeps its result, and ``record_problem`` names the cause.
+with ``refused`` set, and the policy sees it in its history. A record that cannot be written does not change the
+episode: ``record_problem`` names the cause.
 """
 
 import dataclasses
@@ -108,7 +108,6 @@ class Rollout(Iterator[Step]):
         self._is_env_task = False
         self._end_reason = ""
         self._last: Observation | None = None
-        self._record_problem = ""
         self._deadline = 0.0
         self._generator = self._run()
 
@@ -142,8 +141,8 @@ class Rollout(Iterator[Step]):
 
     @property
     def record_problem(self) -> str:
-        """Why the end of the record could not be written; empty if it was."""
-        return self._record_problem
+        """Why the record is not complete; empty if it is."""
+        return "" if self._recorder is None else self._recorder.problem
 
     def _run(self) -> Generator[Step, None, None]:
         try:
@@ -170,11 +169,7 @@ class Rollout(Iterator[Step]):
             raise
         finally:
             if self._recorder is not None:
-                try:
-                    self._recorder.finish(self._last, success=self._success, ended=self._end_reason)
-                # Every exception: raised here, it would replace the one that ended the episode.
-                except Exception as error:
-                    self._note_problem(error)
+                self._recorder.finish(self._last, success=self._success, ended=self._end_reason)
 
     def _episode(self) -> Generator[Step, None, None]:
         self._deadline = time.monotonic() + self._guards.max_seconds
@@ -248,7 +243,7 @@ class Rollout(Iterator[Step]):
                 # A part of it may have been sent, so the step is recorded.
                 lap("act")
                 failure = {"error": self._secrets.scrub(f"{type(error).__name__}: {error}")}
-                self._record(dataclasses.replace(step, info=failure, times_s=times), last=True)
+                self._record(dataclasses.replace(step, info=failure, times_s=times))
                 raise
             else:
                 lap("act")
@@ -311,23 +306,10 @@ class Rollout(Iterator[Step]):
                 is_text = is_text or isinstance(step.action, Type)
         return points_of(decision.action), is_text
 
-    def _record(self, step: Step, *, last: bool = False) -> None:
+    def _record(self, step: Step) -> None:
         self._steps.append(step)
-        if self._recorder is None:
-            return
-        try:
+        if self._recorder is not None:
             self._recorder.write(step)
-        except Exception as error:
-            # The last step decides the outcome, recorded or not.
-            if not (last or self._why_over(step) or len(self._steps) >= self._guards.max_steps):
-                raise
-            self._note_problem(error)
-
-    def _note_problem(self, error: Exception) -> None:
-        own = isinstance(error, MolmoAgentError)
-        problem = self._secrets.scrub(str(error) if own else f"{type(error).__name__}: {error}")
-        # The first problem is the cause of the later ones.
-        self._record_problem = self._record_problem or problem
 
     def _refusal(self, decision: Decision, observation: Observation) -> Refusal | None:
         """Return why the action is not sent; the env is checked before a person is asked."""

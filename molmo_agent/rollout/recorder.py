@@ -7,8 +7,12 @@
 
 A thread encodes the images while the policy decides. After a secret was typed, the stored images are covered wherever
 the screen differs from the last capture before it: a pixel that has not changed since cannot show the secret.
+
+A record that fails on the way, because the disk is full or the folder was removed, does not end a run: what can be
+written is written, and ``problem`` names the first failure.
 """
 
+import contextlib
 import datetime
 import hashlib
 import json
@@ -19,7 +23,7 @@ import re
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
@@ -29,7 +33,7 @@ import numpy as np
 
 from molmo_agent.actions import action_to_dict
 from molmo_agent.episode import Image, Observation, Step
-from molmo_agent.errors import EnvError, UsageError
+from molmo_agent.errors import EnvError, MolmoAgentError, UsageError
 from molmo_agent.rollout.screen_changes import CELL_PX, changed_cells
 
 SCHEMA = "molmo-agent-trajectory"
@@ -135,6 +139,7 @@ class Recorder:
         self.folder = Path(folder)
         if self.folder.exists():
             raise UsageError(f"{self.folder} exists already and is not overwritten: name another folder")
+        self._problem = ""
         self._scrub: Callable[[Any], Any] = lambda value: value
         self._encoder: ThreadPoolExecutor | None = None
         self._last_image: Image | None = None
@@ -142,12 +147,21 @@ class Recorder:
         self._baseline: Image | None = None
         self._count = 0
 
+    @property
+    def problem(self) -> str:
+        """Why the record is not complete, the first reason; empty if it is."""
+        return self._problem
+
     def start(self, run: Mapping[str, Any], scrub: Callable[[Any], Any]) -> None:
         """Create the folder and write ``meta.json``.
 
         Args:
             run: the task, the names of env and policy, seed and guards.
             scrub: takes secrets out of every string that is written.
+
+        Raises:
+            UsageError: the folder cannot be created.
+            EnvError: it cannot be written to.
         """
         self._scrub = scrub
         try:
@@ -173,17 +187,23 @@ class Recorder:
         image = observation.image
         if self._image_record is not None and self._last_image is not None and np.array_equal(self._last_image, image):
             return
-        self._last_image = image
-        self._image_record = self._encoder.submit(self._encode, f"{index:06d}.png", image, self._baseline)
+        self._last_image, self._image_record = image, None
+        with self._noting():
+            self._image_record = self._encoder.submit(self._encode, f"{index:06d}.png", image, self._baseline)
 
     def write(self, step: Step) -> None:
-        """Append a step, once its image is stored."""
-        assert self._image_record is not None, "observe() comes first"
+        """Append a step, once its image is stored; without the image if that failed."""
+        with self._noting():
+            self._append(self._json(self._line(step)) + b"\n")
+        self._count += 1
+
+    def _line(self, step: Step) -> dict[str, Any]:
         observation, result = step.observation, step.decision.result
-        line = {
+        width, height = observation.size
+        return {
             "index": step.index,
             "observation": {
-                **self._image_record.result(),
+                **(self._stored_image() or {"file": None, "width": width, "height": height}),
                 "transform": observation.transform.to_dict(),
                 "info": observation.info,
             },
@@ -200,28 +220,39 @@ class Recorder:
             "info": step.info,
             "times_s": {part: round(seconds, 6) for part, seconds in step.times_s.items()},
         }
-        self._append(self._json(line) + b"\n")
-        self._count += 1
+
+    def _stored_image(self) -> dict[str, Any] | None:
+        """Wait until the last observed image is stored; None if that failed: then the next one is tried again."""
+        with self._noting():
+            if self._image_record is not None:
+                return self._image_record.result()
+        self._last_image = None
+        return None
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        """Note a failure and go on."""
+        try:
+            yield
+        # Every exception: whatever fails here, the run matters more than its record.
+        except Exception as error:
+            own = isinstance(error, MolmoAgentError)
+            problem = self._scrub(str(error) if own else f"{type(error).__name__}: {error}")
+            # The first problem is the cause of the later ones.
+            self._problem = self._problem or problem
 
     def finish(self, final: Observation | None, *, success: bool | None, ended: str) -> None:
         """Write ``result.json`` with the last image; nothing if the episode never started or is finished already."""
         if self._encoder is None:
             return
         try:
-            record, failure = None, None
+            image = None
             if final is not None:
-                try:
-                    self.observe(self._count, final)
-                    record = self._image_record.result() if self._image_record else None
-                # Without its last image, the record still holds the verdict.
-                except EnvError as error:
-                    failure = error
-            self._write(
-                "result.json",
-                self._json({"success": success, "ended": ended, "steps": self._count, "final": record}, indent=2),
-            )
-            if failure is not None:
-                raise failure
+                self.observe(self._count, final)
+                image = self._stored_image()
+            with self._noting():
+                result = {"success": success, "ended": ended, "steps": self._count, "final": image}
+                self._write("result.json", self._json(result, indent=2))
         finally:
             self._encoder.shutdown()
             self._encoder = None
@@ -258,11 +289,17 @@ class Recorder:
             raise EnvError(f"cannot write {self.folder / name}: {error.strerror}") from error
 
     def _append(self, data: bytes) -> None:
-        path = self.folder / "steps.jsonl"
+        """Append all of the data or nothing: half a line would hide the lines after it."""
+        path, size = self.folder / "steps.jsonl", None
         try:
-            with path.open("ab") as file:
-                file.write(data)
-                file.flush()
+            with path.open("ab", buffering=0) as file:
+                size = file.tell()
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest) :]
                 os.fsync(file.fileno())
         except OSError as error:
+            if size is not None:
+                with contextlib.suppress(OSError):
+                    os.truncate(path, size)
             raise EnvError(f"cannot write {path}: {error.strerror}") from error

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,20 +39,25 @@ class TrajectoryFolder:
     # What is missing or damaged, as text.
     notes: tuple[str, ...]
 
-    def png(self, record: dict[str, Any]) -> bytes:
+    def png(self, record: Mapping[str, Any]) -> bytes:
         """Return the PNG file that a record names, checked against its sha256.
 
         Raises:
             UsageError: the file is missing, lies outside the folder or was changed.
         """
-        name = str(record["file"])
+        name = record.get("file")
+        if name is None:
+            raise UsageError(f"an image of {self.path} could not be stored during the run")
+        name = str(name)
         if Path(name).name != name:
             raise UsageError(f"expected an image's file name inside {self.path}, got {name!r}")
         try:
             data = (self.path / name).read_bytes()
         except FileNotFoundError as error:
             raise UsageError(f"the image {self.path / name} is missing") from error
-        if hashlib.sha256(data).hexdigest() != record["sha256"]:
+        except OSError as error:
+            raise UsageError(f"the image {self.path / name} cannot be read: {error.strerror}") from error
+        if hashlib.sha256(data).hexdigest() != record.get("sha256"):
             raise UsageError(f"the image {self.path / name} was changed after it was recorded: its sha256 differs")
         return data
 
@@ -71,6 +77,9 @@ def read_folder(path: str | Path) -> TrajectoryFolder:
             f"{path} has the schema version {meta.get('schema_version')!r}, this program reads {SCHEMA_VERSION}: "
             "use the version of molmo_agent named in its meta.json"
         )
+    task = meta.get("task")
+    if not isinstance(task, dict) or not isinstance(task.get("instruction"), str):
+        raise UsageError(f"{path / 'meta.json'} is damaged: expected a task with an instruction, got {task!r:.80}")
     lines, notes = _lines(path / "steps.jsonl")
     result = _json_file(path / "result.json")
     if not isinstance(result, dict):
@@ -82,18 +91,26 @@ def read_folder(path: str | Path) -> TrajectoryFolder:
 def _json_file(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 
 def _lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     lines: list[dict[str, Any]] = []
-    data = path.read_bytes() if path.exists() else b""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        data = b""
+    except OSError as error:
+        return [], [f"{path.name} cannot be read: {error.strerror}"]
     for number, raw in enumerate(data.splitlines(), 1):
         try:
-            lines.append(json.loads(raw))
-        except ValueError:
-            return lines, [f"line {number} of {path.name} is cut off; the lines after it are ignored"]
+            line, problem = json.loads(raw), "damaged"
+        except (ValueError, RecursionError):
+            line, problem = None, "cut off"
+        if not isinstance(line, dict):
+            return lines, [f"line {number} of {path.name} is {problem}; the lines after it are ignored"]
+        lines.append(line)
     return lines, []
 
 
@@ -139,11 +156,11 @@ def load_trajectory(path: str | Path) -> Trajectory:
                     **values,
                 )
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(f"step {len(steps)} of {folder.path} is damaged: {error}") from error
     task, result = folder.meta["task"], folder.result or {}
     return Trajectory(
-        Task(task["instruction"], task["data"]),
+        Task(task["instruction"], task.get("data", {})),
         tuple(steps),
         result.get("success"),
         result.get("ended") or "; ".join(folder.notes),

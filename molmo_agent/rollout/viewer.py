@@ -8,19 +8,20 @@ import contextlib
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import PIL.Image
+import PIL.ImageOps
 
 from molmo_agent.actions import action_from_dict, describe, points_of
+from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.html import render_page
-from molmo_agent.images import draw_points, filmstrip, with_caption, write_gif
+from molmo_agent.images import draw_points, filmstrip, read_image, with_caption, write_gif
 from molmo_agent.rollout.trajectory import TrajectoryFolder, read_folder
 
 HTML_NAME, GIF_NAME, STRIP_NAME = "trajectory.html", "trajectory.gif", "filmstrip.png"
@@ -28,8 +29,6 @@ HTML_NAME, GIF_NAME, STRIP_NAME = "trajectory.html", "trajectory.gif", "filmstri
 _MAX_PNG_BYTES = 300_000
 # The largest side that WebP can hold.
 _MAX_WEBP_PX = 16_383
-# The errors that reading an image of a damaged folder may raise.
-_UNREADABLE = (KeyError, TypeError, ValueError, OSError, SyntaxError, UsageError, PIL.Image.DecompressionBombError)
 # The crop around a point shows this share of the image's width, and at least so many pixels.
 _CROP_SHARE, _CROP_MIN_PX = 0.16, 96
 
@@ -56,34 +55,72 @@ class Mark:
     crop: tuple[float, float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One step on the page."""
+    """One step on the page; what a damaged line lacks is empty."""
 
-    line: dict[str, Any]
     shot: Shot | None
     marks: tuple[Mark, ...]
     action: str
+    instruction: str
+    # Why the action was not sent, and why the env failed.
+    refused: str
+    error: str
+    # One word for the colour of the step.
+    outcome: str
+    # The model's answer: None without one.
+    status: str | None
+    confidence: float | None
+    reply: str
+    # Milliseconds by part.
+    times: tuple[tuple[str, float], ...]
 
-    @property
-    def times(self) -> list[tuple[str, float]]:
-        """Milliseconds by part."""
-        return [(part, seconds * 1000) for part, seconds in self.line.get("times_s", {}).items()]
 
-    @property
-    def outcome(self) -> str:
-        """One word for the colour of the step."""
-        if self.line.get("refused"):
-            return "refused"
-        return "dry run" if self.line.get("dry_run") else str(self.line.get("effect", "unknown"))
+def _panel(line: Mapping[str, Any], shot: Shot | None) -> Panel:
+    action, points = _action_of(line)
+    answer, refused = line.get("result"), _text(line.get("refused"))
+    outcome = "dry run" if line.get("dry_run") else _text(line.get("effect")) or "unknown"
+    return Panel(
+        shot=shot,
+        marks=tuple(_mark(point, shot) for point in points) if shot else (),
+        action=action,
+        instruction=_text(line.get("instruction")),
+        refused=refused,
+        error=_text(_fields(line.get("info")).get("error")),
+        outcome="refused" if refused else outcome,
+        status=_text(answer.get("status")) if isinstance(answer, Mapping) else None,
+        confidence=_number(_fields(answer).get("confidence")),
+        reply=_text(_fields(answer).get("reply")),
+        times=tuple((part, 1000 * (_number(took) or 0.0)) for part, took in _fields(line.get("times_s")).items()),
+    )
 
 
-def _action_of(line: dict[str, Any]) -> tuple[str, tuple[Point, ...]]:
+def _fields(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or value is False else str(value)
+
+
+def _number(value: Any) -> float | None:
+    """Return a finite number; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # Not float(): an integer of JSON may be longer than any float.
+    return float(value) if abs(value) < 1e300 else None
+
+
+def _action_of(line: Mapping[str, Any]) -> tuple[str, tuple[Point, ...]]:
     try:
         action = action_from_dict(line["action"])
-    except (KeyError, TypeError, ValueError) as error:
+        points = points_of(action)
+        if not all(isinstance(point, Point) for point in points):
+            raise ValueError(f"expected points, got {points!r:.80}")
+        return describe(action), points
+    # Every exception: a damaged action may hold anything.
+    except Exception as error:
         return f"(damaged: {error})", ()
-    return describe(action), points_of(action)
 
 
 def _mark(point: Point, shot: Shot) -> Mark:
@@ -103,17 +140,19 @@ class _Album:
         self.notes = list(folder.notes)
         self._folder = folder
 
-    def shot(self, record: dict[str, Any] | None) -> Shot | None:
-        if not record:
+    def shot(self, record: Any) -> Shot | None:
+        if not isinstance(record, dict) or not record:
             return None
         name = str(record.get("file"))
         if name not in self.shots:
             try:
                 data = self._folder.png(record)
-                image = PIL.Image.open(io.BytesIO(data))
-                uri = self._uri(data, image)
-                shot = Shot(f"shot-{len(self.shots)}", uri, image.width, image.height, float(record.get("covered", 0)))
-            except _UNREADABLE as error:
+                image = read_image(data)
+                height, width = image.shape[:2]
+                covered = min(max(_number(record.get("covered")) or 0.0, 0.0), 1.0)
+                shot = Shot(f"shot-{len(self.shots)}", self._uri(data, image), width, height, covered)
+            # Every exception: the page shows the rest of a damaged folder.
+            except Exception as error:
                 note = str(error)
                 if note not in self.notes:
                     self.notes.append(note)
@@ -121,11 +160,11 @@ class _Album:
             self.shots[name] = shot
         return self.shots[name]
 
-    def _uri(self, png: bytes, image: PIL.Image.Image) -> str:
+    def _uri(self, png: bytes, image: Image) -> str:
         kind, data = "png", png
-        if len(png) > _MAX_PNG_BYTES and max(image.size) <= _MAX_WEBP_PX:
+        if len(png) > _MAX_PNG_BYTES and max(image.shape) <= _MAX_WEBP_PX:
             buffer = io.BytesIO()
-            image.save(buffer, "WEBP", quality=88, method=2)
+            PIL.Image.fromarray(image).save(buffer, "WEBP", quality=88, method=2)
             kind, data = "webp", buffer.getvalue()
         return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
@@ -138,23 +177,19 @@ def render_html(path: str | Path) -> str:
     """
     folder = read_folder(path)
     album = _Album(folder)
-    panels = []
-    for line in folder.lines:
-        shot = album.shot(line.get("observation"))
-        action, points = _action_of(line)
-        marks = tuple(_mark(point, shot) for point in points) if shot else ()
-        panels.append(Panel(line, shot, marks, action))
+    panels = [_panel(line, album.shot(line.get("observation"))) for line in folder.lines]
     result = folder.result or {}
     final = album.shot(result.get("final"))
     return render_page(
         "rollout/viewer.html.jinja",
         meta=folder.meta,
+        versions=_fields(folder.meta.get("versions")),
         result=result,
         panels=panels,
         final=final,
         shots=list(album.shots.values()),
         notes=album.notes,
-        seconds=sum(sum(line.get("times_s", {}).values()) for line in folder.lines),
+        seconds=sum(took for panel in panels for _, took in panel.times) / 1000,
     )
 
 
@@ -167,28 +202,28 @@ def render_frames(path: str | Path, width: int = 640) -> list[PIL.Image.Image]:
     folder = read_folder(path)
     frames: list[PIL.Image.Image] = []
 
-    def add(record: dict[str, Any], points: tuple[Point, ...], caption: str) -> None:
+    def add(record: Any, points: tuple[Point, ...], caption: str) -> None:
         try:
-            with PIL.Image.open(io.BytesIO(folder.png(record))) as image_file:
-                image = np.asarray(image_file.convert("RGB"))
-        except _UNREADABLE:
+            frame = draw_points(read_image(folder.png(_fields(record))), points)
+        # Every exception: the other images of a damaged folder are shown.
+        except Exception:
             return
-        frame = with_caption(draw_points(image, points), caption, width)
+        try:
+            frame = with_caption(frame, caption, width)
+        # Every exception: text is drawn by libraries that fail on some of it, and the image matters more.
+        except Exception:
+            frame = with_caption(frame, "", width)
         # All frames of a GIF have one size; those of a resized window get borders.
         if frames and frame.size != frames[0].size:
             frame = PIL.ImageOps.pad(frame, frames[0].size, color="black")
         frames.append(frame)
 
-    for line in folder.lines:
+    for number, line in enumerate(folder.lines, 1):
         action, points = _action_of(line)
         mark = " [refused]" if line.get("refused") else ""
-        add(
-            line.get("observation", {}),
-            points,
-            f"{line.get('index', 0) + 1}  {action}{mark}  {line.get('instruction', '')}",
-        )
+        add(line.get("observation"), points, f"{number}  {action}{mark}  {_text(line.get('instruction'))}")
     result = folder.result or {}
-    add(result.get("final") or {}, (), result.get("ended", ""))
+    add(result.get("final"), (), _text(result.get("ended")))
     if not frames:
         raise UsageError(f"no image of {folder.path} can be read")
     return frames
@@ -199,6 +234,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yield a path to write to, and rename it to ``path`` at the end: a full disk leaves no partial file."""
     part = path.with_name(f".part-{path.name}")
     try:
+        # A link of this name would be written through.
+        part.unlink(missing_ok=True)
         yield part
         os.replace(part, path)
     finally:
