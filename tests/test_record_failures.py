@@ -282,6 +282,9 @@ def test_files_that_may_not_grow_leave_a_run_its_exit_code(tmp_path, limit):
     assert len(events) == 2
     assert "Traceback" not in done.stderr
     assert done.stderr.count("agent: ") <= 1
+    assert not list((tmp_path / "run").glob(".*.part"))
+    if limit > 2_000:
+        assert [line["index"] for line in read_folder(tmp_path / "run").lines] == [0]
 
 
 @pytest.mark.parametrize("error", [EnvError("the device is gone"), UsageError("no such field"), ValueError("a bug")])

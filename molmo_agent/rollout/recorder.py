@@ -286,6 +286,9 @@ class Recorder:
             part.write_bytes(data)
             os.replace(part, self.folder / name)
         except OSError as error:
+            # On a full disk, the steps need the room of an image that did not fit.
+            with contextlib.suppress(OSError):
+                part.unlink()
             raise EnvError(f"cannot write {self.folder / name}: {error.strerror}") from error
 
     def _append(self, data: bytes) -> None:

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 
 from molmo_agent.envs.drawing.fonts import face
 from molmo_agent.geometry import Box
+from molmo_agent.images import read_image
 from molmo_agent.nano.icon_training.rasterise import OTHER, IconRasters
 from molmo_agent.pointers.icons.reader import IconReader, IconScene
 from molmo_agent.pointers.icons.vocabulary import meanings_of, names_of
@@ -176,7 +177,6 @@ def recorded_answers(reader: IconReader, file: Path) -> Iterator[IconAnswer]:
         if row["extra"]["group"] != "icon":
             continue
         if row["image"] not in scenes:
-            with Image.open(file.parent / row["image"]) as image:
-                scenes[row["image"]] = reader.read(np.asarray(image.convert("RGB")))
+            scenes[row["image"]] = reader.read(read_image(file.parent / row["image"]))
         button = Box(*row["boxes"][0]) if row["boxes"] else None
         yield answer(scenes[row["image"]], row["extra"]["name"], button)
