@@ -34,7 +34,7 @@ def capture(monkeypatch):
 
     screen = Capture()
     monkeypatch.setattr(start_program.sys, "platform", "win32")
-    monkeypatch.setattr("molmo_agent.envs.desktop.capture.MssCapture", lambda: screen)
+    monkeypatch.setattr("molmo_agent.envs.desktop.capture.open_capture", lambda: screen)
     monkeypatch.setattr("molmo_agent.envs.desktop.capture.bounds", lambda monitors: Area(0, 0, 8, 8))
     return screen
 

@@ -86,7 +86,7 @@ def _new_window() -> Iterator[Callable[[], bool]]:
             display.close()
     else:
         module: Any = importlib.import_module("molmo_agent.envs.desktop.capture")
-        capture = module.MssCapture()
+        capture = module.open_capture()
         try:
             area = module.bounds(capture.monitors())
             image = capture.grab(area)

@@ -1,5 +1,6 @@
 """Check whether this machine can control a desktop or a phone, and how to install what is missing. Changes nothing."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -129,21 +130,32 @@ def _permissions() -> Check:
 
 def _capture() -> Check:
     def look() -> str:
-        from molmo_agent.envs.desktop.capture import MssCapture
-        from molmo_agent.envs.desktop.screen_lock import screen_locked
+        from molmo_agent.envs.desktop.capture import monitor_list, open_capture
 
-        capture = MssCapture()
+        capture = open_capture()
         try:
             monitors = capture.monitors()
             image = capture.grab(monitors[0].area)
         finally:
             capture.close()
-        if screen_locked():
-            raise EnvError("the screen is locked: unlock it")
-        monitor_list = ", ".join(monitor.area.describe() for monitor in monitors)
-        return f"{monitor_list}; monitor 1 gives images of {image.shape[1]}x{image.shape[0]} pixels"
+        _check_unlocked()
+        size = f"{image.shape[1]}x{image.shape[0]}"
+        return f"{monitor_list(monitors)}; monitor 1 gives images of {size} pixels"
 
     return _attempt("capture", look)
+
+
+def _check_unlocked() -> None:
+    from molmo_agent.envs.desktop.screen_lock import check_unlocked
+
+    with contextlib.ExitStack() as stack:
+        display = None
+        if sys.platform.startswith("linux"):
+            from molmo_agent.envs.desktop import x11
+
+            display = x11.connect()
+            stack.callback(display.close)
+        check_unlocked(display)
 
 
 def _attempt(name: str, look: Callable[[], str]) -> Check:

@@ -4,15 +4,15 @@ An ``Area`` is in the operating system's input units. Its image is in physical p
 (HiDPI): the ratio of the two is the only scale factor there is.
 """
 
-import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from molmo_agent.episode import Image
-from molmo_agent.errors import EnvError
+from molmo_agent.errors import EnvError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Capture(Protocol):
     """Takes images of the desktop."""
 
     def monitors(self) -> list[Monitor]:
-        """Return the monitors, in the order in which the system counts them from 1."""
+        """Return the monitors as they are now, in the order in which the system counts them from 1."""
         ...
 
     def grab(self, area: Area) -> Image:
@@ -95,62 +95,58 @@ def bgra_to_rgb(bgra: bytes | bytearray, width: int, height: int) -> Image:
     return image
 
 
-class MssCapture:
-    """Captures by mss, on X11, Windows and macOS.
+def monitor_list(monitors: Iterable[Monitor]) -> str:
+    """Return ``1: 1920x1080 at (0, 0), 2: ...`` for messages."""
+    return ", ".join(f"{number}: {monitor.area.describe()}" for number, monitor in enumerate(monitors, start=1))
 
-    Make it before pyautogui is imported: on Windows both declare how they deal with scaled monitors, the first one
-    wins, and mss declares that every monitor keeps its own physical pixels.
+
+def monitor_area(choice: int | str, monitors: list[Monitor]) -> Area:
+    """Return the area of "primary", "all" or a number from 1.
 
     Raises:
-        EnvError: the display cannot be captured.
+        UsageError: there is no such monitor; the message lists those that there are.
     """
-
-    def __init__(self) -> None:
-        import mss  # on Linux only an mss object, not this import, needs a display
-        import mss.exception
-
-        # A server that disappears during a request causes an AssertionError.
-        self._failures = (mss.exception.ScreenShotError, OSError, AssertionError)
-        try:
-            self._mss: Any = mss.MSS()
-            self._monitors = [_area(entry) for entry in self._mss.monitors]
-        except self._failures as error:
-            raise EnvError(f"the screen cannot be captured ({error}); {_display()}. Run `agent doctor`") from error
-
-    def monitors(self) -> list[Monitor]:
-        """Return the monitors; the whole X screen where the server names none."""
-        entries = self._mss.monitors
-        if len(entries) == 1:
-            return [Monitor(self._monitors[0], primary=True)]
-        return [
-            Monitor(area, bool(entry.get("is_primary", index == 0)))
-            for index, (area, entry) in enumerate(zip(self._monitors[1:], entries[1:], strict=True))
-        ]
-
-    def grab(self, area: Area) -> Image:
-        """Return what an area shows.
-
-        Raises:
-            EnvError: the capture failed: the display is gone or its size changed.
-        """
-        rectangle = {"left": area.left, "top": area.top, "width": area.width, "height": area.height}
-        try:
-            shot = self._mss.grab(rectangle)
-        except self._failures as error:
-            raise EnvError(
-                f"the capture of {area.describe()} failed ({error}): the display {_display()} is gone or its size "
-                "changed. Start again"
-            ) from error
-        return bgra_to_rgb(shot.raw, shot.width, shot.height)
-
-    def close(self) -> None:
-        """Close the connection; safe to call twice."""
-        self._mss.close()
+    if choice == "all":
+        return bounds(monitors)
+    if choice == "primary":
+        return next((monitor for monitor in monitors if monitor.primary), monitors[0]).area
+    number = int(choice) if str(choice).isdecimal() else 0
+    if not 1 <= number <= len(monitors):
+        raise UsageError(
+            f"monitor must be 'primary', 'all' or 1 to {len(monitors)}, got {choice!r}; "
+            f"there are {monitor_list(monitors)}"
+        )
+    return monitors[number - 1].area
 
 
-def _area(entry: dict[str, Any]) -> Area:
-    return Area(entry["left"], entry["top"], entry["width"], entry["height"])
+def region_area(region: tuple[int, int, int, int], monitors: list[Monitor]) -> Area:
+    """Return the area of (left, top, width, height).
+
+    Raises:
+        EnvError: it is not on the screen.
+        UsageError: it has no width or height.
+    """
+    area, desktop = Area(*region), bounds(monitors)
+    if area.width < 1 or area.height < 1:
+        raise UsageError(f"a region is (left, top, width, height) with a width and height, got {region}")
+    if not desktop.contains(area):
+        raise EnvError(
+            f"the region {area.describe()} is not on the screen, which is {desktop.describe()} "
+            f"(monitors: {monitor_list(monitors)})"
+        )
+    return area
 
 
-def _display() -> str:
-    return f"DISPLAY={os.environ.get('DISPLAY', '')!r}" if sys.platform.startswith("linux") else "of this session"
+def open_capture() -> Capture:
+    """Open the capture of this system. Do it before pyautogui is imported, which declares a DPI awareness on Windows.
+
+    Raises:
+        EnvError: the screen cannot be captured.
+    """
+    if sys.platform.startswith("linux"):
+        from molmo_agent.envs.desktop.x11_capture import X11Capture
+
+        return X11Capture()
+    from molmo_agent.envs.desktop.native_capture import MssCapture
+
+    return MssCapture()

@@ -1,21 +1,20 @@
 """The real desktop as an env: captures of the screen, and input through the user's pointer and keyboard.
 
-Everything that depends on the operating system is behind two protocols, ``Capture`` and ``Input``; this file
-handles areas of the desktop, the transform from an image to input positions, and the gestures of each action.
+Everything that depends on the operating system is behind two protocols, ``Capture`` and ``Input``; ``View`` holds what
+is observed and where its points are; this file handles the gestures of each action, and when none may be sent.
 """
 
 import contextlib
+import functools
 import math
 import re
 import sys
 import time
 import unicodedata
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, assert_never
-
-import numpy as np
-import PIL.Image
 
 from molmo_agent.actions import (
     Action,
@@ -34,13 +33,14 @@ from molmo_agent.actions import (
     Type,
     Wait,
 )
-from molmo_agent.envs.desktop.capture import Area, Capture, Monitor, MssCapture, bounds
-from molmo_agent.envs.desktop.input import Input, defer_interrupts, emergency_stop, load_pyautogui
-from molmo_agent.episode import Image, Observation
-from molmo_agent.errors import ActionRefused, EnvError, UsageError
+from molmo_agent.envs.desktop.capture import Capture, open_capture
+from molmo_agent.envs.desktop.emergency_stop import EmergencyStop, corners
+from molmo_agent.envs.desktop.input import Input, defer_interrupts, load_pyautogui
+from molmo_agent.envs.desktop.view import View
+from molmo_agent.episode import Observation
+from molmo_agent.errors import ActionRefused, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import EnvTraits
-from molmo_agent.transforms import ImageTransform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,10 @@ class Pace:
     drag_step_s: float = 0.008
     # The longest way between two positions of a drag, in input units.
     drag_step: int = 24
+
+
+# Positions that a pointer reports may be rounded the other way.
+_OFF = 1
 
 
 class Desktop:
@@ -93,29 +97,21 @@ class Desktop:
         capture: Capture | None = None,
         input: Input | None = None,
     ) -> None:
-        sources = [
-            name for name, value in (("monitor", monitor != "primary"), ("region", region), ("window", window)) if value
-        ]
-        if len(sources) > 1:
-            raise UsageError(f"choose one of monitor, region and window, got {' and '.join(sources)}")
-        if max_side is not None and max_side < 32:
-            raise UsageError(f"max_side must be at least 32 pixels, got {max_side}")
-        self._monitor, self._region, self._window = monitor, region, window
-        self._max_side, self._pace = max_side, pace or Pace()
+        self._view = View(monitor, region, window, max_side)
+        self._pace = pace or Pace()
         self._real = capture is None or input is None
         self._x11: Any = None
-        self._window_id: int | None = None
-        # What the last observation showed, and how its points lead back to the desktop.
-        self._area: Area | None = None
-        self._transform: ImageTransform | None = None
+        self._stop = EmergencyStop()
+        # The thread ends with this env, also if nobody closes it.
+        weakref.finalize(self, self._stop.end)
         if self._real and sys.platform.startswith("linux"):
             from molmo_agent.envs.desktop import x11
 
             self._x11 = x11.connect()
-        # The order matters on Windows, see MssCapture.
-        self._capture: Capture = capture or MssCapture()
+        # The order matters on Windows, see open_capture.
+        self._capture: Capture = capture or open_capture()
         self._input: Input = input or open_input(self._x11)
-        self._find_area()
+        self._view.open(self._capture, self._x11)
 
     # --- The protocol ---------------------------------------------------------------------------------------------
 
@@ -126,35 +122,30 @@ class Desktop:
 
         Raises:
             EnvError: the screen is locked, or the window or region is not there.
+            RunStopped: the pointer is in a corner of a monitor.
             UsageError: options were given; there are none.
         """
         if options:
             raise UsageError(f"the desktop has no reset options, got {', '.join(options)}")
-        if self._real:
-            from molmo_agent.envs.desktop.screen_lock import screen_locked
+        self._check_unlocked()
+        if self._x11:
+            from molmo_agent.envs.desktop import x11
 
-            if screen_locked():
-                raise EnvError("the screen is locked: nothing can be seen or clicked. Unlock it and start again")
+            with defer_interrupts():
+                x11.wake(self._x11)
+        self._watch_pointer()
         return self.observe(), {}
 
     def observe(self) -> Observation:
         """Capture the screen.
 
         Raises:
-            EnvError: the display is gone, or the window is no longer there.
+            EnvError: the display is gone, or the monitor, region or window is no longer there.
+            RunStopped: the user moved the pointer into a corner of a monitor.
         """
-        area = self._find_area()
-        image = self._capture.grab(area)
-        height, width = image.shape[:2]
-        transform = ImageTransform.identity(width, height)
-        transform = transform.scale(_ratio(width, area.width), _ratio(height, area.height))
-        transform = transform.offset(area.left, area.top)
-        if self._max_side and max(width, height) > self._max_side:
-            image = _shrink(image, self._max_side)
-            transform = transform.resize(image.shape[1], image.shape[0])
-        image.flags.writeable = False
-        self._area, self._transform = area, transform
-        return Observation(image, transform)
+        self._input.corners = corners(self._capture.monitors())
+        self._check_emergency_stop()
+        return self._view.observe()
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Execute one action; its points refer to the last observation.
@@ -162,12 +153,16 @@ class Desktop:
         All buttons and keys are released after an error.
 
         Raises:
-            ActionRefused: the desktop cannot execute this; no input was sent.
-            EnvError: the display is gone.
-            RunStopped: the user moved the pointer into a corner of the screen.
+            ActionRefused: the desktop cannot execute this, or the monitors changed since the observation; no input was
+                sent.
+            EnvError: the display is gone, or the screen is locked.
+            RunStopped: the user moved the pointer into a corner of a monitor.
         """
         try:
             self._check_emergency_stop()
+            if not isinstance(action, Wait | Done | PointAt):
+                self._check_unlocked()
+                self._view.check_monitors()
             self._execute(action)
         except BaseException:
             self._input.release_all()
@@ -176,6 +171,7 @@ class Desktop:
 
     def close(self) -> None:
         """Release every button and key and disconnect; safe to call twice."""
+        self._stop.end()
         self._input.close()
         self._capture.close()
         if self._x11:
@@ -188,53 +184,37 @@ class Desktop:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- Where ----------------------------------------------------------------------------------------------------
+    # --- Whether --------------------------------------------------------------------------------------------------
 
-    def _find_area(self) -> Area:
-        monitors = self._capture.monitors()
-        desktop = bounds(monitors)
-        if self._window is not None:
-            return self._window_area(self._window, desktop)
-        if self._region is None:
-            return _monitor_area(self._monitor, monitors)
-        area = Area(*self._region)
-        if area.width < 1 or area.height < 1:
-            raise UsageError(f"a region is (left, top, width, height) with a width and height, got {self._region}")
-        if not desktop.contains(area):
-            monitor_list = ", ".join(f"{n}: {m.area.describe()}" for n, m in enumerate(monitors, start=1))
-            raise EnvError(
-                f"the region {area.describe()} is not on the screen, which is {desktop.describe()} "
-                f"(monitors: {monitor_list})"
+    def _watch_pointer(self) -> None:
+        if self._x11:
+            from molmo_agent.envs.desktop.x11_capture import X11Watcher
+
+            self._stop.start(X11Watcher)
+        elif self._real and sys.platform in ("win32", "darwin"):
+            from molmo_agent.envs.desktop.native_capture import NativeWatcher
+
+            self._stop.start(functools.partial(NativeWatcher, self._input.position))
+
+    def _check_emergency_stop(self) -> None:
+        self._stop.check(self._input.position(), self._capture.monitors())
+
+    def _check_unlocked(self) -> None:
+        if self._real:
+            from molmo_agent.envs.desktop.screen_lock import check_unlocked
+
+            with defer_interrupts():
+                check_unlocked(self._x11)
+
+    def _check_arrival(self, target: tuple[int, int]) -> None:
+        """Check that the pointer is where it was sent: something else may move it, or no monitor be there."""
+        position = self._input.position()
+        if max(abs(position[0] - target[0]), abs(position[1] - target[1])) > _OFF:
+            place = "" if self._view.is_on_monitor(target) else ", where no monitor is"
+            raise ActionRefused(
+                f"the pointer was sent to {target}{place}, but is at {position}: nothing was clicked. "
+                "Leave the mouse alone, observe again, then act"
             )
-        return area
-
-    def _window_area(self, part: str, desktop: Area) -> Area:
-        if self._x11 is None:
-            raise UsageError("a window can be chosen by its title on X11 only; use region=(left, top, width, height)")
-        from molmo_agent.envs.desktop import x11
-
-        with defer_interrupts():
-            if self._window_id is None:
-                self._window_id = x11.find_window(self._x11, part).id
-            area = x11.window_area(self._x11, self._window_id, part)
-        visible = area.intersection(desktop)
-        if visible is None:
-            raise EnvError(f"the window {part!r} is outside of the screen ({area.describe()}): move it back")
-        return visible
-
-    def _target(self, point: Point) -> tuple[int, int]:
-        """Return the input position of a point; next to a failsafe corner if it is one."""
-        if self._transform is None:
-            raise UsageError("call reset() or observe() first: points belong to an observation, and there is none yet")
-        x, y = self._transform.to_device(point)
-        if (x, y) in self._input.corners:
-            # Move it aside, onto the screen: a pointer in the corner would count as the user's emergency stop.
-            x += 1 if x == min(corner_x for corner_x, _ in self._input.corners) else -1
-        return x, y
-
-    def _check_still_there(self) -> None:
-        if self._window is not None and self._area is not None and self._find_area() != self._area:
-            raise ActionRefused(f"the window {self._window!r} moved since the observation: observe it again, then act")
 
     # --- How ------------------------------------------------------------------------------------------------------
 
@@ -277,10 +257,17 @@ class Desktop:
                 assert_never(action)
 
     def _go(self, point: Point) -> None:
-        target = self._target(point)
-        self._check_still_there()
+        target = self._view.target(point)
+        self._view.check_window()
+        if self._x11:
+            from molmo_agent.envs.desktop import x11
+
+            with defer_interrupts():
+                x11.bring_pointer(self._x11)
         self._input.move(*target)
+        self._stop.moved(target)
         self._pause(self._pace.hover_s)
+        self._check_arrival(target)
 
     def _press(self, button: Button, hold_s: float, nth: int = 1) -> None:
         self._input.press(button, nth)
@@ -288,7 +275,7 @@ class Desktop:
         self._input.release(button, nth)
 
     def _drag(self, start: Point, end: Point, button: Button) -> None:
-        (x0, y0), (x1, y1) = self._target(start), self._target(end)
+        (x0, y0), (x1, y1) = self._view.target(start), self._view.target(end)
         self._go(start)
         self._input.press(button)
         self._pause(self._pace.drag_hold_s)
@@ -334,11 +321,6 @@ class Desktop:
             time.sleep(min(remaining_s, 0.05))
             self._check_emergency_stop()
 
-    def _check_emergency_stop(self) -> None:
-        position = self._input.position()
-        if position in self._input.corners:
-            raise emergency_stop(position)
-
 
 def open_input(x11_display: Any = None) -> Input:
     """Connect to this system's pointer and keyboard; on X11 with the display to ask about the keyboard layout.
@@ -361,30 +343,3 @@ def open_input(x11_display: Any = None) -> Input:
     with x11.quiet():
         gui = load_pyautogui()
     return X11Input(gui, display)
-
-
-def _monitor_area(choice: int | str, monitors: list[Monitor]) -> Area:
-    if choice == "all":
-        return bounds(monitors)
-    if choice == "primary":
-        return next((monitor for monitor in monitors if monitor.primary), monitors[0]).area
-    number = int(choice) if str(choice).isdecimal() else 0
-    if not 1 <= number <= len(monitors):
-        monitor_list = ", ".join(f"{n}: {m.area.describe()}" for n, m in enumerate(monitors, start=1))
-        raise UsageError(
-            f"monitor must be 'primary', 'all' or 1 to {len(monitors)}, got {choice!r}; there are {monitor_list}"
-        )
-    return monitors[number - 1].area
-
-
-def _ratio(pixels: int, units: int) -> float:
-    """Return pixels per unit, rounded up: a hair too little and one input unit past the edge would seem to fit."""
-    ratio = pixels / units
-    return ratio if pixels % units == 0 else math.nextafter(ratio, math.inf)
-
-
-def _shrink(image: Image, max_side: int) -> Image:
-    height, width = image.shape[:2]
-    factor = max_side / max(width, height)
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    return np.array(PIL.Image.fromarray(image).resize(size, PIL.Image.Resampling.HAMMING))

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from molmo_agent.actions import Button
-from molmo_agent.errors import ActionRefused, EnvError, RunStopped
+from molmo_agent.envs.desktop.emergency_stop import emergency_stop
+from molmo_agent.errors import ActionRefused, EnvError
 
 # Seconds between two keys: below this some toolkits lose one now and then.
 _KEY_PAUSE_S = 0.003
@@ -189,7 +190,15 @@ class PyAutoGuiInput:
         self._gui = gui
         self._held_buttons: list[Button] = []
         self._held_keys: list[str] = []
-        self.corners = frozenset((int(x), int(y)) for x, y in gui.FAILSAFE_POINTS)
+
+    @property
+    def corners(self) -> frozenset[tuple[int, int]]:
+        """The positions that pyautogui's own check takes for the user's stop."""
+        return frozenset((int(x), int(y)) for x, y in self._gui.FAILSAFE_POINTS)
+
+    @corners.setter
+    def corners(self, positions: frozenset[tuple[int, int]]) -> None:
+        self._gui.FAILSAFE_POINTS = list(positions)
 
     @contextlib.contextmanager
     def _translate_errors(self) -> Iterator[None]:
@@ -315,11 +324,3 @@ class PyAutoGuiInput:
     def close(self) -> None:
         """Release everything; pyautogui itself stays connected until the process ends."""
         self.release_all()
-
-
-def emergency_stop(corner: tuple[int, int]) -> RunStopped:
-    """Return the error for a pointer in a failsafe corner."""
-    return RunStopped(
-        f"stopped: the mouse pointer is in the corner {corner} of the screen, which is the emergency stop. "
-        "To continue, move it out of the corner and start again"
-    )

@@ -12,6 +12,7 @@ import time
 from types import TracebackType
 from typing import IO, Any, Self
 
+from molmo_agent.envs.desktop.screen_lock import VIRTUAL_DISPLAY
 from molmo_agent.errors import EnvError, UsageError
 
 # Xvfb picks a free number itself and reports it on stdout; stdin is a leash: when this process ends, however it
@@ -159,7 +160,8 @@ class VirtualDisplay:
         return int(report)
 
     def _set_environment(self) -> None:
-        for key, value in {**_ENVIRONMENT, "DISPLAY": self.name}.items():
+        # The lock of the user's session does not cover it.
+        for key, value in {**_ENVIRONMENT, "DISPLAY": self.name, VIRTUAL_DISPLAY: self.name}.items():
             self._old_environment[key] = os.environ.get(key)
             _set_variable(key, value)
 

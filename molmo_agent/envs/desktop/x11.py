@@ -136,10 +136,10 @@ def _windows(display: Any) -> list[Window]:
     for window in reversed(candidates):
         # A window may close while we look at it.
         with contextlib.suppress(Xlib.error.BadWindow, Xlib.error.BadDrawable):
-            title = _title(display, window)
-            if title and window.get_attributes().map_state == Xlib.X.IsViewable:
+            name = window_title(display, window)
+            if name and window.get_attributes().map_state == Xlib.X.IsViewable:
                 geometry, corner = window.get_geometry(), root.translate_coords(window, 0, 0)
-                matches.append(Window(window.id, title, Area(corner.x, corner.y, geometry.width, geometry.height)))
+                matches.append(Window(window.id, name, Area(corner.x, corner.y, geometry.width, geometry.height)))
     return matches
 
 
@@ -203,12 +203,42 @@ def window_manager_answers(display: Any, timeout_s: float) -> bool:
         display.sync()
 
 
+def bring_pointer(display: Any) -> None:
+    """Bring the pointer to the screen of a connection if the server has several and it is on another one.
+
+    Moves that name no screen, as pyautogui's, stay on the one where the pointer is.
+    """
+    if display.screen_count() > 1:
+        screen = display.screen()
+        if not screen.root.query_pointer().same_screen:
+            middle = screen.width_in_pixels // 2, screen.height_in_pixels // 2
+            display.xtest_fake_input(Xlib.X.MotionNotify, root=screen.root, x=middle[0], y=middle[1])
+            display.sync()
+
+
+def focus_is_elsewhere(display: Any) -> bool:
+    """Return whether keys would go to a window on another screen of the same server."""
+    focus = display.get_input_focus().focus
+    if display.screen_count() == 1 or not hasattr(focus, "get_geometry"):
+        return False
+    with contextlib.suppress(Xlib.error.BadWindow, Xlib.error.BadDrawable):
+        return bool(focus.get_geometry().root != display.screen().root)
+    return False
+
+
+def wake(display: Any) -> None:
+    """End the server's own screen saver, whose window captures would show, and the power saving of the monitors."""
+    display.force_screen_saver(Xlib.X.ScreenSaverReset)
+    display.sync()
+
+
 def _property(display: Any, window: Any, name: str) -> Any:
     value = window.get_full_property(display.intern_atom(name), Xlib.X.AnyPropertyType)
     return value.value if value else None
 
 
-def _title(display: Any, window: Any) -> str:
+def window_title(display: Any, window: Any) -> str:
+    """Return the title of a window; empty if it has none."""
     value = _property(display, window, "_NET_WM_NAME") or _property(display, window, "WM_NAME") or b""
     return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from molmo_agent.envs.desktop.capture import Area, MssCapture
+from molmo_agent.envs.desktop.capture import Area, open_capture
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
 from molmo_agent.episode import Image
 from molmo_agent.errors import EnvError, UsageError
@@ -110,7 +110,7 @@ class Session:
 
         self.x_display: Any = x11.connect(self._display.name)
         resources.callback(self.x_display.close)
-        self._capture = MssCapture()
+        self._capture = open_capture()
         resources.callback(self._capture.close)
 
     def _start_bus(self) -> None:
