@@ -32,8 +32,8 @@ def act(options, *actions):
     key = repr(options)
     if key not in _desktops:
         _desktops[key] = Desktop(**options)
-        _desktops[key].reset()
-    observation = _desktops[key].observe()
+    # A run of its own: where the pointer was before does not stop it.
+    observation = _desktops[key].reset()[0]
     for action in actions:
         observation = _desktops[key].step(action)[0]
     return observation

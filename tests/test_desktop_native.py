@@ -273,6 +273,6 @@ def test_a_locked_login_session_is_noticed(monkeypatch, tmp_path, answer, locked
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("XDG_SESSION_ID", "7")
-    assert screen_lock.screen_locked("linux") is locked
+    assert bool(screen_lock.screen_lock(platform="linux")) is locked
     monkeypatch.delenv("XDG_SESSION_ID")
-    assert screen_lock.screen_locked("linux") is False
+    assert screen_lock.screen_lock(platform="linux") == ""

@@ -94,11 +94,15 @@ class EmergencyStop:
         """
         self._look(position, monitors)
         with self._lock:
-            pushed, self._pushed = self._pushed, None
-            if pushed is None and self._inside:
-                pushed = position
+            pushed = position if self._inside else self._pushed
         if pushed is not None:
+            self.report()
             raise emergency_stop(pushed)
+
+    def report(self) -> None:
+        """Note that the user has been told: the same push does not stop whatever comes next."""
+        with self._lock:
+            self._pushed, self._inside = None, True
 
     def start(self, connect: Callable[[], Watcher]) -> None:
         """Watch the pointer in a thread from now on, and forget earlier pushes; ``connect`` is called there."""

@@ -38,7 +38,7 @@ from molmo_agent.envs.desktop.emergency_stop import EmergencyStop, corners
 from molmo_agent.envs.desktop.input import Input, defer_interrupts, load_pyautogui
 from molmo_agent.envs.desktop.view import View
 from molmo_agent.episode import Observation
-from molmo_agent.errors import ActionRefused, UsageError
+from molmo_agent.errors import ActionRefused, RunStopped, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import EnvTraits
 
@@ -164,8 +164,10 @@ class Desktop:
                 self._check_unlocked()
                 self._view.check_monitors()
             self._execute(action)
-        except BaseException:
+        except BaseException as error:
             self._input.release_all()
+            if isinstance(error, RunStopped):
+                self._stop.report()
             raise
         return self.observe(), 0.0, isinstance(action, Done), False, {}
 
