@@ -35,7 +35,7 @@ from molmo_agent.actions import (
 )
 from molmo_agent.envs.desktop.capture import Capture, open_capture
 from molmo_agent.envs.desktop.emergency_stop import EmergencyStop, corners
-from molmo_agent.envs.desktop.input import Input, defer_interrupts, load_pyautogui
+from molmo_agent.envs.desktop.input import Input, load_pyautogui
 from molmo_agent.envs.desktop.view import View
 from molmo_agent.episode import Observation
 from molmo_agent.errors import ActionRefused, RunStopped, UsageError
@@ -131,8 +131,7 @@ class Desktop:
         if self._x11:
             from molmo_agent.envs.desktop import x11
 
-            with defer_interrupts():
-                x11.wake(self._x11)
+            x11.wake(self._x11)
         self._watch_pointer()
         return self.observe(), {}
 
@@ -163,6 +162,10 @@ class Desktop:
             if not isinstance(action, Wait | Done | PointAt):
                 self._check_unlocked()
                 self._view.check_monitors()
+            if self._x11 and isinstance(action, Type | Key):
+                from molmo_agent.envs.desktop import x11
+
+                x11.check_focus(self._x11)
             self._execute(action)
         except BaseException as error:
             self._input.release_all()
@@ -205,8 +208,7 @@ class Desktop:
         if self._real:
             from molmo_agent.envs.desktop.screen_lock import check_unlocked
 
-            with defer_interrupts():
-                check_unlocked(self._x11)
+            check_unlocked(self._x11)
 
     def _check_arrival(self, target: tuple[int, int]) -> None:
         """Check that the pointer is where it was sent: something else may move it, or no monitor be there."""
@@ -264,8 +266,7 @@ class Desktop:
         if self._x11:
             from molmo_agent.envs.desktop import x11
 
-            with defer_interrupts():
-                x11.bring_pointer(self._x11)
+            x11.bring_pointer(self._x11)
         self._input.move(*target)
         self._stop.moved(target)
         self._pause(self._pace.hover_s)

@@ -20,7 +20,8 @@ import Xlib.protocol.event
 import Xlib.X
 
 from molmo_agent.envs.desktop.capture import Area
-from molmo_agent.errors import EnvError
+from molmo_agent.envs.desktop.input import defer_interrupts
+from molmo_agent.errors import ActionRefused, EnvError
 
 _VIRTUAL = "on a machine without a screen run with --virtual-display 1280x800"
 
@@ -71,6 +72,18 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, Xlib.error.ConnectionClosedError | Xlib.error.DisplayError | OSError)
 
 
+@contextlib.contextmanager
+def exchange() -> Iterator[None]:
+    """Talk to the server: Ctrl-C waits until the end, and the loss of the display is an EnvError."""
+    try:
+        with defer_interrupts():
+            yield
+    except Exception as error:
+        if is_lost(error):
+            raise EnvError(f"the display is gone ({error}). Start again") from error
+        raise
+
+
 def connect(name: str | None = None) -> Any:
     """Open a connection to an X server (None: the one named by DISPLAY) and check that it shows the real screen.
 
@@ -117,12 +130,8 @@ def windows(display: Any) -> list[Window]:
     Raises:
         EnvError: the display is gone.
     """
-    try:
+    with exchange():
         return _windows(display)
-    except Exception as error:
-        if is_lost(error):
-            raise EnvError(f"the display is gone: it does not name its windows ({error}). Start again") from error
-        raise
 
 
 def _windows(display: Any) -> list[Window]:
@@ -207,8 +216,13 @@ def bring_pointer(display: Any) -> None:
     """Bring the pointer to the screen of a connection if the server has several and it is on another one.
 
     Moves that name no screen, as pyautogui's, stay on the one where the pointer is.
+
+    Raises:
+        EnvError: the display is gone.
     """
-    if display.screen_count() > 1:
+    if display.screen_count() == 1:
+        return
+    with exchange():
         screen = display.screen()
         if not screen.root.query_pointer().same_screen:
             middle = screen.width_in_pixels // 2, screen.height_in_pixels // 2
@@ -216,20 +230,33 @@ def bring_pointer(display: Any) -> None:
             display.sync()
 
 
-def focus_is_elsewhere(display: Any) -> bool:
-    """Return whether keys would go to a window on another screen of the same server."""
-    focus = display.get_input_focus().focus
-    if display.screen_count() == 1 or not hasattr(focus, "get_geometry"):
-        return False
-    with contextlib.suppress(Xlib.error.BadWindow, Xlib.error.BadDrawable):
-        return bool(focus.get_geometry().root != display.screen().root)
-    return False
+def check_focus(display: Any) -> None:
+    """Check that keys go to a window on the screen of a connection, where the server has several.
+
+    Raises:
+        ActionRefused: they would go to another screen.
+        EnvError: the display is gone.
+    """
+    if display.screen_count() == 1:
+        return
+    with exchange(), contextlib.suppress(Xlib.error.BadWindow, Xlib.error.BadDrawable):
+        focus = display.get_input_focus().focus
+        if hasattr(focus, "get_geometry") and focus.get_geometry().root.id != display.screen().root.id:
+            raise ActionRefused(
+                f"keys would go to a window on another screen than {display.get_display_name()!r}, which is observed: "
+                "click into a window on this one first"
+            )
 
 
 def wake(display: Any) -> None:
-    """End the server's own screen saver, whose window captures would show, and the power saving of the monitors."""
-    display.force_screen_saver(Xlib.X.ScreenSaverReset)
-    display.sync()
+    """End the server's own screen saver, whose window captures would show, and the power saving of the monitors.
+
+    Raises:
+        EnvError: the display is gone.
+    """
+    with exchange():
+        display.force_screen_saver(Xlib.X.ScreenSaverReset)
+        display.sync()
 
 
 def _property(display: Any, window: Any, name: str) -> Any:

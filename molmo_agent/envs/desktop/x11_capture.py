@@ -17,7 +17,6 @@ from Xlib.protocol import rq
 
 from molmo_agent.envs.desktop import x11
 from molmo_agent.envs.desktop.capture import Area, Monitor, bgra_to_rgb
-from molmo_agent.envs.desktop.input import defer_interrupts
 from molmo_agent.episode import Image
 from molmo_agent.errors import EnvError
 
@@ -61,15 +60,11 @@ def monitors(display: Any, number: int | None = None) -> list[Monitor]:
     Raises:
         EnvError: the display is gone.
     """
-    root = display.screen(number).root
-    try:
+    with x11.exchange():
+        root = display.screen(number).root
         entries = _randr_monitors(display, root)
         heads = _xinerama_heads(display)
         size = root.get_geometry()
-    except Exception as error:
-        if x11.is_lost(error):
-            raise EnvError(f"the display is gone: it does not name its monitors ({error}). Start again") from error
-        raise
     # Xinerama joins whole screens, of which RandR knows only the first.
     if len(heads) > len(entries):
         entries = [Monitor(area, index == 0) for index, area in enumerate(heads)]
@@ -222,12 +217,8 @@ class X11Watcher:
 
     def pointer(self) -> tuple[int, int]:
         """Return where the pointer is on its screen."""
-        try:
+        with x11.exchange():
             reply = self._display.screen().root.query_pointer()
-        except Exception as error:
-            if x11.is_lost(error):
-                raise EnvError(f"the display is gone: it does not report the pointer ({error})") from error
-            raise
         roots = [self._display.screen(number).root for number in range(self._display.screen_count())]
         self._number = roots.index(reply.root)
         return reply.root_x, reply.root_y
@@ -266,8 +257,7 @@ class X11Capture:
         Raises:
             EnvError: the display is gone.
         """
-        with defer_interrupts():
-            layout = monitors(self._display)
+        layout = monitors(self._display)
         if layout != self._layout:
             self._layout = layout
             self._open_mss()
@@ -280,20 +270,15 @@ class X11Capture:
             EnvError: the capture failed: the display is gone or its size changed.
         """
         try:
-            if self._mss is not None:
-                shot = self._mss.grab({"left": area.left, "top": area.top, "width": area.width, "height": area.height})
-                return bgra_to_rgb(shot.raw, shot.width, shot.height)
-            with defer_interrupts():
+            if self._mss is None:
                 return self._read(area)
-        except EnvError:
-            raise
-        except Exception as error:
-            if not (isinstance(error, (*_MSS_FAILURES, Xlib.error.BadMatch)) or x11.is_lost(error)):
-                raise
+            shot = self._mss.grab({"left": area.left, "top": area.top, "width": area.width, "height": area.height})
+        except (*_MSS_FAILURES, Xlib.error.BadMatch, Xlib.error.BadDrawable) as error:
             raise EnvError(
                 f"the capture of {area.describe()} failed ({error}): the display "
-                f"DISPLAY={self._display.get_display_name()!r} is gone or its size changed. Start again"
+                f"{self._display.get_display_name()!r} is gone or its size changed. Start again"
             ) from error
+        return bgra_to_rgb(shot.raw, shot.width, shot.height)
 
     def close(self) -> None:
         """Disconnect; safe to call twice."""
@@ -328,7 +313,8 @@ class X11Capture:
         strips = []
         for top in range(0, area.height, rows):
             height = min(rows, area.height - top)
-            reply = root.get_image(area.left, area.top + top, area.width, height, Xlib.X.ZPixmap, 0xFFFFFFFF)
+            with x11.exchange():
+                reply = root.get_image(area.left, area.top + top, area.width, height, Xlib.X.ZPixmap, 0xFFFFFFFF)
             # python-xlib takes bytes for text where it can.
             data = reply.data.encode() if isinstance(reply.data, str) else reply.data
             strips.append(self._format.decode(data, area.width, height))

@@ -15,12 +15,17 @@ _FRAMES = 3
 
 
 def x11_lock(display: Any) -> str:
-    """Return what locks or blanks the screen that a connection is to; empty if nothing does."""
-    state = _saver_state(display)
-    if state:
-        return f"xscreensaver ({state})"
-    # The rest costs more and is needed only then; menus hold the keyboard too.
-    return _covering_window(display) if _keyboard_is_held(display) else ""
+    """Return what locks or blanks the screen that a connection is to; empty if nothing does.
+
+    Raises:
+        EnvError: the display is gone.
+    """
+    with x11.exchange():
+        state = _saver_state(display)
+        if state:
+            return f"xscreensaver ({state})"
+        # The rest costs more and is needed only then; menus hold the keyboard too.
+        return _covering_window(display) if _keyboard_is_held(display) else ""
 
 
 def _saver_state(display: Any) -> str:
