@@ -225,8 +225,8 @@ def bring_pointer(display: Any) -> None:
     with exchange():
         screen = display.screen()
         if not screen.root.query_pointer().same_screen:
-            middle = screen.width_in_pixels // 2, screen.height_in_pixels // 2
-            display.xtest_fake_input(Xlib.X.MotionNotify, root=screen.root, x=middle[0], y=middle[1])
+            # Not by XTEST, which stays on its screen too.
+            screen.root.warp_pointer(screen.width_in_pixels // 2, screen.height_in_pixels // 2)
             display.sync()
 
 
