@@ -25,9 +25,9 @@ Section "Screen"
   Identifier "screen"
   Device "card"
   Monitor "any"
-  DefaultDepth 24
+  DefaultDepth {depth}
   SubSection "Display"
-    Depth 24
+    Depth {depth}
     Modes "800x600" "640x480"
     Virtual 2048 2048
   EndSubSection
@@ -72,12 +72,15 @@ def server(*command, screen=0):
 
 
 @contextlib.contextmanager
-def xorg(tmp_path):
+def xorg(tmp_path, depth=24):
     """Run Xorg with two monitors of 800x600 and 640x480 side by side."""
     config = tmp_path / "xorg.conf"
-    config.write_text(DUMMY)
+    config.write_text(DUMMY.replace("{depth}", str(depth)))
     with server("Xorg", "-config", str(config), "-logfile", str(tmp_path / "log"), "-novtswitch", "-sharevts") as name:
-        xrandr("--addmode", "DUMMY1", "640x480")
+        # For programs, a rotated monitor is one that is higher than wide; this driver itself rotates nothing.
+        xrandr("--newmode", "portrait", "40", "480", "496", "560", "640", "640", "642", "648", "700")
+        for output, mode in (("DUMMY0", "portrait"), ("DUMMY1", "portrait"), ("DUMMY1", "640x480")):
+            xrandr("--addmode", output, mode)
         xrandr("--output", "DUMMY0", "--mode", "800x600", "--pos", "0x0", "--primary")
         xrandr("--output", "DUMMY1", "--mode", "640x480", "--pos", "800x0")
         yield name
