@@ -21,6 +21,8 @@ _SERVICES = (
     "org.mate.ScreenSaver",
     "org.xfce.ScreenSaver",
 )
+# Longest wait for a program or a service, in seconds.
+_ANSWER_S = 3.0
 # The name of a virtual display of this program: the session's lock does not cover it.
 VIRTUAL_DISPLAY = "MOLMO_AGENT_VIRTUAL_DISPLAY"
 
@@ -124,6 +126,6 @@ def _default_bus() -> str:
 def _ask(*command: str) -> str:
     """Return what a program prints; nothing if it fails or does not end."""
     with contextlib.suppress(subprocess.TimeoutExpired, OSError):
-        result = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=3, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_ANSWER_S, check=False)
         return result.stdout if result.returncode == 0 else ""
     return ""

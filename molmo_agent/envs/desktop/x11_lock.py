@@ -12,6 +12,8 @@ from molmo_agent.envs.desktop.x11_capture import monitors
 
 # How deep a program's own window may be inside of the frames that a window manager puts around it.
 _FRAMES = 3
+# A lock screen may leave a line of pixels at the edge: xsecurelock does.
+_MARGIN = 4
 
 
 def x11_lock(display: Any) -> str:
@@ -64,7 +66,7 @@ def _covering_window(display: Any) -> str:
                 # Lockers stay above all programs; a wallpaper below them does not count.
                 return ""
             shape = window.get_geometry()
-            cover = Area(shape.x, shape.y, shape.width, shape.height)
+            cover = Area(shape.x - _MARGIN, shape.y - _MARGIN, shape.width + 2 * _MARGIN, shape.height + 2 * _MARGIN)
             uncovered = [area for area in uncovered if not cover.contains(area)]
             if not uncovered:
                 return _name(display, window)
