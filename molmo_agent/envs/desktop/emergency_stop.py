@@ -108,7 +108,7 @@ class EmergencyStop:
         """Watch the pointer in a thread from now on, and forget earlier pushes; ``connect`` is called there."""
         with self._lock:
             self._pushed, self._inside = None, False
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._ending.clear()
             self._thread = threading.Thread(target=self._watch, args=(connect,), name="emergency stop", daemon=True)
             self._thread.start()
