@@ -102,8 +102,8 @@ def _service_lock() -> str:
     if not bus or not shutil.which("dbus-send"):
         return ""
     command = ["dbus-send", f"--bus={bus}", "--print-reply=literal", "--reply-timeout=2000"]
-    path = ["--dest=org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.ListNames"]
-    running = set(_ask(*command, *path).split())
+    names = ["--dest=org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.ListNames"]
+    running = set(_ask(*command, *names).split())
     for name in _SERVICES:
         if name in running:
             for path in _paths(name):
