@@ -273,6 +273,8 @@ def test_a_locked_login_session_is_noticed(monkeypatch, tmp_path, answer, locked
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("XDG_SESSION_ID", "7")
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    screen_lock._sessions_on.cache_clear()
     assert bool(screen_lock.screen_lock(platform="linux")) is locked
     monkeypatch.delenv("XDG_SESSION_ID")
     assert screen_lock.screen_lock(platform="linux") == ""

@@ -35,6 +35,7 @@ def no_session(monkeypatch, tmp_path):
     for name in ("XDG_SESSION_ID", "DBUS_SESSION_BUS_ADDRESS", VIRTUAL_DISPLAY):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(screen_lock, "_default_bus", lambda: "")
+    screen_lock._sessions_on.cache_clear()
 
 
 @pytest.fixture

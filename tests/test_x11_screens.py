@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from desktop_screen import FAST, Actor, needs
+from desktop_screen import FAST, Actor, needs, wait_for
 
 pytest.importorskip("Xlib", reason="Xlib comes with pyautogui on Linux only")
 
@@ -12,7 +12,8 @@ from x_servers import connection, server
 from molmo_agent.actions import Click, Key, Move, Type
 from molmo_agent.envs.desktop import x11_capture
 from molmo_agent.envs.desktop.capture import Area
-from molmo_agent.envs.desktop.x11_capture import PixelFormat, X11Capture, pixel_format
+from molmo_agent.envs.desktop.emergency_stop import EmergencyStop
+from molmo_agent.envs.desktop.x11_capture import PixelFormat, X11Capture, X11Watcher, pixel_format
 from molmo_agent.errors import ActionRefused, EnvError
 from molmo_agent.geometry import Point
 
@@ -91,6 +92,23 @@ def test_without_mss_the_image_is_the_same(monkeypatch):
             slow.grab(Area(980, 0, 50, 50))
         fast.close()
         slow.close()
+
+
+def test_a_server_that_ends_is_an_error_for_the_capture_and_the_end_of_the_watch():
+    stop = EmergencyStop()
+    with server("Xvfb", "-screen", "0", "320x240x16"):
+        stop.start(X11Watcher)
+        capture = X11Capture()
+        area = capture.monitors()[0].area
+        thread = stop._thread
+    # An error in the thread would fail this test.
+    wait_for(lambda: not thread.is_alive(), what="the end of the thread")
+    for use in (capture.monitors, lambda: capture.grab(area)):
+        with pytest.raises(EnvError, match="the display is gone"):
+            use()
+    capture.close()
+    capture.close()
+    stop.end()
 
 
 def formats():

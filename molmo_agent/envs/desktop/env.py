@@ -180,7 +180,9 @@ class Desktop:
         self._input.close()
         self._capture.close()
         if self._x11:
-            self._x11.close()
+            from molmo_agent.envs.desktop import x11
+
+            x11.disconnect(self._x11)
             self._x11 = None
 
     def __enter__(self) -> Self:

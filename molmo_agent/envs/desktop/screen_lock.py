@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import importlib
 import os
 import shutil
@@ -74,22 +75,29 @@ def _x11_lock(display: Any) -> str:
 
 
 def _session_lock(display: str) -> str:
-    """Ask logind about the session that we run in, and about the one that shows the display."""
-    if not shutil.which("loginctl"):
-        return ""
+    """Ask logind about the session that we run in, and about those that show the display."""
     own = os.environ.get("XDG_SESSION_ID", "")
-    listed = _ask("loginctl", "list-sessions", "--no-legend") if display else ""
-    sessions = dict.fromkeys(
-        [*([own] if own else []), *(line.split()[0] for line in listed.splitlines() if line.split())]
-    )
-    for session in sessions:
-        shown = _session_property(session, "Display")
-        # A session on another display has another screen.
-        is_other = shown.startswith(":") and shown.partition(".")[0] != display.partition(".")[0]
-        is_ours = session == own or shown.startswith(":")
-        if is_ours and not is_other and _session_property(session, "LockedHint") == "yes":
-            return "the login session"
+    if shutil.which("loginctl"):
+        for session in _sessions_on(display, own):
+            if _session_property(session, "LockedHint") == "yes":
+                return "the login session"
     return ""
+
+
+@functools.cache
+def _sessions_on(display: str, own: str) -> tuple[str, ...]:
+    """Return the sessions whose lock covers a display; this does not change during a run."""
+    listed = _ask("loginctl", "list-sessions", "--no-legend") if display else ""
+    sessions = []
+    for session in dict.fromkeys([own, *(line.split()[0] for line in listed.splitlines() if line.strip())]):
+        shown = _session_property(session, "Display") if session else ""
+        if shown.startswith(":"):
+            # A session on another display has another screen.
+            if shown.partition(".")[0] == display.partition(".")[0]:
+                sessions.append(session)
+        elif session and session == own:
+            sessions.append(session)
+    return tuple(sessions)
 
 
 def _session_property(session: str, name: str) -> str:
@@ -126,6 +134,8 @@ def _default_bus() -> str:
 def _ask(*command: str) -> str:
     """Return what a program prints; nothing if it fails or does not end."""
     with contextlib.suppress(subprocess.TimeoutExpired, OSError):
-        result = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_ANSWER_S, check=False)
+        result = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_ANSWER_S, check=False
+        )
         return result.stdout if result.returncode == 0 else ""
     return ""

@@ -73,8 +73,10 @@ def is_lost(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def exchange() -> Iterator[None]:
-    """Talk to the server: Ctrl-C waits until the end, and the loss of the display is an EnvError."""
+def exchange(display: Any) -> Iterator[None]:
+    """Talk to the server: Ctrl-C waits until the end; the loss of the display is an EnvError, now and later."""
+    if _is_broken(display):
+        raise EnvError("the display is gone: an earlier exchange with it broke off. Start again")
     try:
         with defer_interrupts():
             yield
@@ -82,6 +84,21 @@ def exchange() -> Iterator[None]:
         if is_lost(error):
             raise EnvError(f"the display is gone ({error}). Start again") from error
         raise
+
+
+def _is_broken(display: Any) -> bool:
+    """Return whether an exception has passed through an exchange: python-xlib would wait for its end forever."""
+    connection = display.display
+    return bool(connection.socket_error or connection.send_active or connection.recv_active)
+
+
+def disconnect(display: Any) -> None:
+    """Close a connection, also to a server that is gone."""
+    if _is_broken(display):
+        display.display.socket.close()
+        return
+    with contextlib.suppress(EnvError), exchange(display):
+        display.close()
 
 
 def connect(name: str | None = None) -> Any:
@@ -130,7 +147,7 @@ def windows(display: Any) -> list[Window]:
     Raises:
         EnvError: the display is gone.
     """
-    with exchange():
+    with exchange(display):
         return _windows(display)
 
 
@@ -222,7 +239,7 @@ def bring_pointer(display: Any) -> None:
     """
     if display.screen_count() == 1:
         return
-    with exchange():
+    with exchange(display):
         screen = display.screen()
         if not screen.root.query_pointer().same_screen:
             # Not by XTEST, which stays on its screen too.
@@ -239,7 +256,7 @@ def check_focus(display: Any) -> None:
     """
     if display.screen_count() == 1:
         return
-    with exchange(), contextlib.suppress(Xlib.error.BadWindow, Xlib.error.BadDrawable):
+    with exchange(display), contextlib.suppress(Xlib.error.BadWindow, Xlib.error.BadDrawable):
         focus = display.get_input_focus().focus
         if hasattr(focus, "get_geometry") and focus.get_geometry().root.id != display.screen().root.id:
             raise ActionRefused(
@@ -254,7 +271,7 @@ def wake(display: Any) -> None:
     Raises:
         EnvError: the display is gone.
     """
-    with exchange():
+    with exchange(display):
         display.force_screen_saver(Xlib.X.ScreenSaverReset)
         display.sync()
 

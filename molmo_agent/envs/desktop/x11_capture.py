@@ -60,7 +60,7 @@ def monitors(display: Any, number: int | None = None) -> list[Monitor]:
     Raises:
         EnvError: the display is gone.
     """
-    with x11.exchange():
+    with x11.exchange(display):
         root = display.screen(number).root
         entries = _randr_monitors(display, root)
         heads = _xinerama_heads(display)
@@ -217,7 +217,7 @@ class X11Watcher:
 
     def pointer(self) -> tuple[int, int]:
         """Return where the pointer is on its screen."""
-        with x11.exchange():
+        with x11.exchange(self._display):
             reply = self._display.screen().root.query_pointer()
         roots = [self._display.screen(number).root for number in range(self._display.screen_count())]
         self._number = roots.index(reply.root)
@@ -229,7 +229,7 @@ class X11Watcher:
 
     def close(self) -> None:
         """Disconnect."""
-        self._display.close()
+        x11.disconnect(self._display)
 
 
 class X11Capture:
@@ -286,7 +286,7 @@ class X11Capture:
             self._mss.close()
             self._mss = None
         if self._display is not None:
-            self._display.close()
+            x11.disconnect(self._display)
             self._display = None
 
     def _open_mss(self) -> None:
@@ -313,7 +313,7 @@ class X11Capture:
         strips = []
         for top in range(0, area.height, rows):
             height = min(rows, area.height - top)
-            with x11.exchange():
+            with x11.exchange(self._display):
                 reply = root.get_image(area.left, area.top + top, area.width, height, Xlib.X.ZPixmap, 0xFFFFFFFF)
             # python-xlib takes bytes for text where it can.
             data = reply.data.encode() if isinstance(reply.data, str) else reply.data

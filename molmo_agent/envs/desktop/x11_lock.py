@@ -22,7 +22,7 @@ def x11_lock(display: Any) -> str:
     Raises:
         EnvError: the display is gone.
     """
-    with x11.exchange():
+    with x11.exchange(display):
         state = _saver_state(display)
         if state:
             return f"xscreensaver ({state})"
