@@ -45,8 +45,9 @@ def paint(display):
 
 def check_colours():
     with connection() as display:
-        shown = paint(display)
         capture = X11Capture()
+        capture.grab(capture.monitors()[0].area)
+        shown = paint(display)
         image = capture.grab(Area(3, 5, SIDE * len(COLOURS), SIDE))
         whole = capture.grab(capture.monitors()[0].area)
         capture.close()
@@ -138,7 +139,7 @@ def test_bytes_are_decoded_by_what_the_server_declares(layout, pixel, colour):
         layout.decode(row, width, height)
 
 
-@pytest.mark.parametrize("kind", ["not listed", "visual missing", "four bits"])
+@pytest.mark.parametrize("kind", ["not listed", "visual missing", "four bits", "a table of all colours"])
 def test_a_screen_whose_pixels_are_not_declared_is_refused(kind):
     with server("Xvfb", "-screen", "0", "320x240x24"), connection() as display:
         info = display.display.info
@@ -146,6 +147,10 @@ def test_a_screen_whose_pixels_are_not_declared_is_refused(kind):
             info.pixmap_formats = []
         elif kind == "visual missing":
             display.screen().allowed_depths = []
+        elif kind == "a table of all colours":
+            for depth in display.screen().allowed_depths:
+                for visual in depth.visuals:
+                    visual._data["visual_class"] = Xlib.X.PseudoColor
         else:
             next(f for f in info.pixmap_formats if f.depth == 24)._data["bits_per_pixel"] = 4
         with pytest.raises(

@@ -22,6 +22,8 @@ from molmo_agent.errors import EnvError
 
 # python-xlib copies all that it has of a reply for each piece that arrives: short replies are the fast ones.
 _STRIP_BYTES = 64 * 1024
+# The longest colour table: 4096 colours.
+_TABLE_BITS = 12
 # What mss raises; a server that disappears during a request causes an AssertionError.
 _MSS_FAILURES = (mss.exception.ScreenShotError, OSError, AssertionError)
 
@@ -171,7 +173,8 @@ def pixel_format(display: Any) -> PixelFormat:
     layout = next((f for f in info.pixmap_formats if f.depth == depth), None)
     # Some servers list a depth several times.
     visuals = [v for d in screen.allowed_depths for v in d.visuals if v.visual_id == screen.root_visual]
-    if layout is None or not visuals or layout.bits_per_pixel not in (8, 16, 24, 32):
+    is_table = bool(visuals) and visuals[0].visual_class not in (Xlib.X.TrueColor, Xlib.X.DirectColor)
+    if not layout or not visuals or layout.bits_per_pixel not in (8, 16, 24, 32) or (is_table and depth > _TABLE_BITS):
         raise EnvError(
             f"this X screen stores {depth}-bit pixels in a way that cannot be read. "
             "Start the X server with a depth of 24, as in `Xvfb :1 -screen 0 1280x800x24`"
@@ -181,7 +184,7 @@ def pixel_format(display: Any) -> PixelFormat:
     tables = None
     if visual.visual_class == Xlib.X.DirectColor:
         tables = _direct_tables(screen, masks)
-    elif visual.visual_class != Xlib.X.TrueColor:
+    elif is_table:
         masks = (0, 0, 0)
         tables = _colour_tables(screen, list(range(1 << depth)))
     return PixelFormat(depth, layout.bits_per_pixel, layout.scanline_pad, big_endian, masks, tables)
@@ -309,6 +312,10 @@ class X11Capture:
 
     def _read(self, area: Area) -> Image:
         root = self._display.screen().root
+        if self._format.tables is not None:
+            # Programs fill in a colour table as they start.
+            with x11.exchange(self._display):
+                self._format = pixel_format(self._display)
         rows = max(1, _STRIP_BYTES // self._format.row_bytes(area.width))
         strips = []
         for top in range(0, area.height, rows):
