@@ -41,6 +41,16 @@ def test_on_a_display_it_tells_the_size_of_the_screen_and_of_the_image():
         assert "800x600 at (0, 0); monitor 1 gives images of 800x600 pixels" in checks["capture"].detail
 
 
+@needs("Xvfb")
+def test_a_locked_screen_fails_the_capture_check_with_what_locks_it(monkeypatch):
+    monkeypatch.setattr("molmo_agent.envs.desktop.screen_lock.screen_lock", lambda display: f"i3lock on {display}")
+    with VirtualDisplay(320, 240, window_manager=None):
+        check = by_name()["capture"]
+    assert not check.ok
+    assert "the screen is locked by i3lock on <Xlib.display.Display" in check.detail
+    assert check.remedy == "Unlock it and start again"
+
+
 @pytest.mark.parametrize(
     ("installer", "root", "line"),
     [

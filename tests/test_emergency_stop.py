@@ -199,6 +199,21 @@ def test_a_new_run_forgets_earlier_pushes(watched):
     stop.check(AWAY, watcher.monitors())
 
 
+def test_the_thread_can_be_ended_from_itself():
+    stop, ended = EmergencyStop(), threading.Event()
+
+    class Ender(FakeWatcher):
+        def pointer(self):
+            stop.end()
+            ended.set()
+            return super().pointer()
+
+    watcher = Ender()
+    stop.start(lambda: watcher)
+    assert ended.wait(20)
+    wait_for(lambda: watcher.closed, what="the end of the thread")
+
+
 def test_a_display_that_is_lost_ends_the_thread(watched):
     stop, watcher = watched
     watcher.error = EnvError("gone")

@@ -116,9 +116,10 @@ class EmergencyStop:
     def end(self) -> None:
         """End the thread; safe to call twice."""
         self._ending.set()
-        if self._thread is not None:
+        # An env that nobody closed may be collected in the thread itself.
+        if self._thread not in (None, threading.current_thread()):
             self._thread.join()
-            self._thread = None
+        self._thread = None
 
     def _look(self, position: Position, monitors: Iterable[Monitor]) -> None:
         is_corner = position in corners(monitors)
