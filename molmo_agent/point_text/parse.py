@@ -9,8 +9,13 @@ A dialect belongs to a checkpoint. It defines the syntax and the scale of coordi
     gemini  ``[{"point": [y, x], "label": "cat"}]``: y first, thousandths; bare or in a code block
             (ai.google.dev/gemini-api/docs/robotics-overview).
     qwen    ``[{"point_2d": [x, y], "label": "cat"}]``: pixels of the resized image, whose size must be given
-            (Qwen2.5-VL technical report, arXiv 2502.13923).
+            (Qwen2.5-VL technical report, arXiv 2502.13923); other generations write thousandths, see ``scale``.
     tuple   ``[(0.512, 0.250), ...]``: fractions (RoboPoint, arXiv 2406.10721).
+    gui     ``click(start_box='(512,250)')`` and the other forms of models that act on screens, see
+            :mod:`molmo_agent.point_text.actions`; the scale is that of the model.
+
+Where a dialect is written in several scales, the caller names the scale too; whole numbers are never taken for
+fractions, nor pixels for thousandths.
 
 Parsing is strict, because its points are clicked: prose around one well-formed answer is allowed, but a broken,
 truncated or contradictory answer is ``unparsed`` and gives no points, never a corner, the centre or a part of itself.
@@ -24,19 +29,23 @@ from typing import Literal
 from molmo_agent.episode import LabelledPoint, PointResult, PointStatus
 from molmo_agent.errors import PointTextError, UnknownNameError
 from molmo_agent.geometry import Point
-from molmo_agent.point_text import dialects as syntax
-from molmo_agent.point_text.dialects import ImageSize, round_reference
+from molmo_agent.point_text import actions, json_points, tags
+from molmo_agent.point_text import sentences as words
 from molmo_agent.point_text.reference_parser import ReferenceParse, parse_reference
+from molmo_agent.point_text.scales import SCALES, Frame, ImageSize, Scale
+from molmo_agent.point_text.tags import round_reference
 
 __all__ = [
     "DIALECTS",
     "NONE_TEXT",
     "PLACEHOLDER",
+    "SCALES",
     "Dialect",
     "ImageSize",
     "InlinePoints",
     "ParsedReply",
     "ReferenceParse",
+    "Scale",
     "Style",
     "format_inline_points",
     "format_points",
@@ -58,23 +67,32 @@ NONE_TEXT = "There are none."
 class Dialect:
     """One syntax of points, with its writer and reader."""
 
-    write: Callable[[Sequence[Point], str, str | None, ImageSize], str]
-    read: Callable[[str, ImageSize], Iterable[LabelledPoint]]
+    write: Callable[[Sequence[Point], str, str | None, Frame], str]
+    read: Callable[[str, Frame], Iterable[LabelledPoint]]
+    # The first one is used where the caller names none.
+    scales: tuple[Scale, ...]
     # Text for no points.
     none: str = "[]"
     # Whether it has tags, which can be part of a sentence such as one that counts.
     tags: bool = False
-    # Whether coordinates are pixels of the image at the model's input size.
-    needs_image_size: bool = False
+    # Whether a reply has one point at most.
+    single: bool = False
 
 
 DIALECTS = MappingProxyType(
     {
-        "molmo": Dialect(write=syntax.write_molmo, read=syntax.read_molmo, none=NONE_TEXT, tags=True),
-        "molmo2": Dialect(write=syntax.write_molmo2, read=syntax.read_molmo2, none=NONE_TEXT, tags=True),
-        "gemini": Dialect(write=syntax.write_gemini, read=syntax.read_gemini),
-        "qwen": Dialect(write=syntax.write_qwen, read=syntax.read_qwen, needs_image_size=True),
-        "tuple": Dialect(write=syntax.write_tuple, read=syntax.read_tuple),
+        "molmo": Dialect(write=tags.write_molmo, read=tags.read_molmo, scales=(100,), none=NONE_TEXT, tags=True),
+        "molmo2": Dialect(write=tags.write_molmo2, read=tags.read_molmo2, scales=(1000,), none=NONE_TEXT, tags=True),
+        "gemini": Dialect(write=json_points.write_gemini, read=json_points.read_gemini, scales=(1000,)),
+        "qwen": Dialect(write=json_points.write_qwen, read=json_points.read_qwen, scales=("pixels", 1000, 999)),
+        "tuple": Dialect(write=actions.write_tuple, read=actions.read_tuple, scales=(1,)),
+        "gui": Dialect(
+            write=actions.write_gui,
+            read=actions.read_gui,
+            scales=(1000, 999, 100, 1, "pixels"),
+            none=NONE_TEXT,
+            single=True,
+        ),
     }
 )
 
@@ -121,13 +139,22 @@ def _dialect(name: str) -> Dialect:
     return DIALECTS[name]
 
 
-def _size(name: str, image_size: ImageSize | None) -> ImageSize:
-    """Return the image size for a dialect; dialects without pixels ignore the dummy value."""
-    if image_size is None and DIALECTS[name].needs_image_size:
-        raise ValueError(f"the dialect {name!r} uses pixels: pass image_size=(width, height) of the model's input")
+def frame_of(dialect: str, image_size: ImageSize | None, scale: Scale | None) -> Frame:
+    """Return what the numbers of a reply refer to.
+
+    Raises:
+        UnknownNameError: no such dialect.
+        ValueError: the dialect has no such scale, or its scale is pixels and there is no image size.
+    """
+    row = _dialect(dialect)
+    scale = row.scales[0] if scale is None else scale
+    if scale not in row.scales:
+        raise ValueError(f"the dialect {dialect!r} has the scale {' or '.join(map(str, row.scales))}, got {scale!r}")
+    if image_size is None and scale == "pixels":
+        raise ValueError(f"the dialect {dialect!r} uses pixels: pass image_size=(width, height) of the model's input")
     if image_size is not None and min(image_size) < 1:
         raise ValueError(f"image_size must be (width, height) in pixels, at least 1 x 1, got {image_size!r}")
-    return image_size or (1, 1)
+    return Frame(scale, image_size or (1, 1))
 
 
 def format_points(
@@ -137,6 +164,7 @@ def format_points(
     alt: str | None = None,
     style: Style = "pointing",
     image_size: ImageSize | None = None,
+    scale: Scale | None = None,
 ) -> str:
     """Return the reply of a model of a dialect for some points.
 
@@ -146,20 +174,23 @@ def format_points(
         label: name of the target. The Molmo dialects write it in lower case, as their training data does.
         alt: for the Molmo dialects, the ``alt`` text if it differs from the label.
         style: only the Molmo dialects have a sentence that counts.
-        image_size: (width, height) of the image at the model's input size; required for ``qwen``.
+        image_size: (width, height) of the image at the model's input size; required for pixels.
+        scale: of the coordinates, where the dialect has several.
 
     Raises:
         UnknownNameError: no such dialect.
-        ValueError: the dialect lacks the style, or misses the image size.
+        ValueError: the dialect lacks the style or the scale, has one point only, or misses the image size.
     """
     row = _dialect(dialect)
-    size = _size(dialect, image_size)
+    frame = frame_of(dialect, image_size, scale)
     if style == "point_count" and not row.tags:
         counting = ", ".join(name for name, other in DIALECTS.items() if other.tags)
         raise ValueError(f"the dialect {dialect!r} has no sentence that counts; these have one: {counting}")
     if not points:
         return row.none
-    text = row.write(points, label.lower() if row.tags else label, alt, size)
+    if row.single and len(points) > 1:
+        raise ValueError(f"a reply of the dialect {dialect!r} has one point, got {len(points)}")
+    text = row.write(points, label.lower() if row.tags else label, alt, frame)
     return text if style == "pointing" else f"Counting the {text} shows a total of {len(points)}."
 
 
@@ -178,42 +209,53 @@ def format_inline_points(dialect: str, text: str, annotations: Sequence[InlinePo
         raise ValueError(
             f"expected one annotation for each {PLACEHOLDER}, got {len(annotations)} for {len(parts) - 1} of them"
         )
-    tags = [row.write(item.points, item.inline_text, item.alt_text, (1, 1)) for item in annotations]
-    return "".join(part + tag for part, tag in zip(parts, [*tags, ""], strict=True))
+    frame = frame_of(dialect, None, None)
+    written = [row.write(item.points, item.inline_text, item.alt_text, frame) for item in annotations]
+    return "".join(part + tag for part, tag in zip(parts, [*written, ""], strict=True))
 
 
-def parse_points(dialect: str, reply: str, image_size: ImageSize | None = None) -> ParsedReply:
+def parse_points(
+    dialect: str, reply: str, image_size: ImageSize | None = None, scale: Scale | None = None
+) -> ParsedReply:
     """Parse a reply. Any text gives a status, never an exception.
+
+    Thoughts before the answer (``<think>...</think>``) are skipped: no point in them counts.
 
     Args:
         dialect: a name in :data:`DIALECTS`, from the checkpoint's profile.
         reply: the model's text.
-        image_size: (width, height) of the image at the model's input size; required for ``qwen``.
+        image_size: (width, height) of the image at the model's input size; required for pixels.
+        scale: of the coordinates, where the dialect has several.
 
     Raises:
         UnknownNameError: no such dialect.
-        ValueError: the dialect needs an image size and got none.
+        ValueError: the dialect lacks the scale, or needs an image size and got none.
     """
-    row = _dialect(dialect)
-    size = _size(dialect, image_size)
+    frame = frame_of(dialect, image_size, scale)
     status: PointStatus
+    answer = reply
     try:
-        points = tuple(row.read(reply, size))
+        answer = words.without_thoughts(reply)
+        points = tuple(DIALECTS[dialect].read(answer, frame))
         status, reason = ("ok", "") if points else ("none", "the list is empty")
-    except syntax.NoPoints:
-        points, (status, reason) = (), _sentence(reply)
-    except syntax.PointOutOfRange as error:
+    except words.NoPoints:
+        points, (status, reason) = (), _sentence(answer)
+    except words.PointOutOfRange as error:
         points, status, reason = (), "out_of_range", str(error)
-    except syntax.UnparsedReply as error:
+    except words.UnparsedReply as error:
         points, status, reason = (), "unparsed", str(error)
     return ParsedReply(status=status, reply=reply, points=points, reason=reason)
 
 
 def _sentence(reply: str) -> tuple[PointStatus, str]:
     """Return the status of a reply without points."""
-    none, declined = syntax.says_none(reply), syntax.refuses(reply)
-    if none and declined:
+    declined = words.refuses(reply)
+    if declined and words.says_none(reply):
         return "unparsed", "it declines and says that there are none"
-    if none:
+    if declined:
+        return "refused", "it declines"
+    if words.says_none(reply):
         return "none", "it says that there are none"
-    return ("refused", "it declines") if declined else ("unparsed", "nothing in it looks like points")
+    if words.says_absent(reply):
+        return "none", "it says that the target is not there"
+    return "unparsed", "nothing in it looks like points"
