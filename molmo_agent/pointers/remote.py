@@ -1,77 +1,44 @@
 """Pointing models behind an OpenAI-compatible endpoint, such as vLLM serving Molmo. Needs the extra ``remote``."""
 
-import base64
-import io
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from PIL import Image as PILImage
 
 from molmo_agent.episode import Image, PointResult
-from molmo_agent.errors import ModelError, UsageError
-from molmo_agent.point_text.parse import DIALECTS, parse_points
+from molmo_agent.errors import UsageError
+from molmo_agent.point_text.parse import parse_points
+from molmo_agent.pointers.served.answer import Answer
+from molmo_agent.pointers.served.chat import Chat
+from molmo_agent.pointers.served.families import OPTIONS, Profile, profile_of, read_scale
+from molmo_agent.pointers.served.network import check_url
 
-KEY_VARIABLES = ("MOLMO_API_KEY", "OPENAI_API_KEY")
-"""Environment variables that a key is taken from, the first that is set; a local server needs none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    """How to talk to a model: what it was trained to be asked, and how it writes points."""
-
-    # See molmo_agent.point_text.parse.
-    dialect: str
-    question: str = "Point to {}"
-    # Pictures are made smaller than this before they are sent; None sends them as they are.
-    max_side: int | None = None
-
-
-PROFILES = {
-    "molmo2": Profile(dialect="molmo2"),
-    "molmo": Profile(dialect="molmo"),
-    "gemini": Profile(
-        dialect="gemini",
-        question='Point to {}. Answer with JSON: [{{"point": [y, x], "label": "..."}}], values from 0 to 1000.',
-    ),
-    "qwen": Profile(
-        dialect="qwen",
-        question='Point to {}. Answer with JSON: [{{"point_2d": [x, y], "label": "..."}}], in pixels of the picture.',
-        max_side=1280,
-    ),
-}
-"""Known families, found by their name in the model's; more specific ones first."""
-
-
-def profile_of(model: str, dialect: str | None = None) -> Profile:
-    """Return the profile of a model by its name; how a model writes points is never guessed from its answers.
-
-    Raises:
-        UsageError: a name of no known family and no dialect given, or a dialect that does not exist.
-    """
-    if dialect is not None:
-        if dialect not in DIALECTS:
-            raise UsageError(f"expected one of the dialects {', '.join(DIALECTS)}, got {dialect!r}")
-        return next((p for p in PROFILES.values() if p.dialect == dialect), Profile(dialect=dialect))
-    plain = model.lower().replace("-", "").replace("_", "")
-    for family, profile in PROFILES.items():
-        if family in plain:
-            return profile
-    raise UsageError(
-        f"{model!r} is of no family whose points are known ({', '.join(PROFILES)}); "
-        f"say how it writes them: http://host:8000/v1#{model}?dialect=molmo (one of {', '.join(DIALECTS)})"
-    )
+__all__ = ["Profile", "RemotePointer", "profile_of"]
 
 
 class RemotePointer:
     """A pointing model on a server.
 
-    Temporary failures (429, 5xx, a cut connection, a time-out) are tried again with growing pauses; the picture and
-    the instruction go to the server, the key to nobody else.
+    The image and the instruction go to the server; a key goes to the server that it is for.
+
+    An answer that is cut off or empty, or that comes beside others, has the status ``unparsed``, and its reply begins
+    with the reason in square brackets.
+
+    Args:
+        url: of the API, such as ``http://localhost:8000/v1``.
+        model: the name that the server knows it by.
+        profile: what it is sent and asked, and how it writes points.
+        timeout_s: seconds for one attempt.
+        retries: attempts after the first one.
+        concurrency: questions under way at the same time.
+        max_tokens: longer answers are cut off by the server, and then are not read.
+
+    Raises:
+        UsageError: the address is not one, or a key would be sent in clear.
+        ModelError: the extra is not installed, or the proxy cannot be used.
     """
 
     def __init__(
@@ -85,60 +52,54 @@ class RemotePointer:
         concurrency: int = 8,
         max_tokens: int = 192,
     ) -> None:
-        """Prepare a client; nothing is sent yet.
-
-        Args:
-            url: of the API, such as ``http://localhost:8000/v1``.
-            model: the name that the server knows it by.
-            profile: how to ask and how to read.
-            timeout_s: seconds for one attempt.
-            retries: attempts after the first one.
-            concurrency: questions under way at the same time.
-            max_tokens: longer answers are cut off by the server, and then do not parse.
-
-        Raises:
-            ModelError: the extra is not installed.
-        """
-        try:
-            import openai
-        except ImportError as error:
-            raise ModelError("models on a server need the extra: pip install 'molmo_agent[remote]'") from error
-        self._errors: Any = openai
-        key = next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), "none")
-        self._client = openai.OpenAI(base_url=url, api_key=key, timeout=timeout_s, max_retries=retries)
-        self._key = key
+        self._chat = Chat(url, model, timeout_s=timeout_s, retries=retries)
         self.name, self.url, self.profile = model, url, profile
-        self.retries, self.concurrency, self.max_tokens = retries, concurrency, max_tokens
+        self.concurrency, self.max_tokens = concurrency, max_tokens
 
     @classmethod
     def from_address(cls, address: str, **options: Any) -> "RemotePointer":
-        """Read ``http://host:8000/v1#model`` or ``...#model?dialect=qwen``.
+        """Read ``http://host:8000/v1#model`` or ``...#model?dialect=qwen&scale=1000``.
+
+        Options in the address: ``dialect`` and ``scale`` (how the model writes points), ``max_tokens`` (of an answer),
+        ``max_pixels`` (of the image that is sent).
 
         Raises:
-            UsageError: no model in the address, or one of an unknown family without a dialect.
+            UsageError: no model in the address, an unknown option, or a model whose scale is not known.
         """
         url, _, rest = address.partition("#")
         model, _, query = rest.partition("?")
+        check_url(url)
         if not model or not urlsplit(url).netloc:
             raise UsageError(
                 f"expected an address and a model, like http://host:8000/v1#Molmo-7B-D-0924, got {address!r}"
             )
-        asked = parse_qs(query)
-        return cls(url, model, profile_of(model, asked.get("dialect", [None])[0]), **options)
+        asked = dict(parse_qsl(query, keep_blank_values=True))
+        if unknown := [name for name in asked if name not in OPTIONS]:
+            raise UsageError(f"expected the options {', '.join(OPTIONS)} after the model's name, got {unknown[0]!r}")
+        scale = read_scale(asked["scale"]) if "scale" in asked else None
+        max_pixels = _positive("max_pixels", asked["max_pixels"]) if "max_pixels" in asked else None
+        if "max_tokens" in asked:
+            options = {"max_tokens": _positive("max_tokens", asked["max_tokens"]), **options}
+        return cls(url, model, profile_of(model, asked.get("dialect"), scale, max_pixels), **options)
 
     def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
         """Point at what the instruction refers to.
 
         Raises:
+            ImageError: the image is too long for the model.
             ModelError: the server cannot be reached, refuses, or does not answer with a chat completion.
         """
-        picture = self._picture(image)
+        sent = self._sent(image)
         began = time.perf_counter()
-        reply = self._ask(picture, self.profile.question.format(instruction), self.max_tokens)
+        answer = self._chat.ask(sent, self.profile.question.format(instruction), self.max_tokens)
         latency = time.perf_counter() - began
-        parsed = parse_points(self.profile.dialect, reply, image_size=picture.size)
-        result = PointResult(status=parsed.status, reply=reply, points=parsed.points, latency_s=latency)
-        return result.at_most(max_points)
+        if answer.refused:
+            return PointResult(status="refused", reply=answer.text, latency_s=latency)
+        if answer.doubt:
+            reply = f"[{answer.doubt}] {answer.text}"
+            return PointResult(status="unparsed", reply=reply, latency_s=latency, composed=True)
+        parsed = parse_points(self.profile.dialect, answer.text, image_size=sent.size, scale=self.profile.scale)
+        return parsed.to_result(latency_s=latency).at_most(max_points)
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
         """Answer several questions, some at a time."""
@@ -155,46 +116,24 @@ class RemotePointer:
         """
 
         def answer(asked: tuple[Image, str]) -> str:
-            return self._ask(self._picture(asked[0]), asked[1], max_new_tokens).strip()
+            reply: Answer = self._chat.ask(self._sent(asked[0]), asked[1], max_new_tokens)
+            return reply.text.strip()
 
         with ThreadPoolExecutor(self.concurrency) as pool:
             return list(pool.map(answer, list(zip(images, questions, strict=True))))
 
-    def _picture(self, image: Image) -> PILImage.Image:
-        picture = PILImage.fromarray(image)
-        if self.profile.max_side is not None:
-            picture.thumbnail((self.profile.max_side, self.profile.max_side))
-        return picture
+    def _sent(self, image: Image) -> PILImage.Image:
+        """Return the image in the size that is sent: points refer to it."""
+        whole = PILImage.fromarray(image)
+        return self.profile.limits.fit(whole) if self.profile.limits else whole
 
-    def _ask(self, picture: PILImage.Image, question: str, max_tokens: int) -> str:
-        data = io.BytesIO()
-        picture.save(data, "PNG")
-        data_url = f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
-        content: list[Any] = [
-            {"type": "image_url", "image_url": {"url": data_url}},
-            {"type": "text", "text": question},
-        ]
-        message: Any = {"role": "user", "content": content}
-        try:
-            answer = self._client.chat.completions.create(
-                model=self.name, messages=[message], max_tokens=max_tokens, temperature=0.0
-            )
-        except self._errors.APITimeoutError as error:
-            raise ModelError(
-                f"{self.url} did not answer in time, {1 + self.retries} times: is it overloaded?"
-            ) from error
-        except self._errors.APIStatusError as error:
-            problem = str(error.message).replace(self._key, "***") if self._key != "none" else str(error.message)
-            hint = f"; set {KEY_VARIABLES[0]}" if error.status_code in (401, 403) else ""
-            raise ModelError(f"{self.url} refused with status {error.status_code}: {problem[:300]}{hint}") from error
-        except self._errors.APIConnectionError as error:
-            raise ModelError(f"cannot reach {self.url}: {error.__cause__ or error}. Is the server running?") from error
-        except (self._errors.OpenAIError, ValueError) as error:
-            raise ModelError(f"{self.url} did not answer with a chat completion: {error}") from error
-        try:
-            text = answer.choices[0].message.content
-        except (AttributeError, IndexError, TypeError) as error:
-            raise ModelError(
-                f"expected a chat completion from {self.url}, got {str(answer)[:120]!r}: is it the address of the API?"
-            ) from error
-        return text or ""
+
+def _positive(name: str, text: str) -> int:
+    """Return an option of the address that is a whole number.
+
+    Raises:
+        UsageError: it is not one.
+    """
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 10**9):
+        raise UsageError(f"expected {name}= with a whole number, got {text!r}")
+    return int(text)

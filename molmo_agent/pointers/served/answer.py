@@ -1,0 +1,175 @@
+"""What a server answered: the text of a chat completion in the forms that servers give it, or the server's error."""
+
+import html
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from molmo_agent.errors import ModelError
+from molmo_agent.point_text.sentences import is_thinking
+
+_TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]{0,2000}>", re.DOTALL | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One answer of a model."""
+
+    # The model's own words.
+    text: str
+    # Whether it declined, or the server's filter did.
+    refused: bool = False
+    # Why its text must not be read as an answer, for people; "" if it may be.
+    doubt: str = ""
+
+
+def shorten(text: str, limit: int = 300) -> str:
+    """Return the start of a text in one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."
+
+
+def words_of_error(body: str) -> str:
+    """Return a server's own words for an error: the message in its JSON, or the text of its page."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return shorten(html.unescape(_TAGS.sub(" ", body)))
+    for _ in range(4):
+        if isinstance(value, list) and value:
+            value = value[0]
+        if not isinstance(value, dict):
+            break
+        value = next((value[key] for key in ("error", "message", "detail", "msg") if value.get(key)), None)
+    return shorten(value if isinstance(value, str) else body)
+
+
+def read_answer(body: str, url: str, max_tokens: int) -> Answer:
+    """Read the body of a successful answer.
+
+    Args:
+        body: JSON, or a stream of events that was not asked for.
+        url: of the server, for messages.
+        max_tokens: the limit that was sent, for messages.
+
+    Raises:
+        ModelError: the body is an error, or no chat completion.
+    """
+    whole = _completion(body, url)
+    error = whole.get("error")
+    if error:
+        raise ModelError(f"{url} answered with an error: {words_of_error(json.dumps({'error': error}))}")
+    choices = whole.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise ModelError(f"expected a chat completion from {url}, got no choices: {shorten(body, 160)!r}")
+    choice = choices[0] if isinstance(choices[0], dict) else {}
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise ModelError(
+            f"expected a chat completion from {url}, got a choice without a message: {shorten(body, 160)!r}"
+        )
+    text, refusal = _content(message.get("content"), url)
+    refusal = refusal or (message["refusal"] if isinstance(message.get("refusal"), str) else "")
+    thoughts = next((message[k] for k in ("reasoning_content", "reasoning") if isinstance(message.get(k), str)), "")
+    finish = choice.get("finish_reason")
+    calls = message.get("tool_calls")
+    if refusal or finish == "content_filter":
+        return Answer(text=refusal or text or "the server's filter stopped the answer", refused=True)
+    if len(choices) > 1:
+        return Answer(text=text, doubt=f"the server sent {len(choices)} answers to one question")
+    if finish == "length":
+        return Answer(text=text or thoughts, doubt=_cut(is_thinking(text) or (bool(thoughts) and not text), max_tokens))
+    if calls:
+        return _tool_call(text, calls)
+    if not text.strip():
+        what = "only thoughts and no answer" if thoughts else "an empty answer"
+        return Answer(text=thoughts, doubt=f"the server sent {what}")
+    return Answer(text=text)
+
+
+def _cut(thinking: bool, max_tokens: int) -> str:
+    where = "in the middle of its thoughts, before any answer" if thinking else "in the middle of its answer"
+    return (
+        f"the model was stopped after {max_tokens} tokens, {where}; "
+        f"allow more after its name in the address: ?max_tokens={max(2048, 4 * max_tokens)}"
+    )
+
+
+def _completion(body: str, url: str) -> dict[str, Any]:
+    """Return the completion as one object."""
+    start = body.lstrip("\ufeff \t\r\n")
+    if start.startswith(("data:", "event:", ":")):
+        return _joined(start, url)
+    try:
+        value = json.loads(start)
+    except (ValueError, RecursionError) as error:
+        what = "a web page" if start.startswith("<") else "other text"
+        raise ModelError(
+            f"expected a chat completion from {url}, got {what}: {words_of_error(start)!r}; "
+            "is it the address of the API? It often ends in /v1"
+        ) from error
+    if not isinstance(value, dict):
+        raise ModelError(f"expected a chat completion from {url}, got {shorten(body, 160)!r}")
+    return value
+
+
+def _joined(events: str, url: str) -> dict[str, Any]:
+    """Return a streamed completion as a whole one."""
+    message: dict[str, Any] = {"content": ""}
+    finish, ended = None, False
+    for line in events.splitlines():
+        if not line.startswith("data:"):
+            continue
+        data = line.removeprefix("data:").strip()
+        if data == "[DONE]":
+            ended = True
+            break
+        try:
+            event = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"expected a chat completion from {url}, got a broken event: {shorten(data)!r}") from error
+        if not isinstance(event, dict) or event.get("error"):
+            return event if isinstance(event, dict) else {}
+        for choice in (event.get("choices") or [])[:1]:
+            delta = choice.get("delta") or choice.get("message") or {}
+            for key in ("content", "reasoning_content", "reasoning", "refusal"):
+                if isinstance(delta.get(key), str):
+                    message[key] = message.get(key, "") + delta[key]
+            finish = choice.get("finish_reason") or finish
+    if finish is None and not ended:
+        raise ModelError(f"the answer of {url} ended early: {shorten(message['content'])!r}; try again")
+    return {"choices": [{"message": message, "finish_reason": finish}]}
+
+
+def _content(content: Any, url: str) -> tuple[str, str]:
+    """Return (text, refusal) of a message's content: text, a list of parts, or nothing."""
+    if content is None:
+        return "", ""
+    if isinstance(content, str):
+        return content, ""
+    texts, refusals = [], []
+    for part in content if isinstance(content, list) else [content]:
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, dict) and isinstance(part.get("refusal"), str):
+            refusals.append(part["refusal"])
+        elif isinstance(part, dict) and part.get("type") in ("thinking", "reasoning"):
+            continue
+        elif isinstance(part, dict) and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        else:
+            raise ModelError(f"expected text in the answer of {url}, got {shorten(json.dumps(part), 120)}")
+    return "".join(texts), " ".join(refusals)
+
+
+def _tool_call(text: str, calls: Any) -> Answer:
+    """Return the one call of an answer as text, in the form that models write calls themselves."""
+    try:
+        (call,) = calls
+        arguments = call["function"]["arguments"]
+        values = json.loads(arguments) if isinstance(arguments, str) else arguments
+        written = json.dumps({"name": call["function"]["name"], "arguments": values})
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return Answer(text=f"{text}{json.dumps(calls)}", doubt="the server sent calls of tools that cannot be read")
+    return Answer(text=f"{text}\n<tool_call>{written}</tool_call>".lstrip())
