@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 import pytest
 from adb_device import AdbDevice, adb_server
+from chat_server import Server
 from made_data import cap, parquet
 from misbehaving_server import serving
 from PIL import Image
 from test_data_academic import chart_qa, text_vqa
 from test_eval_benchmarks import write_pointing
-from test_remote import Server
 from tiny_training import small_run, write_model, write_points
 from typer.testing import CliRunner
 

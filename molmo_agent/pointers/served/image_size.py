@@ -41,12 +41,16 @@ class ImageLimits:
         area = self.multiple**2
         most = max(self.max_pixels // area, 1)
         least = min(math.ceil(self.min_pixels / area), most)
-        zoom = math.sqrt(min(max(width * height / area, least), most) / (width * height))
-        # In units of the multiple. The short side is rounded first: the long one can then be adjusted finely.
-        short = max(1, min(round(min(size) * zoom), math.isqrt(most)))
-        long = min(max(round(max(size) * zoom), math.ceil(least / short)), most // short)
-        sides = (long, short) if width >= height else (short, long)
-        return sides[0] * self.multiple, sides[1] * self.multiple
+        across, down = (max(1, round(side / self.multiple)) for side in size)
+        if not least <= across * down <= most:
+            # A little inside the limits, so that rounding a side to the multiple distorts the image less.
+            target = min(max(width * height / area, min(1.05 * least, most)), max(0.95 * most, least))
+            zoom = math.sqrt(target / (width * height))
+            # The short side first: the long one can then be adjusted finely.
+            short = max(1, min(round(min(size) * zoom), math.isqrt(most)))
+            long = min(max(round(max(size) * zoom), math.ceil(least / short)), most // short)
+            across, down = (long, short) if width >= height else (short, long)
+        return across * self.multiple, down * self.multiple
 
     def fit(self, image: PILImage.Image) -> PILImage.Image:
         """Return the image in the size to send; each side is scaled by itself, so that fractions stay the same."""
