@@ -68,7 +68,9 @@ class Chat:
                 body = self._send([{"role": "user", "content": content}], max_tokens)
                 return read_answer(body, self.url, max_tokens)
             except self._openai.APITimeoutError as error:
-                raise self._late() from error
+                raise ModelError(
+                    f"{self.url} did not answer in time, {1 + self._retries} times: is it overloaded?"
+                ) from error
             except self._openai.APIStatusError as error:
                 raise self._refused(error, image.size, data.tell()) from error
             except self._openai.APIConnectionError as error:
@@ -91,11 +93,8 @@ class Chat:
                 if len(body) > _MAX_BYTES:
                     raise ModelError(f"{self.url} sent more than {_MAX_BYTES // 1_000_000} MB for one answer")
                 if time.monotonic() > end:
-                    raise self._late()
+                    raise ModelError(f"{self.url} did not finish its answer within {self._timeout_s:g} s")
         return body.decode("utf-8", errors="replace")
-
-    def _late(self) -> ModelError:
-        return ModelError(f"{self.url} did not answer in time, {1 + self._retries} times: is it overloaded?")
 
     def _refused(self, error: Any, size: tuple[int, int], num_bytes: int) -> ModelError:
         """Return the error for an answer with an error status: the server's words, and what to do."""
