@@ -157,7 +157,7 @@ def test_an_unreadable_reply_is_asked_again_in_other_words_within_one_decision()
 def test_after_the_last_wording_the_policy_gives_up_and_shows_the_reply():
     model = Replies("no idea")
     decisions = play(PointingPolicy(model), "click Save, click Send")
-    message = "could not 'click Save': the model gave no usable point for 'Save' (unparsed)"
+    message = "could not 'click Save': the model gave no usable point for 'Save' (unparsed): it replied 'no idea'"
     assert actions(decisions) == [Done(False, message)]
     assert decisions[0].result.reply == "no idea"
     assert decisions[0].instruction == "click Save"

@@ -2,6 +2,7 @@
 
 import math
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from molmo_agent import load_model
 from molmo_agent.errors import ImageError, UsageError
 from molmo_agent.point_text.parse import DIALECTS, SCALES
 from molmo_agent.pointers.remote import RemotePointer
-from molmo_agent.pointers.served.families import FAMILIES, profile_of, profile_of_name, read_scale
+from molmo_agent.pointers.served.families import FAMILIES, OPTIONS, profile_of, profile_of_name, read_scale
 from molmo_agent.pointers.served.image_size import ImageLimits
 
 # Name -> (dialect, scale, multiple of the image's sides).
@@ -22,8 +23,8 @@ NAMES = {
     "someone/molmo-7B-O-bnb-4bit": ("molmo", None, None),
     "allenai/Molmo2-4B": ("molmo2", None, None),
     "molmo-2-8b": ("molmo2", None, None),
-    "qwen/qwen2-vl-7b-instruct": ("qwen", 1000, 28),
-    "Qwen2VL-2B": ("qwen", 1000, 28),
+    "qwen/qwen2-vl-7b-instruct": ("gui", 1000, 28),
+    "Qwen2VL-2B": ("gui", 1000, 28),
     "qwen2.5vl:3b": ("qwen", "pixels", 28),
     "Qwen2_5-VL-72B-Instruct-AWQ": ("qwen", "pixels", 28),
     "accounts/x/models/qwen2p5-vl-7b-instruct": ("qwen", "pixels", 28),
@@ -123,6 +124,9 @@ def test_the_scale_of_any_model_can_be_declared():
     assert profile_of("my-model", scale="pixels").limits.multiple == 28
     assert profile_of("my-model", "tuple").scale is None
     assert profile_of("Qwen3-VL-8B", "qwen").scale == 1000
+    assert profile_of("Qwen2-VL-7B", "qwen").scale == 1000
+    assert profile_of("UI-TARS-1.5-7B", "qwen").in_pixels
+    assert profile_of("my-model", "qwen").limits == profile_of("Qwen2.5-VL-7B").limits
     assert profile_of("Qwen3-VL-8B", scale="pixels").in_pixels
     assert "from 0 to 1000" in profile_of("my-model", "gui", 1000).question
     assert profile_of("Molmo-7B-D", max_pixels=500_000).limits.max_pixels == 500_000
@@ -323,3 +327,30 @@ def test_a_model_says_none_in_its_own_words(server):
     server.plan = [completion({"content": "The Save button is not visible in this image."})]
     result = connect(server, "Qwen3-VL-8B").point(np.zeros((60, 80, 3), np.uint8), "the Save button")
     assert (result.status, result.reply) == ("none", "The Save button is not visible in this image.")
+
+
+# --- The page ---------------------------------------------------------------------------------------------------------
+
+
+def rows_of_the_page():
+    """Return the table of docs/model.md as the code has it."""
+    for family in FAMILIES:
+        groups: dict[object, list[str]] = {}
+        for generation, profile in family.generations.items():
+            scale = profile.scale or DIALECTS[profile.dialect].scales[0]
+            groups.setdefault((profile.dialect, scale, profile.limits), []).append(generation or "none")
+        for (dialect, scale, limits), generations in groups.items():
+            size = "as it is"
+            if limits is not None:
+                least, most = limits.min_pixels / 1e6, limits.max_pixels / 1e6
+                size = f"multiples of {limits.multiple}, {least:.2f} to {most:.2f} million pixels"
+            unit = scale if scale == "pixels" else f"0 to {scale}"
+            yield f"| {family.name} | {', '.join(generations)} | {unit} | `{dialect}` | {size} |"
+
+
+def test_the_page_lists_every_known_family_with_its_scale():
+    page = (Path(__file__).parents[1] / "docs" / "model.md").read_text(encoding="utf-8")
+    head = "| family | generations | scale | dialect | image sent |\n|---|---|---|---|---|\n"
+    table = page.partition(head)[2].partition("\n\n")[0]
+    assert table.split("\n") == list(rows_of_the_page())
+    assert all(f"`{option}=" in page for option in OPTIONS)

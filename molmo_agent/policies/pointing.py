@@ -235,7 +235,8 @@ class PointingPolicy:
             elif result.status == "refused":
                 return result, f"the model declines to point at {target!r}"
             else:
-                reason = f"the model gave no usable point for {target!r} ({result.status})"
+                words = " ".join(result.reply.split())[:160]
+                reason = f"the model gave no usable point for {target!r} ({result.status}): it replied {words!r}"
         return result, reason
 
 

@@ -61,6 +61,11 @@ class Family:
     generations: Mapping[str, Profile]
     base: bool = False
 
+    @property
+    def newest(self) -> Profile:
+        """The profile of the last generation that is known."""
+        return tuple(self.generations.values())[-1]
+
 
 def _gen(stem: str, after: str = "") -> str:
     # Not the number of parameters: "7b", "0.5b", "30b".
@@ -156,7 +161,8 @@ FAMILIES = (
         # From 3.5 on, models without "VL" in their names see images too; before, those read text alone.
         pattern=_gen("qwen", "(?:-?vl|(?<=[3-9][.-][0-9])|(?<=[3-9][5-9])(?![0-9]))(?![a-z])"),
         generations={
-            "2": _qwen(1000, _RELATIVE_28),
+            # It may answer with boxes in its own tokens, too.
+            "2": replace(_qwen(1000, _RELATIVE_28), dialect="gui"),
             "2.5": _qwen("pixels", _PIXELS_28),
             "3": _qwen(1000, _RELATIVE_32),
             "3.5": _qwen(1000, _RELATIVE_32),
@@ -213,10 +219,9 @@ def profile_of_name(model: str) -> Profile:
         if generation not in family.generations:
             names = ", ".join(filter(None, family.generations)) or "no other generation"
             got = f"generation {generation}" if generation else "no generation in its name"
-            dialect = next(iter(family.generations.values())).dialect
             raise UsageError(
                 f"{model!r}: the scale of {family.name} depends on its generation; known: {names}; got {got}. "
-                f"Use the model's full name, or {_how_to_declare(model, dialect)}"
+                f"Use the model's full name, or {_how_to_declare(model, family.newest.dialect)}"
             )
     profiles = [family.generations[generation] for family, generation in matches]
     if len({(profile.scale or profile.dialect) for profile in profiles}) > 1:
@@ -260,13 +265,15 @@ def profile_of(
             raise
         profile = None
     if profile is None or (dialect is not None and dialect != profile.dialect):
-        profile = _declared(model, dialect, scale, known=profile is not None)
+        if profile is not None and dialect is not None and profile.scale in DIALECTS[dialect].scales:
+            scale = scale or profile.scale
+        profile = _declared(model, dialect, scale)
     if scale is not None and scale not in DIALECTS[profile.dialect].scales:
         known = " or ".join(map(str, DIALECTS[profile.dialect].scales))
         raise UsageError(f"the dialect {profile.dialect!r} has the scale {known}, got scale={scale}")
     if scale is not None and scale != profile.scale:
         profile = replace(profile, scale=scale, question=_question(profile.dialect, scale))
-    if profile.in_pixels and (profile.limits is None or profile.limits.multiple == 28):
+    if profile.in_pixels and profile.limits in (None, _RELATIVE_28):
         profile = replace(profile, limits=_PIXELS_28)
     if max_pixels is not None:
         limits = profile.limits or ImageLimits(multiple=1, min_pixels=1, max_pixels=max_pixels)
@@ -276,17 +283,16 @@ def profile_of(
     return profile
 
 
-def _declared(model: str, dialect: str | None, scale: Scale | None, *, known: bool) -> Profile:
+def _declared(model: str, dialect: str | None, scale: Scale | None) -> Profile:
     """Return the profile of a dialect that a user names, or of a scale alone."""
     family = next((family for family, _ in _matches(model)), None)
     if dialect is None:
-        dialect = next(iter(family.generations.values())).dialect if family else "gui"
-    if scale is None and (dialect == "gui" or (family and not known and len(DIALECTS[dialect].scales) > 1)):
+        dialect = family.newest.dialect if family else "gui"
+    if scale is None and (dialect == "gui" or (family and len(DIALECTS[dialect].scales) > 1)):
         raise UsageError(
             f"{model!r}: the dialect {dialect!r} is written in several scales; {_how_to_declare(model, dialect)}"
         )
-    limits = _RELATIVE_32 if dialect == "qwen" else None
-    return Profile(dialect=dialect, scale=scale, question=_question(dialect, scale), limits=limits)
+    return Profile(dialect=dialect, scale=scale, question=_question(dialect, scale))
 
 
 def _question(dialect: str, scale: Scale | None) -> str:
