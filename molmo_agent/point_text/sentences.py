@@ -58,7 +58,7 @@ _OTHER_ANSWER = re.compile(
     r"|[\"']\s{0,4}:\s{0,4}[\[{\d]|[\"']\w{1,20}[\"']\s{0,4}:"
     r"|\b[xy]\d{0,4}\s{0,4}[=:]\s{0,4}[\"'“]?\s{0,4}[-+.]?\d"
     r"|\bcoords\s{0,4}="
-    r"|</?point?s?(?![a-z])|</?b?box\b|<\|(?:box|object|point)"
+    r"|</?point?s?(?![a-z])|<[/a-z]{0,8}\Z|</?b?box\b|<\|(?:box|object|point)"
     r"|\d\s{0,4}[)\]]?\s{0,4}[,;]\s{0,4}[-+(\[]?\.?\d|\d\s{0,4}[)\]]\s{0,4},",
     re.IGNORECASE,
 )

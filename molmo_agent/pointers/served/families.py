@@ -186,11 +186,19 @@ def _generation(text: str | None) -> str:
     return ".".join(re.findall(r"\d", text or "")).removesuffix(".0")
 
 
+def _elsewhere(plain: str, match: re.Match[str]) -> str:
+    """Return a generation that stands further on in a name, such as ``ui-venus-ground-1.5-8b``; "" if there is none."""
+    found = re.match(r"[^/:]*?(?<![\da-z.])v?(\d\.\d)(?![\d.]*b|\d)", plain[match.end() :])
+    return found[1] if found else ""
+
+
 def _matches(model: str) -> list[tuple[Family, str]]:
     """Return the families that a name mentions, those built on others first, each with the generation."""
     plain = _normalized(model)
     matches = [
-        (family, _generation(match["gen"])) for family in FAMILIES for match in re.finditer(family.pattern, plain)
+        (family, _generation(match["gen"] or _elsewhere(plain, match)))
+        for family in FAMILIES
+        for match in re.finditer(family.pattern, plain)
     ]
     return sorted(matches, key=lambda match: match[0].base)
 
@@ -257,7 +265,7 @@ def profile_of(
         UsageError: the name says too little, or the declaration does not fit.
     """
     if dialect is not None and dialect not in DIALECTS:
-        raise UsageError(str(UnknownNameError("dialect", dialect, DIALECTS)))
+        raise UnknownNameError("dialect", dialect, DIALECTS)
     try:
         profile = profile_of_name(model)
     except UsageError:
