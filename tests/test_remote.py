@@ -102,5 +102,3 @@ def test_a_reply_that_is_no_point_is_no_place(server, reply):
     result = connect(server).point(PICTURE, "x")
     assert result.status != "ok"
     assert result.points == ()
-
-

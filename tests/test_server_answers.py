@@ -97,6 +97,8 @@ def test_a_call_of_a_tool_is_an_answer_only_if_it_is_a_click(server, arguments, 
     result = ask(server, completion({"content": None, "tool_calls": [call]}, "tool_calls"), "Qwen3-VL-8B")
     assert result.status == status, result
     assert [found.point for found in result.points] == ([HERE] if status == "ok" else [])
+    old = completion({"content": None, "function_call": call["function"]}, "function_call")
+    assert ask(server, old, "Qwen3-VL-8B").status == status
     two = completion({"content": None, "tool_calls": [call, call]}, "tool_calls")
     assert ask(server, two, "Qwen3-VL-8B").status == "unparsed"
 
@@ -143,6 +145,7 @@ def test_an_answer_that_was_cut_off_is_not_read_and_says_how_to_allow_more(serve
         (completion({"content": ""}), "[the server sent an empty answer] "),
         (completion({"content": None}), "[the server sent an empty answer] "),
         (completion({"content": " ", "reasoning_content": "It is " + TAG}), "[the server sent only thoughts and no an"),
+        (completion({"content": TAG}, "abort"), "[the server broke the answer off (abort)] "),
         (completion({"content": "", "tool_calls": "x"}), "[the server sent calls of tools that cannot be read]"),
         (
             {**completion({}), "choices": completion({"content": TAG})["choices"] * 2},
@@ -182,6 +185,7 @@ def test_other_words_are_unparsed_and_shown(server, words, tmp_path):
         ({"error": "model is loading"}, "answered with an error: model is loading"),
         ({"object": "error", "error": [{"message": "too many images"}]}, "answered with an error: too many images"),
         (chunks({"content": "x"}).__class__('data: {"error": {"message": "lost a worker"}}\n\n'), "lost a worker"),
+        ({"choices": [{"finish_reason": "error", "error": {"message": "upstream died"}}]}, "error: upstream died"),
         ({"choices": []}, "got no choices"),
         ({"choices": None, "model": "m"}, "got no choices"),
         ({"choices": [{"index": 0, "text": "old"}]}, "got a choice without a message"),

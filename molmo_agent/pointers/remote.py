@@ -11,7 +11,6 @@ from PIL import Image as PILImage
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import UsageError
 from molmo_agent.point_text.parse import parse_points
-from molmo_agent.pointers.served.answer import Answer
 from molmo_agent.pointers.served.chat import Chat
 from molmo_agent.pointers.served.families import OPTIONS, Profile, profile_of, read_scale
 from molmo_agent.pointers.served.network import check_url
@@ -116,8 +115,7 @@ class RemotePointer:
         """
 
         def answer(asked: tuple[Image, str]) -> str:
-            reply: Answer = self._chat.ask(self._sent(asked[0]), asked[1], max_new_tokens)
-            return reply.text.strip()
+            return self._chat.ask(self._sent(asked[0]), asked[1], max_new_tokens).text.strip()
 
         with ThreadPoolExecutor(self.concurrency) as pool:
             return list(pool.map(answer, list(zip(images, questions, strict=True))))

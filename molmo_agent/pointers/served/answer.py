@@ -64,6 +64,8 @@ def read_answer(body: str, url: str, max_tokens: int) -> Answer:
     if not isinstance(choices, list) or not choices:
         raise ModelError(f"expected a chat completion from {url}, got no choices: {shorten(body, 160)!r}")
     choice = choices[0] if isinstance(choices[0], dict) else {}
+    if choice.get("error"):
+        raise ModelError(f"{url} answered with an error: {words_of_error(json.dumps(choice))}")
     message = choice.get("message")
     if not isinstance(message, dict):
         raise ModelError(
@@ -74,11 +76,15 @@ def read_answer(body: str, url: str, max_tokens: int) -> Answer:
     thoughts = next((message[k] for k in ("reasoning_content", "reasoning") if isinstance(message.get(k), str)), "")
     finish = choice.get("finish_reason")
     calls = message.get("tool_calls")
+    if message.get("function_call") and not calls:
+        calls = [{"function": message["function_call"]}]
     if refusal or finish == "content_filter":
         return Answer(text=refusal or text or "the server's filter stopped the answer", refused=True)
     if len(choices) > 1:
         return Answer(text=text, doubt=f"the server sent {len(choices)} answers to one question")
-    if finish == "length":
+    if finish in ("error", "abort", "cancelled"):
+        return Answer(text=text or thoughts, doubt=f"the server broke the answer off ({finish})")
+    if finish in ("length", "max_tokens"):
         return Answer(text=text or thoughts, doubt=_cut(is_thinking(text) or (bool(thoughts) and not text), max_tokens))
     if calls:
         return _tool_call(text, calls)
