@@ -27,26 +27,38 @@ _THE_PICTURE = rf"(?:the|this|that|your|my|any)\s{{1,3}}(?:\w{{1,20}}\s{{1,3}})?
 _NONE_SENTENCE = re.compile(r"(?:^|[.!?:\n])\s{0,8}there are none\s{0,8}(?:[.!]|$)", re.IGNORECASE)
 # "There is no such button", "It isn't in the image", "I can't see it", "No button is visible".
 _CANNOT_SEE = (
-    r"\b(?:cannot|can['’]?t|can not|could not|couldn['’]?t|do not|don['’]?t|did not|didn['’]?t|unable to)\s{1,3}"
+    r"\b(?:cannot|can['’]?t|can not|could not|couldn['’]?t|do not|don['’]?t|did not|didn['’]?t|unable to|not able to)"
+    r"\s{1,3}"
     rf"(?:see|find(?!\s{{1,3}}out\b)|locate|spot|detect)\b(?!\s{{1,3}}{_THE_PICTURE})"
 )
+_START = r"(?:^|[.!?:\n])\W{0,4}"
 _ABSENT = re.compile(
-    r"\bthere(?:['’]s|\s{1,3}(?:is|are|was|were))\s{1,3}(?:no|nothing|not|no such)\b"
-    rf"|\bthere\s{{1,3}}(?:is|are|was|were)n['’]t\b"
-    rf"|\b(?:is|are|was|were){_NOT}\s{{1,3}}(?:\w{{1,12}}\s{{1,3}})?"
-    rf"(?:visible|present|shown|displayed|found|available|there\b|anywhere|part of|(?:in|on)\s{{1,3}}{_THE_PICTURE})"
-    rf"|{_CANNOT_SEE}"
-    r"|\b(?:(?:could|can)\s{1,3}not|cannot|can['’]?t|couldn['’]?t)\s{1,3}be\s{1,3}(?:found|seen|located)\b"
-    rf"|\b(?:does|do|did){_NOT}\s{{1,3}}(?:appear|exist|contain|include|show|have)\b"
-    rf"|(?:^|[.!?:\n])\W{{0,4}}(?:it['’]s\s{{1,3}})?not\s{{1,3}}(?:visible|present|found|shown|(?:in|on)\s{{1,3}}{_THE_PICTURE})"
-    r"|(?:^|[.!?:\n])\W{0,4}no(?:ne|\s[^.!?\n]{1,60})?\s{1,3}(?:(?:is|are|was|were)\s{1,3})?(?:visible|present|found|shown)\b"
-    r"|(?:^|[.!?:\n])\W{0,4}no\s{1,3}such\b",
+    "|".join(
+        (
+            r"\bthere(?:['’]s|\s{1,3}(?:is|are|was|were))\s{1,3}(?:no|nothing|not)\b",
+            r"\bthere\s{1,3}(?:is|are|was|were)n['’]t\b",
+            r"\bthere\s{1,3}(?:seems?|appears?)\s{1,3}to\s{1,3}be\s{1,3}(?:no|nothing)\b",
+            rf"\b(?:is|are|was|were){_NOT}\s{{1,3}}(?:\w{{1,12}}\s{{1,3}})?(?:visible|present|shown|displayed|found|"
+            rf"available|t?here\b|anywhere|part of|(?:in|on)\s{{1,3}}{_THE_PICTURE})",
+            r"\b(?:is|are|was|were)\s{1,3}(?:absent|missing)\b",
+            _CANNOT_SEE,
+            r"\bi\s{1,3}(?:can\s{1,3})?(?:see|find)\s{1,3}no(?:thing)?\b",
+            r"\b(?:(?:could|can)\s{1,3}not|cannot|can['’]?t|couldn['’]?t)\s{1,3}be\s{1,3}(?:found|seen|located)\b",
+            rf"\b(?:does|do|did){_NOT}\s{{1,3}}(?:appear|seem|exist|contain|include|show|have)\b",
+            rf"\b{_PICTURE}\s{{1,3}}(?:contains?|shows?|has|includes?)\s{{1,3}}no\b",
+            rf"{_START}(?:it['’]s\s{{1,3}})?not\s{{1,3}}(?:visible|present|found|shown|here|"
+            rf"(?:in|on)\s{{1,3}}{_THE_PICTURE})",
+            rf"{_START}no(?:ne|\s[^.!?\n]{{1,60}})?\s{{1,3}}(?:(?:is|are|was|were)\s{{1,3}})?(?:visible|present|found|shown)\b",
+            rf"{_START}no\s{{1,3}}(?:such|match|matches|matching)\b",
+            rf"{_START}nothing\s{{1,3}}(?:[^.!?\n]{{1,30}}\s{{1,3}})?matche[sd]\b",
+        )
+    ),
     re.IGNORECASE,
 )
 _CANNOT = rf"(?!{_CANNOT_SEE})(?:cannot|can['’]?t|can not|won['’]?t|will not)\b"
 _DECLINES = (
     rf"(?:(?:i['’]?m |i am )?(?:very |so )?sorry\b|i {_CANNOT}|"
-    r"i(?:['’]m| am) (?:unable (?!to (?:find|locate))|not able|not allowed)\b|as an ai\b)"
+    rf"i(?:['’]m| am) (?!{_CANNOT_SEE})(?:unable|not able|not allowed)\b|as an ai\b)"
 )
 _REFUSAL = re.compile(rf"\W*+(?:unfortunately,? )?{_DECLINES}", re.IGNORECASE)
 _DECLINES_SOMEWHERE = re.compile(rf"\b{_DECLINES}", re.IGNORECASE)
