@@ -89,9 +89,18 @@ class Scroll:
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """Enter text where the keyboard focus is. ``{{NAME}}`` stands for a secret that only the env receives."""
+    """Enter text where the keyboard focus is. ``{{NAME}}`` stands for a secret that only the env receives.
+
+    With ``replace`` the focused field holds exactly the text afterwards, whatever it held before; an empty text empties
+    it. Without, the text is added where the caret is.
+    """
 
     text: str
+    replace: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.replace, bool):
+            raise ValueError(f"replace must be true or false, got {self.replace!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +221,8 @@ def describe(action: Action) -> str:
             return f"Drag {at(start)} to {at(end)}"
         case Scroll(direction=direction, notches=notches, point=point):
             return f"Scroll {direction} by {notches} at {at(point)}"
-        case Type(text=text):
-            return f'Type "{text}"'
+        case Type(text=text, replace=replace):
+            return f'Replace with "{text}"' if replace else f'Type "{text}"'
         case Key(keys=keys):
             return f"Key {'+'.join(keys)}"
         case LongPress(point=point):

@@ -121,7 +121,7 @@ def action_text(action: Action) -> str:
             return f"Long Press{_percents(point)}"
         case Scroll(direction=direction):
             return f"Scroll {direction}"
-        case Type(text=text):
+        case Type(text=text, replace=False):
             return f"Type {text}"
         case OpenApp(name=name):
             return f"Open App {name}"

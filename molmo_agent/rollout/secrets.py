@@ -79,7 +79,7 @@ class Secrets:
             self.require(action.text)
         except UsageError as error:
             raise ActionRefused(str(error)) from error
-        return Type(_PLACEHOLDER.sub(lambda match: self.values[match[1]], action.text))
+        return dataclasses.replace(action, text=_PLACEHOLDER.sub(lambda match: self.values[match[1]], action.text))
 
     def scrub(self, value: _T) -> _T:
         """Return a value with every secret in its strings replaced by the placeholder, keys included.

@@ -1,16 +1,19 @@
 """Find quoted text in an instruction, so that the grammar reads no words in it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 _CLOSING = {"“": "”", "„": "“", "«": "»", "‹": "›", "「": "」", "『": "』", "`": "`", '"': '"', "'": "'", "‘": "’"}
 # Replaces a character in quotes or in a placeholder, where the grammar must not find words.
 _MASK = "\0"
+KEY = "\1"
+"""Replaces a sign that names a key, so that it neither separates nor quotes: the comma in ``ctrl+,``."""
 
 
-def mask_quotes(text: str) -> tuple[str, dict[int, int]]:
+def mask_quotes(text: str, keys: Collection[int] = ()) -> tuple[str, dict[int, int]]:
     """Return the text with quoted parts and placeholders masked, and the start and end of each quoted part.
 
-    Straight quotes and apostrophes look alike on both sides: one opens after a blank and closes before one, so the
+    The signs at the positions ``keys`` are masked as keys, unless they are quoted. Straight quotes and apostrophes look alike on both sides: one opens after a blank and closes before one, so the
     apostrophe in "Ada's" and the inch sign in ``5" nail`` are neither.
     """
     mask, quotes, i = list(text), {}, 0
@@ -18,7 +21,9 @@ def mask_quotes(text: str) -> tuple[str, dict[int, int]]:
     unclosed: set[str] = set()
     while i < len(text):
         end = -1
-        if text[i] in _CLOSING and text[i] not in unclosed and _opens(text, i):
+        if i in keys:
+            mask[i] = KEY
+        elif text[i] in _CLOSING and text[i] not in unclosed and _opens(text, i):
             end = _closing(text, i)
             if end > 0:
                 quotes[i] = end
@@ -81,3 +86,8 @@ class Part:
     def quoted(self) -> str | None:
         """Return what stands in quotes, if that is all there is."""
         return self.text[1:-1] if self.quotes.get(0) == len(self.text) else None
+
+    def spoken(self) -> str:
+        """Return the words without the quotes around some of them: ``the + key`` of ``the "+" key``."""
+        marks = {mark for start, end in self.quotes.items() for mark in (start, end - 1)}
+        return "".join(char for i, char in enumerate(self.text) if i not in marks)

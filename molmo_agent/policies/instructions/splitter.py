@@ -2,7 +2,7 @@
 
 ``click Name, type "Ada" into it, then press Enter`` names what to do in order, and every step is either a gesture at
 something that a pointing model will find, or needs no point at all. The grammar is small on purpose: it reads the forms
-below and rejects, with a hint, what is ambiguous or unsupported (conditions, loops, "don't ...").
+below and rejects, with a hint, what is ambiguous or unsupported (see ``conditions.py``).
 
 Quoted text is taken as it is: ``type "first, then second"`` is one step. Any pair of quotes will do, and ``{{SECRET}}``
 placeholders are never looked into. Outside of quotes, a comma or "and" ends a step only if a verb with an object
@@ -15,14 +15,14 @@ from typing import cast
 
 from molmo_agent.actions import Direction
 from molmo_agent.errors import UsageError
-from molmo_agent.policies.instructions.keys import MODIFIERS, read_chord, read_modifiers
-from molmo_agent.policies.instructions.quoting import Part, mask_quotes
-from molmo_agent.policies.instructions.substep import Gesture, SubStep
+from molmo_agent.policies.instructions.conditions import begins_here, refuse_conditions
+from molmo_agent.policies.instructions.counts import COUNT, number, read_times
+from molmo_agent.policies.instructions.keys import MODIFIERS, read_modifiers, signs_that_are_keys
+from molmo_agent.policies.instructions.pressing import read_keys, refuse_chord
+from molmo_agent.policies.instructions.quoting import KEY, Part, mask_quotes
+from molmo_agent.policies.instructions.substep import Gesture, SubStep, is_field
 
 __all__ = ["SubStep", "split_instruction"]
-
-_NUMBER_WORDS = ["a", "an", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-_COUNT = rf"\d{{1,4}}(?:\.\d{{1,3}})?|{'|'.join(_NUMBER_WORDS)}"
 
 _HOLD = r"long[- ]?press|press and hold|tap and hold|touch and hold|click and hold"
 _CLICK = (
@@ -44,6 +44,7 @@ _VERBS: tuple[tuple[str, str], ...] = (
     (r"scroll|swipe", "scroll"),
     (r"type in|type|enter|write|input|paste", "type"),
     (r"fill in|fill out|fill", "fill"),
+    (r"set", "set"),
     (r"press|hit|push", "press"),
     (r"wait|pause|sleep", "wait"),
     (r"launch", "open_app"),
@@ -55,23 +56,25 @@ _VERBS: tuple[tuple[str, str], ...] = (
 )
 _VERB = re.compile("|".join(f"(?P<{does}>(?:{verb})(?![\\w+]))" for verb, does in _VERBS), re.IGNORECASE)
 _POLITE = re.compile(
-    r"(?:(?:please|now|first|firstly|next|finally|lastly|also|afterwards?|after that|and|then|(?:can|could) you)"
-    r"(?!\w)[\s,:]*){1,6}",
+    r"(?:(?:please|kindly|now|first|firstly|next|finally|lastly|also|just|simply|afterwards?|after that|and|then"
+    r"|(?:can|could|would) you|go ahead and|I (?:want|need|would like) you to|I['’]d like you to)(?!\w)[\s,:]*){1,6}",
     re.IGNORECASE,
 )
 # "Ctrl-click", "shift + double-click".
 _WITH_KEYS = re.compile(rf"({MODIFIERS})(?:\s*[+-]\s*|\s+)(?=(?:\w+[- ])?click)", re.IGNORECASE)
-_BULLET = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-*•])\s", re.MULTILINE)
-# Forms that are not supported, with advice.
-_BEYOND = (
-    (re.compile(r"(?:do not|don['’]?t|never|without|avoid)(?!\w)", re.I), "leave out what is not to be done"),
-    (
-        re.compile(r"(?:if|unless|until|when|whenever|while|once|repeat|for each|for every|as long as)(?!\w)", re.I),
-        "conditions and repetitions are not understood: name the steps one by one",
-    ),
+# "Hold ctrl and click A", "click A while holding ctrl".
+_HOLDING = re.compile(
+    rf"(?:press\s+and\s+)?hold(?:ing)?(?:\s+down)?\s+(?:the\s+)?({MODIFIERS})(?:\s+keys?)?(?:\s+down)?", re.IGNORECASE
 )
+_HOLD_AND = re.compile(rf"{_HOLDING.pattern}[\s,]+(?:(?:and|then|while)\s+)*(?=\S)", re.IGNORECASE)
+_WHILE_HOLDING = re.compile(
+    rf"[\s,]+(?:(?:while|whilst)\s+)?(?:holding|pressing)(?:\s+down)?\s+(?:the\s+)?({MODIFIERS})(?:\s+keys?)?$",
+    re.IGNORECASE,
+)
+_BULLET = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-*•])\s", re.MULTILINE)
 # Longer than any real instruction; bounds the time of repeated searches.
 MAX_CHARACTERS = 20_000
+MAX_WAIT_S = 3600
 _EXAMPLE = 'say for example: click Name, type "Ada", then press Enter'
 
 
@@ -85,12 +88,13 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
     """
     if len(text) > MAX_CHARACTERS:
         raise UsageError(f"expected an instruction of at most {MAX_CHARACTERS} characters, got {len(text)}")
-    mask, quotes = mask_quotes(text)
+    mask, quotes = mask_quotes(text, frozenset(signs_that_are_keys(text)))
     # The numbers and dashes of a list are not words.
     whole = Part(text, _BULLET.sub(lambda bullet: " " * len(bullet[0]), mask), quotes)
     steps: list[SubStep] = []
     for part in _cut_into_parts(whole):
-        steps += _resolve_it(_read_part(part), steps)
+        after_keys = bool(steps) and steps[-1].gesture == "key"
+        steps += _resolve_it(_read_part(part, after_keys=after_keys), steps)
     if not steps:
         raise UsageError(f"expected something to do, got {text.strip()[:60]!r}; {_EXAMPLE}")
     return tuple(steps)
@@ -114,7 +118,7 @@ def _resolve_it(new: list[SubStep], before: list[SubStep]) -> list[SubStep]:
 
 
 _STRONG = r"\s*[;\n]+\s*|[,.]?\s+(?:and\s+)?then(?!\w)[\s,:]*"
-_WEAK = r"\s*,\s*(?:and\s+)?|\s+and\s+(?:also\s+)?|\.\s+|\s+\d{1,2}[.)]\s+"
+_WEAK = rf"\s*,\s*(?:and\s+)?|\s+and\s+(?:also\s+)?|\.\s+|\s+\d{{1,2}}[.)]\s+|(?<={KEY})\s+"
 _SEPARATOR = re.compile(f"(?P<strong>{_STRONG})|(?P<weak>{_WEAK})", re.IGNORECASE)
 
 
@@ -129,6 +133,8 @@ def _cut_into_parts(whole: Part) -> list[Part]:
         # "First, click A": the comma belongs to the word before it.
         before = whole.mask[start : separator.start()].strip() if separator.start() - start < 40 else "-"
         only_polite = _POLITE.fullmatch(before)
+        if _HOLDING.fullmatch(before):
+            continue
         if separator["strong"] is None and (only_polite or not _begins_a_step(whole.mask, position)):
             continue
         parts.append(whole.cut(start, separator.start()))
@@ -142,7 +148,7 @@ def _begins_a_step(mask: str, position: int) -> bool:
     polite = _POLITE.match(mask, position)
     verb = _VERB.match(mask, polite.end() if polite else position)
     if verb is None:
-        return any(pattern.match(mask, position) for pattern in (_WITH_KEYS, *(pattern for pattern, _ in _BEYOND)))
+        return bool(_WITH_KEYS.match(mask, position)) or begins_here(mask, position)
     return verb.lastgroup in ("wait", "back", "home") or re.match(r"\s+[^\s,;.]", mask[verb.end() :]) is not None
 
 
@@ -155,17 +161,17 @@ def _trim(part: Part) -> Part:
     return part.cut(polite.end()) if sure or _VERB.match(part.mask, polite.end()) else part
 
 
-def _read_part(part: Part) -> list[SubStep]:
-    for pattern, advice in _BEYOND:
-        if pattern.match(part.mask):
-            raise UsageError(f"cannot follow {part.text[:60]!r}: {advice}")
-    if keys := _WITH_KEYS.match(part.mask):
-        steps = _read_part(part.cut(keys.end()))
-        if not all(step.gesture.endswith("click") for step in steps):
-            raise UsageError(f"{part.text!r}: keys can be held during clicks only")
-        return [replace(step, text=part.text, held=read_modifiers(keys[1])) for step in steps]
+def _read_part(part: Part, *, after_keys: bool = False) -> list[SubStep]:
+    if keys := _WITH_KEYS.match(part.mask) or _HOLD_AND.match(part.mask):
+        return _hold(part, read_modifiers(keys[1]), _read_part(part.cut(keys.end())))
+    if keys := _WHILE_HOLDING.search(part.sentence().mask):
+        return _hold(part, read_modifiers(keys[1]), _read_part(part.cut(0, keys.start())))
     verb = _VERB.match(part.mask)
+    refuse_conditions(part, verb.end() if verb else None)
     if verb is None:
+        chords = read_keys(part)
+        if chords and (after_keys or any(len(chord) > 1 for chord in chords)):
+            return _press(part, chords)
         return _read_pointing(part, part.sentence(), "click")
     if (list_match := _OF_LIST.fullmatch(part.sentence().mask)) and (names := _read_list(part.sentence(), list_match)):
         return names
@@ -173,10 +179,11 @@ def _read_part(part: Part) -> list[SubStep]:
     match does:
         case "type":
             return _read_type(part, rest)
-        case "fill":
-            return _read_fill(part, rest)
+        case "fill" | "set":
+            return _read_fill(part, rest, "with" if does == "fill" else "to")
         case "press":
-            return _read_press(part, rest.sentence())
+            chords = read_keys(rest)
+            return _press(part, chords) if chords else _read_pointing(part, rest.sentence(), "click")
         case "scroll":
             return _read_scroll(part, rest.sentence(), swipe=verb[0].lower() == "swipe")
         case "wait":
@@ -226,33 +233,18 @@ def _need(part: Part, value: str) -> str:
 
 _PREPOSITION = re.compile(r"(?:on|at|onto|over|to)\s+", re.IGNORECASE)
 _BUTTON = re.compile(r"\s+(?:with|using) the (right|middle|left)(?: mouse)? button$", re.IGNORECASE)
-_TIMES = re.compile(rf"\s+(?:(twice)|(?:({_COUNT}|\d+)\s+times))$", re.IGNORECASE)
 
 
 def _read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
-    rest, times = _read_times(part, rest)
+    rest, times = read_times(rest)
     if gesture == "click" and (button := _BUTTON.search(rest.mask)):
         rest = rest.cut(0, button.start())
         button_name = button[1].lower()
         gesture = "right_click" if button_name == "right" else "middle_click" if button_name == "middle" else "click"
     if rest.text != part.text and (preposition := _PREPOSITION.match(rest.mask)):
         rest = rest.cut(preposition.end())
+    refuse_chord(part, rest)
     return [SubStep(text=part.text, gesture=gesture, targets=(_need(part, rest.text),))] * times
-
-
-def _read_times(part: Part, rest: Part) -> tuple[Part, int]:
-    """Take "twice" or "3 times" off the end."""
-    if not (match := _TIMES.search(rest.mask)):
-        return rest, 1
-    times = 2 if match[1] else _number(match[2])
-    if not (times == int(times) and 1 <= times <= 20):
-        raise UsageError(f"{part.text!r}: expected 1 to 20 times, got {match[2]}")
-    return rest.cut(0, match.start()), int(times)
-
-
-def _number(word: str) -> float:
-    word = word.lower()
-    return float(max(1, _NUMBER_WORDS.index(word) - 1 + (word == "a"))) if word in _NUMBER_WORDS else float(word)
 
 
 _WHAT = re.compile(
@@ -264,6 +256,8 @@ _LOOSE_INTO = re.compile(
     r"\s+(?:into|inside)\s+(?=\S)|\s+in\s+(?=(?:the\s|\0)|\S+(?:\s\S+){0,3}\s(?:field|box|input|bar|area)\s*$)",
     re.IGNORECASE,
 )
+# What stands between two fields: with "Ada", and Surname with ...
+_NEXT_PAIR = re.compile(r"(?<=\0)\s*(?:,\s*(?:and\s+)?|\s+and\s+)", re.IGNORECASE)
 _HERE = re.compile(r"(?:it|there|here|the focused field)?", re.IGNORECASE)
 
 
@@ -296,30 +290,48 @@ def _read_type(part: Part, rest: Part) -> list[SubStep]:
     return [*_read_pointing(part, target, "click"), typing]
 
 
-def _read_fill(part: Part, rest: Part) -> list[SubStep]:
-    """Read ``fill in Name with "Ada"``."""
-    matches = list(re.finditer(r"\s+with\s+", rest.mask, re.IGNORECASE))
-    if not matches:
-        raise UsageError(f'{part.text!r} does not say with what; say for example: fill in Name with "Ada"')
-    target, text = rest.cut(0, matches[-1].start()), rest.cut(matches[-1].end())
-    value = text.sentence().quoted()
-    typing = SubStep(
-        text=part.text, gesture="type", value=_need(part, text.sentence().text if value is None else value)
-    )
-    return [*_read_pointing(part, target, "click"), typing]
+def _read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
+    """Read ``fill in Name with "Ada"`` and ``set Name to "Ada"``, also several of them joined by commas or "and"."""
+    example = 'say for example: fill in Name with "Ada"'
+    # Between two pairs there is a quoted text at the left and one more link at the right.
+    cuts = [m for m in _NEXT_PAIR.finditer(rest.mask) if re.search(rf"\s{link}\s", rest.mask[m.end() :], re.IGNORECASE)]
+    edges = [0, *(edge for match in cuts for edge in match.span()), len(rest.text)]
+    steps: list[SubStep] = []
+    for pair in (rest.cut(*span) for span in zip(edges[::2], edges[1::2], strict=True)):
+        links = list(re.finditer(rf"\s+{link}\s+", pair.mask, re.IGNORECASE))
+        if not links:
+            raise UsageError(f"{part.text!r} does not say {link} what; {example}")
+        if len(links) > 1:
+            raise UsageError(f"{part.text!r}: it is not clear where the text begins; put it in quotes, {example}")
+        target, text = pair.cut(0, links[0].start()), pair.cut(links[0].end()).sentence()
+        value = text.quoted()
+        if link == "to" and value is None and text.text == text.mask and not is_field(target.text):
+            raise UsageError(
+                f"{part.text!r}: only fields can be set; put the text in quotes: set {target.text} to "
+                f'"{text.text}", or name the clicks one by one'
+            )
+        value = _need(part, text.text) if value is None else value
+        steps += _read_pointing(part, target, "click")
+        steps.append(SubStep(text=part.text, gesture="type", value=value, replace=True))
+    return steps
 
 
-def _read_press(part: Part, rest: Part) -> list[SubStep]:
-    """Read keys, where the words are names of keys; a button on the screen otherwise."""
-    keys, times = _read_times(part, rest)
-    if keys.mask == keys.text and (chord := read_chord(keys.text)):
-        return [SubStep(text=part.text, gesture="key", value=" ".join(chord))] * times
-    return _read_pointing(part, rest, "click")
+def _press(part: Part, chords: list[tuple[str, ...]]) -> list[SubStep]:
+    return [SubStep(text=part.text, gesture="key", value=" ".join(chord)) for chord in chords]
+
+
+def _hold(part: Part, modifiers: tuple[str, ...], steps: list[SubStep]) -> list[SubStep]:
+    """Hold modifiers during clicks, or add them to a chord: ``hold ctrl and press s``."""
+    if all(step.gesture.endswith("click") for step in steps):
+        return [replace(step, text=part.text, held=modifiers) for step in steps]
+    if all(step.gesture == "key" for step in steps):
+        return [replace(step, text=part.text, value=" ".join((*modifiers, step.value))) for step in steps]
+    raise UsageError(f"{part.text!r}: keys can be held during clicks only")
 
 
 _WAY = r"(up|down|left|right)(?:wards?)?"
 _SCROLL = re.compile(
-    rf"(?:(?P<before>.*?)\s+)?{_WAY}(?:\s+(?:by\s+)?(?P<count>{_COUNT})(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
+    rf"(?:(?P<before>.*?)\s+)?{_WAY}(?:\s+(?:by\s+)?(?P<count>{COUNT})(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
     r"|\s+a\s+(?:bit|little))?(?:\s+(?:in|on|over|inside|within)\s+(?P<after>.+))?",
     re.IGNORECASE | re.DOTALL,
 )
@@ -332,7 +344,7 @@ def _read_scroll(part: Part, rest: Part, *, swipe: bool) -> list[SubStep]:
     if match is None or (match["before"] and match["after"]):
         raise UsageError(f"{part.text!r}: expected a direction; say for example: scroll down 5 in the list")
     way = match[2].lower()
-    notches = _number(match["count"]) if match["count"] else DEFAULT_NOTCHES
+    notches = number(match["count"]) if match["count"] else DEFAULT_NOTCHES
     if notches != int(notches) or notches < 1:
         raise UsageError(f"{part.text!r}: expected a whole number of notches, 1 or more, got {match['count']}")
     place = (
@@ -355,7 +367,7 @@ def _read_scroll(part: Part, rest: Part, *, swipe: bool) -> list[SubStep]:
 
 
 _WAIT = re.compile(
-    rf"(?:for\s+)?(?:(?P<count>{_COUNT})\s*(?P<unit>seconds?|secs?|s|milliseconds?|ms|minutes?|mins?|m)|(?:a\s+)?(?:moment|bit|little))?",
+    rf"(?:for\s+)?(?:(?P<count>{COUNT})\s*(?P<unit>seconds?|secs?|s|milliseconds?|ms|minutes?|mins?|m)|(?:a\s+)?(?:moment|bit|little))?",
     re.IGNORECASE,
 )
 
@@ -366,7 +378,9 @@ def _read_wait(part: Part, rest: Part) -> list[SubStep]:
         raise UsageError(f"{part.text!r}: can only wait for a time; say for example: wait 2 seconds")
     unit = (match["unit"] or "s").lower()
     factor = 0.001 if unit.startswith(("ms", "milli")) else 60.0 if unit.startswith("m") else 1.0
-    seconds = _number(match["count"]) * factor if match["count"] else 1.0
+    seconds = number(match["count"]) * factor if match["count"] else 1.0
+    if seconds > MAX_WAIT_S:
+        raise UsageError(f"{part.text!r}: expected at most {MAX_WAIT_S / 60:g} minutes, got {seconds / 60:g}")
     return [SubStep(text=part.text, gesture="wait", amount=seconds)]
 
 

@@ -67,6 +67,8 @@ class SubStep:
     amount: float = 0.0
     # Keys that are down during a click.
     held: tuple[str, ...] = ()
+    # Typing: the text replaces what the field holds.
+    replace: bool = False
 
     def action(self, points: Sequence[Point] = ()) -> Action:
         """Return the action at the points of the targets, one per target.
@@ -98,7 +100,7 @@ class SubStep:
             case "scroll":
                 return Scroll(self.direction, int(self.amount), points[0] if points else None)
             case "type":
-                return Type(self.value)
+                return Type(self.value, replace=self.replace)
             case "key":
                 return Key(tuple(self.value.split(" ")))
             case "wait":
@@ -113,8 +115,13 @@ class SubStep:
                 assert_never(self.gesture)
 
 
+def is_field(target: str) -> bool:
+    """Return whether a phrase calls its target something that text is typed into: ``the Name field``."""
+    return _TYPED_INTO.search(target) is not None
+
+
 def as_field(target: str) -> str:
     """Return a phrase that names a field, for something that text is typed into: ``"Name"`` -> ``the "Name" field``."""
-    if _TYPED_INTO.search(target):
+    if is_field(target):
         return target
     return f"the {_ARTICLE.sub('', target)} field"

@@ -1,0 +1,32 @@
+"""Numbers and repetitions: "three", "twice", "5 times"."""
+
+import re
+
+from molmo_agent.errors import UsageError
+from molmo_agent.policies.instructions.quoting import Part
+
+_NUMBER_WORDS = ["a", "an", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+COUNT = rf"\d{{1,4}}(?:\.\d{{1,3}})?|{'|'.join(_NUMBER_WORDS)}"
+"""A pattern for a number that :func:`number` reads."""
+
+_TIMES = re.compile(rf"\s+(?:(once|twice)|(?:({COUNT}|\d+)\s+times))$", re.IGNORECASE)
+
+
+def number(word: str) -> float:
+    """Return the value of a number in digits or words."""
+    word = word.lower()
+    return float(max(1, _NUMBER_WORDS.index(word) - 1 + (word == "a"))) if word in _NUMBER_WORDS else float(word)
+
+
+def read_times(rest: Part) -> tuple[Part, int]:
+    """Take "twice" or "3 times" off the end.
+
+    Raises:
+        UsageError: it is not a whole number from 1 to 20.
+    """
+    if not (match := _TIMES.search(rest.mask)):
+        return rest, 1
+    times = ("once", "twice").index(match[1].lower()) + 1 if match[1] else number(match[2])
+    if not (times == int(times) and 1 <= times <= 20):
+        raise UsageError(f"{rest.text!r}: expected 1 to 20 times, got {match[2]}")
+    return rest.cut(0, match.start()), int(times)
