@@ -180,7 +180,9 @@ _CHORD = re.compile(
 _LAST = re.compile(r"(?:the\s+)?(?:(?:letter|digit|number)\s+)?(.*?)(?:\s+(?:key|sign))?", re.DOTALL)
 # "ctrl+,": a sign that is a key, where a comma, a semicolon or a quote would mean something else.
 _SIGN = re.compile(
-    rf"{MODIFIERS}(?:{JOIN}|\s+and\s+)(?P<after>[^\w\s])|(?<!\w)the\s+(?P<before>[^\w\s])\s+key(?!\w)", re.IGNORECASE
+    rf"(?:{MODIFIERS}(?:{JOIN}|\s+and\s+)|[{_SYMBOLS}](?:{JOIN})?)(?P<after>[^\w\s{_SYMBOLS}])"
+    r"|(?<!\w)the\s+(?P<before>[^\w\s])\s+key(?!\w)",
+    re.IGNORECASE,
 )
 _CLOSING = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’"}
 
@@ -241,7 +243,7 @@ def _sided(side: str | None, name: str) -> str:
 
 def _key(name: str, is_key: bool) -> str:
     """Return the key of a name, or an empty string; ``is_key`` means that the other words make it one."""
-    name = re.sub(r"(?<=\w)_(?=\w)", " ", name)
+    name = re.sub(r"(?<=\w)[_-](?=\w)", " ", name)
     if side := re.fullmatch(rf"(?:(left|right) )?({_WORDS}|[{_SYMBOLS}])(?: ([lr]))?", name):
         return _sided("right" if side[1] == "right" or side[3] == "r" else None, side[2])
     if name in _NAMED:

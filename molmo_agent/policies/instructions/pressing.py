@@ -9,6 +9,7 @@ from molmo_agent.policies.instructions.quoting import Part
 
 _BETWEEN = re.compile(rf"\s*,\s*(?:and\s+)?|\s+and\s+|\s+(?={MODIFIERS}{JOIN})", re.IGNORECASE)
 _MODIFIERS = re.compile(MODIFIERS, re.IGNORECASE)
+_HELD = re.compile(rf"{MODIFIERS}{JOIN}", re.IGNORECASE)
 _JOINED = re.compile(rf"\S{JOIN}\S")
 
 
@@ -49,7 +50,8 @@ def refuse_chord(part: Part, target: Part) -> None:
 
 def _chord(piece: Part) -> tuple[str, ...]:
     if piece.mask.count("\0") != sum(end - start for start, end in piece.quotes.items()):
-        # A secret names no key.
+        if _HELD.match(piece.mask):
+            raise UsageError(f"{piece.text!r}: expected the name of a key, got a secret; say for example: press ctrl+s")
         return ()
     is_label = piece.quoted() is not None
     try:
@@ -78,5 +80,5 @@ def _sequence(piece: Part) -> list[tuple[str, ...]]:
         return [chord for several in chords for chord in several]
     if any(len(chord) > 1 for several in chords for chord in several):
         wrong = next(one.text for one, several in zip(pieces, chords, strict=True) if not several)
-        raise UsageError(f"{piece.text!r}: {wrong!r} is no key; say what to do with it: press ctrl+s, then click Name")
+        raise UsageError(f"{piece.text!r}: {wrong!r} is no key; say for example: press ctrl+s, then click Name")
     return []

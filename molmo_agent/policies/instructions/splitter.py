@@ -9,6 +9,7 @@ placeholders are never looked into. Outside of quotes, a comma or "and" ends a s
 follows, so ``click Save and Close`` is one target; ``then``, ``;`` and a new line always end one.
 """
 
+import itertools
 import re
 from dataclasses import replace
 from typing import cast
@@ -17,13 +18,14 @@ from molmo_agent.actions import Direction
 from molmo_agent.errors import UsageError
 from molmo_agent.policies.instructions.conditions import begins_here, refuse_conditions
 from molmo_agent.policies.instructions.counts import COUNT, number, read_times
-from molmo_agent.policies.instructions.keys import MODIFIERS, read_modifiers, signs_that_are_keys
+from molmo_agent.policies.instructions.keys import MODIFIERS, read_chord, read_modifiers, signs_that_are_keys
 from molmo_agent.policies.instructions.pressing import read_keys, refuse_chord
 from molmo_agent.policies.instructions.quoting import KEY, Part, mask_quotes
 from molmo_agent.policies.instructions.substep import Gesture, SubStep, is_field
 
 __all__ = ["SubStep", "split_instruction"]
 
+_PRESS = r"press|hit|push"
 _HOLD = r"long[- ]?press|press and hold|tap and hold|touch and hold|click and hold"
 _CLICK = (
     r"left[- ]?click|click|tap|touch|select|choose|pick|tick|untick|check|uncheck|toggle|activate|open|expand|collapse"
@@ -45,7 +47,7 @@ _VERBS: tuple[tuple[str, str], ...] = (
     (r"type in|type|enter|write|input|paste", "type"),
     (r"fill in|fill out|fill", "fill"),
     (r"set", "set"),
-    (r"press|hit|push", "press"),
+    (_PRESS, "press"),
     (r"wait|pause|sleep", "wait"),
     (r"launch", "open_app"),
     (r"go back", "back"),
@@ -95,6 +97,12 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
     for part in _cut_into_parts(whole):
         after_keys = bool(steps) and steps[-1].gesture == "key"
         steps += _resolve_it(_read_part(part, after_keys=after_keys), steps)
+    for step, following in itertools.pairwise(steps):
+        if step.value in ("ctrl", "shift", "alt", "cmd") and step.gesture == "key" and following.targets:
+            key, target = step.value, following.targets[0]
+            raise UsageError(
+                f"{step.text!r} releases the key before {following.text!r}; to hold it meanwhile, say {key}-click {target}"
+            )
     if not steps:
         raise UsageError(f"expected something to do, got {text.strip()[:60]!r}; {_EXAMPLE}")
     return tuple(steps)
@@ -322,6 +330,8 @@ def _press(part: Part, chords: list[tuple[str, ...]]) -> list[SubStep]:
 
 def _hold(part: Part, modifiers: tuple[str, ...], steps: list[SubStep]) -> list[SubStep]:
     """Hold modifiers during clicks, or add them to a chord: ``hold ctrl and press s``."""
+    if len(steps) == 1 and steps[0].targets and re.match(_PRESS, steps[0].text, re.IGNORECASE):
+        steps = _press(part, [read_chord("+".join((*modifiers, *steps[0].targets)))[len(modifiers) :]])
     if all(step.gesture.endswith("click") for step in steps):
         return [replace(step, text=part.text, held=modifiers) for step in steps]
     if all(step.gesture == "key" for step in steps):
