@@ -39,6 +39,8 @@ class PhoneSystem:
         self.ancient = False
         # Before Android 12 there was no keycombination.
         self.old = False
+        # The field in which everything is selected.
+        self.selected: str | None = None
 
     def run(self, argv: list[str]) -> Said:
         """Carry out one command."""
@@ -145,16 +147,28 @@ class PhoneSystem:
                 touch.swipe(self.phone, *self._pixel(x0, y0), *self._pixel(x1, y1), ms)
             case "keyevent", codes:
                 for code in codes:
+                    if self._replace_selection() and code == "KEYCODE_DEL":
+                        continue
                     touch.press_key(self.phone, code)
+            case "keycombination", ("KEYCODE_CTRL_LEFT", "KEYCODE_A") if not self.old:
+                self.selected = self.phone.focus
             case "keycombination", codes if codes and not self.old:
                 pass
             case "text", (text, *_):
                 if not text.isascii():
                     return 255, b"", b"Exception occurred while executing 'text':\njava.lang.NullPointerException\n"
+                self._replace_selection()
                 touch.enter_text(self.phone, _unescaped(text))
             case _:
                 return f"Error: Unknown command: {kind}\nUsage: input [<source>] <command> [<arg>...]\n"
         return ""
+
+    def _replace_selection(self) -> bool:
+        """Delete what is selected, before a key or a text takes its place."""
+        field, self.selected = self.selected, None
+        if field is not None and field == self.phone.focus:
+            self.phone.fields[field] = ""
+        return field is not None
 
     def _ime(self, *words: str) -> Said | str:
         match words:
@@ -206,6 +220,7 @@ class PhoneSystem:
         if words[0] == "broadcast":
             intent = words[words.index("-a") + 1]
             if intent == "ADB_INPUT_B64" and self._adb_keyboard_ready():
+                self._replace_selection()
                 touch.enter_text(self.phone, base64.b64decode(words[words.index("msg") + 1]).decode())
             return f"Broadcasting: Intent {{ act={intent} }}\nBroadcast completed: result=0\n"
         component = words[words.index("-n") + 1]

@@ -37,6 +37,8 @@ from molmo_agent.transforms import ImageTransform
 
 # Slow enough for lists to follow the finger instead of being thrown.
 _DRAG_MS, _SCROLL_MS = 600, 500
+# Characters at either side of the caret that are deleted where nothing can be selected.
+_MAX_DELETED = 250
 
 
 class Android:
@@ -129,9 +131,9 @@ class Android:
                 self._swipe(self._target(start), self._target(end), _DRAG_MS)
             case Scroll(direction=direction, notches=notches, point=target):
                 self._scroll(direction, notches, target)
-            case Type(text=text):
+            case Type(text=text, replace=replace):
                 self._look_again()
-                self._type(text)
+                self._type(text, replace=replace)
             case Key(keys=keys):
                 self._look_again()
                 self._press(*keys)
@@ -185,12 +187,16 @@ class Android:
         for x0, y0, x1, y1 in scroll_swipes(direction, notches, (right - left, bottom - top), start):
             self._swipe((x0, y0), (x1, y1), _SCROLL_MS)
 
-    def _type(self, text: str) -> None:
+    def _type(self, text: str, *, replace: bool = False) -> None:
         # Line ends and tabs are keys, wherever the text came from; nothing else presses Enter.
         lines = [line.split("\t") for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
         for line in lines:
             for piece in line:
                 self._text.check(piece)
+        if replace:
+            self._select_field()
+            if not lines[0][0]:
+                self._press("backspace")
         for number, line in enumerate(lines):
             if number:
                 self._press("enter")
@@ -198,6 +204,15 @@ class Android:
                 if nth:
                     self._press("tab")
                 self._text.enter(piece)
+
+    def _select_field(self) -> None:
+        """Select what the focused field holds, so that typing replaces it.
+
+        Before Android 12 keys cannot be pressed together: there, its characters are deleted at both sides of the caret.
+        """
+        if "Unknown command" in self._input(quote("input", "keycombination", keycode("ctrl"), keycode("a"))):
+            for key in ("backspace", "delete"):
+                self._input(quote("input", "keyevent", *[keycode(key)] * _MAX_DELETED), seconds=30.0)
 
     def _press(self, *keys: str) -> None:
         codes = [keycode(key) for key in keys]

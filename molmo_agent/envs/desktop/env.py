@@ -247,8 +247,8 @@ class Desktop:
                 right = {"left": -notches, "right": notches}.get(direction, 0)
                 down = {"up": -notches, "down": notches}.get(direction, 0)
                 self._input.scroll(right, down)
-            case Type(text=text):
-                self._type(text)
+            case Type(text=text, replace=replace):
+                self._type(text, replace=replace)
             case Key(keys=keys):
                 self._chord(keys)
             case Wait(duration_s=duration_s):
@@ -294,17 +294,28 @@ class Desktop:
         self._pause(self._pace.drag_hold_s)
         self._input.release(button)
 
-    def _type(self, text: str) -> None:
+    def _type(self, text: str, *, replace: bool = False) -> None:
         # Line ends and tabs are keys (they submit a form, move to the next field), wherever the text came from.
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         for char in text:
             if unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t":
                 raise ActionRefused(f"text may hold line ends and tabs but no other control character, got {char!r}")
+        if replace:
+            self._select_field()
+            if not text or text[0] in "\n\t":
+                self._chord(("backspace",))
         for part in re.findall(r"[^\n\t]+|[\n\t]", text):
             if part in "\n\t":
                 self._chord(("enter" if part == "\n" else "tab",))
             else:
                 self._input.type_line(part)
+
+    def _select_field(self) -> None:
+        """Select what the focused field holds. Typing over it replaces it; no key that deletes is sent before."""
+        from molmo_agent.envs.desktop.replacing import keys_that_select
+
+        for chord in keys_that_select(self._x11, is_real=self._real):
+            self._chord(chord)
 
     def _chord(self, keys: tuple[str, ...]) -> None:
         with self._holding([self._input.key_name(key) for key in keys]):

@@ -180,8 +180,8 @@ class SimDesktop:
             case Scroll(direction=direction, notches=notches, point=point):
                 place = self._pixel(point) if point is not None else self._pointer
                 scroll(desktop, drawing, *place, direction, notches)
-            case Type(text=text):
-                return type_text(desktop, drawing, text)
+            case Type(text=text, replace=replace):
+                return type_text(desktop, drawing, text, replace=replace)
             case Key(keys=keys):
                 return press_keys(desktop, drawing, keys)
             case Move(point=point) | Click(point=point):  # the middle button does nothing here

@@ -15,13 +15,18 @@ _ESCAPES = ("Cancel", "Close", "No", "Not now")
 _CONTROL = ("ctrl", "cmd")
 
 
-def type_text(desktop: Desktop, drawing: Drawing, text: str) -> list[Event]:
-    """Enter text into the field with the keyboard focus; without one it has no effect.
+def type_text(desktop: Desktop, drawing: Drawing, text: str, *, replace: bool = False) -> list[Event]:
+    """Enter text into the field with the keyboard focus, in place of what it holds if ``replace``.
+
+    Without such a field it has no effect.
 
     A line break is the Enter key and a tabulator the Tab key, as on a keyboard; no key types any other control.
     """
     events: list[Event] = []
     part = ""
+    if replace and desktop.focus is not None and desktop.focus.kind == "field" and desktop.focus.enabled:
+        desktop.focus.all_selected = True
+        events += replace_selection(desktop.focus, "")
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
     for character in f"{text}\0":
         if character not in "\n\t\0":

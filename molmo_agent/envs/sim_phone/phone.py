@@ -172,7 +172,9 @@ class SimPhone:
                 down = pixel(place) if place is not None else None
                 for move in scroll_swipes(direction, notches, phone.size, down):
                     touch.swipe(phone, *move)
-            case Type(text=text):
+            case Type(text=text, replace=replace):
+                if replace and phone.focus is not None:
+                    phone.fields[phone.focus] = ""
                 text = text.replace("\r\n", "\n").replace("\r", "\n")
                 for number, line in enumerate(text.split("\n")):
                     if number:

@@ -15,6 +15,7 @@ from molmo_agent.envs.drawing.annotated_screen import TextRun
 from molmo_agent.envs.gymnasium_api.screen_envs import DeviceEnv
 from molmo_agent.envs.web.browser import Browser
 from molmo_agent.envs.web.elements import PageElement, find, read_elements
+from molmo_agent.envs.web.fields import replace_text
 from molmo_agent.envs.web.text_lines import read_texts
 from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import ActionRefused, EnvError, MissingExtraError, UnknownNameError, UsageError
@@ -240,6 +241,8 @@ class MiniWob:
                 amount = notches * _NOTCH_PX
                 right = {"left": -amount, "right": amount}.get(direction, 0)
                 page.scroll(x, y, right, {"up": -amount, "down": amount}.get(direction, 0))
+            case Type(text=text, replace=True):
+                replace_text(page, text)
             case Type(text=text):
                 page.type(text)
             case Key(keys=keys):
