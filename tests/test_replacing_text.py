@@ -188,7 +188,8 @@ def test_the_program_in_front_is_named_as_the_system_does():
 
 
 @pytest.mark.parametrize(
-    ("platform", "name"), [("darwin", "com.apple.Terminal"), ("darwin", "org.gnu.Emacs"), ("win32", "ConsoleWindowClass")]
+    ("platform", "name"),
+    [("darwin", "com.apple.Terminal"), ("darwin", "org.gnu.Emacs"), ("win32", "ConsoleWindowClass")],
 )
 def test_terminals_of_other_systems_are_refused_too(monkeypatch, platform, name):
     monkeypatch.setattr("molmo_agent.envs.desktop.replacing.program_in_front", lambda platform: name)

@@ -21,7 +21,6 @@ from molmo_agent.actions import (
 )
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.policies.instructions.keys import read_chord
 from molmo_agent.policies.instructions.splitter import split_instruction
 
 A, B = Point(0.1, 0.2), Point(0.3, 0.4)
@@ -189,14 +188,35 @@ def test_text_to_type_is_kept_as_it_is(text, expected):
         ("enter Ada into Name", "Name", "Ada"),
         ("type hello in the search box", "the search box", "hello"),
         ("type hello in Search bar", "Search bar", "hello"),
-        ('fill in Name with "Ada, Countess"', "Name", "Ada, Countess"),
-        ("fill in the Name field with Ada", "the Name field", "Ada"),
         ("type {{PASSWORD}} into Password.", "Password", "{{PASSWORD}}"),
         ("type こんにちは into 名前", "名前", "こんにちは"),
     ],
 )
 def test_typing_into_something_clicks_it_first(text, target, typed):
     assert read(text) == [click(target), typing(typed)]
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ('fill in Name with "Ada, Countess"', [("Name", "Ada, Countess")]),
+        ("fill in the Name field with Ada", [("the Name field", "Ada")]),
+        ("fill out Name with Ada.", [("Name", "Ada")]),
+        ('fill "First name" with "Ada with Byron"', [('"First name"', "Ada with Byron")]),
+        ('fill in Name with ""', [("Name", "")]),
+        ("fill in Password with {{PASSWORD}}", [("Password", "{{PASSWORD}}")]),
+        ('set Name to "Ada"', [("Name", "Ada")]),
+        ("set the Name field to Ada", [("the Name field", "Ada")]),
+        (
+            'fill in Name with "Ada", Town with "London" and Year with "1815"',
+            [("Name", "Ada"), ("Town", "London"), ("Year", "1815")],
+        ),
+        ('set Name to "Ada" and Town to "Bath"', [("Name", "Ada"), ("Town", "Bath")]),
+    ],
+)
+def test_filling_in_replaces_what_the_field_holds(text, pairs):
+    steps = [step for target, typed in pairs for step in (click(target), ((), Type(typed, replace=True)))]
+    assert read(text) == steps
 
 
 def test_every_sub_step_keeps_the_words_that_asked_for_it():
@@ -231,8 +251,13 @@ def test_it_stands_for_what_was_pointed_at_last():
         ("scroll down 0", "expected a whole number of notches, 1 or more, got 0"),
         ("scroll down 1.5", "expected a whole number of notches, 1 or more, got 1.5"),
         ("click A 99 times", "expected 1 to 20 times, got 99"),
-        ("wait until it is done", "can only wait for a time; say for example: wait 2 seconds"),
+        ("wait for the dialog", "can only wait for a time; say for example: wait 2 seconds"),
+        ("wait 61 minutes", "'wait 61 minutes': expected at most 60 minutes, got 61"),
         ("fill in Name", 'does not say with what; say for example: fill in Name with "Ada"'),
+        ("set Name", 'does not say to what; say for example: fill in Name with "Ada"'),
+        ("fill in Name with Ada with Bob", "it is not clear where the text begins; put it in quotes"),
+        ("fill in Name with", 'does not say with what; say for example: fill in Name with "Ada"'),
+        ("set Volume to 50", 'only fields can be set; put the text in quotes: set Volume to "50", or name the clicks'),
         ('type "a" "b"', "expected 'into' and a field after the quoted text, got '\"b\"'"),
         ('type "say "hi" now"', "expected 'into' and a field after the quoted text"),
         ("type Ada into Name and Bob into Surname", "it is not clear where the text ends; put it in quotes"),
@@ -298,19 +323,3 @@ def test_a_gesture_is_never_made_from_a_missing_point():
         step.action([A])
     with pytest.raises(ValueError, match="'click A' needs 1 points, got 0"):
         split_instruction("click A")[0].action()
-
-
-@pytest.mark.parametrize(
-    "text", ["s", "5", "Submit", "the Enter button", "ctrl+banana", "home page", "", "a+b", "+", "shift+"]
-)
-def test_words_that_name_no_key_are_no_chord(text):
-    assert read_chord(text) == ()
-
-
-def test_keys_go_by_one_name_each():
-    assert read_chord("Command+Option+Esc") == ("cmd", "alt", "escape")
-    assert read_chord("the Windows key") == ("win",)
-    assert read_chord("arrow left") == ("left",)
-    assert read_chord("F11") == ("f11",)
-    assert read_chord("ctrl+-") == ("ctrl", "-")
-    assert read_chord("alt + f4") == ("alt", "f4")

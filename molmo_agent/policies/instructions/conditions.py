@@ -14,9 +14,7 @@ from molmo_agent.policies.instructions.quoting import Part
 
 _AUXILIARY = "do|does|did|is|are|was|were|has|have|had|must|should|could|would|need|might"
 _NT = rf"(?:{_AUXILIARY}|ca|wo|sha|ai)n\s?['’‘`´ʼ′]?t"
-_NOT = (
-    rf"(?:(?:{_AUXILIARY}|can|will|shall|may|ought(?:\s+to)?)\s+)?not|{_NT}|cannot|don\s?['’‘`´ʼ′]\s?t|never|neither|nor|without"
-)
+_NOT = rf"(?:(?:{_AUXILIARY}|can|will|shall|may|ought(?:\s+to)?)\s+)?not|{_NT}|cannot|don\s?['’‘`´ʼ′]\s?t|never|neither|nor|without"
 _EXCLUSION = (
     r"except|excepting|excluding|avoid|refrain|(?:apart|aside)\s+from|other\s+than|rather\s+than|instead|but"
     r"|under\s+no\s+circumstances?|by\s+no\s+means|in\s+no\s+case|on\s+no\s+account|no\s+matter"

@@ -8,6 +8,7 @@ from molmo_agent.policies.instructions.keys import JOIN, MODIFIERS, read_chord
 from molmo_agent.policies.instructions.quoting import Part
 
 _BETWEEN = re.compile(rf"\s*,\s*(?:and\s+)?|\s+and\s+|\s+(?={MODIFIERS}{JOIN})", re.IGNORECASE)
+_NOUN = re.compile(r"(?:the\s+)?keys\s+", re.IGNORECASE)
 _MODIFIERS = re.compile(MODIFIERS, re.IGNORECASE)
 _HELD = re.compile(rf"{MODIFIERS}{JOIN}", re.IGNORECASE)
 _JOINED = re.compile(rf"\S{JOIN}\S")
@@ -23,13 +24,13 @@ def read_keys(rest: Part) -> list[tuple[str, ...]]:
     # As it stands first: the full stop of "ctrl+." is the key.
     for phrase in dict.fromkeys((rest.text, rest.sentence().text)):
         piece, times = read_times(rest.cut(0, len(phrase)))
-        try:
-            chords = [chord] if (chord := _chord(piece)) else _sequence(piece)
-        except UsageError as error:
-            problem = error
-            chords = _sequence(piece)
-        if chords:
-            return chords * times
+        for read in (_one, _sequence):
+            try:
+                if chords := read(piece):
+                    return chords * times
+            except UsageError as error:
+                # "ctrl+a and ctrl+c" is no chord but a sequence, and "ctrl+s." is one without its full stop.
+                problem = error
     if problem:
         raise problem
     return []
@@ -64,9 +65,18 @@ def _chord(piece: Part) -> tuple[str, ...]:
     return chord if not is_label or len(chord) > 1 else ()
 
 
+def _one(piece: Part) -> list[tuple[str, ...]]:
+    return [chord] if (chord := _chord(piece)) else []
+
+
 def _sequence(piece: Part) -> list[tuple[str, ...]]:
     """Read ``Tab, Tab and Enter``, ``ctrl+k ctrl+s``; ``ctrl, shift and t`` is one chord."""
-    edges = [0, *(edge for match in _BETWEEN.finditer(piece.mask) for edge in match.span()), len(piece.text)]
+    noun = _NOUN.match(piece.mask)
+    edges = [
+        noun.end() if noun else 0,
+        *(edge for match in _BETWEEN.finditer(piece.mask) for edge in match.span()),
+        len(piece.text),
+    ]
     pieces = [piece.cut(*span) for span in zip(edges[::2], edges[1::2], strict=True)]
     if len(pieces) < 2:
         return []
@@ -75,7 +85,7 @@ def _sequence(piece: Part) -> list[tuple[str, ...]]:
     chords = []
     for one in pieces:
         one, times = read_times(one)
-        chords.append([chord] * times if (chord := _chord(one)) else [])
+        chords.append(_one(one) * times)
     if all(chords):
         return [chord for several in chords for chord in several]
     if any(len(chord) > 1 for several in chords for chord in several):
