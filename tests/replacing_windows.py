@@ -1,7 +1,7 @@
 """Windows with one field each, for the tests of replacing text: `replacing_windows.py TOOLKIT KIND TEXT`.
 
-The title of the window is what the field holds, in brackets and with | for line ends; the field is in the middle of the window. GTK and Qt are
-run by the system's Python, Tk by the one that runs the tests.
+The title of the window is what the field holds, in brackets and with | for line ends; the field is in the middle of
+the window. GTK and Qt are run by the system's Python, Tk by the one that runs the tests.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""What the grammar refuses: prohibitions, conditions, repetitions, alternatives and questions; and the labels it keeps."""
+"""What the grammar refuses: prohibitions, conditions, repetitions, alternatives, questions; and labels it keeps."""
 
 import pytest
 
@@ -24,6 +24,8 @@ def refusal(text):
         "don’t click Delete",
         "don´t click Delete",
         "dont click Delete",
+        "don＇t click Delete",
+        "do\u00a0not click Delete",
         "please never click Delete",
         "I don't want you to click Delete",
         "you must not click Delete",
@@ -95,7 +97,8 @@ def test_a_prohibition_is_refused_wherever_it_stands(text):
 def test_a_condition_is_refused_wherever_it_stands(text):
     message = refusal(text)
     assert ONE_BY_ONE in message
-    assert "If '" in message and "belongs to a label or a text, put that in quotes" in message
+    assert "If '" in message
+    assert "belongs to a label or a text, put that in quotes" in message
 
 
 @pytest.mark.parametrize(
@@ -116,6 +119,9 @@ def test_an_alternative_is_refused(text):
         "you may want to click Delete",
         "the Delete button is to be clicked",
         "be careful with Delete",
+        "stop clicking Delete",
+        "clicking Delete is forbidden",
+        "Delete is off limits",
         "Save?",
     ],
 )
@@ -191,6 +197,7 @@ def test_another_language_does_not_get_a_prohibition_through(text):
         ("类别", ["类别"]),
         ("the Noto Sans font", ["the Noto Sans font"]),
         ("the Submit button", ["the Submit button"]),
+        ("the item that is selected", ["the item that is selected"]),
     ],
 )
 def test_a_label_may_hold_such_words(text, targets):

@@ -129,6 +129,7 @@ def test_what_names_no_key_is_something_on_the_screen(label):
         ("press ctrl+", "'ctrl+' names no key after the last sign; say for example: press ctrl+s, press ctrl++"),
         ("press ctrl+...", "there is no key '...'"),
         ("press ctrl+s+d", "there is no key 's+d'"),
+        ("press right fn + f5", "no program can press the key 'fn'"),
         ("press fn+f5", "no program can press the key 'fn'; name the keys that it stands for"),
         ("press ctrl+{{KEY}}", "expected the name of a key, got a secret"),
         ("press ctrl+s and banana", "'banana' is no key; say for example: press ctrl+s, then click Name"),

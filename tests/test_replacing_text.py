@@ -23,7 +23,8 @@ OPTIONS = {"pace": FAST}
 PAGE = """<!doctype html><meta charset="utf-8"><title>-</title><body style="margin: 0">{}<script>
 const field = document.body.firstElementChild;
 field.style = "position: fixed; left: 0; top: 0; width: 100vw; height: 100vh; font-size: 30px; box-sizing: border-box";
-setInterval(() => document.title = "[" + (field.value === undefined ? field.textContent : field.value).replace(/\\n/g, "|") + "]", 50);
+const held = () => field.value === undefined ? field.textContent : field.value;
+setInterval(() => document.title = "[" + held().replace(/\\n/g, "|") + "]", 50);
 </script>"""
 
 

@@ -266,6 +266,7 @@ def test_it_stands_for_what_was_pointed_at_last():
         ("if the dialog is open, click OK", "conditions and repetitions are not understood: name the steps one by one"),
         ("click Save, if asked click Yes", "conditions and repetitions"),
         ("click a, " * 9999, "expected an instruction of at most 20000 characters, got 89991"),
+        (f"click{' ' * 201}A", "expected words, got more than 200 blanks in a row outside of quotes"),
         ("ctrl+click and hold A", "'ctrl+click and hold A': keys can be held during clicks only"),
     ],
 )
@@ -309,6 +310,12 @@ def test_the_longest_instructions_are_read_in_seconds():
         "1. ",
         " with ",
         "please ",
+        "ctrl+",
+        "ctrl+k ",
+        "ctrl and ",
+        "as \t",
+        "is not",
+        '"a", ',
     ):
         try:
             split_instruction("click " + piece * (19_990 // len(piece)))

@@ -13,8 +13,11 @@ from molmo_agent.policies.instructions.keys import MODIFIERS
 from molmo_agent.policies.instructions.quoting import Part
 
 _AUXILIARY = "do|does|did|is|are|was|were|has|have|had|must|should|could|would|need|might"
-_NT = rf"(?:{_AUXILIARY}|ca|wo|sha|ai)n\s?['’‘`´ʼ′]?t"
-_NOT = rf"(?:(?:{_AUXILIARY}|can|will|shall|may|ought(?:\s+to)?)\s+)?not|{_NT}|cannot|don\s?['’‘`´ʼ′]\s?t|never|neither|nor|without"
+_NT = rf"(?:{_AUXILIARY}|ca|wo|sha|ai)n\s?['’‘‛＇`´ʼ′]?t"
+_NOT = (
+    rf"(?:(?:{_AUXILIARY}|can|will|shall|may|ought(?:\s+to)?)\s+)?not|{_NT}|cannot|don\s?['’‘‛＇`´ʼ′]\s?t"
+    r"|never|neither|nor|without"
+)
 _EXCLUSION = (
     r"except|excepting|excluding|avoid|refrain|(?:apart|aside)\s+from|other\s+than|rather\s+than|instead|but"
     r"|under\s+no\s+circumstances?|by\s+no\s+means|in\s+no\s+case|on\s+no\s+account|no\s+matter"
@@ -50,7 +53,9 @@ _SENTENCE = re.compile(
     r"(?i:I|you|we|he|she|they|there|let|should|shall|would|could|might|must|is|are|was|were|do|does|did|have|has|had|am"
     rf"|what|why|how|who|whom|which|where|be\s+careful|beware|hold(?:ing)?\s+(?:down\s+)?(?:the\s+)?{MODIFIERS})(?!\w)"
     r"|(?:[Ii]t|may|can|will)(?!\w)"
-    r"|.*(?<![\w-])(?:must|should|shall|ought|click|tap|press|to\s+be)(?=\s+\S)",
+    r"|.*(?<![\w-])(?:must|should|shall|ought|(?:click|tapp|press|touch)ing|click|tap|press|to\s+be"
+    # "the item that is selected" is a thing, "Delete is off limits" is a remark.
+    r"|(?<!that\s)(?<!which\s)(?<!who\s)(?:is|are|was|were))(?=\s+\S)",
     re.DOTALL,
 )
 # Negations and conditions of other languages: "klicke nicht auf Löschen" names nothing to click. In small letters,
@@ -99,12 +104,12 @@ def refuse_conditions(part: Part, verb_end: int | None) -> None:
     for match in _WORDS.finditer(mask):
         if not (label and _begins_a_label(match, mask, label.end())):
             raise _refusal(part, match[0], _ADVICE[match.lastgroup or "condition"])
-    if match := _ONLY.match(mask):
-        raise _refusal(part, match[0], _ADVICE["negation"])
+    if only := _ONLY.match(mask):
+        raise _refusal(part, only[0], _ADVICE["negation"])
     if verb_end is not None:
         return
-    if match := _FOREIGN.search(mask[:1].lower() + mask[1:]):
-        raise _refusal(part, match[0], "instructions are in English, and name only what is to be done")
+    if foreign := _FOREIGN.search(mask[:1].lower() + mask[1:]):
+        raise _refusal(part, foreign[0], "instructions are in English, and name only what is to be done")
     if mask.rstrip().endswith(("?", "？")) or _SENTENCE.match(mask):
         raise UsageError(
             f"cannot follow {part.text[:60]!r}: expected a verb and what it is done to, or the name of one thing to "

@@ -164,7 +164,7 @@ _NAME = rf"(?:{_WORDS}|{'|'.join(_NO_KEYS)})(?!\w)|[{_SYMBOLS}]"
 JOIN = r"\s*[+＋\-‐‑–−]\s*"
 """A pattern for what joins the keys of a chord."""
 
-MODIFIERS = rf"(?<!\w)(?:{_WORDS})(?!\w)(?:{JOIN}(?:{_WORDS})(?!\w))*"
+MODIFIERS = rf"(?<!\w)(?:{_WORDS})(?!\w)(?:{JOIN}(?:{_WORDS})(?!\w)){{0,4}}"
 """A pattern for modifiers, one or several: ``ctrl``, ``Ctrl + Shift``."""
 
 _HELD = re.compile(
@@ -238,7 +238,8 @@ def read_chord(text: str) -> tuple[str, ...]:
 
 
 def _sided(side: str | None, name: str) -> str:
-    return f"{_MODIFIERS[name]}right" if side == "right" else _MODIFIERS.get(name, name)
+    key = _MODIFIERS.get(name, name)
+    return f"{key}right" if side == "right" else key
 
 
 def _key(name: str, is_key: bool) -> str:

@@ -13,8 +13,9 @@ KEY = "\1"
 def mask_quotes(text: str, keys: Collection[int] = ()) -> tuple[str, dict[int, int]]:
     """Return the text with quoted parts and placeholders masked, and the start and end of each quoted part.
 
-    The signs at the positions ``keys`` are masked as keys, unless they are quoted. Straight quotes and apostrophes look alike on both sides: one opens after a blank and closes before one, so the
-    apostrophe in "Ada's" and the inch sign in ``5" nail`` are neither.
+    Straight quotes and apostrophes look alike on both sides: one opens after a blank and closes before one, so the
+    apostrophe in "Ada's" and the inch sign in ``5" nail`` are neither. The signs at the positions ``keys`` are masked
+    as keys, unless they are quoted.
     """
     mask, quotes, i = list(text), {}, 0
     # Quotes that are not closed here are not closed further on either; looking again would take quadratic time.

@@ -77,6 +77,8 @@ _BULLET = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-*•])\s", re.MULTILINE)
 # Longer than any real instruction; bounds the time of repeated searches.
 MAX_CHARACTERS = 20_000
 MAX_WAIT_S = 3600
+MAX_BLANKS = 200
+_GAP = re.compile(rf"\s{{{MAX_BLANKS + 1}}}")
 _EXAMPLE = 'say for example: click Name, type "Ada", then press Enter'
 
 
@@ -91,6 +93,8 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
     if len(text) > MAX_CHARACTERS:
         raise UsageError(f"expected an instruction of at most {MAX_CHARACTERS} characters, got {len(text)}")
     mask, quotes = mask_quotes(text, frozenset(signs_that_are_keys(text)))
+    if _GAP.search(mask):
+        raise UsageError(f"expected words, got more than {MAX_BLANKS} blanks in a row outside of quotes")
     # The numbers and dashes of a list are not words.
     whole = Part(text, _BULLET.sub(lambda bullet: " " * len(bullet[0]), mask), quotes)
     steps: list[SubStep] = []
@@ -101,7 +105,8 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
         if step.value in ("ctrl", "shift", "alt", "cmd") and step.gesture == "key" and following.targets:
             key, target = step.value, following.targets[0]
             raise UsageError(
-                f"{step.text!r} releases the key before {following.text!r}; to hold it meanwhile, say {key}-click {target}"
+                f"{step.text!r} releases the key before {following.text!r}; "
+                f"to hold it meanwhile, say {key}-click {target}"
             )
     if not steps:
         raise UsageError(f"expected something to do, got {text.strip()[:60]!r}; {_EXAMPLE}")
