@@ -1,7 +1,7 @@
 """The icon classifier: a small convolutional network from the crop of a region to a probability per meaning.
 
-A crop is a square around a region, ``CONTEXT`` times as long as the region's longer side, in ``SIDE_PX`` pixels. The
-classes are the meanings of the vocabulary, "other" for an icon without a meaning and "none" for what is no icon.
+A crop is a square around a region, ``CONTEXT`` times as long as the region's longer side, in ``SIDE_PX`` pixels; what
+may be an icon is looked at in ``MORE_CONTEXTS`` too. The classes are the meanings of the vocabulary, "other" for an icon without a meaning and "none" for what is no icon.
 """
 
 import json
@@ -23,6 +23,10 @@ WEIGHTS = Path(__file__).with_name("icons.safetensors")
 SIDE_PX = 40
 # Side of a crop in sides of its region: what stands around an icon shows whether it is one.
 CONTEXT = 1.4
+# Regions are cut too wide or too narrow now and then: a closer and a wider look at those that may be icons.
+MORE_CONTEXTS = (1.25, 1.6)
+# Regions that are this surely no icon get no second look: most of a screen.
+_SURELY_NONE = 0.98
 _WIDTHS = (24, 48, 96, 192)
 
 
@@ -113,17 +117,20 @@ def load_classifier(path: Path = WEIGHTS) -> IconClassifier:
     return model.eval()
 
 
-def crops_of(image: npt.NDArray[np.uint8], boxes_px: npt.NDArray[np.float64]) -> torch.Tensor:
+def crops_of(
+    image: npt.NDArray[np.uint8], boxes_px: npt.NDArray[np.float64], context: float = CONTEXT
+) -> torch.Tensor:
     """Cut the crops of regions out of an image.
 
     Args:
         image: (height, width, 3), RGB.
         boxes_px: (num_regions, 4), left, top, right, bottom in pixels.
+        context: side of a crop in longer sides of its region.
 
     Returns:
         (num_regions, 3, SIDE_PX, SIDE_PX), uint8. What lies outside of the image repeats its border.
     """
-    sides = np.maximum(boxes_px[:, 2] - boxes_px[:, 0], boxes_px[:, 3] - boxes_px[:, 1]) * CONTEXT
+    sides = np.maximum(boxes_px[:, 2] - boxes_px[:, 0], boxes_px[:, 3] - boxes_px[:, 1]) * context
     margin = int(sides.max(initial=0)) + 1
     padded = Image.fromarray(np.pad(image, ((margin, margin), (margin, margin), (0, 0)), mode="edge"))
     centres = (boxes_px[:, :2] + boxes_px[:, 2:]) / 2 + margin
@@ -149,7 +156,17 @@ def probabilities(
     Returns:
         (num_regions, num_classes); rows sum to 1.
     """
-    rows = [
-        model(crops.float() / 255).softmax(1) for crops in crops_of(image, boxes_px).split(batch_size) if len(crops)
-    ]
-    return torch.cat(rows).numpy() if rows else np.zeros((0, len(model.classes)), np.float32)
+    none = model.classes.index("none") if "none" in model.classes else None
+
+    def logs(boxes: npt.NDArray[np.float64], context: float) -> torch.Tensor:
+        parts = crops_of(image, boxes, context).split(batch_size)
+        return torch.cat([model(crops.float() / 255).log_softmax(1) for crops in parts])
+
+    if not len(boxes_px):
+        return np.zeros((0, len(model.classes)), np.float32)
+    rows = logs(boxes_px, CONTEXT)
+    unsure = np.arange(len(rows)) if none is None else np.flatnonzero(rows[:, none].exp() < _SURELY_NONE)
+    if len(unsure):
+        views = [rows[unsure], *(logs(boxes_px[unsure], context) for context in MORE_CONTEXTS)]
+        rows[unsure] = torch.stack(views).mean(0)
+    return rows.softmax(1).numpy()

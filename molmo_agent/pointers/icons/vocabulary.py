@@ -16,9 +16,13 @@ _EMPTY_WORDS = frozenset(
     re.findall(
         r"\w+",
         "a an the this that these those to of in on at from with for by and or it its your my our current currently"
-        " selected active existing button buttons icon icons please toolbutton",
+        " selected active existing button buttons icon icons please toolbutton set unset property",
     )
 )
+# Words that do not either, if others remain: "Toggle Bold" is bold, "Background color menu" the colour.
+_WEAK_WORDS = frozenset(("toggle", "menu", "tool", "mode", "command"))
+# What tool tips add to a name: keys and remarks in brackets, another line, "(Ctrl+F)".
+_ADDITION = re.compile(r"\(.*?\)|\[.*?\]|\n.*|(?:\bctrl|\balt|\bshift|\bsuper|⌘|⇧|⌥)\s?\+.*|\bF\d{1,2}\b", re.IGNORECASE | re.DOTALL)
 _SPELLINGS = {
     "colour": "color",
     "centre": "center",
@@ -58,13 +62,15 @@ _LEAST_WEIGHT = 0.4
 def _words(name: str) -> tuple[str, ...]:
     """Return the words that tell a name apart, in one spelling and without plurals."""
     words = []
-    for word in re.findall(r"[\w%+]+(?:-\w+)*", name.lower()):
+    # "ZoomIn" is two words.
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", _ADDITION.sub(" ", name).strip() or name)
+    for word in re.findall(r"[\w%+]+(?:-\w+)*", spaced.lower()):
         word = _SPELLINGS.get(word, word)
         if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "news", "this")):
             word = _SPELLINGS.get(word[:-1], word[:-1])
         words.append(word)
-    telling = [word for word in words if word not in _EMPTY_WORDS]
-    return tuple(telling or words)
+    telling = [word for word in words if word not in _EMPTY_WORDS] or words
+    return tuple([word for word in telling if word not in _WEAK_WORDS] or telling)
 
 
 @lru_cache(maxsize=1)
