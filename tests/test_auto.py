@@ -157,8 +157,9 @@ def test_it_is_asked_in_batches_with_the_same_answers():
 
 
 def test_confidences_grow_with_what_speaks_for_a_place():
-    assert icon_confidence(0.95, 0.0, 0) > icon_confidence(0.5, 0.0, 0)
-    assert icon_confidence(0.95, 0.0, 0) > icon_confidence(0.95, 0.9, 0)
+    assert icon_confidence(0.95, 0.0, 0, "icon") > icon_confidence(0.5, 0.0, 0, "icon")
+    assert icon_confidence(0.95, 0.0, 0, "icon") > icon_confidence(0.95, 0.9, 0, "icon")
+    assert icon_confidence(0.95, 0.0, 0, "icon") > icon_confidence(0.95, 0.0, 0, None)
     assert nano_confidence(0.9, agreed=True) > nano_confidence(0.9, agreed=False)
     assert nano_confidence(0.99, agreed=False) < MIN_CONFIDENCE
 

@@ -59,7 +59,8 @@ def observe(model: AutoPointer, questions: Sequence[Question]) -> dict[str, Obse
             observed["text"].add(row, any(box.contains(point) for box in boxes))
         if fitting := model.icons(reading):
             place, best = fitting[0]
-            row = icon_observations(best.probability, rival_of(fitting, best), len(reading.candidates))
+            kind = reading.expression.kind
+            row = icon_observations(best.probability, rival_of(fitting, best), len(reading.candidates), kind)
             observed["icon"].add(row, any(box.contains(place.center) for box in boxes))
     return observed
 

@@ -147,7 +147,7 @@ class AutoPointer:
             status="ok",
             reply=f"{expression.names[0]!r} fits the icon {meanings}",
             points=tuple(LabelledPoint(box.center, match.meaning) for box, match in alike),
-            confidence=icon_confidence(best.probability, rival, len(reading.candidates)),
+            confidence=icon_confidence(best.probability, rival, len(reading.candidates), expression.kind),
         )
 
 

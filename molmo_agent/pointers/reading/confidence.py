@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from molmo_agent.pointers.calibration import log_odds, probability_of
-from molmo_agent.pointers.reading.expression import Expression
+from molmo_agent.pointers.reading.expression import Expression, Kind
 from molmo_agent.pointers.reading.ranking import Candidate, equals
 
 # Written by: python -m molmo_agent.nano.calibrate_auto
@@ -56,26 +56,28 @@ def confidence_of(expression: Expression, candidates: Sequence[Candidate]) -> fl
     return probability_of(sum(fitted.get(name, 0.0) * value for name, value in row.items()))
 
 
-def icon_observations(probability: float, rival: float, texts: int) -> dict[str, float]:
+def icon_observations(probability: float, rival: float, texts: int, kind: Kind | None) -> dict[str, float]:
     """Return what the confidence of an icon depends on, by name; the arguments are those of :func:`icon_confidence`."""
     return {
         "offset": 1.0,
         "probability": log_odds(min(max(probability, 0.01), 0.99)),
         "rival": rival,
         "texts": float(texts > 0),
+        "other_kind": float(kind not in ("icon", "button")),
     }
 
 
-def icon_confidence(probability: float, rival: float, texts: int) -> float:
+def icon_confidence(probability: float, rival: float, texts: int, kind: Kind | None) -> float:
     """Return the probability that a recognized icon is what was asked for.
 
     Args:
         probability: the classifier's, that the region shows what the name means.
         rival: that of the next likely region.
         texts: places whose text fits the name, which speak against an icon.
+        kind: what was asked for: a name alone, and a link even more, is mostly a text.
     """
     fitted = weights()["icon"]
-    row = icon_observations(probability, rival, texts)
+    row = icon_observations(probability, rival, texts, kind)
     return probability_of(sum(fitted.get(name, 0.0) * value for name, value in row.items()))
 
 
