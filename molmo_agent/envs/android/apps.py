@@ -87,8 +87,16 @@ def find_app(name: str, packages: Sequence[str]) -> str:
     raise ActionRefused(f"no app fits {name!r}: {hint}this phone has {', '.join(sorted(packages)) or 'none'}")
 
 
-def open_app(device: Device, name: str, sleep: Callable[[float], None] = time.sleep) -> None:
+def open_app(
+    device: Device, name: str, *, display: int | None = None, sleep: Callable[[float], None] = time.sleep
+) -> None:
     """Start an app or bring it forward, and wait until it is in front.
+
+    Args:
+        device: the phone.
+        name: the app's label or package.
+        display: the id of the display to start it on; None: the one that the user looks at.
+        sleep: waits for so many seconds.
 
     Raises:
         ActionRefused: no such app, or the phone accepted the command and still shows the same screen as before.
@@ -96,14 +104,15 @@ def open_app(device: Device, name: str, sleep: Callable[[float], None] = time.sl
     """
     apps = launchable(device)
     package = find_app(name, list(apps))
-    before = read_status(device).focus
-    answer = device.run("am", "start", "-W", "-n", f"{package}/{apps[package]}", timeout_s=30.0)
+    before = read_status(device, display).focus
+    where = ["--display", str(display)] if display else []
+    answer = device.run("am", "start", "-W", *where, "-n", f"{package}/{apps[package]}", timeout_s=30.0)
     if answer.status or re.search(r"^Error|Exception", answer.all_text, re.MULTILINE):
         complaint = next((line for line in answer.all_text.splitlines() if "Error" in line or "Exception" in line), "")
         raise ActionRefused(f"the phone could not start {package}: {complaint or f'exit status {answer.status}'}")
     end = time.monotonic() + _APPEAR_S
     while True:
-        status = read_status(device)
+        status = read_status(device, display)
         # It may begin with a question from the system, which is also a change.
         if status.app == package or (status.focus and status.focus != before):
             return

@@ -1,7 +1,7 @@
 """A real phone over adb as an env: captures of its screen, and touches, keys and text.
 
-Positions are pixels of the screen in its present rotation, so rotation and density need no arithmetic; both are read
-with every capture. Every change to the user's phone is undone.
+Positions are pixels of one display in its present rotation, so rotation and density need no arithmetic; all of that is
+read with every capture. Every change to the user's phone is undone.
 """
 
 import time
@@ -24,13 +24,15 @@ from molmo_agent.actions import (
     Wait,
 )
 from molmo_agent.envs.android.apps import open_app
-from molmo_agent.envs.android.device import Device, quote
+from molmo_agent.envs.android.device import Device
+from molmo_agent.envs.android.displays import Display
 from molmo_agent.envs.android.gestures import scroll_swipes
+from molmo_agent.envs.android.input import PhoneInput
 from molmo_agent.envs.android.keys import keycode
 from molmo_agent.envs.android.screen import Status, capture, read_status, require_usable
 from molmo_agent.envs.android.text import PhoneText
 from molmo_agent.episode import Observation
-from molmo_agent.errors import ActionRefused, EnvError, UsageError
+from molmo_agent.errors import ActionRefused, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import EnvTraits
 from molmo_agent.transforms import ImageTransform
@@ -46,6 +48,8 @@ class Android:
 
     Args:
         serial: selects one of several phones.
+        display: selects one of the phone's displays by its id. None: the main one, or on a folded phone the built-in
+            one that is on.
 
     Raises:
         MissingExtraError: adbutils is not installed.
@@ -59,9 +63,10 @@ class Android:
         {Click, LongPress, Drag, Scroll, Type, Key, OpenApp, Back, Home, Wait, Done, PointAt}
     )
 
-    def __init__(self, serial: str | None = None) -> None:
-        self._device = Device(serial)
-        self._text = PhoneText(self._device)
+    def __init__(self, serial: str | None = None, display: int | None = None) -> None:
+        self._device, self._display = Device(serial), display
+        self._input = PhoneInput(self._device)
+        self._text = PhoneText(self._device, self._input)
         self._last_capture: tuple[Status, ImageTransform] | None = None
 
     # --- The protocol ---------------------------------------------------------------------------------------------
@@ -73,7 +78,7 @@ class Android:
 
         Raises:
             EnvError: the screen is off, locked or cannot be captured.
-            UsageError: options were given; there are none.
+            UsageError: options were given; there are none. Or the phone has no such display.
         """
         if options:
             raise UsageError(f"a phone has no reset options, got {', '.join(options)}")
@@ -86,7 +91,7 @@ class Android:
         Raises:
             EnvError: the phone is gone, or its screen is off, locked or cannot be captured.
         """
-        image, status = capture(self._device)
+        image, status = capture(self._device, self._display)
         height, width = image.shape[:2]
         transform = ImageTransform.identity(width, height)
         if status.size is not None and status.size != (width, height):
@@ -100,7 +105,8 @@ class Android:
         """Execute one action; its points refer to the last observation.
 
         Raises:
-            ActionRefused: the phone cannot execute this, or was rotated since the observation; no input was sent.
+            ActionRefused: the phone cannot execute this, or was rotated or folded since the observation; no input was
+                sent.
             EnvError: the phone is gone, or its screen is off, locked or cannot be captured.
         """
         self._execute(action)
@@ -121,14 +127,12 @@ class Android:
     def _execute(self, action: Action) -> None:
         match action:
             case Click(point=point, button="left", count=count, held=()):
-                x, y = self._target(point)
-                # One command: the time between two commands is too long for a double tap.
-                self._input(" && ".join([quote("input", "tap", str(x), str(y))] * count))
+                self._input.tap(self._target(point), count)
             case LongPress(point=point, duration_s=duration_s):
                 place = self._target(point)
-                self._swipe(place, place, round(duration_s * 1000))
+                self._input.swipe(place, place, round(duration_s * 1000))
             case Drag(start=start, end=end, button="left"):
-                self._swipe(self._target(start), self._target(end), _DRAG_MS)
+                self._input.swipe(self._target(start), self._target(end), _DRAG_MS)
             case Scroll(direction=direction, notches=notches, point=target):
                 self._scroll(direction, notches, target)
             case Type(text=text, replace=replace):
@@ -138,11 +142,10 @@ class Android:
                 self._look_again()
                 self._press(*keys)
             case OpenApp(name=name):
-                self._look_again()
-                open_app(self._device, name)
+                open_app(self._device, name, display=self._look_again().display.id)
             case Back() | Home():
                 self._look_again()
-                self._input(quote("input", "keyevent", f"KEYCODE_{type(action).__name__.upper()}"))
+                self._input.press([f"KEYCODE_{type(action).__name__.upper()}"])
             case Wait(duration_s=duration_s):
                 time.sleep(duration_s)
             case Done() | PointAt():
@@ -159,17 +162,18 @@ class Android:
                 assert_never(action)
 
     def _target(self, point: Point) -> tuple[int, int]:
-        """Return the pixels of a point, after a check that the screen still has its rotation."""
+        """Return the pixels of a point, after a check that the display is still as it was observed."""
         status, transform = self._capture_of_points()
         now = self._look_again()
-        if (now.size, now.rotation) != (status.size, status.rotation):
-            raise ActionRefused("the phone was rotated since the observation: observe it again, then act")
+        if changes := _changes(status.display, now.display):
+            raise ActionRefused(f"{changes} since the observation: observe it again, then act")
         return transform.to_device(point)
 
     def _look_again(self) -> Status:
         """Return the present status of the screen; text sent to a locked phone would end up in its password field."""
-        status = read_status(self._device)
+        status = read_status(self._device, self._display)
         require_usable(status, self._device.serial)
+        self._input.display = status.display.id
         return status
 
     def _capture_of_points(self) -> tuple[Status, ImageTransform]:
@@ -177,15 +181,12 @@ class Android:
             raise UsageError("call reset() or observe() first: points belong to an observation, and there is none yet")
         return self._last_capture
 
-    def _swipe(self, start: tuple[int, int], end: tuple[int, int], duration_ms: int) -> None:
-        self._input(quote("input", "swipe", *map(str, (*start, *end, duration_ms))), seconds=duration_ms / 1000)
-
     def _scroll(self, direction: Any, notches: int, point: Point | None) -> None:
         place = self._target(point or Point(0.5, 0.5))
         left, top, right, bottom = self._capture_of_points()[1].device_region
         start = place if point is not None else None
         for x0, y0, x1, y1 in scroll_swipes(direction, notches, (right - left, bottom - top), start):
-            self._swipe((x0, y0), (x1, y1), _SCROLL_MS)
+            self._input.swipe((x0, y0), (x1, y1), _SCROLL_MS)
 
     def _type(self, text: str, *, replace: bool = False) -> None:
         # Line ends and tabs are keys, wherever the text came from; nothing else presses Enter.
@@ -215,25 +216,16 @@ class Android:
                 self._input(quote("input", "keyevent", *[keycode(key)] * _MAX_DELETED), seconds=30.0)
 
     def _press(self, *keys: str) -> None:
-        codes = [keycode(key) for key in keys]
-        how = ["keyevent"] if len(codes) == 1 else ["keycombination"]
-        complaint = self._input(quote("input", *how, *codes))
-        if "Unknown command" in complaint:
-            raise ActionRefused(
-                "this phone cannot press keys together (Android 12 or newer can): press them one by one"
-            )
+        self._input.press([keycode(key) for key in keys])
 
-    def _input(self, line: str, seconds: float = 0.0) -> str:
-        """Send input; return the phone's answer.
 
-        Raises:
-            EnvError: the phone rejected the input.
-        """
-        answer = self._device.script(line, what=" ".join(line.split()[:2]), timeout_s=15.0 + seconds)
-        if (answer.status or "Exception" in answer.all_text) and "Unknown command" not in answer.all_text:
-            first_line = (answer.all_text.splitlines() or [f"exit status {answer.status}"])[0]
-            hint = ""
-            if "INJECT_EVENTS" in answer.all_text:
-                hint = ". On Xiaomi, Oppo and others switch on 'USB debugging (security settings)' as well"
-            raise EnvError(f"the phone {self._device.serial!r} rejected the input: {first_line}{hint}")
-        return answer.all_text
+def _changes(before: Display, now: Display) -> str:
+    """Return how a display differs from what it was; empty if touches still reach what was observed."""
+    if before.id != now.id:
+        return f"the phone was folded or unfolded (display {now.id} is on instead of {before.id})"
+    if before.rotation != now.rotation or (before.size or ())[::-1] == now.size != before.size:
+        return "the phone was rotated"
+    if before.size != now.size:
+        was, is_now = ("x".join(map(str, size or ("?",))) for size in (before.size, now.size))
+        return f"the phone was folded or its resolution was changed (from {was} to {is_now})"
+    return ""

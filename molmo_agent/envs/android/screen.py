@@ -7,35 +7,44 @@ from dataclasses import dataclass
 import numpy as np
 import PIL.Image
 
-from molmo_agent.envs.android.device import Device
+from molmo_agent.envs.android.device import Answer, Device
+from molmo_agent.envs.android.displays import ASK, MAIN, Display, choose_display, describe_displays, read_displays
 from molmo_agent.episode import Image
 from molmo_agent.errors import EnvError
 
-# Filtered on the phone: the whole of it is hundreds of kilobytes.
-_ASK = (
-    "dumpsys power | grep mWakefulness=; "
-    "dumpsys window | grep -E 'mCurrentFocus=|mDreamingLockscreen=|mShowingLockscreen=|^ *showing=| cur=[0-9]'; "
-    "dumpsys display | grep -m 1 orientation="
-)
+_ASK = f"dumpsys power | grep mWakefulness=; {ASK}"
 # Captures to try while the screen turns or a capture is incomplete.
 _TRIES = 3
 # Share of a capture that is entirely black where a window keeps itself from being captured; bars may stay visible.
 _BLACK_SHARE = 0.8
 _SECURE_FLAG = 0x2000
+_PNG, _WARNING = b"\x89PNG", b"Multiple displays were found"
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The status of the screen, as the system reports it."""
+    """The status of the phone and of one of its displays, as the system reports it."""
 
-    # (width, height) in the present rotation, in the units of touches; None if not reported.
-    size: tuple[int, int] | None
-    # Quarter turns; None if not reported.
-    rotation: int | None
+    display: Display
+    # All of the phone's, virtual ones included.
+    displays: tuple[Display, ...]
     awake: bool
     locked: bool
-    # The title of the window in front, "com.android.settings/.Settings"; empty while they change.
-    focus: str
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height) in the present rotation, in the units of touches; None if not reported."""
+        return self.display.size
+
+    @property
+    def rotation(self) -> int | None:
+        """Quarter turns; None if not reported."""
+        return self.display.rotation
+
+    @property
+    def focus(self) -> str:
+        """The title of the window in front; empty while they change."""
+        return self.display.focus
 
     @property
     def app(self) -> str:
@@ -43,23 +52,29 @@ class Status:
         return self.focus.partition("/")[0] if "/" in self.focus else ""
 
 
-def read_status(device: Device) -> Status:
-    """Query the phone for the status of its screen."""
+def read_status(device: Device, display: int | None = None) -> Status:
+    """Query the phone for the status of one of its displays.
+
+    Args:
+        device: the phone.
+        display: its id; None: the one that the user looks at.
+
+    Raises:
+        UsageError: the phone has no such display.
+        EnvError: the phone is gone, or the display is off.
+    """
     dump = device.script(_ASK, what="dumpsys").text
-
-    def first(pattern: str) -> re.Match[str] | None:
-        return re.search(pattern, dump, re.MULTILINE)
-
-    size, rotation = first(r" cur=(\d+)x(\d+)"), first(r"orientation=(\d)")
-    wakefulness, focus = first(r"mWakefulness=(\w+)"), first(r"mCurrentFocus=Window\{\S+ (?:u\d+ )?([^}]*)\}")
-    title = focus[1].strip() if focus else ""
-    locked = first(r"(?:mDreamingLockscreen|mShowingLockscreen|^ *showing)=true") is not None
+    displays = read_displays(dump)
+    wakefulness = re.search(r"mWakefulness=(\w+)", dump)
+    awake = wakefulness is None or wakefulness[1] == "Awake"
+    # A phone that sleeps has every display off.
+    chosen = choose_display(displays, display, device.serial) if awake else displays[MAIN]
+    locked = re.search(r"(?:mDreamingLockscreen|mShowingLockscreen|^ *showing)=true", dump, re.MULTILINE) is not None
     return Status(
-        size=(int(size[1]), int(size[2])) if size else None,
-        rotation=int(rotation[1]) if rotation else None,
-        awake=wakefulness is None or wakefulness[1] == "Awake",
-        locked=locked or "Keyguard" in title,
-        focus=title,
+        display=chosen,
+        displays=tuple(displays.values()),
+        awake=awake,
+        locked=locked or "Keyguard" in chosen.focus,
     )
 
 
@@ -75,16 +90,23 @@ def require_usable(status: Status, serial: str) -> None:
         raise EnvError(f"the phone {serial!r} is locked: unlock it and start again")
 
 
-def capture(device: Device) -> tuple[Image, Status]:
-    """Return the image of the screen, (height, width, 3) uint8, and its status.
+def capture(device: Device, display: int | None = None) -> tuple[Image, Status]:
+    """Return the image of a display, (height, width, 3) uint8, and the status of the phone.
+
+    Args:
+        device: the phone.
+        display: the id of the display; None: the one that the user looks at.
 
     Raises:
-        EnvError: the screen is off or locked, the window in front may not be captured, or no whole image came.
+        UsageError: the phone has no such display.
+        EnvError: the screen is off or locked, the window in front may not be captured, or no whole image of that
+            display came.
     """
+    size = 0, 0
     for attempt in range(1, _TRIES + 1):
-        status = read_status(device)
+        status = read_status(device, display)
         require_usable(status, device.serial)
-        answer = device.run("screencap", "-p")
+        answer = _screencap(device, status)
         image = None
         try:
             image = _decode(answer.out)
@@ -92,21 +114,64 @@ def capture(device: Device) -> tuple[Image, Status]:
             if attempt == _TRIES or not answer.out:
                 _explain(device, status, len(answer.out), answer.all_text if answer.status else str(error))
             continue
-        height, width = image.shape[:2]
-        if status.size is not None and (width > height) != (status.size[0] > status.size[1]) and width != height:
-            continue  # the phone was turned in between
+        size = image.shape[1], image.shape[0]
+        if not _fits(size, status):
+            continue  # the phone was turned or folded in between, or this is another display
         if _black_share(image) >= _BLACK_SHARE:
             _check_black(device, status, image)
         return image, status
-    raise EnvError(
-        f"{_TRIES} captures of {device.serial!r} did not match its reported screen size: is it being rotated? "
-        "Hold it still and start again"
+    raise _mismatch(device, status, size)
+
+
+def _screencap(device: Device, status: Status) -> Answer:
+    """Capture the display of a status.
+
+    Without an id the phone captures whichever of its screens comes first, of a folded one perhaps the dark one.
+
+    Raises:
+        EnvError: it is none that can be captured by an id, as virtual ones.
+    """
+    if status.display.id != MAIN and not status.display.physical:
+        raise EnvError(
+            f"display {status.display.describe()} of {device.serial!r} cannot be captured over adb: only those with a "
+            f"screen of their own can. The phone has {describe_displays(status.displays)}"
+        )
+    by_id = ("screencap", "-d", status.display.physical, "-p")
+    if status.display.physical and len({display.physical for display in status.displays} - {""}) > 1:
+        return device.run(*by_id)
+    answer = device.run("screencap", "-p")
+    # A second screen may be known to the part that captures only.
+    if status.display.physical and _WARNING in answer.out.partition(_PNG)[0] + answer.errors:
+        return device.run(*by_id)
+    return answer
+
+
+def _fits(size: tuple[int, int], status: Status) -> bool:
+    """Return whether a capture of this (width, height) can be one of the display of a status."""
+    expected, pixels = status.display.size, status.display.pixels
+    if expected is None or size in (expected, pixels):
+        return True
+    # Up to the rounding of a pixel. Where there are several displays, another one may have the same proportions.
+    return len(status.displays) == 1 and abs(size[0] * expected[1] - size[1] * expected[0]) <= max(*size, *expected)
+
+
+def _mismatch(device: Device, status: Status, size: tuple[int, int]) -> EnvError:
+    expected, display = status.display.size, status.display
+    if expected is None or size == expected[::-1]:
+        return EnvError(
+            f"{_TRIES} captures of {device.serial!r} did not match its reported screen size: is it being rotated? "
+            "Hold it still and start again"
+        )
+    return EnvError(
+        f"the capture of {device.serial!r} has {size[0]}x{size[1]} pixels, but its display {display.id} is "
+        f"{expected[0]}x{expected[1]} in its present rotation: it shows another display, and touches would miss. "
+        f"The phone has {describe_displays(status.displays)}. Disconnect the others, or choose a display by its id"
     )
 
 
 def _decode(out: bytes) -> Image:
-    # Phones with several displays put a warning before the image.
-    png = out[max(out.find(b"\x89PNG"), 0) :]
+    # A phone with several screens puts a warning before the image, others put messages of their own there.
+    png = out[max(out.find(_PNG), 0) :]
     with PIL.Image.open(io.BytesIO(png), formats=["PNG"]) as image:
         image.load()  # an incomplete image is an error here, never padded
         return np.asarray(image.convert("RGB"))

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable
 
 from molmo_agent.envs.android.device import Device
+from molmo_agent.envs.android.input import PhoneInput
 from molmo_agent.errors import ActionRefused, EnvError
 
 KEYBOARD = "com.android.adbkeyboard/.AdbIME"
@@ -44,11 +45,12 @@ class PhoneText:
 
     Args:
         device: the phone.
+        input: sends the keys of plain text.
         sleep: waits for so many seconds.
     """
 
-    def __init__(self, device: Device, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._device, self._sleep = device, sleep
+    def __init__(self, device: Device, input: PhoneInput, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._device, self._input, self._sleep = device, input, sleep
 
     def check(self, text: str) -> None:
         """Reject a line of text that cannot be entered on this phone.
@@ -80,7 +82,7 @@ class PhoneText:
             self._by_keyboard(text)
             return
         for argument in input_text_arguments(text):
-            self._run_checked("input", "text", argument)
+            self._run_checked(*self._input.words("text", argument))
 
     def restore(self) -> None:
         """Restore the user's keyboard, if a run that was killed left another one active."""
