@@ -7,6 +7,7 @@ PATH: quoting, ";", "&&", "|" and "$?" behave as on a phone, and a command that 
 import contextlib
 import gc
 import os
+import re
 import shutil
 import socket
 import struct
@@ -23,8 +24,8 @@ from phone_system import PhoneSystem
 from molmo_agent.envs.sim_phone.state import Phone
 
 _COMMANDS = ("screencap", "input", "wm", "dumpsys", "settings", "ime", "cmd", "pm", "am", "getprop", "reboot", "rm")
-# From this machine; read-only ones.
-_BORROWED = ("grep", "cat")
+# From this machine; harmless ones.
+_BORROWED = ("grep", "cat", "sleep")
 # Through pipes and not as programs of their own: many run in every test, and starting a program takes its time.
 _CALL_BACK = """
 _phone() {{
@@ -35,6 +36,17 @@ _phone() {{
     return "$_status"
 }}
 """
+# For lines with commands in the background: one at a time uses the pipes.
+_IN_TURN = """
+_phone() {{
+    until {mkdir} {at}/turn 2>/dev/null; do sleep 0.01; done
+    _phone_alone "$@"
+    _result=$?
+    {rmdir} {at}/turn
+    return "$_result"
+}}
+"""
+_BACKGROUND = re.compile(r"(?<![&>])&(?![&\d])")
 _VERSION, _MAX_DATA = 0x01000001, 256 * 1024
 _BANNER = b"device::ro.product.name=sim;ro.product.model=Sim_Phone;ro.product.device=sim;features=shell_v2,cmd"
 
@@ -49,6 +61,9 @@ class AdbDevice:
 
     def __init__(self, phone: Phone, *, authorised: bool = True) -> None:
         self.system, self.authorised = PhoneSystem(phone), authorised
+        # The lines of shell that came, and how long each `input` takes to start.
+        self.lines: list[str] = []
+        self.input_start_s = 0.0
         self.files: dict[str, bytes] = {}
         self.failures: list[BaseException] = []
         self.serving: list[threading.Thread] = []
@@ -92,9 +107,9 @@ class AdbDevice:
             ended = threading.Event()
             answering = threading.Thread(target=self._answer, args=(at, ended), daemon=True)
             answering.start()
-            functions = "".join(f'{command}() {{ _phone {command} "$@"; }}\n' for command in _COMMANDS)
+            self.lines.append(line)
             done = subprocess.run(
-                ["/bin/sh", "-c", f"{_CALL_BACK.format(at=at)}{functions}{line}"],
+                ["/bin/sh", "-c", f"{self._functions(at, line)}{line}"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -107,6 +122,17 @@ class AdbDevice:
             (at / "asked").write_bytes(b"")
             answering.join()
             return done
+
+    def _functions(self, at: Path, line: str) -> str:
+        """Return the phone's programs as functions of the shell."""
+        call_back = _CALL_BACK.format(at=at)
+        if _BACKGROUND.search(line):
+            call_back = call_back.replace("_phone()", "_phone_alone()") + _IN_TURN.format(
+                at=at, mkdir=shutil.which("mkdir"), rmdir=shutil.which("rmdir")
+            )
+        starts = {"input": f"sleep {self.input_start_s}; "} if self.input_start_s else {}
+        functions = (f'{name}() {{ {starts.get(name, "")}_phone {name} "$@"; }}\n' for name in _COMMANDS)
+        return call_back + "".join(functions)
 
     def _answer(self, at: Path, ended: threading.Event) -> None:
         while True:

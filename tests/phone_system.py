@@ -4,8 +4,9 @@ import base64
 import io
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from molmo_agent.envs.sim_phone import touch
 from molmo_agent.envs.sim_phone.draw import draw
@@ -19,6 +20,32 @@ TAKEOVER = 2
 
 Said = tuple[int, bytes, bytes]
 """Exit status, output, errors."""
+
+_USAGE = """Usage: input [<source>] [-d DISPLAY_ID] <command> [<arg>...]
+The commands and default sources are:
+      tap <x> <y> (Default: touchscreen)
+"""
+_WARNING = b"[Warning] Multiple displays were found, but no display id was specified! A display id should be specified.\n"
+
+
+@dataclass
+class OtherDisplay:
+    """A display beside the main one; nothing is on it."""
+
+    id: int
+    # (width, height) in rotation 0.
+    size: tuple[int, int]
+    kind: str = "VIRTUAL"
+    physical: str = ""
+    on: bool = True
+    rotation: int = 0
+    colour: tuple[int, int, int] = (10, 120, 200)
+    focus: str = "com.example.other/.Main"
+
+    @property
+    def now(self) -> tuple[int, int]:
+        """(width, height) in its rotation."""
+        return self.size[::-1] if self.rotation % 2 else self.size
 
 
 class PhoneSystem:
@@ -41,6 +68,14 @@ class PhoneSystem:
         self.old = False
         # The field in which everything is selected.
         self.selected: str | None = None
+        # Before Android 10 there was no `input -d`, before 11 no touch could be taken back.
+        self.one_display = self.no_cancel = False
+        # Displays beside the main one, and the ids and state of that.
+        self.others: list[OtherDisplay] = []
+        self.physical, self.on = "", True
+        # What is at fault with touches: (x, y) in pixels to where they arrive instead.
+        self.touch_fault: Callable[[int, int], tuple[int, int]] = lambda x, y: (x, y)
+        self.finger: tuple[int, int] | None = None
 
     def run(self, argv: list[str]) -> Said:
         """Carry out one command."""
@@ -72,20 +107,41 @@ class PhoneSystem:
     # --- The screen -----------------------------------------------------------------------------------------------
 
     def _screencap(self, *options: str) -> Said:
+        physical = [other for other in self.others if other.physical]
+        if "-d" in options:
+            name = options[options.index("-d") + 1]
+            if name != self.physical:
+                shown = next((other for other in physical if other.physical == name), None)
+                if shown is None:
+                    return 1, b"", f"Display Id '{name}' is not valid.\n".encode()
+                return 0, _png(Image.new("RGB", shown.now, shown.colour)), b""
+        elif physical:
+            # The first one is captured, which need not be the main one.
+            return 0, _WARNING + _png(Image.new("RGB", physical[0].now, physical[0].colour)), b""
         image = Image.fromarray(draw(self.phone).screen.image)
+        if not self.on:
+            image = Image.new("RGB", image.size)
         if self._secure_now:
             look = self.phone.look
             image.paste(0, (0, look.status_height, image.width, image.height - look.navigation_height))
         if self.capture_fault == "black":
             image = Image.new("RGB", image.size)
-        file = io.BytesIO()
-        image.convert("RGBA").save(file, "PNG", compress_level=1)
-        png = file.getvalue()
+        if self.settings.get("pointer_location") == "1":
+            self._draw_pointer(image)
+        png = _png(image)
         if self.capture_fault == "empty":
             return 1, b"", b"Failed to take screenshot. Status: -22\n"
         if self.capture_fault == "warning":
-            return 0, b"[Warning] Multiple displays were found, but no display id was specified!\n" + png, b""
+            return 0, _WARNING + png, b""
         return 0, png[: len(png) // 2] if self.capture_fault == "truncated" else png, b""
+
+    def _draw_pointer(self, image: Image.Image) -> None:
+        pen = ImageDraw.Draw(image)
+        pen.rectangle((0, 0, image.width, 12), (255, 255, 255))
+        if self.finger is not None:
+            x, y = self.finger
+            pen.line((0, y, image.width, y), (0, 0, 192))
+            pen.line((x, 0, x, image.height), (0, 0, 192))
 
     def _wm(self, *words: str) -> str:
         if words == ("density",):
@@ -99,7 +155,7 @@ class PhoneSystem:
 
     def _pixel(self, x: str, y: str) -> tuple[int, int]:
         (width, height), (units_x, units_y) = self.phone.size, self._units()
-        return int(x) * width // units_x, int(y) * height // units_y
+        return self.touch_fault(int(x) * width // units_x, int(y) * height // units_y)
 
     def _dumpsys(self, *words: str) -> str:
         match words:
@@ -108,11 +164,7 @@ class PhoneSystem:
             case ("window",) | ("window", "displays") | ("window", "windows"):
                 return self._windows()
             case ("display",):
-                width, height = self.phone.size
-                return (
-                    "  mViewports=[DisplayViewport{type=INTERNAL, valid=true, isActive=true, displayId=0, "
-                    f"orientation={self.phone.rotation}, deviceWidth={width}, deviceHeight={height}}}]\n"
-                )
+                return self._viewports()
             case ("input_method",):
                 self.takeover_in -= 1
                 current = self.settings["default_input_method"] if self.takeover_in <= 0 else "null"
@@ -120,7 +172,20 @@ class PhoneSystem:
             case _:
                 return ""
 
+    def _viewports(self) -> str:
+        viewports = [
+            _viewport(other.kind, other.on, other.id, other.physical, other.rotation, other.now) for other in self.others
+        ]
+        viewports.append(_viewport("INTERNAL", self.on, 0, self.physical, self.phone.rotation, self._units()))
+        return f"  mViewports=[{', '.join(viewports)}]\n"
+
     def _windows(self) -> str:
+        other_displays = "".join(
+            f"  Display: mDisplayId={other.id} (organized)\n"
+            f"    init={other.size[0]}x{other.size[1]} 100dpi cur={other.now[0]}x{other.now[1]} app=9x9 rng=9x9-9x9\n"
+            f"  mCurrentFocus=Window{{99aa u0 {other.focus}}}\n"
+            for other in self.others
+        )
         flags = "LAYOUT_IN_SCREEN LAYOUT_INSET_DECOR" + (" SECURE" if self._secure_now else "")
         if self.ancient:
             flags = f"#{0x81810100 | (0x2000 if self._secure_now else 0):x}"
@@ -131,6 +196,7 @@ class PhoneSystem:
             "  Window #0 Window{11aa u0 StatusBar}:\n    mAttrs={(0,0)(fillx60)\n      fl=NOT_FOCUSABLE}\n"
             f"  Window #1 Window{{22bb u0 {self.focus}}}:\n"
             f"    mAttrs={{(0,0)(fillxfill) ty=BASE_APPLICATION\n      fl={flags}\n      pfl=NO_MOVE}}\n"
+            f"{other_displays}{'  Display: mDisplayId=0 (organized)' if self.others else ''}\n"
             f"    init={self.phone.width}x{self.phone.height} 420dpi cur={width}x{height} app={width}x{height}\n"
             f"  mCurrentFocus=Window{{22bb u0 {self.focus}}}\n"
             f"    KeyguardServiceDelegate\n      showing={locked}\n      occluded=false\n"
@@ -139,7 +205,11 @@ class PhoneSystem:
     # --- Touches, keys, text --------------------------------------------------------------------------------------
 
     def _input(self, kind: str = "", *rest: str) -> Said | str:
-        match kind, rest:
+        if kind == "-d" and not self.one_display:
+            if int(rest[0]) in (other.id for other in self.others):
+                return ""
+            kind, *rest = rest[1:]  # type: ignore[assignment]
+        match kind, tuple(rest):
             case "tap", (x, y):
                 touch.tap(self.phone, *self._pixel(x, y))
             case "swipe" | "draganddrop", (x0, y0, x1, y1, *duration):
@@ -154,6 +224,14 @@ class PhoneSystem:
                 self.selected = self.phone.focus
             case "keycombination", codes if codes and not self.old:
                 pass
+            case "motionevent", ("DOWN" | "MOVE", x, y) if not self.no_cancel:
+                self.finger = self._pixel(x, y)
+            case "motionevent", ("UP" | "CANCEL" as how, *_) if not self.no_cancel and self.finger is not None:
+                if how == "UP":
+                    touch.tap(self.phone, *self.finger)
+                self.finger = None
+            case "", ():
+                return _USAGE + ("" if self.no_cancel else "      motionevent <DOWN|UP|MOVE|CANCEL> <x> <y>\n")
             case "text", (text, *_):
                 if not text.isascii():
                     return 255, b"", b"Exception occurred while executing 'text':\njava.lang.NullPointerException\n"
@@ -238,6 +316,22 @@ class PhoneSystem:
 
     def _reboot(self, *words: str) -> str:
         raise AssertionError("the phone was told to reboot")
+
+
+def _png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.convert("RGBA").save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _viewport(kind: str, on: bool, number: int, physical: str, rotation: int, size: tuple[int, int]) -> str:
+    name = f"uniqueId='local:{physical}', " if physical else ""
+    rectangle = f"Rect(0, 0 - {size[0]}, {size[1]})"
+    return (
+        f"DisplayViewport{{type={kind}, valid=true, isActive={str(on).lower()}, displayId={number}, {name}"
+        f"physicalPort=0, orientation={rotation}, logicalFrame={rectangle}, physicalFrame={rectangle}, "
+        f"deviceWidth={size[0]}, deviceHeight={size[1]}}}"
+    )
 
 
 def _unescaped(text: str) -> str:

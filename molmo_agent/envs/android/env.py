@@ -31,7 +31,7 @@ from molmo_agent.envs.android.input import PhoneInput
 from molmo_agent.envs.android.keys import keycode
 from molmo_agent.envs.android.screen import Status, capture, read_status, require_usable
 from molmo_agent.envs.android.text import PhoneText
-from molmo_agent.episode import Observation
+from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import ActionRefused, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import EnvTraits
@@ -111,6 +111,19 @@ class Android:
         """
         self._execute(action)
         return self.observe(), 0.0, isinstance(action, Done), False, {}
+
+    def capture_touch(self, point: Point) -> Image:
+        """Put a finger on a point of the last observation, capture the screen, and take the touch back: it is no tap.
+
+        Returns:
+            (height, width, 3) uint8 of the size of the observation.
+
+        Raises:
+            ActionRefused: the phone was rotated or folded since the observation.
+            EnvError: as :meth:`observe`, or the phone cannot take a touch back.
+        """
+        before, after = self._input.held_touch(self._target(point))
+        return capture(self._device, self._display, before=before, after=after)[0]
 
     def close(self) -> None:
         """Forget the last observation; every touch ends with its command. Safe to call twice."""

@@ -10,6 +10,8 @@ from molmo_agent.errors import ActionRefused, EnvError
 # Android takes two taps for a double tap if the second begins 40 to 300 ms after the first one ended. `input` itself
 # may need longer than that to start, so that the taps of one start at the same time, shifted by this.
 _BETWEEN_TAPS_S = 0.1
+# From a touch until the phone has drawn what it makes of it.
+_DRAWN_S = 0.1
 # From here on two taps are two.
 _APART_S = 0.4
 
@@ -56,6 +58,19 @@ class PhoneInput:
         """
         line = quote(*self.words("swipe", *map(str, (*start, *end, duration_ms))))
         self._send(line, seconds=duration_ms / 1000)
+
+    def held_touch(self, place: tuple[int, int]) -> tuple[str, str]:
+        """Return the lines of the phone's shell that put a finger down and take the touch back: it is no tap.
+
+        Raises:
+            EnvError: this phone cannot take a touch back.
+        """
+        if "CANCEL" not in self._device.script("input", what="input").all_text:
+            raise EnvError(
+                f"the phone {self._device.serial!r} cannot take a touch back before it counts (Android 11 or newer can)"
+            )
+        down, cancel = (quote(*self.words("motionevent", kind, *map(str, place))) for kind in ("DOWN", "CANCEL"))
+        return f"{down}; sleep {_DRAWN_S}", cancel
 
     def press(self, codes: Sequence[str]) -> None:
         """Press keys together, by Android's names: "KEYCODE_ENTER".

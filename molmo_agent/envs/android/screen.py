@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import PIL.Image
 
-from molmo_agent.envs.android.device import Answer, Device
+from molmo_agent.envs.android.device import Answer, Device, quote
 from molmo_agent.envs.android.displays import ASK, MAIN, Display, choose_display, describe_displays, read_displays
 from molmo_agent.episode import Image
 from molmo_agent.errors import EnvError
@@ -90,12 +90,16 @@ def require_usable(status: Status, serial: str) -> None:
         raise EnvError(f"the phone {serial!r} is locked: unlock it and start again")
 
 
-def capture(device: Device, display: int | None = None) -> tuple[Image, Status]:
+def capture(
+    device: Device, display: int | None = None, *, before: str = "", after: str = ""
+) -> tuple[Image, Status]:
     """Return the image of a display, (height, width, 3) uint8, and the status of the phone.
 
     Args:
         device: the phone.
         display: the id of the display; None: the one that the user looks at.
+        before: a line of the phone's shell that it runs right before the image is taken.
+        after: a line that it runs right after that.
 
     Raises:
         UsageError: the phone has no such display.
@@ -106,7 +110,7 @@ def capture(device: Device, display: int | None = None) -> tuple[Image, Status]:
     for attempt in range(1, _TRIES + 1):
         status = read_status(device, display)
         require_usable(status, device.serial)
-        answer = _screencap(device, status)
+        answer = _screencap(device, status, before, after)
         image = None
         try:
             image = _decode(answer.out)
@@ -123,7 +127,7 @@ def capture(device: Device, display: int | None = None) -> tuple[Image, Status]:
     raise _mismatch(device, status, size)
 
 
-def _screencap(device: Device, status: Status) -> Answer:
+def _screencap(device: Device, status: Status, before: str, after: str) -> Answer:
     """Capture the display of a status.
 
     Without an id the phone captures whichever of its screens comes first, of a folded one perhaps the dark one.
@@ -136,13 +140,20 @@ def _screencap(device: Device, status: Status) -> Answer:
             f"display {status.display.describe()} of {device.serial!r} cannot be captured over adb: only those with a "
             f"screen of their own can. The phone has {describe_displays(status.displays)}"
         )
-    by_id = ("screencap", "-d", status.display.physical, "-p")
+
+    def take(*options: str) -> Answer:
+        # Nothing but the image goes to the output.
+        others = [line and f"{{ {line}; }} >&2" for line in (before, after)]
+        lines = [others[0], quote("screencap", *options), others[1]]
+        return device.script("; ".join(filter(None, lines)), what="screencap")
+
+    by_id = ("-d", status.display.physical, "-p")
     if status.display.physical and len({display.physical for display in status.displays} - {""}) > 1:
-        return device.run(*by_id)
-    answer = device.run("screencap", "-p")
+        return take(*by_id)
+    answer = take("-p")
     # A second screen may be known to the part that captures only.
     if status.display.physical and _WARNING in answer.out.partition(_PNG)[0] + answer.errors:
-        return device.run(*by_id)
+        return take(*by_id)
     return answer
 
 
