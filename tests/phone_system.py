@@ -91,7 +91,7 @@ class PhoneSystem:
 
     def inputs(self, kind: str = "") -> list[list[str]]:
         """Return the touches, keys and texts that arrived."""
-        return [argv[1:] for argv in self.log if argv[0] == "input" and kind in ("", argv[1])]
+        return [argv[1:] for argv in self.log if argv[0] == "input" and argv[1:] and kind in ("", argv[1])]
 
     @property
     def focus(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from adb_device import AdbDevice, adb_server
+from adb_device import AdbDevice
 from phone_system import ADB_KEYBOARD, GBOARD, LAUNCHER
 
 from molmo_agent.actions import (
@@ -48,42 +48,12 @@ from molmo_agent.registry import load_env
 from molmo_agent.rollout.loop import rollout
 from molmo_agent.testing import check_env
 
+pytest_plugins = ("adb_fixtures",)
 adbutils = pytest.importorskip("adbutils", reason="needs the extra 'android'")
 # adbutils leaves a socket open where a connection fails.
 pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
 
 HARM = ["; reboot", "$(reboot)", "`reboot`", "&& reboot", "| reboot", "'; reboot; '", '"; reboot; "', "\\", "> x", "*"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with adb_server(tmp_path_factory.mktemp("home")) as client:
-        yield client
-
-
-@pytest.fixture
-def connect(server: Any) -> Iterator[Any]:
-    """Make phones that are connected, and take them away again."""
-    made: list[AdbDevice] = []
-
-    def connect(seed: int = 1, *, width: int = 270, height: int = 480, **options: Any) -> AdbDevice:
-        device = AdbDevice(make_phone(seed, width, height), **options)
-        made.append(device)
-        said = server.connect(device.serial)
-        assert device.serial in said
-        return device
-
-    yield connect
-    for device in made:
-        server.disconnect(device.serial)
-        device.close()
-        assert not device.failures
-    gc.collect()
-
-
-@pytest.fixture
-def device(connect: Any) -> AdbDevice:
-    return connect()
 
 
 @pytest.fixture
@@ -466,7 +436,7 @@ def test_several_phones_need_a_choice(connect: Any, monkeypatch: pytest.MonkeyPa
     chosen = Android(second.serial).reset()[0]
     assert np.array_equal(chosen.image, draw(second.phone).screen.image)
     monkeypatch.setenv("ANDROID_SERIAL", first.serial)
-    assert Android()._device.serial == first.serial
+    assert Android().device.serial == first.serial
 
 
 def test_a_phone_that_does_not_trust_this_computer(connect: Any) -> None:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from molmo_agent import __version__
 from molmo_agent.cli import data as cli_data
+from molmo_agent.cli import doctor as cli_doctor
 from molmo_agent.cli import evaluate as cli_eval
 from molmo_agent.console import plain_text, warn
 from molmo_agent.dependencies import dependencies, untested
@@ -268,22 +269,7 @@ def policies(as_json: Json = False) -> None:
     _list("policy", names("policy"), as_json)
 
 
-@app.command()
-def doctor(as_json: Json = False) -> None:
-    """Report what is missing on this machine, and how to install it."""
-    import importlib
-
-    # Import by name, so that envs are loaded only for the commands that need them.
-    checks = importlib.import_module("molmo_agent.envs.doctor").diagnose()
-    if as_json:
-        for check in checks:
-            print(json.dumps({"name": check.name, "ok": check.ok, "detail": check.detail, "remedy": check.remedy}))
-        return
-    table = Table("", "check", "result", "what to do", box=None)
-    for check in checks:
-        sign = plain_text("ok", "green") if check.ok else plain_text("--", "yellow")
-        table.add_row(sign, *map(plain_text, (check.name, check.detail, check.remedy)))
-    Console().print(table)
+app.command()(cli_doctor.doctor)
 
 
 @app.command()

@@ -64,9 +64,9 @@ class Android:
     )
 
     def __init__(self, serial: str | None = None, display: int | None = None) -> None:
-        self._device, self._display = Device(serial), display
-        self._input = PhoneInput(self._device)
-        self._text = PhoneText(self._device, self._input)
+        self.device, self._display = Device(serial), display
+        self._input = PhoneInput(self.device)
+        self._text = PhoneText(self.device, self._input)
         self._last_capture: tuple[Status, ImageTransform] | None = None
 
     # --- The protocol ---------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ class Android:
         Raises:
             EnvError: the phone is gone, or its screen is off, locked or cannot be captured.
         """
-        image, status = capture(self._device, self._display)
+        image, status = capture(self.device, self._display)
         height, width = image.shape[:2]
         transform = ImageTransform.identity(width, height)
         if status.size is not None and status.size != (width, height):
@@ -123,7 +123,7 @@ class Android:
             EnvError: as :meth:`observe`, or the phone cannot take a touch back.
         """
         before, after = self._input.held_touch(self._target(point))
-        return capture(self._device, self._display, before=before, after=after)[0]
+        return capture(self.device, self._display, before=before, after=after)[0]
 
     def close(self) -> None:
         """Forget the last observation; every touch ends with its command. Safe to call twice."""
@@ -155,7 +155,7 @@ class Android:
                 self._look_again()
                 self._press(*keys)
             case OpenApp(name=name):
-                open_app(self._device, name, display=self._look_again().display.id)
+                open_app(self.device, name, display=self._look_again().display.id)
             case Back() | Home():
                 self._look_again()
                 self._input.press([f"KEYCODE_{type(action).__name__.upper()}"])
@@ -184,8 +184,8 @@ class Android:
 
     def _look_again(self) -> Status:
         """Return the present status of the screen; text sent to a locked phone would end up in its password field."""
-        status = read_status(self._device, self._display)
-        require_usable(status, self._device.serial)
+        status = read_status(self.device, self._display)
+        require_usable(status, self.device.serial)
         self._input.display = status.display.id
         return status
 

@@ -30,6 +30,7 @@ class PhoneInput:
     def __init__(self, device: Device, sleep: Callable[[float], None] = time.sleep) -> None:
         self._device, self._sleep = device, sleep
         self._last_tap_s: float | None = None
+        self._usage: str | None = None
 
     def words(self, *words: str) -> tuple[str, ...]:
         """Return the command that sends one input to the display."""
@@ -65,7 +66,9 @@ class PhoneInput:
         Raises:
             EnvError: this phone cannot take a touch back.
         """
-        if "CANCEL" not in self._device.script("input", what="input").all_text:
+        if self._usage is None:
+            self._usage = self._device.script("input", what="input").all_text
+        if "CANCEL" not in self._usage:
             raise EnvError(
                 f"the phone {self._device.serial!r} cannot take a touch back before it counts (Android 11 or newer can)"
             )

@@ -4,6 +4,7 @@ The marks take the road of a click, apart from the click: an observation of the 
 What is compared does not come from the env: where the window system shows the mark, and where it has the pointer then.
 """
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -74,43 +75,55 @@ def check_desktop(parts: DesktopParts) -> Iterator[Check]:
         RunStopped: the user moved the pointer into a corner of the screen.
     """
     before = parts.input.position()
-    stopped = False
     try:
         monitors = parts.capture.monitors()
         for number, monitor in enumerate(monitors, start=1):
             yield _check_monitor(parts, monitors, number, monitor)
-    except RunStopped:
-        # The pointer is the user's.
-        stopped = True
+        _put_back(parts, before)
+    except KeyboardInterrupt:
+        _put_back(parts, before)
         raise
     finally:
         parts.marks.close()
-        if not stopped:
-            parts.input.move(*before)
+
+
+def _put_back(parts: DesktopParts, position: tuple[int, int]) -> None:
+    # Out of a corner, where wrong input may have put it, only the user moves it.
+    with contextlib.suppress(RunStopped):
+        parts.input.move(*position)
 
 
 def _check_monitor(parts: DesktopParts, monitors: list[Monitor], number: int, monitor: Monitor) -> Check:
     area = monitor.area
     env = Desktop(monitor=number, capture=parts.capture, input=parts.input)
     samples, image = [], env.observe().image
+    ratios = image.shape[1] / area.width, image.shape[0] / area.height
+    # Where a unit is no whole number of pixels, the middle of the mark falls between two units.
+    tolerance = 0 if all(ratio.is_integer() for ratio in ratios) else 1
+    stop = ""
     for x, y in grid((area.width, area.height)):
         parts.marks.show(area.left + x, area.top + y)
         found = _find(parts.marks, lambda: env.observe().image)
         if found is None:
             samples.append(Sample((x, y), None))
             continue
-        env.step(Move(Point.from_pixel(*found, image.shape[1], image.shape[0])))
+        try:
+            env.step(Move(Point.from_pixel(*found, image.shape[1], image.shape[0])))
+        except RunStopped:
+            # The user's pointer; or ours, where it does not arrive at the marks.
+            if judge(samples, (area.width, area.height), tolerance).ok:
+                raise
+            stop = ", until it ended in a corner, the emergency stop"
         (at_x, at_y), noticed = parts.marks.pointer()
         held_up = _at_an_edge([other.area for other in monitors], at_x, at_y)
         samples.append(Sample((x, y), (at_x - area.left, at_y - area.top), held_up, noticed))
-    ratios = image.shape[1] / area.width, image.shape[0] / area.height
-    # Where a unit is no whole number of pixels, the middle of the mark falls between two units.
-    tolerance = 0 if all(ratio.is_integer() for ratio in ratios) else 1
+        if stop:
+            break
     verdict = judge(samples, (area.width, area.height), tolerance)
     name, units = f"monitor {number}", area.describe()
     if not verdict.ok:
         other = "" if any(sample.arrived for sample in samples) else _shown_elsewhere(parts, monitors, number)
-        return Check(name, False, f"{units}: {verdict.problem}{other}", verdict.remedy)
+        return Check(name, False, f"{units}: {verdict.problem}{other}{stop}", verdict.remedy)
     scale = "" if ratios == (1, 1) else f" ({image.shape[1]}x{image.shape[0]} pixels)"
     return Check(name, True, f"{units}{scale}: all {len(samples)} marks were seen in the capture and hit")
 

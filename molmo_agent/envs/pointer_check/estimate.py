@@ -55,6 +55,10 @@ _SCALE = (
     "display that is ok"
 )
 _TURNED = "undo the rotation or mirroring of this display in the system's settings, and run the check again"
+_UNCLEAR = (
+    "compare scale, rotation and arrangement of the displays in the system's settings, and run the check again; "
+    "until then use only a display that is ok"
+)
 _SHIFTED = "arrange the displays anew in the system's settings, so that none overlap, and run the check again"
 
 
@@ -91,13 +95,10 @@ def _difference(samples: Sequence[Sample], size: tuple[int, int], tolerance: flo
     fits = [_fit([(mark, arrived[i]) for mark, arrived, held in pairs if not held[i]]) for i in (0, 1)]
     count = f"{sum(missed)} of {len(samples)} marks were missed"
     # Arrivals are rounded to whole units, which may add up over the width of the grid.
-    doubt = tolerance / (min(size) * (GRID[-1] - GRID[0]))
+    doubt = max(tolerance, 1) / (min(size) * (GRID[-1] - GRID[0]))
     if fits[0] is None or fits[1] is None:
-        held_up = "the pointer was held up at the edge of the screen"
-        scale = next((abs(row[i]) for i, row in enumerate(fits) if row is not None), 1.0)
-        if abs(scale - 1) > doubt:
-            return Verdict(f"{count}: input is {scale:.3g} times the capture, and {held_up}", _SCALE)
-        return Verdict(f"{count}: {held_up}", _SHIFTED)
+        problem, remedy = _describe_half(fits[0], fits[1], doubt)
+        return Verdict(f"{count}: {problem}the pointer was held up at the edge of the screen", remedy)
     spread = max(
         abs(fits[i] @ (*mark, 1.0) - arrived[i]) for mark, arrived, held in pairs for i in (0, 1) if not held[i]
     )
@@ -122,6 +123,16 @@ def _fit(pairs: Sequence[tuple[Position, float]]) -> _Row | None:
         return None
     row: _Row = np.linalg.lstsq(marks, np.array([arrival for _, arrival in pairs]), rcond=None)[0]
     return row
+
+
+def _describe_half(x: _Row | None, y: _Row | None, doubt: float) -> tuple[str, str]:
+    """Return what the fit of one axis alone means, or of none, and what to do about it."""
+    row, straight = (x, 0) if x is not None else (y, 1)
+    if row is None or abs(row[straight] - 1) <= doubt:
+        return "", _UNCLEAR
+    if row[straight] < abs(row[1 - straight]):
+        return "input is rotated or mirrored against the capture, and ", _TURNED
+    return f"input is {row[straight]:.3g} times the capture, and ", _SCALE
 
 
 def _describe(x: _Row, y: _Row, size: tuple[int, int], doubt: float) -> tuple[str, str]:

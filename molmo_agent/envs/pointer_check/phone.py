@@ -32,33 +32,42 @@ _TOLERANCE_PX = 2
 _TRIES = 3
 
 
-def check_phone(serial: str | None = None, display: int | None = None) -> Check:
-    """Check the display of a phone that an env with these options acts on. The phone is at its home screen then.
+def open_phone(serial: str | None = None) -> Android:
+    """Connect to a phone.
 
     Raises:
-        UsageError: there are several phones and no serial, or no phone or display of that name.
-        EnvError: there is no phone, it cannot be used in its present state, or it cannot take a touch back.
+        MissingExtraError: adbutils is not installed.
+        UsageError: there are several phones and no serial, or no phone with the serial.
+        EnvError: there is no phone, or it cannot be used in its present state.
     """
-    with Android(serial, display) as env, _shown_touches(Device(serial)):
-        env.reset()
+    env = Android(serial)
+    env.reset()
+    return env
+
+
+def check_phone(env: Android) -> Iterator[Check]:
+    """Check the display that a phone's env acts on. The phone is at its home screen then.
+
+    Raises:
+        EnvError: the phone is gone, does not let its settings be changed, or cannot take a touch back.
+    """
+    with _shown_touches(env.device):
         # Where the fewest things react to a touch that is taken back.
-        env.step(Home())
-        observation = env.observe()
-        samples = []
-        for x, y in grid(observation.size):
-            arrived = _find(env, Point.from_pixel(x, y, *observation.size))
-            samples.append(Sample((x, y), arrived))
+        observation = env.step(Home())[0]
+        size = observation.size
+        marks = grid(size)
+        samples = [Sample(mark, _find(env, Point.from_pixel(*mark, *size))) for mark in marks]
         # A long touch may have opened a menu.
         env.step(Home())
-    width, height = observation.size
-    verdict = judge(samples, observation.size, _TOLERANCE_PX)
-    what = f"{width}x{height} pixels in rotation {observation.info['rotation']}"
-    if not verdict.ok:
-        remedy = verdict.remedy
-        if not any(sample.arrived for sample in samples):
-            remedy = "close what moves or covers the screen, look whether crossed lines show at a touch, and try again"
-        return Check("phone", False, f"{what}: {verdict.problem}".replace("mark", "touch"), remedy)
-    return Check("phone", True, f"{what}: all {len(samples)} touches were seen where they were sent")
+    verdict = judge(samples, size, _TOLERANCE_PX)
+    what = f"{size[0]}x{size[1]} pixels in rotation {observation.info['rotation']}"
+    if verdict.ok:
+        yield Check("phone", True, f"{what}: all {len(samples)} marks were touched to the pixel")
+        return
+    remedy = verdict.remedy
+    if not any(sample.arrived for sample in samples):
+        remedy = "close what moves or covers the screen, look whether crossed lines show at a touch, and try again"
+    yield Check("phone", False, f"{what}: {verdict.problem}", remedy)
 
 
 @contextlib.contextmanager
