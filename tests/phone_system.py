@@ -25,7 +25,9 @@ _USAGE = """Usage: input [<source>] [-d DISPLAY_ID] <command> [<arg>...]
 The commands and default sources are:
       tap <x> <y> (Default: touchscreen)
 """
-_WARNING = b"[Warning] Multiple displays were found, but no display id was specified! A display id should be specified.\n"
+_WARNING = (
+    b"[Warning] Multiple displays were found, but no display id was specified! A display id should be specified.\n"
+)
 
 
 @dataclass
@@ -174,7 +176,8 @@ class PhoneSystem:
 
     def _viewports(self) -> str:
         viewports = [
-            _viewport(other.kind, other.on, other.id, other.physical, other.rotation, other.now) for other in self.others
+            _viewport(other.kind, other.on, other.id, other.physical, other.rotation, other.now)
+            for other in self.others
         ]
         viewports.append(_viewport("INTERNAL", self.on, 0, self.physical, self.phone.rotation, self._units()))
         return f"  mViewports=[{', '.join(viewports)}]\n"

@@ -1,10 +1,8 @@
 """The phone env over the real adb wire: the server and client that users have, our own daemon at the other end."""
 
-import gc
 import importlib
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +35,6 @@ from molmo_agent.envs.android.env import Android
 from molmo_agent.envs.android.keys import keycode
 from molmo_agent.envs.android.text import input_text_arguments
 from molmo_agent.envs.doctor import diagnose
-from molmo_agent.envs.sim_phone.content import make_phone
 from molmo_agent.envs.sim_phone.draw import draw
 from molmo_agent.envs.sim_phone.locate import locate
 from molmo_agent.errors import ActionRefused, EnvError, MissingExtraError, UnknownNameError, UsageError

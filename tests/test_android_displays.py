@@ -1,5 +1,6 @@
 """Several displays on a phone: size, capture and touch are those of one display, and nothing is ever stretched."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 from adb_device import AdbDevice
 from phone_system import OtherDisplay
 from PIL import Image
+from typer.testing import CliRunner
 
 from molmo_agent.actions import Back, Click, Drag, Key, LongPress, OpenApp, Scroll, Type
+from molmo_agent.cli.app import app as command_line
 from molmo_agent.envs.android import apps as android_apps
 from molmo_agent.envs.android.displays import Display, choose_display, describe_displays, read_displays
 from molmo_agent.envs.android.env import Android
@@ -38,29 +41,40 @@ ANDROID_8 = """
     init=1080x1920 420dpi cur=1920x1080 app=1794x1080 rng=1080x1017-1794x1731
     deferred=false mLayoutNeeded=false
   mCurrentFocus=Window{d2 u0 com.android.settings/com.android.settings.Settings}
-  mDefaultViewport=DisplayViewport{valid=true, displayId=0, orientation=1, logicalFrame=Rect(0, 0 - 1920, 1080), physicalFrame=Rect(0, 0 - 1920, 1080), deviceWidth=1920, deviceHeight=1080}
-    mBaseDisplayInfo=DisplayInfo{"Built-in Screen, displayId 0", uniqueId "local:0", app 1080 x 1920, real 1080 x 1920, largest app 1080 x 1920, smallest app 1080 x 1920, mode 1, defaultMode 1, rotation 0, density 420 (420.0 x 420.0) dpi, layerStack 0, type BUILT_IN, state ON, FLAG_SECURE}
+  mDefaultViewport=DisplayViewport{valid=true, displayId=0, orientation=1, logicalFrame=Rect(0, 0 - 1920, 1080)}
+    mBaseDisplayInfo=DisplayInfo{"Screen, displayId 0", uniqueId "local:0", real 1080 x 1920, rotation 0, type BUILT_IN}
 """
-ANDROID_12_WITH_A_CAST_FIRST = """
+ANDROID_12_WITH_A_CAST_FIRST = (
+    """
   Display: mDisplayId=26
     init=864x1920 320dpi cur=864x1920 app=864x1920 rng=864x816-1920x1872
   mCurrentFocus=null
   Display: mDisplayId=0
     init=1440x3120 560dpi base=1080x2340 420dpi cur=2340x1080 app=2210x1080 rng=1080x1008-2340x2268
   mCurrentFocus=Window{77aa u10 com.mail/com.mail.Inbox}
-  mViewports=[DisplayViewport{type=VIRTUAL, valid=true, isActive=true, displayId=26, uniqueId='virtual:com.cast,10,Cast,0', physicalPort=null, orientation=0, logicalFrame=Rect(0, 0 - 864, 1920), deviceWidth=864, deviceHeight=1920}, DisplayViewport{type=INTERNAL, valid=true, isActive=true, displayId=0, uniqueId='local:4630946674560563842', physicalPort=130, orientation=3, logicalFrame=Rect(0, 0 - 2340, 1080), deviceWidth=2340, deviceHeight=1080}]
 """
-ANDROID_15_FOLDED = """
+    "  mViewports=[DisplayViewport{type=VIRTUAL, valid=true, isActive=true, displayId=26, uniqueId='virtual:cast,0',"
+    " physicalPort=null, orientation=0, logicalFrame=Rect(0, 0 - 864, 1920), deviceWidth=864, deviceHeight=1920}, "
+    "DisplayViewport{type=INTERNAL, valid=true, isActive=true, displayId=0, uniqueId='local:4630946674560563842', "
+    "physicalPort=130, orientation=3, logicalFrame=Rect(0, 0 - 2340, 1080), deviceWidth=2340, deviceHeight=1080}]\n"
+)
+ANDROID_15_FOLDED = (
+    """
   Display: mDisplayId=3 (organized)
     init=1080x2424 420dpi mMinSizeOfResizeableTaskDp=220 cur=1080x2424 app=1080x2300 rng=9x9-9x9
   mCurrentFocus=Window{5 u0 NotificationShade}
   Display: mDisplayId=0 (organized)
     init=2076x2152 390dpi mMinSizeOfResizeableTaskDp=220 cur=2076x2152 app=2076x2152 rng=9x9-9x9
   mCurrentFocus=null
-  mViewports=[DisplayViewport{type=INTERNAL, valid=true, isActive=false, displayId=0, uniqueId='local:11', orientation=0}, DisplayViewport{type=INTERNAL, valid=true, isActive=true, displayId=3, uniqueId='local:22', orientation=0}]
-    mBaseDisplayInfo=DisplayInfo{"Built-in Screen", displayId 0", displayGroupId 0, real 2076 x 2152, rotation 0, type INTERNAL, state OFF, uniqueId "local:11"}
-    mOverrideDisplayInfo=DisplayInfo{"Second Screen", displayId 3", displayGroupId 0, real 1080 x 2424, rotation 0, type INTERNAL, state ON, uniqueId "local:22"}
 """
+    "  mViewports=[DisplayViewport{type=INTERNAL, valid=true, isActive=false, displayId=0, uniqueId='local:11', "
+    "orientation=0}, DisplayViewport{type=INTERNAL, valid=true, isActive=true, displayId=3, uniqueId='local:22', "
+    "orientation=0}]\n"
+    '    mBaseDisplayInfo=DisplayInfo{"Built-in Screen", displayId 0", displayGroupId 0, real 2076 x 2152, rotation 0, '
+    'type INTERNAL, state OFF, uniqueId "local:11"}\n'
+    '    mOverrideDisplayInfo=DisplayInfo{"Second Screen", displayId 3", displayGroupId 0, real 1080 x 2424, '
+    'rotation 0, type INTERNAL, state ON, uniqueId "local:22"}\n'
+)
 
 
 def test_a_phone_of_android_8_is_read() -> None:
@@ -111,7 +125,9 @@ def test_a_size_that_the_window_service_does_not_report_is_taken_from_the_displa
 
 
 def test_displays_are_described_in_one_line() -> None:
-    assert describe_displays([Display(0, (5, 6), kind="internal"), Display(4, on=False)]) == "0 (internal, 5x6), 4 (off)"
+    assert (
+        describe_displays([Display(0, (5, 6), kind="internal"), Display(4, on=False)]) == "0 (internal, 5x6), 4 (off)"
+    )
     assert Display(9).describe() == "9 (no details)"
 
 
@@ -155,7 +171,7 @@ def test_a_capture_of_another_display_is_refused_with_both_sizes(
     device.system.others = [CAST]
     with pytest.raises(
         EnvError,
-        match=rf"has {size[0]}x{size[1]} pixels, but its display 0 is 270x480 .* another display.*7 \(virtual, 640x360\)",
+        match=rf"has {size[0]}x{size[1]} pixels, but its display 0 is 270x480 .*another.*7 \(virtual, 640x360\)",
     ):
         Android().reset()
 
@@ -215,9 +231,7 @@ def test_a_folded_phone_is_seen_and_touched_on_its_cover(device: AdbDevice) -> N
         assert device.system.inputs() == sent
 
 
-def test_an_app_is_started_on_the_display_that_is_acted_on(
-    device: AdbDevice, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_app_is_started_on_the_display_that_is_acted_on(device: AdbDevice, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(android_apps, "_APPEAR_S", 0.3)
     device.system.others, device.system.physical = [MONITOR], "4630946949513469332"
     env = load_env("android", display=2)
@@ -238,6 +252,21 @@ def test_a_display_is_chosen_by_its_id(device: AdbDevice) -> None:
     # Nothing draws it but an app that adb cannot ask.
     with pytest.raises(EnvError, match=r"display 7 \(virtual, 640x360\) of .* cannot be captured over adb"):
         Android(display=7).reset()
+
+
+def test_the_command_line_chooses_a_display_by_its_id(device: AdbDevice, tmp_path: Path) -> None:
+    device.system.others, device.system.physical = [MONITOR], "4630946949513469332"
+    script = tmp_path / "answers.json"
+    script.write_text('{"the dot": [0.5, 0.5]}')
+    command = ["run", "--env", "android", "--serial", device.serial, "--model", f"scripted:{script}"]
+    command += ["--confirm", "never", "--task", "tap the dot", "--out", str(tmp_path / "run"), "--monitor"]
+    done = CliRunner().invoke(command_line, [*command, "2"])
+    # Nothing reacts there.
+    assert done.exit_code == 1, done.output
+    assert device.system.inputs("-d")[0] == ["-d", "2", "tap", "480", "270"]
+    for wrong in ("primary", "HDMI"):
+        done = CliRunner().invoke(command_line, [*command, wrong])
+        assert f"--monitor of a phone is the id of one of its displays, such as 0, got {wrong!r}" in str(done.exception)
 
 
 def test_a_phone_without_input_for_other_displays_says_so(device: AdbDevice) -> None:

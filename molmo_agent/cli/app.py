@@ -82,7 +82,7 @@ def run(
         str | None, typer.Option(help="WIDTHxHEIGHT: start a virtual display and act on it.")
     ] = None,
     start: Annotated[str | None, typer.Option(help="Program to start on the display first, e.g. 'xcalc'.")] = None,
-    monitor: Annotated[str | None, typer.Option(help="primary, all, or a number from 1.")] = None,
+    monitor: Annotated[str | None, typer.Option(help="primary, all, a number from 1; phone: a display's id.")] = None,
     region: Annotated[str | None, typer.Option(help="LEFT,TOP,WIDTH,HEIGHT of the desktop, in input units.")] = None,
     window: Annotated[str | None, typer.Option(help="Part of a window's title (X11).")] = None,
     serial: Annotated[

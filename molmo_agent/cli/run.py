@@ -101,17 +101,24 @@ def loading(name: str, *, quiet: bool) -> Iterator[None]:
 
 def _env_options(request: Request) -> dict[str, Any]:
     values = {"monitor": request.monitor, "region": request.region, "window": request.window, "serial": request.serial}
-    options = {name: value for name, value in values.items() if value is not None}
+    options: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
+    is_phone = request.env == "android"
     for name in options:
-        env = "android" if name == "serial" else "desktop"
+        env = "android" if name == "serial" or (name == "monitor" and is_phone) else "desktop"
         if request.env != env:
             raise UsageError(f"--{name} goes with --env {env}, got --env {request.env}")
     if request.region is not None:
         left, top, width, height = (int(v) for v in _numbers(request.region, "LEFT,TOP,WIDTH,HEIGHT"))
-        options["region"] = (left, top, width, height)  # type: ignore[assignment]
+        options["region"] = (left, top, width, height)
     if request.monitor is not None and request.monitor.lstrip("-").isdigit():
-        options["monitor"] = int(request.monitor)  # type: ignore[assignment]
-    return dict(options)
+        options["monitor"] = int(request.monitor)
+    if is_phone and "monitor" in options:
+        if not isinstance(options["monitor"], int):
+            raise UsageError(
+                f"--monitor of a phone is the id of one of its displays, such as 0, got {request.monitor!r}"
+            )
+        options["display"] = options.pop("monitor")
+    return options
 
 
 def _confirmation(request: Request) -> str:

@@ -90,9 +90,7 @@ def require_usable(status: Status, serial: str) -> None:
         raise EnvError(f"the phone {serial!r} is locked: unlock it and start again")
 
 
-def capture(
-    device: Device, display: int | None = None, *, before: str = "", after: str = ""
-) -> tuple[Image, Status]:
+def capture(device: Device, display: int | None = None, *, before: str = "", after: str = "") -> tuple[Image, Status]:
     """Return the image of a display, (height, width, 3) uint8, and the status of the phone.
 
     Args:

@@ -28,8 +28,8 @@ _Mask = npt.NDArray[np.bool_]
 
 # How long a compositor may take to show what was drawn.
 _APPEAR_S = 1.0
-# How much lighter the mark gets, of 255, and how much of its rectangle does.
-_LIGHTER, _FILLED = 96, 0.8
+# How much lighter the mark gets, of 255, how much of its rectangle does, and what it has and a video has not.
+_LIGHTER, _FILLED, _CORE = 96, 0.8, 5
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ def _check_monitor(parts: DesktopParts, monitors: list[Monitor], number: int, mo
         try:
             env.step(Move(Point.from_pixel(*found, image.shape[1], image.shape[0])))
         except RunStopped:
-            # The user's pointer; or ours, where it does not arrive at the marks.
-            if judge(samples, (area.width, area.height), tolerance).ok:
+            # The user's pointer; or ours, where it did not arrive at the marks before either.
+            if not samples or judge(samples, (area.width, area.height), tolerance).ok:
                 raise
             stop = ", until it ended in a corner, the emergency stop"
         (at_x, at_y), noticed = parts.marks.pointer()
@@ -151,7 +151,7 @@ def _grabber(capture: Capture, area: Area) -> Callable[[], Image]:
 
 def _find(marks: Marks, grab: Callable[[], Image]) -> tuple[int, int] | None:
     """Return the pixel of a capture in which the middle of the mark is seen; None if it is not."""
-    lit = None
+    lit: _Mask | None = None
     # Twice: what else moves on the screen does not do it in step with the mark.
     for _ in range(2):
         marks.light(False)
@@ -162,7 +162,7 @@ def _find(marks: Marks, grab: Callable[[], Image]) -> tuple[int, int] | None:
         end = time.monotonic() + _APPEAR_S
         while _middle(changed := _lighter(dark, grab())) is None and time.monotonic() < end:
             time.sleep(0.01)
-        lit = changed if lit is None else lit & changed
+        lit = changed if lit is None else np.logical_and(lit, changed)
         if _middle(lit) is None:
             return None
     assert lit is not None
@@ -178,14 +178,23 @@ def _lighter(dark: Image, light: Image) -> _Mask:
 
 
 def _middle(mask: _Mask) -> tuple[int, int] | None:
-    """Return the middle (x, y) of the filled rectangle in a mask; None if there is no such rectangle."""
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    """Return the middle (x, y) of the filled rectangle in a mask; None if there is no such rectangle, or several."""
+    cores = _cores(mask)
+    columns, rows = np.flatnonzero(cores.any(axis=0)), np.flatnonzero(cores.any(axis=1))
     if not len(columns):
         return None
-    left, right, top, bottom = int(columns[0]), int(columns[-1]), int(rows[0]), int(rows[-1])
-    width, height = right - left + 1, bottom - top + 1
+    left, right, top, bottom = int(columns[0]), int(columns[-1]) + _CORE, int(rows[0]), int(rows[-1]) + _CORE
+    width, height = right - left, bottom - top
     if min(width, height) < SIDE // 4 or max(width, height) > 2 * min(width, height):
         return None
-    if mask[top : bottom + 1, left : right + 1].mean() < _FILLED:
+    if mask[top:bottom, left:right].mean() < _FILLED:
         return None
-    return (left + right) // 2, (top + bottom) // 2
+    return (left + right - 1) // 2, (top + bottom - 1) // 2
+
+
+def _cores(mask: _Mask) -> _Mask:
+    """Return where squares of ``_CORE`` pixels begin that are filled: dots, as of a video, are none."""
+    sums = np.pad(mask, ((1, 0), (1, 0))).cumsum(axis=0, dtype=np.int32).cumsum(axis=1)
+    counts = sums[_CORE:, _CORE:] - sums[:-_CORE, _CORE:] - sums[_CORE:, :-_CORE] + sums[:-_CORE, :-_CORE]
+    cores: _Mask = counts == _CORE * _CORE
+    return cores

@@ -92,22 +92,25 @@ def _difference(samples: Sequence[Sample], size: tuple[int, int], tolerance: flo
     missed = [max(abs(a - m) for a, m in zip(arrived, mark, strict=True)) > tolerance for mark, arrived, _ in pairs]
     if not any(missed):
         return None
-    fits = [_fit([(mark, arrived[i]) for mark, arrived, held in pairs if not held[i]]) for i in (0, 1)]
+    x, y = (_fit([(mark, arrived[i]) for mark, arrived, held in pairs if not held[i]]) for i in (0, 1))
     count = f"{sum(missed)} of {len(samples)} marks were missed"
     # Arrivals are rounded to whole units, which may add up over the width of the grid.
     doubt = max(tolerance, 1) / (min(size) * (GRID[-1] - GRID[0]))
-    if fits[0] is None or fits[1] is None:
-        problem, remedy = _describe_half(fits[0], fits[1], doubt)
+    if x is None or y is None:
+        problem, remedy = _describe_half(x, y, doubt)
         return Verdict(f"{count}: {problem}the pointer was held up at the edge of the screen", remedy)
     spread = max(
-        abs(fits[i] @ (*mark, 1.0) - arrived[i]) for mark, arrived, held in pairs for i in (0, 1) if not held[i]
+        abs(row @ (*mark, 1.0) - arrived[i])
+        for mark, arrived, held in pairs
+        for i, row in enumerate((x, y))
+        if not held[i]
     )
     if spread > max(2 * tolerance, _SPREAD * max(size)):
         return Verdict(
             f"{count}, each in another way (by up to {spread:.0f} beside any rule)",
             "was the mouse moved meanwhile, or a window with a grip on the pointer in front? Run the check again",
         )
-    problem, remedy = _describe(fits[0], fits[1], size, doubt)
+    problem, remedy = _describe(x, y, doubt)
     return Verdict(f"{count}: {problem}", remedy)
 
 
@@ -135,7 +138,7 @@ def _describe_half(x: _Row | None, y: _Row | None, doubt: float) -> tuple[str, s
     return f"input is {row[straight]:.3g} times the capture, and ", _SCALE
 
 
-def _describe(x: _Row, y: _Row, size: tuple[int, int], doubt: float) -> tuple[str, str]:
+def _describe(x: _Row, y: _Row, doubt: float) -> tuple[str, str]:
     """Return what a fit means, and what to do about it."""
     straight, crossed = max(abs(x[0]), abs(y[1])), max(abs(x[1]), abs(y[0]))
     if min(straight, crossed) > 0.1 * max(straight, crossed):
@@ -144,8 +147,13 @@ def _describe(x: _Row, y: _Row, size: tuple[int, int], doubt: float) -> tuple[st
         # In images y goes down: a turn to the right takes x to y and y to -x.
         turn = {(-1, 1): "by 90 degrees", (1, -1): "by 270 degrees"}
         signs = int(np.sign(x[1])), int(np.sign(y[0]))
-        which = f"input is rotated {turn[signs]} against the capture" if signs in turn else (
-            "the axes of input are swapped against the capture" + (", and both are mirrored" if signs == (-1, -1) else "")
+        which = (
+            f"input is rotated {turn[signs]} against the capture"
+            if signs in turn
+            else (
+                "the axes of input are swapped against the capture"
+                + (", and both are mirrored" if signs == (-1, -1) else "")
+            )
         )
         return which + _scale_words(abs(x[1]), abs(y[0]), doubt), _TURNED
     if x[0] < 0 or y[1] < 0:
@@ -157,7 +165,7 @@ def _describe(x: _Row, y: _Row, size: tuple[int, int], doubt: float) -> tuple[st
         return which + _scale_words(abs(x[0]), abs(y[1]), doubt), _TURNED
     if scale := _scale_words(x[0], y[1], doubt):
         return scale.removeprefix(", and "), _SCALE
-    return f"input arrives ({x[2]:+.0f}, {y[2]:+.0f}) beside the mark, everywhere by the same", _SHIFTED
+    return f"input arrives ({round(x[2]):+}, {round(y[2]):+}) beside the mark, everywhere by the same", _SHIFTED
 
 
 def _scale_words(horizontal: float, vertical: float, doubt: float) -> str:
