@@ -21,7 +21,7 @@ from molmo_agent.envs.doctor import Check
 from molmo_agent.envs.pointer_check.estimate import Sample, grid, judge
 from molmo_agent.envs.pointer_check.marks import SIDE, Marks, open_marks
 from molmo_agent.episode import Image
-from molmo_agent.errors import EnvError, RunStopped
+from molmo_agent.errors import ActionRefused, EnvError, RunStopped
 from molmo_agent.geometry import Point
 
 _Mask = npt.NDArray[np.bool_]
@@ -108,7 +108,9 @@ def _check_monitor(parts: DesktopParts, monitors: list[Monitor], number: int, mo
             samples.append(Sample((x, y), None))
             continue
         try:
-            env.step(Move(Point.from_pixel(*found, image.shape[1], image.shape[0])))
+            # Where the env notices itself that the pointer is elsewhere, the marks tell how.
+            with contextlib.suppress(ActionRefused):
+                env.step(Move(Point.from_pixel(*found, image.shape[1], image.shape[0])))
         except RunStopped:
             # The user's pointer; or ours, where it did not arrive at the marks before either.
             if not samples or judge(samples, (area.width, area.height), tolerance).ok:
@@ -151,29 +153,28 @@ def _grabber(capture: Capture, area: Area) -> Callable[[], Image]:
 
 def _find(marks: Marks, grab: Callable[[], Image]) -> tuple[int, int] | None:
     """Return the pixel of a capture in which the middle of the mark is seen; None if it is not."""
-    lit: _Mask | None = None
+    lit: list[_Mask] = []
     # Twice: what else moves on the screen does not do it in step with the mark.
-    for _ in range(2):
+    while len(lit) < 2:
         marks.light(False)
         # The first one may still show what was there before.
         grab()
         dark = grab()
         marks.light(True)
         end = time.monotonic() + _APPEAR_S
-        while _middle(changed := _lighter(dark, grab())) is None and time.monotonic() < end:
+        while _middle(changed := _lighter(dark, grab())) is None:
+            if time.monotonic() > end:
+                return None
             time.sleep(0.01)
-        lit = changed if lit is None else np.logical_and(lit, changed)
-        if _middle(lit) is None:
-            return None
-    assert lit is not None
-    return _middle(lit)
+        lit.append(changed)
+    return _middle(lit[0] & lit[1])
 
 
 def _lighter(dark: Image, light: Image) -> _Mask:
     """Return where an image is lighter than another one, (height, width)."""
     if dark.shape != light.shape:
         raise EnvError("the screen changed its size during the check: leave it alone and run the check again")
-    mask: _Mask = ((light.astype(np.int16) - dark) > _LIGHTER).all(axis=2)
+    mask: _Mask = np.logical_and.reduce(light.astype(np.int16) - dark > _LIGHTER, axis=2)
     return mask
 
 
