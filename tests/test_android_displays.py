@@ -119,6 +119,12 @@ def test_without_a_word_about_displays_there_is_one() -> None:
     )
 
 
+def test_what_stands_under_no_heading_is_about_the_main_display() -> None:
+    dump = "init=6x8 1dpi cur=6x8 app=1x1\n mCurrentFocus=Window{1 u0 a/b}\n  Display: mDisplayId=4\n cur=50x50\n"
+    found = read_displays(dump)
+    assert (found[0].size, found[0].focus, found[4].size) == ((6, 8), "a/b", (50, 50))
+
+
 def test_a_size_that_the_window_service_does_not_report_is_taken_from_the_display_service() -> None:
     info = 'mOverrideDisplayInfo=DisplayInfo{"x", displayId 0", real 720 x 1280, rotation 2, state ON}'
     assert read_displays(info)[0] == Display(0, (720, 1280), None, 2)

@@ -82,6 +82,7 @@ SHORT = {
     "agent run --virtual-display": ACTS,
     "agent run --env android": ACTS,
     "agent run --env gymnasium": ["--max-steps", "1"],
+    "agent doctor --pointer": ["--yes"],
     "agent rollout": ["--episodes", "1"],
     "agent eval text_vqa": ["--split", "train"],
     "agent eval chart_qa": ["--split", "train"],
@@ -105,6 +106,7 @@ SHORT = {
 }
 # What takes longer than 3 s on two cores that do nothing else.
 SLOW = (
+    "agent doctor --pointer --env android",
     *("agent run --seed", "agent run --env android", "agent run --env gymnasium", "agent rollout"),
     *(
         "agent train nano",
@@ -260,7 +262,7 @@ def parameters(*, ray: bool) -> list[Any]:
 def prepare(text: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Start what a command or a block talks to; return it with the addresses of what was started."""
     monkeypatch.chdir(request.getfixturevalue("place"))
-    if "env desktop" in text:
+    if "env desktop" in text or text == "agent doctor --pointer":
         request.getfixturevalue("display")
     if "android" in text and "env" in text:
         text = text.replace("emulator-5554", request.getfixturevalue("phone").serial)

@@ -107,14 +107,17 @@ def describe_displays(displays: Iterable[Display]) -> str:
 
 
 def _read_windows(dump: str, reports: dict[int, _Report]) -> None:
-    head, *blocks = re.split(r"Display: mDisplayId=(\d+)", dump)
-    # Without any heading there is one display.
-    for number, block in zip(blocks[::2], blocks[1::2], strict=True) if blocks else [(str(MAIN), head)]:
+    head, *parts = re.split(r"Display: mDisplayId=(\d+)", dump)
+    blocks = list(zip(parts[::2], parts[1::2], strict=True))
+    if str(MAIN) not in parts[::2]:
+        # What stands under no heading is about the one display that there always is.
+        blocks.append((str(MAIN), head))
+    for number, block in blocks:
         report = reports.setdefault(int(number), _Report())
         if report.cur is None and (line := re.search(rf"^.* cur={_SIZE}.*$", block, re.MULTILINE)):
             report.cur = int(line[1]), int(line[2])
             report.init = _size(re.search(rf"\binit={_SIZE}", line[0]))
-        if report.focus is None and blocks and (titles := _focuses(block)):
+        if report.focus is None and (titles := _focuses(block)):
             report.focus = titles[0]
 
 
