@@ -12,6 +12,7 @@ import time
 
 import pytest
 from desktop_screen import needs, wait_for
+from x_servers import needs_dummy, xorg
 
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
 from molmo_agent.envs.pointer_check.marks import SIDE, TkMarks, X11Marks
@@ -19,30 +20,6 @@ from molmo_agent.errors import EnvError
 
 AGENT = [sys.executable, "-m", "molmo_agent"]
 CHECK = [*AGENT, "doctor", "--pointer"]
-# An Xorg without hardware, with as many monitors as are switched on.
-DUMMY = """
-Section "Device"
-  Identifier "device"
-  Driver "dummy"
-  VideoRam 64000
-EndSection
-Section "Monitor"
-  Identifier "monitor"
-  HorizSync 5-1000
-  VertRefresh 5-200
-EndSection
-Section "Screen"
-  Identifier "screen"
-  Device "device"
-  Monitor "monitor"
-  DefaultDepth 24
-  SubSection "Display"
-    Depth 24
-    Modes "800x600"
-    Virtual 2048 1536
-  EndSubSection
-EndSection
-"""
 
 
 def run(*arguments, display=None, **options):
@@ -77,35 +54,11 @@ def screen():
         yield display.name
 
 
-@pytest.fixture(scope="module")
-def two_monitors(tmp_path_factory):
-    """A real X server with monitors of different heights: 800x600, and right of it, lower, 640x480."""
-    folder = tmp_path_factory.mktemp("xorg")
-    (folder / "xorg.conf").write_text(DUMMY)
-    read_end, write_end = os.pipe()
-    command = ["Xorg", "-config", str(folder / "xorg.conf"), "-displayfd", str(write_end), "-noreset"]
-    command += ["-nolisten", "tcp", "-logfile", str(folder / "log")]
-    server = subprocess.Popen(command, pass_fds=[write_end], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    os.close(write_end)
-    with open(read_end) as report:
-        number = report.readline().strip()
-    if not number:
-        server.wait(30)
-        pytest.skip("Xorg does not start here (it needs the driver xserver-xorg-video-dummy, and root in a container)")
-    display = f":{number}"
-    environ = {**os.environ, "DISPLAY": display}
-    try:
-        for command in (
-            "xrandr --addmode DUMMY1 640x480",
-            "xrandr --output DUMMY0 --mode 800x600 --pos 0x0 --primary --output DUMMY1 --mode 640x480 --pos 800x100",
-        ):
-            done = subprocess.run(command.split(), env=environ, capture_output=True, check=False)
-            if done.returncode:
-                pytest.skip(f"this Xorg has no second monitor: {done.stderr.decode(errors='replace').strip()}")
+@pytest.fixture
+def two_monitors(tmp_path):
+    """A real X server with monitors of different heights: 800x600, and right of it 640x480."""
+    with xorg(tmp_path) as display:
         yield display
-    finally:
-        server.terminate()
-        server.wait(30)
 
 
 @needs("Xvfb", "xdotool")
@@ -234,16 +187,18 @@ def test_its_options_go_together():
 # --- Two monitors, and input that goes wrong --------------------------------------------------------------------------
 
 
-@needs("Xorg", "xrandr", "xdotool")
+@needs_dummy
+@needs("xdotool")
 def test_two_monitors_of_different_heights_are_proven(two_monitors):
     move_pointer(two_monitors, 400, 300)
     done = run("--yes", display=two_monitors)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ok  monitor 1: 800x600 at (0, 0): all 9 marks" in done.stdout
-    assert "ok  monitor 2: 640x480 at (800, 100): all 9 marks" in done.stdout
+    assert "ok  monitor 2: 640x480 at (800, 0): all 9 marks" in done.stdout
 
 
-@needs("Xorg", "xrandr", "xdotool", "xinput")
+@needs_dummy
+@needs("xdotool", "xinput")
 @pytest.mark.parametrize(
     ("matrix", "words"),
     [
@@ -285,10 +240,10 @@ def test_a_mark_is_where_it_was_put_and_sees_the_pointer(screen, kind):
         pytest.importorskip("tkinter")
     script = f"""
 import subprocess, time
-from molmo_agent.envs.desktop.capture import MssCapture
+from molmo_agent.envs.desktop.capture import open_capture
 from molmo_agent.envs.pointer_check.desktop import _find
 from molmo_agent.envs.pointer_check.marks import {kind}
-capture, marks = MssCapture(), {kind}()
+capture, marks = open_capture(), {kind}()
 area = capture.monitors()[0].area
 for x, y in ((200, 150), (451, 320), (60, 559)):
     marks.show(x, y)

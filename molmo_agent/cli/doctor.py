@@ -77,7 +77,7 @@ def _checks(env: str, serial: str | None) -> Iterator[Iterable[Any]]:
             yield module.check_phone(phone)
         return
     module = importlib.import_module("molmo_agent.envs.pointer_check.desktop")
-    with contextlib.closing(module.open_desktop()) as desktop, contextlib.closing(module.check_desktop(desktop)) as it:
+    with module.open_desktop() as desktop, contextlib.closing(module.check_desktop(desktop)) as it:
         yield it
 
 

@@ -5,6 +5,7 @@ What is compared does not come from the env: where the window system shows the m
 """
 
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,16 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from molmo_agent.actions import Move
-from molmo_agent.envs.desktop.capture import Area, Capture, Monitor, MssCapture
+from molmo_agent.envs.desktop.capture import Area, Capture, Monitor, open_capture
 from molmo_agent.envs.desktop.env import Desktop, open_input
 from molmo_agent.envs.desktop.input import Input
+from molmo_agent.envs.desktop.screen_lock import check_unlocked
 from molmo_agent.envs.doctor import Check
-from molmo_agent.envs.pointer_check.estimate import Sample, grid, judge
+from molmo_agent.envs.pointer_check.estimate import Sample, Verdict, grid, judge
 from molmo_agent.envs.pointer_check.marks import SIDE, Marks, open_marks
 from molmo_agent.episode import Image
 from molmo_agent.errors import ActionRefused, EnvError, RunStopped
 from molmo_agent.geometry import Point
 
+# Marks that say how the pointer misses, if it does.
+_ENOUGH = 6
 _Mask = npt.NDArray[np.bool_]
 
 # How long a compositor may take to show what was drawn.
@@ -40,31 +44,27 @@ class DesktopParts:
     input: Input
     marks: Marks
 
-    def close(self) -> None:
-        """Remove the mark and release everything."""
-        self.marks.close()
-        self.input.close()
-        self.capture.close()
 
-
-def open_desktop() -> DesktopParts:
-    """Connect to this machine's desktop.
+@contextlib.contextmanager
+def open_desktop() -> Iterator[DesktopParts]:
+    """Connect to this machine's desktop, and disconnect in the end.
 
     Raises:
         EnvError: there is no display that can be captured and controlled, or it is locked.
     """
-    from molmo_agent.envs.desktop.screen_lock import screen_locked
+    with contextlib.ExitStack() as stack:
+        display = None
+        if sys.platform.startswith("linux"):
+            from molmo_agent.envs.desktop import x11
 
-    if sys.platform.startswith("linux"):
-        from molmo_agent.envs.desktop import x11
-
-        # First, because its error messages about displays are better than others'.
-        x11.connect().close()
-    # The order matters on Windows, see MssCapture.
-    capture = MssCapture()
-    if screen_locked():
-        raise EnvError("the screen is locked: nothing can be seen. Unlock it and start again")
-    return DesktopParts(capture, open_input(), open_marks())
+            # First, because its error messages about displays are better than others'.
+            display = x11.connect()
+            stack.callback(x11.disconnect, display)
+        # The order matters on Windows, see open_capture.
+        capture = stack.enter_context(contextlib.closing(open_capture()))
+        check_unlocked(display)
+        pointer = stack.enter_context(contextlib.closing(open_input(display)))
+        yield DesktopParts(capture, pointer, stack.enter_context(contextlib.closing(open_marks())))
 
 
 def check_desktop(parts: DesktopParts) -> Iterator[Check]:
@@ -77,57 +77,92 @@ def check_desktop(parts: DesktopParts) -> Iterator[Check]:
     before = parts.input.position()
     try:
         monitors = parts.capture.monitors()
-        for number, monitor in enumerate(monitors, start=1):
-            yield _check_monitor(parts, monitors, number, monitor)
-        _put_back(parts, before)
+        for number in range(1, len(monitors) + 1):
+            visit = _Visit(parts, monitors, number)
+            visit.go()
+            yield visit.result()
+            if visit.ended_in_corner:
+                # From there only the user moves it.
+                return
+        parts.input.move(*before)
     except KeyboardInterrupt:
-        _put_back(parts, before)
+        with contextlib.suppress(RunStopped):
+            parts.input.move(*before)
         raise
     finally:
         parts.marks.close()
 
 
-def _put_back(parts: DesktopParts, position: tuple[int, int]) -> None:
-    # Out of a corner, where wrong input may have put it, only the user moves it.
-    with contextlib.suppress(RunStopped):
-        parts.input.move(*position)
+class _Visit:
+    """The marks of one monitor."""
 
+    def __init__(self, parts: DesktopParts, monitors: list[Monitor], number: int) -> None:
+        self._parts, self._monitors, self._number = parts, monitors, number
+        self._area = monitors[number - 1].area
+        self._env = Desktop(monitor=number, capture=parts.capture, input=parts.input)
+        height, width = self._env.observe().image.shape[:2]
+        # Of the capture, in pixels.
+        self._size = width, height
+        self._samples: list[Sample] = []
+        self.ended_in_corner = False
 
-def _check_monitor(parts: DesktopParts, monitors: list[Monitor], number: int, monitor: Monitor) -> Check:
-    area = monitor.area
-    env = Desktop(monitor=number, capture=parts.capture, input=parts.input)
-    samples, image = [], env.observe().image
-    ratios = image.shape[1] / area.width, image.shape[0] / area.height
-    # Where a unit is no whole number of pixels, the middle of the mark falls between two units.
-    tolerance = 0 if all(ratio.is_integer() for ratio in ratios) else 1
-    stop = ""
-    for x, y in grid((area.width, area.height)):
-        parts.marks.show(area.left + x, area.top + y)
-        found = _find(parts.marks, lambda: env.observe().image)
-        if found is None:
-            samples.append(Sample((x, y), None))
-            continue
+    def go(self) -> None:
+        """Go to one mark after the other, until it is clear that the pointer does not arrive."""
+        for x, y in grid((self._area.width, self._area.height)):
+            self._parts.marks.show(self._area.left + x, self._area.top + y)
+            found = _find(self._parts.marks, lambda: self._env.observe().image)
+            if found is not None:
+                self._move(found)
+            self._samples.append(self._sample((x, y)) if found is not None else Sample((x, y), None))
+            # More marks would only bring the pointer to the edges and corners of the screen.
+            if self.ended_in_corner or (len(self._samples) >= _ENOUGH and not self._verdict().ok):
+                return
+
+    def result(self) -> Check:
+        """Return what the marks say."""
+        name, units, verdict = f"monitor {self._number}", self._area.describe(), self._verdict()
+        if verdict.ok:
+            scale = f" ({self._size[0]}x{self._size[1]} pixels)" if self._ratios() != (1, 1) else ""
+            count = len(self._samples)
+            return Check(name, True, f"{units}{scale}: all {count} marks were seen in the capture and hit")
+        remark = ""
+        if self.ended_in_corner:
+            remark = ", and the pointer ended in a corner, the emergency stop: no other monitor was checked"
+        elif not any(sample.arrived for sample in self._samples):
+            remark = self._shown_elsewhere()
+        return Check(name, False, f"{units}: {verdict.problem}{remark}", verdict.remedy)
+
+    def _move(self, pixel: tuple[int, int]) -> None:
         try:
             # Where the env notices itself that the pointer is elsewhere, the marks tell how.
             with contextlib.suppress(ActionRefused):
-                env.step(Move(Point.from_pixel(*found, image.shape[1], image.shape[0])))
+                self._env.step(Move(Point.from_pixel(*pixel, *self._size)))
         except RunStopped:
-            # The user's pointer; or ours, where it did not arrive at the marks before either.
-            if not samples or judge(samples, (area.width, area.height), tolerance).ok:
+            # The user's pointer; or ours, if it did not arrive at the marks before either.
+            if not self._samples or self._verdict().ok:
                 raise
-            stop = ", until it ended in a corner, the emergency stop"
-        (at_x, at_y), noticed = parts.marks.pointer()
-        held_up = _at_an_edge([other.area for other in monitors], at_x, at_y)
-        samples.append(Sample((x, y), (at_x - area.left, at_y - area.top), held_up, noticed))
-        if stop:
-            break
-    verdict = judge(samples, (area.width, area.height), tolerance)
-    name, units = f"monitor {number}", area.describe()
-    if not verdict.ok:
-        other = "" if any(sample.arrived for sample in samples) else _shown_elsewhere(parts, monitors, number)
-        return Check(name, False, f"{units}: {verdict.problem}{other}{stop}", verdict.remedy)
-    scale = "" if ratios == (1, 1) else f" ({image.shape[1]}x{image.shape[0]} pixels)"
-    return Check(name, True, f"{units}{scale}: all {len(samples)} marks were seen in the capture and hit")
+            self.ended_in_corner = True
+
+    def _sample(self, mark: tuple[int, int]) -> Sample:
+        (x, y), noticed = self._parts.marks.pointer()
+        held_up = _at_an_edge([monitor.area for monitor in self._monitors], x, y)
+        return Sample(mark, (x - self._area.left, y - self._area.top), held_up, noticed)
+
+    def _ratios(self) -> tuple[float, float]:
+        return self._size[0] / self._area.width, self._size[1] / self._area.height
+
+    def _verdict(self) -> Verdict:
+        # Where a unit is no whole number of pixels, the middle of the mark falls between two units.
+        tolerance = 0 if all(ratio.is_integer() for ratio in self._ratios()) else 1
+        return judge(self._samples, (self._area.width, self._area.height), tolerance)
+
+    def _shown_elsewhere(self) -> str:
+        """Return in the capture of which other monitor the mark is seen, as words; empty if in none."""
+        for number, monitor in enumerate(self._monitors, start=1):
+            grab = functools.partial(self._parts.capture.grab, monitor.area)
+            if number != self._number and _find(self._parts.marks, grab):
+                return f", but in that of monitor {number}: the captures of the two are exchanged"
+        return ""
 
 
 def _at_an_edge(areas: list[Area], x: int, y: int) -> tuple[bool, bool]:
@@ -137,18 +172,6 @@ def _at_an_edge(areas: list[Area], x: int, y: int) -> tuple[bool, bool]:
         any(x in (area.left, area.right - 1) for area in here),
         any(y in (area.top, area.bottom - 1) for area in here),
     )
-
-
-def _shown_elsewhere(parts: DesktopParts, monitors: list[Monitor], number: int) -> str:
-    """Return in the capture of which other monitor the mark is seen, as words; empty if in none."""
-    for other, monitor in enumerate(monitors, start=1):
-        if other != number and _find(parts.marks, _grabber(parts.capture, monitor.area)):
-            return f", but in that of monitor {other}: the captures of the two are exchanged"
-    return ""
-
-
-def _grabber(capture: Capture, area: Area) -> Callable[[], Image]:
-    return lambda: capture.grab(area)
 
 
 def _find(marks: Marks, grab: Callable[[], Image]) -> tuple[int, int] | None:

@@ -100,7 +100,7 @@ class X11Marks:
             return
         with contextlib.suppress(EnvError), self._talking():
             self._close_window()
-            self._display.close()
+            self._x11.disconnect(self._display)
         self._display = None
 
     def _close_window(self) -> None:
