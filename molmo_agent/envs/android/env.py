@@ -224,9 +224,11 @@ class Android:
 
         Before Android 12 keys cannot be pressed together: there, its characters are deleted at both sides of the caret.
         """
-        if "Unknown command" in self._input(quote("input", "keycombination", keycode("ctrl"), keycode("a"))):
+        try:
+            self._press("ctrl", "a")
+        except ActionRefused:
             for key in ("backspace", "delete"):
-                self._input(quote("input", "keyevent", *[keycode(key)] * _MAX_DELETED), seconds=30.0)
+                self._input.repeat(keycode(key), _MAX_DELETED)
 
     def _press(self, *keys: str) -> None:
         self._input.press([keycode(key) for key in keys])

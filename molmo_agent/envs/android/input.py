@@ -88,6 +88,14 @@ class PhoneInput:
                 "this phone cannot press keys together (Android 12 or newer can): press them one by one"
             )
 
+    def repeat(self, code: str, count: int) -> None:
+        """Press a key ``count`` times in one command.
+
+        Raises:
+            EnvError: as :meth:`tap`.
+        """
+        self._send(quote(*self.words("keyevent", *[code] * count)), seconds=15.0)
+
     def _send(self, line: str, seconds: float = 0.0) -> str:
         """Send input; return the phone's answer."""
         answer = self._device.script(line, what=" ".join(line.split()[:2]), timeout_s=15.0 + seconds)

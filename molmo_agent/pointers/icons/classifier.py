@@ -1,7 +1,8 @@
 """The icon classifier: a small convolutional network from the crop of a region to a probability per meaning.
 
 A crop is a square around a region, ``CONTEXT`` times as long as the region's longer side, in ``SIDE_PX`` pixels; what
-may be an icon is looked at in ``MORE_CONTEXTS`` too. The classes are the meanings of the vocabulary, "other" for an icon without a meaning and "none" for what is no icon.
+may be an icon is looked at in ``MORE_CONTEXTS`` too. The classes are the meanings of the vocabulary, "other" for an
+icon without a meaning and "none" for what is no icon.
 """
 
 import json
@@ -117,9 +118,7 @@ def load_classifier(path: Path = WEIGHTS) -> IconClassifier:
     return model.eval()
 
 
-def crops_of(
-    image: npt.NDArray[np.uint8], boxes_px: npt.NDArray[np.float64], context: float = CONTEXT
-) -> torch.Tensor:
+def crops_of(image: npt.NDArray[np.uint8], boxes_px: npt.NDArray[np.float64], context: float = CONTEXT) -> torch.Tensor:
     """Cut the crops of regions out of an image.
 
     Args:

@@ -22,7 +22,9 @@ _EMPTY_WORDS = frozenset(
 # Words that do not either, if others remain: "Toggle Bold" is bold, "Background color menu" the colour.
 _WEAK_WORDS = frozenset(("toggle", "menu", "tool", "mode", "command"))
 # What tool tips add to a name: keys and remarks in brackets, another line, "(Ctrl+F)".
-_ADDITION = re.compile(r"\(.*?\)|\[.*?\]|\n.*|(?:\bctrl|\balt|\bshift|\bsuper|⌘|⇧|⌥)\s?\+.*|\bF\d{1,2}\b", re.IGNORECASE | re.DOTALL)
+_ADDITION = re.compile(
+    r"\(.*?\)|\[.*?\]|\n.*|(?:\bctrl|\balt|\bshift|\bsuper|⌘|⇧|⌥)\s?\+.*|\bF\d{1,2}\b", re.IGNORECASE | re.DOTALL
+)
 _SPELLINGS = {
     "colour": "color",
     "centre": "center",
