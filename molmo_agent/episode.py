@@ -74,13 +74,28 @@ class Observation:
     image: Image
     # From points of `image` to device input units; only the env and the record use it.
     transform: ImageTransform
-    # Keyboard focus, window title and so on, where the env reports them; never the answer.
+    # What the env reports besides: "window" is the identity of the window with the keyboard focus; never the answer.
     info: dict[str, Any] = field(default_factory=dict)
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels."""
         return self.image.shape[1], self.image.shape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class ScreenWindow:
+    """A visible window; its rectangle is in input units, the right and bottom edges excluded."""
+
+    id: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def contains(self, x: int, y: int) -> bool:
+        """Return whether a position in input units lies in the rectangle."""
+        return self.left <= x < self.right and self.top <= y < self.bottom
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +109,14 @@ class Decision:
     result: PointResult | None = None
 
 
-RefusalKind = Literal["deadline", "unsupported", "secret", "status", "region", "unsure", "unconfirmed", "env"]
+RefusalKind = Literal[
+    "deadline", "unsupported", "secret", "status", "region", "unsure", "unconfirmed", "changed", "env"
+]
 """Why an action was not sent. ``deadline``: the time limit was reached. ``unsupported``: the env has no such action.
 ``secret``: it needs a secret that is not allowed. ``status``: it is based on an answer without a valid point.
 ``region``: a point lies outside the allowed or inside a denied region. ``unsure``: the model's confidence is too low.
-``unconfirmed``: a person declined it. ``env``: the env refused it."""
+``unconfirmed``: a person declined it. ``changed``: the screen is no longer the one that the model looked at; it looks
+again. ``env``: the env refused it."""
 
 
 @dataclass(frozen=True, slots=True)

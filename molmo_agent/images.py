@@ -1,4 +1,4 @@
-"""Read images and draw on images: crosshairs on points, captions, filmstrips and GIFs."""
+"""Read images, draw on them (crosshairs, captions, filmstrips, GIFs), and compare parts of two screenshots."""
 
 import contextlib
 import io
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
@@ -29,6 +30,13 @@ MAX_PIXELS = 100_000_000
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _ORIENTATION = 0x0112
 _FONTS = Path(__file__).parent / "envs" / "drawing" / "font_files"
+# Differences of up to so many levels come from antialiasing, compression and faint highlights.
+_LEVELS = 32
+# The least and the greatest side of a caret, and the share of its bar that differs from the ground.
+_CARET_WIDTH, _CARET_HEIGHT, _CARET_FILL = (1, 24), (8, 96), 0.75
+
+Mask = npt.NDArray[np.bool_]
+"""(height, width), True for each pixel that differs."""
 
 
 def read_image(source: Any) -> Image:
@@ -281,3 +289,41 @@ def filmstrip(frames: Sequence[PIL.Image.Image], columns: int = 3, gap_px: int =
             frame, (gap_px + number % columns * (width + gap_px), gap_px + number // columns * (height + gap_px))
         )
     return strip
+
+
+def different_pixels(first: Image, second: Image) -> Mask:
+    """Return which pixels of two images of one shape differ visibly."""
+    mask: Mask = (np.maximum(first, second) - np.minimum(first, second)).max(axis=2) > _LEVELS
+    return mask
+
+
+def caret_bars(mask: Mask) -> list[tuple[slice, slice]]:
+    """Return (rows, columns) of the upright filled bars of a mask, which a caret leaves when it blinks or moves.
+
+    The strokes of letters are such bars too, but in larger numbers.
+    """
+    # Its import takes longer than that of all the rest.
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(mask, structure=np.ones((3, 3), dtype=int))
+    bars = []
+    for number, place in enumerate(ndimage.find_objects(labels), start=1):
+        bar = labels[place] == number
+        height, width = bar.shape
+        fits = _CARET_WIDTH[0] <= width <= _CARET_WIDTH[1] and _CARET_HEIGHT[0] <= height <= _CARET_HEIGHT[1]
+        if fits and height >= 1.5 * width and bar.mean() >= _CARET_FILL:
+            bars.append(place)
+    return bars
+
+
+def edge_similarity(first: Image, second: Image) -> float:
+    """Return how well the edges of two images of one shape correlate, in [-1, 1]; 0 where one of them has none."""
+    deviations = []
+    for image in (first, second):
+        grey = image.astype(np.float64).mean(axis=2)
+        if min(grey.shape) < 3:
+            return 0.0
+        edges = np.hypot(*np.gradient(grey))
+        deviations.append(edges - edges.mean())
+    norm = float(np.sqrt((deviations[0] ** 2).sum() * (deviations[1] ** 2).sum()))
+    return float((deviations[0] * deviations[1]).sum() / norm) if norm > 1e-6 else 0.0

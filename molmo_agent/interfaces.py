@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from molmo_agent.actions import Action, Click, Done, PointAt, Wait
-from molmo_agent.episode import Decision, Image, Observation, PointResult, Step, Task
+from molmo_agent.episode import Decision, Image, Observation, PointResult, ScreenWindow, Step, Task
 from molmo_agent.geometry import Box
 from molmo_agent.screen_text import TextReader
 
@@ -85,6 +85,23 @@ class Locator(Protocol):
 
     def locate(self, instruction: str) -> list[Box]:
         """Return where an expert would point for an instruction, as boxes in order; empty if there is no target."""
+        ...
+
+
+@runtime_checkable
+class WindowSystem(Protocol):
+    """An env of windows that may cover each other. ``Observation.info["window"]`` names the one with the focus."""
+
+    def stacked_windows(self) -> Sequence[ScreenWindow]:
+        """Return the visible windows, topmost first; none where they are not known."""
+        ...
+
+    def window_name(self, window: int) -> str:
+        """Return the title of a window for people."""
+        ...
+
+    def activate_window(self, window: int) -> bool:
+        """Raise a window and give it the keyboard focus; return whether that was asked for, it may take a moment."""
         ...
 
 

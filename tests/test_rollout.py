@@ -12,7 +12,8 @@ from molmo_agent.interfaces import EnvTraits
 from molmo_agent.point_text.parse import parse_points
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.rollout.guards import Guards
-from molmo_agent.rollout.loop import rollout, same_action
+from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.repeats import same_action
 from molmo_agent.rollout.screen_changes import AT_ONCE, Settle
 from molmo_agent.rollout.secrets import Secrets
 from molmo_agent.testing import ScriptedDecisions, ScriptedModel, ToyEnv

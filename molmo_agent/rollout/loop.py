@@ -8,7 +8,7 @@ episode: ``record_problem`` names the cause.
 
 import dataclasses
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from molmo_agent.actions import (
@@ -20,7 +20,6 @@ from molmo_agent.actions import (
     Move,
     Type,
     Wait,
-    action_to_dict,
     describe,
     points_of,
 )
@@ -30,56 +29,12 @@ from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Env, Policy, env_traits, policy_traits
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.recorder import Recorder
+from molmo_agent.rollout.repeats import stuck
 from molmo_agent.rollout.screen_changes import AT_ONCE, ScreenWatch, Settle
+from molmo_agent.rollout.screen_check import ScreenChanged, ScreenCheck
 from molmo_agent.rollout.secrets import types_secret
 
-# This many equal actions in a row without an effect end the run. The policy sees the first ones in its history.
-MAX_REPEATS = 3
-# Points of a repeated action may differ by this fraction of the image: models are not exact.
-SAME_POINT = 0.01
-
-
 _Outcome = tuple[Observation, float, bool, bool, dict[str, Any]]
-
-
-def _check_size(observation: Observation, now: Observation) -> None:
-    if now.size != observation.size:
-        raise ActionRefused("the screen has another size than in the observation: observe again, then act")
-
-
-def same_action(first: Action, second: Action) -> bool:
-    """Return whether two actions are equal up to small differences of their points."""
-    if type(first) is not type(second):
-        return False
-    if first == second:
-        return True
-    old, new = points_of(first), points_of(second)
-    if not old or len(old) != len(new) or any(a.distance(b) > SAME_POINT for a, b in zip(old, new, strict=True)):
-        return False
-    return _but_points(first) == _but_points(second)
-
-
-def _but_points(action: Action) -> dict[str, Any]:
-    return {
-        key: value for key, value in action_to_dict(action).items() if key not in ("point", "start", "end", "points")
-    }
-
-
-def stuck(history: Sequence[Step]) -> str:
-    """Return that the last steps repeat one action without effect, or an empty string.
-
-    Waiting does not count as repetition: a slow screen may need it.
-    """
-    last = history[-MAX_REPEATS:]
-    if len(last) < MAX_REPEATS or isinstance(last[-1].action, Wait):
-        return ""
-    for step in last:
-        idle = step.effect == "unchanged" or step.refused or step.dry_run
-        if not idle or not same_action(step.action, last[-1].action):
-            return ""
-    if last[-1].refused:
-        return f"{describe(last[-1].action)} was refused {MAX_REPEATS} times: {last[-1].refused}"
-    return f"{describe(last[-1].action)} was repeated {MAX_REPEATS} times and nothing changed"
 
 
 class Rollout(Iterator[Step]):
@@ -96,7 +51,11 @@ class Rollout(Iterator[Step]):
         seed: int | None,
         options: dict[str, Any] | None,
     ) -> None:
-        self._policy, self._env, self._guards, self._recorder = policy, env, guards, recorder
+        self._policy, self._env, self._recorder = policy, env, recorder
+        # Whether a person was asked about the present decision.
+        self._asked = False
+        self._ask = guards.ask
+        self._guards = dataclasses.replace(guards, ask=self._ask_person) if guards.ask else guards
         self._settle, self._secrets, self._dry_run = settle, guards.secrets, guards.dry_run
         self._seed, self._options = seed, options
         self._hovers = env_traits(env).live and Move in env.capabilities and settle.hover_s > 0
@@ -184,6 +143,7 @@ class Rollout(Iterator[Step]):
         if self._recorder is not None:
             self._recorder.start(self._describe_run(), self._secrets.scrub)
         watch = ScreenWatch(self._env.observe, self._settle)
+        check = ScreenCheck(self._env, watch)
         while not self._end_reason:
             self._guards.check_stop()
             if len(self._steps) >= self._guards.max_steps:
@@ -191,11 +151,11 @@ class Rollout(Iterator[Step]):
             elif time.monotonic() >= self._deadline:
                 self._end_reason = f"the limit of {self._guards.max_seconds:g} seconds is reached"
             else:
-                step, self._last = self._step(self._last, watch)
+                step, self._last = self._step(self._last, watch, check)
                 self._end_reason = self._why_over(step)
                 yield step
 
-    def _step(self, observation: Observation, watch: ScreenWatch) -> tuple[Step, Observation]:
+    def _step(self, observation: Observation, watch: ScreenWatch, check: ScreenCheck) -> tuple[Step, Observation]:
         """Make one step; return it with the newest observation."""
         times: dict[str, float] = {}
         mark = time.perf_counter()
@@ -209,12 +169,14 @@ class Rollout(Iterator[Step]):
             mark = now
 
         index = len(self._steps)
+        check.look()
         if self._recorder is not None:
             self._recorder.observe(index, observation)
         lap("record")
         decision = self._policy.act(self._task, observation, tuple(self._steps))
         lap("policy")
         self._guards.check_stop()
+        self._asked = False
         refused = self._refusal(decision, observation)
         lap("guard")
 
@@ -226,18 +188,16 @@ class Rollout(Iterator[Step]):
             newest = observation if silent else self._env.observe()
             lap("capture")
         else:
-            # Captured again, because models take seconds: changes in that time are not an effect of the action.
-            before = self._env.observe()
-            watch.idle(observation.image, before.image)
-            lap("capture")
-            if self._recorder is not None and types_secret(decision.action):
-                # Before the first letter: an env that fails halfway has typed a part of it.
-                self._recorder.cover_changes_since(before.image)
             try:
-                before, outcome = self._act(decision.action, observation, before, watch)
+                step, newest = self._send(step, watch, check, lap)
+            except ScreenChanged as change:
+                step = dataclasses.replace(step, refused=Refusal("changed", self._secrets.scrub(str(change))))
+                newest = self._env.observe()
+                newest = watch.settle(newest.image, newest, reacts=False)
+                lap("settle")
             except ActionRefused as error:
                 step = dataclasses.replace(step, refused=Refusal("env", self._secrets.scrub(str(error))))
-                newest = self._env.observe() if self._hovers else before
+                newest = self._env.observe()
                 lap("act")
             except BaseException as error:
                 # A part of it may have been sent, so the step is recorded.
@@ -245,33 +205,52 @@ class Rollout(Iterator[Step]):
                 failure = {"error": self._secrets.scrub(f"{type(error).__name__}: {error}")}
                 self._record(dataclasses.replace(step, info=failure, times_s=times))
                 raise
-            else:
-                lap("act")
-                newest, reward, terminated, truncated, info = outcome
-                if not (terminated or truncated):
-                    newest = watch.settle(before.image, newest, reacts=not isinstance(decision.action, Wait))
-                lap("settle")
-                effect: Effect
-                points, is_text = self._place(decision)
-                effect, newest = watch.effect(points, before.image, newest, is_text=is_text)
-                self._learn_success(info)
-                lap("compare")
-                step = dataclasses.replace(
-                    step,
-                    effect=effect,
-                    reward=float(reward),
-                    terminated=bool(terminated),
-                    truncated=bool(truncated),
-                    info=self._secrets.scrub(dict(info)),
-                )
         # The dictionary is shared on purpose: the time that recording takes is added afterwards.
         step = dataclasses.replace(step, times_s=times)
         self._record(step)
         lap("record")
         return step, newest
 
+    def _send(
+        self, step: Step, watch: ScreenWatch, check: ScreenCheck, lap: Callable[[str], None]
+    ) -> tuple[Step, Observation]:
+        """Send the action of a step, unless the screen changed; return the step with its effect, and the newest screen.
+
+        Raises:
+            ActionRefused: it was not sent.
+        """
+        action, seen = step.action, step.observation
+        # Captured again, because models take seconds: changes in that time are not an effect of the action.
+        before = check.confirm(action, seen, self._env.observe(), asked=self._asked)
+        watch.idle(seen.image, before.image)
+        window = check.window_at(action, seen)
+        lap("capture")
+        if self._recorder is not None and types_secret(action):
+            # Before the first letter: an env that fails halfway has typed a part of it.
+            self._recorder.cover_changes_since(before.image)
+        before, outcome = self._act(action, seen, before, watch, check)
+        lap("act")
+        newest, reward, terminated, truncated, info = outcome
+        if not (terminated or truncated):
+            newest = watch.settle(before.image, newest, reacts=not isinstance(action, Wait))
+        lap("settle")
+        effect: Effect
+        points, is_text = self._place(step.decision)
+        effect, newest = watch.effect(points, before.image, newest, is_text=is_text)
+        self._learn_success(info)
+        lap("compare")
+        step = dataclasses.replace(
+            step,
+            effect=effect,
+            reward=float(reward),
+            terminated=bool(terminated),
+            truncated=bool(truncated),
+            info=self._secrets.scrub({**info, **({} if window is None else {"window": window})}),
+        )
+        return step, newest
+
     def _act(
-        self, action: Action, observation: Observation, before: Observation, watch: ScreenWatch
+        self, action: Action, seen: Observation, before: Observation, watch: ScreenWatch, check: ScreenCheck
     ) -> tuple[Observation, _Outcome]:
         """Execute an action; return the screen just before it, and what the env returned.
 
@@ -279,16 +258,19 @@ class Rollout(Iterator[Step]):
         """
         reward = 0.0
         if self._hovers and isinstance(action, Click | LongPress | Drag):
-            _check_size(observation, before)
             first, reward, terminated, truncated, info = self._env.step(Move(points_of(action)[0]))
             if terminated or truncated:
                 return before, (first, reward, terminated, truncated, info)
             before = watch.hover(before.image, first)
             self._guards.check_stop()
-        if points_of(action):
-            _check_size(observation, before)
+            check.confirm_windows(points_of(action), seen)
         newest, last_reward, terminated, truncated, info = self._env.step(self._secrets.reveal(action))
         return before, (newest, reward + last_reward, terminated, truncated, info)
+
+    def _ask_person(self, decision: Decision, observation: Observation, why: str) -> bool:
+        assert self._ask is not None
+        self._asked = True
+        return self._ask(decision, observation, why)
 
     def _place(self, decision: Decision) -> tuple[tuple[Point, ...], bool]:
         """Return the points where an action is expected to change the screen, and whether text is to appear there.

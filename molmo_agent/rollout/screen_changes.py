@@ -99,10 +99,15 @@ def cell_state(image: Image, row: int, column: int) -> int:
     return hash(part.tobytes())
 
 
+def _cells_shape(image: Image) -> tuple[int, int]:
+    height, width = image.shape[:2]
+    return math.ceil(height / CELL_PX), math.ceil(width / CELL_PX)
+
+
 def near_cells(points: Sequence[Point], image: Image) -> Cells:
     """Return the cells that lie within ``NEAR_PX`` of one of the points."""
     height, width = image.shape[:2]
-    near = np.zeros((math.ceil(height / CELL_PX), math.ceil(width / CELL_PX)), dtype=bool)
+    near = np.zeros(_cells_shape(image), dtype=bool)
     for point in points:
         x, y = point.to_pixels(width, height)
         rows = slice(max(0, (y - NEAR_PX) // CELL_PX), (y + NEAR_PX) // CELL_PX + 1)
@@ -221,11 +226,35 @@ class ScreenWatch:
 
     def _is_known(self, image: Image, cells: Cells) -> bool:
         """Return whether restless cells show nothing new: what they have shown before, or a clock its next number."""
-        for row, column in np.argwhere(cells).tolist():
-            states = self._states[row, column]
-            if len(states) <= MAX_BLINK_STATES and cell_state(image, row, column) not in states:
-                return False
-        return True
+        return all(self._shows_known(image, row, column) for row, column in np.argwhere(cells).tolist())
+
+    def _shows_known(self, image: Image, row: int, column: int) -> bool:
+        states = self._states[row, column]
+        return len(states) > MAX_BLINK_STATES or cell_state(image, row, column) in states
+
+    def known_cells(self, image: Image) -> Cells | None:
+        """Return the restless cells that show nothing new in a capture; None while there are none."""
+        if self._restless is None or self._restless.shape != _cells_shape(image):
+            return None
+        known = np.zeros_like(self._restless)
+        for row, column in np.argwhere(self._restless).tolist():
+            known[row, column] = self._shows_known(image, row, column)
+        return known
+
+    def captures(self, first: Observation) -> list[Observation]:
+        """Return a capture and those of the next ``watch_s`` seconds."""
+        captures, end_s = [first], self._clock() + self._settle.watch_s
+        while self._clock() < end_s:
+            self._wait(MAX_INTERVAL_S)
+            captures.append(self._observe())
+        return captures
+
+    def wait_for(self, condition: Callable[[Observation], bool], limit_s: float) -> Observation:
+        """Capture until a condition holds, at most for so many seconds; return the last capture."""
+        end_s = self._clock() + limit_s
+        while not condition(current := self._observe()) and self._clock() < end_s:
+            self._wait(MAX_INTERVAL_S)
+        return current
 
     def hover(self, before: Image, first: Observation) -> Observation:
         """Wait until the highlight of what the pointer was moved over is drawn, at most ``hover_s``.

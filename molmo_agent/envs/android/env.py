@@ -99,7 +99,7 @@ class Android:
             transform = transform.scale(width / status.size[0], height / status.size[1])
         image.flags.writeable = False
         self._last_capture = status, transform
-        return Observation(image, transform, {"app": status.app, "rotation": status.rotation})
+        return Observation(image, transform, {"app": status.app, "window": status.focus, "rotation": status.rotation})
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Execute one action; its points refer to the last observation.

@@ -13,7 +13,7 @@ import time
 import unicodedata
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, assert_never
 
 from molmo_agent.actions import (
@@ -37,6 +37,7 @@ from molmo_agent.envs.desktop.capture import Capture, open_capture
 from molmo_agent.envs.desktop.emergency_stop import EmergencyStop, corners
 from molmo_agent.envs.desktop.input import Input, load_pyautogui
 from molmo_agent.envs.desktop.view import View
+from molmo_agent.envs.desktop.windows import KnowsWindows
 from molmo_agent.episode import Observation
 from molmo_agent.errors import ActionRefused, RunStopped, UsageError
 from molmo_agent.geometry import Point
@@ -65,7 +66,7 @@ class Pace:
 _OFF = 1
 
 
-class Desktop:
+class Desktop(KnowsWindows):
     """A monitor, a region or a window of the desktop.
 
     Args:
@@ -105,9 +106,10 @@ class Desktop:
         # The thread ends with this env, also if nobody closes it.
         weakref.finalize(self, self._stop.end)
         if self._real and sys.platform.startswith("linux"):
-            from molmo_agent.envs.desktop import x11
+            from molmo_agent.envs.desktop import x11, x11_windows
 
             self._x11 = x11.connect()
+            self._system = x11_windows.X11Windows(self._x11)
         # The order matters on Windows, see open_capture.
         self._capture: Capture = capture or open_capture()
         self._input: Input = input or open_input(self._x11)
@@ -144,7 +146,7 @@ class Desktop:
         """
         self._input.corners = corners(self._capture.monitors())
         self._check_emergency_stop()
-        return self._view.observe()
+        return replace(self._view.observe(), info=self._window_info())
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Execute one action; its points refer to the last observation.
@@ -183,7 +185,7 @@ class Desktop:
             from molmo_agent.envs.desktop import x11
 
             x11.disconnect(self._x11)
-            self._x11 = None
+            self._x11 = self._system = None
 
     def __enter__(self) -> Self:
         return self

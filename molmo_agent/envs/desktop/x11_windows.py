@@ -1,0 +1,162 @@
+"""Which windows of an X screen lie over each other, and which one has the keyboard.
+
+Windows are named by the children of the root: a window manager puts the window of a program into a frame, menus and
+tooltips have none. Requests are sent together and answered together, as a session may have a hundred windows.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import Xlib.error
+import Xlib.protocol.event
+import Xlib.protocol.request
+import Xlib.X
+
+from molmo_agent.envs.desktop import x11
+from molmo_agent.envs.desktop.input import defer_interrupts
+from molmo_agent.episode import ScreenWindow
+from molmo_agent.errors import EnvError
+
+# A window may close while it is asked about.
+_GONE = (Xlib.error.BadWindow, Xlib.error.BadDrawable)
+# Frames are this deep at most; a deeper window is no frame's.
+_MAX_DEPTH = 32
+
+
+class X11Windows:
+    """The windows of an X screen.
+
+    Args:
+        display: a connection to the X server.
+    """
+
+    def __init__(self, display: Any) -> None:
+        self._display = display
+        self._root = display.screen().root
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            with defer_interrupts():
+                yield
+        except Exception as error:
+            if x11.is_lost(error):
+                raise EnvError(f"the display is gone: it does not name its windows ({error}). Start again") from error
+            raise
+
+    def stacked(self) -> tuple[ScreenWindow, ...]:
+        """Return the visible windows, topmost first, with their borders; in pixels of the X screen.
+
+        Raises:
+            EnvError: the display is gone.
+        """
+        protocol = self._display.display
+        with self._errors():
+            ids = [window.id for window in reversed(self._root.query_tree().children)]
+            requests = [
+                (
+                    window,
+                    Xlib.protocol.request.GetWindowAttributes(display=protocol, defer=1, window=window),
+                    Xlib.protocol.request.GetGeometry(display=protocol, defer=1, drawable=window),
+                )
+                for window in ids
+            ]
+            windows = []
+            for window, attributes, geometry in requests:
+                with contextlib.suppress(*_GONE):
+                    attributes.reply()
+                    geometry.reply()
+                    if attributes.map_state == Xlib.X.IsViewable:
+                        width, height = (side + 2 * geometry.border_width for side in (geometry.width, geometry.height))
+                        left, top = geometry.x, geometry.y
+                        windows.append(ScreenWindow(window, left, top, left + width, top + height))
+        return tuple(windows)
+
+    def focused(self) -> int | None:
+        """Return the window with the keyboard focus; None where there is none, or it follows the pointer.
+
+        Raises:
+            EnvError: the display is gone.
+        """
+        with self._errors():
+            focus = self._display.get_input_focus().focus
+            return self._frame(focus) if hasattr(focus, "query_tree") and focus.id != self._root.id else None
+
+    def name(self, window: int) -> str:
+        """Return the title of a window, or its number where it has none.
+
+        Raises:
+            EnvError: the display is gone.
+        """
+        with self._errors():
+            level = [self._display.create_resource_object("window", window)]
+            # A frame has no title of its own; that of the program is one or two levels below.
+            for _ in range(3):
+                below = []
+                for each in level:
+                    with contextlib.suppress(*_GONE):
+                        if title := self._title(each):
+                            return title
+                        below += each.query_tree().children
+                level = below
+        return f"a window without a title ({window:#x})"
+
+    def _title(self, window: Any) -> str:
+        for name in ("_NET_WM_NAME", "WM_NAME"):
+            value = window.get_full_property(self._display.intern_atom(name), Xlib.X.AnyPropertyType)
+            if value and value.value:
+                title = value.value
+                return title.decode("utf-8", errors="replace") if isinstance(title, bytes) else str(title)
+        return ""
+
+    def activate(self, window: int) -> bool:
+        """Raise a window and give it the keyboard, as a task bar does; return whether it still exists.
+
+        Raises:
+            EnvError: the display is gone.
+        """
+        with self._errors():
+            try:
+                if not x11.has_window_manager(self._display):
+                    own = self._display.create_resource_object("window", window)
+                    own.configure(stack_mode=Xlib.X.Above)
+                    own.set_input_focus(Xlib.X.RevertToParent, Xlib.X.CurrentTime)
+                    self._display.sync()
+                    return True
+                client = self._client(window)
+                if client is None:
+                    return False
+                # 2: on behalf of the user, as a pager sends it.
+                message = Xlib.protocol.event.ClientMessage(
+                    window=client,
+                    client_type=self._display.intern_atom("_NET_ACTIVE_WINDOW"),
+                    data=(32, [2, Xlib.X.CurrentTime, 0, 0, 0]),
+                )
+                self._root.send_event(message, Xlib.X.SubstructureRedirectMask | Xlib.X.SubstructureNotifyMask)
+                self._display.sync()
+            except _GONE:
+                return False
+        return True
+
+    def _client(self, frame: int) -> Any:
+        """Return the program's window in a frame, or None."""
+        atom = self._display.intern_atom("_NET_CLIENT_LIST")
+        clients = self._root.get_full_property(atom, Xlib.X.AnyPropertyType)
+        for number in clients.value if clients else ():
+            client = self._display.create_resource_object("window", number)
+            if self._frame(client) == frame:
+                return client
+        return None
+
+    def _frame(self, window: Any) -> int | None:
+        """Return the child of the root that a window lies in; None if it is gone."""
+        try:
+            for _ in range(_MAX_DEPTH):
+                parent = window.query_tree().parent
+                if parent == 0 or parent.id == self._root.id:
+                    return int(window.id)
+                window = parent
+        except _GONE:
+            pass
+        return None

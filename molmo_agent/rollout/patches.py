@@ -1,0 +1,133 @@
+"""Whether what is around a point still shows what the model looked at. Works on images only.
+
+A caret that blinks, another rendering of the same letters and the highlight of a hovered button are no change. A text
+that moved, another label and a window over the point are.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from molmo_agent.episode import Image
+from molmo_agent.geometry import Point
+from molmo_agent.images import Mask, caret_bars, different_pixels, edge_similarity
+from molmo_agent.rollout.screen_changes import CELL_PX, SMALL_CELLS, Cells, changed_cells
+
+# Half the side of the square around a point: of the image's longer side, at least so many pixels.
+PATCH_SHARE, MIN_PATCH_PX = 0.035, 48
+# So many different pixels close to the point (a third of the way) are another label.
+INNER_PIXELS = 10
+# This share of different pixels in the whole square is another content.
+OUTER_SHARE = 0.01
+# A caret that blinks is one bar, one that moved two; text consists of more.
+_MAX_CARETS = 2
+# Edges that correlate so well are those of the same things in other colours.
+_SAME_EDGES = 0.8
+# A highlight is lower than this share of the square; the shade behind a dialog covers all of it.
+_HIGHLIGHT_SHARE = 0.7
+# A cell that changes in at least so many of the last captures moves by itself.
+_MOVES = 3
+
+_Patch = tuple[slice, slice]
+
+
+def patch_at(point: Point, image: Image) -> _Patch:
+    """Return (rows, columns) of the square around a point, cut off at the image's edges."""
+    height, width = image.shape[:2]
+    reach = _reach(image)
+    x, y = point.to_pixels(width, height)
+    return slice(max(0, y - reach), y + reach + 1), slice(max(0, x - reach), x + reach + 1)
+
+
+def _reach(image: Image) -> int:
+    return max(MIN_PATCH_PX, round(PATCH_SHARE * max(image.shape[:2])))
+
+
+def differs(before: Image, after: Image, point: Point, known: Cells | None = None) -> bool:
+    """Return whether what is around a point changed.
+
+    Args:
+        before: the screen that the model looked at; RGB uint8 of shape (height, width, 3).
+        after: the screen now; of the same shape.
+        point: where the action goes.
+        known: cells whose present content is no news: carets, clocks, what moves by itself.
+    """
+    rows, columns = patch_at(point, after)
+    old, new = before[rows, columns], after[rows, columns]
+    if np.array_equal(old, new):
+        return False
+    mask = different_pixels(old, new)
+    if known is not None:
+        mask &= ~_as_pixels(known, after)[rows, columns]
+    mask = _without_carets(mask)
+    if not _counts(mask, point, after):
+        return False
+    return not _is_highlight(old, new, mask)
+
+
+def _as_pixels(cells: Cells, image: Image) -> Mask:
+    height, width = image.shape[:2]
+    mask: Mask = np.kron(cells, np.ones((CELL_PX, CELL_PX), dtype=bool))[:height, :width]
+    return mask
+
+
+def _counts(mask: Mask, point: Point, image: Image) -> bool:
+    """Return whether so many pixels differ that it cannot be chance."""
+    height, width = image.shape[:2]
+    x, y = point.to_pixels(width, height)
+    rows, columns = patch_at(point, image)
+    reach = _reach(image) // 3
+    top, left = max(0, y - reach - rows.start), max(0, x - reach - columns.start)
+    inner = mask[top : y + reach + 1 - rows.start, left : x + reach + 1 - columns.start]
+    return bool(inner.sum() >= INNER_PIXELS or mask.sum() >= max(INNER_PIXELS, OUTER_SHARE * mask.size))
+
+
+def _without_carets(mask: Mask) -> Mask:
+    bars = caret_bars(mask)
+    if 0 < len(bars) <= _MAX_CARETS:
+        mask = mask.copy()
+        for bar in bars:
+            mask[bar] = False
+    return mask
+
+
+def _is_highlight(old: Image, new: Image, mask: Mask) -> bool:
+    """Return whether the same things are shown in other colours, in a part of the square."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    if rows[-1] + 1 - rows[0] > _HIGHLIGHT_SHARE * mask.shape[0]:
+        return False
+    return edge_similarity(old[box], new[box]) >= _SAME_EDGES
+
+
+def moving_cells(seen: Image, captures: Sequence[Image], point: Point) -> Cells | None:
+    """Return the cells of ``captures`` that change by themselves, so that their present content is no news.
+
+    That are cells that showed again what the model saw, and cells that never rest: around the point a video, and at
+    the point itself something small, such as a spinner. A large thing that moves under the point may be a list.
+
+    Args:
+        seen: the screen that the model looked at.
+        captures: the screen since, in short intervals; at least two.
+        point: where the action goes.
+
+    Returns:
+        None if the captures differ in size.
+    """
+    changes = [changed_cells(old, new) for old, new in zip(captures, captures[1:], strict=False)]
+    news = [changed_cells(seen, capture) for capture in captures]
+    if any(cells is None for cells in (*changes, *news)):
+        return None
+    moves = np.sum(changes, axis=0) >= _MOVES
+    moves &= np.any(changes[-_MOVES:], axis=0)
+    blinks = ~np.all(news, axis=0) & np.any(changes, axis=0)
+    if moves.sum() > SMALL_CELLS:
+        height, width = seen.shape[:2]
+        x, y = point.to_pixels(width, height)
+        reach = _reach(seen) // 3
+        moves[
+            max(0, y - reach) // CELL_PX : (y + reach) // CELL_PX + 1,
+            max(0, x - reach) // CELL_PX : (x + reach) // CELL_PX + 1,
+        ] = False
+    known: Cells = moves | blinks
+    return known
