@@ -92,6 +92,8 @@ class ScreenWindow:
     top: int
     right: int
     bottom: int
+    # Whether it is a menu or the like, which no window manager manages and which need not have the keyboard focus.
+    popup: bool = False
 
     def contains(self, x: int, y: int) -> bool:
         """Return whether a position in input units lies in the rectangle."""

@@ -297,22 +297,32 @@ def different_pixels(first: Image, second: Image) -> Mask:
     return mask
 
 
+def changed_share(mask: Mask, block_px: int = 16) -> float:
+    """Return the share of square blocks of a mask that hold a different pixel."""
+    rows, columns = (np.arange(0, side, block_px) for side in mask.shape)
+    return float(np.logical_or.reduceat(np.logical_or.reduceat(mask, rows, axis=0), columns, axis=1).mean())
+
+
+def pieces(mask: Mask) -> list[tuple[slice, slice]]:
+    """Return (rows, columns) of the smallest box around each connected piece of a mask."""
+    # Its import takes longer than that of all the rest.
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(mask, structure=np.ones((3, 3), dtype=int))
+    return [place for place in ndimage.find_objects(labels) if place is not None]
+
+
 def caret_bars(mask: Mask) -> list[tuple[slice, slice]]:
     """Return (rows, columns) of the upright filled bars of a mask, which a caret leaves when it blinks or moves.
 
     The strokes of letters are such bars too, but in larger numbers.
     """
-    # Its import takes longer than that of all the rest.
-    from scipy import ndimage
-
-    labels, _ = ndimage.label(mask, structure=np.ones((3, 3), dtype=int))
     bars = []
-    for number, place in enumerate(ndimage.find_objects(labels), start=1):
-        bar = labels[place] == number
-        height, width = bar.shape
+    for rows, columns in pieces(mask):
+        height, width = rows.stop - rows.start, columns.stop - columns.start
         fits = _CARET_WIDTH[0] <= width <= _CARET_WIDTH[1] and _CARET_HEIGHT[0] <= height <= _CARET_HEIGHT[1]
-        if fits and height >= 1.5 * width and bar.mean() >= _CARET_FILL:
-            bars.append(place)
+        if fits and height >= 1.5 * width and mask[rows, columns].mean() >= _CARET_FILL:
+            bars.append((rows, columns))
     return bars
 
 

@@ -170,7 +170,8 @@ def load_policy(
             every action of the env is a point, else "pointing".
         model: a model, or the name of one for :func:`load_model`.
         env: the env to act in; decides the policy where neither name nor checkpoint does, and answers the oracle. If
-            its traits say that it is ``live``, a policy with ``patience_s`` waits some seconds for targets.
+            its traits say that it is ``live``, a policy with ``patience_s`` waits some seconds for targets and effects,
+            and one with ``reader`` reads whether typed text arrived.
         min_confidence: replaces the model's threshold; 0 disables it.
         second_opinion: another model, or its name, such as "reader": where it is sure of another place, the point
             becomes doubtful.
@@ -198,6 +199,8 @@ def load_policy(
             raise UsageError(f"the policy {name!r} has no option {option!r}")
     if "patience_s" in parameters and env is not None and env_traits(env).live and Wait in env.capabilities:
         options = {"patience_s": load_attribute("molmo_agent.policies.pointing:PATIENCE_S"), **options}
+        if "reader" in parameters:
+            options = {"reader": load_attribute("molmo_agent.ocr.reader:LazyReader")(), **options}
     if second_opinion is not None:
         other = load_model(second_opinion, env=env) if isinstance(second_opinion, str) else second_opinion
         model = load_attribute("molmo_agent.pointers.second_opinion:SecondOpinion")(model, other)

@@ -1,11 +1,12 @@
 """The text readers by name. Loads no engine until one is asked for."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from molmo_agent.episode import Image
 from molmo_agent.errors import UnknownNameError
-from molmo_agent.screen_text import TextReader
+from molmo_agent.screen_text import Line, TextReader
 
 # Name -> ("module:attribute", one line for people).
 READERS: Mapping[str, tuple[str, str]] = {
@@ -34,3 +35,27 @@ def load_reader(name: str = "rapidocr", **options: Any) -> TextReader:
     incremental: Any = importlib.import_module("molmo_agent.ocr.incremental")
     reader: TextReader = incremental.IncrementalReader(make(**options))
     return reader
+
+
+class LazyReader:
+    """A text reader whose engine is loaded when the first image is read: most runs type nothing.
+
+    Args:
+        name: one of ``READERS``.
+    """
+
+    def __init__(self, name: str = "rapidocr") -> None:
+        self.name = name
+        self._reader: TextReader | None = None
+
+    def read(self, image: Image) -> Sequence[Line]:
+        """Read an RGB uint8 image of shape (height, width, 3); lines from top to bottom.
+
+        Raises:
+            ModelError: the engine failed.
+            UnknownNameError: no such reader.
+            UsageError: its program or package is not installed.
+        """
+        if self._reader is None:
+            self._reader = load_reader(self.name)
+        return self._reader.read(image)

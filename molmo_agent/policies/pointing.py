@@ -13,31 +13,47 @@ Uncertain answers. Only an answer with the status ``ok`` and one place for one t
   again, and whatever needs no point is not repeated.
 - A point that was refused because the model is not sure enough of it ends the run: asking in other words would only
   select a point with a high confidence by chance.
+- A point that was not sent because the screen changed: the model is asked again about the new screen. If it gives the
+  same place although something else is shown there now, the policy gives up.
 - On a screen that changes by itself, ``none`` and an uncertain point may only mean that the target is not there yet.
   With ``patience_s`` the policy waits and looks again, in growing pauses, before it gives up or leaves an uncertain
   point to the guards.
 
 Effects. Clicks, drags and typed text must have a visible effect (:mod:`molmo_agent.policies.verification`), else the
-policy ends with ``Done(success=False)`` and names the step. A click that is followed by typing needs no effect of its
-own: the field may have had the focus, and the text shows it. On a screen that changes only through actions the other
-steps are carried out first, because the env may know better. With ``patience_s`` the policy looks once more and ends
-there. Before that it repeats a plain click without effect once, if the same target is still at the same place and no
-word suggests that this may do harm.
+policy ends with ``Done(success=False)`` and names the step. On a screen that changes only through actions the other
+steps are carried out first, because the env may know better. With ``patience_s`` the policy waits for the effect, in
+growing pauses, and what builds on it is not sent before: no Enter after a text that did not arrive, no text while the
+window that it is for has not opened (:mod:`molmo_agent.policies.readiness`) or after another one took the keyboard. A
+plain click without effect is repeated once, if the same target is still at the same place and no word suggests that
+this may do harm; a key never.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from molmo_agent.actions import Done, Wait
+from molmo_agent.actions import Done, Key, Type, Wait
 from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import PointingModel, PolicyTraits, model_traits
 from molmo_agent.policies.instructions.splitter import SubStep, split_instruction
 from molmo_agent.policies.instructions.substep import as_field
-from molmo_agent.policies.progress import SAME_PLACE, Progress, looks_again, progress, read_progress, same_place
-from molmo_agent.policies.verification import doubt_about, effect_with_looks, may_repeat
+from molmo_agent.policies.progress import (
+    SAME_PLACE,
+    Progress,
+    look_for_effect,
+    looks_again,
+    looks_for_effect,
+    progress,
+    read_progress,
+    same_place,
+)
+from molmo_agent.policies.readiness import NOTHING_OPENED, awaits_window, doubt_about_field, focus_left, must_open
+from molmo_agent.policies.same_target import doubt_about_place
+from molmo_agent.policies.verification import doubt_about, effect_with_looks, is_tick, may_repeat, was_undone
+from molmo_agent.screen_text import TextReader
 
 __all__ = ["PATIENCE_S", "WORDINGS", "PointingPolicy", "progress"]
 
@@ -45,11 +61,11 @@ WORDINGS = ("{}", "Where is {}", "Click {}")
 """The questions for a target: first the target alone, then in other words."""
 
 PATIENCE_S = 5.0
-"""Seconds for which a target is looked for on a screen that changes by itself."""
+"""Seconds for which a target, or the effect of a step, is waited for on a screen that changes by itself."""
 
 # The first pause before looking again; each further one is twice as long.
 _FIRST_PAUSE_S = 0.4
-# The pause before looking again for the effect of a step.
+# The same for the effect of a step.
 _EFFECT_PAUSE_S = 1.0
 
 
@@ -63,6 +79,7 @@ class PointingPolicy:
             each of them.
         patience_s: how long a target is waited for if the model does not see it, or is not sure of it. 0 is right where
             the screen changes through actions alone; :data:`PATIENCE_S` suits others.
+        reader: reads whether typed text arrived, where the model has no reader of its own; None: only pixels tell.
 
     Raises:
         ValueError: there are no wordings, one has no room for the target, or the patience is negative.
@@ -75,6 +92,7 @@ class PointingPolicy:
         *,
         wordings: Sequence[str] = WORDINGS,
         patience_s: float = 0.0,
+        reader: TextReader | None = None,
     ) -> None:
         if not wordings or not all("{}" in wording for wording in wordings):
             raise ValueError(f"expected wordings with {{}} for the target, at least one, got {list(wordings)}")
@@ -84,7 +102,7 @@ class PointingPolicy:
         traits = model_traits(model)
         self.traits = PolicyTraits(min_confidence=traits.min_confidence)
         self._model, self._splitter, self._wordings = model, splitter, tuple(wordings)
-        self._reader, self._patience_s, self._knows_fields = traits.reader, patience_s, traits.knows_fields
+        self._reader, self._patience_s, self._knows_fields = traits.reader or reader, patience_s, traits.knows_fields
 
     def act(self, task: Task, observation: Observation, history: Sequence[Step]) -> Decision:
         """Decide the next action.
@@ -95,12 +113,12 @@ class PointingPolicy:
         """
         steps = self._steps(task)
         now = read_progress(history, retries=self._patience_s > 0)
-        decision, looks = self._verify(steps, now, observation, history)
+        decision = self._verify(steps, now, observation, history)
         if decision is not None:
             return decision
         if now.num_done >= len(steps):
             return self._finish(steps, history, observation)
-        step, refusals = steps[now.num_done], now.refusals
+        step, refusals, looks = steps[now.num_done], now.refusals, now.target_looks
         hopeless = not step.targets or len(refusals) >= len(self._wordings)
         last = refusals[-1].refused if refusals else None
         if last and (hopeless or last.kind == "unsure"):
@@ -121,6 +139,8 @@ class PointingPolicy:
         action = step.action(points if step.gesture == "point" else points[: len(step.targets)])
         if any(same_place(action, earlier.action) for earlier in refusals):
             return _give_up(step, f"asked again, the same place was found, and it was refused: {last}")
+        if doubt := doubt_about_place(action, now.forestalled, observation.image, self._reader):
+            return _give_up(step, doubt, result)
         return Decision(action=action, instruction=step.text, result=result)
 
     def _steps(self, task: Task) -> Sequence[SubStep]:
@@ -135,47 +155,61 @@ class PointingPolicy:
 
     def _verify(
         self, steps: Sequence[SubStep], now: Progress, observation: Observation, history: Sequence[Step]
-    ) -> tuple[Decision | None, tuple[Step, ...]]:
-        """Check the effect of the last step.
-
-        Returns:
-            What to do about a missing effect, or None to go on; and the waits that were for the next sub-step's target.
-        """
-        number = min(now.num_done, len(steps)) - 1
-        if now.last is None or self._patience_s == 0 or _is_for_typing(steps, number):
-            return None, now.looks
-        step = steps[number]
-        first = now.looks[0].observation if now.looks else observation
-        doubt = doubt_about(now.last, (), history, first.image, self._reader)
+    ) -> Decision | None:
+        """Return what to do about a missing effect of the last step, or None to go on."""
+        if now.last is None or self._patience_s == 0 or now.target_looks:
+            # A target is looked for only once the effect was there.
+            return None
+        step, looks = steps[min(now.num_done, len(steps)) - 1], now.effect_looks
+        following = steps[now.num_done] if now.num_done < len(steps) else None
+        types_next = following is not None and following.gesture == "type"
+        is_field = types_next and "click" in step.gesture
+        if is_field and following is not None:
+            same_words = now.last.decision.instruction == following.text
+            doubt = doubt_about_field(step, now.last, looks, observation, same_words)
+        else:
+            doubt = doubt_about(now.last, looks, history, observation.image, self._reader)
+            if not doubt and isinstance(now.last.action, Type) and following and following.gesture in ("key", "type"):
+                doubt = focus_left(now.last, observation)
+            if not doubt and types_next and awaits_window(now.last) and effect_with_looks(now.last, looks) == "unchanged":
+                doubt = "no window or field opened for the text"
         if not doubt:
-            return None, now.looks
-        if not now.looks:
-            wait = Wait(min(_EFFECT_PAUSE_S, self._patience_s))
-            return Decision(action=wait, instruction=step.text, result=PointResult(status="none", reply=doubt)), ()
-        second = now.looks[1].observation if len(now.looks) > 1 else observation
-        doubt = doubt_about(now.last, now.looks[:1], history, second.image, self._reader)
-        if not doubt:
-            return None, now.looks[1:]
-        if may_repeat(now):
+            return None
+        if pause_s := self._pause_s(looks, _EFFECT_PAUSE_S):
+            return look_for_effect(pause_s, step.text, doubt)
+        if isinstance(now.last.action, Key) or (
+            is_field and not must_open(step, now.last, looks) and doubt == NOTHING_OPENED
+        ):
+            # Whether the text arrives is seen before anything builds on it.
+            return None
+        if not is_field and may_repeat(now):
             result, reason = self._locate(observation.image, step, skip=0)
             if not reason:
                 action = step.action([candidate.point for candidate in result.points[: len(step.targets)]])
                 if same_place(action, now.last.action):
-                    return Decision(action=action, instruction=step.text, result=result), ()
+                    return Decision(action=action, instruction=step.text, result=result)
         if now.is_retry:
             doubt += ", even after a second click"
         elif now.refusals:
             doubt += f", and a second click was refused: {now.refusals[-1].refused}"
-        return _no_effect(step, doubt), ()
+        return _no_effect(step.text, doubt)
 
     def _finish(self, steps: Sequence[SubStep], history: Sequence[Step], observation: Observation) -> Decision:
         """End the run after the last sub-step, without success where one of them had no effect."""
         sent = [(i, step) for i, step in enumerate(history) if not (step.refused or looks_again(step))]
+        active = [(i, step) for i, step in sent if not isinstance(step.action, Wait)]
         idle = [
             step.decision.instruction
-            for i, step in sent
-            if effect_with_looks(step, tuple(filter(looks_again, history[i + 1 : i + 2]))) == "unchanged"
+            for i, step in active
+            if effect_with_looks(step, _looks_after(i, history)) == "unchanged"
         ]
+        for i, step in active:
+            if self._patience_s > 0 and is_tick(step) and not step.dry_run:
+                after = history[i + 1].observation if i + 1 < len(history) else observation
+                if i + 1 == len(history):
+                    return look_for_effect(_EFFECT_PAUSE_S, step.decision.instruction, "it may not stay")
+                if was_undone(step, after.image, observation.image):
+                    return _no_effect(step.decision.instruction, "it did not stay")
         if self._patience_s == 0:
             # No retries and no waits: the steps that were sent are the sub-steps.
             for number, (i, step) in enumerate(sent[: len(steps)]):
@@ -183,17 +217,17 @@ class PointingPolicy:
                 if not _is_for_typing(steps, number) and (
                     doubt := doubt_about(step, (), history, after.image, self._reader)
                 ):
-                    return _no_effect(steps[number], doubt)
-        if idle and len(idle) == len(sent):
+                    return _no_effect(steps[number].text, doubt)
+        if idle and len(idle) == len(active):
             return Decision(action=Done(False, "every step was carried out, but nothing on the screen changed"))
         note = f"; nothing changed after {', '.join(map(repr, idle))}" if idle else ""
         return Decision(action=Done(True, f"{len(steps)} of {len(steps)} steps carried out{note}"))
 
-    def _pause_s(self, looks: Sequence[Step]) -> float:
-        """Return the seconds until the next look for a target; 0 when the patience is at its end."""
+    def _pause_s(self, looks: Sequence[Step], first_s: float = _FIRST_PAUSE_S) -> float:
+        """Return the seconds until the next look; 0 when the patience is at its end."""
         if looks and (looks[-1].refused or looks[-1].dry_run):
             return 0.0
-        return max(0.0, round(min(_FIRST_PAUSE_S * 2 ** len(looks), self._patience_s - _waited_s(looks)), 3))
+        return max(0.0, round(min(first_s * 2 ** len(looks), self._patience_s - _waited_s(looks)), 3))
 
     def _is_unsure(self, result: PointResult) -> bool:
         confidence, threshold = result.confidence, self.traits.min_confidence
@@ -254,8 +288,13 @@ def _is_for_typing(steps: Sequence[SubStep], number: int) -> bool:
     return "click" in steps[number].gesture and number + 1 < len(steps) and steps[number + 1].gesture == "type"
 
 
-def _no_effect(step: SubStep, doubt: str) -> Decision:
-    return Decision(action=Done(False, f"{step.text!r} had no effect: {doubt}"), instruction=step.text)
+def _looks_after(index: int, history: Sequence[Step]) -> tuple[Step, ...]:
+    """Return the waits for the effect of a step."""
+    return tuple(itertools.takewhile(looks_for_effect, history[index + 1 :]))
+
+
+def _no_effect(words: str, doubt: str) -> Decision:
+    return Decision(action=Done(False, f"{words!r} had no effect: {doubt}"), instruction=words)
 
 
 def _waited_s(looks: Sequence[Step]) -> float:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from molmo_agent.actions import Action, Click, Wait, points_of
-from molmo_agent.episode import Step
+from molmo_agent.episode import Decision, PointResult, Step
 
 # Two points closer than this (in fractions of the image) are the same place: models are not exact.
 SAME_PLACE = 0.01
+_FOR_EFFECT = "waiting for an effect: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,14 +21,42 @@ class Progress:
     last: Step | None = None
     # Whether `last` was the second try of a click without effect.
     is_retry: bool = False
-    # Refused attempts at the next sub-step, and waits to look again, both since `last`.
+    # Since `last`: refused attempts at the next sub-step, attempts that the screen forestalled by changing, and waits to
+    # look again, first for the effect of `last`, then for the next target.
     refusals: tuple[Step, ...] = ()
+    forestalled: tuple[Step, ...] = ()
     looks: tuple[Step, ...] = ()
+
+    @property
+    def effect_looks(self) -> tuple[Step, ...]:
+        """The waits for the effect of the last step."""
+        return tuple(filter(looks_for_effect, self.looks))
+
+    @property
+    def target_looks(self) -> tuple[Step, ...]:
+        """The waits for the next target."""
+        return tuple(look for look in self.looks if not looks_for_effect(look))
 
 
 def looks_again(step: Step) -> bool:
     """Return whether a step only waited to look again: such a step keeps the answer that was not usable yet."""
     return isinstance(step.action, Wait) and step.decision.result is not None
+
+
+def look_for_effect(seconds: float, instruction: str, doubt: str) -> Decision:
+    """Return the decision to wait for the effect of a step, and then to look again."""
+    result = PointResult(status="none", reply=_FOR_EFFECT + doubt)
+    return Decision(action=Wait(seconds), instruction=instruction, result=result)
+
+
+def looks_for_effect(step: Step) -> bool:
+    """Return whether a step waited for the effect of the one before."""
+    return looks_again(step) and step.decision.result is not None and step.decision.result.reply.startswith(_FOR_EFFECT)
+
+
+def is_forestalled(step: Step) -> bool:
+    """Return whether a step was not sent because the screen had changed: it says nothing against its point."""
+    return step.refused is not None and step.refused.kind == "changed"
 
 
 def read_progress(history: Sequence[Step], *, retries: bool) -> Progress:
@@ -40,6 +69,8 @@ def read_progress(history: Sequence[Step], *, retries: bool) -> Progress:
     for step in history:
         if looks_again(step):
             now = replace(now, looks=(*now.looks, step))
+        elif is_forestalled(step):
+            now = replace(now, forestalled=(*now.forestalled, step))
         elif step.refused:
             now = replace(now, refusals=(*now.refusals, step))
         elif retries and _retries(now, step):
@@ -53,7 +84,7 @@ def progress(history: Sequence[Step]) -> tuple[int, tuple[Step, ...]]:
     """Return how many sub-steps were sent, and the refused attempts at the next one since then; no retries."""
     num_done, refusals = 0, []
     for step in history:
-        if looks_again(step):
+        if looks_again(step) or is_forestalled(step):
             continue
         if step.refused:
             refusals.append(step)
@@ -62,9 +93,9 @@ def progress(history: Sequence[Step]) -> tuple[int, tuple[Step, ...]]:
     return num_done, tuple(refusals)
 
 
-def had_late_effect(looks: Sequence[Step]) -> bool:
-    """Return whether something changed during the first wait after a step."""
-    return bool(looks) and looks[0].effect in ("changed", "changed_elsewhere")
+def had_late_effect(progress: Progress) -> bool:
+    """Return whether something changed while the effect of the last step was waited for."""
+    return any(look.effect in ("changed", "changed_elsewhere") for look in progress.effect_looks)
 
 
 def _retries(progress: Progress, step: Step) -> bool:
@@ -73,7 +104,8 @@ def _retries(progress: Progress, step: Step) -> bool:
         last is not None
         and not progress.is_retry
         and last.effect == "unchanged"
-        and not had_late_effect(progress.looks)
+        and not had_late_effect(progress)
+        and not progress.target_looks
         and isinstance(last.action, Click)
         and isinstance(step.action, Click)
         and step.decision.instruction == last.decision.instruction

@@ -1,6 +1,8 @@
 """Whether typed text arrived: it is looked for among the words on the screen, before and after."""
 
+import itertools
 import re
+import unicodedata
 from collections.abc import Sequence
 
 from molmo_agent.screen_text import Line
@@ -9,8 +11,14 @@ from molmo_agent.screen_text import Line
 SIMILARITY = 0.8
 # Shorter texts stand on many a screen anyway.
 MIN_CHARACTERS = 3
-# Of a long text only the beginning or the end may be visible, in a narrow field or on one line of several.
+# Of a long text only the end may be visible, where the caret is. The beginning alone is what a field with a limit keeps.
 MAX_CHARACTERS = 16
+# A narrow field shows at least so many characters of a text that is twice as long. Less may be what arrived of it.
+_MIN_END = 12
+# A text may be wrapped to so many lines.
+_WRAPPED = 3
+# Scripts that the text reader knows, by the beginning of their characters' names.
+_READABLE = ("LATIN ", "DIGIT ", "CJK UNIFIED", "FULLWIDTH LATIN", "FULLWIDTH DIGIT")
 _SECRET = re.compile(r"\{\{.*?\}\}", re.DOTALL)
 _HIDDEN = re.compile(r"\b(?:pass\s?(?:word|code|phrase)|pin|cvv|cvc|secret|security code)s?\b", re.IGNORECASE)
 
@@ -18,8 +26,8 @@ _HIDDEN = re.compile(r"\b(?:pass\s?(?:word|code|phrase)|pin|cvv|cvc|secret|secur
 def readable_part(text: str, instruction: str) -> str:
     """Return what should be visible of a typed text: letters and digits of its last line, in lower case.
 
-    Empty where nothing certain can be said: text of few letters or digits, secrets and passwords, which fields show as
-    bullets, and text that ends with a line end, which submits it.
+    Empty where nothing certain can be said: text of few letters or digits or of a script that is not read, secrets and
+    passwords, which fields show as bullets, and text that ends with a line end, which submits it.
 
     Args:
         text: as typed.
@@ -29,8 +37,9 @@ def readable_part(text: str, instruction: str) -> str:
         return ""
     # A tab moves on to the next field.
     last_line = re.split(r"[\n\r\t]+", text)[-1]
-    part = _letters(last_line)
-    return part if len(part) >= MIN_CHARACTERS else ""
+    part = letters(last_line)
+    readable = all(unicodedata.name(character, "").startswith(_READABLE) for character in part)
+    return part if readable and len(part) >= MIN_CHARACTERS else ""
 
 
 def arrived(part: str, before: Sequence[Line], after: Sequence[Line]) -> bool:
@@ -41,13 +50,40 @@ def arrived(part: str, before: Sequence[Line], after: Sequence[Line]) -> bool:
         before: the lines on the screen before typing.
         after: the lines on it afterwards.
     """
-    pieces = {part[:MAX_CHARACTERS], part[-MAX_CHARACTERS:]}
-    old, new = ([_letters(line.text) for line in lines] for lines in (before, after))
-    return any(_count(piece, new) > _count(piece, old) for piece in pieces)
+    old, new = ([letters(line.text) for line in lines] for lines in (before, after))
+    end = part[-MAX_CHARACTERS:]
+    if _count(end, new) > _count(end, old):
+        return True
+    if any(_MIN_END <= len(line) <= len(part) // 2 and part.endswith(line) and line not in old for line in new):
+        return True
+    return _count(end, _wrapped(after)) > _count(end, _wrapped(before))
 
 
-def _letters(text: str) -> str:
-    return "".join(filter(str.isalnum, text.casefold()))
+def letters(text: str) -> str:
+    """Return the letters and digits of a text in lower case and without accents, which readers often miss."""
+    folded = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(filter(str.isalnum, folded))
+
+
+def resembles(first: str, second: str) -> bool:
+    """Return whether two texts are the same up to what a reader confuses."""
+    shorter, longer = sorted((letters(first), letters(second)), key=len)
+    return len(shorter) >= SIMILARITY * len(longer) and count_similar(shorter, longer) > 0
+
+
+def _wrapped(lines: Sequence[Line]) -> list[str]:
+    """Return the letters of each line with those of the lines right below it."""
+    texts = []
+    for number, line in enumerate(lines):
+        chain = [line]
+        for below in itertools.islice(lines, number + 1, None):
+            above = chain[-1].box
+            beside = below.box.left < above.right and above.left < below.box.right
+            near = 0 <= below.box.top - above.top < 2.5 * (above.bottom - above.top)
+            if beside and near and len(chain) < _WRAPPED:
+                chain.append(below)
+        texts.append("".join(letters(each.text) for each in chain))
+    return texts
 
 
 def _count(piece: str, lines: Sequence[str]) -> int:

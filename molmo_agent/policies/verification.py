@@ -10,17 +10,25 @@ import numpy as np
 
 from molmo_agent.actions import Click, Drag, LongPress, Type, points_of
 from molmo_agent.episode import Effect, Image, Step
+from molmo_agent.geometry import Box
+from molmo_agent.images import different_pixels, pieces
 from molmo_agent.policies.progress import Progress
-from molmo_agent.policies.typed_text import MIN_CHARACTERS, arrived, readable_part
+from molmo_agent.policies.typed_text import MAX_CHARACTERS, MIN_CHARACTERS, arrived, readable_part
 from molmo_agent.risk import risky_word
-from molmo_agent.screen_text import TextReader
+from molmo_agent.screen_text import Line, TextReader
 
 _NO_CHANGE = "nothing on the screen changed"
 _ONLY_CARET = "nothing but a caret changed"
 # A change that is narrower than this is a blinking caret, not a text of several characters.
 _CARET_PX = 6
+# A line of text is lower than this, and its letters are on average wider.
+_LINE_PX, _LETTER_PX = 96, 3
+# A change of more pieces is a window, not a row of signs.
+_MAX_PIECES = 400
 # A check box or switch changes where it was clicked.
 _TICK = re.compile(r"(?:tick|untick|check|uncheck|toggle|(?:turn|switch) (?:on|off))(?!\w)", re.IGNORECASE)
+# Half the side of a check box with some space around it, and fewer different pixels than a tick has.
+_BOX_PX, _FEW_PIXELS = 14, 8
 # A second click would undo a first one that was noticed late.
 _UNDOES_ITSELF = re.compile(
     rf"{_TICK.pattern}|(?:enable|disable|expand|collapse|select|play|pause)(?!\w)", re.IGNORECASE
@@ -28,8 +36,8 @@ _UNDOES_ITSELF = re.compile(
 
 
 def effect_with_looks(step: Step, looks: Sequence[Step]) -> Effect:
-    """Return the effect of a step, or what changed during the first wait after it if that is more."""
-    effects = {step.effect, looks[0].effect if looks else step.effect}
+    """Return the effect of a step, or what changed during the waits after it if that is more."""
+    effects = {step.effect, *(look.effect for look in looks)}
     order: tuple[Effect, ...] = ("changed", "changed_elsewhere", "unchanged")
     return next((effect for effect in order if effect in effects), step.effect)
 
@@ -55,7 +63,7 @@ def doubt_about(
     match step.action:
         case Click() | LongPress() | Drag() if effect == "unchanged":
             return _NO_CHANGE
-        case Click() if effect == "changed_elsewhere" and _TICK.match(step.decision.instruction):
+        case Click() if effect == "changed_elsewhere" and is_tick(step):
             return "nothing changed near it"
         case Type(text=text):
             return _doubt_about_text(text, step, effect, _click_before(step, history), after, reader)
@@ -68,18 +76,59 @@ def _doubt_about_text(
 ) -> str:
     if effect == "unchanged":
         return _NO_CHANGE
-    if len(text.strip()) >= MIN_CHARACTERS and 0 < _changed_width(step.observation.image, after) <= _CARET_PX:
+    before = step.observation.image
+    width_px = _changed_width(before, after)
+    if len(text.strip()) >= MIN_CHARACTERS and 0 < width_px <= _CARET_PX:
         return _ONLY_CARET
     is_visible = False
     if reader is not None and (part := readable_part(text, step.decision.instruction)):
-        is_visible = arrived(part, reader.read(step.observation.image), reader.read(after))
-        if not is_visible:
+        lines = reader.read(after)
+        is_visible = arrived(part, reader.read(before), lines)
+        if not (is_visible or shows_bullets(before, after, len(text)) or _is_unreadable(before, after, len(text), lines)):
             return "the typed text is not visible"
     # A click without effect, into a field that had the focus, does not show where the text belongs.
     knows_field = click is None or click.effect != "unchanged"
     if effect == "changed_elsewhere" and (knows_field or not is_visible):
         return "the screen changed only far from the field"
     return ""
+
+
+def shows_bullets(before: Image, after: Image, count: int) -> bool:
+    """Return whether a row of equal signs appeared, as fields show a hidden text: one for each of ``count`` characters."""
+    if before.shape != after.shape or count < MIN_CHARACTERS:
+        return False
+    found = pieces(different_pixels(before, after))
+    if len(found) > _MAX_PIECES:
+        return False
+    boxes = [
+        (rows.start, rows.stop - rows.start, columns.stop - columns.start)
+        for rows, columns in found
+    ]
+    # A caret, or the frame of the field, may touch one of them.
+    return any(count - 1 <= sum(_alike(box, other) for other in boxes) <= count for box in set(boxes))
+
+
+def _alike(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
+    return all(abs(a - b) <= 1 for a, b in zip(first, second, strict=True)) and min(first[1:]) > 1
+
+
+def _is_unreadable(before: Image, after: Image, count: int, lines: Sequence[Line]) -> bool:
+    """Return whether something as wide as the text appeared on one line in which the reader reads nothing at all."""
+    if before.shape != after.shape:
+        return False
+    height, width = after.shape[:2]
+    mask = different_pixels(before, after)
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows) or rows[-1] - rows[0] >= _LINE_PX or columns[-1] - columns[0] < _LETTER_PX * min(count, MAX_CHARACTERS):
+        return False
+    part = Box.from_pixels(columns[0], rows[0], columns[-1] + 1, rows[-1] + 1, width, height)
+    return not any(
+        line.box.left < part.right
+        and part.left < line.box.right
+        and line.box.top < part.bottom
+        and part.top < line.box.bottom
+        for line in lines
+    )
 
 
 def _changed_width(before: Image, after: Image) -> int:
@@ -100,6 +149,32 @@ def _click_before(step: Step, history: Sequence[Step]) -> Step | None:
     return None
 
 
+def is_tick(step: Step) -> bool:
+    """Return whether a step set a check box or a switch."""
+    return isinstance(step.action, Click) and _TICK.match(step.decision.instruction) is not None
+
+
+def was_undone(step: Step, after: Image, now: Image) -> bool:
+    """Return whether a place looks again as before a step that had changed it.
+
+    Args:
+        step: a click.
+        after: the screen after it.
+        now: the present screen.
+    """
+    before = step.observation.image
+    if not before.shape == after.shape == now.shape:
+        return False
+    height, width = now.shape[:2]
+    for point in points_of(step.action):
+        x, y = point.to_pixels(width, height)
+        place = slice(max(0, y - _BOX_PX), y + _BOX_PX), slice(max(0, x - _BOX_PX), x + _BOX_PX)
+        changes = [int(different_pixels(before[place], image[place]).sum()) for image in (after, now)]
+        if changes[0] >= _FEW_PIXELS > changes[1]:
+            return True
+    return False
+
+
 def may_repeat(progress: Progress) -> bool:
     """Return whether the last step may be tried once more: a plain click without effect that cannot do harm."""
     step = progress.last
@@ -110,7 +185,7 @@ def may_repeat(progress: Progress) -> bool:
         return False
     labels = [point.label or "" for point in step.decision.result.points] if step.decision.result else []
     return (
-        effect_with_looks(step, progress.looks) == "unchanged"
+        effect_with_looks(step, progress.effect_looks) == "unchanged"
         and not _UNDOES_ITSELF.match(words)
         and not any(map(risky_word, [words, *labels]))
     )

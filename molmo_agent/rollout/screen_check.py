@@ -86,11 +86,18 @@ class ScreenCheck:
                 raise ScreenChanged(f"the window at ({point.x:.3f}, {point.y:.3f}) {change} when the model looked")
 
     def window_at(self, action: Action, seen: Observation) -> int | str | None:
-        """Return the identity of the window that an action goes to: under its first point, else with the focus."""
+        """Return the identity of the window that an action goes to: under its first point, else with the focus.
+
+        None where that is not known, and for menus, whose keys go to another window.
+        """
         points = points_of(action)
-        if not points or self._system is None:
-            return None if points else seen.info.get("window")
-        return next(iter(_under(seen.transform.to_device(points[0]), self._windows)), None)
+        if not points:
+            return seen.info.get("window")
+        if self._system is None:
+            return None
+        place = seen.transform.to_device(points[0])
+        top = next((window for window in self._windows if window.contains(*place)), None)
+        return None if top is None or top.popup else top.id
 
     def _confirm_patch(self, point: Point, seen: Observation, now: Observation) -> Observation:
         if not differs(seen.image, now.image, point, self._watch.known_cells(now.image)):

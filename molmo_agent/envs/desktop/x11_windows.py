@@ -62,6 +62,7 @@ class X11Windows:
                 )
                 for window in ids
             ]
+            frames = self._frames()
             windows = []
             for window, attributes, geometry in requests:
                 with contextlib.suppress(*_GONE):
@@ -70,7 +71,8 @@ class X11Windows:
                     if attributes.map_state == Xlib.X.IsViewable:
                         width, height = (side + 2 * geometry.border_width for side in (geometry.width, geometry.height))
                         left, top = geometry.x, geometry.y
-                        windows.append(ScreenWindow(window, left, top, left + width, top + height))
+                        popup = bool(attributes.override_redirect) if frames is None else window not in frames
+                        windows.append(ScreenWindow(window, left, top, left + width, top + height, popup))
         return tuple(windows)
 
     def focused(self) -> int | None:
@@ -118,18 +120,18 @@ class X11Windows:
         """
         with self._errors():
             try:
-                if not x11.has_window_manager(self._display):
+                frames = self._frames()
+                if frames is None:
                     own = self._display.create_resource_object("window", window)
                     own.configure(stack_mode=Xlib.X.Above)
                     own.set_input_focus(Xlib.X.RevertToParent, Xlib.X.CurrentTime)
                     self._display.sync()
                     return True
-                client = self._client(window)
-                if client is None:
+                if window not in frames:
                     return False
                 # 2: on behalf of the user, as a pager sends it.
                 message = Xlib.protocol.event.ClientMessage(
-                    window=client,
+                    window=frames[window],
                     client_type=self._display.intern_atom("_NET_ACTIVE_WINDOW"),
                     data=(32, [2, Xlib.X.CurrentTime, 0, 0, 0]),
                 )
@@ -139,15 +141,13 @@ class X11Windows:
                 return False
         return True
 
-    def _client(self, frame: int) -> Any:
-        """Return the program's window in a frame, or None."""
-        atom = self._display.intern_atom("_NET_CLIENT_LIST")
-        clients = self._root.get_full_property(atom, Xlib.X.AnyPropertyType)
-        for number in clients.value if clients else ():
-            client = self._display.create_resource_object("window", number)
-            if self._frame(client) == frame:
-                return client
-        return None
+    def _frames(self) -> dict[int, Any] | None:
+        """Return the managed windows of programs by the frames that they are in; None without a window manager."""
+        if not x11.has_window_manager(self._display):
+            return None
+        clients = self._root.get_full_property(self._display.intern_atom("_NET_CLIENT_LIST"), Xlib.X.AnyPropertyType)
+        windows = [self._display.create_resource_object("window", number) for number in (clients.value if clients else ())]
+        return {frame: window for window in windows if (frame := self._frame(window)) is not None}
 
     def _frame(self, window: Any) -> int | None:
         """Return the child of the root that a window lies in; None if it is gone."""
