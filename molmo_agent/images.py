@@ -297,10 +297,11 @@ def different_pixels(first: Image, second: Image) -> Mask:
     return mask
 
 
-def changed_share(mask: Mask, block_px: int = 16) -> float:
-    """Return the share of square blocks of a mask that hold a different pixel."""
+def blocks(mask: Mask, block_px: int = 16) -> Mask:
+    """Return which square blocks of a mask hold a different pixel."""
     rows, columns = (np.arange(0, side, block_px) for side in mask.shape)
-    return float(np.logical_or.reduceat(np.logical_or.reduceat(mask, rows, axis=0), columns, axis=1).mean())
+    reduced: Mask = np.logical_or.reduceat(np.logical_or.reduceat(mask, rows, axis=0), columns, axis=1)
+    return reduced
 
 
 def pieces(mask: Mask) -> list[tuple[slice, slice]]:

@@ -96,7 +96,7 @@ def test_it_is_an_env(device: AdbDevice) -> None:
 def test_it_shows_what_the_phone_shows(device: AdbDevice, env: Android) -> None:
     observation = env.observe()
     assert np.array_equal(observation.image, draw(device.phone).screen.image)
-    assert observation.info == {"app": LAUNCHER.partition("/")[0], "rotation": 0}
+    assert observation.info == {"app": LAUNCHER.partition("/")[0], "window": LAUNCHER, "rotation": 0}
 
 
 def test_every_corner_and_pixel_is_hit_exactly(device: AdbDevice, env: Android) -> None:

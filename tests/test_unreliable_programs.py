@@ -54,7 +54,7 @@ def test_a_highlight_under_the_pointer_is_not_the_effect_of_a_click(actor):
 def test_text_that_a_field_swallows_is_no_success(actor, verifies):
     ended, steps = run(actor, "deaf-field", 'type "Zanzibar" into City', beside=True, verifies=verifies)
     assert ended.startswith("the policy says: Give up: 'type \"Zanzibar\" into City' had no effect: "), steps
-    assert [action for action, _ in steps] == ["Click", "Type", "Wait", "Done"]
+    assert [action for action, _ in steps if action != "Wait"] == ["Click", "Type", "Done"]
 
 
 def test_text_that_arrives_is_a_success(actor):

@@ -34,7 +34,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from molmo_agent.actions import Done, Key, Type, Wait
+from molmo_agent.actions import Done, Wait
 from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import PointingModel, PolicyTraits, model_traits
@@ -50,7 +50,7 @@ from molmo_agent.policies.progress import (
     read_progress,
     same_place,
 )
-from molmo_agent.policies.readiness import NOTHING_OPENED, awaits_window, doubt_about_field, focus_left, must_open
+from molmo_agent.policies.readiness import must_stop, obstacle_to
 from molmo_agent.policies.same_target import doubt_about_place
 from molmo_agent.policies.verification import doubt_about, effect_with_looks, is_tick, may_repeat, was_undone
 from molmo_agent.screen_text import TextReader
@@ -162,27 +162,18 @@ class PointingPolicy:
             return None
         step, looks = steps[min(now.num_done, len(steps)) - 1], now.effect_looks
         following = steps[now.num_done] if now.num_done < len(steps) else None
-        types_next = following is not None and following.gesture == "type"
-        is_field = types_next and "click" in step.gesture
-        if is_field and following is not None:
-            same_words = now.last.decision.instruction == following.text
-            doubt = doubt_about_field(step, now.last, looks, observation, same_words)
-        else:
+        doubt = ""
+        if following is None or not (following.gesture == "type" and "click" in step.gesture):
             doubt = doubt_about(now.last, looks, history, observation.image, self._reader)
-            if not doubt and isinstance(now.last.action, Type) and following and following.gesture in ("key", "type"):
-                doubt = focus_left(now.last, observation)
-            if not doubt and types_next and awaits_window(now.last) and effect_with_looks(now.last, looks) == "unchanged":
-                doubt = "no window or field opened for the text"
-        if not doubt:
+        obstacle = "" if doubt or following is None else obstacle_to(step, following, now.last, looks, observation)
+        if not (doubt or obstacle):
             return None
         if pause_s := self._pause_s(looks, _EFFECT_PAUSE_S):
-            return look_for_effect(pause_s, step.text, doubt)
-        if isinstance(now.last.action, Key) or (
-            is_field and not must_open(step, now.last, looks) and doubt == NOTHING_OPENED
-        ):
-            # Whether the text arrives is seen before anything builds on it.
-            return None
-        if not is_field and may_repeat(now):
+            return look_for_effect(pause_s, step.text, doubt or obstacle)
+        if obstacle and following is not None:
+            # Where nothing else speaks against it the text is typed: whether it arrives is seen before the next step.
+            return _give_up(following, obstacle) if must_stop(step, obstacle, now.last, looks) else None
+        if may_repeat(now):
             result, reason = self._locate(observation.image, step, skip=0)
             if not reason:
                 action = step.action([candidate.point for candidate in result.points[: len(step.targets)]])

@@ -21,8 +21,8 @@ class Progress:
     last: Step | None = None
     # Whether `last` was the second try of a click without effect.
     is_retry: bool = False
-    # Since `last`: refused attempts at the next sub-step, attempts that the screen forestalled by changing, and waits to
-    # look again, first for the effect of `last`, then for the next target.
+    # Since `last`: refused attempts at the next sub-step, attempts before which the screen changed, and waits to look
+    # again, first for the effect of `last`, then for the next target.
     refusals: tuple[Step, ...] = ()
     forestalled: tuple[Step, ...] = ()
     looks: tuple[Step, ...] = ()

@@ -1,85 +1,106 @@
-"""Whether text can be typed after a click or a shortcut: the window or field that it is for may open late.
+"""Whether the next input can be sent after a click, a shortcut or a text: the window that it is for may open late.
 
 Text that is typed too early goes to the program that was clicked, where its letters are shortcuts and its spaces press
 buttons. So something must show that a field is ready: words of the instruction that name a field, a caret, another
-window with the keyboard, or a large change such as a dialog.
+window with the keyboard, or a large change such as a dialog. Where the env names the window with the keyboard, text
+and the keys after it go to the window that was clicked or typed into, never to one that took the keyboard meanwhile.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 
-from molmo_agent.actions import Key
+from molmo_agent.actions import Action, Key, Type, points_of
 from molmo_agent.episode import Observation, Step
-from molmo_agent.images import caret_bars, changed_share, different_pixels
+from molmo_agent.images import Mask, blocks, caret_bars, different_pixels
 from molmo_agent.policies.instructions.substep import SubStep, names_a_field
 from molmo_agent.policies.verification import effect_with_looks
 
-# A change of this share of the screen is a dialog, a page or a window.
-_LARGE_SHARE = 0.015
+# A dialog, a page or a window changes this share of the screen away from the click, over so many blocks each way. What
+# changes less is the frame of a button, or the row of a list.
+_LARGE_SHARE, _BLOCK_PX, _LEAST_BLOCKS = 0.015, 16, 4
+# What is closer to the click than this share of the longer side, or so many pixels, belongs to what was clicked.
+_NEAR_SHARE, _NEAR_PX = 0.06, 112
 # One caret that came, or one that moved.
 _MAX_CARETS = 2
 # What is clicked to open something else than a field.
 _OPENS = re.compile(r"(?<!\w)(?:open|launch|start|run|new|create|add|compose|show)(?!\w)", re.IGNORECASE)
-# Keys that only move the caret or select: nothing opens.
+# Keys that only move the caret, select or edit: nothing opens.
 _IN_PLACE = frozenset(
     {"home", "end", "left", "right", "up", "down", "pageup", "pagedown", "backspace", "delete", "insert", "space"}
+    | {"shift", "a", "c", "x", "v", "z", "y", "b", "i", "u"}
 )
-_IN_PLACE_CHORDS = frozenset({"a", "c", "x", "v", "z", "y", "b", "i", "u"})
-NOTHING_OPENED = "nothing that takes text opened"
-_ELSEWHERE = "the keyboard focus is in another window than the one that was clicked"
+_NOTHING_OPENED = "nothing that takes text opened"
+_NOT_CLICKED = "the keyboard focus is in another window than the one that was clicked"
+_FOCUS_LEFT = "another window than the one that was typed into has the keyboard focus"
 
 
-def doubt_about_field(step: SubStep, click: Step, looks: Sequence[Step], now: Observation, same_words: bool) -> str:
-    """Return why text should not be typed yet after a click, or an empty string.
+def obstacle_to(step: SubStep, following: SubStep, sent: Step, looks: Sequence[Step], now: Observation) -> str:
+    """Return why the next sub-step should not be sent yet, or an empty string.
 
     Args:
-        step: the sub-step of the click.
-        click: the step that was sent for it.
+        step: the last sub-step.
+        following: the next one.
+        sent: the step that was sent for the last one.
         looks: the waits since.
         now: the present screen.
-        same_words: whether the click is part of the typing, as in ``type "Ada" into Name``: its target is a field.
     """
-    if click.dry_run or click.effect == "unknown":
+    if sent.dry_run or sent.effect == "unknown":
         return ""
-    clicked, before, focused = (
-        click.info.get("window"),
-        click.observation.info.get("window"),
-        now.info.get("window"),
-    )
-    if same_words or any(map(names_a_field, step.targets)):
-        knows = clicked is not None and focused is not None
-        return _ELSEWHERE if knows and focused != clicked else ""
-    if focused is not None and focused not in (clicked, before):
+    if following.gesture == "type" and "click" in step.gesture:
+        # In `type "Ada" into Name` the click is a part of the typing.
+        if step.text == following.text or any(map(names_a_field, step.targets)):
+            return _NOT_CLICKED if _has_left(sent.info.get("window"), now) else ""
+        return _nothing_opened(sent, looks, now)
+    if following.gesture in ("type", "key") and isinstance(sent.action, Type) and not sent.action.text.endswith("\n"):
+        return _FOCUS_LEFT if _has_left(sent.info.get("window"), now) else ""
+    if following.gesture == "type" and _may_open(sent.action) and effect_with_looks(sent, looks) == "unchanged":
+        return _NOTHING_OPENED
+    return ""
+
+
+def must_stop(step: SubStep, obstacle: str, sent: Step, looks: Sequence[Step]) -> bool:
+    """Return whether the next input would certainly go wrong while there is an obstacle."""
+    if obstacle != _NOTHING_OPENED:
+        return True
+    is_click = not isinstance(sent.action, Key)
+    return is_click and (effect_with_looks(sent, looks) == "unchanged" or _OPENS.search(step.text) is not None)
+
+
+def _has_left(window: object, now: Observation) -> bool:
+    """Return whether the keyboard focus is for certain in another window."""
+    focused = now.info.get("window")
+    return window is not None and focused is not None and window != focused
+
+
+def _nothing_opened(click: Step, looks: Sequence[Step], now: Observation) -> str:
+    focused = now.info.get("window")
+    if focused is not None and focused not in (click.info.get("window"), click.observation.info.get("window")):
         return ""
-    screens = [look.observation for look in looks] + [now]
-    if any(_opens_a_field(first, second) for first, second in zip([click.observation, *screens], screens, strict=False)):
-        return ""
-    return NOTHING_OPENED
+    screens = [click.observation, *(look.observation for look in looks), now]
+    opened = any(_opens_a_field(click, old, new) for old, new in itertools.pairwise(screens))
+    return "" if opened else _NOTHING_OPENED
 
 
-def must_open(step: SubStep, click: Step, looks: Sequence[Step]) -> bool:
-    """Return whether text would certainly go wrong after a click that seems to have opened nothing."""
-    return effect_with_looks(click, looks) == "unchanged" or _OPENS.search(step.text) is not None
+def _may_open(action: Action) -> bool:
+    return isinstance(action, Key) and action.keys[-1] not in _IN_PLACE
 
 
-def awaits_window(step: Step) -> bool:
-    """Return whether a step pressed keys that may open something, and nothing happened yet."""
-    if not isinstance(step.action, Key) or step.effect != "unchanged":
-        return False
-    last = step.action.keys[-1]
-    return not (last in _IN_PLACE or last in _IN_PLACE_CHORDS)
-
-
-def focus_left(step: Step, now: Observation) -> str:
-    """Return that another window has the keyboard than the one that text was typed into, or an empty string."""
-    typed_into, focused = step.info.get("window"), now.info.get("window")
-    if typed_into is None or focused is None or typed_into == focused:
-        return ""
-    return "another window than the one that was typed into has the keyboard focus"
-
-
-def _opens_a_field(before: Observation, after: Observation) -> bool:
+def _opens_a_field(click: Step, before: Observation, after: Observation) -> bool:
     if before.size != after.size:
         return True
     mask = different_pixels(before.image, after.image)
-    return changed_share(mask) >= _LARGE_SHARE or 0 < len(caret_bars(mask)) <= _MAX_CARETS
+    return 0 < len(caret_bars(mask)) <= _MAX_CARETS or _is_large(click, mask)
+
+
+def _is_large(click: Step, mask: Mask) -> bool:
+    """Return whether a window or the like changed, and not only what was clicked."""
+    height, width = mask.shape
+    reach = max(_NEAR_PX, round(_NEAR_SHARE * max(height, width)))
+    far = mask.copy()
+    for point in points_of(click.action):
+        x, y = point.to_pixels(width, height)
+        far[max(0, y - reach) : y + reach, max(0, x - reach) : x + reach] = False
+    changed = blocks(far, _BLOCK_PX)
+    spans = [int(changed.any(axis=axis).sum()) for axis in (0, 1)]
+    return bool(changed.mean() >= _LARGE_SHARE and min(spans) >= _LEAST_BLOCKS)

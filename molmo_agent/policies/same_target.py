@@ -3,6 +3,7 @@
 A model that points at one place before and after a window came over it did not look: one of the answers is wrong.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from molmo_agent.geometry import Point
 from molmo_agent.images import edge_similarity
 from molmo_agent.policies.progress import same_place
 from molmo_agent.policies.typed_text import letters, resembles
-from molmo_agent.screen_text import TextReader
+from molmo_agent.screen_text import Line, TextReader
 
 # Half the side of the square that is compared where there is nothing to read; the share of the longer side, and pixels.
 _SHARE, _LEAST_PX = 0.015, 20
@@ -54,23 +55,28 @@ def _difference(point: Point, before: Image, after: Image, reader: TextReader | 
 
 
 def _words(point: Point, image: Image, reader: TextReader | None) -> str:
-    """Return the words at a point."""
+    """Return the line of text at a point, or the nearest one close to it."""
     if reader is None:
         return ""
-    slack = 4 / max(image.shape[:2])
-    words = [
-        line.text
-        for line in reader.read(image)
-        if line.box.left - slack <= point.x <= line.box.right + slack
-        and line.box.top - slack <= point.y <= line.box.bottom + slack
-        and letters(line.text)
-    ]
-    return " ".join(words)
+    height, width = image.shape[:2]
+    x, y = point.to_pixels(width, height)
+
+    def distance_px(line: Line) -> float:
+        box = line.box
+        across = max(box.left * width - x, x - box.right * width, 0.0)
+        return math.hypot(across, max(box.top * height - y, y - box.bottom * height, 0.0))
+
+    near = [line for line in reader.read(image) if letters(line.text) and distance_px(line) <= _reach_px(image)]
+    return min(near, key=distance_px).text if near else ""
+
+
+def _reach_px(image: Image) -> int:
+    return max(_LEAST_PX, round(_SHARE * max(image.shape[:2])))
 
 
 def _crop(point: Point, image: Image) -> Image:
     height, width = image.shape[:2]
-    reach = max(_LEAST_PX, round(_SHARE * max(height, width)))
+    reach = _reach_px(image)
     x, y = point.to_pixels(width, height)
     crop: Image = np.ascontiguousarray(image[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1])
     return crop

@@ -11,7 +11,7 @@ from molmo_agent.screen_text import Line
 SIMILARITY = 0.8
 # Shorter texts stand on many a screen anyway.
 MIN_CHARACTERS = 3
-# Of a long text only the end may be visible, where the caret is. The beginning alone is what a field with a limit keeps.
+# Of a long text only the end may be visible, where the caret is. A field with a limit keeps only the beginning.
 MAX_CHARACTERS = 16
 # A narrow field shows at least so many characters of a text that is twice as long. Less may be what arrived of it.
 _MIN_END = 12

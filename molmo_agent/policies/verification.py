@@ -84,7 +84,9 @@ def _doubt_about_text(
     if reader is not None and (part := readable_part(text, step.decision.instruction)):
         lines = reader.read(after)
         is_visible = arrived(part, reader.read(before), lines)
-        if not (is_visible or shows_bullets(before, after, len(text)) or _is_unreadable(before, after, len(text), lines)):
+        if not (
+            is_visible or shows_bullets(before, after, len(text)) or _is_unreadable(before, after, len(text), lines)
+        ):
             return "the typed text is not visible"
     # A click without effect, into a field that had the focus, does not show where the text belongs.
     knows_field = click is None or click.effect != "unchanged"
@@ -94,22 +96,20 @@ def _doubt_about_text(
 
 
 def shows_bullets(before: Image, after: Image, count: int) -> bool:
-    """Return whether a row of equal signs appeared, as fields show a hidden text: one for each of ``count`` characters."""
+    """Return whether ``count`` equal signs appeared in a row, as fields show them for a hidden text."""
     if before.shape != after.shape or count < MIN_CHARACTERS:
         return False
     found = pieces(different_pixels(before, after))
     if len(found) > _MAX_PIECES:
         return False
-    boxes = [
-        (rows.start, rows.stop - rows.start, columns.stop - columns.start)
-        for rows, columns in found
-    ]
-    # A caret, or the frame of the field, may touch one of them.
-    return any(count - 1 <= sum(_alike(box, other) for other in boxes) <= count for box in set(boxes))
-
-
-def _alike(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
-    return all(abs(a - b) <= 1 for a, b in zip(first, second, strict=True)) and min(first[1:]) > 1
+    boxes = [(rows.start, rows.stop, columns.stop - columns.start) for rows, columns in found]
+    for top, bottom, width in set(boxes):
+        row = [box for box in boxes if box[0] < bottom and top < box[1]]
+        alike = sum(abs(box[0] - top) <= 1 and abs(box[1] - bottom) <= 1 and abs(box[2] - width) <= 1 for box in row)
+        # The caret stands beside the signs, or touches the first one where it was and the last one where it is.
+        if len(row) in (count, count + 1) and alike >= max(MIN_CHARACTERS, count - 2) and min(bottom - top, width) > 1:
+            return True
+    return False
 
 
 def _is_unreadable(before: Image, after: Image, count: int, lines: Sequence[Line]) -> bool:
@@ -119,7 +119,11 @@ def _is_unreadable(before: Image, after: Image, count: int, lines: Sequence[Line
     height, width = after.shape[:2]
     mask = different_pixels(before, after)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows) or rows[-1] - rows[0] >= _LINE_PX or columns[-1] - columns[0] < _LETTER_PX * min(count, MAX_CHARACTERS):
+    if (
+        not len(rows)
+        or rows[-1] - rows[0] >= _LINE_PX
+        or columns[-1] - columns[0] < _LETTER_PX * min(count, MAX_CHARACTERS)
+    ):
         return False
     part = Box.from_pixels(columns[0], rows[0], columns[-1] + 1, rows[-1] + 1, width, height)
     return not any(

@@ -4,6 +4,7 @@ A caret that blinks, another rendering of the same letters and the highlight of 
 that moved, another label and a window over the point are.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -114,10 +115,10 @@ def moving_cells(seen: Image, captures: Sequence[Image], point: Point) -> Cells 
     Returns:
         None if the captures differ in size.
     """
-    changes = [changed_cells(old, new) for old, new in zip(captures, captures[1:], strict=False)]
-    news = [changed_cells(seen, capture) for capture in captures]
-    if any(cells is None for cells in (*changes, *news)):
+    if any(capture.shape != seen.shape for capture in captures):
         return None
+    changes = np.array([changed_cells(old, new) for old, new in itertools.pairwise(captures)], dtype=bool)
+    news = np.array([changed_cells(seen, capture) for capture in captures], dtype=bool)
     moves = np.sum(changes, axis=0) >= _MOVES
     moves &= np.any(changes[-_MOVES:], axis=0)
     blinks = ~np.all(news, axis=0) & np.any(changes, axis=0)

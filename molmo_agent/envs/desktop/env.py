@@ -36,6 +36,7 @@ from molmo_agent.actions import (
 from molmo_agent.envs.desktop.capture import Capture, open_capture
 from molmo_agent.envs.desktop.emergency_stop import EmergencyStop, corners
 from molmo_agent.envs.desktop.input import Input, load_pyautogui
+from molmo_agent.envs.desktop.native_windows import native_windows
 from molmo_agent.envs.desktop.view import View
 from molmo_agent.envs.desktop.windows import KnowsWindows
 from molmo_agent.episode import Observation
@@ -110,6 +111,8 @@ class Desktop(KnowsWindows):
 
             self._x11 = x11.connect()
             self._system = x11_windows.X11Windows(self._x11)
+        elif self._real:
+            self._system = native_windows()
         # The order matters on Windows, see open_capture.
         self._capture: Capture = capture or open_capture()
         self._input: Input = input or open_input(self._x11)

@@ -146,7 +146,9 @@ class X11Windows:
         if not x11.has_window_manager(self._display):
             return None
         clients = self._root.get_full_property(self._display.intern_atom("_NET_CLIENT_LIST"), Xlib.X.AnyPropertyType)
-        windows = [self._display.create_resource_object("window", number) for number in (clients.value if clients else ())]
+        windows = [
+            self._display.create_resource_object("window", number) for number in (clients.value if clients else ())
+        ]
         return {frame: window for window in windows if (frame := self._frame(window)) is not None}
 
     def _frame(self, window: Any) -> int | None:
