@@ -316,15 +316,23 @@ def pieces(mask: Mask) -> list[tuple[slice, slice]]:
 def caret_bars(mask: Mask) -> list[tuple[slice, slice]]:
     """Return (rows, columns) of the upright filled bars of a mask, which a caret leaves when it blinks or moves.
 
-    The strokes of letters are such bars too, but in larger numbers.
+    Strokes of letters are such bars too: those beside something else are left out, others come in larger numbers.
     """
-    bars = []
+    bars, others = [], []
     for rows, columns in pieces(mask):
         height, width = rows.stop - rows.start, columns.stop - columns.start
         fits = _CARET_WIDTH[0] <= width <= _CARET_WIDTH[1] and _CARET_HEIGHT[0] <= height <= _CARET_HEIGHT[1]
-        if fits and height >= 1.5 * width and mask[rows, columns].mean() >= _CARET_FILL:
-            bars.append((rows, columns))
-    return bars
+        is_bar = fits and height >= 1.5 * width and mask[rows, columns].mean() >= _CARET_FILL
+        (bars if is_bar else others).append((rows, columns))
+    return [bar for bar in bars if not any(_stands_beside(bar, other) for other in others)]
+
+
+def _stands_beside(bar: tuple[slice, slice], other: tuple[slice, slice]) -> bool:
+    """Return whether another piece, not one around the bar, is closer to it than half its height."""
+    (rows, columns), (other_rows, other_columns) = bar, other
+    gap = max(other_columns.start - columns.stop, columns.start - other_columns.stop)
+    same_line = other_rows.start < rows.stop and rows.start < other_rows.stop
+    return same_line and 0 <= gap < (rows.stop - rows.start) / 2
 
 
 def edge_similarity(first: Image, second: Image) -> float:

@@ -26,6 +26,8 @@ _MAX_CARETS = 2
 _SAME_EDGES = 0.8
 # A highlight is lower than this share of the square; the shade behind a dialog covers all of it.
 _HIGHLIGHT_SHARE = 0.7
+# What covers this share of the screen, over so many cells each way, is a dialog or a page.
+_LARGE_SHARE, _LEAST_CELLS = 0.015, 4
 # A cell that changes in at least so many of the last captures moves by itself.
 _MOVES = 3
 
@@ -101,7 +103,24 @@ def _is_highlight(old: Image, new: Image, mask: Mask) -> bool:
     return edge_similarity(old[box], new[box]) >= _SAME_EDGES
 
 
-def moving_cells(seen: Image, captures: Sequence[Image], point: Point) -> Cells | None:
+def differs_largely(before: Image, after: Image, known: Cells | None = None) -> bool:
+    """Return whether something as large as a dialog came or went anywhere; images of one shape.
+
+    Args:
+        before: the screen that the model looked at; RGB uint8 of shape (height, width, 3).
+        after: the screen now.
+        known: cells whose present content is no news.
+    """
+    cells = changed_cells(before, after)
+    if cells is None or not cells.any():
+        return cells is None
+    if known is not None:
+        cells &= ~known
+    spans = [int(cells.any(axis=axis).sum()) for axis in (0, 1)]
+    return bool(cells.mean() >= _LARGE_SHARE and min(spans) >= _LEAST_CELLS)
+
+
+def moving_cells(seen: Image, captures: Sequence[Image], point: Point | None) -> Cells | None:
     """Return the cells of ``captures`` that change by themselves, so that their present content is no news.
 
     That are cells that showed again what the model saw, and cells that never rest: around the point a video, and at
@@ -110,7 +129,7 @@ def moving_cells(seen: Image, captures: Sequence[Image], point: Point) -> Cells 
     Args:
         seen: the screen that the model looked at.
         captures: the screen since, in short intervals; at least two.
-        point: where the action goes.
+        point: where the action goes; None: to the keyboard.
 
     Returns:
         None if the captures differ in size.
@@ -119,16 +138,14 @@ def moving_cells(seen: Image, captures: Sequence[Image], point: Point) -> Cells 
         return None
     changes = np.array([changed_cells(old, new) for old, new in itertools.pairwise(captures)], dtype=bool)
     news = np.array([changed_cells(seen, capture) for capture in captures], dtype=bool)
-    moves = np.sum(changes, axis=0) >= _MOVES
+    moves = np.sum(changes, axis=0) >= min(_MOVES, len(changes))
     moves &= np.any(changes[-_MOVES:], axis=0)
     blinks = ~np.all(news, axis=0) & np.any(changes, axis=0)
-    if moves.sum() > SMALL_CELLS:
+    if point is not None and moves.sum() > SMALL_CELLS:
         height, width = seen.shape[:2]
         x, y = point.to_pixels(width, height)
         reach = _reach(seen) // 3
-        moves[
-            max(0, y - reach) // CELL_PX : (y + reach) // CELL_PX + 1,
-            max(0, x - reach) // CELL_PX : (x + reach) // CELL_PX + 1,
-        ] = False
+        rows = slice(max(0, y - reach) // CELL_PX, (y + reach) // CELL_PX + 1)
+        moves[rows, max(0, x - reach) // CELL_PX : (x + reach) // CELL_PX + 1] = False
     known: Cells = moves | blinks
     return known

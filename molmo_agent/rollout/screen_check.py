@@ -7,13 +7,13 @@ window with the keyboard focus, as far as the env can name them. Only envs whose
 
 from collections.abc import Sequence
 
-from molmo_agent.actions import Action, PointAt, Wait, points_of
+from molmo_agent.actions import Action, Key, PointAt, Type, Wait, points_of
 from molmo_agent.episode import Observation, ScreenWindow
 from molmo_agent.errors import ActionRefused
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Env, WindowSystem, env_traits
-from molmo_agent.rollout.patches import differs, moving_cells
-from molmo_agent.rollout.screen_changes import ScreenWatch
+from molmo_agent.rollout.patches import differs, differs_largely, moving_cells
+from molmo_agent.rollout.screen_changes import Cells, ScreenWatch
 
 # How long to wait for the window that is brought back after a person was asked, in seconds.
 BRING_BACK_S = 2.0
@@ -64,8 +64,10 @@ class ScreenCheck:
         if (had := seen.info.get("window")) != (has := now.info.get("window")):
             raise ScreenChanged(f"the keyboard focus went from {self._name(had)} to {self._name(has)} meanwhile")
         self.confirm_windows(points, seen)
-        for point in points:
-            now = self._confirm_patch(point, seen, now)
+        # Where windows are known, keys depend on the focus alone: the terminal of this program may show anything.
+        by_image = isinstance(action, Key | Type) and self._system is None
+        for point in points or ((None,) if by_image else ()):
+            now = self._confirm_image(point, seen, now)
         return now
 
     def confirm_windows(self, points: Sequence[Point], seen: Observation) -> None:
@@ -82,8 +84,9 @@ class ScreenCheck:
             before, after = (_under(place, stack) for stack in (self._windows, windows))
             if before != after:
                 was, now = (self._name(ids[0] if ids else None) for ids in (before, after))
-                change = f"is {now} and was {was}" if was != now else "or the one below it changed"
-                raise ScreenChanged(f"the window at ({point.x:.3f}, {point.y:.3f}) {change} when the model looked")
+                raise ScreenChanged(
+                    f"the window at ({point.x:.3f}, {point.y:.3f}) is {now} and was {was} when the model looked"
+                )
 
     def window_at(self, action: Action, seen: Observation) -> int | str | None:
         """Return the identity of the window that an action goes to: under its first point, else with the focus.
@@ -99,15 +102,28 @@ class ScreenCheck:
         top = next((window for window in self._windows if window.contains(*place)), None)
         return None if top is None or top.popup else top.id
 
-    def _confirm_patch(self, point: Point, seen: Observation, now: Observation) -> Observation:
-        if not differs(seen.image, now.image, point, self._watch.known_cells(now.image)):
+    def _confirm_image(self, point: Point | None, seen: Observation, now: Observation) -> Observation:
+        """Compare what is around a point, or for the keyboard the screen as a whole; return the newest capture.
+
+        Raises:
+            ScreenChanged: it changed, and not by itself as a caret or a video does.
+        """
+
+        def is_news(known: Cells | None) -> bool:
+            if now.size != seen.size:
+                return True
+            if point is None:
+                return differs_largely(seen.image, now.image, known)
+            return differs(seen.image, now.image, point, known)
+
+        if not is_news(self._watch.known_cells(now.image)):
             return now
         # Blinking things and videos nearby change at any time; what stays changed is news.
         captures = self._watch.captures(now)
         now = captures[-1]
-        known = moving_cells(seen.image, [capture.image for capture in captures], point) if captures[1:] else None
-        if now.size != seen.size or differs(seen.image, now.image, point, known):
-            raise ScreenChanged(f"what is around ({point.x:.3f}, {point.y:.3f}) changed since the model looked")
+        if is_news(moving_cells(seen.image, [capture.image for capture in captures], point) if captures[1:] else None):
+            place = "on the screen" if point is None else f"around ({point.x:.3f}, {point.y:.3f})"
+            raise ScreenChanged(f"what is {place} changed since the model looked")
         return now
 
     def _bring_back(self, seen: Observation, now: Observation) -> Observation:
@@ -127,5 +143,7 @@ class ScreenCheck:
 
 
 def _under(place: tuple[int, int], windows: Sequence[ScreenWindow]) -> tuple[int, ...]:
-    """Return the identities of the windows at a place in input units, topmost first."""
-    return tuple(window.id for window in windows if window.contains(*place))
+    """Return the identities of the windows at a place in input units, from the topmost to the first of a program."""
+    here = [window for window in windows if window.contains(*place)]
+    first = next((number for number, window in enumerate(here, start=1) if not window.popup), len(here))
+    return tuple(window.id for window in here[:first])
