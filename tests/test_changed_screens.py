@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from molmo_agent.actions import Click, Done, Drag, Key, Move, Type, Wait
-from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResult, ScreenWindow
+from molmo_agent.episode import LabelledPoint, Observation, PointResult, ScreenWindow
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import EnvTraits, WindowSystem
 from molmo_agent.policies.pointing import PointingPolicy
@@ -149,7 +149,9 @@ def test_a_screen_that_changes_before_every_input_ends_the_run_after_three_looks
     steps, ended = run(env, policy)
     assert env.actions == []
     assert len(steps) == 3
-    assert ended.startswith("the screen changed before each of the last 3 inputs, so none was sent: what is around (0.5")
+    assert ended.startswith(
+        "the screen changed before each of the last 3 inputs, so none was sent: what is around (0.5"
+    )
     assert ended.endswith("Close what moves there, then start again")
 
 

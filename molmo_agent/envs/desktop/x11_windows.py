@@ -34,16 +34,24 @@ class X11Windows:
     def __init__(self, display: Any) -> None:
         self._display = display
         self._root = display.screen().root
+        # Why the connection is lost; python-xlib waits for ever for an answer of one that is.
+        self._lost = ""
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
+        if self._lost:
+            raise self._gone()
         try:
             with defer_interrupts():
                 yield
         except Exception as error:
-            if x11.is_lost(error):
-                raise EnvError(f"the display is gone: it does not name its windows ({error}). Start again") from error
-            raise
+            if not x11.is_lost(error):
+                raise
+            self._lost = str(error)
+            raise self._gone() from error
+
+    def _gone(self) -> EnvError:
+        return EnvError(f"the display is gone: it does not name its windows ({self._lost}). Start again")
 
     def stacked(self) -> tuple[ScreenWindow, ...]:
         """Return the visible windows, topmost first, with their borders; in pixels of the X screen.
@@ -123,6 +131,8 @@ class X11Windows:
                 frames = self._frames()
                 if frames is None:
                     own = self._display.create_resource_object("window", window)
+                    # The requests after it have no answer that would report a window that is gone.
+                    own.get_geometry()
                     own.configure(stack_mode=Xlib.X.Above)
                     own.set_input_focus(Xlib.X.RevertToParent, Xlib.X.CurrentTime)
                     self._display.sync()
