@@ -291,9 +291,9 @@ def filmstrip(frames: Sequence[PIL.Image.Image], columns: int = 3, gap_px: int =
     return strip
 
 
-def different_pixels(first: Image, second: Image) -> Mask:
-    """Return which pixels of two images of one shape differ visibly."""
-    mask: Mask = (np.maximum(first, second) - np.minimum(first, second)).max(axis=2) > _LEVELS
+def different_pixels(first: Image, second: Image, levels: int = _LEVELS) -> Mask:
+    """Return which pixels of two images of one shape differ by more than so many levels."""
+    mask: Mask = (np.maximum(first, second) - np.minimum(first, second)).max(axis=2) > levels
     return mask
 
 

@@ -2,8 +2,10 @@
 
 from molmo_agent.envs.desktop.env import Desktop
 from molmo_agent.episode import LabelledPoint, PointResult
+from molmo_agent.geometry import Point
 from molmo_agent.interfaces import ModelTraits
 from molmo_agent.ocr.reader import load_reader
+from molmo_agent.pointers.baselines import ScriptedPointer
 from molmo_agent.registry import load_policy
 from molmo_agent.rollout.loop import rollout
 
@@ -35,6 +37,16 @@ class BesidePointer(WordPointer):
 
 
 _desktops = []
+
+
+def run_scripted(task, places):
+    """Act with prepared places, target -> (x, y); return how the run ended, and its actions but waits."""
+    if not _desktops:
+        _desktops.append(Desktop())
+    model = ScriptedPointer({target: [Point(*place)] for target, place in places.items()})
+    episode = rollout(load_policy("pointing", model, _desktops[0]), _desktops[0], task)
+    actions = [type(step.action).__name__ for step in episode if not step.refused]
+    return episode.trajectory.ended, [action for action in actions if action != "Wait"]
 
 
 def run_on_screen(task, beside=False, verifies=True):

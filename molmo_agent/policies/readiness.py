@@ -21,6 +21,8 @@ from molmo_agent.policies.verification import effect_with_looks
 _LARGE_SHARE, _BLOCK_PX, _LEAST_BLOCKS = 0.015, 16, 4
 # What is closer to the click than this share of the longer side, or so many pixels, belongs to what was clicked.
 _NEAR_SHARE, _NEAR_PX = 0.06, 112
+# A white dialog on light grey differs by little more.
+_FAINT = 4
 # One caret that came, or one that moved.
 _MAX_CARETS = 2
 # What is clicked to open something else than a field.
@@ -89,8 +91,8 @@ def _may_open(action: Action) -> bool:
 def _opens_a_field(click: Step, before: Observation, after: Observation) -> bool:
     if before.size != after.size:
         return True
-    mask = different_pixels(before.image, after.image)
-    return 0 < len(caret_bars(mask)) <= _MAX_CARETS or _is_large(click, mask)
+    carets = caret_bars(different_pixels(before.image, after.image))
+    return 0 < len(carets) <= _MAX_CARETS or _is_large(click, different_pixels(before.image, after.image, _FAINT))
 
 
 def _is_large(click: Step, mask: Mask) -> bool:
