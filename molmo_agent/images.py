@@ -318,7 +318,8 @@ def caret_bars(mask: Mask) -> list[tuple[slice, slice]]:
 
     Strokes of letters are such bars too: those beside something else are left out, others come in larger numbers.
     """
-    bars, others = [], []
+    bars: list[tuple[slice, slice]] = []
+    others: list[tuple[slice, slice]] = []
     for rows, columns in pieces(mask):
         height, width = rows.stop - rows.start, columns.stop - columns.start
         fits = _CARET_WIDTH[0] <= width <= _CARET_WIDTH[1] and _CARET_HEIGHT[0] <= height <= _CARET_HEIGHT[1]
