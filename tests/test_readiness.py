@@ -16,7 +16,7 @@ from molmo_agent.policies.pointing import PointingPolicy, progress
 from molmo_agent.policies.progress import read_progress
 from molmo_agent.policies.same_target import doubt_about_place
 from molmo_agent.policies.typed_text import arrived, readable_part, resembles
-from molmo_agent.policies.verification import shows_bullets, was_undone
+from molmo_agent.policies.verification import doubt_about, shows_bullets, was_undone
 from molmo_agent.registry import load_policy
 from molmo_agent.screen_text import Line, Word
 from molmo_agent.testing import ToyEnv
@@ -272,3 +272,42 @@ def test_only_a_screen_that_changes_by_itself_gets_a_reader_for_models_without_o
     model = ScriptedPointer([PLACE])
     assert isinstance(load_policy("pointing", model, Live())._reader, LazyReader)
     assert load_policy("pointing", model, ToyEnv())._reader is None
+
+
+class OneLine:
+    """Reads one given line in the middle of every image."""
+
+    name = "one line"
+
+    def __init__(self, text):
+        self.lines = [line(text, 0.485)] if text else []
+
+    def read(self, image):
+        return self.lines
+
+
+@pytest.mark.parametrize(
+    ("holds", "effect", "is_doubted"),
+    [
+        ("Ada", "unchanged", False),  # it held it already
+        ("Name Ada", "changed", False),  # read together with its label
+        ("Ada Lovelace", "unchanged", True),
+        ("Grace HoAdapper", "changed", True),
+        ("", "unchanged", True),
+    ],
+)
+def test_a_filled_field_must_hold_the_text_and_nothing_else(holds, effect, is_doubted):
+    words = 'fill in Name with "Ada"'
+    place = Point(0.5, 0.5)
+    click = Step(
+        index=0, observation=seen(PLAIN), decision=Decision(action=Click(place), instruction=words), effect="changed"
+    )
+    filled = Decision(action=Type("Ada", replace=True), instruction=words)
+    step = Step(index=1, observation=seen(PLAIN), decision=filled, effect=effect)
+    assert bool(doubt_about(step, (), (click, step), PLAIN, OneLine(holds))) == is_doubted
+
+
+def test_an_emptied_field_shows_nothing_that_could_be_missed():
+    emptied = Decision(action=Type("", replace=True), instruction='fill in Name with ""')
+    step = Step(index=0, observation=seen(PLAIN), decision=emptied, effect="unchanged")
+    assert doubt_about(step, (), (step,), PLAIN, None) == ""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from molmo_agent.actions import Action, Key, Type, points_of
 from molmo_agent.episode import Observation, Step
 from molmo_agent.images import Mask, blocks, caret_bars, different_pixels
-from molmo_agent.policies.instructions.substep import SubStep, names_a_field
+from molmo_agent.policies.instructions.substep import SubStep, is_field
 from molmo_agent.policies.verification import effect_with_looks
 
 # A dialog, a page or a window changes this share of the screen away from the click, over so many blocks each way. What
@@ -51,7 +51,7 @@ def obstacle_to(step: SubStep, following: SubStep, sent: Step, looks: Sequence[S
         return ""
     if following.gesture == "type" and "click" in step.gesture:
         # In `type "Ada" into Name` the click is a part of the typing.
-        if step.text == following.text or any(map(names_a_field, step.targets)):
+        if step.text == following.text or any(map(is_field, step.targets)):
             return _NOT_CLICKED if _has_left(sent.info.get("window"), now) else ""
         return _nothing_opened(sent, looks, now)
     if following.gesture in ("type", "key") and isinstance(sent.action, Type) and not sent.action.text.endswith("\n"):

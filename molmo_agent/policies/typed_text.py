@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from molmo_agent.geometry import Point
 from molmo_agent.screen_text import Line
 
 # Share of the characters that must be right: readers confuse similar letters.
@@ -57,6 +58,23 @@ def arrived(part: str, before: Sequence[Line], after: Sequence[Line]) -> bool:
     if any(_MIN_END <= len(line) <= len(part) // 2 and part.endswith(line) and line not in old for line in new):
         return True
     return _count(end, _wrapped(after)) > _count(end, _wrapped(before))
+
+
+def is_held(part: str, point: Point, lines: Sequence[Line]) -> bool:
+    """Return whether the line of text at a point is a text and nothing else but a label before it.
+
+    Args:
+        part: from :func:`readable_part`, not empty.
+        point: in the field.
+        lines: the lines on the screen.
+    """
+    for line in lines:
+        if line.box.top <= point.y <= line.box.bottom:
+            words = [word.text for word in line.words]
+            ends = ["".join(words[first:]) for first in range(len(words))]
+            if any(resembles(part, end) for end in (line.text, *ends)):
+                return True
+    return False
 
 
 def letters(text: str) -> str:

@@ -13,7 +13,7 @@ from molmo_agent.episode import Effect, Image, Step
 from molmo_agent.geometry import Box
 from molmo_agent.images import different_pixels, pieces
 from molmo_agent.policies.progress import Progress
-from molmo_agent.policies.typed_text import MAX_CHARACTERS, MIN_CHARACTERS, arrived, readable_part
+from molmo_agent.policies.typed_text import MAX_CHARACTERS, MIN_CHARACTERS, arrived, is_held, readable_part
 from molmo_agent.risk import risky_word
 from molmo_agent.screen_text import Line, TextReader
 
@@ -65,8 +65,12 @@ def doubt_about(
             return _NO_CHANGE
         case Click() if effect == "changed_elsewhere" and is_tick(step):
             return "nothing changed near it"
-        case Type(text=text):
-            return _doubt_about_text(text, step, effect, _click_before(step, history), after, reader)
+        case Type(text=text, replace=replace):
+            click = _click_before(step, history)
+            if replace and (not text or _is_held(text, step, click, after, reader)):
+                # A field that was empty, or held this text already, looks as before.
+                return ""
+            return _doubt_about_text(text, step, effect, click, after, reader)
         case _:
             return ""
 
@@ -93,6 +97,13 @@ def _doubt_about_text(
     if effect == "changed_elsewhere" and (knows_field or not is_visible):
         return "the screen changed only far from the field"
     return ""
+
+
+def _is_held(text: str, step: Step, click: Step | None, after: Image, reader: TextReader | None) -> bool:
+    """Return whether the field that was clicked holds a text and nothing else, as far as it can be read."""
+    if reader is None or click is None or not (part := readable_part(text, step.decision.instruction)):
+        return False
+    return is_held(part, points_of(click.action)[0], reader.read(after))
 
 
 def shows_bullets(before: Image, after: Image, count: int) -> bool:
