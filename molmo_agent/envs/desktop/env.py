@@ -107,16 +107,23 @@ class Desktop(KnowsWindows):
         # The thread ends with this env, also if nobody closes it.
         weakref.finalize(self, self._stop.end)
         if self._real and sys.platform.startswith("linux"):
-            from molmo_agent.envs.desktop import x11, x11_windows
+            from molmo_agent.envs.desktop import wayland, x11, x11_windows
 
-            self._x11 = x11.connect()
-            self._system = x11_windows.X11Windows(self._x11)
+            if wayland.is_wayland():
+                capture, input = wayland.connect(capture, input, window=window)
+            else:
+                self._x11 = x11.connect()
+                self._system = x11_windows.X11Windows(self._x11)
         elif self._real:
             self._system = native_windows()
         # The order matters on Windows, see open_capture.
         self._capture: Capture = capture or open_capture()
         self._input: Input = input or open_input(self._x11)
-        self._view.open(self._capture, self._x11)
+        try:
+            self._view.open(self._capture, self._x11)
+        except BaseException:
+            self.close()
+            raise
 
     # --- The protocol ---------------------------------------------------------------------------------------------
 

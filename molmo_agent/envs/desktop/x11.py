@@ -127,6 +127,20 @@ def connect(name: str | None = None) -> Any:
     return display
 
 
+def is_xwayland(name: str) -> bool:
+    """Return whether a display shows only the X programs of a Wayland session; True if it does not answer."""
+    allow_missing_xauthority(os.environ)
+    try:
+        with quiet():
+            display = Xlib.display.Display(name)
+    except (Xlib.error.ConnectionClosedError, Xlib.error.DisplayError, Xlib.error.XauthError, OSError):
+        return True
+    try:
+        return "XWAYLAND" in display.list_extensions()
+    finally:
+        display.close()
+
+
 def _reason(error: BaseException) -> str:
     message = getattr(error, "msg", error)
     return message.decode(errors="replace").strip() if isinstance(message, bytes) else str(message).strip()
