@@ -73,6 +73,11 @@ def _new_window() -> Iterator[Callable[[], bool]]:
     if sys.platform.startswith("linux"):
         x11: Any = importlib.import_module("molmo_agent.envs.desktop.x11")
         defer_interrupts: Any = importlib.import_module("molmo_agent.envs.desktop.input").defer_interrupts
+        if importlib.import_module("molmo_agent.envs.desktop.wayland").is_wayland():
+            raise EnvError(
+                "--start is not possible on Wayland, which does not tell whether a program has opened its window. "
+                "Start the program yourself, or use --virtual-display 1280x800"
+            )
         display = x11.connect()
 
         def windows() -> set[int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from molmo_agent.dependencies import PACKAGE, dependencies
-from molmo_agent.errors import EnvError
+from molmo_agent.errors import EnvError, MissingExtraError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,13 @@ _PROGRAMS = {
 def diagnose() -> list[Check]:
     """Run every check and return the results, the ones that concern every user first."""
     checks = [Check("python", True, f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
-    access = _display() if sys.platform.startswith("linux") else _permissions()
-    # Without access the capture would fail for the same reason.
-    checks += [access, _capture()] if access.ok else [access]
+    if wayland := _wayland():
+        # A capture would ask for the permission.
+        checks.append(wayland)
+    else:
+        access = _display() if sys.platform.startswith("linux") else _permissions()
+        # Without access the capture would fail for the same reason.
+        checks += [access, _capture()] if access.ok else [access]
     if sys.platform.startswith("linux"):
         checks += map(_program, _PROGRAMS)
     # A missing library is reported by the check of its extra, see _packages.
@@ -118,6 +122,15 @@ def _display() -> Check:
     return _attempt("display", look)
 
 
+def _wayland() -> Check | None:
+    """Return the check of a Wayland session; None if this is none."""
+    if not sys.platform.startswith("linux"):
+        return None
+    from molmo_agent.envs.desktop import wayland
+
+    return _attempt("wayland", wayland.describe) if wayland.is_wayland() else None
+
+
 def _permissions() -> Check:
     def look() -> str:
         from molmo_agent.envs.desktop.native_input import check_permissions
@@ -161,7 +174,7 @@ def _check_unlocked() -> None:
 def _attempt(name: str, look: Callable[[], str]) -> Check:
     try:
         return Check(name, True, look())
-    except EnvError as error:
+    except (EnvError, MissingExtraError) as error:
         # Our messages say what is wrong, then what to do about it.
         detail, _, remedy = str(error).partition(". ")
         return Check(name, False, detail, remedy or detail)
