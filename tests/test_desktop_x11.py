@@ -476,13 +476,6 @@ def test_without_a_display_the_next_step_is_reported(monkeypatch):
         Desktop()
 
 
-def test_a_wayland_session_is_reported(monkeypatch):
-    monkeypatch.delenv("DISPLAY", raising=False)
-    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
-    with pytest.raises(EnvError, match=r"Wayland session.*Log in to an Xorg session"):
-        Desktop()
-
-
 def test_a_dead_display_is_reported(monkeypatch):
     monkeypatch.setenv("DISPLAY", ":987")
     with pytest.raises(EnvError, match=r"':987' does not answer.*Check DISPLAY"):
