@@ -204,7 +204,7 @@ class MutterPortal(PortalService):
             rule = MatchRule(type="signal", interface=f"{MUTTER}.{interface}")
             unwrap_msg(self._mutter.send_and_get_reply(message_bus.AddMatch(rule)))
         self._connectors, self._clipboard = connectors, clipboard
-        self._streams = {}
+        self._streams, self._nodes = {}, {}
 
     def stop(self):
         super().stop()
@@ -265,11 +265,13 @@ class MutterPortal(PortalService):
         }
 
     def _await_node(self, path):
-        while True:
+        # They come in any order.
+        while path not in self._nodes:
             message = self._mutter.recv_until_filtered(self._signals, timeout=20)
             fields = message.header.fields
-            if fields[HeaderFields.member] == "PipeWireStreamAdded" and fields[HeaderFields.path] == path:
-                return message.body[0]
+            if fields[HeaderFields.member] == "PipeWireStreamAdded":
+                self._nodes[fields[HeaderFields.path]] = message.body[0]
+        return self._nodes[path]
 
     def idle(self):
         with contextlib.suppress(TimeoutError):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from wayland_session import Sway, eventually, needs_wayland
 from molmo_agent.envs.desktop.capture import Area
 from molmo_agent.envs.desktop.wayland import pipewire
 from molmo_agent.envs.desktop.wayland.areas import arrange, compose, cut
+from molmo_agent.envs.desktop.wayland.pipes import read_all, write_all
 from molmo_agent.envs.desktop.wayland.pipewire import FrameReader, PortalCapture
 from molmo_agent.envs.desktop.wayland.portal import Stream
 from molmo_agent.envs.desktop.wayland.wire import WaylandConnection, decode
@@ -249,3 +251,25 @@ def test_a_change_of_the_monitors_ends_the_run_instead_of_showing_old_images(pro
 def test_wayland_messages_are_read_as_the_protocol_writes_them():
     body = b"\x05\x00\x00\x00" + b"\x06\x00\x00\x00" + b"seat0\x00\x00\x00" + b"\xfe\xff\xff\xff"
     assert decode("usi", body) == (5, "seat0", -2)
+
+
+# --- Pipes to other programs ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"x" * 300_000])
+def test_a_content_passes_a_pipe_whole(content):
+    reader, writer = os.pipe()
+    results = []
+    thread = threading.Thread(target=lambda: results.append(read_all(reader, 30)))
+    thread.start()
+    assert write_all(writer, content, 30)
+    thread.join()
+    assert results == [content]
+
+
+def test_a_program_that_hangs_does_not_hang_the_run():
+    reader, writer = os.pipe()
+    assert read_all(os.dup(reader), 0.1) is None
+    assert not write_all(os.dup(writer), b"x" * 1_000_000, 0.1)
+    os.close(reader)
+    assert not write_all(writer, b"x" * 1_000_000, 30)

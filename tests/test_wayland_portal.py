@@ -3,6 +3,7 @@
 import json
 import shutil
 import stat
+import threading
 
 import pytest
 
@@ -193,7 +194,9 @@ def test_a_revoked_permission_stops_the_run_and_sends_nothing_more(granted):
     service.revoke()
     num_sent = len(service.notified())
     for act in (hand.position, lambda: hand.move(7, 8), lambda: hand.release("left"), session.open_pipewire):
-        with pytest.raises(RunStopped, match=r"the desktop ended the permission.*Nothing is held down.*start again"):
+        with pytest.raises(
+            RunStopped, match=r"the desktop ended the permission.*releases what was held down.*start again"
+        ):
             act()
     hand.release_all()
     hand.close()
@@ -231,6 +234,15 @@ def test_a_bus_that_ends_is_reported(monkeypatch, tmp_path):
     with pytest.raises(EnvError, match=r"session bus is gone.*start again"):
         hand.move(1, 1)
     hand.close()
+
+
+def test_a_session_that_ends_during_the_question_is_reported(bus):
+    with PortalService(bus, responses={"Start": None}) as service:
+        timer = threading.Timer(0.5, service.revoke)
+        timer.start()
+        with pytest.raises(EnvError, match=r"the desktop ended the permission.*before the permission was granted"):
+            PortalSession()
+        timer.join()
 
 
 def test_an_event_that_the_portal_rejects_is_an_error(granted):

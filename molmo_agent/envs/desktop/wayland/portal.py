@@ -4,6 +4,7 @@ The user decides in a dialog of the desktop which monitors to share and whether 
 at any time from the desktop's panel. The portal releases what is held down whenever a session ends.
 """
 
+import contextlib
 import os
 import secrets
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 from molmo_agent.console import warn
 from molmo_agent.envs.desktop.wayland.dbus import OWNER_CHANGED, Bus, CallError
+from molmo_agent.envs.desktop.wayland.pipes import read_all, write_all
 from molmo_agent.envs.desktop.wayland.restore_token import load_token, save_token
 from molmo_agent.errors import EnvError, RunStopped
 
@@ -20,6 +22,7 @@ _REMOTE, _CAST = "org.freedesktop.portal.RemoteDesktop", "org.freedesktop.portal
 _CLIPBOARD, _SESSION = "org.freedesktop.portal.Clipboard", "org.freedesktop.portal.Session"
 # Those that show the dialogs; the one of GTK has no remote desktop.
 _BACKENDS, _NO_REMOTE_BACKEND = "org.freedesktop.impl.portal.desktop", ".gtk"
+_BACKEND_SESSION = "org.freedesktop.impl.portal.Session"
 _REQUEST = "org.freedesktop.portal.Request"
 # Its screen casts and positions count in pixels of the stream, those of others in logical units.
 _MUTTER = "org.gnome.Mutter.RemoteDesktop"
@@ -34,6 +37,8 @@ _REMEDY = "Log in to an Xorg session, or act on a display of its own with --virt
 # For the dialog: a person has to find it, read it and choose.
 CONSENT_TIMEOUT_S = 180.0
 _ANSWER_TIMEOUT_S = 25.0
+# For another program to read or write the content of the clipboard.
+_TRANSFER_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +174,8 @@ class PortalSession:
                     )
                 return dict(results)
             self._handle_signal(*signal)
+            if self._ended:
+                raise EnvError(f"{self._ended}, before {what} was granted. Start again")
         raise EnvError(f"the portal did not answer within {timeout_s:g} s about {what}. Start again")
 
     # --- While it is open -----------------------------------------------------------------------------------------
@@ -184,20 +191,33 @@ class PortalSession:
         elif member == f"{_CLIPBOARD}.SelectionTransfer" and values[0] == self._handle:
             self._transfers.append((values[1], values[2]))
         elif member == OWNER_CHANGED and self._handle and not values[2] and not values[0].endswith(_NO_REMOTE_BACKEND):
-            # It took the session with it, and there is nobody left to report that.
+            # There is nobody left to report the end of the session.
             self._ended = f"{values[0]} crashed or was restarted, which ended the permission"
+            if values[0] == _SERVICE:
+                self._close_backend()
+
+    def _close_backend(self) -> None:
+        """End the session where it really is: GNOME's backend outlives the portal, and holds what is down."""
+        for name in self._bus.services():
+            if name.startswith(f"{_BACKENDS}."):
+                # Only one of them has the session.
+                with contextlib.suppress(CallError):
+                    self._bus.call(name, self._handle, f"{_BACKEND_SESSION}.Close")
 
     def check(self) -> None:
         """Process what the portal reported since the last call.
 
         Raises:
-            RunStopped: the user or the compositor ended the session; nothing of ours is held down any more.
+            RunStopped: the user or the compositor ended the session, which releases what is held down.
             EnvError: the bus is gone.
         """
         while (signal := self._bus.next_signal(0)) is not None:
             self._handle_signal(*signal)
         if self._ended:
-            raise RunStopped(f"stopped: {self._ended}. Nothing is held down. To continue, start again and allow it")
+            raise RunStopped(
+                f"stopped: {self._ended}. The compositor releases what was held down. To continue, start again and "
+                "allow it"
+            )
 
     @property
     def is_open(self) -> bool:
@@ -250,21 +270,13 @@ class PortalSession:
     def answer_transfer(self, serial: int, content: bytes) -> None:
         """Send the clipboard's content to the program that asked for it."""
         (descriptor,) = self._checked_call(f"{_CLIPBOARD}.SelectionWrite", "ou", self._handle, serial)
-        is_written = False
-        try:
-            with descriptor.to_file("wb") as pipe:
-                pipe.write(content)
-            is_written = True
-        except OSError:
-            # The program closed the pipe: it got nothing, which is what the portal is to report.
-            is_written = False
+        is_written = write_all(descriptor.to_raw_fd(), content, _TRANSFER_TIMEOUT_S)
         self._checked_call(f"{_CLIPBOARD}.SelectionWriteDone", "oub", self._handle, serial, is_written)
 
-    def read_clipboard(self, mime_type: str) -> bytes:
-        """Return the content of the clipboard in one format."""
+    def read_clipboard(self, mime_type: str) -> bytes | None:
+        """Return the content of the clipboard in one format; None if the program that has it does not send it."""
         (descriptor,) = self._checked_call(f"{_CLIPBOARD}.SelectionRead", "os", self._handle, mime_type)
-        with descriptor.to_file("rb") as pipe:
-            return bytes(pipe.read())
+        return read_all(descriptor.to_raw_fd(), _TRANSFER_TIMEOUT_S)
 
     def close(self) -> None:
         """End the session; safe to call twice."""
