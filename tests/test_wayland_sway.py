@@ -208,3 +208,10 @@ def test_without_a_compositor_the_next_step_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with pytest.raises(EnvError, match=r"does not answer on '.*wayland-7'.*terminal inside of the graphical session"):
         Desktop()
+
+
+def test_a_field_is_filled_in_over_what_it_held(desktop, window):
+    desktop.step(Click(point=at(300, window.field_height // 2)))
+    desktop.step(Type(text="before"))
+    desktop.step(Type(text="after", replace=True))
+    window.text("after")
