@@ -30,7 +30,6 @@ _PROGRAMS = {
     "Xvfb": ("a screen for machines without one (--virtual-display)", "xvfb", "xorg-x11-server-Xvfb"),
     "openbox": ("windows that can be moved and focused on a virtual display", "openbox", "openbox"),
     "xclip": ("pasting text that has no keys without losing the clipboard", "xclip", "xclip"),
-    "xdotool": ("typing text that has no keys where nothing can be pasted, as in terminals", "xdotool", "xdotool"),
 }
 
 
