@@ -124,6 +124,21 @@ def test_a_window_is_found_by_a_part_of_its_title_and_followed(actor, screen):
     assert abs(after[0] - 700) < 10
 
 
+@pytest.mark.parametrize("title", ["x" * 45 + " – é漢字", "éü漢字 " * 12 + "end", "y" * 500])
+def test_a_title_of_any_length_and_script_is_read_whole(title, screen):
+    from molmo_agent.envs.desktop import x11
+
+    display = x11.connect()
+    try:
+        window = display.screen().root.create_window(0, 0, 40, 40, 0, display.screen().root_depth)
+        name, kind = display.intern_atom("_NET_WM_NAME"), display.intern_atom("UTF8_STRING")
+        window.change_property(name, kind, 8, title.encode())
+        assert x11.window_title(display, window) == title
+        window.destroy()
+    finally:
+        display.close()
+
+
 def test_a_window_that_is_not_there_is_reported_with_the_titles_that_are():
     from molmo_agent.envs.desktop import x11
 

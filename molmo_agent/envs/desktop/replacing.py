@@ -88,11 +88,11 @@ def _refuse_without_fields(programs: set[str] | frozenset[str]) -> None:
 def _is_tk(display: Any) -> bool:
     """Return whether the window with the keyboard focus belongs to Tk: its programs register on the root window."""
     import Xlib.error
-    import Xlib.X
+
+    from molmo_agent.envs.desktop import x11
 
     def text_of(window: Any, name: str) -> str:
-        content = window.get_full_property(display.intern_atom(name), Xlib.X.AnyPropertyType)
-        value = content.value if content else ""
+        value = x11.read_property(display, window, name) or ""
         return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
     focus = display.get_input_focus().focus

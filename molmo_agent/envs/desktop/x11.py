@@ -170,7 +170,7 @@ def _windows(display: Any) -> list[Window]:
     # Without a window manager the windows are the root's children, in the same order: bottom to top.
     candidates = root.query_tree().children
     if has_window_manager(display):
-        ids = _property(display, root, "_NET_CLIENT_LIST_STACKING") or _property(display, root, "_NET_CLIENT_LIST")
+        ids = read_property(display, root, "_NET_CLIENT_LIST_STACKING") or read_property(display, root, "_NET_CLIENT_LIST")
         candidates = [display.create_resource_object("window", i) for i in ids or ()]
     matches = []
     for window in reversed(candidates):
@@ -214,7 +214,7 @@ def window_area(display: Any, window_id: int, part: str) -> Area:
 
 def has_window_manager(display: Any) -> bool:
     """Return whether a window manager has announced itself."""
-    return bool(_property(display, display.screen().root, "_NET_SUPPORTING_WM_CHECK"))
+    return bool(read_property(display, display.screen().root, "_NET_SUPPORTING_WM_CHECK"))
 
 
 def window_manager_answers(display: Any, timeout_s: float) -> bool:
@@ -228,13 +228,13 @@ def window_manager_answers(display: Any, timeout_s: float) -> bool:
     probe = root.create_window(0, 0, 1, 1, 0, display.screen().root_depth)
     try:
         while time.monotonic() < deadline:
-            supported = _property(display, root, "_NET_SUPPORTED") if has_window_manager(display) else None
+            supported = read_property(display, root, "_NET_SUPPORTED") if has_window_manager(display) else None
             if supported is not None and question not in supported:
                 return True
             if supported is not None:
                 message = Xlib.protocol.event.ClientMessage(window=probe, client_type=question, data=(32, [0] * 5))
                 root.send_event(message, Xlib.X.SubstructureRedirectMask | Xlib.X.SubstructureNotifyMask)
-            if _property(display, probe, "_NET_FRAME_EXTENTS") is not None:
+            if read_property(display, probe, "_NET_FRAME_EXTENTS") is not None:
                 return True
             time.sleep(0.01)
         return False
@@ -290,14 +290,22 @@ def wake(display: Any) -> None:
         display.sync()
 
 
-def _property(display: Any, window: Any, name: str) -> Any:
-    value = window.get_full_property(display.intern_atom(name), Xlib.X.AnyPropertyType)
+# More than any property that is read here, in units of four bytes.
+_WHOLE = 1 << 20
+
+
+def read_property(display: Any, window: Any, name: str) -> Any:
+    """Return the value of a window's property; None without one.
+
+    Read in one piece: python-xlib's own method fails on a long text of which only one half is ASCII.
+    """
+    value = window.get_property(display.intern_atom(name), Xlib.X.AnyPropertyType, 0, _WHOLE)
     return value.value if value else None
 
 
 def window_title(display: Any, window: Any) -> str:
     """Return the title of a window; empty if it has none."""
-    value = _property(display, window, "_NET_WM_NAME") or _property(display, window, "WM_NAME") or b""
+    value = read_property(display, window, "_NET_WM_NAME") or read_property(display, window, "WM_NAME") or b""
     return value.decode("utf-8", errors="replace") if isinstance(value, bytes) else str(value)
 
 

@@ -106,19 +106,11 @@ class X11Windows:
                 below = []
                 for each in level:
                     with contextlib.suppress(*_GONE):
-                        if title := self._title(each):
+                        if title := x11.window_title(self._display, each):
                             return title
                         below += each.query_tree().children
                 level = below
         return f"a window without a title ({window:#x})"
-
-    def _title(self, window: Any) -> str:
-        for name in ("_NET_WM_NAME", "WM_NAME"):
-            value = window.get_full_property(self._display.intern_atom(name), Xlib.X.AnyPropertyType)
-            if value and value.value:
-                title = value.value
-                return title.decode("utf-8", errors="replace") if isinstance(title, bytes) else str(title)
-        return ""
 
     def activate(self, window: int) -> bool:
         """Raise a window and give it the keyboard, as a task bar does; return whether it still exists.
