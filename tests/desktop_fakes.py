@@ -1,5 +1,7 @@
 """Screens and input devices that exist on paper only: any monitors, any scale factors, and a list of what was sent."""
 
+import re
+
 import numpy as np
 
 from molmo_agent.envs.desktop.capture import Area, Monitor
@@ -42,6 +44,7 @@ class FakeInput:
         self.held = []
         self.at = (500, 500)
         self.closed = 0
+        self.leftovers_released = 0
         self._fail_at, self._error = fail_at, error
 
     def _note(self, *what):
@@ -67,10 +70,17 @@ class FakeInput:
     def scroll(self, right, down):
         self._note("scroll", right, down)
 
-    def key_name(self, key):
-        if key not in self.KEYS:
-            raise ActionRefused(f"no key {key!r}")
-        return key
+    def double_click_s(self):
+        return 0.0
+
+    def key_names(self, keys):
+        for key in keys:
+            if key not in self.KEYS:
+                raise ActionRefused(f"no key {key!r}")
+        return list(keys)
+
+    def split_text(self, text):
+        return re.findall(r"[^\n\t]+|[\n\t]", text)
 
     def key_down(self, key):
         self.held.append(key)
@@ -82,6 +92,9 @@ class FakeInput:
 
     def type_line(self, text):
         self._note("type", text)
+
+    def release_leftovers(self):
+        self.leftovers_released += 1
 
     def release_all(self):
         self.held.clear()

@@ -199,21 +199,21 @@ def test_windows_refusing_input_is_reported():
     ],
 )
 def test_a_key_has_many_names(key, name):
-    assert WindowsInput(FakeGui(), FakeUser32()).key_name(key) == name
+    assert WindowsInput(FakeGui(), FakeUser32()).key_names([key]) == [name]
 
 
 def test_the_system_key_of_a_mac_is_command(mac):
-    assert mac.key_name("super") == mac.key_name("win") == "command"
+    assert mac.key_names(["super", "win"]) == ["command", "command"]
 
 
 def test_the_key_that_adds_to_a_selection_is_each_systems_own(mac):
-    assert mac.key_name("ctrl_or_cmd") == "command"
-    assert WindowsInput(FakeGui(), FakeUser32()).key_name("ctrl_or_cmd") == "ctrl"
+    assert mac.key_names(["ctrl_or_cmd"]) == ["command"]
+    assert WindowsInput(FakeGui(), FakeUser32()).key_names(["ctrl_or_cmd"]) == ["ctrl"]
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_names(mac):
     with pytest.raises(ActionRefused, match="no key 'entr'; did you mean 'enter'"):
-        mac.key_name("entr")
+        mac.key_names(["entr"])
 
 
 def test_text_is_never_typed_by_the_lossy_way_that_all_platforms_share():

@@ -4,22 +4,17 @@ Everything that depends on the operating system is behind two protocols, ``Captu
 is observed and where its points are; this file handles the gestures of each action, and when none may be sent.
 """
 
-import contextlib
 import functools
-import math
-import re
 import sys
 import time
-import unicodedata
 import weakref
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Self, assert_never
 
 from molmo_agent.actions import (
     Action,
     Back,
-    Button,
     Click,
     Done,
     Drag,
@@ -35,6 +30,7 @@ from molmo_agent.actions import (
 )
 from molmo_agent.envs.desktop.capture import Capture, open_capture
 from molmo_agent.envs.desktop.emergency_stop import EmergencyStop, corners
+from molmo_agent.envs.desktop.gestures import Gestures, Pace
 from molmo_agent.envs.desktop.input import Input, load_pyautogui
 from molmo_agent.envs.desktop.native_windows import native_windows
 from molmo_agent.envs.desktop.view import View
@@ -43,25 +39,6 @@ from molmo_agent.episode import Observation
 from molmo_agent.errors import ActionRefused, RunStopped, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import EnvTraits
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How fast input is sent, in seconds. Programs need time to notice: a menu opens on hover, a drag on movement."""
-
-    # Between arriving at a position and pressing there.
-    hover_s: float = 0.03
-    # Between pressing and releasing.
-    press_s: float = 0.02
-    # Between the clicks of a double click; systems give up at about 0.4 s.
-    between_clicks_s: float = 0.06
-    # Before and after the movement of a drag, with the button down.
-    drag_hold_s: float = 0.06
-    # Between two positions of a drag.
-    drag_step_s: float = 0.008
-    # The longest way between two positions of a drag, in input units.
-    drag_step: int = 24
-
 
 # Positions that a pointer reports may be rounded the other way.
 _OFF = 1
@@ -106,6 +83,7 @@ class Desktop(KnowsWindows):
         self._stop = EmergencyStop()
         # The thread ends with this env, also if nobody closes it.
         weakref.finalize(self, self._stop.end)
+        self._is_clean = False
         if self._real and sys.platform.startswith("linux"):
             from molmo_agent.envs.desktop import wayland, x11, x11_windows
 
@@ -119,6 +97,7 @@ class Desktop(KnowsWindows):
         # The order matters on Windows, see open_capture.
         self._capture: Capture = capture or open_capture()
         self._input: Input = input or open_input(self._x11)
+        self._gestures = Gestures(self._input, self._pace, self._pause)
         try:
             self._view.open(self._capture, self._x11)
         except BaseException:
@@ -137,6 +116,7 @@ class Desktop(KnowsWindows):
             RunStopped: the pointer is in a corner of a monitor.
             UsageError: options were given; there are none.
         """
+        self._is_clean = False
         if options:
             raise UsageError(f"the desktop has no reset options, got {', '.join(options)}")
         self._check_unlocked()
@@ -174,6 +154,7 @@ class Desktop(KnowsWindows):
             if not isinstance(action, Wait | Done | PointAt):
                 self._check_unlocked()
                 self._view.check_monitors()
+                self._release_leftovers()
             if self._x11 and isinstance(action, Type | Key):
                 from molmo_agent.envs.desktop import x11
 
@@ -239,18 +220,17 @@ class Desktop(KnowsWindows):
     def _execute(self, action: Action) -> None:
         match action:
             case Click(point=point, button=button, count=count, held=held):
-                names = [self._input.key_name(key) for key in held]
+                names = self._input.key_names(held)
                 self._go(point)
-                with self._holding(names):
-                    for nth in range(1, count + 1):
-                        self._press(button, self._pace.press_s, nth)
-                        if nth < count:
-                            self._pause(self._pace.between_clicks_s)
+                with self._gestures.holding(names):
+                    self._gestures.click(button, count)
             case LongPress(point=point, duration_s=duration_s):
                 self._go(point)
-                self._press("left", duration_s)
+                self._gestures.press("left", duration_s)
             case Drag(start=start, end=end, button=button):
-                self._drag(start, end, button)
+                target = self._view.target(end)
+                self._go(start)
+                self._gestures.drag(self._view.target(start), target, button)
             case Move(point=point):
                 self._go(point)
             case Scroll(direction=direction, notches=notches, point=target):
@@ -260,9 +240,9 @@ class Desktop(KnowsWindows):
                 down = {"up": -notches, "down": notches}.get(direction, 0)
                 self._input.scroll(right, down)
             case Type(text=text, replace=replace):
-                self._type(text, replace=replace)
+                self._gestures.type_text(text, self._keys_that_select if replace else None)
             case Key(keys=keys):
-                self._chord(keys)
+                self._gestures.chord(keys)
             case Wait(duration_s=duration_s):
                 self._pause(duration_s)
             case Done() | PointAt():
@@ -273,6 +253,12 @@ class Desktop(KnowsWindows):
                 raise ActionRefused(f"a desktop has no {type(action).__name__}; it can do: {action_names}")
             case _:
                 assert_never(action)
+
+    def _release_leftovers(self) -> None:
+        """Let nothing be down when a run sends its first input: a program that was killed may have left it."""
+        if not self._is_clean:
+            self._input.release_leftovers()
+            self._is_clean = True
 
     def _go(self, point: Point) -> None:
         target = self._view.target(point)
@@ -286,61 +272,11 @@ class Desktop(KnowsWindows):
         self._pause(self._pace.hover_s)
         self._check_arrival(target)
 
-    def _press(self, button: Button, hold_s: float, nth: int = 1) -> None:
-        self._input.press(button, nth)
-        self._pause(hold_s)
-        self._input.release(button, nth)
-
-    def _drag(self, start: Point, end: Point, button: Button) -> None:
-        (x0, y0), (x1, y1) = self._view.target(start), self._view.target(end)
-        self._go(start)
-        self._input.press(button)
-        self._pause(self._pace.drag_hold_s)
-        # At least three positions: programs take a drag for one only after some movement.
-        count = max(3, math.ceil(max(abs(x1 - x0), abs(y1 - y0)) / self._pace.drag_step))
-        for i in range(1, count + 1):
-            position = x0 + (x1 - x0) * i // count, y0 + (y1 - y0) * i // count
-            if position not in self._input.corners:
-                self._input.move(*position)
-            self._pause(self._pace.drag_step_s)
-        self._pause(self._pace.drag_hold_s)
-        self._input.release(button)
-
-    def _type(self, text: str, *, replace: bool = False) -> None:
-        # Line ends and tabs are keys (they submit a form, move to the next field), wherever the text came from.
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-        for char in text:
-            if unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t":
-                raise ActionRefused(f"text may hold line ends and tabs but no other control character, got {char!r}")
-        if replace:
-            self._select_field()
-            if not text or text[0] in "\n\t":
-                self._chord(("backspace",))
-        for part in re.findall(r"[^\n\t]+|[\n\t]", text):
-            if part in "\n\t":
-                self._chord(("enter" if part == "\n" else "tab",))
-            else:
-                self._input.type_line(part)
-
-    def _select_field(self) -> None:
-        """Select what the focused field holds. Typing over it replaces it; no key that deletes is sent before."""
+    def _keys_that_select(self) -> Sequence[tuple[str, ...]]:
+        """Return the chords that select what the focused field holds."""
         from molmo_agent.envs.desktop.replacing import keys_that_select
 
-        for chord in keys_that_select(self._x11, is_real=self._real):
-            self._chord(chord)
-
-    def _chord(self, keys: tuple[str, ...]) -> None:
-        with self._holding([self._input.key_name(key) for key in keys]):
-            self._pause(self._pace.press_s)
-
-    @contextlib.contextmanager
-    def _holding(self, names: Sequence[str]) -> Iterator[None]:
-        """Hold keys, by the input's names for them. After an error, `step` releases everything."""
-        for name in names:
-            self._input.key_down(name)
-        yield
-        for name in reversed(names):
-            self._input.key_up(name)
+        return keys_that_select(self._x11, is_real=self._real)
 
     def _pause(self, duration_s: float) -> None:
         """Wait, and raise RunStopped if the user stops the run meanwhile."""

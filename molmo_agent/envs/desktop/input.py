@@ -8,12 +8,13 @@ import contextlib
 import difflib
 import importlib
 import os
+import re
 import signal
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from molmo_agent.actions import Button
@@ -21,7 +22,18 @@ from molmo_agent.envs.desktop.emergency_stop import emergency_stop
 from molmo_agent.errors import ActionRefused, EnvError
 
 # Seconds between two keys: below this some toolkits lose one now and then.
-_KEY_PAUSE_S = 0.003
+KEY_PAUSE_S = 0.003
+
+# Signs by the names that X11 and people give them.
+_SIGNS = {
+    "plus": "+", "minus": "-", "hyphen": "-", "dash": "-", "equal": "=", "equals": "=", "underscore": "_",
+    "period": ".", "dot": ".", "comma": ",", "semicolon": ";", "colon": ":", "slash": "/", "backslash": "\\",
+    "question": "?", "questionmark": "?", "exclam": "!", "apostrophe": "'", "quote": "'", "quotedbl": '"',
+    "grave": "`", "backtick": "`", "backquote": "`", "tilde": "~", "numbersign": "#", "hash": "#", "percent": "%",
+    "ampersand": "&", "asterisk": "*", "asterix": "*", "star": "*", "at": "@", "dollar": "$", "bar": "|", "pipe": "|",
+    "bracketleft": "[", "leftbracket": "[", "bracketright": "]", "rightbracket": "]", "parenleft": "(",
+    "parenright": ")", "braceleft": "{", "braceright": "}", "less": "<", "greater": ">",
+}  # fmt: skip
 
 # Other names of keys -> pyautogui's. "_", "-" and spaces inside of a name do not count: "Page_Up" is "pageup".
 _SYNONYMS = {
@@ -36,14 +48,13 @@ _SYNONYMS = {
     "next": "pagedown",
     "spacebar": "space",
     "bksp": "backspace",
-    "plus": "+",
-    "minus": "-",
     "prtsc": "printscreen",
     "contextmenu": "apps",
     "menu": "apps",
     "option": "alt",
     "opt": "alt",
     "altgr": "altright",
+    **_SIGNS,
     **{f"arrow{way}": way for way in ("up", "down", "left", "right")},
     **{f"{way}arrow": way for way in ("up", "down", "left", "right")},
 }
@@ -78,20 +89,32 @@ class Input(Protocol):
         """Turn the wheel by notches; negative is left and up."""
         ...
 
-    def key_name(self, key: str) -> str:
-        """Return the platform's name of a key; raises ActionRefused if there is no such key."""
+    def double_click_s(self) -> float:
+        """Return for how many seconds after a press another one at the same place counts as a double click."""
+        ...
+
+    def key_names(self, keys: Sequence[str]) -> list[str]:
+        """Return the platform's names of the keys of a chord; raises ActionRefused if there is no such key."""
         ...
 
     def key_down(self, key: str) -> None:
-        """Hold a key, by the name that ``key_name`` gave."""
+        """Hold a key, by the name that ``key_names`` gave."""
         ...
 
     def key_up(self, key: str) -> None:
         """Release a key."""
         ...
 
+    def split_text(self, text: str) -> list[str]:
+        """Split text into pieces: one for each line end and tab that is to be a key, and what is between."""
+        ...
+
     def type_line(self, text: str) -> None:
-        """Enter text without control characters where the keyboard focus is; all of it, or raise."""
+        """Enter a piece of text where the keyboard focus is; all of it, or raise."""
+        ...
+
+    def release_leftovers(self) -> None:
+        """Release the keys and buttons that an earlier program left down; raises EnvError if that is impossible."""
         ...
 
     def release_all(self) -> None:
@@ -262,45 +285,66 @@ class PyAutoGuiInput:
             if right:
                 self._gui.hscroll(right)
 
-    def key_name(self, key: str) -> str:
-        """Return the platform's name of a key.
+    def double_click_s(self) -> float:
+        """Return for how many seconds after a press another one at the same place counts as a double click."""
+        return 0.0
+
+    def key_names(self, keys: Sequence[str]) -> list[str]:
+        """Return the platform's names of the keys of a chord.
 
         Raises:
             ActionRefused: this keyboard has no such key; the message suggests the nearest names.
         """
+        names = [self.canonical_name(key) for key in keys]
+        for key, name in zip(keys, names, strict=True):
+            if not self._gui.isValidKey(name):
+                raise self.no_such_key(key)
+        return names
+
+    def canonical_name(self, key: str) -> str:
+        """Return the one name of a key that has several."""
         name = key if len(key) == 1 else key.lower().replace("_", "").replace("-", "").replace(" ", "")
         own = {"ctrlorcmd": self.adding_key, **dict.fromkeys(_SYSTEM_KEY, self.system_key)}
-        name = own.get(name) or _SYNONYMS.get(name, name)
-        if not self.has_key(name):
-            near = difflib.get_close_matches(name, [*self._gui.KEY_NAMES, *_SYNONYMS, *_SYSTEM_KEY], n=3)
-            hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-            raise ActionRefused(
-                f"this keyboard has no key {key!r}{hint} Keys are named one by one: ('ctrl', 's'), ('enter',)"
-            )
-        return name
+        return own.get(name) or _SYNONYMS.get(name, name)
 
-    def has_key(self, name: str) -> bool:
-        """Return whether pyautogui can press a key (it silently ignores those that it cannot)."""
-        return bool(self._gui.isValidKey(name))
+    def no_such_key(self, key: str) -> ActionRefused:
+        """Return the error for a key that the keyboard does not have."""
+        name = self.canonical_name(key)
+        others = [other for other in (*self._gui.KEY_NAMES, *_SYNONYMS, *_SYSTEM_KEY) if other != name]
+        near = difflib.get_close_matches(name, others, n=3)
+        hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
+        return ActionRefused(
+            f"this keyboard has no key {key!r}{hint} Keys are named one by one: ('ctrl', 's'), ('enter',)"
+        )
 
     def key_down(self, key: str) -> None:
         """Hold a key."""
         self._held_keys.append(key)
         with self._translate_errors():
-            self._gui.keyDown(key)
-        time.sleep(_KEY_PAUSE_S)
+            self._key_event(key, True)
+        time.sleep(KEY_PAUSE_S)
 
     def key_up(self, key: str) -> None:
         """Release a key."""
         with self._translate_errors():
-            self._gui.keyUp(key)
+            self._key_event(key, False)
         if key in self._held_keys:
             self._held_keys.remove(key)
-        time.sleep(_KEY_PAUSE_S)
+        time.sleep(KEY_PAUSE_S)
+
+    def _key_event(self, key: str, down: bool) -> None:
+        (self._gui.keyDown if down else self._gui.keyUp)(key)
+
+    def split_text(self, text: str) -> list[str]:
+        """Split text into pieces: every line end and tab is a key, wherever the text came from."""
+        return re.findall(r"[^\n\t]+|[\n\t]", text)
 
     def type_line(self, text: str) -> None:
         """Enter text where the keyboard focus is; each platform has its own way that loses no character."""
         raise NotImplementedError
+
+    def release_leftovers(self) -> None:
+        """Release the keys and buttons that an earlier program left down, where the system can be asked."""
 
     def release_all(self) -> None:
         """Release every button and key, even with the pointer in the failsafe corner."""
@@ -309,7 +353,7 @@ class PyAutoGuiInput:
         try:
             with defer_interrupts():
                 for key in keys:
-                    gui.keyUp(key)
+                    self._key_event(key, False)
                 for button in buttons:
                     self._button_event(button, False, 1)
             self._held_keys.clear()

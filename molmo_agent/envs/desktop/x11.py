@@ -318,25 +318,3 @@ def focused_classes(display: Any) -> set[str]:
             names.update(name.lower() for name in window.get_wm_class() or ())
             window = window.query_tree().parent
     return names
-
-
-class Keyboard:
-    """The keyboard layout as it is now: which keysym a key gives with and without Shift."""
-
-    def __init__(self, display: Any) -> None:
-        self._first = display.display.info.min_keycode
-        last = display.display.info.max_keycode
-        self._rows = display.get_keyboard_mapping(self._first, last - self._first + 1)
-        state = display.screen().root.query_pointer().mask
-        self._caps_lock = bool(state & Xlib.X.LockMask)
-        # Bits 13 and 14 hold the active layout group; the core mapping describes the first two.
-        self._group = state >> 13 & 3
-
-    def gives(self, keycode: int, shift: bool, char: str) -> bool:
-        """Return whether the key, pressed with or without Shift, enters this printable ASCII character."""
-        row = self._rows[keycode - self._first] if keycode >= self._first else ()
-        index = 2 * self._group + shift
-        if self._caps_lock or self._group > 1 or index >= len(row) or not " " <= char <= "~":
-            return False
-        # Keysyms of printable ASCII are their code points.
-        return bool(row[index] == ord(char))

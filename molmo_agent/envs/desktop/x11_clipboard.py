@@ -1,21 +1,26 @@
-"""The X clipboard for one paste: offer a text, wait until it is read, restore the old content.
+"""The X selections for one paste: offer a text, wait until it is read, restore the old content.
 
-We own the clipboard ourselves instead of leaving it to a helper program, because only its owner sees whether and by
-whom it was read. Without that, a paste that never happened would pass for text that was entered, and the old content
-could come back before a slow program has read the new one.
+We own them ourselves instead of leaving it to a helper program, because only the owner sees whether and by whom a text
+was read. Without that, a paste that never happened would pass for text that was entered, and the old content could
+come back before a slow program has read the new one.
 """
 
 import contextlib
+import enum
+import secrets
 import shutil
 import subprocess
 import time
 from typing import Any
 
+import Xlib.error
 import Xlib.X
 from Xlib.protocol import event
 
-# How long a program may take to read the text after Ctrl+V.
+# How long a program that has seen the keys may take to read the text.
 _TAKE_S = 2.0
+# How long it may take to see them, if it can be asked whether it has.
+_BUSY_S = 20.0
 # Programs ask in several steps (which formats? then the text): this long without a question means they are done.
 _QUIET_S = 0.03
 # All of them Unicode. Not STRING, which is Latin-1: a program would show question marks for the rest.
@@ -25,63 +30,102 @@ _DISCREET = "x-kde-passwordManagerHint"
 # Formats of the old content to save, the one that loses least first.
 _KEEP = ("x-special/gnome-copied-files", "UTF8_STRING", "text/plain;charset=utf-8", "STRING", "image/png", "text/html")
 
+CLIPBOARD, PRIMARY = "CLIPBOARD", "PRIMARY"
+
+
+class Taken(enum.Enum):
+    """What a program did with a paste."""
+
+    YES = "read the text"
+    NO = "saw the keys and did not read the text"
+    BUSY = "does not respond"
+
 
 class Pasteboard:
-    """The clipboard during one paste: ``save``, then ``offer`` and ``await_taken`` for each part, then ``restore``."""
+    """The selections during one paste.
 
-    def __init__(self, display: Any) -> None:
+    ``save``; then ``offer``, ``start_wait`` and ``poll`` for each part of the text; then ``restore``.
+
+    Args:
+        selections: which ones hold the text. PRIMARY is what is selected in some window; terminals paste that.
+    """
+
+    def __init__(self, display: Any, *selections: str) -> None:
         self._display = display
-        self._clipboard = display.intern_atom("CLIPBOARD")
+        self._selections = selections or (CLIPBOARD,)
         screen = display.screen()
         self._window = screen.root.create_window(0, 0, 1, 1, 0, screen.root_depth)
         self._text = ""
-        self._old: tuple[str, bytes] | None = None
-        # Clients (see _client) that read the text since it was offered.
+        # Selection -> (format, content).
+        self._old: dict[str, tuple[str, bytes]] = {}
+        # Clients (see _client) that read the text since the paste, and those that read whatever is offered.
         self._readers: set[int] = set()
+        self._watchers: set[int] = set()
+        self._focus: int | None = None
+        self._ping: _Ping | None = None
+        self._deadline = 0.0
 
     def save(self) -> bool:
-        """Save the content of the clipboard. Return False if it cannot be saved; then do not replace it."""
-        if self._display.get_selection_owner(self._clipboard) == Xlib.X.NONE:
-            return True
-        formats = (_read_with_xclip("TARGETS") or b"").decode(errors="replace").split()
-        target = next((name for name in (*_KEEP, *(f for f in formats if "/" in f)) if name in formats), None)
-        content = _read_with_xclip(target) if target else None
-        if target is None or content is None:
-            self._window.destroy()
-            return False
-        self._old = target, content
+        """Save what the selections hold. Return False if the clipboard cannot be saved; then do not replace it."""
+        for selection in self._selections:
+            if self._display.get_selection_owner(self._display.intern_atom(selection)) == Xlib.X.NONE:
+                continue
+            formats = (_read_with_xclip(selection, "TARGETS") or b"").decode(errors="replace").split()
+            target = next((name for name in (*_KEEP, *(f for f in formats if "/" in f)) if name in formats), None)
+            content = _read_with_xclip(selection, target) if target else None
+            if target is not None and content is not None:
+                self._old[selection] = target, content
+            elif selection == CLIPBOARD:
+                self._window.destroy()
+                return False
         return True
 
     def offer(self, text: str) -> None:
-        """Put text on the clipboard and answer the programs that watch it, before the paste itself."""
+        """Put text on the selections and answer the programs that watch them, before the paste itself."""
         self._text = text
-        self._window.set_selection_owner(self._clipboard, Xlib.X.CurrentTime)
+        for selection in self._selections:
+            self._window.set_selection_owner(self._display.intern_atom(selection), Xlib.X.CurrentTime)
         self._serve(_QUIET_S)
+        self._watchers |= self._readers
         self._readers.clear()
 
-    def await_reader(self) -> bool:
-        """Wait until the program with the keyboard focus has read the text; return False if none did."""
-        focus = getattr(self._display.get_input_focus().focus, "id", None)
-        deadline = time.monotonic() + _TAKE_S
-        while time.monotonic() < deadline:
-            self._serve(_QUIET_S)
-            if (focus is None and self._readers) or (focus and self._client(focus) in self._readers):
-                return True
+    def start_wait(self) -> None:
+        """Call after the keys that paste, then ``poll``."""
+        if self._ping:
+            self._ping.close()
+        self._focus = getattr(self._display.get_input_focus().focus, "id", None)
+        self._ping = _Ping(self._display)
+        self._deadline = time.monotonic() + (_BUSY_S if self._ping.window else _TAKE_S)
+
+    def poll(self) -> Taken | None:
+        """Answer questions for a moment. Return what the program with the keyboard focus did; None: wait on."""
+        ping, focus = self._ping, self._focus
+        assert ping
+        self._serve(_QUIET_S, ping)
+        if (focus is None and self._readers) or (focus and self._client(focus) in self._readers):
+            return Taken.YES
+        if ping.is_answered and not ping.is_counted:
+            ping.is_counted, self._deadline = True, time.monotonic() + _TAKE_S
+        if time.monotonic() < self._deadline:
+            return None
         # Another client of the same program may have asked on its behalf.
-        return bool(self._readers)
+        if self._readers - self._watchers:
+            return Taken.YES
+        return Taken.BUSY if ping.window and not ping.is_answered else Taken.NO
 
     def restore(self) -> None:
-        """Restore the old content; an empty clipboard stays empty."""
+        """Restore the old content; what was empty stays empty."""
+        if self._ping:
+            self._ping.close()
         # The content belongs to the window and goes with it.
         self._window.destroy()
         self._display.sync()
-        if self._old:
-            target, content = self._old
+        for selection, (target, content) in self._old.items():
             plain = target in ("UTF8_STRING", "STRING", "text/plain;charset=utf-8")
             # xclip stays behind to answer for the content; it must not hold our output open.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 subprocess.run(
-                    ["xclip", "-selection", "clipboard", *([] if plain else ["-t", target])],
+                    ["xclip", "-selection", selection.lower(), *([] if plain else ["-t", target])],
                     input=content,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -94,7 +138,7 @@ class Pasteboard:
         """Return the number of the client that made a window: the high bits of its id."""
         return int(window_id & ~self._display.display.info.resource_id_mask)
 
-    def _serve(self, quiet_s: float) -> None:
+    def _serve(self, quiet_s: float, ping: "_Ping | None" = None) -> None:
         """Answer requests until none has come for ``quiet_s`` seconds."""
         deadline = time.monotonic() + quiet_s
         while time.monotonic() < deadline:
@@ -105,6 +149,8 @@ class Pasteboard:
             if request.type == Xlib.X.SelectionRequest and request.owner == self._window:
                 self._answer(request)
                 deadline = time.monotonic() + quiet_s
+            elif ping:
+                ping.note(request)
 
     def _answer(self, request: Any) -> None:
         display, name = self._display, self._display.get_atom_name(request.target)
@@ -133,11 +179,48 @@ class Pasteboard:
         display.flush()
 
 
-def _read_with_xclip(kind: str) -> bytes | None:
-    """Return the clipboard's content in one format; None if its owner does not give it, or there is no xclip."""
+class _Ping:
+    """Ask the program with the keyboard focus whether it has seen the input so far: it answers in the same order."""
+
+    def __init__(self, display: Any) -> None:
+        self._root = display.screen().root
+        self._protocols, self._name = display.intern_atom("WM_PROTOCOLS"), display.intern_atom("_NET_WM_PING")
+        self._stamp = secrets.randbits(31) | 1
+        # The window that was asked; None if the program cannot be asked.
+        self.window = self._find_window(display.get_input_focus().focus)
+        self.is_answered = self.is_counted = False
+        # The answer goes to the root window.
+        self._old_mask = self._root.get_attributes().your_event_mask
+        if self.window:
+            self._root.change_attributes(event_mask=self._old_mask | Xlib.X.SubstructureNotifyMask)
+            data = (32, [self._name, self._stamp, self.window.id, 0, 0])
+            self.window.send_event(event.ClientMessage(window=self.window, client_type=self._protocols, data=data))
+            display.flush()
+
+    def _find_window(self, window: Any) -> Any:
+        with contextlib.suppress(Xlib.error.BadWindow):
+            while hasattr(window, "get_wm_protocols") and window.id != self._root.id:
+                if self._name in window.get_wm_protocols():
+                    return window
+                window = window.query_tree().parent
+        return None
+
+    def note(self, message: Any) -> None:
+        """Look whether an event is the answer."""
+        if message.type & 0x7F == Xlib.X.ClientMessage and message.client_type == self._protocols:
+            name, stamp, *_ = message.data[1]
+            self.is_answered = self.is_answered or (name, stamp) == (self._name, self._stamp)
+
+    def close(self) -> None:
+        """Listen no longer."""
+        self._root.change_attributes(event_mask=self._old_mask)
+
+
+def _read_with_xclip(selection: str, kind: str) -> bytes | None:
+    """Return a selection's content in one format; None if its owner does not give it, or there is no xclip."""
     if not shutil.which("xclip"):
         return None
-    command = ["xclip", "-selection", "clipboard", "-o", "-t", kind]
+    command = ["xclip", "-selection", selection.lower(), "-o", "-t", kind]
     try:
         result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=3, check=False)
     except subprocess.TimeoutExpired:

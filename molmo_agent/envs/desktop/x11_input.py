@@ -1,32 +1,57 @@
-"""Input on X11: pyautogui for the characters that the keyboard layout has; other text is pasted.
+"""Input on X11: keys where the keyboard layout has them, and pasted text where keys would change on their way.
 
-pyautogui silently drops characters that it has no key for. It also assumes the American layout: on other layouts a `/`
-becomes a `7`, and on nearly all of them `<` becomes `>`. So a character is sent as a key only if the layout assigns it
-to that key. All other text is pasted, and the old content of the clipboard is restored.
+pyautogui assumes the American layout and drops other characters. So keys are pressed by their keycodes, as the
+layout, the active group and Caps Lock require now. Text is pasted as one piece where a program could add to what is
+typed or replace it: an input method, an editor that indents, an office program that corrects. The old content of the
+clipboard is restored. What can be neither typed nor pasted is refused.
 """
 
-import shutil
-import subprocess
+import re
+import time
+from collections.abc import Sequence
 from typing import Any
 
-from molmo_agent.envs.desktop import x11
-from molmo_agent.envs.desktop.input import PyAutoGuiInput
-from molmo_agent.envs.desktop.x11_clipboard import Pasteboard
-from molmo_agent.errors import ActionRefused
+import Xlib.X
 
-# Window classes in which Ctrl+V does not paste: terminals, where it quotes the next key, and some editors.
+from molmo_agent.actions import Button
+from molmo_agent.envs.desktop import x11
+from molmo_agent.envs.desktop.input import KEY_PAUSE_S, PyAutoGuiInput
+from molmo_agent.envs.desktop.x11_clipboard import CLIPBOARD, PRIMARY, Pasteboard, Taken
+from molmo_agent.envs.desktop.x11_input_method import active_input_method
+from molmo_agent.envs.desktop.x11_keyboard import Keyboard, Stroke, means_keys
+from molmo_agent.envs.desktop.x11_pointer import double_click_s, physical_button
+from molmo_agent.envs.desktop.xkb import Xkb
+from molmo_agent.errors import ActionRefused, EnvError
+
+# Window classes of programs that paste with Shift+Insert. Ctrl+V quotes the next key there.
 # fmt: off
-_NO_PASTE = frozenset({
+_TERMINALS = frozenset({
     "alacritty", "com.mitchellh.ghostty", "cool-retro-term", "deepin-terminal", "emacs", "foot", "ghostty",
     "gnome-terminal", "gnome-terminal-server", "guake", "gvim", "kgx", "kitty", "konsole", "lxterminal",
-    "mate-terminal", "org.gnome.console", "org.wezfurlong.wezterm", "qterminal", "rxvt", "sakura", "st",
-    "st-256color", "terminator", "terminology", "tilix", "urxvt", "uxterm", "vim", "xfce4-terminal", "xterm",
-    "yakuake",
+    "mate-terminal", "org.gnome.console", "org.wezfurlong.wezterm", "ptyxis", "qterminal", "roxterm", "rxvt", "sakura",
+    "st", "st-256color", "stterm", "terminator", "terminology", "termit", "tilda", "tilix", "urxvt", "uxterm", "vim",
+    "xfce4-terminal", "xterm", "yakuake",
 })
+# The editors among them: they indent, and take several lines in one piece.
+_EDITORS = frozenset({"emacs", "gvim", "vim"})
+# Programs that correct or complete words while they are typed, by the beginning of their class.
+_CORRECTING = (
+    "abiword", "calligra", "desktopeditors", "gnumeric", "libreoffice", "onlyoffice", "openoffice", "soffice", "wps",
+)
 # fmt: on
+
+# Editors close these when they are typed. An apostrophe in a word is none.
+_CLOSED_BY_EDITORS = re.compile(r"[(\[{<\"`$“‘«]|(?<!\w)'|'(?!\w)")
+_INDENTED = re.compile(r"^[ \t]", re.MULTILINE)
 
 # Enough for one paste; a longer text is cut into several.
 _PASTE_CHARS = 40_000
+_LOGICAL_BUTTONS = {"left": 1, "middle": 2, "right": 3}
+_WHEEL_UP, _WHEEL_DOWN, _WHEEL_LEFT, _WHEEL_RIGHT = 4, 5, 6, 7
+# Programs without a setting of their own go up to half a second.
+_DOUBLE_CLICK_S = 0.5
+# How long a person may take to lift a finger, the one that started this run for example.
+_FINGER_S = 3.0
 
 
 class X11Input(PyAutoGuiInput):
@@ -36,61 +61,268 @@ class X11Input(PyAutoGuiInput):
         super().__init__(gui)
         # Our own connection: pyautogui's is busy with its own replies.
         self._display = display
+        self._xkb = Xkb(display)
+        # Keycodes that each held key of a chord put down.
+        self._down: dict[str, tuple[int, ...]] = {}
+        # The physical button that was pressed for each logical one.
+        self._pressed: dict[Button, int] = {}
 
     def is_lost(self, error: Exception) -> bool:
         """Return whether an error means that the X server is gone."""
         return x11.is_lost(error)
 
-    def has_key(self, name: str) -> bool:
-        """Return whether this keyboard has the key and the key enters the character of its name."""
-        keycode = self._gui.platformModule.keyboardMapping.get(name)
-        if not keycode:
-            return False
-        if len(name) > 1 or not name.isprintable():
-            return True
-        with self._translate_errors():
-            return self._typable(x11.Keyboard(self._display), name)
+    # --- What others left behind ----------------------------------------------------------------------------------
 
-    def _typable(self, keyboard: x11.Keyboard, char: str) -> bool:
-        keycode = self._gui.platformModule.keyboardMapping.get(char) or 0
-        return keyboard.gives(keycode, bool(self._gui.isShiftCharacter(char)), char)
-
-    def type_line(self, text: str) -> None:
-        """Enter text where the keyboard focus is.
+    def release_leftovers(self) -> None:
+        """Release the keys and buttons that a killed program left down, and latched modifiers. Locks stay.
 
         Raises:
-            ActionRefused: the text can be neither typed nor pasted; the message names the missing program.
+            EnvError: a key or button is still down: a person holds it.
         """
         with self._translate_errors():
-            keyboard = x11.Keyboard(self._display)
-            by_keys = all(self._typable(keyboard, char) for char in text)
-            num_pasted = 0
-            if not by_keys and not x11.focused_classes(self._display) & _NO_PASTE:
-                num_pasted = self._paste(text)
-        if by_keys:
-            for char in text:
-                self.key_down(char)
-                self.key_up(char)
-        elif num_pasted < len(text):
-            _type_with_xdotool(text[num_pasted:])
+            deadline = time.monotonic() + _FINGER_S
+            while (held := self._held_by_anyone()) and time.monotonic() < deadline:
+                for keycode in held:
+                    self._send(Xlib.X.KeyRelease, keycode)
+                for button in range(1, len(self._display.get_pointer_mapping()) + 1):
+                    self._send(Xlib.X.ButtonRelease, button)
+                self._xkb.clear_latches()
+                self._display.sync()
+                if self._held_by_anyone():
+                    time.sleep(0.05)
+            keyboard = Keyboard(self._xkb)
+        if held:
+            names = ", ".join(keyboard.name(keycode) if keycode else "a mouse button" for keycode in held)
+            raise EnvError(
+                f"held down on the keyboard or mouse, although nothing was pressed by this program: {names}. "
+                "Let go of it and start again"
+            )
+        if locked := keyboard.locked_commands():
+            raise EnvError(
+                f"locked on the keyboard (sticky keys): {', '.join(locked)}. Text would become shortcuts. "
+                "Press the key until it is off, and start again"
+            )
 
-    def _paste(self, text: str) -> int:
-        """Paste text and return how many characters the focused program took."""
-        pasteboard = Pasteboard(self._display)
-        if not pasteboard.save():
-            return 0
+    def _held_by_anyone(self) -> list[int]:
+        """Return the keycodes that are down, modifiers last; 0 for a mouse button."""
+        keymap = self._display.query_keymap()
+        keycodes = [8 * i + bit for i, byte in enumerate(keymap) for bit in range(8) if byte >> bit & 1]
+        modifiers = self._xkb.keymap().modifiers if keycodes else {}
+        buttons = self._display.screen().root.query_pointer().mask >> 8 & 0x1F
+        return [*sorted(keycodes, key=lambda keycode: modifiers.get(keycode, 0)), *([0] if buttons else [])]
+
+    # --- Pointer --------------------------------------------------------------------------------------------------
+
+    def move(self, x: int, y: int) -> None:
+        """Move the pointer; with a button held this drags."""
+        with self._translate_errors():
+            self._gui.moveTo(x, y)
+
+    def _button_event(self, button: Button, down: bool, nth: int) -> None:
+        self._gui.failSafeCheck()
+        if down:
+            self._pressed[button] = self._physical(_LOGICAL_BUTTONS[button], button)
+        physical = self._pressed.get(button)
+        if physical:
+            self._send(Xlib.X.ButtonPress if down else Xlib.X.ButtonRelease, physical)
+            self._display.sync()
+
+    def _physical(self, logical: int, name: str) -> int:
+        physical = physical_button(self._display, logical)
+        if physical is None:
+            raise ActionRefused(f"no button of the mouse is mapped to {name!r}: check `xmodmap -pp` and `xinput`")
+        return physical
+
+    def scroll(self, right: int, down: int) -> None:
+        """Turn the wheel by notches."""
+        with self._translate_errors():
+            for notches, back, forth in ((down, _WHEEL_UP, _WHEEL_DOWN), (right, _WHEEL_LEFT, _WHEEL_RIGHT)):
+                for _ in range(abs(notches)):
+                    self._gui.failSafeCheck()
+                    physical = self._physical(forth if notches > 0 else back, "the wheel")
+                    self._send(Xlib.X.ButtonPress, physical)
+                    self._send(Xlib.X.ButtonRelease, physical)
+                    self._display.sync()
+
+    def double_click_s(self) -> float:
+        """Return how long after a press another one at the same place would make a double click."""
+        with self._translate_errors():
+            return max(double_click_s(self._display) or 0.0, _DOUBLE_CLICK_S)
+
+    # --- Keys -----------------------------------------------------------------------------------------------------
+
+    def key_names(self, keys: Sequence[str]) -> list[str]:
+        """Return this platform's names of the keys of a chord.
+
+        Raises:
+            ActionRefused: this keyboard has no such key, or the key would enter something else.
+        """
+        names = [self.canonical_name(key) for key in keys]
+        shortcut = means_keys(names)
+        with self._translate_errors():
+            keyboard = Keyboard(self._xkb)
+            for key, name in zip(keys, names, strict=True):
+                if _stroke(keyboard, name, shortcut) is None:
+                    if len(name) > 1 or shortcut:
+                        raise self.no_such_key(key)
+                    raise ActionRefused(
+                        f"no key enters {name!r} with the present keyboard layout; "
+                        f"to enter the character, type {name!r} as text"
+                    )
+                if len(name) == 1 and name != " " and not shortcut and (method := active_input_method(self._display)):
+                    raise ActionRefused(
+                        f"the input method {method!r} may change the key {name!r}: switch it off and start again, "
+                        f"or, to enter the character, type {name!r} as text"
+                    )
+        return names
+
+    def _key_event(self, key: str, down: bool) -> None:
+        self._gui.failSafeCheck()
+        if not down:
+            self._lift(key)
+            return
+        keyboard = Keyboard(self._xkb)
+        stroke = _stroke(keyboard, key, means_keys(self._held_keys))
+        if stroke is None:
+            raise self.no_such_key(key)
+        self._put_down(key, stroke)
+
+    def _put_down(self, name: str, stroke: Stroke) -> None:
+        held = {keycode for keycodes in self._down.values() for keycode in keycodes}
+        keycodes = (*(keycode for keycode in stroke.modifiers if keycode not in held), stroke.keycode)
+        # Recorded first, as for buttons.
+        self._down[name] = keycodes
+        for keycode in keycodes:
+            self._send(Xlib.X.KeyPress, keycode)
+        self._display.sync()
+
+    def _lift(self, name: str) -> None:
+        for keycode in reversed(self._down.get(name, ())):
+            self._send(Xlib.X.KeyRelease, keycode)
+        self._display.sync()
+        self._down.pop(name, None)
+
+    def _send(self, kind: int, detail: int) -> None:
+        self._display.xtest_fake_input(kind, detail)
+
+    # --- Text -----------------------------------------------------------------------------------------------------
+
+    def split_text(self, text: str) -> list[str]:
+        """Split text into pieces: one for each line end and tab that is to be a key, and what is between.
+
+        Several lines for a program that takes a paste stay together, because an editor adds blanks to a line after
+        Enter. Line ends around them are keys, unless the text is indented.
+        """
+        with self._translate_errors():
+            terminal = x11.focused_classes(self._display) & _TERMINALS
+        is_indented = "\n" in text and _INDENTED.search(text)
+        body = text.strip("\n")
+        if (terminal - _EDITORS) or ("\n" not in body and not is_indented):
+            return super().split_text(text)
+        if is_indented:
+            return [text]
+        before, _, after = text.partition(body)
+        return [*before, body, *after]
+
+    def type_line(self, text: str) -> None:
+        """Enter a piece of text where the keyboard focus is.
+
+        Raises:
+            ActionRefused: the text can be neither typed nor pasted unchanged. The message says why, and never holds
+                the text, which may be a password.
+            EnvError: somebody holds a key that makes shortcuts of the text.
+        """
+        with self._translate_errors():
+            classes = x11.focused_classes(self._display)
+            method = active_input_method(self._display)
+            keyboard = Keyboard(self._xkb)
+        typable = all(keyboard.enter(char) or char in "\n\t" for char in text)
+        if typable and not method and not _is_changed_on_its_way(text, classes):
+            self._type(text)
+            return
+        num_pasted, reason = self._paste(text, is_terminal=bool(classes & _TERMINALS))
+        rest = text[num_pasted:]
+        if not rest:
+            return
+        if method:
+            raise ActionRefused(
+                f"the input method {method!r} may change what is typed, and the text could not be pasted: {reason}. "
+                "Switch the input method off and start again"
+            )
+        if not typable:
+            raise ActionRefused(
+                "the text has characters that this keyboard layout has no keys for, and it could not be pasted: "
+                f"{reason}"
+            )
+        self._type(rest)
+
+    def _type(self, text: str) -> None:
+        """Press the keys of a text."""
+        with self._translate_errors():
+            keyboard = Keyboard(self._xkb)
+        for i, char in enumerate(text):
+            with self._translate_errors():
+                self._gui.failSafeCheck()
+                keyboard = self._checked(keyboard, f"{i} of {len(text)} characters were typed")
+                name = {"\n": "enter", "\t": "tab"}.get(char, char)
+                stroke = _stroke(keyboard, name, shortcut=False)
+                if stroke is None:
+                    raise ActionRefused(
+                        f"the keyboard layout changed while typing: {i} of {len(text)} characters were typed"
+                    )
+                self._held_keys.append(name)
+                self._put_down(name, stroke)
+            time.sleep(KEY_PAUSE_S)
+            self.key_up(name)
+
+    def _checked(self, keyboard: Keyboard, progress: str) -> Keyboard:
+        """Return the keyboard as it is now; wait for a person who holds a modifier."""
+        deadline = time.monotonic() + _FINGER_S
+        state = self._xkb.state()
+        while state.mods & ~state.locked:
+            if time.monotonic() > deadline:
+                raise EnvError(f"somebody holds a key such as Ctrl or Shift, which changes what is typed; {progress}")
+            time.sleep(0.02)
+            state = self._xkb.state()
+        return keyboard if state == keyboard.state else Keyboard(self._xkb)
+
+    def _paste(self, text: str, is_terminal: bool) -> tuple[int, str]:
+        """Paste text and return how many characters the focused program took, and why not all."""
+        with self._translate_errors():
+            # A terminal pastes what is selected, or the clipboard.
+            pasteboard = Pasteboard(self._display, *([CLIPBOARD, PRIMARY] if is_terminal else [CLIPBOARD]))
+            if not pasteboard.save():
+                return 0, "the clipboard holds something that cannot be saved. Install xclip: apt-get install xclip"
+            has_v = Keyboard(self._xkb).enter("v") is not None
+        # Where the layout has no V at the moment, not all programs know Ctrl+V.
+        chord = ("ctrl", "v") if has_v and not is_terminal else ("shift", "insert")
         num_sent = 0
         try:
             while num_sent < len(text):
                 part = text[num_sent : num_sent + _PASTE_CHARS]
-                pasteboard.offer(part)
-                self._chord("ctrl", "v")
-                if not pasteboard.await_reader():
-                    break
+                with self._translate_errors():
+                    pasteboard.offer(part)
+                self._chord(*chord)
+                taken = self._await_reader(pasteboard)
+                if taken is Taken.BUSY:
+                    raise ActionRefused(f"the focused program {taken.value}: wait until it does, and start again")
+                if taken is Taken.NO:
+                    return num_sent, f"the focused program {taken.value} after {'+'.join(chord).title()}"
                 num_sent += len(part)
         finally:
-            pasteboard.restore()
-        return num_sent
+            with self._translate_errors():
+                pasteboard.restore()
+        return num_sent, ""
+
+    def _await_reader(self, pasteboard: Pasteboard) -> Taken:
+        with self._translate_errors():
+            pasteboard.start_wait()
+        while True:
+            with self._translate_errors():
+                self._gui.failSafeCheck()
+                taken = pasteboard.poll()
+            if taken:
+                return taken
 
     def _chord(self, *keys: str) -> None:
         for key in keys:
@@ -99,20 +331,16 @@ class X11Input(PyAutoGuiInput):
             self.key_up(key)
 
 
-def _type_with_xdotool(text: str) -> None:
-    # The messages never hold the text: it may be a password.
-    if not shutil.which("xdotool"):
-        raise ActionRefused(
-            "the text has characters that this keyboard layout has no keys for, and it could not be pasted: either the "
-            "focused program takes no Ctrl+V, or xclip, which keeps the clipboard's content safe, is missing. "
-            "To type it anyway: apt-get install xclip xdotool"
-        )
-    # On stdin, not on the command line, where every user of the machine could read it. Below 50 ms characters that
-    # need a temporary key are lost now and then.
-    command = ["xdotool", "type", "--clearmodifiers", "--delay", "50", "--file", "-"]
-    result = subprocess.run(
-        command, input=text.encode(), capture_output=True, timeout=30 + 0.2 * len(text), check=False
-    )
-    if result.returncode:
-        message = result.stderr.decode(errors="replace").strip()
-        raise ActionRefused(f"xdotool could not type the text (exit status {result.returncode}): {message}")
+def _stroke(keyboard: Keyboard, name: str, shortcut: bool) -> Stroke | None:
+    """Return the keys for a key's name; None if this keyboard has none."""
+    if len(name) > 1:
+        return keyboard.named(name)
+    return keyboard.shortcut(name) if shortcut else keyboard.enter(name)
+
+
+def _is_changed_on_its_way(text: str, classes: set[str]) -> bool:
+    """Return whether the focused program could add to a text that is typed, or replace a part of it."""
+    if classes & (_TERMINALS - _EDITORS):
+        return False
+    is_correcting = any(name.startswith(_CORRECTING) for name in classes)
+    return is_correcting or "\n" in text or bool(_CLOSED_BY_EDITORS.search(text))
