@@ -20,28 +20,10 @@ from molmo_agent.envs.desktop.x11_clipboard import CLIPBOARD, PRIMARY, Pasteboar
 from molmo_agent.envs.desktop.x11_input_method import active_input_method
 from molmo_agent.envs.desktop.x11_keyboard import Keyboard, Stroke, means_keys
 from molmo_agent.envs.desktop.x11_pointer import double_click_s, physical_button
+from molmo_agent.envs.desktop.x11_programs import focused_program
 from molmo_agent.envs.desktop.xkb import Xkb
 from molmo_agent.errors import ActionRefused, EnvError
 
-# Window classes of programs that paste with Shift+Insert. Ctrl+V quotes the next key there.
-# fmt: off
-_TERMINALS = frozenset({
-    "alacritty", "com.mitchellh.ghostty", "cool-retro-term", "deepin-terminal", "emacs", "foot", "ghostty",
-    "gnome-terminal", "gnome-terminal-server", "guake", "gvim", "kgx", "kitty", "konsole", "lxterminal",
-    "mate-terminal", "org.gnome.console", "org.wezfurlong.wezterm", "ptyxis", "qterminal", "roxterm", "rxvt", "sakura",
-    "st", "st-256color", "stterm", "terminator", "terminology", "termit", "tilda", "tilix", "urxvt", "uxterm", "vim",
-    "xfce4-terminal", "xterm", "yakuake",
-})
-# The editors among them: they indent, and take several lines in one piece.
-_EDITORS = frozenset({"emacs", "gvim", "vim"})
-# Programs that correct or complete words while they are typed, by the beginning of their class.
-_CORRECTING = (
-    "abiword", "calligra", "desktopeditors", "gnumeric", "libreoffice", "onlyoffice", "openoffice", "soffice", "wps",
-)
-# fmt: on
-
-# Editors close these when they are typed. An apostrophe in a word is none.
-_CLOSED_BY_EDITORS = re.compile(r"[(\[{<\"`$“‘«]|(?<!\w)'|'(?!\w)")
 _INDENTED = re.compile(r"^[ \t]", re.MULTILINE)
 
 # Enough for one paste; a longer text is cut into several.
@@ -214,10 +196,10 @@ class X11Input(PyAutoGuiInput):
         Enter. Line ends around them are keys, unless the text is indented.
         """
         with self._translate_errors():
-            terminal = x11.focused_classes(self._display) & _TERMINALS
-        is_indented = "\n" in text and _INDENTED.search(text)
+            program = focused_program(self._display) if "\n" in text else None
+        is_indented = _INDENTED.search(text)
         body = text.strip("\n")
-        if (terminal - _EDITORS) or ("\n" not in body and not is_indented):
+        if not (program and program.takes_lines and ("\n" in body or is_indented)):
             return super().split_text(text)
         if is_indented:
             return [text]
@@ -233,14 +215,14 @@ class X11Input(PyAutoGuiInput):
             EnvError: somebody holds a key that makes shortcuts of the text.
         """
         with self._translate_errors():
-            classes = x11.focused_classes(self._display)
+            program = focused_program(self._display)
             method = active_input_method(self._display)
             keyboard = Keyboard(self._xkb)
         typable = all(keyboard.enter(char) or char in "\n\t" for char in text)
-        if typable and not method and not _is_changed_on_its_way(text, classes):
+        if typable and not method and not program.changes(text):
             self._type(text)
             return
-        num_pasted, reason = self._paste(text, is_terminal=bool(classes & _TERMINALS))
+        num_pasted, reason = self._paste(text, program.is_terminal)
         rest = text[num_pasted:]
         if not rest:
             return
@@ -336,11 +318,3 @@ def _stroke(keyboard: Keyboard, name: str, shortcut: bool) -> Stroke | None:
     if len(name) > 1:
         return keyboard.named(name)
     return keyboard.shortcut(name) if shortcut else keyboard.enter(name)
-
-
-def _is_changed_on_its_way(text: str, classes: set[str]) -> bool:
-    """Return whether the focused program could add to a text that is typed, or replace a part of it."""
-    if classes & (_TERMINALS - _EDITORS):
-        return False
-    is_correcting = any(name.startswith(_CORRECTING) for name in classes)
-    return is_correcting or "\n" in text or bool(_CLOSED_BY_EDITORS.search(text))
