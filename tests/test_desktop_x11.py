@@ -402,9 +402,10 @@ def test_caps_lock_does_not_change_what_is_typed(actor, window):
 
 def set_caps_lock(on):
     from molmo_agent.envs.desktop import x11
+    from molmo_agent.envs.desktop.xkb import LOCK, Xkb
 
     display = x11.connect()
-    while x11.Keyboard(display)._caps_lock != on:
+    while bool(Xkb(display).state().locked & LOCK) != on:
         subprocess.run(["xdotool", "key", "Caps_Lock"], check=True)
         time.sleep(0.05)
     display.close()

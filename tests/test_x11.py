@@ -11,11 +11,11 @@ from molmo_agent.envs.desktop.capture import Area, open_capture
 from molmo_agent.envs.desktop.env import open_input
 from molmo_agent.envs.desktop.input import load_pyautogui
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
-from molmo_agent.errors import ActionRefused, EnvError
+from molmo_agent.errors import EnvError
 
 pytest.importorskip("Xlib", reason="Xlib comes with pyautogui on Linux only")
 
-from molmo_agent.envs.desktop import x11, x11_input
+from molmo_agent.envs.desktop import x11
 
 needs_x = needs("Xvfb")
 
@@ -105,33 +105,6 @@ def test_input_works_where_tkinter_is_not_installed():
     with VirtualDisplay(64, 64, window_manager=None):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("(7, 9)\n", "")
-
-
-@pytest.fixture
-def refused_text(monkeypatch):
-    """The message for a text that can be neither typed nor pasted."""
-
-    def ask():
-        with pytest.raises(ActionRefused) as refused:
-            x11_input._type_with_xdotool("geheim é")
-        return str(refused.value)
-
-    return ask
-
-
-def test_text_that_no_way_can_enter_is_refused_without_repeating_it(monkeypatch, refused_text):
-    monkeypatch.setenv("PATH", "/nonexistent")
-    assert "apt-get install xclip xdotool" in refused_text()
-    assert "geheim" not in refused_text()
-
-
-def test_xdotool_failing_is_reported_without_repeating_the_text(monkeypatch, refused_text, tmp_path):
-    program = tmp_path / "xdotool"
-    program.write_text("#!/bin/sh\necho 'no XTEST here' >&2\nexit 3\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    assert "could not type the text (exit status 3): no XTEST here" in refused_text()
-    assert "geheim" not in refused_text()
 
 
 @needs_x

@@ -15,6 +15,7 @@ from rich.text import Text
 from molmo_agent.actions import Done, Wait, action_to_dict, describe
 from molmo_agent.cli.confirm import Asker
 from molmo_agent.cli.start_program import started
+from molmo_agent.cli.termination import terminate_like_ctrl_c
 from molmo_agent.console import after_the_result, plain_text, warn
 from molmo_agent.episode import Step, Trajectory
 from molmo_agent.errors import MolmoAgentError, UsageError
@@ -194,7 +195,7 @@ def run_request(request: Request) -> int:
         # Creating a file of this name ends the run.
         stop=(folder / "STOP").exists,
     )
-    with _display(request), contextlib.closing(load_env(request.env, **env_options)) as env:
+    with terminate_like_ctrl_c(), _display(request), contextlib.closing(load_env(request.env, **env_options)) as env:
         with loading(request.model, quiet=request.as_json):
             model = load_model(request.model, env=env)
         options: dict[str, Any] = {} if request.form is None else {"form": request.form}

@@ -24,6 +24,9 @@ from molmo_agent.errors import ActionRefused, EnvError
 # Seconds between two keys: below this some toolkits lose one now and then.
 KEY_PAUSE_S = 0.003
 
+# How long a person may take to lift a finger, the one that started this run for example.
+FINGER_S = 3.0
+
 # Signs by the names that X11 and people give them.
 _SIGNS = {
     "plus": "+", "minus": "-", "hyphen": "-", "dash": "-", "equal": "=", "equals": "=", "underscore": "_",
@@ -61,6 +64,9 @@ _SYNONYMS = {
 
 # All the same key: the one with the system's sign on it.
 _SYSTEM_KEY = frozenset({"win", "windows", "super", "meta", "cmd", "command"})
+
+
+_INTERRUPTS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 
 class Input(Protocol):
@@ -182,24 +188,26 @@ def _hide_module(name: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def defer_interrupts() -> Iterator[None]:
-    """Delay Ctrl-C until the end of one call to the display.
+    """Delay Ctrl-C, and other signals that raise, until the end of one call to the display.
 
     python-xlib keeps its locks when an exception passes through it: interrupted there, the very calls that are to
     release the buttons would block forever.
     """
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        # Signals reach the main thread only; and one that raises nothing does no harm.
-        yield
-        return
-    interrupts = []
-    signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
+    handlers: dict[int, Any] = {}
+    # Signals reach the main thread only; and one that raises nothing does no harm.
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in _INTERRUPTS}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    interrupts: list[int] = []
+    for number in handlers:
+        signal.signal(number, lambda number, _: interrupts.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         if interrupts:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(interrupts[0])
 
 
 class PyAutoGuiInput:
@@ -368,3 +376,10 @@ class PyAutoGuiInput:
     def close(self) -> None:
         """Release everything; pyautogui itself stays connected until the process ends."""
         self.release_all()
+
+
+def still_held(names: Sequence[str]) -> EnvError:
+    """Return the error for keys and buttons that stay down although they were released: a person holds them."""
+    return EnvError(
+        f"held down on the keyboard or mouse, and not by this program: {', '.join(names)}. Let go and start again"
+    )

@@ -2,7 +2,7 @@
 
 macOS: pyautogui's double clicks are two single clicks, its keys assume the American layout, its sideways wheel turns in
 one direction only. Windows: its wheel counts in 120ths of a notch and never turns sideways, and its keys are limited to
-the current code page.
+the current code page. Windows' own interface presses physical buttons, which the user may have swapped.
 Text goes as Unicode events on both: independent of the layout, and without touching the clipboard.
 """
 
@@ -13,9 +13,11 @@ import time
 from typing import Any
 
 from molmo_agent.actions import Button
-from molmo_agent.envs.desktop.input import PyAutoGuiInput
+from molmo_agent.envs.desktop.input import FINGER_S, PyAutoGuiInput, still_held
 from molmo_agent.errors import EnvError
 
+# The virtual key codes of macOS.
+_NUM_MAC_KEYS = 128
 # macOS counts the wheel in lines; a notch of a mouse wheel scrolls three of them elsewhere.
 _LINES_PER_NOTCH = 3
 _PAUSE_S = 0.005
@@ -45,6 +47,40 @@ class MacInput(PyAutoGuiInput):
         quartz.CGEventSetIntegerValueField(event, quartz.kCGMouseEventClickState, nth)
         quartz.CGEventPost(quartz.kCGHIDEventTap, event)
         time.sleep(_PAUSE_S)
+
+    def release_leftovers(self) -> None:
+        """Release the keys and buttons that a killed program left down.
+
+        Raises:
+            EnvError: one is still down: a person holds it.
+        """
+        deadline = time.monotonic() + FINGER_S
+        while held := self._release_everything():
+            if time.monotonic() > deadline:
+                raise still_held(held)
+            time.sleep(0.05)
+
+    def _release_everything(self) -> list[str]:
+        """Release all that is down, and return what is still down."""
+        quartz, session = self._quartz, self._quartz.kCGEventSourceStateCombinedSessionState
+        buttons = {0: ("Left", quartz.kCGMouseButtonLeft), 1: ("Right", quartz.kCGMouseButtonRight), 2: ("Other", 2)}
+
+        def down_keys() -> list[int]:
+            return [code for code in range(_NUM_MAC_KEYS) if quartz.CGEventSourceKeyState(session, code)]
+
+        def down_buttons() -> list[int]:
+            return [number for number in buttons if quartz.CGEventSourceButtonState(session, number)]
+
+        with self._translate_errors():
+            for code in down_keys():
+                quartz.CGEventPost(quartz.kCGHIDEventTap, quartz.CGEventCreateKeyboardEvent(None, code, False))
+            for number in down_buttons():
+                name, button = buttons[number]
+                kind = getattr(quartz, f"kCGEvent{name}MouseUp")
+                event = quartz.CGEventCreateMouseEvent(None, kind, self.position(), button)
+                quartz.CGEventPost(quartz.kCGHIDEventTap, event)
+            time.sleep(_PAUSE_S)
+            return [f"key {code}" for code in down_keys()] + [f"mouse button {n}" for n in down_buttons()]
 
     def scroll(self, right: int, down: int) -> None:
         """Turn the wheel by notches."""
@@ -107,8 +143,27 @@ class WindowsEvent(ctypes.Structure):
 
 
 _MOUSE, _KEYBOARD = 0, 1
-_KEY_UP, _UNICODE = 0x0002, 0x0004
+_EXTENDED, _KEY_UP, _UNICODE = 0x0001, 0x0002, 0x0004
 _WHEEL, _SIDE_WHEEL, _NOTCH = 0x0800, 0x1000, 120
+# Physical button -> (its key code, the flag that presses it, the flag that releases it).
+_BUTTONS = {"left": (0x01, 0x0002, 0x0004), "right": (0x02, 0x0008, 0x0010), "middle": (0x04, 0x0020, 0x0040)}
+# The extra buttons: key code -> the number in an event.
+_EXTRA_BUTTONS, _EXTRA_UP = {0x05: 1, 0x06: 2}, 0x0100
+_ARE_BUTTONS_SWAPPED = 23
+# Key codes from here on are keys; below are buttons.
+_FIRST_KEY, _LAST_KEY = 0x08, 0xFE
+# Page keys, arrows, Insert, Delete, system keys, divide, Num Lock, right Ctrl and right Alt: those that were added
+# to the first keyboard need a flag.
+_EXTENDED_KEYS = frozenset({*range(0x21, 0x29), 0x2D, 0x2E, 0x5B, 0x5C, 0x5D, 0x6F, 0x90, 0xA3, 0xA5})
+_IS_DOWN = 0x8000
+
+
+def _mouse_event(flags: int, data: int = 0) -> WindowsEvent:
+    return WindowsEvent(_MOUSE, _Event(mouse=_MouseInput(mouseData=data & 0xFFFFFFFF, dwFlags=flags)))
+
+
+def _key_event(**values: int) -> WindowsEvent:
+    return WindowsEvent(_KEYBOARD, _Event(keyboard=_KeyboardInput(**values)))
 
 
 class WindowsInput(PyAutoGuiInput):
@@ -128,14 +183,55 @@ class WindowsInput(PyAutoGuiInput):
                 "Run this program as administrator too, or use another window"
             )
 
+    def _button_event(self, button: Button, down: bool, nth: int) -> None:
+        other = {"left": "right", "right": "left", "middle": "middle"}
+        physical = other[button] if self._user32.GetSystemMetrics(_ARE_BUTTONS_SWAPPED) else button
+        _, press, release = _BUTTONS[physical]
+        self._send([_mouse_event(press if down else release)])
+
+    def double_click_s(self) -> float:
+        """Return the user's setting."""
+        return float(self._user32.GetDoubleClickTime()) / 1000
+
+    def release_leftovers(self) -> None:
+        """Release the keys and buttons that a killed program left down.
+
+        Raises:
+            EnvError: one is still down: a person holds it.
+        """
+        deadline = time.monotonic() + FINGER_S
+        while held := self._release_everything():
+            if time.monotonic() > deadline:
+                raise still_held([f"key {code:#04x}" if code >= _FIRST_KEY else "a mouse button" for code in held])
+            time.sleep(0.05)
+
+    def _release_everything(self) -> list[int]:
+        """Release all that is down, and return the codes of what is still down."""
+        with self._translate_errors():
+            held = self._down_codes()
+            events = [_mouse_event(release) for code, _, release in _BUTTONS.values() if code in held]
+            events += [_mouse_event(_EXTRA_UP, number) for code, number in _EXTRA_BUTTONS.items() if code in held]
+            events += [
+                _key_event(wVk=code, dwFlags=_KEY_UP | (_EXTENDED if code in _EXTENDED_KEYS else 0))
+                for code in held
+                if code >= _FIRST_KEY
+            ]
+            if events:
+                self._send(events)
+                time.sleep(_PAUSE_S)
+            return self._down_codes()
+
+    def _down_codes(self) -> list[int]:
+        codes = [*(code for code, _, _ in _BUTTONS.values()), *_EXTRA_BUTTONS, *range(_FIRST_KEY, _LAST_KEY + 1)]
+        return [code for code in codes if self._user32.GetAsyncKeyState(code) & _IS_DOWN]
+
     def scroll(self, right: int, down: int) -> None:
         """Turn the wheel by notches."""
         with self._translate_errors():
             for notches, wheel in ((-down, _WHEEL), (right, _SIDE_WHEEL)):
                 for _ in range(abs(notches)):
                     amount = _NOTCH if notches > 0 else -_NOTCH
-                    mouse = _MouseInput(mouseData=amount & 0xFFFFFFFF, dwFlags=wheel)
-                    self._send([WindowsEvent(_MOUSE, _Event(mouse=mouse))])
+                    self._send([_mouse_event(wheel, amount)])
                     time.sleep(_PAUSE_S)
 
     def type_line(self, text: str) -> None:
@@ -143,11 +239,7 @@ class WindowsInput(PyAutoGuiInput):
         with self._translate_errors():
             for char in text:
                 units = memoryview(char.encode("utf-16-le")).cast("H")
-                events = [
-                    WindowsEvent(_KEYBOARD, _Event(keyboard=_KeyboardInput(wScan=unit, dwFlags=_UNICODE | up)))
-                    for unit in units
-                    for up in (0, _KEY_UP)
-                ]
+                events = [_key_event(wScan=unit, dwFlags=_UNICODE | up) for unit in units for up in (0, _KEY_UP)]
                 self._send(events)
                 time.sleep(_PAUSE_S)
 

@@ -15,7 +15,7 @@ import Xlib.X
 
 from molmo_agent.actions import Button
 from molmo_agent.envs.desktop import x11
-from molmo_agent.envs.desktop.input import KEY_PAUSE_S, PyAutoGuiInput
+from molmo_agent.envs.desktop.input import FINGER_S, KEY_PAUSE_S, PyAutoGuiInput, still_held
 from molmo_agent.envs.desktop.x11_clipboard import CLIPBOARD, PRIMARY, Pasteboard, Taken
 from molmo_agent.envs.desktop.x11_input_method import active_input_method
 from molmo_agent.envs.desktop.x11_keyboard import Keyboard, Stroke, means_keys
@@ -32,8 +32,6 @@ _LOGICAL_BUTTONS = {"left": 1, "middle": 2, "right": 3}
 _WHEEL_UP, _WHEEL_DOWN, _WHEEL_LEFT, _WHEEL_RIGHT = 4, 5, 6, 7
 # Programs without a setting of their own go up to half a second.
 _DOUBLE_CLICK_S = 0.5
-# How long a person may take to lift a finger, the one that started this run for example.
-_FINGER_S = 3.0
 
 
 class X11Input(PyAutoGuiInput):
@@ -61,29 +59,33 @@ class X11Input(PyAutoGuiInput):
         Raises:
             EnvError: a key or button is still down: a person holds it.
         """
+        deadline = time.monotonic() + FINGER_S
+        while held := self._release_everything():
+            if time.monotonic() > deadline:
+                raise still_held(held)
+            time.sleep(0.05)
         with self._translate_errors():
-            deadline = time.monotonic() + _FINGER_S
-            while (held := self._held_by_anyone()) and time.monotonic() < deadline:
-                for keycode in held:
-                    self._send(Xlib.X.KeyRelease, keycode)
-                for button in range(1, len(self._display.get_pointer_mapping()) + 1):
-                    self._send(Xlib.X.ButtonRelease, button)
-                self._xkb.clear_latches()
-                self._display.sync()
-                if self._held_by_anyone():
-                    time.sleep(0.05)
-            keyboard = Keyboard(self._xkb)
-        if held:
-            names = ", ".join(keyboard.name(keycode) if keycode else "a mouse button" for keycode in held)
-            raise EnvError(
-                f"held down on the keyboard or mouse, although nothing was pressed by this program: {names}. "
-                "Let go of it and start again"
-            )
-        if locked := keyboard.locked_commands():
+            locked = Keyboard(self._xkb).locked_commands()
+        if locked:
             raise EnvError(
                 f"locked on the keyboard (sticky keys): {', '.join(locked)}. Text would become shortcuts. "
                 "Press the key until it is off, and start again"
             )
+
+    def _release_everything(self) -> list[str]:
+        """Release all that a program can have pressed, and return the names of what is still down."""
+        with self._translate_errors():
+            held = self._held_by_anyone()
+            if not held and not self._xkb.state().latched:
+                return []
+            for keycode in held:
+                self._send(Xlib.X.KeyRelease, keycode)
+            for button in range(1, len(self._display.get_pointer_mapping()) + 1):
+                self._send(Xlib.X.ButtonRelease, button)
+            self._xkb.clear_latches()
+            self._display.sync()
+            keyboard = Keyboard(self._xkb)
+            return [keyboard.name(held) if held else "a mouse button" for held in self._held_by_anyone()]
 
     def _held_by_anyone(self) -> list[int]:
         """Return the keycodes that are down, modifiers last; 0 for a mouse button."""
@@ -259,7 +261,7 @@ class X11Input(PyAutoGuiInput):
 
     def _checked(self, keyboard: Keyboard, progress: str) -> Keyboard:
         """Return the keyboard as it is now; wait for a person who holds a modifier."""
-        deadline = time.monotonic() + _FINGER_S
+        deadline = time.monotonic() + FINGER_S
         state = self._xkb.state()
         while state.mods & ~state.locked:
             if time.monotonic() > deadline:
