@@ -52,6 +52,9 @@ _AMERICAN = {
     for i, char in enumerate(row)
 }
 
+# Further keycodes belong to keys that only some keyboards have, such as one for a parenthesis alone.
+_LAST_ORDINARY_KEY = 94
+
 
 @dataclass(frozen=True, slots=True)
 class Stroke:
@@ -128,12 +131,15 @@ class Keyboard:
         return character(keysym).strip() or _KEYSYM_NAMES.get(keysym, f"key {keycode}")
 
     def _by_character(self, group: int, locked: int) -> dict[str, Stroke]:
-        """Return the strokes of all characters, those with the fewest modifiers first."""
+        """Return the strokes of all characters: ordinary keys first, then those with the fewest modifiers."""
         strokes: dict[str, Stroke] = {}
-        for held, mask in self._levels.items():
-            for keycode in sorted(self._keymap.keys):
-                keysym = self._keymap.keysym(keycode, group, locked | mask)
-                strokes.setdefault(character(keysym), Stroke(keycode, held))
+        keycodes = sorted(self._keymap.keys)
+        for is_ordinary in (True, False):
+            for held, mask in self._levels.items():
+                for keycode in keycodes:
+                    if (keycode <= _LAST_ORDINARY_KEY) == is_ordinary:
+                        keysym = self._keymap.keysym(keycode, group, locked | mask)
+                        strokes.setdefault(character(keysym), Stroke(keycode, held))
         strokes.pop("", None)
         return strokes
 

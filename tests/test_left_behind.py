@@ -1,0 +1,263 @@
+"""What a run that was killed leaves on a real screen, and that the next run starts with nothing down."""
+
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from desktop_screen import FAST, Actor, EventWindow, needs
+from x11_keyboards import call_xkb, layout, set_caps_lock, state
+
+from molmo_agent.actions import Click, Drag, Key, Scroll, Type, Wait
+from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
+from molmo_agent.errors import ActionRefused, EnvError
+from molmo_agent.geometry import Point
+
+pytest.importorskip("Xlib", reason="Xlib comes with pyautogui on Linux only")
+
+from molmo_agent.envs.desktop import x11, x11_input
+from molmo_agent.envs.desktop.xkb import LOCK
+
+pytestmark = needs("Xvfb", "openbox", "xdotool", "xclip", "setxkbmap")
+
+EVERYTHING = {"pace": FAST}
+MIDDLE = Point(0.5, 0.5)
+KILLED = pathlib.Path(__file__).with_name("killed_run.py")
+CLEAN_ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+@pytest.fixture(scope="module")
+def screen():
+    with VirtualDisplay(640, 480) as display:
+        yield display
+
+
+@pytest.fixture
+def actor(screen):
+    """A run of its own for each test: nothing down is promised at the start of a run."""
+    actor = Actor()
+    yield actor
+    actor.close()
+
+
+@pytest.fixture
+def window(screen):
+    with EventWindow() as window:
+        yield window
+
+
+def xdotool(*words):
+    subprocess.run(["xdotool", *words], check=True)
+
+
+def down():
+    """Return the keycodes and the mask of the buttons and modifiers that are down."""
+    display = x11.connect()
+    try:
+        keys = [8 * i + bit for i, byte in enumerate(display.query_keymap()) for bit in range(8) if byte >> bit & 1]
+        return keys, display.screen().root.query_pointer().mask & ~(LOCK | 16)
+    finally:
+        display.close()
+
+
+def typed(window):
+    """Return the characters that the keys on an American keyboard enter, and whether a modifier was down with any."""
+    events = window.events("key_press")
+    keys = [event["key"] for event in events]
+    return "".join(key.replace("space", " ") for key in keys), any(event["state"] & ~(LOCK | 16) for event in events)
+
+
+# --- The start of a run -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        ["keydown", "ctrl"],
+        ["keydown", "shift", "keydown", "alt"],
+        ["keydown", "super"],
+        ["keydown", "a"],
+        ["mousedown", "1"],
+        ["mousedown", "3", "keydown", "ctrl"],
+        ["mousedown", "8"],
+        ["keydown", "ISO_Level3_Shift"],
+    ],
+    ids=" ".join,
+)
+def test_keys_and_buttons_that_are_down_are_released_before_the_first_input(actor, window, left):
+    xdotool("mousemove", "300", "200", *left)
+    window.events()
+    actor.act(EVERYTHING, Type("a note x"))
+    text, with_modifiers = typed(window)
+    # A key that is down repeats until the run starts.
+    assert text.lstrip("a") == " note x"
+    assert not with_modifiers
+    assert down() == ([], 0)
+
+
+def test_a_wait_and_an_answer_send_nothing(actor, window):
+    xdotool("keydown", "ctrl")
+    actor.act(EVERYTHING, Wait(0.01))
+    assert down()[0] != []
+    actor.act(EVERYTHING, Key(("enter",)))
+    assert down() == ([], 0)
+
+
+def test_a_latched_modifier_does_not_reach_the_first_key(actor, window):
+    call_xkb("XkbLatchModifiers", 4, 4)
+    actor.act(EVERYTHING, Type("ab"))
+    assert typed(window) == ("ab", False)
+
+
+def test_caps_lock_and_num_lock_stay(actor, window):
+    set_caps_lock(True)
+    try:
+        call_xkb("XkbLockModifiers", 16, 16)
+        xdotool("keydown", "ctrl")
+        actor.act(EVERYTHING, Type("ab"))
+        assert state().locked == LOCK | 16
+    finally:
+        call_xkb("XkbLockModifiers", 16, 0)
+        set_caps_lock(False)
+
+
+@pytest.mark.parametrize(("mask", "name"), [(1, "Shift"), (4, "Ctrl"), (8, "Alt"), (64, "Super")])
+def test_a_locked_modifier_is_the_persons_and_stops_the_run(actor, window, mask, name):
+    call_xkb("XkbLockModifiers", mask, mask)
+    try:
+        with pytest.raises(EnvError, match=rf"locked on the keyboard \(sticky keys\): {name}\. .*until it is off"):
+            actor.act(EVERYTHING, Type("ab"))
+        assert window.events("key_press") == []
+    finally:
+        call_xkb("XkbLockModifiers", mask, 0)
+
+
+@pytest.mark.parametrize(
+    ("held", "names"), [([37], "Control_L"), ([0], "a mouse button"), ([50, 38], "Shift_L, a")], ids=str
+)
+def test_what_a_person_holds_stops_the_run(actor, window, held, names):
+    with pytest.raises(EnvError, match=f"held down .* not by this program: {names}. Let go and start again"):
+        actor.do(_type_while_held, [held] * 1000)
+    assert window.events("key_press", "press") == []
+
+
+def test_a_finger_that_still_is_on_a_key_is_waited_for(actor, window):
+    actor.do(_type_while_held, [[36]] * 3)
+    assert typed(window) == ("ab", False)
+
+
+def _type_while_held(answers):
+    """Type while a person holds keys: a stand-in, because a test has no fingers."""
+    from unittest import mock
+
+    from desktop_screen import act
+
+    def held(_):
+        return answers.pop() if answers else []
+
+    with mock.patch.object(x11_input, "FINGER_S", 0.5), mock.patch.object(x11_input.X11Input, "_held_by_anyone", held):
+        act(EVERYTHING, Type("ab"))
+
+
+# --- Buttons that are swapped -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(
+    params=["xmodmap", "xinput", "both", "natural_scrolling"],
+)
+def swapped(request, screen):
+    if request.param in ("xinput", "both") and subprocess.run(["which", "xinput"], check=False).returncode:
+        pytest.skip("not installed: xinput")
+    wheel = "1 2 3 5 4" if request.param == "natural_scrolling" else "3 2 1"
+    pointer = ["xmodmap", "-e", f"pointer = {wheel}"]
+    device = ["xinput", "set-button-map", "Virtual core XTEST pointer", "3", "2", "1"]
+    for command in {"xinput": [device], "both": [pointer, device]}.get(request.param, [pointer]):
+        subprocess.run(command, check=True, capture_output=True)
+    yield
+    subprocess.run(["xmodmap", "-e", "pointer = 1 2 3 4 5"], check=True, capture_output=True)
+    if request.param in ("xinput", "both"):
+        subprocess.run([*device[:-3], "1", "2", "3"], check=True)
+
+
+@needs("xmodmap")
+def test_the_left_button_is_left_however_the_buttons_are_mapped(actor, window, swapped):
+    actions = [
+        Click(MIDDLE, "left"),
+        Click(MIDDLE, "middle"),
+        Click(MIDDLE, "right"),
+        Scroll("up", 1),
+        Scroll("down", 2),
+    ]
+    actor.act(EVERYTHING, *actions, Drag(MIDDLE, Point(0.6, 0.6)))
+    assert [event["button"] for event in window.events("press")] == [1, 2, 3, 4, 5, 5, 1]
+    assert down() == ([], 0)
+
+
+@needs("xmodmap")
+def test_a_button_that_is_disabled_is_refused(actor, window):
+    subprocess.run(["xmodmap", "-e", "pointer = 1 0 3"], check=True, capture_output=True)
+    try:
+        with pytest.raises(ActionRefused, match="no button of the mouse is mapped to 'middle': check `xmodmap -pp`"):
+            actor.act(EVERYTHING, Click(MIDDLE, "middle"))
+    finally:
+        subprocess.run(["xmodmap", "-e", "pointer = 1 2 3"], check=True, capture_output=True)
+    assert window.events("press") == []
+
+
+# --- Runs that are killed ---------------------------------------------------------------------------------------------
+
+
+def kill_run(what, how, after_s):
+    """Start a run, end it by a signal after a time, and return its exit status."""
+    run = subprocess.Popen([sys.executable, str(KILLED), what], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        assert run.stdout.readline() == b"ready\n"
+        time.sleep(after_s)
+        run.send_signal(how)
+        return run.wait(timeout=60)
+    finally:
+        run.kill()
+        run.stdout.close()
+
+
+@pytest.mark.parametrize("how", CLEAN_ENDS, ids=lambda how: how.name)
+@pytest.mark.parametrize("what", ["drag", "held", "type"])
+def test_a_run_that_is_told_to_end_releases_everything_itself(window, what, how):
+    kill_run(what, how, 0.25)
+    assert down() == ([], 0)
+
+
+def test_a_run_that_is_killed_leaves_something_down(window):
+    # Otherwise the tests below would test nothing.
+    kill_run("press", signal.SIGKILL, 0.2)
+    assert down() != ([], 0)
+    xdotool("mouseup", "1")
+
+
+@pytest.mark.slow
+def test_after_a_hundred_kills_the_next_run_starts_with_nothing_down(screen):
+    rng = random.Random(11)
+    kinds = ["drag", "held", "type", "chord", "press"]
+    ends = [*CLEAN_ENDS, signal.SIGKILL, signal.SIGKILL]
+    for i in range(100):
+        what, how = kinds[i % 5], ends[(i // 5) % 5]
+        with EventWindow() as window:
+            kill_run(what, how, rng.uniform(0, 0.8))
+            window.events()
+            next_run = Actor()
+            try:
+                next_run.act(EVERYTHING, Type("a note x"))
+            finally:
+                next_run.close()
+            assert (typed(window), down()) == (("a note x", False), ([], 0)), (i, what, how)
+
+
+def test_the_clipboard_of_a_killed_paste_is_not_pasted_by_the_next_run(screen, actor):
+    with layout("us"), EventWindow() as window:
+        kill_run("type", signal.SIGKILL, 0.1)
+        window.events()
+        actor.act(EVERYTHING, Type("ab"))
+        assert typed(window) == ("ab", False)
