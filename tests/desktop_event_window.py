@@ -60,6 +60,8 @@ def main(class_name="events", seed="0"):
     )
     window.set_wm_class(class_name, class_name)
     window.set_wm_name("Event window")
+    protocols, ping = display.intern_atom("WM_PROTOCOLS"), display.intern_atom("_NET_WM_PING")
+    window.set_wm_protocols([ping])
     window.map()
     while display.next_event().type != Xlib.X.Expose:
         pass
@@ -74,6 +76,11 @@ def main(class_name="events", seed="0"):
             elif event.type in (Xlib.X.KeyPress, Xlib.X.KeyRelease):
                 keysym = display.keycode_to_keysym(event.detail, 0)
                 report(type=_NAMES[event.type], key=_KEY_NAMES.get(keysym, f"{keysym:#x}"), state=event.state)
+            elif event.type & 0x7F == Xlib.X.ClientMessage and event.client_type == protocols:
+                # "I am alive": the question goes back to the root window.
+                event.window = screen.root
+                screen.root.send_event(event, Xlib.X.SubstructureNotifyMask | Xlib.X.SubstructureRedirectMask)
+                display.flush()
             elif event.type in _NAMES:
                 report(type=_NAMES[event.type], x=event.root_x, y=event.root_y, button=event.detail)
 

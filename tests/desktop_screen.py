@@ -97,6 +97,13 @@ class EventWindow:
             found.append(event)
         return [event for event in found if not kinds or event["type"] in kinds]
 
+    def stop(self):
+        """Let it hang: it sees no event until it resumes."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self._process.send_signal(signal.SIGCONT)
+
     def __enter__(self):
         return self
 

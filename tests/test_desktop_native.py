@@ -53,6 +53,15 @@ class FakeQuartz:
 
     def __init__(self):
         self.posted = []
+        # Key codes and button numbers that are down; with fingers on them, releasing them changes nothing.
+        self.keys, self.buttons, self.has_fingers = set(), set(), False
+
+    def CGEventSourceKeyState(self, state, code):
+        assert state == "kCGEventSourceStateCombinedSessionState"
+        return code in self.keys
+
+    def CGEventSourceButtonState(self, state, number):
+        return number in self.buttons
 
     def __getattr__(self, name):
         return name
@@ -68,13 +77,17 @@ class FakeQuartz:
         return {"lines": lines}
 
     def CGEventCreateKeyboardEvent(self, _, code, down):
-        return {"down": down}
+        return {"down": down, "code": code}
 
     def CGEventKeyboardSetUnicodeString(self, event, length, text):
         event.update(length=length, text=text)
 
     def CGEventPost(self, tap, event):
         self.posted.append(event)
+        if not self.has_fingers:
+            self.keys -= {event.get("code")}
+            kinds = {"kCGEventLeftMouseUp": 0, "kCGEventRightMouseUp": 1, "kCGEventOtherMouseUp": 2}
+            self.buttons -= {kinds.get(event.get("kind"))}
 
 
 @pytest.fixture(autouse=True)
@@ -138,9 +151,22 @@ def test_everything_is_released_even_in_the_failsafe_corner(mac):
 class FakeUser32:
     """Windows' user32: decodes what SendInput is given; ``blocked`` takes nothing, as from a lesser program."""
 
-    def __init__(self, blocked=False):
+    def __init__(self, blocked=False, swapped=False, double_click_ms=500, held=(), fingers=()):
         self.sent = []
-        self.blocked = blocked
+        self.blocked, self.swapped, self.double_click_ms = blocked, swapped, double_click_ms
+        # Key codes that are down, and those that a person holds: releasing these changes nothing.
+        self.held, self.fingers = set(held), set(fingers)
+
+    def GetSystemMetrics(self, index):
+        assert index == 23, "SM_SWAPBUTTON"
+        return int(self.swapped)
+
+    def GetDoubleClickTime(self):
+        return self.double_click_ms
+
+    def GetAsyncKeyState(self, code):
+        # A negative short: the highest bit.
+        return -32768 if code in self.held else 0
 
     def SendInput(self, count, block, size):
         assert size == ctypes.sizeof(WindowsEvent)
@@ -150,9 +176,12 @@ class FakeUser32:
             if item.type == 1:
                 key = item.event.keyboard
                 self.sent.append(("key", key.wVk, key.wScan, key.dwFlags))
+                self.held -= {key.wVk} - self.fingers if key.dwFlags & 2 else set()
             else:
                 mouse = item.event.mouse
                 self.sent.append(("wheel", mouse.dwFlags, ctypes.c_int32(mouse.mouseData).value))
+                released = {0x04: 0x01, 0x10: 0x02, 0x40: 0x04, 0x0100: 0x04 + mouse.mouseData}.get(mouse.dwFlags)
+                self.held -= {released} - self.fingers
         return count
 
 
@@ -278,3 +307,75 @@ def test_a_locked_login_session_is_noticed(monkeypatch, tmp_path, answer, locked
     assert bool(screen_lock.screen_lock(platform="linux")) is locked
     monkeypatch.delenv("XDG_SESSION_ID")
     assert screen_lock.screen_lock(platform="linux") == ""
+
+
+# --- Swapped buttons, double clicks, and what a killed run left down --------------------------------------------------
+
+
+LEFT_DOWN, LEFT_UP, RIGHT_DOWN, RIGHT_UP, MIDDLE_DOWN, MIDDLE_UP = 0x02, 0x04, 0x08, 0x10, 0x20, 0x40
+
+
+@pytest.mark.parametrize(
+    ("swapped", "button", "flags"),
+    [
+        (False, "left", [LEFT_DOWN, LEFT_UP]),
+        (True, "left", [RIGHT_DOWN, RIGHT_UP]),
+        (False, "right", [RIGHT_DOWN, RIGHT_UP]),
+        (True, "right", [LEFT_DOWN, LEFT_UP]),
+        (True, "middle", [MIDDLE_DOWN, MIDDLE_UP]),
+    ],
+)
+def test_windows_gets_the_physical_button_that_means_the_logical_one(swapped, button, flags):
+    windows = WindowsInput(FakeGui(), FakeUser32(swapped=swapped))
+    windows.press(button)
+    windows.release(button)
+    assert [sent_flags for _, sent_flags, _ in windows._user32.sent] == flags
+    assert windows._gui.calls == [], "nothing else swaps them again"
+
+
+def test_windows_says_how_fast_a_double_click_is():
+    assert WindowsInput(FakeGui(), FakeUser32(double_click_ms=900)).double_click_s() == 0.9
+
+
+def test_a_mac_counts_clicks_itself_so_nothing_has_to_wait(mac):
+    assert mac.double_click_s() == 0.0
+
+
+@pytest.mark.parametrize(
+    ("held", "sent"),
+    [
+        ({0xA2}, [("key", 0xA2, 0, 0x02)]),
+        ({0xA3, 0x5B}, [("key", 0x5B, 0, 0x03), ("key", 0xA3, 0, 0x03)]),
+        ({0x01, 0x41}, [("mouse", LEFT_UP, 0), ("key", 0x41, 0, 0x02)]),
+        ({0x05}, [("mouse", 0x0100, 1)]),
+        (set(), []),
+    ],
+    ids=["ctrl", "right ctrl and the system key", "left button and a", "an extra button", "nothing"],
+)
+def test_windows_keys_and_buttons_that_are_down_are_released(held, sent):
+    windows = WindowsInput(FakeGui(), FakeUser32(held=held))
+    windows.release_leftovers()
+    assert [("mouse", *event[1:]) if event[0] == "wheel" else event for event in windows._user32.sent] == sent
+    assert windows._user32.held == set()
+
+
+def test_a_key_that_a_person_holds_stops_the_run_on_windows(monkeypatch):
+    monkeypatch.setattr(native_input, "FINGER_S", 0)
+    windows = WindowsInput(FakeGui(), FakeUser32(held={0x11, 0x02}, fingers={0x11, 0x02}))
+    with pytest.raises(EnvError, match=r"held down .*not by this program: a mouse button, key 0x11\. Let go"):
+        windows.release_leftovers()
+
+
+@pytest.mark.parametrize(("keys", "buttons"), [({55, 0}, set()), (set(), {0}), ({56}, {1, 2}), (set(), set())])
+def test_mac_keys_and_buttons_that_are_down_are_released(mac, keys, buttons):
+    mac._quartz.keys, mac._quartz.buttons = set(keys), set(buttons)
+    mac.release_leftovers()
+    assert (mac._quartz.keys, mac._quartz.buttons) == (set(), set())
+    assert len(mac._quartz.posted) == len(keys) + len(buttons)
+
+
+def test_a_key_that_a_person_holds_stops_the_run_on_a_mac(mac, monkeypatch):
+    monkeypatch.setattr(native_input, "FINGER_S", 0)
+    mac._quartz.keys, mac._quartz.has_fingers = {55}, True
+    with pytest.raises(EnvError, match=r"held down .*not by this program: key 55\. Let go"):
+        mac.release_leftovers()

@@ -19,10 +19,13 @@ from Xlib.protocol import event
 
 # How long a program that has seen the keys may take to read the text.
 _TAKE_S = 2.0
-# How long it may take to see them, if it can be asked whether it has.
+# How long it may take to see them, if it can be asked whether it has; and how long it may take for all if it cannot.
 _BUSY_S = 20.0
+_UNKNOWN_S = 10.0
 # Programs ask in several steps (which formats? then the text): this long without a question means they are done.
 _QUIET_S = 0.03
+# A clipboard manager may ask again and again.
+_SERVE_S = 0.3
 # All of them Unicode. Not STRING, which is Latin-1: a program would show question marks for the rest.
 _TEXT_FORMATS = ("UTF8_STRING", "text/plain;charset=utf-8", "text/plain", "TEXT")
 # Asks clipboard managers not to keep the text in their history.
@@ -95,7 +98,7 @@ class Pasteboard:
             self._ping.close()
         self._focus = getattr(self._display.get_input_focus().focus, "id", None)
         self._ping = _Ping(self._display)
-        self._deadline = time.monotonic() + (_BUSY_S if self._ping.window else _TAKE_S)
+        self._deadline = time.monotonic() + (_BUSY_S if self._ping.window else _UNKNOWN_S)
 
     def poll(self) -> Taken | None:
         """Answer questions for a moment. Return what the program with the keyboard focus did; None: wait on."""
@@ -139,9 +142,10 @@ class Pasteboard:
         return int(window_id & ~self._display.display.info.resource_id_mask)
 
     def _serve(self, quiet_s: float, ping: "_Ping | None" = None) -> None:
-        """Answer requests until none has come for ``quiet_s`` seconds."""
+        """Answer requests until none has come for ``quiet_s`` seconds, or long enough if they never end."""
         deadline = time.monotonic() + quiet_s
-        while time.monotonic() < deadline:
+        end = time.monotonic() + _SERVE_S
+        while time.monotonic() < min(deadline, end):
             if not self._display.pending_events():
                 time.sleep(0.002)
                 continue

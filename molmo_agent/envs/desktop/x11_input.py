@@ -30,6 +30,8 @@ _INDENTED = re.compile(r"^[ \t]", re.MULTILINE)
 _PASTE_CHARS = 40_000
 _LOGICAL_BUTTONS = {"left": 1, "middle": 2, "right": 3}
 _WHEEL_UP, _WHEEL_DOWN, _WHEEL_LEFT, _WHEEL_RIGHT = 4, 5, 6, 7
+# Among keycodes.
+_A_BUTTON = 0
 # Programs without a setting of their own go up to half a second.
 _DOUBLE_CLICK_S = 0.5
 
@@ -79,21 +81,23 @@ class X11Input(PyAutoGuiInput):
             if not held and not self._xkb.state().latched:
                 return []
             for keycode in held:
-                self._send(Xlib.X.KeyRelease, keycode)
+                if keycode != _A_BUTTON:
+                    self._send(Xlib.X.KeyRelease, keycode)
             for button in range(1, len(self._display.get_pointer_mapping()) + 1):
                 self._send(Xlib.X.ButtonRelease, button)
             self._xkb.clear_latches()
             self._display.sync()
             keyboard = Keyboard(self._xkb)
-            return [keyboard.name(held) if held else "a mouse button" for held in self._held_by_anyone()]
+            still = self._held_by_anyone()
+            return ["a mouse button" if keycode == _A_BUTTON else keyboard.name(keycode) for keycode in still]
 
     def _held_by_anyone(self) -> list[int]:
-        """Return the keycodes that are down, modifiers last; 0 for a mouse button."""
+        """Return the keycodes that are down, modifiers last, and ``_A_BUTTON`` if a mouse button is."""
         keymap = self._display.query_keymap()
         keycodes = [8 * i + bit for i, byte in enumerate(keymap) for bit in range(8) if byte >> bit & 1]
         modifiers = self._xkb.keymap().modifiers if keycodes else {}
         buttons = self._display.screen().root.query_pointer().mask >> 8 & 0x1F
-        return [*sorted(keycodes, key=lambda keycode: modifiers.get(keycode, 0)), *([0] if buttons else [])]
+        return [*sorted(keycodes, key=lambda keycode: modifiers.get(keycode, 0)), *([_A_BUTTON] if buttons else [])]
 
     # --- Pointer --------------------------------------------------------------------------------------------------
 

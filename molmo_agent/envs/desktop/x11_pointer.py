@@ -14,7 +14,7 @@ _DOUBLE_CLICK = "Net/DoubleClickTime"
 _INTEGER, _STRING, _COLOR = 0, 1, 2
 
 
-class _GetDeviceButtonMapping(rq.ReplyRequest):  # type: ignore[misc]
+class _GetDeviceButtonMapping(rq.ReplyRequest):
     _request = rq.Struct(rq.Card8("opcode"), rq.Opcode(28), rq.RequestLength(), rq.Card8("device"), rq.Pad(3))
     _reply = rq.Struct(
         rq.Pad(2),
@@ -59,10 +59,13 @@ def double_click_s(display: Any) -> float | None:
     if owner == Xlib.X.NONE:
         return None
     try:
-        value = owner.get_full_property(display.intern_atom("_XSETTINGS_SETTINGS"), Xlib.X.AnyPropertyType)
+        # In one piece: python-xlib joins no pieces of binary data.
+        settings = owner.get_property(display.intern_atom("_XSETTINGS_SETTINGS"), Xlib.X.AnyPropertyType, 0, 1 << 20)
     except Xlib.error.BadWindow:
         return None
-    milliseconds = parse_xsettings(bytes(value.value)).get(_DOUBLE_CLICK) if value else None
+    # It decodes what happens to be UTF-8.
+    data = settings.value if settings else b""
+    milliseconds = parse_xsettings(data.encode() if isinstance(data, str) else bytes(data)).get(_DOUBLE_CLICK)
     return milliseconds / 1000 if isinstance(milliseconds, int) else None
 
 

@@ -38,7 +38,7 @@ _OTHER_KEYSYMS = {
 }
 
 
-class _Rest(rq.ValueField):  # type: ignore[misc]
+class _Rest(rq.ValueField):
     """The undivided rest of a reply."""
 
     structcode = None
@@ -50,7 +50,7 @@ class _Rest(rq.ValueField):  # type: ignore[misc]
 def _reply_request(minor: int, *fields: Any) -> type[Any]:
     """Return the class of an XKB request whose reply is given as bytes."""
 
-    class Request(rq.ReplyRequest):  # type: ignore[misc]
+    class Request(rq.ReplyRequest):
         _request = rq.Struct(rq.Card8("opcode"), rq.Opcode(minor), rq.RequestLength(), *fields)
         _reply = rq.Struct(
             rq.Pad(1), rq.Card8("device"), rq.Card16("sequence_number"), rq.Card32("length"), _Rest("rest")
@@ -64,7 +64,7 @@ _GetState = _reply_request(4, rq.Card16("keyboard"), rq.Pad(2))
 _GetMap = _reply_request(8, rq.Card16("keyboard"), rq.Card16("full"), rq.Pad(20))
 
 
-class _LatchLockState(rq.Request):  # type: ignore[misc]
+class _LatchLockState(rq.Request):
     _request = rq.Struct(
         rq.Card8("opcode"),
         rq.Opcode(5),
@@ -172,7 +172,7 @@ class Keymap:
         self._types = [self._read_type() for _ in range(num_types)]
         self.keys = {first_key + i: self._read_key() for i in range(num_keys)}
         # Keycode -> mask.
-        self.modifiers = dict(self._read("BB") for _ in range(num_modifier_keys))
+        self.modifiers = {keycode: mask for keycode, mask in (self._read("BB") for _ in range(num_modifier_keys))}
 
     def _read(self, layout: str) -> tuple[int, ...]:
         values = struct.unpack_from(f"={layout}", self._reply, self._at)

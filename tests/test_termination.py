@@ -1,0 +1,82 @@
+"""A command that is told to end does so as on Ctrl-C: it releases everything, and its record ends."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from desktop_screen import needs, wait_for
+
+from molmo_agent.cli.termination import terminate_like_ctrl_c
+from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_end_is_a_keyboard_interrupt_meanwhile_and_not_later(how):
+    with pytest.raises(KeyboardInterrupt, match=how.name), terminate_like_ctrl_c():
+        signal.raise_signal(how)
+    assert signal.getsignal(how) is signal.SIG_DFL
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with terminate_like_ctrl_c():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_handler_of_the_callers_own_stays():
+    received = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    try:
+        with terminate_like_ctrl_c():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert received == [signal.SIGTERM]
+
+
+def test_outside_of_the_main_thread_nothing_is_changed():
+    handlers = []
+
+    def look():
+        with terminate_like_ctrl_c():
+            handlers.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.SIG_DFL]
+
+
+@needs("Xvfb", "openbox")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda how: how.name)
+def test_a_run_that_is_told_to_end_stops_as_on_ctrl_c(tmp_path, how):
+    points = tmp_path / "points.json"
+    points.write_text('{"nothing": [0.5, 0.5]}')
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "molmo_agent", "run", "--env", "desktop", "--confirm", "never", "--json"]
+    command += ["--model", f"scripted:{points}", "--task", "wait 1 second, wait 100 seconds", "--out", str(folder)]
+    with VirtualDisplay(320, 240, window_manager=None):
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            steps = folder / "steps.jsonl"
+            # The first step is done: it waits in the second one.
+            wait_for(lambda: steps.exists() and steps.read_text(), 60, "the first step")
+            run.send_signal(how)
+            output, errors = run.communicate(timeout=60)
+        finally:
+            run.kill()
+            run.communicate()
+    assert run.returncode == 130
+    assert "agent: stopped by the user" in errors
+    assert str(folder) in errors, "the command that shows the record"
+    assert "Traceback" not in errors
+    assert json.loads(output.splitlines()[0])["action"]["type"] == "Wait"
