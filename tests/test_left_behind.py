@@ -83,7 +83,6 @@ def typed(window):
         ["keydown", "a"],
         ["mousedown", "1"],
         ["mousedown", "3", "keydown", "ctrl"],
-        ["mousedown", "8"],
         ["keydown", "ISO_Level3_Shift"],
     ],
     ids=" ".join,
@@ -94,6 +93,13 @@ def test_keys_and_buttons_that_are_down_are_released_before_the_first_input(acto
     actor.act(EVERYTHING, Type(NOTE))
     assert typed(window) == (NOTE, False)
     assert down() == ([], 0)
+
+
+@pytest.mark.parametrize("button", [1, 2, 3, 8, 9])
+def test_every_button_that_is_down_is_released_and_no_other(actor, window, button):
+    xdotool("mousemove", "300", "200", "mousedown", str(button))
+    actor.act(EVERYTHING, Key(("enter",)))
+    assert [event["button"] for event in window.events("release")] == [button]
 
 
 def test_a_wait_and_an_answer_send_nothing(actor, window):

@@ -222,6 +222,17 @@ def _split(text):
     return open_input().split_text(text)
 
 
+@pytest.mark.parametrize("class_name", ["Xephyr", "Vncviewer", "org.remmina.Remmina", "VirtualBox Machine"])
+def test_the_screen_of_another_machine_gets_keys_and_never_a_paste(actor, screen, class_name):
+    with EventWindow(class_name) as window:
+        actor.act(EVERYTHING, Type("(a\nb)"))
+        keys = [event["key"] for event in window.events("key_press")]
+        assert keys == ["Shift_L", "9", "a", "Return", "b", "Shift_L", "0"]
+        with pytest.raises(ActionRefused, match="could not be pasted: the focused program shows the screen of another"):
+            actor.act(EVERYTHING, Type("é"))
+        assert window.events("key_press") == []
+
+
 @pytest.mark.parametrize(
     ("program", "text", "changes"),
     [
@@ -231,6 +242,7 @@ def _split(text):
         (FocusedProgram(is_terminal=False, takes_lines=True, is_correcting=True), "teh words", True),
         (FocusedProgram(is_terminal=True, takes_lines=False, is_correcting=False), "f(x)", False),
         (FocusedProgram(is_terminal=True, takes_lines=True, is_correcting=False), "a\nb", True),
+        (FocusedProgram(is_terminal=False, takes_lines=False, is_correcting=False, is_remote=True), "f(x)", False),
     ],
 )
 def test_text_is_pasted_where_the_program_would_change_typed_text(program, text, changes):

@@ -59,7 +59,7 @@ class X11Input(PyAutoGuiInput):
         """Release the keys and buttons that a killed program left down, and latched modifiers. Locks stay.
 
         Raises:
-            EnvError: a key or button is still down: a person holds it.
+            EnvError: a key or button is still down, or a modifier is locked: that is a person's doing.
         """
         deadline = time.monotonic() + FINGER_S
         while held := self._release_everything():
@@ -77,18 +77,16 @@ class X11Input(PyAutoGuiInput):
     def _release_everything(self) -> list[str]:
         """Release all that a program can have pressed, and return the names of what is still down."""
         with self._translate_errors():
-            held = self._held_by_anyone()
-            if not held and not self._xkb.state().latched:
-                return []
-            for keycode in held:
+            for keycode in self._held_by_anyone():
                 if keycode != _A_BUTTON:
                     self._send(Xlib.X.KeyRelease, keycode)
+            # All of them: the server names the first five only. To release a button that is up does nothing.
             for button in range(1, len(self._display.get_pointer_mapping()) + 1):
                 self._send(Xlib.X.ButtonRelease, button)
             self._xkb.clear_latches()
             self._display.sync()
-            keyboard = Keyboard(self._xkb)
             still = self._held_by_anyone()
+            keyboard = Keyboard(self._xkb)
             return ["a mouse button" if keycode == _A_BUTTON else keyboard.name(keycode) for keycode in still]
 
     def _held_by_anyone(self) -> list[int]:
@@ -228,7 +226,10 @@ class X11Input(PyAutoGuiInput):
         if typable and not method and not program.changes(text):
             self._type(text)
             return
-        num_pasted, reason = self._paste(text, program.is_terminal)
+        if program.is_remote:
+            num_pasted, reason = 0, "the focused program shows the screen of another machine"
+        else:
+            num_pasted, reason = self._paste(text, program.is_terminal)
         rest = text[num_pasted:]
         if not rest:
             return

@@ -25,6 +25,12 @@ _EDITORS_WITH_SHIFT_INSERT = frozenset({"emacs", "gvim", "vim"})
 _CORRECTING = (
     "abiword", "calligra", "desktopeditors", "gnumeric", "libreoffice", "onlyoffice", "openoffice", "soffice", "wps",
 )
+# Screens of other machines: a paste there pastes what that machine has on its clipboard.
+_REMOTE_SCREENS = (
+    "freerdp", "gnome-boxes", "gvncviewer", "krdc", "nx", "org.remmina", "qemu", "rdesktop", "remmina",
+    "remote-viewer", "spicy", "tigervnc", "virt-manager", "virt-viewer", "virtualbox", "vmplayer", "vmware", "vnc",
+    "xephyr", "xfreerdp", "xnest",
+)
 # Editors in a terminal, by the beginning of the program's name. They indent, too, and know what was pasted.
 _TERMINAL_EDITORS = (
     "emacs", "helix", "hx", "jed", "joe", "kak", "mcedit", "mg", "micro", "nano", "ne", "nvim", "pico", "vi", "vim",
@@ -46,10 +52,12 @@ class FocusedProgram:
     takes_lines: bool
     # It replaces words that are typed.
     is_correcting: bool
+    # It shows the screen of another machine, which gets keys and no clipboard of ours.
+    is_remote: bool = False
 
     def changes(self, text: str) -> bool:
         """Return whether the program could add to a text that is typed, or replace a part of it."""
-        if self.is_terminal and not self.takes_lines:
+        if not self.takes_lines:
             return False
         return self.is_correcting or "\n" in text or bool(_CLOSED_BY_EDITORS.search(text))
 
@@ -57,6 +65,8 @@ class FocusedProgram:
 def focused_program(display: Any) -> FocusedProgram:
     """Return what is known of the program with the keyboard focus."""
     classes = x11.focused_classes(display)
+    if any(name.startswith(_REMOTE_SCREENS) for name in classes):
+        return FocusedProgram(is_terminal=False, takes_lines=False, is_correcting=False, is_remote=True)
     is_editor = bool(classes & _EDITORS_WITH_SHIFT_INSERT)
     is_terminal = is_editor or bool(classes & _TERMINALS)
     return FocusedProgram(
