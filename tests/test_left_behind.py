@@ -242,6 +242,7 @@ def test_a_run_that_is_killed_leaves_something_down(window):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("what", ["drag", "held", "type", "chord", "press"])
 def test_after_a_kill_at_any_moment_the_next_run_starts_with_nothing_down(screen, what):
     """Twenty kills of each kind of run: a hundred."""

@@ -308,7 +308,7 @@ def test_with_an_input_method_text_is_pasted_and_keys_are_refused(actor, window,
     set_clipboard(b"kept")
     with xim_server(name):
         with pytest.raises(ActionRefused, match=rf"the input method '{name}' may change what is typed, .*Switch"):
-            actor.act(EVERYTHING, Type("plain"))
+            actor.do(_type_impatiently, "plain")
         assert [event["key"] for event in window.events("key_press")] == ["Control_L", "v"]
         with pytest.raises(ActionRefused, match=rf"the input method '{name}' may change the key 'n': switch it off"):
             actor.act(EVERYTHING, Key(("n",)))
@@ -433,7 +433,7 @@ def _type_impatiently(text):
 
     from desktop_screen import act
 
-    with mock.patch.object(x11_clipboard, "_BUSY_S", 1.0):
+    with mock.patch.multiple(x11_clipboard, _BUSY_S=1.0, _UNKNOWN_S=1.0):
         act(EVERYTHING, Type(text))
 
 

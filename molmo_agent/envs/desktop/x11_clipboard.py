@@ -19,9 +19,10 @@ from Xlib.protocol import event
 
 # How long a program that has seen the keys may take to read the text.
 _TAKE_S = 2.0
-# How long it may take to see them, if it can be asked whether it has; and how long it may take for all if it cannot.
-_BUSY_S = 20.0
+# The same where nobody knows whether it has seen them: it cannot be asked, or an input method passes them on later.
 _UNKNOWN_S = 10.0
+# How long it may take to see them, if it can be asked.
+_BUSY_S = 20.0
 # Programs ask in several steps (which formats? then the text): this long without a question means they are done.
 _QUIET_S = 0.03
 # A clipboard manager may ask again and again.
@@ -66,7 +67,7 @@ class Pasteboard:
         self._watchers: set[int] = set()
         self._focus: int | None = None
         self._ping: _Ping | None = None
-        self._deadline = 0.0
+        self._take_s, self._deadline = _TAKE_S, 0.0
 
     def save(self) -> bool:
         """Save what the selections hold. Return False if the clipboard cannot be saved; then do not replace it."""
@@ -92,12 +93,13 @@ class Pasteboard:
         self._watchers |= self._readers
         self._readers.clear()
 
-    def start_wait(self) -> None:
-        """Call after the keys that paste, then ``poll``."""
+    def start_wait(self, keys_come_late: bool = False) -> None:
+        """Call after the keys that paste, then ``poll``. The keys come late through an input method."""
         if self._ping:
             self._ping.close()
         self._focus = getattr(self._display.get_input_focus().focus, "id", None)
         self._ping = _Ping(self._display)
+        self._take_s = _UNKNOWN_S if keys_come_late else _TAKE_S
         self._deadline = time.monotonic() + (_BUSY_S if self._ping.window else _UNKNOWN_S)
 
     def poll(self) -> Taken | None:
@@ -108,7 +110,7 @@ class Pasteboard:
         if (focus is None and self._readers) or (focus and self._client(focus) in self._readers):
             return Taken.YES
         if ping.is_answered and not ping.is_counted:
-            ping.is_counted, self._deadline = True, time.monotonic() + _TAKE_S
+            ping.is_counted, self._deadline = True, time.monotonic() + self._take_s
         if time.monotonic() < self._deadline:
             return None
         # Another client of the same program may have asked on its behalf.

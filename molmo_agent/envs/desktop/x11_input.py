@@ -229,7 +229,7 @@ class X11Input(PyAutoGuiInput):
         if program.is_remote:
             num_pasted, reason = 0, "the focused program shows the screen of another machine"
         else:
-            num_pasted, reason = self._paste(text, program.is_terminal)
+            num_pasted, reason = self._paste(text, program.is_terminal, bool(method))
         rest = text[num_pasted:]
         if not rest:
             return
@@ -275,7 +275,7 @@ class X11Input(PyAutoGuiInput):
             state = self._xkb.state()
         return keyboard if state == keyboard.state else Keyboard(self._xkb)
 
-    def _paste(self, text: str, is_terminal: bool) -> tuple[int, str]:
+    def _paste(self, text: str, is_terminal: bool, keys_come_late: bool) -> tuple[int, str]:
         """Paste text and return how many characters the focused program took, and why not all."""
         with self._translate_errors():
             # A terminal pastes what is selected, or the clipboard.
@@ -292,7 +292,7 @@ class X11Input(PyAutoGuiInput):
                 with self._translate_errors():
                     pasteboard.offer(part)
                 self._chord(*chord)
-                taken = self._await_reader(pasteboard)
+                taken = self._await_reader(pasteboard, keys_come_late)
                 if taken is Taken.BUSY:
                     raise ActionRefused(f"the focused program {taken.value}: wait until it does, and start again")
                 if taken is Taken.NO:
@@ -303,9 +303,9 @@ class X11Input(PyAutoGuiInput):
                 pasteboard.restore()
         return num_sent, ""
 
-    def _await_reader(self, pasteboard: Pasteboard) -> Taken:
+    def _await_reader(self, pasteboard: Pasteboard, keys_come_late: bool) -> Taken:
         with self._translate_errors():
-            pasteboard.start_wait()
+            pasteboard.start_wait(keys_come_late)
         while True:
             with self._translate_errors():
                 self._gui.failSafeCheck()
