@@ -11,8 +11,9 @@ from molmo_agent.geometry import Point
 
 pytest.importorskip("Xlib", reason="Xlib comes with pyautogui on Linux only")
 
-from molmo_agent.envs.desktop import x11, xkb
-from molmo_agent.envs.desktop.xkb import LOCK, character
+from molmo_agent.envs.desktop import x11
+from molmo_agent.envs.desktop.x11_keys import xkb
+from molmo_agent.envs.desktop.x11_keys.xkb import LOCK, character
 
 pytestmark = needs("Xvfb", "openbox", "xdotool", "xclip", "setxkbmap")
 

@@ -19,7 +19,7 @@ from molmo_agent.geometry import Point
 pytest.importorskip("Xlib", reason="Xlib comes with pyautogui on Linux only")
 
 from molmo_agent.envs.desktop import x11, x11_input
-from molmo_agent.envs.desktop.xkb import LOCK
+from molmo_agent.envs.desktop.x11_keys.xkb import LOCK
 
 pytestmark = needs("Xvfb", "openbox", "xdotool", "xclip", "setxkbmap")
 

@@ -109,7 +109,7 @@ def test_input_works_where_tkinter_is_not_installed():
 
 @needs_x
 def test_a_clipboard_that_cannot_be_kept_is_left_alone(monkeypatch):
-    from molmo_agent.envs.desktop.x11_clipboard import Pasteboard
+    from molmo_agent.envs.desktop.x11_keys.clipboard import Pasteboard
 
     with VirtualDisplay(64, 64, window_manager=None):
         display = x11.connect()

@@ -8,7 +8,7 @@ import time
 from desktop_screen import program, wait_for
 
 from molmo_agent.envs.desktop import x11
-from molmo_agent.envs.desktop.xkb import LOCK, State, Xkb
+from molmo_agent.envs.desktop.x11_keys.xkb import LOCK, State, Xkb
 
 _CORE_KEYBOARD = 0x100
 

@@ -16,12 +16,12 @@ import Xlib.X
 from molmo_agent.actions import Button
 from molmo_agent.envs.desktop import x11
 from molmo_agent.envs.desktop.input import FINGER_S, KEY_PAUSE_S, PyAutoGuiInput, still_held
-from molmo_agent.envs.desktop.x11_clipboard import CLIPBOARD, PRIMARY, Pasteboard, Taken
-from molmo_agent.envs.desktop.x11_input_method import active_input_method
-from molmo_agent.envs.desktop.x11_keyboard import Keyboard, Stroke, means_keys
+from molmo_agent.envs.desktop.x11_keys.clipboard import CLIPBOARD, PRIMARY, Pasteboard, Taken
+from molmo_agent.envs.desktop.x11_keys.input_method import active_input_method
+from molmo_agent.envs.desktop.x11_keys.keyboard import Keyboard, Stroke, means_keys
+from molmo_agent.envs.desktop.x11_keys.programs import focused_program
+from molmo_agent.envs.desktop.x11_keys.xkb import Xkb
 from molmo_agent.envs.desktop.x11_pointer import double_click_s, physical_button
-from molmo_agent.envs.desktop.x11_programs import focused_program
-from molmo_agent.envs.desktop.xkb import Xkb
 from molmo_agent.errors import ActionRefused, EnvError
 
 _INDENTED = re.compile(r"^[ \t]", re.MULTILINE)

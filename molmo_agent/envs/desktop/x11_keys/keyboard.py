@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import Xlib.XK
 
-from molmo_agent.envs.desktop.xkb import CONTROL, LOCK, SHIFT, Keymap, Xkb, character
+from molmo_agent.envs.desktop.x11_keys.xkb import CONTROL, LOCK, SHIFT, Keymap, Xkb, character
 
 Xlib.XK.load_keysym_group("xf86")
 Xlib.XK.load_keysym_group("xkb")
