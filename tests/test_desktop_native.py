@@ -5,9 +5,10 @@ import types
 
 import pytest
 
-from molmo_agent.envs.desktop import native_input, screen_lock
+from molmo_agent.envs.desktop import screen_lock
 from molmo_agent.envs.desktop.input import PyAutoGuiInput
-from molmo_agent.envs.desktop.native_input import MacInput, WindowsEvent, WindowsInput, check_permissions
+from molmo_agent.envs.desktop.native import input as native_input
+from molmo_agent.envs.desktop.native.input import MacInput, WindowsEvent, WindowsInput, check_permissions
 from molmo_agent.errors import ActionRefused, EnvError, RunStopped
 
 

@@ -8,7 +8,7 @@ import types
 import pytest
 from desktop_screen import Actor, needs, program, wait_for
 
-from molmo_agent.envs.desktop.native_windows import MacWindows, Rectangle, WindowsWindows, native_windows
+from molmo_agent.envs.desktop.native.windows import MacWindows, Rectangle, WindowsWindows, native_windows
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
 from molmo_agent.envs.desktop.windows import KnowsWindows
 from molmo_agent.episode import ScreenWindow

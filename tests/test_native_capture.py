@@ -14,10 +14,10 @@ from desktop_fakes import FakeInput
 from desktop_screen import FAST
 
 from molmo_agent.actions import Click, Move
-from molmo_agent.envs.desktop import native_capture
 from molmo_agent.envs.desktop.capture import Area, Monitor
 from molmo_agent.envs.desktop.env import Desktop
-from molmo_agent.envs.desktop.native_capture import (
+from molmo_agent.envs.desktop.native import capture as native_capture
+from molmo_agent.envs.desktop.native.capture import (
     MssCapture,
     NativeWatcher,
     declare_dpi_awareness,

@@ -132,7 +132,7 @@ def _wayland() -> Check | None:
 
 def _permissions() -> Check:
     def look() -> str:
-        from molmo_agent.envs.desktop.native_input import check_permissions
+        from molmo_agent.envs.desktop.native.input import check_permissions
 
         check_permissions()
         return "the screen may be captured and input may be sent"

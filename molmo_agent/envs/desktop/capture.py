@@ -147,6 +147,6 @@ def open_capture() -> Capture:
         from molmo_agent.envs.desktop.x11_capture import X11Capture
 
         return X11Capture()
-    from molmo_agent.envs.desktop.native_capture import MssCapture
+    from molmo_agent.envs.desktop.native.capture import MssCapture
 
     return MssCapture()

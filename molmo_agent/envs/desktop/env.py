@@ -32,7 +32,7 @@ from molmo_agent.envs.desktop.capture import Capture, open_capture
 from molmo_agent.envs.desktop.emergency_stop import EmergencyStop, corners
 from molmo_agent.envs.desktop.gestures import Gestures, Pace
 from molmo_agent.envs.desktop.input import Input, load_pyautogui
-from molmo_agent.envs.desktop.native_windows import native_windows
+from molmo_agent.envs.desktop.native.windows import native_windows
 from molmo_agent.envs.desktop.view import View
 from molmo_agent.envs.desktop.windows import KnowsWindows
 from molmo_agent.episode import Observation
@@ -192,7 +192,7 @@ class Desktop(KnowsWindows):
 
             self._stop.start(X11Watcher)
         elif self._real and sys.platform in ("win32", "darwin"):
-            from molmo_agent.envs.desktop.native_capture import NativeWatcher
+            from molmo_agent.envs.desktop.native.capture import NativeWatcher
 
             self._stop.start(functools.partial(NativeWatcher, self._input.position))
 
@@ -292,7 +292,7 @@ def open_input(x11_display: Any = None) -> Input:
     Raises:
         EnvError: macOS does not permit it, or pyautogui cannot be used here.
     """
-    from molmo_agent.envs.desktop.native_input import MacInput, WindowsInput, check_permissions
+    from molmo_agent.envs.desktop.native.input import MacInput, WindowsInput, check_permissions
 
     check_permissions()
     if sys.platform == "darwin":

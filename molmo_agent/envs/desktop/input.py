@@ -1,7 +1,7 @@
 """Pointer and keyboard. Positions are in the operating system's input units.
 
 ``PyAutoGuiInput`` is what X11, Windows and macOS share. What pyautogui gets wrong on one of them is corrected in that
-platform's class (``x11_input``, ``native_input``).
+platform's class (``x11_input``, ``native.input``).
 """
 
 import contextlib

@@ -170,7 +170,8 @@ def _windows(display: Any) -> list[Window]:
     # Without a window manager the windows are the root's children, in the same order: bottom to top.
     candidates = root.query_tree().children
     if has_window_manager(display):
-        ids = read_property(display, root, "_NET_CLIENT_LIST_STACKING") or read_property(display, root, "_NET_CLIENT_LIST")
+        stacked = read_property(display, root, "_NET_CLIENT_LIST_STACKING")
+        ids = stacked or read_property(display, root, "_NET_CLIENT_LIST")
         candidates = [display.create_resource_object("window", i) for i in ids or ()]
     matches = []
     for window in reversed(candidates):

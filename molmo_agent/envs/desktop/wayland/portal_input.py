@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from molmo_agent.actions import Button
 from molmo_agent.envs.desktop.capture import Area
 from molmo_agent.envs.desktop.wayland.clipboard import PortalClipboard
+from molmo_agent.envs.desktop.wayland.common_input import CommonInput
 from molmo_agent.envs.desktop.wayland.keymap import Keymap, Stroke, read_keymap
 from molmo_agent.envs.desktop.wayland.keys import char_keysym, parse_key
 from molmo_agent.envs.desktop.wayland.portal import PortalSession
@@ -28,7 +29,7 @@ _NEW_DEVICE_S = 0.2
 _COMMAND_KEYSYMS = frozenset({0xFFE3, 0xFFE4, 0xFFE9, 0xFFEA, 0xFFEB, 0xFFEC})
 
 
-class PortalInput:
+class PortalInput(CommonInput):
     """Sends input through a portal session and remembers what it holds down.
 
     Args:

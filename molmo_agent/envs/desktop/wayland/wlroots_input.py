@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from molmo_agent.actions import Button
 from molmo_agent.envs.desktop.capture import Area
+from molmo_agent.envs.desktop.wayland.common_input import CommonInput
 from molmo_agent.envs.desktop.wayland.keys import parse_key
 from molmo_agent.envs.desktop.wayland.typing_obstacles import input_method_obstacle
 from molmo_agent.envs.desktop.wayland.virtual_keymap import CAPACITY, VirtualKeymap
@@ -29,7 +30,7 @@ _KEYMAP, _KEY, _MODIFIERS = 0, 1, 2
 _MASKS = {42: 1, 54: 1, 29: 4, 97: 4, 56: 8, 100: 8, 125: 64, 126: 64}
 
 
-class WlrootsInput:
+class WlrootsInput(CommonInput):
     """Sends input by a virtual pointer and keyboard and remembers what it holds down.
 
     Args:

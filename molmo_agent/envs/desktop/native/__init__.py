@@ -1,0 +1,1 @@
+"""Windows and macOS: capture, input and windows by the systems' own interfaces."""
