@@ -17,11 +17,12 @@ def main() -> None:
     """Load the command line, then run it."""
     signal.signal(signal.SIGINT, _leave)
     from molmo_agent.cli import app as cli
+    from molmo_agent.cli.termination import interrupt
 
     # From here on there may be a display, a pressed button, an open trajectory: these need an orderly end, which a
     # terminated process deserves too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, interrupt)
     cli.main()
 
 

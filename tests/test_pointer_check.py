@@ -22,9 +22,10 @@ AGENT = [sys.executable, "-m", "molmo_agent"]
 CHECK = [*AGENT, "doctor", "--pointer"]
 
 
-def run(*arguments, display=None, **options):
+def run(*arguments, display=None, wayland=None, **options):
     environ = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     environ |= {"DISPLAY": display} if display else {}
+    environ |= {"WAYLAND_DISPLAY": wayland} if wayland else {}
     return subprocess.run(
         [*CHECK, *arguments],
         env=environ,
@@ -171,6 +172,12 @@ def test_without_a_display_the_exit_code_is_3(display):
     done = run("--yes", display=display)
     assert done.returncode == 3
     assert re.search("DISPLAY is not set|':987' does not answer", done.stderr)
+
+
+def test_on_wayland_it_says_that_nothing_can_be_proven():
+    done = run("--yes", wayland="wayland-0")
+    assert done.returncode == 3
+    assert "on Wayland no program can read where the pointer is" in done.stderr
 
 
 def test_its_options_go_together():

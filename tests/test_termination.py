@@ -76,7 +76,7 @@ def test_a_run_that_is_told_to_end_stops_as_on_ctrl_c(tmp_path, how):
             run.kill()
             run.communicate()
     assert run.returncode == 130
-    assert "agent: stopped by the user" in errors
+    assert f"agent: stopped by the user ({'Ctrl-C' if how is signal.SIGINT else how.name})" in errors
     assert str(folder) in errors, "the command that shows the record"
     assert "Traceback" not in errors
     assert json.loads(output.splitlines()[0])["action"]["type"] == "Wait"

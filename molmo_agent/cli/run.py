@@ -234,8 +234,8 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
                     instruction = plain_text(f"  {episode.trajectory.task.instruction}")
                     console.print(Text.assemble(plain_text(request.env, "bold"), instruction))
                 _tell(step, console, as_json=request.as_json)
-        except KeyboardInterrupt:
-            episode.stop()
+        except KeyboardInterrupt as interrupt:
+            episode.stop(interrupt)
     except Exception as error:
         if request.as_json:
             ended = episode.trajectory.ended or f"{type(error).__name__}: {error}"

@@ -18,7 +18,7 @@ def terminate_like_ctrl_c() -> Iterator[None]:
         numbers = []
     numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
     for number in numbers:
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
@@ -26,5 +26,10 @@ def terminate_like_ctrl_c() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt with the name of a signal: its handler.
+
+    Raises:
+        KeyboardInterrupt: always.
+    """
     raise KeyboardInterrupt(signal.Signals(number).name)

@@ -37,6 +37,11 @@ from molmo_agent.rollout.secrets import types_secret
 _Outcome = tuple[Observation, float, bool, bool, dict[str, Any]]
 
 
+def _stopped_by(interrupt: KeyboardInterrupt) -> str:
+    """Return what stopped the run: Ctrl-C, or the signal that the interrupt names."""
+    return f"stopped by the user ({str(interrupt) or 'Ctrl-C'})"
+
+
 class Rollout(Iterator[Step]):
     """One episode in progress: iterate over its steps, then read its ``trajectory``. Made by :func:`rollout`."""
 
@@ -80,18 +85,21 @@ class Rollout(Iterator[Step]):
         """End the episode early; the record is kept. The env stays open."""
         self._generator.close()
 
-    def stop(self) -> None:
+    def stop(self, interrupt: KeyboardInterrupt | None = None) -> None:
         """End the episode as Ctrl-C does, for an interrupt in the caller's code.
+
+        Args:
+            interrupt: what the caller caught; it may name a signal.
 
         Raises:
             RunStopped: always, once the env is closed and the record finished.
         """
         try:
-            self._generator.throw(KeyboardInterrupt())
+            self._generator.throw(interrupt or KeyboardInterrupt())
         except KeyboardInterrupt as interrupt:
             # The episode had not started, or was about to end.
             self._env.close()
-            raise RunStopped("stopped by the user (Ctrl-C)") from interrupt
+            raise RunStopped(_stopped_by(interrupt)) from interrupt
 
     @property
     def trajectory(self) -> Trajectory:
@@ -107,7 +115,7 @@ class Rollout(Iterator[Step]):
         try:
             yield from self._episode()
         except KeyboardInterrupt as interrupt:
-            self._end_reason = "stopped by the user (Ctrl-C)"
+            self._end_reason = _stopped_by(interrupt)
             self._env.close()
             raise RunStopped(self._end_reason) from interrupt
         except RunStopped as stop:

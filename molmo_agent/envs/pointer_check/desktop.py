@@ -55,8 +55,13 @@ def open_desktop() -> Iterator[DesktopParts]:
     with contextlib.ExitStack() as stack:
         display = None
         if sys.platform.startswith("linux"):
-            from molmo_agent.envs.desktop import x11
+            from molmo_agent.envs.desktop import wayland, x11
 
+            if wayland.is_wayland():
+                raise EnvError(
+                    "on Wayland no program can read where the pointer is, so this check can prove nothing. "
+                    "Check in an Xorg session, or compare a click with what it hits"
+                )
             # First, because its error messages about displays are better than others'.
             display = x11.connect()
             stack.callback(x11.disconnect, display)
