@@ -152,3 +152,8 @@ def set_clipboard(content, kind="UTF8_STRING"):
         check=True,
         timeout=5,
     )
+
+
+def heed_hangup():
+    """Let a child end on SIGHUP, for ``preexec_fn``: tests that were started by nohup hand on that it is ignored."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -7,7 +7,7 @@ import sys
 import threading
 
 import pytest
-from desktop_screen import needs, wait_for
+from desktop_screen import heed_hangup, needs, wait_for
 
 from molmo_agent.cli.termination import terminate_like_ctrl_c
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
@@ -17,9 +17,14 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends pr
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_end_is_a_keyboard_interrupt_meanwhile_and_not_later(how):
-    with pytest.raises(KeyboardInterrupt, match=how.name), terminate_like_ctrl_c():
-        signal.raise_signal(how)
-    assert signal.getsignal(how) is signal.SIG_DFL
+    # These tests may have been started by nohup.
+    before = signal.signal(how, signal.SIG_DFL)
+    try:
+        with pytest.raises(KeyboardInterrupt, match=how.name), terminate_like_ctrl_c():
+            signal.raise_signal(how)
+        assert signal.getsignal(how) is signal.SIG_DFL
+    finally:
+        signal.signal(how, before)
 
 
 def test_an_ignored_signal_stays_ignored():
@@ -65,7 +70,8 @@ def test_a_run_that_is_told_to_end_stops_as_on_ctrl_c(tmp_path, how):
     command = [sys.executable, "-m", "molmo_agent", "run", "--env", "desktop", "--confirm", "never", "--json"]
     command += ["--model", f"scripted:{points}", "--task", "wait 1 second, wait 100 seconds", "--out", str(folder)]
     with VirtualDisplay(320, 240, window_manager=None):
-        run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        run = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed_hangup)
         try:
             steps = folder / "steps.jsonl"
             # The first step is done: it waits in the second one.
