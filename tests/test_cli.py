@@ -195,12 +195,13 @@ def test_a_run_that_is_stopped_says_so_and_keeps_its_trajectory(number: int, tmp
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert "agent: stopped by the user (Ctrl-C)" in errors
+    stopped_by = "Ctrl-C" if number == signal.SIGINT else "SIGTERM"
+    assert f"agent: stopped by the user ({stopped_by})" in errors
     assert "agent view run" in errors
     assert "Traceback" not in errors
     steps = (tmp_path / "run" / "steps.jsonl").read_text().splitlines()
     assert [json.loads(line)["action"]["type"] for line in steps] in (["Key"], ["Key", "Wait"])
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["ended"] == "stopped by the user (Ctrl-C)"
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["ended"] == f"stopped by the user ({stopped_by})"
 
 
 def test_a_file_named_stop_ends_the_run(tmp_path: Path) -> None:

@@ -136,6 +136,9 @@ class World:
         if self.stop_after == len(self.moves):
             self.at = (0, 0)
 
+    def release_leftovers(self):
+        pass
+
     def release_all(self):
         pass
 

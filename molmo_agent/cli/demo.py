@@ -17,6 +17,7 @@ from rich.console import Console
 
 from molmo_agent.cli.run import Request, run_request
 from molmo_agent.console import plain_text, reason_of
+from molmo_agent.envs.desktop.private_bus import write_bus_config
 from molmo_agent.rollout.recorder import default_folder
 
 # The task on the simulated desktop.
@@ -128,7 +129,7 @@ def start_command(program: str, home: Path, file: Path, which: Callable[[str], s
     words = ["env", *(word for name in unset for word in ("-u", name))]
     words += [f"{name}={value}" for name, value in settings.items()]
     if which("dbus-run-session"):
-        words += ["dbus-run-session", "--"]
+        words += ["dbus-run-session", f"--config-file={write_bus_config(home)}", "--"]
     return shlex.join([*words, program, str(file)])
 
 
@@ -147,7 +148,7 @@ def operate(real: RealTask, folder: Path, *, screen: str = SCREEN) -> str | None
         EnvError: the display or the program does not start.
         ModelError: the model failed.
     """
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home:
+    with tempfile.TemporaryDirectory() as home:
         file = Path(home, "list.txt")
         run_request(
             Request(

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from molmo_agent.envs.desktop.private_bus import write_bus_config
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
 from molmo_agent.errors import EnvError
 from molmo_agent.synthetic.real_screens.accessibility import ENVIRONMENT, SYSTEM_PYTHON, enable, has_atspi
@@ -93,7 +94,7 @@ class Session:
 
     def _start_bus(self, resources: contextlib.ExitStack) -> None:
         bus = subprocess.Popen(
-            ["dbus-run-session", "--", "sh", "-c", _BUS],
+            ["dbus-run-session", f"--config-file={write_bus_config(self.home / '.run')}", "--", "sh", "-c", _BUS],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

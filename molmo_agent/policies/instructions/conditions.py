@@ -31,7 +31,7 @@ _CONDITION = (
     r"|(?:so|as)\s+(?:long|soon|often)\s+as|in\s+case|in\s+the\s+event|on\s+condition|only\s+(?:if|when)"
     r"|(?:provided|providing|assuming|supposing|suppose|given)\s+(?:that|the|it|you|there)|the\s+moment|by\s+the\s+time"
     r"|(?:every|each)\s+time|for\s+(?:each|every)|again\s+and\s+again|over\s+and\s+over|forever"
-    rf"|once(?=\s+\S)|(?:before|after|while|by)\s+(?:you\s+)?{_ACTING}"
+    rf"|once(?=\s+\S)|(?:before|after|while)\s+(?:you\s+)?{_ACTING}"
 )
 _ALTERNATIVE = r"and/or|either|or"
 # A sign after them, such as the "d" of "order" or the hyphen of "if-clause", makes another word of them.

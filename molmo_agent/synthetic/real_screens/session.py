@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from molmo_agent.envs.desktop.capture import Area, open_capture
+from molmo_agent.envs.desktop.private_bus import write_bus_config
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
 from molmo_agent.episode import Image
 from molmo_agent.errors import EnvError, UsageError
@@ -129,7 +130,9 @@ class Session:
             "LIBGL_ALWAYS_SOFTWARE": "1",
             _MARK: self._mark,
         }
-        process = self._popen(["dbus-daemon", "--session", "--print-address=1", "--nofork"], stdout=subprocess.PIPE)
+        config = write_bus_config(self.home / ".run")
+        command = ["dbus-daemon", f"--config-file={config}", "--print-address=1", "--nofork"]
+        process = self._popen(command, stdout=subprocess.PIPE)
         assert process.stdout
         address = process.stdout.readline().decode().strip()
         process.stdout.close()
