@@ -154,6 +154,10 @@ def set_clipboard(content, kind="UTF8_STRING"):
     )
 
 
-def heed_hangup():
-    """Let a child end on SIGHUP, for ``preexec_fn``: tests that were started by nohup hand on that it is ignored."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def heed_signals():
+    """Let a child end on SIGINT and SIGHUP, for ``preexec_fn``.
+
+    Tests that run in the background of a shell or under nohup hand on that these are ignored.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from desktop_screen import FAST, Actor, EventWindow, heed_hangup, needs
+from desktop_screen import FAST, Actor, EventWindow, heed_signals, needs
 from x11_keyboards import call_xkb, layout, set_caps_lock, state
 
 from molmo_agent.actions import Click, Drag, Key, Scroll, Type, Wait
@@ -217,7 +217,7 @@ def test_a_button_that_is_disabled_is_refused(actor, window):
 def kill_run(what, how, after_s):
     """Start a run, end it by a signal after a time, and return its exit status."""
     command, quiet = [sys.executable, str(KILLED), what], subprocess.DEVNULL
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=quiet, preexec_fn=heed_hangup)
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=quiet, preexec_fn=heed_signals)
     try:
         assert run.stdout.readline() == b"ready\n"
         time.sleep(after_s)

@@ -7,7 +7,7 @@ import sys
 import threading
 
 import pytest
-from desktop_screen import heed_hangup, needs, wait_for
+from desktop_screen import heed_signals, needs, wait_for
 
 from molmo_agent.cli.termination import terminate_like_ctrl_c
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
@@ -71,7 +71,7 @@ def test_a_run_that_is_told_to_end_stops_as_on_ctrl_c(tmp_path, how):
     command += ["--model", f"scripted:{points}", "--task", "wait 1 second, wait 100 seconds", "--out", str(folder)]
     with VirtualDisplay(320, 240, window_manager=None):
         pipe = subprocess.PIPE
-        run = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed_hangup)
+        run = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed_signals)
         try:
             steps = folder / "steps.jsonl"
             # The first step is done: it waits in the second one.
