@@ -178,15 +178,11 @@ class Session:
 
         display: Any = x11.connect(self._environment["DISPLAY"])
         try:
-            root = display.screen().root
-            clients = root.get_full_property(display.intern_atom("_NET_CLIENT_LIST"), 0)
-            name, utf8 = display.intern_atom("_NET_WM_NAME"), display.intern_atom("UTF8_STRING")
             titles = []
-            for number in clients.value if clients else ():
+            for number in x11.read_property(display, display.screen().root, "_NET_CLIENT_LIST") or ():
                 # A window may close between the list and the question for its title.
                 with contextlib.suppress(BadWindow):
-                    title = display.create_resource_object("window", number).get_full_property(name, utf8)
-                    titles.append(_text(title.value) if title else "")
+                    titles.append(x11.window_title(display, display.create_resource_object("window", number)))
             return titles
         finally:
             display.close()
@@ -234,8 +230,3 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             continue
         if number == signal.SIGTERM:
             time.sleep(0.1)
-
-
-def _text(value: bytes | str) -> str:
-    """Return a property's text, whose type depends on its encoding."""
-    return value if isinstance(value, str) else value.decode(errors="replace")

@@ -65,11 +65,11 @@ def stacking(display: Any) -> list[XWindow]:
 
 def _property(display: Any, window: Any, name: str, depth: int) -> Any:
     """Return a property of a window or of one inside of it; None if there is none."""
-    import Xlib.X
+    from molmo_agent.envs.desktop import x11
 
-    value = window.get_full_property(display.intern_atom(name), Xlib.X.AnyPropertyType)
-    if value or depth == 0:
-        return value.value if value else None
+    value = x11.read_property(display, window, name)
+    if value is not None or depth == 0:
+        return value
     found = (_property(display, child, name, depth - 1) for child in window.query_tree().children)
     return next((value for value in found if value), None)
 
