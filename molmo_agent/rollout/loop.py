@@ -96,10 +96,10 @@ class Rollout(Iterator[Step]):
         """
         try:
             self._generator.throw(interrupt or KeyboardInterrupt())
-        except KeyboardInterrupt as interrupt:
+        except KeyboardInterrupt as unheeded:
             # The episode had not started, or was about to end.
             self._env.close()
-            raise RunStopped(_stopped_by(interrupt)) from interrupt
+            raise RunStopped(_stopped_by(unheeded)) from unheeded
 
     @property
     def trajectory(self) -> Trajectory:
