@@ -166,7 +166,8 @@ def block_steps(folder):
 
 
 def block_images(folder):
-    for number in range(9):
+    # The first one is being written meanwhile.
+    for number in range(1, 9):
         (folder / f".{number:06d}.png.part").mkdir()
 
 
