@@ -5,6 +5,7 @@ import types
 
 import pytest
 
+from molmo_agent.envs.desktop import input as desktop_input
 from molmo_agent.envs.desktop import screen_lock
 from molmo_agent.envs.desktop.input import PyAutoGuiInput
 from molmo_agent.envs.desktop.native import input as native_input
@@ -361,7 +362,7 @@ def test_windows_keys_and_buttons_that_are_down_are_released(held, sent):
 
 
 def test_a_key_that_a_person_holds_stops_the_run_on_windows(monkeypatch):
-    monkeypatch.setattr(native_input, "FINGER_S", 0)
+    monkeypatch.setattr(desktop_input, "FINGER_S", 0)
     windows = WindowsInput(FakeGui(), FakeUser32(held={0x11, 0x02}, fingers={0x11, 0x02}))
     with pytest.raises(EnvError, match=r"held down .*not by this program: a mouse button, key 0x11\. Let go"):
         windows.release_leftovers()
@@ -376,7 +377,7 @@ def test_mac_keys_and_buttons_that_are_down_are_released(mac, keys, buttons):
 
 
 def test_a_key_that_a_person_holds_stops_the_run_on_a_mac(mac, monkeypatch):
-    monkeypatch.setattr(native_input, "FINGER_S", 0)
+    monkeypatch.setattr(desktop_input, "FINGER_S", 0)
     mac._quartz.keys, mac._quartz.has_fingers = {55}, True
     with pytest.raises(EnvError, match=r"held down .*not by this program: key 55\. Let go"):
         mac.release_leftovers()

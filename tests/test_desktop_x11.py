@@ -36,23 +36,13 @@ LEFT, RIGHT = (0, 0, 1920, 1080), (1920, 0, 1280, 1080)
 EVERYTHING = {"pace": FAST}
 
 
+pytest_plugins = ("actor_fixtures",)
+
+
 @pytest.fixture(scope="module")
 def screen():
     with VirtualDisplay(WIDTH, HEIGHT) as display:
         yield display
-
-
-@pytest.fixture(scope="module")
-def actor(screen):
-    actor = Actor()
-    yield actor
-    actor.close()
-
-
-@pytest.fixture
-def window(screen):
-    with EventWindow() as window:
-        yield window
 
 
 def point_at(x_px, y_px):

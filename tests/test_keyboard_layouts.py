@@ -1,7 +1,7 @@
 """Keys and text on keyboards of other countries, with several groups, and with Caps Lock on: what arrives."""
 
 import pytest
-from desktop_screen import FAST, Actor, EventWindow, needs, program, wait_for
+from desktop_screen import FAST, needs, program, wait_for
 from x11_keyboards import call_xkb, layout, state, terminal
 
 from molmo_agent.actions import Click, Key, Type
@@ -21,23 +21,13 @@ EVERYTHING = {"pace": FAST}
 CONTROL, SHIFT = 4, 1
 
 
+pytest_plugins = ("actor_fixtures",)
+
+
 @pytest.fixture(scope="module")
 def screen():
     with VirtualDisplay(640, 480) as display:
         yield display
-
-
-@pytest.fixture(scope="module")
-def actor(screen):
-    actor = Actor()
-    yield actor
-    actor.close()
-
-
-@pytest.fixture
-def window(screen):
-    with EventWindow() as window:
-        yield window
 
 
 def presses(window):

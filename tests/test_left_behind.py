@@ -18,6 +18,7 @@ from molmo_agent.geometry import Point
 
 pytest.importorskip("Xlib", reason="Xlib comes with pyautogui on Linux only")
 
+from molmo_agent.envs.desktop import input as desktop_input
 from molmo_agent.envs.desktop import x11, x11_input
 from molmo_agent.envs.desktop.x11_keys.xkb import LOCK
 
@@ -28,6 +29,9 @@ MIDDLE = Point(0.5, 0.5)
 NOTE = "a note x"
 KILLED = pathlib.Path(__file__).with_name("killed_run.py")
 CLEAN_ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+pytest_plugins = ("actor_fixtures",)
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +46,6 @@ def actor(screen):
     actor = Actor()
     yield actor
     actor.close()
-
-
-@pytest.fixture
-def window(screen):
-    with EventWindow() as window:
-        yield window
 
 
 def xdotool(*words):
@@ -162,7 +160,10 @@ def _type_while_held(answers):
     def held(_):
         return answers.pop() if answers else []
 
-    with mock.patch.object(x11_input, "FINGER_S", 0.5), mock.patch.object(x11_input.X11Input, "_held_by_anyone", held):
+    with (
+        mock.patch.object(desktop_input, "FINGER_S", 0.5),
+        mock.patch.object(x11_input.X11Input, "_held_by_anyone", held),
+    ):
         act(EVERYTHING, Type("ab"))
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from desktop_screen import FAST, Actor, EventWindow, clipboard, needs, program, set_clipboard, wait_for
+from desktop_screen import FAST, EventWindow, clipboard, needs, program, set_clipboard, wait_for
 from x11_keyboards import terminal
 
 from molmo_agent.actions import Click, Key, Type, Wait
@@ -37,17 +37,13 @@ CODE = {
 }
 
 
+pytest_plugins = ("actor_fixtures",)
+
+
 @pytest.fixture(scope="module")
 def screen():
     with VirtualDisplay(800, 600) as display:
         yield display
-
-
-@pytest.fixture(scope="module")
-def actor(screen):
-    actor = Actor()
-    yield actor
-    actor.close()
 
 
 @pytest.fixture

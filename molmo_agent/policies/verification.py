@@ -110,10 +110,10 @@ def shows_bullets(before: Image, after: Image, count: int) -> bool:
     """Return whether ``count`` equal signs appeared in a row, as fields show them for a hidden text."""
     if before.shape != after.shape or count < MIN_CHARACTERS:
         return False
-    found = pieces(different_pixels(before, after))
-    if len(found) > _MAX_PIECES:
+    changes = pieces(different_pixels(before, after))
+    if len(changes) > _MAX_PIECES:
         return False
-    boxes = [(rows.start, rows.stop, columns.stop - columns.start) for rows, columns in found]
+    boxes = [(rows.start, rows.stop, columns.stop - columns.start) for rows, columns in changes]
     for top, bottom, width in set(boxes):
         row = [box for box in boxes if box[0] < bottom and top < box[1]]
         alike = sum(abs(box[0] - top) <= 1 and abs(box[1] - bottom) <= 1 and abs(box[2] - width) <= 1 for box in row)

@@ -134,8 +134,9 @@ class Desktop(KnowsWindows):
             EnvError: the display is gone, or the monitor, region or window is no longer there.
             RunStopped: the user moved the pointer into a corner of a monitor.
         """
-        self._input.corners = corners(self._capture.monitors())
-        self._check_emergency_stop()
+        monitors = self._capture.monitors()
+        self._input.corners = corners(monitors)
+        self._stop.check(self._input.position(), monitors)
         return replace(self._view.observe(), info=self._window_info())
 
     def step(self, action: Action) -> tuple[Observation, float, bool, bool, dict[str, Any]]:

@@ -352,7 +352,20 @@ class PyAutoGuiInput:
         raise NotImplementedError
 
     def release_leftovers(self) -> None:
-        """Release the keys and buttons that an earlier program left down, where the system can be asked."""
+        """Release the keys and buttons that a killed program left down.
+
+        Raises:
+            EnvError: one is still down: a person holds it.
+        """
+        deadline = time.monotonic() + FINGER_S
+        while held := self._release_everything():
+            if time.monotonic() > deadline:
+                raise still_held(held)
+            time.sleep(0.05)
+
+    def _release_everything(self) -> list[str]:
+        """Release all that is down, where the system can be asked; return the names of what is still down."""
+        return []
 
     def release_all(self) -> None:
         """Release every button and key, even with the pointer in the failsafe corner."""

@@ -16,7 +16,6 @@ from molmo_agent.envs.desktop.capture import (
     region_area,
 )
 from molmo_agent.envs.desktop.emergency_stop import beside_corner
-from molmo_agent.envs.desktop.input import defer_interrupts
 from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import ActionRefused, EnvError, UsageError
 from molmo_agent.geometry import Point
@@ -153,10 +152,9 @@ class View:
             raise UsageError("a window can be chosen by its title on X11 only; use region=(left, top, width, height)")
         from molmo_agent.envs.desktop import x11
 
-        with defer_interrupts():
-            if self._window_id is None:
-                self._window_id = x11.find_window(self._x11, part).id
-            area = x11.window_area(self._x11, self._window_id, part)
+        if self._window_id is None:
+            self._window_id = x11.find_window(self._x11, part).id
+        area = x11.window_area(self._x11, self._window_id, part)
         visible = area.intersection(desktop)
         if visible is None:
             raise EnvError(f"the window {part!r} is outside of the screen ({area.describe()}): move it back")

@@ -15,7 +15,7 @@ import Xlib.X
 
 from molmo_agent.actions import Button
 from molmo_agent.envs.desktop import x11
-from molmo_agent.envs.desktop.input import FINGER_S, KEY_PAUSE_S, PyAutoGuiInput, still_held
+from molmo_agent.envs.desktop.input import FINGER_S, KEY_PAUSE_S, PyAutoGuiInput
 from molmo_agent.envs.desktop.x11_keys.clipboard import CLIPBOARD, PRIMARY, Pasteboard, Taken
 from molmo_agent.envs.desktop.x11_keys.input_method import active_input_method
 from molmo_agent.envs.desktop.x11_keys.keyboard import Keyboard, Stroke, means_keys
@@ -61,11 +61,7 @@ class X11Input(PyAutoGuiInput):
         Raises:
             EnvError: a key or button is still down, or a modifier is locked: that is a person's doing.
         """
-        deadline = time.monotonic() + FINGER_S
-        while held := self._release_everything():
-            if time.monotonic() > deadline:
-                raise still_held(held)
-            time.sleep(0.05)
+        super().release_leftovers()
         with self._translate_errors():
             locked = Keyboard(self._xkb).locked_commands()
         if locked:

@@ -115,10 +115,10 @@ class _Visit:
         """Go to one mark after the other, until it is clear that the pointer does not arrive."""
         for x, y in grid((self._area.width, self._area.height)):
             self._parts.marks.show(self._area.left + x, self._area.top + y)
-            found = _find(self._parts.marks, lambda: self._env.observe().image)
-            if found is not None:
-                self._move(found)
-            self._samples.append(self._sample((x, y)) if found is not None else Sample((x, y), None))
+            point = _find(self._parts.marks, lambda: self._env.observe().image)
+            if point is not None:
+                self._move(point)
+            self._samples.append(self._sample((x, y)) if point is not None else Sample((x, y), None))
             # More marks would only bring the pointer to the edges and corners of the screen.
             if self.ended_in_corner or (len(self._samples) >= _ENOUGH and not self._verdict().ok):
                 return

@@ -161,7 +161,7 @@ class TkMarks:
         self._root.update()
 
     def pointer(self) -> tuple[tuple[int, int], bool]:
-        """Return where the toolkit has the pointer, and whether the mark was told that it is over it."""
+        """Return where the toolkit has the pointer, and whether the mark received it."""
         end = time.monotonic() + _NOTICE_S
         self._root.update()
         while not self._is_over and time.monotonic() < end:

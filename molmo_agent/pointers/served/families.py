@@ -188,8 +188,8 @@ def _generation(text: str | None) -> str:
 
 def _elsewhere(plain: str, match: re.Match[str]) -> str:
     """Return a generation that stands further on in a name, such as ``ui-venus-ground-1.5-8b``; "" if there is none."""
-    found = re.match(r"[^/:]*?(?<![\da-z.])v?(\d\.\d)(?![\d.]*b|\d)", plain[match.end() :])
-    return found[1] if found else ""
+    number = re.match(r"[^/:]*?(?<![\da-z.])v?(\d\.\d)(?![\d.]*b|\d)", plain[match.end() :])
+    return number[1] if number else ""
 
 
 def _matches(model: str) -> list[tuple[Family, str]]:

@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from molmo_agent.actions import Button
-from molmo_agent.envs.desktop.input import FINGER_S, PyAutoGuiInput, still_held
+from molmo_agent.envs.desktop.input import PyAutoGuiInput
 from molmo_agent.errors import EnvError
 
 # The virtual key codes of macOS.
@@ -47,18 +47,6 @@ class MacInput(PyAutoGuiInput):
         quartz.CGEventSetIntegerValueField(event, quartz.kCGMouseEventClickState, nth)
         quartz.CGEventPost(quartz.kCGHIDEventTap, event)
         time.sleep(_PAUSE_S)
-
-    def release_leftovers(self) -> None:
-        """Release the keys and buttons that a killed program left down.
-
-        Raises:
-            EnvError: one is still down: a person holds it.
-        """
-        deadline = time.monotonic() + FINGER_S
-        while held := self._release_everything():
-            if time.monotonic() > deadline:
-                raise still_held(held)
-            time.sleep(0.05)
 
     def _release_everything(self) -> list[str]:
         """Release all that is down, and return what is still down."""
@@ -193,20 +181,8 @@ class WindowsInput(PyAutoGuiInput):
         """Return the user's setting."""
         return float(self._user32.GetDoubleClickTime()) / 1000
 
-    def release_leftovers(self) -> None:
-        """Release the keys and buttons that a killed program left down.
-
-        Raises:
-            EnvError: one is still down: a person holds it.
-        """
-        deadline = time.monotonic() + FINGER_S
-        while held := self._release_everything():
-            if time.monotonic() > deadline:
-                raise still_held([f"key {code:#04x}" if code >= _FIRST_KEY else "a mouse button" for code in held])
-            time.sleep(0.05)
-
-    def _release_everything(self) -> list[int]:
-        """Release all that is down, and return the codes of what is still down."""
+    def _release_everything(self) -> list[str]:
+        """Release all that is down, and return the names of what is still down."""
         with self._translate_errors():
             held = self._down_codes()
             events = [_mouse_event(release) for code, _, release in _BUTTONS.values() if code in held]
@@ -219,7 +195,8 @@ class WindowsInput(PyAutoGuiInput):
             if events:
                 self._send(events)
                 time.sleep(_PAUSE_S)
-            return self._down_codes()
+            still = self._down_codes()
+            return [f"key {code:#04x}" if code >= _FIRST_KEY else "a mouse button" for code in still]
 
     def _down_codes(self) -> list[int]:
         codes = [*(code for code, _, _ in _BUTTONS.values()), *_EXTRA_BUTTONS, *range(_FIRST_KEY, _LAST_KEY + 1)]
