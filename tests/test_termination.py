@@ -55,9 +55,14 @@ def test_outside_of_the_main_thread_nothing_is_changed():
         with terminate_like_ctrl_c():
             handlers.append(signal.getsignal(signal.SIGTERM))
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    thread.join()
+    # A test before this one may have started Ray, which leaves a handler of its own behind.
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+    finally:
+        signal.signal(signal.SIGTERM, before)
     assert handlers == [signal.SIG_DFL]
 
 
