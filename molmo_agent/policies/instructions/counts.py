@@ -11,6 +11,9 @@ COUNT = rf"\d{{1,4}}(?:\.\d{{1,3}})?|{'|'.join(_NUMBER_WORDS)}"
 
 _TIMES = re.compile(rf"\s+(?:(once|twice)|(?:({COUNT}|\d+)\s+times))$", re.IGNORECASE)
 
+# "Many times", "-3 times", "thrice"; but "the New York Times".
+_OTHER_TIMES = re.compile(r"(?:\stimes|\sthrice)$")
+
 
 def number(word: str) -> float:
     """Return the value of a number in digits or words."""
@@ -25,6 +28,10 @@ def read_times(rest: Part) -> tuple[Part, int]:
         UsageError: it is not a whole number from 1 to 20.
     """
     if not (match := _TIMES.search(rest.mask)):
+        if _OTHER_TIMES.search(rest.mask):
+            raise UsageError(
+                f"{rest.text!r}: expected 1 to 20 times, in digits or words; say for example: click Next 3 times"
+            )
         return rest, 1
     times = ("once", "twice").index(match[1].lower()) + 1 if match[1] else number(match[2])
     if not (times == int(times) and 1 <= times <= 20):

@@ -42,7 +42,7 @@ def refuse_chord(part: Part, target: Part) -> None:
     Raises:
         UsageError: the target is a chord, or one with an unknown key.
     """
-    if target.mask == target.text and _JOINED.search(target.text) and len(read_chord(target.text)) > 1:
+    if "\0" not in target.mask and _JOINED.search(target.text) and len(read_chord(target.text)) > 1:
         raise UsageError(
             f"{part.text!r}: {target.text!r} are keys; say: press {target.text}. Put a label in quotes: click "
             f'"{target.text}"'

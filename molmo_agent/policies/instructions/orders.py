@@ -1,0 +1,137 @@
+"""Decide whether a step is an order that can be carried out, and if not, say why.
+
+"click Buy if the price is below 10" must not become a click on Buy, and "the Save button was pressed" is no order. So a
+step is refused if it holds, anywhere outside of quotes, words for something else than an order (``refused_words.py``),
+words of another language (``languages.py``), or a sentence where the name of one thing is expected (``plain_names.py``).
+
+There is one exception: a label may begin with such a word in a capital letter. ``click Don't save``, ``tick Never show
+again`` and ``choose If needed`` name things on the screen, because nothing else follows the verb. All other labels go
+in quotes.
+"""
+
+import re
+
+from molmo_agent.errors import UsageError
+from molmo_agent.policies.instructions.keys import MODIFIERS
+from molmo_agent.policies.instructions.languages import begins_foreign, foreign_negation, foreign_words
+from molmo_agent.policies.instructions.plain_names import why_no_name, why_no_target
+from molmo_agent.policies.instructions.quoting import Part
+from molmo_agent.policies.instructions.refused_words import SEVERAL, refused_words
+
+# What may stand between a verb and a label: "click on the Don't save button", "tick I don't agree".
+_BEFORE_LABEL = re.compile(r"[\s,:]*(?:(?:on|at|onto|over|to|in|into|the|an?|this|that|my)\s+)*(?:I\s+)?", re.I)
+# The second label of a step: "drag the slider to Never".
+_SECOND_LABEL = re.compile(r"(?<!\w)(?:to|into|onto|on|in|with|from|as)\s+(?:the\s+)?$", re.IGNORECASE)
+_GESTURE_IN_LABEL = re.compile(r"(?<!\w)(?:click|tap|press|type|touch|hit|push|drag|scroll)(?:ed|ing|s)?(?!\w)", re.I)
+_QUESTION = re.compile(r"(?:[\w\0)'\"]|(?<!the)(?<!press)(?<!hit)(?<!push)\s)[?؟]+(?=[\s!?.,;]|$)")
+# Names of links that are questions. All others go in quotes.
+_QUESTION_LABEL = re.compile(
+    r"\s*(?:on\s+)?(?:the\s+)?(?:Forgot(?:ten)?|Lost|Need|Having|Trouble|New)\s[^.!;]{1,40}\?$"
+)
+_HOLD = re.compile(rf"hold(?:ing)?\s+(?:down\s+)?(?:the\s+)?{MODIFIERS}(?!\w)", re.IGNORECASE)
+_AGREEING = re.compile(r"(?:yes|yeah|yep|no|nope|ok|okay|sure|fine|right|well|so|thanks|thank you)", re.IGNORECASE)
+# "Click the field after Name" is a place, "click Save after lunch" is a time.
+_AFTER = re.compile(r"(?<![\w-])(?:after|before)(?![\w-])(?=\s+\S)")
+_PLACE_AFTER = re.compile(
+    r"\s+(?:\0|[A-Z0-9]|(?:the|an?)\s+(?:\0|[A-Z]|(?:last|first|next|second|third)\s|[^,;]{0,40}?(?:row|line|word|letter|text"
+    r"|field|box|button|icon|item|heading|paragraph|image|column|cell|entry|tab|link|number|comma|dot|slash)s?(?!\w)))"
+)
+_DESCRIBED = re.compile(r"(?<!\w)(?:the|an?|my|first|second|third|last|next)\s", re.IGNORECASE)
+_LANGUAGE = "instructions are read in English, and name only what is to be done"
+
+
+def refuse_agreeing(part: Part) -> None:
+    """Refuse ``OK, click Save`` and ``no, click Save``: their first word may be a button or not.
+
+    Raises:
+        UsageError: the part is one such word.
+    """
+    if _AGREEING.fullmatch(part.mask.strip(" .,!")):
+        raise UsageError(
+            f"cannot follow {part.text!r} before another step: it may be a button or a remark; leave it out, or say: "
+            f'click "{part.text}"'
+        )
+
+
+def refuse_no_order(part: Part, verb_end: int | None, does: str = "") -> None:
+    """Refuse a step that holds more, or something else, than one thing to do.
+
+    Args:
+        part: the step.
+        verb_end: the position after its verb; None if it has none, so that all of it must name one thing to click.
+        does: what the verb does, as in the table of verbs.
+
+    Raises:
+        UsageError: it holds a prohibition, a condition, a repetition, an alternative, a question or another sentence;
+            the message says what to write instead.
+    """
+    mask = part.mask
+    if not any(char.islower() for char in mask) and len(mask.split()) > 1:
+        # In capitals, case says nothing.
+        mask = mask.lower()
+    is_typed = does in ("type", "fill", "set")
+    label = _BEFORE_LABEL.match(mask, verb_end) if verb_end is not None else None
+    searched = mask if label else mask[:1].lower() + mask[1:]
+    for kind, match in refused_words(searched, is_typed=is_typed):
+        if not (label and _begins_a_label(match, mask, label.end(), is_typed=is_typed)):
+            raise _refusal(part, match[0], kind.advice)
+    if label is None:
+        _refuse_no_name(part, mask)
+    elif not is_typed:
+        _refuse_no_target(part, mask, label.end(), does)
+
+
+def _refuse_no_name(part: Part, mask: str) -> None:
+    """Refuse a step without a verb that does not name one thing to click."""
+    if foreign := foreign_words(mask):
+        raise _refusal(part, foreign, _LANGUAGE)
+    text = mask[:1].lower() + mask[1:] if mask[1:2].islower() else mask
+    if "?" in mask or "؟" in mask:
+        problem = "?"
+    elif match := _HOLD.match(mask) or SEVERAL.match(text):
+        problem = match[0]
+    elif re.match(r"(?:after|before)\s", text):
+        problem = text.split()[0]
+    else:
+        problem = why_no_name(mask)
+    if problem:
+        raise UsageError(
+            f"cannot follow {part.text[:60]!r}: expected a verb and what it is done to, or the name of one thing to "
+            f'click, got {problem!r}. If all of it is a label, put it in quotes; say for example: click "Save as"'
+        )
+
+
+def _refuse_no_target(part: Part, mask: str, start: int, does: str) -> None:
+    """Refuse a step whose verb is followed by more than the things that it is done to."""
+    target = mask[start:]
+    if foreign := foreign_negation(mask) or begins_foreign(target):
+        raise _refusal(part, foreign, _LANGUAGE)
+    if does != "point":
+        if _QUESTION.search(mask) and not _QUESTION_LABEL.match(mask, start):
+            raise _refusal(part, "?", "questions are not answered: say what is to be done")
+        if several := SEVERAL.match(target):
+            raise _refusal(part, several[0], "name the one thing that is meant, one step for each")
+        if re.match(r"(?:what|why|how|who|whom|that)\s", target):
+            raise _refusal(part, target.split()[0], "name one thing on the screen")
+    for match in _AFTER.finditer(mask, start):
+        if not (_DESCRIBED.search(mask, 0, match.start()) and _PLACE_AFTER.match(mask, match.end())):
+            raise _refusal(part, match[0], "steps are done in the order in which they are named: say A, then B")
+    if problem := why_no_target(target):
+        raise _refusal(part, problem, "expected only the name of what the verb is done to")
+
+
+def _begins_a_label(match: re.Match[str], mask: str, start: int, *, is_typed: bool) -> bool:
+    word = mask[match.start() : match.end()]
+    is_capital = word[0].isupper() and (len(word) == 1 or not word.isupper())
+    if match.start() == start:
+        # "tick I don't agree": the label begins before the word.
+        is_capital = is_capital or mask[:start].endswith("I ")
+        return is_capital and (is_typed or not _GESTURE_IN_LABEL.search(mask, match.end()))
+    return is_capital and _SECOND_LABEL.search(mask, max(0, match.start() - 20), match.start()) is not None
+
+
+def _refusal(part: Part, word: str, advice: str) -> UsageError:
+    return UsageError(
+        f"cannot follow {part.text[:60]!r}: {advice}. If {word!r} belongs to a label or a text, put that in quotes: "
+        f'click "Don\'t save"'
+    )

@@ -1,0 +1,153 @@
+"""Tell a plain name of one thing from a sentence: ``the Save button`` from ``the Save button was pressed``.
+
+A text without a verb of the grammar is clicked only if it is such a name. There is no dictionary behind it: a name holds
+no verb, no pronoun and no question, and an article stands at its beginning or after a preposition. So "yeet the file" is
+no name, whatever it means.
+"""
+
+import re
+
+from molmo_agent.policies.instructions.refused_words import GESTURE_STEMS
+
+MAX_WORDS = 25
+"""Longer phrases are not names of one thing."""
+
+# What begins a sentence, a question or an order about something else.
+_OPENERS = frozenset(
+    "i you we he she they there it's that's let lets don should shall would could might must is are was were do does did "
+    "have has had am what what's why how who who's whom which where where's when be beware help try start begin stop "
+    "keep continue make get give do let's try refuse remember forget note warning quote pretend imagine suppose assume "
+    "think consider guess maybe perhaps possibly somebody someone nobody everybody everyone anybody everything nothing "
+    "nevermind thanks sorry actually hopefully act use ask tell say want need wish hope ensure verify care go leave "
+    "avoid prevent allow attempt proceed apparently supposedly hold abort".split()
+)
+# Orders that the grammar does not carry out. Alone, or with a small word, they are buttons: "Save", "Sign in".
+_ORDERS = frozenset(
+    "delete remove erase wipe save send buy pay submit install uninstall rename create add edit insert append upload "
+    "transfer purchase accept decline reject approve dismiss confirm apply allow deny block unblock mute unmute follow "
+    "unfollow subscribe unsubscribe join invite share post publish reply read watch listen play resume open eject mount "
+    "clear empty reset restore refresh reload reboot restart quit exit cancel undo redo cut copy paste sort solve answer "
+    "translate convert export import sync connect disconnect log sign register enroll book reserve schedule plan call "
+    "phone dial text email mail message forward archive search look browse see view show hide zoom rotate crop resize "
+    "print scan download change switch swap replace update upgrade configure adjust increase decrease raise lower "
+    "rearrange organize clean tidy sweep move put place pull lift grab take bring fetch carry build compute calculate "
+    "count compare review rate vote order reorder ship return donate withdraw deposit redeem claim unlock lock encrypt "
+    "decrypt format partition run execute kill terminate shut power boot launch leave enter finish complete end learn "
+    "explain describe summarize draw paint write compose draft fix repair debug test inspect examine visit navigate "
+    "withdraw verify enable disable activate highlight mark unmark flag pin unpin star like favorite record capture "
+    "sell trade bid rent hire fire fill choose find collect gather attach detach drop throw".split()
+)
+# What stands after them in the names of buttons.
+_PARTICLES = frozenset(
+    "in out up down off on as all back now again more less us me later next anyway over away here new to cart basket "
+    "bag done".split()
+)
+# Last words of names, whatever comes before: "the delete button", "search bar".
+_WIDGETS = frozenset(
+    "button buttons icon link field box bar menu tab checkbox toggle switch slider dropdown drop-down list key sign "
+    "symbol logo arrow handle knob tile card panel pane section header heading label option entry dialog popup banner "
+    "badge chip row column cell item tool toolbar sidebar area region thumbnail image picture".split()
+)
+# Last words of names whose first word is a noun as well: "Order history".
+_THINGS = frozenset(
+    "history results result preview list store settings options status details date time number name type mode view "
+    "size page pages center centre log queue again as".split()
+)
+_NOUNS_TOO = frozenset(
+    "search order print share call phone mail email text message book record play view format sort rate return update "
+    "download upload post vote test plan report draft contact log run star mark filter import export power end".split()
+)
+_PATH = re.compile(r"\s(?:>+|→|»|›|▸|/|\\|\|)\s")
+_TOKEN = re.compile(r"\0+|[^\W_]+(?:['-][^\W_]+)*|[^\w\s]")
+_DETERMINERS = frozenset("the a an my your his its our their these those".split())
+# What an article may follow: words of place, and what joins two names.
+_BEFORE_DETERMINER = frozenset(
+    "of in on at to from by with for under underneath above below over beside besides behind near inside outside into "
+    "onto between within left right next top bottom beneath and after before than like as across through along against "
+    "around past opposite via about called named labelled labeled marked titled reading saying says showing containing "
+    "holding wearing having pointing looking that which whose who where toward towards off up down amid among all both "
+    "half twice is are has contains shows reads facing covering touching following preceding".split()
+)
+_RELATIVE = re.compile(r"(?<!\w)(?:that|which|who|whose|where)(?!\w)[^,;]*$")
+_FINITE = re.compile(r"(?<![\w-])(?:is|are|was|were|has|had|does|did|been|isn't|it's|that's|there's)(?=\s+\S)(?![\w-])")
+_PERSON = re.compile(
+    r"(?<![\w-])(?:(?:he|she|they|we|him|them|somebody|someone|everyone)(?![\w-])|(?:I|you|we|they|he|she|it)'\w+)"
+)
+_SECOND_ORDER = re.compile(
+    r"(?:,|(?<!\w)and)\s+(?:also\s+)?(?P<verb>[a-z]+)\s+(?:(?P<what>the|a|an|my|your|it|them|everything|him|her|its)(?!\w)|\0)"
+)
+_STEMS = "|".join(GESTURE_STEMS)
+# "Delete pressed", "the Save button click it": but "the click counter" and "the pressed key" are names.
+_GESTURE = re.compile(
+    rf"(?<![\w-])(?:(?:double-|right-)?(?:{_STEMS}|click|tap|press)(?:ed|ing)(?=\s+\S|\s*$)"
+    r"|(?:double-|right-)?(?:click|tap|press)(?:es|s)?(?=\s+(?:on|the|a|an|it|that|this|here|at|\0|[A-Z])))(?![\w-])"
+)
+_BEFORE_ADJECTIVE = re.compile(r"(?:^|(?<!\w)(?:the|a|an|last|first|just|recently|your|my)\s+)$")
+# A full stop after a word of three letters or more, not after "No." or "Dr.".
+_TWO_SENTENCES = re.compile(r"[^\W\d_]{3}[.!]\s+[^\W\d_]")
+
+
+def why_no_target(target: str) -> str:
+    """Return the words that make a sentence of what a verb is done to; an empty string if it is plain.
+
+    Args:
+        target: masked text, with every blank a blank and every apostrophe ``'``.
+    """
+    for match in _FINITE.finditer(target):
+        if not _RELATIVE.search(target, max(0, match.start() - 60), match.start()):
+            return match[0]
+    for match in _SECOND_ORDER.finditer(target):
+        is_order = match["verb"] in _ORDERS or (match["what"] and match["verb"] not in _BEFORE_DETERMINER)
+        if is_order:
+            return match[0].replace("\0", "").strip(" ,")
+    if match := _TWO_SENTENCES.search(target):
+        return target[match.end() - 1 :].partition(" ")[0]
+    if match := _PERSON.search(target):
+        return match[0] if not target.startswith(match[0]) else ""
+    return ""
+
+
+def why_no_name(phrase: str) -> str:
+    """Return the words that make a sentence of a phrase; an empty string if it plainly names one thing.
+
+    Args:
+        phrase: masked text, with every blank a blank and every apostrophe ``'``.
+    """
+    tokens = _TOKEN.findall(phrase)
+    words = [token for token in tokens if token[0] == "\0" or token[0].isalnum()]
+    if len(words) > MAX_WORDS:
+        return " ".join(words[:3])
+    if problem := why_no_target(phrase):
+        return problem
+    if match := _PERSON.search(phrase):
+        return match[0]
+    for match in _GESTURE.finditer(phrase):
+        is_adjective = match[0].endswith("ed") and _BEFORE_ADJECTIVE.search(phrase, 0, match.start())
+        if not is_adjective or match.start() == 0:
+            return match[0]
+    return _order(words, has_path=_PATH.search(phrase) is not None) or _late_determiner(tokens)
+
+
+def _order(words: list[str], *, has_path: bool) -> str:
+    """Return the verb if the first word is one that has an object: ``delete file``."""
+    names = [word.lower() for word in words]
+    while len(names) > 1 and re.fullmatch(r"(?!family|reply|early|daily|weekly|monthly|yearly)\w{3,}ly", names[0]):
+        # An adverb: "quickly delete it".
+        names = names[1:]
+    if not names or (len(names) == 1 and names[0] not in ("abort", "nevermind")):
+        return ""
+    first, last = names[0], names[-1]
+    if first in _OPENERS:
+        return first
+    if first not in _ORDERS or has_path or last in _WIDGETS or all(name in _PARTICLES for name in names[1:]):
+        return ""
+    return "" if first in _NOUNS_TOO and last in _THINGS else first
+
+
+def _late_determiner(tokens: list[str]) -> str:
+    """Return the words around an article that follows something else than a preposition: ``archive the mail``."""
+    for before, token in zip(tokens, tokens[1:], strict=False):
+        follows_name = before[0] == "\0" or before[0].isalnum()
+        if token in _DETERMINERS and follows_name and before.lower() not in _BEFORE_DETERMINER:
+            return f"{before} {token}".replace("\0", "").strip()
+    return ""

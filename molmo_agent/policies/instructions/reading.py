@@ -1,0 +1,218 @@
+"""Read one step of an instruction whose verb is known: ``type "Ada" into Name`` -> a click and a text."""
+
+import re
+from dataclasses import replace
+from typing import cast
+
+from molmo_agent.actions import Direction
+from molmo_agent.errors import UsageError
+from molmo_agent.policies.instructions.counts import COUNT, number, read_times
+from molmo_agent.policies.instructions.keys import read_chord
+from molmo_agent.policies.instructions.pressing import refuse_chord
+from molmo_agent.policies.instructions.quoting import Part
+from molmo_agent.policies.instructions.substep import Gesture, SubStep, is_field
+
+PRESS = r"press|hit|push"
+EXAMPLE = 'say for example: click Name, type "Ada", then press Enter'
+MAX_WAIT_S = 3600
+MAX_NOTCHES = 100
+
+OF_LIST = re.compile(
+    r"(?:select|choose|pick)\s+(?P<names>.+?)(?P<where>\s+(?:from|in)\s+the\s+(?:\w+\s+){0,2}list(?:\s?box)?)", re.I
+)
+_COMMA = re.compile(r"\s*,\s*(?:and\s+)?|\s+and\s+", re.IGNORECASE)
+
+
+def read_list(part: Part, match: re.Match[str]) -> list[SubStep]:
+    """Read ``select A, B and C from the list``: the others are added to the first. Nothing where it is one name.
+
+    Without a comma "and" may be a part of a name, unless all names are in quotes.
+    """
+    names, edges = part.cut(*match.span("names")), [0]
+    for comma in _COMMA.finditer(names.mask):
+        edges += comma.span()
+    parts = [names.cut(*span) for span in zip(edges[::2], [*edges[1::2], len(names.mask)], strict=True)]
+    if len(parts) == 1 or not ("," in names.mask or all(name.quoted() is not None for name in parts)):
+        return []
+    where = part.cut(*match.span("where")).text
+    adding = SubStep(text=part.text, gesture="click", held=("ctrl_or_cmd",))
+    steps = [replace(adding, targets=(f"{need(part, name.text)} {where}",)) for name in parts]
+    return [replace(steps[0], held=()), *steps[1:]]
+
+
+def need(part: Part, value: str) -> str:
+    if not value:
+        raise UsageError(f"{part.text!r} does not say what; {EXAMPLE}")
+    return value
+
+
+_PREPOSITION = re.compile(r"(?:on|at|onto|over|to)\s+", re.IGNORECASE)
+_BUTTON = re.compile(r"\s+(?:with|using) the (right|middle|left)(?: mouse)? button$", re.IGNORECASE)
+
+
+def read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
+    rest, times = read_times(rest)
+    if gesture == "click" and (button := _BUTTON.search(rest.mask)):
+        rest = rest.cut(0, button.start())
+        button_name = button[1].lower()
+        gesture = "right_click" if button_name == "right" else "middle_click" if button_name == "middle" else "click"
+    if rest.text != part.text and (preposition := _PREPOSITION.match(rest.mask)):
+        rest = rest.cut(preposition.end())
+    refuse_chord(part, rest)
+    return [SubStep(text=part.text, gesture=gesture, targets=(need(part, rest.text),))] * times
+
+
+_WHAT = re.compile(
+    r"(?:the\s+)?(?:following\s+)?(?:text|words?|string|phrase|letters?|numbers?|name)[\s:]+(?=\0)", re.I
+)
+_INTO = re.compile(r"\s+(?:into|in|to|inside|on|at)(?:\s+to)?\s+", re.IGNORECASE)
+# Between unquoted words only "into" is surely no part of the text; "in" needs something that is clearly a field.
+_LOOSE_INTO = re.compile(
+    r"\s+(?:into|inside)\s+(?=\S)|\s+in\s+(?=(?:the\s|\0)|\S+(?:\s\S+){0,3}\s(?:field|box|input|bar|area)\s*$)",
+    re.IGNORECASE,
+)
+# What stands between two fields: with "Ada", and Surname with ...
+_NEXT_PAIR = re.compile(r"(?<=\0)\s*(?:,\s*(?:and\s+)?|\s+and\s+)", re.IGNORECASE)
+_HERE = re.compile(r"(?:it|there|here|the focused field)?", re.IGNORECASE)
+
+
+def read_type(part: Part, rest: Part) -> list[SubStep]:
+    if not rest.text and part.mask.lower().startswith("enter"):
+        return [SubStep(text=part.text, gesture="key", value="enter")]
+    if noun := _WHAT.match(rest.mask):
+        rest = rest.cut(noun.end())
+    target: Part | None = None
+    if 0 in rest.quotes:
+        text, tail = rest.text[1 : rest.quotes[0] - 1], rest.cut(rest.quotes[0]).sentence()
+        if tail.mask not in ".!?" and not _HERE.fullmatch(tail.mask):
+            into = _INTO.match(" " + tail.mask)
+            if into is None:
+                raise UsageError(f"{part.text!r}: expected 'into' and a field after the quoted text, got {tail.text!r}")
+            target = tail.cut(into.end() - 1)
+    else:
+        matches = list(_LOOSE_INTO.finditer(rest.mask))
+        if len(matches) > 1:
+            raise UsageError(f"{part.text!r}: it is not clear where the text ends; put it in quotes")
+        if matches:
+            target = rest.cut(matches[0].end()).sentence()
+            rest = rest.cut(0, matches[0].start())
+        else:
+            rest = rest.sentence()
+        text = rest.text
+    typing = SubStep(text=part.text, gesture="type", value=need(part, text))
+    if target is None or _HERE.fullmatch(target.mask):
+        return [typing]
+    return [*read_pointing(part, target, "click"), typing]
+
+
+def read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
+    """Read ``fill in Name with "Ada"`` and ``set Name to "Ada"``, also several of them joined by commas or "and"."""
+    example = 'say for example: fill in Name with "Ada"'
+    # Between two pairs there is a quoted text at the left and one more link at the right.
+    cuts = [m for m in _NEXT_PAIR.finditer(rest.mask) if re.search(rf"\s{link}\s", rest.mask[m.end() :], re.IGNORECASE)]
+    edges = [0, *(edge for match in cuts for edge in match.span()), len(rest.text)]
+    steps: list[SubStep] = []
+    for pair in (rest.cut(*span) for span in zip(edges[::2], edges[1::2], strict=True)):
+        links = list(re.finditer(rf"\s+{link}\s+", pair.mask, re.IGNORECASE))
+        if not links:
+            raise UsageError(f"{part.text!r} does not say {link} what; {example}")
+        if len(links) > 1:
+            raise UsageError(f"{part.text!r}: it is not clear where the text begins; put it in quotes, {example}")
+        target, text = pair.cut(0, links[0].start()), pair.cut(links[0].end()).sentence()
+        value = text.quoted()
+        if link == "to" and value is None and "\0" not in text.mask and not is_field(target.text):
+            raise UsageError(
+                f"{part.text!r}: only fields can be set; put the text in quotes: set {target.text} to "
+                f'"{text.text}", or name the clicks one by one'
+            )
+        value = need(part, text.text) if value is None else value
+        steps += read_pointing(part, target, "click")
+        steps.append(SubStep(text=part.text, gesture="type", value=value, replace=True))
+    return steps
+
+
+def press_keys(part: Part, chords: list[tuple[str, ...]]) -> list[SubStep]:
+    return [SubStep(text=part.text, gesture="key", value=" ".join(chord)) for chord in chords]
+
+
+def hold_keys(part: Part, modifiers: tuple[str, ...], steps: list[SubStep]) -> list[SubStep]:
+    """Hold modifiers during clicks, or add them to a chord: ``hold ctrl and press s``."""
+    if len(steps) == 1 and steps[0].targets and re.match(PRESS, steps[0].text, re.IGNORECASE):
+        steps = press_keys(part, [read_chord("+".join((*modifiers, *steps[0].targets)))[len(modifiers) :]])
+    if all(step.gesture.endswith("click") for step in steps):
+        return [replace(step, text=part.text, held=modifiers) for step in steps]
+    if all(step.gesture == "key" for step in steps):
+        return [replace(step, text=part.text, value=" ".join((*modifiers, step.value))) for step in steps]
+    raise UsageError(f"{part.text!r}: keys can be held during clicks only")
+
+
+_WAY = r"(up|down|left|right)(?:wards?)?"
+_SCROLL = re.compile(
+    rf"(?:(?P<before>.*?)\s+)?{_WAY}(?:\s+(?:by\s+)?(?P<count>{COUNT})(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
+    r"|\s+a\s+(?:bit|little))?(?:\s+(?:in|on|over|inside|within)\s+(?P<after>.+))?",
+    re.IGNORECASE | re.DOTALL,
+)
+_OPPOSITE: dict[str, Direction] = {"up": "down", "down": "up", "left": "right", "right": "left"}
+DEFAULT_NOTCHES = 3
+
+
+def read_scroll(part: Part, rest: Part, *, swipe: bool) -> list[SubStep]:
+    match = _SCROLL.fullmatch(rest.mask)
+    if match is None or (match["before"] and match["after"]):
+        raise UsageError(f"{part.text!r}: expected a direction; say for example: scroll down 5 in the list")
+    way = match[2].lower()
+    notches = number(match["count"]) if match["count"] else DEFAULT_NOTCHES
+    if notches != int(notches) or notches < 1:
+        raise UsageError(f"{part.text!r}: expected a whole number of notches, 1 or more, got {match['count']}")
+    if notches > MAX_NOTCHES:
+        raise UsageError(f"{part.text!r}: expected at most {MAX_NOTCHES} notches, got {match['count']}")
+    place = (
+        rest.cut(*match.span("before"))
+        if match["before"]
+        else rest.cut(*match.span("after"))
+        if match["after"]
+        else None
+    )
+    return [
+        SubStep(
+            text=part.text,
+            gesture="scroll",
+            # A finger moves against the view.
+            direction=_OPPOSITE[way] if swipe else cast(Direction, way),
+            amount=notches,
+            targets=(place.text,) if place else (),
+        )
+    ]
+
+
+_WAIT = re.compile(
+    rf"(?:for\s+)?(?:(?P<count>{COUNT})\s*(?P<unit>seconds?|secs?|s|milliseconds?|ms|minutes?|mins?|m)|(?:a\s+)?(?:moment|bit|little))?",
+    re.IGNORECASE,
+)
+
+
+def read_wait(part: Part, rest: Part) -> list[SubStep]:
+    match = _WAIT.fullmatch(rest.mask)
+    if match is None:
+        raise UsageError(f"{part.text!r}: can only wait for a time; say for example: wait 2 seconds")
+    unit = (match["unit"] or "s").lower()
+    factor = 0.001 if unit.startswith(("ms", "milli")) else 60.0 if unit.startswith("m") else 1.0
+    seconds = number(match["count"]) * factor if match["count"] else 1.0
+    if seconds > MAX_WAIT_S:
+        raise UsageError(f"{part.text!r}: expected at most {MAX_WAIT_S / 60:g} minutes, got {seconds / 60:g}")
+    return [SubStep(text=part.text, gesture="wait", amount=seconds)]
+
+
+_TO = re.compile(
+    r"\s+(?:and\s+drop\s+(?:it\s+)?)?(?:to|onto|on\s+to|into|over|over\s+to)\s+|\s+and\s+drop\s+(?:it\s+)?(?:on|in)\s+",
+    re.I,
+)
+
+
+def read_drag(part: Part, rest: Part) -> list[SubStep]:
+    if start := re.match(r"from\s+", rest.mask, re.IGNORECASE):
+        rest = rest.cut(start.end())
+    if (match := _TO.search(rest.mask)) is None:
+        raise UsageError(f"{part.text!r} does not say where to; say for example: drag the file to Trash")
+    ends = (rest.cut(0, match.start()).text, rest.cut(match.end()).text)
+    return [SubStep(text=part.text, gesture="drag", targets=(need(part, ends[0]), need(part, ends[1])))]
