@@ -17,7 +17,7 @@ _OTHER_TIMES = re.compile(r"(?:\stimes|\sthrice)$")
 
 def number(word: str) -> float:
     """Return the value of a number in digits or words."""
-    word = word.lower()
+    word = {"once": "one", "twice": "two"}.get(word.lower(), word.lower())
     return float(max(1, _NUMBER_WORDS.index(word) - 1 + (word == "a"))) if word in _NUMBER_WORDS else float(word)
 
 

@@ -8,56 +8,90 @@ import re
 
 # Imperatives, and the words for gestures in any form. Words that mean something in English are left out.
 _VERBS = {
-    "German": "klick klicke klicken klickt klickst geklickt drück drücke drücken drückt druecke tippe tippen tippt öffne oeffne schließe "
-    "schliesse lösche loesche speichere sende schicke wähle waehle gib gehe geh starte beende ziehe zieh ziehen scrolle "
-    "scrollen wische wischen markiere schreibe schreib kopiere füge mache mach nimm kaufe bestelle bezahle installiere "
-    "schalte warte entferne aktiviere deaktiviere trage fülle bitte doppelklick doppelklicke halte lade zeige",
-    "French": "clique cliquez cliquer cliquons appuie appuyez appuyer tapez ouvre ouvrez ouvrons ferme fermez supprime supprimez efface "
-    "effacez sélectionne sélectionnez selectionnez choisis choisissez saisis saisissez écris écrivez envoie envoyez "
-    "enregistre enregistrez glisse glissez fais faites allez touchez coche cochez décoche décochez remplis remplissez "
-    "défile défilez achète achetez mets mettez désactive désactivez attends attendez veuillez svp",
-    "Spanish": "haz haga hagas clic pulsa pulsar presiona presione presionar toca tocar abre abra cierra cierre borra borre "
-    "elimina elimine escribe escriba escoge selecciona seleccione elige elija envía envíe guarda guarde desliza "
-    "desplázate arrastra arrastre marca copia pega inicia desactiva espera espere quita rellena ponga cliquea clica",
-    "Italian": "clicca cliccare clicchi fai premi premere prema apri chiudi elimina cancella scrivi seleziona scegli invia "
-    "salva trascina scorri tocca digita metti aspetta attendi compra incolla attiva disattiva rimuovi inserisci",
-    "Portuguese": "clicar toque feche apague exclua escreva digite selecione escolha envie arraste pressione pressionar "
-    "aperte marque aguarde remova copie compre faça desligue preencha deslize",
-    "Dutch": "klik klikken dubbelklik druk drukken sluit verwijder kies typ verstuur stuur schrijf selecteer zet maak "
-    "wacht koop tik tikken veeg vul scrol",
-    "Polish": "kliknij klikaj kliknąć klikać naciśnij naciskaj otwórz otwórzcie zamknij usuń wybierz wpisz przeciągnij "
-    "przewiń wyślij zaznacz wciśnij dotknij idź uruchom skasuj poczekaj kup zapisz proszę stuknij",
-    "Czech and Slovak": "klikni klikněte kliknite kliknout stiskni stiskněte stlač stlačte otevři otevřete otvor otvorte "
-    "zavři zavřete vyber vyberte smaž smažte napiš napište zvol přetáhni ťukni prosím klepni klepněte",
-    "Swedish": "klicka klickar tryck trycka öppna stäng välj radera skriv dra skicka dubbelklicka markera bocka skrolla vänta",
-    "Danish and Norwegian": "klikk klikke trykk tryk trykke åbn åpne luk lukk vælg velg slett slet dobbeltklik træk "
-    "vennligst sveip",
-    "Finnish": "napsauta klikkaa paina avaa sulje valitse poista kirjoita vedä lähetä napauta odota kaksoisnapsauta",
-    "Hungarian": "kattints kattintson nyomd nyomja nyisd nyissa zárd válaszd válassza töröld törölje írd írja húzd koppints kérlek",
-    "Romanian": "apasă apasa apăsați deschide deschideți închide închideți șterge ștergeți selectează alege scrie trimite "
-    "trage",
-    "Turkish": "tıkla tıklayın tıklayınız tıklama basın basma dokun dokunun aç açın açma kapatın sil silin silme seç "
-    "seçin yaz yazın gönderin sürükle kaydır bekle lütfen tikla",
-    "Vietnamese": "nhấp nhấn bấm chọn xóa xoá gõ nhập kéo đừng",
-    "Indonesian and Malay": "tekan buka pilih ketik hapus tutup kirim seret geser jangan ketuk tolong",
-    "Croatian and Serbian": "pritisni pritisnite otvori otvorite zatvori izaberi odaberi obriši izbriši upiši molim",
-    "Baltic, Estonian, Catalan, Welsh, Swahili": "noklikšķini nospied spustelėk paspausk klõpsa vajuta cliciwch bofya "
-    "sisipkan premeu feu",
+    "German": """
+        anklicken antippen anklicke klick klicke klicken klickt klickst geklickt drück drücke drücken drückt druecke tippe tippen tippt öffne
+        oeffne schließe schliesse lösche loesche speichere sende schicke wähle waehle gib gehe geh starte beende ziehe
+        zieh ziehen scrolle scrollen wische wischen markiere schreibe schreib kopiere füge mache mach nimm kaufe
+        bestelle bezahle installiere schalte warte entferne aktiviere deaktiviere trage fülle bitte doppelklick
+        doppelklicke halte lade zeige
+    """,
+    "French": """
+        clique cliquez cliquer cliquons appuie appuyez appuyer tapez ouvre ouvrez ouvrons ferme fermez supprime
+        supprimez efface effacez sélectionne sélectionnez selectionnez choisis choisissez saisis saisissez écris
+        écrivez envoie envoyez enregistre enregistrez glisse glissez fais faites allez touchez coche cochez décoche
+        décochez remplis remplissez défile défilez achète achetez mets mettez désactive désactivez attends attendez
+        veuillez svp
+    """,
+    "Spanish": """
+        haz haga hagas clic pulsa pulsar presiona presione presionar toca tocar abre abra cierra cierre borra borre
+        elimina elimine escribe escriba escoge selecciona seleccione elige elija envía envíe guarda guarde desliza
+        desplázate arrastra arrastre marca copia pega inicia desactiva espera espere quita rellena ponga cliquea clica
+    """,
+    "Italian": """
+        clicca cliccare clicchi fai premi premere prema apri chiudi elimina cancella scrivi seleziona scegli invia
+        salva trascina scorri tocca digita metti aspetta attendi compra incolla attiva disattiva rimuovi inserisci
+    """,
+    "Portuguese": """
+        vá aperta clicar toque feche apague exclua escreva digite selecione escolha envie arraste pressione pressionar aperte
+        marque aguarde remova copie compre faça desligue preencha deslize
+    """,
+    "Dutch": """
+        doe klik klikken dubbelklik druk drukken sluit verwijder kies typ verstuur stuur schrijf selecteer zet maak wacht
+        koop tik tikken veeg vul scrol
+    """,
+    "Polish": """
+        wejdź kliknij klikaj kliknąć klikać naciśnij naciskaj otwórz otwórzcie zamknij usuń wybierz wpisz przeciągnij
+        przewiń wyślij zaznacz wciśnij dotknij idź uruchom skasuj poczekaj kup zapisz proszę stuknij
+    """,
+    "Czech and Slovak": """
+        klikni klikněte kliknite kliknout stiskni stiskněte stlač stlačte otevři otevřete otvor otvorte zavři zavřete
+        vyber vyberte smaž smažte napiš napište zvol přetáhni ťukni prosím klepni klepněte
+    """,
+    "Swedish": """
+        klicka klickar tryck trycka öppna stäng välj radera skriv dra skicka dubbelklicka markera bocka skrolla vänta
+    """,
+    "Danish and Norwegian": """
+        klikk klikke trykk tryk trykke åbn åpne luk lukk vælg velg slett slet dobbeltklik træk vennligst sveip
+    """,
+    "Finnish": """
+        napsauta klikkaa paina avaa sulje valitse poista kirjoita vedä lähetä napauta odota kaksoisnapsauta
+    """,
+    "Hungarian": """
+        kattints kattintson nyomd nyomja nyisd nyissa zárd válaszd válassza töröld törölje írd írja húzd koppints
+        kérlek
+    """,
+    "Romanian": """
+        apasă apasa apăsați deschide deschideți închide închideți șterge ștergeți selectează alege scrie trimite trage
+    """,
+    "Turkish": """
+        bas tıkla tıklayın tıklayınız tıklama basın basma dokun dokunun aç açın açma kapatın sil silin silme seç seçin yaz
+        yazın gönderin sürükle kaydır bekle lütfen tikla
+    """,
+    "Vietnamese": """
+        nhấp nhấn bấm chọn xóa xoá gõ nhập kéo đừng
+    """,
+    "Indonesian and Malay": """
+        tekan buka pilih ketik hapus tutup kirim seret geser jangan ketuk tolong
+    """,
+    "Croatian and Serbian": """
+        pritisni pritisnite otvori otvorite zatvori izaberi odaberi obriši izbriši upiši molim
+    """,
+    "Baltic, Estonian, Catalan, Welsh, Swahili": """
+        noklikšķini nospied spustelėk paspausk klõpsa vajuta cliciwch bofya sisipkan premeu feu
+    """,
 }
 # Articles, prepositions and conjunctions that are no English words, in small letters.
-_SMALL_WORDS = (
-    "der das dem ein eine einen einem einer auf und oder zum zur mit für nach bei ich alles dann vom beim aus vor ihr "
-    "le les une dans puis sur avec cette ces votre vos au du je vous nous "
-    "el los las una del su esto esta luego después sobre "
-    "il gli sul sulla sulle nel nella della dello degli alla poi tutto tutti "
-    "botão depois tudo uma ao à "
-    "het een naar dan och på ett det alla menyn "
-    "na przycisk wszystko się pak vše tlačítko üzerine düğmesine şeyi az gombra kaikki valikko pe și apoi"
-)
+_SMALL_WORDS = """
+    der das dem ein eine einen einem einer auf und oder zum zur mit für nach bei ich alles dann vom beim aus vor
+    ihr le les une dans puis sur avec cette ces votre vos au du je vous nous el los las una del su esto esta luego
+    después sobre il gli sul sulla sulle nel nella della dello degli alla poi tutto tutti botão depois tudo uma ao
+    à het een naar dan och på ett det alla menyn na przycisk wszystko się pak vše tlačítko üzerine düğmesine şeyi
+    az gombra kaikki valikko pe și apoi
+"""
 # Gestures and orders in other scripts; the words need another word beside them.
 _OTHER_SCRIPTS = re.compile(
     # Cyrillic
-    r"(?<!\w)(?:на(?:ж(?:м|им)|тисн|тиска)\w*|кли[кц]\w*|щ[её]лкн\w*|тапн\w*|ткни\w*|жми\w*|клац\w*|двойной"
+    r"(?<!\w)(?:на(?:ж(?:м|им|а)|тисн|тиска)\w*|кли[кц]\w*|щ[её]лкн\w*|тапн\w*|ткни\w*|жми\w*|клац\w*|двойной"
     r"|(?:открой|открывай|закрой|закрывай|выбери|выбирай|введи|вводи|напиши|печатай|удали|удаляй|отправь|отправляй"
     r"|прокрути|листай|перетащи|перейди|запусти|запускай|включи|выключи|сохрани|найди|купи|покупай|оплати|скачай|закажи"
     r"|поставь|убери|зайди|подожди|сотри|сделай|покажи|помоги|відкрий|закрий|вибери|обери|видали|введи|надішли|збережи"
@@ -72,15 +106,15 @@ _OTHER_SCRIPTS = re.compile(
     r"|を|クリック|タップ|ダブルクリック|(?:して|押す|押して|ください|下さい|なさい|てくれ|せよ|しろ|開け|閉じて)$"
     # Korean
     r"|(?:[을를]\s)|(?:하세요|하십시오|해줘|해라|해\s?주세요|으세요|세요|십시오|눌러\w*|누르\w*|열어\w*|닫아\w*|지워\w*|보내\w*)$"
-    r"|클릭|탭\s?(?:하|해)"
+    r"|클릭|눌러|누르|탭\s?(?:하|해)"
     # Arabic, Persian, Urdu, Hebrew
     r"|(?<!\w)(?:انقر\w*|اضغط\w*|افتح\w*|احذف\w*|أغلق|اغلق|اختر|اكتب|أرسل|ارسل|انتقل|اسحب|مرر|كليك|کلیک|بزن\w*|کنید|کریں"
     r"|לחץ|לחצי|לחצו|הקלק|הקש|הקישו|פתח|פתחי|סגור|סגרי|בחר|בחרי|הקלד|גרור|גלול|תלחץ|תפתח|תמחק)(?!\w)"
     # Hindi, Bengali, Tamil, Thai
     r"|क्लिक|(?:करें|करो|कीजिए|दबाएं|दबाएँ|दबाओ|दबाइए|खोलें|खोलो|हटाएं|हटाएँ|हटाओ|मिटाओ|मिटाएं|चुनें|चुनो|भेजो|लिखो)(?:\s|$)"
-    r"|ক্লিক|করুন|চাপুন|খুলুন|கிளிக்|அழுத்த|คลิก|แตะ|^กด\w|^(?:เปิด|ปิด|ลบ|เลือก|พิมพ์|ส่ง)\w{2}"
+    r"|ক্লিক|করুন|চাপুন|খুলুন|கிளிக்|அழுத்த|คลิก|แตะ|^กด\s?\w|^(?:เปิด|ปิด|ลบ|เลือก|พิมพ์|ส่ง)\w{2}"
     # Greek, Georgian, Armenian
-    r"|(?<!\w)(?:κάνε|κάντε|κλικ|πάτα|πάτησε|πατήστε|άνοιξε|ανοίξτε|κλείσε|κλείστε|διάλεξε|επίλεξε|επιλέξτε|γράψε|σβήσε"
+    r"|(?<!\w)(?:κάνε|κάντε|κλικ|πάτα|πατή\w+|πάτη\w+|άνοιξε|ανοίξτε|κλείσε|κλείστε|διάλεξε|επίλεξε|επιλέξτε|γράψε|σβήσε"
     r"|διάγραψε|στείλε|დააჭირე\w*|გახსენი|სեղմիր|սեղմեք|բացիր)(?!\w)"
 )
 # Negations and conditions: "klicke nicht auf Löschen" names nothing to click. In small letters, because names hold such
@@ -95,7 +129,7 @@ _NEGATIONS = re.compile(
     r"|inte|aldrig|utan|ikke|aldri|uden|uten|hvis|medmindre|älä|jos"  # Nordic
     r"|nigdy|jeśli|jeżeli|chyba|nikdy|pokud|když"  # Polish, Czech
     r"|не|никогда|нельзя|без|если|пока|кроме|якщо|ніколи"  # Russian, Ukrainian
-    r"|eğer|asla|değil|لا|إذا|بدون|אל|אם|אסור|मत|नहीं|यदि|अगर)(?!\w)"
+    r"|nu|μην|μη|δεν|αν|χωρίς|eğer|asla|değil|لا|إذا|بدون|אל|אם|אסור|मत|नहीं|यदि|अगर)(?!\w)"
     r"|不要|不能|不可|不得|别(?=[点按选删打关碰发])|请勿|勿|禁止|切勿|如果|除非|直到|的话|ないで|しない|するな|なければ|もし|지\s?마|않|만약|ไม่|อย่า"
 )
 # Those that mean something in English: they count only where no English verb stands.
@@ -106,11 +140,12 @@ _AMBIGUOUS_NEGATIONS = re.compile(
 _WORD = re.compile(r"[^\W\d_]+")
 _VERB_SET = frozenset(word for words in _VERBS.values() for word in words.split())
 _SMALL_SET = frozenset(_SMALL_WORDS.split())
-# Words of which English sentences have one, even short ones.
-_ENGLISH = frozenset(
-    "the a an of in on at to from by with for under above below and my your that which as is left right next first "
-    "last button link icon field box menu".split()
-)
+# A phrase of several English words holds one of these.
+_ENGLISH_WORDS = """
+    the a an of in on at to from by with for under above below and my your that which as is left right next first last
+    button link icon field box menu
+"""
+_ENGLISH = frozenset(_ENGLISH_WORDS.split())
 MAX_LABEL_WORDS = 4
 """A label of more words in other letters, or without one small English word, is taken for a sentence."""
 

@@ -19,19 +19,31 @@ from molmo_agent.policies.instructions.quoting import Part
 from molmo_agent.policies.instructions.refused_words import SEVERAL, refused_words
 
 # What may stand between a verb and a label: "click on the Don't save button", "tick I don't agree".
-_BEFORE_LABEL = re.compile(r"[\s,:]*(?:(?:on|at|onto|over|to|in|into|the|an?|this|that|my)\s+)*(?:I\s+)?", re.I)
+_BEFORE_LABEL = re.compile(r"[\s,:]*(?:(?:[Oo]n|at|onto|over|to|in|into|[Tt]he|an?|this|that|my)\s+)*(?:I\s+)?")
 # The second label of a step: "drag the slider to Never".
 _SECOND_LABEL = re.compile(r"(?<!\w)(?:to|into|onto|on|in|with|from|as)\s+(?:the\s+)?$", re.IGNORECASE)
 _GESTURE_IN_LABEL = re.compile(r"(?<!\w)(?:click|tap|press|type|touch|hit|push|drag|scroll)(?:ed|ing|s)?(?!\w)", re.I)
-_QUESTION = re.compile(r"(?:[\w\0)'\"]|(?<!the)(?<!press)(?<!hit)(?<!push)\s)[?؟]+(?=[\s!?.,;]|$)")
+_QUESTION = re.compile(r"(?:[\w\0)'\"!]|(?<!the)(?<!press)(?<!hit)(?<!push)\s)[?؟]+(?=[\s!?.,;]|$)")
 # Names of links that are questions. All others go in quotes.
 _QUESTION_LABEL = re.compile(
     r"\s*(?:on\s+)?(?:the\s+)?(?:Forgot(?:ten)?|Lost|Need|Having|Trouble|New)\s[^.!;]{1,40}\?$"
 )
 _HOLD = re.compile(rf"hold(?:ing)?\s+(?:down\s+)?(?:the\s+)?{MODIFIERS}(?!\w)", re.IGNORECASE)
-_AGREEING = re.compile(r"(?:yes|yeah|yep|no|nope|ok|okay|sure|fine|right|well|so|thanks|thank you)", re.IGNORECASE)
+_ASIDE = re.compile(
+    r"(?:yes|yeah|yep|no|nope|ok|okay|sure|fine|right|well|so|thanks|thank you|hi|hey|hello"
+    r"|(?:on|upon|in|at|during|for|with|by|given|from|following|because of|due to|thanks to)\s.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_ADDRESS = re.compile(r"(?!(?:the|an?|my)\s)[^\W\d_]+(?:\s+[^\W\d_]+){0,2}", re.IGNORECASE)
+# "Write a poem" asks for a text, and does not name it.
+_VAGUE_TEXT = re.compile(
+    r"\s*(?:(?:a|an|my|your|his|her|their|me|us|some|any)\s+[a-z]|(?:some|any|every)thing|whatever)"
+)
+_NO_TARGET = re.compile(r"(?:(?:and|or|then|the|an?|on|at|to|of|in|with|around|about)(?!\w)\s*)+$")
+# "Click Pay next week", but not "click the arrow for next week".
+_NEXT_TIME = re.compile(r"^[A-Z]\S*\s+((?:next|this)\s+(?:week|month|year|time|morning|evening))$")
 # "Click the field after Name" is a place, "click Save after lunch" is a time.
-_AFTER = re.compile(r"(?<![\w-])(?:after|before)(?![\w-])(?=\s+\S)")
+_AFTER = re.compile(r"(?<![\w-])(?:after|before|following|preceding)(?![\w-])(?=\s+\S)")
 _PLACE_AFTER = re.compile(
     r"\s+(?:\0|[A-Z0-9]|(?:the|an?)\s+(?:\0|[A-Z]|(?:last|first|next|second|third)\s|[^,;]{0,40}?(?:row|line|word|letter|text"
     r"|field|box|button|icon|item|heading|paragraph|image|column|cell|entry|tab|link|number|comma|dot|slash)s?(?!\w)))"
@@ -40,13 +52,18 @@ _DESCRIBED = re.compile(r"(?<!\w)(?:the|an?|my|first|second|third|last|next)\s",
 _LANGUAGE = "instructions are read in English, and name only what is to be done"
 
 
-def refuse_agreeing(part: Part) -> None:
-    """Refuse ``OK, click Save`` and ``no, click Save``: their first word may be a button or not.
+def refuse_aside(part: Part, *, before_comma: bool) -> None:
+    """Refuse ``OK, click Save``, ``Bob, click Save`` and ``on error, click Save``: it may be a button or a remark.
+
+    Args:
+        part: the first of several steps.
+        before_comma: whether only a comma stands between it and the next.
 
     Raises:
-        UsageError: the part is one such word.
+        UsageError: the part is an aside.
     """
-    if _AGREEING.fullmatch(part.mask.strip(" .,!")):
+    words = part.mask.strip(" .,!")
+    if _ASIDE.fullmatch(words) or (before_comma and _ADDRESS.fullmatch(words)):
         raise UsageError(
             f"cannot follow {part.text!r} before another step: it may be a button or a remark; leave it out, or say: "
             f'click "{part.text}"'
@@ -79,6 +96,8 @@ def refuse_no_order(part: Part, verb_end: int | None, does: str = "") -> None:
         _refuse_no_name(part, mask)
     elif not is_typed:
         _refuse_no_target(part, mask, label.end(), does)
+    elif vague := _VAGUE_TEXT.match(mask, verb_end) if does == "type" else SEVERAL.match(mask, label.end()):
+        raise _refusal(part, vague[0].strip(), "name the field, and the text to type")
 
 
 def _refuse_no_name(part: Part, mask: str) -> None:
@@ -90,7 +109,7 @@ def _refuse_no_name(part: Part, mask: str) -> None:
         problem = "?"
     elif match := _HOLD.match(mask) or SEVERAL.match(text):
         problem = match[0]
-    elif re.match(r"(?:after|before)\s", text):
+    elif re.match(r"(?:after|before|following)\s", text):
         problem = text.split()[0]
     else:
         problem = why_no_name(mask)
@@ -113,9 +132,16 @@ def _refuse_no_target(part: Part, mask: str, start: int, does: str) -> None:
             raise _refusal(part, several[0], "name the one thing that is meant, one step for each")
         if re.match(r"(?:what|why|how|who|whom|that)\s", target):
             raise _refusal(part, target.split()[0], "name one thing on the screen")
+        if _NO_TARGET.match(target):
+            raise _refusal(part, target.strip(), "name one thing on the screen")
+        if next_time := _NEXT_TIME.search(target):
+            raise _refusal(part, next_time[1], "an order is carried out at once")
     for match in _AFTER.finditer(mask, start):
         if not (_DESCRIBED.search(mask, 0, match.start()) and _PLACE_AFTER.match(mask, match.end())):
             raise _refusal(part, match[0], "steps are done in the order in which they are named: say A, then B")
+    if does == "drag":
+        # The second half of one gesture.
+        target = re.sub(r"\s+and\s+drop\s+it(?!\w)", " ", target)
     if problem := why_no_target(target):
         raise _refusal(part, problem, "expected only the name of what the verb is done to")
 

@@ -5,6 +5,7 @@ no verb, no pronoun and no question, and an article stands at its beginning or a
 no name, whatever it means.
 """
 
+import itertools
 import re
 
 from molmo_agent.policies.instructions.refused_words import GESTURE_STEMS
@@ -12,62 +13,69 @@ from molmo_agent.policies.instructions.refused_words import GESTURE_STEMS
 MAX_WORDS = 25
 """Longer phrases are not names of one thing."""
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # What begins a sentence, a question or an order about something else.
-_OPENERS = frozenset(
-    "i you we he she they there it's that's let lets don should shall would could might must is are was were do does did "
-    "have has had am what what's why how who who's whom which where where's when be beware help try start begin stop "
-    "keep continue make get give do let's try refuse remember forget note warning quote pretend imagine suppose assume "
-    "think consider guess maybe perhaps possibly somebody someone nobody everybody everyone anybody everything nothing "
-    "nevermind thanks sorry actually hopefully act use ask tell say want need wish hope ensure verify care go leave "
-    "avoid prevent allow attempt proceed apparently supposedly hold abort".split()
-)
+_OPENERS = _words("""
+    i you we he she it they that there it's that's let lets don should shall would could might must is are was were do does
+    did have has had am what what's why how who who's whom which where where's when be beware refuse remember forget note warning quote pretend imagine suppose assume
+    think consider guess maybe perhaps possibly somebody someone nobody everybody everyone anybody everything
+    nothing nevermind thanks thank sorry actually hopefully hi hey hello no yes ask tell say want need wish hope ensure verify care
+    avoid prevent allow attempt proceed apparently supposedly hold
+""")
 # Orders that the grammar does not carry out. Alone, or with a small word, they are buttons: "Save", "Sign in".
-_ORDERS = frozenset(
-    "delete remove erase wipe save send buy pay submit install uninstall rename create add edit insert append upload "
-    "transfer purchase accept decline reject approve dismiss confirm apply allow deny block unblock mute unmute follow "
-    "unfollow subscribe unsubscribe join invite share post publish reply read watch listen play resume open eject mount "
-    "clear empty reset restore refresh reload reboot restart quit exit cancel undo redo cut copy paste sort solve answer "
-    "translate convert export import sync connect disconnect log sign register enroll book reserve schedule plan call "
-    "phone dial text email mail message forward archive search look browse see view show hide zoom rotate crop resize "
-    "print scan download change switch swap replace update upgrade configure adjust increase decrease raise lower "
-    "rearrange organize clean tidy sweep move put place pull lift grab take bring fetch carry build compute calculate "
-    "count compare review rate vote order reorder ship return donate withdraw deposit redeem claim unlock lock encrypt "
-    "decrypt format partition run execute kill terminate shut power boot launch leave enter finish complete end learn "
-    "explain describe summarize draw paint write compose draft fix repair debug test inspect examine visit navigate "
-    "withdraw verify enable disable activate highlight mark unmark flag pin unpin star like favorite record capture "
-    "sell trade bid rent hire fire fill choose find collect gather attach detach drop throw".split()
-)
+_ORDERS = _words("""
+    try start begin stop keep continue make get give help act use do go leave turn google login logon signin solve rm
+    sudo mv cp ls cd git pip apt curl wget chmod chown shutdown ssh docker delete remove erase wipe save send buy pay submit install uninstall rename create add edit insert append upload
+    transfer purchase accept decline reject approve dismiss confirm apply allow deny block unblock mute unmute
+    follow unfollow subscribe unsubscribe join invite share post publish reply read watch listen play resume open
+    eject mount clear empty reset restore refresh reload reboot restart quit exit cancel undo redo cut copy paste
+    sort solve answer translate convert export import sync connect disconnect log sign register enroll book reserve
+    schedule plan call phone dial text email mail message forward archive search look browse see view show hide zoom
+    rotate crop resize print scan download change switch swap replace update upgrade configure adjust increase
+    decrease raise lower rearrange organize clean tidy sweep move put place pull lift grab take bring fetch carry
+    build compute calculate count compare review rate vote order reorder ship return donate withdraw deposit redeem
+    claim unlock lock encrypt decrypt format partition run execute kill terminate shut power boot launch leave enter
+    finish complete end learn explain describe summarize draw paint write compose draft fix repair debug test
+    inspect examine visit navigate verify enable disable activate highlight mark unmark flag pin unpin star like
+    favorite record capture sell trade bid rent hire fire fill choose find collect gather attach detach drop throw
+""")
 # What stands after them in the names of buttons.
-_PARTICLES = frozenset(
-    "in out up down off on as all back now again more less us me later next anyway over away here new to cart basket "
-    "bag done".split()
-)
+_PARTICLES = _words("""
+    in out up down off on as all back now again more less us later started next anyway over away here new to cart basket
+    bag done
+""")
 # Last words of names, whatever comes before: "the delete button", "search bar".
-_WIDGETS = frozenset(
-    "button buttons icon link field box bar menu tab checkbox toggle switch slider dropdown drop-down list key sign "
-    "symbol logo arrow handle knob tile card panel pane section header heading label option entry dialog popup banner "
-    "badge chip row column cell item tool toolbar sidebar area region thumbnail image picture".split()
-)
+_WIDGETS = _words("""
+    button buttons icon link field box bar menu tab checkbox toggle switch slider dropdown drop-down list key sign
+    symbol logo arrow handle knob tile card panel pane section header heading label option entry dialog popup banner
+    badge chip row column cell item tool toolbar sidebar area region thumbnail image picture
+""")
 # Last words of names whose first word is a noun as well: "Order history".
-_THINGS = frozenset(
-    "history results result preview list store settings options status details date time number name type mode view "
-    "size page pages center centre log queue again as".split()
-)
-_NOUNS_TOO = frozenset(
-    "search order print share call phone mail email text message book record play view format sort rate return update "
-    "download upload post vote test plan report draft contact log run star mark filter import export power end".split()
-)
+_THINGS = _words("""
+    history results result preview list store settings options status details date time number name type mode view
+    size page pages center centre log queue again as address body
+""")
+_NOUNS_TOO = _words("""
+    search order print share call phone mail email text message book record play view format sort rate return update
+    download upload post vote test plan report draft contact log run star mark filter import export power end start help use
+""")
 _PATH = re.compile(r"\s(?:>+|→|»|›|▸|/|\\|\|)\s")
 _TOKEN = re.compile(r"\0+|[^\W_]+(?:['-][^\W_]+)*|[^\w\s]")
-_DETERMINERS = frozenset("the a an my your his its our their these those".split())
+_DETERMINERS = _words("""
+    the a an my your his its our their these those
+""")
 # What an article may follow: words of place, and what joins two names.
-_BEFORE_DETERMINER = frozenset(
-    "of in on at to from by with for under underneath above below over beside besides behind near inside outside into "
-    "onto between within left right next top bottom beneath and after before than like as across through along against "
-    "around past opposite via about called named labelled labeled marked titled reading saying says showing containing "
-    "holding wearing having pointing looking that which whose who where toward towards off up down amid among all both "
-    "half twice is are has contains shows reads facing covering touching following preceding".split()
-)
+_BEFORE_DETERMINER = _words("""
+    of in on at to from by with for under underneath above below over beside besides behind near inside outside into
+    onto between within left right next top bottom beneath and after before than like as across through along
+    against around past opposite via about called named labelled labeled marked titled reading saying says showing
+    containing holding wearing having pointing looking that which whose who where toward towards off up down amid
+    among all both half twice is are has contains shows reads facing covering touching following preceding
+""")
 _RELATIVE = re.compile(r"(?<!\w)(?:that|which|who|whose|where)(?!\w)[^,;]*$")
 _FINITE = re.compile(r"(?<![\w-])(?:is|are|was|were|has|had|does|did|been|isn't|it's|that's|there's)(?=\s+\S)(?![\w-])")
 _PERSON = re.compile(
@@ -83,6 +91,8 @@ _GESTURE = re.compile(
     r"|(?:double-|right-)?(?:click|tap|press)(?:es|s)?(?=\s+(?:on|the|a|an|it|that|this|here|at|\0|[A-Z])))(?![\w-])"
 )
 _BEFORE_ADJECTIVE = re.compile(r"(?:^|(?<!\w)(?:the|a|an|last|first|just|recently|your|my)\s+)$")
+# "Mother: click it".
+_REMARK = re.compile(r"\w*:\s+(?=\S)")
 # A full stop after a word of three letters or more, not after "No." or "Dr.".
 _TWO_SENTENCES = re.compile(r"[^\W\d_]{3}[.!]\s+[^\W\d_]")
 
@@ -103,7 +113,7 @@ def why_no_target(target: str) -> str:
     if match := _TWO_SENTENCES.search(target):
         return target[match.end() - 1 :].partition(" ")[0]
     if match := _PERSON.search(target):
-        return match[0] if not target.startswith(match[0]) else ""
+        return match[0] if match.start() or match[0].islower() else ""
     return ""
 
 
@@ -119,6 +129,8 @@ def why_no_name(phrase: str) -> str:
         return " ".join(words[:3])
     if problem := why_no_target(phrase):
         return problem
+    if match := _REMARK.search(phrase):
+        return match[0].strip()
     if match := _PERSON.search(phrase):
         return match[0]
     for match in _GESTURE.finditer(phrase):
@@ -134,7 +146,7 @@ def _order(words: list[str], *, has_path: bool) -> str:
     while len(names) > 1 and re.fullmatch(r"(?!family|reply|early|daily|weekly|monthly|yearly)\w{3,}ly", names[0]):
         # An adverb: "quickly delete it".
         names = names[1:]
-    if not names or (len(names) == 1 and names[0] not in ("abort", "nevermind")):
+    if not names or len(names) == 1:
         return ""
     first, last = names[0], names[-1]
     if first in _OPENERS:
@@ -146,7 +158,7 @@ def _order(words: list[str], *, has_path: bool) -> str:
 
 def _late_determiner(tokens: list[str]) -> str:
     """Return the words around an article that follows something else than a preposition: ``archive the mail``."""
-    for before, token in zip(tokens, tokens[1:], strict=False):
+    for before, token in itertools.pairwise(tokens):
         follows_name = before[0] == "\0" or before[0].isalnum()
         if token in _DETERMINERS and follows_name and before.lower() not in _BEFORE_DETERMINER:
             return f"{before} {token}".replace("\0", "").strip()

@@ -41,6 +41,11 @@ def read_list(part: Part, match: re.Match[str]) -> list[SubStep]:
 
 
 def need(part: Part, value: str) -> str:
+    """Return a text or a target, which may not be empty.
+
+    Raises:
+        UsageError: it is empty.
+    """
     if not value:
         raise UsageError(f"{part.text!r} does not say what; {EXAMPLE}")
     return value
@@ -51,6 +56,7 @@ _BUTTON = re.compile(r"\s+(?:with|using) the (right|middle|left)(?: mouse)? butt
 
 
 def read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
+    """Read what a gesture is done to: ``the file with the right button``, ``Next twice``."""
     rest, times = read_times(rest)
     if gesture == "click" and (button := _BUTTON.search(rest.mask)):
         rest = rest.cut(0, button.start())
@@ -77,6 +83,11 @@ _HERE = re.compile(r"(?:it|there|here|the focused field)?", re.IGNORECASE)
 
 
 def read_type(part: Part, rest: Part) -> list[SubStep]:
+    """Read ``"Ada" into Name``, or a text alone.
+
+    Raises:
+        UsageError: it is not clear where the text ends.
+    """
     if not rest.text and part.mask.lower().startswith("enter"):
         return [SubStep(text=part.text, gesture="key", value="enter")]
     if noun := _WHAT.match(rest.mask):
@@ -132,6 +143,7 @@ def read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
 
 
 def press_keys(part: Part, chords: list[tuple[str, ...]]) -> list[SubStep]:
+    """Return one step per chord."""
     return [SubStep(text=part.text, gesture="key", value=" ".join(chord)) for chord in chords]
 
 
@@ -148,7 +160,7 @@ def hold_keys(part: Part, modifiers: tuple[str, ...], steps: list[SubStep]) -> l
 
 _WAY = r"(up|down|left|right)(?:wards?)?"
 _SCROLL = re.compile(
-    rf"(?:(?P<before>.*?)\s+)?{_WAY}(?:\s+(?:by\s+)?(?P<count>{COUNT})(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
+    rf"(?:(?P<before>.*?)\s+)?{_WAY}(?:\s+(?:by\s+)?(?P<count>{COUNT}|once|twice)(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
     r"|\s+a\s+(?:bit|little))?(?:\s+(?:in|on|over|inside|within)\s+(?P<after>.+))?",
     re.IGNORECASE | re.DOTALL,
 )
@@ -157,6 +169,11 @@ DEFAULT_NOTCHES = 3
 
 
 def read_scroll(part: Part, rest: Part, *, swipe: bool) -> list[SubStep]:
+    """Read ``down 5 in the list``; a swipe moves the other way.
+
+    Raises:
+        UsageError: there is no direction, or no sensible number of notches.
+    """
     match = _SCROLL.fullmatch(rest.mask)
     if match is None or (match["before"] and match["after"]):
         raise UsageError(f"{part.text!r}: expected a direction; say for example: scroll down 5 in the list")
@@ -192,6 +209,11 @@ _WAIT = re.compile(
 
 
 def read_wait(part: Part, rest: Part) -> list[SubStep]:
+    """Read ``2 seconds``; a moment is one second.
+
+    Raises:
+        UsageError: it is no time, or longer than :data:`MAX_WAIT_S`.
+    """
     match = _WAIT.fullmatch(rest.mask)
     if match is None:
         raise UsageError(f"{part.text!r}: can only wait for a time; say for example: wait 2 seconds")
@@ -210,6 +232,11 @@ _TO = re.compile(
 
 
 def read_drag(part: Part, rest: Part) -> list[SubStep]:
+    """Read ``the file to Trash``.
+
+    Raises:
+        UsageError: it does not say where to.
+    """
     if start := re.match(r"from\s+", rest.mask, re.IGNORECASE):
         rest = rest.cut(start.end())
     if (match := _TO.search(rest.mask)) is None:

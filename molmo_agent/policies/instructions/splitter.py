@@ -16,7 +16,7 @@ from typing import cast
 
 from molmo_agent.errors import UsageError
 from molmo_agent.policies.instructions.keys import MODIFIERS, read_modifiers, signs_that_are_keys
-from molmo_agent.policies.instructions.orders import refuse_agreeing, refuse_no_order
+from molmo_agent.policies.instructions.orders import refuse_aside, refuse_no_order
 from molmo_agent.policies.instructions.pressing import read_keys
 from molmo_agent.policies.instructions.quoting import KEY, Part, mask_quotes
 from molmo_agent.policies.instructions.reading import (
@@ -75,6 +75,10 @@ _POLITE = re.compile(
     r"|(?:can|could|would) you|go ahead(?: and)?|I (?:want|need|would like) you to|I['’]d like you to)(?!\w)[\s,:]*){1,6}",
     re.IGNORECASE,
 )
+# Alone and in a capital letter they name an entry of a menu: "click File, then Open".
+_LABEL_VERB = re.compile(
+    r"(?:Open|Close|Select|Choose|Check|Enable|Disable|Expand|Collapse|Find|Move|Paste|Pause|Set|Launch)"
+)
 # "Can you click Save?" is no question.
 _REQUEST = re.compile(r"\W*(?:please\W+)?(?:can|could|would)\s+you(?!\w)", re.IGNORECASE)
 _THANKS = re.compile(r"(?<=[^\s,])(?<!\b[Nn]o)(?<!\b[Nn]o,)[\s,]+(?:please|thanks|thank\s+you)[\s.!]*$")
@@ -108,9 +112,9 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
     Raises:
         UsageError: the text contains no action, or an ambiguous part.
     """
-    text = text.strip(_AROUND)
     if len(text) > MAX_CHARACTERS:
         raise UsageError(f"expected an instruction of at most {MAX_CHARACTERS} characters, got {len(text)}")
+    text = text.strip(_AROUND)
     mask, quotes = mask_quotes(text, frozenset(signs_that_are_keys(text)))
     if _GAP.search(mask):
         raise UsageError(f"expected words, got more than {MAX_BLANKS} blanks in a row outside of quotes")
@@ -123,8 +127,9 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
             f"{mixed[0]!r} mixes letters of two alphabets that look alike; write it again, or put it in quotes"
         )
     parts = _cut_into_parts(whole)
-    if len(parts) > 1:
-        refuse_agreeing(parts[0])
+    if len(parts) > 1 and not _begins_a_step(parts[0].mask, 0):
+        rest = whole.mask.strip()[len(parts[0].mask) :]
+        refuse_aside(parts[0], before_comma=re.match(r"\s*,\s*(?!(?:and\s+)?then(?!\w))", rest) is not None)
     steps: list[SubStep] = []
     for part in parts:
         after_keys = bool(steps) and steps[-1].gesture == "key"
@@ -209,7 +214,7 @@ def _read_part(part: Part, *, after_keys: bool = False) -> list[SubStep]:
         return hold_keys(part, read_modifiers(keys[1]), _read_part(part.cut(keys.end())))
     if keys := _WHILE_HOLDING.search(part.sentence().mask):
         return hold_keys(part, read_modifiers(keys[1]), _read_part(part.cut(0, keys.start())))
-    verb = _VERB.match(part.mask)
+    verb = None if _LABEL_VERB.fullmatch(part.mask) else _VERB.match(part.mask)
     refuse_no_order(part, verb.end() if verb else None, cast(str, verb.lastgroup) if verb else "")
     if verb is None:
         chords = read_keys(part)
