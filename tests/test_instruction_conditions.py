@@ -103,7 +103,13 @@ def test_a_condition_is_refused_wherever_it_stands(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["click Save or Cancel", "click either Save or Close", "press Escape or Enter", "type yes or no into Answer"],
+    [
+        "click Save or Cancel",
+        "type no or yes",
+        "click either Save or Close",
+        "press Escape or Enter",
+        "type yes or no into Answer",
+    ],
 )
 def test_an_alternative_is_refused(text):
     assert "choose one of the two" in refusal(text)
@@ -128,8 +134,11 @@ def test_an_alternative_is_refused(text):
 def test_a_question_or_a_remark_names_nothing_to_click(text):
     message = refusal(text)
     assert (
-        "expected a verb and what it is done to, or the name of one thing to click; say for example: click" in message
+        "expected a verb and what it is done to, or the name of one thing to click, got" in message
+        or "expected an order, such as: click Save" in message
+        or LEAVE_OUT in message
     )
+    assert "in quotes" in message
 
 
 @pytest.mark.parametrize(
@@ -157,7 +166,7 @@ def test_a_question_or_a_remark_names_nothing_to_click(text):
     ],
 )
 def test_another_language_does_not_get_a_prohibition_through(text):
-    assert "instructions are in English, and name only what is to be done" in refusal(text)
+    assert "instructions are read in English, and name only what is to be done" in refusal(text)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +174,6 @@ def test_another_language_does_not_get_a_prohibition_through(text):
     [
         ("click Don't save", ["Don't save"]),
         ("click Don’t Save, then press Enter", ["Don’t Save"]),
-        ("click don't save", ["don't save"]),
         ("tick Never show again", ["Never show again"]),
         ("click the Never ask again button", ["the Never ask again button"]),
         ("click on Do not disturb", ["Do not disturb"]),

@@ -9,11 +9,11 @@ import re
 # Imperatives, and the words for gestures in any form. Words that mean something in English are left out.
 _VERBS = {
     "German": """
-        anklicken antippen anklicke klick klicke klicken klickt klickst geklickt drück drücke drücken drückt druecke tippe tippen tippt öffne
-        oeffne schließe schliesse lösche loesche speichere sende schicke wähle waehle gib gehe geh starte beende ziehe
-        zieh ziehen scrolle scrollen wische wischen markiere schreibe schreib kopiere füge mache mach nimm kaufe
-        bestelle bezahle installiere schalte warte entferne aktiviere deaktiviere trage fülle bitte doppelklick
-        doppelklicke halte lade zeige
+        anklicken antippen anklicke klick klicke klicken klickt klickst geklickt drück drücke drücken drückt druecke
+        tippe tippen tippt öffne oeffne schließe schliesse lösche loesche speichere sende schicke wähle waehle gib
+        gehe geh starte beende ziehe zieh ziehen scrolle scrollen wische wischen markiere schreibe schreib kopiere
+        füge mache mach nimm kaufe bestelle bezahle installiere schalte warte entferne aktiviere deaktiviere trage
+        fülle bitte doppelklick doppelklicke halte lade zeige
     """,
     "French": """
         clique cliquez cliquer cliquons appuie appuyez appuyer tapez ouvre ouvrez ouvrons ferme fermez supprime
@@ -32,12 +32,12 @@ _VERBS = {
         salva trascina scorri tocca digita metti aspetta attendi compra incolla attiva disattiva rimuovi inserisci
     """,
     "Portuguese": """
-        vá aperta clicar toque feche apague exclua escreva digite selecione escolha envie arraste pressione pressionar aperte
-        marque aguarde remova copie compre faça desligue preencha deslize
+        vá aperta clicar toque feche apague exclua escreva digite selecione escolha envie arraste pressione pressionar
+        aperte marque aguarde remova copie compre faça desligue preencha deslize
     """,
     "Dutch": """
-        doe klik klikken dubbelklik druk drukken sluit verwijder kies typ verstuur stuur schrijf selecteer zet maak wacht
-        koop tik tikken veeg vul scrol
+        doe klik klikken dubbelklik druk drukken sluit verwijder kies typ verstuur stuur schrijf selecteer zet maak
+        wacht koop tik tikken veeg vul scrol
     """,
     "Polish": """
         wejdź kliknij klikaj kliknąć klikać naciśnij naciskaj otwórz otwórzcie zamknij usuń wybierz wpisz przeciągnij
@@ -64,8 +64,8 @@ _VERBS = {
         apasă apasa apăsați deschide deschideți închide închideți șterge ștergeți selectează alege scrie trimite trage
     """,
     "Turkish": """
-        bas tıkla tıklayın tıklayınız tıklama basın basma dokun dokunun aç açın açma kapatın sil silin silme seç seçin yaz
-        yazın gönderin sürükle kaydır bekle lütfen tikla
+        bas tıkla tıklayın tıklayınız tıklama basın basma dokun dokunun aç açın açma kapatın sil silin silme seç seçin
+        yaz yazın gönderin sürükle kaydır bekle lütfen tikla
     """,
     "Vietnamese": """
         nhấp nhấn bấm chọn xóa xoá gõ nhập kéo đừng
@@ -82,11 +82,11 @@ _VERBS = {
 }
 # Articles, prepositions and conjunctions that are no English words, in small letters.
 _SMALL_WORDS = """
-    der das dem ein eine einen einem einer auf und oder zum zur mit für nach bei ich alles dann vom beim aus vor
-    ihr le les une dans puis sur avec cette ces votre vos au du je vous nous el los las una del su esto esta luego
-    después sobre il gli sul sulla sulle nel nella della dello degli alla poi tutto tutti botão depois tudo uma ao
-    à het een naar dan och på ett det alla menyn na przycisk wszystko się pak vše tlačítko üzerine düğmesine şeyi
-    az gombra kaikki valikko pe și apoi
+    der das dem ein eine einen einem einer auf und oder zum zur mit für nach bei ich alles dann vom beim aus vor ihr
+    le les une dans puis sur avec cette ces votre vos au du je vous nous el los las una del su esto esta luego después
+    sobre il gli sul sulla sulle nel nella della dello degli alla poi tutto tutti botão depois tudo uma ao à het een
+    naar dan och på ett det alla menyn na przycisk wszystko się pak vše tlačítko üzerine düğmesine şeyi az gombra
+    kaikki valikko pe și apoi
 """
 # Gestures and orders in other scripts; the words need another word beside them.
 _OTHER_SCRIPTS = re.compile(
@@ -122,6 +122,7 @@ _OTHER_SCRIPTS = re.compile(
 _NEGATIONS = re.compile(
     r"(?<!\w)(?:nicht|niemals|keinesfalls|keine[nsmr]?|ohne|wenn|falls|sofern|außer|bevor|solange"  # German
     r"|ne\s+\w+\s+(?:pas|jamais|rien)|n'\w+\s+(?:pas|jamais)|jamais|sans|sauf|jusqu\w*|lorsque|quand"  # French
+    r"|si\s+possible"
     r"|nunca|jamás|excepto|salvo|cuando|hasta|a\s+menos|mientras"  # Spanish
     r"|não|exceto|quando|enquanto|até"  # Portuguese
     r"|senza|tranne|finché"  # Italian
@@ -157,7 +158,7 @@ def foreign_negation(mask: str) -> str:
 
 
 def foreign_words(mask: str) -> str:
-    """Return the words by which a phrase without an English verb is an instruction in another language; else nothing."""
+    """Return the words that make an instruction in another language of a phrase without an English verb; or nothing."""
     text = mask[:1].lower() + mask[1:]
     if match := _NEGATIONS.search(text) or _AMBIGUOUS_NEGATIONS.search(text):
         return match[0]
@@ -171,6 +172,12 @@ def foreign_words(mask: str) -> str:
         # A name may have such a word in capitals: "El Paso".
         if word in _SMALL_SET or word.lower() in _VERB_SET:
             return word
+    return ""
+
+
+def looks_foreign(mask: str) -> str:
+    """Return the first words of a phrase that is too long for a label and holds no small English word; else nothing."""
+    words = _WORD.findall(mask)
     is_english = "\0" in mask or any(word.lower() in _ENGLISH for word in words)
     return " ".join(words[:3]) if len(words) > MAX_LABEL_WORDS and not is_english else ""
 

@@ -1,8 +1,11 @@
 """Decide whether a step is an order that can be carried out, and if not, say why.
 
 "click Buy if the price is below 10" must not become a click on Buy, and "the Save button was pressed" is no order. So a
-step is refused if it holds, anywhere outside of quotes, words for something else than an order (``refused_words.py``),
-words of another language (``languages.py``), or a sentence where the name of one thing is expected (``plain_names.py``).
+step is refused if it holds, anywhere outside of quotes,
+
+- words that make something else of an order: ``refused_words.py``,
+- words of another language: ``languages.py``,
+- a sentence where the name of one thing is expected: ``plain_names.py``.
 
 There is one exception: a label may begin with such a word in a capital letter. ``click Don't save``, ``tick Never show
 again`` and ``choose If needed`` name things on the screen, because nothing else follows the verb. All other labels go
@@ -13,7 +16,7 @@ import re
 
 from molmo_agent.errors import UsageError
 from molmo_agent.policies.instructions.keys import MODIFIERS
-from molmo_agent.policies.instructions.languages import begins_foreign, foreign_negation, foreign_words
+from molmo_agent.policies.instructions.languages import begins_foreign, foreign_negation, foreign_words, looks_foreign
 from molmo_agent.policies.instructions.plain_names import why_no_name, why_no_target
 from molmo_agent.policies.instructions.quoting import Part
 from molmo_agent.policies.instructions.refused_words import SEVERAL, refused_words
@@ -41,9 +44,9 @@ _VAGUE_TEXT = re.compile(
 )
 _NO_TARGET = re.compile(r"(?:(?:and|or|then|the|an?|on|at|to|of|in|with|around|about)(?!\w)\s*)+$")
 # "Click Pay next week", but not "click the arrow for next week".
-_NEXT_TIME = re.compile(r"^[A-Z]\S*\s+((?:next|this)\s+(?:week|month|year|time|morning|evening))$")
+_NEXT_TIME = re.compile(r"^[A-Z]\S*\s+(next\s+(?:week|month|year|time))$")
 # "Click the field after Name" is a place, "click Save after lunch" is a time.
-_AFTER = re.compile(r"(?<![\w-])(?:after|before|following|preceding)(?![\w-])(?=\s+\S)")
+_AFTER = re.compile(r"(?<![\w-])(?:after|before|(?<!the )following|(?<!the )preceding)(?![\w-])(?=\s+\S)")
 _PLACE_AFTER = re.compile(
     r"\s+(?:\0|[A-Z0-9]|(?:the|an?)\s+(?:\0|[A-Z]|(?:last|first|next|second|third)\s|[^,;]{0,40}?(?:row|line|word|letter|text"
     r"|field|box|button|icon|item|heading|paragraph|image|column|cell|entry|tab|link|number|comma|dot|slash)s?(?!\w)))"
@@ -89,6 +92,8 @@ def refuse_no_order(part: Part, verb_end: int | None, does: str = "") -> None:
     is_typed = does in ("type", "fill", "set")
     label = _BEFORE_LABEL.match(mask, verb_end) if verb_end is not None else None
     searched = mask if label else mask[:1].lower() + mask[1:]
+    if foreign := foreign_negation(mask) if label else foreign_words(mask):
+        raise _refusal(part, foreign, _LANGUAGE)
     for kind, match in refused_words(searched, is_typed=is_typed):
         if not (label and _begins_a_label(match, mask, label.end(), is_typed=is_typed)):
             raise _refusal(part, match[0], kind.advice)
@@ -102,8 +107,6 @@ def refuse_no_order(part: Part, verb_end: int | None, does: str = "") -> None:
 
 def _refuse_no_name(part: Part, mask: str) -> None:
     """Refuse a step without a verb that does not name one thing to click."""
-    if foreign := foreign_words(mask):
-        raise _refusal(part, foreign, _LANGUAGE)
     text = mask[:1].lower() + mask[1:] if mask[1:2].islower() else mask
     if "?" in mask or "؟" in mask:
         problem = "?"
@@ -112,7 +115,7 @@ def _refuse_no_name(part: Part, mask: str) -> None:
     elif re.match(r"(?:after|before|following)\s", text):
         problem = text.split()[0]
     else:
-        problem = why_no_name(mask)
+        problem = why_no_name(mask) or looks_foreign(mask)
     if problem:
         raise UsageError(
             f"cannot follow {part.text[:60]!r}: expected a verb and what it is done to, or the name of one thing to "
@@ -123,7 +126,7 @@ def _refuse_no_name(part: Part, mask: str) -> None:
 def _refuse_no_target(part: Part, mask: str, start: int, does: str) -> None:
     """Refuse a step whose verb is followed by more than the things that it is done to."""
     target = mask[start:]
-    if foreign := foreign_negation(mask) or begins_foreign(target):
+    if foreign := begins_foreign(target):
         raise _refusal(part, foreign, _LANGUAGE)
     if does != "point":
         if _QUESTION.search(mask) and not _QUESTION_LABEL.match(mask, start):

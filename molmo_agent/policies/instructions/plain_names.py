@@ -1,8 +1,8 @@
 """Tell a plain name of one thing from a sentence: ``the Save button`` from ``the Save button was pressed``.
 
-A text without a verb of the grammar is clicked only if it is such a name. There is no dictionary behind it: a name holds
-no verb, no pronoun and no question, and an article stands at its beginning or after a preposition. So "yeet the file" is
-no name, whatever it means.
+A text without a verb of the grammar is clicked only if it is such a name. There is no dictionary behind it: a name
+holds no verb of the tables below and no pronoun, and an article stands at its beginning or after a preposition. So
+"yeet the file" is no name, whatever it means.
 """
 
 import itertools
@@ -20,33 +20,35 @@ def _words(text: str) -> frozenset[str]:
 
 # What begins a sentence, a question or an order about something else.
 _OPENERS = _words("""
-    i you we he she it they that there it's that's let lets don should shall would could might must is are was were do does
-    did have has had am what what's why how who who's whom which where where's when be beware refuse remember forget note warning quote pretend imagine suppose assume
-    think consider guess maybe perhaps possibly somebody someone nobody everybody everyone anybody everything
-    nothing nevermind thanks thank sorry actually hopefully hi hey hello no yes ask tell say want need wish hope ensure verify care
-    avoid prevent allow attempt proceed apparently supposedly hold
+    i you we he she it they that there it's that's let lets don should shall would could might must is are was were do
+    does did have has had am what what's why how who who's whom which where where's when be beware refuse remember
+    forget note warning quote pretend imagine suppose assume think consider guess maybe perhaps possibly somebody
+    someone nobody everybody everyone anybody everything nothing nevermind thanks thank sorry actually hopefully hi
+    hey hello no yes good ask tell say want need wish hope ensure verify care avoid prevent allow attempt proceed
+    apparently supposedly hold
 """)
 # Orders that the grammar does not carry out. Alone, or with a small word, they are buttons: "Save", "Sign in".
 _ORDERS = _words("""
     try start begin stop keep continue make get give help act use do go leave turn google login logon signin solve rm
-    sudo mv cp ls cd git pip apt curl wget chmod chown shutdown ssh docker delete remove erase wipe save send buy pay submit install uninstall rename create add edit insert append upload
-    transfer purchase accept decline reject approve dismiss confirm apply allow deny block unblock mute unmute
-    follow unfollow subscribe unsubscribe join invite share post publish reply read watch listen play resume open
-    eject mount clear empty reset restore refresh reload reboot restart quit exit cancel undo redo cut copy paste
-    sort solve answer translate convert export import sync connect disconnect log sign register enroll book reserve
-    schedule plan call phone dial text email mail message forward archive search look browse see view show hide zoom
-    rotate crop resize print scan download change switch swap replace update upgrade configure adjust increase
-    decrease raise lower rearrange organize clean tidy sweep move put place pull lift grab take bring fetch carry
-    build compute calculate count compare review rate vote order reorder ship return donate withdraw deposit redeem
-    claim unlock lock encrypt decrypt format partition run execute kill terminate shut power boot launch leave enter
-    finish complete end learn explain describe summarize draw paint write compose draft fix repair debug test
-    inspect examine visit navigate verify enable disable activate highlight mark unmark flag pin unpin star like
-    favorite record capture sell trade bid rent hire fire fill choose find collect gather attach detach drop throw
+    sudo mv cp ls cd git pip apt curl wget chmod chown shutdown ssh docker delete remove erase wipe save send buy pay
+    submit install uninstall rename create add edit insert append upload transfer purchase accept decline reject
+    approve dismiss confirm apply allow deny block unblock mute unmute follow unfollow subscribe unsubscribe join
+    invite share post publish reply read watch listen play resume open eject mount clear empty reset restore refresh
+    reload reboot restart quit exit cancel undo redo cut copy paste sort answer translate convert export import sync
+    connect disconnect log sign register enroll book reserve schedule plan call phone dial text email mail message
+    forward archive search look browse see view show hide zoom rotate crop resize print scan download change switch
+    swap replace update upgrade configure adjust increase decrease raise lower rearrange organize clean tidy sweep
+    move put place pull lift grab take bring fetch carry build compute calculate count compare review rate vote order
+    reorder ship return donate withdraw deposit redeem claim unlock lock encrypt decrypt format partition run execute
+    kill terminate shut power boot launch enter finish complete end learn explain describe summarize draw paint write
+    compose draft fix repair debug test inspect examine visit navigate verify enable disable activate highlight mark
+    unmark flag pin unpin star like favorite record capture sell trade bid rent hire fire fill choose find collect
+    gather attach detach drop throw
 """)
 # What stands after them in the names of buttons.
 _PARTICLES = _words("""
-    in out up down off on as all back now again more less us later started next anyway over away here new to cart basket
-    bag done
+    in out up down off on as all back now again more less us later started next anyway over away here new to cart
+    basket bag done
 """)
 # Last words of names, whatever comes before: "the delete button", "search bar".
 _WIDGETS = _words("""
@@ -61,7 +63,8 @@ _THINGS = _words("""
 """)
 _NOUNS_TOO = _words("""
     search order print share call phone mail email text message book record play view format sort rate return update
-    download upload post vote test plan report draft contact log run star mark filter import export power end start help use
+    download upload post vote test plan report draft contact log run star mark filter import export power end start
+    help use
 """)
 _PATH = re.compile(r"\s(?:>+|→|»|›|▸|/|\\|\|)\s")
 _TOKEN = re.compile(r"\0+|[^\W_]+(?:['-][^\W_]+)*|[^\w\s]")
@@ -71,16 +74,17 @@ _DETERMINERS = _words("""
 # What an article may follow: words of place, and what joins two names.
 _BEFORE_DETERMINER = _words("""
     of in on at to from by with for under underneath above below over beside besides behind near inside outside into
-    onto between within left right next top bottom beneath and after before than like as across through along
-    against around past opposite via about called named labelled labeled marked titled reading saying says showing
-    containing holding wearing having pointing looking that which whose who where toward towards off up down amid
-    among all both half twice is are has contains shows reads facing covering touching following preceding
+    onto between within left right next top bottom beneath and after before than like as across through along against
+    around past opposite via about called named labelled labeled marked titled reading saying says showing containing
+    holding wearing having pointing looking that which whose who where toward towards off up down amid among all both
+    half twice is are has contains shows reads facing covering touching following preceding
 """)
 _RELATIVE = re.compile(r"(?<!\w)(?:that|which|who|whose|where)(?!\w)[^,;]*$")
 _FINITE = re.compile(r"(?<![\w-])(?:is|are|was|were|has|had|does|did|been|isn't|it's|that's|there's)(?=\s+\S)(?![\w-])")
 _PERSON = re.compile(
     r"(?<![\w-])(?:(?:he|she|they|we|him|them|somebody|someone|everyone)(?![\w-])|(?:I|you|we|they|he|she|it)'\w+)"
 )
+_IT = re.compile(r"(?<![\w-])it(?![\w-])")
 _SECOND_ORDER = re.compile(
     r"(?:,|(?<!\w)and)\s+(?:also\s+)?(?P<verb>[a-z]+)\s+(?:(?P<what>the|a|an|my|your|it|them|everything|him|her|its)(?!\w)|\0)"
 )
@@ -92,7 +96,7 @@ _GESTURE = re.compile(
 )
 _BEFORE_ADJECTIVE = re.compile(r"(?:^|(?<!\w)(?:the|a|an|last|first|just|recently|your|my)\s+)$")
 # "Mother: click it".
-_REMARK = re.compile(r"\w*:\s+(?=\S)")
+_REMARK = re.compile(r":\s+(?=\S)")
 # A full stop after a word of three letters or more, not after "No." or "Dr.".
 _TWO_SENTENCES = re.compile(r"[^\W\d_]{3}[.!]\s+[^\W\d_]")
 
@@ -131,7 +135,7 @@ def why_no_name(phrase: str) -> str:
         return problem
     if match := _REMARK.search(phrase):
         return match[0].strip()
-    if match := _PERSON.search(phrase):
+    if match := _PERSON.search(phrase) or _IT.search(phrase):
         return match[0]
     for match in _GESTURE.finditer(phrase):
         is_adjective = match[0].endswith("ed") and _BEFORE_ADJECTIVE.search(phrase, 0, match.start())

@@ -142,7 +142,8 @@ KINDS = (
             "eventually",
             "sometimes?",
             # "Pay later" is a button, and so are a few others.
-            r"(?<![Pp]ay )(?<![Mm]e )(?<![Aa]gain )(?<![Mm]aybe )(?<![Ff]or )(?<![Nn]ot )(?<![Ww]atch )(?<![Rr]ead )(?<![Nn]ow )(?<![Dd]o it )later",
+            r"(?<![Pp]ay )(?<![Mm]e )(?<![Aa]gain )(?<![Mm]aybe )(?<![Ff]or )(?<![Nn]ot )"
+            r"(?<![Ww]atch )(?<![Rr]ead )(?<![Nn]ow )(?<![Dd]o it )later",
         ),
         texts=False,
     ),
@@ -287,7 +288,8 @@ KINDS = (
             "(?:wants|wanted|thinks|thought|believes|hopes|wishes|claims|claimed|suggests|suggested|recommends"
             "|recommended|advises|advised|warns|warned|tells|asks)",
             "according to",
-            "for (?:example|instance)",
+            r"for (?:example|instance)",
+            r"[ei]\.g\.?",
             "just an example",
             "(?:supposedly|allegedly|apparently|presumably|hopefully)",
             r"(?<!\bthat )(?<!\bwhich )(?:seems|sounds|feels)",

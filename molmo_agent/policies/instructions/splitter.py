@@ -72,7 +72,7 @@ _VERBS: tuple[tuple[str, str], ...] = (
 _VERB = re.compile("|".join(f"(?P<{does}>(?:{verb})(?![\\w+]))" for verb, does in _VERBS), re.IGNORECASE)
 _POLITE = re.compile(
     r"(?:(?:please|kindly|now|first|firstly|next|finally|lastly|also|just|simply|afterwards?|after that|and|then"
-    r"|(?:can|could|would) you|go ahead(?: and)?|I (?:want|need|would like) you to|I['’]d like you to)(?!\w)[\s,:]*){1,6}",
+    r"|(?:can|could|would) you|go ahead(?: and)?|I (?:want|need|would like) you to|I'd like you to)(?!\w)[\s,:]*){1,6}",
     re.IGNORECASE,
 )
 # Alone and in a capital letter they name an entry of a menu: "click File, then Open".
@@ -83,7 +83,7 @@ _LABEL_VERB = re.compile(
 _REQUEST = re.compile(r"\W*(?:please\W+)?(?:can|could|would)\s+you(?!\w)", re.IGNORECASE)
 _THANKS = re.compile(r"(?<=[^\s,])(?<!\b[Nn]o)(?<!\b[Nn]o,)[\s,]+(?:please|thanks|thank\s+you)[\s.!]*$")
 # The letters of one alphabet in a word of another: "n\u043et" for "not".
-_MIXED = re.compile(r"[^\W\d_]*(?:[A-Za-z][\u0370-\u03ff\u0400-\u052f]|[\u0370-\u03ff\u0400-\u052f][A-Za-z])[^\W\d_]*")
+_MIXED = re.compile(r"[A-Za-z][\u0370-\u03ff\u0400-\u052f]|[\u0370-\u03ff\u0400-\u052f][A-Za-z]")
 # "Ctrl-click", "shift + double-click".
 _WITH_KEYS = re.compile(rf"({MODIFIERS})(?:\s*[+-]\s*|\s+)(?=(?:\w+[- ])?click)", re.IGNORECASE)
 # "Hold ctrl and click A", "click A while holding ctrl".
@@ -123,8 +123,9 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
     if _REQUEST.match(whole.mask) and whole.mask.endswith("?"):
         whole = whole.cut(0, len(whole.text) - 1)
     if mixed := _MIXED.search(whole.mask):
+        around = whole.text[max(0, mixed.start() - 10) : mixed.end() + 10]
         raise UsageError(
-            f"{mixed[0]!r} mixes letters of two alphabets that look alike; write it again, or put it in quotes"
+            f"{around!r} has letters of two alphabets in one word, which look alike; write it again, or quote it"
         )
     parts = _cut_into_parts(whole)
     if len(parts) > 1 and not _begins_a_step(parts[0].mask, 0):
