@@ -183,7 +183,7 @@ def looks_foreign(mask: str) -> str:
 
 
 def begins_foreign(mask: str) -> str:
-    """Return the small word of another language that a target begins with: ``de map`` of ``open de map``; or nothing."""
+    """Return the small word of another language that a target begins with: ``de`` of ``open de map``; else nothing."""
     word = _WORD.match(mask)
     return (
         word[0] if word and (word[0] in _SMALL_SET or word[0] in ("de", "den", "la")) and word.end() < len(mask) else ""

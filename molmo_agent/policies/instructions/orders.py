@@ -40,9 +40,9 @@ _ASIDE = re.compile(
 _ADDRESS = re.compile(r"(?!(?:the|an?|my)\s)[^\W\d_]+(?:\s+[^\W\d_]+){0,2}", re.IGNORECASE)
 # "Write a poem" asks for a text, and does not name it.
 _VAGUE_TEXT = re.compile(
-    r"\s*(?:(?:a|an|my|your|his|her|their|me|us|some|any)\s+[a-z]|(?:some|any|every)thing|whatever)"
+    r"\s*(?:(?:a|an|my|your|his|her|their|me|us|some|any)\s+(?!into?(?!\w))[a-z]{2,}|(?:some|any|every)thing|whatever)"
 )
-_NO_TARGET = re.compile(r"(?:(?:and|or|then|the|an?|on|at|to|of|in|with|around|about)(?!\w)\s*)+$")
+_NO_TARGET = re.compile(r"(?:(?:and|or|then|the|an|on|at|to|of|in|with|around|about)(?!\w)\s*)+$")
 # "Click Pay next week", but not "click the arrow for next week".
 _NEXT_TIME = re.compile(r"^[A-Z]\S*\s+(next\s+(?:week|month|year|time))$")
 # "Click the field after Name" is a place, "click Save after lunch" is a time.
@@ -101,8 +101,11 @@ def refuse_no_order(part: Part, verb_end: int | None, does: str = "") -> None:
         _refuse_no_name(part, mask)
     elif not is_typed:
         _refuse_no_target(part, mask, label.end(), does)
-    elif vague := _VAGUE_TEXT.match(mask, verb_end) if does == "type" else SEVERAL.match(mask, label.end()):
-        raise _refusal(part, vague[0].strip(), "name the field, and the text to type")
+    else:
+        # "Fill in everything with x" names no field, "write a poem" no text.
+        pattern, start = (_VAGUE_TEXT, label.start()) if does == "type" else (SEVERAL, label.end())
+        if vague := pattern.match(mask, start):
+            raise _refusal(part, vague[0].strip(), "name the field, and the text to type")
 
 
 def _refuse_no_name(part: Part, mask: str) -> None:

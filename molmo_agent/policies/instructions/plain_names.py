@@ -114,11 +114,11 @@ def why_no_target(target: str) -> str:
         is_order = match["verb"] in _ORDERS or (match["what"] and match["verb"] not in _BEFORE_DETERMINER)
         if is_order:
             return match[0].replace("\0", "").strip(" ,")
-    if match := _TWO_SENTENCES.search(target):
-        return target[match.end() - 1 :].partition(" ")[0]
-    if match := _PERSON.search(target):
-        return match[0] if match.start() or match[0].islower() else ""
-    return ""
+    if sentence := _TWO_SENTENCES.search(target):
+        return target[sentence.end() - 1 :].partition(" ")[0]
+    person = _PERSON.search(target)
+    # A label may begin with one: "I'm feeling lucky".
+    return person[0] if person and (person.start() or person[0].islower()) else ""
 
 
 def why_no_name(phrase: str) -> str:

@@ -77,7 +77,7 @@ _POLITE = re.compile(
 )
 # Alone and in a capital letter they name an entry of a menu: "click File, then Open".
 _LABEL_VERB = re.compile(
-    r"(?:Open|Close|Select|Choose|Check|Enable|Disable|Expand|Collapse|Find|Move|Paste|Pause|Set|Launch)"
+    r"(?:Open|Close|Select|Choose|Check|Enable|Disable|Expand|Collapse|Find|Move|Paste|Set|Launch)"
 )
 # "Can you click Save?" is no question.
 _REQUEST = re.compile(r"\W*(?:please\W+)?(?:can|could|would)\s+you(?!\w)", re.IGNORECASE)
