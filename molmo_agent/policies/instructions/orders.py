@@ -44,7 +44,11 @@ _VAGUE_TEXT = re.compile(
 )
 _NO_TARGET = re.compile(r"(?:(?:and|or|then|the|an|on|at|to|of|in|with|around|about)(?!\w)\s*)+$")
 # "Click Pay next week", but not "click the arrow for next week".
-_NEXT_TIME = re.compile(r"^[A-Z]\S*\s+(next\s+(?:week|month|year|time))$")
+_TIME_AFTER_LABEL = re.compile(
+    r"^[A-Z\d\0]\S*(?:\s[A-Z]\S*){0,3}\s+(next\s+(?:week|month|year|time)|at\s\d{1,2}[:.]\d\d|(?:around|by)\s\d{1,2}"
+    r"|on\sthe\s\d{1,2}(?:st|nd|rd|th)|hourly|daily|weekly|monthly|(?:once|twice|\d+\stimes)\s(?:an?|per)\s\w+"
+    r"|(?:in|on|by)\s(?:January|February|March|April|May|June|July|August|September|October|November|December).*)$"
+)
 # "Click the field after Name" is a place, "click Save after lunch" is a time.
 _AFTER = re.compile(r"(?<![\w-])(?:after|before|(?<!the )following|(?<!the )preceding)(?![\w-])(?=\s+\S)")
 _PLACE_AFTER = re.compile(
@@ -140,8 +144,8 @@ def _refuse_no_target(part: Part, mask: str, start: int, does: str) -> None:
             raise _refusal(part, target.split()[0], "name one thing on the screen")
         if _NO_TARGET.match(target):
             raise _refusal(part, target.strip(), "name one thing on the screen")
-        if next_time := _NEXT_TIME.search(target):
-            raise _refusal(part, next_time[1], "an order is carried out at once")
+        if time := _TIME_AFTER_LABEL.search(target):
+            raise _refusal(part, time[1], "an order is carried out at once")
     for match in _AFTER.finditer(mask, start):
         if not (_DESCRIBED.search(mask, 0, match.start()) and _PLACE_AFTER.match(mask, match.end())):
             raise _refusal(part, match[0], "steps are done in the order in which they are named: say A, then B")

@@ -75,6 +75,10 @@ KINDS = (
             "where (?:possible|needed|necessary|available|applicable)",
             "in case",
             "as a last resort",
+            "in which case",
+            "the (?:first|next|last) time",
+            "contingent (?:on|upon)",
+            "granted (?:it|that|the)",
             "in (?:an )?emergenc(?:y|ies)",
             "at (?:your|my|their|one's) (?:own )?(?:convenience|risk|leisure|discretion)",
             "with (?:my|your|their) (?:permission|consent)",
@@ -150,7 +154,7 @@ KINDS = (
     Kind(
         name="alternative",
         advice="choose one of the two",
-        any_case=("and/or", "either", "or", "alternatively"),
+        any_case=("and/or", "either", "or", "xor", "alternatively"),
         lower=("maybe", "perhaps", "possibly", "optionally", "(?:which|what|who)ever"),
     ),
     Kind(
@@ -308,8 +312,8 @@ KINDS = (
 )
 # At the beginning of a step or of what is pointed at, they mean more than one thing.
 SEVERAL = re.compile(
-    r"(?:each|every(?:thing|one)?|both|several|many|most|(?:a )?few|some|all(?= (?:of|the|my|your|its|these|those|other"
-    r"|[a-z]+s(?![\w-]))))(?![\w-])"
+    r"(?:(?:two|three|four|five|\d+) of|each|every(?:thing|one)?|both|several|many|most|(?:a )?few|some"
+    r"|all(?= (?:of|the|my|your|its|these|those|other|[a-z]+s(?![\w-]))))(?![\w-])"
 )
 
 
