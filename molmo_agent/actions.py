@@ -10,7 +10,7 @@ import types
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from molmo_agent.geometry import Point
+from molmo_agent.geometry import Point, Stroke
 
 Button = Literal["left", "middle", "right"]
 
@@ -176,6 +176,21 @@ def points_of(action: Action) -> tuple[Point, ...]:
             return points
         case _:
             return ()
+
+
+def strokes_of(action: Action) -> tuple[Stroke, ...] | None:
+    """Return where an action touches the screen; a drag touches all that lies between its ends.
+
+    None where the action itself does not tell: keys and text go to the focused field, a scroll without a point to
+    whatever the pointer is over, system keys and apps to the whole screen.
+    """
+    match action:
+        case Drag(start=start, end=end):
+            return ((start, end),)
+        case Type() | Key() | OpenApp() | Back() | Home() | Scroll(point=None):
+            return None
+        case _:
+            return tuple((point,) for point in points_of(action))
 
 
 def action_to_dict(action: Action) -> dict[str, Any]:

@@ -60,6 +60,10 @@ class ActionRefused(MolmoAgentError):
     """A guard or an env refused to execute an action; no input was sent."""
 
 
+class ScreenChanged(ActionRefused):
+    """The screen is no longer the one that was observed, so no input was sent: observe again, then act."""
+
+
 class EnvError(MolmoAgentError):
     """The environment failed: no display, a lost device, a locked screen."""
 

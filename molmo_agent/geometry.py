@@ -51,6 +51,10 @@ class Point:
         return math.hypot(self.x - other.x, self.y - other.y)
 
 
+Stroke = tuple[Point, ...]
+"""A line of straight parts that a pointer or a finger follows; one point is a click."""
+
+
 @dataclass(frozen=True, slots=True)
 class Box:
     """A normalized rectangle, left <= right and top <= bottom, edges included.

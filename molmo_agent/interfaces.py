@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from molmo_agent.actions import Action, Click, Done, PointAt, Wait
 from molmo_agent.episode import Decision, Image, Observation, PointResult, ScreenWindow, Step, Task
-from molmo_agent.geometry import Box
+from molmo_agent.geometry import Box, Stroke
 from molmo_agent.screen_text import TextReader
 
 
@@ -103,6 +103,24 @@ class WindowSystem(Protocol):
     def activate_window(self, window: int) -> bool:
         """Raise a window and give it the keyboard focus; return whether that was asked for, it may take a moment."""
         ...
+
+
+@runtime_checkable
+class KnowsPlaces(Protocol):
+    """An env that knows where input without a point goes: where the pointer and the focused field are."""
+
+    def strokes(self, action: Action) -> tuple[Stroke, ...] | None:
+        """Return where an action would touch the screen now, in points of the last observation; None: not known."""
+        ...
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """An env that asks between the parts of one action whether to go on."""
+
+    # Called without an argument between two letters or presses, with True while a button is down. What it raises ends
+    # the action; the env releases what it holds.
+    between_inputs: Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ def test_doubt_may_still_wait_give_up_or_point_at_nothing(action):
         (Click(Point(0.9, 0.9)), "outside the allowed regions 0.2,0.2,0.6,0.6"),
         (Drag(Point(0.3, 0.3), Point(0.9, 0.3)), r"(0.900, 0.300) is outside"),
         (Click(Point(0.5, 0.5)), "inside the denied region 0.45,0.45,0.55,0.55"),
-        (Type("no place"), ""),
+        (Type("no place"), "they go to the focused field, whose place is not known"),
     ],
 )
 def test_regions(action, reason):

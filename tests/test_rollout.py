@@ -112,7 +112,7 @@ def test_the_limit_of_seconds_ends_the_run_and_a_late_decision_is_not_sent():
     _, trajectory = run(Slow([Click(MIDDLE)] * 5), env, guards=Guards(max_seconds=0.05))
     assert trajectory.ended == "the limit of 0.05 seconds is reached"
     (refused,) = (step.refused for step in trajectory.steps)
-    assert refused == Refusal("deadline", "the limit of 0.05 seconds was reached while deciding")
+    assert refused == Refusal("deadline", "the limit of 0.05 seconds was reached before the input was sent")
     assert env.actions == []
 
 

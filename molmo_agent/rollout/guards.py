@@ -4,15 +4,16 @@ A guard never changes an action. It allows it, refuses it with a reason, or ends
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from molmo_agent.actions import Action, Done, Key, OpenApp, PointAt, Type, Wait, describe, points_of
-from molmo_agent.episode import Decision, Observation, Refusal
+from molmo_agent.actions import Action, Done, Key, OpenApp, PointAt, Type, Wait, describe, strokes_of
+from molmo_agent.episode import Decision, Observation, Refusal, RefusalKind
 from molmo_agent.errors import RunStopped, UsageError
-from molmo_agent.geometry import Box
+from molmo_agent.geometry import Box, Stroke
 from molmo_agent.risk import risky_word
+from molmo_agent.rollout.regions import outside, unknown_place
 from molmo_agent.rollout.secrets import Secrets, types_secret
 
 Confirm = Literal["always", "risky", "never"]
@@ -55,10 +56,6 @@ def risk(decision: Decision, instruction: str = "") -> str:
     return ""
 
 
-def _where(box: Box) -> str:
-    return f"{box.left:g},{box.top:g},{box.right:g},{box.bottom:g}"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guards:
     """Limits of a run. Boxes are normalized boxes of the observation.
@@ -69,9 +66,9 @@ class Guards:
 
     max_steps: int = 30
     max_seconds: float = 600.0
-    # Points must lie in one of these; empty: anywhere.
+    # What an action touches must lie in these, the whole way of a drag too; empty: anywhere.
     allow: tuple[Box, ...] = ()
-    # Points must lie in none of these.
+    # It must meet none of these. Input whose place is not known is asked about, and refused without `ask`.
     deny: tuple[Box, ...] = ()
     # When a person is asked before an input is sent.
     confirm: Confirm = "never"
@@ -83,7 +80,7 @@ class Guards:
     secrets: Secrets = field(default_factory=Secrets)
     # Decide and check, send nothing.
     dry_run: bool = False
-    # The kill switch: called before every decision and before every input; True ends the run.
+    # The kill switch: called before and after every decision and question, and between inputs; True ends the run.
     stop: Callable[[], bool] | None = None
 
     def __post_init__(self) -> None:
@@ -107,18 +104,38 @@ class Guards:
         if self.stop is not None and self.stop():
             raise RunStopped("stopped by the kill switch")
 
-    def refusal(self, decision: Decision, observation: Observation, instruction: str = "") -> Refusal | None:
+    @property
+    def has_regions(self) -> bool:
+        """Whether it matters where an action goes."""
+        return bool(self.allow or self.deny)
+
+    def refusal(
+        self,
+        decision: Decision,
+        observation: Observation,
+        instruction: str = "",
+        *,
+        strokes: Sequence[Stroke] | None = None,
+    ) -> Refusal | None:
         """Return why an action may not be executed, or None when it may.
 
-        The rules without interaction come first, so a person is asked only about input that would be sent.
+        The order: is there a valid answer, is its place allowed, and last, does a person agree. So a person is asked
+        only about input that would be sent.
+
+        Args:
+            decision: the action and the answer that it is based on.
+            observation: what the model saw, which a person is shown.
+            instruction: the whole instruction.
+            strokes: where the action touches the screen; None: as far as its points tell.
         """
+        strokes = strokes_of(decision.action) if strokes is None else strokes
         return (
-            self._doubt(decision)
-            or self._outside(decision.action)
-            or self._confirmation(decision, observation, instruction)
+            self._no_answer(decision)
+            or self.beyond_regions(strokes)
+            or self._unconfirmed(decision, observation, instruction, strokes)
         )
 
-    def _doubt(self, decision: Decision) -> Refusal | None:
+    def _no_answer(self, decision: Decision) -> Refusal | None:
         """Refuse every input that is based on an answer without a valid point."""
         result, action = decision.result, decision.action
         if result is None or result.status == "ok" or not sends_input(action):
@@ -128,15 +145,31 @@ class Guards:
         )
         return Refusal("status", text)
 
-    def _outside(self, action: Action) -> Refusal | None:
-        for point in points_of(action):
-            at = f"({point.x:.3f}, {point.y:.3f})"
-            if self.allow and not any(box.contains(point) for box in self.allow):
-                return Refusal("region", f"{at} is outside the allowed regions {' '.join(map(_where, self.allow))}")
-            for box in self.deny:
-                if box.contains(point):
-                    return Refusal("region", f"{at} is inside the denied region {_where(box)}")
-        return None
+    def beyond_regions(self, strokes: Sequence[Stroke] | None) -> Refusal | None:
+        """Refuse strokes that leave the allowed regions or meet a denied one; None is passed: it is asked about."""
+        text = outside(strokes or (), self.allow, self.deny)
+        return Refusal("region", text) if text else None
+
+    def _unconfirmed(
+        self, decision: Decision, observation: Observation, instruction: str, strokes: Sequence[Stroke] | None
+    ) -> Refusal | None:
+        """Ask a person where that is due, and refuse what was declined or cannot be asked about."""
+        if not sends_input(decision.action):
+            return None
+        doubts: dict[RefusalKind, str] = {"unsure": self._low_confidence(decision)}
+        if strokes is None and self.has_regions:
+            doubts["region"] = unknown_place(decision.action)
+        doubts = {kind: text for kind, text in doubts.items() if text}
+        kind: RefusalKind = next(iter(doubts), "unconfirmed")
+        if doubts and self.ask is None:
+            return Refusal(kind, doubts[kind] + (" (min_confidence)" if kind == "unsure" else ""))
+        risky = "" if self.ask is None else risk(decision, instruction)
+        due = self.confirm == "always" or (self.confirm == "risky" and risky)
+        if self.ask is None or not (due or doubts):
+            return None
+        if self.ask(decision, observation, "; ".join(filter(None, (*doubts.values(), risky)))):
+            return None
+        return Refusal(kind, f"{doubts[kind]}, and the user said no" if doubts else "not confirmed by the user")
 
     def _low_confidence(self, decision: Decision) -> str:
         """Return the doubt as text if the model's confidence is below the threshold, else an empty string."""
@@ -144,18 +177,3 @@ class Guards:
         if self.min_confidence is None or confidence is None or confidence >= self.min_confidence:
             return ""
         return f"the model's confidence is {confidence:.0%}, below the required {self.min_confidence:.0%}"
-
-    def _confirmation(self, decision: Decision, observation: Observation, instruction: str) -> Refusal | None:
-        if not sends_input(decision.action):
-            return None
-        doubt, risky = self._low_confidence(decision), risk(decision, instruction)
-        if doubt and self.ask is None:
-            return Refusal("unsure", f"{doubt} (min_confidence)")
-        due = self.confirm == "always" or (self.confirm == "risky" and risky)
-        if self.ask is None or not (due or doubt):
-            return None
-        if self.ask(decision, observation, "; ".join(filter(None, (doubt, risky)))):
-            return None
-        if doubt:
-            return Refusal("unsure", f"{doubt}, and the user said no")
-        return Refusal("unconfirmed", "not confirmed by the user")

@@ -23,15 +23,15 @@ from molmo_agent.actions import (
     describe,
     points_of,
 )
-from molmo_agent.episode import Decision, Effect, Observation, Refusal, Step, Task, Trajectory
+from molmo_agent.episode import Decision, Effect, Observation, Step, Task, Trajectory
 from molmo_agent.errors import ActionRefused, MolmoAgentError, RunStopped, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Env, Policy, env_traits, policy_traits
+from molmo_agent.rollout.clearance import Clearance, OutOfTime
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.rollout.repeats import stuck
 from molmo_agent.rollout.screen_changes import AT_ONCE, ScreenWatch, Settle
-from molmo_agent.rollout.screen_check import ScreenChanged, ScreenCheck
 from molmo_agent.rollout.secrets import types_secret
 
 _Outcome = tuple[Observation, float, bool, bool, dict[str, Any]]
@@ -57,10 +57,7 @@ class Rollout(Iterator[Step]):
         options: dict[str, Any] | None,
     ) -> None:
         self._policy, self._env, self._recorder = policy, env, recorder
-        # Whether a person was asked about the present decision.
-        self._asked = False
-        self._ask = guards.ask
-        self._guards = dataclasses.replace(guards, ask=self._ask_person) if guards.ask else guards
+        self._guards = guards
         self._settle, self._secrets, self._dry_run = settle, guards.secrets, guards.dry_run
         self._seed, self._options = seed, options
         self._hovers = env_traits(env).live and Move in env.capabilities and settle.hover_s > 0
@@ -72,7 +69,9 @@ class Rollout(Iterator[Step]):
         self._is_env_task = False
         self._end_reason = ""
         self._last: Observation | None = None
-        self._deadline = 0.0
+        self._watch = ScreenWatch(env.observe, settle)
+        # Its time begins with the episode.
+        self._clearance: Clearance | None = None
         self._generator = self._run()
 
     def __iter__(self) -> "Rollout":
@@ -135,11 +134,13 @@ class Rollout(Iterator[Step]):
             self._end_reason = f"crashed with {type(error).__name__}: {self._secrets.scrub(str(error))}"
             raise
         finally:
+            if self._clearance is not None:
+                self._clearance.end()
             if self._recorder is not None:
                 self._recorder.finish(self._last, success=self._success, ended=self._end_reason)
 
     def _episode(self) -> Generator[Step, None, None]:
-        self._deadline = time.monotonic() + self._guards.max_seconds
+        clearance = self._clearance = Clearance(self._env, self._guards, self._watch, self._steps)
         observation, info = self._env.reset(seed=self._seed, options=self._options)
         self._last = observation
         self._task = self._caller_task or Task(str(info.get("instruction", "")))
@@ -150,62 +151,53 @@ class Rollout(Iterator[Step]):
         self._secrets.require(self._task.instruction)
         if self._recorder is not None:
             self._recorder.start(self._describe_run(), self._secrets.scrub)
-        watch = ScreenWatch(self._env.observe, self._settle)
-        check = ScreenCheck(self._env, watch)
         while not self._end_reason:
             self._guards.check_stop()
             if len(self._steps) >= self._guards.max_steps:
                 self._end_reason = f"the limit of {self._guards.max_steps} steps is reached"
-            elif time.monotonic() >= self._deadline:
+            elif clearance.is_late():
                 self._end_reason = f"the limit of {self._guards.max_seconds:g} seconds is reached"
             else:
-                step, self._last = self._step(self._last, watch, check)
+                try:
+                    step, self._last = self._step(self._last, clearance)
+                except OutOfTime as cut:
+                    self._end_reason = str(cut)
+                    return
                 self._end_reason = self._why_over(step)
                 yield step
 
-    def _step(self, observation: Observation, watch: ScreenWatch, check: ScreenCheck) -> tuple[Step, Observation]:
+    def _step(self, observation: Observation, clearance: Clearance) -> tuple[Step, Observation]:
         """Make one step; return it with the newest observation."""
         times: dict[str, float] = {}
         mark = time.perf_counter()
 
         def lap(part: str) -> None:
             nonlocal mark
-            now, wait_s = time.perf_counter(), watch.take_wait_s()
+            now, wait_s = time.perf_counter(), self._watch.take_wait_s()
             times[part] = times.get(part, 0.0) + now - mark - wait_s
             if wait_s:
                 times["wait"] = times.get("wait", 0.0) + wait_s
             mark = now
 
         index = len(self._steps)
-        check.look()
+        clearance.check.look()
         if self._recorder is not None:
             self._recorder.observe(index, observation)
         lap("record")
         decision = self._policy.act(self._task, observation, tuple(self._steps))
         lap("policy")
-        self._guards.check_stop()
-        self._asked = False
-        refused = self._refusal(decision, observation)
+        refused = clearance.refusal(decision, observation, self._task.instruction)
         lap("guard")
 
         step = Step(index=index, observation=observation, decision=decision, refused=refused, dry_run=self._dry_run)
         # `Done` is a claim, not an input: only an env that scores it receives it.
         silent = isinstance(decision.action, Done) and Done not in self._env.capabilities
-        if refused or self._dry_run or silent:
-            # A person may have changed a live screen meanwhile; the next decision needs the current one.
-            newest = observation if silent else self._env.observe()
-            lap("capture")
-        else:
+        newest = None
+        if not (refused or self._dry_run or silent):
             try:
-                step, newest = self._send(step, watch, check, lap)
-            except ScreenChanged as change:
-                step = dataclasses.replace(step, refused=Refusal("changed", self._secrets.scrub(str(change))))
-                newest = self._env.observe()
-                newest = watch.settle(newest.image, newest, reacts=False)
-                lap("settle")
+                step, newest = self._send(step, clearance, lap)
             except ActionRefused as error:
-                step = dataclasses.replace(step, refused=Refusal("env", self._secrets.scrub(str(error))))
-                newest = self._env.observe()
+                step = dataclasses.replace(step, refused=clearance.as_refusal(error))
                 lap("act")
             except BaseException as error:
                 # A part of it may have been sent, so the step is recorded.
@@ -213,15 +205,19 @@ class Rollout(Iterator[Step]):
                 failure = {"error": self._secrets.scrub(f"{type(error).__name__}: {error}")}
                 self._record(dataclasses.replace(step, info=failure, times_s=times))
                 raise
+        if newest is None:
+            # A person may have changed a live screen meanwhile; the next decision needs the current one.
+            newest = observation if silent else self._env.observe()
+            if step.refused and step.refused.kind == "changed":
+                newest = self._watch.settle(newest.image, newest, reacts=False)
+            lap("capture")
         # The dictionary is shared on purpose: the time that recording takes is added afterwards.
         step = dataclasses.replace(step, times_s=times)
         self._record(step)
         lap("record")
         return step, newest
 
-    def _send(
-        self, step: Step, watch: ScreenWatch, check: ScreenCheck, lap: Callable[[str], None]
-    ) -> tuple[Step, Observation]:
+    def _send(self, step: Step, clearance: Clearance, lap: Callable[[str], None]) -> tuple[Step, Observation]:
         """Send the action of a step, unless the screen changed; return the step with its effect, and the newest screen.
 
         Raises:
@@ -229,22 +225,22 @@ class Rollout(Iterator[Step]):
         """
         action, seen = step.action, step.observation
         # Captured again, because models take seconds: changes in that time are not an effect of the action.
-        before = check.confirm(action, seen, self._env.observe(), asked=self._asked)
-        watch.idle(seen.image, before.image)
-        window = check.window_at(action, seen)
+        before = clearance.last_look(action, seen)
+        self._watch.idle(seen.image, before.image)
+        window = clearance.check.window_at(action, seen)
         lap("capture")
         if self._recorder is not None and types_secret(action):
             # Before the first letter: an env that fails halfway has typed a part of it.
             self._recorder.cover_changes_since(before.image)
-        before, outcome = self._act(action, seen, before, watch, check)
+        before, outcome = self._act(action, seen, before, clearance)
         lap("act")
         newest, reward, terminated, truncated, info = outcome
         if not (terminated or truncated):
-            newest = watch.settle(before.image, newest, reacts=not isinstance(action, Wait))
+            newest = self._watch.settle(before.image, newest, reacts=not isinstance(action, Wait))
         lap("settle")
         effect: Effect
         points, is_text = self._place(step.decision)
-        effect, newest = watch.effect(points, before.image, newest, is_text=is_text)
+        effect, newest = self._watch.effect(points, before.image, newest, is_text=is_text)
         self._learn_success(info)
         lap("compare")
         step = dataclasses.replace(
@@ -258,7 +254,7 @@ class Rollout(Iterator[Step]):
         return step, newest
 
     def _act(
-        self, action: Action, seen: Observation, before: Observation, watch: ScreenWatch, check: ScreenCheck
+        self, action: Action, seen: Observation, before: Observation, clearance: Clearance
     ) -> tuple[Observation, _Outcome]:
         """Execute an action; return the screen just before it, and what the env returned.
 
@@ -269,16 +265,11 @@ class Rollout(Iterator[Step]):
             first, reward, terminated, truncated, info = self._env.step(Move(points_of(action)[0]))
             if terminated or truncated:
                 return before, (first, reward, terminated, truncated, info)
-            before = watch.hover(before.image, first)
-            self._guards.check_stop()
-            check.confirm_windows(points_of(action), seen)
+            before = self._watch.hover(before.image, first)
+            clearance.check_limits()
+            clearance.check.confirm_windows(points_of(action), seen)
         newest, last_reward, terminated, truncated, info = self._env.step(self._secrets.reveal(action))
         return before, (newest, reward + last_reward, terminated, truncated, info)
-
-    def _ask_person(self, decision: Decision, observation: Observation, why: str) -> bool:
-        assert self._ask is not None
-        self._asked = True
-        return self._ask(decision, observation, why)
 
     def _place(self, decision: Decision) -> tuple[tuple[Point, ...], bool]:
         """Return the points where an action is expected to change the screen, and whether text is to appear there.
@@ -300,22 +291,6 @@ class Rollout(Iterator[Step]):
         self._steps.append(step)
         if self._recorder is not None:
             self._recorder.write(step)
-
-    def _refusal(self, decision: Decision, observation: Observation) -> Refusal | None:
-        """Return why the action is not sent; the env is checked before a person is asked."""
-        action = decision.action
-        if time.monotonic() >= self._deadline:
-            text = f"the limit of {self._guards.max_seconds:g} seconds was reached while deciding"
-            return Refusal("deadline", text)
-        if type(action) not in self._env.capabilities and not isinstance(action, Done):
-            able = ", ".join(sorted(cls.__name__ for cls in self._env.capabilities))
-            text = f"the env {self._env.name!r} cannot execute {type(action).__name__}; it executes: {able}"
-            return Refusal("unsupported", text)
-        try:
-            self._secrets.reveal(action)
-        except ActionRefused as error:
-            return Refusal("secret", str(error))
-        return self._guards.refusal(decision, observation, self._task.instruction)
 
     def _learn_success(self, info: dict[str, Any]) -> None:
         if self._is_env_task and (verdict := info.get("is_success")) is not None:

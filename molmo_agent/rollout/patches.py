@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from molmo_agent.episode import Image
 from molmo_agent.geometry import Point
@@ -16,14 +17,20 @@ from molmo_agent.rollout.screen_changes import CELL_PX, SMALL_CELLS, Cells, chan
 
 # Half the side of the square around a point: of the image's longer side, at least so many pixels.
 PATCH_SHARE, MIN_PATCH_PX = 0.035, 48
-# So many different pixels close to the point (a third of the way) are another label.
-INNER_PIXELS = 10
+# So many different pixels close to the point (a third of the way) are another label: a small 3 that became an 8.
+INNER_PIXELS = 6
 # This share of different pixels in the whole square is another content.
 OUTER_SHARE = 0.01
 # A caret that blinks is one bar, one that moved two; text consists of more.
 _MAX_CARETS = 2
 # Edges that correlate so well are those of the same things in other colours.
 _SAME_EDGES = 0.8
+# The same letters in other colours correlate in every small window, positively or negatively; other letters do not.
+_LETTER_PX, _SAME_LETTERS = 5, 0.6
+# Standard deviation of grey levels in such a window from which on it shows something.
+_CONTRAST = 8.0
+# So many pixels in windows that do not correlate are another letter; frames around a button are left out.
+_OTHER_LETTER_PIXELS, _FRAME_PX, _BUTTON_PX = 6, 4, 20
 # A highlight is lower than this share of the square; the shade behind a dialog covers all of it.
 _HIGHLIGHT_SHARE = 0.7
 # What covers this share of the screen, over so many cells each way, is a dialog or a page.
@@ -100,7 +107,38 @@ def _is_highlight(old: Image, new: Image, mask: Mask) -> bool:
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     if rows[-1] + 1 - rows[0] > _HIGHLIGHT_SHARE * mask.shape[0]:
         return False
-    return edge_similarity(old[box], new[box]) >= _SAME_EDGES
+    return edge_similarity(old[box], new[box]) >= _SAME_EDGES and _shows_same_letters(old[box], new[box])
+
+
+def _shows_same_letters(old: Image, new: Image) -> bool:
+    """Return whether each small part of two images of one shape shows the same, in whatever two colours.
+
+    As a whole, a button with another digit in it is too similar to tell from its highlight.
+    """
+    first, second = (image.astype(np.float64).mean(axis=2) for image in (old, new))
+    if min(first.shape) < _LETTER_PX:
+        return True
+    means = [_window_means(grey) for grey in (first, second)]
+    variances = [_window_means(grey**2) - mean**2 for grey, mean in zip((first, second), means, strict=True)]
+    deviations = [np.sqrt(np.maximum(variance, 0)) for variance in variances]
+    covariance = _window_means(first * second) - means[0] * means[1]
+    shows = np.maximum(*deviations) > _CONTRAST
+    alike = np.abs(covariance) >= _SAME_LETTERS * deviations[0] * deviations[1]
+    both = np.minimum(*deviations) > _CONTRAST / 4
+    # What is lower than a button is the letters themselves, without a frame.
+    frame = _FRAME_PX if min(first.shape) >= _BUTTON_PX else 0
+    inside = tuple(slice(frame, side - frame) for side in shows.shape)
+    return bool((shows & ~(alike & both))[inside].sum() < _OTHER_LETTER_PIXELS)
+
+
+def _window_means(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the means of all square windows of ``_LETTER_PX``, (height - _LETTER_PX + 1, width - ...) of them."""
+    sums = np.pad(values, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    side = _LETTER_PX
+    means: npt.NDArray[np.float64] = (
+        sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    ) / side**2
+    return means
 
 
 def differs_largely(before: Image, after: Image, known: Cells | None = None) -> bool:
@@ -142,10 +180,17 @@ def moving_cells(seen: Image, captures: Sequence[Image], point: Point | None) ->
     moves &= np.any(changes[-_MOVES:], axis=0)
     blinks = ~np.all(news, axis=0) & np.any(changes, axis=0)
     if point is not None and moves.sum() > SMALL_CELLS:
-        height, width = seen.shape[:2]
-        x, y = point.to_pixels(width, height)
-        reach = _reach(seen) // 3
-        rows = slice(max(0, y - reach) // CELL_PX, (y + reach) // CELL_PX + 1)
-        moves[rows, max(0, x - reach) // CELL_PX : (x + reach) // CELL_PX + 1] = False
+        moves = without_target(moves, seen, point)
     known: Cells = moves | blinks
     return known
+
+
+def without_target(cells: Cells, image: Image, point: Point) -> Cells:
+    """Return the cells without those of what the point is on, a third of the way to the edge of its square."""
+    height, width = image.shape[:2]
+    x, y = point.to_pixels(width, height)
+    reach = _reach(image) // 3
+    rest = cells.copy()
+    rows = slice(max(0, y - reach) // CELL_PX, (y + reach) // CELL_PX + 1)
+    rest[rows, max(0, x - reach) // CELL_PX : (x + reach) // CELL_PX + 1] = False
+    return rest

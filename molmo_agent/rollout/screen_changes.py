@@ -99,7 +99,8 @@ def cell_state(image: Image, row: int, column: int) -> int:
     return hash(part.tobytes())
 
 
-def _cells_shape(image: Image) -> tuple[int, int]:
+def cells_shape(image: Image) -> tuple[int, int]:
+    """Return (rows, columns) of the cells of an image."""
     height, width = image.shape[:2]
     return math.ceil(height / CELL_PX), math.ceil(width / CELL_PX)
 
@@ -107,7 +108,7 @@ def _cells_shape(image: Image) -> tuple[int, int]:
 def near_cells(points: Sequence[Point], image: Image) -> Cells:
     """Return the cells that lie within ``NEAR_PX`` of one of the points."""
     height, width = image.shape[:2]
-    near = np.zeros(_cells_shape(image), dtype=bool)
+    near = np.zeros(cells_shape(image), dtype=bool)
     for point in points:
         x, y = point.to_pixels(width, height)
         rows = slice(max(0, (y - NEAR_PX) // CELL_PX), (y + NEAR_PX) // CELL_PX + 1)
@@ -234,7 +235,7 @@ class ScreenWatch:
 
     def known_cells(self, image: Image) -> Cells | None:
         """Return the restless cells that show nothing new in a capture; None while there are none."""
-        if self._restless is None or self._restless.shape != _cells_shape(image):
+        if self._restless is None or self._restless.shape != cells_shape(image):
             return None
         known = np.zeros_like(self._restless)
         for row, column in np.argwhere(self._restless).tolist():

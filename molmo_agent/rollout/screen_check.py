@@ -1,26 +1,29 @@
-"""The last look before an input: is the screen still the one that the model looked at?
+"""The last look before an input: is the screen still the one that the model looked at, and that a person was shown?
 
 Models take seconds and people who are asked take minutes. Meanwhile a window may come up, a page may scroll, another
-program may get the keyboard. Compared are what is around the points of the action, the windows under them, and the
-window with the keyboard focus, as far as the env can name them. Only envs whose screen changes by itself are checked.
+program may get the keyboard. Compared are what is around the points of the action, the windows under them, the window
+with the keyboard focus, the page, and for keys and text the field that was clicked for them, as far as the env can name
+them. Only envs whose screen changes by itself are checked.
 """
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from molmo_agent.actions import Action, Key, PointAt, Type, Wait, points_of
 from molmo_agent.episode import Observation, ScreenWindow
-from molmo_agent.errors import ActionRefused
+from molmo_agent.errors import ScreenChanged
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Env, WindowSystem, env_traits
-from molmo_agent.rollout.patches import differs, differs_largely, moving_cells
-from molmo_agent.rollout.screen_changes import Cells, ScreenWatch
+from molmo_agent.rollout.patches import differs, differs_largely, moving_cells, without_target
+from molmo_agent.rollout.screen_changes import CELL_PX, Cells, ScreenWatch, cells_shape
 
 # How long to wait for the window that is brought back after a person was asked, in seconds.
 BRING_BACK_S = 2.0
-
-
-class ScreenChanged(ActionRefused):
-    """The screen is no longer the one that the model looked at; no input was sent."""
+# What an observation's `info` may name, and what it is called.
+_IN_FRONT = {"window": "the keyboard focus", "page": "the page"}
+# The same for keys and text only.
+_FOCUSED = {"focus": "the focused field"}
 
 
 class ScreenCheck:
@@ -41,15 +44,18 @@ class ScreenCheck:
         if self._system is not None:
             self._windows = self._system.stacked_windows()
 
-    def confirm(self, action: Action, seen: Observation, now: Observation, *, asked: bool) -> Observation:
+    def confirm(
+        self, action: Action, seen: Observation, now: Observation, *, asked: bool, field: Point | None = None
+    ) -> Observation:
         """Return the newest capture if the action still meets what the model looked at.
 
         Args:
             action: what is to be sent.
-            seen: the observation that the model saw.
+            seen: the observation that the model saw, and a person was shown.
             now: the screen now.
             asked: whether a person was asked meanwhile. The answer may have given the keyboard to a terminal, so the
                 window that had it before is brought back.
+            field: where the field was clicked that keys and text go to, if that is known.
 
         Raises:
             ScreenChanged: it does not.
@@ -61,13 +67,18 @@ class ScreenCheck:
             return now
         if asked:
             now = self._bring_back(seen, now)
-        if (had := seen.info.get("window")) != (has := now.info.get("window")):
-            raise ScreenChanged(f"the keyboard focus went from {self._name(had)} to {self._name(has)} meanwhile")
+        typed = isinstance(action, Key | Type)
+        for key, title in (_IN_FRONT | (_FOCUSED if typed else {})).items():
+            if (had := seen.info.get(key)) != (has := now.info.get(key)):
+                raise ScreenChanged(f"{title} went from {self._name(had)} to {self._name(has)} meanwhile")
         self.confirm_windows(points, seen)
-        # Where windows are known, keys depend on the focus alone: the terminal of this program may show anything.
-        by_image = isinstance(action, Key | Type) and self._system is None
-        for point in points or ((None,) if by_image else ()):
-            now = self._confirm_image(point, seen, now)
+        if typed and field is not None:
+            points = (field,)
+        for point in points:
+            now = self._confirm_image(point, seen, now, asked=asked)
+        # Where windows are known, the terminal of this program may show anything; a window that was clicked is another.
+        if not points_of(action) and (field is not None or self._system is None):
+            now = self._confirm_image(None, seen, now, asked=asked)
         return now
 
     def confirm_windows(self, points: Sequence[Point], seen: Observation) -> None:
@@ -81,7 +92,7 @@ class ScreenCheck:
         windows = self._system.stacked_windows()
         for point in points:
             place = seen.transform.to_device(point)
-            before, after = (_under(place, stack) for stack in (self._windows, windows))
+            before, after = (windows_under(place, stack) for stack in (self._windows, windows))
             if before != after:
                 was, now = (self._name(ids[0] if ids else None) for ids in (before, after))
                 raise ScreenChanged(
@@ -102,18 +113,23 @@ class ScreenCheck:
         top = next((window for window in self._windows if window.contains(*place)), None)
         return None if top is None or top.popup else top.id
 
-    def _confirm_image(self, point: Point | None, seen: Observation, now: Observation) -> Observation:
-        """Compare what is around a point, or for the keyboard the screen as a whole; return the newest capture.
+    def _confirm_image(self, point: Point | None, seen: Observation, now: Observation, *, asked: bool) -> Observation:
+        """Compare what is around a point, or for None the window with the keyboard; return the newest capture.
 
         Raises:
             ScreenChanged: it changed, and not by itself as a caret or a video does.
         """
+        window = self._other_cells(seen) if point is None else None
 
         def is_news(known: Cells | None) -> bool:
             if now.size != seen.size:
                 return True
             if point is None:
+                known = window if known is None or window is None else known | window
                 return differs_largely(seen.image, now.image, known)
+            if known is not None and asked:
+                # A person agreed to what was shown: nothing else may be there, also not for a moment.
+                known = without_target(known, now.image, point)
             return differs(seen.image, now.image, point, known)
 
         if not is_news(self._watch.known_cells(now.image)):
@@ -125,6 +141,18 @@ class ScreenCheck:
             place = "on the screen" if point is None else f"around ({point.x:.3f}, {point.y:.3f})"
             raise ScreenChanged(f"what is {place} changed since the model looked")
         return now
+
+    def _other_cells(self, seen: Observation) -> Cells | None:
+        """Return the cells of all but the window with the keyboard, as far as nothing covers it; None: not known."""
+        number = seen.info.get("window")
+        if self._system is None or number not in [window.id for window in self._windows]:
+            return None
+        others = np.ones(cells_shape(seen.image), dtype=bool)
+        top_down = [window.id for window in self._windows].index(number)
+        for window in reversed(self._windows[: top_down + 1]):
+            # What lies over the window is not looked at.
+            others[_cells_under(window, seen)] = window.id != number
+        return others
 
     def _bring_back(self, seen: Observation, now: Observation) -> Observation:
         window = seen.info.get("window")
@@ -142,7 +170,19 @@ class ScreenCheck:
         return repr(name)
 
 
-def _under(place: tuple[int, int], windows: Sequence[ScreenWindow]) -> tuple[int, ...]:
+def _cells_under(window: ScreenWindow, seen: Observation) -> tuple[slice, slice]:
+    """Return the (rows, columns) of cells that a window covers in an observation, up to a cell."""
+    left, top, right, bottom = seen.transform.device_region
+
+    def cells(first: int, last: int, low: int, high: int, size_px: int) -> slice:
+        start, end = (min(max(edge - low, 0), high - low) * size_px // (high - low) for edge in (first, last))
+        return slice(start // CELL_PX, -(-end // CELL_PX))
+
+    width, height = seen.size
+    return cells(window.top, window.bottom, top, bottom, height), cells(window.left, window.right, left, right, width)
+
+
+def windows_under(place: tuple[int, int], windows: Sequence[ScreenWindow]) -> tuple[int, ...]:
     """Return the identities of the windows at a place in input units, from the topmost to the first of a program."""
     here = [window for window in windows if window.contains(*place)]
     first = next((number for number, window in enumerate(here, start=1) if not window.popup), len(here))
