@@ -3,6 +3,7 @@
 All of them are frozen. An image is a ``(height, width, 3)`` uint8 RGB array that no code writes to.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -98,6 +99,18 @@ class ScreenWindow:
     def contains(self, x: int, y: int) -> bool:
         """Return whether a position in input units lies in the rectangle."""
         return self.left <= x < self.right and self.top <= y < self.bottom
+
+
+def windows_under(place: tuple[int, int], windows: Sequence[ScreenWindow]) -> tuple[int, ...]:
+    """Return the identities of the windows at a place in input units, from the topmost to the first of a program.
+
+    Args:
+        place: (x, y).
+        windows: topmost first.
+    """
+    here = [window for window in windows if window.contains(*place)]
+    first = next((number for number, window in enumerate(here, start=1) if not window.popup), len(here))
+    return tuple(window.id for window in here[:first])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
-"""Whether an action may be sent: the one place that is asked after the model, after a person, before and between inputs.
+"""Whether an action may be sent: asked after the model, after a person, before and between inputs, always here.
 
-Everything that takes time may make an answer stale: a model that thinks, a person who is asked, a long text. So after
-each of them the kill switch and the time limit count again, the screen is compared with the one that was seen and shown,
-and the regions are checked for where the input would go now.
+Everything that takes time may make an answer stale: a model that thinks, a person who is asked, a long text. After each
+of them the kill switch and the time limit count again, the screen is compared with the one that was seen and shown, and
+the regions are checked for where the input would go now.
 """
 
 import dataclasses
@@ -88,7 +88,7 @@ class Clearance:
         """
         self._guards.check_stop()
         if not holding and self.is_late():
-            raise OutOfTime(f"the limit of {self._guards.max_seconds:g} seconds was reached in the middle of an input")
+            raise OutOfTime(f"the limit of {self._guards.max_seconds:g} seconds is reached")
 
     # --- The decision ---------------------------------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class Clearance:
             strokes = self._strokes(action, now)
             if strokes is None and self._has_place:
                 raise ScreenChanged(
-                    "the focus or the pointer went elsewhere: it is not known any more where input goes"
+                    "the focus or the pointer went elsewhere: where the input goes is no longer known"
                 )
             if refusal := self._guards.beyond_regions(strokes):
                 raise NotSent(refusal)

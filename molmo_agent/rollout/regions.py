@@ -25,7 +25,7 @@ from molmo_agent.interfaces import Env, KnowsPlaces
 
 # Keys that act in the focused field. Others may reach the window, the desktop or another field.
 _FIELD_KEYS = frozenset(
-    ["backspace", "delete", "del", "space", "left", "right", "up", "down", "home", "end", "enter", "return", "tab"]
+    ("backspace", "delete", "del", "space", "left", "right", "up", "down", "home", "end", "enter", "return", "tab")
 )
 _FIELD_CHORDS = frozenset({"a", "c", "x", "v", "z", "y", "left", "right", "home", "end", "backspace", "delete"})
 _CONTROL = frozenset({"ctrl", "control", "cmd", "command", "ctrl_or_cmd"})

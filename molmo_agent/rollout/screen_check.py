@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from molmo_agent.actions import Action, Key, PointAt, Type, Wait, points_of
-from molmo_agent.episode import Observation, ScreenWindow
+from molmo_agent.episode import Observation, ScreenWindow, windows_under
 from molmo_agent.errors import ScreenChanged
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Env, WindowSystem, env_traits
@@ -180,10 +180,3 @@ def _cells_under(window: ScreenWindow, seen: Observation) -> tuple[slice, slice]
 
     width, height = seen.size
     return cells(window.top, window.bottom, top, bottom, height), cells(window.left, window.right, left, right, width)
-
-
-def windows_under(place: tuple[int, int], windows: Sequence[ScreenWindow]) -> tuple[int, ...]:
-    """Return the identities of the windows at a place in input units, from the topmost to the first of a program."""
-    here = [window for window in windows if window.contains(*place)]
-    first = next((number for number, window in enumerate(here, start=1) if not window.popup), len(here))
-    return tuple(window.id for window in here[:first])

@@ -17,7 +17,7 @@ from molmo_agent.envs.desktop.capture import (
 )
 from molmo_agent.envs.desktop.emergency_stop import beside_corner
 from molmo_agent.episode import Image, Observation
-from molmo_agent.errors import ActionRefused, EnvError, UsageError
+from molmo_agent.errors import EnvError, ScreenChanged, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.transforms import ImageTransform
 
@@ -52,6 +52,8 @@ class View:
         # What the last observation showed.
         self._monitors: list[Monitor] = []
         self._area: Area | None = None
+        # The window, with what of it is off the screen; None without a window.
+        self._whole: Area | None = None
         self._transform: ImageTransform | None = None
 
     def open(self, capture: Capture, x11_display: Any) -> None:
@@ -62,7 +64,7 @@ class View:
             UsageError: there is no such monitor, or windows cannot be found here.
         """
         self._capture, self._x11 = capture, x11_display
-        self._find_area(capture.monitors())
+        self._find_area(self._find_window(), capture.monitors())
 
     def observe(self) -> Observation:
         """Capture the view as it is now.
@@ -71,8 +73,8 @@ class View:
             EnvError: the display is gone, or the monitor, region or window is no longer there.
         """
         for remaining in reversed(range(_TRIES)):
-            monitors = self._capture.monitors()
-            area = self._find_area(monitors)
+            monitors, whole = self._capture.monitors(), self._find_window()
+            area = self._find_area(whole, monitors)
             try:
                 image = self._capture.grab(area)
             except EnvError:
@@ -80,10 +82,11 @@ class View:
                     raise
                 continue
             # Otherwise the image may show another place than its transform says.
-            if self._capture.monitors() == monitors:
+            if self._capture.monitors() == monitors and self._find_window() == whole:
                 break
         else:
-            raise EnvError("the monitors keep changing: wait until they are as they should be and start again")
+            what = "monitors" if self._window is None else f"monitors or the window {self._window!r}"
+            raise EnvError(f"the {what} keep changing: wait until they are as they should be and start again")
         height, width = image.shape[:2]
         transform = ImageTransform.identity(width, height)
         transform = transform.scale(_ratio(width, area.width), _ratio(height, area.height))
@@ -92,7 +95,7 @@ class View:
             image = _shrink(image, self._max_side)
             transform = transform.resize(image.shape[1], image.shape[0])
         image.flags.writeable = False
-        self._monitors, self._area, self._transform = monitors, area, transform
+        self._monitors, self._whole, self._area, self._transform = monitors, whole, area, transform
         return Observation(image, transform)
 
     def target(self, point: Point) -> tuple[int, int]:
@@ -105,14 +108,22 @@ class View:
             raise UsageError("call reset() or observe() first: points belong to an observation, and there is none yet")
         return beside_corner(self._transform.to_device(point), self._monitors)
 
+    def point_at(self, position: tuple[int, int]) -> Point | None:
+        """Return the point of the last observation at an input position; None where it does not show that."""
+        if self._transform is None:
+            return None
+        left, top, right, bottom = self._transform.device_region
+        x, y = position
+        return self._transform.from_device(x, y) if left <= x < right and top <= y < bottom else None
+
     def check_monitors(self) -> None:
         """Check that the monitors are still those of the last observation.
 
         Raises:
-            ActionRefused: they are not.
+            ScreenChanged: they are not.
         """
         if self._area is not None and (now := self._capture.monitors()) != self._monitors:
-            raise ActionRefused(
+            raise ScreenChanged(
                 f"the monitors changed since the observation, now they are {monitor_list(now)}: observe again, then act"
             )
 
@@ -120,21 +131,24 @@ class View:
         """Check that the window is where it was in the last observation.
 
         Raises:
-            ActionRefused: it is not.
+            ScreenChanged: it is not.
             EnvError: it has been closed or hidden.
         """
-        if self._window is None or self._area is None:
-            return
-        if self._find_area(self._capture.monitors()) != self._area:
-            raise ActionRefused(f"the window {self._window!r} moved since the observation: observe it again, then act")
+        # All of it: of a large window the part on the screen may be the same place, and show another part.
+        if self._area is not None and self._find_window() != self._whole:
+            raise ScreenChanged(f"the window {self._window!r} moved since the observation: observe it again, then act")
 
     def is_on_monitor(self, position: tuple[int, int]) -> bool:
         """Return whether a monitor of the last observation shows an input position."""
         return any(monitor.area.contains(Area(*position, 1, 1)) for monitor in self._monitors)
 
-    def _find_area(self, monitors: list[Monitor]) -> Area:
-        if self._window is not None:
-            return self._window_area(self._window, bounds(monitors))
+    def _find_area(self, window: Area | None, monitors: list[Monitor]) -> Area:
+        if window is not None:
+            visible = window.intersection(bounds(monitors))
+            if visible is None:
+                place = window.describe()
+                raise EnvError(f"the window {self._window!r} is outside of the screen ({place}): move it back")
+            return visible
         if self._region is not None:
             return region_area(self._region, monitors)
         try:
@@ -147,18 +161,16 @@ class View:
                 "Switch it on again, or start again with another one"
             ) from error
 
-    def _window_area(self, part: str, desktop: Area) -> Area:
+    def _find_window(self) -> Area | None:
+        if (part := self._window) is None:
+            return None
         if self._x11 is None:
             raise UsageError("a window can be chosen by its title on X11 only; use region=(left, top, width, height)")
         from molmo_agent.envs.desktop import x11
 
         if self._window_id is None:
             self._window_id = x11.find_window(self._x11, part).id
-        area = x11.window_area(self._x11, self._window_id, part)
-        visible = area.intersection(desktop)
-        if visible is None:
-            raise EnvError(f"the window {part!r} is outside of the screen ({area.describe()}): move it back")
-        return visible
+        return x11.window_area(self._x11, self._window_id, part)
 
 
 def _ratio(pixels: int, units: int) -> float:
