@@ -118,9 +118,9 @@ class KnowsPlaces(Protocol):
 class Interruptible(Protocol):
     """An env that asks between the parts of one action whether to go on."""
 
-    # Called without an argument between two letters or presses, with True while a button is down. What it raises ends
-    # the action; the env releases what it holds.
-    between_inputs: Callable[..., None]
+    # Called between two letters or presses with False, and with True while a button is down. What it raises ends the
+    # action; the env releases what it holds.
+    between_inputs: Callable[[bool], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

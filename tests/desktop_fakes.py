@@ -40,6 +40,7 @@ class FakeInput:
 
     def __init__(self, corners=(), fail_at=None, error=KeyboardInterrupt):
         self.corners = frozenset(corners)
+        self.reads_position, self.between_events = True, lambda: None
         self.sent = []
         self.held = []
         self.at = (500, 500)

@@ -248,7 +248,7 @@ def test_a_long_press_holds_the_main_button():
 )
 def test_scrolling_moves_the_view_in_the_direction_asked(direction, amount):
     assert sent_by(Scroll(direction, 2, MIDDLE)) == [("move", 960, 540), ("scroll", *amount)]
-    assert sent_by(Scroll(direction, 2)) == [("scroll", *amount)], "without a point the pointer stays"
+    assert sent_by(Scroll(direction, 2)) == [("move", 500, 500), ("scroll", *amount)], "the pointer stays"
 
 
 def test_a_short_drag_still_has_three_movements():

@@ -8,7 +8,7 @@ import functools
 import sys
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Self, assert_never
 
@@ -35,9 +35,9 @@ from molmo_agent.envs.desktop.input import Input, load_pyautogui
 from molmo_agent.envs.desktop.native.windows import native_windows
 from molmo_agent.envs.desktop.view import View
 from molmo_agent.envs.desktop.windows import KnowsWindows
-from molmo_agent.episode import Observation
-from molmo_agent.errors import ActionRefused, RunStopped, UsageError
-from molmo_agent.geometry import Point
+from molmo_agent.episode import Observation, windows_under
+from molmo_agent.errors import ActionRefused, EnvError, RunStopped, ScreenChanged, UsageError
+from molmo_agent.geometry import Point, Stroke
 from molmo_agent.interfaces import EnvTraits
 
 # Positions that a pointer reports may be rounded the other way.
@@ -97,7 +97,15 @@ class Desktop(KnowsWindows):
         # The order matters on Windows, see open_capture.
         self._capture: Capture = capture or open_capture()
         self._input: Input = input or open_input(self._x11)
-        self._gestures = Gestures(self._input, self._pace, self._pause)
+        self._input.between_events = self._between_events
+        self._gestures = Gestures(self._input, self._pace, self._pause, self._check_place)
+        self.between_inputs: Callable[[bool], None] = lambda holding: None
+        """Called between the parts of an action, with whether a button is down; what it raises ends the action."""
+        # The window that the present text goes to, and the windows under the pointer when it arrived; None: not known.
+        self._typing_into: int | None = None
+        self._under: tuple[int, ...] | None = None
+        # Where the pointer was when somebody asked where a scroll without a point goes.
+        self._scroll_place: tuple[int, int] | None = None
         try:
             self._view.open(self._capture, self._x11)
         except BaseException:
@@ -160,13 +168,26 @@ class Desktop(KnowsWindows):
                 from molmo_agent.envs.desktop import x11
 
                 x11.check_focus(self._x11)
+            self._typing_into = self._system.focused() if self._system and isinstance(action, Type | Key) else None
             self._execute(action)
         except BaseException as error:
             self._input.release_all()
+            self._gestures.is_holding = False
             if isinstance(error, RunStopped):
                 self._stop.report()
             raise
         return self.observe(), 0.0, isinstance(action, Done), False, {}
+
+    def strokes(self, action: Action) -> tuple[Stroke, ...] | None:
+        """Return where a scroll without a point would go: to what the pointer is over; None for other actions.
+
+        The next step scrolls there or not at all.
+        """
+        if not (isinstance(action, Scroll) and action.point is None and self._input.reads_position):
+            return None
+        self._scroll_place = self._input.position()
+        point = self._view.point_at(self._scroll_place)
+        return None if point is None else ((point,),)
 
     def close(self) -> None:
         """Release every button and key and disconnect; safe to call twice."""
@@ -206,15 +227,45 @@ class Desktop(KnowsWindows):
 
             check_unlocked(self._x11)
 
-    def _check_arrival(self, target: tuple[int, int]) -> None:
-        """Check that the pointer is where it was sent: something else may move it, or no monitor be there."""
-        position = self._input.position()
-        if max(abs(position[0] - target[0]), abs(position[1] - target[1])) > _OFF:
+    def _check_place(self, target: tuple[int, int], again: bool) -> None:
+        """Check that the pointer is where it was sent: something else may move it, or no monitor be there.
+
+        Args:
+            target: where it was sent.
+            again: whether something was pressed there already. A window that came up or went since is not meant.
+
+        Raises:
+            ActionRefused: it is not, or another window is there.
+        """
+        if self._is_off(target):
             place = "" if self._view.is_on_monitor(target) else ", where no monitor is"
             raise ActionRefused(
-                f"the pointer was sent to {target}{place}, but is at {position}: nothing was clicked. "
+                f"the pointer was sent to {target}{place}, but is at {self._input.position()}: nothing was clicked. "
                 "Leave the mouse alone, observe again, then act"
             )
+        if again and self._under is not None:
+            under = windows_under(target, self.stacked_windows())
+            # A tooltip may vanish; the program's window, which is the last, must stay.
+            if under[-1:] != self._under[-1:] or not set(under) <= set(self._under):
+                raise ActionRefused(f"{self._title(under)} is at {target} now, and was not before the first press")
+
+    def _is_off(self, target: tuple[int, int]) -> bool:
+        position = self._input.position()
+        return max(abs(position[0] - target[0]), abs(position[1] - target[1])) > _OFF
+
+    def _title(self, windows: Sequence[int]) -> str:
+        return f"the window {self.window_name(windows[0])!r}" if windows else "no window"
+
+    def _between_events(self) -> None:
+        """Check between letters and notches that the run goes on, and that the text still reaches its window."""
+        self.between_inputs(self._gestures.is_holding)
+        if self._typing_into is not None and (now := self._system.focused() if self._system else None) is not None:
+            if now != self._typing_into:
+                was = self.window_name(self._typing_into)
+                raise EnvError(
+                    f"the keyboard focus went from {was!r} to {self.window_name(now)!r} in the middle of a text: "
+                    "the rest was not typed"
+                )
 
     # --- How ------------------------------------------------------------------------------------------------------
 
@@ -222,21 +273,19 @@ class Desktop(KnowsWindows):
         match action:
             case Click(point=point, button=button, count=count, held=held):
                 names = self._input.key_names(held)
-                self._go(point)
+                place = self._go(point)
+                self._under = windows_under(place, self.stacked_windows()) if count > 1 and self._system else None
                 with self._gestures.holding(names):
-                    self._gestures.click(button, count)
+                    self._gestures.click(place, button, count)
             case LongPress(point=point, duration_s=duration_s):
-                self._go(point)
-                self._gestures.press("left", duration_s)
+                self._gestures.press(self._go(point), "left", duration_s)
             case Drag(start=start, end=end, button=button):
                 target = self._view.target(end)
-                self._go(start)
-                self._gestures.drag(self._view.target(start), target, button)
+                self._gestures.drag(self._go(start), target, button)
             case Move(point=point):
                 self._go(point)
             case Scroll(direction=direction, notches=notches, point=target):
-                if target is not None:
-                    self._go(target)
+                self._go_to_scroll(target)
                 right = {"left": -notches, "right": notches}.get(direction, 0)
                 down = {"up": -notches, "down": notches}.get(direction, 0)
                 self._input.scroll(right, down)
@@ -261,7 +310,24 @@ class Desktop(KnowsWindows):
             self._input.release_leftovers()
             self._is_clean = True
 
-    def _go(self, point: Point) -> None:
+    def _go_to_scroll(self, point: Point | None) -> None:
+        """Move the pointer to a point, or keep it where it is."""
+        asked, self._scroll_place = self._scroll_place, None
+        if point is not None:
+            self._go(point)
+        elif self._input.reads_position:
+            place = asked or self._input.position()
+            if self._is_off(place):
+                raise ScreenChanged(f"the pointer went from {place} to {self._input.position()} before the scroll")
+            self._input.move(*place)
+
+    def _go(self, point: Point) -> tuple[int, int]:
+        """Move the pointer to a point, wait for what that highlights, and return its position.
+
+        Raises:
+            ActionRefused: it is not there afterwards.
+            EnvError: the window has been closed, or the display is gone.
+        """
         target = self._view.target(point)
         self._view.check_window()
         if self._x11:
@@ -271,7 +337,8 @@ class Desktop(KnowsWindows):
         self._input.move(*target)
         self._stop.moved(target)
         self._pause(self._pace.hover_s)
-        self._check_arrival(target)
+        self._check_place(target, False)
+        return target
 
     def _keys_that_select(self) -> Sequence[tuple[str, ...]]:
         """Return the chords that select what the focused field holds."""
@@ -280,11 +347,12 @@ class Desktop(KnowsWindows):
         return keys_that_select(self._x11, is_real=self._real)
 
     def _pause(self, duration_s: float) -> None:
-        """Wait, and raise RunStopped if the user stops the run meanwhile."""
+        """Wait, and raise what stops the run meanwhile."""
         end = time.monotonic() + duration_s
         while (remaining_s := end - time.monotonic()) > 0:
             time.sleep(min(remaining_s, 0.05))
             self._check_emergency_stop()
+            self.between_inputs(self._gestures.is_holding)
 
 
 def open_input(x11_display: Any = None) -> Input:

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 from molmo_agent.actions import Button
 from molmo_agent.envs.desktop.input import Input
-from molmo_agent.errors import ActionRefused
+from molmo_agent.errors import ActionRefused, EnvError
 
 # Presses this close together (input units, further than any system's rule) may count as a double click.
 _SAME_PLACE = 16
+# A drag goes on where something nudges the pointer by less than this (input units): its next position is absolute.
+_NUDGE = 16
 # Between our clock and the one of the program that counts.
 _DOUBLE_CLICK_MARGIN_S = 0.1
 
@@ -43,50 +45,99 @@ class Gestures:
 
     Args:
         pause: waits for some seconds, and raises RunStopped if the user stops the run meanwhile.
+        check_place: called with a position just before each press there, and whether it is a later press of the same
+            action; raises ActionRefused if the press would not meet what the first one was meant for.
     """
 
-    def __init__(self, input: Input, pace: Pace, pause: Callable[[float], None]) -> None:
-        self._input, self._pace, self._pause = input, pace, pause
+    def __init__(
+        self,
+        input: Input,
+        pace: Pace,
+        pause: Callable[[float], None],
+        check_place: Callable[[tuple[int, int], bool], None],
+    ) -> None:
+        self._input, self._pace, self._pause, self._check_place = input, pace, pause, check_place
         # The last press of a button: which one, where (x, y), when.
         self._last_press: tuple[Button, int, int, float] | None = None
+        self.is_holding = False
+        """Whether a button is down."""
 
-    def click(self, button: Button, count: int) -> None:
-        """Click where the pointer is, ``count`` times in quick succession."""
+    def click(self, place: tuple[int, int], button: Button, count: int) -> None:
+        """Click at a position, where the pointer is already, ``count`` times in quick succession.
+
+        Raises:
+            ActionRefused: something moved the pointer away; nothing was pressed.
+            EnvError: that, or another window there, came between the presses.
+        """
         for nth in range(1, count + 1):
-            self.press(button, self._pace.press_s, nth)
+            self.press(place, button, self._pace.press_s, nth)
             if nth < count:
                 self._pause(self._pace.between_clicks_s)
 
-    def press(self, button: Button, hold_s: float, nth: int = 1) -> None:
+    def press(self, place: tuple[int, int], button: Button, hold_s: float, nth: int = 1) -> None:
         """Press a button, hold it, and release it; ``nth`` is 2 for the second press of a double click."""
-        self._press_down(button, nth)
+        self._press_down(place, button, nth)
         self._pause(hold_s)
-        self._input.release(button, nth)
+        self._release(place, button, nth)
 
-    def _press_down(self, button: Button, nth: int = 1) -> None:
+    def _release(self, place: tuple[int, int], button: Button, nth: int = 1) -> None:
+        if self._input.position() != place:
+            # Released elsewhere, a click would be a drag to there.
+            self._input.move(*place)
+        self._input.release(button, nth)
+        self.is_holding = False
+
+    def _press_down(self, place: tuple[int, int], button: Button, nth: int = 1) -> None:
         """Press a button, late enough that it does not make a double click with the press before it."""
-        x, y = self._input.position()
+        x, y = place
         if nth == 1 and self._last_press is not None:
             last_button, last_x, last_y, last_s = self._last_press
             if button == last_button and max(abs(x - last_x), abs(y - last_y)) <= _SAME_PLACE:
                 self._pause(last_s + self._input.double_click_s() + _DOUBLE_CLICK_MARGIN_S - time.monotonic())
+        if not self._input.reads_position:
+            # It may have been moved since, which cannot be seen.
+            self._input.move(*place)
+        try:
+            self._check_place(place, nth > 1)
+        except ActionRefused as error:
+            if nth == 1:
+                raise
+            raise EnvError(f"only {nth - 1} of the presses of a multiple click were sent: {error}") from error
+        self.is_holding = True
         self._input.press(button, nth)
         self._last_press = button, x, y, time.monotonic()
 
     def drag(self, start: tuple[int, int], end: tuple[int, int], button: Button) -> None:
-        """Drag from ``start``, where the pointer is, to ``end``."""
+        """Drag from ``start``, where the pointer is, to ``end``.
+
+        Raises:
+            ActionRefused: something moved the pointer away; nothing was pressed.
+            EnvError: something moves the pointer; the button was released where the drag was then.
+        """
         (x0, y0), (x1, y1) = start, end
-        self._press_down(button)
+        self._press_down(start, button)
         self._pause(self._pace.drag_hold_s)
         # At least three positions: programs take a drag for one only after some movement.
-        count = max(3, math.ceil(max(abs(x1 - x0), abs(y1 - y0)) / self._pace.drag_step))
+        count, place = max(3, math.ceil(max(abs(x1 - x0), abs(y1 - y0)) / self._pace.drag_step)), start
         for i in range(1, count + 1):
             position = x0 + (x1 - x0) * i // count, y0 + (y1 - y0) * i // count
             if position not in self._input.corners:
-                self._input.move(*position)
+                place = position
+                self._input.move(*place)
             self._pause(self._pace.drag_step_s)
+            self._check_way(place, button)
         self._pause(self._pace.drag_hold_s)
-        self._input.release(button)
+        self._check_way(place, button)
+        self._release(place, button)
+
+    def _check_way(self, place: tuple[int, int], button: Button) -> None:
+        x, y = self._input.position()
+        if max(abs(x - place[0]), abs(y - place[1])) >= _NUDGE:
+            self._release(place, button)
+            raise EnvError(
+                f"something moved the pointer from {place} to {(x, y)} in the middle of a drag, which ended at {place}. "
+                "Leave the mouse alone, and look at what was dragged before you start again"
+            )
 
     def type_text(self, text: str, select: Callable[[], Sequence[tuple[str, ...]]] | None = None) -> None:
         """Enter text where the keyboard focus is.
@@ -109,6 +160,7 @@ class Gestures:
             if not text or text[0] in "\n\t":
                 self.chord(("backspace",))
         for piece in self._input.split_text(text):
+            self._input.between_events()
             if piece in "\n\t":
                 self.chord(("enter" if piece == "\n" else "tab",))
             else:

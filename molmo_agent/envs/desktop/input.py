@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from molmo_agent.actions import Button
@@ -74,6 +74,10 @@ class Input(Protocol):
 
     # The user stops the run by moving the pointer to one of these positions.
     corners: frozenset[tuple[int, int]]
+    # Whether `position` is read from the system; else it is where the pointer was sent last.
+    reads_position: bool
+    # Called between two letters of a text and two notches of the wheel; what it raises ends them.
+    between_events: Callable[[], object]
 
     def position(self) -> tuple[int, int]:
         """Return where the pointer is."""
@@ -216,9 +220,11 @@ class PyAutoGuiInput:
     # pyautogui's names of the key with the system's sign on it, and of the one that adds to what is selected.
     system_key = "win"
     adding_key = "ctrl"
+    reads_position = True
 
     def __init__(self, gui: Any) -> None:
         self._gui = gui
+        self.between_events: Callable[[], object] = do_nothing
         self._held_buttons: list[Button] = []
         self._held_keys: list[str] = []
 
@@ -389,6 +395,10 @@ class PyAutoGuiInput:
     def close(self) -> None:
         """Release everything; pyautogui itself stays connected until the process ends."""
         self.release_all()
+
+
+def do_nothing() -> None:
+    """Let events follow each other."""
 
 
 def still_held(names: Sequence[str]) -> EnvError:

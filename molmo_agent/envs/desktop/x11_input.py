@@ -48,6 +48,8 @@ class X11Input(PyAutoGuiInput):
         self._down: dict[str, tuple[int, ...]] = {}
         # The physical button that was pressed for each logical one.
         self._pressed: dict[Button, int] = {}
+        # Where the pointer was sent last; None while buttons are to act wherever it is.
+        self._place: tuple[int, int] | None = None
 
     def is_lost(self, error: Exception) -> bool:
         """Return whether an error means that the X server is gone."""
@@ -99,6 +101,14 @@ class X11Input(PyAutoGuiInput):
         """Move the pointer; with a button held this drags."""
         with self._translate_errors():
             self._gui.moveTo(x, y)
+        self._place = x, y
+
+    def _send_button(self, kind: int, button: int) -> None:
+        """Send a button in one piece with the pointer's place, so that no other program can move it in between."""
+        if self._place is not None:
+            x, y = self._place
+            self._display.xtest_fake_input(Xlib.X.MotionNotify, x=x, y=y)
+        self._send(kind, button)
 
     def _button_event(self, button: Button, down: bool, nth: int) -> None:
         self._gui.failSafeCheck()
@@ -106,7 +116,7 @@ class X11Input(PyAutoGuiInput):
             self._pressed[button] = self._physical(_LOGICAL_BUTTONS[button], button)
         physical = self._pressed.get(button)
         if physical:
-            self._send(Xlib.X.ButtonPress if down else Xlib.X.ButtonRelease, physical)
+            self._send_button(Xlib.X.ButtonPress if down else Xlib.X.ButtonRelease, physical)
             self._display.sync()
 
     def _physical(self, logical: int, name: str) -> int:
@@ -122,9 +132,15 @@ class X11Input(PyAutoGuiInput):
                 for _ in range(abs(notches)):
                     self._gui.failSafeCheck()
                     physical = self._physical(forth if notches > 0 else back, "the wheel")
-                    self._send(Xlib.X.ButtonPress, physical)
-                    self._send(Xlib.X.ButtonRelease, physical)
+                    self._send_button(Xlib.X.ButtonPress, physical)
+                    self._send_button(Xlib.X.ButtonRelease, physical)
                     self._display.sync()
+                    self.between_events()
+
+    def release_all(self) -> None:
+        """Release every button and key, wherever the pointer is."""
+        self._place = None
+        super().release_all()
 
     def double_click_s(self) -> float:
         """Return how long after a press another one at the same place would make a double click."""
@@ -246,6 +262,7 @@ class X11Input(PyAutoGuiInput):
         with self._translate_errors():
             keyboard = Keyboard(self._xkb)
         for i, char in enumerate(text):
+            self.between_events()
             with self._translate_errors():
                 self._gui.failSafeCheck()
                 keyboard = self._checked(keyboard, f"{i} of {len(text)} characters were typed")
@@ -285,6 +302,7 @@ class X11Input(PyAutoGuiInput):
         try:
             while num_sent < len(text):
                 part = text[num_sent : num_sent + _PASTE_CHARS]
+                self.between_events()
                 with self._translate_errors():
                     pasteboard.offer(part)
                 self._chord(*chord)

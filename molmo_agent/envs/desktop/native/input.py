@@ -81,6 +81,7 @@ class MacInput(PyAutoGuiInput):
                 event = quartz.CGEventCreateScrollWheelEvent(None, quartz.kCGScrollEventUnitLine, 2, *lines)
                 quartz.CGEventPost(quartz.kCGHIDEventTap, event)
                 right -= (right > 0) - (right < 0)
+                self.between_events()
                 down -= (down > 0) - (down < 0)
                 time.sleep(_PAUSE_S)
 
@@ -89,6 +90,7 @@ class MacInput(PyAutoGuiInput):
         quartz = self._quartz
         with self._translate_errors():
             for char in text:
+                self.between_events()
                 self._gui.failSafeCheck()
                 for down in (True, False):
                     event = quartz.CGEventCreateKeyboardEvent(None, 0, down)
@@ -210,11 +212,13 @@ class WindowsInput(PyAutoGuiInput):
                     amount = _NOTCH if notches > 0 else -_NOTCH
                     self._send([_mouse_event(wheel, amount)])
                     time.sleep(_PAUSE_S)
+                    self.between_events()
 
     def type_line(self, text: str) -> None:
         """Enter text as Unicode events, one UTF-16 unit each."""
         with self._translate_errors():
             for char in text:
+                self.between_events()
                 units = memoryview(char.encode("utf-16-le")).cast("H")
                 events = [_key_event(wScan=unit, dwFlags=_UNICODE | up) for unit in units for up in (0, _KEY_UP)]
                 self._send(events)

@@ -1,7 +1,9 @@
 """What the inputs of both ways to a Wayland desktop share."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from molmo_agent.envs.desktop.input import do_nothing
 
 # No protocol tells the user's setting. The defaults of GNOME and KDE are 0.4 s, that of others 0.5 s at most.
 _DOUBLE_CLICK_S = 0.5
@@ -9,6 +11,10 @@ _DOUBLE_CLICK_S = 0.5
 
 class CommonInput:
     """The parts of an input that need no compositor; ``key_name`` is the way's own."""
+
+    # A compositor tells no program where the pointer is.
+    reads_position = False
+    between_events: Callable[[], object] = staticmethod(do_nothing)
 
     def key_name(self, key: str) -> str:
         """Return a key as it is sent; raises ActionRefused if there is no such key."""

@@ -101,6 +101,7 @@ class PortalInput(CommonInput):
             for _ in range(abs(notches)):
                 self._session.notify("PointerAxisDiscrete", "ui", axis, 1 if notches > 0 else -1)
                 time.sleep(_PAUSE_S)
+                self.between_events()
 
     # --- Keyboard -------------------------------------------------------------------------------------------------
 
@@ -199,6 +200,7 @@ class PortalInput(CommonInput):
             )
 
     def _tap(self, name: str) -> None:
+        self.between_events()
         self.key_down(name)
         self.key_up(name)
 

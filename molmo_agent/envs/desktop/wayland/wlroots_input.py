@@ -112,6 +112,7 @@ class WlrootsInput(CommonInput):
                 self._connection.send(self._pointer, _SOURCE, _WHEEL)
                 self._point(_DISCRETE, axis, sign * _NOTCH, sign)
                 time.sleep(_PAUSE_S)
+                self.between_events()
 
     # --- Keyboard -------------------------------------------------------------------------------------------------
 
@@ -168,6 +169,7 @@ class WlrootsInput(CommonInput):
             if self._keymap.add(part):
                 self._send_keymap()
             for char in part:
+                self.between_events()
                 name = " ".join(map(str, self._keymap.char_keys(char)))
                 self.key_down(name)
                 self.key_up(name)
