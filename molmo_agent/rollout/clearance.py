@@ -135,9 +135,7 @@ class Clearance:
         if self._guards.has_regions:
             strokes = self._strokes(action, now)
             if strokes is None and self._has_place:
-                raise ScreenChanged(
-                    "the focus or the pointer went elsewhere: where the input goes is no longer known"
-                )
+                raise ScreenChanged("the focus or the pointer went elsewhere: where the input goes is no longer known")
             if refusal := self._guards.beyond_regions(strokes):
                 raise NotSent(refusal)
         return now

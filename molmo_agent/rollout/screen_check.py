@@ -23,7 +23,7 @@ BRING_BACK_S = 2.0
 # What an observation's `info` may name, and what it is called.
 _IN_FRONT = {"window": "the keyboard focus", "page": "the page"}
 # The same for keys and text only.
-_FOCUSED = {"focus": "the focused field"}
+_FOCUSED = {"field": "the focused field"}
 
 
 class ScreenCheck:

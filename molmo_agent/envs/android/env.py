@@ -5,6 +5,7 @@ read with every capture. Every change to the user's phone is undone.
 """
 
 import time
+from collections.abc import Callable
 from typing import Any, Self, assert_never
 
 from molmo_agent.actions import (
@@ -26,14 +27,14 @@ from molmo_agent.actions import (
 from molmo_agent.envs.android.apps import open_app
 from molmo_agent.envs.android.device import Device
 from molmo_agent.envs.android.displays import Display
-from molmo_agent.envs.android.gestures import scroll_swipes
+from molmo_agent.envs.android.gestures import Swipe, scroll_swipes
 from molmo_agent.envs.android.input import PhoneInput
 from molmo_agent.envs.android.keys import keycode
 from molmo_agent.envs.android.screen import Status, capture, read_status, require_usable
 from molmo_agent.envs.android.text import PhoneText
 from molmo_agent.episode import Image, Observation
-from molmo_agent.errors import ActionRefused, UsageError
-from molmo_agent.geometry import Point
+from molmo_agent.errors import ActionRefused, EnvError, ScreenChanged, UsageError
+from molmo_agent.geometry import Point, Stroke
 from molmo_agent.interfaces import EnvTraits
 from molmo_agent.transforms import ImageTransform
 
@@ -68,6 +69,8 @@ class Android:
         self._input = PhoneInput(self.device)
         self._text = PhoneText(self.device, self._input)
         self._last_capture: tuple[Status, ImageTransform] | None = None
+        self.between_inputs: Callable[[bool], None] = lambda holding: None
+        """Called between the parts of an action; what it raises ends the action."""
 
     # --- The protocol ---------------------------------------------------------------------------------------------
 
@@ -105,9 +108,10 @@ class Android:
         """Execute one action; its points refer to the last observation.
 
         Raises:
-            ActionRefused: the phone cannot execute this, or was rotated or folded since the observation; no input was
-                sent.
-            EnvError: the phone is gone, or its screen is off, locked or cannot be captured.
+            ActionRefused: the phone cannot execute this, or was rotated or folded or shows another window since the
+                observation; no input was sent.
+            EnvError: another window came up in the middle of a text, or the phone is gone, or its screen is off, locked
+                or cannot be captured.
         """
         self._execute(action)
         return self.observe(), 0.0, isinstance(action, Done), False, {}
@@ -124,6 +128,21 @@ class Android:
         """
         before, after = self._input.held_touch(self._target(point))
         return capture(self.device, self._display, before=before, after=after)[0]
+
+    def strokes(self, action: Action) -> tuple[Stroke, ...] | None:
+        """Return the ways of the finger for a scroll, which may begin beside its point; None for other actions.
+
+        Raises:
+            UsageError: there is no observation yet.
+        """
+        if not isinstance(action, Scroll):
+            return None
+        transform = self._capture_of_points()[1]
+        place = None if action.point is None else transform.to_device(action.point)
+        return tuple(
+            (transform.from_device(x0, y0), transform.from_device(x1, y1))
+            for x0, y0, x1, y1 in self._swipes(action.direction, action.notches, place)
+        )
 
     def close(self) -> None:
         """Forget the last observation; every touch ends with its command. Safe to call twice."""
@@ -149,15 +168,16 @@ class Android:
             case Scroll(direction=direction, notches=notches, point=target):
                 self._scroll(direction, notches, target)
             case Type(text=text, replace=replace):
-                self._look_again()
-                self._type(text, replace=replace)
+                self._type(text, window=self._check_front(self._look_again()).focus, replace=replace)
             case Key(keys=keys):
-                self._look_again()
+                self._check_front(self._look_again())
                 self._press(*keys)
             case OpenApp(name=name):
                 open_app(self.device, name, display=self._look_again().display.id)
             case Back() | Home():
-                self._look_again()
+                now = self._look_again()
+                if isinstance(action, Back):
+                    self._check_front(now)
                 self._input.press([f"KEYCODE_{type(action).__name__.upper()}"])
             case Wait(duration_s=duration_s):
                 time.sleep(duration_s)
@@ -179,15 +199,34 @@ class Android:
         status, transform = self._capture_of_points()
         now = self._look_again()
         if changes := _changes(status.display, now.display):
-            raise ActionRefused(f"{changes} since the observation: observe it again, then act")
+            raise ScreenChanged(f"{changes} since the observation: observe it again, then act")
+        self._check_front(now)
         return transform.to_device(point)
 
     def _look_again(self) -> Status:
-        """Return the present status of the screen; text sent to a locked phone would end up in its password field."""
+        """Return the present status of the screen; text sent to a locked phone would end up in its password field.
+
+        Raises:
+            EnvError: the screen is off or locked.
+        """
         status = read_status(self.device, self._display)
         require_usable(status, self.device.serial)
         self._input.display = status.display.id
         return status
+
+    def _check_front(self, now: Status) -> Status:
+        """Check that the window in front is the one of the last observation.
+
+        Raises:
+            ScreenChanged: it is another one.
+        """
+        before = self._last_capture[0].focus if self._last_capture else now.focus
+        if now.focus != before:
+            names = [name or "no window" for name in (now.focus, before)]
+            raise ScreenChanged(
+                f"{names[0]} is in front, and was {names[1]} in the observation: observe it again, then act"
+            )
+        return now
 
     def _capture_of_points(self) -> tuple[Status, ImageTransform]:
         if self._last_capture is None:
@@ -196,12 +235,26 @@ class Android:
 
     def _scroll(self, direction: Any, notches: int, point: Point | None) -> None:
         place = self._target(point or Point(0.5, 0.5))
-        left, top, right, bottom = self._capture_of_points()[1].device_region
-        start = place if point is not None else None
-        for x0, y0, x1, y1 in scroll_swipes(direction, notches, (right - left, bottom - top), start):
+        for number, (x0, y0, x1, y1) in enumerate(self._swipes(direction, notches, place if point else None)):
+            if number:
+                self.between_inputs(False)
             self._input.swipe((x0, y0), (x1, y1), _SCROLL_MS)
 
-    def _type(self, text: str, *, replace: bool = False) -> None:
+    def _swipes(self, direction: Any, notches: int, place: tuple[int, int] | None) -> list[Swipe]:
+        left, top, right, bottom = self._capture_of_points()[1].device_region
+        return scroll_swipes(direction, notches, (right - left, bottom - top), place)
+
+    def _type(self, text: str, *, window: str, replace: bool = False) -> None:
+        """Enter text in the window that was in front when it began."""
+
+        def check() -> None:
+            self.between_inputs(False)
+            if (now := self._look_again().focus) != window:
+                raise EnvError(
+                    f"{now or 'no window'} came to the front in the middle of a text for {window or 'no window'}: "
+                    "the rest was not typed"
+                )
+
         # Line ends and tabs are keys, wherever the text came from; nothing else presses Enter.
         lines = [line.split("\t") for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
         for line in lines:
@@ -213,11 +266,12 @@ class Android:
                 self._press("backspace")
         for number, line in enumerate(lines):
             if number:
+                check()
                 self._press("enter")
             for nth, piece in enumerate(line):
                 if nth:
                     self._press("tab")
-                self._text.enter(piece)
+                self._text.enter(piece, check)
 
     def _select_field(self) -> None:
         """Select what the focused field holds, so that typing replaces it.

@@ -72,16 +72,22 @@ class PhoneText:
                 f"({KEYBOARD.partition('/')[0]}) to enter any script"
             )
 
-    def enter(self, text: str) -> None:
+    def enter(self, text: str, between: Callable[[], object] = lambda: None) -> None:
         """Enter one line of text that passed :meth:`check`, without any key after it.
+
+        Args:
+            text: the line.
+            between: called between the parts of a long line; what it raises ends it.
 
         Raises:
             EnvError: the phone is gone or failed on the way.
         """
         if not plain(text):
-            self._by_keyboard(text)
+            self._by_keyboard(text, between)
             return
-        for argument in input_text_arguments(text):
+        for number, argument in enumerate(input_text_arguments(text)):
+            if number:
+                between()
             self._run_checked(*self._input.words("text", argument))
 
     def restore(self) -> None:
@@ -90,10 +96,10 @@ class PhoneText:
         if _ID.fullmatch(note):
             self._restore_keyboard(note)
 
-    def _by_keyboard(self, text: str) -> None:
+    def _by_keyboard(self, text: str, between: Callable[[], object]) -> None:
         before = self._setting("default_input_method")
         if before == KEYBOARD:
-            self._broadcast(text)
+            self._broadcast(text, between)
             return
         if not _ID.fullmatch(before):
             raise EnvError(f"expected the phone to name its keyboard, got {before!r}: choose one in its settings")
@@ -104,7 +110,7 @@ class PhoneText:
                 self._run_checked("ime", "enable", KEYBOARD)
             self._run_checked("ime", "set", KEYBOARD)
             self._wait_for(KEYBOARD)
-            self._broadcast(text)
+            self._broadcast(text, between)
         finally:
             self._restore_keyboard(before)
             if not enabled:
@@ -123,8 +129,10 @@ class PhoneText:
                 raise EnvError(f"the keyboard {keyboard} did not take over within {_SWITCH_S:g} s; no text was sent")
             self._sleep(0.1)
 
-    def _broadcast(self, text: str) -> None:
+    def _broadcast(self, text: str, between: Callable[[], object]) -> None:
         for start in range(0, len(text), _CHUNK):
+            if start:
+                between()
             part = base64.b64encode(text[start : start + _CHUNK].encode()).decode()
             self._run_checked("am", "broadcast", "-a", "ADB_INPUT_B64", "--es", "msg", part)
         # It passes the text to the app shortly after the broadcast.

@@ -259,13 +259,13 @@ class Desktop(KnowsWindows):
     def _between_events(self) -> None:
         """Check between letters and notches that the run goes on, and that the text still reaches its window."""
         self.between_inputs(self._gestures.is_holding)
-        if self._typing_into is not None and (now := self._system.focused() if self._system else None) is not None:
-            if now != self._typing_into:
-                was = self.window_name(self._typing_into)
-                raise EnvError(
-                    f"the keyboard focus went from {was!r} to {self.window_name(now)!r} in the middle of a text: "
-                    "the rest was not typed"
-                )
+        now = self._system.focused() if self._system and self._typing_into is not None else None
+        if now is not None and self._typing_into is not None and now != self._typing_into:
+            was = self.window_name(self._typing_into)
+            raise EnvError(
+                f"the keyboard focus went from {was!r} to {self.window_name(now)!r} in the middle of a text: "
+                "the rest was not typed"
+            )
 
     # --- How ------------------------------------------------------------------------------------------------------
 

@@ -135,7 +135,7 @@ class Gestures:
         if max(abs(x - place[0]), abs(y - place[1])) >= _NUDGE:
             self._release(place, button)
             raise EnvError(
-                f"something moved the pointer from {place} to {(x, y)} in the middle of a drag, which ended at {place}. "
+                f"something moved the pointer to {(x, y)} in the middle of a drag, which was ended at {place}. "
                 "Leave the mouse alone, and look at what was dragged before you start again"
             )
 

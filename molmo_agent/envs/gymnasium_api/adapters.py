@@ -12,6 +12,7 @@ The contract of actions, observations and info: ``molmo_agent.envs.gymnasium_api
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,7 @@ from molmo_agent.envs.gymnasium_api.view_wrapper import ImageView
 from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point
+from molmo_agent.interfaces import EnvTraits, env_traits
 from molmo_agent.transforms import ImageTransform
 
 __all__ = [
@@ -88,6 +90,9 @@ class GymnasiumEnv:
         self.max_points = (env.action_space.shape or (1,))[0]
         self._image: Image | None = None
         self._is_closed = False
+        self._device = _live_device(env)
+        device_traits = env_traits(self._device.device) if self._device else EnvTraits()
+        self.traits = dataclasses.replace(device_traits, live=self._device is not None)
         # Privileged: None if the env has no `locate`.
         self.locate: Callable[[str], list[Box]] | None = None
         with contextlib.suppress(AttributeError):
@@ -117,11 +122,15 @@ class GymnasiumEnv:
         return self.observe(), float(reward), bool(terminated), bool(truncated), info
 
     def observe(self) -> Observation:
-        """Return the newest image."""
+        """Return the newest image; of a device whose screen changes by itself, capture it."""
         if self._image is None:
             raise UsageError(f"{self.name} has no episode; call reset() first")
+        info: dict[str, Any] = {}
+        if self._device is not None:
+            observation = self._device.look()
+            self._image, info = observation.image, observation.info
         height, width, _ = self._image.shape
-        return Observation(np.asarray(self._image), ImageTransform.identity(width, height))
+        return Observation(np.asarray(self._image), ImageTransform.identity(width, height), info)
 
     def close(self) -> None:
         """Close the env; safe to call twice."""
@@ -143,6 +152,15 @@ class GymnasiumEnv:
                 raise ActionRefused(
                     f"{self.name} cannot execute {describe(action)}; it executes: Click (left, once), PointAt, Wait"
                 )
+
+
+def _live_device(env: gymnasium.Env[Any, Any]) -> DeviceEnv | None:
+    """Return the device whose screen is the image of an env and changes by itself; None where there is none."""
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, gymnasium.ObservationWrapper | ImageView):
+            return None
+        env = env.env
+    return env if isinstance(env, DeviceEnv) and env_traits(env.device).live else None
 
 
 def load(name: str, **options: Any) -> GymnasiumEnv:

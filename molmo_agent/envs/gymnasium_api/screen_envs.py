@@ -8,7 +8,7 @@ from molmo_agent.actions import Click
 from molmo_agent.envs.gymnasium_api.base import Mask, Outcome, PointingEnv
 from molmo_agent.envs.sim_desktop.desktop import SimDesktop
 from molmo_agent.envs.sim_phone.phone import SimPhone
-from molmo_agent.episode import Image
+from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point, to_pixel
 from molmo_agent.interfaces import Env
@@ -84,6 +84,12 @@ class DeviceEnv(PointingEnv):
     def image(self) -> Image:
         """Return the newest image of the device."""
         return self._image.copy()
+
+    def look(self) -> Observation:
+        """Capture the device again, without a step: its screen may change by itself."""
+        observation = self.device.observe()
+        self._image = observation.image
+        return observation
 
     def locate(self, instruction: str) -> list[Box]:
         """Return the boxes of what an instruction names. Privileged."""

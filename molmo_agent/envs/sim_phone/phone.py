@@ -33,7 +33,7 @@ from molmo_agent.envs.sim_phone.state import Phone
 from molmo_agent.envs.sim_phone.tasks import FAMILIES, WITHOUT_POINTS, Goal, make_goal
 from molmo_agent.episode import Observation
 from molmo_agent.errors import ActionRefused, UnknownNameError, UsageError
-from molmo_agent.geometry import Box, Point
+from molmo_agent.geometry import Box, Point, Stroke
 from molmo_agent.transforms import ImageTransform
 
 _RANDOM_FAMILIES = [family for family in FAMILIES if family not in WITHOUT_POINTS]
@@ -122,6 +122,15 @@ class SimPhone:
         top = episode.phone.top
         info = {"app": top.app.label if top else "", "rotation": episode.phone.rotation}
         return Observation(image, ImageTransform.identity(image.shape[1], image.shape[0]), info)
+
+    def strokes(self, action: Action) -> tuple[Stroke, ...] | None:
+        """Return the ways of the finger for a scroll, which may begin beside its point; None for other actions."""
+        if not isinstance(action, Scroll):
+            return None
+        size = self._running().phone.size
+        place = None if action.point is None else action.point.to_pixels(*size)
+        swipes = scroll_swipes(action.direction, action.notches, size, place)
+        return tuple((Point.from_pixel(x0, y0, *size), Point.from_pixel(x1, y1, *size)) for x0, y0, x1, y1 in swipes)
 
     def close(self) -> None:
         """Forget the episode."""

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from molmo_agent.episode import Image
@@ -49,6 +49,8 @@ _FLAGS = (
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
 )
+# Characters that are sent at once.
+_CHUNK = 50
 # Names of keys -> what WebDriver calls them (https://www.w3.org/TR/webdriver/#keyboard-actions).
 KEYS: Mapping[str, str] = {
     "backspace": "\ue003",
@@ -261,12 +263,20 @@ class Browser:
         with _driver_errors("the wheel did not turn"):
             builder.perform()
 
-    def type(self, text: str) -> None:
+    def type(self, text: str, between: Callable[[str], object] = lambda typed: None) -> None:
         """Enter a text where the focus is, key by key; a new line is the Enter key.
 
         Characters that no key has are inserted as an input method would insert them.
+
+        Args:
+            text: the text.
+            between: called between the parts of a long text, with what was typed; what it raises ends it.
         """
+        typed = ""
         for keys, part in _typing(text):
+            if typed:
+                between(typed)
+            typed += part.replace(KEYS["tab"], "\t")
             if keys:
                 with self._keyboard() as keyboard:
                     for character in part:
@@ -383,7 +393,8 @@ def _key(name: str) -> str:
 
 def _typing(text: str) -> Iterator[tuple[bool, str]]:
     """Split a text into parts that keys can type (ASCII and new lines) and parts that they cannot."""
-    for match in re.finditer(r"(?P<keys>[\x20-\x7e\n\t]+)|[^\x20-\x7e\n\t]+", text.replace("\r\n", "\n")):
+    pattern = rf"(?P<keys>[\x20-\x7e\n\t]{{1,{_CHUNK}}})|[^\x20-\x7e\n\t]{{1,{_CHUNK}}}"
+    for match in re.finditer(pattern, text.replace("\r\n", "\n")):
         yield match["keys"] is not None, match[0].replace("\t", KEYS["tab"])
 
 

@@ -5,6 +5,7 @@ disadvantage.
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from molmo_agent.envs.drawing.annotated_screen import TextRun
 from molmo_agent.envs.gymnasium_api.screen_envs import DeviceEnv
 from molmo_agent.envs.web.browser import Browser
 from molmo_agent.envs.web.elements import PageElement, find, read_elements
-from molmo_agent.envs.web.fields import replace_text
+from molmo_agent.envs.web.fields import front, replace_text
 from molmo_agent.envs.web.text_lines import read_texts
 from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import ActionRefused, EnvError, MissingExtraError, UnknownNameError, UsageError
-from molmo_agent.geometry import Box
+from molmo_agent.geometry import Box, Point, Stroke
 from molmo_agent.interfaces import EnvTraits
 from molmo_agent.transforms import ImageTransform
 
@@ -93,6 +94,8 @@ class MiniWob:
         self._over = False
         self._focus = ""
         self._pointer = (0, 0)
+        self.between_inputs: Callable[[bool], None] = lambda holding: None
+        """Called between the parts of a text; what it raises ends it."""
 
     @property
     def screen_size(self) -> tuple[int, int]:
@@ -176,7 +179,21 @@ class MiniWob:
         image = self._browser.image(WIDTH, HEIGHT)
         height, width = image.shape[:2]
         transform = ImageTransform.identity(width, height).scale(self._scale)
-        return Observation(image, transform, {"focus": self._focus.strip()})
+        shown = front(self._browser)
+        info = {"focus": self._focus.strip(), "page": shown["page"], "field": shown["field"]}
+        return Observation(image, transform, info)
+
+    def strokes(self, action: Action) -> tuple[Stroke, ...] | None:
+        """Return where keys and text would go, the middle of the focused field, and a scroll without a point."""
+        match action:
+            case Key() | Type() if box := front(self._browser)["box"]:
+                left, top, right, bottom = box
+                x, y = (left + right) / 2 / WIDTH, (top + bottom) / 2 / HEIGHT
+                return ((Point(x, y),),) if 0 <= x <= 1 and 0 <= y <= 1 else None
+            case Scroll(point=None):
+                return ((Point.from_pixel(*self._pointer, WIDTH, HEIGHT),),)
+            case _:
+                return None
 
     def render(self) -> Image:
         """Return only the image, as in Gymnasium."""
@@ -220,12 +237,24 @@ class MiniWob:
             time.sleep(0.02)
         return state
 
+    def _check_field(self, typed: str) -> None:
+        """Check in the middle of a text that it still reaches its field.
+
+        Raises:
+            EnvError: another page or field has the focus, and no typed key moved it there.
+        """
+        self.between_inputs(False)
+        now, before = front(self._browser), self._typing_into
+        if now["page"] != before["page"] or (now["field"] != before["field"] and not set(typed) & {"\n", "\t"}):
+            raise EnvError("another page or field got the keyboard in the middle of a text: the rest was not typed")
+
     def _at(self, point: Any) -> tuple[int, int]:
         self._pointer = ImageTransform.identity(*self.screen_size).scale(self._scale).to_device(point)
         return self._pointer
 
     def _execute(self, action: Action) -> None:
         page = self._browser
+        self._typing_into = front(page) if isinstance(action, Type) else {}
         match action:
             case Click(point=point, button=button, count=count, held=held):
                 page.click(*self._at(point), button, count, modifiers=held)
@@ -242,9 +271,9 @@ class MiniWob:
                 right = {"left": -amount, "right": amount}.get(direction, 0)
                 page.scroll(x, y, right, {"up": -amount, "down": amount}.get(direction, 0))
             case Type(text=text, replace=True):
-                replace_text(page, text)
+                replace_text(page, text, self._check_field)
             case Type(text=text):
-                page.type(text)
+                page.type(text, self._check_field)
             case Key(keys=keys):
                 page.press(keys)
             case Wait(duration_s=duration_s):
