@@ -33,6 +33,8 @@ _CONTRAST = 8.0
 _OTHER_LETTER_PIXELS, _FRAME_PX, _BUTTON_PX = 6, 4, 20
 # A highlight is lower than this share of the square; the shade behind a dialog covers all of it.
 _HIGHLIGHT_SHARE = 0.7
+# How far a field reaches from the point that was clicked, across and down; its caret may be at either end.
+_FIELD_PX = (240, 16)
 # What covers this share of the screen, over so many cells each way, is a dialog or a page.
 _LARGE_SHARE, _LEAST_CELLS = 0.015, 4
 # A cell that changes in at least so many of the last captures moves by itself.
@@ -183,6 +185,23 @@ def moving_cells(seen: Image, captures: Sequence[Image], point: Point | None) ->
         moves = without_target(moves, seen, point)
     known: Cells = moves | blinks
     return known
+
+
+def focus_moved(seen: Image, captures: Sequence[Image], field: Point) -> bool:
+    """Return whether what shows the focus of a field is gone: a caret, a frame.
+
+    A caret comes back when it blinks; with another field in focus, the field never looks as it did.
+
+    Args:
+        seen: the screen while the field had the focus; RGB uint8 of shape (height, width, 3).
+        captures: the screen since, over more than one blink; all of that shape.
+        field: a point of the field.
+    """
+    height, width = seen.shape[:2]
+    x, y = field.to_pixels(width, height)
+    rows = slice(max(0, y - _FIELD_PX[1]), y + _FIELD_PX[1] + 1)
+    columns = slice(max(0, x - _FIELD_PX[0]), x + _FIELD_PX[0] + 1)
+    return all(different_pixels(seen[rows, columns], capture[rows, columns]).any() for capture in captures)
 
 
 def without_target(cells: Cells, image: Image, point: Point) -> Cells:

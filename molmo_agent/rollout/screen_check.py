@@ -15,7 +15,7 @@ from molmo_agent.episode import Observation, ScreenWindow, windows_under
 from molmo_agent.errors import ScreenChanged
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Env, WindowSystem, env_traits
-from molmo_agent.rollout.patches import differs, differs_largely, moving_cells, without_target
+from molmo_agent.rollout.patches import differs, differs_largely, focus_moved, moving_cells, without_target
 from molmo_agent.rollout.screen_changes import CELL_PX, Cells, ScreenWatch, cells_shape
 
 # How long to wait for the window that is brought back after a person was asked, in seconds.
@@ -60,7 +60,7 @@ class ScreenCheck:
         Raises:
             ScreenChanged: it does not.
         """
-        points = points_of(action)
+        points: Sequence[Point] = points_of(action)
         if points and now.size != seen.size:
             raise ScreenChanged("the screen has another size than in the observation: observe again, then act")
         if not self._live or isinstance(action, PointAt | Wait):
@@ -73,6 +73,7 @@ class ScreenCheck:
                 raise ScreenChanged(f"{title} went from {self._name(had)} to {self._name(has)} meanwhile")
         self.confirm_windows(points, seen)
         if typed and field is not None:
+            now = self._confirm_focus(field, seen, now)
             points = (field,)
         for point in points:
             now = self._confirm_image(point, seen, now, asked=asked)
@@ -112,6 +113,20 @@ class ScreenCheck:
         place = seen.transform.to_device(points[0])
         top = next((window for window in self._windows if window.contains(*place)), None)
         return None if top is None or top.popup else top.id
+
+    def _confirm_focus(self, field: Point, seen: Observation, now: Observation) -> Observation:
+        """Check that a field still shows that it has the focus; return the newest capture.
+
+        Raises:
+            ScreenChanged: it does not.
+        """
+        if now.size == seen.size and focus_moved(seen.image, [now.image], field):
+            captures = self._watch.captures(now)
+            now = captures[-1]
+            images = [capture.image for capture in captures if capture.size == seen.size]
+            if focus_moved(seen.image, images, field):
+                raise ScreenChanged(f"the field at ({field.x:.3f}, {field.y:.3f}) looks as if it lost the keyboard focus")
+        return now
 
     def _confirm_image(self, point: Point | None, seen: Observation, now: Observation, *, asked: bool) -> Observation:
         """Compare what is around a point, or for None the window with the keyboard; return the newest capture.
