@@ -2,7 +2,7 @@
 
 Each line appended to CONTROL is carried out and then answered by "did LINE" in LOG, which also has what was clicked and
 typed. Commands: ``label TEXT``, ``colour COLOUR TEXT``, ``field NAME`` (gives a field the keyboard), ``window TITLE``
-(another window gets it), ``dialog`` (a window of its own over the button), ``swap`` (the fields change places), ``steal``
+(another window gets it), ``dialog`` (a window over the button), ``swap`` (the fields change places), ``steal``
 (another window gets the keyboard with the next letter), ``move X Y``.
 """
 

@@ -1,4 +1,4 @@
-"""What a person agreed to on a real screen, and what happens if the screen, the keyboard or the limits change meanwhile."""
+"""What a person agreed to on a real screen, while its windows, the keyboard or the limits change."""
 
 import pathlib
 import sys
@@ -10,7 +10,7 @@ from desktop_screen import Actor, needs, wait_for
 from molmo_agent.actions import Click, Done, Key, Type
 from molmo_agent.cli.start_program import started
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
-from molmo_agent.geometry import Box, Point
+from molmo_agent.geometry import Point
 
 pytest.importorskip("tkinter", reason="the window is drawn with Tk")
 pytestmark = needs("Xvfb", "openbox")

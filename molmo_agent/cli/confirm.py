@@ -1,5 +1,7 @@
 """Ask a person at the terminal before an input is sent, and show the target there; no file is written."""
 
+import threading
+
 import numpy as np
 from rich.color import Color
 from rich.console import Console
@@ -48,9 +50,15 @@ class Asker:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        # Runs in several threads share a terminal.
+        self._turn = threading.Lock()
 
     def __call__(self, decision: Decision, observation: Observation, why: str) -> bool:
-        """Ask whether to execute a decision."""
+        """Ask whether to execute a decision; one question at a time."""
+        with self._turn:
+            return self._answer(decision, observation, why)
+
+    def _answer(self, decision: Decision, observation: Observation, why: str) -> bool:
         if self._console.encoding.lower().startswith("utf"):
             for point in points_of(decision.action):
                 self._console.print(crop_as_text(observation.image, point, self._console.width), end="")

@@ -55,7 +55,7 @@ def _reach(image: Image) -> int:
     return max(MIN_PATCH_PX, round(PATCH_SHARE * max(image.shape[:2])))
 
 
-def differs(before: Image, after: Image, point: Point, known: Cells | None = None) -> bool:
+def differs(before: Image, after: Image, point: Point, known: Cells | None = None, *, strict: bool = False) -> bool:
     """Return whether what is around a point changed.
 
     Args:
@@ -63,6 +63,8 @@ def differs(before: Image, after: Image, point: Point, known: Cells | None = Non
         after: the screen now; of the same shape.
         point: where the action goes.
         known: cells whose present content is no news: carets, clocks, what moves by itself.
+        strict: whether another letter counts anywhere in the square, as it was shown to a person, and not only close
+            to the point.
     """
     rows, columns = patch_at(point, after)
     old, new = before[rows, columns], after[rows, columns]
@@ -72,7 +74,7 @@ def differs(before: Image, after: Image, point: Point, known: Cells | None = Non
     if known is not None:
         mask &= ~_as_pixels(known, after)[rows, columns]
     mask = _without_carets(mask)
-    if not _counts(mask, point, after):
+    if not (mask.sum() >= INNER_PIXELS if strict else _counts(mask, point, after)):
         return False
     return not _is_highlight(old, new, mask)
 

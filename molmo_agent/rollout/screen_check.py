@@ -125,7 +125,9 @@ class ScreenCheck:
             now = captures[-1]
             images = [capture.image for capture in captures if capture.size == seen.size]
             if focus_moved(seen.image, images, field):
-                raise ScreenChanged(f"the field at ({field.x:.3f}, {field.y:.3f}) looks as if it lost the keyboard focus")
+                raise ScreenChanged(
+                    f"the field at ({field.x:.3f}, {field.y:.3f}) looks as if it lost the keyboard focus"
+                )
         return now
 
     def _confirm_image(self, point: Point | None, seen: Observation, now: Observation, *, asked: bool) -> Observation:
@@ -145,7 +147,7 @@ class ScreenCheck:
             if known is not None and asked:
                 # A person agreed to what was shown: nothing else may be there, also not for a moment.
                 known = without_target(known, now.image, point)
-            return differs(seen.image, now.image, point, known)
+            return differs(seen.image, now.image, point, known, strict=asked)
 
         if not is_news(self._watch.known_cells(now.image)):
             return now
