@@ -2,6 +2,7 @@
 
 import threading
 import time
+import types
 
 import pytest
 from rich.console import Console
@@ -14,6 +15,7 @@ from molmo_agent.episode import Decision
 from molmo_agent.errors import RunStopped, ScreenChanged
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Interruptible
+from molmo_agent.rollout import clearance
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.patches import differs, focus_moved
@@ -52,16 +54,24 @@ def test_the_kill_switch_counts_after_the_answer_of_a_person_and_of_a_model(acti
         assert (env.actions, len(questions)) == ([], int(asks))
 
 
-@pytest.mark.parametrize("action", [Click(MIDDLE), Type("Ada")])
-def test_time_that_passes_while_a_person_thinks_counts(action):
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of the time limit: a list with the time."""
+    now = [100.0]
+    monkeypatch.setattr(clearance, "time", types.SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_time_that_passes_while_a_person_thinks_counts(action, clock):
     env = Board()
-    ask, questions = asking(lambda: time.sleep(0.8))
-    steps, trajectory = run(env, ScriptedDecisions([action]), confirm="always", ask=ask, max_seconds=0.7)
+    ask, questions = asking(lambda: clock.append(clock.pop() + 61))
+    steps, trajectory = run(env, ScriptedDecisions([action]), confirm="always", ask=ask, max_seconds=60)
     assert env.actions == []
     assert questions == [action]
     assert steps[0].refused.kind == "deadline"
-    assert steps[0].refused.text == "the limit of 0.7 seconds was reached before the input was sent"
-    assert trajectory.ended == "the limit of 0.7 seconds is reached"
+    assert steps[0].refused.text == "the limit of 60 seconds was reached before the input was sent"
+    assert trajectory.ended == "the limit of 60 seconds is reached"
 
 
 def test_a_person_is_not_asked_about_a_screen_that_is_gone():
@@ -181,23 +191,23 @@ def test_a_stop_in_the_middle_of_a_text_ends_it():
     env.between_inputs(False)
 
 
-def test_time_that_is_over_in_the_middle_of_a_text_ends_it_but_not_a_drag():
-    for holding, ended in ((False, "the limit of 0.5 seconds is reached"), (True, "the policy says: Done")):
+def test_time_that_is_over_in_the_middle_of_a_text_ends_it_but_not_a_drag(clock):
+    for holding in (False, True):
         env = Typist()
         env.holding = holding
         observe = env.step
 
         def late(action, env=env, step=observe):
             if isinstance(action, Type):
-                time.sleep(0.6)
+                clock[0] += 61
             return step(action)
 
         env.step = late
-        steps, trajectory = run(env, ScriptedDecisions([Wait(0), Type("0123")]), max_seconds=0.5)
+        steps, trajectory = run(env, ScriptedDecisions([Wait(0), Type("0123")]), max_seconds=60)
         assert env.letters == ("x0123" if holding else "x")
         if not holding:
-            assert trajectory.ended == ended
-            assert trajectory.steps[-1].info["error"] == "OutOfTime: the limit of 0.5 seconds is reached"
+            assert trajectory.ended == "the limit of 60 seconds is reached"
+            assert trajectory.steps[-1].info["error"] == "OutOfTime: the limit of 60 seconds is reached"
             assert [step.refused for step in steps] == [None], "what was partly sent is in the trajectory, not refused"
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 
 from molmo_agent.actions import Action, Done
-from molmo_agent.episode import Decision, Observation, Refusal, Step
+from molmo_agent.episode import Decision, Observation, Refusal, RefusalKind, Step
 from molmo_agent.errors import ActionRefused, ScreenChanged
 from molmo_agent.geometry import Stroke
 from molmo_agent.interfaces import Env, Interruptible
@@ -119,7 +119,7 @@ class Clearance:
         """Return the refusal that an error stands for."""
         if isinstance(error, NotSent):
             return error.refusal
-        kind = "changed" if isinstance(error, ScreenChanged) else "env"
+        kind: RefusalKind = "changed" if isinstance(error, ScreenChanged) else "env"
         return Refusal(kind, self._guards.secrets.scrub(str(error)))
 
     def last_look(self, action: Action, seen: Observation) -> Observation:
