@@ -16,8 +16,19 @@ from molmo_agent.point_text.sentences import NoPoints, UnparsedReply, check_comp
 
 _PAIR = re.compile(rf"\(\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+\)")
 _PAIRS = re.compile(rf"\[\s*+(?:{_PAIR.pattern}\s*+(?:,\s*+{_PAIR.pattern}\s*+)*+,?+\s*+)?\]")
+_UNIT = re.compile(r"\s{0,3}(?:%|percent\b|px\b|pixels?\b|of\s{1,3}\(?\d|±|\+/?-|->|=>|→)", re.IGNORECASE)
 # Whatever could be meant as an answer.
 _PAIR_START = re.compile(r"\[|\(\s{0,8}[-+.0-9]")
+
+
+def _check_unit(after: str) -> None:
+    """Reject a place with a unit behind it, or with the beginning of a path.
+
+    Raises:
+        UnparsedReply: see above.
+    """
+    if unit := _UNIT.match(after):
+        raise UnparsedReply(f"behind its place there is {unit[0].strip()!r}: another scale, or more than a place")
 
 
 def read_tuple(reply: str, frame: Frame) -> Iterable[LabelledPoint]:
@@ -34,6 +45,7 @@ def read_tuple(reply: str, frame: Frame) -> Iterable[LabelledPoint]:
     pairs = _PAIR.findall(answer[0])
     if pairs:
         check_complete(before, after)
+        _check_unit(after)
         check_prose((before, after), len(pairs))
         if re.search(r"[\]{}]", before + after):
             raise UnparsedReply("expected one answer, got further brackets")
@@ -69,8 +81,33 @@ _VERB = r"(?:pyautogui\.)?(?:click|left_click|left_single|tap|moveTo)"
 _CLICK = rf"{_VERB}\({_GAP}(?:{_ARGUMENT}|{_NAMED}|{_TWO}){_BUTTON}{_GAP}\)"
 _ANSWER = re.compile(rf"(?i:{_CLICK}|(?:CLICK{_GAP})?{_PLACE})")
 _NUMBERS = re.compile(NUMBER)
+_ACTION_MARK = re.compile(r"(?:\A|\n)[\s#*]{0,8}actions?[\s*]{0,4}:", re.IGNORECASE)
+_WORDS = re.compile(r"\w|#")
+# Words of an action that is not a click, on the line of a place; and what makes a click conditional.
+_OTHER_ACTION = re.compile(
+    r"\b(?:double|triple|right|middle|long|drag|drop|scroll|type|write|enter|hover|press|swipe|hotkey|wait|finished|"
+    r"select)(?:[\s_-]{0,2}(?:click|tap|press|button))?(?:ed|ing)?(?:\s{1,3}(?:on|at|from|to|into|in))?\s{0,4}:?\s{0,4}\Z"
+    r"|\b(?:double|triple|right|middle|long)[\s_-]{1,2}(?:click|tap|press)|\b(?:if|unless|else|while|for)\b[^\n:]{0,200}:"
+    r"|(?:\A|\s)#(?!#)|\s{1,4}(?:click|type|scroll|drag|press|wait|finished|hotkey|then)\b|\s{1,4}at\s{0,4}\Z",
+    re.IGNORECASE,
+)
 # Another call, or the rest of a list.
 _REST = re.compile(r"[a-z_]\(|[\[\]{}]", re.IGNORECASE)
+
+
+def _check_line(before: str, after: str) -> None:
+    """Reject a place on a line with words of another action, or a line of an action with more than a click.
+
+    Raises:
+        UnparsedReply: see above.
+    """
+    _check_unit(after)
+    head = before.rpartition("\n")[2]
+    if other := _OTHER_ACTION.search(head) or _OTHER_ACTION.match(after):
+        raise UnparsedReply(f"expected one place or click, got {other[0].strip()[:20]!r} beside it")
+    mark = _ACTION_MARK.search(before)
+    if mark and (_WORDS.search(before, mark.end()) or _WORDS.search(after)):
+        raise UnparsedReply("expected a click alone behind 'Action:', got further words")
 
 
 def read_gui(reply: str, frame: Frame) -> Iterable[LabelledPoint]:
@@ -88,7 +125,10 @@ def read_gui(reply: str, frame: Frame) -> Iterable[LabelledPoint]:
     check_complete(before, after)
     if _REST.search(before) or _REST.search(after):
         raise UnparsedReply("expected one place or click, got another call or bracket")
-    check_prose((before, after), 1)
+    _check_line(before, after)
+    # Models that call actions reason first.
+    is_call = _ACTION_MARK.search(before) is not None or (answer[0][-1] == ")" and answer[0][0].isalpha())
+    check_prose(("" if is_call else before, after), 1, reasoning=before if is_call else "")
     numbers = _NUMBERS.findall(re.sub(_REFERENCE, "", answer[0]))
     if len(numbers) not in (2, 4):
         raise UnparsedReply(f"expected a point or a box, got {len(numbers)} numbers")

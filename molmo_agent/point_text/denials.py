@@ -48,6 +48,7 @@ _PIECES = (
     "|\\bn/a\\b|\\bn[’'ʼ](?=[aeiouyh])"
 )
 # Negations that deny nothing, and what is left of names of targets in quotes.
+_SAME = str.maketrans("ıđ،、", "id,,")
 _NOT = re.compile("(?<=[a-z])n[’'ʼ]t\\b")
 _HARMLESS = re.compile(
     r"\bno (?:problem|worries|doubt|longer needed)\b|\bnot (?:only|just)\b|\bnone of the other\w{0,2}\b"
@@ -60,7 +61,8 @@ _SEE = r"(?:see|find|found|show|locate[ds]?|spot|detect|identify|determined?|tel
 _GONE = re.compile(
     r"\b(?:is|are|was|were|be|seems?|appears?|target|element|button|result|status|answer)\s{0,3}[:=]?\s{0,3}"
     r"(?:currently |completely |probably |to be |simply |just )?"
-    r"(?:absent|missing|off-? ?screen|out of (?:view|frame|sight|range)|nowhere|unsure|uncertain|a guess)\b"
+    r"(?:absent|missing|off-? ?screen|out of (?:view|frame|sight|range)|nowhere|unsure|uncertain|a guess|"
+    r"outside (?:of )?(?:the|this) (?:image|screen|picture|screenshot|view))\b"
     r"|(?:^|[.!?:\n(])\W{0,4}(?:absent|missing|hidden|off-? ?screen|out of (?:view|frame|sight))\W{0,4}(?:$|[.!?\n)])"
     rf"|\b(?:not|no longer|never|cannot be|not been)\s{{1,3}}(?:\w{{1,12}}\s{{1,3}})?{_SEEN}"
     r"|\bnot\s{1,3}(?:\w{1,12}\s{1,3})?(?:sure|certain|exist|contain|any|have such)\b|\bmust not\b"
@@ -84,7 +86,7 @@ _GONE_CJK = re.compile(
     "|缺失|無し|なし|存在し(?:な|ま)|見当たら|見つから|見つかりま"
     "|見え(?:な|ま)|ありません|表示されてい(?:な|ませ)|不明|없|보이지|존재하지|찾을 수"
 )
-_WORD = re.compile(r"[^\s\d!-/:-@\[-`{-~。、，！？।؟“”«»「」『』（）]+")
+_WORD = re.compile(r"[^\s\d!-/:-@\[-`{-~。，！？।؟“”«»「」『』（）]+")
 _SENTENCE_END = re.compile(r"[.!?。！？؟।\n]")
 # A sentence with one of these is English.
 _ENGLISH = re.compile(
@@ -101,8 +103,7 @@ def plain_words(text: str) -> str:
         for character in folded
         if not "\u0300" <= character <= "\u036f" and unicodedata.category(character) != "Cf"
     )
-    plain = unicodedata.normalize("NFC", "".join(kept)).replace("ı", "i").replace("đ", "d")
-    plain = _NOT.sub(" not", plain)
+    plain = unicodedata.normalize("NFC", "".join(kept)).translate(_SAME)
     if plain.isascii():
         return plain
     return "".join(
@@ -122,7 +123,7 @@ def denial(prose: str, *, reasoning: bool = False) -> str:
         prose: a text beside an answer.
         reasoning: whether it is the reasoning before a call, in which a negation alone denies nothing.
     """
-    plain = _HARMLESS.sub(" ", plain_words(prose))
+    plain = _HARMLESS.sub(" ", _NOT.sub(" not", plain_words(prose)))
     if gone := _GONE.search(plain) or _GONE_CJK.search(plain):
         return gone[0].strip()
     # A name in quotes is a target; a text that is nothing but a quotation is an answer.

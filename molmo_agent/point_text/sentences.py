@@ -65,7 +65,10 @@ _DECLINES = (
 _REFUSAL = re.compile(rf"\W*+(?:unfortunately,? )?{_DECLINES}", re.IGNORECASE)
 _DECLINES_SOMEWHERE = re.compile(rf"\b{_DECLINES}", re.IGNORECASE)
 _COUNTS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
-_TOTAL = re.compile(rf"\btotal of ([0-9]{{1,6}}|{'|'.join(_COUNTS)})\b")
+_TOTAL = re.compile(
+    rf"\b(?:total of|there (?:is|are)(?= \w{{1,6}} of (?:them|these))) "
+    rf"([0-9]{{1,6}}|{'|'.join(_COUNTS)})\b"
+)
 # Whatever could be part of another answer: coordinates in brackets, attributes, pieces of tags, a pair of numbers.
 _NUMBER = r"\d{1,12}(?:[.,]\d{1,12})?"
 _UNIT = r"(?:\s{0,2}(?:%|percent\b|px\b|pixels?\b|pt\b))"
@@ -82,11 +85,37 @@ _OTHER_ANSWER = re.compile(
     rf"|{_NUMBER}{_UNIT}?\s{{1,3}}(?:by|x)\s{{1,3}}\.?\d|{_NUMBER}{_UNIT}\W{{1,4}}(?:and\s|und\s|et\s|y\s)?\s{{0,3}}\.?\d",
     re.IGNORECASE,
 )
+# Labels that are a remark about the target, not its name.
+_DENYING_LABEL = re.compile(
+    r"\s{0,4}(?:there (?:is|are) (?:not )?(?:no|none|any)\b|i (?:cannot|can ?not|do not|could not|am unable)\b|"
+    r"(?:(?:the |this )?(?:target|element|object|item|button|icon)(?: is)? )?not (?:visible|present|found|shown|"
+    r"available|applicable|(?:in|on) (?:the|this) (?:image|picture|screen|screenshot))\W{0,4}\Z|"
+    r"(?:absent|n/a|null|undefined)\W{0,2}\Z|"
+    r"[^(]{0,200}\([^()]{0,40}\b(?:not (?:visible|present|found|shown|available|in|on)|absent|missing)\b[^()]{0,40}\))"
+)
 # What takes an answer back: a comment, a deletion, another way round.
 _TAKEN_BACK = re.compile(r"<!--|-->|~~|</?(?:del|s|strike)>", re.IGNORECASE)
 _MARKUP = re.compile(r"</?([a-z][a-z_]{0,15})>", re.IGNORECASE)
 # Markup that may stand around an answer.
-_AROUND = frozenset("b i u em strong code pre p div span answer final output response result ans".split())
+_AROUND = frozenset(
+    (
+        "b",
+        "i",
+        "u",
+        "em",
+        "strong",
+        "code",
+        "pre",
+        "p",
+        "div",
+        "span",
+        "answer",
+        "final",
+        "output",
+        "response",
+        "result",
+    )
+)
 # The end of a tag whose beginning is lost. Arrows, quotations and menus have a blank or a sign before it.
 _STRAY_END = re.compile(r"(?<![\s<>=\-|?\]])>|\A>|>>")
 # A longer text without points is a story, not the answer that there are none.
@@ -158,21 +187,41 @@ def _check_markup(parts: list[str]) -> None:
             raise UnparsedReply("beside its answer there is the end of another tag")
 
 
-def check_complete(before: str, after: str) -> None:
+def check_complete(before: str, after: str, *, glue: str = r"[\w.+\-]") -> None:
     """Reject an answer that touches other text, which may be its lost beginning or end.
 
+    Args:
+        before: the text before the answer.
+        after: the text behind it.
+        glue: a pattern of the characters that may not touch it, beside brackets.
+
     Raises:
-        UnparsedReply: a digit, a sign, a bracket or a comma touches the answer, or its numbers have a unit.
+        UnparsedReply: a digit, a sign, a bracket or a comma touches the answer, or another answer begins behind it.
     """
-    if re.search(r"[\w.+\-\[({]\Z|[,;/]\s{0,4}\Z", before) or re.match(r"[\w%)\]}/]|[.,]\d|\s{0,4},\s{0,4}\Z", after):
+    before, after = _MARKUP.sub(" ", before), _MARKUP.sub(" ", after)
+    if re.search(rf"(?:{glue}|[\[({{])\Z|[,;/]\s{{0,4}}\Z", before) or re.match(
+        rf"{glue}|[%)\]}}/]|\s{{0,4}}[.,;]\s{{0,4}}[-+(\[{{]?\.?\d|\s{{0,4}}[,;]\s{{0,4}}(?:[(\[{{<]|\Z)", after
+    ):
         raise UnparsedReply("the answer touches other text: a part of it may be lost")
-    if unit := re.match(r"\s{0,3}(?:%|percent\b|px\b|pixels?\b|of\s{1,3}\(?\d|±|\+/?-|->|→)", after):
-        raise UnparsedReply(f"behind its answer there is {unit[0].strip()!r}: another scale, or the start of a path")
+    if re.search(r"[(\[{<]\s{0,4}\Z|\d\s{0,2}[:)]\s{0,4}\Z", after):
+        raise UnparsedReply("another answer begins behind it, and is cut off")
+
+
+def check_label(label: str) -> None:
+    """Reject an answer whose label says that there is nothing to label.
+
+    Raises:
+        UnparsedReply: see above.
+    """
+    if match := _DENYING_LABEL.match(plain_words(label[:400])):
+        raise UnparsedReply(f"its label says {match[0].strip()[:40]!r}")
 
 
 # --- Thoughts before the answer ---------------------------------------------------------------------------------------
 
-_THOUGHT = r"(?:(?:seed:|grounding_)?think(?:ing)?|thoughts?|reasoning|reflect(?:ion)?|analysis|scratchpad|rationale|reason|cot)"
+_THOUGHT = (
+    r"(?:(?:seed:|grounding_)?think(?:ing)?|thoughts?|reason(?:ing)?|reflect(?:ion)?|analysis|scratchpad|rationale|cot)"
+)
 _OPENS = rf"<{_THOUGHT}>|◁think▷|\[THINK\]|<\|begin_of_thought\|>"
 _CLOSES = rf"</{_THOUGHT}>|◁/think▷|\[/THINK\]|<\|end_of_thought\|>"
 _THOUGHTS = re.compile(rf"\s*+(?:{_OPENS})?(?:[^<◁\[]|(?!{_OPENS}|{_CLOSES})[<◁\[])*+(?:{_CLOSES})", re.IGNORECASE)
@@ -180,9 +229,21 @@ _ANY_THOUGHT = re.compile(rf"{_OPENS}|{_CLOSES}", re.IGNORECASE)
 _OPEN_THOUGHT = re.compile(rf"\s*+(?:{_OPENS})", re.IGNORECASE)
 
 
+# "<|im_end|>", "</s>", "<end_of_turn>"
+_END_TOKENS = re.compile(
+    r"(?:\s{0,4}(?:<\|?(?:im_end|end|endoftext|end_of_text|eot_id|eos|end_of_turn|return)\|?>|</s>|<｜end▁of▁sentence｜>)){1,4}"
+    r"\s{0,4}\Z"
+)
+
+
 def is_thinking(reply: str) -> bool:
     """Return whether a reply ends within its thoughts."""
     return _OPEN_THOUGHT.match(reply) is not None and _THOUGHTS.match(reply) is None
+
+
+def without_end_tokens(reply: str) -> str:
+    """Return a reply without the tokens that end it, which some servers leave in the text."""
+    return _END_TOKENS.sub("", reply)
 
 
 def without_thoughts(reply: str) -> str:
