@@ -20,7 +20,7 @@ NUMBER = r"(?:[0-9]{1,6}(?:\.[0-9]{1,12})?|\.[0-9]{1,12})"
 _NUMBER = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,12})?")
 _WHOLE = re.compile(r"[0-9]{1,6}")
 # More zeros than Molmo2 writes ("007") are a sign of lost digits, or of two numbers in one.
-_ZEROS = re.compile(r"00[0-9]*\.|0[0-9]{3}")
+_ZEROS = re.compile(r"00[0-9]+\.|0[0-9]{3}")
 
 
 def to_fraction(text: str, scale: int, *, whole: bool = False) -> float:

@@ -17,7 +17,8 @@ from molmo_agent.model.checkpoints.hub import places, remark
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import role_prompt
-from molmo_agent.point_text.parse import parse_points
+from molmo_agent.point_text.cut_off import mark_cut
+from molmo_agent.point_text.parse import ParsedReply, parse_points
 from molmo_agent.pointers.answer_grammar import digit_confidence, guess_next, is_complete, plain_label
 from molmo_agent.pointers.decoding import (
     DecodedReply,
@@ -135,7 +136,10 @@ class MolmoPointer:
         return _by_picture(self.ask, images, instructions)
 
     def answer_batch(self, images: Sequence[Image], questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
-        """Answer questions in words, each put as it stands; those about the same array share its encoding."""
+        """Answer questions in words, each put as it stands; those about the same array share its encoding.
+
+        A reply that the limit cut off ends with a mark, see :mod:`molmo_agent.point_text.cut_off`.
+        """
         return _by_picture(partial(self._answer, max_new_tokens=max_new_tokens), images, questions)
 
     @torch.inference_mode()
@@ -151,7 +155,11 @@ class MolmoPointer:
             max_new_tokens=max_new_tokens,
             is_complete=lambda ids: False,
         )
-        return [tokenizer.decode(answer.ids).strip() for answer in answers]
+        texts = [tokenizer.decode(answer.ids).strip() for answer in answers]
+        return [
+            mark_cut(text) if len(answer.ids) >= max_new_tokens else text
+            for text, answer in zip(texts, answers, strict=True)
+        ]
 
     @torch.inference_mode()
     def ask(self, image: Image, instructions: Sequence[str]) -> list[PointResult]:
@@ -164,10 +172,12 @@ class MolmoPointer:
         for answer in answers:
             reply = self.processor.tokenizer.decode(answer.ids)
             parsed = parse_points(self.profile.dialect, reply, image_size=(width, height))
+            if parsed.points and len(answer.ids) >= self.profile.max_new_tokens and not is_complete(reply):
+                parsed = ParsedReply(status="unparsed", reply=mark_cut(reply))
             results.append(
                 PointResult(
                     status=parsed.status,
-                    reply=reply,
+                    reply=parsed.reply,
                     points=parsed.points,
                     latency_s=latency,
                     confidence=self._confidence(answer) if parsed.points else None,

@@ -11,7 +11,9 @@ from PIL import Image as PILImage
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError
 from molmo_agent.model.checkpoints.hub import places, remark
-from molmo_agent.point_text.parse import parse_points
+from molmo_agent.point_text.cut_off import is_cut, mark_cut, without_mark
+from molmo_agent.point_text.parse import ParsedReply, parse_points
+from molmo_agent.pointers.answer_grammar import is_complete
 
 DIALECT = "molmo2"
 
@@ -75,8 +77,11 @@ class Molmo2Pointer:
         began = time.perf_counter()
         reply = self._reply(image, self.question.format(instruction), self.max_new_tokens)
         latency = time.perf_counter() - began
-        parsed = parse_points(DIALECT, reply, image_size=(image.shape[1], image.shape[0]))
-        result = PointResult(status=parsed.status, reply=reply, points=parsed.points, latency_s=latency)
+        whole = without_mark(reply)
+        parsed = parse_points(DIALECT, whole, image_size=(image.shape[1], image.shape[0]))
+        if parsed.points and is_cut(reply) and not is_complete(whole):
+            parsed = ParsedReply(status="unparsed", reply=reply)
+        result = PointResult(status=parsed.status, reply=parsed.reply, points=parsed.points, latency_s=latency)
         return result.at_most(max_points)
 
     @torch.inference_mode()
@@ -95,7 +100,9 @@ class Molmo2Pointer:
         ids = self.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
         answer = ids[0, inputs["input_ids"].shape[1] :]
         reply: str = self.processor.tokenizer.decode(answer, skip_special_tokens=True)
-        return reply
+        ends = self.model.generation_config.eos_token_id
+        ended = int(answer[-1]) in (ends if isinstance(ends, list) else [ends]) if len(answer) else True
+        return reply if ended or len(answer) < max_new_tokens else mark_cut(reply)
 
     def answer_batch(self, images: Sequence[Image], questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
         """Answer questions in words, one after another, each put as it stands."""

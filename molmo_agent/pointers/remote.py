@@ -10,6 +10,7 @@ from PIL import Image as PILImage
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import UsageError
+from molmo_agent.point_text.cut_off import mark_cut
 from molmo_agent.point_text.parse import parse_points
 from molmo_agent.pointers.served.chat import Chat
 from molmo_agent.pointers.served.families import OPTIONS, Profile, profile_of, read_scale
@@ -110,12 +111,19 @@ class RemotePointer:
     def answer_batch(self, images: Sequence[Image], questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
         """Answer questions in words, some at a time, each put as it stands.
 
+        A reply that the limit cut off ends with a mark, see :mod:`molmo_agent.point_text.cut_off`; one that must not be
+        read for another reason begins with the reason in square brackets.
+
         Raises:
             ModelError: see :meth:`point`.
         """
 
         def answer(asked: tuple[Image, str]) -> str:
-            return self._chat.ask(self._sent(asked[0]), asked[1], max_new_tokens).text.strip()
+            given = self._chat.ask(self._sent(asked[0]), asked[1], max_new_tokens)
+            if given.cut:
+                return mark_cut(given.text.strip())
+            doubt = "the model or its server declined" if given.refused else given.doubt
+            return f"[{doubt}] {given.text}".strip() if doubt else given.text.strip()
 
         with ThreadPoolExecutor(self.concurrency) as pool:
             return list(pool.map(answer, list(zip(images, questions, strict=True))))
