@@ -81,7 +81,11 @@ _VERB = r"(?:pyautogui\.)?(?:click|left_click|left_single|tap|moveTo)"
 _CLICK = rf"{_VERB}\({_GAP}(?:{_ARGUMENT}|{_NAMED}|{_TWO}){_BUTTON}{_GAP}\)"
 _ANSWER = re.compile(rf"(?i:{_CLICK}|(?:CLICK{_GAP})?{_PLACE})")
 _NUMBERS = re.compile(NUMBER)
-_ACTION_MARK = re.compile(r"(?:\A|\n)[\s#*]{0,8}actions?[\s*]{0,4}:", re.IGNORECASE)
+# The heads of a reply in parts: "Thought: ...", "## Action:", "## Code:". Behind the last one there is only the call.
+_PART = re.compile(
+    r"(?:\A|\n)[\s#*]{0,8}(?P<name>thoughts?|reflection|observation|plan|reason(?:ing)?|思考|action|actions|code)[\s*]{0,4}[:：]",
+    re.IGNORECASE,
+)
 _WORDS = re.compile(r"\w|#")
 # Words of an action that is not a click, on the line of a place; and what makes a click conditional.
 _OTHER_ACTION = re.compile(
@@ -95,8 +99,11 @@ _OTHER_ACTION = re.compile(
 _REST = re.compile(r"[a-z_]\(|[\[\]{}]", re.IGNORECASE)
 
 
-def _check_line(before: str, after: str) -> None:
+def _check_line(before: str, after: str) -> bool:
     """Reject a place on a line with words of another action, or a line of an action with more than a click.
+
+    Returns:
+        Whether the text before is reasoning, in a part of its own.
 
     Raises:
         UnparsedReply: see above.
@@ -105,9 +112,12 @@ def _check_line(before: str, after: str) -> None:
     head = before.rpartition("\n")[2]
     if other := _OTHER_ACTION.search(head) or _OTHER_ACTION.match(after):
         raise UnparsedReply(f"expected one place or click, got {other[0].strip()[:20]!r} beside it")
-    mark = _ACTION_MARK.search(before)
-    if mark and (_WORDS.search(before, mark.end()) or _WORDS.search(after)):
-        raise UnparsedReply("expected a click alone behind 'Action:', got further words")
+    parts = list(_PART.finditer(before))
+    if parts and parts[-1]["name"].lower() in ("action", "actions", "code"):
+        rest = re.sub(r"```(?:python)?", "", before[parts[-1].end() :]), after
+        if any(map(_WORDS.search, rest)):
+            raise UnparsedReply("expected a click alone behind 'Action:', got further words")
+    return bool(parts)
 
 
 def read_gui(reply: str, frame: Frame) -> Iterable[LabelledPoint]:
@@ -125,10 +135,8 @@ def read_gui(reply: str, frame: Frame) -> Iterable[LabelledPoint]:
     check_complete(before, after)
     if _REST.search(before) or _REST.search(after):
         raise UnparsedReply("expected one place or click, got another call or bracket")
-    _check_line(before, after)
-    # Models that call actions reason first.
-    is_call = _ACTION_MARK.search(before) is not None or (answer[0][-1] == ")" and answer[0][0].isalpha())
-    check_prose(("" if is_call else before, after), 1, reasoning=before if is_call else "")
+    reasons = _check_line(before, after)
+    check_prose(("" if reasons else before, after), 1, reasoning=before if reasons else "")
     numbers = _NUMBERS.findall(re.sub(_REFERENCE, "", answer[0]))
     if len(numbers) not in (2, 4):
         raise UnparsedReply(f"expected a point or a box, got {len(numbers)} numbers")

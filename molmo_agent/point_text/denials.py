@@ -69,7 +69,7 @@ _GONE = re.compile(
     r"|\b(?:not|cannot|unable to|not able to|failed to|fail to|impossible to)\s{1,3}(?:be\s{1,3}|quite\s{1,3})?"
     rf"{_SEE}"
     r"|\b(?:see|find|found|exists?)\s{1,3}(?:no|none|nothing)\s{1,3}(?!longer|doubt)\w"
-    r"|\blacks\b|\bno\s{1,3}(?:such|match|matches|matching|results?)\b|\bnothing\s{1,3}match"
+    r"|\blacks\b|\brefuse[sd]?\b|\bonly a guess\b|\bno\s{1,3}(?:such|match|matches|matching|results?)\b|\bnothing\s{1,3}match"
     r"|\berror\s{0,2}:|\b(?:found|visible|present|exists?|confidence)\s{0,3}[:=]\s{0,3}"
     r"(?:0(?![.,]?[0-9])|no\b|none\b|null\b|false\b)"
 )
@@ -82,9 +82,9 @@ _DOUBTED = re.compile(
 # The same in Chinese, Japanese and Korean: languages in which models that act on screens reason.
 _GONE_CJK = re.compile(
     "(?:没有?|沒有?|未能?|无法|無法|不能|并未)(?:能)?(?:找|看|发现|發現|显示|出现)|不存在|[找看]不[到见見]|不可[见見]"
-    "|不在(?:图|画|屏|界|页|截)|できません|(?:图|画面|屏幕|界面|页面|图片|截图|图像)[上中里内]?(?:并)?(?:没有|无)"
+    "|[没沒]有(?:这|這|此|该|該|任何)|不在(?:图|画|屏|界|页|截)|できません|(?:图|画面|屏幕|界面|页面|图片|截图|图像)[上中里内]?(?:并)?(?:没有|无)"
     "|缺失|無し|なし|存在し(?:な|ま)|見当たら|見つから|見つかりま"
-    "|見え(?:な|ま)|ありません|表示されてい(?:な|ませ)|不明|없|보이지|존재하지|찾을 수"
+    "|見え(?:な|ま)|ありません|表示されてい(?:な|ませ)|不明|[はが]ない|없|보이지|[찾보]지 못|존재하지|찾을 수"
 )
 _WORD = re.compile(r"[^\s\d!-/:-@\[-`{-~。，！？।؟“”«»「」『』（）]+")
 _SENTENCE_END = re.compile(r"[.!?。！？؟।\n]")
@@ -124,14 +124,14 @@ def denial(prose: str, *, reasoning: bool = False) -> str:
         reasoning: whether it is the reasoning before a call, in which a negation alone denies nothing.
     """
     plain = _HARMLESS.sub(" ", _NOT.sub(" not", plain_words(prose)))
-    if gone := _GONE.search(plain) or _GONE_CJK.search(plain):
-        return gone[0].strip()
     # A name in quotes is a target; a text that is nothing but a quotation is an answer.
     unquoted = _QUOTED.sub(" ", plain)
     if not _WORD.search(unquoted):
         unquoted = plain
+    if gone := _GONE.search(unquoted) or _GONE_CJK.search(unquoted):
+        return gone[0].strip()
     if not reasoning:
-        doubt = _DOUBTED.search(plain)
+        doubt = _DOUBTED.search(unquoted)
         return doubt[0].strip() if doubt else _negation(unquoted)
     sentences = (text for text in _SENTENCE_END.split(unquoted) if not _ENGLISH.search(text) and not _CJK.search(text))
     return next(filter(None, map(_negation, sentences)), "")

@@ -22,6 +22,19 @@ _WHOLE = re.compile(r"[0-9]{1,6}")
 # More zeros than Molmo2 writes ("007") are a sign of lost digits, or of two numbers in one.
 _ZEROS = re.compile(r"00[0-9]+\.|0[0-9]{3}")
 
+# Both coordinates like this where percents are due: fractions, whose place would be the corner.
+_FRACTION = re.compile(r"0?\.[0-9]{2,}")
+
+
+def check_percents(x: str, y: str) -> None:
+    """Reject fractions where percents are due.
+
+    Raises:
+        UnparsedReply: both numbers are below one and have decimals finer than a percent's.
+    """
+    if _FRACTION.fullmatch(x) and _FRACTION.fullmatch(y):
+        raise UnparsedReply(f"expected percents, got {x[:20]} and {y[:20]}, which look like fractions")
+
 
 def to_fraction(text: str, scale: int, *, whole: bool = False) -> float:
     """Parse a number and return it as a fraction of ``scale``.
@@ -79,6 +92,8 @@ class Frame:
         return [round(round(value * self.scale, 9)) for value in (point.x, point.y)]
 
     def _point(self, x: str, y: str) -> Point:
+        if self.scale == 100:
+            check_percents(x, y)
         if self.scale != "pixels":
             return Point(self._edge(x, 0), self._edge(y, 1))
         if any(_WHOLE.fullmatch(text) is None or _ZEROS.match(text) for text in (x, y)):

@@ -187,19 +187,19 @@ def _check_markup(parts: list[str]) -> None:
             raise UnparsedReply("beside its answer there is the end of another tag")
 
 
-def check_complete(before: str, after: str, *, glue: str = r"[\w.+\-]") -> None:
+def check_complete(before: str, after: str, *, glue: str = r"\w") -> None:
     """Reject an answer that touches other text, which may be its lost beginning or end.
 
     Args:
         before: the text before the answer.
         after: the text behind it.
-        glue: a pattern of the characters that may not touch it, beside brackets.
+        glue: a pattern of the characters that may not touch it, beside signs and brackets.
 
     Raises:
         UnparsedReply: a digit, a sign, a bracket or a comma touches the answer, or another answer begins behind it.
     """
     before, after = _MARKUP.sub(" ", before), _MARKUP.sub(" ", after)
-    if re.search(rf"(?:{glue}|[\[({{])\Z|[,;/]\s{{0,4}}\Z", before) or re.match(
+    if re.search(rf"(?:{glue}|[+\-\[({{]|(?:\A|\W|\d)\.)\Z|[,;/]\s{{0,4}}\Z", before) or re.match(
         rf"{glue}|[%)\]}}/]|\s{{0,4}}[.,;]\s{{0,4}}[-+(\[{{]?\.?\d|\s{{0,4}}[,;]\s{{0,4}}(?:[(\[{{<]|\Z)", after
     ):
         raise UnparsedReply("the answer touches other text: a part of it may be lost")

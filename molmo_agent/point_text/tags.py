@@ -12,7 +12,7 @@ from typing import NamedTuple
 from molmo_agent.episode import LabelledPoint
 from molmo_agent.geometry import Point
 from molmo_agent.point_text.denials import plain_words
-from molmo_agent.point_text.scales import Frame, to_fraction
+from molmo_agent.point_text.scales import Frame, check_percents, to_fraction
 from molmo_agent.point_text.sentences import NoPoints, UnparsedReply, check_complete, check_label, check_prose
 
 _TAG_START = re.compile(r"</?points?\b", re.IGNORECASE)
@@ -112,6 +112,7 @@ def _read_molmo_tag(name: str, attributes: dict[str, str]) -> list[_NumberedPoin
         x, y = (attributes.pop(f"{axis}{number or ''}", None) for axis in "xy")
         if x is None or y is None:
             raise UnparsedReply(f"<{name}> has no pair x{number or ''}, y{number or ''}")
+        check_percents(x.strip(), y.strip())
         points.append((to_fraction(x.strip(), 100), to_fraction(y.strip(), 100), number))
     if attributes or not points:
         raise UnparsedReply(f"<{name}> has no place for {', '.join([*attributes][:5]) or 'no coordinates'}")

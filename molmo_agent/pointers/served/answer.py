@@ -11,6 +11,7 @@ from molmo_agent.point_text.sentences import is_thinking
 
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]{0,2000}>", re.DOTALL | re.IGNORECASE)
 # How servers say why an answer ended, in lower case without signs. Whatever is not listed is doubtful.
+_ENDINGS = ("finish_reason", "native_finish_reason", "finishReason", "done_reason")
 _WHOLE = frozenset(
     (
         "",
@@ -134,7 +135,7 @@ def _finish(whole: dict[str, Any], choice: dict[str, Any]) -> tuple[str, str]:
 
     Gateways pass on the reason of the vendor behind them in a field of its own, and filters say what they took out.
     """
-    reasons = [choice.get(key) for key in ("finish_reason", "native_finish_reason", "finishReason", "done_reason")]
+    reasons = [choice.get(key) for key in _ENDINGS]
     if whole.get("status") == "incomplete" or choice.get("status") == "incomplete":
         reasons.append("incomplete")
     filters = choice.get("content_filter_results")
@@ -191,7 +192,8 @@ def _completion(body: str, url: str) -> dict[str, Any]:
 def _joined(events: str, url: str) -> dict[str, Any]:
     """Return a streamed completion as a whole one."""
     message: dict[str, Any] = {"content": ""}
-    finish, ended = None, False
+    ending: dict[str, Any] = {}
+    ended = False
     for line in events.splitlines():
         if not line.startswith("data:"):
             continue
@@ -210,10 +212,10 @@ def _joined(events: str, url: str) -> dict[str, Any]:
             for key in ("content", "reasoning_content", "reasoning", "refusal"):
                 if isinstance(delta.get(key), str):
                     message[key] = message.get(key, "") + delta[key]
-            finish = choice.get("finish_reason") or finish
-    if finish is None and not ended:
+            ending |= {key: choice[key] for key in _ENDINGS if choice.get(key)}
+    if not ending and not ended:
         raise ModelError(f"the answer of {url} ended early: {shorten(message['content'])!r}; try again")
-    return {"choices": [{"message": message, "finish_reason": finish}]}
+    return {"choices": [{"message": message, **ending}]}
 
 
 def _content(content: Any, url: str) -> tuple[str, str]:
