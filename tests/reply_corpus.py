@@ -12,35 +12,42 @@ CENTRE = {
 SCALES = {"qwen": 1000, "gui": 1000}
 
 DENIALS = """
-Sadly the icon isn't displayed. | There were no close buttons. | There exists no such field. | I looked, but found nothing.
-Could not be located. | The menu does not contain it. | My answer: not visible | It cannot be seen here. | No trash can here.
-Nothing like that is shown. | The slider is off-screen. | The tab is out of view. | This page lacks a search box. | False
-I am unable to tell. | I'm not certain. | It's only a guess. | I refuse to point at this. | n/a | result: none | found = no
-is_visible: false | The checkbox has not been rendered. | Neither of them is the target. | The link is nowhere on this page.
+Sadly the icon isn't displayed. | There were no close buttons. | There exists no such field.
+I looked, but found nothing. | Could not be located. | The menu does not contain it.
+My answer: not visible | It cannot be seen here. | No trash can here. | Nothing like that is shown.
+The slider is off-screen. | The tab is out of view. | This page lacks a search box. | False
+I am unable to tell. | I'm not certain. | It's only a guess. | I refuse to point at this. | n/a
+result: none | found = no | is_visible: false | The checkbox has not been rendered.
+Neither of them is the target. | The link is nowhere on this page.
 The target is hidden behind a window. | Error: no such widget | This is wrong. | Impossible to find.
-Der Knopf fehlt. | Davon ist nichts zu sehen. | Kein Menü gefunden. | Ich finde das Feld nicht. | Leider unmöglich.
-Je ne trouve pas le champ. | Ce n’est pas là. | Aucune icône. | Rien à cet endroit. | L'élément est introuvable.
-No encuentro el campo. | No está en la imagen. | Ningún icono. | El menú no aparece. | Imposible.
-Non trovo il campo. | Nessuna icona. | Manca il menu. | Não encontro o campo. | Nenhum ícone. | Não está na tela.
-Ik vind het veld niet. | Er is geen pictogram. | Ikonen finns inte. | Jag ser ingen meny. | Ikonet findes ikke.
-Jeg finner det ikke. | Ei löydy. | Nie znaleziono. | Brak ikony. | Ikona neexistuje. | Nic tu není. | Nem látom. | Nincs ikon.
-Nu găsesc câmpul. | Иконка не видна. | Такого поля нет. | Элемент отсутствует. | Немає такого поля. | Няма такъв бутон.
-Δεν βρίσκω το πεδίο. | Simge yok. | Simgeyi göremiyorum. | 图标不在屏幕上。 | 没有这个菜单。 | 找不到图标。 | 沒有這個圖示。
-アイコンは見えません。 | そのような項目はない。 | 아이콘이 없습니다. | 메뉴를 찾지 못했습니다. | لا توجد أيقونة. | الأيقونة غير موجودة.
-הסמל אינו מופיע. | אין תפריט כזה. | आइकन नहीं है। | Không tìm thấy biểu tượng. | Ikon tidak ditemukan. | ไม่เห็นไอคอน
-n\u200bot visible | NOT\u00a0FOUND | ｎｏｔ ｆｏｕｎｄ | It isn’t here.
+Der Knopf fehlt. | Davon ist nichts zu sehen. | Kein Menü gefunden. | Ich finde das Feld nicht.
+Leider unmöglich. | Je ne trouve pas le champ. | Ce n’est pas là. | Aucune icône. | Rien à cet endroit.
+L'élément est introuvable. | No encuentro el campo. | No está en la imagen. | Ningún icono.
+El menú no aparece. | Imposible. | Non trovo il campo. | Nessuna icona. | Manca il menu.
+Não encontro o campo. | Nenhum ícone. | Não está na tela. | Ik vind het veld niet.
+Er is geen pictogram. | Ikonen finns inte. | Jag ser ingen meny. | Ikonet findes ikke.
+Jeg finner det ikke. | Ei löydy. | Nie znaleziono. | Brak ikony. | Ikona neexistuje. | Nic tu není.
+Nem látom. | Nincs ikon. | Nu găsesc câmpul. | Иконка не видна. | Такого поля нет.
+Элемент отсутствует. | Немає такого поля. | Няма такъв бутон. | Δεν βρίσκω το πεδίο. | Simge yok.
+Simgeyi göremiyorum. | 图标不在屏幕上。 | 没有这个菜单。 | 找不到图标。 | 沒有這個圖示。
+アイコンは見えません。 | そのような項目はない。 | 아이콘이 없습니다. | 메뉴를 찾지 못했습니다.
+لا توجد أيقونة. | الأيقونة غير موجودة. | הסמל אינו מופיע. | אין תפריט כזה. | आइकन नहीं है।
+Không tìm thấy biểu tượng. | Ikon tidak ditemukan. | ไม่เห็นไอคอน | n\u200bot visible | NOT\u00a0FOUND
+ｎｏｔ ｆｏｕｎｄ | It isn’t here.
 """
-DENIALS = tuple(text.strip() for line in DENIALS.strip().split("\n") for text in line.split("|"))
+DENIALS = tuple(text.strip() for line in DENIALS.strip().split("\n") for text in line.split(" | "))
 
 # Prose that says nothing against its answer.
 CLEAR_PROSE = """
-Sure, here it is: | The Save button is in the toolbar, next to Print. | Here you go! | Found it! | Answer: | No problem, here:
-The button that closes the "No results" box: | Der Knopf ist hier: | Voici le bouton : | Aquí está el botón: | Ecco il pulsante:
-Aqui está o botão: | De knop is hier: | Knappen är här: | Przycisk jest tutaj: | Tlačítko je zde: | Кнопка находится здесь:
-保存按钮在右上角： | 保存ボタンはここです。 | 저장 버튼은 여기 있습니다. | الزر هنا: | Düğme burada: | Nút ở đây: | I see one window with 2 tabs.
-Not only that, it is also highlighted: | None of the others matter. | ปุ่มอยู่ที่นี่ | बटन यहाँ है: | הכפתור כאן: | <b>Here</b> it is:
+Sure, here it is: | The Save button is in the toolbar, next to Print. | Here you go! | Found it!
+Answer: | No problem, here: | The button that closes the "No results" box: | Der Knopf ist hier:
+Voici le bouton : | Aquí está el botón: | Ecco il pulsante: | Aqui está o botão: | De knop is hier:
+Knappen är här: | Przycisk jest tutaj: | Tlačítko je zde: | Кнопка находится здесь: | 保存按钮在右上角：
+保存ボタンはここです。 | 저장 버튼은 여기 있습니다. | الزر هنا: | Düğme burada: | Nút ở đây:
+I see one window with 2 tabs. | Not only that, it is also highlighted: | None of the others matter.
+ปุ่มอยู่ที่นี่ | बटन यहाँ है: | הכפתור כאן: | <b>Here</b> it is:
 """
-CLEAR_PROSE = tuple(text.strip() for line in CLEAR_PROSE.strip().split("\n") for text in line.split("|"))
+CLEAR_PROSE = tuple(text.strip() for line in CLEAR_PROSE.strip().split("\n") for text in line.split(" | "))
 
 # Reasoning before a call, with negations about something else.
 CLEAR_REASONING = (
@@ -87,7 +94,8 @@ CLEAR = [
     (
         "qwen",
         1000,
-        '<tool_call>\n{"name": "computer_use", "arguments": {"action": "left_click", "coordinate": [250, 500]}}\n</tool_call>',
+        '<tool_call>\n{"name": "computer_use", "arguments": {"action": "left_click", "coordinate": [250, 500]}}\n'
+        "</tool_call>",
     ),
     (
         "qwen",

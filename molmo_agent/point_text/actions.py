@@ -14,8 +14,8 @@ from molmo_agent.point_text.json_points import read_click, read_qwen
 from molmo_agent.point_text.scales import NUMBER, Frame
 from molmo_agent.point_text.sentences import NoPoints, UnparsedReply, check_complete, check_prose
 
-_PAIR = re.compile(rf"\(\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+\)")
-_PAIRS = re.compile(rf"\[\s*+(?:{_PAIR.pattern}\s*+(?:,\s*+{_PAIR.pattern}\s*+)*+,?+\s*+)?\]")
+_PAIR = re.compile(rf"\(\s*+({NUMBER})\s*+,\s*+({NUMBER})\s*+\)", re.ASCII)
+_PAIRS = re.compile(rf"\[\s*+(?:{_PAIR.pattern}\s*+(?:,\s*+{_PAIR.pattern}\s*+)*+,?+\s*+)?\]", re.ASCII)
 _UNIT = re.compile(r"\s{0,3}(?:%|percent\b|px\b|pixels?\b|of\s{1,3}\(?\d|±|\+/?-|->|=>|→)", re.IGNORECASE)
 # Whatever could be meant as an answer.
 _PAIR_START = re.compile(r"\[|\(\s{0,8}[-+.0-9]")
@@ -79,7 +79,7 @@ _ARGUMENT = rf"(?:start_box|point|coordinate){_GAP}={_GAP}(?:'{_PLACE}'|\"{_PLAC
 _BUTTON = rf"(?:{_COMMA}button{_GAP}={_GAP}[\"']left[\"'])?"
 _VERB = r"(?:pyautogui\.)?(?:click|left_click|left_single|tap|moveTo)"
 _CLICK = rf"{_VERB}\({_GAP}(?:{_ARGUMENT}|{_NAMED}|{_TWO}){_BUTTON}{_GAP}\)"
-_ANSWER = re.compile(rf"(?i:{_CLICK}|(?:CLICK{_GAP})?{_PLACE})")
+_ANSWER = re.compile(rf"(?i:{_CLICK}|(?:CLICK{_GAP})?{_PLACE})", re.ASCII)
 _NUMBERS = re.compile(NUMBER)
 # The heads of a reply in parts: "Thought: ...", "## Action:", "## Code:". Behind the last one there is only the call.
 _PART = re.compile(
@@ -113,6 +113,8 @@ def _check_line(before: str, after: str) -> bool:
     if other := _OTHER_ACTION.search(head) or _OTHER_ACTION.match(after):
         raise UnparsedReply(f"expected one place or click, got {other[0].strip()[:20]!r} beside it")
     parts = list(_PART.finditer(before))
+    if sum(part["name"].lower().startswith("action") for part in parts) > 1:
+        raise UnparsedReply("expected one action, got two")
     if parts and parts[-1]["name"].lower() in ("action", "actions", "code"):
         rest = re.sub(r"```(?:python)?", "", before[parts[-1].end() :]), after
         if any(map(_WORDS.search, rest)):

@@ -69,7 +69,8 @@ _GONE = re.compile(
     r"|\b(?:not|cannot|unable to|not able to|failed to|fail to|impossible to)\s{1,3}(?:be\s{1,3}|quite\s{1,3})?"
     rf"{_SEE}"
     r"|\b(?:see|find|found|exists?)\s{1,3}(?:no|none|nothing)\s{1,3}(?!longer|doubt)\w"
-    r"|\blacks\b|\brefuse[sd]?\b|\bonly a guess\b|\bno\s{1,3}(?:such|match|matches|matching|results?)\b|\bnothing\s{1,3}match"
+    r"|\blacks\b|\brefuse[sd]?\b|\bonly a guess\b"
+    r"|\bno\s{1,3}(?:such|match|matches|matching|results?)\b|\bnothing\s{1,3}match"
     r"|\berror\s{0,2}:|\b(?:found|visible|present|exists?|confidence)\s{0,3}[:=]\s{0,3}"
     r"(?:0(?![.,]?[0-9])|no\b|none\b|null\b|false\b)"
 )

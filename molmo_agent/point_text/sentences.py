@@ -82,7 +82,8 @@ _OTHER_ANSWER = re.compile(
     r"|</?point?s?(?![a-z])|<[/a-z]{0,8}\Z|</?b?box\b|<\|(?:box|object|point|quad)|</?tool_?c"
     r"|\d\s{0,4}[)\]]?\s{0,4}[,;]\s{0,4}[-+(\[]?\.?\d|\d\s{0,4}[)\]]\s{0,4},"
     rf"|{_NUMBER}{_UNIT}?[ \t]{{1,4}}[-+]?\.?\d|{_NUMBER}{_UNIT}?\s{{0,3}}[/|⁄×]\s{{0,3}}[-+]?\.?\d"
-    rf"|{_NUMBER}{_UNIT}?\s{{1,3}}(?:by|x)\s{{1,3}}\.?\d|{_NUMBER}{_UNIT}\W{{1,4}}(?:and\s|und\s|et\s|y\s)?\s{{0,3}}\.?\d",
+    rf"|{_NUMBER}{_UNIT}?\s{{1,3}}(?:by|x)\s{{1,3}}\.?\d|{_NUMBER}{_UNIT}\W{{1,4}}(?:and\s|und\s|et\s|y\s)?\s{{0,3}}\.?\d"
+    rf"|{_NUMBER}{_UNIT}[^\n]{{1,40}}?{_NUMBER}{_UNIT}",
     re.IGNORECASE,
 )
 # Labels that are a remark about the target, not its name.

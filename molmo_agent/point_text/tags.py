@@ -15,23 +15,29 @@ from molmo_agent.point_text.denials import plain_words
 from molmo_agent.point_text.scales import Frame, check_percents, to_fraction
 from molmo_agent.point_text.sentences import NoPoints, UnparsedReply, check_complete, check_label, check_prose
 
-_TAG_START = re.compile(r"</?points?\b", re.IGNORECASE)
-_NAME = re.compile(r"<(points?)(?=[\s/>])", re.IGNORECASE)
-_ATTRIBUTE = re.compile(r"\s++([a-z]{1,8}[0-9]{0,6})\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)')(?=\s|/?>)", re.IGNORECASE)
-_TAG_END = re.compile(r"\s*+(/?)>")
+_TAG_START = re.compile(r"</?points?\b", re.IGNORECASE | re.ASCII)
+_NAME = re.compile(r"<(points?)(?=[\s/>])", re.IGNORECASE | re.ASCII)
+_ATTRIBUTE = re.compile(
+    r"\s++([a-z]{1,8}[0-9]{0,6})\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)')(?=\s|/?>)", re.IGNORECASE | re.ASCII
+)
+_TAG_END = re.compile(r"\s*+(/?)>", re.ASCII)
 # An alt text with quotes inside: it ends at the quote that a bracket or another attribute follows.
 _LOOSE_ALT = re.compile(
     r"\s++alt\s*+=\s*+\"((?:[^\"<]|<(?![a-z/])|"
     r"\"(?!\s{0,8}/?>|\s{1,8}[a-z]{1,8}[0-9]{0,6}\s{0,8}=\s{0,8}[\"']))*+)\"(?=\s*+/?>|\s)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 # A label: text without tags, and the closing tag.
-_LABEL = re.compile(r"((?:[^<]|<(?![a-z/!]))*+)</(points?)\s*+>", re.IGNORECASE)
+_LABEL = re.compile(r"((?:[^<]|<(?![a-z/!]))*+)</(points?)\s*+>", re.IGNORECASE | re.ASCII)
 # What a label has if an early bracket ended its tag: attributes, and the bracket that was meant to end it.
-_ATTRIBUTE_TEXT = re.compile(r"\b[a-z]{1,8}[0-9]{0,6}\s{0,8}=\s{0,8}[\"']|[\"'0-9]\s{0,8}/?>|\A\s{0,8}>", re.IGNORECASE)
+_ATTRIBUTE_TEXT = re.compile(
+    r"\b[a-z]{1,8}[0-9]{0,6}\s{0,8}=\s{0,8}[\"']|[\"'0-9]\s{0,8}/?>|\A\s{0,8}>", re.IGNORECASE | re.ASCII
+)
 # Between two tags: the second one may be meant instead of the first.
 _ALTERNATIVE = re.compile(r"\b(?:or|oder|ou|oppure|или|або|lub|veya|או|أو)\b|或|または|또는|혹은")
-_ESCAPED_TAG = re.compile(r"&lt;points?\b", re.IGNORECASE)
+_ESCAPED_TAG = re.compile(r"&lt;points?\b", re.IGNORECASE | re.ASCII)
+
+_BLANKS = " \t\r\n"
 
 # x and y as fractions, and the point's number in the reply.
 _NumberedPoint = tuple[float, float, int | None]
@@ -112,8 +118,8 @@ def _read_molmo_tag(name: str, attributes: dict[str, str]) -> list[_NumberedPoin
         x, y = (attributes.pop(f"{axis}{number or ''}", None) for axis in "xy")
         if x is None or y is None:
             raise UnparsedReply(f"<{name}> has no pair x{number or ''}, y{number or ''}")
-        check_percents(x.strip(), y.strip())
-        points.append((to_fraction(x.strip(), 100), to_fraction(y.strip(), 100), number))
+        check_percents(x.strip(_BLANKS), y.strip(_BLANKS))
+        points.append((to_fraction(x.strip(_BLANKS), 100), to_fraction(y.strip(_BLANKS), 100), number))
     if attributes or not points:
         raise UnparsedReply(f"<{name}> has no place for {', '.join([*attributes][:5]) or 'no coordinates'}")
     return points
