@@ -101,8 +101,7 @@ FIELDS = """
 
 def test_an_entry_that_denies_its_point_or_is_not_known_takes_the_point_away():
     fields = [text.strip() for line in FIELDS.strip().split("\n") for text in line.split(" | ")]
-    keys = {"gemini": '"point": [500, 500]', "qwen": '"point_2d": [500, 500]',
-    "gui": '"coordinate": [500, 500]'}
+    keys = {"gemini": '"point": [500, 500]', "qwen": '"point_2d": [500, 500]', "gui": '"coordinate": [500, 500]'}
     objects = [(dialect, f"[{{{key}, {field}}}]") for dialect, key in keys.items() for field in fields]
     objects += [(dialect, f"{{{field}, {key}}}") for dialect, key in keys.items() for field in fields]
     assert accepted(objects) == []
@@ -116,18 +115,15 @@ def test_an_unknown_entry_and_an_empty_confidence_say_why():
         "its entry 'score' is 0: it does not believe in its own point"
     )
     assert parsed("gemini", '[{"point": [5, 5], "label": "absent"}]').reason == "its label says 'absent'"
-    assert parsed("qwen", '[{"point_2d": [5, 5],
-    "label": "{\\"x\\": 1"}]').reason.endswith("holds another place")
+    assert parsed("qwen", '[{"point_2d": [5, 5], "label": "{\\"x\\": 1"}]').reason.endswith("holds another place")
 
 
 @pytest.mark.parametrize(
     "arguments",
-    ['"button": "right"', '"clicks": 2', '"text": "hello"', '"keys": "ctrl"', '"then": "type"',
-    '"coordinate2": "9,9"'],
+    ['"button": "right"', '"clicks": 2', '"text": "hello"', '"keys": "ctrl"', '"then": "type"', '"coordinate2": "9,9"'],
 )
 def test_a_call_that_does_more_than_one_left_click_is_not_a_point(arguments):
-    call = f'{{"name": "computer_use", "arguments": {{"action": "left_click",
-    "coordinate": [500, 500], {arguments}}}}}'
+    call = f'{{"name": "computer_use", "arguments": {{"action": "left_click", "coordinate": [500, 500], {arguments}}}}}'
     assert accepted([("qwen", call), ("gui", call)]) == []
 
 
@@ -259,10 +255,8 @@ def server():
 
 
 ENDS = {
-    "the model was stopped after 64 tokens": ["length", "max_tokens", "MAX_TOKENS",
-    "model_length", {"type": "length"}],
-    "the server's filter stopped the answer": ["content_filter", "SAFETY", "RECITATION",
-    "guardrail_intervened"],
+    "the model was stopped after 64 tokens": ["length", "max_tokens", "MAX_TOKENS", "model_length", {"type": "length"}],
+    "the server's filter stopped the answer": ["content_filter", "SAFETY", "RECITATION", "guardrail_intervened"],
     "the answer ends with a call": ["tool_calls", "function_call", "tool_use"],
     "the server broke the answer off": [
         "error",
@@ -302,8 +296,7 @@ def test_the_reason_of_a_vendor_behind_a_gateway_counts(server, extra):
     assert model.point(np.zeros((40, 80, 3), np.uint8), "a").status == "unparsed"
 
 
-@pytest.mark.parametrize("end", [None, "", "stop", "STOP", "eos_token", "end_turn", {"type": "stop"},
-"stop_sequence"])
+@pytest.mark.parametrize("end", [None, "", "stop", "STOP", "eos_token", "end_turn", {"type": "stop"}, "stop_sequence"])
 def test_an_answer_that_ended_by_itself_is_read(server, end):
     server.plan = [completion({"content": CENTRE["molmo"]}, end)]
     model = load_model(f"{server.url}#Molmo-7B-D", retries=0, timeout_s=60.0)
