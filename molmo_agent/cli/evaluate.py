@@ -16,7 +16,7 @@ from rich.text import Text
 
 from molmo_agent.cli import evaluate_nano as cli_suite
 from molmo_agent.cli import evaluate_real as cli_real
-from molmo_agent.console import after_the_result, plain_text
+from molmo_agent.console import after_the_result, make_console, plain_text
 from molmo_agent.errors import UsageError
 
 
@@ -65,7 +65,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a model on a benchmark, compare with published scores, and write a page with images and replies."""
-    console = Console()
+    console = make_console()
     if list_all:
         _list_benchmarks(console)
         return

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from molmo_agent.cli.run import loading
-from molmo_agent.console import after_the_result, plain_text, warn
+from molmo_agent.console import after_the_result, make_console, plain_text, say_json, warn
 from molmo_agent.errors import MolmoAgentError, UsageError
 from molmo_agent.interfaces import Env, Locator, PointingModel, Policy, model_traits
 from molmo_agent.pointers.careful import careful
@@ -165,7 +165,7 @@ def rollout_request(request: RolloutRequest) -> int:
     for path in (request.record, request.lerobot, out):
         if path is not None and path.exists():
             raise UsageError(f"{path} exists already and is not overwritten: name another")
-    console = Console(stderr=request.as_json, highlight=False)
+    console = make_console(stderr=request.as_json)
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys([request.model, *_baselines(request)]):
         finished: list[EpisodeResult] = []
@@ -188,7 +188,7 @@ def rollout_request(request: RolloutRequest) -> int:
         for problem in result.problems:
             warn(f"a record is not complete: {problem}")
         if request.as_json:
-            print(json.dumps({key: value for key, value in rows[-1].items() if key != "results"}), flush=True)
+            say_json({key: value for key, value in rows[-1].items() if key != "results"})
     # Printed first, so that a failure to write a file loses no figures.
     if not request.as_json:
         _print(console, request, rows)

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
 
-from molmo_agent.console import after_the_result, plain_text
+from molmo_agent.console import after_the_result, make_console, plain_text
 from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.metrics.calibration import fit
 from molmo_agent.evaluation.nano_suite.run import ask, confidences
@@ -130,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = load_model(str(options.model.absolute()), dtype="float32", calibration=None)
     plot = options.plot or Path(PLOT_FILE)
     result = calibrate(model, options.screens)
-    console = Console(highlight=False)
+    console = make_console()
     calibration = result.calibration
     console.print(f"slope {calibration.slope:.4f}, offset {calibration.offset:.4f}, fitted on {result.num_fit} answers")
     console.print(

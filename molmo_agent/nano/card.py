@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from molmo_agent.console import say
 from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.nano_suite.tables import sheets_of
 from molmo_agent.evaluation.reliability import PLOT_FILE, draw_calibration
@@ -126,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         data=options.data,
         note=options.note,
     )
-    print(path)
+    say(path)
 
 
 if __name__ == "__main__":
