@@ -235,9 +235,9 @@ def test_no_command_passes_on_what_steers_the_terminal(tmp_path, server):
     ]
     server.plan = plans * 3
     codes, output = agent(commands, tmp_path, HTTPS_PROXY=f"http://{name}")
-    lines = [line for line in output.splitlines() if steering(line)]
+    lines = [line for line in output.split("\n") if steering(line)]
     assert lines == []
-    assert output.count(r"\u202e") >= 2 * len(commands)
+    assert output.count(r"\u202e") >= len(commands)
     assert codes.count(0) >= 2
     assert len(codes) == len(commands)
 

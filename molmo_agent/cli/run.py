@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import json
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ def _numbers(text: str, names: str) -> list[float]:
         values = [float(part) for part in text.split(",")]
     except ValueError:
         values = []
-    if len(values) != 4:
+    if len(values) != 4 or not all(map(math.isfinite, values)):
         raise UsageError(f"expected {names} as four numbers, got {text!r}")
     return values
 

@@ -207,8 +207,11 @@ def _joined(events: str, url: str) -> dict[str, Any]:
             raise ModelError(f"expected a chat completion from {url}, got a broken event: {shorten(data)!r}") from error
         if not isinstance(event, dict) or event.get("error"):
             return event if isinstance(event, dict) else {}
-        for choice in (event.get("choices") or [])[:1]:
-            delta = choice.get("delta") or choice.get("message") or {}
+        choices = event.get("choices")
+        for choice in choices[:1] if isinstance(choices, list) else []:
+            delta = (choice.get("delta") or choice.get("message") or {}) if isinstance(choice, dict) else None
+            if not isinstance(delta, dict):
+                raise ModelError(f"expected a chat completion from {url}, got a broken event: {shorten(data)!r}")
             for key in ("content", "reasoning_content", "reasoning", "refusal"):
                 if isinstance(delta.get(key), str):
                     message[key] = message.get(key, "") + delta[key]
