@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def _env_options(request: Request) -> dict[str, Any]:
     if request.region is not None:
         left, top, width, height = (int(v) for v in _numbers(request.region, "LEFT,TOP,WIDTH,HEIGHT"))
         options["region"] = (left, top, width, height)
-    if request.monitor is not None and request.monitor.lstrip("-").isdigit():
+    if request.monitor is not None and re.fullmatch("-?[0-9]{1,9}", request.monitor):
         options["monitor"] = int(request.monitor)
     if is_phone and "monitor" in options:
         if not isinstance(options["monitor"], int):

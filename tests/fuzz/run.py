@@ -1,8 +1,8 @@
 """Fuzz one target: ``python tests/fuzz/run.py TARGET --minutes 5`` (``--list`` lists them, ``--seed`` writes corpora).
 
 With atheris installed (``pip install atheris``; Linux), it guides the inputs. Without it, a loop of our own does, by
-the lines of the package that an input is the first to reach: slower, but without a compiled package. An input that breaks a
-promise is written to ``tests/fuzz/found/`` and printed; put it into the target's corpus once it is fixed.
+the lines of the package that an input is the first to reach: slower, but without a compiled package. An input
+that breaks a promise is written to ``tests/fuzz/found/`` and printed; put it into the target's corpus once it is fixed.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -89,7 +89,12 @@ def guided_loop(
 def main() -> None:
     """Run the command line."""
     sys.path[:0] = [str(HERE), str(HERE.parents[1])]
-    from targets import SEEDS, TARGETS
+    try:
+        import atheris
+    except ImportError:
+        atheris = None
+    with atheris.instrument_imports(include=["molmo_agent"]) if atheris else nullcontext():
+        from targets import SEEDS, TARGETS
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target", nargs="?", choices=TARGETS)
@@ -105,15 +110,9 @@ def main() -> None:
         print("\n".join(TARGETS))
         return
     run, seconds = TARGETS[options.target], 60 * options.minutes
-    try:
-        import atheris
-    except ImportError:
-        atheris = None
     if atheris is not None:
         (FOUND / options.target).mkdir(parents=True, exist_ok=True)
-        # It instruments functions that are already imported, those of the target and what they call.
-        atheris.instrument_all()
-        folders = [str(CORPUS / options.target)]
+        folders = [str(FOUND / options.target), str(CORPUS / options.target)]
         arguments = [f"-max_total_time={seconds:.0f}", f"-artifact_prefix={FOUND / options.target}/", "-max_len=4096"]
         atheris.Setup([sys.argv[0], *arguments, *folders], run)
         atheris.Fuzz()
