@@ -98,7 +98,9 @@ def loading(name: str, *, quiet: bool) -> Iterator[None]:
     if quiet or not sys.stderr.isatty():
         yield
         return
-    with make_console(stderr=True).status(plain_text(f"loading {name} ...")):
+    # An address is checked only when the model is loaded.
+    shown = importlib.import_module("molmo_agent.pointers.served.network").shown_address(name)
+    with make_console(stderr=True).status(plain_text(f"loading {shown} ...")):
         yield
 
 

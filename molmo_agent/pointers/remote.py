@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from PIL import Image as PILImage
 
@@ -14,7 +14,7 @@ from molmo_agent.point_text.cut_off import mark_cut
 from molmo_agent.point_text.parse import parse_points
 from molmo_agent.pointers.served.chat import Chat
 from molmo_agent.pointers.served.families import OPTIONS, Profile, profile_of, read_scale
-from molmo_agent.pointers.served.network import check_url
+from molmo_agent.pointers.served.network import check_url, shown_address
 
 __all__ = ["Profile", "RemotePointer", "profile_of"]
 
@@ -66,12 +66,14 @@ class RemotePointer:
         Raises:
             UsageError: no model in the address, an unknown option, or a model whose scale is not known.
         """
+        # A password may hold a "#": whatever stands before an "@" there is refused.
+        check_url(address.rpartition("#")[0] if "@" in address.rpartition("#")[0] else address.partition("#")[0])
         url, _, rest = address.partition("#")
         model, _, query = rest.partition("?")
-        check_url(url)
-        if not model or not urlsplit(url).netloc:
+        if not model:
             raise UsageError(
-                f"expected an address and a model, like http://host:8000/v1#Molmo-7B-D-0924, got {address!r}"
+                "expected an address and a model, like http://host:8000/v1#Molmo-7B-D-0924, "
+                f"got {shown_address(address)!r}"
             )
         asked = dict(parse_qsl(query, keep_blank_values=True))
         if unknown := [name for name in asked if name not in OPTIONS]:
