@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self, TypeVar
 
 from molmo_agent.actions import Action, Type
+from molmo_agent.child_environment import SECRET_PREFIX
 from molmo_agent.errors import ActionRefused, UsageError
 
-PREFIX = "MOLMO_SECRET_"
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 _T = TypeVar("_T")
 
@@ -48,9 +48,11 @@ class Secrets:
         for name in names:
             if not _PLACEHOLDER.fullmatch("{{" + name + "}}"):
                 raise UsageError(f"expected a secret's name made of letters, digits and _, got {name!r}")
-            value = environ.get(PREFIX + name, "")
+            value = environ.get(SECRET_PREFIX + name, "")
             if not value:
-                raise UsageError(f"the secret {{{{{name}}}}} has no value: set the environment variable {PREFIX}{name}")
+                raise UsageError(
+                    f"the secret {{{{{name}}}}} has no value: set the environment variable {SECRET_PREFIX}{name}"
+                )
             values[name] = value
         return cls(values)
 
@@ -64,7 +66,7 @@ class Secrets:
             if name not in self.values:
                 raise UsageError(
                     f"the text asks for the secret {{{{{name}}}}}, which this run may not type: allow it "
-                    f"(--secret {name}) and set the environment variable {PREFIX}{name}"
+                    f"(--secret {name}) and set the environment variable {SECRET_PREFIX}{name}"
                 )
 
     def reveal(self, action: Action) -> Action:

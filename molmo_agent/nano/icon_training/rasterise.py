@@ -23,6 +23,7 @@ import numpy.typing as npt
 from PIL import Image
 from rich.progress import track
 
+from molmo_agent.child_environment import child_environment
 from molmo_agent.errors import UsageError
 
 # Side of a raster in pixels. Buttons show icons at 16 to 48.
@@ -100,7 +101,7 @@ def _pixels(path: Path) -> npt.NDArray[np.uint8] | None:
     try:
         if path.suffix == ".svg":
             command = ["rsvg-convert", "-w", "96", "-h", "96", "-a", str(path)]
-            done = subprocess.run(command, capture_output=True, check=True, timeout=10)
+            done = subprocess.run(command, capture_output=True, check=True, timeout=10, env=child_environment())
             image = Image.open(io.BytesIO(done.stdout)).convert("RGBA")
         else:
             image = Image.open(path).convert("RGBA")

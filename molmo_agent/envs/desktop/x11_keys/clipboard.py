@@ -17,6 +17,8 @@ import Xlib.error
 import Xlib.X
 from Xlib.protocol import event
 
+from molmo_agent.child_environment import child_environment
+
 # How long a program that has seen the keys may take to read the text.
 _TAKE_S = 2.0
 # The same where nobody knows whether it has seen them: it cannot be asked, or an input method passes them on later.
@@ -137,6 +139,7 @@ class Pasteboard:
                     start_new_session=True,
                     timeout=5,
                     check=False,
+                    env=child_environment(),
                 )
 
     def _client(self, window_id: int) -> int:
@@ -228,7 +231,14 @@ def _read_with_xclip(selection: str, kind: str) -> bytes | None:
         return None
     command = ["xclip", "-selection", selection.lower(), "-o", "-t", kind]
     try:
-        result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=3, check=False)
+        result = subprocess.run(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=3,
+            check=False,
+            env=child_environment(),
+        )
     except subprocess.TimeoutExpired:
         return None
     return result.stdout if result.returncode == 0 else None
