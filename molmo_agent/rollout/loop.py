@@ -112,6 +112,7 @@ class Rollout(Iterator[Step]):
         return "" if self._recorder is None else self._recorder.problem
 
     def _run(self) -> Generator[Step, None, None]:
+        crash: BaseException | None = None
         try:
             yield from self._episode()
         except KeyboardInterrupt as interrupt:
@@ -119,7 +120,7 @@ class Rollout(Iterator[Step]):
             self._env.close()
             raise RunStopped(self._end_reason) from interrupt
         except RunStopped as stop:
-            stop.args = self._secrets.scrub(stop.args)
+            self._secrets.scrub_error(stop)
             self._end_reason = str(stop) or "stopped by the user"
             self._env.close()
             raise
@@ -128,15 +129,20 @@ class Rollout(Iterator[Step]):
             raise
         except MolmoAgentError as error:
             # A printed error must not contain a secret.
-            error.args = self._secrets.scrub(error.args)
+            self._secrets.scrub_error(error)
             self._end_reason = f"{type(error).__name__}: {error}"
             raise
         except BaseException as error:
             self._end_reason = f"crashed with {type(error).__name__}: {self._secrets.scrub(str(error))}"
-            raise
+            crash = self._secrets.scrub_error(error)
+            if crash is error:
+                raise
         finally:
             if self._recorder is not None:
                 self._recorder.finish(self._last, success=self._success, ended=self._end_reason)
+        if crash is not None:
+            # Raised here, where the exception that cannot be scrubbed is not its context.
+            raise crash
 
     def _episode(self) -> Generator[Step, None, None]:
         self._deadline = time.monotonic() + self._guards.max_seconds
@@ -181,7 +187,7 @@ class Rollout(Iterator[Step]):
         if self._recorder is not None:
             self._recorder.observe(index, observation)
         lap("record")
-        decision = self._policy.act(self._task, observation, tuple(self._steps))
+        decision = self._secrets.scrub(self._policy.act(self._task, observation, tuple(self._steps)))
         lap("policy")
         self._guards.check_stop()
         self._asked = False
