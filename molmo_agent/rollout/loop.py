@@ -27,6 +27,7 @@ from molmo_agent.episode import Decision, Effect, Observation, Refusal, Step, Ta
 from molmo_agent.errors import ActionRefused, MolmoAgentError, RunStopped, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Env, Policy, env_traits, policy_traits
+from molmo_agent.rollout.cover import SecretCover
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.rollout.repeats import stuck
@@ -62,6 +63,7 @@ class Rollout(Iterator[Step]):
         self._ask = guards.ask
         self._guards = dataclasses.replace(guards, ask=self._ask_person) if guards.ask else guards
         self._settle, self._secrets, self._dry_run = settle, guards.secrets, guards.dry_run
+        self._cover = SecretCover(guards.secrets)
         self._seed, self._options = seed, options
         self._hovers = env_traits(env).live and Move in env.capabilities and settle.hover_s > 0
         self._caller_task = Task(task) if isinstance(task, str) else task
@@ -184,17 +186,19 @@ class Rollout(Iterator[Step]):
 
         index = len(self._steps)
         check.look()
+        # The env's own image is for comparisons only: it may show a secret.
+        shown = self._cover.show(observation)
         if self._recorder is not None:
-            self._recorder.observe(index, observation)
+            self._recorder.observe(index, shown)
         lap("record")
-        decision = self._secrets.scrub(self._policy.act(self._task, observation, tuple(self._steps)))
+        decision = self._secrets.scrub(self._policy.act(self._task, shown, tuple(self._steps)))
         lap("policy")
         self._guards.check_stop()
         self._asked = False
-        refused = self._refusal(decision, observation)
+        refused = self._refusal(decision, shown)
         lap("guard")
 
-        step = Step(index=index, observation=observation, decision=decision, refused=refused, dry_run=self._dry_run)
+        step = Step(index=index, observation=shown, decision=decision, refused=refused, dry_run=self._dry_run)
         # `Done` is a claim, not an input: only an env that scores it receives it.
         silent = isinstance(decision.action, Done) and Done not in self._env.capabilities
         if refused or self._dry_run or silent:
@@ -203,7 +207,7 @@ class Rollout(Iterator[Step]):
             lap("capture")
         else:
             try:
-                step, newest = self._send(step, watch, check, lap)
+                step, newest = self._send(step, observation, watch, check, lap)
             except ScreenChanged as change:
                 step = dataclasses.replace(step, refused=Refusal("changed", self._secrets.scrub(str(change))))
                 newest = self._env.observe()
@@ -226,21 +230,22 @@ class Rollout(Iterator[Step]):
         return step, newest
 
     def _send(
-        self, step: Step, watch: ScreenWatch, check: ScreenCheck, lap: Callable[[str], None]
+        self, step: Step, seen: Observation, watch: ScreenWatch, check: ScreenCheck, lap: Callable[[str], None]
     ) -> tuple[Step, Observation]:
         """Send the action of a step, unless the screen changed; return the step with its effect, and the newest screen.
 
         Raises:
             ActionRefused: it was not sent.
         """
-        action, seen = step.action, step.observation
+        action = step.action
         # Captured again, because models take seconds: changes in that time are not an effect of the action.
         before = check.confirm(action, seen, self._env.observe(), asked=self._asked)
         watch.idle(seen.image, before.image)
         window = check.window_at(action, seen)
         lap("capture")
+        # Before the first letter: an env that fails halfway has typed a part of it.
+        self._cover.before(action, before.image)
         if self._recorder is not None and types_secret(action):
-            # Before the first letter: an env that fails halfway has typed a part of it.
             self._recorder.cover_changes_since(before.image)
         before, outcome = self._act(action, seen, before, watch, check)
         lap("act")

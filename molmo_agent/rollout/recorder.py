@@ -34,7 +34,8 @@ import numpy as np
 from molmo_agent.actions import action_to_dict
 from molmo_agent.episode import Image, Observation, Step
 from molmo_agent.errors import EnvError, MolmoAgentError, UsageError
-from molmo_agent.rollout.screen_changes import CELL_PX, changed_cells
+from molmo_agent.rollout.cover import cover
+from molmo_agent.rollout.screen_changes import changed_cells
 
 SCHEMA = "molmo-agent-trajectory"
 SCHEMA_VERSION = 1
@@ -45,7 +46,6 @@ _FREE_TEXT = ("task", "options")
 _MAX_ARRAY = 1000
 _MAX_DEPTH = 40
 _MAX_INT_BITS = 1024
-_COVER_GREY = 128
 
 
 def encode_png(image: Image) -> bytes:
@@ -271,13 +271,7 @@ class Recorder:
         covered_share = 0.0
         if baseline is not None:
             cells = changed_cells(baseline, image)
-            if cells is None:
-                image, covered_share = np.full_like(image, _COVER_GREY), 1.0
-            elif cells.any():
-                height, width = image.shape[:2]
-                mask = cells.repeat(CELL_PX, axis=0)[:height].repeat(CELL_PX, axis=1)[:, :width]
-                image, covered_share = image.copy(), round(float(mask.mean()), 4)
-                image[mask] = _COVER_GREY
+            image, covered_share = cover(image, cells), 1.0 if cells is None else round(float(cells.mean()), 4)
         data = encode_png(np.ascontiguousarray(image))
         self._write(name, data)
         height, width = image.shape[:2]
