@@ -82,6 +82,9 @@ class Keeper:
 
     def _answer(self, request: Any) -> None:
         client = request.requestor.id & ~self._display.display.info.resource_id_mask
+        # The number of a client that is gone may be that of another program now.
+        self._next_look_s = 0.0
+        self._look_at_focus()
         trusts = time.monotonic() >= self._trusted_s
         is_given = trusts or not {client, ANYBODY} & set(self._suspects)
         # The one who asks may be gone meanwhile; python-xlib reports that on stderr only.
@@ -98,7 +101,6 @@ class Keeper:
             if self._focus:
                 window.get_geometry()
         except Xlib.error.BadDrawable:
-            # Gone, and the numbers of its client may be given to another program.
             self._trusted_s = now
             return
         if self._ping is None and self._focus:
