@@ -1,8 +1,12 @@
 """Keys, account names and passwords go to the server that they are for, over a way that nobody reads, or nowhere."""
 
+import contextlib
 import io
 import os
+import socket
 import sys
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -237,3 +241,43 @@ def test_a_password_in_an_address_is_refused_and_shown_nowhere(monkeypatch):
 def test_a_host_that_can_be_mistaken_for_another_one_is_refused(url, message):
     with pytest.raises(UsageError, match=message):
         network.check_url(url)
+
+
+@pytest.mark.parametrize(
+    "lines", [[b"HTTP/1.1 200 OK\r\n"], [b"HTTP/1.1 200 OK\r\n", b"x-a: 1\r\n"], [b"HTTP/1.1 100 C\r\n\r\n"]]
+)
+def test_a_server_whose_headers_drip_is_given_up_in_time(lines):
+    stop = threading.Event()
+
+    def drip(listener):
+        connection, _ = listener.accept()
+        with connection:
+            for line in lines:
+                connection.sendall(line)
+            # Longer than the test by far, and a byte often enough for any limit on one read.
+            while not stop.wait(0.05):
+                with contextlib.suppress(OSError):
+                    connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,), daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        model = load_model(f"{url}#Molmo-7B-D", retries=0, timeout_s=0.5)
+        try:
+            with pytest.raises(ModelError, match="did not answer in time, 1 times"):
+                model.point(PICTURE, "a")
+        finally:
+            stop.set()
+            thread.join()
+
+
+def test_what_fails_in_the_background_fails_for_the_one_who_waits():
+    def fails():
+        raise KeyError("inside")
+
+    with pytest.raises(KeyError, match="inside"):
+        network.within(5.0, fails)
+    assert network.within(5.0, lambda: 7) == 7
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.01 s"):
+        network.within(0.01, lambda: time.sleep(0.3))

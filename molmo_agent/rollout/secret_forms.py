@@ -15,6 +15,7 @@ _MAX_GAP = 12
 _MIN_BASE64 = 6
 
 _ENCODERS: tuple[Callable[[str], str], ...] = (
+    lambda text: text,
     lambda text: json.dumps(text)[1:-1],
     lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
     lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
@@ -60,7 +61,7 @@ def written_forms(value: str) -> set[str]:
     """Return the forms in which a text may be written, at least itself."""
     plain = {value, *(unicodedata.normalize(form, value) for form in ("NFC", "NFD"))}
     # Twice: a URL in JSON, a phone's text in a shell's quotes.
-    forms = {second(first(text)) for text in plain for first in (str, *_ENCODERS) for second in (str, *_ENCODERS)}
+    forms = {second(first(text)) for text in plain for first in _ENCODERS for second in _ENCODERS}
     for text in plain:
         data = text.encode("utf-8", "replace")
         forms |= {data.hex(), data.hex(" "), data.hex(":"), *_base64_forms(data)}

@@ -45,8 +45,10 @@ class Chat:
         self._timeout_s, self._retries = timeout_s, retries
         self._openai: Any = openai
         self._key = key_for(url)
-        http = http_client(openai, url)
-        self._transport_errors = importlib.import_module(type(http).__mro__[1].__module__.partition(".")[0]).HTTPError
+        http = http_client(openai, url, timeout_s)
+        self._transport_errors = importlib.import_module(
+            openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0]
+        ).HTTPError
         self._client: Any = openai.OpenAI(
             base_url=url, api_key=self._key or "none", timeout=timeout_s, max_retries=retries, http_client=http
         )

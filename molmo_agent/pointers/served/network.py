@@ -4,12 +4,16 @@ What may be sent is decided here, request by request, and not by the client libr
 and headers from the environment for whatever server it is given.
 """
 
+import importlib
 import ipaddress
 import os
+import queue
 import re
 import ssl
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
@@ -214,8 +218,57 @@ def proxy_for(url: str) -> tuple[str, str] | None:
     return variable, address if "://" in address else f"http://{address}"
 
 
-def http_client(openai: Any, url: str) -> Any:
+def within(seconds: float, send: Callable[[], Any]) -> Any:
+    """Return what a function returns.
+
+    Time limits of HTTP clients hold for every single read: a server that sends a byte now and then keeps them waiting.
+
+    Raises:
+        TimeoutError: it takes longer. It goes on in the background, and its response is closed then.
+    """
+    done: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(1)
+    is_late = threading.Event()
+
+    def run() -> None:
+        try:
+            response, error = send(), None
+        # Every exception: it is raised where the result is waited for.
+        except BaseException as problem:
+            response, error = None, problem
+        if is_late.is_set() and response is not None:
+            response.close()
+        done.put((response, error))
+
+    # A daemon: it does not keep the process from ending.
+    threading.Thread(target=run, daemon=True, name="request").start()
+    try:
+        response, error = done.get(timeout=seconds)
+    except queue.Empty:
+        is_late.set()
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    if error is not None:
+        raise error
+    return response
+
+
+def _timed(base: Any, seconds: float) -> Any:
+    """Return a class of HTTP clients whose answers begin within so many seconds in all."""
+    http = importlib.import_module(base.__mro__[1].__module__.partition(".")[0])
+
+    class TimedClient(base):  # type: ignore[misc]
+        def send(self, request: Any, **options: Any) -> Any:
+            try:
+                return within(seconds, partial(super().send, request, **options))
+            except TimeoutError as error:
+                raise http.ReadTimeout(str(error), request=request) from error
+
+    return TimedClient
+
+
+def http_client(openai: Any, url: str, timeout_s: float) -> Any:
     """Return an HTTP client for one server. It follows no redirects, which would carry screenshots elsewhere.
+
+    An answer has to begin within ``timeout_s`` seconds, however slowly the server sends.
 
     It reads no ``.netrc``. A key never passes a proxy in clear: it is sent over https, which a proxy cannot read, or to
     this machine, which no proxy is asked for.
@@ -224,7 +277,7 @@ def http_client(openai: Any, url: str) -> Any:
         UsageError: as :func:`key_for`.
         ModelError: the proxy needs a package that is missing, or is no address of a proxy.
     """
-    proxy = proxy_for(url)
+    proxy, make = proxy_for(url), _timed(openai.DefaultHttpxClient, timeout_s)
     options: dict[str, Any] = {
         "trust_env": False,
         "follow_redirects": False,
@@ -233,11 +286,11 @@ def http_client(openai: Any, url: str) -> Any:
     if os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR"):
         options["verify"] = ssl.create_default_context()
     if proxy is None:
-        return openai.DefaultHttpxClient(**options)
+        return make(**options)
     variable, address = proxy
     host = check_url(url)
     try:
-        return openai.DefaultHttpxClient(proxy=address, **options)
+        return make(proxy=address, **options)
     except ImportError as error:
         raise ModelError(
             f"{variable} names the SOCKS proxy {_without_password(address)}, which needs another package: "
