@@ -255,7 +255,7 @@ def _timed(base: Any, seconds: float) -> Any:
     """Return a class of HTTP clients whose answers begin within so many seconds in all."""
     http = importlib.import_module(base.__mro__[1].__module__.partition(".")[0])
 
-    class TimedClient(base):  # type: ignore[misc]
+    class TimedClient(base):
         def send(self, request: Any, **options: Any) -> Any:
             try:
                 return within(seconds, partial(super().send, request, **options))
