@@ -287,7 +287,9 @@ class X11Input(PyAutoGuiInput):
         num_sent = 0
         is_taken = True
         try:
-            self._await_response(pasteboard)
+            if self._untaken:
+                # Keys of an earlier paste may wait in a program: they would paste this text, too.
+                self._await_response(pasteboard)
             while num_sent < len(text):
                 part = text[num_sent : num_sent + _PASTE_CHARS]
                 with self._translate_errors():
