@@ -287,7 +287,7 @@ class X11Input(PyAutoGuiInput):
         num_sent = 0
         is_taken = True
         try:
-            if self._untaken:
+            if self._untaken & pasteboard.suspects():
                 # Keys of an earlier paste may wait in a program: they would paste this text, too.
                 self._await_response(pasteboard)
             while num_sent < len(text):
@@ -312,8 +312,8 @@ class X11Input(PyAutoGuiInput):
             with self._translate_errors():
                 if not is_taken:
                     self._untaken |= pasteboard.suspects()
-                # Programs may have an earlier paste before them still.
-                pasteboard.close(self._untaken)
+                # A program may have an earlier paste before it still.
+                pasteboard.close(self._untaken & pasteboard.suspects())
         return num_sent, ""
 
     def _await_response(self, pasteboard: Pasteboard) -> None:

@@ -88,6 +88,7 @@ class Pasteboard:
 
     def save(self) -> bool:
         """Save what the selections hold. Return False if the clipboard cannot be saved; then do not replace it."""
+        self._focus = getattr(self._display.get_input_focus().focus, "id", None)
         for selection in self._selections:
             if self._display.get_selection_owner(self._display.intern_atom(selection)) == Xlib.X.NONE:
                 continue
