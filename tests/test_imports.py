@@ -17,7 +17,7 @@ import molmo_agent
 PACKAGE = Path(molmo_agent.__file__).parent
 # From the ground up: a room may import itself and the rooms before it. "nouns" are the modules directly in the package.
 ROOMS = (
-    *("nouns", "camera", "point_text", "model", "ocr", "pointers", "policies", "envs", "rollout", "synthetic", "data"),
+    *("nouns", "camera", "point_text", "model", "ocr", "pointers", "risk", "policies", "envs", "rollout", "synthetic", "data"),
     *("train", "evaluation", "nano", "cli"),
 )
 MAY_IMPORT = {room: {*ROOMS[: number + 1]} for number, room in enumerate(ROOMS)}

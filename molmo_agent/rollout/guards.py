@@ -3,28 +3,25 @@
 A guard never changes an action. It allows it, refuses it with a reason, or ends the run.
 """
 
+import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from molmo_agent.actions import Action, Done, Key, OpenApp, PointAt, Type, Wait, describe, points_of
-from molmo_agent.episode import Decision, Observation, Refusal
+from molmo_agent.actions import Action, Done, PointAt, Wait, describe, points_of
+from molmo_agent.episode import Decision, Observation, Refusal, Step
 from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.geometry import Box
-from molmo_agent.risk import risky_word
+from molmo_agent.ocr.reader import LazyReader
+from molmo_agent.risk.judge import why_ask
 from molmo_agent.rollout.secrets import Secrets, types_secret
+from molmo_agent.screen_text import TextReader
 
 Confirm = Literal["always", "risky", "never"]
 
 Ask = Callable[[Decision, Observation, str], bool]
 """Asks a person whether to execute a decision, given the observation and the reason for asking."""
-
-_CHORDS = (
-    "alt+f4 ctrl+w ctrl+q ctrl+shift+w ctrl+shift+q cmd+w cmd+q command+w command+q delete shift+delete ctrl+d "
-    "ctrl+alt+delete cmd+backspace command+backspace ctrl+enter"
-)
-_RISKY_CHORDS = frozenset(frozenset(chord.split("+")) for chord in _CHORDS.split())
 
 
 def sends_input(action: Action) -> bool:
@@ -32,27 +29,23 @@ def sends_input(action: Action) -> bool:
     return not isinstance(action, Wait | Done) and action != PointAt(())
 
 
-def risk(decision: Decision, instruction: str = "") -> str:
-    """Return what makes a decision risky, or an empty string.
-
-    Args:
-        decision: the action and the part of the instruction that it serves.
-        instruction: the whole instruction, for policies that do not name the current part.
-    """
-    action = decision.action
-    if not sends_input(action):
-        return ""
-    if types_secret(action):
+def risk(
+    decision: Decision,
+    instruction: str = "",
+    observation: Observation | None = None,
+    reader: TextReader | None = None,
+    history: Sequence[Step] = (),
+) -> str:
+    """Return what makes a decision risky, or an empty string: see :func:`molmo_agent.risk.judge.why_ask`."""
+    if types_secret(decision.action):
         return "it types a secret"
-    if isinstance(action, Key) and frozenset(action.keys) in _RISKY_CHORDS:
-        return f"{'+'.join(action.keys)} can close or delete something"
-    texts = [decision.instruction or instruction]
-    texts += [action.text] if isinstance(action, Type) else [action.name] if isinstance(action, OpenApp) else []
-    texts += [point.label for point in decision.result.points if point.label] if decision.result else []
-    for text in texts:
-        if word := risky_word(text):
-            return f"{word!r} may not be undone"
-    return ""
+    return why_ask(decision, instruction, observation, reader, history)
+
+
+@functools.cache
+def _reader_of_the_package() -> TextReader:
+    """Return one reader for all guards without their own: it remembers the last screens."""
+    return LazyReader()
 
 
 def _where(box: Box) -> str:
@@ -79,6 +72,8 @@ class Guards:
     # None: the policy's own threshold, if it has one. 0 disables it; models without a confidence ignore it.
     min_confidence: float | None = None
     ask: Ask | None = None
+    # Reads the words under and around a point for confirm="risky"; None: the policy's, else the one of the package.
+    reader: TextReader | None = None
     # The values of {{NAME}} in typed text; any other secret is refused.
     secrets: Secrets = field(default_factory=Secrets)
     # Decide and check, send nothing.
@@ -107,15 +102,23 @@ class Guards:
         if self.stop is not None and self.stop():
             raise RunStopped("stopped by the kill switch")
 
-    def refusal(self, decision: Decision, observation: Observation, instruction: str = "") -> Refusal | None:
+    def refusal(
+        self, decision: Decision, observation: Observation, instruction: str = "", history: Sequence[Step] = ()
+    ) -> Refusal | None:
         """Return why an action may not be executed, or None when it may.
 
         The rules without interaction come first, so a person is asked only about input that would be sent.
+
+        Args:
+            decision: the action, and the part of the instruction and the answer that it is based on.
+            observation: the screen that it refers to.
+            instruction: the whole instruction.
+            history: the steps before it.
         """
         return (
             self._doubt(decision)
             or self._outside(decision.action)
-            or self._confirmation(decision, observation, instruction)
+            or self._confirmation(decision, observation, instruction, history)
         )
 
     def _doubt(self, decision: Decision) -> Refusal | None:
@@ -145,10 +148,17 @@ class Guards:
             return ""
         return f"the model's confidence is {confidence:.0%}, below the required {self.min_confidence:.0%}"
 
-    def _confirmation(self, decision: Decision, observation: Observation, instruction: str) -> Refusal | None:
+    def _confirmation(
+        self, decision: Decision, observation: Observation, instruction: str, history: Sequence[Step]
+    ) -> Refusal | None:
         if not sends_input(decision.action):
             return None
-        doubt, risky = self._low_confidence(decision), risk(decision, instruction)
+        doubt, risky = self._low_confidence(decision), ""
+        if self.confirm == "risky":
+            risky = risk(decision, instruction, observation, self.reader or _reader_of_the_package(), history)
+        elif self.ask is not None:
+            # The question is asked anyway, so the screen is not read for it.
+            risky = risk(decision, instruction)
         if doubt and self.ask is None:
             return Refusal("unsure", f"{doubt} (min_confidence)")
         due = self.confirm == "always" or (self.confirm == "risky" and risky)

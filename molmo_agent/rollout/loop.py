@@ -326,7 +326,7 @@ class Rollout(Iterator[Step]):
             self._secrets.reveal(action)
         except ActionRefused as error:
             return Refusal("secret", str(error))
-        return self._guards.refusal(decision, observation, self._task.instruction)
+        return self._guards.refusal(decision, observation, self._task.instruction, self._steps)
 
     def _learn_success(self, info: dict[str, Any]) -> None:
         if self._is_env_task and (verdict := info.get("is_success")) is not None:
@@ -343,7 +343,7 @@ class Rollout(Iterator[Step]):
         guards = {
             field.name: getattr(self._guards, field.name)
             for field in dataclasses.fields(self._guards)
-            if field.name not in ("ask", "stop", "secrets", "dry_run")
+            if field.name not in ("ask", "stop", "secrets", "dry_run", "reader")
         }
         return {
             "task": {"instruction": self._task.instruction, "data": self._task.data},
@@ -389,9 +389,11 @@ def rollout(
         RunStopped: the user stopped the run; the env is closed.
         MolmoAgentError: the env or the model failed; the trajectory until then is kept.
     """
-    guards = guards or Guards()
+    guards, traits = guards or Guards(), policy_traits(policy)
     if guards.min_confidence is None:
-        guards = dataclasses.replace(guards, min_confidence=policy_traits(policy).min_confidence)
+        guards = dataclasses.replace(guards, min_confidence=traits.min_confidence)
+    if guards.reader is None:
+        guards = dataclasses.replace(guards, reader=traits.reader)
     if settle is None:
         settle = Settle() if env_traits(env).live else AT_ONCE
     return Rollout(policy, env, task, guards, recorder, settle, seed, options)

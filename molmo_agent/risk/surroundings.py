@@ -1,0 +1,198 @@
+"""What is written under and around a point of a screenshot, and which kind of widget it belongs to."""
+
+import re
+
+from molmo_agent.episode import Image
+from molmo_agent.geometry import Box, Point
+from molmo_agent.pointers.reading.matching import Segment
+from molmo_agent.pointers.reading.scene import Region, Scene
+from molmo_agent.pointers.reading.widgets import enclosing, field_around, is_framed, mark_beside
+from molmo_agent.risk.harmless import CANCEL, is_harmless
+from molmo_agent.risk.target import Kind, Target
+from molmo_agent.screen_text import TextReader
+
+# All distances are in heights of the text's line.
+_ROW, _NEAR, _BELOW = 0.7, 1.2, 3.0
+# A dialog is at most this share of the screen, and larger than its buttons.
+_LARGEST_DIALOG = 0.6
+# Frames of tabs touch each other, or nearly.
+_TAB_GAP_PX = 3
+_LINE_PX = 60
+
+
+def read_scene(image: Image, reader: TextReader) -> Scene:
+    """Return the texts and regions of an RGB uint8 image of shape (height, width, 3).
+
+    Raises:
+        ModelError: the reader failed.
+        UsageError: its program or package is not installed.
+    """
+    return Scene(image, reader.read(image))
+
+
+def target_at(scene: Scene, point: Point) -> Target:
+    """Return what is under and around a point."""
+    segment = _segment_at(scene, point)
+    region = _button_around(scene, point)
+    if segment is None and region is not None:
+        # The point lies beside the words, in their frame.
+        inside = [one for one in scene.segments if scene.box(region).contains(one.box.center)]
+        segment = inside[0] if len(inside) == 1 and is_framed(scene, inside[0].box) else None
+    if segment is None:
+        kind: Kind = "field" if _is_empty_field(scene, region) else "icon"
+        return Target(kind, caption=_caption(scene, point), dialog=_dialog(scene, point, None))
+    row = _row_of(scene, segment)
+    kind = _kind(scene, segment, row)
+    beside_cancel = any(CANCEL.covers(one.text) for one in row)
+    return Target(kind, segment.text, dialog=_dialog(scene, point, segment), beside_cancel=beside_cancel)
+
+
+def _kind(scene: Scene, segment: Segment, row: list[Segment]) -> Kind:
+    if _is_in_menu_bar(scene, segment, row):
+        return "menu"
+    mark = mark_beside(scene, segment.box)
+    if mark is not None:
+        return "check box"
+    if is_framed(scene, segment.box):
+        return "tab" if _is_tab(scene, segment, row) else "button"
+    return "field" if _is_field_text(scene, segment) else "text"
+
+
+def _is_field_text(scene: Scene, segment: Segment) -> bool:
+    """Return whether a text is the placeholder or value of a field: in a light or dark frame, unlike the rows of a list."""
+    frame = field_around(scene, segment.box)
+    if frame is None or _top_of(scene, frame) is None:
+        return False
+    around = _outside_color(scene, frame)
+    return around is None or abs(around - _color(scene, frame)) > 2
+
+
+def _color(scene: Scene, region: Region) -> float:
+    part = scene.image[region.top : region.bottom, region.left : region.right]
+    return float(sorted(part.mean(axis=2).ravel().tolist())[part.shape[0] * part.shape[1] // 2])
+
+
+def _outside_color(scene: Scene, region: Region) -> float | None:
+    top, left = region.top - 4, region.left - 4
+    return float(scene.image[top, left].mean()) if top >= 0 and left >= 0 else None
+
+
+def _top_of(scene: Scene, region: Region) -> int | None:
+    """Return the row above a region, None at the edge of the screen."""
+    return region.top - 1 if region.top > 1 else None
+
+
+def _is_in_menu_bar(scene: Scene, segment: Segment, row: list[Segment]) -> bool:
+    """Return whether a text stands in a row of short names with two well-known titles of menus beside it."""
+    titles = [one for one in row if is_menu_title(one.text)]
+    return len(titles) >= 2 and len(segment.words) <= 2 and not is_framed(scene, segment.box)
+
+
+_MENU_TITLES = frozenset(
+    re.findall(
+        r"\w+",
+        "file edit view help tools window insert datei bearbeiten ansicht hilfe extras fichier édition edition affichage aide outils "
+        "archivo edición ver ayuda herramientas modifica visualizza strumenti aiuto arquivo editar exibir ajuda ferramentas "
+        "bestand bewerken beeld plik edycja widok pomoc файл правка вид справка dosya düzen görünüm yardım arkiv redigera visa "
+        "hjälp 文件 编辑 视图 查看 帮助 ファイル 編集 表示 ヘルプ 파일 편집 보기 도움말 ملف تحرير عرض مساعدة",
+    )
+)
+
+
+def is_menu_title(text: str) -> bool:
+    """Return whether a text is a usual title of a menu bar."""
+    return text.strip().casefold() in _MENU_TITLES
+
+
+def _is_tab(scene: Scene, segment: Segment, row: list[Segment]) -> bool:
+    """Return whether the frame of a text touches the frames of its neighbours."""
+    frame = enclosing(scene, segment.box)
+    if frame is None:
+        return False
+    for other in row:
+        beside = enclosing(scene, other.box)
+        if beside is None or beside == frame or abs(beside.top - frame.top) > _TAB_GAP_PX:
+            continue
+        if min(abs(beside.left - frame.right), abs(frame.left - beside.right)) <= _TAB_GAP_PX:
+            return True
+    return False
+
+
+def _segment_at(scene: Scene, point: Point) -> Segment | None:
+    """Return the smallest text under a point, with a little space around it."""
+    slack_y = 3 / scene.height
+    slack_x = 6 / scene.width
+    under = [
+        one
+        for one in scene.segments
+        if one.box.left - slack_x <= point.x <= one.box.right + slack_x
+        and one.box.top - slack_y <= point.y <= one.box.bottom + slack_y
+    ]
+    return min(under, key=lambda one: abs((one.box.top + one.box.bottom) / 2 - point.y), default=None)
+
+
+def _button_around(scene: Scene, point: Point) -> Region | None:
+    """Return the smallest region around a point that is a line or two high, but not wider than half the screen."""
+    x, y = point.to_pixels(scene.width, scene.height)
+    for region in scene.regions:
+        is_around = region.left <= x < region.right and region.top <= y < region.bottom
+        if is_around and 14 <= region.height <= 2 * _LINE_PX and region.fill > 0.3:
+            return region
+    return None
+
+
+def _is_empty_field(scene: Scene, region: Region | None) -> bool:
+    """Return whether a region is an empty field: wide, one line high, of one colour."""
+    if region is None or region.fill < 0.85 or region.width < 3 * region.height or region.width >= scene.width - 2:
+        return False
+    return region.height <= _LINE_PX and not any(scene.box(region).contains(one.box.center) for one in scene.segments)
+
+
+def _row_of(scene: Scene, segment: Segment) -> list[Segment]:
+    """Return the other texts at the height of a text."""
+    middle = (segment.box.top + segment.box.bottom) / 2
+    return [one for one in scene.segments if one is not segment and one.box.top < middle < one.box.bottom]
+
+
+def _caption(scene: Scene, point: Point) -> str:
+    """Return the words that belong to a place without any: right below it, else in its row."""
+    best: tuple[float, str] | None = None
+    for one in scene.segments:
+        height = one.box.bottom - one.box.top
+        below = one.box.top - point.y
+        if (
+            one.box.left <= point.x <= one.box.right
+            and 0 <= below <= _BELOW * height
+            and (best is None or below < best[0])
+        ):
+            best = below, one.text
+    if best is not None:
+        return best[1]
+    row = [one for one in scene.segments if one.box.top <= point.y <= one.box.bottom]
+    return (
+        min(row, key=lambda one: min(abs(one.box.left - point.x), abs(one.box.right - point.x)), default=None).text
+        if row
+        else ""
+    )  # type: ignore[union-attr]
+
+
+def _dialog(scene: Scene, point: Point, segment: Segment | None) -> tuple[str, ...]:
+    """Return the other texts of the smallest panel around a point, if it is not most of the screen."""
+    x, y = point.to_pixels(scene.width, scene.height)
+    frame = enclosing(scene, segment.box) if segment is not None else None
+    least = 3.0 * (frame.height if frame is not None else _LINE_PX / 2)
+    for region in scene.regions:
+        if not (region.left <= x < region.right and region.top <= y < region.bottom) or region.height < least:
+            continue
+        if region.width * region.height > _LARGEST_DIALOG * scene.width * scene.height:
+            return ()
+        box: Box = scene.box(region)
+        texts = tuple(one.text for one in scene.segments if one is not segment and box.contains(one.box.center))
+        if texts:
+            return texts
+    return ()
+
+
+def is_button_text(text: str) -> bool:
+    """Return whether a text of a dialog is the name of one of its buttons rather than what it says."""
+    return is_harmless(text) or CANCEL.covers(text)
