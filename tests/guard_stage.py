@@ -98,7 +98,7 @@ def _menu(stage, text):
 
 
 def _toolbar(stage, text):
-    x = 12
+    x, place = 12, None
     for name in (text, "Delete", "Send"):
         stage.drawing.text(x, 40, name)
         place = (_middle(x, name), 48) if name == text else place

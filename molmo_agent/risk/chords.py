@@ -36,17 +36,92 @@ _HARMLESS = frozenset(
             for held in ("ctrl", "shift", "ctrl+shift", "cmd", "cmd+shift", "win")
         ),
         *("alt+left", "alt+right", "alt+up", "alt+down", "alt+home"),
-        *"tab shift+tab escape backspace ctrl+backspace alt+backspace insert f1 f2 f3 shift+f3 f5 f6 f11 f12".split(),
-        *"capslock numlock scrolllock printscreen volumeup volumedown volumemute mute playpause".split(),
-        *"alt win menu ctrl shift alt+tab alt+shift+tab ctrl+tab ctrl+shift+tab cmd+tab win+tab".split(),
-        *(f"{held}+{key}" for held in ("ctrl", "cmd") for key in "a b c f g i l n o r s t u v x y z + - 0".split()),
+        *[
+            "tab",
+            "shift+tab",
+            "escape",
+            "backspace",
+            "ctrl+backspace",
+            "alt+backspace",
+            "insert",
+            "f1",
+            "f2",
+            "f3",
+            "shift+f3",
+            "f5",
+            "f6",
+            "f11",
+            "f12",
+        ],
+        *[
+            "capslock",
+            "numlock",
+            "scrolllock",
+            "printscreen",
+            "volumeup",
+            "volumedown",
+            "volumemute",
+            "mute",
+            "playpause",
+        ],
+        *[
+            "alt",
+            "win",
+            "menu",
+            "ctrl",
+            "shift",
+            "alt+tab",
+            "alt+shift+tab",
+            "ctrl+tab",
+            "ctrl+shift+tab",
+            "cmd+tab",
+            "win+tab",
+        ],
+        *(
+            f"{held}+{key}"
+            for held in ("ctrl", "cmd")
+            for key in [
+                "a",
+                "b",
+                "c",
+                "f",
+                "g",
+                "i",
+                "l",
+                "n",
+                "o",
+                "r",
+                "s",
+                "t",
+                "u",
+                "v",
+                "x",
+                "y",
+                "z",
+                "+",
+                "-",
+                "0",
+            ]
+        ),
         *(f"{held}+{number}" for held in ("ctrl", "cmd", "alt") for number in range(1, 10)),
-        *(f"{held}+shift+{key}" for held in ("ctrl", "cmd") for key in "z t f g s +".split()),
+        *(f"{held}+shift+{key}" for held in ("ctrl", "cmd") for key in ["z", "t", "f", "g", "s", "+"]),
         *(f"{held}+pageup" for held in ("ctrl",)),
-        *"ctrl+e ctrl+p cmd+p ctrl+h cmd+space win+d win+e win+s cmd+, ctrl+, ctrl+pagedown".split(),
+        *[
+            "ctrl+e",
+            "ctrl+p",
+            "cmd+p",
+            "ctrl+h",
+            "cmd+space",
+            "win+d",
+            "win+e",
+            "win+s",
+            "cmd+,",
+            "ctrl+,",
+            "ctrl+pagedown",
+        ],
         *(f"{number}" for number in range(10)),
         *(f"num{number}" for number in range(10)),
-        *"+ - * / . , % ( )".split(),
+        *["+", "-", "*", "/", ".", ",", "%", "(", ")"],
     )
 )
 _ENTER = frozenset({"enter", "space"})
@@ -54,13 +129,14 @@ _ENTER = frozenset({"enter", "space"})
 _HARMFUL = {
     frozenset(chord.split("+")): what
     for what, chords in {
-        "closes a window or program": "alt+f4 ctrl+w ctrl+q ctrl+shift+w ctrl+shift+q cmd+w cmd+q cmd+shift+w win+q ctrl+f4",
-        "deletes something": "delete shift+delete ctrl+delete ctrl+shift+delete ctrl+d cmd+delete cmd+backspace "
+        "can close a window or program": "alt+f4 ctrl+f4 ctrl+w ctrl+q ctrl+shift+w ctrl+shift+q cmd+w cmd+q "
+        "cmd+shift+w win+q",
+        "can delete something": "delete shift+delete ctrl+delete ctrl+shift+delete ctrl+d cmd+delete cmd+backspace "
         "cmd+shift+backspace ctrl+shift+backspace f8 cmd+alt+backspace",
-        "sends or runs something": "ctrl+enter cmd+enter alt+enter shift+enter ctrl+shift+enter alt+s win+r",
-        "locks the screen, ends the session or changes the user": "ctrl+alt+delete win+l ctrl+alt+l ctrl+alt+backspace "
+        "can send or run something": "ctrl+enter cmd+enter alt+enter shift+enter ctrl+shift+enter alt+s win+r",
+        "can lock the screen or end the session": "ctrl+alt+delete win+l ctrl+alt+l ctrl+alt+backspace "
         "cmd+shift+q cmd+ctrl+q ctrl+cmd+q power sleep ctrl+alt+f1 ctrl+alt+f2",
-        "stops or starts programs": "ctrl+shift+escape cmd+alt+escape alt+f2 ctrl+alt+t",
+        "can stop or start programs": "ctrl+shift+escape cmd+alt+escape alt+f2 ctrl+alt+t",
     }.items()
     for chord in chords.split()
 }

@@ -44,38 +44,45 @@ from molmo_agent.risk.target import Target
 from molmo_agent.risk.typed import danger_of_text
 from molmo_agent.screen_text import TextReader
 
-_QUESTION = re.compile(r"[?？؟]|\(\s*y(?:es)?\s*/\s*n(?:o)?\s*\)|\[y(?:es)?/n(?:o)?\]", re.IGNORECASE)
+_QUESTION = re.compile(r"[?？؟]")
 _YES_OR_NO = re.compile(r"[\[(]\s*(?:y(?:es)?\s*/\s*no?|j/n|o/n|s/n|t/n|д/н)\s*[\])]", re.IGNORECASE)
-_MONEY = re.compile(r"[$€£¥₽₹₩₺]\s?\d|\d\s?(?:[$€£¥₽₹₩₺]|EUR|USD|GBP|CHF|SEK|PLN|JPY)\b", re.IGNORECASE)
-# The last line of a terminal: "$ ", "root@host:~#", "C:\>", ">>>", "mysql>".
+_MONEY = re.compile(
+    r"[$€£¥₽₹₩₺]\s?\d|\d\s?(?:[$€£¥₽₹₩₺]|EUR|USD|GBP|CHF|SEK|NOK|DKK|PLN|JPY|CNY|KRW|INR)\b", re.IGNORECASE
+)
+# How a line of a terminal begins: "$ ", "ada@host:~# ", "C:\\>", ">>> ", "mysql> ", "PS C:\\>".
 _PROMPT = re.compile(
-    r"(?:^|\s)(?:[\w.-]+@[\w.-]+[:\s].*)?[$#%❯➜](?:\s|$)|[A-Z]:\\[^>]*>|^>>>|^\w+[>=]#?\s|^PS ", re.MULTILINE
+    r"^\s*(?:[\w.-]+@[\w.-]+[:\s].{0,80})?[$#❯➜](?:\s|$)"
+    r"|^(?:PS )?[A-Z]:\\[^>]{0,99}>|^>>>|^\w{1,20}[>=]#?(?:\s|$)"
 )
 # Fields in which Enter only looks something up.
 _LOOK_UP = re.compile(
-    r"search|find\b|filter|address|\burl\b|go to|look ?up|zoom|page\b|line\b|such|filtern|adresse\b|recherch|buscar|b[uú]squeda|cerca|"
-    r"ricerca|pesquis|procurar|zoek|szukaj|поиск|найти|искать|адрес|ara\b|sök|搜索|搜尋|查找|地址|網址|网址|検索|アドレス|검색|주소|بحث",
+    r"search|find\b|filter|address|\burl\b|go to|look ?up|zoom|page\b|line\b|such|filtern|adresse\b|recherch|buscar|"
+    r"búsqueda|cerca\b|ricerca|pesquis|procurar|zoek|szukaj|поиск|найти|искать|адрес|\bara\b|sök|搜索|搜尋|查找|地址|網址|网址|"
+    r"検索|アドレス|검색|주소|بحث",
+    re.IGNORECASE,
+)
+_SENDS = re.compile(
+    r"message|chat|reply|comment|post\b|tweet|nachricht|antwort|mensaje|消息|メッセージ|e-?mail address|shipping|billing|"
+    r"street|postal|delivery",
     re.IGNORECASE,
 )
 _SLIDES = re.compile(
     r"\b(?:slider|scroll\w*|volume|brightness|zoom|resiz\w*|pan|select|highlight|page|map|seek|progress)\b",
     re.IGNORECASE,
 )
-_SENDS = re.compile(
-    r"message|chat|reply|comment|post\b|tweet|nachricht|antwort|mensaje|消息|メッセージ|e-?mail address|shipping|billing|street|postal|delivery",
-    re.I,
-)
 _VERBS = re.compile(
-    r"^\s*(?:(?:double|right|left|middle|triple)[- ]?)?(?:click|press|tap|hit|choose|select|touch|push|open|long[- ]press)(?:\s+(?:on|in|into|the|a|an))*\s+",
-    re.I,
+    r"^\s*(?:(?:double|right|left|middle|triple)[- ]?)?(?:click|press|tap|hit|choose|select|touch|push|open|"
+    r"long[- ]press)(?:\s+(?:on|in|into|the|a|an))*\s+",
+    re.IGNORECASE,
+)
+_THINGS = re.compile(
+    r"\b(?:link|tab|menu|field|text ?box|row|entry|result|article|photo|image|video|thumbnail|check ?box|radio)\b",
+    re.IGNORECASE,
 )
 # A swipe that scrolls moves less than this across, and more along, in fractions of the screen.
 _STRAIGHT = 0.1
 # Names of buttons are hardly longer.
 _BUTTON_WORDS = 4
-_THINGS = re.compile(
-    r"\b(?:link|tab|menu|field|text ?box|row|entry|result|article|photo|image|video|thumbnail|check ?box|radio)\b", re.I
-)
 
 
 def why_ask(

@@ -1,18 +1,16 @@
 """What is written under and around a point of a screenshot, and which kind of widget it belongs to."""
 
-import re
-
 from molmo_agent.episode import Image
 from molmo_agent.geometry import Box, Point
 from molmo_agent.pointers.reading.matching import Segment
 from molmo_agent.pointers.reading.scene import Region, Scene
-from molmo_agent.pointers.reading.widgets import enclosing, field_around, is_framed, mark_beside
-from molmo_agent.risk.harmless import CANCEL, is_harmless
+from molmo_agent.pointers.reading.widgets import enclosing, is_framed, mark_beside
+from molmo_agent.risk.harmless import CANCEL, MENU_TITLES
 from molmo_agent.risk.target import Kind, Target
 from molmo_agent.screen_text import TextReader
 
-# All distances are in heights of the text's line.
-_ROW, _NEAR, _BELOW = 0.7, 1.2, 3.0
+# A caption lies this far below its icon at most, in heights of its line.
+_BELOW = 3.0
 # A dialog is at most this share of the screen, and larger than its buttons.
 _LARGEST_DIALOG = 0.6
 # Frames of tabs touch each other, or nearly.
@@ -42,66 +40,24 @@ def target_at(scene: Scene, point: Point) -> Target:
         kind: Kind = "field" if _is_empty_field(scene, region) else "icon"
         return Target(kind, caption=_caption(scene, point), dialog=_dialog(scene, point, None))
     row = _row_of(scene, segment)
-    kind = _kind(scene, segment, row)
     beside_cancel = any(CANCEL.covers(one.text) for one in row)
+    kind = _kind(scene, segment, row, beside_cancel)
     return Target(kind, segment.text, dialog=_dialog(scene, point, segment), beside_cancel=beside_cancel)
 
 
-def _kind(scene: Scene, segment: Segment, row: list[Segment]) -> Kind:
+def _kind(scene: Scene, segment: Segment, row: list[Segment], beside_cancel: bool) -> Kind:
     if _is_in_menu_bar(scene, segment, row):
         return "menu"
-    mark = mark_beside(scene, segment.box)
-    if mark is not None:
-        return "check box"
+    # A button may have an icon that looks like the mark of a check box.
     if is_framed(scene, segment.box):
-        return "tab" if _is_tab(scene, segment, row) else "button"
-    return "field" if _is_field_text(scene, segment) else "text"
-
-
-def _is_field_text(scene: Scene, segment: Segment) -> bool:
-    """Return whether a text is the placeholder or value of a field: in a light or dark frame, unlike the rows of a list."""
-    frame = field_around(scene, segment.box)
-    if frame is None or _top_of(scene, frame) is None:
-        return False
-    around = _outside_color(scene, frame)
-    return around is None or abs(around - _color(scene, frame)) > 2
-
-
-def _color(scene: Scene, region: Region) -> float:
-    part = scene.image[region.top : region.bottom, region.left : region.right]
-    return float(sorted(part.mean(axis=2).ravel().tolist())[part.shape[0] * part.shape[1] // 2])
-
-
-def _outside_color(scene: Scene, region: Region) -> float | None:
-    top, left = region.top - 4, region.left - 4
-    return float(scene.image[top, left].mean()) if top >= 0 and left >= 0 else None
-
-
-def _top_of(scene: Scene, region: Region) -> int | None:
-    """Return the row above a region, None at the edge of the screen."""
-    return region.top - 1 if region.top > 1 else None
+        return "tab" if not beside_cancel and _is_tab(scene, segment, row) else "button"
+    return "check box" if mark_beside(scene, segment.box) is not None else "text"
 
 
 def _is_in_menu_bar(scene: Scene, segment: Segment, row: list[Segment]) -> bool:
     """Return whether a text stands in a row of short names with two well-known titles of menus beside it."""
-    titles = [one for one in row if is_menu_title(one.text)]
+    titles = [one for one in row if one.text.casefold() in MENU_TITLES]
     return len(titles) >= 2 and len(segment.words) <= 2 and not is_framed(scene, segment.box)
-
-
-_MENU_TITLES = frozenset(
-    re.findall(
-        r"\w+",
-        "file edit view help tools window insert datei bearbeiten ansicht hilfe extras fichier édition edition affichage aide outils "
-        "archivo edición ver ayuda herramientas modifica visualizza strumenti aiuto arquivo editar exibir ajuda ferramentas "
-        "bestand bewerken beeld plik edycja widok pomoc файл правка вид справка dosya düzen görünüm yardım arkiv redigera visa "
-        "hjälp 文件 编辑 视图 查看 帮助 ファイル 編集 表示 ヘルプ 파일 편집 보기 도움말 ملف تحرير عرض مساعدة",
-    )
-)
-
-
-def is_menu_title(text: str) -> bool:
-    """Return whether a text is a usual title of a menu bar."""
-    return text.strip().casefold() in _MENU_TITLES
 
 
 def _is_tab(scene: Scene, segment: Segment, row: list[Segment]) -> bool:
@@ -169,11 +125,12 @@ def _caption(scene: Scene, point: Point) -> str:
     if best is not None:
         return best[1]
     row = [one for one in scene.segments if one.box.top <= point.y <= one.box.bottom]
-    return (
-        min(row, key=lambda one: min(abs(one.box.left - point.x), abs(one.box.right - point.x)), default=None).text
-        if row
-        else ""
-    )  # type: ignore[union-attr]
+    nearest = min(row, key=lambda one: _away(one, point), default=None)
+    return nearest.text if nearest is not None else ""
+
+
+def _away(segment: Segment, point: Point) -> float:
+    return min(abs(segment.box.left - point.x), abs(segment.box.right - point.x))
 
 
 def _dialog(scene: Scene, point: Point, segment: Segment | None) -> tuple[str, ...]:
@@ -191,8 +148,3 @@ def _dialog(scene: Scene, point: Point, segment: Segment | None) -> tuple[str, .
         if texts:
             return texts
     return ()
-
-
-def is_button_text(text: str) -> bool:
-    """Return whether a text of a dialog is the name of one of its buttons rather than what it says."""
-    return is_harmless(text) or CANCEL.covers(text)

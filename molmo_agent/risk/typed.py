@@ -6,44 +6,81 @@ from molmo_agent.risk.commit_words import risky_word
 from molmo_agent.risk.folding import fold
 from molmo_agent.risk.harmless import YES
 
-_COMMANDS = (
-    "rm rmdir unlink shred dd mkfs fdisk parted wipefs sudo doas su chmod chown chattr kill killall pkill shutdown reboot halt "
-    "poweroff init systemctl service mount umount crontab at passwd useradd userdel usermod iptables ufw nft insmod rmmod "
-    "modprobe eval exec source nc ncat netcat ssh scp rsync sftp ftp telnet truncate mv xargs osascript launchctl defaults "
-    "diskutil reg regedit schtasks sc net netsh bcdedit diskpart format del erase rd takeown icacls cipher taskkill wmic "
-    "powershell pwsh cmd mshta rundll32 regsvr32 certutil bitsadmin iwr irm iex invoke-expression invoke-webrequest "
-    "remove-item clear-disk format-volume stop-computer restart-computer set-executionpolicy start-process stop-process "
-    "apt apt-get dpkg yum dnf pacman zypper snap flatpak brew choco winget pip pip3 npm npx yarn pnpm gem cargo docker podman "
-    "kubectl helm terraform ansible aws gcloud az heroku fly vercel svn hg psql mysql sqlite3 mongo redis-cli"
-).split()
-# Ordinary words too: a command only with what follows such a command.
-_WORDS = frozenset("at su source service mount kill format net reg sc az fly defaults init erase snap exec halt cmd cargo "
-                   "gem yarn helm choco brew truncate mv rd unlink shred del apt pip rm dd eval reboot shutdown".split())  # fmt: skip
+_COMMANDS = frozenset(
+    re.findall(
+        r"\S+",
+        """adduser ansible apt-get aws az bash bcdedit bitsadmin certutil chattr chmod chown chsh cipher crontab
+    curl dd deluser dism diskpart diskutil dnf do-release-upgrade doas docker dpkg fdisk firewall-cmd flatpak
+    ftp gcloud gdisk gpasswd groupdel heroku icacls iex insmod invoke-expression invoke-webrequest iptables irm
+    iwr journalctl kexec killall kubectl launchctl losetup lvremove mdadm mkfs mkswap modprobe mshta msiexec
+    mysql nc ncat netcat netsh nft nmap npm npx nsenter osascript pacman parted passwd pip pip3 pkexec pkill pm2
+    podman poweroff powershell psql pvremove pwsh redis-cli regedit regsvr32 rm rmdir rmmod robocopy rpm rsync
+    rundll32 schtasks scp sdelete sgdisk sh shred sqlite3 ssh sudo svn swapoff sysctl systemctl systemd-run
+    takeown taskkill tee telnet terraform ufw umount update-grub userdel useradd usermod vercel vgremove visudo
+    vssadmin wget winget wipefs wmic wsl xargs yum zsh zypper zfs zpool""",
+    )
+)
+# Ordinary words too, so they are commands only with flags, paths or files behind them, or as the whole text.
+_WORDS = frozenset(
+    re.findall(
+        r"\S+",
+        """brew cargo choco cmd copy defaults del echo erase eval exec exit fly format gem halt helm init kill
+    logout mount mv move net reboot reg ren rd sc service shutdown snap source stop su truncate unlink yarn pnpm
+    at apt""",
+    )
+)
+_ALONE = frozenset(("reboot", "shutdown", "halt", "su", "logout", "exit"))
+# A word where a command may stand: at the start of a line, behind a separator, behind sudo and assignments.
 _COMMAND = re.compile(
-    r"(?:^|[\n;&|(`]|\$\(|\bsudo |\bxargs )[ \t]{0,9}(?:\w{1,40}=\S{0,99}[ \t]){0,4}(?:[\w./~-]{0,99}/)?("
-    + "|".join(map(re.escape, _COMMANDS))
-    + r")"
-    r"(?:\.\w{1,5})?(?=$|[\s;&|)])",
+    r"(?:^|[\n;&|(`]|\$\(|\bsudo |\bxargs )[ \t]{0,9}(?:\w{1,40}=\S{0,99}[ \t]){0,4}(?:[\w.~-]{0,99}/){0,9}"
+    r"([a-z][\w-]{0,40})(?:\.(?:exe|com|sh|ext[234]|ntfs|vfat|xfs|btrfs))?(?=$|[\s;&|)])",
     re.IGNORECASE,
 )
-_SHELL = (
-    (re.compile(r"\bgit\s+(?:push|reset|clean|checkout|rebase|branch\s+-D|filter-branch|stash\s+(?:drop|clear)|merge|commit|rm)\b", re.I), "git"),
-    (re.compile(r"\|\s*(?:sudo\s+)?(?:ba|z|da|k|fi)?sh\b|\|\s*(?:python\d?|perl|ruby|node|iex|powershell|pwsh)\b", re.I), "a pipe into a shell"),
-    (re.compile(r">{1,2}\s*(?:/dev/(?!null)\S+|/etc/\S+|~?/\.\w+)", re.I), "output into a device or system file"),
-    (re.compile(r":\s*\(\s*\)\s*\{.{0,200}\}\s*;\s*:|\bfind\b.{0,200}\s-(?:delete|exec)\b", re.I | re.S), "a shell command"),
-    (re.compile(r"\b(?:curl|wget)\s+\S", re.I), "a download"),
-    (re.compile(r"(?:\bpython\d?|\bperl|\bruby|\bnode|\bbash|\bsh|\bzsh|\bphp)\s+-(?:c|e|r)\b", re.I), "code that runs"),
-    (re.compile(r"\$\([^)]{0,200}\)|`[^`\n]{1,200}`(?=\s*$)"), "a shell command"),
-    (re.compile(r"\bshutil\.rmtree|\bos\.(?:remove|system|unlink)|\bsubprocess\.|\bfs\.(?:rm|unlink)|rmSync|\bSystem\.exit", re.I), "code that runs"),
-    (re.compile(r"\b(?:Remove|Clear|Stop|Restart|Disable|Uninstall|Format|Reset)-[A-Z]\w+", re.I), "a PowerShell command"),
-    (re.compile(r"^\s*(?:\./|\.\\|~/)[\w./\\-]+", re.M), "a program"),
-)  # fmt: skip
+_ARGUMENTS = re.compile(r"(?:^|\s)[-/~$*%]\S|\S[./\\:=]\S|^\s*[a-z]:|[;&|]", re.IGNORECASE)
+# Commands that are read as words where others follow: "tee times", "nft art", "az".
+_PROSE = frozenset(
+    re.findall(
+        r"\S+", "ansible aws az bash cipher docker ftp heroku nc nft nmap parted pip podman shred sh ssh tee vercel"
+    )
+)
+# What runs without a command of the list at its start.
+_SHELL = tuple(
+    (re.compile(pattern, re.IGNORECASE), what)
+    for pattern, what in (
+        (
+            r"\bgit\s+(?:push|reset|clean|checkout|restore|switch|rebase|branch\s+-D|filter-branch|stash|merge|commit|rm|"
+            r"tag\s+-d|update-ref|gc|reflog)\b",
+            "changes a repository",
+        ),
+        (
+            r"\|\s*(?:sudo\s+)?(?:(?:ba|z|da|k|fi)?sh|python\d?|perl|ruby|node|iex|powershell|pwsh)\b",
+            "runs what it gets",
+        ),
+        (r">{1,2}\s*(?:/dev/(?!null)\S|/etc/\S|/proc/\S|/sys/\S|~?/\.\w)", "writes to a device or a system file"),
+        (r":\s*\(\s*\)\s*\{.{0,99}\}\s*;\s*:", "starts programs without end"),
+        (r"\bfind\b.{0,200}\s-(?:delete|exec)\b", "deletes or runs something"),
+        (r"\b(?:python\d?|perl|ruby|node|bash|z?sh|php|cmd|pwsh)\s+[-/](?:c|e|r|k)\b", "runs code"),
+        (r"\$\([^)]{1,200}\)", "runs a command"),
+        (
+            r"\b(?:shutil\.rmtree|os\.(?:remove|system|unlink)|subprocess\.|fs\.(?:rm|unlink)|rmSync|child_process)",
+            "runs code",
+        ),
+        (
+            r"\b(?:remove|clear|stop|restart|disable|uninstall|format|reset|set|start|new)-[a-z]{4,}\s+[-\w\"'$\\]",
+            "changes something",
+        ),
+        (r"^\s*(?:\./|\.\\|~/)\S", "runs a program"),
+    )
+)
+_NAME = r"[\w.\"`\[\]]{1,99}"
 _SQL = re.compile(
-    r"\b(?:drop\s+(?:table|database|schema|index|view|user|column|trigger|function|role)|delete\s+from\s+[\w.\"`\[]+|"
-    r"truncate\s+(?:table\s+)?[\w.\"`\[]+\s*(?:;|$)|truncate\s+table|update\s+[\w.\"`\[\]]+\s+set\s+\S+\s*=|"
-    r"insert\s+into\s+[\w.\"`\[]+\s*(?:\(|values|select)|alter\s+(?:table|database|user|role)|grant\s+[\w, ]{1,80}\s+on\s|"
-    r"revoke\s+[\w, ]{1,80}\s+on\s|replace\s+into\s|merge\s+into\s|create\s+(?:or\s+replace\s+)?(?:table|user|database|role|trigger)|"
-    r"exec(?:ute)?\s+(?:sp_|xp_)\w+|db\.\w+\.(?:drop|remove|delete\w*)\(|flushall|flushdb)",
+    r"\b(?:drop\s+(?:table|database|schema|index|view|user|column|trigger|function|role)\b"
+    rf"|delete\s+from\s+{_NAME}|truncate\s+table\b|truncate\s+{_NAME}\s*;|update\s+{_NAME}\s+set\s+{_NAME}\s*="
+    rf"|insert\s+into\s+{_NAME}\s*(?:\(|values|select)|replace\s+into\s|merge\s+into\s"
+    r"|alter\s+(?:table|database|user|role|system)\b|(?:grant|revoke)\s+[\w, ]{1,80}\s(?:on|to|from)\s+\w+[;.]"
+    r"|grant\s+(?:all|select|insert|update|delete)\b|revoke\s+(?:all|select|insert|update|delete)\b"
+    r"|create\s+(?:or\s+replace\s+)?(?:table|user|database|role|trigger)\b|exec(?:ute)?\s+(?:sp_|xp_)\w"
+    r"|db\.\w{1,60}\.(?:drop|remove|delete\w{0,9})\(|flushall\b|flushdb\b)",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"(?<![\d.])\d(?:[ .-]?\d){11,18}(?![\d.])")
@@ -54,33 +91,33 @@ _ADDRESS = re.compile(
 _HARMLESS_PAGES = re.compile(r"^\s*about:(?:blank|newtab)\s*$", re.IGNORECASE)
 
 
+_INVISIBLE = re.compile(r"[\u200b-\u200f\u2060\ufeff\u00ad]")
+# Longer texts are prose, or judged by the patterns.
+_SHORT = 60
+
+
 def danger_of_text(text: str) -> str:
     """Return what makes typing a text risky, or an empty string. Takes time in proportion to its length."""
-    plain = re.sub(r"[\u200b-\u200f\u2060\ufeff\u00ad]", "", text)
-    if "\n" in plain or "\r" in plain:
-        return (
-            f"{_found_in(plain)}; a line end in it works as Enter"
-            if _found_in(plain)
-            else "a line end in it works as Enter"
-        )
-    return _found_in(plain)
+    plain = _INVISIBLE.sub("", text)
+    line_end = "a line end in it works as Enter" if re.search(r"[\r\n\u0085\u2028\u2029]", plain) else ""
+    return "; ".join(filter(None, (_danger(plain), line_end)))
 
 
-def _found_in(text: str) -> str:
+def _danger(text: str) -> str:
     if match := _SQL.search(text):
         return f"{_shortened(match[0])!r} is SQL that changes data"
-    if word := _command(text):
-        return f"{word!r} is a shell command"
+    if command := _command(text):
+        return f"{command!r} is a shell command"
     for pattern, what in _SHELL:
         if match := pattern.search(text):
-            return f"{_shortened(match[0])!r} is {what}"
-    if match := _ADDRESS.match(text):
-        return "" if _HARMLESS_PAGES.match(text) else f"an address that begins with {match[1].lower()}: can run code"
+            return f"{_shortened(match[0])!r} {what}"
+    if (match := _ADDRESS.match(text)) and not _HARMLESS_PAGES.match(text):
+        return f"an address that begins with {match[1].lower()}: can run code or read files"
     if any(_is_card(match[0]) for match in _NUMBER.finditer(text)):
         return "it is the number of a payment card"
     if any(_is_iban(match[0]) for match in _IBAN.finditer(text)):
         return "it is the number of a bank account"
-    words = fold(text).strip(" .!").split()
+    words = fold(text).strip(" .!").split() if len(text) < _SHORT else []
     if len(words) == 1 and words[0] in YES:
         return f"{text.strip()!r} may answer a question"
     # "DELETE" confirms a deletion; a longer text is prose.
@@ -90,13 +127,14 @@ def _found_in(text: str) -> str:
 
 
 def _command(text: str) -> str:
+    """Return the first shell command of a text, or an empty string."""
     for match in _COMMAND.finditer(text):
-        word, rest = match[1], text[match.end() : match.end() + 200].split("\n")[0]
-        # "kill time at noon", "mount rushmore" are prose; commands have flags, paths or a single word behind them.
-        if word.lower() not in _WORDS or re.search(r"(?:^|\s)[-/~$*]\S|\S[./\\:=]\S|/dev|^\s*[a-z]:", rest, re.I):
-            return word
-        if not rest.strip() and word.islower() and word in ("reboot", "shutdown", "halt", "su", "rm", "dd"):
-            return word
+        word, rest = match[1].lower(), text[match.end() : match.end() + 200].split("\n")[0]
+        if word in _WORDS and (_ARGUMENTS.search(rest) or (word in _ALONE and not rest.strip())):
+            return match[1]
+        # In prose the word would be followed by others, and would begin with a capital letter at the start.
+        if word in _COMMANDS and (word not in _PROSE or _ARGUMENTS.search(rest) or not rest.strip()):
+            return match[1]
     return ""
 
 

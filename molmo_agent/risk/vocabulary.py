@@ -67,7 +67,7 @@ class Vocabulary:
         return frozenset(place for start, length in self._phrases(words) for place in range(start, start + length))
 
     def covers(self, text: str, besides: Iterable[str] = ()) -> bool:
-        """Return whether a text consists of listed words and phrases, numbers and the words besides; at least one listed.
+        """Return whether a text consists of listed words and phrases, at least one, of numbers and the words besides.
 
         Only the plain reading counts: a disguised word is not one that is known to be harmless.
         """
@@ -77,11 +77,8 @@ class Vocabulary:
             return True
         known = self.places(words)
         rest = [word for place, word in enumerate(words) if place not in known]
-        return (
-            bool(known)
-            and all(word in others or word.isdigit() or self._is_of_parts(word) for word in rest)
-            or (bool(words) and not known and all(map(self._is_of_parts, words)))
-        )
+        unknown = [word for word in rest if word not in others and not word.isdigit() and not self._is_of_parts(word)]
+        return not unknown and (bool(known) or any(map(self._is_of_parts, words)))
 
     def _phrases(self, words: Sequence[str]) -> Iterator[tuple[int, int]]:
         """Yield (start, length) of listed words and phrases, the longest at each place."""
@@ -92,7 +89,9 @@ class Vocabulary:
                     break
 
     def _has(self, phrase: str) -> bool:
-        return phrase in self._exact or any(phrase[:end] in self._stems for end in range(2, len(phrase) + 1))
+        # A stem of several words ends within the last one.
+        least = phrase.rfind(" ") + 2
+        return phrase in self._exact or any(phrase[:end] in self._stems for end in range(least, len(phrase) + 1))
 
     def _part_of(self, reading: str, besides: "Vocabulary | None") -> str:
         """Return the listed part of a text in a script without spaces, or an empty string."""
