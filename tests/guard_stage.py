@@ -178,7 +178,7 @@ def _bottom(stage, text):
 
 
 def _icon(stage, text):
-    stage.drawing.draw.ellipse((500, 300, 524, 324), fill=(60, 60, 60))
+    stage.drawing.draw.polygon([(500, 300), (508, 324), (516, 304), (526, 322), (520, 298)], fill=(60, 60, 60))
     return Click(stage.at(512, 312))
 
 

@@ -19,14 +19,14 @@ COMMIT = Vocabulary(
             approving confirm confirms confirming =permit =trust revoke revokes reset resets resetting =clear
             clear_all clear_history clear_recent clear_data clear_cache clear_browsing clear_storage
             clear_everything deploy deploys redeploy =merge merge_branch merge_pull merge_and merge_request rebase
-            =push =block block_user block_sender block_this =ban =kick ban_user =report report_spam leave_group
+            =push =block block_user block_sender block_this =ban =kick ban_user report_spam leave_group
             leave_team leave_server leave_chat leave_meeting leave_channel unfriend unfollow empty_trash empty_bin
             empty_the empty_recycle empty_folder empty_cart empty_wastebasket empty_junk empty_spam move_to_trash
             move_to_bin move_to_the move_to_recycle move_to_wastebasket send_to_trash throw_away cancel_subscription
             cancel_order cancel_my cancel_plan cancel_booking cancel_reservation cancel_membership cancel_account
             cancel_appointment cancel_meeting cancel_flight cancel_trip cancel_payment cancel_ticket cancel_policy
             cancel_service end_subscription end_membership =replace replace_all =restore restore_default*
-            restore_factory revert roll_back rollback =book book_now reserve rent_now bid =vote =sell =trade =run
+            restore_factory revert roll_back rollback book_now reserve rent_now bid =vote =sell =trade =run
             run_anyway run_as =execute execute =call dial deactivate* forever permanently irreversibl*
             cannot_be_undone cant_be_undone format_all drop_table drop_database start_trial start_free_trial
             apply_now sign_contract sign_document =sign =upgrade upgrade_now update_now =unlock unpublish retweet

@@ -177,7 +177,8 @@ MENU_TITLES = frozenset(
 _FILLER = frozenset(
     words_of(
         "the a an of in on at to for with from by and my your its this that these those one it click press tap "
-        "hit choose touch double right left middle please button icon link label item field box option symbol control widget "
+        "hit choose touch double right left middle please button icon link label item field box option symbol control "
+        "widget task bar entry radio drop combo tick check "
         "first second third fourth fifth last next to small large big blue grey gray white black round"
     )
 )

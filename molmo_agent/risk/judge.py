@@ -28,7 +28,7 @@ from molmo_agent.episode import Decision, Observation, Step
 from molmo_agent.errors import MolmoAgentError
 from molmo_agent.risk.chords import activates, danger_of_chord
 from molmo_agent.risk.commit_words import risky_word
-from molmo_agent.risk.folding import fold
+from molmo_agent.risk.folding import fold, words_of
 from molmo_agent.risk.harmless import (
     AGREE,
     CANCEL,
@@ -40,6 +40,7 @@ from molmo_agent.risk.harmless import (
     is_harmless,
     is_program,
 )
+from molmo_agent.risk.icon_meanings import COMMIT_ICONS
 from molmo_agent.risk.target import Target
 from molmo_agent.risk.typed import danger_of_text
 from molmo_agent.screen_text import TextReader
@@ -57,13 +58,13 @@ _PROMPT = re.compile(
 # Fields in which Enter only looks something up.
 _LOOK_UP = re.compile(
     r"search|find\b|filter|address|\burl\b|go to|look ?up|zoom|page\b|line\b|such|filtern|adresse\b|recherch|buscar|"
-    r"búsqueda|cerca\b|ricerca|pesquis|procurar|zoek|szukaj|поиск|найти|искать|адрес|\bara\b|sök|搜索|搜尋|查找|地址|網址|网址|"
+    r"búsqueda|cerca\b|ricerca|pesquis|procurar|zoek|szukaj|поиск|найти|искать|адрес|\bara\b|sök|搜索|搜尋|查找|地址|網址|"
     r"検索|アドレス|검색|주소|بحث",
     re.IGNORECASE,
 )
 _SENDS = re.compile(
-    r"message|chat|reply|comment|post\b|tweet|nachricht|antwort|mensaje|消息|メッセージ|e-?mail address|shipping|billing|"
-    r"street|postal|delivery",
+    r"message|chat|reply|comment|post\b|tweet|nachricht|antwort|mensaje|消息|メッセージ|e-?mail address|shipping|"
+    r"billing|street|postal|delivery",
     re.IGNORECASE,
 )
 _SLIDES = re.compile(
@@ -207,12 +208,22 @@ def _pressed(text: str, where: str, target: Target) -> str:
     return f"what {where} does is not known" if target.kind == "button" or target.beside_cancel else ""
 
 
+def _holds(text: str, name: str) -> bool:
+    """Return whether a text holds the words of a name, at least one, in their order."""
+    inner, outer = (" ".join(words_of(fold(one))) for one in (name, text))
+    return bool(inner) and f" {inner} " in f" {outer} "
+
+
 def _clicked_icon(said: str, decision: Decision, target: Target) -> str:
-    caption = f"{target.caption!r} beside the point"
-    danger = _undone(caption, risky_word(target.caption)) or _words(said, decision)
+    beside = f"{target.caption!r} beside the point"
+    danger = _undone(beside, risky_word(target.caption)) or _words(said, decision)
     if danger or target.kind == "field":
         return danger
-    if target.caption and any(fold(target.caption) == fold(name) for name in _names(said, decision)):
+    if target.icon in COMMIT_ICONS:
+        return f"the icon under the point looks like {target.icon!r}"
+    is_named = any(_holds(name, target.caption) for name in (said, *_names(said, decision)))
+    # An icon that is known and does not commit is harmless.
+    if target.icon or is_named:
         return ""
     return _unknown_words(said, decision)
 
@@ -246,15 +257,21 @@ def _enter(
         return "" if looks_up else f"{keys[0]} may send, submit or run {typed!r}"
     if observation is None or reader is None:
         return f"what {keys[0]} does is not known"
+    from molmo_agent.risk.surroundings import buttons_of, read_scene
+
     try:
-        lines = [line.text for line in reader.read(observation.image)]
+        scene = read_scene(observation.image, reader)
     except MolmoAgentError as error:
-        return f"what {keys[0]} does could not be read: {error}"
-    for line in lines:
+        return f"what {keys[0]} does is not known, as the screen could not be read: {error}"
+    for line in (line.text for line in scene.lines):
         if _YES_OR_NO.search(line) or _PROMPT.search(line):
             return f"{keys[0]} may answer or run {line!r}"
         if (_QUESTION.search(line) or len(line.split()) <= _BUTTON_WORDS) and risky_word(line):
             return f"{keys[0]} may agree to {line!r}"
+    # Which button has the focus is not seen.
+    for target in buttons_of(scene):
+        if _pressed(target.text, f"the button {target.text!r}", target):
+            return f"{keys[0]} may press the button {target.text!r}"
     return ""
 
 

@@ -1,11 +1,15 @@
 """What is written under and around a point of a screenshot, and which kind of widget it belongs to."""
 
+import re
+from collections.abc import Iterator
+
 from molmo_agent.episode import Image
 from molmo_agent.geometry import Box, Point
 from molmo_agent.pointers.reading.matching import Segment
 from molmo_agent.pointers.reading.scene import Region, Scene
 from molmo_agent.pointers.reading.widgets import enclosing, is_framed, mark_beside
 from molmo_agent.risk.harmless import CANCEL, MENU_TITLES
+from molmo_agent.risk.icons import icon_at
 from molmo_agent.risk.target import Kind, Target
 from molmo_agent.screen_text import TextReader
 
@@ -38,11 +42,21 @@ def target_at(scene: Scene, point: Point) -> Target:
         segment = inside[0] if len(inside) == 1 and is_framed(scene, inside[0].box) else None
     if segment is None:
         kind: Kind = "field" if _is_empty_field(scene, region) else "icon"
-        return Target(kind, caption=_caption(scene, point), dialog=_dialog(scene, point, None))
+        icon = "" if kind == "field" else icon_at(scene.image, point)
+        return Target(kind, caption=_caption(scene, point), icon=icon, dialog=_dialog(scene, point, None))
     row = _row_of(scene, segment)
     beside_cancel = any(CANCEL.covers(one.text) for one in row)
     kind = _kind(scene, segment, row, beside_cancel)
     return Target(kind, segment.text, dialog=_dialog(scene, point, segment), beside_cancel=beside_cancel)
+
+
+def buttons_of(scene: Scene) -> Iterator[Target]:
+    """Yield the buttons with words of a screen, from top to bottom."""
+    for segment in scene.segments:
+        if _is_word(segment.text) and is_framed(scene, segment.box):
+            target = target_at(scene, segment.box.center)
+            if target.kind == "button":
+                yield target
 
 
 def _kind(scene: Scene, segment: Segment, row: list[Segment], beside_cancel: bool) -> Kind:
@@ -81,10 +95,16 @@ def _segment_at(scene: Scene, point: Point) -> Segment | None:
     under = [
         one
         for one in scene.segments
-        if one.box.left - slack_x <= point.x <= one.box.right + slack_x
+        if _is_word(one.text)
+        and one.box.left - slack_x <= point.x <= one.box.right + slack_x
         and one.box.top - slack_y <= point.y <= one.box.bottom + slack_y
     ]
     return min(under, key=lambda one: abs((one.box.top + one.box.bottom) / 2 - point.y), default=None)
+
+
+def _is_word(text: str) -> bool:
+    """Return whether a text has a word or number: single letters and signs are mostly icons, read as letters."""
+    return re.search(r"[^\W\d_]{2}|\d", text) is not None
 
 
 def _button_around(scene: Scene, point: Point) -> Region | None:

@@ -16,6 +16,8 @@ class Target:
     text: str = ""
     # For a point without words: those right below it, as of icons, or in the same row.
     caption: str = ""
+    # What the icon at a point without words is, as far as it is known; a meaning of molmo_agent.risk.icons.
+    icon: str = ""
     # The other texts of the dialog or panel around the point, top to bottom; empty if there is none.
     dialog: tuple[str, ...] = ()
     # Whether a button such as Cancel stands in the same row, as in dialogs.

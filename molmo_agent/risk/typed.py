@@ -2,7 +2,7 @@
 
 import re
 
-from molmo_agent.risk.commit_words import risky_word
+from molmo_agent.risk.commit_words import COMMIT
 from molmo_agent.risk.folding import fold
 from molmo_agent.risk.harmless import YES
 
@@ -93,7 +93,8 @@ _HARMLESS_PAGES = re.compile(r"^\s*about:(?:blank|newtab)\s*$", re.IGNORECASE)
 
 _INVISIBLE = re.compile(r"[\u200b-\u200f\u2060\ufeff\u00ad]")
 # Longer texts are prose, or judged by the patterns.
-_SHORT = 60
+_SHORT, _FEW_WORDS = 60, 3
+_WITH_AN_ORDER = frozenset(("all", "everything", "it", "this", "now", "yes", "me", "my", "account", "and"))
 
 
 def danger_of_text(text: str) -> str:
@@ -121,8 +122,8 @@ def _danger(text: str) -> str:
     if len(words) == 1 and words[0] in YES:
         return f"{text.strip()!r} may answer a question"
     # "DELETE" confirms a deletion; a longer text is prose.
-    if 0 < len(words) <= 2 and (word := risky_word(text)):
-        return f"{word!r} may be a command or confirm something that cannot be undone"
+    if 0 < len(words) <= _FEW_WORDS and COMMIT.covers(text, _WITH_AN_ORDER):
+        return f"{text.strip()!r} may be a command or confirm something that cannot be undone"
     return ""
 
 
