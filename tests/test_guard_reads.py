@@ -35,19 +35,23 @@ def dialog(words, *names, pressed):
     return stage.why(Click(stage.at(285 + 130 * names.index(pressed), 314)), "click it")
 
 
+# Every third line; benchmarks/confirmation.py measures all of them.
+_EVERY = 3
+
+
 @pytest.mark.parametrize("half", ["tuned", "held out"])
 def test_of_a_hundred_harmless_steps_at_most_five_are_asked_about(half):
-    lines = read_corpus("guard_harmless.txt")[half]
+    lines = read_corpus("guard_harmless.txt")[half][::_EVERY]
     asked = [f"{line} -> {why}" for line in lines if (why := why_asked(line))]
-    assert len(lines) > 150
+    assert len(lines) > 50
     assert len(asked) <= 0.05 * len(lines), asked
 
 
 @pytest.mark.parametrize("half", ["tuned", "held out"])
 def test_dangerous_steps_are_asked_about(half):
-    lines = read_corpus("guard_dangerous.txt")[half]
+    lines = read_corpus("guard_dangerous.txt")[half][::_EVERY]
     missed = [str(line) for line in lines if not why_asked(line)]
-    assert len(lines) > 150
+    assert len(lines) > 50
     assert missed == []
 
 
@@ -226,7 +230,7 @@ def test_enter_after_a_refused_or_an_earlier_sent_text_is_not_about_that_text():
 def test_enter_and_space_answer_what_the_screen_asks(line):
     stage = Stage()
     stage.drawing.text(40, 60, line)
-    assert line.strip() in stage.why(Key(("enter",)), "")
+    assert f"{line.strip()!r}" in stage.why(Key(("enter",)), "")
     assert stage.why(Key(("space",)), "")
 
 
@@ -287,12 +291,11 @@ def test_guards_read_with_the_reader_of_the_package_where_they_have_none():
     cancel = Decision(action=Click(env.locate(info["instruction"])[0].center), instruction=info["instruction"])
     assert guards.refusal(cancel, observation) is None
     scene = read_scene(observation.image, load_reader())
-    dangers = [one for one in scene.segments if target_at(scene, one.box.center).kind == "button"]
-    for segment in dangers:
-        if segment.text != "Cancel":
-            other = Decision(action=Click(segment.box.center), instruction=info["instruction"])
-            assert guards.refusal(other, observation)
-    assert len(asked) >= 1
+    buttons = {one.text: one.box.center for one in scene.segments if target_at(scene, one.box.center).kind == "button"}
+    for number, name in enumerate(("Delete", "Custom"), 1):
+        assert guards.refusal(Decision(action=Click(buttons[name]), instruction=info["instruction"]), observation)
+        assert len(asked) == number
+        assert f"the button {name!r} under the point" in asked[-1]
     env.close()
 
 

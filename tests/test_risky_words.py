@@ -85,7 +85,10 @@ def test_the_word_is_returned_as_the_text_has_it():
 
 
 def test_harmless_names_are_known_in_many_languages_and_a_word_more_makes_them_unknown():
-    names = "Next / Zoom in / Zurück / Suivant / Ajustes / Annulla / Pesquisar / Zoeken / Szukaj / Назад / İptal / 取消 / 検索 / 닫기 / بحث / Sök"
+    names = (
+        "Next / Zoom in / Zurück / Suivant / Ajustes / Annulla / Pesquisar / Zoeken / Szukaj / Назад / "
+        "İptal / 取消 / 検索 / 닫기 / بحث / Sök"
+    )
     assert [name for name in names.split(" / ") if not is_harmless(name)] == []
     assert len(HARMLESS.languages) >= 10
     assert [name for name in ("Next zorgle", "Zoom frob", "OK", "Open sesame") if is_harmless(name)] == []

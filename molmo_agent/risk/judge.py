@@ -102,25 +102,34 @@ def why_ask(
         reader: reads the screen; None while there is an observation: nothing under a point is known.
         history: the steps before, which tell where text was typed.
     """
+    match decision.action:
+        case Click() | LongPress() | Drag():
+            return _pointed(decision, decision.instruction or instruction, observation, reader)
+        case Key(keys=keys) if activates(keys):
+            return _enter(keys, observation, reader, history)
+        case _:
+            return known_danger(decision, instruction)
+
+
+def known_danger(decision: Decision, instruction: str = "") -> str:
+    """Return why an action is risky by its keys, its text and the words about its target alone, or an empty string."""
     said = decision.instruction or instruction
     match decision.action:
         case Wait() | Done() | Move() | Scroll() | Back() | Home() | PointAt(points=()):
             return ""
-        case PointAt():
-            return _words(said, decision)
         case Key(keys=keys):
-            return danger_of_chord(keys) or (_enter(keys, observation, reader, history) if activates(keys) else "")
+            return danger_of_chord(keys)
         case Type(text=text):
             return danger_of_text(text) or _verb(said)
         case OpenApp(name=name):
             return _undone(f"the app {name!r}", risky_word(name))
-        case Click() | LongPress() | Drag():
-            return _pointed(decision, said, observation, reader)
+        case Click() | LongPress() | Drag() | PointAt():
+            return _words(said, decision)
 
 
 def _pointed(decision: Decision, said: str, observation: Observation | None, reader: TextReader | None) -> str:
     if observation is None:
-        return _words(said, decision) or _unknown_words(said, decision)
+        return known_danger(decision, said) or _unknown_words(said, decision)
     if reader is None:
         return "no text reader is available, so what is under the point is not known"
     from molmo_agent.risk.surroundings import read_scene, target_at  # it takes scipy, which most runs do not need

@@ -14,7 +14,7 @@ from molmo_agent.episode import Decision, Observation, Refusal, Step
 from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.geometry import Box
 from molmo_agent.ocr.reader import LazyReader
-from molmo_agent.risk.judge import why_ask
+from molmo_agent.risk.judge import known_danger, why_ask
 from molmo_agent.rollout.secrets import Secrets, types_secret
 from molmo_agent.screen_text import TextReader
 
@@ -153,12 +153,12 @@ class Guards:
     ) -> Refusal | None:
         if not sends_input(decision.action):
             return None
-        doubt, risky = self._low_confidence(decision), ""
+        doubt = self._low_confidence(decision)
+        # Only for this is the screen read: the other questions are asked anyway.
         if self.confirm == "risky":
             risky = risk(decision, instruction, observation, self.reader or _reader_of_the_package(), history)
-        elif self.ask is not None:
-            # The question is asked anyway, so the screen is not read for it.
-            risky = risk(decision, instruction)
+        else:
+            risky = "it types a secret" if types_secret(decision.action) else known_danger(decision, instruction)
         if doubt and self.ask is None:
             return Refusal("unsure", f"{doubt} (min_confidence)")
         due = self.confirm == "always" or (self.confirm == "risky" and risky)
