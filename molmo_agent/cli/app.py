@@ -86,7 +86,11 @@ def run(
         str | None, typer.Option(help="Serial number of the phone, if `adb devices` lists several.")
     ] = None,
     confirm: Annotated[
-        str | None, typer.Option(help="always, risky or never. Default: always on a real desktop or phone, else never.")
+        str | None,
+        typer.Option(
+            help="always, never, or risky: ask unless the words under the point, the keys or the text are known to be "
+            "harmless. Default: always on a real desktop or phone, else never."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option(help="Print the actions; send no input.")] = False,
     allow_region: Annotated[

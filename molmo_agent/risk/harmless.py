@@ -26,6 +26,23 @@ HARMLESS = Vocabulary(
             dots ellipsis avatar logo cart basket expand_arrow calculator terminal_tab toggle_sidebar dark_mode
             theme language translate version name names sender senders subject author user username address bold
             italic underline align_left align_center align_right""",
+        "en, pages and fields": """about_us contact contact_us careers jobs_board imprint sitemap faq
+            frequently_asked_questions documentation docs guide guides manual terms_of_use terms_of_service terms
+            privacy_policy privacy cookie_policy overview summary introduction reviews questions answers comments
+            comment recipes sport sports science health business culture travel technology politics opinion world
+            trending popular recent recent_documents recent_files recently recently_deleted deleted_items featured
+            categories category tags topics topic wi fi wifi bluetooth battery storage keyboard mouse wallpaper
+            accessibility security location sounds vibration apps applications system updates printers shortcuts
+            keyboard_shortcuts appearance performance themes fonts font size color colour city country street
+            zip_code postcode phone_number amount quantity message password first_name last_name from subject
+            company website url age gender birthday word_wrap wrap_around word_count line_numbers
+            show_hidden_files hidden_files match_case regular_expression regular_expressions whole_words
+            remember_me keep_me_signed_in spell_check page_setup print_layout ruler gridlines snap_to_grid
+            zoom_level reading_list reading_mode reader_view library playlists albums artists songs podcasts
+            radio_stations subscriptions_list following followers explore discover watch_later order_history
+            your_orders timetable schedule opening_hours departures arrivals untitled sheet document documents
+            folder spreadsheet presentation monday tuesday wednesday thursday friday saturday sunday january
+            february march april june july august september october november december""",
         "de": """suche suchen finden weitersuchen zurück vor vorwärts weiter nächste nächster nächstes vorherige
             voriger startseite menü datei bearbeiten ansicht hilfe extras fenster einfügen öffnen abbrechen nein
             später nicht_jetzt schließen einstellungen optionen mehr weniger mehr_anzeigen mehr_erfahren weiterlesen
@@ -192,10 +209,21 @@ _PROGRAMS = frozenset(
 )
 
 
+_DOCUMENTS = frozenset(
+    words_of(
+        "pdf doc docx odt rtf txt md xls xlsx ods csv ppt pptx odp epub jpg jpeg png gif svg webp heic bmp tif tiff "
+        "mp3 wav flac ogg m4a mp4 mov mkv avi webm "
+        "json xml yaml html htm log ics eml"
+    )
+)
+
+
 def is_harmless(name: str) -> bool:
-    """Return whether a name is made of words that only show, move or open something, or is a sign of a calculator."""
+    """Return whether a name is made of words that only show, move or open something, a sign or a number."""
     folded = fold(name)
-    if len(folded) == 1 or (len(folded) == 2 and not folded.isalpha()):
+    if folded.rpartition(".")[2] in _DOCUMENTS and not folded.startswith("."):
+        return True
+    if len(folded) == 1 or (folded and not any(letter.isalpha() for letter in folded)):
         return True
     return HARMLESS.covers(name, _FILLER)
 

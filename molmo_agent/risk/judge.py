@@ -68,7 +68,8 @@ _SENDS = re.compile(
     re.IGNORECASE,
 )
 _SLIDES = re.compile(
-    r"\b(?:slider|scroll\w*|volume|brightness|zoom|resiz\w*|pan|select|highlight|page|map|seek|progress)\b",
+    r"\b(?:slider|scroll\w*|volume|brightness|zoom|resiz\w*|pan|select|highlight|"
+    r"page|map|seek|progress|title ?bar|handle|border)\b",
     re.IGNORECASE,
 )
 _VERBS = re.compile(
@@ -77,7 +78,8 @@ _VERBS = re.compile(
     re.IGNORECASE,
 )
 _THINGS = re.compile(
-    r"\b(?:link|tab|menu|field|text ?box|row|entry|result|article|photo|image|video|thumbnail|check ?box|radio)\b",
+    r"\b(?:link|tab|menu|field|text ?box|row|entry|result|article|photo|image|"
+    r"video|thumbnail|check ?box|radio|switch|toggle|app)\b",
     re.IGNORECASE,
 )
 # A swipe that scrolls moves less than this across, and more along, in fractions of the screen.
@@ -224,22 +226,22 @@ def _holds(text: str, name: str) -> bool:
 
 
 def _clicked_icon(said: str, decision: Decision, target: Target) -> str:
-    beside = f"{target.caption!r} beside the point"
-    danger = _undone(beside, risky_word(target.caption)) or _words(said, decision)
+    near = target.caption or target.beside
+    danger = _undone(f"{near!r} beside the point", risky_word(near)) or _words(said, decision)
     if danger or target.kind == "field":
         return danger
+    is_named = any(_holds(name, near) for name in (said, *_names(said, decision)))
+    if is_named and target.caption:
+        return ""
     if target.icon in COMMIT_ICONS:
         return f"the icon under the point looks like {target.icon!r}"
-    is_named = any(_holds(name, target.caption) for name in (said, *_names(said, decision)))
     # An icon that is known and does not commit is harmless.
-    if target.icon or is_named:
-        return ""
-    return _unknown_words(said, decision)
+    return "" if target.icon or is_named else _unknown_words(said, decision)
 
 
 def _dragged(action: Drag, said: str, decision: Decision, targets: Sequence[Target], observation: Observation) -> str:
     start, end = targets
-    for text in (end.text, end.caption):
+    for text in (end.text, end.caption, end.beside):
         if word := TRASH.find(text) or risky_word(text):
             return f"the drag ends on {text!r} ({word!r})"
     for name in _names(said, decision):
@@ -308,5 +310,5 @@ def _field(step: Step, typed: Sequence[str], reader: TextReader | None) -> str:
         from molmo_agent.risk.surroundings import read_scene, target_at
 
         target = target_at(read_scene(step.observation.image, reader), points_of(step.action)[0])
-        names += [target.text, target.caption]
+        names += [target.text, target.caption, target.beside]
     return " ".join(names)

@@ -43,7 +43,9 @@ def target_at(scene: Scene, point: Point) -> Target:
     if segment is None:
         kind: Kind = "field" if _is_empty_field(scene, region) else "icon"
         icon = "" if kind == "field" else icon_at(scene.image, point)
-        return Target(kind, caption=_caption(scene, point), icon=icon, dialog=_dialog(scene, point, None))
+        caption = _caption(scene, point)
+        beside = "" if caption else _beside(scene, point)
+        return Target(kind, caption=caption, beside=beside, icon=icon)
     row = _row_of(scene, segment)
     beside_cancel = any(CANCEL.covers(one.text) for one in row)
     kind = _kind(scene, segment, row, beside_cancel)
@@ -131,32 +133,30 @@ def _row_of(scene: Scene, segment: Segment) -> list[Segment]:
 
 
 def _caption(scene: Scene, point: Point) -> str:
-    """Return the words that belong to a place without any: right below it, else in its row."""
-    best: tuple[float, str] | None = None
-    for one in scene.segments:
-        height = one.box.bottom - one.box.top
-        below = one.box.top - point.y
-        if (
-            one.box.left <= point.x <= one.box.right
-            and 0 <= below <= _BELOW * height
-            and (best is None or below < best[0])
-        ):
-            best = below, one.text
-    if best is not None:
-        return best[1]
+    """Return the words right below a place without any, or an empty string."""
+    below = [
+        one
+        for one in scene.segments
+        if one.box.left <= point.x <= one.box.right
+        and 0 <= one.box.top - point.y <= _BELOW * (one.box.bottom - one.box.top)
+    ]
+    return min(below, key=lambda one: one.box.top).text if below else ""
+
+
+def _beside(scene: Scene, point: Point) -> str:
+    """Return the nearest words in the row of a place without any, or an empty string."""
     row = [one for one in scene.segments if one.box.top <= point.y <= one.box.bottom]
-    nearest = min(row, key=lambda one: _away(one, point), default=None)
-    return nearest.text if nearest is not None else ""
+    return min(row, key=lambda one: _away(one, point)).text if row else ""
 
 
 def _away(segment: Segment, point: Point) -> float:
     return min(abs(segment.box.left - point.x), abs(segment.box.right - point.x))
 
 
-def _dialog(scene: Scene, point: Point, segment: Segment | None) -> tuple[str, ...]:
+def _dialog(scene: Scene, point: Point, segment: Segment) -> tuple[str, ...]:
     """Return the other texts of the smallest panel around a point, if it is not most of the screen."""
     x, y = point.to_pixels(scene.width, scene.height)
-    frame = enclosing(scene, segment.box) if segment is not None else None
+    frame = enclosing(scene, segment.box)
     least = 3.0 * (frame.height if frame is not None else _LINE_PX / 2)
     for region in scene.regions:
         if not (region.left <= x < region.right and region.top <= y < region.bottom) or region.height < least:

@@ -14,8 +14,10 @@ class Target:
     kind: Kind
     # The words under the point, or empty.
     text: str = ""
-    # For a point without words: those right below it, as of icons, or in the same row.
+    # For a point without words: those right below it, as of icons on a desktop.
     caption: str = ""
+    # For a point without words: the nearest ones in its row, if none are below.
+    beside: str = ""
     # What the icon at a point without words is, as far as it is known; a meaning of molmo_agent.risk.icons.
     icon: str = ""
     # The other texts of the dialog or panel around the point, top to bottom; empty if there is none.
