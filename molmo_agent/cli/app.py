@@ -54,6 +54,15 @@ def _version(requested: bool) -> None:
         raise typer.Exit
 
 
+Confirm = Annotated[
+    str | None,
+    typer.Option(
+        help="always, never, or risky: ask unless the words under the point, the keys or the text are known to be "
+        "harmless. Default: always on a real desktop or phone, else never."
+    ),
+]
+
+
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option(help="Show tracebacks.")] = False,
@@ -85,13 +94,7 @@ def run(
     serial: Annotated[
         str | None, typer.Option(help="Serial number of the phone, if `adb devices` lists several.")
     ] = None,
-    confirm: Annotated[
-        str | None,
-        typer.Option(
-            help="always, never, or risky: ask unless the words under the point, the keys or the text are known to be "
-            "harmless. Default: always on a real desktop or phone, else never."
-        ),
-    ] = None,
+    confirm: Confirm = None,
     dry_run: Annotated[bool, typer.Option(help="Print the actions; send no input.")] = False,
     allow_region: Annotated[
         list[str] | None, typer.Option(help="LEFT,TOP,RIGHT,BOTTOM as fractions: point only there. Repeatable.")

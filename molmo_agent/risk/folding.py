@@ -19,7 +19,6 @@ _DIGITS = (
     str.maketrans("013457@$|!", "oieastasii"),
     str.maketrans("013457@$|!", "oleastasll"),
 )
-_DIGIT_WORD = re.compile(r"\S*[^\W\d_]\S*")
 # Single letters with a space or a sign between them, at least three.
 _SPACED = re.compile(r"(?<![^\W_])(?:[^\W_][\s.·*_-]{1,2}){2,}[^\W_](?![^\W_])")
 _APOSTROPHES = re.compile(r"(?<=\w)['’‘ʼ`´′](?=\w)")
@@ -53,9 +52,7 @@ def readings(text: str) -> tuple[str, ...]:
     for reading in tuple(found):
         found.append(" ".join(_as_latin(word) for word in reading.split(" ")))
         if any(character in "013457@$|!" for character in reading):
-            found += [
-                _DIGIT_WORD.sub(lambda match, table=table: match[0].translate(table), reading) for table in _DIGITS
-            ]
+            found += [" ".join(_as_letters(word, table) for word in reading.split(" ")) for table in _DIGITS]
     return tuple(dict.fromkeys(found))
 
 
@@ -68,3 +65,8 @@ def _as_latin(word: str) -> str:
     """Return a word in Latin letters if all its letters look like some, else the word."""
     latin = word.translate(_LOOKALIKES)
     return latin if latin.isascii() else word
+
+
+def _as_letters(word: str, table: dict[int, int]) -> str:
+    """Return a word with letters for its digits and signs if it has a letter already."""
+    return word.translate(table) if any(map(str.isalpha, word)) else word
