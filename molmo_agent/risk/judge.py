@@ -105,8 +105,8 @@ def why_ask(
         history: the steps before, which tell where text was typed.
     """
     match decision.action:
-        case Click() | LongPress() | Drag():
-            return _pointed(decision, decision.instruction or instruction, observation, reader)
+        case Click() | LongPress() | Drag() as action:
+            return _pointed(action, decision, decision.instruction or instruction, observation, reader)
         case Key(keys=keys) if activates(keys):
             return _enter(keys, observation, reader, history)
         case _:
@@ -129,7 +129,13 @@ def known_danger(decision: Decision, instruction: str = "") -> str:
             return _words(said, decision)
 
 
-def _pointed(decision: Decision, said: str, observation: Observation | None, reader: TextReader | None) -> str:
+def _pointed(
+    action: Click | LongPress | Drag,
+    decision: Decision,
+    said: str,
+    observation: Observation | None,
+    reader: TextReader | None,
+) -> str:
     if observation is None:
         return known_danger(decision, said) or _unknown_words(said, decision)
     if reader is None:
@@ -140,10 +146,10 @@ def _pointed(decision: Decision, said: str, observation: Observation | None, rea
         scene = read_scene(observation.image, reader)
     except MolmoAgentError as error:
         return f"what is under the point could not be read: {error}"
-    targets = [target_at(scene, point) for point in points_of(decision.action)]
-    if isinstance(decision.action, Drag):
-        return _dragged(decision.action, said, decision, targets, observation)
-    return _clicked(decision.action, said, decision, targets[0])
+    targets = [target_at(scene, point) for point in points_of(action)]
+    if isinstance(action, Drag):
+        return _dragged(action, said, decision, targets, observation)
+    return _clicked(action, said, decision, targets[0])
 
 
 def _undone(where: str, word: str) -> str:
