@@ -17,13 +17,13 @@ import molmo_agent
 PACKAGE = Path(molmo_agent.__file__).parent
 # From the ground up: a room may import itself and the rooms before it. "nouns" are the modules directly in the package.
 ROOMS = (
-    *("nouns", "camera", "point_text", "model", "ocr", "pointers", "risk", "policies", "envs", "rollout", "synthetic"),
-    *("data", "train", "evaluation", "nano", "cli"),
+    *("nouns", "images", "camera", "point_text", "model", "ocr", "pointers", "risk", "policies", "envs", "rollout"),
+    *("synthetic", "data", "train", "evaluation", "nano", "cli"),
 )
 MAY_IMPORT = {room: {*ROOMS[: number + 1]} for number, room in enumerate(ROOMS)}
 # A loop runs any policy, and a policy is run by any loop: neither knows the other. Envs need no model.
 MAY_IMPORT["rollout"] -= {"policies"}
-MAY_IMPORT["envs"] = {"nouns", "camera", "envs"}
+MAY_IMPORT["envs"] = {"nouns", "images", "camera", "envs"}
 # Modules directly in the package that are no nouns, with the room that they stand above.
 ABOVE = {
     "__main__": "cli",  # the front door
