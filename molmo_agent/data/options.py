@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from molmo_agent.data.source import Source
-from molmo_agent.errors import UnknownNameError, UsageError
+from molmo_agent.errors import DataError, UnknownNameError, UsageError
 from molmo_agent.parse import read_json
 
 
@@ -45,6 +45,11 @@ def json_file(path: Path) -> Any:
     """Return the contents of a JSON file.
 
     Raises:
-        UsageError: the file is missing or is not JSON.
+        UsageError: the file is missing, is not JSON, or is beyond the bounds of :mod:`molmo_agent.parse`.
     """
-    return read_json(path, nan=True)
+    if not path.is_file():
+        raise UsageError(f"expected a JSON file at {path}, found none")
+    try:
+        return read_json(path, nan=True)
+    except DataError as error:
+        raise UsageError(f"{error}; fetch it again") from error

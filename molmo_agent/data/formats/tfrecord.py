@@ -180,7 +180,8 @@ def read_records(path: Path, problems: Problems, marks: list[Mark] | None = None
     """Yield the records of a file whose checksums match.
 
     A payload with a wrong checksum is reported and skipped. A corrupt length, or one beyond MAX_RECORD_BYTES, is
-    reported and ends the reading, since the next record cannot be located. A file is complete only if it ends at the end of a record.
+    reported and ends the reading, since the next record cannot be located. A file is complete only if it ends at the
+    end of a record.
 
     Args:
         path: the file.

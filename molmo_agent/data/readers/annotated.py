@@ -98,8 +98,8 @@ class DataSet:
 
     path: Path
     records: Records
-    # From number and record; None if the record is not in this part of the data set. Raises ValueError, KeyError or
-    # TypeError if the record is unusable.
+    # From number and record; None if the record is not in this part of the data set. Raises an error if the record is
+    # unusable.
     parse: Callable[[int, Any], ParsedRecord | None]
     images: Images
     # One row per image, whose annotations do not attend to each other; otherwise one row per record.
@@ -162,7 +162,8 @@ class Annotated:
         for number, record in self._data.records.scan():
             try:
                 parsed = self._data.parse(number, record)
-            except (ValueError, KeyError, TypeError, IndexError) as error:
+            # Every exception: a null or another type in the place of a value can fail anywhere in a parser.
+            except Exception as error:
                 reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
                 self._tell(number, None, reason)
                 continue
@@ -172,7 +173,7 @@ class Annotated:
                 alone.append(number)
                 continue
             groups.setdefault(parsed.image, array("q")).append(number)
-            hashes[parsed.image] = parsed.sha256
+            hashes[parsed.image] = parsed.sha256 if isinstance(parsed.sha256, str) else None
         if self._data.hold_out:
             hold_out_keys = held_out(list(groups), self._data.hold_out)
             for key in [key for key in groups if (key in hold_out_keys) != (self._data.part == "validation")]:
@@ -188,7 +189,8 @@ class Annotated:
             try:
                 for _ in self._questions(key, number):
                     pass
-            except ValueError as error:
+            # Every exception, as in _collect.
+            except Exception as error:
                 self._tell(number, key, str(error))
                 continue
             inside.append(number)
