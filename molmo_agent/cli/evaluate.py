@@ -18,6 +18,7 @@ from molmo_agent.cli import evaluate_nano as cli_suite
 from molmo_agent.cli import evaluate_real as cli_real
 from molmo_agent.console import after_the_result, make_console, plain_text
 from molmo_agent.errors import UsageError
+from molmo_agent.parse import json_lines
 
 
 def evaluate(
@@ -209,7 +210,7 @@ def _evaluate_data(console: Console, request: _Request) -> None:
         address=request.address,
     )
     if target != run:
-        records = [json.loads(line) for line in (run / "records.jsonl").read_text(encoding="utf-8").splitlines()]
+        records = [record for _, record in json_lines(run / "records.jsonl", nan=True)]
         whole = json.loads((run / "summary.json").read_text(encoding="utf-8")) | {"records": records}
         text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
         _write(target, text)

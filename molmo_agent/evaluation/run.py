@@ -20,6 +20,7 @@ from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.benchmarks import Benchmark
 from molmo_agent.evaluation.metrics.interval import bootstrap, wilson
 from molmo_agent.evaluation.predict import Predictor, Record
+from molmo_agent.parse import load_json, read_json
 from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.pointers.wrapped import innermost
 from molmo_agent.registry import load_model
@@ -163,9 +164,11 @@ def _same_settings(path: Path, settings: Mapping[str, Any]) -> None:
         path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         return
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        before = read_json(path, nan=True)
+    except UsageError as error:
         raise UsageError(f"{path} is damaged ({error}); choose another folder with --out") from error
+    if not isinstance(before, dict):
+        raise UsageError(f"{path} is damaged (expected an object); choose another folder with --out")
     for name in sorted({*before, *settings}):
         if before.get(name) != settings.get(name):
             raise UsageError(
@@ -189,9 +192,9 @@ def _read_records(path: Path) -> dict[str, Record]:
     records = {}
     for number, line in enumerate(whole.decode(errors="replace").split("\n")[:-1], 1):
         try:
-            record = json.loads(line)
+            record = load_json(line, where="it", nan=True)
             records[record["id"]] = record
-        except (ValueError, KeyError, TypeError) as error:
+        except (UsageError, KeyError, TypeError) as error:
             raise UsageError(
                 f"line {number} of {path} is damaged ({error}); remove it and run the same command to resume"
             ) from error

@@ -19,7 +19,7 @@ class ImageStore:
         return self.folder / key[:2] / key
 
     def same_files(self, urls: Iterable[str], least: int) -> Iterator[list[str]]:
-        """Yield the URLs whose images are equal byte for byte, in groups of ``least`` or more; absent images are ignored.
+        """Yield the URLs whose images are equal byte for byte, in groups of ``least`` or more; absent ones are ignored.
 
         Raises:
             OSError: a file cannot be read.
