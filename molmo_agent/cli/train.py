@@ -115,7 +115,7 @@ def _report_unused(folder: Path, progress: _TrainingProgress, console: Console) 
 
     problems = folder / PROBLEMS_FILE
     if problems.exists():
-        lines = problems.read_text(encoding="utf-8").splitlines()
+        lines = problems.read_text(encoding="utf-8").strip().split("\n")
         for line in lines[:6]:
             console.print(plain_text(line))
         if len(lines) > 6:

@@ -114,7 +114,9 @@ def read_size(source: str | Path | bytes) -> tuple[int, int]:
     """
     # Every exception: whatever is wrong with the header, reading the image reports it.
     with contextlib.suppress(Exception), _header(source) as file, open_image(file) as image:
-        if image.getexif().get(_ORIENTATION, 1) == 1:
+        # Pillow decodes a PNG file to look for EXIF data behind the pixels.
+        is_upright = not _png_may_turn(file) if image.format == "PNG" else image.getexif().get(_ORIENTATION, 1) == 1
+        if is_upright:
             return image.size
     height, width = read_image(source).shape[:2]
     return width, height
@@ -123,6 +125,20 @@ def read_size(source: str | Path | bytes) -> tuple[int, int]:
 def _header(source: str | Path | bytes) -> BinaryIO:
     file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else open_regular(source)
     return file
+
+
+def _png_may_turn(file: BinaryIO) -> bool:
+    """Return whether a PNG file has EXIF data, in a chunk of its own or as text."""
+    file.seek(8)
+    while len(header := file.read(8)) == 8:
+        length, kind = int.from_bytes(header[:4], "big"), header[4:]
+        start = file.read(min(length, 24))
+        if kind == b"eXIf" or (
+            kind in (b"tEXt", b"zTXt", b"iTXt") and start.startswith((b"Raw profile type", b"XML:"))
+        ):
+            return True
+        file.seek(length - len(start) + 4, os.SEEK_CUR)
+    return False
 
 
 @lru_cache(maxsize=1)
