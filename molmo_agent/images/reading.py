@@ -3,7 +3,9 @@
 import contextlib
 import io
 import os
+import struct
 import threading
+import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +24,12 @@ MAX_PIXELS = 100_000_000
 _MAX_FILE_BYTES = 512_000_000
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _ORIENTATION = 0x0112
+_CHUNK_BYTES = 1 << 20
+# Channels by colour type: grey, RGB, palette, grey and alpha, RGBA.
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PNG_PASSES = [
+    (0, 8, 0, 8), (4, 8, 0, 8), (0, 4, 4, 8), (2, 4, 0, 4), (0, 2, 2, 4), (1, 2, 0, 2), (0, 1, 1, 2),
+]  # fmt: skip
 _JPEG_END, _ZEROS = b"\xff\xd9", 64
 # Codes of most Huffman tables that leave no block grey.
 _MORE_JPEG_DATA = bytes(number * 37 % 251 for number in range(4096))
@@ -56,7 +64,10 @@ def read_image(source: Any) -> Image:
         data = source if isinstance(source, bytes) else _file_bytes(source)
         with open_image(io.BytesIO(data), name) as file:
             pixels = _decoded(file, name)
-            if file.format in ("JPEG", "MPO") and (problem := _jpeg_problem(data, file)):
+            problem = _jpeg_problem(data, file) if file.format in ("JPEG", "MPO") else ""
+            if file.format == "PNG":
+                problem = _png_problem(data, file)
+            if problem:
                 raise ImageError(f"{name} is not a readable image: it is damaged: {problem}")
             return pixels
 
@@ -127,18 +138,23 @@ def _header(source: str | Path | bytes) -> BinaryIO:
     return file
 
 
-def _png_may_turn(file: BinaryIO) -> bool:
-    """Return whether a PNG file has EXIF data, in a chunk of its own or as text."""
+def _png_chunks(file: BinaryIO, most: int | None = None) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (kind, content) of a PNG file's chunks; of the content at most so many bytes."""
     file.seek(8)
     while len(header := file.read(8)) == 8:
         length, kind = int.from_bytes(header[:4], "big"), header[4:]
-        start = file.read(min(length, 24))
-        if kind == b"eXIf" or (
-            kind in (b"tEXt", b"zTXt", b"iTXt") and start.startswith((b"Raw profile type", b"XML:"))
-        ):
-            return True
-        file.seek(length - len(start) + 4, os.SEEK_CUR)
-    return False
+        content = file.read(length if most is None else min(length, most))
+        yield kind, content
+        file.seek(length - len(content) + 4, os.SEEK_CUR)
+
+
+def _png_may_turn(file: BinaryIO) -> bool:
+    """Return whether a PNG file has EXIF data, in a chunk of its own or as text."""
+    texts = (b"tEXt", b"zTXt", b"iTXt")
+    return any(
+        kind == b"eXIf" or (kind in texts and content.startswith((b"Raw profile type", b"XML:")))
+        for kind, content in _png_chunks(file, most=24)
+    )
 
 
 @lru_cache(maxsize=1)
@@ -204,12 +220,42 @@ def _jpeg_problem(data: bytes, file: PIL.Image.Image) -> str:
         return "its end is filled with zeros"
     # The decoder leaves out missing blocks, which makes them grey. Where the last one is grey, more data before the
     # end marker show whether it was missing: only then they change the image.
-    corner = np.asarray(file.crop((max(file.width - 8, 0), max(file.height - 8, 0), *file.size)).convert("RGB"))
-    if (corner == 128).all() and (end := data.rfind(_JPEG_END)) > 0:
+    corner = file.crop((file.width - 1, file.height - 1, *file.size)).convert("RGB")
+    if corner.getpixel((0, 0)) == (128, 128, 128) and (end := data.rfind(_JPEG_END)) > 0:
         with open_image(io.BytesIO(data[:end] + _MORE_JPEG_DATA + data[end:])) as longer:
             if longer.tobytes() != file.tobytes():
                 return "its pixels end early"
     return ""
+
+
+def _png_problem(data: bytes, file: PIL.Image.Image) -> str:
+    """Return why a PNG file lacks pixels although it could be decoded; empty if it is whole."""
+    # The decoder makes missing rows zero. Where the last two rows have values, the file is whole: interlaced files
+    # store every second row last.
+    rows = np.asarray(file.crop((0, max(file.height - 2, 0), *file.size)))
+    if rows.reshape(len(rows), -1).any(axis=1).all():
+        return ""
+    header, idat = b"", []
+    for kind, content in _png_chunks(io.BytesIO(data)):
+        if kind == b"IHDR":
+            header = content
+        elif kind == b"IDAT":
+            idat.append(content)
+    width, height, depth, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header[:13])
+    expected = _png_bytes(width, height, depth * _PNG_CHANNELS[colour], interlaced=bool(interlaced))
+    unzip, num_bytes = zlib.decompressobj(), 0
+    compressed = b"".join(idat)
+    while num_bytes < expected and (part := unzip.decompress(compressed, _CHUNK_BYTES)):
+        num_bytes, compressed = num_bytes + len(part), unzip.unconsumed_tail
+    return "" if num_bytes >= expected else "its pixels end early"
+
+
+def _png_bytes(width: int, height: int, bits: int, *, interlaced: bool) -> int:
+    """Return the size of a PNG file's pixels before compression: rows, each behind the byte of its filter."""
+    # Offset and distance of columns, then of rows, for each pass of an interlaced file.
+    passes = _PNG_PASSES if interlaced else [(0, 1, 0, 1)]
+    sizes = [(-(-(width - x) // dx), -(-(height - y) // dy)) for x, dx, y, dy in passes if width > x and height > y]
+    return sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes)
 
 
 def _damaged(name: str, error: Exception) -> ImageError:

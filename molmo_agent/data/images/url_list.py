@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from molmo_agent.data.formats.json_lines import json_rows, numbered_lines
+from molmo_agent.data.formats.json_lines import decode_line, json_rows, numbered_lines
 from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.errors import DataError, UsageError
-from molmo_agent.parse import decode
 
 
 @dataclass(slots=True)
@@ -82,6 +81,6 @@ def _entries(path: Path, url_column: str, hash_column: str, problems: Problems) 
         return
     for number, line in numbered_lines(path, "image addresses"):
         try:
-            yield number, decode(line, where=f"line {number} of {path}").strip(), None
+            yield number, decode_line(line).strip(), None
         except DataError as error:
             problems.add(Problem(file=path.name, record=number, reason=str(error)))
