@@ -47,7 +47,7 @@ class PointsFile:
     def _check(self, entry: Any) -> None:
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
             raise ValueError("expected an object with 'image', 'label' and 'points'")
-        if not isinstance(entry.get("question", ""), str):
+        if not isinstance(entry.get("question") or "", str):
             raise ValueError(f"expected a text as 'question', got {entry['question']!r:.80}")
         if not isinstance(entry.get("label"), str) or not entry["label"].strip():
             raise ValueError("expected a 'label' that names the target")
