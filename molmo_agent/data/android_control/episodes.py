@@ -21,7 +21,7 @@ from molmo_agent.data.android_control.accessibility import (
 )
 from molmo_agent.data.formats.protobuf import feature_map
 from molmo_agent.data.formats.tfrecord import Mark, read_records
-from molmo_agent.data.unusable_rows import Problem, Problems
+from molmo_agent.data.unusable_rows import ROW_ERRORS, Problem, Problems, reason_of
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError, UsageError
 from molmo_agent.images import open_image, read_image, read_size
@@ -99,7 +99,7 @@ def check_action(action: Any) -> dict[str, Any]:
         ValueError: the type is unknown or a parameter is missing.
     """
     kind = action.get("action_type") if isinstance(action, dict) else None
-    if kind not in _PARAMETERS:
+    if not isinstance(kind, str) or kind not in _PARAMETERS:
         raise ValueError(f"expected an action_type of {', '.join(_PARAMETERS)}, got {kind!r}")
     for name, types in _PARAMETERS[kind].items():
         if not isinstance(action.get(name), types) or isinstance(action.get(name), bool):
@@ -309,8 +309,8 @@ def located_episodes(
             if episode_id in episode_ids:
                 raise ValueError("the episode occurs twice; counted once")
             steps = _episode(episode_id, features)
-        except (ValueError, UsageError, OSError) as error:
-            reason = f"{error}" if not isinstance(error, UnicodeDecodeError) else "a text is not UTF-8"
+        except ROW_ERRORS as error:
+            reason = reason_of(error) if not isinstance(error, UnicodeDecodeError) else "a text is not UTF-8"
             problems.add(Problem(file=shard.name, reason=reason, record=record.index, offset=record.offset, row=row))
             continue
         episode_ids.add(episode_id)
