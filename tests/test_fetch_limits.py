@@ -142,7 +142,7 @@ def test_the_redirect_is_not_followed_to_a_placeholder(server: Server, tmp_path:
 # --- Images and addresses ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.8])
+@pytest.mark.parametrize("share", [0.2, 0.4, 0.6])
 def test_a_cut_image_is_not_stored(share: float) -> None:
     body = picture(3)
     with pytest.raises(FetchError, match="unreadable image"):

@@ -56,13 +56,15 @@ def read_image(source: Any) -> Image:
             100 million, or an array has another shape or type.
     """
     if isinstance(source, PIL.Image.Image):
-        return _decoded(source, "the image")
+        _check_size(source, "the image")
+        with _clear_errors("the image"), _budget.take(source.width * source.height):
+            return _decoded(source, "the image")
     if not isinstance(source, str | Path | bytes):
         return _checked_array(np.asarray(source))
     name = "the file" if isinstance(source, bytes) else str(source)
     with _clear_errors(name):
         data = source if isinstance(source, bytes) else _file_bytes(source)
-        with open_image(io.BytesIO(data), name) as file:
+        with open_image(io.BytesIO(data), name) as file, _budget.take(file.width * file.height):
             pixels = _decoded(file, name)
             problem = _jpeg_problem(data, file) if file.format in ("JPEG", "MPO") else ""
             if file.format == "PNG":
@@ -202,15 +204,13 @@ def _check_size(image: PIL.Image.Image, name: str) -> None:
 
 
 def _decoded(image: PIL.Image.Image, name: str) -> Image:
-    _check_size(image, name)
-    with _clear_errors(name), _budget.take(image.width * image.height):
-        upright = _upright(image)
-        if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
-            upright = _eight_bits(upright, image, name)
-        if upright.has_transparency_data:
-            clear = upright.convert("RGBA")
-            upright = PIL.Image.alpha_composite(PIL.Image.new("RGBA", clear.size, "white"), clear)
-        return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
+    upright = _upright(image)
+    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
+        upright = _eight_bits(upright, image, name)
+    if upright.has_transparency_data:
+        clear = upright.convert("RGBA")
+        upright = PIL.Image.alpha_composite(PIL.Image.new("RGBA", clear.size, "white"), clear)
+    return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
 
 
 def _jpeg_problem(data: bytes, file: PIL.Image.Image) -> str:
