@@ -1,12 +1,13 @@
 """Read images from files, bytes and arrays: the only decoder of the package."""
 
 import contextlib
+import ctypes
 import io
 import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,6 +25,7 @@ MAX_PIXELS = 100_000_000
 _MAX_FILE_BYTES = 512_000_000
 _FORMATS = ("AVIF", "BMP", "DIB", "GIF", "HEIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 _ORIENTATION = 0x0112
+_LARGE_PIXELS = 16_000_000
 _CHUNK_BYTES = 1 << 20
 # Channels by colour type: grey, RGB, palette, grey and alpha, RGBA.
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -64,14 +66,21 @@ def read_image(source: Any) -> Image:
     name = "the file" if isinstance(source, bytes) else str(source)
     with _clear_errors(name):
         data = source if isinstance(source, bytes) else _file_bytes(source)
-        with open_image(io.BytesIO(data), name) as file, _budget.take(file.width * file.height):
-            pixels = _decoded(file, name)
-            problem = _jpeg_problem(data, file) if file.format in ("JPEG", "MPO") else ""
-            if file.format == "PNG":
-                problem = _png_problem(data, file)
-            if problem:
-                raise ImageError(f"{name} is not a readable image: it is damaged: {problem}")
-            return pixels
+        with open_image(io.BytesIO(data), name) as header:
+            pixels = header.width * header.height
+        with _budget.take(pixels):
+            return _decoded_file(data, name)
+
+
+def _decoded_file(data: bytes, name: str) -> Image:
+    with open_image(io.BytesIO(data), name) as file:
+        pixels = _decoded(file, name)
+        problem = _jpeg_problem(data, file) if file.format in ("JPEG", "MPO") else ""
+        if file.format == "PNG":
+            problem = _png_problem(data, file)
+        if problem:
+            raise ImageError(f"{name} is not a readable image: it is damaged: {problem}")
+        return pixels
 
 
 def open_image(file: BinaryIO, name: str = "the file") -> PIL.Image.Image:
@@ -181,12 +190,29 @@ class _Budget:
         try:
             yield
         finally:
+            if pixels >= _LARGE_PIXELS:
+                _return_memory()
             with self._released:
                 self._free += pixels
                 self._released.notify_all()
 
     def reset(self) -> None:
         self.__init__(self._total)  # type: ignore[misc]
+
+
+@lru_cache(maxsize=1)
+def _malloc_trim() -> Callable[[int], int] | None:
+    try:
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):
+        return None
+    return trim
+
+
+def _return_memory() -> None:
+    """Return freed memory to the system: glibc keeps what a large image took, once for each thread that read one."""
+    if trim := _malloc_trim():
+        trim(0)
 
 
 _budget = _Budget(MAX_PIXELS)
