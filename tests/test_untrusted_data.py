@@ -3,11 +3,7 @@
 import ast
 import gzip
 import json
-import os
 import struct
-import subprocess
-import sys
-import textwrap
 import tracemalloc
 import zlib
 from pathlib import Path
@@ -15,6 +11,7 @@ from typing import Any
 
 import pytest
 from made_data import opened, png, sha, turns, write
+from mutated_data import mutate_files, mutate_tables
 
 import molmo_agent
 from molmo_agent.data.android_control.accessibility import read_forest
@@ -72,7 +69,7 @@ def test_no_file_is_split_into_lines_at_other_signs() -> None:
             is_call = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
             if is_call and node.func.attr == "splitlines" and "read_text" in ast.unparse(node.func.value):
                 places.append(f"{path.name}:{node.lineno}")
-    assert [place for place in places if not place.startswith(("run.py", "checkpoint.py"))] == []
+    assert [place for place in places if not place.startswith(("curves.py", "checkpoint.py"))] == []
 
 
 def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
@@ -257,74 +254,14 @@ def test_an_object_without_an_end_is_given_up(tmp_path: Path, monkeypatch: pytes
 
 # --- Tables -----------------------------------------------------------------------------------------------------------
 
-MUTATED = textwrap.dedent(
-    """
-    import random, sys
-    from pathlib import Path
-    from molmo_agent.data.formats.parquet import Table
-    from molmo_agent.data.unusable_rows import Problems
-    from molmo_agent.errors import UsageError
-
-    path, start, stop = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    good, copy = path.read_bytes(), path.with_name("mutated" + path.suffix)
-    for seed in range(start, stop):
-        random.seed(seed)
-        data = bytearray(good)
-        for _ in range(random.choice((1, 2, 8, 30))):
-            place = random.randrange(len(data))
-            size = random.choice((1, 1, 4, 8))
-            data[place : place + size] = random.choice((bytes(size), b"\\xff" * size, random.randbytes(size)))
-        if random.random() < 0.1:
-            del data[random.randrange(len(data)) :]
-        copy.unlink(missing_ok=True)
-        copy.write_bytes(data)
-        print(seed, flush=True)
-        problems = Problems()
-        try:
-            table = Table(copy, "train", [], problems)
-            num_rows = sum(1 for _ in table.scan(table.columns))
-            for number in range(0, min(len(table), 200), 37):
-                try:
-                    table.row(number, table.columns)
-                except ValueError:
-                    pass
-        except UsageError:
-            pass
-    print("finished")
-    """
-)
-
-
-def mutated_tables(folder: Path, kind: str, count: int, first: int = 0) -> None:
-    """Read mutated files in a child process, which a crash of the library would end."""
-    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow reads the tables")
-    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow reads the tables")
-    table = pyarrow.table(
-        {
-            "url": [f"http://host/{n}.png" for n in range(120)],
-            "points": [[{"x": 1.0 * n, "y": 2.0}] * (n % 4) for n in range(120)],
-            "image": [{"bytes": bytes([n]) * 40, "path": None if n % 3 else "a"} for n in range(120)],
-            "kind": pyarrow.array(["a", "b", None] * 40).dictionary_encode(),
-            "day": pyarrow.array([n * 86_400_000 for n in range(120)], pyarrow.timestamp("ms")),
-            "flag": [True, None] * 60,
-        }
-    )
-    path = folder / f"good.{kind}"
-    if kind == "parquet":
-        parquet.write_table(table, path, row_group_size=50)
-    else:
-        with pyarrow.OSFile(str(path), "wb") as file, pyarrow.ipc.new_stream(file, table.schema) as writer:
-            writer.write_table(table, max_chunksize=50)
-    command = [sys.executable, "-c", MUTATED, str(path), str(first), str(first + count)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(molmo_agent.__file__).parents[1])}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200, env=environment, check=False)
-    last = done.stdout.split()[-1:]
-    assert (done.returncode, last) == (0, ["finished"]), f"seed {last}: {done.stderr[-2000:]}"
-
 
 @pytest.mark.parametrize("kind", ["arrow", "parquet"])
 def test_mutated_tables_are_read_or_refused_and_never_end_the_process(kind: str, tmp_path: Path) -> None:
-    mutated_tables(tmp_path, kind, 400)
+    mutate_tables(tmp_path, kind, 400, seed=0)
+
+
+def test_mutated_shards_lines_and_arrays_are_read_or_named(tmp_path: Path) -> None:
+    assert mutate_files(tmp_path, 150, seed=0) == []
 
 
 # --- Rows -------------------------------------------------------------------------------------------------------------

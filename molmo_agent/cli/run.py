@@ -309,7 +309,7 @@ def _failure(trajectory: Trajectory, folder: Path) -> _Failure | None:
     last, picture = trajectory.steps[-1], None
     with contextlib.suppress(OSError, ValueError, KeyError):
         # A line of the record names the image, which an earlier step may have stored.
-        for line in (folder / "steps.jsonl").read_text(encoding="utf-8").splitlines():
+        for line in (folder / "steps.jsonl").read_text(encoding="utf-8").rstrip("\n").split("\n"):
             record = json.loads(line)
             if record["index"] == last.index and record["observation"]["file"]:
                 picture = folder / record["observation"]["file"]
