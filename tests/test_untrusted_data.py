@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from made_data import opened, png, sha, turns, write
 from mutated_data import mutate_files, mutate_tables
+from typer.testing import CliRunner
 
 import molmo_agent
+from molmo_agent.cli.app import app
 from molmo_agent.data.android_control.accessibility import read_forest
 from molmo_agent.data.android_control.episodes import reference_app_box
 from molmo_agent.data.formats import protobuf, tfrecord
@@ -300,3 +302,17 @@ def test_lines_after_a_damaged_one_are_read(tmp_path: Path) -> None:
     assert [problem.record for problem in problems.entries] == [3]
     with pytest.raises(UsageError, match=r"expected a JSONL file of things at .*gone.jsonl, but: No such file"):
         list(json_rows(tmp_path / "gone.jsonl", "things", problems))
+
+
+@pytest.mark.parametrize("sign", SEPARATORS)
+def test_a_record_of_an_evaluation_stays_one_record(sign: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "1.png", png(1))
+    question = {"image": "1.png", "question": f"the{sign}key", "points": [[0.5, 0.5]], "boxes": [[0.4, 0.4, 0.6, 0.6]]}
+    write(tmp_path / "q.jsonl", json.dumps(question, ensure_ascii=sign < "\x20").encode() + b"\n")
+    command = ["eval", "pixmo_points", "q.jsonl", "--model", "centre", "--out", "all.json"]
+    for _ in range(2):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.output
+        (record,) = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))["records"]
+        assert record["question"] == f"the{sign}key"
