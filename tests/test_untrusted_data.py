@@ -259,7 +259,25 @@ def test_an_object_without_an_end_is_given_up(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("kind", ["arrow", "parquet"])
 def test_mutated_tables_are_read_or_refused_and_never_end_the_process(kind: str, tmp_path: Path) -> None:
-    mutate_tables(tmp_path, kind, 400, seed=0)
+    for seed in (0, 11_200):
+        mutate_tables(tmp_path, kind, 250, seed)
+
+
+@pytest.mark.parametrize(
+    "offsets", [(0, 0x7FFFFF00, 4), (0, -5, 4), (3, 2, 4), (0, 2, 0x10000000)], ids=["far", "negative", "back", "end"]
+)
+def test_offsets_that_lead_out_of_an_arrow_file_are_refused(offsets: tuple[int, ...], tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow reads the tables")
+    table, sink = pyarrow.table({"image_url": ["a1", "b2"]}), pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    data, right = sink.getvalue().to_pybytes(), struct.pack("<3i", 0, 2, 4)
+    assert data.count(right) == 1
+    write(tmp_path / "good.arrow", data)
+    assert [image.url for image in read_lists([tmp_path / "good.arrow"]).images] == ["a1", "b2"]
+    write(tmp_path / "bad.arrow", data.replace(right, struct.pack("<3i", *offsets)))
+    with pytest.raises(UsageError, match=r"(?s)no image is listed.*bad.arrow: rows 0 to 1 cannot be read \(.*Invalid"):
+        read_lists([tmp_path / "bad.arrow"])
 
 
 def test_mutated_shards_lines_and_arrays_are_read_or_named(tmp_path: Path) -> None:

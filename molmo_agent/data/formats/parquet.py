@@ -68,8 +68,8 @@ class _Shard:
             self._valid = [False] * len(self._batches)
             self.columns = list(reader.schema.names)
             self.rows = [batch.num_rows for batch in self._batches]
-            if min(self.rows, default=0) < 0:
-                raise arrow.ArrowInvalid(f"a batch claims {min(self.rows)} rows")
+        if min(self.rows, default=0) < 0:
+            raise ValueError(f"a block claims to have {min(self.rows)} rows")
 
     def block(self, number: int, columns: Sequence[str]) -> Any:
         if self._parquet is not None:
