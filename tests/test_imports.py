@@ -281,7 +281,7 @@ for _ in range(2):
 def test_a_failed_import_of_gymnasium_can_be_repeated(tmp_path: Path):
     (tmp_path / "gymnasium.py").write_text("import sys\nif not sys.tried: sys.tried = True; raise ImportError('once')")
     code = f"""import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.tried = False
-from molmo_agent.gymnasium_hook import when_gymnasium_is_imported
+from molmo_agent.lazy_imports import when_gymnasium_is_imported
 import molmo_agent
 sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "_Waiting"]
 when_gymnasium_is_imported("builtins:print")
