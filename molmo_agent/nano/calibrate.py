@@ -18,7 +18,9 @@ from molmo_agent.evaluation.metrics.calibration import fit
 from molmo_agent.evaluation.nano_suite.run import ask, confidences
 from molmo_agent.evaluation.nano_suite.sets import CALIBRATION, EVALUATION, ScreenSet, calibration_sets
 from molmo_agent.evaluation.reliability import PLOT_FILE, draw_reliability, figures_of
+from molmo_agent.files import write_whole
 from molmo_agent.interfaces import PointingModel
+from molmo_agent.parse import read_json
 from molmo_agent.pointers.calibration import Calibration
 from molmo_agent.pointers.nano import CHECKPOINT
 from molmo_agent.pointers.profile import PROFILE_FILE
@@ -104,11 +106,11 @@ def write_profile(folder: Path, calibration: Calibration, min_confidence: float 
         min_confidence: confidence threshold of `agent run`; None leaves it unchanged.
     """
     path = folder / PROFILE_FILE
-    profile = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    profile = read_json(path) if path.exists() else {}
     profile["calibration"] = {name: round(value, 4) for name, value in calibration.to_dict().items()}
     if min_confidence is not None:
         profile["min_confidence"] = min_confidence
-    path.write_text(json.dumps(profile, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(profile, indent=2) + "\n")
     return path
 
 

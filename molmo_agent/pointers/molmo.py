@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from transformers import PreTrainedConfig
 from transformers.cache_utils import DynamicCache
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError
 from molmo_agent.interfaces import ModelTraits
 from molmo_agent.model.checkpoints.hub import places, remark
+from molmo_agent.model.checkpoints.untrusted import check_checkpoint, check_configs
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import role_prompt
@@ -32,6 +32,7 @@ from molmo_agent.pointers.decoding import (
 from molmo_agent.pointers.image_cache import ImageCache, fingerprint
 from molmo_agent.pointers.profile import PointingProfile, read_profile
 from molmo_agent.pointers.static_decoding import StaticDecoder
+from molmo_agent.visible_text import visible_text
 
 # Parameters of a model that may take twice its memory: 4 GB.
 _SMALL = 1_000_000_000
@@ -104,15 +105,17 @@ class MolmoPointer:
             ModelError: a file is missing or does not fit the model.
         """
         try:
+            check_checkpoint(folder, **places(folder))
             processor = MolmoProcessor.from_pretrained(folder, **places(folder))
             model = MolmoForConditionalGeneration.from_pretrained(folder, dtype=dtype, **places(folder))
             halves = dtype == "auto" and model.device.type == "cpu" and model.dtype == torch.float16
             if halves and model.num_parameters() < _SMALL:
                 model.float()
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        # Every exception: transformers, torch and tokenizers raise whatever a damaged file makes them raise.
+        except Exception as error:
             raise ModelError(
                 f"expected a Molmo checkpoint at {str(folder)!r} (config, weights, tokenizer and processor files), "
-                f"but loading it failed: {error}{remark(folder)}"
+                f"but loading it failed: {visible_text(str(error) or repr(error))}{remark(folder)}"
             ) from error
         own: dict[str, Any] = {"name": Path(folder).name}
         own |= {name: options.pop(name) for name in ("name", "compile", "cache") if name in options}
@@ -305,7 +308,7 @@ def load_pointer(source: str | Path, **options: Any) -> Any:
         ModelError: it cannot be loaded.
     """
     try:
-        fields, _ = PreTrainedConfig.get_config_dict(source, **places(source))
+        fields = check_configs(source, **places(source))
     except (OSError, ValueError):  # told better by those who need the file
         fields = {}
     if fields.get("model_type") == "molmo2":

@@ -11,9 +11,11 @@ from PIL import Image as PILImage
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError
 from molmo_agent.model.checkpoints.hub import places, remark
+from molmo_agent.model.checkpoints.untrusted import check_checkpoint
 from molmo_agent.point_text.cut_off import is_cut, mark_cut, without_mark
 from molmo_agent.point_text.parse import ParsedReply, parse_points
 from molmo_agent.pointers.answer_grammar import is_complete
+from molmo_agent.visible_text import visible_text
 
 DIALECT = "molmo2"
 
@@ -54,15 +56,17 @@ class Molmo2Pointer:
         from transformers import Molmo2ForConditionalGeneration, Molmo2Processor
 
         try:
+            check_checkpoint(source, **places(source))
             processor = Molmo2Processor.from_pretrained(source, **places(source))
             model, info = Molmo2ForConditionalGeneration.from_pretrained(
-                source, dtype=dtype, output_loading_info=True, **places(source)
+                source, dtype=dtype, output_loading_info=True, use_safetensors=True, **places(source)
             )
-        except (ImportError, OSError, ValueError, RuntimeError, KeyError) as error:
+        # Every exception: transformers, torch and tokenizers raise whatever a damaged file makes them raise.
+        except Exception as error:
             hint = "" if "torchvision" not in str(error).lower() else "; pip install 'molmo-agent[molmo2]' brings it"
             raise ModelError(
                 f"expected a Molmo2 checkpoint at {str(source)!r}, but loading it failed: "
-                f"{str(error).strip()}{hint}{remark(source)}"
+                f"{visible_text(str(error).strip() or repr(error))}{hint}{remark(source)}"
             ) from error
         if info["missing_keys"]:
             raise ModelError(

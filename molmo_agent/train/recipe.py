@@ -9,6 +9,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 import yaml
 
 from molmo_agent.errors import UnknownNameError, UsageError
+from molmo_agent.parse import load_yaml, read_yaml
 from molmo_agent.registry import RUN_KINDS, load_attribute
 from molmo_agent.train.config import Run, TrainConfig, check
 from molmo_agent.train.presets import merge_configs, preset
@@ -168,7 +169,7 @@ def override(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]
                 node = node[part]
             else:
                 raise UsageError(f"{assignment!r}: {part!r} has no parts to set")
-        value = yaml.safe_load(text)
+        value = load_yaml(text, where=f"the value of {path}")
         if isinstance(node, list):
             node[_number(last, node, assignment)] = value
         elif isinstance(node, dict):
@@ -215,10 +216,7 @@ def _recipe(recipe: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         path = RECIPES / f"{recipe}.yaml"
         if recipe not in recipe_names():
             raise UnknownNameError("recipe", recipe, recipe_names())
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UsageError(f"expected {path} to be YAML, but: {error}") from error
+    data = read_yaml(path)
     if not isinstance(data, dict):
         raise UsageError(f"expected {path} to hold a mapping, got {type(data).__name__}")
     base: dict[str, Any] = {}
