@@ -6,6 +6,7 @@ writes there. And a process may be killed, or a disk fill up, in the middle of a
     whole_file, write_whole    a new file beside the target replaces it at the end: a reader sees the old or the new
                                content, also after a power failure, and a link is replaced instead of followed
     append_line                one whole line at the end of a file; what a full disk left of it is taken back
+    open_to_append             a file to append text to
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from molmo_agent.errors import UsageError
 
@@ -71,11 +73,8 @@ def append_line(path: str | Path, line: str) -> None:
         OSError: the file cannot be written to; an incomplete line has been taken back.
         UsageError: the path is a symbolic link, or no regular file.
     """
-    path = Path(path)
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise UsageError(f"expected a regular file to append to, but {path} is a link, a folder or a device; remove it")
     data = line.encode("utf-8", "backslashreplace") + b"\n"
-    descriptor = os.open(path, _APPEND, 0o666)
+    descriptor = _open_to_append(Path(path))
     try:
         size = os.fstat(descriptor).st_size
         try:
@@ -87,6 +86,22 @@ def append_line(path: str | Path, line: str) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def open_to_append(path: str | Path) -> TextIO:
+    """Open a file to append text in UTF-8, where lone surrogates become escapes.
+
+    Raises:
+        OSError: the file cannot be written to.
+        UsageError: the path is a symbolic link, or no regular file.
+    """
+    return os.fdopen(_open_to_append(Path(path)), "a", encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def _open_to_append(path: Path) -> int:
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        raise UsageError(f"expected a regular file to append to, but {path} is a link, a folder or a device; remove it")
+    return os.open(path, _APPEND, 0o666)
 
 
 def sync_folder(folder: Path) -> None:

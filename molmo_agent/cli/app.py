@@ -16,6 +16,7 @@ from molmo_agent.cli import evaluate as cli_eval
 from molmo_agent.console import make_console, plain_text, say, say_json, warn
 from molmo_agent.dependencies import dependencies, untested
 from molmo_agent.errors import EnvError, ModelError, MolmoAgentError, RunStopped, UsageError
+from molmo_agent.files import whole_file
 
 EXIT_OK, EXIT_NOT_ACHIEVED, EXIT_USAGE, EXIT_FAILURE, EXIT_STOPPED = 0, 1, 2, 3, 130
 
@@ -208,7 +209,8 @@ def point(
             console.print(plain_text(f"no point: {result.status}; the model replied {result.reply!r}"))
     if result.points:
         try:
-            draw_points(pixels, [prediction.point for prediction in result.points]).save(target)
+            with whole_file(target) as part:
+                draw_points(pixels, [prediction.point for prediction in result.points]).save(part)
         except (OSError, ValueError) as error:
             problem = f"cannot write the image {target}: {error}"
             if out is not None:

@@ -18,6 +18,7 @@ from molmo_agent.cli import evaluate_nano as cli_suite
 from molmo_agent.cli import evaluate_real as cli_real
 from molmo_agent.console import after_the_result, make_console, plain_text
 from molmo_agent.errors import UsageError
+from molmo_agent.files import write_whole
 from molmo_agent.parse import json_lines
 
 
@@ -299,7 +300,7 @@ def _run(
 def _write(path: Path, text: str) -> None:
     try:
         # A reply may hold a lone surrogate, which UTF-8 cannot encode; its escape is valid JSON.
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_whole(path, text)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}; choose another --out") from error
 

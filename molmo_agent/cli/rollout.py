@@ -19,6 +19,7 @@ from rich.table import Table
 from molmo_agent.cli.run import loading
 from molmo_agent.console import after_the_result, make_console, plain_text, say_json, warn
 from molmo_agent.errors import MolmoAgentError, UsageError
+from molmo_agent.files import write_whole
 from molmo_agent.interfaces import Env, Locator, PointingModel, Policy, model_traits
 from molmo_agent.pointers.careful import careful
 from molmo_agent.registry import load_env, load_model, load_policy
@@ -235,7 +236,7 @@ def _write(path: Path, request: RolloutRequest, rows: list[dict[str, Any]], comp
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         # An instruction may hold half a surrogate pair; its escape is JSON too.
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_whole(path, text)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 

@@ -17,6 +17,7 @@ from molmo_agent.data.unusable_rows import ROW_ERRORS, Problem, reason_of
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.evaluation.metrics.interval import wilson
 from molmo_agent.evaluation.metrics.pointing import all_hit
+from molmo_agent.files import write_whole
 from molmo_agent.geometry import Box, Point
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.registry import load_model
@@ -171,4 +172,4 @@ def write_comparison(config: TrainConfig, folder: Path, comparisons: Sequence[Cl
     ]
     summary = {"model": config.model, "before": asdict(first), "after": asdict(then), "clicks": records}
     text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
-    (folder / FILE).write_text(text, encoding="utf-8", errors="backslashreplace")
+    write_whole(folder / FILE, text)

@@ -20,6 +20,7 @@ from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.benchmarks import Benchmark
 from molmo_agent.evaluation.metrics.interval import bootstrap, wilson
 from molmo_agent.evaluation.predict import Predictor, Record
+from molmo_agent.files import open_to_append, write_whole
 from molmo_agent.parse import load_json, read_json
 from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.pointers.wrapped import innermost
@@ -145,7 +146,7 @@ def evaluate(
                 yield left
 
     # A reply may hold a lone surrogate, which UTF-8 cannot encode; its escape is valid JSON.
-    with (folder / RECORDS_FILE).open("a", encoding="utf-8", errors="backslashreplace") as file:
+    with open_to_append(folder / RECORDS_FILE) as file:
         for records in map(Predictor(make, benchmark), batches()):
             file.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
             file.flush()
@@ -161,7 +162,7 @@ def evaluate(
 
 def _same_settings(path: Path, settings: Mapping[str, Any]) -> None:
     if not path.exists():
-        path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(settings, indent=1) + "\n")
         return
     try:
         before = read_json(path, nan=True)

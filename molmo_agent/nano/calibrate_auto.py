@@ -19,6 +19,7 @@ from scipy.optimize import minimize
 from molmo_agent.console import make_console
 from molmo_agent.data.question import Question
 from molmo_agent.evaluation.real_screens import read_real_screens
+from molmo_agent.files import write_whole
 from molmo_agent.pointers.auto import AutoPointer, rival_of
 from molmo_agent.pointers.reading.confidence import CALIBRATION, icon_observations, observations
 
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             continue
         weights[name] = fit(observed)
         console.print(f"{name}: {len(observed.hits)} questions, {np.mean(observed.hits):.1%} right; {weights[name]}")
-    options.to.write_text(json.dumps(weights, indent=2) + "\n", encoding="utf-8")
+    write_whole(options.to, json.dumps(weights, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -153,7 +153,7 @@ def _check(profile: PointingProfile) -> None:
 
 
 def _takes_an_instruction(question: Any) -> bool:
-    """Return whether a text can be formatted with an instruction: other fields would read attributes, or fill memory."""
+    """Return whether a text has one plain {}: other fields would read attributes, or fill the memory."""
     if not isinstance(question, str) or len(question) > _MAX_TEXT:
         return False
     try:

@@ -12,8 +12,9 @@ import PIL.Image
 
 from molmo_agent.child_environment import child_environment
 from molmo_agent.errors import EnvError, UnknownNameError, UsageError
+from molmo_agent.files import whole_file
 from molmo_agent.images import write_gif
-from molmo_agent.rollout.viewer import GIF_NAME, render_frames, whole_file
+from molmo_agent.rollout.viewer import GIF_NAME, render_frames
 
 KINDS = ("gif", "mp4")
 MP4_NAME = "trajectory.mp4"

@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from molmo_agent.actions import Done, action_from_dict, points_of
 from molmo_agent.errors import MissingExtraError, UsageError
+from molmo_agent.files import write_whole
 from molmo_agent.images import read_image
 from molmo_agent.rollout.trajectory import TrajectoryFolder, read_folder
 
@@ -282,4 +283,4 @@ def _merge(each: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
 
 
 def _write(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(content, indent=4, ensure_ascii=False) + "\n")

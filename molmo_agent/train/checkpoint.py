@@ -8,6 +8,7 @@ latest             the name of the last complete checkpoint
 
 import errno
 import json
+import os
 import re
 import shutil
 import warnings
@@ -107,12 +108,13 @@ class RunFolder:
     """A run's folder, locked by one process group at a time. Checkpoints are written in the background.
 
     Raises:
-        UsageError: another run uses the folder, or the folder has the config of another run.
+        UsageError: another run uses the folder, it has the config of another run, or symbolic links.
     """
 
     def __init__(self, folder: Path, config: Run) -> None:
         self.folder, self.config = folder, config
         folder.mkdir(parents=True, exist_ok=True)
+        _refuse_links(folder)
         self._lock = FileLock(folder / ".lock", timeout=0)
         # The step whose checkpoint is being written, and the future of the write.
         self._writing: tuple[int, Future[Any]] | None = None
@@ -310,6 +312,23 @@ class RunFolder:
 
 # What torch raises for a damaged checkpoint: of its files, and of the tensors in them.
 _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, AssertionError, CheckpointException, DataError)
+
+
+def _refuse_links(folder: Path) -> None:
+    """Reject a folder with symbolic links, through which a run would write elsewhere.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for path, folders, files in os.walk(folder):
+        # These make links of their own.
+        folders[:] = [name for name in folders if name not in ("ray", "wandb") or (Path(path) / name).is_symlink()]
+        for name in (*folders, *files):
+            if (Path(path) / name).is_symlink():
+                raise UsageError(
+                    f"expected no links in the folder of a run, since it would write through them, got "
+                    f"{Path(path) / name}; replace it with what it leads to"
+                )
 
 
 def complete_checkpoints(run: Path) -> list[Path]:
