@@ -29,9 +29,14 @@ def test_a_file_is_replaced_whole(tmp_path):
 def test_an_error_while_writing_keeps_the_old_file(tmp_path):
     path = tmp_path / "page.html"
     write_whole(path, "old")
-    with pytest.raises(ZeroDivisionError), whole_file(path) as part:
-        part.write_text("half of the new")
-        raise ZeroDivisionError
+
+    def write_half():
+        with whole_file(path) as part:
+            part.write_text("half of the new")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_half()
     assert path.read_text() == "old"
     assert names(tmp_path) == ["page.html"]
 
@@ -57,7 +62,7 @@ def test_a_line_is_not_appended_through_a_link(tmp_path):
         link = tmp_path / f"link to {target.name}"
         link.symlink_to(target)
         for write in (lambda path: append_line(path, "x"), open_to_append):
-            with pytest.raises(UsageError, match="expected a regular file to append to, but .* is a link"):
+            with pytest.raises(UsageError, match=r"expected a regular file to append to, but .* is a link"):
                 write(link)
     assert precious.read_text() == "keep me"
     assert not (tmp_path / "not there").exists()
@@ -70,7 +75,7 @@ def test_a_folder_or_a_pipe_is_not_replaced(tmp_path):
         os.mkfifo(tmp_path / "pipe")
         places.append(tmp_path / "pipe")
     for place in places:
-        with pytest.raises(UsageError, match="expected a file to write, but .* is a folder, a pipe or a device"):
+        with pytest.raises(UsageError, match=r"expected a file to write, but .* is a folder, a pipe or a device"):
             write_whole(place, "x")
         with pytest.raises(UsageError, match="expected a regular file to append to"):
             append_line(place, "x")

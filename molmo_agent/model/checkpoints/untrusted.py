@@ -98,9 +98,14 @@ def check_configs(source: Any, *, own: bool = True, **options: Any) -> dict[str,
         raise ValueError(str(error)) from error
     for name, fields in configs.items():
         check_fields(fields, where=Path(source) / name)
+    fields = configs.get(CONFIG, {})
     if own and CONFIG in configs:
-        _check_config(Path(source) / CONFIG, configs[CONFIG])
-    return configs.get(CONFIG, {})
+        _check_config(Path(source) / CONFIG, fields)
+    elif fields.get("auto_map"):
+        from transformers import CONFIG_MAPPING
+
+        _check_type(Path(source) / CONFIG, fields, tuple(CONFIG_MAPPING))
+    return fields
 
 
 def check_fields(fields: Mapping[str, Any], *, where: Path) -> None:
@@ -188,10 +193,9 @@ def _check_field(where: Path, path: str, value: Any) -> None:
 
 def _check_number(where: Path, path: str, value: Any) -> None:
     limit = next(limit for word, limit in (*_LIMITS.items(), ("", _LIMITS["size"])) if word in path.rpartition(".")[2])
-    # Some fields have a size per side.
-    for number in value if isinstance(value, list) else [value]:
-        if isinstance(number, Mapping):
-            continue
+    # Images and patches may have a size per side.
+    sides = isinstance(value, list) and len(value) == 2 and path.endswith(("image_size", "patch_size"))
+    for number in value if sides else [value]:
         least = 0 if path.endswith(("additional_vocab_size", "experts", "pooling_size")) else 1
         if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= limit:
             raise ValueError(
@@ -199,14 +203,17 @@ def _check_number(where: Path, path: str, value: Any) -> None:
             )
 
 
-def _check_config(where: Path, fields: Mapping[str, Any]) -> None:
+def _check_type(where: Path, fields: Mapping[str, Any], known: tuple[Any, ...]) -> None:
     kind, code = fields.get("model_type"), fields.get("auto_map")
-    if kind not in (None, *OWN_TYPES):
+    if kind not in known:
+        names = ", ".join(map(str, filter(None, known))) if len(known) < 10 else "those of transformers"
         added = f"; it names code to run ({_quoted(code)}), and this package runs none" if code else ""
-        raise ValueError(
-            f"expected the model_type in {where} to be one of {', '.join(OWN_TYPES)}, got {_quoted(kind)}{added}"
-        )
-    if kind == "molmo2":
+        raise ValueError(f"expected the model_type in {where} to be one of {names}, got {_quoted(kind)}{added}")
+
+
+def _check_config(where: Path, fields: Mapping[str, Any]) -> None:
+    _check_type(where, fields, (None, *OWN_TYPES))
+    if fields.get("model_type") == "molmo2":
         return
     if is_official(fields):
         wanted: tuple[tuple[str, ...], ...] = (("hidden_size", "d_model"), ("num_attention_heads", "n_heads"))
