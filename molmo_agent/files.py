@@ -10,14 +10,13 @@ writes there. And a process may be killed, or a disk fill up, in the middle of a
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
-
-from molmo_agent.errors import UsageError
 
 _EXCLUSIVE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 _APPEND = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -33,8 +32,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     written directly.
 
     Raises:
-        OSError: the file cannot be written completely.
-        UsageError: there is a folder, a pipe or a device of this name.
+        OSError: the file cannot be written completely, or there is a folder, a pipe or a device of this name.
     """
     path = Path(path)
     if path.is_absolute() and str(path).startswith(tuple(f"{folder}/" for folder in _STREAM_FOLDERS)):
@@ -58,8 +56,7 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
     r"""Write a file whole or not at all; text as UTF-8, where lone surrogates become escapes such as ``\udc80``.
 
     Raises:
-        OSError: the file cannot be written completely.
-        UsageError: there is a folder, a pipe or a device of this name.
+        OSError: the file cannot be written completely, or there is a folder, a pipe or a device of this name.
     """
     data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
     with whole_file(path) as part:
@@ -70,8 +67,8 @@ def append_line(path: str | Path, line: str) -> None:
     """Append a line and its line feed to a file, or nothing.
 
     Raises:
-        OSError: the file cannot be written to; an incomplete line has been taken back.
-        UsageError: the path is a symbolic link, or no regular file.
+        OSError: the file cannot be written to, is a symbolic link or no regular file; an incomplete line has been taken
+            back.
     """
     data = line.encode("utf-8", "backslashreplace") + b"\n"
     descriptor = _open_to_append(Path(path))
@@ -92,15 +89,15 @@ def open_to_append(path: str | Path) -> TextIO:
     """Open a file to append text in UTF-8, where lone surrogates become escapes.
 
     Raises:
-        OSError: the file cannot be written to.
-        UsageError: the path is a symbolic link, or no regular file.
+        OSError: the file cannot be written to, or is a symbolic link or no regular file.
     """
     return os.fdopen(_open_to_append(Path(path)), "a", encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def _open_to_append(path: Path) -> int:
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-        raise UsageError(f"expected a regular file to append to, but {path} is a link, a folder or a device; remove it")
+    if path.is_symlink():
+        raise OSError(errno.ELOOP, "It is a symbolic link, which is not written through", str(path))
+    _mode_of(path)
     return os.open(path, _APPEND, 0o666)
 
 
@@ -119,7 +116,7 @@ def _mode_of(path: Path) -> int | None:
     """Return the permissions of an existing file; None for a new one or a link.
 
     Raises:
-        UsageError: this is neither a file nor a link.
+        OSError: this is neither a file nor a link.
     """
     try:
         found = os.lstat(path)
@@ -128,5 +125,6 @@ def _mode_of(path: Path) -> int | None:
     if stat.S_ISLNK(found.st_mode):
         return None
     if not stat.S_ISREG(found.st_mode):
-        raise UsageError(f"expected a file to write, but {path} is a folder, a pipe or a device")
+        is_folder = stat.S_ISDIR(found.st_mode)
+        raise OSError(errno.EISDIR, "Is a directory" if is_folder else "It is a pipe or a device", str(path))
     return stat.S_IMODE(found.st_mode)

@@ -6,7 +6,7 @@ Every error is a DataError that names the file and the place in it. Bounds:
     numbers                  finite and at most 300 digits; NaN and Infinity only on request
     encoding                 UTF-8, with or without a byte order mark
     lines of JSON lines      end with a line feed and with nothing else: U+2028 or \x0b within a string is text
-    YAML                     one document without aliases, which let a short text expand without limit
+    YAML                     one document; aliases may not make it larger than MAX_YAML_NODES, nor refer to themselves
     size                     MAX_FILE_BYTES a file, MAX_LINE_BYTES a line, MAX_YAML_CHARS for YAML; regular files only,
                              since a pipe blocks the reader and a device never ends
 """
@@ -27,7 +27,7 @@ from molmo_agent.visible_text import visible_text
 MAX_DEPTH = 64
 MAX_FILE_BYTES = 256_000_000
 MAX_LINE_BYTES = 64_000_000
-MAX_YAML_CHARS = 1_000_000
+MAX_YAML_CHARS, MAX_YAML_NODES = 1_000_000, 200_000
 _MAX_DIGITS = 300
 # Only text with such a number is parsed by the slower way, which checks each number. 1e999 is infinite for Python.
 _LONG_NUMBER = re.compile(rf"[0-9][eE]\+?[0-9]{{3}}|[0-9]{{{_MAX_DIGITS}}}")
@@ -68,7 +68,7 @@ def load_json(text: str | bytes, *, where: str | Path, nan: bool = False) -> Any
 
 
 def load_yaml(text: str | bytes, *, where: str | Path) -> Any:
-    """Parse YAML: plain data only, one document, no aliases.
+    """Parse YAML: plain data only, in one document.
 
     Args:
         text: the YAML; bytes are decoded by :func:`decode`.
@@ -249,25 +249,37 @@ def _refuse_depth(where: str | Path) -> NoReturn:
 
 
 class _BoundedLoader(yaml.SafeLoader):
-    """Safe YAML that stops at the first alias, at deep nesting and at endless numbers, before it builds anything."""
+    """Safe YAML that stops at deep nesting, growing aliases and endless numbers, before it builds anything."""
 
     def __init__(self, stream: Any) -> None:
         super().__init__(stream)
-        self._depth = 0
+        # Number of nodes and levels below each finished node, aliases expanded, and of those that are being read.
+        self._measures: dict[int, tuple[int, int]] = {}
+        self._open: list[tuple[int, int]] = [(0, 0)]
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            event = self.get_event()
-            problem = f"the alias *{event.anchor} is not supported: repeat the value there"
-            raise yaml.composer.ComposerError(None, None, problem, event.start_mark)
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            problem = f"it is nested more than {MAX_DEPTH} levels deep"
-            raise yaml.composer.ComposerError(None, None, problem, self.peek_event().start_mark)
+        mark = self.peek_event().start_mark
+        is_alias = self.check_event(yaml.AliasEvent)
+        self._open.append((1, 1))
+        if len(self._open) > MAX_DEPTH + 1:
+            self._refuse(f"it is nested more than {MAX_DEPTH} levels deep", mark)
         node = super().compose_node(parent, index)
-        self._depth -= 1
+        nodes, levels = self._open.pop()
+        if is_alias:
+            if id(node) not in self._measures:
+                self._refuse("an alias refers to what it is part of", mark)
+            nodes, levels = self._measures[id(node)]
+        self._measures[id(node)] = nodes, levels
+        outer_nodes, outer_levels = self._open[-1]
+        self._open[-1] = outer_nodes + nodes, max(outer_levels, levels + 1)
+        if sum(count for count, _ in self._open) > MAX_YAML_NODES:
+            self._refuse(f"its aliases make it larger than {MAX_YAML_NODES} values", mark)
+        if len(self._open) + levels > MAX_DEPTH + 1:
+            self._refuse(f"it is nested more than {MAX_DEPTH} levels deep", mark)
         is_text = node.tag == self.DEFAULT_SCALAR_TAG
         if isinstance(node, yaml.ScalarNode) and not is_text and len(node.value) > _MAX_DIGITS:
-            problem = f"a number or a date has {len(node.value)} characters, more than {_MAX_DIGITS}"
-            raise yaml.composer.ComposerError(None, None, problem, node.start_mark)
+            self._refuse(f"a number or a date has {len(node.value)} characters, more than {_MAX_DIGITS}", mark)
         return node
+
+    def _refuse(self, problem: str, mark: Any) -> NoReturn:
+        raise yaml.composer.ComposerError(None, None, problem, mark)

@@ -10,7 +10,6 @@ import sys
 import pytest
 
 from molmo_agent import files
-from molmo_agent.errors import UsageError
 from molmo_agent.files import append_line, open_to_append, whole_file, write_whole
 
 
@@ -62,7 +61,7 @@ def test_a_line_is_not_appended_through_a_link(tmp_path):
         link = tmp_path / f"link to {target.name}"
         link.symlink_to(target)
         for write in (lambda path: append_line(path, "x"), open_to_append):
-            with pytest.raises(UsageError, match=r"expected a regular file to append to, but .* is a link"):
+            with pytest.raises(OSError, match="symbolic link, which is not written through"):
                 write(link)
     assert precious.read_text() == "keep me"
     assert not (tmp_path / "not there").exists()
@@ -75,9 +74,9 @@ def test_a_folder_or_a_pipe_is_not_replaced(tmp_path):
         os.mkfifo(tmp_path / "pipe")
         places.append(tmp_path / "pipe")
     for place in places:
-        with pytest.raises(UsageError, match=r"expected a file to write, but .* is a folder, a pipe or a device"):
+        with pytest.raises(OSError, match=r"Is a directory|It is a pipe or a device"):
             write_whole(place, "x")
-        with pytest.raises(UsageError, match="expected a regular file to append to"):
+        with pytest.raises(OSError, match=r"Is a directory|It is a pipe or a device"):
             append_line(place, "x")
     assert names(tmp_path) == sorted(place.name for place in places)
 

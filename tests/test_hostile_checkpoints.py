@@ -51,7 +51,7 @@ def refusal(load, folder):
     """Return the message of a refusal; what is accepted or fails in another way is named instead."""
     try:
         load(folder)
-    except (ModelError, ValueError) as error:
+    except (ModelError, ValueError, OSError) as error:
         return str(error)
     except Exception as error:
         return f"another error: {error!r}"
@@ -70,7 +70,10 @@ def test_code_beside_a_config_of_an_unknown_model_never_runs(copied, tmp_path, k
     edit(copied / "config.json", model_type=kind, auto_map=code)
     for load in (load_pointer, MolmoForConditionalGeneration.from_pretrained, MolmoProcessor.from_pretrained):
         message = refusal(load, copied)
-        assert "expected the model_type in" in message, message
+        assert (
+            "expected a Molmo checkpoint (model_type molmo or molmo2) in" in message
+            or "(model_type molmo) in" in message
+        )
         assert "names code to run" in message
     assert not marker.exists()
 
@@ -319,7 +322,7 @@ def test_pickled_weights_are_refused_and_never_read(copied, tmp_path, name):
 
 def test_a_backbone_with_code_or_kernels_is_refused(copied):
     edit(copied / "config.json", model_type="evil", auto_map={"AutoConfig": "evil.C", "AutoModel": "evil.C"})
-    with pytest.raises(ValueError, match="got 'evil'; it names code to run"):
+    with pytest.raises(ValueError, match=r"got 'evil'; it names code to run"):
         vision_tower(copied, torch.float32)
     edit(copied / "config.json", model_type="clip_vision_model", _attn_implementation="owner/kernel")
     with pytest.raises(ValueError, match="expected '_attn_implementation' in"):

@@ -123,7 +123,7 @@ def test_a_folder_of_molmo2_is_known_by_its_config_and_what_is_missing_is_told(t
 
 
 def test_the_package_that_its_pictures_need_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise ImportError("Molmo2ImageProcessor requires the Torchvision library")
 
     monkeypatch.setattr("transformers.Molmo2Processor", SimpleNamespace(from_pretrained=fail))
@@ -139,6 +139,6 @@ def test_half_a_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     weights = load_file(tmp_path / "model.safetensors")
     weights.pop(sorted(weights)[0])
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    monkeypatch.setattr("transformers.Molmo2Processor", SimpleNamespace(from_pretrained=lambda _: StandIn()))
+    monkeypatch.setattr("transformers.Molmo2Processor", SimpleNamespace(from_pretrained=lambda *_, **__: StandIn()))
     with pytest.raises(ModelError, match="1 weights are missing, "):
         load_pointer(tmp_path)

@@ -94,13 +94,31 @@ def test_deep_yaml_is_an_error_at_every_depth():
         assert "it is nested more than 64 levels deep at line" in message, message
 
 
-def test_yaml_aliases_are_refused_before_they_expand():
-    bomb = "a: &a [x, x]\n" + "".join(
-        f"{c}: &{c} [*{p}, *{p}, *{p}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True)
-    )
-    itself = ["options: &o {a: *o}", "&x [*x]", "a: &m {b: 1}\nc:\n  <<: *m", bomb]
-    for message in refusals(load_yaml, itself):
-        assert "is not supported: repeat the value there at line" in message, message
+def test_yaml_aliases_are_read_within_bounds():
+    text = "sizes: &s [1, 2]\na: {sizes: *s}\nb: &b {x: 1}\nc: {<<: *b, y: 2}\n"
+    assert load_yaml(text, where=HERE) == {
+        "sizes": [1, 2],
+        "a": {"sizes": [1, 2]},
+        "b": {"x": 1},
+        "c": {"x": 1, "y": 2},
+    }
+
+
+def test_yaml_aliases_that_grow_or_contain_themselves_are_refused():
+    def bomb(width, levels):
+        lines = ["a0: &a0 [x, x]"]
+        lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * width)}]" for n in range(1, levels)]
+        return "\n".join(lines)
+
+    merged = "a0: &a0 {x: 1}\n" + "\n".join(f"a{n}: &a{n} {{<<: [{f'*a{n - 1}, ' * 9}]}}" for n in range(1, 9))
+    for message in refusals(load_yaml, [bomb(9, 9), bomb(3, 40), bomb(1000, 3), merged]):
+        assert "its aliases make it larger than 200000 values at line" in message, message
+    for message in refusals(load_yaml, ["options: &o {a: *o}", "&x [*x]", "&x {*x : 1}", "a: &a\n  - b: [1, {c: *a}]"]):
+        assert "an alias refers to what it is part of at line" in message, message
+    for message in refusals(load_yaml, [bomb(1, 90)]):
+        assert "it is nested more than 64 levels deep at line" in message, message
+    for message in refusals(load_yaml, ["*nowhere", "a: *b\nb: &b 1"]):
+        assert "found undefined alias" in message, message
 
 
 def test_text_that_is_no_yaml_or_no_plain_data_is_an_error():

@@ -17,7 +17,7 @@ _OTHER_LAYERS = (-3, -9)
 
 def vision_tower(source: Any, dtype: torch.dtype) -> Any:
     """Return the vision tower of a checkpoint; for one of images and texts, its vision model."""
-    check_configs(source, own=False)
+    check_configs(source, types=None)
     config: Any = AutoConfig.from_pretrained(source, trust_remote_code=False)
     model: Any = AutoModel.from_pretrained(source, dtype=dtype, trust_remote_code=False, use_safetensors=True)
     return model.vision_model if hasattr(config, "vision_config") else model
@@ -49,7 +49,7 @@ def from_backbones(
         ValueError: parts that do not fit, with the names of the weights.
     """
     tower = vision_tower(vision, dtype)
-    check_configs(language, own=False)
+    check_configs(language, types=None)
     decoder: Any = AutoModelForCausalLM.from_pretrained(
         language, dtype=dtype, trust_remote_code=False, use_safetensors=True
     )

@@ -308,7 +308,7 @@ def load_pointer(source: str | Path, **options: Any) -> Any:
         ModelError: it cannot be loaded.
     """
     try:
-        fields = check_configs(source, **places(source))
+        fields = check_configs(source, **places(source)) or {}
     except (OSError, ValueError):  # told better by those who need the file
         fields = {}
     if fields.get("model_type") == "molmo2":

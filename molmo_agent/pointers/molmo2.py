@@ -11,7 +11,7 @@ from PIL import Image as PILImage
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError
 from molmo_agent.model.checkpoints.hub import places, remark
-from molmo_agent.model.checkpoints.untrusted import check_checkpoint
+from molmo_agent.model.checkpoints.untrusted import check_checkpoint, check_configs
 from molmo_agent.point_text.cut_off import is_cut, mark_cut, without_mark
 from molmo_agent.point_text.parse import ParsedReply, parse_points
 from molmo_agent.pointers.answer_grammar import is_complete
@@ -56,8 +56,9 @@ class Molmo2Pointer:
         from transformers import Molmo2ForConditionalGeneration, Molmo2Processor
 
         try:
-            check_checkpoint(source, **places(source))
+            check_configs(source, types=("molmo2",), **places(source))
             processor = Molmo2Processor.from_pretrained(source, **places(source))
+            check_checkpoint(source, types=("molmo2",), **places(source))
             model, info = Molmo2ForConditionalGeneration.from_pretrained(
                 source, dtype=dtype, output_loading_info=True, use_safetensors=True, **places(source)
             )

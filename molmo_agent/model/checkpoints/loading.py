@@ -44,11 +44,7 @@ def load(cls: type, parent: Callable[..., Any], source: Any, *args: Any, **kwarg
     elif source is not None:
         if config is None:
             where = {k: v for k, v in kwargs.items() if k in WHERE}
-            kind = check_checkpoint(source, **where).get("model_type")
-            if kind not in (None, "molmo"):
-                raise ValueError(
-                    f"expected a Molmo checkpoint (model_type molmo), got {kind!r}; use molmo_agent.pointers.molmo2"
-                )
+            check_checkpoint(source, types=("molmo",), **where)
             config = MolmoConfig.from_pretrained(source, trust_remote_code=False, **where)
         kwargs["use_safetensors"] = True
     kwargs["trust_remote_code"] = False

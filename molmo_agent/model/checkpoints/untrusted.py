@@ -13,7 +13,7 @@ module does not know is refused, with the file and the field:
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,36 +53,37 @@ _LFS = b"version https://git-lfs.github.com/"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
 
-def check_checkpoint(source: Any, **options: Any) -> dict[str, Any]:
+def check_checkpoint(source: Any, *, types: Sequence[str] = OWN_TYPES, **options: Any) -> dict[str, Any]:
     """Check all files of a checkpoint and return the fields of its config; empty for one of the training code.
 
     Args:
         source: a folder, or a name on the Hugging Face hub, of which only the configs are fetched here.
+        types: the values of ``model_type`` to accept.
         options: where to look, as for ``from_pretrained``.
 
     Raises:
-        ValueError: a file is missing, damaged, or asks for code, kernels or sizes that this package does not accept.
-        OSError: the hub refuses.
+        ValueError: a file is damaged, or asks for code, kernels or sizes that this package does not accept.
+        OSError: a file is missing, or the hub refuses.
     """
-    fields = check_configs(source, **options)
+    fields = check_configs(source, types=types, **options)
     folder = Path(source)
     try:
-        if not fields:
+        if fields is None:
             if not any((folder / name).is_file() for name in _NATIVE):
-                raise ValueError(_no_config(source, options))
+                raise FileNotFoundError(_no_config(source, options))
         elif folder.is_dir():
             _check_size(folder, fields, _count_weights(folder))
     except DataError as error:
         raise ValueError(str(error)) from error
-    return fields
+    return fields or {}
 
 
-def check_configs(source: Any, *, own: bool = True, **options: Any) -> dict[str, Any]:
-    """Check the configs and tokenizer files of a checkpoint and return the fields of config.json; empty without one.
+def check_configs(source: Any, *, types: Sequence[str] | None = OWN_TYPES, **options: Any) -> dict[str, Any] | None:
+    """Check the configs and tokenizer files of a checkpoint and return the fields of config.json; None without one.
 
     Args:
         source: a folder, or a name on the Hugging Face hub.
-        own: whether the checkpoint must be of a model that this package has classes for.
+        types: the values of ``model_type`` to accept; None: all that transformers has classes for.
         options: where to look, as for ``from_pretrained``.
 
     Raises:
@@ -98,13 +99,23 @@ def check_configs(source: Any, *, own: bool = True, **options: Any) -> dict[str,
         raise ValueError(str(error)) from error
     for name, fields in configs.items():
         check_fields(fields, where=Path(source) / name)
-    fields = configs.get(CONFIG, {})
-    if own and CONFIG in configs:
-        _check_config(Path(source) / CONFIG, fields)
-    elif fields.get("auto_map"):
+    fields = configs.get(CONFIG)
+    if fields is None:
+        return None
+    where, kind, code = Path(source) / CONFIG, fields.get("model_type"), fields.get("auto_map")
+    if types is None:
         from transformers import CONFIG_MAPPING
 
-        _check_type(Path(source) / CONFIG, fields, tuple(CONFIG_MAPPING))
+        is_known = not code or kind in CONFIG_MAPPING
+    else:
+        is_known = kind is None or kind in types
+    if not is_known:
+        wanted = f"a Molmo checkpoint (model_type {' or '.join(types)})" if types else "a model that transformers knows"
+        added = f"; it names code to run ({_quoted(code)}), and this package runs none" if code else ""
+        hint = "; molmo_agent.pointers.molmo2 loads it" if kind == "molmo2" else ""
+        raise ValueError(f"expected {wanted} in {where}, got {_quoted(kind)}{added}{hint}")
+    if types:
+        _check_config(where, fields)
     return fields
 
 
@@ -203,16 +214,7 @@ def _check_number(where: Path, path: str, value: Any) -> None:
             )
 
 
-def _check_type(where: Path, fields: Mapping[str, Any], known: tuple[Any, ...]) -> None:
-    kind, code = fields.get("model_type"), fields.get("auto_map")
-    if kind not in known:
-        names = ", ".join(map(str, filter(None, known))) if len(known) < 10 else "those of transformers"
-        added = f"; it names code to run ({_quoted(code)}), and this package runs none" if code else ""
-        raise ValueError(f"expected the model_type in {where} to be one of {names}, got {_quoted(kind)}{added}")
-
-
 def _check_config(where: Path, fields: Mapping[str, Any]) -> None:
-    _check_type(where, fields, (None, *OWN_TYPES))
     if fields.get("model_type") == "molmo2":
         return
     if is_official(fields):
@@ -266,7 +268,8 @@ def _count_weights(folder: Path) -> int:
     """Check the weight files of a folder and return the number of weights in them.
 
     Raises:
-        ValueError: one is missing, damaged, a pickle, or outside of the folder.
+        ValueError: one is damaged, a pickle, or outside of the folder.
+        FileNotFoundError: one is missing.
     """
     index, single = folder / _INDEX, folder / "model.safetensors"
     # transformers prefers the single file.
@@ -289,7 +292,7 @@ def _count_weights(folder: Path) -> int:
         names = sorted(set(table.values()))
         missing = [name for name in names if not (folder / name).exists()]
         if missing:
-            raise ValueError(
+            raise FileNotFoundError(
                 f"{index} names {len(missing)} missing files, {missing[0]} among them: is the download complete?"
             )
     else:
@@ -299,7 +302,7 @@ def _count_weights(folder: Path) -> int:
                 f"expected weights in safetensors files, got {pickles[0]} in {folder}: reading such a file can "
                 "run code; convert it to safetensors (safetensors.torch.save_file) where you trust it"
             )
-        raise ValueError(f"expected weights in {single}, but there are none: is the download complete?")
+        raise FileNotFoundError(f"expected weights in {single}, but there are none: is the download complete?")
     return sum(_count_file(folder / name) for name in names)
 
 
