@@ -263,7 +263,7 @@ class _BoundedLoader(yaml.SafeLoader):
         self._open.append((1, 1))
         if len(self._open) > MAX_DEPTH + 1:
             self._refuse(f"it is nested more than {MAX_DEPTH} levels deep", mark)
-        node = super().compose_node(parent, index)
+        node: Any = super().compose_node(parent, index)
         nodes, levels = self._open.pop()
         if is_alias:
             if id(node) not in self._measures:
@@ -276,8 +276,8 @@ class _BoundedLoader(yaml.SafeLoader):
             self._refuse(f"its aliases make it larger than {MAX_YAML_NODES} values", mark)
         if len(self._open) + levels > MAX_DEPTH + 1:
             self._refuse(f"it is nested more than {MAX_DEPTH} levels deep", mark)
-        is_text = node.tag == self.DEFAULT_SCALAR_TAG
-        if isinstance(node, yaml.ScalarNode) and not is_text and len(node.value) > _MAX_DIGITS:
+        is_plain_value = isinstance(node, yaml.ScalarNode) and node.tag != self.DEFAULT_SCALAR_TAG
+        if is_plain_value and len(node.value) > _MAX_DIGITS:
             self._refuse(f"a number or a date has {len(node.value)} characters, more than {_MAX_DIGITS}", mark)
         return node
 

@@ -97,8 +97,8 @@ def check_configs(source: Any, *, types: Sequence[str] | None = OWN_TYPES, **opt
         configs = {name: _read(path) for name in _CONFIGS if (path := _find(source, name, options)) is not None}
     except DataError as error:
         raise ValueError(str(error)) from error
-    for name, fields in configs.items():
-        check_fields(fields, where=Path(source) / name)
+    for name, content in configs.items():
+        check_fields(content, where=Path(source) / name)
     fields = configs.get(CONFIG)
     if fields is None:
         return None
