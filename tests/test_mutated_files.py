@@ -21,7 +21,7 @@ def test_a_mutated_checkpoint_passes_or_is_refused_in_words(tmp_path):
 
 
 def test_a_mutated_recipe_is_read_or_refused_in_words(tmp_path):
-    assert mutate_recipes(tmp_path, 120, seed=4) == []
+    assert mutate_recipes(tmp_path, 60, seed=4) == []
 
 
 def test_a_mutated_run_is_resumed_or_refused_in_words(tmp_path):
