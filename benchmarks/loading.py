@@ -78,11 +78,13 @@ def memory() -> dict[str, int]:
 
 def plain_load(folder: Path) -> Any:
     """Load as one does without thinking of memory: everything into a dict, then into the model."""
-    config = MolmoConfig.from_pretrained(folder)
+    config = MolmoConfig.from_pretrained(folder, trust_remote_code=False)
     state = {}
     for shard in sorted(folder.glob("*.safetensors")):
         state |= {name: tensor.clone() for name, tensor in load_file(shard).items()}
-    return MolmoForConditionalGeneration.from_pretrained(None, config=config, state_dict=state, dtype=torch.bfloat16)
+    return MolmoForConditionalGeneration.from_pretrained(
+        None, config=config, state_dict=state, dtype=torch.bfloat16, trust_remote_code=False
+    )
 
 
 def measure(how: str, folder: Path) -> None:
@@ -101,7 +103,7 @@ def measure(how: str, folder: Path) -> None:
     watcher.start()
     start = time.perf_counter()
     if how == "ours":
-        model = MolmoForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16)
+        model = MolmoForConditionalGeneration.from_pretrained(folder, dtype=torch.bfloat16, trust_remote_code=False)
     else:
         model = plain_load(folder)
     seconds = time.perf_counter() - start

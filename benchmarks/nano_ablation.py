@@ -80,7 +80,7 @@ TARGETS = {"hits of the best variant, less those of all of it, in points": ("<="
 def make_start(folder: Path) -> None:
     """Write a run to start from: a tower and connector that can read, a decoder that has learned nothing."""
     nano = NanoWithHeads(new_nano(nano_processor(), 0))
-    embedded = MolmoForConditionalGeneration.from_pretrained(CHECKPOINT).state_dict()
+    embedded = MolmoForConditionalGeneration.from_pretrained(CHECKPOINT, trust_remote_code=False).state_dict()
     seeing = {name: value for name, value in embedded.items() if "vision_tower" in name or "connector" in name}
     nano.model.load_state_dict(seeing, strict=False)
     run = RunFolder(folder, Curriculum(stages=(FULL,)))

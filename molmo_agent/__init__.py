@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 if sys.version_info < (3, 11):  # noqa: UP036
     raise ImportError("molmo_agent needs Python 3.11 or newer, this is " + sys.version.split()[0])
 
-from molmo_agent.gymnasium_hook import when_gymnasium_is_imported
-from molmo_agent.lazy_names import lazy_name
+from molmo_agent.lazy_imports import lazy_name, when_gymnasium_is_imported
 
 if TYPE_CHECKING:
     from molmo_agent.actions import Action, Click, Done, Drag, Key, PointAt, Scroll, Type, Wait

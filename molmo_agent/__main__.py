@@ -16,6 +16,9 @@ def _leave(number: int, frame: FrameType | None) -> None:
 def main() -> None:
     """Load the command line, then run it."""
     signal.signal(signal.SIGINT, _leave)
+    from molmo_agent.console import protect_streams
+
+    protect_streams()
     from molmo_agent.cli import app as cli
     from molmo_agent.cli.termination import interrupt
 

@@ -4,7 +4,8 @@ MolmoAgentError
 ├── UsageError            a request for something that does not exist or is not possible         (exit code 2)
 │   ├── UnknownNameError  a typo in the name of an env, a model, a dialect: the nearest names are offered
 │   ├── MissingExtraError an optional dependency is not installed: its extra is named
-│   └── ImageError        a file that is not an image, or one that no model can look at
+│   ├── ImageError        a file that is not an image, or one that no model can look at
+│   └── DataError         a file that is damaged, or has another form or encoding
 ├── PointTextError        a reply without a well-formed answer; the error holds the reply
 ├── ActionRefused         a guard or an env refused to execute an action
 ├── EnvError              the environment failed: no display, a lost device, a locked screen     (exit code 3)
@@ -46,6 +47,10 @@ class MissingExtraError(UsageError):
 
 class ImageError(UsageError):
     """A file that is not an image, or an image that no model can look at."""
+
+
+class DataError(UsageError):
+    """A file that is damaged, or whose content has another form, encoding or size than expected."""
 
 
 class PointTextError(MolmoAgentError):

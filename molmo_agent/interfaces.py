@@ -160,6 +160,8 @@ class PolicyTraits:
 
     # The default of `Guards.min_confidence`.
     min_confidence: float | None = None
+    # The default of `Guards.reader`: the model's, which has read the screen already.
+    reader: TextReader | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

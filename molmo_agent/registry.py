@@ -5,6 +5,7 @@ Other packages add names through entry points: see :mod:`molmo_agent.plugins`.
 
 import importlib
 import inspect
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,10 @@ def register_gymnasium_envs() -> None:
     load_attribute("molmo_agent.envs.gymnasium_api.ids:register_envs")()
 
 
+# A scheme, or "user:password@"; the file of scripted answers may have any name.
+_ADDRESS = re.compile(r"(?!scripted:)(?:https?:|[a-z]*:?//|[^/]*:[^#]*@)", re.IGNORECASE)
+
+
 def is_gymnasium(name: str) -> bool:
     """Return whether an env name belongs to gymnasium, with a namespace or after ``gymnasium:``."""
     return name.startswith("gymnasium:") or "/" in name
@@ -132,7 +137,7 @@ def load_model(name: str, *, env: Env | None = None, **options: Any) -> Pointing
                 f"{'no env was given' if env is None else repr(env.name) + ' does not'}"
             )
         model = load_attribute(MODELS[name][0])(env.locate, **options)
-    elif name.startswith(("http://", "https://")):
+    elif is_address(name):
         remote: Any = load_attribute("molmo_agent.pointers.remote:RemotePointer")
         model = remote.from_address(name, **options)
     elif name.partition(":")[0] == "scripted":
@@ -145,10 +150,17 @@ def load_model(name: str, *, env: Env | None = None, **options: Any) -> Pointing
     return model
 
 
+def is_address(name: str) -> bool:
+    """Return whether a model name is the address of a server, or was meant to be one.
+
+    A mistyped one may hold a password too, and must not be taken for a folder, whose name errors and records quote.
+    """
+    return bool(_ADDRESS.match(name))
+
+
 def is_checkpoint(name: str) -> bool:
     """Return whether a model name is a folder or a checkpoint on the Hugging Face hub."""
-    address = name.startswith(("http://", "https://"))
-    return not address and ("/" in name or "\\" in name or Path(name).is_dir())
+    return not is_address(name) and ("/" in name or "\\" in name or Path(name).is_dir())
 
 
 def load_policy(

@@ -1,13 +1,16 @@
 """A picture server on this machine that misbehaves as asked, and counts how many requests it has at once."""
 
+import gzip
 import io
 import socket
 import struct
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from PIL import Image
@@ -18,6 +21,16 @@ def picture(number: int = 0) -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (20, 10), (number % 256, 90, 30)).save(file, "PNG")
     return file.getvalue()
+
+
+@cache
+def bomb(times: int) -> bytes:
+    """Return 300 MB of zeros, compressed so many times."""
+    stream = zlib.compressobj(9, wbits=31)
+    data = b"".join(stream.compress(bytes(1_000_000)) for _ in range(300)) + stream.flush()
+    for _ in range(times - 1):
+        data = gzip.compress(data)
+    return data
 
 
 class Server(ThreadingHTTPServer):
@@ -142,6 +155,30 @@ class Handler(BaseHTTPRequestHandler):
 
     def on_empty(self, _: str) -> None:
         self.send(b"")
+
+    def on_gzip(self, rest: str) -> None:
+        """Send a picture compressed, with the named encoding; "cut/gzip" without its end."""
+        encoding = rest.rpartition("/")[2]
+        body = zlib.compress(picture(7)) if encoding == "deflate" else gzip.compress(picture(7))
+        self.send(body[:-12] if rest.startswith("cut/") else body, Content_Encoding=encoding)
+
+    def on_bomb(self, rest: str) -> None:
+        """Send 300 MB as a few kilobytes, compressed as often as asked."""
+        self.send(bomb(int(rest or 1)), Content_Encoding=", ".join(["gzip"] * int(rest or 1)))
+
+    def on_image(self, rest: str) -> None:
+        """Send a picture of width/height/number."""
+        width, height, number = map(int, rest.split("/")[:3])
+        file = io.BytesIO()
+        Image.new("RGB", (width, height), (number, 9, 9)).save(file, "PNG")
+        self.send(file.getvalue())
+
+    def on_static(self, _: str) -> None:
+        """Send the picture that a host shows for missing ones."""
+        self.send(picture(99))
+
+    def on_gone(self, _: str) -> None:
+        self.send(b"", 302, Location="/static/image_removed.png")
 
     def on_loop(self, _: str) -> None:
         self.send(b"", 302, Location=self.path)

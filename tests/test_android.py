@@ -332,6 +332,24 @@ def test_keyboard_left_behind_after_a_crash(device: AdbDevice, env: Android) -> 
     assert device.system.enabled == [GBOARD]
 
 
+@pytest.mark.parametrize(
+    "text", ["tr0ub4dor&3", "open sesame now", "100%sure, 50%said", 'it\'s \\ "q" $HOME', "Grüße, 你好 ñandú"]
+)
+def test_a_phone_that_repeats_the_text_in_an_error_does_not_show_it(device: AdbDevice, env: Android, text: str) -> None:
+    device.system.keyboards.append(ADB_KEYBOARD)
+    write_into_a_note(device, env)
+
+    def fail(argv: list[str]) -> None:
+        if argv[:2] in (["input", "text"], ["am", "broadcast"]):
+            raise RuntimeError(f"cannot enter {argv[-1]}")
+
+    device.system.hook = fail
+    with pytest.raises(EnvError, match="its answer repeats the text and is not shown") as caught:
+        env.step(Type(text))
+    device.failures.clear()
+    assert not [piece for piece in (text[:4], text[-4:], text.replace(" ", "%s")) if piece in str(caught.value)]
+
+
 def test_keyboard_left_behind_by_a_run_that_was_killed_is_put_back_by_the_next(device: AdbDevice) -> None:
     device.system.keyboards.append(ADB_KEYBOARD)
     device.system.enabled.append(ADB_KEYBOARD)

@@ -237,14 +237,14 @@ def test_a_file_named_stop_ends_the_run(tmp_path: Path) -> None:
 def test_the_users_own_task_may_name_a_secret_and_no_output_holds_it(tmp_path: Path) -> None:
     task = 'press tab, then type "{{PIN}}", then click the red square'
     arguments = ["run", "--env", "toy", "--model", "oracle", "--task", task, "--out", "run"]
-    done = agent(*arguments, cwd=tmp_path, env={"MOLMO_SECRET_PIN": "98127"})
+    done = agent(*arguments, cwd=tmp_path, env={"MOLMO_SECRET_PIN": "98127-pin"})
     assert done.returncode in (0, 1), done.stderr
     assert "{{PIN}}" in done.stdout
-    assert "98127" not in done.stdout + done.stderr
+    assert "98127-pin" not in done.stdout + done.stderr
     files = list((tmp_path / "run").iterdir())
     assert len(files) > 4
     assert '"Type"' in (tmp_path / "run" / "steps.jsonl").read_text()
-    assert all(b"98127" not in path.read_bytes() for path in files)
+    assert all(b"98127-pin" not in path.read_bytes() for path in files)
 
 
 @pytest.mark.parametrize("name", ["points.unknown", "missing/points.png"])

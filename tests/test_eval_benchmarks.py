@@ -405,7 +405,7 @@ def test_a_mask_that_is_no_picture_skips_its_question(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_of_questions_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"expected a JSONL file of questions at .* but reading it failed"):
+    with pytest.raises(UsageError, match=r"expected a JSONL file of questions at .*, but: No such file"):
         QuestionsFile(Source(kind="questions", path=str(tmp_path / "none.jsonl")))
     with pytest.raises(
         UsageError, match=r"expected the folder with MMMU's parquet files at .*none, but it does not exist"

@@ -40,13 +40,13 @@ def test_a_name_that_cannot_be_looked_up_is_told_at_once(session: Session) -> No
 
 
 def test_the_hub_is_not_asked_about_a_folder(session: Session, tmp_path: Path) -> None:
-    assert hub.places(tmp_path) == {}
+    assert hub.places(tmp_path) == {"trust_remote_code": False}
     assert hub.remark(tmp_path) == ""
     assert session.asked == 0
 
 
 def test_a_hub_that_answers_is_used(session: Session) -> None:
     session.error = None
-    assert hub.places("allenai/Molmo-7B-D-0924") == {}
+    assert hub.places("allenai/Molmo-7B-D-0924") == {"trust_remote_code": False}
     assert hub.remark("allenai/Molmo-7B-D-0924") == ""
     assert session.asked == 1

@@ -17,13 +17,13 @@ import molmo_agent
 PACKAGE = Path(molmo_agent.__file__).parent
 # From the ground up: a room may import itself and the rooms before it. "nouns" are the modules directly in the package.
 ROOMS = (
-    *("nouns", "camera", "point_text", "model", "ocr", "pointers", "policies", "envs", "rollout", "synthetic", "data"),
-    *("train", "evaluation", "nano", "cli"),
+    *("nouns", "images", "camera", "point_text", "model", "ocr", "pointers", "risk", "policies", "envs", "rollout"),
+    *("synthetic", "data", "train", "evaluation", "nano", "cli"),
 )
 MAY_IMPORT = {room: {*ROOMS[: number + 1]} for number, room in enumerate(ROOMS)}
 # A loop runs any policy, and a policy is run by any loop: neither knows the other. Envs need no model.
 MAY_IMPORT["rollout"] -= {"policies"}
-MAY_IMPORT["envs"] = {"nouns", "camera", "envs"}
+MAY_IMPORT["envs"] = {"nouns", "images", "camera", "envs"}
 # Modules directly in the package that are no nouns, with the room that they stand above.
 ABOVE = {
     "__main__": "cli",  # the front door
@@ -281,7 +281,7 @@ for _ in range(2):
 def test_a_failed_import_of_gymnasium_can_be_repeated(tmp_path: Path):
     (tmp_path / "gymnasium.py").write_text("import sys\nif not sys.tried: sys.tried = True; raise ImportError('once')")
     code = f"""import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.tried = False
-from molmo_agent.gymnasium_hook import when_gymnasium_is_imported
+from molmo_agent.lazy_imports import when_gymnasium_is_imported
 import molmo_agent
 sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__name__ != "_Waiting"]
 when_gymnasium_is_imported("builtins:print")

@@ -13,6 +13,7 @@ from transformers import BatchFeature, Molmo2Config, Molmo2ForConditionalGenerat
 from molmo_agent.errors import ModelError
 from molmo_agent.interfaces import Answerer
 from molmo_agent.nano.architecture import nano_processor
+from molmo_agent.point_text.cut_off import is_cut, without_mark
 from molmo_agent.pointers.molmo import load_pointer
 from molmo_agent.pointers.molmo2 import Molmo2Pointer
 from molmo_agent.testing import check_model
@@ -74,9 +75,24 @@ def test_it_answers_in_words(pointer: Molmo2Pointer) -> None:
     assert several == [
         pointer.answer_batch([image], [text], max_new_tokens=6)[0] for text in ("what?", "who is there?")
     ]
-    assert pointer.answer_batch([image], ["Point to a cat"], max_new_tokens=pointer.max_new_tokens) == [
-        pointer.point(image, "a cat").reply.strip()
-    ]
+    (words,) = pointer.answer_batch([image], ["Point to a cat"], max_new_tokens=pointer.max_new_tokens)
+    assert without_mark(words) == pointer.point(image, "a cat").reply.strip()
+
+
+def test_a_reply_that_the_limit_cut_off_is_marked_and_gives_no_point(
+    pointer: Molmo2Pointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reply = 'Counting the <points coords="1 1 105 205">cats</points> shows a to'
+    ids = TOKENIZER(reply, add_special_tokens=False)["input_ids"]
+    monkeypatch.setattr(
+        pointer.model, "generate", lambda input_ids, **_: torch.cat([input_ids, torch.tensor([ids])], dim=1)
+    )
+    monkeypatch.setattr(pointer, "max_new_tokens", len(ids))
+    result = pointer.point(PICTURE, "the cats")
+    assert (result.status, result.points) == ("unparsed", ())
+    assert is_cut(result.reply)
+    assert is_cut(pointer.answer_batch([PICTURE], ["how many?"], max_new_tokens=len(ids))[0])
+    assert not is_cut(pointer.answer_batch([PICTURE], ["how many?"], max_new_tokens=len(ids) + 1)[0])
 
 
 def test_gibberish_is_no_point(pointer: Molmo2Pointer) -> None:
@@ -107,7 +123,7 @@ def test_a_folder_of_molmo2_is_known_by_its_config_and_what_is_missing_is_told(t
 
 
 def test_the_package_that_its_pictures_need_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise ImportError("Molmo2ImageProcessor requires the Torchvision library")
 
     monkeypatch.setattr("transformers.Molmo2Processor", SimpleNamespace(from_pretrained=fail))
@@ -123,6 +139,6 @@ def test_half_a_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
     weights = load_file(tmp_path / "model.safetensors")
     weights.pop(sorted(weights)[0])
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    monkeypatch.setattr("transformers.Molmo2Processor", SimpleNamespace(from_pretrained=lambda _: StandIn()))
+    monkeypatch.setattr("transformers.Molmo2Processor", SimpleNamespace(from_pretrained=lambda *_, **__: StandIn()))
     with pytest.raises(ModelError, match="1 weights are missing, "):
         load_pointer(tmp_path)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import shutil
@@ -13,8 +14,10 @@ from safetensors.torch import load_file, save_file
 from molmo_agent.envs.sim_desktop import sample_screen
 from molmo_agent.errors import ModelError
 from molmo_agent.nano.architecture import nano_processor, new_nano
+from molmo_agent.point_text.cut_off import is_cut
 from molmo_agent.pointers.answer_grammar import digit_confidence, guess_next, is_complete
 from molmo_agent.pointers.decoding import (
+    DecodedReply,
     Form,
     Prefix,
     Reader,
@@ -61,6 +64,21 @@ def test_decoding_by_hand_equals_generate(pointer: MolmoPointer) -> None:
     ids = pointer.model.generate(**inputs, max_new_tokens=8, do_sample=False)[0, inputs["input_ids"].shape[1] :]
     text = PROCESSOR.tokenizer.decode([int(i) for i in ids if int(i) != PROCESSOR.tokenizer.eos_token_id])
     assert pointer.point(image, "the red circle").reply == text
+
+
+def test_a_reply_that_the_limit_cut_off_is_marked_and_gives_no_point(
+    pointer: MolmoPointer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = PROCESSOR.tokenizer
+    tag = '<point x="5.0" y="6.0" alt="a">a</point>'
+    for reply, status in ((f"Counting the {tag} shows a to", "unparsed"), (f" {tag}", "ok")):
+        ids = encode(reply, add_special_tokens=False)["input_ids"]
+        monkeypatch.setattr(pointer, "_decode", lambda *_, ids=ids: [DecodedReply(ids, 1)])
+        monkeypatch.setattr(pointer, "profile", dataclasses.replace(pointer.profile, max_new_tokens=len(ids)))
+        monkeypatch.setattr(pointer, "_confidence", lambda _: None)
+        result = pointer.point(picture(1), "a")
+        assert (result.status, is_cut(result.reply)) == (status, status != "ok")
+    assert is_cut(pointer.answer_batch([picture(1)], ["a?"], max_new_tokens=1)[0])
 
 
 def test_pictures_and_questions_must_pair_up(pointer: MolmoPointer) -> None:

@@ -14,13 +14,13 @@ import PIL.Image
 import PIL.ImageFont
 import pytest
 
-from molmo_agent import images
 from molmo_agent.actions import Click, Type
 from molmo_agent.cli import run as cli_run
 from molmo_agent.cli.run import Request, run_request
 from molmo_agent.episode import Observation
 from molmo_agent.errors import EnvError, UsageError
 from molmo_agent.geometry import Point
+from molmo_agent.images import drawing as images
 from molmo_agent.rollout import viewer
 from molmo_agent.rollout.film import write_film
 from molmo_agent.rollout.loop import rollout

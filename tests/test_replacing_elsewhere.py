@@ -202,8 +202,8 @@ def test_people_read_whether_text_replaces():
 
 
 def test_a_secret_may_replace_what_a_field_holds():
-    secrets = Secrets({"PIN": "4711"})
-    assert secrets.reveal(Type("{{PIN}}", replace=True)) == Type("4711", replace=True)
+    secrets = Secrets({"PIN": "4711-4712"})
+    assert secrets.reveal(Type("{{PIN}}", replace=True)) == Type("4711-4712", replace=True)
 
 
 def test_android_control_has_no_words_for_replacing():

@@ -431,6 +431,8 @@ def test_a_program_that_does_not_respond_is_not_typed_into(actor, window):
     window.stop()
     with pytest.raises(ActionRefused, match="the focused program does not respond: wait until it does"):
         actor.do(_type_impatiently, "(x)")
+    with pytest.raises(ActionRefused, match="the focused program does not respond: nothing was sent"):
+        actor.do(_type_impatiently, "(x)")
     window.resume()
     assert [event["key"] for event in window.events("key_press")] == ["Control_L", "v"]
 
@@ -440,7 +442,7 @@ def _type_impatiently(text):
 
     from desktop_screen import act
 
-    with mock.patch.multiple(x11_clipboard, _BUSY_S=1.0, _UNKNOWN_S=1.0):
+    with mock.patch.multiple(x11_clipboard, BUSY_S=1.0, _UNKNOWN_S=1.0):
         act(EVERYTHING, Type(text))
 
 
@@ -465,6 +467,6 @@ def test_a_clipboard_manager_that_reads_everything_is_not_the_focused_program(sc
         board.start_wait()
         while (taken := board.poll()) is None:
             assert board._readers <= board._watchers
-        board.restore()
+        board.close()
     display.close()
     assert taken is Taken.NO

@@ -59,7 +59,7 @@ def folder(tmp_path):
         Done(False, "cannot find it"),
     ]
     recorder = Recorder(tmp_path / "run")
-    guards = Guards(secrets=Secrets({"PIN": "98127"}))
+    guards = Guards(secrets=Secrets({"PIN": "98127-pin"}))
     options = {"guards": guards, "recorder": recorder, "seed": 2, "settle": AT_ONCE}
     list(rollout(ScriptedDecisions(decisions), env, f"do {HOSTILE}", **options))
     return tmp_path / "run"
@@ -112,7 +112,7 @@ def test_a_film_and_a_strip_are_written_beside_the_page(folder):
         assert film.n_frames == 6
     assert (folder / "filmstrip.png").exists()
     assert write_viewer(folder) == folder / "trajectory.html", "made again without a complaint"
-    assert all(b"98127" not in path.read_bytes() for path in folder.iterdir())
+    assert all(b"98127-pin" not in path.read_bytes() for path in folder.iterdir())
 
 
 def test_covered_pictures_are_explained(folder):

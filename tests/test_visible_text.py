@@ -18,7 +18,6 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from molmo_agent import images
 from molmo_agent.actions import Click, Done, Type
 from molmo_agent.cli import run as cli_run
 from molmo_agent.cli.app import main
@@ -30,6 +29,7 @@ from molmo_agent.episode import Decision, LabelledPoint, PointResult
 from molmo_agent.errors import EnvError, MolmoAgentError, RunStopped, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.html import render_page
+from molmo_agent.images import drawing as images
 from molmo_agent.images import filmstrip, with_caption
 from molmo_agent.registry import load_env
 from molmo_agent.rollout import viewer

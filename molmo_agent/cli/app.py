@@ -1,14 +1,11 @@
 """The ``agent`` command: its verbs and options. Each command imports heavy packages only when it runs."""
 
-import io
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,9 +13,10 @@ from molmo_agent import __version__
 from molmo_agent.cli import data as cli_data
 from molmo_agent.cli import doctor as cli_doctor
 from molmo_agent.cli import evaluate as cli_eval
-from molmo_agent.console import plain_text, warn
+from molmo_agent.console import make_console, plain_text, say, say_json, warn
 from molmo_agent.dependencies import dependencies, untested
 from molmo_agent.errors import EnvError, ModelError, MolmoAgentError, RunStopped, UsageError
+from molmo_agent.files import whole_file
 
 EXIT_OK, EXIT_NOT_ACHIEVED, EXIT_USAGE, EXIT_FAILURE, EXIT_STOPPED = 0, 1, 2, 3, 130
 
@@ -53,8 +51,17 @@ MinConfidence = Annotated[
 
 def _version(requested: bool) -> None:
     if requested:
-        print(f"molmo_agent {__version__}")
+        say(f"molmo_agent {__version__}")
         raise typer.Exit
+
+
+Confirm = Annotated[
+    str | None,
+    typer.Option(
+        help="always, never, or risky: ask unless the words under the point, the keys or the text are known to be "
+        "harmless. Default: always on a real desktop or phone, else never."
+    ),
+]
 
 
 @app.callback()
@@ -88,9 +95,7 @@ def run(
     serial: Annotated[
         str | None, typer.Option(help="Serial number of the phone, if `adb devices` lists several.")
     ] = None,
-    confirm: Annotated[
-        str | None, typer.Option(help="always, risky or never. Default: always on a real desktop or phone, else never.")
-    ] = None,
+    confirm: Confirm = None,
     dry_run: Annotated[bool, typer.Option(help="Print the actions; send no input.")] = False,
     allow_region: Annotated[
         list[str] | None, typer.Option(help="LEFT,TOP,RIGHT,BOTTOM as fractions: point only there. Repeatable.")
@@ -194,9 +199,9 @@ def point(
             for p in result.points
         ]
         answer = {"status": result.status, "points": points, "reply": result.reply, "latency_s": result.latency_s}
-        print(json.dumps({**answer, "picture": str(target) if points else None}), flush=True)
+        say_json({**answer, "picture": str(target) if points else None})
     else:
-        console = Console(highlight=False)
+        console = make_console()
         for prediction in result.points:
             x_px, y_px = prediction.point.to_pixels(width, height)
             console.print(f"({prediction.point.x:.3f}, {prediction.point.y:.3f})  pixel {x_px}, {y_px}")
@@ -204,7 +209,8 @@ def point(
             console.print(plain_text(f"no point: {result.status}; the model replied {result.reply!r}"))
     if result.points:
         try:
-            draw_points(pixels, [prediction.point for prediction in result.points]).save(target)
+            with whole_file(target) as part:
+                draw_points(pixels, [prediction.point for prediction in result.points]).save(part)
         except (OSError, ValueError) as error:
             problem = f"cannot write the image {target}: {error}"
             if out is not None:
@@ -226,7 +232,7 @@ def view(
     from molmo_agent.rollout.viewer import write_viewer
 
     page = write_viewer(folder, report=warn)
-    print(page)
+    say(page)
     if show:
         typer.launch(str(page))
 
@@ -234,12 +240,12 @@ def view(
 def _list(title: str, rows: dict[str, tuple[str, str]], as_json: bool) -> None:
     if as_json:
         for name, (_, what) in rows.items():
-            print(json.dumps({"name": name, "what": what}))
+            say_json({"name": name, "what": what})
         return
     table = Table(title, "description", box=None)
     for name, (_, what) in rows.items():
         table.add_row(name, what)
-    Console().print(table)
+    make_console().print(table)
 
 
 @app.command()
@@ -285,7 +291,7 @@ def convert(
     from molmo_agent.model.checkpoints.convert import convert as write
 
     note = write(source, target, to, dtype)  # type: ignore[arg-type]
-    Console().print(plain_text(f"wrote {target}" + (f" ({note})" if note else "")))
+    make_console().print(plain_text(f"wrote {target}" + (f" ({note})" if note else "")))
 
 
 @app.command()
@@ -373,9 +379,6 @@ def exit_code(error: MolmoAgentError) -> int:
 
 def main(command: Callable[..., Any] = app) -> None:
     """Run a command line; print an error of this package as one message and exit with its code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # Escape characters that the terminal's encoding lacks, as stderr does, instead of failing.
-        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         command()
     except MolmoAgentError as error:
@@ -384,13 +387,13 @@ def main(command: Callable[..., Any] = app) -> None:
         # Indent further lines: a quoted reply of a model must not look like a message of ours.
         first, *more = str(error).split("\n")
         text = Text("\n").join([plain_text(f"agent: {first}"), *(plain_text(f"  {line}") for line in more)])
-        Console(stderr=True).print(text, style="red", highlight=False, soft_wrap=True)
+        make_console(stderr=True).print(text, style="red", soft_wrap=True)
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
-        Console(stderr=True).print("agent: stopped", style="red")
+        make_console(stderr=True).print("agent: stopped", style="red")
         sys.exit(EXIT_STOPPED)
     except SystemExit as end:
         # Ctrl-C inside a command: typer exits with this code and prints nothing.
         if end.code == EXIT_STOPPED:
-            Console(stderr=True).print("agent: stopped", style="red")
+            make_console(stderr=True).print("agent: stopped", style="red")
         raise

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from molmo_agent.console import plain_text
+from molmo_agent.console import make_console, plain_text, say
 from molmo_agent.errors import MissingExtraError, RunStopped, UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def fetch(
 
     if jobs < 1 or per_host < 1:
         raise UsageError(f"expected --jobs and --per-host of at least 1, got {jobs} and {per_host}")
-    console = Console()
+    console = make_console()
     engine: Engine = fetch_here
     if ray or address:
         from molmo_agent.data.images.fetch_ray import ray_engine
@@ -138,9 +138,9 @@ def show(
     if rows < 1 or step < 1:
         raise UsageError(f"expected --rows and --step of at least 1, got {rows} and {step}")
     config = load(recipe, changes or [])
-    with Console(stderr=True).status("reading the data"):
+    with make_console(stderr=True).status("reading the data"):
         write_page(config, Path(recipe).stem, out, rows=rows, step=step - 1)
-    print(out)
+    say(out)
     if open_page:
         typer.launch(str(out))
 
@@ -161,7 +161,7 @@ def record_screens(
     from molmo_agent.synthetic.real_screens.questions import write_questions
     from molmo_agent.synthetic.real_screens.record import record_pages, record_programs
 
-    folder, console = RecordingFolder(to), Console()
+    folder, console = RecordingFolder(to), make_console()
     try:
         if programs is not None or pages is None:
             names = [name.strip() for name in (programs or "").split(",") if name.strip()]

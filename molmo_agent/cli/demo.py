@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from molmo_agent.cli.run import Request, run_request
-from molmo_agent.console import plain_text, reason_of
+from molmo_agent.console import make_console, plain_text, reason_of
 from molmo_agent.envs.desktop.private_bus import write_bus_config
 from molmo_agent.rollout.recorder import default_folder
 
@@ -176,4 +174,4 @@ def _show(real: RealTask, beside: Path) -> None:
 
 
 def _say(text: str) -> None:
-    Console(highlight=False).print(plain_text(text), soft_wrap=True)
+    make_console().print(plain_text(text), soft_wrap=True)

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from rich.prompt import Confirm
 from rich.table import Table
 from rich.text import Text
 
-from molmo_agent.console import plain_text
+from molmo_agent.console import make_console, plain_text, say_json
 from molmo_agent.errors import UsageError
 
 EXIT_OK, EXIT_NOT_PROVEN = 0, 1
@@ -54,7 +53,7 @@ def doctor(
         raise UsageError(f"--pointer checks --env {' or '.join(_NOTICES)}, got --env {env}")
     if serial is not None and env != "android":
         raise UsageError(f"--serial goes with --env android, got --env {env}")
-    console = Console(stderr=as_json, highlight=False)
+    console = make_console(stderr=as_json)
     with _checks(env, serial) as checks:
         if not yes and not sys.stdin.isatty():
             raise UsageError("--pointer asks at a terminal and there is none: say --yes to be checked unasked")
@@ -103,10 +102,10 @@ def _report(checks: Iterable[Any], as_json: bool) -> None:
     if as_json:
         for check in checks:
             line = {"name": check.name, "ok": check.ok, "detail": check.detail, "remedy": check.remedy}
-            print(json.dumps(line), flush=True)
+            say_json(line)
         return
     table = Table("", "check", "result", "what to do", box=None)
     for check in checks:
         sign = plain_text("ok", "green") if check.ok else plain_text("--", "yellow")
         table.add_row(sign, *map(plain_text, (check.name, check.detail, check.remedy)))
-    Console().print(table)
+    make_console().print(table)

@@ -16,8 +16,10 @@ from rich.text import Text
 
 from molmo_agent.cli import evaluate_nano as cli_suite
 from molmo_agent.cli import evaluate_real as cli_real
-from molmo_agent.console import after_the_result, plain_text
+from molmo_agent.console import after_the_result, make_console, plain_text
 from molmo_agent.errors import UsageError
+from molmo_agent.files import write_whole
+from molmo_agent.parse import json_lines
 
 
 def evaluate(
@@ -65,7 +67,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a model on a benchmark, compare with published scores, and write a page with images and replies."""
-    console = Console()
+    console = make_console()
     if list_all:
         _list_benchmarks(console)
         return
@@ -209,7 +211,7 @@ def _evaluate_data(console: Console, request: _Request) -> None:
         address=request.address,
     )
     if target != run:
-        records = [json.loads(line) for line in (run / "records.jsonl").read_text(encoding="utf-8").splitlines()]
+        records = [record for _, record in json_lines(run / "records.jsonl", nan=True)]
         whole = json.loads((run / "summary.json").read_text(encoding="utf-8")) | {"records": records}
         text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
         _write(target, text)
@@ -298,7 +300,7 @@ def _run(
 def _write(path: Path, text: str) -> None:
     try:
         # A reply may hold a lone surrogate, which UTF-8 cannot encode; its escape is valid JSON.
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_whole(path, text)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}; choose another --out") from error
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from molmo_agent.console import after_the_result, plain_text
+from molmo_agent.console import after_the_result, make_console, plain_text
 from molmo_agent.errors import UsageError
 
 NAME = "nano-suite"
@@ -57,7 +57,7 @@ def run_nano_suite(console: Console, model: str, out: Path | None, *, quick: boo
 @contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
     """Yield a function that reports progress: in place on a terminal, else line by line with the time."""
-    console, began = Console(stderr=True), time.monotonic()
+    console, began = make_console(stderr=True), time.monotonic()
     with console.status("loading") as status:
 
         def report(what: str) -> None:

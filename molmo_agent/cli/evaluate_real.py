@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from molmo_agent.console import after_the_result, plain_text
+from molmo_agent.console import after_the_result, make_console, plain_text
 from molmo_agent.errors import UsageError
 
 SCREENS = "real-screens"
@@ -65,7 +65,7 @@ def run_real_screens(
         MofNCompleteColumn(),
         BarColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=make_console(stderr=True),
         transient=True,
     ) as progress:
         bar = progress.add_task("", total=len(screens))
@@ -119,7 +119,7 @@ def run_real_tasks(
         )
     if not tasks:
         raise UsageError(f"no program of these tasks is installed: apt-get install {' '.join(packages)}")
-    with Console(stderr=True).status("") as status:
+    with make_console(stderr=True).status("") as status:
         outcomes = run_tasks(tasks, model, folder, min_confidence=min_confidence, report=status.update)
     table = Table("task", "truth", "exit code", "seconds", "where it broke", box=None)
     for one in outcomes:

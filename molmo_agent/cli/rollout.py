@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from molmo_agent.cli.run import loading
-from molmo_agent.console import after_the_result, plain_text, warn
+from molmo_agent.console import after_the_result, make_console, plain_text, say_json, warn
 from molmo_agent.errors import MolmoAgentError, UsageError
+from molmo_agent.files import write_whole
 from molmo_agent.interfaces import Env, Locator, PointingModel, Policy, model_traits
 from molmo_agent.pointers.careful import careful
 from molmo_agent.registry import load_env, load_model, load_policy
@@ -165,7 +166,7 @@ def rollout_request(request: RolloutRequest) -> int:
     for path in (request.record, request.lerobot, out):
         if path is not None and path.exists():
             raise UsageError(f"{path} exists already and is not overwritten: name another")
-    console = Console(stderr=request.as_json, highlight=False)
+    console = make_console(stderr=request.as_json)
     rows: list[dict[str, Any]] = []
     for name in dict.fromkeys([request.model, *_baselines(request)]):
         finished: list[EpisodeResult] = []
@@ -188,7 +189,7 @@ def rollout_request(request: RolloutRequest) -> int:
         for problem in result.problems:
             warn(f"a record is not complete: {problem}")
         if request.as_json:
-            print(json.dumps({key: value for key, value in rows[-1].items() if key != "results"}), flush=True)
+            say_json({key: value for key, value in rows[-1].items() if key != "results"})
     # Printed first, so that a failure to write a file loses no figures.
     if not request.as_json:
         _print(console, request, rows)
@@ -235,7 +236,7 @@ def _write(path: Path, request: RolloutRequest, rows: list[dict[str, Any]], comp
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         # An instruction may hold half a surrogate pair; its escape is JSON too.
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_whole(path, text)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 

@@ -3,6 +3,8 @@
 import contextlib
 import importlib
 import json
+import math
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from molmo_agent.actions import Done, Wait, action_to_dict, describe
 from molmo_agent.cli.confirm import Asker
 from molmo_agent.cli.start_program import started
 from molmo_agent.cli.termination import terminate_like_ctrl_c
-from molmo_agent.console import after_the_result, plain_text, warn
+from molmo_agent.console import after_the_result, make_console, plain_text, say_json, warn
 from molmo_agent.episode import Step, Trajectory
 from molmo_agent.errors import MolmoAgentError, UsageError
 from molmo_agent.geometry import Box
@@ -73,7 +75,7 @@ def _numbers(text: str, names: str) -> list[float]:
         values = [float(part) for part in text.split(",")]
     except ValueError:
         values = []
-    if len(values) != 4:
+    if len(values) != 4 or not all(map(math.isfinite, values)):
         raise UsageError(f"expected {names} as four numbers, got {text!r}")
     return values
 
@@ -96,7 +98,9 @@ def loading(name: str, *, quiet: bool) -> Iterator[None]:
     if quiet or not sys.stderr.isatty():
         yield
         return
-    with Console(stderr=True).status(plain_text(f"loading {name} ...")):
+    # An address is checked only when the model is loaded.
+    shown = importlib.import_module("molmo_agent.pointers.served.network").shown_address(name)
+    with make_console(stderr=True).status(plain_text(f"loading {shown} ...")):
         yield
 
 
@@ -111,7 +115,7 @@ def _env_options(request: Request) -> dict[str, Any]:
     if request.region is not None:
         left, top, width, height = (int(v) for v in _numbers(request.region, "LEFT,TOP,WIDTH,HEIGHT"))
         options["region"] = (left, top, width, height)
-    if request.monitor is not None and request.monitor.lstrip("-").isdigit():
+    if request.monitor is not None and re.fullmatch("-?[0-9]{1,9}", request.monitor):
         options["monitor"] = int(request.monitor)
     if is_phone and "monitor" in options:
         if not isinstance(options["monitor"], int):
@@ -176,7 +180,7 @@ def run_request(request: Request) -> int:
     if request.task and _splits(request):
         # Before anything heavy is loaded: a task that cannot be followed is reported at once.
         importlib.import_module("molmo_agent.policies.instructions.splitter").split_instruction(request.task)
-    console = Console(stderr=request.as_json, highlight=False)
+    console = make_console(stderr=request.as_json)
     env_options = _env_options(request)
     confirm = _confirmation(request)
     folder = request.out or default_folder(request.task or request.family or request.env)
@@ -208,7 +212,7 @@ def run_request(request: Request) -> int:
             **options,
         )
         if request.env in _REAL and (remark := model_traits(model).remark):
-            Console(stderr=True, highlight=False).print(plain_text(remark, "yellow"))
+            make_console(stderr=True).print(plain_text(remark, "yellow"))
         if request.start is not None:
             # Its window is there, but may be empty yet.
             first = env.observe()
@@ -243,9 +247,7 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
             with contextlib.suppress(OSError):
                 _print_end(episode.trajectory, folder, achieved=False, ended=ended)
         if isinstance(error, MolmoAgentError) and (folder / "meta.json").exists():
-            Console(stderr=True, highlight=False).print(
-                plain_text(f"what was recorded until then: agent view {folder}")
-            )
+            make_console(stderr=True).print(plain_text(f"what was recorded until then: agent view {folder}"))
         raise
     # The verdict is printed first, because writing the page may fail.
     trajectory, page = episode.trajectory, folder / HTML_NAME
@@ -278,7 +280,7 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
 def _print_end(trajectory: Trajectory, folder: Path, *, achieved: bool, ended: str, **failed: Any) -> None:
     """Print the last line of ``--json``: every run that began ends with one, however it ended."""
     verdict = {"event": "end", "achieved": achieved, "success": trajectory.success, "ended": ended}
-    print(json.dumps({**verdict, **failed, "folder": str(folder), "page": str(folder / HTML_NAME)}), flush=True)
+    say_json({**verdict, **failed, "folder": str(folder), "page": str(folder / HTML_NAME)})
 
 
 def _is_achieved(trajectory: Trajectory) -> bool:
@@ -307,7 +309,7 @@ def _failure(trajectory: Trajectory, folder: Path) -> _Failure | None:
     last, picture = trajectory.steps[-1], None
     with contextlib.suppress(OSError, ValueError, KeyError):
         # A line of the record names the image, which an earlier step may have stored.
-        for line in (folder / "steps.jsonl").read_text(encoding="utf-8").splitlines():
+        for line in (folder / "steps.jsonl").read_text(encoding="utf-8").rstrip("\n").split("\n"):
             record = json.loads(line)
             if record["index"] == last.index and record["observation"]["file"]:
                 picture = folder / record["observation"]["file"]
@@ -335,7 +337,7 @@ def _tell(step: Step, console: Console, *, as_json: bool) -> None:
             "refusal_kind": step.refused.kind if step.refused else None,
             "dry_run": step.dry_run,
         }
-        print(json.dumps(line), flush=True)
+        say_json(line)
         return
     outcome = f"refused: {step.refused}" if step.refused else "dry run" if step.dry_run else step.effect
     took = f"{result.latency_s:.2f} s" if result and result.latency_s else ""

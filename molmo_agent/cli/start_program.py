@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import os
 import shlex
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from molmo_agent.child_environment import child_environment
 from molmo_agent.errors import EnvError
 
 # How long to wait for the window of a program.
@@ -38,7 +38,10 @@ def started(command: str, *, window_s: float = WINDOW_S) -> Iterator[None]:
         with _new_window() as is_there:
             try:
                 program = subprocess.Popen(
-                    shlex.split(command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
+                    shlex.split(command),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env=child_environment(),
                 )
             except OSError as error:
                 raise EnvError(f"could not start {command!r}: {error}; is it installed?") from error

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from molmo_agent.console import after_the_result, plain_text
+from molmo_agent.console import after_the_result, make_console, plain_text, say_json
 from molmo_agent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def train(
         changes = [*changes, f"model={json.dumps(start)}"]
     config = load(recipe, changes)
     folder = out or Path("runs") / Path(recipe).stem
-    console = Console(stderr=as_json)
+    console = make_console(stderr=as_json)
     # Under torchrun every rank runs this code; only one prints.
     first = os.environ.get("RANK", "0") == "0"
     progress = _TrainingProgress(console, config.steps, as_json=as_json)
@@ -99,7 +99,7 @@ class _TrainingProgress:
         self.skip_reasons.extend(record.get("skipped", ()))
         self.num_truncated += record.get("cut", 0)
         if self._as_json:
-            print(json.dumps(record), flush=True)
+            say_json(record)
         self.bar.update(
             self._task,
             completed=record["step"],
@@ -115,7 +115,7 @@ def _report_unused(folder: Path, progress: _TrainingProgress, console: Console) 
 
     problems = folder / PROBLEMS_FILE
     if problems.exists():
-        lines = problems.read_text(encoding="utf-8").splitlines()
+        lines = problems.read_text(encoding="utf-8").strip().split("\n")
         for line in lines[:6]:
             console.print(plain_text(line))
         if len(lines) > 6:

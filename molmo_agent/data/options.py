@@ -1,12 +1,12 @@
-"""Helpers of the file readers: paths and options from a recipe, text and JSON files, with clear errors."""
+"""Helpers of the file readers: paths and options from a recipe, JSON files, with clear errors."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from molmo_agent.data.source import Source
-from molmo_agent.errors import UnknownNameError, UsageError
+from molmo_agent.errors import DataError, UnknownNameError, UsageError
+from molmo_agent.parse import read_json
 
 
 def required_path(source: Source) -> Path:
@@ -41,27 +41,15 @@ def options_of(source: Source, defaults: Mapping[str, Any], choices: Mapping[str
     return options
 
 
-def text_lines(path: Path, what: str) -> list[str]:
-    """Return the lines of a file.
-
-    Raises:
-        UsageError: the file is unreadable.
-    """
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise UsageError(f"expected a JSONL file of {what} at {path}, but: {error.strerror}") from error
-
-
 def json_file(path: Path) -> Any:
     """Return the contents of a JSON file.
 
     Raises:
-        UsageError: the file is missing or is not JSON.
+        UsageError: the file is missing, is not JSON, or is beyond the bounds of :mod:`molmo_agent.parse`.
     """
+    if not path.is_file():
+        raise UsageError(f"expected a JSON file at {path}, found none")
     try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"expected a JSON file at {path}, but: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"expected JSON in {path}, but: {error}; fetch it again") from error
+        return read_json(path, nan=True)
+    except DataError as error:
+        raise UsageError(f"{error}; fetch it again") from error

@@ -2,6 +2,18 @@
 
 from dataclasses import dataclass, field
 
+from molmo_agent.errors import UsageError
+
+ROW_ERRORS = (UsageError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, OSError)
+"""What reading one row can raise: a null or another type in the place of a value, a damaged or missing image."""
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a row is unusable."""
+    if isinstance(error, KeyError) and error.args:
+        return f"{error.args[0]!r} is missing"
+    return str(error) or type(error).__name__
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:

@@ -13,9 +13,11 @@ import torch
 
 from molmo_agent.data.catalog import open_mixture
 from molmo_agent.data.row import Rows, Target
+from molmo_agent.data.unusable_rows import ROW_ERRORS, Problem, reason_of
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.evaluation.metrics.interval import wilson
 from molmo_agent.evaluation.metrics.pointing import all_hit
+from molmo_agent.files import write_whole
 from molmo_agent.geometry import Box, Point
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.registry import load_model
@@ -95,10 +97,15 @@ def _is_on(predicted: Point, point: Point, box: Box | None, image_size: tuple[in
 def _clicks(sources: Sequence[Rows]) -> Iterator[tuple[str, Image, list[Target]]]:
     for source in sources:
         for number in range(len(source)):
-            row = source.row(number, 0)
-            targets = [one.target for one in row.conversations if one.target is not None]
-            if targets and row.image is not None:
-                yield row.name, row.image(), targets
+            try:
+                row = source.row(number, 0)
+                targets = [one.target for one in row.conversations if one.target is not None]
+                image = row.image() if targets and row.image is not None else None
+            except ROW_ERRORS as error:
+                source.problems.add(Problem(file="hold-out set", reason=reason_of(error), record=number))
+                continue
+            if image is not None:
+                yield row.name, image, targets
 
 
 def compare(before: PointingModel, after: PointingModel, config: TrainConfig) -> list[ClickComparison]:
@@ -165,4 +172,4 @@ def write_comparison(config: TrainConfig, folder: Path, comparisons: Sequence[Cl
     ]
     summary = {"model": config.model, "before": asdict(first), "after": asdict(then), "clicks": records}
     text = json.dumps(summary, indent=1, ensure_ascii=False) + "\n"
-    (folder / FILE).write_text(text, encoding="utf-8", errors="backslashreplace")
+    write_whole(folder / FILE, text)

@@ -15,6 +15,7 @@ from molmo_agent.evaluation.metrics.pointing import read_points
 from molmo_agent.evaluation.scoring import Reply, score
 from molmo_agent.interfaces import PointingModel, model_traits
 from molmo_agent.model.prompts import BARE_STYLES, DEMO_STYLES, STYLE_ALIASES, with_prefix, wording
+from molmo_agent.point_text.cut_off import without_mark
 from molmo_agent.point_text.reference_parser import parse_reference
 
 _WITH_POINTS = frozenset({"point_count", "count_then_point", "point_qa", "android_control"})
@@ -146,7 +147,7 @@ def _answer(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, R
     prompts = [prompt_of(question, benchmark.wording) for question, _ in batch]
     texts = answerer.answer_batch([image for _, image in batch], prompts, max_new_tokens=benchmark.max_new_tokens)
     return [
-        (prompt, Reply(text=text, size=(image.shape[1], image.shape[0])))
+        (prompt, Reply(text=without_mark(text), size=(image.shape[1], image.shape[0])))
         for prompt, text, (_, image) in zip(prompts, texts, batch, strict=True)
     ]
 

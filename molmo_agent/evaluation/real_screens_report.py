@@ -14,6 +14,7 @@ from molmo_agent.errors import ImageError, UsageError
 from molmo_agent.evaluation.nano_suite.tables import Sheet, interval, percent
 from molmo_agent.evaluation.real_screens import ALL, DIMENSIONS, Answer, goals
 from molmo_agent.evaluation.reliability import PLOT_FILE, draw_reliability
+from molmo_agent.files import write_whole
 from molmo_agent.html import render_page
 
 REPORT_FILE, PAGE_FILE, RECORDS_FILE = "report.json", "report.html", "records.jsonl"
@@ -209,9 +210,9 @@ def write_figures(folder: Path, figures: Mapping[str, Any], answers: Sequence[An
     ]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(figures, indent=1) + "\n")
         lines = "".join(json.dumps(record) + "\n" for record in records)
-        (folder / RECORDS_FILE).write_text(lines, encoding="utf-8")
+        write_whole(folder / RECORDS_FILE, lines)
     except OSError as error:
         raise UsageError(f"cannot write the figures {path}: {error.strerror}; choose another --out") from error
     return path
@@ -238,5 +239,5 @@ def write_page(folder: Path, figures: Mapping[str, Any], answers: Sequence[Answe
         failures=[failure for failure in drawn if failure is not None],
     )
     path = folder / PAGE_FILE
-    path.write_text(page, encoding="utf-8", errors="replace")
+    write_whole(path, page)
     return path

@@ -8,6 +8,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from molmo_agent.evaluation.metrics.calibration import calibration_error, reliability
+from molmo_agent.files import whole_file
 from molmo_agent.visible_text import visible_text
 
 PLOT_FILE = "reliability.png"
@@ -39,7 +40,8 @@ def draw_reliability(series: Mapping[str, Mapping[str, Any]], out: Path) -> Path
     for number, (title, figures) in enumerate(series.items()):
         color = _LINE if number == len(series) - 1 else _GRAY
         sheet.paste(_panel(title, figures, color), (number * wide, 0))
-    sheet.save(out)
+    with whole_file(out) as part:
+        sheet.save(part)
     return out
 
 

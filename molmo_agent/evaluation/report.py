@@ -23,6 +23,7 @@ from molmo_agent.evaluation.benchmarks import Benchmark
 from molmo_agent.evaluation.predict import Record
 from molmo_agent.evaluation.published import Comparison
 from molmo_agent.evaluation.scoring import masks_of
+from molmo_agent.files import write_whole
 from molmo_agent.geometry import Point
 from molmo_agent.html import render_page
 
@@ -168,5 +169,5 @@ def write_report(
         script_hash=base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode(),
     )
     path = folder / REPORT_FILE
-    path.write_text(page, encoding="utf-8", errors="replace")
+    write_whole(path, page)
     return path

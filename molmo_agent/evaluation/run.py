@@ -20,6 +20,8 @@ from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.benchmarks import Benchmark
 from molmo_agent.evaluation.metrics.interval import bootstrap, wilson
 from molmo_agent.evaluation.predict import Predictor, Record
+from molmo_agent.files import open_to_append, write_whole
+from molmo_agent.parse import load_json, read_json
 from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.pointers.wrapped import innermost
 from molmo_agent.registry import load_model
@@ -144,7 +146,7 @@ def evaluate(
                 yield left
 
     # A reply may hold a lone surrogate, which UTF-8 cannot encode; its escape is valid JSON.
-    with (folder / RECORDS_FILE).open("a", encoding="utf-8", errors="backslashreplace") as file:
+    with open_to_append(folder / RECORDS_FILE) as file:
         for records in map(Predictor(make, benchmark), batches()):
             file.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
             file.flush()
@@ -160,12 +162,14 @@ def evaluate(
 
 def _same_settings(path: Path, settings: Mapping[str, Any]) -> None:
     if not path.exists():
-        path.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(settings, indent=1) + "\n")
         return
     try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        before = read_json(path, nan=True)
+    except UsageError as error:
         raise UsageError(f"{path} is damaged ({error}); choose another folder with --out") from error
+    if not isinstance(before, dict):
+        raise UsageError(f"{path} is damaged (expected an object); choose another folder with --out")
     for name in sorted({*before, *settings}):
         if before.get(name) != settings.get(name):
             raise UsageError(
@@ -189,9 +193,9 @@ def _read_records(path: Path) -> dict[str, Record]:
     records = {}
     for number, line in enumerate(whole.decode(errors="replace").split("\n")[:-1], 1):
         try:
-            record = json.loads(line)
+            record = load_json(line, where="it", nan=True)
             records[record["id"]] = record
-        except (ValueError, KeyError, TypeError) as error:
+        except (UsageError, KeyError, TypeError) as error:
             raise UsageError(
                 f"line {number} of {path} is damaged ({error}); remove it and run the same command to resume"
             ) from error

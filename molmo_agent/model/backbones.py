@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
+from molmo_agent.model.checkpoints.untrusted import check_configs
 from molmo_agent.model.configuration import MolmoConfig
 from molmo_agent.model.vision_tower import NORMALIZATION, resize_positions
 
@@ -16,8 +17,9 @@ _OTHER_LAYERS = (-3, -9)
 
 def vision_tower(source: Any, dtype: torch.dtype) -> Any:
     """Return the vision tower of a checkpoint; for one of images and texts, its vision model."""
-    config: Any = AutoConfig.from_pretrained(source)
-    model: Any = AutoModel.from_pretrained(source, dtype=dtype)
+    check_configs(source, types=None)
+    config: Any = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    model: Any = AutoModel.from_pretrained(source, dtype=dtype, trust_remote_code=False, use_safetensors=True)
     return model.vision_model if hasattr(config, "vision_config") else model
 
 
@@ -46,7 +48,11 @@ def from_backbones(
     Raises:
         ValueError: parts that do not fit, with the names of the weights.
     """
-    tower, decoder = vision_tower(vision, dtype), AutoModelForCausalLM.from_pretrained(language, dtype=dtype)
+    tower = vision_tower(vision, dtype)
+    check_configs(language, types=None)
+    decoder: Any = AutoModelForCausalLM.from_pretrained(
+        language, dtype=dtype, trust_remote_code=False, use_safetensors=True
+    )
     sizes, text = tower.config.to_dict(), decoder.config.to_dict()
     kind = sizes["model_type"]
     sizes["num_hidden_layers"] -= _DROPPED_BLOCKS.get(kind, 0)

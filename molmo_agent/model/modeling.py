@@ -117,7 +117,7 @@ class MolmoModel(MolmoPreTrainedModel):
         super().__init__(config)
         self.vision_tower: Any = build_tower(config.vision_config)
         self.connector = MolmoConnector(config)
-        self.language_model = AutoModel.from_config(config.text_config)
+        self.language_model = AutoModel.from_config(config.text_config, trust_remote_code=False)
         text: Any = config.text_config
         self.language_model.embed_tokens = MolmoEmbedding(
             text.vocab_size, config.additional_vocab_size, text.hidden_size

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from transformers import BatchFeature, ProcessorMixin
 
+from molmo_agent.model.checkpoints.untrusted import WHERE, check_configs
 from molmo_agent.model.crops import image_token_counts
 
 IMAGE_TOKENS = ("<im_start>", "<im_end>", "<im_patch>", "<im_col>", "<|image|>")
@@ -50,6 +51,17 @@ class MolmoProcessor(ProcessorMixin):
             )
         self.start_id, self.end_id, self.patch_id, self.column_id = ids
         super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Load the processor that was saved beside a checkpoint, after checking its files; runs no code of theirs.
+
+        Raises:
+            ValueError, OSError: a file is missing, damaged, or names code to run.
+        """
+        where = {name: value for name, value in kwargs.items() if name in WHERE}
+        check_configs(pretrained_model_name_or_path, **where)
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **{**kwargs, "trust_remote_code": False})
 
     @property
     def bos_id(self) -> int:

@@ -41,7 +41,7 @@ def build_tower(vision_config: Any) -> nn.Module:
         raise ValueError(f"expected a vision encoder of one of the kinds {', '.join(ENCODERS)}, got {kind!r}")
     for name, value in _SWITCHES.get(kind, {}).items():
         setattr(vision_config, name, value)
-    tower: nn.Module = AutoModel.from_config(vision_config)
+    tower: nn.Module = AutoModel.from_config(vision_config, trust_remote_code=False)
     for name in _CLOSING_NORMS:
         if hasattr(tower, name):
             setattr(tower, name, nn.Identity())

@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
 
-from molmo_agent.console import after_the_result, plain_text
+from molmo_agent.console import after_the_result, make_console, plain_text
 from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.metrics.calibration import fit
 from molmo_agent.evaluation.nano_suite.run import ask, confidences
 from molmo_agent.evaluation.nano_suite.sets import CALIBRATION, EVALUATION, ScreenSet, calibration_sets
 from molmo_agent.evaluation.reliability import PLOT_FILE, draw_reliability, figures_of
+from molmo_agent.files import write_whole
 from molmo_agent.interfaces import PointingModel
+from molmo_agent.parse import read_json
 from molmo_agent.pointers.calibration import Calibration
 from molmo_agent.pointers.nano import CHECKPOINT
 from molmo_agent.pointers.profile import PROFILE_FILE
@@ -105,11 +106,11 @@ def write_profile(folder: Path, calibration: Calibration, min_confidence: float 
         min_confidence: confidence threshold of `agent run`; None leaves it unchanged.
     """
     path = folder / PROFILE_FILE
-    profile = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    profile = read_json(path) if path.exists() else {}
     profile["calibration"] = {name: round(value, 4) for name, value in calibration.to_dict().items()}
     if min_confidence is not None:
         profile["min_confidence"] = min_confidence
-    path.write_text(json.dumps(profile, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(profile, indent=2) + "\n")
     return path
 
 
@@ -130,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = load_model(str(options.model.absolute()), dtype="float32", calibration=None)
     plot = options.plot or Path(PLOT_FILE)
     result = calibrate(model, options.screens)
-    console = Console(highlight=False)
+    console = make_console()
     calibration = result.calibration
     console.print(f"slope {calibration.slope:.4f}, offset {calibration.offset:.4f}, fitted on {result.num_fit} answers")
     console.print(

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.progress import track
 from scipy.optimize import minimize
 
+from molmo_agent.console import make_console
 from molmo_agent.data.question import Question
 from molmo_agent.evaluation.real_screens import read_real_screens
+from molmo_agent.files import write_whole
 from molmo_agent.pointers.auto import AutoPointer, rival_of
 from molmo_agent.pointers.reading.confidence import CALIBRATION, icon_observations, observations
 
@@ -93,14 +94,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     screens = read_real_screens(options.folder)
     questions = sorted((*screens.targets, *screens.absent), key=lambda question: str(question.extra["screen"]))
     weights = json.loads(CALIBRATION.read_text(encoding="utf-8"))
-    console = Console()
+    console = make_console()
     for name, observed in observe(AutoPointer(), questions).items():
         if not observed.rows:
             console.print(f"{name}: no question has a candidate; its weights stay as they are")
             continue
         weights[name] = fit(observed)
         console.print(f"{name}: {len(observed.hits)} questions, {np.mean(observed.hits):.1%} right; {weights[name]}")
-    options.to.write_text(json.dumps(weights, indent=2) + "\n", encoding="utf-8")
+    write_whole(options.to, json.dumps(weights, indent=2) + "\n")
 
 
 if __name__ == "__main__":

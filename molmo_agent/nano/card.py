@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from molmo_agent.console import say
 from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.nano_suite.tables import sheets_of
 from molmo_agent.evaluation.reliability import PLOT_FILE, draw_calibration
+from molmo_agent.files import write_whole
 from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.pointers.nano import CHECKPOINT, load_nano
 
@@ -94,7 +96,7 @@ def write_card(
     if draw_calibration(figures["calibration"], folder / PLOT_FILE):
         parts.append(f"\n![share of hits over the confidence]({PLOT_FILE})\n")
     path = folder / "README.md"
-    path.write_text("".join(parts), encoding="utf-8")
+    write_whole(path, "".join(parts))
     return path
 
 
@@ -126,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         data=options.data,
         note=options.note,
     )
-    print(path)
+    say(path)
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ class CurriculumModule:
         if config.model == "nano-fresh":
             model = new_nano(self.processor, config.seed)
         else:
-            model = MolmoForConditionalGeneration.from_pretrained(CHECKPOINT)
+            model = MolmoForConditionalGeneration.from_pretrained(CHECKPOINT, trust_remote_code=False)
         self.nano = NanoWithHeads(model.float()).train().to(own_device())
         # The current stage's number, if any, and its optimizers.
         self._number: int | None = None

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import shutil
 import subprocess
 from collections import defaultdict
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 
 import PIL.Image
 
+from molmo_agent.child_environment import child_environment
 from molmo_agent.episode import Image
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.geometry import Box
@@ -60,7 +60,7 @@ class TesseractReader:
                 timeout=_SECONDS,
                 check=False,
                 # Its threads wait for each other on screenshots.
-                env={**os.environ, "OMP_THREAD_LIMIT": "1"},
+                env=child_environment(OMP_THREAD_LIMIT="1"),
             )
         except subprocess.TimeoutExpired as error:
             raise ModelError(f"expected tesseract to read the image within {_SECONDS} s, but it did not") from error

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from molmo_agent.lazy_names import lazy_name
+from molmo_agent.lazy_imports import lazy_name
 
 if TYPE_CHECKING:
     from molmo_agent.point_text.parse import (

@@ -8,13 +8,22 @@ from typing import Any
 from molmo_agent.episode import LabelledPoint
 from molmo_agent.geometry import Point
 from molmo_agent.point_text.scales import Frame
-from molmo_agent.point_text.sentences import NoPoints, UnparsedReply, check_prose, says_absent
+from molmo_agent.point_text.sentences import NoPoints, UnparsedReply, check_complete, check_label, check_prose
 from molmo_agent.point_text.tags import thousandths
 
 # Names under which a point may say that it is one. Only a plain "true" confirms it.
 _CLAIMS = frozenset({"visible", "is_visible", "present", "exists", "found", "in_frame", "in_view"})
 # What a call may do at its place. Everything else is another action than pointing.
 _CLICKS = frozenset({"click", "left_click", "click_absolute", "tap", "mouse_move"})
+# Entries that a place may have beside its numbers, in three kinds: names of the target, remarks, and numbers.
+_NAMES = frozenset(
+    {"label", "name", "element", "target", "text", "type", "category", "class", "role", "color", "shape"}
+)
+_REMARKS = frozenset(
+    {"description", "caption", "thought", "thoughts", "reason", "reasoning", "explanation", "rationale"}
+)
+_NUMERALS = frozenset({"id", "index", "number", "point_id", "image", "image_id", "frame"})
+_CONFIDENCES = frozenset({"confidence", "conf", "score", "probability", "prob"})
 _WRAPPER = re.compile(r"</?(?:tool_call|answer)>|```(?:json)?", re.IGNORECASE)
 
 
@@ -38,6 +47,7 @@ _JSON = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_Literal, parse_float=_Literal, parse_constant=_refuse_constant
 )
 _BRACKET = re.compile(r"[\[\]{}]")
+_PLACE_TEXT = re.compile(r"[\"'](?:point|b?box|coord|position|x|y)\w*[\"']\s{0,4}:", re.IGNORECASE)
 
 
 def _the_answer(reply: str) -> tuple[Any, list[str]]:
@@ -53,21 +63,44 @@ def _the_answer(reply: str) -> tuple[Any, list[str]]:
         value, end = _JSON.raw_decode(body, start.start())
     except (ValueError, RecursionError) as error:
         raise UnparsedReply(f"broken JSON: {str(error)[:80]}") from error
-    prose = [*prose, body[: start.start()], body[end:]]
-    if any(_BRACKET.search(text) for text in prose):
+    before, after = body[: start.start()], body[end:]
+    if any(_BRACKET.search(text) for text in (*prose, before, after)):
         raise UnparsedReply("expected one answer, got further brackets")
-    return value, [_WRAPPER.sub("", text) for text in prose]
+    if re.search(r"<(?:tool_call|answer)>", after + "".join(prose[1:]), re.IGNORECASE):
+        raise UnparsedReply("another answer begins behind it")
+    check_complete(re.sub(r"\A\s*json\Z", "", before), after, glue="[A-Za-z0-9_]")
+    return value, [_WRAPPER.sub("", text) for text in (*prose[:1], before, after, *prose[1:])]
+
+
+def _check_entry(key: str, value: Any) -> None:
+    """Reject an entry that denies the point beside it, that may hold another one, or that nobody knows.
+
+    Raises:
+        UnparsedReply: see above.
+    """
+    name = key.lower()
+    if isinstance(value, list | dict):
+        raise UnparsedReply(f"expected one place for each object, got another value in {key[:20]!r}")
+    if value is None or value is False or (name in _CLAIMS and value is not True):
+        raise UnparsedReply(f"its entry {key[:20]!r} says that the target is not there")
+    is_text = isinstance(value, str) and not isinstance(value, _Literal)
+    if name in _CONFIDENCES and isinstance(value, _Literal):
+        if float(value) <= 0:
+            raise UnparsedReply(f"its entry {key[:20]!r} is {value[:20]}: it does not believe in its own point")
+    elif name in _NAMES and is_text:
+        check_label(value)
+        if _PLACE_TEXT.search(value):
+            raise UnparsedReply(f"its entry {key[:20]!r} holds another place")
+    elif name in _REMARKS and is_text:
+        check_prose((), 1, reasoning=value)
+    elif not (name in _CLAIMS or (name in _NUMERALS and isinstance(value, str))):
+        raise UnparsedReply(f"expected a place with a label, got the entry {key[:20]!r}, whose meaning is not known")
 
 
 def _check_remarks(item: dict[str, Any]) -> None:
-    """Reject an object whose other entries deny its point, or hold another one."""
+    """Check the entries of an object beside its place."""
     for key, value in item.items():
-        if isinstance(value, list | dict):
-            raise UnparsedReply(f"expected one place for each object, got another value in {key[:20]!r}")
-        denied = key.lower() in _CLAIMS and value is not True
-        remark = isinstance(value, str) and not isinstance(value, _Literal) and key != "label"
-        if denied or value is False or (remark and says_absent(value)):
-            raise UnparsedReply(f"its entry {key[:20]!r} says that the target is not there")
+        _check_entry(key, value)
 
 
 def _numbers(value: Any, counts: tuple[int, ...]) -> list[str] | None:
@@ -152,8 +185,15 @@ def read_click(reply: str, frame: Frame) -> LabelledPoint | None:
         numbers = _numbers([arguments.pop("x"), arguments.pop("y")], (2,))
     if numbers is None:
         raise UnparsedReply('expected "coordinate": [number, number]')
+    if arguments.pop("button", "left") != "left" or arguments.pop("clicks", "1") != "1":
+        raise UnparsedReply("expected one click of the left button")
+    # A text or keys beside the place would be typed or held.
+    if extra := {"text", "keys", "key"} & set(arguments):
+        raise UnparsedReply(f"expected a click alone, got {min(extra)!r} beside its place")
     _check_remarks(arguments)
-    check_prose(prose, 1)
+    # Models that call tools reason first.
+    reasoning, *rest = prose
+    check_prose(rest, 1, reasoning=reasoning)
     return LabelledPoint(frame.place(numbers))
 
 

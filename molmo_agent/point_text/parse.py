@@ -235,7 +235,7 @@ def parse_points(
     status: PointStatus
     answer = reply
     try:
-        answer = words.without_thoughts(reply)
+        answer = words.without_end_tokens(words.without_thoughts(reply))
         points = tuple(DIALECTS[dialect].read(answer, frame))
         status, reason = ("ok", "") if points else ("none", "the list is empty")
     except words.NoPoints:

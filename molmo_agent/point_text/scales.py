@@ -19,6 +19,21 @@ SCALES: tuple[Scale, ...] = (1, 100, 999, 1000, "pixels")
 NUMBER = r"(?:[0-9]{1,6}(?:\.[0-9]{1,12})?|\.[0-9]{1,12})"
 _NUMBER = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,12})?")
 _WHOLE = re.compile(r"[0-9]{1,6}")
+# More zeros than Molmo2 writes ("007") are a sign of lost digits, or of two numbers in one.
+_ZEROS = re.compile(r"00[0-9]+\.|0[0-9]{3}")
+
+# Both coordinates like this where percents are due: fractions, whose place would be the corner.
+_FRACTION = re.compile(r"0?\.[0-9]{2,}")
+
+
+def check_percents(x: str, y: str) -> None:
+    """Reject fractions where percents are due.
+
+    Raises:
+        UnparsedReply: both numbers are below one and have decimals finer than a percent's.
+    """
+    if _FRACTION.fullmatch(x) and _FRACTION.fullmatch(y):
+        raise UnparsedReply(f"expected percents, got {x[:20]} and {y[:20]}, which look like fractions")
 
 
 def to_fraction(text: str, scale: int, *, whole: bool = False) -> float:
@@ -33,8 +48,8 @@ def to_fraction(text: str, scale: int, *, whole: bool = False) -> float:
         UnparsedReply: it is not such a number.
         PointOutOfRange: it lies outside 0 to ``scale``.
     """
-    if (_WHOLE if whole else _NUMBER).fullmatch(text) is None:
-        what = "a whole number" if whole and _NUMBER.fullmatch(text) else "a coordinate"
+    if (_WHOLE if whole else _NUMBER).fullmatch(text) is None or _ZEROS.match(text):
+        what = "a whole number" if whole and _NUMBER.fullmatch(text) and not _ZEROS.match(text) else "a coordinate"
         raise UnparsedReply(f"{text[:20]!r} is not {what}")
     value = float(text)
     if value > scale:
@@ -77,9 +92,11 @@ class Frame:
         return [round(round(value * self.scale, 9)) for value in (point.x, point.y)]
 
     def _point(self, x: str, y: str) -> Point:
+        if self.scale == 100:
+            check_percents(x, y)
         if self.scale != "pixels":
             return Point(self._edge(x, 0), self._edge(y, 1))
-        if _WHOLE.fullmatch(x) is None or _WHOLE.fullmatch(y) is None:
+        if any(_WHOLE.fullmatch(text) is None or _ZEROS.match(text) for text in (x, y)):
             raise UnparsedReply(f"expected whole pixels, got {x[:20]!r} and {y[:20]!r}")
         width, height = self.size
         if int(x) >= width or int(y) >= height:

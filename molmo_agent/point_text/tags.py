@@ -11,23 +11,33 @@ from typing import NamedTuple
 
 from molmo_agent.episode import LabelledPoint
 from molmo_agent.geometry import Point
-from molmo_agent.point_text.scales import Frame, to_fraction
-from molmo_agent.point_text.sentences import NoPoints, UnparsedReply, check_prose
+from molmo_agent.point_text.denials import plain_words
+from molmo_agent.point_text.scales import Frame, check_percents, to_fraction
+from molmo_agent.point_text.sentences import NoPoints, UnparsedReply, check_complete, check_label, check_prose
 
-_TAG_START = re.compile(r"</?points?\b", re.IGNORECASE)
-_NAME = re.compile(r"<(points?)(?=[\s/>])", re.IGNORECASE)
-_ATTRIBUTE = re.compile(r"\s++([a-z]{1,8}[0-9]{0,6})\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)')(?=\s|/?>)", re.IGNORECASE)
-_TAG_END = re.compile(r"\s*+(/?)>")
+_TAG_START = re.compile(r"</?points?\b", re.IGNORECASE | re.ASCII)
+_NAME = re.compile(r"<(points?)(?=[\s/>])", re.IGNORECASE | re.ASCII)
+_ATTRIBUTE = re.compile(
+    r"\s++([a-z]{1,8}[0-9]{0,6})\s*+=\s*+(?:\"([^\"]*+)\"|'([^']*+)')(?=\s|/?>)", re.IGNORECASE | re.ASCII
+)
+_TAG_END = re.compile(r"\s*+(/?)>", re.ASCII)
 # An alt text with quotes inside: it ends at the quote that a bracket or another attribute follows.
 _LOOSE_ALT = re.compile(
     r"\s++alt\s*+=\s*+\"((?:[^\"<]|<(?![a-z/])|"
     r"\"(?!\s{0,8}/?>|\s{1,8}[a-z]{1,8}[0-9]{0,6}\s{0,8}=\s{0,8}[\"']))*+)\"(?=\s*+/?>|\s)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 # A label: text without tags, and the closing tag.
-_LABEL = re.compile(r"((?:[^<]|<(?![a-z/!]))*+)</(points?)\s*+>", re.IGNORECASE)
-_ATTRIBUTE_TEXT = re.compile(r"(?:\b[xy][0-9]{0,6}|\bcoords)\s{0,8}=\s{0,8}[\"']", re.IGNORECASE)
-_ESCAPED_TAG = re.compile(r"&lt;points?\b", re.IGNORECASE)
+_LABEL = re.compile(r"((?:[^<]|<(?![a-z/!]))*+)</(points?)\s*+>", re.IGNORECASE | re.ASCII)
+# What a label has if an early bracket ended its tag: attributes, and the bracket that was meant to end it.
+_ATTRIBUTE_TEXT = re.compile(
+    r"\b[a-z]{1,8}[0-9]{0,6}\s{0,8}=\s{0,8}[\"']|[\"'0-9]\s{0,8}/?>|\A\s{0,8}>", re.IGNORECASE | re.ASCII
+)
+# Between two tags: the second one may be meant instead of the first.
+_ALTERNATIVE = re.compile(r"\b(?:or|oder|ou|oppure|или|або|lub|veya|או|أو)\b|或|または|또는|혹은")
+_ESCAPED_TAG = re.compile(r"&lt;points?\b", re.IGNORECASE | re.ASCII)
+
+_BLANKS = " \t\r\n"
 
 # x and y as fractions, and the point's number in the reply.
 _NumberedPoint = tuple[float, float, int | None]
@@ -77,21 +87,26 @@ def _read_tags(reply: str, read: Callable[[str, dict[str, str]], list[_NumberedP
     """Read every tag of a reply; ``read`` returns the points of a tag's name and attributes."""
     if _ESCAPED_TAG.search(reply) and _TAG_START.search(reply) is None:
         reply = reply.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&#39;", "'")
-    answers: dict[str, list[_NumberedPoint]] = {}
+    answers: dict[str, tuple[str, list[_NumberedPoint]]] = {}
     prose, end = [], 0
     while start := _TAG_START.search(reply, end):
         tag = _read_tag(reply, start.start())
         prose.append(reply[end : start.start()])
         end = tag.end
         points = read(tag.name, tag.attributes)
+        check_label(tag.label)
         # Accept a repeated answer; another answer with the same label is a contradiction.
-        if answers.setdefault(tag.label, points) != points:
+        name = re.sub(r"\A(?:the|an?)\b(?=.*\w)|[\W_]", "", plain_words(tag.label)) or tag.label
+        if answers.setdefault(name, (tag.label, points))[1] != points:
             raise UnparsedReply(f"it points at {tag.label[:40]!r} twice, at different places")
     prose.append(reply[end:])
     if not answers:
         raise NoPoints
-    check_prose(prose, sum(map(len, answers.values())))
-    for label, points in answers.items():
+    check_complete(prose[0], prose[-1], glue="[0-9<>=/&]")
+    if any(_ALTERNATIVE.search(plain_words(between)) for between in prose[1:-1]):
+        raise UnparsedReply("it points at one place or another one")
+    check_prose(prose, sum(len(points) for _, points in answers.values()))
+    for label, points in answers.values():
         for x, y, number in points:
             yield LabelledPoint(Point(x, y), label or None, number)
 
@@ -103,7 +118,8 @@ def _read_molmo_tag(name: str, attributes: dict[str, str]) -> list[_NumberedPoin
         x, y = (attributes.pop(f"{axis}{number or ''}", None) for axis in "xy")
         if x is None or y is None:
             raise UnparsedReply(f"<{name}> has no pair x{number or ''}, y{number or ''}")
-        points.append((to_fraction(x.strip(), 100), to_fraction(y.strip(), 100), number))
+        check_percents(x.strip(_BLANKS), y.strip(_BLANKS))
+        points.append((to_fraction(x.strip(_BLANKS), 100), to_fraction(y.strip(_BLANKS), 100), number))
     if attributes or not points:
         raise UnparsedReply(f"<{name}> has no place for {', '.join([*attributes][:5]) or 'no coordinates'}")
     return points

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from transformers import PreTrainedConfig
 from transformers.cache_utils import DynamicCache
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError
 from molmo_agent.interfaces import ModelTraits
 from molmo_agent.model.checkpoints.hub import places, remark
+from molmo_agent.model.checkpoints.untrusted import check_checkpoint, check_configs
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import role_prompt
-from molmo_agent.point_text.parse import parse_points
+from molmo_agent.point_text.cut_off import mark_cut
+from molmo_agent.point_text.parse import ParsedReply, parse_points
 from molmo_agent.pointers.answer_grammar import digit_confidence, guess_next, is_complete, plain_label
 from molmo_agent.pointers.decoding import (
     DecodedReply,
@@ -31,6 +32,7 @@ from molmo_agent.pointers.decoding import (
 from molmo_agent.pointers.image_cache import ImageCache, fingerprint
 from molmo_agent.pointers.profile import PointingProfile, read_profile
 from molmo_agent.pointers.static_decoding import StaticDecoder
+from molmo_agent.visible_text import visible_text
 
 # Parameters of a model that may take twice its memory: 4 GB.
 _SMALL = 1_000_000_000
@@ -103,15 +105,17 @@ class MolmoPointer:
             ModelError: a file is missing or does not fit the model.
         """
         try:
+            check_checkpoint(folder, **places(folder))
             processor = MolmoProcessor.from_pretrained(folder, **places(folder))
             model = MolmoForConditionalGeneration.from_pretrained(folder, dtype=dtype, **places(folder))
             halves = dtype == "auto" and model.device.type == "cpu" and model.dtype == torch.float16
             if halves and model.num_parameters() < _SMALL:
                 model.float()
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
+        # Every exception: transformers, torch and tokenizers raise whatever a damaged file makes them raise.
+        except Exception as error:
             raise ModelError(
                 f"expected a Molmo checkpoint at {str(folder)!r} (config, weights, tokenizer and processor files), "
-                f"but loading it failed: {error}{remark(folder)}"
+                f"but loading it failed: {visible_text(str(error) or repr(error))}{remark(folder)}"
             ) from error
         own: dict[str, Any] = {"name": Path(folder).name}
         own |= {name: options.pop(name) for name in ("name", "compile", "cache") if name in options}
@@ -135,7 +139,10 @@ class MolmoPointer:
         return _by_picture(self.ask, images, instructions)
 
     def answer_batch(self, images: Sequence[Image], questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
-        """Answer questions in words, each put as it stands; those about the same array share its encoding."""
+        """Answer questions in words, each put as it stands; those about the same array share its encoding.
+
+        A reply that the limit cut off ends with a mark, see :mod:`molmo_agent.point_text.cut_off`.
+        """
         return _by_picture(partial(self._answer, max_new_tokens=max_new_tokens), images, questions)
 
     @torch.inference_mode()
@@ -151,7 +158,11 @@ class MolmoPointer:
             max_new_tokens=max_new_tokens,
             is_complete=lambda ids: False,
         )
-        return [tokenizer.decode(answer.ids).strip() for answer in answers]
+        texts = [tokenizer.decode(answer.ids).strip() for answer in answers]
+        return [
+            mark_cut(text) if len(answer.ids) >= max_new_tokens else text
+            for text, answer in zip(texts, answers, strict=True)
+        ]
 
     @torch.inference_mode()
     def ask(self, image: Image, instructions: Sequence[str]) -> list[PointResult]:
@@ -164,10 +175,12 @@ class MolmoPointer:
         for answer in answers:
             reply = self.processor.tokenizer.decode(answer.ids)
             parsed = parse_points(self.profile.dialect, reply, image_size=(width, height))
+            if parsed.points and len(answer.ids) >= self.profile.max_new_tokens and not is_complete(reply):
+                parsed = ParsedReply(status="unparsed", reply=mark_cut(reply))
             results.append(
                 PointResult(
                     status=parsed.status,
-                    reply=reply,
+                    reply=parsed.reply,
                     points=parsed.points,
                     latency_s=latency,
                     confidence=self._confidence(answer) if parsed.points else None,
@@ -295,7 +308,7 @@ def load_pointer(source: str | Path, **options: Any) -> Any:
         ModelError: it cannot be loaded.
     """
     try:
-        fields, _ = PreTrainedConfig.get_config_dict(source, **places(source))
+        fields = check_configs(source, **places(source)) or {}
     except (OSError, ValueError):  # told better by those who need the file
         fields = {}
     if fields.get("model_type") == "molmo2":

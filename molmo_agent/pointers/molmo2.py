@@ -11,7 +11,11 @@ from PIL import Image as PILImage
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError
 from molmo_agent.model.checkpoints.hub import places, remark
-from molmo_agent.point_text.parse import parse_points
+from molmo_agent.model.checkpoints.untrusted import check_checkpoint, check_configs
+from molmo_agent.point_text.cut_off import is_cut, mark_cut, without_mark
+from molmo_agent.point_text.parse import ParsedReply, parse_points
+from molmo_agent.pointers.answer_grammar import is_complete
+from molmo_agent.visible_text import visible_text
 
 DIALECT = "molmo2"
 
@@ -52,15 +56,18 @@ class Molmo2Pointer:
         from transformers import Molmo2ForConditionalGeneration, Molmo2Processor
 
         try:
+            check_configs(source, types=("molmo2",), **places(source))
             processor = Molmo2Processor.from_pretrained(source, **places(source))
+            check_checkpoint(source, types=("molmo2",), **places(source))
             model, info = Molmo2ForConditionalGeneration.from_pretrained(
-                source, dtype=dtype, output_loading_info=True, **places(source)
+                source, dtype=dtype, output_loading_info=True, use_safetensors=True, **places(source)
             )
-        except (ImportError, OSError, ValueError, RuntimeError, KeyError) as error:
+        # Every exception: transformers, torch and tokenizers raise whatever a damaged file makes them raise.
+        except Exception as error:
             hint = "" if "torchvision" not in str(error).lower() else "; pip install 'molmo-agent[molmo2]' brings it"
             raise ModelError(
                 f"expected a Molmo2 checkpoint at {str(source)!r}, but loading it failed: "
-                f"{str(error).strip()}{hint}{remark(source)}"
+                f"{visible_text(str(error).strip() or repr(error))}{hint}{remark(source)}"
             ) from error
         if info["missing_keys"]:
             raise ModelError(
@@ -75,8 +82,11 @@ class Molmo2Pointer:
         began = time.perf_counter()
         reply = self._reply(image, self.question.format(instruction), self.max_new_tokens)
         latency = time.perf_counter() - began
-        parsed = parse_points(DIALECT, reply, image_size=(image.shape[1], image.shape[0]))
-        result = PointResult(status=parsed.status, reply=reply, points=parsed.points, latency_s=latency)
+        whole = without_mark(reply)
+        parsed = parse_points(DIALECT, whole, image_size=(image.shape[1], image.shape[0]))
+        if parsed.points and is_cut(reply) and not is_complete(whole):
+            parsed = ParsedReply(status="unparsed", reply=reply)
+        result = PointResult(status=parsed.status, reply=parsed.reply, points=parsed.points, latency_s=latency)
         return result.at_most(max_points)
 
     @torch.inference_mode()
@@ -95,7 +105,9 @@ class Molmo2Pointer:
         ids = self.model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False)
         answer = ids[0, inputs["input_ids"].shape[1] :]
         reply: str = self.processor.tokenizer.decode(answer, skip_special_tokens=True)
-        return reply
+        ends = self.model.generation_config.eos_token_id
+        ended = int(answer[-1]) in (ends if isinstance(ends, list) else [ends]) if len(answer) else True
+        return reply if ended or len(answer) < max_new_tokens else mark_cut(reply)
 
     def answer_batch(self, images: Sequence[Image], questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
         """Answer questions in words, one after another, each put as it stands."""

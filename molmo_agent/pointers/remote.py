@@ -4,16 +4,17 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from PIL import Image as PILImage
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import UsageError
+from molmo_agent.point_text.cut_off import mark_cut
 from molmo_agent.point_text.parse import parse_points
 from molmo_agent.pointers.served.chat import Chat
 from molmo_agent.pointers.served.families import OPTIONS, Profile, profile_of, read_scale
-from molmo_agent.pointers.served.network import check_url
+from molmo_agent.pointers.served.network import check_url, shown_address
 
 __all__ = ["Profile", "RemotePointer", "profile_of"]
 
@@ -65,12 +66,14 @@ class RemotePointer:
         Raises:
             UsageError: no model in the address, an unknown option, or a model whose scale is not known.
         """
+        # A password may hold a "#": whatever stands before an "@" there is refused.
+        check_url(address.rpartition("#")[0] if "@" in address.rpartition("#")[0] else address.partition("#")[0])
         url, _, rest = address.partition("#")
         model, _, query = rest.partition("?")
-        check_url(url)
-        if not model or not urlsplit(url).netloc:
+        if not model:
             raise UsageError(
-                f"expected an address and a model, like http://host:8000/v1#Molmo-7B-D-0924, got {address!r}"
+                "expected an address and a model, like http://host:8000/v1#Molmo-7B-D-0924, "
+                f"got {shown_address(address)!r}"
             )
         asked = dict(parse_qsl(query, keep_blank_values=True))
         if unknown := [name for name in asked if name not in OPTIONS]:
@@ -110,12 +113,19 @@ class RemotePointer:
     def answer_batch(self, images: Sequence[Image], questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
         """Answer questions in words, some at a time, each put as it stands.
 
+        A reply that the limit cut off ends with a mark, see :mod:`molmo_agent.point_text.cut_off`; one that must not be
+        read for another reason begins with the reason in square brackets.
+
         Raises:
             ModelError: see :meth:`point`.
         """
 
         def answer(asked: tuple[Image, str]) -> str:
-            return self._chat.ask(self._sent(asked[0]), asked[1], max_new_tokens).text.strip()
+            given = self._chat.ask(self._sent(asked[0]), asked[1], max_new_tokens)
+            if given.cut:
+                return mark_cut(given.text.strip())
+            doubt = "the model or its server declined" if given.refused else given.doubt
+            return f"[{doubt}] {given.text}".strip() if doubt else given.text.strip()
 
         with ThreadPoolExecutor(self.concurrency) as pool:
             return list(pool.map(answer, list(zip(images, questions, strict=True))))

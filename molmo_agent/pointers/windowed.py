@@ -58,7 +58,8 @@ def windows_of(width: int, height: int, window: tuple[int, int], *, turn: bool =
     across, down = window if width >= height or not turn else window[::-1]
     rows, columns = spans(height, down), spans(width, across)
     while len(rows) * len(columns) > MOST:
-        across, down = across * 21 // 20, down * 21 // 20
+        # Rounded up: a side of less than 20 px would never grow.
+        across, down = -(-across * 21 // 20), -(-down * 21 // 20)
         rows, columns = spans(height, down), spans(width, across)
     whole = ImageTransform.identity(width, height)
     return [whole.crop(left, top, right, bottom) for (top, bottom), (left, right) in product(rows, columns)]

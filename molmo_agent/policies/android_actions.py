@@ -11,20 +11,37 @@ from typing import get_args
 from molmo_agent.actions import Action, Back, Click, Direction, Home, LongPress, OpenApp, Scroll, Type, Wait
 from molmo_agent.errors import PointTextError
 from molmo_agent.geometry import Point
+from molmo_agent.point_text.cut_off import is_cut
 
-_POINT = r"\(\s*([+-]?\d+(?:\.\d+)?)\s*,\s*([+-]?\d+(?:\.\d+)?)\s*\)"
+# re.ASCII: digits, blanks and letters of ASCII only; otherwise "ſcroll" and Arabic digits would be read too.
+_FLAGS = re.IGNORECASE | re.ASCII
+_NUMBER = r"-?[0-9]{1,6}(?:\.[0-9]{1,12})?"
+_POINT = rf"\(\s{{0,8}}({_NUMBER})\s{{0,8}},\s{{0,8}}({_NUMBER})\s{{0,8}}\)"
+_WAYS = "|".join(get_args(Direction))
 # Case matters only in the text to type and in the name of the app.
 _FORMS = {
-    "click": re.compile(rf"click\s*{_POINT}", re.IGNORECASE),
-    "long press": re.compile(rf"long press\s*{_POINT}", re.IGNORECASE),
-    "scroll": re.compile(rf"scroll\s+({'|'.join(get_args(Direction))})", re.IGNORECASE),
-    "type": re.compile(r"type(?:\s(.*))?", re.IGNORECASE | re.DOTALL),
-    "open app": re.compile(r"open app\s+(\S.*)", re.IGNORECASE),
-    "navigate home": re.compile(r"navigate home", re.IGNORECASE),
-    "navigate back": re.compile(r"navigate back", re.IGNORECASE),
-    "wait": re.compile(r"wait", re.IGNORECASE),
+    "click": re.compile(rf"click\s{{0,8}}{_POINT}", _FLAGS),
+    "long press": re.compile(rf"long press\s{{0,8}}{_POINT}", _FLAGS),
+    "scroll": re.compile(rf"scroll\s{{1,8}}({_WAYS})", _FLAGS),
+    "type": re.compile(r"type(?:\s(.*))?", _FLAGS | re.DOTALL),
+    "open app": re.compile(r"open app\s{1,8}(\S.*)", _FLAGS),
+    "navigate home": re.compile(r"navigate home", _FLAGS),
+    "navigate back": re.compile(r"navigate back", _FLAGS),
+    "wait": re.compile(r"wait", _FLAGS),
 }
-_PLANNED = re.compile(r"(?:plan:\s*(.*?)\s*)?action:\s*(.*)", re.IGNORECASE | re.DOTALL)
+_PLAN = re.compile(r"plan:", _FLAGS)
+_ACTION = re.compile(r"action:", _FLAGS)
+# Within a plan, a text or a name: another action. A line of its own, behind "Action:", or one with a place.
+_LINE_END = r"[\n\r\v\f\x85\u2028\u2029]"
+_WHOLE_LINE = rf"(?:scroll\s{{1,8}}(?:{_WAYS})|open app\s.*|navigate (?:home|back)|wait)\s{{0,8}}(?:{_LINE_END}|\Z)"
+_OTHER_ACTION = re.compile(
+    rf"(?:click|long press)\s{{0,8}}{_POINT}"
+    rf"|action:\s{{0,8}}(?:click|long press|scroll\s|type\b|open app\b|navigate\s|wait\b)"
+    rf"|{_LINE_END}\s{{0,8}}(?:action:|{_WHOLE_LINE})",
+    _FLAGS,
+)
+# AndroidControl's longest texts have a few hundred characters.
+_MAX_LENGTH = 10_000
 # A scroll has no distance: half a screen, so that no content is skipped.
 _SCROLL_NOTCHES = 5
 EXAMPLES = "Click(50.0, 7.3), Long Press(50.0, 7.3), Scroll down, Type hello, Open App Clock, Navigate Back, Wait"
@@ -57,21 +74,47 @@ class OutOfScreen(PointTextError):
 
 
 def parse_action_text(reply: str) -> ActionText:
-    """Parse a reply; the policy, the scores and the previews share this parser.
+    """Parse a reply; the policy, the scores and the previews share this parser. It takes linear time.
 
     Raises:
-        PointTextError: the reply is not exactly one action; the error holds the reply.
+        PointTextError: the reply is not exactly one action, or was cut off; the error holds the reply.
     """
+    if len(reply) > _MAX_LENGTH:
+        raise PointTextError(f"expected at most {_MAX_LENGTH:,} characters, got {len(reply):,}", reply)
+    if is_cut(reply):
+        raise PointTextError("expected a complete action, but the reply was cut off at its limit of tokens", reply)
     text, plan = reply.strip(), ""
-    plan_match = _PLANNED.fullmatch(text)
-    if plan_match is not None:
-        plan, text = plan_match[1] or "", plan_match[2]
+    start = _PLAN.match(text)
+    mark = _ACTION.search(text, start.end()) if start else _ACTION.match(text)
+    if mark:
+        plan = text[start.end() : mark.start()].strip() if start else ""
+        text = text[mark.end() :].lstrip()
     for kind, form in _FORMS.items():
         if match := form.fullmatch(text):
+            _refuse_second(plan, reply)
             if kind in ("click", "long press"):
-                return ActionText(kind, point=(float(match[1]), float(match[2])), plan=plan)
-            return ActionText(kind, text=(match[1] or "") if form.groups else "", plan=plan)
+                return ActionText(kind, point=(_percent(match[1], reply), _percent(match[2], reply)), plan=plan)
+            free = (match[1] or "") if form.groups else ""
+            _refuse_second(free, reply)
+            return ActionText(kind, text=free, plan=plan)
     raise PointTextError(f"expected one of {EXAMPLES}; got {text[:80]!r}", reply)
+
+
+def _percent(number: str, reply: str) -> float:
+    value = float(number)
+    if number.startswith("-") and value == 0:
+        raise PointTextError(f"expected one of {EXAMPLES}; got the number {number!r}", reply)
+    return value
+
+
+def _refuse_second(text: str, reply: str) -> None:
+    """Refuse another action within a plan, a text to type or a name: which of the two is meant is not known.
+
+    Raises:
+        PointTextError: there is one.
+    """
+    if other := _OTHER_ACTION.search(text):
+        raise PointTextError(f"expected one action, got a second one: {other[0].strip()[:40]!r}", reply)
 
 
 def read_action(reply: str) -> PlannedAction:

@@ -100,7 +100,7 @@ class PointingPolicy:
             raise ValueError(f"patience_s must be a number of seconds >= 0, got {patience_s!r}")
         self.name = f"pointing({model.name})"
         traits = model_traits(model)
-        self.traits = PolicyTraits(min_confidence=traits.min_confidence)
+        self.traits = PolicyTraits(min_confidence=traits.min_confidence, reader=traits.reader)
         self._model, self._splitter, self._wordings = model, splitter, tuple(wordings)
         self._reader, self._patience_s, self._knows_fields = traits.reader or reader, patience_s, traits.knows_fields
 

@@ -14,7 +14,7 @@ from molmo_agent.geometry import Box
 from molmo_agent.images import different_pixels, pieces
 from molmo_agent.policies.progress import Progress
 from molmo_agent.policies.typed_text import MAX_CHARACTERS, MIN_CHARACTERS, arrived, is_held, readable_part
-from molmo_agent.risk import risky_word
+from molmo_agent.risk.commit_words import risky_word
 from molmo_agent.screen_text import Line, TextReader
 
 _NO_CHANGE = "nothing on the screen changed"

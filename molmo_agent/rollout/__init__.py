@@ -9,7 +9,7 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from molmo_agent.lazy_names import lazy_name
+from molmo_agent.lazy_imports import lazy_name
 
 if TYPE_CHECKING:
     from molmo_agent.rollout.guards import Guards

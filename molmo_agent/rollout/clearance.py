@@ -47,6 +47,8 @@ class Clearance:
         self._guards = dataclasses.replace(guards, ask=self._ask_person) if guards.ask else guards
         self._deadline = time.monotonic() + guards.max_seconds
         self.check = ScreenCheck(env, watch)
+        # What the present decision was made on.
+        self._seen: Observation | None = None
         # Whether a person was asked about the present decision, and whether its place was known then.
         self._asked = self._has_place = False
         if isinstance(env, Interruptible):
@@ -92,13 +94,19 @@ class Clearance:
 
     # --- The decision ---------------------------------------------------------------------------------------------
 
-    def refusal(self, decision: Decision, observation: Observation, instruction: str) -> Refusal | None:
+    def refusal(self, decision: Decision, seen: Observation, shown: Observation, instruction: str) -> Refusal | None:
         """Return why an action is not sent. What needs no person comes first.
+
+        Args:
+            decision: the action, and what it is based on.
+            seen: the env's own observation; it is only compared, because it may show a secret.
+            shown: the same, covered: what the model saw and a person is shown.
+            instruction: the whole instruction.
 
         Raises:
             RunStopped: the kill switch is on.
         """
-        action, self._asked = decision.action, False
+        action, self._asked, self._seen = decision.action, False, seen
         try:
             self.check_limits()
             if type(action) not in self._env.capabilities and not isinstance(action, Done):
@@ -109,9 +117,9 @@ class Clearance:
                 self._guards.secrets.reveal(action)
             except ActionRefused as error:
                 return Refusal("secret", str(error))
-            strokes = self._strokes(action, observation)
+            strokes = self._strokes(action, seen)
             self._has_place = strokes is not None
-            return self._guards.refusal(decision, observation, instruction, strokes=strokes)
+            return self._guards.refusal(decision, shown, instruction, self._history, strokes=strokes)
         except ActionRefused as error:
             return self.as_refusal(error)
 
@@ -146,7 +154,8 @@ class Clearance:
     def _ask_person(self, decision: Decision, observation: Observation, why: str) -> bool:
         """Ask about a screen that is still there; the answer counts for it alone, and within the limits."""
         assert self._ask is not None
-        self.last_look(decision.action, observation)
+        assert self._seen is not None
+        self.last_look(decision.action, self._seen)
         self._asked = True
         answer = self._ask(decision, observation, why)
         self.check_limits()

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
+from molmo_agent.child_environment import child_environment
 from molmo_agent.errors import EnvError, UnknownNameError, UsageError
+from molmo_agent.files import whole_file
 from molmo_agent.images import write_gif
-from molmo_agent.rollout.viewer import GIF_NAME, render_frames, whole_file
+from molmo_agent.rollout.viewer import GIF_NAME, render_frames
 
 KINDS = ("gif", "mp4")
 MP4_NAME = "trajectory.mp4"
@@ -73,6 +75,6 @@ def _write_mp4(frames: Sequence[PIL.Image.Image], path: Path, seconds: float) ->
     # Players need even sides and this pixel format.
     command += ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2", "-r", "10", "-c:v", "libx264", "-pix_fmt", "yuv420p", str(path)]
     pixels = b"".join(np.asarray(frame.convert("RGB")).tobytes() for frame in frames)
-    process = subprocess.run(command, input=pixels, capture_output=True, check=False)
+    process = subprocess.run(command, input=pixels, capture_output=True, check=False, env=child_environment())
     if process.returncode != 0:
         raise EnvError(f"ffmpeg could not write {path}: {process.stderr.decode(errors='replace').strip()[-400:]}")

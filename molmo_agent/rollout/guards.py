@@ -3,29 +3,26 @@
 A guard never changes an action. It allows it, refuses it with a reason, or ends the run.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-from molmo_agent.actions import Action, Done, Key, OpenApp, PointAt, Type, Wait, describe, strokes_of
-from molmo_agent.episode import Decision, Observation, Refusal, RefusalKind
+from molmo_agent.actions import Action, Done, PointAt, Wait, describe, strokes_of
+from molmo_agent.episode import Decision, Observation, Refusal, RefusalKind, Step
 from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.geometry import Box, Stroke
-from molmo_agent.risk import risky_word
+from molmo_agent.ocr.reader import LazyReader
+from molmo_agent.risk.judge import known_danger, why_ask
 from molmo_agent.rollout.regions import outside, unknown_place
 from molmo_agent.rollout.secrets import Secrets, types_secret
+from molmo_agent.screen_text import TextReader
 
 Confirm = Literal["always", "risky", "never"]
 
 Ask = Callable[[Decision, Observation, str], bool]
 """Asks a person whether to execute a decision, given the observation and the reason for asking."""
-
-_CHORDS = (
-    "alt+f4 ctrl+w ctrl+q ctrl+shift+w ctrl+shift+q cmd+w cmd+q command+w command+q delete shift+delete ctrl+d "
-    "ctrl+alt+delete cmd+backspace command+backspace ctrl+enter"
-)
-_RISKY_CHORDS = frozenset(frozenset(chord.split("+")) for chord in _CHORDS.split())
 
 
 def sends_input(action: Action) -> bool:
@@ -33,27 +30,23 @@ def sends_input(action: Action) -> bool:
     return not isinstance(action, Wait | Done) and action != PointAt(())
 
 
-def risk(decision: Decision, instruction: str = "") -> str:
-    """Return what makes a decision risky, or an empty string.
-
-    Args:
-        decision: the action and the part of the instruction that it serves.
-        instruction: the whole instruction, for policies that do not name the current part.
-    """
-    action = decision.action
-    if not sends_input(action):
-        return ""
-    if types_secret(action):
+def risk(
+    decision: Decision,
+    instruction: str = "",
+    observation: Observation | None = None,
+    reader: TextReader | None = None,
+    history: Sequence[Step] = (),
+) -> str:
+    """Return what makes a decision risky, or an empty string: see :func:`molmo_agent.risk.judge.why_ask`."""
+    if types_secret(decision.action):
         return "it types a secret"
-    if isinstance(action, Key) and frozenset(action.keys) in _RISKY_CHORDS:
-        return f"{'+'.join(action.keys)} can close or delete something"
-    texts = [decision.instruction or instruction]
-    texts += [action.text] if isinstance(action, Type) else [action.name] if isinstance(action, OpenApp) else []
-    texts += [point.label for point in decision.result.points if point.label] if decision.result else []
-    for text in texts:
-        if word := risky_word(text):
-            return f"{word!r} may not be undone"
-    return ""
+    return why_ask(decision, instruction, observation, reader, history)
+
+
+@functools.cache
+def _reader_of_the_package() -> TextReader:
+    """Return one reader for all guards without their own: it remembers the last screens."""
+    return LazyReader()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +69,8 @@ class Guards:
     # None: the policy's own threshold, if it has one. 0 disables it; models without a confidence ignore it.
     min_confidence: float | None = None
     ask: Ask | None = None
+    # Reads the words under and around a point for confirm="risky"; None: the policy's, else the one of the package.
+    reader: TextReader | None = None
     # The values of {{NAME}} in typed text; any other secret is refused.
     secrets: Secrets = field(default_factory=Secrets)
     # Decide and check, send nothing.
@@ -114,6 +109,7 @@ class Guards:
         decision: Decision,
         observation: Observation,
         instruction: str = "",
+        history: Sequence[Step] = (),
         *,
         strokes: Sequence[Stroke] | None = None,
     ) -> Refusal | None:
@@ -123,16 +119,17 @@ class Guards:
         only about input that would be sent.
 
         Args:
-            decision: the action and the answer that it is based on.
+            decision: the action, and the part of the instruction and the answer that it is based on.
             observation: what the model saw, which a person is shown.
             instruction: the whole instruction.
+            history: the steps before it.
             strokes: where the action touches the screen; None: as far as its points tell.
         """
         strokes = strokes_of(decision.action) if strokes is None else strokes
         return (
             self._no_answer(decision)
             or self.beyond_regions(strokes)
-            or self._unconfirmed(decision, observation, instruction, strokes)
+            or self._unconfirmed(decision, observation, instruction, history, strokes)
         )
 
     def _no_answer(self, decision: Decision) -> Refusal | None:
@@ -151,7 +148,12 @@ class Guards:
         return Refusal("region", text) if text else None
 
     def _unconfirmed(
-        self, decision: Decision, observation: Observation, instruction: str, strokes: Sequence[Stroke] | None
+        self,
+        decision: Decision,
+        observation: Observation,
+        instruction: str,
+        history: Sequence[Step],
+        strokes: Sequence[Stroke] | None,
     ) -> Refusal | None:
         """Ask a person where that is due, and refuse what was declined or cannot be asked about."""
         if not sends_input(decision.action):
@@ -163,7 +165,7 @@ class Guards:
         kind: RefusalKind = next(iter(doubts), "unconfirmed")
         if doubts and self.ask is None:
             return Refusal(kind, doubts[kind] + (" (min_confidence)" if kind == "unsure" else ""))
-        risky = "" if self.ask is None else risk(decision, instruction)
+        risky = "" if self.ask is None else self._danger(decision, observation, instruction, history)
         due = self.confirm == "always" or (self.confirm == "risky" and risky)
         if self.ask is None or not (due or doubts):
             return None
@@ -177,3 +179,9 @@ class Guards:
         if self.min_confidence is None or confidence is None or confidence >= self.min_confidence:
             return ""
         return f"the model's confidence is {confidence:.0%}, below the required {self.min_confidence:.0%}"
+
+    def _danger(self, decision: Decision, observation: Observation, instruction: str, history: Sequence[Step]) -> str:
+        """Return what a person should know of an action; the screen is read only where a question depends on it."""
+        if self.confirm == "risky":
+            return risk(decision, instruction, observation, self.reader or _reader_of_the_package(), history)
+        return "it types a secret" if types_secret(decision.action) else known_danger(decision, instruction)

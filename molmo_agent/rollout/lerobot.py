@@ -27,8 +27,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from molmo_agent.actions import Done, action_from_dict, points_of
+from molmo_agent.actions import Action, Done, action_from_dict, points_of
 from molmo_agent.errors import MissingExtraError, UsageError
+from molmo_agent.files import write_whole
+from molmo_agent.geometry import Point
 from molmo_agent.images import read_image
 from molmo_agent.rollout.trajectory import TrajectoryFolder, read_folder
 
@@ -145,12 +147,31 @@ def _sent_lines(folder: TrajectoryFolder) -> list[dict[str, Any]]:
     sent = []
     for number, line in enumerate(folder.lines):
         try:
-            is_done = isinstance(action_from_dict(line["action"]), Done)
-            if not (line["refused"] or line["dry_run"] or is_done):
+            action = action_from_dict(line["action"])
+            if not (line["refused"] or line["dry_run"] or isinstance(action, Done)):
+                _check(line, action)
                 sent.append(line)
-        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise UsageError(f"step {number} of {folder.path} is damaged: {error}") from error
     return sent
+
+
+def _check(line: dict[str, Any], action: Action) -> None:
+    """Check what is exported of a step.
+
+    Raises:
+        KeyError, TypeError, ValueError: a field is missing, or has another type or range.
+    """
+    sides, reward = (line["observation"]["width"], line["observation"]["height"]), line["reward"]
+    if not all(type(side) is int and 0 < side < 2**16 for side in sides):
+        raise ValueError(f"expected an image of whole pixels, got {sides!r:.80}")
+    if type(reward) not in (int, float) or not abs(reward) < np.finfo(np.float32).max:
+        raise ValueError(f"expected a finite reward, got {reward!r:.80}")
+    ends = (line["terminated"], line["truncated"])
+    if not all(type(end) is bool for end in ends):
+        raise ValueError(f"expected terminated and truncated to be true or false, got {ends!r:.80}")
+    if not all(isinstance(point, Point) for point in points_of(action)):
+        raise ValueError(f"expected points of an action, got {action!r:.80}")
 
 
 def _left_out(trajectories: Sequence[TrajectoryFolder], episodes: int, frames: int) -> str:
@@ -231,7 +252,7 @@ def _frames(
     }
     columns |= {name: pa.array(values) for name, values in numbers.items() if name != "action"}
     stats = {name: _stats(values.reshape(count, -1).astype(np.float64)) for name, values in numbers.items()}
-    stats[_IMAGE] = _image_stats(pngs)
+    stats[_IMAGE] = _image_stats(folder, pngs, (lines[0]["observation"]["height"], lines[0]["observation"]["width"]))
     return pa.table(columns), stats
 
 
@@ -244,12 +265,18 @@ def _stats(values: npt.NDArray[np.float64]) -> dict[str, Any]:
     return {**moments, "count": np.array([len(values)]), **quantiles}
 
 
-def _image_stats(pngs: Sequence[bytes]) -> dict[str, Any]:
-    """Return the stats of all pixels per channel, in [0, 1]: (3, 1, 1) each, and ``count`` (1,), of images."""
+def _image_stats(folder: TrajectoryFolder, pngs: Sequence[bytes], size: tuple[int, int]) -> dict[str, Any]:
+    """Return the stats of all pixels per channel, in [0, 1]: (3, 1, 1) each, and ``count`` (1,), of images.
+
+    Raises:
+        UsageError: an image has another size (height, width) than its record.
+    """
     counts = np.zeros((3, 256), np.int64)
     for png in pngs:
-        pixels = read_image(png).reshape(-1, 3)
-        counts += [np.bincount(channel, minlength=256) for channel in pixels.T]
+        image = read_image(png)
+        if image.shape[:2] != size:
+            raise UsageError(f"expected images of {size[1]}x{size[0]} px in {folder.path}, got {image.shape[1::-1]}")
+        counts += [np.bincount(channel, minlength=256) for channel in image.reshape(-1, 3).T]
     levels, total, cumulated = np.arange(256) / 255, counts[0].sum(), counts.cumsum(axis=1)
     mean = counts @ levels / total
     stats = {
@@ -282,4 +309,4 @@ def _merge(each: list[dict[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
 
 
 def _write(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=4, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(content, indent=4, ensure_ascii=False) + "\n")

@@ -28,6 +28,7 @@ from molmo_agent.errors import ActionRefused, MolmoAgentError, RunStopped, Usage
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Env, Policy, env_traits, policy_traits
 from molmo_agent.rollout.clearance import Clearance, OutOfTime
+from molmo_agent.rollout.cover import SecretCover
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.recorder import Recorder
 from molmo_agent.rollout.repeats import stuck
@@ -59,6 +60,7 @@ class Rollout(Iterator[Step]):
         self._policy, self._env, self._recorder = policy, env, recorder
         self._guards = guards
         self._settle, self._secrets, self._dry_run = settle, guards.secrets, guards.dry_run
+        self._cover = SecretCover(guards.secrets)
         self._seed, self._options = seed, options
         self._hovers = env_traits(env).live and Move in env.capabilities and settle.hover_s > 0
         self._caller_task = Task(task) if isinstance(task, str) else task
@@ -111,6 +113,7 @@ class Rollout(Iterator[Step]):
         return "" if self._recorder is None else self._recorder.problem
 
     def _run(self) -> Generator[Step, None, None]:
+        crash: BaseException | None = None
         try:
             yield from self._episode()
         except KeyboardInterrupt as interrupt:
@@ -118,7 +121,7 @@ class Rollout(Iterator[Step]):
             self._env.close()
             raise RunStopped(self._end_reason) from interrupt
         except RunStopped as stop:
-            stop.args = self._secrets.scrub(stop.args)
+            self._secrets.scrub_error(stop)
             self._end_reason = str(stop) or "stopped by the user"
             self._env.close()
             raise
@@ -127,17 +130,22 @@ class Rollout(Iterator[Step]):
             raise
         except MolmoAgentError as error:
             # A printed error must not contain a secret.
-            error.args = self._secrets.scrub(error.args)
+            self._secrets.scrub_error(error)
             self._end_reason = f"{type(error).__name__}: {error}"
             raise
         except BaseException as error:
             self._end_reason = f"crashed with {type(error).__name__}: {self._secrets.scrub(str(error))}"
-            raise
+            crash = self._secrets.scrub_error(error)
+            if crash is error:
+                raise
         finally:
             if self._clearance is not None:
                 self._clearance.end()
             if self._recorder is not None:
                 self._recorder.finish(self._last, success=self._success, ended=self._end_reason)
+        if crash is not None:
+            # Raised here, where the exception that cannot be scrubbed is not its context.
+            raise crash
 
     def _episode(self) -> Generator[Step, None, None]:
         clearance = self._clearance = Clearance(self._env, self._guards, self._watch, self._steps)
@@ -181,21 +189,23 @@ class Rollout(Iterator[Step]):
 
         index = len(self._steps)
         clearance.check.look()
+        # The env's own image is for comparisons only: it may show a secret.
+        shown = self._cover.show(observation)
         if self._recorder is not None:
-            self._recorder.observe(index, observation)
+            self._recorder.observe(index, shown)
         lap("record")
-        decision = self._policy.act(self._task, observation, tuple(self._steps))
+        decision = self._secrets.scrub(self._policy.act(self._task, shown, tuple(self._steps)))
         lap("policy")
-        refused = clearance.refusal(decision, observation, self._task.instruction)
+        refused = clearance.refusal(decision, observation, shown, self._task.instruction)
         lap("guard")
 
-        step = Step(index=index, observation=observation, decision=decision, refused=refused, dry_run=self._dry_run)
+        step = Step(index=index, observation=shown, decision=decision, refused=refused, dry_run=self._dry_run)
         # `Done` is a claim, not an input: only an env that scores it receives it.
         silent = isinstance(decision.action, Done) and Done not in self._env.capabilities
         newest = None
         if not (refused or self._dry_run or silent):
             try:
-                step, newest = self._send(step, clearance, lap)
+                step, newest = self._send(step, observation, clearance, lap)
             except ActionRefused as error:
                 step = dataclasses.replace(step, refused=clearance.as_refusal(error))
                 lap("act")
@@ -217,20 +227,23 @@ class Rollout(Iterator[Step]):
         lap("record")
         return step, newest
 
-    def _send(self, step: Step, clearance: Clearance, lap: Callable[[str], None]) -> tuple[Step, Observation]:
+    def _send(
+        self, step: Step, seen: Observation, clearance: Clearance, lap: Callable[[str], None]
+    ) -> tuple[Step, Observation]:
         """Send the action of a step, unless the screen changed; return the step with its effect, and the newest screen.
 
         Raises:
             ActionRefused: it was not sent.
         """
-        action, seen = step.action, step.observation
+        action = step.action
         # Captured again, because models take seconds: changes in that time are not an effect of the action.
         before = clearance.last_look(action, seen)
         self._watch.idle(seen.image, before.image)
         window = clearance.check.window_at(action, seen)
         lap("capture")
+        # Before the first letter: an env that fails halfway has typed a part of it.
+        self._cover.before(action, before.image)
         if self._recorder is not None and types_secret(action):
-            # Before the first letter: an env that fails halfway has typed a part of it.
             self._recorder.cover_changes_since(before.image)
         before, outcome = self._act(action, seen, before, clearance)
         lap("act")
@@ -307,7 +320,7 @@ class Rollout(Iterator[Step]):
         guards = {
             field.name: getattr(self._guards, field.name)
             for field in dataclasses.fields(self._guards)
-            if field.name not in ("ask", "stop", "secrets", "dry_run")
+            if field.name not in ("ask", "stop", "secrets", "dry_run", "reader")
         }
         return {
             "task": {"instruction": self._task.instruction, "data": self._task.data},
@@ -353,9 +366,11 @@ def rollout(
         RunStopped: the user stopped the run; the env is closed.
         MolmoAgentError: the env or the model failed; the trajectory until then is kept.
     """
-    guards = guards or Guards()
+    guards, traits = guards or Guards(), policy_traits(policy)
     if guards.min_confidence is None:
-        guards = dataclasses.replace(guards, min_confidence=policy_traits(policy).min_confidence)
+        guards = dataclasses.replace(guards, min_confidence=traits.min_confidence)
+    if guards.reader is None:
+        guards = dataclasses.replace(guards, reader=traits.reader)
     if settle is None:
         settle = Settle() if env_traits(env).live else AT_ONCE
     return Rollout(policy, env, task, guards, recorder, settle, seed, options)

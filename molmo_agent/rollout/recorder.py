@@ -34,15 +34,18 @@ import numpy as np
 from molmo_agent.actions import action_to_dict
 from molmo_agent.episode import Image, Observation, Step
 from molmo_agent.errors import EnvError, MolmoAgentError, UsageError
-from molmo_agent.rollout.screen_changes import CELL_PX, changed_cells
+from molmo_agent.rollout.cover import cover
+from molmo_agent.rollout.screen_changes import changed_cells
 
 SCHEMA = "molmo-agent-trajectory"
 SCHEMA_VERSION = 1
+# Of what describes a run, what people wrote. The rest is made by this package, and is not searched for secrets: what
+# looks like one in a hash, a date or a file's name is none.
+_FREE_TEXT = ("task", "options")
 # Of longer arrays in `info` the record holds only type and shape.
 _MAX_ARRAY = 1000
 _MAX_DEPTH = 40
 _MAX_INT_BITS = 1024
-_COVER_GREY = 128
 
 
 def encode_png(image: Image) -> bytes:
@@ -106,6 +109,12 @@ def _words(value: Any, form: Callable[[Any], str]) -> str:
         return f"{type(value).__name__} that cannot be written: {type(error).__name__}"
 
 
+def _json(value: Any, indent: int | None = None) -> bytes:
+    text = json.dumps(plain(value), ensure_ascii=False, indent=indent)
+    # A reply may hold half a surrogate pair; its escape is JSON too.
+    return text.encode("utf-8", "backslashreplace")
+
+
 def default_folder(instruction: str, root: str | Path = "trajectories") -> Path:
     """Return a new folder's name: ``trajectories/20250131-184500-click-the-save-button``."""
     slug = re.sub(r"[^a-z0-9]+", "-", instruction.lower()).strip("-")[:40].rstrip("-") or "task"
@@ -157,7 +166,7 @@ class Recorder:
 
         Args:
             run: the task, the names of env and policy, seed and guards.
-            scrub: takes secrets out of every string that is written.
+            scrub: takes secrets out of the free text that is written: tasks, replies, typed text, what envs report.
 
         Raises:
             UsageError: the folder cannot be created.
@@ -173,7 +182,8 @@ class Recorder:
         self._encoder = ThreadPoolExecutor(max_workers=1, thread_name_prefix="recorder")
         start_time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         head = {"schema": SCHEMA, "schema_version": SCHEMA_VERSION, "created": start_time}
-        self._write("meta.json", self._json({**head, **run, "versions": _versions()}, indent=2))
+        described = {name: self._free(value) if name in _FREE_TEXT else plain(value) for name, value in run.items()}
+        self._write("meta.json", _json({**head, **described, "versions": _versions()}, indent=2))
         self._append(b"")
 
     def cover_changes_since(self, before: Image) -> None:
@@ -194,7 +204,7 @@ class Recorder:
     def write(self, step: Step) -> None:
         """Append a step, once its image is stored; without the image if that failed."""
         with self._noting():
-            self._append(self._json(self._line(step)) + b"\n")
+            self._append(_json(self._line(step)) + b"\n")
         self._count += 1
 
     def _line(self, step: Step) -> dict[str, Any]:
@@ -205,19 +215,19 @@ class Recorder:
             "observation": {
                 **(self._stored_image() or {"file": None, "width": width, "height": height}),
                 "transform": observation.transform.to_dict(),
-                "info": observation.info,
+                "info": self._free(observation.info),
             },
-            "instruction": step.decision.instruction,
-            "result": None if result is None else asdict(result),
-            "action": action_to_dict(step.action),
+            "instruction": self._free(step.decision.instruction),
+            "result": None if result is None else plain(asdict(self._scrub(result))),
+            "action": plain(action_to_dict(self._scrub(step.action))),
             "effect": step.effect,
-            "refused": str(step.refused or ""),
+            "refused": self._free(str(step.refused or "")),
             "refusal_kind": step.refused.kind if step.refused else None,
             "dry_run": step.dry_run,
             "reward": step.reward,
             "terminated": step.terminated,
             "truncated": step.truncated,
-            "info": step.info,
+            "info": self._free(step.info),
             "times_s": {part: round(seconds, 6) for part, seconds in step.times_s.items()},
         }
 
@@ -251,8 +261,8 @@ class Recorder:
                 self.observe(self._count, final)
                 image = self._stored_image()
             with self._noting():
-                result = {"success": success, "ended": ended, "steps": self._count, "final": image}
-                self._write("result.json", self._json(result, indent=2))
+                result = {"success": success, "ended": self._free(ended), "steps": self._count, "final": image}
+                self._write("result.json", _json(result, indent=2))
         finally:
             self._encoder.shutdown()
             self._encoder = None
@@ -261,23 +271,16 @@ class Recorder:
         covered_share = 0.0
         if baseline is not None:
             cells = changed_cells(baseline, image)
-            if cells is None:
-                image, covered_share = np.full_like(image, _COVER_GREY), 1.0
-            elif cells.any():
-                height, width = image.shape[:2]
-                mask = cells.repeat(CELL_PX, axis=0)[:height].repeat(CELL_PX, axis=1)[:, :width]
-                image, covered_share = image.copy(), round(float(mask.mean()), 4)
-                image[mask] = _COVER_GREY
+            image, covered_share = cover(image, cells), 1.0 if cells is None else round(float(cells.mean()), 4)
         data = encode_png(np.ascontiguousarray(image))
         self._write(name, data)
         height, width = image.shape[:2]
         digest = hashlib.sha256(data).hexdigest()
         return {"file": name, "sha256": digest, "width": width, "height": height, "covered": covered_share}
 
-    def _json(self, value: Any, indent: int | None = None) -> bytes:
-        text = json.dumps(self._scrub(plain(value)), ensure_ascii=False, indent=indent)
-        # A reply may hold half a surrogate pair; its escape is JSON too.
-        return text.encode("utf-8", "backslashreplace")
+    def _free(self, value: Any) -> Any:
+        """Return free text as JSON types without secrets."""
+        return self._scrub(plain(value))
 
     def _write(self, name: str, data: bytes) -> None:
         """Write a complete file or none, even if the process is killed."""

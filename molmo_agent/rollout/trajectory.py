@@ -1,7 +1,6 @@
 """Read a trajectory folder back, even that of a run that was killed. ``recorder.py`` writes it."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,10 @@ from molmo_agent.episode import (
     Task,
     Trajectory,
 )
-from molmo_agent.errors import UsageError
+from molmo_agent.errors import DataError, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.images import read_image
+from molmo_agent.parse import json_lines, read_bounded, read_json
 from molmo_agent.rollout.recorder import SCHEMA, SCHEMA_VERSION
 from molmo_agent.transforms import ImageTransform
 
@@ -49,14 +49,14 @@ class TrajectoryFolder:
         if name is None:
             raise UsageError(f"an image of {self.path} could not be stored during the run")
         name = str(name)
-        if Path(name).name != name:
+        if Path(name).name != name or "\\" in name or "\0" in name or len(name) > 200:
             raise UsageError(f"expected an image's file name inside {self.path}, got {name!r}")
-        try:
-            data = (self.path / name).read_bytes()
-        except FileNotFoundError as error:
-            raise UsageError(f"the image {self.path / name} is missing") from error
-        except OSError as error:
-            raise UsageError(f"the image {self.path / name} cannot be read: {error.strerror}") from error
+        path = self.path / name
+        if path.is_symlink():
+            raise UsageError(f"the image {path} is a link; images of a trajectory lie in its folder")
+        if not path.exists():
+            raise UsageError(f"the image {path} is missing")
+        data = read_bounded(path)
         if hashlib.sha256(data).hexdigest() != record.get("sha256"):
             raise UsageError(f"the image {self.path / name} was changed after it was recorded: its sha256 differs")
         return data
@@ -90,28 +90,32 @@ def read_folder(path: str | Path) -> TrajectoryFolder:
 
 def _json_file(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        # Without a score, a confidence of a model is NaN.
+        return read_json(path, nan=True)
+    except DataError:
         return None
 
 
 def _lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the whole lines of a file up to the first damaged one, and a note on that."""
     lines: list[dict[str, Any]] = []
+    if not path.exists():
+        return lines, []
+    if not path.is_file():
+        return lines, [f"{path.name} cannot be read: it is no regular file"]
+    problem = "damaged"
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        data = b""
-    except OSError as error:
-        return [], [f"{path.name} cannot be read: {error.strerror}"]
-    for number, raw in enumerate(data.splitlines(), 1):
-        try:
-            line, problem = json.loads(raw), "damaged"
-        except (ValueError, RecursionError):
-            line, problem = None, "cut off"
-        if not isinstance(line, dict):
-            return lines, [f"line {number} of {path.name} is {problem}; the lines after it are ignored"]
-        lines.append(line)
-    return lines, []
+        for _, line in json_lines(path, nan=True):
+            if not isinstance(line, dict):
+                break
+            lines.append(line)
+        else:
+            return lines, []
+    except DataError as error:
+        if "cannot be read" in str(error):
+            return lines, [str(error)]
+        problem = "cut off"
+    return lines, [f"line {len(lines) + 1} of {path.name} is {problem}; the lines after it are ignored"]
 
 
 def _result(data: dict[str, Any] | None) -> PointResult | None:
@@ -156,7 +160,7 @@ def load_trajectory(path: str | Path) -> Trajectory:
                     **values,
                 )
             )
-        except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise UsageError(f"step {len(steps)} of {folder.path} is damaged: {error}") from error
     task, result = folder.meta["task"], folder.result or {}
     return Trajectory(

@@ -6,7 +6,6 @@ Also a GIF and a filmstrip of the run. Incomplete folders are rendered too: the 
 import base64
 import contextlib
 import io
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import PIL.ImageOps
 from molmo_agent.actions import action_from_dict, describe, points_of
 from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
+from molmo_agent.files import whole_file, write_whole
 from molmo_agent.geometry import Point
 from molmo_agent.html import render_page
 from molmo_agent.images import draw_points, filmstrip, read_image, with_caption, write_gif
@@ -229,19 +229,6 @@ def render_frames(path: str | Path, width: int = 640) -> list[PIL.Image.Image]:
     return frames
 
 
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write to, and rename it to ``path`` at the end: a full disk leaves no partial file."""
-    part = path.with_name(f".part-{path.name}")
-    try:
-        # A link of this name would be written through.
-        part.unlink(missing_ok=True)
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def write_viewer(path: str | Path, *, film: bool = True, report: Callable[[str], object] = warnings.warn) -> Path:
     """Write ``trajectory.html`` into a trajectory folder, with a GIF and a filmstrip beside it, and return its path.
 
@@ -256,8 +243,7 @@ def write_viewer(path: str | Path, *, film: bool = True, report: Callable[[str],
     folder = Path(path)
     page = render_html(folder)
     try:
-        with whole_file(folder / HTML_NAME) as part:
-            part.write_text(page, encoding="utf-8", errors="replace")
+        write_whole(folder / HTML_NAME, page)
     except OSError as error:
         raise UsageError(f"cannot write into {folder}: {error.strerror}") from error
     if not film or not any(folder.glob("*.png")):

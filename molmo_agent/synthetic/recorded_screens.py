@@ -21,6 +21,7 @@ from PIL import Image as PILImage
 
 from molmo_agent.envs.drawing.annotated_screen import Element, PixelBox, Screen, TextRun
 from molmo_agent.errors import UsageError
+from molmo_agent.files import open_to_append
 from molmo_agent.images import read_image
 from molmo_agent.synthetic.referring.names import Question
 
@@ -48,7 +49,7 @@ class Recorder:
             (folder / "pictures").mkdir(parents=True, exist_ok=True)
             # Read bytes: a truncated last line may end within a character.
             before = (folder / FILE).read_bytes() if (folder / FILE).exists() else b""
-            self._file = (folder / FILE).open("a", encoding="utf-8")
+            self._file = open_to_append(folder / FILE)
             self._file.truncate(before.rfind(b"\n") + 1)
         except OSError as error:
             raise UsageError(f"cannot record into {folder}: {error.strerror}; choose another folder") from error

@@ -6,8 +6,12 @@ step-000500/       weights and optimizer (torch DCP, readable by any number of r
 latest             the name of the last complete checkpoint
 """
 
+import errno
 import json
+import os
+import re
 import shutil
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
@@ -15,18 +19,19 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import yaml
 from filelock import FileLock, Timeout
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
-from torch.distributed.checkpoint.state_dict_loader import load as load_shards
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
-from molmo_agent.errors import UsageError
+from molmo_agent.errors import DataError, UsageError
+from molmo_agent.files import append_line, write_whole
+from molmo_agent.parse import json_lines, read_bounded, read_json, read_yaml
 from molmo_agent.train.config import Run
 from molmo_agent.train.muon import Muon
 from molmo_agent.train.recipe import to_dict, to_yaml
+from molmo_agent.train.shards import load_tensors
 
 # Keys that a resumed run may change: they do not affect the results of a step.
 _FREE = {"checkpoint_every", "keep", "prefetch", "loggers", "export"}
@@ -34,6 +39,8 @@ _FREE = {"checkpoint_every", "keep", "prefetch", "loggers", "export"}
 # Each rank writes several files of about this size in parallel, and larger ones for large models. The files of nano's
 # runs stay below 16 MB, a common limit for single files.
 _FILE_BYTES, _MAX_FILES = 12_000_000, 8
+
+_NAME = re.compile(r"step-\d{6,}")
 
 
 def _is_first() -> bool:
@@ -49,16 +56,11 @@ def _reason(error: BaseException, folder: Path) -> str:
     """Return the reason of the first rank that failed."""
     if isinstance(error, CheckpointException):
         error = next(iter(error.failures.values()))[0]
-    if "inline_container" in str(error):  # the message of torch's archive writer is a position in its source code
+    if (
+        "inline_container" in str(error) or getattr(error, "errno", None) == errno.ENOSPC
+    ):  # the message of torch's archive writer is a position in its source code
         return f"a file could not be written completely; {shutil.disk_usage(folder).free / 1e9:.1f} GB are free"
     return str(error)
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """Replace a file atomically: readers see the old or the new text, never a part."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 # The optimizers' state per weight, in addition to the number of steps.
@@ -106,12 +108,13 @@ class RunFolder:
     """A run's folder, locked by one process group at a time. Checkpoints are written in the background.
 
     Raises:
-        UsageError: another run uses the folder, or the folder has the config of another run.
+        UsageError: another run uses the folder, it has the config of another run, or symbolic links.
     """
 
     def __init__(self, folder: Path, config: Run) -> None:
         self.folder, self.config = folder, config
         folder.mkdir(parents=True, exist_ok=True)
+        _refuse_links(folder)
         self._lock = FileLock(folder / ".lock", timeout=0)
         # The step whose checkpoint is being written, and the future of the write.
         self._writing: tuple[int, Future[Any]] | None = None
@@ -126,11 +129,20 @@ class RunFolder:
 
     def _agree(self) -> None:
         path = self.folder / "config.yaml"
-        if not path.exists():
+        # A full disk may have left an empty file; without a checkpoint there is nothing to agree with.
+        if not path.exists() or not (path.stat().st_size or self.checkpoints()):
             if _is_first():
-                path.write_text(to_yaml(self.config), encoding="utf-8")
+                write_whole(path, to_yaml(self.config))
             return
-        old, new = yaml.safe_load(path.read_text(encoding="utf-8")), to_dict(self.config)
+        try:
+            old = read_yaml(path)
+            if not isinstance(old, dict):
+                raise DataError(f"expected {path} to hold a mapping, got {type(old).__name__}")
+        except DataError as error:
+            raise UsageError(
+                f"the config of the run cannot be read ({error}); remove {path} to resume with that of this command"
+            ) from error
+        new = to_dict(self.config)
         keys = [key for key in new if key not in _FREE and old.get(key) != new[key]]
         if keys:
             differences = ", ".join(f"{key} was {old.get(key)!r} and is {new[key]!r}" for key in keys[:3])
@@ -150,8 +162,7 @@ class RunFolder:
     @property
     def latest(self) -> Path | None:
         """The last complete checkpoint."""
-        pointer = self.folder / "latest"
-        return self.folder / pointer.read_text().strip() if pointer.exists() else None
+        return latest_checkpoint(self.folder)
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Start writing a checkpoint: the tensors are copied now and written in the background.
@@ -212,17 +223,17 @@ class RunFolder:
     def _count(self, step: int) -> Path:
         partial = self._partial(step)
         final = partial.with_suffix("")
-        (partial / "meta.json").write_text(json.dumps({"step": step}))
+        write_whole(partial / "meta.json", json.dumps({"step": step}))
         shutil.rmtree(final, ignore_errors=True)
         partial.replace(final)
-        _write_atomically(self.folder / "latest", final.name)
+        write_whole(self.folder / "latest", final.name)
         for old in self.checkpoints()[: -self.config.keep]:
             shutil.rmtree(old)
         return final
 
     def checkpoints(self) -> list[Path]:
         """Return the complete checkpoints, oldest first."""
-        return sorted(path for path in self.folder.glob("step-*") if path.suffix != ".partial")
+        return complete_checkpoints(self.folder)
 
     @property
     def step(self) -> int:
@@ -235,8 +246,8 @@ class RunFolder:
         if last is None:
             return 0
         try:
-            return int(json.loads((last / "meta.json").read_text())["step"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return int(read_json(last / "meta.json")["step"])
+        except (DataError, OverflowError, ValueError, KeyError, TypeError) as error:
             raise self._damaged(last, error) from error
 
     def load(self, state: dict[str, Any]) -> int:
@@ -249,8 +260,8 @@ class RunFolder:
         if last is None:
             return 0
         try:
-            load_shards(state, checkpoint_id=str(last), no_dist=not dist.is_initialized())
-        except (OSError, ValueError, KeyError, RuntimeError, CheckpointException) as error:
+            load_tensors(state, last)
+        except _UNREADABLE as error:
             raise self._damaged(last, error) from error
         return step
 
@@ -262,17 +273,87 @@ class RunFolder:
         )
 
     def log(self, record: dict[str, Any]) -> None:
-        """Append a record to the metrics."""
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        """Append a record to the metrics.
+
+        Raises:
+            UsageError: it cannot be written, for instance to a full disk; the run can be resumed.
+        """
+        path = self.folder / "metrics.jsonl"
+        try:
+            append_line(path, json.dumps(record))
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be written to ({_reason(error, self.folder)}); the same command resumes from the last "
+                "checkpoint"
+            ) from error
 
     def forget_after(self, step: int) -> None:
-        """Drop the metrics of later steps, which will be computed again."""
+        """Drop the metrics of later steps, which will be computed again, and a last line that is cut off.
+
+        Raises:
+            UsageError: a line is damaged, or the file cannot be written.
+        """
         path = self.folder / "metrics.jsonl"
-        if _is_first() and path.exists():
-            lines = [line for line in path.read_text().splitlines() if line and json.loads(line)["step"] <= step]
+        if not _is_first() or not path.exists():
+            return
+        try:
+            rows = list(json_lines(path, nan=True, on_cut_end=warnings.warn))
+            kept = [row for _, row in rows if row["step"] <= step]
+        except (DataError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"the metrics of the run are damaged ({error}); rename {path} to resume without its earlier lines"
+            ) from error
+        try:
             # Replace the file, so that a process that follows it detects the change.
-            _write_atomically(path, "".join(line + "\n" for line in lines))
+            write_whole(path, "".join(json.dumps(row) + "\n" for row in kept))
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written ({_reason(error, self.folder)})") from error
+
+
+# What torch raises for a damaged checkpoint: of its files, and of the tensors in them.
+_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, AssertionError, CheckpointException, DataError)
+
+
+def _refuse_links(folder: Path) -> None:
+    """Reject a folder with symbolic links, through which a run would write elsewhere.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for path, folders, files in os.walk(folder):
+        # These make links of their own.
+        folders[:] = [name for name in folders if name not in ("ray", "wandb") or (Path(path) / name).is_symlink()]
+        for name in (*folders, *files):
+            if (Path(path) / name).is_symlink():
+                raise UsageError(
+                    f"expected no links in the folder of a run, since it would write through them, got "
+                    f"{Path(path) / name}; replace it with what it leads to"
+                )
+
+
+def complete_checkpoints(run: Path) -> list[Path]:
+    """Return the complete checkpoints of a run, oldest first."""
+    complete = (path for path in run.glob("step-*") if _NAME.fullmatch(path.name) and path.is_dir())
+    return sorted(complete, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def latest_checkpoint(run: Path) -> Path | None:
+    """Return the last complete checkpoint of a run: the one that ``latest`` names, or the newest; None without any.
+
+    A checkpoint gets its name when it is complete, so a lost or damaged ``latest`` loses nothing.
+
+    Raises:
+        UsageError: ``latest`` names something else than a checkpoint of the run.
+    """
+    pointer, complete = run / "latest", complete_checkpoints(run)
+    name = read_bounded(pointer, 1000).decode("utf-8", "replace").strip() if pointer.exists() else ""
+    if not name:
+        return complete[-1] if complete else None
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"expected {pointer} to name a checkpoint, such as step-000500, got {name!r:.80}; remove the file"
+        )
+    return run / name
 
 
 def read_weights(run: Path, model: torch.nn.Module) -> None:
@@ -283,9 +364,11 @@ def read_weights(run: Path, model: torch.nn.Module) -> None:
     """
     state = {f"model.{name}": parameter.data for name, parameter in model.named_parameters()}
     try:
-        last = run / (run / "latest").read_text().strip()
-        load_shards(state, checkpoint_id=str(last), no_dist=not dist.is_initialized())
-    except (OSError, ValueError, KeyError, RuntimeError, CheckpointException) as error:
+        last = latest_checkpoint(run)
+        if last is None:
+            raise FileNotFoundError("it has no complete checkpoint")
+        load_tensors(state, last)
+    except (*_UNREADABLE, UsageError) as error:
         raise UsageError(
             f"expected the folder of a run to start from, with a checkpoint of the same model, got {run} "
             f"({_reason(error, run.parent)})"

@@ -1,10 +1,13 @@
 """Plot a run's metrics."""
 
-import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+
+from molmo_agent.files import whole_file
+from molmo_agent.parse import json_lines
 
 _WIDTH, _HEIGHT, _MARGIN = 460, 240, 44
 _INK, _GRID, _LINE = (40, 40, 48), (224, 226, 232), (230, 0, 92)
@@ -14,7 +17,7 @@ def draw_curves(metrics: Path, out: Path) -> Path | None:
     """Draw loss, token accuracy, gradient norm and learning rate over the steps; return None without any step."""
     if not metrics.exists():
         return None
-    records = [json.loads(line) for line in metrics.read_text().splitlines() if line.strip()]
+    records = [record for _, record in json_lines(metrics, nan=True, on_cut_end=warnings.warn)]
     if not records:
         return None
     steps = [record["step"] for record in records]
@@ -27,7 +30,8 @@ def draw_curves(metrics: Path, out: Path) -> Path | None:
     sheet = Image.new("RGB", (2 * _WIDTH, 2 * _HEIGHT), "white")
     for number, (title, values) in enumerate(charts.items()):
         sheet.paste(_draw_chart(title, steps, values), (number % 2 * _WIDTH, number // 2 * _HEIGHT))
-    sheet.save(out)
+    with whole_file(out) as part:
+        sheet.save(part)
     return out
 
 

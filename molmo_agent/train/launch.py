@@ -22,6 +22,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 
 from molmo_agent.errors import MissingExtraError, ModelError, MolmoAgentError, RunStopped, UsageError
+from molmo_agent.parse import load_json
 from molmo_agent.train.config import Run
 from molmo_agent.train.recipe import from_dict, to_dict
 from molmo_agent.train.trainer import OnStep, Trainer
@@ -271,7 +272,7 @@ def follow(path: Path, on_step: OnStep | None, *, every_s: float = 0.5) -> Itera
                     *lines, tail = (tail + file.read()).split("\n")
                     offset = file.tell()
                 for line in lines:
-                    record = json.loads(line)
+                    record = load_json(line, where=path, nan=True)
                     if record["step"] > step:
                         step = record["step"]
                         on_step(record)

@@ -1,6 +1,7 @@
 """Recipes: convert YAML files and key=value overrides to configs, and configs back to YAML."""
 
 import dataclasses
+import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 import yaml
 
 from molmo_agent.errors import UnknownNameError, UsageError
+from molmo_agent.parse import load_yaml, read_yaml
 from molmo_agent.registry import RUN_KINDS, load_attribute
 from molmo_agent.train.config import Run, TrainConfig, check
 from molmo_agent.train.presets import merge_configs, preset
@@ -66,16 +68,28 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             _convert(arguments[0], k, f"a name in {where}"): _convert(arguments[1], v, f"{where}.{k}")
             for k, v in value.items()
         }
-    if kind is float and isinstance(value, str):  # YAML reads 1e-5 as text
-        try:
-            return float(value)
-        except ValueError:
-            raise UsageError(f"expected {where} to be a number, got {value!r}") from None
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if kind is float and isinstance(value, str | int | float) and not isinstance(value, bool):
+        return _float(value, where)
+    if kind is int and isinstance(value, int) and abs(value) >= 2**63:
+        raise UsageError(f"expected {where} to fit into 64 bits, got {value}")
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UsageError(f"expected {where} to be {kind.__name__}, got {value!r}")
     return value
+
+
+def _float(value: str | float, where: str) -> float:
+    """Return a finite number; YAML reads 1e-5 as text.
+
+    Raises:
+        UsageError: the value is none.
+    """
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise UsageError(f"expected {where} to be a number, got {value!r}") from None
+    if not math.isfinite(number):
+        raise UsageError(f"expected {where} to be a finite number, got {value!r}")
+    return number
 
 
 def _build(kind: Any, data: Any, where: str) -> Any:
@@ -168,7 +182,7 @@ def override(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]
                 node = node[part]
             else:
                 raise UsageError(f"{assignment!r}: {part!r} has no parts to set")
-        value = yaml.safe_load(text)
+        value = load_yaml(text, where=f"the value of {path}")
         if isinstance(node, list):
             node[_number(last, node, assignment)] = value
         elif isinstance(node, dict):
@@ -179,7 +193,7 @@ def override(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]
 
 
 def _number(part: str, entries: list[Any], assignment: str) -> int:
-    if not part.isdigit() or int(part) >= len(entries):
+    if not (part.isascii() and part.isdigit() and len(part) < 10) or int(part) >= len(entries):
         raise UsageError(f"{assignment!r}: expected a number below {len(entries)} for {part!r}")
     return int(part)
 
@@ -215,10 +229,7 @@ def _recipe(recipe: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
         path = RECIPES / f"{recipe}.yaml"
         if recipe not in recipe_names():
             raise UnknownNameError("recipe", recipe, recipe_names())
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UsageError(f"expected {path} to be YAML, but: {error}") from error
+    data = read_yaml(path)
     if not isinstance(data, dict):
         raise UsageError(f"expected {path} to hold a mapping, got {type(data).__name__}")
     base: dict[str, Any] = {}

@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from molmo_agent.files import write_whole
 from molmo_agent.registry import load_attribute
 from molmo_agent.train.checkpoint import RunFolder
 from molmo_agent.train.config import Run
@@ -102,7 +103,7 @@ class Trainer:
             problems = module.problems()
             if problems and own_rank() == 0:
                 path = self.folder / PROBLEMS_FILE
-                path.write_text(problems + "\n", encoding="utf-8", errors="backslashreplace")
+                write_whole(path, problems + "\n")
             start = module.restore(run)
             run.forget_after(start)
             loggers = open_loggers(self.config.loggers if own_rank() == 0 else (), self.folder, to_dict(self.config))

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from molmo_agent.data.formats.protobuf import expect_bytes, fields, signed
+from molmo_agent.data.formats.protobuf import MAX_VALUES, expect_bytes, fields, signed
 
 PixelBox = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
@@ -79,19 +79,30 @@ def read_forest(data: bytes) -> list[list[Node]]:
     """Return the nodes of each window.
 
     Raises:
-        ValueError: the bytes are not a valid forest.
+        ValueError: the bytes are not a valid forest, or there are more than MAX_VALUES windows or nodes.
     """
-    windows = []
+    windows: list[list[Node]] = []
+    num_nodes = 0
     for number, kind, value in fields(data):
         if number != 1:
             continue
-        nodes = []
+        nodes: list[Node] = []
         for part, part_kind, content in fields(expect_bytes(number, kind, value)):
             if part == 11:
                 tree = fields(expect_bytes(part, part_kind, content))
-                nodes += [_node(expect_bytes(n, k, v)) for n, k, v in tree if n == 1]
+                for n, k, v in tree:
+                    if n == 1:
+                        nodes.append(_node(expect_bytes(n, k, v)))
+                        num_nodes += 1
+                        _check_count(num_nodes)
         windows.append(nodes)
+        _check_count(len(windows))
     return windows
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_VALUES:
+        raise ValueError(f"it has more than {MAX_VALUES} windows or nodes")
 
 
 def visible_nodes(windows: Sequence[Sequence[Node]]) -> Iterator[Node]:

@@ -5,14 +5,11 @@ Format and texts: docs/reference/data.md#androidcontrol. Errors of the authors' 
 """
 
 import io
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-from PIL import Image as PILImage
 
 from molmo_agent.data.android_control.accessibility import (
     Node,
@@ -24,10 +21,11 @@ from molmo_agent.data.android_control.accessibility import (
 )
 from molmo_agent.data.formats.protobuf import feature_map
 from molmo_agent.data.formats.tfrecord import Mark, read_records
-from molmo_agent.data.unusable_rows import Problem, Problems
+from molmo_agent.data.unusable_rows import ROW_ERRORS, Problem, Problems, reason_of
 from molmo_agent.episode import Image
-from molmo_agent.errors import UsageError
-from molmo_agent.images import read_image
+from molmo_agent.errors import ImageError, UsageError
+from molmo_agent.images import open_image, read_image, read_size
+from molmo_agent.parse import load_json, read_json
 
 Split = Literal["train", "validation", "test"]
 PercentBox = tuple[float, float, float, float]
@@ -46,6 +44,8 @@ _PARAMETERS: dict[str, dict[str, type | tuple[type, ...]]] = {
 }
 # Half the side, in pixels, of the square around a click that no element encloses.
 _FALLBACK = 10
+# Repetitions in an app's name that is searched as a regular expression: nested ones take exponential time.
+_MAX_REPETITIONS = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,16 @@ class AndroidStep:
 
     def size(self) -> tuple[int, int]:
         """Return (width, height) of the screenshot itself; the record's own values may be wrong."""
-        with PILImage.open(io.BytesIO(self.png)) as image:
-            return image.size
+        return read_size(self.png)
+
+    def off_screen(self) -> str:
+        """Return why a click lies outside the screenshot; empty if it is inside or the action is none."""
+        if self.action["action_type"] not in ("click", "long_press"):
+            return ""
+        (width, height), x, y = self.size(), self.action["x"], self.action["y"]
+        if 0 <= x < width and 0 <= y < height:
+            return ""
+        return f"the click at ({x}, {y}) lies outside the screenshot of {width} x {height} pixels"
 
     def target_action(self, *, reference_quirks: bool = False) -> str:
         """Return the action as the model should write it, coordinates in percent."""
@@ -91,7 +99,7 @@ def check_action(action: Any) -> dict[str, Any]:
         ValueError: the type is unknown or a parameter is missing.
     """
     kind = action.get("action_type") if isinstance(action, dict) else None
-    if kind not in _PARAMETERS:
+    if not isinstance(kind, str) or kind not in _PARAMETERS:
         raise ValueError(f"expected an action_type of {', '.join(_PARAMETERS)}, got {kind!r}")
     for name, types in _PARAMETERS[kind].items():
         if not isinstance(action.get(name), types) or isinstance(action.get(name), bool):
@@ -218,10 +226,13 @@ def reference_app_box(text: str, name: str) -> PixelBox | None:
 
     Raises:
         re.error: the name is in the text, but is not a valid regular expression.
+        ValueError: it is one that could take for ever.
     """
     text = text.lower()
     if f"text={name}" not in text:
         return None
+    if sum(map(name.count, "*+{")) > _MAX_REPETITIONS:
+        raise ValueError(f"the app's name {name[:40]!r} repeats too much to be searched as a regular expression")
     pattern = rf"center=\[(\d+),(\d+)\],\s*size=\[(\d+),(\d+)\],\s*text={name}"
     match = re.search(pattern, text)
     if match is None:
@@ -265,9 +276,8 @@ class AndroidControl:
 
 def _ids(path: Path, name: str) -> set[int]:
     try:
-        splits = json.loads(path.read_text())
-        return set(splits[name])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return set(read_json(path)[name])
+    except (UsageError, KeyError, TypeError) as error:
         raise UsageError(f"expected the episodes of {name!r} in {path}, but reading them failed: {error!r}") from error
 
 
@@ -299,8 +309,8 @@ def located_episodes(
             if episode_id in episode_ids:
                 raise ValueError("the episode occurs twice; counted once")
             steps = _episode(episode_id, features)
-        except (ValueError, OSError, SyntaxError) as error:
-            reason = f"{error}" if not isinstance(error, UnicodeDecodeError) else "a text is not UTF-8"
+        except ROW_ERRORS as error:
+            reason = reason_of(error) if not isinstance(error, UnicodeDecodeError) else "a text is not UTF-8"
             problems.add(Problem(file=shard.name, reason=reason, record=record.index, offset=record.offset, row=row))
             continue
         episode_ids.add(episode_id)
@@ -346,13 +356,17 @@ def _episode(episode_id: int, features: dict[str, Any]) -> list[AndroidStep]:
     steps = []
     for number, (action, instruction) in enumerate(zip(actions, instructions, strict=True)):
         try:
-            with PILImage.open(io.BytesIO(screens[number])) as image:
+            # The checksums alone: decoding all screenshots would take hours.
+            with open_image(io.BytesIO(screens[number])) as image:
                 image.verify()
-        except (OSError, SyntaxError) as error:
+        except ImageError as error:
+            raise ValueError(f"the screenshot of step {number} is not usable: {error}") from error
+        # Every exception: decoders raise any class on damaged files.
+        except Exception as error:
             raise ValueError(f"the screenshot of step {number} is not an image ({error})") from error
         try:
-            checked = check_action(json.loads(action))
-        except ValueError as error:
+            checked = check_action(load_json(action, where="it"))
+        except (ValueError, UsageError) as error:
             raise ValueError(f"the action of step {number} is not usable: {error}") from error
         try:
             windows = read_forest(forests[number])

@@ -1,10 +1,13 @@
-"""AndroidControl's steps by number: an index of positions; steps are read on demand (46 GB in all)."""
+"""AndroidControl's steps by number: an index of positions; steps are read on demand (46 GB in all).
+
+Steps whose click lies outside the screenshot are left out: no model can learn or do them.
+"""
 
 from functools import lru_cache
 
 from molmo_agent.data.android_control.episodes import AndroidControl, AndroidStep, episode_of, located_episodes
 from molmo_agent.data.formats.tfrecord import Mark, record_at
-from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.data.unusable_rows import Problem, Problems
 
 # Episodes that stay in memory; one has about 3 MB.
 _MAX_EPISODES = 8
@@ -27,8 +30,11 @@ class AndroidIndex:
         for number, shard in enumerate(self._shards):
             self._marks.append([])
             for offset, steps in located_episodes(shard, self.problems, episode_ids, self._marks[number]):
-                if steps and steps[0].episode_id in reader.ids:
-                    self._places += [(number, offset, step) for step in range(len(steps))]
+                for step in steps if steps and steps[0].episode_id in reader.ids else ():
+                    if reason := step.off_screen():
+                        self.problems.add(Problem(file=shard.name, reason=reason, offset=offset, row=step.row))
+                    else:
+                        self._places.append((number, offset, step.number))
         # The steps of an episode are often requested together.
         self._episode = lru_cache(_MAX_EPISODES)(self._read)
 

@@ -10,6 +10,7 @@ from typing import Any
 from molmo_agent.errors import UsageError
 
 _CHUNK = 1 << 22
+_MAX_OBJECT_CHARS = 64_000_000
 _BETWEEN = re.compile(r"[\s,]*")
 
 
@@ -40,13 +41,15 @@ class JsonArray:
         """Yield (number, object) from the beginning and record the positions that :meth:`get` needs.
 
         Raises:
-            UsageError: the array is missing or truncated.
+            UsageError: the array is missing or truncated, is not UTF-8, or an object is too long or nested too deeply.
         """
         self._offsets, self._lengths = array("q"), array("q")
         decode = json.JSONDecoder().raw_decode
         # One character per byte, so that text positions are file positions.
         with self.path.open(encoding="latin-1", newline="") as file:
             text, base = file.read(_CHUNK), 0
+            if "\0" in text[:4]:
+                raise UsageError(f"expected {self.path} to be UTF-8, got UTF-16 or UTF-32: convert it with iconv")
             opening = self._opening.search(text)
             if opening is None:
                 raise UsageError(f"expected {self._what} of objects in {self.path}, found none near its beginning")
@@ -57,8 +60,16 @@ class JsonArray:
                     return
                 try:
                     value, end = decode(text, place)
+                except RecursionError as error:
+                    raise UsageError(f"object {len(self)} of {self.path} is nested too deeply") from error
                 except ValueError as error:
-                    more = file.read(_CHUNK)
+                    # As much again each time: an object is parsed a few times only, however long it is.
+                    more = file.read(max(_CHUNK, len(text) - place))
+                    if len(text) - place > _MAX_OBJECT_CHARS:
+                        raise UsageError(
+                            f"object {len(self)} of {self.path} does not end within {_MAX_OBJECT_CHARS:,} bytes; is "
+                            "the file damaged? Fetch it again"
+                        ) from error
                     if not more:
                         raise UsageError(
                             f"{self.path} is truncated or damaged after object {len(self)} ({error}); fetch it again"
@@ -68,8 +79,16 @@ class JsonArray:
                 self._offsets.append(base + place)
                 self._lengths.append(end - place)
                 piece = text[place:end]
-                yield len(self) - 1, value if piece.isascii() else json.loads(piece.encode("latin-1"))
+                yield len(self) - 1, value if piece.isascii() else self._decoded(piece, len(self) - 1)
                 place = end
+
+    def _decoded(self, piece: str, number: int) -> Any:
+        try:
+            return json.loads(piece.encode("latin-1"))
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"object {number} of {self.path} is not UTF-8 ({error.reason}): convert the file"
+            ) from error
 
     def get(self, number: int) -> Any:
         """Return an object."""

@@ -1,5 +1,8 @@
 """Read rows of Parquet files and of data sets saved as Arrow on demand; no whole table is loaded.
 
+Both are untrusted. Arrow's own reader follows the offsets of a file wherever they lead, and a damaged one ends the
+process; so each batch is validated in full before its first use.
+
 Layouts: shards named for their split (``train-00000-of-00003.parquet``, in the folder or in ``data/``), a folder for
 the split, one file, and the Arrow files that ``datasets`` saves (``train/data-00000-of-00002.arrow``).
 """
@@ -62,17 +65,30 @@ class _Shard:
             # Memory-mapped: the operating system loads only the pages in use.
             reader = arrow.ipc.open_stream(arrow.memory_map(str(path)))
             self._batches = list(reader)
+            self._valid = [False] * len(self._batches)
             self.columns = list(reader.schema.names)
             self.rows = [batch.num_rows for batch in self._batches]
+        if min(self.rows, default=0) < 0:
+            raise ValueError(f"a block claims to have {min(self.rows)} rows")
 
     def block(self, number: int, columns: Sequence[str]) -> Any:
         if self._parquet is not None:
             return self._parquet.read_row_group(number, columns=list(columns), use_threads=False)
-        return self._batches[number].select(list(columns))
+        return self._validated(number).select(list(columns))
+
+    def _validated(self, number: int) -> Any:
+        """Return a batch of an Arrow file whose lengths, offsets, indices and texts are checked."""
+        batch = self._batches[number]
+        if not self._valid[number]:
+            batch.validate(full=True)
+            self._valid[number] = True
+        return batch
 
     def batches(self, number: int, columns: Sequence[str]) -> Iterator[Any]:
         if self._parquet is None:
-            yield self._batches[number].select(list(columns))
+            batch = self._validated(number).select(list(columns))
+            for start in range(0, batch.num_rows, _BATCH):
+                yield batch.slice(start, _BATCH)
             return
         yield from self._parquet.iter_batches(
             batch_size=_BATCH, row_groups=[number], columns=list(columns), use_threads=False
@@ -98,7 +114,8 @@ class Table:
         self, folder: Path, split: str, columns: Sequence[str], problems: Problems, *, nested: bool = False
     ) -> None:
         arrow = _arrow("pyarrow")
-        self._read_errors = (arrow.ArrowException, OSError)
+        # Values of damaged files: texts that are not UTF-8, dates and numbers beyond those of Python.
+        self._read_errors = (arrow.ArrowException, OSError, ValueError, ArithmeticError, LookupError, MemoryError)
         self._problems = problems
         paths = shards(folder, split, nested=nested)
         if not paths:
@@ -145,18 +162,25 @@ class Table:
         return bisect_right(self._starts, number) - 1
 
     def row(self, number: int, columns: Sequence[str]) -> dict[str, Any]:
-        """Return some columns of a row."""
+        """Return some columns of a row.
+
+        Raises:
+            ValueError: the row cannot be read.
+        """
         key = (self._place(number), tuple(columns))
         shard, block = self._blocks[key[0]]
-        # Several threads prepare batches, but a Parquet file has a single cursor.
-        with self._lock:
-            rows = self._cache.get(key)
-            if rows is None:
-                rows = self._cache[key] = shard.block(block, columns)
-                if len(self._cache) > _MAX_BLOCKS:
-                    self._cache.popitem(last=False)
-            self._cache.move_to_end(key)
-        row: dict[str, Any] = rows.slice(number - self._starts[key[0]], 1).to_pylist()[0]
+        try:
+            # Several threads prepare batches, but a Parquet file has a single cursor.
+            with self._lock:
+                rows = self._cache.get(key)
+                if rows is None:
+                    rows = self._cache[key] = shard.block(block, columns)
+                    if len(self._cache) > _MAX_BLOCKS:
+                        self._cache.popitem(last=False)
+                self._cache.move_to_end(key)
+            row: dict[str, Any] = rows.slice(number - self._starts[key[0]], 1).to_pylist()[0]
+        except self._read_errors as error:
+            raise ValueError(f"row {number} of {shard.path.name} cannot be read ({error})") from error
         return row
 
     def scan(self, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -1,8 +1,11 @@
 """Read protocol-buffer messages field by field, without generated classes."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+MAX_VALUES = 100_000
+"""Of a repeated field: one byte of a message can become a hundred bytes of memory."""
 
 
 def varint(data: bytes, start: int) -> tuple[int, int]:
@@ -86,14 +89,21 @@ def feature_map(data: bytes) -> dict[str, list[bytes] | list[int]]:
 
 
 def feature_values(data: bytes) -> list[bytes] | list[int] | None:
-    """Return the values of one ``Feature``; None for floats."""
+    """Return the values of one ``Feature``; None for floats.
+
+    Raises:
+        ValueError: the bytes are not a valid ``Feature``, or there are more than MAX_VALUES.
+    """
     for number, kind, value in fields(data):
         content = expect_bytes(number, kind, value)
         if number == 1:
-            return [expect_bytes(n, k, v) for n, k, v in fields(content)]
+            texts = [expect_bytes(n, k, v) for n, k, v in islice(fields(content), MAX_VALUES + 1)]
+            _check_count(len(texts))
+            return texts
         if number == 3:
             integers: list[int] = []
             for _, item_kind, item in fields(content):
+                _check_count(len(integers))
                 if isinstance(item, int):
                     integers.append(signed(item))
                     continue
@@ -101,6 +111,12 @@ def feature_values(data: bytes) -> list[bytes] | list[int] | None:
                 while item_kind == BYTES and place < len(item):  # packed
                     one, place = varint(item, place)
                     integers.append(signed(one))
+                    _check_count(len(integers))
             return integers
         return None
     return []
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_VALUES:
+        raise ValueError(f"a field has more than {MAX_VALUES} values")

@@ -19,6 +19,8 @@ _CHUNK = 1 << 20
 # Uncompressed bytes between two resume points of a compressed file; each takes about 40 KB.
 _SPAN = 1 << 24
 _GZIP = b"\x1f\x8b"
+MAX_RECORD_BYTES = 256_000_000
+"""A longer record ends the reading: a few compressed kilobytes could fill the memory."""
 
 
 def _table() -> list[int]:
@@ -82,7 +84,9 @@ class _Stream:
     """The uncompressed bytes of a file from a mark to its end or to the first damage."""
 
     def __init__(self, file: BinaryIO, mark: Mark | None = None, marks: list[Mark] | None = None) -> None:
-        self._file, self._ready = file, b""
+        self._file, self._ready = file, bytearray()
+        # Compressed bytes that were read from the file but not decompressed yet.
+        self._waiting = b""
         self.compressed = file.read(2) == _GZIP
         self._place, self._position = (mark.place, mark.offset) if mark else (0, 0)
         file.seek(self._place)
@@ -96,25 +100,47 @@ class _Stream:
         if self._marks is not None and (not self._marks or self._position - self._marks[-1].offset >= _SPAN):
             self._marks.append(Mark(self._position, self._place, self._unzip.copy()))
 
+    def _more(self) -> bytes:
+        """Return the next uncompressed bytes, at most ``_CHUNK``; none at the end or after a fault."""
+        if not self.compressed:
+            chunk = self._file.read(_CHUNK)
+            self._place += len(chunk)
+            return chunk
+        while self.fault is None:
+            chunk = self._waiting or self._file.read(_CHUNK)
+            if not chunk:
+                if not self._unzip.eof:
+                    self.fault = "the compressed stream is truncated: the download is incomplete"
+                break
+            if self._unzip.eof:
+                # Streams may follow one another; zeros fill up the last one.
+                if not chunk.strip(b"\0"):
+                    self._waiting = b""
+                    continue
+                self._unzip = zlib.decompressobj(wbits=31)
+            try:
+                more = self._unzip.decompress(chunk, _CHUNK)
+            except zlib.error as error:
+                self.fault = f"the compressed stream is damaged ({error})"
+                break
+            rest = self._unzip.unused_data if self._unzip.eof else self._unzip.unconsumed_tail
+            self._place += len(chunk) - len(rest)
+            self._waiting = rest
+            if more:
+                return more
+        return b""
+
     def take(self, count: int) -> bytes:
         """Return ``count`` bytes, fewer at the end."""
         while len(self._ready) < count and self.fault is None:
             self._mark()
-            chunk = self._file.read(_CHUNK)
-            more = chunk
-            if self.compressed:
-                try:
-                    more = self._unzip.decompress(chunk)
-                except zlib.error as error:
-                    self.fault, more = f"the compressed stream is damaged ({error})", b""
-            self._ready += more
-            self._place += len(chunk)
-            self._position += len(more)
-            if not chunk:
-                if self.compressed and not self._unzip.eof:
-                    self.fault = "the compressed stream is truncated: the download is incomplete"
+            more = self._more()
+            if not more:
                 break
-        data, self._ready = self._ready[:count], self._ready[count:]
+            self._ready += more
+            self._position += len(more)
+        data = bytes(self._ready[:count])
+        del self._ready[:count]
         return data
 
     def skip(self, count: int) -> None:
@@ -144,7 +170,7 @@ def record_at(path: Path, offset: int, marks: Sequence[Mark]) -> bytes:
         stream.skip(offset - mark.offset)
         head = stream.take(12)
         if len(head) == 12 and mask_crc(crc32c(head[:8])) == struct.unpack("<I", head[8:])[0]:
-            body = stream.take(struct.unpack("<Q", head[:8])[0] + 4)
+            body = stream.take(min(struct.unpack("<Q", head[:8])[0], MAX_RECORD_BYTES) + 4)
             if len(body) > 4 and mask_crc(crc32c(body[:-4])) == struct.unpack("<I", body[-4:])[0]:
                 return body[:-4]
     raise ValueError(f"{path.name} at byte {offset}: the record has changed; was the file replaced?")
@@ -153,8 +179,9 @@ def record_at(path: Path, offset: int, marks: Sequence[Mark]) -> bytes:
 def read_records(path: Path, problems: Problems, marks: list[Mark] | None = None) -> Iterator[Record]:
     """Yield the records of a file whose checksums match.
 
-    A payload with a wrong checksum is reported and skipped. A corrupt length is reported and ends the reading, since
-    the next record cannot be located. A file is complete only if it ends at the end of a record.
+    A payload with a wrong checksum is reported and skipped. A corrupt length, or one beyond MAX_RECORD_BYTES, is
+    reported and ends the reading, since the next record cannot be located. A file is complete only if it ends at the
+    end of a record.
 
     Args:
         path: the file.
@@ -189,7 +216,10 @@ def read_records(path: Path, problems: Problems, marks: list[Mark] | None = None
                 else:
                     report("the checksum of the record's length is wrong; later records cannot be located")
                 return
-            body = stream.take(min(length + 4, _most(stream.compressed, size)))
+            if length > MAX_RECORD_BYTES:
+                report(f"expected a record of at most {MAX_RECORD_BYTES:,} bytes, got {length:,}; the rest is not read")
+                return
+            body = stream.take(length + 4)
             if len(body) < length + 4:
                 message = f"the record should have {length} bytes, but the file ends before; fetch it again"
                 report(stream.fault or message)
@@ -200,8 +230,3 @@ def read_records(path: Path, problems: Problems, marks: list[Mark] | None = None
             else:
                 yield Record(index, offset, payload)
             index, offset = index + 1, offset + 16 + length
-
-
-def _most(compressed: bool, size: int) -> int:
-    """Return an upper bound of a record's bytes: deflate compresses at most about a thousandfold."""
-    return size * 1100 + 64 if compressed else size

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from molmo_agent.data.formats.json_lines import json_rows
 from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.images.store import ImageStore
 from molmo_agent.data.unusable_rows import Problem, Problems
@@ -120,7 +121,8 @@ class EmbeddedImages:
             if str(number) in keys:
                 try:
                     yield str(number), self.bytes_of(row[self._column])
-                except OSError:
+                # A path with a zero byte is no OSError.
+                except (OSError, ValueError, TypeError):
                     yield str(number), b""
 
 
@@ -133,7 +135,7 @@ def _judge(data: bytes, sha256: str | None) -> Size | str:
     """Return an image's size, or the reason why it is unusable."""
     if not data:
         return "the image is missing"
-    if sha256 and (digest := hashlib.sha256(data).hexdigest()) != sha256:
+    if sha256 and (digest := hashlib.sha256(data).hexdigest()) != sha256.strip().lower():
         return f"not the image that was annotated: its sha256 is {digest[:12]}..., expected {sha256[:12]}..."
     try:
         height, width = read_image(data).shape[:2]
@@ -187,7 +189,10 @@ def _contents(images: Images, keys: Mapping[str, str]) -> Iterator[tuple[str, by
         yield from images.all(set(keys)) if keys else ()
         return
     for key in keys:
-        yield key, images.data(key)
+        try:
+            yield key, images.data(key)
+        except OSError:
+            yield key, b""
 
 
 def _parts(items: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
@@ -197,17 +202,19 @@ def _parts(items: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes
 
 
 def _read(path: Path) -> dict[str, tuple[str, Size | str]]:
-    """Return the cached results; a truncated line is ignored and its image checked again."""
+    """Return the cached results; a damaged line is ignored and its image checked again."""
     notes: dict[str, tuple[str, Size | str]] = {}
     if not path.is_file():
         return notes
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            key, stamp, result = json.loads(line)
-        except ValueError:
+    for _, note in json_rows(path, "checked images", Problems()):
+        if not (isinstance(note, list) and len(note) == 3 and all(isinstance(value, str) for value in note[:2])):
             continue
+        key, stamp, result = note
+        if isinstance(result, str):
+            notes[key] = stamp, result
         # In the file, a size is [height, width].
-        notes[key] = stamp, result if isinstance(result, str) else (result[1], result[0])
+        elif isinstance(result, list) and len(result) == 2 and all(type(side) is int and side > 0 for side in result):
+            notes[key] = stamp, (result[1], result[0])
     return notes
 
 

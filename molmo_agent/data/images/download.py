@@ -6,18 +6,17 @@ URLs and answers are untrusted input.
 import email.utils
 import hashlib
 import http.cookiejar
-import io
 import ipaddress
 import re
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import PIL.Image
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -25,11 +24,20 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from molmo_agent import __version__
-from molmo_agent.images import MAX_PIXELS, formats
+from molmo_agent.errors import ImageError
+from molmo_agent.images import read_image
 
 USER_AGENT = f"molmo-agent/{__version__} (downloads the images that public training data lists by address)"
 _CHUNK_BYTES = 1 << 16
 _REDIRECTS = (301, 302, 303, 307, 308)
+# The largest side of images that hosts send instead of a missing one: a tracking pixel, a dot.
+_PLACEHOLDER_PX = 2
+_MISSING = re.compile(
+    r"removed|deleted|unavailable|not[-_ ]?(?:found|available)|no[-_ ]?(?:image|photo|picture)\b|missing|placeholder"
+    r"|\b404\b",
+    re.IGNORECASE,
+)
+_IMAGE_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,15 +193,17 @@ def request(
             announced = answer.headers.get("Content-Length", "")
             if announced.isdecimal() and int(announced[:20]) > limits.max_bytes:
                 raise FetchError("too large", f"{announced[:20]} bytes, more than {limits.max_bytes}")
-            body = bytearray()
-            while chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=True):
-                body += chunk
+            body, encoded = bytearray(), _Encoded(answer.headers.get("Content-Encoding", ""))
+            while chunk := answer.raw.read1(_CHUNK_BYTES, decode_content=False):
+                body += encoded.decode(chunk, limits.max_bytes + 1 - len(body))
                 if len(body) > limits.max_bytes:
                     raise FetchError("too large", f"more than {limits.max_bytes} bytes")
                 if time.monotonic() > deadline:
                     raise late
                 if stopping():
                     raise FetchError("stopped", temporary=True)
+            if not encoded.complete:
+                raise FetchError("cut off", "the compressed answer ends early", temporary=True)
     except requests.exceptions.ConnectTimeout as error:
         raise FetchError("no connection", _short(error), temporary=True) from error
     except (requests.exceptions.Timeout, TimeoutError) as error:
@@ -207,6 +217,43 @@ def request(
         broke = not isinstance(error, requests.exceptions.ConnectionError) or isinstance(error.args[0], ProtocolError)
         raise FetchError("cut off" if broke else "no connection", _short(error), temporary=True) from error
     return bytes(body)
+
+
+class _Encoded:
+    """Decodes an answer that is compressed although that was not asked for: gzip or deflate, once.
+
+    Raises:
+        FetchError: the encoding is another one, or several.
+    """
+
+    def __init__(self, encoding: str) -> None:
+        self._unzip: Any = None
+        if encoding.strip().lower() in ("gzip", "x-gzip", "deflate"):
+            # 32: with the header of gzip or of zlib.
+            self._unzip = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
+        elif encoding.strip().lower() not in ("", "identity"):
+            raise FetchError(
+                "encoded answer", f"expected the image itself, or gzip, got the encoding {encoding[:80]!r}"
+            )
+
+    @property
+    def complete(self) -> bool:
+        """Whether the end of the compressed answer was reached."""
+        return self._unzip is None or self._unzip.eof
+
+    def decode(self, chunk: bytes, most: int) -> bytes:
+        """Return the next bytes, at most ``most``: more would be beyond the limit anyway.
+
+        Raises:
+            FetchError: the bytes are not compressed.
+        """
+        if self._unzip is None or self._unzip.eof:
+            return chunk if self._unzip is None else b""
+        try:
+            decoded: bytes = self._unzip.decompress(chunk, most)
+        except zlib.error as error:
+            raise FetchError("encoded answer", f"its compressed bytes are damaged: {error}") from error
+        return decoded
 
 
 def _short(error: Exception) -> str:
@@ -234,27 +281,38 @@ def retry_after(header: str | None) -> float | None:
 
 
 def inspect(body: bytes, hashes: frozenset[str] = frozenset()) -> None:
-    """Check that bytes are an image, and the expected one.
+    """Check that bytes are an image that can be read, and the expected one.
 
     Args:
         body: of the answer.
-        hashes: accepted SHA-256 in hexadecimal digits. Empty: unknown.
+        hashes: accepted SHA-256 in hexadecimal digits, in either case. Empty: unknown.
 
     Raises:
-        FetchError: the bytes are not the expected image.
+        FetchError: the bytes are not the expected image, or one of a few pixels, which stands for a missing one.
     """
     if not body:
         raise FetchError("empty")
     try:
-        with PIL.Image.open(io.BytesIO(body), formats=formats()) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise FetchError("too large", f"{image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
-            image.load()
-    except FetchError:
-        raise
-    except Exception as error:  # decoders raise anything on bytes from outside
+        height, width = read_image(body).shape[:2]
+    except ImageError as error:
+        if body.startswith(_IMAGE_STARTS):
+            raise FetchError("unreadable image", str(error)) from error
         start = body[:40].decode("ascii", "replace")
         raise FetchError("not an image", f"{len(body)} bytes that begin with {start!r}") from error
     digest = hashlib.sha256(body).hexdigest()
-    if hashes and digest not in hashes:
-        raise FetchError("another image", f"its SHA-256 is {digest}, expected {' or '.join(sorted(hashes))}")
+    expected = {known.strip().lower() for known in hashes}
+    if expected and digest not in expected:
+        raise FetchError("another image", f"its SHA-256 is {digest}, expected {' or '.join(sorted(expected))}")
+    if not expected and max(width, height) <= _PLACEHOLDER_PX:
+        raise FetchError("placeholder", f"an image of {width} x {height} pixels stands for a missing one")
+
+
+def check_redirect(url: str, target: str) -> None:
+    """Check that a redirect does not lead from an image to the one that its host shows for missing images.
+
+    Raises:
+        FetchError: the name of the new file says so.
+    """
+    name = urlsplit(target).path.rpartition("/")[2]
+    if _MISSING.search(name) and not _MISSING.search(urlsplit(url).path):
+        raise FetchError("placeholder", f"the address leads to {name[:80]!r}")

@@ -1,6 +1,7 @@
 """Fill an image store from lists of URLs: many hosts at once, few requests per host, every failure reported.
 
-Every image ends up complete and checked in the store, or its URL in ``failed.jsonl`` with a reason. Running the same
+Every image ends up complete and checked in the store, or its URL in ``failed.jsonl`` with a reason; images that stand
+for missing ones do not count as fetched. Running the same
 command again therefore resumes an interrupted fetch. HTTP is in ``download``, Ray in ``fetch_ray``.
 """
 
@@ -19,15 +20,28 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from requests import Session
 
-from molmo_agent.data.images.download import FetchError, Limits, Redirect, host_of, inspect, new_session, request
+from molmo_agent.data.formats.json_lines import json_rows
+from molmo_agent.data.images.download import (
+    FetchError,
+    Limits,
+    Redirect,
+    check_redirect,
+    host_of,
+    inspect,
+    new_session,
+    request,
+)
 from molmo_agent.data.images.request_schedule import Job, Schedule
 from molmo_agent.data.images.store import ImageStore
 from molmo_agent.data.images.url_list import ImageRequest
+from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.errors import UsageError
 
 FAILED_FILE = "failed.jsonl"
 # If this many hosts are unreachable and none has answered, the cause is this machine's network, not the URLs.
 _MAX_UNREACHABLE = 10
+SAME_IMAGE = 3
+"""So many addresses with the same file: it is what their hosts send instead of missing images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,7 @@ class Summary:
     num_present: int = 0
     num_skipped: int = 0
     failures: list[Failure] = field(default_factory=list)
+    fetched_urls: set[str] = field(default_factory=set)
 
     @property
     def num_done(self) -> int:
@@ -197,7 +212,8 @@ def _right(path: Path, hashes: frozenset[str]) -> bool:
     if not hashes:
         return True
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() in hashes
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return digest in {known.strip().lower() for known in hashes}
 
 
 def _settle(job: Job, result: int | Redirect | FetchError, schedule: Schedule, limits: Limits) -> Outcome | None:
@@ -211,6 +227,8 @@ def _settle(job: Job, result: int | Redirect | FetchError, schedule: Schedule, l
         try:
             if job.moves == limits.redirects:
                 raise FetchError("redirects", f"more than {limits.redirects}, the last to {result.target[:120]}")
+            if not job.request.hashes:
+                check_redirect(job.request.url, result.target)
             target = host_of(result.target)
         except FetchError as error:
             return _failed(job.request, error)
@@ -241,12 +259,13 @@ def read_failures(folder: Path) -> dict[str, Failure]:
     """Return the recorded failures of a store by URL; a truncated last line is ignored."""
     path = folder / FAILED_FILE
     failures = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    for _, entry in json_rows(path, "failures", Problems()) if path.exists() else ():
         try:
-            failure = Failure(**json.loads(line))
-        except (ValueError, TypeError):
+            failure = Failure(**entry)
+        except TypeError:
             continue
-        failures[failure.url] = failure
+        if isinstance(failure.url, str):
+            failures[failure.url] = failure
     return failures
 
 
@@ -308,6 +327,7 @@ def fetch(
                         record.write(_line(outcome.failure))
                         record.flush()
                     progress(summary)
+            _remove_placeholders(images, store, summary, standing)
         finally:
             order = {image.url: number for number, image in enumerate(images)}
             summary.failures.sort(key=lambda failure: order[failure.url])
@@ -317,6 +337,23 @@ def fetch(
     return summary
 
 
+def _remove_placeholders(
+    images: Sequence[ImageRequest], store: ImageStore, summary: Summary, standing: dict[str, Failure]
+) -> None:
+    """Remove files that several addresses share, unless their SHA-256 was published, and record them as failed."""
+    requests = {image.url: image for image in images if not image.hashes and image.url not in standing}
+    for urls in store.same_files(requests, SAME_IMAGE):
+        detail = f"the same file as at {len(urls) - 1} other addresses, such as {urls[0]}"
+        for url in urls:
+            store.path(url).unlink(missing_ok=True)
+            standing[url] = Failure(url, "placeholder", detail, requests[url].row, requests[url].rows)
+            summary.failures.append(standing[url])
+            if url in summary.fetched_urls:
+                summary.num_fetched -= 1
+            else:
+                summary.num_present -= 1
+
+
 def _note(outcome: Outcome, summary: Summary, standing: dict[str, Failure]) -> None:
     """Record the outcome of an image."""
     if outcome.failure:
@@ -324,6 +361,8 @@ def _note(outcome: Outcome, summary: Summary, standing: dict[str, Failure]) -> N
         standing[outcome.url] = outcome.failure
         return
     standing.pop(outcome.url, None)
+    if outcome.fetched_bytes:
+        summary.fetched_urls.add(outcome.url)
     summary.num_fetched += outcome.fetched_bytes > 0
     summary.num_present += outcome.fetched_bytes == 0
     summary.fetched_bytes += outcome.fetched_bytes

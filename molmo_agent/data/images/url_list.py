@@ -1,14 +1,14 @@
 """Read lists of image URLs: Parquet files of published data sets, JSON lines, or plain text."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from molmo_agent.data.formats.json_lines import decode_line, json_rows, numbered_lines
 from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.unusable_rows import Problem, Problems
-from molmo_agent.errors import UsageError
+from molmo_agent.errors import DataError, UsageError
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ def read_lists(files: Sequence[Path], url_column: str = "image_url", hash_column
             image = requests.setdefault(url, ImageRequest(url, f"{path.name} row {number}"))
             image.rows += 1
             if isinstance(digest, str) and digest:
-                image.hashes.add(digest.lower())
+                image.hashes.add(digest.strip().lower())
     if not requests:
         raise UsageError(f"no image is listed in {', '.join(str(path) for path in files)}; {problems.summary()}")
     return ImageList(list(requests.values()), problems, any(image.hashes for image in requests.values()))
@@ -74,20 +74,13 @@ def _entries(path: Path, url_column: str, hash_column: str, problems: Problems) 
         for number, row in table.scan([name for name in (url_column, hash_column) if name in table.columns]):
             yield number, row[url_column], row.get(hash_column)
         return
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        raise UsageError(f"expected image addresses in {path}, but: {getattr(error, 'strerror', error)}") from error
-    for number, line in enumerate(lines):
-        if path.suffix != ".jsonl":
-            if line.strip():
-                yield number, line.strip(), None
-            continue
+    if path.suffix == ".jsonl":
+        for number, entry in json_rows(path, "image addresses", problems):
+            row = entry if isinstance(entry, dict) else {}
+            yield number, row.get(url_column), row.get(hash_column)
+        return
+    for number, line in numbered_lines(path, "image addresses"):
         try:
-            entry = json.loads(line)
-        except ValueError:
-            entry = line
-        if isinstance(entry, dict):
-            yield number, entry.get(url_column), entry.get(hash_column)
-        else:
-            yield number, None, None
+            yield number, decode_line(line).strip(), None
+        except DataError as error:
+            problems.add(Problem(file=path.name, record=number, reason=str(error)))

@@ -21,10 +21,17 @@ SPLITS = ("train", "validation", "test")
 
 
 def texts(value: Any) -> tuple[str, ...]:
-    """Return one or several answers as texts; none for a test split with unpublished answers."""
+    """Return one or several answers as texts; none for a test split with unpublished answers.
+
+    Raises:
+        ValueError: one of several is null.
+    """
     if value is None:
         return ()
-    return tuple(str(item) for item in value) if isinstance(value, list) else (str(value),)
+    items = value if isinstance(value, list) else [value]
+    if None in items:
+        raise ValueError(f"expected texts, got a null among {len(items)}")
+    return tuple(str(item) for item in items)
 
 
 def one_question(name: str, record: Mapping[str, Any], style: str, **said: Any) -> Question:

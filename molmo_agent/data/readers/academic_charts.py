@@ -57,7 +57,7 @@ def dvqa(source: Source) -> Annotated:
 
     def parse(number: int, record: Any) -> ParsedRecord:
         name = f"dvqa/{split}/{record.get('question_id', number)}"
-        question = one_question(name, record, "dv_qa", answers=(str(record["answer"]),))
+        question = one_question(name, record, "dv_qa", answers=texts([record["answer"]]))
         return ParsedRecord(f"images/{record['image']}", (question,))
 
     return open_files(source, JsonArray(required_path(source) / f"{split}_qa.json"), parse, grouped=True)

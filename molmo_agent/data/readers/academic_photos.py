@@ -50,7 +50,7 @@ def _vqa(source: Source, style: str, questions: str, answers: str, field: str) -
     def parse(number: int, record: Any) -> ParsedRecord:
         if "unanswered" in record:
             raise ValueError(f"the question {record['question_id']} has no annotation")
-        replies = tuple(str(answer[field]) for answer in record.get("answers", ()))
+        replies = texts([answer[field] for answer in record.get("answers", ())])
         kind = {"answer_type": record.get("answer_type"), "question_id": record["question_id"]}
         question = one_question(f"{style}/{record['question_id']}", record, style, answers=replies, extra=kind)
         return ParsedRecord(f"{part}/COCO_{part}_{record['image_id']:012d}.jpg", (question,))
@@ -90,7 +90,7 @@ def tally_qa(source: Source) -> Annotated:
     def parse(number: int, record: Any) -> ParsedRecord:
         simple = {"simple": record.get("issimple")}
         name = f"tally-qa/{record['question_id']}"
-        question = one_question(name, record, "tally_qa", answers=(str(record["answer"]),), extra=simple)
+        question = one_question(name, record, "tally_qa", answers=texts([record["answer"]]), extra=simple)
         return ParsedRecord(required_texts(record, "image"), (question,))
 
     return open_files(source, JsonArray(required_path(source) / f"{split}.json"), parse, grouped=True)

@@ -14,7 +14,7 @@ from molmo_agent.data.conversations import NO_LETTER_STYLE
 from molmo_agent.data.formats.parquet import Table, shards
 from molmo_agent.data.images.checked import EmbeddedImages, FolderImages
 from molmo_agent.data.options import json_file, options_of, required_path
-from molmo_agent.data.readers.academic import SPLITS, choice, one_question, open_files, short
+from molmo_agent.data.readers.academic import SPLITS, choice, one_question, open_files, short, texts
 from molmo_agent.data.readers.annotated import Annotated, DataSet, ParsedRecord, RecordList
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problems
@@ -95,7 +95,7 @@ def tabmwp(source: Source) -> Annotated:
     def parse(number: int, record: Any) -> ParsedRecord:
         extra = {"unit": record.get("unit"), "answer_type": record.get("ans_type")}
         name = f"tabmwp/{record['id']}"
-        question = one_question(name, record, "tabwmp_da", answers=(str(record["answer"]),), extra=extra)
+        question = one_question(name, record, "tabwmp_da", answers=texts([record["answer"]]), extra=extra)
         return ParsedRecord(f"tables/{record['id']}.png", (question,))
 
     return open_files(source, RecordList(path.name, entries), parse)

@@ -19,7 +19,7 @@ from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.images.checked import Images, Size, check
 from molmo_agent.data.question import Question
 from molmo_agent.data.row import Conversation, Row
-from molmo_agent.data.unusable_rows import Problem, Problems
+from molmo_agent.data.unusable_rows import ROW_ERRORS, Problem, Problems, reason_of
 from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
 from molmo_agent.images import read_image
@@ -98,8 +98,8 @@ class DataSet:
 
     path: Path
     records: Records
-    # From number and record; None if the record is not in this part of the data set. Raises ValueError, KeyError or
-    # TypeError if the record is unusable.
+    # From number and record; None if the record is not in this part of the data set. Raises one of ROW_ERRORS if the
+    # record is unusable.
     parse: Callable[[int, Any], ParsedRecord | None]
     images: Images
     # One row per image, whose annotations do not attend to each other; otherwise one row per record.
@@ -162,9 +162,8 @@ class Annotated:
         for number, record in self._data.records.scan():
             try:
                 parsed = self._data.parse(number, record)
-            except (ValueError, KeyError, TypeError, IndexError) as error:
-                reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-                self._tell(number, None, reason)
+            except ROW_ERRORS as error:
+                self._tell(number, None, reason_of(error))
                 continue
             if parsed is None:
                 continue
@@ -172,7 +171,7 @@ class Annotated:
                 alone.append(number)
                 continue
             groups.setdefault(parsed.image, array("q")).append(number)
-            hashes[parsed.image] = parsed.sha256
+            hashes[parsed.image] = parsed.sha256 if isinstance(parsed.sha256, str) else None
         if self._data.hold_out:
             hold_out_keys = held_out(list(groups), self._data.hold_out)
             for key in [key for key in groups if (key in hold_out_keys) != (self._data.part == "validation")]:
@@ -188,8 +187,8 @@ class Annotated:
             try:
                 for _ in self._questions(key, number):
                     pass
-            except ValueError as error:
-                self._tell(number, key, str(error))
+            except ROW_ERRORS as error:
+                self._tell(number, key, reason_of(error))
                 continue
             inside.append(number)
         return inside

@@ -1,11 +1,11 @@
 """Readers of a user's own data: points on images, and conversations in text, both as JSONL files."""
 
-import json
 from typing import Any
 
 import numpy as np
 
-from molmo_agent.data.options import options_of, required_path, text_lines
+from molmo_agent.data.formats.json_lines import json_rows
+from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.row import Conversation, Row, Target
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problem, Problems
@@ -33,11 +33,8 @@ class PointsFile:
         self.problems = Problems()
         self._rows: dict[str, list[dict[str, Any]]] = {}
         self._folder = path.parent
-        for number, line in enumerate(text_lines(path, "points"), 1):
-            if not line.strip():
-                continue
+        for number, entry in json_rows(path, "points", self.problems):
             try:
-                entry = json.loads(line)
                 self._check(entry)
             except (ValueError, ImageError) as error:
                 self.problems.add(Problem(file=path.name, reason=str(error), record=number))
@@ -50,6 +47,8 @@ class PointsFile:
     def _check(self, entry: Any) -> None:
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
             raise ValueError("expected an object with 'image', 'label' and 'points'")
+        if not isinstance(entry.get("question") or "", str):
+            raise ValueError(f"expected a text as 'question', got {entry['question']!r:.80}")
         if not isinstance(entry.get("label"), str) or not entry["label"].strip():
             raise ValueError("expected a 'label' that names the target")
         points = entry.get("points")
@@ -101,13 +100,12 @@ class ChatFile:
         path = required_path(source)
         self.problems = Problems()
         self._rows: list[tuple[int, list[str]]] = []
-        for number, line in enumerate(text_lines(path, "conversations"), 1):
-            try:
-                messages = json.loads(line)["messages"]
-                if len(messages) < 2 or len(messages) % 2 or not all(isinstance(m, str) and m for m in messages):
-                    raise ValueError("expected 'messages' to be questions and answers in turn")
-            except (ValueError, KeyError, TypeError) as error:
-                self.problems.add(Problem(file=path.name, reason=str(error), record=number))
+        for number, entry in json_rows(path, "conversations", self.problems):
+            messages = entry.get("messages") if isinstance(entry, dict) else None
+            texts = isinstance(messages, list) and all(isinstance(text, str) and text for text in messages)
+            if not isinstance(messages, list) or not texts or len(messages) < 2 or len(messages) % 2:
+                reason = f"expected 'messages' to be questions and answers in turn, got {messages!r:.80}"
+                self.problems.add(Problem(file=path.name, reason=reason, record=number))
                 continue
             self._rows.append((number, messages))
         if not self._rows:

@@ -162,6 +162,8 @@ def docs(source: Source) -> Annotated:
 
     def parse(number: int, record: Any) -> ParsedRecord:
         texts, answers = lists_of(record["questions"], "question", "answer")
+        if None in (*texts, *answers):
+            raise ValueError(f"expected questions and answers, got a null among {len(texts)}")
         if not texts or len(texts) != len(answers):
             raise ValueError(f"expected as many answers as questions, got {len(answers)} for {len(texts)}")
         name = f"pixmo-docs-{kind}/{record['image_id']}"

@@ -11,7 +11,6 @@ bottom], fractions too) or ``masks`` (black and white images, white where a poin
 values for one metric).
 """
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,13 +18,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image as PILImage
 
+from molmo_agent.data.formats.json_lines import json_rows
 from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.question import Question
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problem, Problems
-from molmo_agent.errors import UsageError
+from molmo_agent.errors import ImageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.images import read_image
 
@@ -40,23 +39,17 @@ class QuestionsFile:
     Options: ``style`` and ``choice_style``: the styles of lines without one, without and with options.
 
     Raises:
-        UsageError: the file is missing or is not text.
+        UsageError: the file is unreadable.
     """
 
     def __init__(self, source: Source) -> None:
         options = options_of(source, {"style": "user_qa", "choice_style": "a_okvqa_mc"})
         path = required_path(source)
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"expected a JSONL file of questions at {path}, but reading it failed: {error}") from error
         self.problems = Problems()
         self._questions = []
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+        for number, line in json_rows(path, "questions", self.problems):
             try:
-                entry = _validate(json.loads(line))
+                entry = _validate(line)
                 style = options["choice_style" if entry.get("options") else "style"]
                 self._questions.append(_question(entry, path.parent, f"line {number}", style))
             except ValueError as error:
@@ -132,9 +125,8 @@ def _read_masks(paths: list[Path]) -> list[Mask]:
     masks = []
     for path in paths:
         try:
-            with PILImage.open(path) as image:
-                masks.append(np.asarray(image.convert("L")) >= 128)
-        except (OSError, SyntaxError) as error:
+            masks.append(read_image(path).mean(axis=2) >= 128)
+        except ImageError as error:
             raise ValueError(f"the mask {path} cannot be read: {error}") from error
     return masks
 

@@ -14,7 +14,7 @@ from molmo_agent.actions import PointAt, action_from_dict, points_of
 from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.row import Conversation, Row, Target
 from molmo_agent.data.source import Source
-from molmo_agent.data.unusable_rows import Problem, Problems
+from molmo_agent.data.unusable_rows import ROW_ERRORS, Problem, Problems, reason_of
 from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
@@ -70,9 +70,10 @@ class TrajectoryRows:
                     folder.png(image)
                     self._rows[key] = image, []
                 self._rows[key][1].append(pointing)
-            except (UsageError, ValueError, KeyError, TypeError) as error:
-                reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-                self.problems.add(Problem(file=path.name, reason=reason, record=number, row=line.get("instruction")))
+            except ROW_ERRORS as error:
+                row = line.get("instruction")
+                name = row if isinstance(row, str) else None
+                self.problems.add(Problem(file=path.name, reason=reason_of(error), record=number, row=name))
 
     def __len__(self) -> int:
         """Return the number of images."""

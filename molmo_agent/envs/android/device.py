@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from molmo_agent.child_environment import private_variables_hidden
 from molmo_agent.errors import EnvError, MissingExtraError, UnknownNameError, UsageError
 
 # What a state of adb's list means, and what to do about it.
@@ -130,9 +131,13 @@ class Device:
 
     @contextlib.contextmanager
     def _server(self) -> Iterator[None]:
-        """Report failures of the adb server itself; adbutils starts the server if it does not run."""
+        """Report failures of the adb server itself; adbutils starts the server if it does not run.
+
+        That server outlives this process, and gets no secrets.
+        """
         try:
-            yield
+            with private_variables_hidden():
+                yield
         except (self._adbutils.AdbError, OSError, subprocess.SubprocessError) as error:
             raise EnvError(
                 f"the adb server cannot be reached or started ({error}): try `adb start-server`; "
@@ -141,9 +146,10 @@ class Device:
 
     @contextlib.contextmanager
     def _report_loss(self, doing: str) -> Iterator[None]:
-        """Report why a phone does not answer."""
+        """Report why a phone does not answer; adbutils starts the server again if it ended."""
         try:
-            yield
+            with private_variables_hidden():
+                yield
         except (self._adbutils.AdbError, OSError, EOFError) as error:
             with self._server():
                 state = self._states().get(self.serial, "")

@@ -21,6 +21,8 @@ KEYBOARD = "com.android.adbkeyboard/.AdbIME"
 NOTE = "molmo_agent_keyboard"
 
 _CHUNK = 200
+# So many letters in a row of what is typed are not by chance in a phone's answer.
+_PIECE = 4
 # How long the phone may take to change keyboards.
 _SWITCH_S = 5.0
 _ID = re.compile(r"[\w.]+/[\w.$]+")
@@ -88,7 +90,7 @@ class PhoneText:
         for number, argument in enumerate(input_text_arguments(text)):
             if number:
                 between()
-            self._run_checked(*self._input.words("text", argument))
+            self._run_checked(*self._input.words("text", argument), private=argument.replace("%s", " "))
 
     def restore(self) -> None:
         """Restore the user's keyboard, if a run that was killed left another one active."""
@@ -133,16 +135,35 @@ class PhoneText:
         for start in range(0, len(text), _CHUNK):
             if start:
                 between()
-            part = base64.b64encode(text[start : start + _CHUNK].encode()).decode()
-            self._run_checked("am", "broadcast", "-a", "ADB_INPUT_B64", "--es", "msg", part)
+            piece = text[start : start + _CHUNK]
+            part = base64.b64encode(piece.encode()).decode()
+            self._run_checked("am", "broadcast", "-a", "ADB_INPUT_B64", "--es", "msg", part, private=piece)
         # It passes the text to the app shortly after the broadcast.
         self._sleep(0.2)
 
     def _setting(self, name: str) -> str:
         return self._device.run("settings", "get", "secure", name).text.strip()
 
-    def _run_checked(self, *arguments: str) -> None:
+    def _run_checked(self, *arguments: str, private: str = "") -> None:
+        """Run a command.
+
+        Args:
+            arguments: the command.
+            private: the part of the user's text that one of them holds, which may be a password.
+
+        Raises:
+            EnvError: it failed; the message holds the phone's answer, unless that repeats a part of the text.
+        """
         answer = self._device.run(*arguments)
         if answer.status or "Exception" in answer.all_text or answer.all_text.startswith("Error"):
             first_line = (answer.all_text.splitlines() or [f"exit status {answer.status}"])[0]
+            if private and _repeats(first_line, private, arguments[-1]):
+                first_line = f"exit status {answer.status}; its answer repeats the text and is not shown"
             raise EnvError(f"{' '.join(arguments[:2])} failed on the phone {self._device.serial!r}: {first_line}")
+
+
+def _repeats(line: str, *texts: str) -> bool:
+    """Return whether a line holds some letters in a row of one of the texts, or the whole of a short one."""
+    line = line.lower()
+    pieces = (text[i : i + _PIECE].lower() for text in texts for i in range(max(1, len(text) - _PIECE + 1)))
+    return any(piece.strip() and piece in line for piece in pieces)

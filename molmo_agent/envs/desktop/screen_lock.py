@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from molmo_agent.child_environment import child_environment
 from molmo_agent.errors import EnvError
 
 # Services on the session's bus that know; each has the method GetActive on the path of its name.
@@ -135,7 +136,13 @@ def _ask(*command: str) -> str:
     """Return what a program prints; nothing if it fails or does not end."""
     with contextlib.suppress(subprocess.TimeoutExpired, OSError):
         result = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_ANSWER_S, check=False
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_ANSWER_S,
+            check=False,
+            env=child_environment(),
         )
         return result.stdout if result.returncode == 0 else ""
     return ""

@@ -12,6 +12,7 @@ import time
 from types import TracebackType
 from typing import IO, Any, Self
 
+from molmo_agent.child_environment import child_environment
 from molmo_agent.envs.desktop.screen_lock import VIRTUAL_DISPLAY
 from molmo_agent.errors import EnvError, UsageError
 
@@ -106,6 +107,7 @@ class VirtualDisplay:
             stderr=self._log,
             # Ctrl-C must reach us first: keys and buttons are released before the screen goes.
             start_new_session=True,
+            env=child_environment(),
         )
         try:
             self.name = f":{self._await_number(timeout_s)}"
@@ -176,6 +178,7 @@ class VirtualDisplay:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            env=child_environment(),
         )
         display: Any = x11.connect(self.name)
         try:

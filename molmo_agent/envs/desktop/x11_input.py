@@ -16,6 +16,7 @@ import Xlib.X
 from molmo_agent.actions import Button
 from molmo_agent.envs.desktop import x11
 from molmo_agent.envs.desktop.input import FINGER_S, KEY_PAUSE_S, PyAutoGuiInput
+from molmo_agent.envs.desktop.x11_keys import clipboard
 from molmo_agent.envs.desktop.x11_keys.clipboard import CLIPBOARD, PRIMARY, Pasteboard, Taken
 from molmo_agent.envs.desktop.x11_keys.input_method import active_input_method
 from molmo_agent.envs.desktop.x11_keys.keyboard import Keyboard, Stroke, means_keys
@@ -44,6 +45,8 @@ class X11Input(PyAutoGuiInput):
         # Our own connection: pyautogui's is busy with its own replies.
         self._display = display
         self._xkb = Xkb(display)
+        # Clients that did not take a paste.
+        self._untaken: set[int] = set()
         # Keycodes that each held key of a chord put down.
         self._down: dict[str, tuple[int, ...]] = {}
         # The physical button that was pressed for each logical one.
@@ -299,23 +302,54 @@ class X11Input(PyAutoGuiInput):
         # Where the layout has no V at the moment, not all programs know Ctrl+V.
         chord = ("ctrl", "v") if has_v and not is_terminal else ("shift", "insert")
         num_sent = 0
+        is_taken = True
         try:
+            if self._untaken & pasteboard.suspects():
+                # Keys of an earlier paste may wait in a program: they would paste this text, too.
+                self._await_response(pasteboard)
             while num_sent < len(text):
                 part = text[num_sent : num_sent + _PASTE_CHARS]
                 self.between_events()
                 with self._translate_errors():
                     pasteboard.offer(part)
+                is_taken = False
                 self._chord(*chord)
                 taken = self._await_reader(pasteboard, keys_come_late)
                 if taken is Taken.BUSY:
                     raise ActionRefused(f"the focused program {taken.value}: wait until it does, and start again")
+                if taken is Taken.OTHER:
+                    raise ActionRefused(
+                        f"the focused program {taken.value}, such as a clipboard manager: whether the text arrived is "
+                        "not known. Look at the screen; close the clipboard manager and start again"
+                    )
                 if taken is Taken.NO:
                     return num_sent, f"the focused program {taken.value} after {'+'.join(chord).title()}"
+                is_taken = True
                 num_sent += len(part)
         finally:
             with self._translate_errors():
-                pasteboard.restore()
+                if not is_taken:
+                    self._untaken |= pasteboard.suspects()
+                # A program may have an earlier paste before it still.
+                pasteboard.close(self._untaken & pasteboard.suspects())
         return num_sent, ""
+
+    def _await_response(self, pasteboard: Pasteboard) -> None:
+        """Wait until the focused program responds.
+
+        Raises:
+            ActionRefused: it does not; no key was sent, which it would carry out later.
+        """
+        deadline = time.monotonic() + clipboard.BUSY_S
+        while True:
+            with self._translate_errors():
+                self._gui.failSafeCheck()
+                if pasteboard.focus_answers():
+                    return
+            if time.monotonic() > deadline:
+                raise ActionRefused(
+                    f"the focused program {Taken.BUSY.value}: nothing was sent. Wait until it does, and start again"
+                )
 
     def _await_reader(self, pasteboard: Pasteboard, keys_come_late: bool) -> Taken:
         with self._translate_errors():

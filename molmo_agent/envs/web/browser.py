@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
+from molmo_agent.child_environment import child_environment
 from molmo_agent.episode import Image
 from molmo_agent.errors import ActionRefused, EnvError, MissingExtraError
 from molmo_agent.images import read_image
@@ -102,7 +103,14 @@ def _check_runs(binary: str, timeout_s: float) -> None:
         EnvError: it cannot run.
     """
     try:
-        result = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=timeout_s, check=False)
+        result = subprocess.run(
+            [binary, "--version"],
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            env=child_environment(),
+        )
         words = (result.stdout + result.stderr).strip()[-400:]
         complaint = "" if result.returncode == 0 else f"exit code {result.returncode}, {words!r}"
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -151,7 +159,7 @@ class Browser:
                 ["sh", "-c", _SUPERVISOR, driver],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env={**os.environ, "TMPDIR": self._folder},
+                env=child_environment(TMPDIR=self._folder),
                 # Ctrl-C must reach us first.
                 start_new_session=True,
             )

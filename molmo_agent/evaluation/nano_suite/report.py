@@ -14,6 +14,7 @@ from molmo_agent.evaluation.nano_suite.run import Answer, Suite
 from molmo_agent.evaluation.nano_suite.sets import image_of, screen_of
 from molmo_agent.evaluation.nano_suite.tables import sheets_of
 from molmo_agent.evaluation.reliability import PLOT_FILE, draw_calibration
+from molmo_agent.files import write_whole
 from molmo_agent.html import render_page
 
 FIGURES_FILE, PAGE_FILE = "suite.json", "suite.html"
@@ -84,7 +85,7 @@ def write_figures(folder: Path, suite: Suite) -> Path:
     path = folder / FIGURES_FILE
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(suite.figures, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(suite.figures, indent=1) + "\n")
     except OSError as error:
         raise UsageError(f"cannot write the figures {path}: {error.strerror}; choose another --out") from error
     return path
@@ -110,5 +111,5 @@ def write_suite(folder: Path, suite: Suite) -> Path:
         cases=[_worst_case(answer, suite) for answer in worst(suite.answers)],
     )
     path = folder / PAGE_FILE
-    path.write_text(page, encoding="utf-8", errors="replace")
+    write_whole(path, page)
     return path

@@ -20,6 +20,7 @@ from molmo_agent.errors import EnvError, MolmoAgentError, RunStopped, UsageError
 from molmo_agent.evaluation.real_tasks.pointers import AtspiPointer, PointAudit
 from molmo_agent.evaluation.real_tasks.session import REMEDY, Session, missing_tools
 from molmo_agent.evaluation.real_tasks.tasks import RealTask, find_tasks
+from molmo_agent.files import write_whole
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.pointers.careful import careful
 from molmo_agent.registry import load_env, load_model, load_policy
@@ -222,7 +223,7 @@ def run_tasks(
         try:
             folder.mkdir(parents=True, exist_ok=True)
             text = json.dumps(summary_of(model, outcomes), indent=1) + "\n"
-            (folder / RESULTS_FILE).write_text(text, encoding="utf-8")
+            write_whole(folder / RESULTS_FILE, text)
         except OSError as error:
             raise UsageError(f"cannot write {folder / RESULTS_FILE}: {error.strerror}; choose another --out") from error
     return outcomes

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from molmo_agent.errors import ModelError, UsageError
+from molmo_agent.files import write_whole
 
 Layout = Literal["own", "official"]
 
@@ -53,7 +54,7 @@ def convert(source: str, target: Path, layout: Layout, dtype: str = "auto") -> s
         # Experts are slices of one tensor; a file wants each alone.
         whole = {k: v if v.untyped_storage().nbytes() == v.nbytes else v.clone() for k, v in weights.items()}
         save_torch_state_dict(whole, target)
-        (target / "config.json").write_text(json.dumps(fields, indent=2) + "\n")
+        write_whole(target / "config.json", json.dumps(fields, indent=2) + "\n")
         if official.vision_fields(model.config):
             notes.append("its vision side is none that was released: servers of the released models cannot build it")
     try:

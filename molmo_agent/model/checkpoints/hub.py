@@ -22,8 +22,9 @@ def reachable() -> bool:
 
 
 def places(source: str | Path) -> dict[str, Any]:
-    """Return options for ``from_pretrained``: use local files only if the hub is not reachable."""
-    return {} if Path(source).exists() or reachable() else {"local_files_only": True}
+    """Return options for every ``from_pretrained``: run no code of the checkpoint, and local files without the hub."""
+    local = {} if Path(source).exists() or reachable() else {"local_files_only": True}
+    return {"trust_remote_code": False, **local}
 
 
 def remark(source: str | Path) -> str:

@@ -1,17 +1,13 @@
 """Load the weights of a checkpoint in any layout, and check that they are complete."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from molmo_agent.model.checkpoints.molmo_0924 import load_native, reading
+from molmo_agent.model.checkpoints.untrusted import WHERE, check_checkpoint, check_fields
 from molmo_agent.model.configuration import MolmoConfig
-
-# What from_pretrained takes that says where files are, and that reading a config takes too.
-_WHERE = ("cache_dir", "force_download", "local_files_only", "token", "revision", "subfolder", "proxies")
+from molmo_agent.parse import read_yaml
 
 
 def native_config(folder: Path) -> MolmoConfig:
@@ -19,12 +15,14 @@ def native_config(folder: Path) -> MolmoConfig:
 
     Raises:
         ValueError: neither is there, or it describes no model.
+        DataError: it is damaged.
     """
     for name in ("config.yaml", "model.yaml"):
         if (folder / name).is_file():
-            written = yaml.safe_load((folder / name).read_text())
+            written = read_yaml(folder / name)
             fields = written.get("model", written) if isinstance(written, dict) else None
             if isinstance(fields, dict) and "d_model" in fields:
+                check_fields(fields, where=folder / name)
                 config: MolmoConfig = MolmoConfig.from_dict(dict(fields))
                 return config
             raise ValueError(f"expected {folder / name} to describe a model (d_model, n_layers, ...), but it does not")
@@ -43,9 +41,13 @@ def load(cls: type, parent: Callable[..., Any], source: Any, *args: Any, **kwarg
     if folder is not None and (folder / "model.pt").is_file() and not (folder / "config.json").is_file():
         config = config or native_config(folder)
         kwargs["state_dict"], source = load_native(folder / "model.pt"), None
-    elif config is None and source is not None:
-        refuse_other_models(source)
-        config = MolmoConfig.from_pretrained(source, **{k: v for k, v in kwargs.items() if k in _WHERE})
+    elif source is not None:
+        if config is None:
+            where = {k: v for k, v in kwargs.items() if k in WHERE}
+            check_checkpoint(source, types=("molmo",), **where)
+            config = MolmoConfig.from_pretrained(source, trust_remote_code=False, **where)
+        kwargs["use_safetensors"] = True
+    kwargs["trust_remote_code"] = False
     # Wrong shapes are reported below, with the rest; left to transformers, their names are in a log only.
     kwargs["ignore_mismatched_sizes"] = True
     with reading(config, cls.__name__):
@@ -67,19 +69,3 @@ def load(cls: type, parent: Callable[..., Any], source: Any, *args: Any, **kwarg
         )
     model.config.checkpoint_layout = None
     return (model, info) if wants_info else model
-
-
-def refuse_other_models(source: Any) -> None:
-    """Reject a local folder with the checkpoint of another model.
-
-    Raises:
-        ValueError: its config names another kind of model.
-    """
-    path = Path(source) / "config.json"
-    if path.is_file():
-        kind = json.loads(path.read_text()).get("model_type")
-        if kind not in (None, "molmo"):
-            raise ValueError(
-                f"expected a Molmo checkpoint (model_type molmo), got {kind!r}"
-                + ("; molmo_agent.pointers.molmo2 reads that" if kind == "molmo2" else "")
-            )

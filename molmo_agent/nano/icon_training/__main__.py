@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
+from molmo_agent.console import make_console
 from molmo_agent.nano.icon_training.rasterise import IconRasters, rasterise
 from molmo_agent.nano.icon_training.recorded import Adaptation, adapt, read_recorded
 from molmo_agent.nano.icon_training.train import IconTraining, accuracy, train
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         crops = read_recorded(options.recorded, model.classes, options.seed)
         model = adapt(model, rasters, crops, Adaptation(seed=options.seed), training.held_out)
     model.save(options.weights)
-    console = Console()
+    console = make_console()
     console.print(f"{len(rasters.labels)} icons of {len(rasters.set_names)} sets, {len(model.classes)} classes")
     if training.held_out:
         share = accuracy(model, rasters, training.held_out)

@@ -4,7 +4,6 @@ An answer is a hit if the likeliest match lies in the button, wrong if it lies e
 probability is below the threshold. An absent icon can only be refused or clicked.
 """
 
-import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from molmo_agent.envs.drawing.fonts import face
 from molmo_agent.geometry import Box
 from molmo_agent.images import read_image
 from molmo_agent.nano.icon_training.rasterise import OTHER, IconRasters
+from molmo_agent.parse import json_lines
 from molmo_agent.pointers.icons.reader import IconReader, IconScene
 from molmo_agent.pointers.icons.vocabulary import meanings_of, names_of
 
@@ -172,8 +172,7 @@ def recorded_answers(reader: IconReader, file: Path) -> Iterator[IconAnswer]:
             ``extra`` with ``group`` ("icon" is asked, the rest is not) and ``name``.
     """
     scenes: dict[str, IconScene] = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for _, row in json_lines(file):
         if row["extra"]["group"] != "icon":
             continue
         if row["image"] not in scenes:

@@ -23,7 +23,9 @@ import numpy.typing as npt
 from PIL import Image
 from rich.progress import track
 
-from molmo_agent.errors import UsageError
+from molmo_agent.child_environment import child_environment
+from molmo_agent.errors import ImageError, UsageError
+from molmo_agent.images import open_image
 
 # Side of a raster in pixels. Buttons show icons at 16 to 48.
 SIDE_PX = 48
@@ -100,12 +102,13 @@ def _pixels(path: Path) -> npt.NDArray[np.uint8] | None:
     try:
         if path.suffix == ".svg":
             command = ["rsvg-convert", "-w", "96", "-h", "96", "-a", str(path)]
-            done = subprocess.run(command, capture_output=True, check=True, timeout=10)
-            image = Image.open(io.BytesIO(done.stdout)).convert("RGBA")
+            done = subprocess.run(command, capture_output=True, check=True, timeout=10, env=child_environment())
+            image = open_image(io.BytesIO(done.stdout)).convert("RGBA")
         else:
-            image = Image.open(path).convert("RGBA")
+            with path.open("rb") as file:
+                image = open_image(file).convert("RGBA")
     # Broken, empty and encrypted files occur in every large set.
-    except (OSError, ValueError, subprocess.SubprocessError):
+    except (OSError, ValueError, SyntaxError, ImageError, subprocess.SubprocessError):
         return None
     visible = np.argwhere(np.asarray(image)[..., 3] > 40)
     if len(visible) < 8:

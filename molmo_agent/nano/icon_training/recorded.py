@@ -5,7 +5,6 @@ text shows one of the meanings of that name; a region in a word shows no icon. E
 that no element describes may be icons too.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from molmo_agent.errors import UsageError
 from molmo_agent.images import read_image
 from molmo_agent.nano.icon_training.compose import NONE, IconArtist
 from molmo_agent.nano.icon_training.rasterise import IconRasters
+from molmo_agent.parse import json_lines
 from molmo_agent.pointers.icons.classifier import IconClassifier, crops_of
 from molmo_agent.pointers.icons.proposals import propose
 from molmo_agent.pointers.icons.vocabulary import meanings_of
@@ -79,8 +79,7 @@ def read_recorded(folder: Path, classes: tuple[str, ...], seed: int = 0) -> Reco
         raise UsageError(f"expected {path}, as `agent data record-screens --to {folder}` writes it")
     random = Random(seed)
     crops, targets, icons = [], [], []
-    for line in track(path.read_text(encoding="utf-8").splitlines(), "reading recorded screens"):
-        screen = json.loads(line)
+    for _, screen in track(list(json_lines(path)), "reading recorded screens"):
         image = read_image(folder / screen["image"])
         for box, target, is_icon in _labelled(screen, image, classes, random):
             shifted = np.repeat(box[None], _SHIFTS, axis=0)

@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from molmo_agent.errors import UsageError
+from molmo_agent.files import open_to_append
 from molmo_agent.nano.icon_training.compose import NONE, IconArtist
 from molmo_agent.nano.icon_training.rasterise import IconRasters
 from molmo_agent.pointers.icons.classifier import IconClassifier
@@ -113,7 +114,7 @@ def _work(rank: int, workers: int, rasters: IconRasters, options: IconTraining, 
             progress.update(bar, completed=step, description=f"training icons, loss {loss:.2f}")
             if rank == 0 and (step % options.save_every == 0 or step == options.steps):
                 _save(folder, options, parts, step)
-                with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+                with open_to_append(folder / "metrics.jsonl") as file:
                     file.write(json.dumps({"step": step, "loss": loss}) + "\n")
     if workers > 1:
         distributed.destroy_process_group()

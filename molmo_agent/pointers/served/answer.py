@@ -10,6 +10,41 @@ from molmo_agent.errors import ModelError
 from molmo_agent.point_text.sentences import is_thinking
 
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]{0,2000}>", re.DOTALL | re.IGNORECASE)
+# How servers say why an answer ended, in lower case without signs. Whatever is not listed is doubtful.
+_ENDINGS = ("finish_reason", "native_finish_reason", "finishReason", "done_reason")
+_WHOLE = frozenset(
+    (
+        "",
+        "stop",
+        "eos",
+        "eostoken",
+        "endturn",
+        "endofturn",
+        "endoftext",
+        "stopsequence",
+        "complete",
+        "completed",
+        "finished",
+    )
+)
+_CALLED = frozenset(("toolcalls", "toolcall", "functioncall", "tooluse"))
+_CUT = frozenset(
+    ("length", "maxtokens", "maxnewtokens", "maxlength", "modellength", "limit", "tokenlimit", "incomplete")
+)
+_CUT |= {"maxoutputtokens", "modelcontextwindowexceeded", "contextlength", "contextlengthexceeded"}
+_FILTERED = frozenset(
+    (
+        "contentfilter",
+        "contentfiltered",
+        "safety",
+        "recitation",
+        "blocklist",
+        "prohibitedcontent",
+        "spii",
+        "imagesafety",
+    )
+)
+_FILTERED |= {"guardrailintervened", "errortoxic", "sensitive", "moderation", "blocked", "filtered"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +57,8 @@ class Answer:
     refused: bool = False
     # Why its text must not be read as an answer, for people; "" if it may be.
     doubt: str = ""
+    # Whether the doubt is that it was cut off at its limit of tokens.
+    cut: bool = False
 
 
 def shorten(text: str, limit: int = 300) -> str:
@@ -74,24 +111,56 @@ def read_answer(body: str, url: str, max_tokens: int) -> Answer:
     text, refusal = _content(message.get("content"), url)
     refusal = refusal or (message["refusal"] if isinstance(message.get("refusal"), str) else "")
     thoughts = next((message[k] for k in ("reasoning_content", "reasoning") if isinstance(message.get(k), str)), "")
-    finish = choice.get("finish_reason")
     calls = message.get("tool_calls")
     if message.get("function_call") and not calls:
         calls = [{"function": message["function_call"]}]
-    if refusal or finish == "content_filter":
+    finish, said = _finish(whole, choice)
+    if refusal or finish == "refusal" or (finish in _FILTERED and not text.strip()):
         return Answer(text=refusal or text or "the server's filter stopped the answer", refused=True)
+    doubt = _doubt(finish, said, bool(calls), is_thinking(text) or (bool(thoughts) and not text), max_tokens)
     if len(choices) > 1:
-        return Answer(text=text, doubt=f"the server sent {len(choices)} answers to one question")
-    if finish in ("error", "abort", "cancelled"):
-        return Answer(text=text or thoughts, doubt=f"the server broke the answer off ({finish})")
-    if finish in ("length", "max_tokens"):
-        return Answer(text=text or thoughts, doubt=_cut(is_thinking(text) or (bool(thoughts) and not text), max_tokens))
+        doubt = f"the server sent {len(choices)} answers to one question"
+    if doubt:
+        return Answer(text=text or thoughts, doubt=doubt, cut=finish in _CUT)
     if calls:
         return _tool_call(text, calls)
     if not text.strip():
         what = "only thoughts and no answer" if thoughts else "an empty answer"
         return Answer(text=thoughts, doubt=f"the server sent {what}")
     return Answer(text=text)
+
+
+def _finish(whole: dict[str, Any], choice: dict[str, Any]) -> tuple[str, str]:
+    """Return why an answer ended, as a plain word and in the server's own words.
+
+    Gateways pass on the reason of the vendor behind them in a field of its own, and filters say what they took out.
+    """
+    reasons = [choice.get(key) for key in _ENDINGS]
+    if whole.get("status") == "incomplete" or choice.get("status") == "incomplete":
+        reasons.append("incomplete")
+    filters = choice.get("content_filter_results")
+    if isinstance(filters, dict) and any(
+        isinstance(row, dict) and row.get("filtered") is True for row in filters.values()
+    ):
+        reasons.append("content_filter")
+    ends = []
+    for reason in reasons:
+        # Some servers send {"type": "length", "length": 64}.
+        said = reason.get("type") if isinstance(reason, dict) else reason
+        if said is not None:
+            ends.append((re.sub(r"[\W_]", "", str(said).lower()), shorten(str(said), 40)))
+    return next((end for end in ends if end[0] not in _WHOLE), ends[0] if ends else ("", ""))
+
+
+def _doubt(finish: str, said: str, has_calls: bool, thinking: bool, max_tokens: int) -> str:
+    """Return why an answer that ended like this must not be read; "" if it may be."""
+    if finish in _CUT:
+        return _cut(thinking, max_tokens)
+    if finish in _FILTERED:
+        return f"the server's filter stopped the answer ({said})"
+    if finish in _CALLED:
+        return "" if has_calls else f"the answer ends with a call ({said}) that is not in it"
+    return "" if finish in _WHOLE else f"the server broke the answer off ({said})"
 
 
 def _cut(thinking: bool, max_tokens: int) -> str:
@@ -123,7 +192,8 @@ def _completion(body: str, url: str) -> dict[str, Any]:
 def _joined(events: str, url: str) -> dict[str, Any]:
     """Return a streamed completion as a whole one."""
     message: dict[str, Any] = {"content": ""}
-    finish, ended = None, False
+    ending: dict[str, Any] = {}
+    ended = False
     for line in events.splitlines():
         if not line.startswith("data:"):
             continue
@@ -137,15 +207,18 @@ def _joined(events: str, url: str) -> dict[str, Any]:
             raise ModelError(f"expected a chat completion from {url}, got a broken event: {shorten(data)!r}") from error
         if not isinstance(event, dict) or event.get("error"):
             return event if isinstance(event, dict) else {}
-        for choice in (event.get("choices") or [])[:1]:
-            delta = choice.get("delta") or choice.get("message") or {}
+        choices = event.get("choices")
+        for choice in choices[:1] if isinstance(choices, list) else []:
+            delta = (choice.get("delta") or choice.get("message") or {}) if isinstance(choice, dict) else None
+            if not isinstance(delta, dict):
+                raise ModelError(f"expected a chat completion from {url}, got a broken event: {shorten(data)!r}")
             for key in ("content", "reasoning_content", "reasoning", "refusal"):
                 if isinstance(delta.get(key), str):
                     message[key] = message.get(key, "") + delta[key]
-            finish = choice.get("finish_reason") or finish
-    if finish is None and not ended:
+            ending |= {key: choice[key] for key in _ENDINGS if choice.get(key)}
+    if not ending and not ended:
         raise ModelError(f"the answer of {url} ended early: {shorten(message['content'])!r}; try again")
-    return {"choices": [{"message": message, "finish_reason": finish}]}
+    return {"choices": [{"message": message, **ending}]}
 
 
 def _content(content: Any, url: str) -> tuple[str, str]:

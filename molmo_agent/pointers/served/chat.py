@@ -45,13 +45,13 @@ class Chat:
         self._timeout_s, self._retries = timeout_s, retries
         self._openai: Any = openai
         self._key = key_for(url)
-        http = http_client(openai, url)
-        self._transport_errors = importlib.import_module(type(http).__mro__[1].__module__.partition(".")[0]).HTTPError
+        http = http_client(openai, url, timeout_s)
+        self._transport_errors = importlib.import_module(
+            openai.DefaultHttpxClient.__mro__[1].__module__.partition(".")[0]
+        ).HTTPError
         self._client: Any = openai.OpenAI(
             base_url=url, api_key=self._key or "none", timeout=timeout_s, max_retries=retries, http_client=http
         )
-        # Names of accounts that the environment holds for another server.
-        self._client.organization = self._client.project = None
 
     def ask(self, image: PILImage.Image, question: str, max_tokens: int) -> Answer:
         """Ask one question about one image.
@@ -104,7 +104,7 @@ class Chat:
         except RuntimeError:
             # A body that was not read.
             words = ""
-        words = self._without_key(words or shorten(str(error.message)))
+        words = words or shorten(str(error.message))
         hint = ""
         if status in (401, 403):
             hint = f"; set {KEY_VARIABLE} to the key of the server" if self._key is None else "; is the key right?"
@@ -119,7 +119,7 @@ class Chat:
             hint = self._models_hint()
         elif status in (429, 503) and response.headers.get("retry-after"):
             hint = f"; it asks to wait {shorten(response.headers['retry-after'], 40)} s"
-        return ModelError(f"{self.url} refused with status {status}: {words}{hint}")
+        return ModelError(self._without_key(f"{self.url} refused with status {status}: {words}{hint}"))
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text

@@ -132,9 +132,9 @@ class Part:
         quotes = {a - start: b - start for a, b in self.quotes.items() if start <= a and b <= end}
         return Part(self.text[start:end], self.mask[start:end], quotes)
 
-    def sentence(self) -> "Part":
-        """Return the piece without one full stop, question or exclamation mark at its end."""
-        stop = len(self.text) > 1 and self.mask[-1] in ".!?" and self.mask[-2] not in ".!?"
+    def sentence(self, marks: str = ".!?") -> "Part":
+        """Return the piece without one of these marks at its end: a full stop, question or exclamation mark."""
+        stop = len(self.text) > 1 and self.mask[-1] in marks and self.mask[-2] not in ".!?"
         return self.cut(0, len(self.text) - 1) if stop else self
 
     def quoted(self) -> str | None:

@@ -108,7 +108,8 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
             target = rest.cut(matches[0].end()).sentence()
             rest = rest.cut(0, matches[0].start())
         else:
-            rest = rest.sentence()
+            # "how are you?" and "Hello!" are typed as they stand; a full stop ends the instruction.
+            rest = rest.sentence(".")
         text = rest.text
     typing = SubStep(text=part.text, gesture="type", value=need(part, text))
     if target is None or _HERE.fullmatch(target.mask):
@@ -129,7 +130,8 @@ def read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
             raise UsageError(f"{part.text!r} does not say {link} what; {example}")
         if len(links) > 1:
             raise UsageError(f"{part.text!r}: it is not clear where the text begins; put it in quotes, {example}")
-        target, text = pair.cut(0, links[0].start()), pair.cut(links[0].end()).sentence()
+        target, text = pair.cut(0, links[0].start()), pair.cut(links[0].end())
+        text = text.sentence() if text.quotes else text.sentence(".")
         value = text.quoted()
         if link == "to" and value is None and "\0" not in text.mask and not is_field(target.text):
             raise UsageError(

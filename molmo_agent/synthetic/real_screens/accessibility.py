@@ -2,6 +2,8 @@
 
 import subprocess
 
+from molmo_agent.child_environment import child_environment
+
 # The one of the system: gi.repository is not on the package index in a form that works everywhere.
 SYSTEM_PYTHON = "/usr/bin/python3"
 # Programs that are started with these join the accessibility bus.
@@ -26,7 +28,9 @@ def has_atspi(python: str, timeout_s: float) -> bool:
     """Return whether a Python interpreter can read the accessibility bus, which takes its bindings of AT-SPI."""
     code = "import gi; gi.require_version('Atspi', '2.0'); from gi.repository import Atspi"
     try:
-        done = subprocess.run([python, "-c", code], capture_output=True, check=False, timeout=timeout_s)
+        done = subprocess.run(
+            [python, "-c", code], capture_output=True, check=False, timeout=timeout_s, env=child_environment()
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0

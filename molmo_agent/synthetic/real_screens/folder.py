@@ -21,6 +21,8 @@ from PIL import Image as PILImage
 
 from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
+from molmo_agent.files import open_to_append, whole_file, write_whole
+from molmo_agent.parse import json_lines
 from molmo_agent.synthetic.real_screens.element import RealElement
 
 SCREENS_FILE = "screens.jsonl"
@@ -55,8 +57,8 @@ class RecordingFolder:
             # A killed recording may have left half a line.
             whole = before[: before.rfind(b"\n") + 1]
             if whole != before:
-                (path / SCREENS_FILE).write_bytes(whole)
-            self.rows: list[dict[str, Any]] = [json.loads(line) for line in whole.splitlines()]
+                write_whole(path / SCREENS_FILE, whole)
+            self.rows: list[dict[str, Any]] = [row for _, row in json_lines(path / SCREENS_FILE)] if whole else []
             self.names = {row["screen"] for row in self.rows}
         except OSError as error:
             raise UsageError(f"cannot record into {path}: {error.strerror}; choose another folder") from error
@@ -77,8 +79,9 @@ class RecordingFolder:
             "words": sorted({*seen.words}),
             "elements": [element.as_json() for element in seen.elements],
         }
-        PILImage.fromarray(seen.image).save(self.path / row["image"], compress_level=3)
-        with (self.path / SCREENS_FILE).open("a", encoding="utf-8") as file:
+        with whole_file(self.path / row["image"]) as part:
+            PILImage.fromarray(seen.image).save(part, "PNG", compress_level=3)
+        with open_to_append(self.path / SCREENS_FILE) as file:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
         self.rows.append(row)
         self.names.add(seen.screen)
@@ -86,7 +89,7 @@ class RecordingFolder:
     def write(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """Write a file of questions anew."""
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (self.path / name).write_text(text, encoding="utf-8")
+        write_whole(self.path / name, text)
 
 
 def element_from_json(entry: dict[str, Any]) -> RealElement:

@@ -95,7 +95,7 @@ def pages_of(folder: Path) -> dict[str, list[str]]:
     for site in sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ():
         listed = site / LIST
         if listed.is_file():
-            lines = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
+            lines = [line.strip() for line in listed.read_text(encoding="utf-8").split("\n") if line.strip()]
             sites[site.name] = [line if "://" in line else f"{site.name}/{line}" for line in lines]
         else:
             found = sorted(path.relative_to(folder).as_posix() for path in site.rglob("*.html"))

@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy.typing as npt
 
 from molmo_agent.data.catalog import open_mixture
 from molmo_agent.data.row import Rows
+from molmo_agent.data.unusable_rows import ROW_ERRORS, reason_of
+from molmo_agent.errors import ImageError, UsageError
 from molmo_agent.model import MolmoProcessor
 from molmo_agent.train.batching.encode import EncodedExample, collate, encode
 from molmo_agent.train.batching.mixture_weights import mixture_weights
@@ -19,6 +21,8 @@ from molmo_agent.train.flops import Flops, Work
 
 # Maximum number of crops in a sequence, in units of the crops of one large image.
 _MAX_IMAGES = 4
+# So many examples in a row that cannot be used end a run that had no usable one before.
+_MAX_UNUSABLE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +31,29 @@ class RankBatch:
 
     # Arrays with a leading dimension of 1; all ranks have the same number of sequences.
     sequences: list[dict[str, npt.NDArray[Any]]]
-    # Of the global batch: reasons why examples could not be used, and the number of annotations that did not fit.
+    # Reasons why examples could not be used: of the global batch, but of this rank alone for damaged images. Of the
+    # global batch: the number of annotations that did not fit.
     skip_reasons: list[str] = field(default_factory=list)
     num_truncated: int = 0
     # Of the global batch: number of tokens and images, and the work of a forward pass.
     tokens: int = 0
     images: int = 0
     work: Work = field(default_factory=Work)
+
+
+def _with_pixels(example: EncodedExample) -> EncodedExample:
+    """Return an example whose image is decoded.
+
+    Raises:
+        ImageError: the image has another size than its row says; further errors as in ROW_ERRORS.
+    """
+    if example.row.image is None:
+        return example
+    pixels = example.row.image()
+    size = pixels.shape[1], pixels.shape[0]
+    if size != example.row.size:
+        raise ImageError(f"expected an image of {example.row.size} pixels, got {size}; was it replaced?")
+    return replace(example, row=replace(example.row, image=lambda: pixels))
 
 
 class DataLoader:
@@ -53,6 +73,8 @@ class DataLoader:
         self.sources = open_mixture(config.mixture, config.home) if sources is None else list(sources)
         sizes = tuple(len(source) for source in self.sources)
         self.sampler = Sampler(mixture_weights(config, sizes), sizes, config.data_seed)
+        # Whether any example could be used so far.
+        self._has_usable = False
 
     def draws(self, step: int) -> list[Draw]:
         """Return the examples of a step (counted from 0), in their global order."""
@@ -63,11 +85,46 @@ class DataLoader:
         examples, skip_reasons = [], []
         for draw in self.draws(step):
             try:
-                row = self.sources[draw.source].row(draw.row, draw.seed)
-                examples.append(encode(row, self.processor, self.config, draw.seed, draw.source))
-            except ValueError as error:
-                skip_reasons.append(str(error))
+                examples.append(self._encode(draw))
+            except ROW_ERRORS as error:
+                skip_reasons.append(reason_of(error))
         return examples, skip_reasons
+
+    def _encode(self, draw: Draw) -> EncodedExample:
+        row = self.sources[draw.source].row(draw.row, draw.seed)
+        return encode(row, self.processor, self.config, draw.seed, draw.source)
+
+    def _collate(self, members: Sequence[EncodedExample], skip_reasons: list[str]) -> dict[str, npt.NDArray[Any]]:
+        """Return a sequence of the examples whose images can be decoded, and add the reasons for the others.
+
+        The sequence is made in any case: ranks must have the same number of them.
+        """
+        usable = []
+        for member in members:
+            try:
+                usable.append(_with_pixels(member))
+            except ROW_ERRORS as error:
+                skip_reasons.append(f"{member.row.name}: {reason_of(error)}")
+        self._has_usable = self._has_usable or bool(usable)
+        return collate(usable, self.processor, self.config)
+
+    def _require_usable(self, step: int) -> None:
+        """Check that the next examples are not all unusable.
+
+        Raises:
+            UsageError: they are.
+        """
+        draws = self.sampler.draws(step * self.config.batch, max(_MAX_UNUSABLE, self.config.batch))
+        reason = ""
+        for draw in draws:
+            try:
+                _with_pixels(self._encode(draw))
+            except ROW_ERRORS as error:
+                reason = reason or reason_of(error)
+            else:
+                self._has_usable = True
+                return
+        raise UsageError(f"none of {len(draws)} examples can be used for training, the first: {reason}")
 
     def deal(self, examples: Sequence[EncodedExample], world_size: int) -> list[list[list[int]]]:
         """Return for each rank its sequences, as lists of example numbers."""
@@ -81,10 +138,16 @@ class DataLoader:
         )
 
     def batch(self, step: int, rank: int, world_size: int) -> RankBatch:
-        """Return a rank's batch of a step (counted from 0)."""
+        """Return a rank's batch of a step (counted from 0).
+
+        Raises:
+            UsageError: no example so far could be used, nor any of the next ones.
+        """
         examples, skip_reasons = self.encode_step(step)
         by_rank = self.deal(examples, world_size)
-        sequences = [collate([examples[n] for n in members], self.processor, self.config) for members in by_rank[rank]]
+        sequences = [self._collate([examples[n] for n in members], skip_reasons) for members in by_rank[rank]]
+        if skip_reasons and not self._has_usable:
+            self._require_usable(step)
         return RankBatch(
             sequences,
             skip_reasons,

@@ -11,6 +11,7 @@ from typing import Any
 
 from molmo_agent.data.catalog import open_mixture
 from molmo_agent.errors import MolmoAgentError, UsageError
+from molmo_agent.files import write_whole
 from molmo_agent.html import render_page
 from molmo_agent.model import MolmoConfig, MolmoProcessor
 from molmo_agent.model.checkpoints.hub import places, remark
@@ -187,6 +188,6 @@ def write_page(config: Run, recipe: str, path: Path, *, rows: int, step: int) ->
     page = render(config, recipe, loader, steps)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(page, encoding="utf-8", errors="replace")
+        write_whole(path, page)
     except OSError as error:
         raise UsageError(f"cannot write the page {path}: {error.strerror}; choose another --out") from error

@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 
+from molmo_agent.child_environment import child_environment
 from molmo_agent.envs.desktop.capture import Area, Monitor, bgra_to_rgb
 from molmo_agent.envs.desktop.wayland.areas import arrange, compose, cut
 from molmo_agent.envs.desktop.wayland.outputs import Outputs
@@ -79,6 +80,7 @@ class FrameReader:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env=child_environment(),
             )
         finally:
             os.close(sink)

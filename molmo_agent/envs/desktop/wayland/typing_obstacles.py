@@ -4,6 +4,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from molmo_agent.child_environment import child_environment
+
 _LIGHTS = Path("/sys/class/leds")
 # How an input method is asked for what it does now, and how its answer begins if it changes nothing.
 _QUESTIONS = ((("fcitx5-remote", "-n"), "keyboard-"), (("ibus", "engine"), "xkb:"))
@@ -46,7 +48,9 @@ def active_input_method() -> str:
         if not shutil.which(command[0]):
             continue
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=False)
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=_ANSWER_S, check=False, env=child_environment()
+            )
         except subprocess.TimeoutExpired:
             # It runs, and what it does is unknown.
             return command[0]

@@ -14,6 +14,8 @@ from typing import Any
 
 import Xlib.X
 
+from molmo_agent.child_environment import child_environment
+
 _PROGRAMS = frozenset(
     {"fcitx", "fcitx5", "ibus-daemon", "ibus-x11", "uim-xim", "scim", "scim-launcher", "gcin", "hime", "kime", "nimf"}
 )
@@ -87,7 +89,7 @@ def _is_plain(program: str, environ: Mapping[str, str]) -> bool:
     session = {name: environ[name] for name in _SESSION if name in environ}
     try:
         done = subprocess.run(
-            question, env={**os.environ, **session}, capture_output=True, text=True, timeout=_ASK_S, check=False
+            question, env=child_environment(**session), capture_output=True, text=True, timeout=_ASK_S, check=False
         )
     except subprocess.TimeoutExpired:
         return False

@@ -1,12 +1,36 @@
-"""Makes this package's ids known to gymnasium as soon as gymnasium is imported, and never imports it."""
+"""Imports on demand: the public names of a package when they are first used, and a call once gymnasium is imported.
+
+Importing a package loads none of its modules, and gymnasium is never imported from here.
+"""
 
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
+
+
+def lazy_name(package: str, name: str, modules: Mapping[str, str]) -> Any:
+    """Return what a package's ``__getattr__`` is asked for.
+
+    Args:
+        package: its dotted name.
+        name: of the attribute.
+        modules: public name -> the module below the package that defines it; "" for a module of that name itself.
+
+    Raises:
+        AttributeError: no such name; the public ones are listed.
+    """
+    if name not in modules:
+        raise AttributeError(
+            f"module {package!r} has no attribute {name!r}; public names: {', '.join(sorted(modules))}"
+        )
+    if not modules[name]:
+        return importlib.import_module(f"{package}.{name}")
+    return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
 
 
 def when_gymnasium_is_imported(path: str) -> None:

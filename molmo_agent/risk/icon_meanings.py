@@ -1,0 +1,35 @@
+"""The meanings of icons that commit to something, and of those that only show, move or open something."""
+
+# Meanings of molmo_agent/pointers/icons/vocabulary.json.
+COMMIT_ICONS = frozenset(
+    (
+        *(
+            "trash",
+            "send",
+            "send-receive",
+            "share",
+            "eject",
+            "replace",
+            "process-stop",
+            "run",
+            "print",
+            "logout",
+            "power",
+        ),
+        *("suspend", "lock", "unlock", "phone", "call-end", "disconnect", "git-merge", "git-commit", "credit-card"),
+        *("thumb-up", "thumb-down"),
+    )
+)
+HARMLESS_ICONS = frozenset(
+    (
+        *("search", "zoom-in", "zoom-out", "zoom-original", "gear", "wrench", "sliders", "menu", "kebab", "meatballs"),
+        *("arrow-left", "arrow-right", "arrow-up", "arrow-down", "chevron-left", "chevron-right", "chevron-up"),
+        *("chevron-down", "chevrons-left", "chevrons-right", "chevrons-up", "chevrons-down", "go-top", "go-bottom"),
+        *("go-jump", "go-parent", "sidebar", "sidebar-right", "panel-bottom", "grid", "list", "columns", "sort-asc"),
+        *("sort-desc", "filter", "refresh", "undo", "redo", "copy", "info", "help", "bold", "italic", "underline"),
+        *("align-left", "align-center", "align-right", "play", "pause", "volume", "mute", "music", "skip-next"),
+        *("skip-previous", "fast-forward", "rewind", "fullscreen", "fullscreen-exit", "minimize", "maximize", "open"),
+        *("folder", "star", "bookmark", "bell", "inbox", "clock", "history", "calendar", "map", "pin-location", "eye"),
+        *("book", "tab-new", "window-new", "file-new", "news", "image", "address-book", "calculator", "shopping-cart"),
+    )
+)

@@ -1,0 +1,170 @@
+"""What is written under and around a point of a screenshot, and which kind of widget it belongs to."""
+
+import re
+from collections.abc import Iterator
+
+from molmo_agent.episode import Image
+from molmo_agent.geometry import Box, Point
+from molmo_agent.pointers.reading.matching import Segment
+from molmo_agent.pointers.reading.scene import Region, Scene
+from molmo_agent.pointers.reading.widgets import enclosing, is_framed, mark_beside
+from molmo_agent.risk.harmless import CANCEL, MENU_TITLES
+from molmo_agent.risk.icons import icon_at
+from molmo_agent.risk.target import Kind, Target
+from molmo_agent.screen_text import TextReader
+
+# A caption lies this far below its icon at most, in heights of its line.
+_BELOW = 3.0
+# A dialog is at most this share of the screen, and larger than its buttons.
+_LARGEST_DIALOG = 0.6
+# Frames of tabs touch each other, or nearly.
+_TAB_GAP_PX = 3
+_LINE_PX = 60
+
+
+def read_scene(image: Image, reader: TextReader) -> Scene:
+    """Return the texts and regions of an RGB uint8 image of shape (height, width, 3).
+
+    Raises:
+        ModelError: the reader failed.
+        UsageError: its program or package is not installed.
+    """
+    return Scene(image, reader.read(image))
+
+
+def target_at(scene: Scene, point: Point) -> Target:
+    """Return what is under and around a point."""
+    segment = _segment_at(scene, point)
+    region = _button_around(scene, point)
+    if segment is None and region is not None:
+        # The point lies beside the words, in their frame.
+        inside = [one for one in scene.segments if scene.box(region).contains(one.box.center)]
+        segment = inside[0] if len(inside) == 1 and is_framed(scene, inside[0].box) else None
+    if segment is None:
+        kind: Kind = "field" if _is_empty_field(scene, region) else "icon"
+        icon = "" if kind == "field" else icon_at(scene.image, point)
+        caption = _caption(scene, point)
+        beside = "" if caption else _beside(scene, point)
+        return Target(kind, caption=caption, beside=beside, icon=icon)
+    row = _row_of(scene, segment)
+    beside_cancel = any(CANCEL.covers(one.text) for one in row)
+    kind = _kind(scene, segment, row, beside_cancel)
+    return Target(kind, segment.text, dialog=_dialog(scene, point, segment), beside_cancel=beside_cancel)
+
+
+def buttons_of(scene: Scene) -> Iterator[Target]:
+    """Yield the buttons with words of a screen, from top to bottom."""
+    for segment in scene.segments:
+        if _is_word(segment.text) and is_framed(scene, segment.box):
+            target = target_at(scene, segment.box.center)
+            if target.kind == "button":
+                yield target
+
+
+def _kind(scene: Scene, segment: Segment, row: list[Segment], beside_cancel: bool) -> Kind:
+    if _is_in_menu_bar(scene, segment, row):
+        return "menu"
+    # A button may have an icon that looks like the mark of a check box.
+    if is_framed(scene, segment.box):
+        return "tab" if not beside_cancel and _is_tab(scene, segment, row) else "button"
+    return "check box" if mark_beside(scene, segment.box) is not None else "text"
+
+
+def _is_in_menu_bar(scene: Scene, segment: Segment, row: list[Segment]) -> bool:
+    """Return whether a text stands in a row of short names with two well-known titles of menus beside it."""
+    titles = [one for one in row if one.text.casefold() in MENU_TITLES]
+    return len(titles) >= 2 and len(segment.words) <= 2 and not is_framed(scene, segment.box)
+
+
+def _is_tab(scene: Scene, segment: Segment, row: list[Segment]) -> bool:
+    """Return whether the frame of a text touches the frames of its neighbours."""
+    frame = enclosing(scene, segment.box)
+    if frame is None:
+        return False
+    for other in row:
+        beside = enclosing(scene, other.box)
+        if beside is None or beside == frame or abs(beside.top - frame.top) > _TAB_GAP_PX:
+            continue
+        if min(abs(beside.left - frame.right), abs(frame.left - beside.right)) <= _TAB_GAP_PX:
+            return True
+    return False
+
+
+def _segment_at(scene: Scene, point: Point) -> Segment | None:
+    """Return the smallest text under a point, with a little space around it."""
+    slack_y = 3 / scene.height
+    slack_x = 6 / scene.width
+    under = [
+        one
+        for one in scene.segments
+        if _is_word(one.text)
+        and one.box.left - slack_x <= point.x <= one.box.right + slack_x
+        and one.box.top - slack_y <= point.y <= one.box.bottom + slack_y
+    ]
+    return min(under, key=lambda one: abs((one.box.top + one.box.bottom) / 2 - point.y), default=None)
+
+
+def _is_word(text: str) -> bool:
+    """Return whether a text has a word or number: single letters and signs are mostly icons, read as letters."""
+    return re.search(r"[^\W\d_]{2}|\d", text) is not None
+
+
+def _button_around(scene: Scene, point: Point) -> Region | None:
+    """Return the smallest region around a point that is a line or two high, but not wider than half the screen."""
+    x, y = point.to_pixels(scene.width, scene.height)
+    for region in scene.regions:
+        is_around = region.left <= x < region.right and region.top <= y < region.bottom
+        if is_around and 14 <= region.height <= 2 * _LINE_PX and region.fill > 0.3:
+            return region
+    return None
+
+
+def _is_empty_field(scene: Scene, region: Region | None) -> bool:
+    """Return whether a region is an empty field: wide, one line high, of one colour."""
+    if region is None or region.fill < 0.85 or region.width < 3 * region.height or region.width >= scene.width - 2:
+        return False
+    return region.height <= _LINE_PX and not any(scene.box(region).contains(one.box.center) for one in scene.segments)
+
+
+def _row_of(scene: Scene, segment: Segment) -> list[Segment]:
+    """Return the other texts at the height of a text."""
+    middle = (segment.box.top + segment.box.bottom) / 2
+    return [one for one in scene.segments if one is not segment and one.box.top < middle < one.box.bottom]
+
+
+def _caption(scene: Scene, point: Point) -> str:
+    """Return the words right below a place without any, or an empty string."""
+    below = [
+        one
+        for one in scene.segments
+        if one.box.left <= point.x <= one.box.right
+        and 0 <= one.box.top - point.y <= _BELOW * (one.box.bottom - one.box.top)
+    ]
+    return min(below, key=lambda one: one.box.top).text if below else ""
+
+
+def _beside(scene: Scene, point: Point) -> str:
+    """Return the nearest words in the row of a place without any, or an empty string."""
+    row = [one for one in scene.segments if one.box.top <= point.y <= one.box.bottom]
+    return min(row, key=lambda one: _away(one, point)).text if row else ""
+
+
+def _away(segment: Segment, point: Point) -> float:
+    return min(abs(segment.box.left - point.x), abs(segment.box.right - point.x))
+
+
+def _dialog(scene: Scene, point: Point, segment: Segment) -> tuple[str, ...]:
+    """Return the other texts of the smallest panel around a point, if it is not most of the screen."""
+    x, y = point.to_pixels(scene.width, scene.height)
+    frame = enclosing(scene, segment.box)
+    least = 3.0 * (frame.height if frame is not None else _LINE_PX / 2)
+    for region in scene.regions:
+        if not (region.left <= x < region.right and region.top <= y < region.bottom) or region.height < least:
+            continue
+        if region.width * region.height > _LARGEST_DIALOG * scene.width * scene.height:
+            return ()
+        box: Box = scene.box(region)
+        texts = tuple(one.text for one in scene.segments if one is not segment and box.contains(one.box.center))
+        if texts:
+            return texts
+    return ()
