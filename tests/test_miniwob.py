@@ -16,8 +16,9 @@ from desktop_screen import needs, wait_for
 from molmo_agent.actions import Back, Click, Drag, Key, LongPress, Move, PointAt, Scroll, Type, Wait
 from molmo_agent.envs.doctor import _chromium
 from molmo_agent.envs.web import browser as browser_module
-from molmo_agent.envs.web.browser import VARIABLES, Browser, find_browser
+from molmo_agent.envs.web.browser import Browser
 from molmo_agent.envs.web.elements import PageElement, find
+from molmo_agent.envs.web.installed import VARIABLES, find_browser
 from molmo_agent.envs.web.miniwob import MiniWob, make_miniwob, tasks
 from molmo_agent.errors import ActionRefused, EnvError, UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point

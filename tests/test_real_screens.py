@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from molmo_agent.cli.app import app
 from molmo_agent.data.readers.questions_file import QuestionsFile
 from molmo_agent.data.source import Source
-from molmo_agent.envs.web.browser import find_browser
+from molmo_agent.envs.web.installed import find_browser
 from molmo_agent.errors import EnvError, RunStopped, UsageError
 from molmo_agent.synthetic.real_screens import explore, pages, programs, record, session
 from molmo_agent.synthetic.real_screens.element import KINDS, RealElement, contains, inner_points, overlap

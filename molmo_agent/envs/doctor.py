@@ -95,7 +95,7 @@ def _adb() -> Check:
 
 
 def _chromium() -> Check:
-    from molmo_agent.envs.web.browser import find_browser
+    from molmo_agent.envs.web.installed import find_browser
 
     try:
         return Check("chromium", True, f"{' with '.join(find_browser())}, for web tasks")

@@ -20,16 +20,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 from molmo_agent.child_environment import child_environment
+from molmo_agent.envs.web.installed import REMEDY, check_runs, find_browser
 from molmo_agent.episode import Image
 from molmo_agent.errors import ActionRefused, EnvError, MissingExtraError
 from molmo_agent.images import read_image
-
-BINARIES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-DRIVERS = ("chromedriver", "chromium.chromedriver")
-VARIABLES = ("MINIWOB_CHROME_BINARY", "MINIWOB_CHROMEDRIVER")
-REMEDY = (
-    "apt-get install chromium chromium-driver (Fedora: dnf install chromium chromedriver; macOS: brew install chromium)"
-)
 
 # stdin is a leash: when this process ends, however it ends, the pipe closes and `read` returns. The driver goes, with
 # its pipe to Chromium Chromium goes, and then the folder that held the profile, whose last files may still be coming.
@@ -75,50 +69,6 @@ KEYS: Mapping[str, str] = {
 }
 
 
-def find_browser() -> tuple[str, str]:
-    """Return the paths of Chromium and of its driver.
-
-    Raises:
-        EnvError: one of them is not installed, or only one of the two variables is set.
-    """
-    paths = [os.environ.get(name, "") for name in VARIABLES]
-    if any(paths) and not all(paths):
-        missing = VARIABLES[paths.index("")]
-        raise EnvError(f"expected {' and '.join(VARIABLES)} both or neither to be set; {missing} is not")
-    binary, driver = paths if all(paths) else [_on_path(BINARIES), _on_path(DRIVERS)]
-    if not (binary and driver):
-        what = "Chromium" if not binary else "Chromium's driver (chromedriver)"
-        raise EnvError(f"web pages need {what}, which is not on PATH: {REMEDY}")
-    return binary, driver
-
-
-def _on_path(names: Sequence[str]) -> str:
-    return next((path for name in names if (path := shutil.which(name))), "")
-
-
-def _check_runs(binary: str, timeout_s: float) -> None:
-    """Run Chromium with --version: it reports why it cannot start, whereas its driver would wait silently.
-
-    Raises:
-        EnvError: it cannot run.
-    """
-    try:
-        result = subprocess.run(
-            [binary, "--version"],
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-            env=child_environment(),
-        )
-        words = (result.stdout + result.stderr).strip()[-400:]
-        complaint = "" if result.returncode == 0 else f"exit code {result.returncode}, {words!r}"
-    except (OSError, subprocess.TimeoutExpired) as error:
-        complaint = str(error)
-    if complaint:
-        raise EnvError(f"{binary} --version does not run: {complaint}; {REMEDY}")
-
-
 class Browser:
     """One page in a headless Chromium, which stops when this process ends, even if it is killed.
 
@@ -151,7 +101,7 @@ class Browser:
         except ImportError as error:
             raise MissingExtraError("a browser", "web") from error
         binary, driver = find_browser()
-        _check_runs(binary, timeout_s)
+        check_runs(binary, timeout_s)
         self._folder = tempfile.mkdtemp(prefix="molmo-agent-web-")
         try:
             # Both create their files in TMPDIR, which is our folder.
