@@ -89,6 +89,18 @@ def test_the_point_is_one_of_the_whole_picture(place):
     assert answer.reply.startswith("in the window capture 1280 x 800, crop(")
 
 
+@pytest.mark.parametrize("window", [(1, 1), (2, 19), (19, 19), (3, 400)], ids=str)
+def test_windows_that_are_far_too_small_grow_until_few_are_enough(window):
+    views = windows_of(640, 480, window)
+    assert 1 <= len(views) <= MOST
+
+
+@pytest.mark.parametrize("window", [(0, 0), (0, 640), (-3, 640)], ids=str)
+def test_a_window_without_an_area_is_rejected(window):
+    with pytest.raises(ValueError, match="expected a window of at least one pixel, got"):
+        WindowedPointer(Reader(), window)
+
+
 def test_the_surest_of_several_windows_counts():
     answer = WindowedPointer(Reader(), WINDOW).point(screen((5, 5, 100), (1200, 700, 240), (20, 700, 60)), "the dot")
     assert answer.points[0].point.to_pixels(1280, 800) == (1200, 700)

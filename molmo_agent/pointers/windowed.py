@@ -75,10 +75,15 @@ class WindowedPointer(WrappedPointer):
         window: (width, height) in pixels of what the model reads well.
         canvases: (width, height) in pixels of the images it was trained on, where it reads no others: smaller images
             and windows are padded to the smallest canvas that holds them.
+
+    Raises:
+        ValueError: a window without an area.
     """
 
     def __init__(self, model: PointingModel, window: tuple[int, int], canvases: Sequence[tuple[int, int]] = ()) -> None:
         super().__init__(model)
+        if min(window) < 1:
+            raise ValueError(f"expected a window of at least one pixel, got {window[0]}x{window[1]}")
         self.window, self.canvases = window, tuple(canvases)
 
     @property

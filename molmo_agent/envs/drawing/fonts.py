@@ -4,6 +4,7 @@ A glyph is rendered once per face and cached; a string is composed of cached gly
 with FreeType. The fonts carry no kerning, so character edges are plain sums of whole-pixel advances.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import accumulate
@@ -180,6 +181,16 @@ class Face:
             return sum([advances[character] for character in text])
         except KeyError:
             return sum([self._glyph(character).cell.shape[1] for character in text])
+
+    def count_fitting(self, characters: Iterable[str], max_width: float) -> int:
+        """Return how many of the first characters fit into a width in pixels; no others are looked at."""
+        width = count = 0
+        for character in characters:
+            width += self.width(character)
+            if width > max_width:
+                break
+            count += 1
+        return count
 
     def fit(self, text: str, max_width: float) -> str:
         """Return the text, or as much of its beginning as fits with an ellipsis; empty if not even that fits."""

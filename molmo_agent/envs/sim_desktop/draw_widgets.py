@@ -150,12 +150,9 @@ def _field(place: Place, widget: Widget) -> None:
     ink = ink_on(look.paper) if look.name != "contrast" else look.ink
     if visible:
         caret = widget.caret if place.focused else 0
-        start = 0  # a long text scrolls so that the caret is visible
-        while start < caret and letters.width(visible[start:caret]) > room - 2:
-            start += 1
-        part = visible[start:]
-        while part and letters.width(part) > room:
-            part = part[:-1]
+        # A long text scrolls so that the caret is visible.
+        start = caret - letters.count_fitting(reversed(visible[:caret]), room - 2)
+        part = visible[start : start + letters.count_fitting(visible[start:], room)]
         if place.focused and widget.all_selected:
             place.canvas.rect((left, y, left + letters.width(part), y + letters.height), look.accent)
             ink = look.on_accent

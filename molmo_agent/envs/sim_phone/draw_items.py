@@ -238,10 +238,7 @@ def _wrap(text: str, letters: Face, room: float) -> list[str]:
             if current and letters.width(longer) > room:
                 lines.append(current)
                 longer = word
-            while letters.width(longer) > room and len(longer) > 1:
-                length = len(longer) - 1
-                while length > 1 and letters.width(longer[:length]) > room:
-                    length -= 1
+            while (length := max(1, letters.count_fitting(longer, room))) < len(longer):
                 lines.append(longer[:length])
                 longer = longer[length:]
             current = longer
