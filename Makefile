@@ -15,7 +15,7 @@ PIP := python -m pip install --quiet --disable-pip-version-check
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 8
 NEEDS_NETWORK = { echo "make $@: pip could not install the packages, see above. This step needs the package index (PyPI or a mirror that pip is configured for); nothing after it needs a network. Run the same command again once it is reached." >&2; exit 1; }
 
-.PHONY: setup system demo test check fix bench docs lock newest oldest clean
+.PHONY: setup system demo test abuse check fix bench docs lock newest oldest clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,10 @@ demo: setup
 
 test: setup system
 	$(BIN)/$(PYTEST) --durations=20
+
+# Kills, hostile replies and the like in numbers: up to twenty minutes on two cores.
+abuse: setup system
+	$(BIN)/$(PYTEST) --durations=20 tests/abuse
 
 check: setup
 	$(BIN)/ruff format --check

@@ -43,6 +43,10 @@ class SafeConsole(Console):
     def file(self, new_file: IO[str]) -> None:
         Console.file.__set__(self, new_file)  # type: ignore[attr-defined]
 
+    def on_broken_pipe(self) -> None:
+        """Raise BrokenPipeError as any other stream does; rich would end the program here."""
+        raise
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render, and show signs in all text."""
         for segment in super().render(renderable, options):

@@ -7,7 +7,6 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -46,7 +45,8 @@ def when_gymnasium_is_imported(path: str) -> None:
         sys.meta_path.insert(0, _Waiting(call))
 
 
-class _Waiting(MetaPathFinder):
+# Not a MetaPathFinder: that import would be half the time that this package takes.
+class _Waiting:
     """A finder that finds nothing itself. It steps aside when gymnasium is looked for, and calls back when it is there.
 
     Args:

@@ -6,9 +6,9 @@ It prints "ready" when it has started to send input, and acts until it is killed
 import sys
 
 from molmo_agent.actions import Click, Drag, Key, LongPress, Type
-from molmo_agent.cli.termination import terminate_like_ctrl_c
 from molmo_agent.envs.desktop import Desktop, Pace
 from molmo_agent.geometry import Point
+from molmo_agent.interrupts import ending_in_time
 
 ACTIONS = {
     "drag": Drag(Point(0.2, 0.3), Point(0.8, 0.7)),
@@ -30,5 +30,5 @@ def main(what: str) -> None:
 
 
 if __name__ == "__main__":
-    with terminate_like_ctrl_c():
+    with ending_in_time():
         main(sys.argv[1])

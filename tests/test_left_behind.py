@@ -1,14 +1,11 @@
 """What a run that was killed leaves on a real screen, and that the next run starts with nothing down."""
 
-import pathlib
-import random
 import signal
 import subprocess
-import sys
-import time
 
 import pytest
-from desktop_screen import FAST, Actor, EventWindow, heed_signals, needs
+from desktop_screen import Actor, EventWindow, needs
+from kills import CLEAN_ENDS, EVERYTHING, NOTE, check_kills, down, kill_run, typed, xdotool
 from x11_keyboards import call_xkb, layout, set_caps_lock, state
 
 from molmo_agent.actions import Click, Drag, Key, Scroll, Type, Wait
@@ -19,16 +16,12 @@ from molmo_agent.geometry import Point
 pytest.importorskip("Xlib", reason="Xlib comes with pyautogui on Linux only")
 
 from molmo_agent.envs.desktop import input as desktop_input
-from molmo_agent.envs.desktop import x11, x11_input
+from molmo_agent.envs.desktop import x11_input
 from molmo_agent.envs.desktop.x11_keys.xkb import LOCK
 
 pytestmark = needs("Xvfb", "openbox", "xdotool", "xclip", "setxkbmap")
 
-EVERYTHING = {"pace": FAST}
 MIDDLE = Point(0.5, 0.5)
-NOTE = "a note x"
-KILLED = pathlib.Path(__file__).with_name("killed_run.py")
-CLEAN_ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 pytest_plugins = ("actor_fixtures",)
@@ -46,27 +39,6 @@ def actor(screen):
     actor = Actor()
     yield actor
     actor.close()
-
-
-def xdotool(*words):
-    subprocess.run(["xdotool", *words], check=True)
-
-
-def down():
-    """Return the keycodes and the mask of the buttons and modifiers that are down."""
-    display = x11.connect()
-    try:
-        keys = [8 * i + bit for i, byte in enumerate(display.query_keymap()) for bit in range(8) if byte >> bit & 1]
-        return keys, display.screen().root.query_pointer().mask & ~(LOCK | 16)
-    finally:
-        display.close()
-
-
-def typed(window):
-    """Return the last keys as characters, and whether a modifier was down with any. Before: repeats of a held key."""
-    events = window.events("key_press")[-len(NOTE) :]
-    keys = [event["key"] for event in events]
-    return "".join(key.replace("space", " ") for key in keys), any(event["state"] & ~(LOCK | 16) for event in events)
 
 
 # --- The start of a run -----------------------------------------------------------------------------------------------
@@ -215,20 +187,6 @@ def test_a_button_that_is_disabled_is_refused(actor, window):
 # --- Runs that are killed ---------------------------------------------------------------------------------------------
 
 
-def kill_run(what, how, after_s):
-    """Start a run, end it by a signal after a time, and return its exit status."""
-    command, quiet = [sys.executable, str(KILLED), what], subprocess.DEVNULL
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=quiet, preexec_fn=heed_signals)
-    try:
-        assert run.stdout.readline() == b"ready\n"
-        time.sleep(after_s)
-        run.send_signal(how)
-        return run.wait(timeout=60)
-    finally:
-        run.kill()
-        run.stdout.close()
-
-
 @pytest.mark.parametrize("how", CLEAN_ENDS, ids=lambda how: how.name)
 @pytest.mark.parametrize("what", ["drag", "held", "type"])
 def test_a_run_that_is_told_to_end_releases_everything_itself(window, what, how):
@@ -244,23 +202,10 @@ def test_a_run_that_is_killed_leaves_something_down(window):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("what", ["drag", "held", "type", "chord", "press"])
 def test_after_a_kill_at_any_moment_the_next_run_starts_with_nothing_down(screen, what):
-    """Twenty kills of each kind of run: a hundred."""
-    rng = random.Random(what)
-    for i in range(20):
-        how = [*CLEAN_ENDS, signal.SIGKILL, signal.SIGKILL][i % 5]
-        # Its imports take their time meanwhile.
-        next_run = Actor()
-        try:
-            with EventWindow() as window:
-                kill_run(what, how, rng.uniform(0, 0.8))
-                window.events()
-                next_run.act(EVERYTHING, Type(NOTE))
-                assert (typed(window), down()) == ((NOTE, False), ([], 0)), (i, how)
-        finally:
-            next_run.close()
+    """Three kills of each kind of run; `make abuse` has twenty."""
+    check_kills(what, 3)
 
 
 def test_the_clipboard_of_a_killed_paste_is_not_pasted_by_the_next_run(screen, actor):

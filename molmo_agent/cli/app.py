@@ -1,5 +1,6 @@
 """The ``agent`` command: its verbs and options. Each command imports heavy packages only when it runs."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -378,22 +379,34 @@ def exit_code(error: MolmoAgentError) -> int:
 
 
 def main(command: Callable[..., Any] = app) -> None:
-    """Run a command line; print an error of this package as one message and exit with its code."""
+    """Run a command line; print an error as one message and exit with its code."""
     try:
         command()
     except MolmoAgentError as error:
         if _STATE["debug"]:
             raise
-        # Indent further lines: a quoted reply of a model must not look like a message of ours.
-        first, *more = str(error).split("\n")
-        text = Text("\n").join([plain_text(f"agent: {first}"), *(plain_text(f"  {line}") for line in more)])
-        make_console(stderr=True).print(text, style="red", soft_wrap=True)
+        _print_error(str(error))
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
-        make_console(stderr=True).print("agent: stopped", style="red")
+        _print_error("stopped")
         sys.exit(EXIT_STOPPED)
     except SystemExit as end:
         # Ctrl-C inside a command: typer exits with this code and prints nothing.
         if end.code == EXIT_STOPPED:
-            make_console(stderr=True).print("agent: stopped", style="red")
+            _print_error("stopped")
         raise
+    except Exception as error:
+        if _STATE["debug"]:
+            raise
+        hint = "this is an error of the program; `agent --debug ...` shows where"
+        _print_error(f"{type(error).__name__}: {error}\n{hint}")
+        sys.exit(EXIT_FAILURE)
+
+
+def _print_error(message: str) -> None:
+    """Print a message on stderr, if anybody is there to read it."""
+    # Indent further lines: a quoted reply of a model must not look like a message of ours.
+    first, *more = message.split("\n")
+    text = Text("\n").join([plain_text(f"agent: {first}"), *(plain_text(f"  {line}") for line in more)])
+    with contextlib.suppress(OSError):
+        make_console(stderr=True).print(text, style="red", soft_wrap=True)

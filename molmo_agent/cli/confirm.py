@@ -1,6 +1,9 @@
 """Ask a person at the terminal before an input is sent, and show the target there; no file is written."""
 
+import contextlib
+import sys
 import threading
+from collections.abc import Callable
 
 import numpy as np
 from rich.color import Color
@@ -45,6 +48,26 @@ def crop_as_text(image: Image, point: Point, columns: int) -> Text:
     return text
 
 
+def terminal_restorer() -> Callable[[], None]:
+    """Return a function that sets the terminal back as it is now, in case a prompt is never left in order."""
+    if sys.platform == "win32":
+        return lambda: None
+    import termios
+
+    try:
+        settings = termios.tcgetattr(0)
+    except termios.error:
+        # No terminal.
+        return lambda: None
+
+    def restore() -> None:
+        # A terminal that was closed.
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(0, termios.TCSANOW, settings)
+
+    return restore
+
+
 class Asker:
     """Shows a decision and its target at a terminal and asks whether to carry it out; Enter alone means no."""
 
@@ -54,9 +77,18 @@ class Asker:
         self._turn = threading.Lock()
 
     def __call__(self, decision: Decision, observation: Observation, why: str) -> bool:
-        """Ask whether to execute a decision; one question at a time."""
+        """Ask whether to execute a decision; one question at a time.
+
+        Raises:
+            KeyboardInterrupt: the terminal is gone.
+        """
         with self._turn:
-            return self._answer(decision, observation, why)
+            try:
+                return self._answer(decision, observation, why)
+            except EOFError:
+                return False
+            except OSError as error:
+                raise KeyboardInterrupt("the terminal is gone") from error
 
     def _answer(self, decision: Decision, observation: Observation, why: str) -> bool:
         if self._console.encoding.lower().startswith("utf"):
@@ -67,7 +99,4 @@ class Asker:
             question.append(visible_text(f"  for: {decision.instruction}"))
         if why:
             question.append(visible_text(f"  ({why})"), "yellow")
-        try:
-            return Confirm.ask(question, console=self._console, default=False)
-        except EOFError:
-            return False
+        return Confirm.ask(question, console=self._console, default=False)

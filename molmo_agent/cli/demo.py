@@ -59,8 +59,9 @@ def demo(model: str, out: Path | None) -> int:
     Returns:
         The exit code of the first task: the second one is an extra, and never fails the command.
     """
+    or_beside = out is None
     out = out or default_folder(SIMULATED["family"])
-    code = run_request(Request(env="sim-desktop", model=model, out=out, **SIMULATED))
+    code = run_request(Request(env="sim-desktop", model=model, out=out, or_beside=or_beside, **SIMULATED))
     reason = why_no_real_program()
     if reason:
         _say(f"no real program is shown: {reason}")
@@ -158,6 +159,7 @@ def operate(real: RealTask, folder: Path, *, screen: str = SCREEN) -> str | None
                 confirm="never",
                 max_seconds=_SECONDS,
                 out=folder,
+                or_beside=True,
             )
         )
         return file.read_text(encoding="utf-8").rstrip("\n") if file.exists() else None
@@ -165,8 +167,6 @@ def operate(real: RealTask, folder: Path, *, screen: str = SCREEN) -> str | None
 
 def _show(real: RealTask, beside: Path) -> None:
     folder = beside.with_name(f"{beside.name}-{real.program}")
-    if folder.exists():
-        folder = default_folder(real.program, beside.parent)
     _say(f"now a real program, {real.program}, on a virtual display:")
     text = operate(real, folder)
     outcome = "no file was saved" if text is None else f"the saved file holds {text!r}"

@@ -163,7 +163,7 @@ def rollout_request(request: RolloutRequest) -> int:
         if value is not None and request.record is None:
             raise UsageError(f"--{option} needs --record FOLDER: it is made of what was recorded")
     out = request.out or _default_out(request)
-    for path in (request.record, request.lerobot, out):
+    for path in (request.record, request.lerobot, request.out):
         if path is not None and path.exists():
             raise UsageError(f"{path} exists already and is not overwritten: name another")
     console = make_console(stderr=request.as_json)
@@ -178,7 +178,7 @@ def rollout_request(request: RolloutRequest) -> int:
                 finished.sort(key=lambda episode: episode.index)
                 finished_rows = [*rows, *([_row(name, BatchResult(episodes=tuple(finished)))] if finished else [])]
                 try:
-                    _write(out, request, finished_rows, False)
+                    out = _write(out, request, finished_rows, False)
                 # The error that ended the run matters more, and is often the same full disk.
                 except UsageError as unwritten:
                     warn(str(unwritten))
@@ -194,7 +194,7 @@ def rollout_request(request: RolloutRequest) -> int:
     if not request.as_json:
         _print(console, request, rows)
     _notes(console, rows)
-    _write(out, request, rows, True)
+    out = _write(out, request, rows, True)
     where = f"; trajectories: {request.record}" if request.record else ""
     console.print(plain_text(f"every episode: {out}{where}"), soft_wrap=True)
     if request.record is not None:
@@ -228,7 +228,8 @@ def _default_out(request: RolloutRequest) -> Path:
     return Path("runs") / "rollouts" / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{slug}.json"
 
 
-def _write(path: Path, request: RolloutRequest, rows: list[dict[str, Any]], complete: bool) -> None:
+def _write(path: Path, request: RolloutRequest, rows: list[dict[str, Any]], complete: bool) -> Path:
+    """Write the file and return its path, which is another one where a run at the same moment took the default name."""
     names = ("env", "model", "policy", "form", "min_confidence", "family", "episodes", "seed", "num_envs", "workers")
     settings = {name: getattr(request, name) for name in names}
     content = {"schema": SCHEMA, **settings, "complete": complete, "rows": rows}
@@ -236,9 +237,24 @@ def _write(path: Path, request: RolloutRequest, rows: list[dict[str, Any]], comp
         path.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
         # An instruction may hold half a surrogate pair; its escape is JSON too.
+        if request.out is None:
+            path = _claim(path)
         write_whole(path, text)
+        return path
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _claim(path: Path) -> Path:
+    """Create an empty file under a free name, this one if possible, and return its path."""
+    stem, number = path.stem, 1
+    while True:
+        try:
+            path.touch(exist_ok=False)
+            return path
+        except FileExistsError:
+            number += 1
+            path = path.with_stem(f"{stem}-{number}")
 
 
 def _print(console: Console, request: RolloutRequest, rows: list[dict[str, Any]]) -> None:

@@ -15,17 +15,17 @@ from rich.console import Console
 from rich.text import Text
 
 from molmo_agent.actions import Done, Wait, action_to_dict, describe
-from molmo_agent.cli.confirm import Asker
+from molmo_agent.cli.confirm import Asker, terminal_restorer
 from molmo_agent.cli.start_program import started
-from molmo_agent.cli.termination import terminate_like_ctrl_c
 from molmo_agent.console import after_the_result, make_console, plain_text, say_json, warn
 from molmo_agent.episode import Step, Trajectory
 from molmo_agent.errors import MolmoAgentError, UsageError
 from molmo_agent.geometry import Box
 from molmo_agent.interfaces import Env, Policy, model_traits
+from molmo_agent.interrupts import ending_in_time, last_step, time_limit
 from molmo_agent.registry import is_checkpoint, is_gymnasium, load_env, load_model, load_policy
 from molmo_agent.rollout.guards import Guards
-from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.loop import Rollout, rollout
 from molmo_agent.rollout.recorder import Recorder, default_folder
 from molmo_agent.rollout.screen_changes import ScreenWatch, Settle
 from molmo_agent.rollout.secrets import Secrets, secret_names
@@ -33,6 +33,8 @@ from molmo_agent.rollout.viewer import HTML_NAME, write_viewer
 
 # Envs that act on a real device of the user -> name of the device.
 _REAL = {"desktop": "desktop", "android": "phone"}
+# The loop itself ends a run at its limit, between two calls; this much later, one that takes too long is cut short.
+_LATER_S = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,8 @@ class Request:
     max_steps: int = 30
     max_seconds: float = 600.0
     out: Path | None = None
+    # Take another name where `out` exists.
+    or_beside: bool = False
     as_json: bool = False
 
 
@@ -183,7 +187,10 @@ def run_request(request: Request) -> int:
     console = make_console(stderr=request.as_json)
     env_options = _env_options(request)
     confirm = _confirmation(request)
-    folder = request.out or default_folder(request.task or request.family or request.env)
+    recorder = Recorder(
+        request.out or default_folder(request.task or request.family or request.env),
+        or_beside=request.out is None or request.or_beside,
+    )
     # The user's own task may name secrets; an env's task only those that the user allowed.
     names = dict.fromkeys([*request.secrets, *secret_names(request.task or "")])
     secrets = Secrets.from_environment(names)
@@ -197,9 +204,9 @@ def run_request(request: Request) -> int:
         secrets=secrets,
         dry_run=request.dry_run,
         # Creating a file of this name ends the run.
-        stop=(folder / "STOP").exists,
+        stop=lambda: (recorder.folder / "STOP").exists(),
     )
-    with terminate_like_ctrl_c(), _display(request), contextlib.closing(load_env(request.env, **env_options)) as env:
+    with ending_in_time(), _display(request), contextlib.closing(load_env(request.env, **env_options)) as env:
         with loading(request.model, quiet=request.as_json):
             model = load_model(request.model, env=env)
         options: dict[str, Any] = {} if request.form is None else {"form": request.form}
@@ -217,11 +224,10 @@ def run_request(request: Request) -> int:
             # Its window is there, but may be empty yet.
             first = env.observe()
             ScreenWatch(env.observe, Settle()).settle(first.image, first, reacts=False)
-        return _roll(request, env, policy, guards, folder, console)
+        return _roll(request, env, policy, guards, recorder, console)
 
 
-def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Path, console: Console) -> int:
-    recorder = Recorder(folder)
+def _roll(request: Request, env: Env, policy: Policy, guards: Guards, recorder: Recorder, console: Console) -> int:
     episode = rollout(
         policy,
         env,
@@ -232,23 +238,49 @@ def _roll(request: Request, env: Env, policy: Policy, guards: Guards, folder: Pa
         options={"task": request.family} if request.family else None,
     )
     try:
+        _play(request, episode, recorder, console)
+    except Exception as error:
+        folder = recorder.folder
+        # A closed terminal or pipe may be why the run ended, and must not replace the error.
+        with contextlib.suppress(OSError):
+            if request.as_json:
+                ended = episode.trajectory.ended or f"{type(error).__name__}: {error}"
+                _print_end(episode.trajectory, folder, achieved=False, ended=ended)
+            if isinstance(error, MolmoAgentError) and (folder / "meta.json").exists():
+                remark = f"what was recorded until then: agent view {folder}"
+                make_console(stderr=True).print(plain_text(remark))
+        raise
+    return _report(request, episode, recorder.folder, console)
+
+
+def _play(request: Request, episode: Rollout, recorder: Recorder, console: Console) -> None:
+    """Go through the episode; end it at its time limit, on a signal, and when nobody can read what it prints."""
+    restore_terminal = terminal_restorer()
+
+    def without_main_thread(reason: str) -> None:
+        recorder.finish(None, success=None, ended=reason)
+        restore_terminal()
+        if request.as_json:
+            _print_end(episode.trajectory, recorder.folder, achieved=False, ended=reason)
+        warn(f"{reason}; a call that did not return was given up. See: agent view {recorder.folder}")
+
+    limit = f"the limit of {request.max_seconds:g} seconds is reached"
+    with last_step(without_main_thread), time_limit(request.max_seconds + _LATER_S, limit):
         try:
             for step in episode:
-                if step.index == 0 and not request.as_json:
-                    instruction = plain_text(f"  {episode.trajectory.task.instruction}")
-                    console.print(Text.assemble(plain_text(request.env, "bold"), instruction))
-                _tell(step, console, as_json=request.as_json)
+                try:
+                    if step.index == 0 and not request.as_json:
+                        instruction = plain_text(f"  {episode.trajectory.task.instruction}")
+                        console.print(Text.assemble(plain_text(request.env, "bold"), instruction))
+                    _tell(step, console, as_json=request.as_json)
+                except OSError:
+                    episode.stop(KeyboardInterrupt("its output is closed"))
         except KeyboardInterrupt as interrupt:
             episode.stop(interrupt)
-    except Exception as error:
-        if request.as_json:
-            ended = episode.trajectory.ended or f"{type(error).__name__}: {error}"
-            # A closed stdout may be why the run failed, and must not replace the error.
-            with contextlib.suppress(OSError):
-                _print_end(episode.trajectory, folder, achieved=False, ended=ended)
-        if isinstance(error, MolmoAgentError) and (folder / "meta.json").exists():
-            make_console(stderr=True).print(plain_text(f"what was recorded until then: agent view {folder}"))
-        raise
+
+
+def _report(request: Request, episode: Rollout, folder: Path, console: Console) -> int:
+    """Print the verdict and write the page; return the exit code."""
     # The verdict is printed first, because writing the page may fail.
     trajectory, page = episode.trajectory, folder / HTML_NAME
     achieved = _is_achieved(trajectory)

@@ -13,11 +13,14 @@ import numpy as np
 
 from molmo_agent.child_environment import child_environment
 from molmo_agent.errors import EnvError
+from molmo_agent.interrupts import last_step
 
 # How long to wait for the window of a program.
 WINDOW_S = 15.0
 # A program that ends without an error may have handed over to one that runs already, which opens no window.
 HANDED_OVER_S = 5.0
+# How long it may take to end; a program may ask whether to save.
+END_S = 0.7
 _POLL_S = 0.05
 
 
@@ -45,10 +48,20 @@ def started(command: str, *, window_s: float = WINDOW_S) -> Iterator[None]:
                 )
             except OSError as error:
                 raise EnvError(f"could not start {command!r}: {error}; is it installed?") from error
-            stack.callback(program.wait)
-            stack.callback(program.terminate)
+            stack.callback(_end, program)
+            stack.enter_context(last_step(lambda reason: program.kill()))
             _await(command, program, is_there, window_s)
         yield
+
+
+def _end(program: subprocess.Popen[bytes]) -> None:
+    """End a program, also one that does not heed the request."""
+    program.terminate()
+    try:
+        program.wait(END_S)
+    except subprocess.TimeoutExpired:
+        program.kill()
+        program.wait()
 
 
 def _await(command: str, program: subprocess.Popen[bytes], is_there: Callable[[], bool], window_s: float) -> None:
@@ -75,7 +88,6 @@ def _new_window() -> Iterator[Callable[[], bool]]:
     """Remember what is on the screen, and yield a function that returns whether a window has come."""
     if sys.platform.startswith("linux"):
         x11: Any = importlib.import_module("molmo_agent.envs.desktop.x11")
-        defer_interrupts: Any = importlib.import_module("molmo_agent.envs.desktop.input").defer_interrupts
         if importlib.import_module("molmo_agent.envs.desktop.wayland").is_wayland():
             raise EnvError(
                 "--start is not possible on Wayland, which does not tell whether a program has opened its window. "
@@ -84,14 +96,13 @@ def _new_window() -> Iterator[Callable[[], bool]]:
         display = x11.connect()
 
         def windows() -> set[int]:
-            with defer_interrupts():
-                return {window.id for window in x11.windows(display)}
+            return {window.id for window in x11.windows(display)}
 
         try:
             old = windows()
             yield lambda: not windows() <= old
         finally:
-            display.close()
+            x11.disconnect(display)
     else:
         module: Any = importlib.import_module("molmo_agent.envs.desktop.capture")
         capture = module.open_capture()

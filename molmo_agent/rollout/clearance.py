@@ -63,7 +63,11 @@ class Clearance:
 
     def is_late(self) -> bool:
         """Return whether the time limit is reached; the time of a question counts."""
-        return time.monotonic() >= self._deadline
+        return self.remaining_s() <= 0
+
+    def remaining_s(self) -> float:
+        """Return for how many seconds the episode may go on."""
+        return max(0.0, self._deadline - time.monotonic())
 
     def check_limits(self) -> None:
         """Check before an input that the episode may go on.

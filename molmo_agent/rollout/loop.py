@@ -27,6 +27,7 @@ from molmo_agent.episode import Decision, Effect, Observation, Step, Task, Traje
 from molmo_agent.errors import ActionRefused, MolmoAgentError, RunStopped, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Env, Policy, env_traits, policy_traits
+from molmo_agent.interrupts import TimeLimitPassed
 from molmo_agent.rollout.clearance import Clearance, OutOfTime
 from molmo_agent.rollout.cover import SecretCover
 from molmo_agent.rollout.guards import Guards
@@ -93,10 +94,13 @@ class Rollout(Iterator[Step]):
             interrupt: what the caller caught; it may name a signal.
 
         Raises:
-            RunStopped: always, once the env is closed and the record finished.
+            RunStopped: once the env is closed and the record finished; not at the time limit, where episodes just end.
         """
         try:
             self._generator.throw(interrupt or KeyboardInterrupt())
+        except (StopIteration, TimeLimitPassed):
+            # At its time limit an episode ends as it does by itself.
+            return
         except KeyboardInterrupt as unheeded:
             # The episode had not started, or was about to end.
             self._env.close()
@@ -116,6 +120,8 @@ class Rollout(Iterator[Step]):
         crash: BaseException | None = None
         try:
             yield from self._episode()
+        except TimeLimitPassed:
+            self._end_reason = self._limit_reached()
         except KeyboardInterrupt as interrupt:
             self._end_reason = _stopped_by(interrupt)
             self._env.close()
@@ -164,7 +170,7 @@ class Rollout(Iterator[Step]):
             if len(self._steps) >= self._guards.max_steps:
                 self._end_reason = f"the limit of {self._guards.max_steps} steps is reached"
             elif clearance.is_late():
-                self._end_reason = f"the limit of {self._guards.max_seconds:g} seconds is reached"
+                self._end_reason = self._limit_reached()
             else:
                 try:
                     step, self._last = self._step(self._last, clearance)
@@ -281,6 +287,9 @@ class Rollout(Iterator[Step]):
             before = self._watch.hover(before.image, first)
             clearance.check_limits()
             clearance.check.confirm_windows(points_of(action), seen)
+        if isinstance(action, Wait):
+            # The run ends before that.
+            action = Wait(min(action.duration_s, clearance.remaining_s()))
         newest, last_reward, terminated, truncated, info = self._env.step(self._secrets.reveal(action))
         return before, (newest, reward + last_reward, terminated, truncated, info)
 
@@ -308,6 +317,9 @@ class Rollout(Iterator[Step]):
     def _learn_success(self, info: dict[str, Any]) -> None:
         if self._is_env_task and (verdict := info.get("is_success")) is not None:
             self._success = bool(verdict)
+
+    def _limit_reached(self) -> str:
+        return f"the limit of {self._guards.max_seconds:g} seconds is reached"
 
     def _why_over(self, step: Step) -> str:
         if isinstance(step.action, Done):

@@ -22,6 +22,7 @@ import platform
 import re
 import struct
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -116,13 +117,9 @@ def _json(value: Any, indent: int | None = None) -> bytes:
 
 
 def default_folder(instruction: str, root: str | Path = "trajectories") -> Path:
-    """Return a new folder's name: ``trajectories/20250131-184500-click-the-save-button``."""
+    """Return ``trajectories/20250131-184500-click-the-save-button``: a name by the second, for ``or_beside``."""
     slug = re.sub(r"[^a-z0-9]+", "-", instruction.lower()).strip("-")[:40].rstrip("-") or "task"
-    stem = f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{slug}"
-    folder, number = Path(root) / stem, 2
-    while folder.exists():
-        folder, number = Path(root) / f"{stem}-{number}", number + 1
-    return folder
+    return Path(root) / f"{datetime.datetime.now():%Y%m%d-%H%M%S}-{slug}"
 
 
 def _versions() -> dict[str, str]:
@@ -139,14 +136,15 @@ class Recorder:
 
     Args:
         folder: must not exist yet; its parents are created.
+        or_beside: if it exists, by ``start`` at the latest, take the next free name: ``folder-2``, ``folder-3``.
 
     Raises:
         UsageError: the folder exists.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        if self.folder.exists():
+    def __init__(self, folder: str | Path, *, or_beside: bool = False) -> None:
+        self.folder, self._or_beside = Path(folder), or_beside
+        if self.folder.exists() and not or_beside:
             raise UsageError(f"{self.folder} exists already and is not overwritten: name another folder")
         self._problem = ""
         self._scrub: Callable[[Any], Any] = lambda value: value
@@ -155,6 +153,8 @@ class Recorder:
         self._image_record: Future[dict[str, Any]] | None = None
         self._baseline: Image | None = None
         self._count = 0
+        # Two threads finish the record of a run whose own thread hangs.
+        self._finishing = threading.Lock()
 
     @property
     def problem(self) -> str:
@@ -174,7 +174,7 @@ class Recorder:
         """
         self._scrub = scrub
         try:
-            self.folder.mkdir(parents=True)
+            self._make_folder()
         except FileExistsError as error:
             raise UsageError(f"{self.folder} exists already and is not overwritten: name another folder") from error
         except OSError as error:
@@ -185,6 +185,18 @@ class Recorder:
         described = {name: self._free(value) if name in _FREE_TEXT else plain(value) for name, value in run.items()}
         self._write("meta.json", _json({**head, **described, "versions": _versions()}, indent=2))
         self._append(b"")
+
+    def _make_folder(self) -> None:
+        """Create the folder, which another run may do at the same moment."""
+        first, number = self.folder, 1
+        while True:
+            try:
+                return self.folder.mkdir(parents=True)
+            except FileExistsError:
+                if not (self._or_beside and self.folder.parent.is_dir()):
+                    raise
+                number += 1
+                self.folder = first.with_name(f"{first.name}-{number}")
 
     def cover_changes_since(self, before: Image) -> None:
         """Cover all later images wherever they differ from ``before``; called before a secret is typed."""
@@ -253,7 +265,7 @@ class Recorder:
 
     def finish(self, final: Observation | None, *, success: bool | None, ended: str) -> None:
         """Write ``result.json`` with the last image; nothing if the episode never started or is finished already."""
-        if self._encoder is None:
+        if self._encoder is None or not self._finishing.acquire(blocking=False):
             return
         try:
             image = None

@@ -22,6 +22,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 
 from molmo_agent.errors import MissingExtraError, ModelError, MolmoAgentError, RunStopped, UsageError
+from molmo_agent.interrupts import ENDING_SIGNALS
 from molmo_agent.parse import load_json
 from molmo_agent.train.config import Run
 from molmo_agent.train.recipe import from_dict, to_dict
@@ -51,9 +52,9 @@ def process_group(rank: int, count: int, meeting: str | None) -> Any:
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], bool]]:
-    """Handle Ctrl-C and SIGTERM as a request to stop after the current step; yield a function that reports it."""
+    """Handle every signal to end as a request to stop after the current step; yield a function that reports it."""
     stop_event = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [number for number in ENDING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     handlers = {number: signal.signal(number, lambda *_: stop_event.set()) for number in numbers}
     try:
         yield stop_event.is_set

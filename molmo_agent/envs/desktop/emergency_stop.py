@@ -14,6 +14,7 @@ from molmo_agent.errors import EnvError, RunStopped
 
 # A hand that pushes the pointer into a corner leaves it there for longer.
 _LOOK_S = 0.05
+_END_S = 0.3
 
 Position = tuple[int, int]
 
@@ -118,7 +119,8 @@ class EmergencyStop:
         self._ending.set()
         # An env that nobody closed may be collected in the thread itself.
         if self._thread not in (None, threading.current_thread()):
-            self._thread.join()
+            # Not longer: it may wait for a display that does not answer.
+            self._thread.join(_END_S)
         self._thread = None
 
     def _look(self, position: Position, monitors: Iterable[Monitor]) -> None:

@@ -9,9 +9,7 @@ import difflib
 import importlib
 import os
 import re
-import signal
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +18,7 @@ from typing import Any, Protocol
 from molmo_agent.actions import Button
 from molmo_agent.envs.desktop.emergency_stop import emergency_stop
 from molmo_agent.errors import ActionRefused, EnvError
+from molmo_agent.interrupts import defer_interrupts
 
 # Seconds between two keys: below this some toolkits lose one now and then.
 KEY_PAUSE_S = 0.003
@@ -64,9 +63,6 @@ _SYNONYMS = {
 
 # All the same key: the one with the system's sign on it.
 _SYSTEM_KEY = frozenset({"win", "windows", "super", "meta", "cmd", "command"})
-
-
-_INTERRUPTS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 
 class Input(Protocol):
@@ -190,30 +186,6 @@ def _hide_module(name: str) -> Iterator[None]:
         del sys.modules[name]
 
 
-@contextlib.contextmanager
-def defer_interrupts() -> Iterator[None]:
-    """Delay Ctrl-C, and other signals that raise, until the end of one call to the display.
-
-    python-xlib keeps its locks when an exception passes through it: interrupted there, the very calls that are to
-    release the buttons would block forever.
-    """
-    handlers: dict[int, Any] = {}
-    # Signals reach the main thread only; and one that raises nothing does no harm.
-    if threading.current_thread() is threading.main_thread():
-        handlers = {number: signal.getsignal(number) for number in _INTERRUPTS}
-    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
-    interrupts: list[int] = []
-    for number in handlers:
-        signal.signal(number, lambda number, _: interrupts.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        if interrupts:
-            signal.raise_signal(interrupts[0])
-
-
 class PyAutoGuiInput:
     """Input by pyautogui."""
 
@@ -240,15 +212,25 @@ class PyAutoGuiInput:
     @contextlib.contextmanager
     def _translate_errors(self) -> Iterator[None]:
         """Translate the two errors that any call may raise: the user's emergency stop, and the loss of the display."""
+        if self.is_display_lost():
+            raise EnvError("the display is gone: an earlier input broke off. Start again")
         try:
-            with defer_interrupts():
+            with defer_interrupts(self.break_off):
                 yield
         except self._gui.FailSafeException as error:
             raise emergency_stop(self.position()) from error
         except Exception as error:
             if self.is_lost(error):
-                raise EnvError(f"the display is gone: input failed ({error}). Start again") from error
+                cause = error.__context__ or error
+                raise EnvError(f"the display is gone: input failed ({cause}). Start again") from error
             raise
+
+    def break_off(self) -> None:
+        """Let a call to a display that does not answer end, from another thread. Not every system needs it."""
+
+    def is_display_lost(self) -> bool:
+        """Return whether a call to the display broke off, so that no other one would return."""
+        return False
 
     def is_lost(self, error: Exception) -> bool:
         """Return whether an error means that the display is gone."""
@@ -375,10 +357,13 @@ class PyAutoGuiInput:
 
     def release_all(self) -> None:
         """Release every button and key, even with the pointer in the failsafe corner."""
+        if self.is_display_lost():
+            # It holds no keys.
+            return
         gui, keys, buttons = self._gui, self._held_keys[::-1], self._held_buttons[::-1]
         gui.FAILSAFE = False
         try:
-            with defer_interrupts():
+            with defer_interrupts(self.break_off):
                 for key in keys:
                     self._key_event(key, False)
                 for button in buttons:

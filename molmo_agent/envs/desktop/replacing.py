@@ -47,9 +47,10 @@ def keys_that_select(x11_display: Any, *, is_real: bool, platform: str = sys.pla
     if x11_display is not None:
         from molmo_agent.envs.desktop import x11
 
-        _refuse_without_fields(x11.focused_classes(x11_display) & _WITHOUT_FIELDS_X11)
-        # Tk's fields on X11 do not paste over what is selected, and Backspace does nothing else in Tk.
-        return (("ctrl", "/"), ("backspace",)) if _is_tk(x11_display) else (("ctrl", "a"),)
+        with x11.exchange(x11_display):
+            _refuse_without_fields(x11.focused_classes(x11_display) & _WITHOUT_FIELDS_X11)
+            # Tk's fields on X11 do not paste over what is selected, and Backspace does nothing else in Tk.
+            return (("ctrl", "/"), ("backspace",)) if _is_tk(x11_display) else (("ctrl", "a"),)
     if is_real:
         known = {"darwin": _WITHOUT_FIELDS_MACOS, "win32": _WITHOUT_FIELDS_WINDOWS}.get(platform, frozenset())
         _refuse_without_fields({program_in_front(platform).lower()} & known)

@@ -188,7 +188,7 @@ class VirtualDisplay:
                     f"{timeout_s:g} s; choose another one, or none with window_manager=None"
                 )
         finally:
-            display.close()
+            x11.disconnect(display)
 
 
 def _set_variable(key: str, value: str | None) -> None:

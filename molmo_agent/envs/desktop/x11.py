@@ -5,8 +5,10 @@ Only for X11: the Xlib that it imports comes with pyautogui on Linux and nowhere
 
 import contextlib
 import difflib
+import functools
 import io
 import os
+import socket
 import time
 import traceback
 import warnings
@@ -20,8 +22,8 @@ import Xlib.protocol.event
 import Xlib.X
 
 from molmo_agent.envs.desktop.capture import Area
-from molmo_agent.envs.desktop.input import defer_interrupts
 from molmo_agent.errors import ActionRefused, EnvError
+from molmo_agent.interrupts import defer_interrupts
 
 _VIRTUAL = "on a machine without a screen run with --virtual-display 1280x800"
 
@@ -74,27 +76,40 @@ def is_lost(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def exchange(display: Any) -> Iterator[None]:
-    """Talk to the server: Ctrl-C waits until the end; the loss of the display is an EnvError, now and later."""
-    if _is_broken(display):
+    """Talk to the server: signals wait until the end; the loss of the display is an EnvError, now and later.
+
+    Every request goes through here, or through ``defer_interrupts`` in the classes for input.
+    """
+    if is_broken(display):
         raise EnvError("the display is gone: an earlier exchange with it broke off. Start again")
     try:
-        with defer_interrupts():
+        with defer_interrupts(functools.partial(break_off, display)):
             yield
     except Exception as error:
         if is_lost(error):
-            raise EnvError(f"the display is gone ({error}). Start again") from error
+            # Of python-xlib's own slip the cause is what matters.
+            raise EnvError(f"the display is gone ({error.__context__ or error}). Start again") from error
         raise
 
 
-def _is_broken(display: Any) -> bool:
-    """Return whether an exception has passed through an exchange: python-xlib would wait for its end forever."""
+def break_off(display: Any) -> None:
+    """Let an exchange with a server that does not answer end in another thread, as if the server were gone.
+
+    A connection that waits for nothing stays: what is sent by it is processed when the server goes on.
+    """
+    if is_broken(display):
+        display.display.socket.shutdown(socket.SHUT_RDWR)
+
+
+def is_broken(display: Any) -> bool:
+    """Return whether an exchange is not over: after an exception, python-xlib would wait for its end forever."""
     connection = display.display
     return bool(connection.socket_error or connection.send_active or connection.recv_active)
 
 
 def disconnect(display: Any) -> None:
     """Close a connection, also to a server that is gone."""
-    if _is_broken(display):
+    if is_broken(display):
         display.display.socket.close()
         return
     with contextlib.suppress(EnvError), exchange(display):
@@ -118,8 +133,8 @@ def connect(name: str | None = None) -> Any:
             f"the display {name!r} does not answer ({_reason(error)}). "
             f"Check DISPLAY and XAUTHORITY (`xdpyinfo` must work), or {_VIRTUAL}"
         ) from error
-    if "XWAYLAND" in display.list_extensions():
-        display.close()
+    if _has_xwayland(display):
+        disconnect(display)
         raise EnvError(
             f"the display {name!r} is Xwayland: captures of it are empty and input reaches only old programs. "
             f"Log in to an Xorg session, or {_VIRTUAL}"
@@ -136,9 +151,16 @@ def is_xwayland(name: str) -> bool:
     except (Xlib.error.ConnectionClosedError, Xlib.error.DisplayError, Xlib.error.XauthError, OSError):
         return True
     try:
-        return "XWAYLAND" in display.list_extensions()
+        return _has_xwayland(display)
+    except EnvError:
+        return True
     finally:
-        display.close()
+        disconnect(display)
+
+
+def _has_xwayland(display: Any) -> bool:
+    with exchange(display):
+        return "XWAYLAND" in display.list_extensions()
 
 
 def _reason(error: BaseException) -> str:
@@ -225,10 +247,13 @@ def window_manager_answers(display: Any, timeout_s: float) -> bool:
     So ask for something that only its main loop can answer: the width of the frame around a window.
     """
     deadline = time.monotonic() + timeout_s
-    root, question = display.screen().root, display.intern_atom("_NET_REQUEST_FRAME_EXTENTS")
-    probe = root.create_window(0, 0, 1, 1, 0, display.screen().root_depth)
-    try:
-        while time.monotonic() < deadline:
+    root = display.screen().root
+    with exchange(display):
+        question = display.intern_atom("_NET_REQUEST_FRAME_EXTENTS")
+        # It goes with the connection.
+        probe = root.create_window(0, 0, 1, 1, 0, display.screen().root_depth)
+    while time.monotonic() < deadline:
+        with exchange(display):
             supported = read_property(display, root, "_NET_SUPPORTED") if has_window_manager(display) else None
             if supported is not None and question not in supported:
                 return True
@@ -237,11 +262,8 @@ def window_manager_answers(display: Any, timeout_s: float) -> bool:
                 root.send_event(message, Xlib.X.SubstructureRedirectMask | Xlib.X.SubstructureNotifyMask)
             if read_property(display, probe, "_NET_FRAME_EXTENTS") is not None:
                 return True
-            time.sleep(0.01)
-        return False
-    finally:
-        probe.destroy()
-        display.sync()
+        time.sleep(0.01)
+    return False
 
 
 def bring_pointer(display: Any) -> None:

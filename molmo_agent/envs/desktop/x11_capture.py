@@ -19,6 +19,7 @@ from molmo_agent.envs.desktop import x11
 from molmo_agent.envs.desktop.capture import Area, Monitor, bgra_to_rgb
 from molmo_agent.episode import Image
 from molmo_agent.errors import EnvError
+from molmo_agent.interrupts import defer_interrupts
 
 # python-xlib copies all that it has of a reply for each piece that arrives: short replies are the fast ones.
 _STRIP_BYTES = 64 * 1024
@@ -248,7 +249,8 @@ class X11Capture:
         # The layout that mss was opened for: it keeps a buffer of that size.
         self._layout: list[Monitor] = []
         try:
-            self._format = pixel_format(self._display)
+            with x11.exchange(self._display):
+                self._format = pixel_format(self._display)
             self.monitors()
         except BaseException:
             self.close()
@@ -275,7 +277,8 @@ class X11Capture:
         try:
             if self._mss is None:
                 return self._read(area)
-            shot = self._mss.grab({"left": area.left, "top": area.top, "width": area.width, "height": area.height})
+            with defer_interrupts():
+                shot = self._mss.grab({"left": area.left, "top": area.top, "width": area.width, "height": area.height})
         except (*_MSS_FAILURES, Xlib.error.BadMatch, Xlib.error.BadDrawable) as error:
             raise EnvError(
                 f"the capture of {area.describe()} failed ({error}): the display "
@@ -300,9 +303,10 @@ class X11Capture:
             return
         opened = None
         try:
-            opened = mss.MSS(display=self._display.get_display_name())
-            # Some servers accept the connection and fail at the first capture.
-            opened.grab({"left": 0, "top": 0, "width": 1, "height": 1})
+            with defer_interrupts():
+                opened = mss.MSS(display=self._display.get_display_name())
+                # Some servers accept the connection and fail at the first capture.
+                opened.grab({"left": 0, "top": 0, "width": 1, "height": 1})
         except _MSS_FAILURES:
             # It is slower without, and as right.
             if opened is not None:

@@ -44,7 +44,8 @@ class X11Input(PyAutoGuiInput):
         super().__init__(gui)
         # Our own connection: pyautogui's is busy with its own replies.
         self._display = display
-        self._xkb = Xkb(display)
+        with x11.exchange(display):
+            self._xkb = Xkb(display)
         # Clients that did not take a paste.
         self._untaken: set[int] = set()
         # Keycodes that each held key of a chord put down.
@@ -53,6 +54,18 @@ class X11Input(PyAutoGuiInput):
         self._pressed: dict[Button, int] = {}
         # Where the pointer was sent last; None while buttons are to act wherever it is.
         self._place: tuple[int, int] | None = None
+
+    def break_off(self) -> None:
+        """Let a call to a server that does not answer end, from another thread."""
+        for display in self._connections():
+            x11.break_off(display)
+
+    def is_display_lost(self) -> bool:
+        """Return whether an exchange with the server broke off."""
+        return any(map(x11.is_broken, self._connections()))
+
+    def _connections(self) -> tuple[Any, Any]:
+        return self._display, self._gui.platformModule._display
 
     def is_lost(self, error: Exception) -> bool:
         """Return whether an error means that the X server is gone."""

@@ -5,7 +5,6 @@ tooltips have none. Requests are sent together and answered together, as a sessi
 """
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import Xlib.error
@@ -14,9 +13,7 @@ import Xlib.protocol.request
 import Xlib.X
 
 from molmo_agent.envs.desktop import x11
-from molmo_agent.envs.desktop.input import defer_interrupts
 from molmo_agent.episode import ScreenWindow
-from molmo_agent.errors import EnvError
 
 # A window may close while it is asked about.
 _GONE = (Xlib.error.BadWindow, Xlib.error.BadDrawable)
@@ -34,24 +31,6 @@ class X11Windows:
     def __init__(self, display: Any) -> None:
         self._display = display
         self._root = display.screen().root
-        # Why the connection is lost; python-xlib waits for ever for an answer of one that is.
-        self._lost = ""
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        if self._lost:
-            raise self._gone()
-        try:
-            with defer_interrupts():
-                yield
-        except Exception as error:
-            if not x11.is_lost(error):
-                raise
-            self._lost = str(error)
-            raise self._gone() from error
-
-    def _gone(self) -> EnvError:
-        return EnvError(f"the display is gone: it does not name its windows ({self._lost}). Start again")
 
     def stacked(self) -> tuple[ScreenWindow, ...]:
         """Return the visible windows, topmost first, with their borders; in pixels of the X screen.
@@ -60,7 +39,7 @@ class X11Windows:
             EnvError: the display is gone.
         """
         protocol = self._display.display
-        with self._errors():
+        with x11.exchange(self._display):
             ids = [window.id for window in reversed(self._root.query_tree().children)]
             requests = [
                 (
@@ -89,7 +68,7 @@ class X11Windows:
         Raises:
             EnvError: the display is gone.
         """
-        with self._errors():
+        with x11.exchange(self._display):
             focus = self._display.get_input_focus().focus
             return self._frame(focus) if hasattr(focus, "query_tree") and focus.id != self._root.id else None
 
@@ -99,7 +78,7 @@ class X11Windows:
         Raises:
             EnvError: the display is gone.
         """
-        with self._errors():
+        with x11.exchange(self._display):
             level = [self._display.create_resource_object("window", window)]
             # A frame has no title of its own; that of the program is one or two levels below.
             for _ in range(3):
@@ -118,7 +97,7 @@ class X11Windows:
         Raises:
             EnvError: the display is gone.
         """
-        with self._errors():
+        with x11.exchange(self._display):
             try:
                 frames = self._frames()
                 if frames is None:

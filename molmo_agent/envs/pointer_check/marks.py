@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from molmo_agent.envs.desktop.input import defer_interrupts
 from molmo_agent.errors import EnvError
+from molmo_agent.interrupts import defer_interrupts
 
 # Odd: a middle pixel exists.
 SIDE = 25

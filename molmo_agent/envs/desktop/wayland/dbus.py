@@ -1,10 +1,11 @@
 """Calls and signals on the user's D-Bus session bus. Used from one thread."""
 
+import socket
 from collections import deque
 from typing import Any, Self
 
-from molmo_agent.envs.desktop.input import defer_interrupts
 from molmo_agent.errors import EnvError, MissingExtraError
+from molmo_agent.interrupts import defer_interrupts
 
 try:
     from jeepney import DBusAddress, DBusErrorResponse, HeaderFields, MatchRule, MessageType, message_bus
@@ -72,7 +73,7 @@ class Bus:
         message = new_call(address, method, signature, values) if signature else new_call(address, method)
         try:
             # Interrupted in the middle of a message, the connection could not be used to release the buttons.
-            with defer_interrupts():
+            with defer_interrupts(self._break_off):
                 reply = self._connection.send_and_get_reply(message, timeout=_CALL_TIMEOUT_S)
             return tuple(unwrap_msg(reply))
         except DBusErrorResponse as error:
@@ -82,6 +83,10 @@ class Bus:
             raise EnvError(f"{member} was not answered within {_CALL_TIMEOUT_S:g} s: is {service} running?") from error
         except (OSError, RuntimeError) as error:
             raise EnvError(f"the D-Bus session bus is gone ({error}): start again in a running session") from error
+
+    def _break_off(self) -> None:
+        """Let a call to a service that does not answer end, from another thread."""
+        self._connection.sock.shutdown(socket.SHUT_RDWR)
 
     def property(self, service: str, path: str, member: str) -> Any:
         """Return the value of a property, ``interface.Name``; None if there is no such property or service.
@@ -130,7 +135,7 @@ class Bus:
             EnvError: the bus is gone.
         """
         try:
-            with defer_interrupts():
+            with defer_interrupts(self._break_off):
                 message = self._connection.recv_until_filtered(self._signals, timeout=timeout_s)
         except TimeoutError:
             return None

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from molmo_agent.envs.desktop.input import defer_interrupts
 from molmo_agent.errors import EnvError
+from molmo_agent.interrupts import defer_interrupts
 
 _DISPLAY = 1
 _SYNC, _GET_REGISTRY, _BIND = 0, 1, 0
@@ -77,7 +77,7 @@ class WaylandConnection:
         message = struct.pack("=II", target, (len(body) + 8) << 16 | opcode) + body
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         try:
-            with defer_interrupts():
+            with defer_interrupts(self._break_off):
                 num_sent = self._socket.sendmsg([message], ancillary)
                 self._socket.sendall(message[num_sent:])
         except OSError as error:
@@ -129,9 +129,13 @@ class WaylandConnection:
             EnvError: it does not come to hold in time, the compositor rejects a request or is gone.
         """
         while not is_done():
-            with defer_interrupts():
+            with defer_interrupts(self._break_off):
                 self._receive()
                 self._process()
+
+    def _break_off(self) -> None:
+        """Let a request to a compositor that does not answer end, from another thread."""
+        self._socket.shutdown(socket.SHUT_RDWR)
 
     # --- Events ---------------------------------------------------------------------------------------------------
 
