@@ -95,7 +95,7 @@ def test_a_display_that_is_gone_is_an_env_error():
         display = x11.connect()
         windows = X11Windows(display)
     for ask in (windows.stacked, windows.focused, lambda: windows.name(1), lambda: windows.activate(1)):
-        with pytest.raises(EnvError, match="the display is gone: it does not name its windows"):
+        with pytest.raises(EnvError, match=r"the display is gone.*Start again"):
             ask()
     display.display.socket.close()
 

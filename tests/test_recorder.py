@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import PIL.Image
@@ -107,14 +108,21 @@ def test_a_folder_is_never_overwritten(tmp_path):
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
 
 
-def test_default_folders_are_dated_readable_and_new(tmp_path):
+def test_default_folders_are_dated_and_readable(tmp_path):
     first = default_folder('Click "Save as…", then /../ quit', tmp_path)
     assert re.fullmatch(r"\d{8}-\d{6}-click-save-as-then-quit", first.name)
     assert default_folder("日本", tmp_path).name.endswith("-task")
-    for _ in range(3):
-        folder = default_folder("x", tmp_path)
-        folder.mkdir()
-    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_runs_that_begin_in_the_same_second_get_a_folder_each(tmp_path):
+    recorders = [Recorder(tmp_path / "new" / "20250131-184500-x", or_beside=True) for _ in range(12)]
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda recorder: recorder.start({"task": {"instruction": "x"}}, lambda value: value), recorders))
+    for recorder in recorders:
+        recorder.finish(None, success=None, ended="")
+    names = sorted(recorder.folder.name.removeprefix("20250131-184500-x") for recorder in recorders)
+    assert names == sorted(["", *(f"-{number}" for number in range(2, 13))])
+    assert all((recorder.folder / "result.json").exists() for recorder in recorders)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

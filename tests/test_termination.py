@@ -7,10 +7,10 @@ import sys
 import threading
 
 import pytest
-from desktop_screen import heed_signals, needs, wait_for
+from desktop_screen import heed_signals, needs
 
-from molmo_agent.cli.termination import terminate_like_ctrl_c
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
+from molmo_agent.interrupts import interrupting
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
 
@@ -20,7 +20,7 @@ def test_a_signal_to_end_is_a_keyboard_interrupt_meanwhile_and_not_later(how):
     # These tests may have been started by nohup.
     before = signal.signal(how, signal.SIG_DFL)
     try:
-        with pytest.raises(KeyboardInterrupt, match=how.name), terminate_like_ctrl_c():
+        with pytest.raises(KeyboardInterrupt, match=how.name), interrupting():
             signal.raise_signal(how)
         assert signal.getsignal(how) is signal.SIG_DFL
     finally:
@@ -30,7 +30,7 @@ def test_a_signal_to_end_is_a_keyboard_interrupt_meanwhile_and_not_later(how):
 def test_an_ignored_signal_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with terminate_like_ctrl_c():
+        with interrupting():
             signal.raise_signal(signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
@@ -41,7 +41,7 @@ def test_a_handler_of_the_callers_own_stays():
     received = []
     before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     try:
-        with terminate_like_ctrl_c():
+        with interrupting():
             signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -52,7 +52,7 @@ def test_outside_of_the_main_thread_nothing_is_changed():
     handlers = []
 
     def look():
-        with terminate_like_ctrl_c():
+        with interrupting():
             handlers.append(signal.getsignal(signal.SIGTERM))
 
     # A test before this one may have started Ray, which leaves a handler of its own behind.
@@ -78,9 +78,8 @@ def test_a_run_that_is_told_to_end_stops_as_on_ctrl_c(tmp_path, how):
         pipe = subprocess.PIPE
         run = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed_signals)
         try:
-            steps = folder / "steps.jsonl"
             # The first step is done: it waits in the second one.
-            wait_for(lambda: steps.exists() and steps.read_text(), 60, "the first step")
+            first = json.loads(run.stdout.readline())
             run.send_signal(how)
             output, errors = run.communicate(timeout=60)
         finally:
@@ -90,4 +89,5 @@ def test_a_run_that_is_told_to_end_stops_as_on_ctrl_c(tmp_path, how):
     assert f"agent: stopped by the user ({'Ctrl-C' if how is signal.SIGINT else how.name})" in errors
     assert str(folder) in errors, "the command that shows the record"
     assert "Traceback" not in errors
-    assert json.loads(output.splitlines()[0])["action"]["type"] == "Wait"
+    assert first["action"]["type"] == "Wait"
+    assert json.loads(output)["event"] == "end"

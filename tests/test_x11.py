@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from desktop_screen import EventWindow, needs
@@ -24,6 +25,8 @@ class FakeServer:
     def __init__(self, *extensions):
         self.extensions = extensions
         self.closed = False
+        # The connection below it waits for nothing.
+        self.display = SimpleNamespace(socket_error=None, send_active=0, recv_active=0)
 
     def list_extensions(self):
         return self.extensions
