@@ -35,20 +35,20 @@ def unprotected_calls():
         return real(display, *args, **options)
 
     middle, other = Point(0.5, 0.5), Point(0.6, 0.6)
-    with mock.patch.object(Xlib.protocol.display.Display, "send_and_recv", send_and_recv):
-        with Desktop(pace=FAST) as desktop:
-            desktop.reset()
-            for action in (
-                Click(middle), Click(middle, "right", held=("ctrl",)), Click(middle, count=2), LongPress(middle, 0.05),
-                Drag(middle, other), Move(other), Scroll("down", 2), Scroll("up", 1, middle), Type("ab c"),
-                Type("äöü 🙂"), Type("new", replace=True), Key(("ctrl", "a")), Wait(0.05),
-            ):  # fmt: skip
-                # The window does not take what is pasted.
-                with contextlib.suppress(ActionRefused):
-                    desktop.step(action)
-            top = desktop.stacked_windows()[0]
-            desktop.window_name(top.id)
-            desktop.activate_window(top.id)
+    sent = mock.patch.object(Xlib.protocol.display.Display, "send_and_recv", send_and_recv)
+    with sent, Desktop(pace=FAST) as desktop:
+        desktop.reset()
+        for action in (
+            Click(middle), Click(middle, "right", held=("ctrl",)), Click(middle, count=2), LongPress(middle, 0.05),
+            Drag(middle, other), Move(other), Scroll("down", 2), Scroll("up", 1, middle), Type("ab c"),
+            Type("äöü 🙂"), Type("new", replace=True), Key(("ctrl", "a")), Wait(0.05),
+        ):  # fmt: skip
+            # The window does not take what is pasted.
+            with contextlib.suppress(ActionRefused):
+                desktop.step(action)
+        top = desktop.stacked_windows()[0]
+        desktop.window_name(top.id)
+        desktop.activate_window(top.id)
     return sorted(found)
 
 
