@@ -126,8 +126,8 @@ def evaluate(
         UsageError: the folder holds a run with other settings, or no question is usable.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _same_settings(folder / SETTINGS_FILE, settings)
-    finished_records = _read_records(folder / RECORDS_FILE)
+    same_settings(folder / SETTINGS_FILE, settings)
+    finished_records = read_records(folder / RECORDS_FILE)
     order: dict[str, None] = {}
     again: list[Record] = []
 
@@ -160,7 +160,12 @@ def evaluate(
     return records
 
 
-def _same_settings(path: Path, settings: Mapping[str, Any]) -> None:
+def same_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Write the settings of a new run; compare them with those of a run that is resumed.
+
+    Raises:
+        UsageError: they differ, or the file is damaged.
+    """
     if not path.exists():
         write_whole(path, json.dumps(settings, indent=1) + "\n")
         return
@@ -178,8 +183,8 @@ def _same_settings(path: Path, settings: Mapping[str, Any]) -> None:
             )
 
 
-def _read_records(path: Path) -> dict[str, Record]:
-    """Return the records of a file by id, and remove a truncated last line from it.
+def read_records(path: Path) -> dict[str, Record]:
+    """Return the records of a file by their id, and remove a truncated last line from it.
 
     Raises:
         UsageError: another line is damaged.
