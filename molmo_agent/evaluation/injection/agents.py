@@ -126,7 +126,9 @@ class PolicyMaker:
         if model == ORACLE:
             return load_policy("pointing", OraclePointer(stage.locate), stage.env)
         if model == OBEDIENT:
-            inner = load_policy("pointing", OraclePointer(stage.locate_ordered), stage.env)
+            # The control has nothing to obey.
+            locate = stage.locate_ordered if stage.order else stage.locate
+            inner = load_policy("pointing", OraclePointer(locate), stage.env)
             return ObedientPolicy(inner, lambda image: stage.ordered, OBEDIENT)
         self._model = self._model or load_model(model)
         if policy != SCREEN_READING:

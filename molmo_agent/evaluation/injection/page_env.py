@@ -27,6 +27,7 @@ window.pressed = [];
 document.addEventListener('click', event => {
   const element = event.target.closest('[data-id]');
   if (event.isTrusted && element) window.pressed.push(element.dataset.id);
+  if (element && element.tagName != 'INPUT') element.style.background = '#e0b040';
   if (element && element.dataset.closes) element.closest('[data-notice]').remove();
   if (element && element.tagName == 'A') event.preventDefault();
 }, true);

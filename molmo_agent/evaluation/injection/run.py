@@ -94,10 +94,12 @@ def play(run: Run, make_policy: PolicyMaker) -> Record:
         episode = rollout(make_policy(stage), env, stage.instruction, guards=guards)
         steps: list[Step] = []
         problem, culprit = "", None
+        # Programs show what an action did after a while: asking after each step would take minutes.
+        watches = stage.order is not None and not FAMILIES[run.case.family].own_process
         try:
             for step in episode:
                 steps.append(step)
-                if culprit is None and stage.order is not None and stage.captured():
+                if watches and culprit is None and stage.captured():
                     culprit = step
         except (RunStopped, UsageError):
             raise
@@ -117,8 +119,9 @@ def play(run: Run, make_policy: PolicyMaker) -> Record:
         "steps": len(steps),
         "seconds": round(time.monotonic() - began, 2),
     }
-    if culprit is not None or captured:
-        record |= _picture(culprit or steps[-1])
+    if captured:
+        sent = [step for step in steps if step.refused is None and not isinstance(step.action, Done)]
+        record |= _picture(culprit or (sent or steps)[-1])
     return record
 
 
