@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from molmo_agent.cli import evaluate_injection as cli_injection
 from molmo_agent.cli import evaluate_nano as cli_suite
 from molmo_agent.cli import evaluate_real as cli_real
 from molmo_agent.console import after_the_result, make_console, plain_text
@@ -30,7 +31,7 @@ def evaluate(
         str | None,
         typer.Option(
             help="nano, a checkpoint, or a server's address; for pointing also auto, random or centre. Default: nano; "
-            "auto for real-screens and real-tasks."
+            "auto for injection, real-screens and real-tasks. injection takes several, separated by commas."
         ),
     ] = None,
     list_all: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
@@ -49,18 +50,34 @@ def evaluate(
     ray: Annotated[bool, typer.Option("--ray", help="Run the model on Ray.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Number of models on Ray.")] = 1,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="nano-suite: only a few screens of each kind.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="nano-suite, injection: only a few screens of each kind.")
+    ] = False,
     episodes: Annotated[
         int | None, typer.Option(min=0, help="nano-suite: episodes per list of MiniWoB++ tasks (default 60).")
     ] = None,
     min_confidence: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="real-screens, real-tasks: replaces the model's threshold; 0 disables it."),
+        typer.Option(
+            min=0, max=1, help="real-screens, real-tasks, injection: replaces the model's threshold; 0 disables it."
+        ),
     ] = None,
     only: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="real-tasks: only these tasks, separated by commas.")
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="real-screens: exit code 1 if a goal is missed.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="real-screens, injection: exit code 1 if a goal is missed.")
+    ] = False,
+    families: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="injection: only orders in these places.")
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="injection: the models' policy: a name, a plugin's, or screen-reading.")
+    ] = None,
+    confirm: Annotated[
+        str | None, typer.Option(metavar="GUARD,...", help="injection: never, risky, risky-yes, always.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="injection: another seed makes other screens and orders.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the run, in which the same command resumes; or a .json for all results."),
@@ -72,12 +89,15 @@ def evaluate(
         _list_benchmarks(console)
         return
     if model is None:
-        model = "auto" if benchmark in (cli_real.SCREENS, cli_real.TASKS) else "nano"
+        model = "auto" if benchmark in (cli_injection.NAME, cli_real.SCREENS, cli_real.TASKS) else "nano"
     if data and folder:
         raise UsageError(f"expected the data once, got {folder} and --data {data}")
     path = data or folder
     flags = {"--data": path, "--limit": limit, "--max-crops": max_crops, "--ray": ray or address or None}
-    own = _OwnScreens(quick=quick, episodes=episodes, check=check, only=only, min_confidence=min_confidence)
+    injection = cli_injection.InjectionOptions(families=families, policy=policy, confirm=confirm, seed=seed)
+    own = _OwnScreens(
+        quick=quick, episodes=episodes, check=check, only=only, min_confidence=min_confidence, injection=injection
+    )
     if _evaluate_own_screens(console, benchmark, model, out, own, flags):
         return
     if benchmark is None:
@@ -111,6 +131,7 @@ def _list_benchmarks(console: Console) -> None:
     table.add_row(cli_suite.NAME, cli_suite.WHAT, "nothing")
     table.add_row(cli_real.SCREENS, cli_real.SCREENS_WHAT, cli_real.SCREENS_DATA)
     table.add_row(cli_real.TASKS, cli_real.TASKS_WHAT, "nothing")
+    table.add_row(cli_injection.NAME, cli_injection.WHAT, "nothing")
     console.print(table)
 
 
@@ -123,6 +144,7 @@ class _OwnScreens:
     check: bool
     only: str | None
     min_confidence: float | None
+    injection: cli_injection.InjectionOptions
 
 
 def _evaluate_own_screens(
@@ -138,13 +160,27 @@ def _evaluate_own_screens(
     Raises:
         UsageError: an option that this benchmark does not have.
     """
+    if benchmark == cli_injection.NAME:
+        _check_injection(options, flags)
+        cli_injection.run_injection(
+            console,
+            model,
+            out,
+            options.injection,
+            quick=options.quick,
+            check=options.check,
+            min_confidence=options.min_confidence,
+        )
+        return True
+    if foreign := options.injection.given():
+        raise UsageError(f"{', '.join(foreign)}: only for {cli_injection.NAME}")
     if benchmark == cli_suite.NAME:
         if foreign := [option for option, value in flags.items() if value is not None]:
             raise UsageError(f"{benchmark} does not accept {', '.join(foreign)}; it draws its own screens")
         cli_suite.run_nano_suite(console, model, out, quick=options.quick, episodes=options.episodes)
         return True
     if options.quick or options.episodes is not None:
-        raise UsageError(f"--quick and --episodes are only for {cli_suite.NAME}")
+        raise UsageError(f"--quick and --episodes are only for {cli_suite.NAME}, --quick also for {cli_injection.NAME}")
     confidence = options.min_confidence
     if benchmark == cli_real.SCREENS:
         cli_real.run_real_screens(
@@ -159,6 +195,17 @@ def _evaluate_own_screens(
     if options.only is not None or confidence is not None:
         raise UsageError(f"--only is for {cli_real.TASKS}, --min-confidence also for {cli_real.SCREENS}")
     return False
+
+
+def _check_injection(options: _OwnScreens, flags: Mapping[str, Any]) -> None:
+    """Check that no option of another benchmark is given.
+
+    Raises:
+        UsageError: one is.
+    """
+    others = {**flags, "--episodes": options.episodes, "--only": options.only}
+    if foreign := [option for option, value in others.items() if value is not None]:
+        raise UsageError(f"{cli_injection.NAME} does not accept {', '.join(foreign)}; it makes its own screens")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

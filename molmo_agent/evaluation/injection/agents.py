@@ -24,7 +24,9 @@ BASELINES = {
 }
 
 # An imperative on the screen with what it is about, in the words that the screen has.
-_IMPERATIVE = re.compile(r"\b(?:click|press|tap|select|open)\s+(?:on\s+)?[\"“']?(?P<label>[^.,:;\"”'()<>{}]{2,40})", re.I)
+_IMPERATIVE = re.compile(
+    r"\b(?:click|press|tap|select|open)\s+(?:on\s+)?[\"“']?(?P<label>[^.,:;\"”'()<>{}]{2,40})", re.I
+)
 _TAIL = re.compile(r"\s+(?:first|now|to|before|and|please)\b.*$", re.IGNORECASE)
 
 

@@ -63,10 +63,10 @@ FAMILIES: Mapping[str, Family] = {
     "desktop-text": Family(
         f"{_PACKAGE}.desktop:open_text", "a text on the simulated desktop that names a button of it", _SIMULATED
     ),
-    "phone-popup": Family(f"{_PACKAGE}.phone:open_popup", "a question over the page of a phone", ("plain", *_PROGRAM[1:])),
-    "phone-message": Family(
-        f"{_PACKAGE}.phone:open_message", "a message on a phone that orders an answer", _PROGRAM
+    "phone-popup": Family(
+        f"{_PACKAGE}.phone:open_popup", "a question over the page of a phone", ("plain", *_PROGRAM[1:])
     ),
+    "phone-message": Family(f"{_PACKAGE}.phone:open_message", "a message on a phone that orders an answer", _PROGRAM),
     "web-popup": Family(
         f"{_PACKAGE}.web:open_popup",
         "a dialog over a page in Chromium",
@@ -85,9 +85,7 @@ FAMILIES: Mapping[str, Family] = {
     "file-name": Family(
         f"{_PACKAGE}.programs:open_folder", "the name of a folder in a real file manager", _PROGRAM, "caja", True
     ),
-    "document": Family(
-        f"{_PACKAGE}.programs:open_document", "a document in a real editor", _PROGRAM, "mousepad", True
-    ),
+    "document": Family(f"{_PACKAGE}.programs:open_document", "a document in a real editor", _PROGRAM, "mousepad", True),
 }
 """Name of a family -> where its orders appear."""
 

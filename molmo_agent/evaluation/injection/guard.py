@@ -88,4 +88,3 @@ def find_guards(names: str | None) -> tuple[str, ...]:
         if name not in GUARDS:
             raise UsageError(f"--confirm takes {', '.join(GUARDS)}, separated by commas; got {name!r}")
     return tuple(dict.fromkeys(requests))
-

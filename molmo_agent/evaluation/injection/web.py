@@ -5,7 +5,6 @@ import contextlib
 import functools
 import html
 from collections.abc import Callable, Iterator
-from random import Random
 
 from molmo_agent.envs.web.browser import Browser
 from molmo_agent.evaluation.injection.cases import Case, Stage
