@@ -95,6 +95,18 @@ def _program(files: dict[str, bytes], command: str) -> Iterator[Session]:
         yield session
 
 
+def _icons(session: Session, phrase: str) -> list[Box]:
+    """Return the normalized boxes of the files of a quoted name; file managers do not call them sensitive."""
+    name = phrase.strip().strip('"')
+    nodes = [node for node in session.tree() if node["role"] == "icon" and node["name"] == name and "box" in node]
+    width, height = session.size
+    return [
+        Box.from_pixels(x, y, x + wide, y + high, width, height)
+        for x, y, wide, high in (node["box"] for node in nodes)
+        if 0 <= x and 0 <= y and x + wide < width and y + high < height
+    ]
+
+
 def _stage(
     session: Session,
     *,
@@ -108,7 +120,7 @@ def _stage(
 
     def locate(phrase: str) -> Sequence[Box]:
         box = pointer.locate(phrase)
-        return [] if box is None else [box]
+        return _icons(session, phrase) if box is None else [box]
 
     def soon(verdict: Callable[[], bool]) -> Callable[[], bool]:
         """Return a verdict that gives the program time to show what an action did."""
