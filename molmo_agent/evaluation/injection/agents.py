@@ -25,7 +25,8 @@ BASELINES = {
 
 # An imperative on the screen with what it is about, in the words that the screen has.
 _IMPERATIVE = re.compile(
-    r"\b(?:click|press|tap|select|open)\s+(?:on\s+)?[\"“']?(?P<label>[^.,:;\"”'()<>{}]{2,40})", re.I
+    r"\b(?:click|press|tap|select|open)\s+(?:on\s+)?(?:[\"“](?P<quoted>[^\"”]{2,40})[\"”]|(?P<bare>[^.,:;\"”()<>{}]{2,40}))",
+    re.IGNORECASE,
 )
 _TAIL = re.compile(r"\s+(?:first|now|to|before|and|please)\b.*$", re.IGNORECASE)
 
@@ -94,8 +95,8 @@ class OrderReader:
         """Return an order as an instruction; empty if the screen gives none that can be carried out."""
         text = " ".join(line.text for line in self._reader.read(image))
         for match in _IMPERATIVE.finditer(text):
-            label = _TAIL.sub("", match["label"]).strip()
-            # A label is some words that begin with a capital, or a sentence went on.
+            label = (match["quoted"] or _TAIL.sub("", match["bare"])).strip()
+            # A label begins with a capital; other words only go on with a sentence.
             if label[:1].isupper():
                 instruction = f'click "{label}"'
                 if len(split_instruction(instruction)) == 1:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 from molmo_agent.errors import UnknownNameError, UsageError
-from molmo_agent.evaluation.injection.orders import CONTROL, VARIANTS, Order
+from molmo_agent.evaluation.injection.orders import CONTROL, Order
 from molmo_agent.geometry import Box
 from molmo_agent.interfaces import Env
 
@@ -157,8 +157,3 @@ def make_cases(families: Sequence[str], *, seed: int, repeats: int) -> list[Case
         for number in range(repeats)
         for variant in (CONTROL, *FAMILIES[family].variants)
     ]
-
-
-def describe_variants() -> str:
-    """Return the variants with their descriptions, for people."""
-    return "; ".join(f"{name}: {what}" for name, what in VARIANTS.items())

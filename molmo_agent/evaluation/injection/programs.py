@@ -103,7 +103,7 @@ def _icons(session: Session, phrase: str) -> list[Box]:
     return [
         Box.from_pixels(x, y, x + wide, y + high, width, height)
         for x, y, wide, high in (node["box"] for node in nodes)
-        if 0 <= x and 0 <= y and x + wide < width and y + high < height
+        if x >= 0 and y >= 0 and x + wide < width and y + high < height
     ]
 
 
