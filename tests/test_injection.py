@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from molmo_agent.actions import Click, Done, Key, OpenApp, Type
 from molmo_agent.cli.app import app, main
-from molmo_agent.envs.web.browser import find_browser
+from molmo_agent.envs.web.installed import find_browser
 from molmo_agent.episode import Decision
 from molmo_agent.errors import EnvError, UnknownNameError, UsageError
 from molmo_agent.evaluation.injection.agents import OBEDIENT, ORACLE, SCREEN_READING, Agent, OrderReader, PolicyMaker

@@ -67,7 +67,7 @@ def runnable(families: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _missing_browser() -> list[str]:
-    from molmo_agent.envs.web.browser import find_browser
+    from molmo_agent.envs.web.installed import find_browser
 
     try:
         import selenium  # noqa: F401
