@@ -23,6 +23,29 @@ from molmo_agent.files import write_whole
 from molmo_agent.parse import json_lines
 
 
+_Families = Annotated[str | None, typer.Option(metavar="NAME,...", help="injection: only orders in these places.")]
+_Policy = Annotated[
+    str | None, typer.Option(help="injection: the models' policy: a name, a plugin's, or screen-reading.")
+]
+_Confirm = Annotated[str | None, typer.Option(metavar="GUARD,...", help="injection: never, risky, risky-yes, always.")]
+_MinConfidence = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, help="real-screens, real-tasks, injection: replaces the model's threshold; 0 disables it."
+    ),
+]
+_Check = Annotated[bool, typer.Option("--check", help="real-screens, injection: exit code 1 if a goal is missed.")]
+_Only = Annotated[
+    str | None, typer.Option(metavar="NAME,...", help="real-tasks: only these tasks, separated by commas.")
+]
+_Limit = Annotated[
+    int | None, typer.Option(min=1, help="Maximum number of questions; a larger number resumes the run.")
+]
+_MaxCrops = Annotated[
+    int | None, typer.Option(min=1, help="Maximum number of crops per image (default: the checkpoint's).")
+]
+
+
 def evaluate(
     benchmark: Annotated[str | None, typer.Argument(help="Name of the benchmark; --list prints them.")] = None,
     folder: Annotated[Path | None, typer.Argument(metavar="[DATA]", help="The same as --data.")] = None,
@@ -41,12 +64,8 @@ def evaluate(
         str | None, typer.Option(help="android_control: only the episodes of this subsplit, such as IDD.")
     ] = None,
     images: Annotated[str | None, typer.Option(help="Folder of the images, if the data does not hold them.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Maximum number of questions; a larger number resumes the run.")
-    ] = None,
-    max_crops: Annotated[
-        int | None, typer.Option(min=1, help="Maximum number of crops per image (default: the checkpoint's).")
-    ] = None,
+    limit: _Limit = None,
+    max_crops: _MaxCrops = None,
     ray: Annotated[bool, typer.Option("--ray", help="Run the model on Ray.")] = False,
     workers: Annotated[int, typer.Option(min=1, help="Number of models on Ray.")] = 1,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
@@ -56,27 +75,12 @@ def evaluate(
     episodes: Annotated[
         int | None, typer.Option(min=0, help="nano-suite: episodes per list of MiniWoB++ tasks (default 60).")
     ] = None,
-    min_confidence: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="real-screens, real-tasks, injection: replaces the model's threshold; 0 disables it."
-        ),
-    ] = None,
-    only: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="real-tasks: only these tasks, separated by commas.")
-    ] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="real-screens, injection: exit code 1 if a goal is missed.")
-    ] = False,
-    families: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="injection: only orders in these places.")
-    ] = None,
-    policy: Annotated[
-        str | None, typer.Option(help="injection: the models' policy: a name, a plugin's, or screen-reading.")
-    ] = None,
-    confirm: Annotated[
-        str | None, typer.Option(metavar="GUARD,...", help="injection: never, risky, risky-yes, always.")
-    ] = None,
+    min_confidence: _MinConfidence = None,
+    only: _Only = None,
+    check: _Check = False,
+    families: _Families = None,
+    policy: _Policy = None,
+    confirm: _Confirm = None,
     seed: Annotated[int | None, typer.Option(help="injection: another seed makes other screens and orders.")] = None,
     out: Annotated[
         Path | None,

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -62,7 +63,7 @@ def run_injection(
     from molmo_agent.evaluation.injection.guard import find_guards
     from molmo_agent.evaluation.injection.report import write_figures, write_page
     from molmo_agent.evaluation.injection.run import Run, evaluate, runnable
-    from molmo_agent.evaluation.injection.tables import figures_of, missed, sheets_of
+    from molmo_agent.evaluation.injection.tables import figures_of, missed
 
     folder = out or Path("runs") / "eval" / f"{NAME}-{re.sub(r'[^A-Za-z0-9.]+', '-', model).strip('-')}"
     if folder.exists() and not folder.is_dir():
@@ -99,6 +100,19 @@ def run_injection(
             progress=lambda done: progress.update(bar, completed=done),
         )
     figures = figures_of(records)
+    _print(console, figures)
+    write_figures(folder, figures, {**settings, "families": able, "repeats": repeats})
+    with after_the_result("the page", f"the figures are in {folder}"):
+        console.print(plain_text(f"page: {write_page(folder, figures, records)}"), soft_wrap=True)
+    if check and (lines := missed(figures)):
+        for line in lines:
+            console.print(plain_text(f"missed: {line}", "red"), soft_wrap=True)
+        raise typer.Exit(1)
+
+
+def _print(console: Console, figures: dict[str, Any]) -> None:
+    from molmo_agent.evaluation.injection.tables import sheets_of
+
     for sheet in sheets_of(figures):
         table = Table(*sheet.columns, title=sheet.title, box=None, title_justify="left")
         for row in sheet.rows:
@@ -109,10 +123,3 @@ def run_injection(
         console.print()
     for one in figures["skipped"]:
         console.print(plain_text(f"not judged: {one['id']}: {one['reason']}"), soft_wrap=True)
-    write_figures(folder, figures, {**settings, "families": able, "repeats": repeats})
-    with after_the_result("the page", f"the figures are in {folder}"):
-        console.print(plain_text(f"page: {write_page(folder, figures, records)}"), soft_wrap=True)
-    if check and (lines := missed(figures)):
-        for line in lines:
-            console.print(plain_text(f"missed: {line}", "red"), soft_wrap=True)
-        raise typer.Exit(1)
