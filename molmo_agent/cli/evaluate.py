@@ -22,7 +22,6 @@ from molmo_agent.errors import UsageError
 from molmo_agent.files import write_whole
 from molmo_agent.parse import json_lines
 
-
 _Families = Annotated[str | None, typer.Option(metavar="NAME,...", help="injection: only orders in these places.")]
 _Policy = Annotated[
     str | None, typer.Option(help="injection: the models' policy: a name, a plugin's, or screen-reading.")
