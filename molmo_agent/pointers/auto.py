@@ -16,7 +16,7 @@ from molmo_agent.interfaces import ModelTraits, PointingModel, model_traits
 from molmo_agent.pointers.careful import in_windows
 from molmo_agent.pointers.icons.reader import IconMatch, IconReader, IconScene
 from molmo_agent.pointers.nano import load_nano
-from molmo_agent.pointers.reading.confidence import icon_confidence, nano_confidence
+from molmo_agent.pointers.reading.confidence import icon_confidence, nano_confidence, own_confidence
 from molmo_agent.pointers.reading.expression import Expression
 from molmo_agent.pointers.reading.pointer import Reading, ReadingPointer, answer
 from molmo_agent.pointers.reading.ranking import Candidate, equals, nth, towards
@@ -31,6 +31,11 @@ _SURE = 0.85
 _NEAR = 0.012
 # Kinds that may be an icon without words.
 _ICON_KINDS = (None, "icon", "button", "link", "switch", "checkbox", "radio")
+# Kinds whose text stands in the same row, or below them; and how far above it they are, in heights of the text.
+_BESIDE_ITS_TEXT = (None, "switch", "checkbox", "radio", "icon")
+_ICON_ABOVE = 5
+# Where no kind is named, nano's point beside an exact text counts only from this confidence on.
+_SURE_OF_ITSELF = 0.85
 # Icons whose probabilities are this close to the likeliest one's are told apart by nothing.
 _SAME_PROBABILITY = 0.85
 _LOOKS = re.compile(
@@ -60,7 +65,10 @@ class AutoPointer:
     ) -> None:
         self.reader = reader or ReadingPointer()
         self._icon_reader = icons or IconReader()
-        self._eyes = eyes or in_windows(load_nano())
+        eyes = eyes or load_nano()
+        # On images of these sizes nano's own confidence counts; others it reads in windows, less well than it thinks.
+        self._canvases = frozenset(model_traits(eyes).canvases)
+        self._eyes = in_windows(eyes)
         # As long as the reader remembers the screen.
         self._icon_scenes: WeakKeyDictionary[Scene, IconScene] = WeakKeyDictionary()
         # It has looked as closely as it can.
@@ -91,16 +99,23 @@ class AutoPointer:
         if expression.several and _LOOKS.search(instruction):
             return self._seen(image, instruction)
         by_text = answer(reading, start)
-        if by_text.status == "ok" and (expression.several or _is_sure(by_text)):
+        known = (reading.scene.width, reading.scene.height) in self._canvases
+        # Nano may find the thing itself where the reader finds the text beside it.
+        beside = known and by_text.status == "ok" and _may_lie_beside(reading)
+        if by_text.status == "ok" and (expression.several or _is_sure(by_text)) and not beside:
             return by_text
         by_icon = self._by_icon(reading)
         best = max(by_text, by_icon, key=_certainty)
-        if best.status == "ok" and _is_sure(best):
+        if best.status == "ok" and _is_sure(best) and not beside:
             return best
         glimpse = self._seen(image, instruction)
         agreed = _agreed(reading, by_icon, glimpse)
         if agreed is not None:
             return agreed
+        if beside and _is_beside(reading, glimpse):
+            return _confirmed(glimpse, by_text)
+        if known:
+            return _surer(best, glimpse, reading)
         if best.status == "ok":
             return best
         return _doubted(best, glimpse, instruction, expression)
@@ -200,6 +215,44 @@ def _agreed(reading: Reading, by_icon: PointResult, glimpse: PointResult) -> Poi
             reply = f"{by_icon.reply}, and nano agrees: {glimpse.reply}"
             return dataclasses.replace(by_icon, reply=reply, points=(icon,), confidence=confidence)
     return None
+
+
+def _may_lie_beside(reading: Reading) -> bool:
+    """Tell whether a text may be the label of something else that is meant, which the reader did not find."""
+    found_by_text = reading.candidates[0].box == reading.candidates[0].match.box
+    return found_by_text and reading.expression.kind in _BESIDE_ITS_TEXT
+
+
+def _is_beside(reading: Reading, glimpse: PointResult) -> bool:
+    """Tell whether nano points at something in the row of the text, or right above it as icons are."""
+    if glimpse.status != "ok" or len(glimpse.points) != 1:
+        return False
+    kind, text, point = reading.expression.kind, reading.candidates[0].match.segment, glimpse.points[0].point
+    if kind is None and (glimpse.confidence or 0.0) < _SURE_OF_ITSELF:
+        return False
+    above = text.box.center.y - point.y
+    is_above = text.box.left < point.x < text.box.right and 0 < above < _ICON_ABOVE * text.height
+    in_row = abs(above) < 0.5 * text.height
+    return is_above if kind == "icon" else in_row or (kind is None and is_above)
+
+
+def _confirmed(glimpse: PointResult, by_text: PointResult) -> PointResult:
+    """Return nano's point beside a text that fits."""
+    confidence = nano_confidence(glimpse.confidence or 0.0, agreed=True)
+    return dataclasses.replace(
+        glimpse, reply=f"{by_text.reply}; nano, beside it: {glimpse.reply}", confidence=confidence
+    )
+
+
+def _surer(best: PointResult, glimpse: PointResult, reading: Reading) -> PointResult:
+    """Return the surer one of an answer by text or icon, and nano's answer about a screen of a size that it knows."""
+    reply = f"{best.reply}; nano: {glimpse.reply}"
+    if glimpse.status != "ok" or glimpse.confidence is None:
+        return best if best.status == "ok" else dataclasses.replace(glimpse, reply=reply)
+    confidence = own_confidence(glimpse.confidence, reading.expression, len(reading.candidates))
+    if best.status == "ok" and _certainty(best) >= confidence:
+        return best
+    return dataclasses.replace(glimpse, reply=reply, confidence=confidence)
 
 
 def _doubted(best: PointResult, glimpse: PointResult, instruction: str, expression: Expression) -> PointResult:

@@ -90,3 +90,27 @@ def nano_confidence(confidence: float, *, agreed: bool) -> float:
     """
     fitted = weights()["nano_agreed" if agreed else "nano_alone"]
     return probability_of(fitted["offset"] + fitted["confidence"] * log_odds(min(max(confidence, 0.01), 0.99)))
+
+
+def own_observations(confidence: float, expression: Expression, texts: int) -> dict[str, float]:
+    """Return what the confidence of nano's point depends on, by name; the arguments are those of own_confidence()."""
+    return {
+        "offset": 1.0,
+        "confidence": log_odds(min(max(confidence, 0.01), 0.99)),
+        # What is written in quotes can be read where it stands.
+        "unread": float(expression.quoted and not texts),
+        "texts": float(texts > 0),
+    }
+
+
+def own_confidence(confidence: float, expression: Expression, texts: int) -> float:
+    """Return the probability that nano's point is right on an image of a size that it was trained on.
+
+    Args:
+        confidence: what nano reports.
+        expression: what was asked for.
+        texts: places whose text fits, none of which is surely right.
+    """
+    fitted = weights()["nano_own"]
+    row = own_observations(confidence, expression, texts)
+    return probability_of(sum(fitted.get(name, 0.0) * value for name, value in row.items()))

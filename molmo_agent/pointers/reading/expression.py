@@ -34,6 +34,8 @@ _KINDS: tuple[tuple[str, Kind], ...] = (
     ),
     (r"text|word|label|heading|title", "text"),
 )
+KIND_WORDS = "|".join(f"(?:{pattern})" for pattern, _ in _KINDS)
+"""A pattern of the words for kinds of widgets."""
 _KIND = re.compile("|".join(f"(?P<k{i}>{pattern})" for i, (pattern, _) in enumerate(_KINDS)), re.IGNORECASE)
 _NAMED = re.compile(r"\s+(?:named|called|labell?ed|titled|that says|saying|with the (?:text|label|name)|for)\s+", re.I)
 _ASK = re.compile(
@@ -46,6 +48,12 @@ _ASK = re.compile(
 _SURELY_ASK = re.compile(
     r"(?:where(?:'s| is| are)|point (?:to|at|out)|show me|locate|(?:click|tap)(?: on)? the)\s", re.I
 )
+# How to do something, after what it is for: 'close the dialog by clicking the "x"'.
+_BY = re.compile(
+    r"\s+by\s+(?:(?:double|left|right)[- ])?(?:clicking|pressing|tapping|selecting|choosing)(?:\s+on)?\s+(?=\S)", re.I
+)
+# A kind before a name in capitals: "button ONE", "checkbox A".
+_KIND_FIRST = re.compile(r"(?P<kind>[a-z -]+?)\s+(?P<name>[A-Z][A-Z0-9]*)$")
 _ARTICLE = re.compile(r"(?:the|a|an)\s+", re.IGNORECASE)
 _ORDINALS = {
     word: number
@@ -107,6 +115,8 @@ def read_expression(text: str) -> Expression:
     text = re.sub(r"\s+", " ", text).strip()
     if text[-1:] in ("?", ".", "!") and text[-2:-1] not in ("?", ".", "!", ""):
         text = text[:-1].rstrip()
+    if by := _BY.search(_outside_quotes(text)):
+        return _read_noun_phrase(text[by.end() :])
     asked = _ASK.match(text)
     sure = _SURELY_ASK.match(text)
     rest = text[asked.end() :] if asked and asked.end() < len(text) else text
@@ -150,6 +160,8 @@ def _read_noun_phrase(text: str) -> Expression:
         text = text[: match.start()]
     else:
         literal = ""
+    # "Ada from the list" may be a name, or say where "Ada" stands.
+    listed = text[: match.start()] if match is not None and not literal and _is_container(match) else ""
     body = _ARTICLE.sub("", text, count=1) if _ARTICLE.match(text) else text
     ordinal = None
     if (order := _ORDINAL.match(body)) and body[order.end() :]:
@@ -161,7 +173,9 @@ def _read_noun_phrase(text: str) -> Expression:
     names = [name] if name else []
     if name and not quoted:
         # What looked like grammar may have been a part of the name.
-        names += [part for part in (body, text, literal) if part]
+        names += [part for part in (body, text, literal, listed) if part]
+    if not kind and not quoted and (first := _KIND_FIRST.fullmatch(body)) and (kind := _kind_of(first["kind"])):
+        names.append(first["name"])
     return Expression(
         names=tuple(dict.fromkeys(part.strip() for part in names if part.strip())),
         quoted=quoted,
@@ -194,6 +208,11 @@ def _is_anchor(text: str, match: re.Match[str]) -> bool:
         return True
     described = bool(_ARTICLE.match(text)) or before.strip()[-1] in "\"'”’»`" or _ends_in_kind(before)
     return grammar and described
+
+
+def _is_container(match: re.Match[str]) -> bool:
+    anchor = match.group("anchor")
+    return bool(_ARTICLE.match(anchor) and _CONTAINER.fullmatch(anchor))
 
 
 def _ends_in_kind(text: str) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from molmo_agent.geometry import Box
 from molmo_agent.pointers.reading.expression import Expression, Kind, Place
 from molmo_agent.pointers.reading.matching import Segment, TextMatch, find_name
+from molmo_agent.pointers.reading.requests import is_request
 from molmo_agent.pointers.reading.scene import Scene
 from molmo_agent.pointers.reading.widgets import (
     enclosing,
@@ -65,6 +66,7 @@ def candidates(expression: Expression, scene: Scene) -> list[Candidate]:
     top = max(match.quality for match in best.values())
     near = [match for match in best.values() if match.quality > top - 0.2]
     placed = [_place(match, expression, scene) for match in near]
+    placed = [one for one in placed if expression.kind == "text" or not _only_asks_for_it(one, scene)]
     placed.sort(key=lambda candidate: -candidate.rank)
     placed = _related(placed, expression, scene)
     if expression.ordinal is not None:
@@ -131,10 +133,20 @@ def _as_link(match: TextMatch, scene: Scene) -> TextMatch:
     """Return a match inside of a sentence as a whole one where it has a colour of its own: a link."""
     if match.whole or match.quality < _LEAST_PART or len(match.segment.words) < 2:
         return match
+    return replace(match, quality=max(match.quality, _LINK)) if _has_own_color(match, scene) else match
+
+
+def _has_own_color(match: TextMatch, scene: Scene) -> bool:
+    """Tell whether the matching words have another colour than the words around them."""
     outside = [word.box for word in match.segment.words if not match.box.contains(word.box.center)]
     others = [scene.text_color(box) for box in outside[:6]]
-    apart = float(np.abs(scene.text_color(match.box) - np.median(others, axis=0)).max()) if others else 0.0
-    return replace(match, quality=max(match.quality, _LINK)) if apart > _OTHER_COLOR else match
+    return bool(others) and float(np.abs(scene.text_color(match.box) - np.median(others, axis=0)).max()) > _OTHER_COLOR
+
+
+def _only_asks_for_it(one: Candidate, scene: Scene) -> bool:
+    """Tell whether a candidate is the name in a sentence that asks for the thing: nothing to point at."""
+    at_its_text = one.box == one.match.box
+    return at_its_text and is_request(one.match, scene) and not _has_own_color(one.match, scene)
 
 
 def _place_field(match: TextMatch, kind: Kind | None, scene: Scene) -> Candidate:
