@@ -230,7 +230,7 @@ def test_the_calibration_command_reads_recorded_screens_and_writes_weights(tmp_p
     (tmp_path / "targets.jsonl").write_text("\n".join(rows) + "\n")
     (tmp_path / "absent.jsonl").write_text(line(3, '"Print"', []) + "\n")
     monkeypatch.setattr(calibrate_auto, "AutoPointer", lambda: auto(drawing))
-    calibrate_auto.main([str(tmp_path), "--to", str(tmp_path / "weights.json")])
+    calibrate_auto.main([str(tmp_path), "--to", str(tmp_path / "weights.json"), "--drawn", "0"])
     weights = json.loads((tmp_path / "weights.json").read_text())
     assert weights["text"]["equals"] < 0
     assert {*weights} >= {"text", "icon", "nano_agreed", "nano_alone"}

@@ -2,13 +2,14 @@
 
 DIR holds recorded screens (``agent data record-screens --to DIR``) on which neither the icon classifier was trained nor
 scores are reported. Two logistic regressions are fitted: that the best text is what was asked for, and that the
-likeliest icon is. What nano adds stays as it is.
+likeliest icon is. A third one, that nano's point is right on an image of a size it was trained on, is fitted on drawn
+screens. What nano adds on other screens stays as it is.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,24 @@ from scipy.optimize import minimize
 
 from molmo_agent.console import make_console
 from molmo_agent.data.question import Question
+from molmo_agent.evaluation.nano_suite.sets import CALIBRATION as CALIBRATION_SEEDS
+from molmo_agent.evaluation.nano_suite.sets import calibration_sets, cases_of, suite_sets
 from molmo_agent.evaluation.real_screens import read_real_screens
 from molmo_agent.files import write_whole
-from molmo_agent.pointers.auto import AutoPointer, rival_of
-from molmo_agent.pointers.reading.confidence import CALIBRATION, icon_observations, observations
+from molmo_agent.pointers.auto import AutoPointer, is_sure, rival_of
+from molmo_agent.pointers.reading.confidence import (
+    CALIBRATION,
+    icon_observations,
+    observations,
+    own_observations,
+)
+from molmo_agent.pointers.reading.pointer import answer
+from molmo_agent.pointers.reading.ranking import equals
 
 # Keeps weights small that few questions speak for.
 _PENALTY = 0.5
+# Drawn screens, apart from those with absent things.
+SCREENS = 100
 
 
 @dataclass(slots=True)
@@ -66,6 +78,34 @@ def observe(model: AutoPointer, questions: Sequence[Question]) -> dict[str, Obse
     return observed
 
 
+def observe_drawn(model: AutoPointer, screens: int) -> Observed:
+    """Return the observations of nano's points on drawn screens, where no text is surely what was asked for.
+
+    Half of the things on some of the screens are absent, as in the suite.
+
+    Args:
+        model: the default model.
+        screens: about how many; their seeds are those of all calibrations.
+    """
+    observed = Observed()
+    absent = [replace(one, screens=max(1, screens // 20)) for one in suite_sets() if one.absent]
+    for screen_set in track([*calibration_sets(screens), *absent], "asking about drawn screens"):
+        for image, cases in cases_of(screen_set, CALIBRATION_SEEDS):
+            for case in cases if model.knows_size(image) else ():
+                reading = model.reader.look_up(image, case.question)
+                if reading.expression.several or len(case.boxes) > 1 or is_sure(answer(reading, 0.0)):
+                    continue
+                seen = model.eyes.point(image, case.question)
+                # Where both agree, other weights hold.
+                alone = not any(
+                    one.box.contains(point.point) for one in equals(reading.candidates) for point in seen.points
+                )
+                if alone and len(seen.points) == 1 and seen.confidence is not None:
+                    row = own_observations(seen.confidence, reading.expression, len(reading.candidates))
+                    observed.add(row, any(box.contains(seen.points[0].point) for box in case.boxes))
+    return observed
+
+
 def fit(observed: Observed) -> dict[str, float]:
     """Return the weight of each observation: a logistic regression with a small penalty on all but the offset.
 
@@ -90,12 +130,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m molmo_agent.nano.calibrate_auto", description=__doc__)
     parser.add_argument("folder", type=Path, help="recorded screens: targets.jsonl and absent.jsonl")
     parser.add_argument("--to", type=Path, default=CALIBRATION, help="file to write; default: the package's own")
+    parser.add_argument(
+        "--drawn", type=int, default=SCREENS, help=f"number of drawn screens (default {SCREENS}); 0: none"
+    )
     options = parser.parse_args(arguments)
     screens = read_real_screens(options.folder)
     questions = sorted((*screens.targets, *screens.absent), key=lambda question: str(question.extra["screen"]))
+    model = AutoPointer()
+    observations_by_name = observe(model, questions)
+    if options.drawn:
+        observations_by_name["nano_own"] = observe_drawn(model, options.drawn)
     weights = json.loads(CALIBRATION.read_text(encoding="utf-8"))
     console = make_console()
-    for name, observed in observe(AutoPointer(), questions).items():
+    for name, observed in observations_by_name.items():
         if not observed.rows:
             console.print(f"{name}: no question has a candidate; its weights stay as they are")
             continue

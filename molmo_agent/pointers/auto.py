@@ -33,9 +33,9 @@ _NEAR = 0.012
 _ICON_KINDS = (None, "icon", "button", "link", "switch", "checkbox", "radio")
 # Kinds whose text stands in the same row, or below them; and how far above it they are, in heights of the text.
 _BESIDE_ITS_TEXT = (None, "switch", "checkbox", "radio", "icon")
-_ICON_ABOVE = 5
+_ICON_ABOVE, _IN_ROW = 5, 1
 # Where no kind is named, nano's point beside an exact text counts only from this confidence on.
-_SURE_OF_ITSELF = 0.85
+_SURE_OF_ITSELF = 0.8
 # Icons whose probabilities are this close to the likeliest one's are told apart by nothing.
 _SAME_PROBABILITY = 0.85
 _LOOKS = re.compile(
@@ -68,11 +68,11 @@ class AutoPointer:
         eyes = eyes or load_nano()
         # On images of these sizes nano's own confidence counts; others it reads in windows, less well than it thinks.
         self._canvases = frozenset(model_traits(eyes).canvases)
-        self._eyes = in_windows(eyes)
+        self.eyes = in_windows(eyes)
         # As long as the reader remembers the screen.
         self._icon_scenes: WeakKeyDictionary[Scene, IconScene] = WeakKeyDictionary()
         # It has looked as closely as it can.
-        answerer = model_traits(self._eyes).answerer
+        answerer = model_traits(self.eyes).answerer
         self.traits = ModelTraits(
             min_confidence=MIN_CONFIDENCE, zooms=True, knows_fields=True, reader=self.reader.reader, answerer=answerer
         )
@@ -99,21 +99,21 @@ class AutoPointer:
         if expression.several and _LOOKS.search(instruction):
             return self._seen(image, instruction)
         by_text = answer(reading, start)
-        known = (reading.scene.width, reading.scene.height) in self._canvases
+        known = self.knows_size(image)
         # Nano may find the thing itself where the reader finds the text beside it.
         beside = known and by_text.status == "ok" and _may_lie_beside(reading)
-        if by_text.status == "ok" and (expression.several or _is_sure(by_text)) and not beside:
+        if by_text.status == "ok" and (expression.several or is_sure(by_text)) and not beside:
             return by_text
         by_icon = self._by_icon(reading)
         best = max(by_text, by_icon, key=_certainty)
-        if best.status == "ok" and _is_sure(best) and not beside:
+        if best.status == "ok" and is_sure(best) and not beside:
             return best
         glimpse = self._seen(image, instruction)
+        if beside and _is_beside(reading, glimpse):
+            return _confirmed(glimpse, by_text)
         agreed = _agreed(reading, by_icon, glimpse)
         if agreed is not None:
             return agreed
-        if beside and _is_beside(reading, glimpse):
-            return _confirmed(glimpse, by_text)
         if known:
             return _surer(best, glimpse, reading)
         if best.status == "ok":
@@ -121,7 +121,11 @@ class AutoPointer:
         return _doubted(best, glimpse, instruction, expression)
 
     def _seen(self, image: Image, instruction: str) -> PointResult:
-        return self._eyes.point(image, instruction)
+        return self.eyes.point(image, instruction)
+
+    def knows_size(self, image: Image) -> bool:
+        """Tell whether an image has one of the sizes that nano was trained on."""
+        return image.shape[1::-1] in self._canvases
 
     def _icon_scene(self, scene: Scene) -> IconScene:
         if scene not in self._icon_scenes:
@@ -171,7 +175,8 @@ def rival_of(fitting: Sequence[tuple[Box, IconMatch]], best: IconMatch) -> float
     return max((match.probability for _, match in fitting if match is not best), default=0.0)
 
 
-def _is_sure(result: PointResult) -> bool:
+def is_sure(result: PointResult) -> bool:
+    """Tell whether an answer is one point that needs no second opinion."""
     return len(result.points) == 1 and result.confidence is not None and result.confidence >= _SURE
 
 
@@ -232,8 +237,9 @@ def _is_beside(reading: Reading, glimpse: PointResult) -> bool:
         return False
     above = text.box.center.y - point.y
     is_above = text.box.left < point.x < text.box.right and 0 < above < _ICON_ABOVE * text.height
-    in_row = abs(above) < 0.5 * text.height
-    return is_above if kind == "icon" else in_row or (kind is None and is_above)
+    if kind is None:
+        return not text.box.contains(point) and (is_above or abs(above) < _IN_ROW * text.height)
+    return is_above if kind == "icon" else abs(above) < _IN_ROW * text.height
 
 
 def _confirmed(glimpse: PointResult, by_text: PointResult) -> PointResult:
