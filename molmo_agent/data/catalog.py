@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from molmo_agent.data.android_control.rows import AndroidControlRows
-from molmo_agent.data.hold_out import hold_out
+from molmo_agent.data.hold_out import hold_out, some_of
 from molmo_agent.data.readers import (
     academic_charts,
     academic_photos,
@@ -18,8 +18,9 @@ from molmo_agent.data.readers import (
     pixmo_points,
 )
 from molmo_agent.data.readers import evaluation_only as benchmarks
-from molmo_agent.data.readers.own_files import ChatFile, PointsFile
+from molmo_agent.data.readers.own_files import PointsFile
 from molmo_agent.data.readers.simulated_screens import SimulatedDesktop
+from molmo_agent.data.readers.texts import TextRows
 from molmo_agent.data.readers.trajectories import TrajectoryRows
 from molmo_agent.data.row import Rows
 from molmo_agent.data.source import Source
@@ -30,7 +31,7 @@ KINDS: Mapping[str, Callable[[Source], Rows]] = {
     "sim-desktop": SimulatedDesktop,
     "points": PointsFile,
     "trajectories": TrajectoryRows,
-    "chat": ChatFile,
+    "chat": TextRows,
     "android-control": AndroidControlRows,
     "pixmo-cap": pixmo.cap,
     "pixmo-ask-model-anything": pixmo.ask_model_anything,
@@ -68,7 +69,7 @@ _PATHS = ("images", "leave_out")
 
 
 def open_source(source: Source, *, held_out: bool = False) -> Rows:
-    """Open a data set.
+    """Open a data set, or the part of it that the recipe names; the hold-out set is always whole.
 
     Args:
         source: the data set to open.
@@ -81,7 +82,11 @@ def open_source(source: Source, *, held_out: bool = False) -> Rows:
     """
     reader = KINDS[source.kind] if source.kind in KINDS else load_plugin("data set", source.kind, KINDS)
     rows: Rows = reader(source)
-    return hold_out(rows, source.hold_out, held_out=held_out) if source.hold_out else rows
+    if source.hold_out:
+        rows = hold_out(rows, source.hold_out, held_out=held_out)
+    if not held_out and (source.share is not None or source.rows is not None):
+        rows = some_of(rows, share=source.share, count=source.rows, draw=source.draw)
+    return rows
 
 
 def _at(source: Source, home: Path) -> Source:

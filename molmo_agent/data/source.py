@@ -19,6 +19,11 @@ class Source:
     group: str | None = None
     # Number of rows it counts as in its group; by default its actual number. All rows are used either way.
     size: int | None = None
+    # Only a part of the rows is used: a fraction of them ("share"), or this many ("rows"). The same rows are drawn at
+    # every start; a larger part holds all of a smaller one, and another "draw" is another selection.
+    share: float | None = None
+    rows: int | None = None
+    draw: int = 0
     # Every nth row is held out of training and scored afterwards (see data/hold_out.py); 0 disables this.
     hold_out: int = 0
     # Options of the reader.

@@ -10,8 +10,10 @@ from molmo_agent.model.prompt_banks import CAPTIONS, NO_POINTS, WORDINGS
 
 # Demo styles, which have no prefix in nine of ten examples.
 DEMO_STYLES = frozenset({"point_count", "pointing", "user_qa", "long_caption"})
+TEXT_STYLE = "text"
+"""Conversations without an image."""
 # Styles that never have a prefix.
-BARE_STYLES = frozenset({"demo", "android_control"})
+BARE_STYLES = frozenset({"demo", "android_control", TEXT_STYLE})
 # Evaluation uses the prompts of the most similar training set.
 STYLE_ALIASES = {"eval_short_answer": "vqa2", "eval_multiple_choice": "a_okvqa_mc"}
 
@@ -60,8 +62,11 @@ def style_prefix(style: str, rng: np.random.RandomState) -> str:
 def length_hint(style: str, answer_chars: int, rng: np.random.RandomState) -> str:
     """Return the prefix of caption pre-training: the style and about how long the answer is, one time in ten not.
 
-    Draws one uniform number, then one normal one where a hint is given.
+    Draws one uniform number, then one normal one where a hint is given. Text without an image has no prefix, and draws
+    none.
     """
+    if style == TEXT_STYLE:
+        return ""
     if rng.random_sample() > _UNHINTED_SHARE:
         return f"{style} {(answer_chars + int(rng.normal(scale=_LENGTH_SPREAD))) // _LENGTH_UNIT}:"
     return f"{style} :"

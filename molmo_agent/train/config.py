@@ -145,6 +145,15 @@ def _check_groups(config: TrainConfig) -> None:
             raise UnknownNameError(f"group of mixture[{number}]", source.group, config.groups)
         if source.size is not None and source.size < 1:
             raise UsageError(f"expected mixture[{number}].size to be at least 1, got {source.size}")
+        if source.share is not None and not 0 < source.share <= 1:
+            raise UsageError(f"expected mixture[{number}].share to be a fraction above 0, up to 1, got {source.share}")
+        if source.rows is not None and (source.rows < 1 or source.share is not None):
+            raise UsageError(
+                f"expected mixture[{number}].rows to be at least 1, and without 'share'; got rows={source.rows} and "
+                f"share={source.share}"
+            )
+        if source.draw < 0:
+            raise UsageError(f"expected mixture[{number}].draw to be at least 0, got {source.draw}")
         if source.hold_out and (source.hold_out < 2 or config.model == "nano-fresh"):
             raise UsageError(
                 f"expected mixture[{number}].hold_out to be 0, or at least 2 and a model that can be asked before; "

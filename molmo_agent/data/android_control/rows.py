@@ -37,7 +37,7 @@ class AndroidControlRows:
             Conversation(
                 turns=(
                     android_prompt(form, goal=step.goal, step=step.instruction),
-                    " " + android_answer(form, action, step=step.instruction),
+                    android_answer(form, action, step=step.instruction),
                 ),
                 style="android_control",
             )

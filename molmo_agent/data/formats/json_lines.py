@@ -12,7 +12,19 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 def numbered_lines(path: Path, what: str) -> Iterator[tuple[int, bytes]]:
-    r"""Yield the lines of a file with their numbers, from 1; only line feeds end a line, U+2028 or \r do not.
+    """Yield the lines of a file with their numbers; see :func:`located_lines`.
+
+    Raises:
+        UsageError: the file is unreadable or has another encoding, or a line is longer than MAX_LINE_BYTES.
+    """
+    for number, _, line in located_lines(path, what):
+        yield number, line
+
+
+def located_lines(path: Path, what: str) -> Iterator[tuple[int, int, bytes]]:
+    r"""Yield the lines of a file with their numbers, from 1, and offsets, but for blank ones.
+
+    Only line feeds end a line, U+2028 or \r do not.
 
     Args:
         path: the file.
@@ -23,7 +35,7 @@ def numbered_lines(path: Path, what: str) -> Iterator[tuple[int, bytes]]:
     """
     try:
         with open_regular(path) as file:
-            number = 0
+            number = offset = 0
             while line := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
                 if len(line) > MAX_LINE_BYTES:
@@ -35,7 +47,8 @@ def numbered_lines(path: Path, what: str) -> Iterator[tuple[int, bytes]]:
                         f"expected {path} to be UTF-8, got UTF-16 or UTF-32: convert it (iconv -f UTF-16 -t UTF-8)"
                     )
                 if line.strip():
-                    yield number, line
+                    yield number, offset, line
+                offset += len(line)
     except OSError as error:
         raise UsageError(f"expected {what} at {path}, but: {error.strerror or error}") from error
 

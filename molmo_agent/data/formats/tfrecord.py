@@ -8,7 +8,7 @@ import importlib
 import struct
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -146,28 +146,30 @@ class _Stream:
     def skip(self, count: int) -> None:
         """Skip ``count`` bytes, fewer at the end."""
         if not self.compressed:
-            self._place += count
+            self._place, self._position = self._place + count, self._position + count
             self._file.seek(self._place)
             return
         while count > 0 and (left_out := self.take(min(count, _CHUNK))):
             count -= len(left_out)
 
 
-def record_at(path: Path, offset: int, marks: Sequence[Mark]) -> bytes:
+def record_at(path: Path, offset: int, marks: list[Mark]) -> bytes:
     """Return the payload of the record at an offset of the uncompressed stream, after checking its checksums.
 
     Args:
         path: the file.
         offset: of the :class:`Record`.
-        marks: from :func:`read_records`.
+        marks: from :func:`read_records`, or empty at first: those that are missing before the record are added. A
+            compressed file is thus decompressed at most once as far as its last record that is read.
 
     Raises:
         ValueError: the record is no longer there.
     """
-    mark = marks[bisect_right(marks, offset, key=lambda mark: mark.offset) - 1]
+    before = bisect_right(marks, offset, key=lambda mark: mark.offset)
+    mark = marks[before - 1] if before else None
     with path.open("rb") as file:
-        stream = _Stream(file, mark)
-        stream.skip(offset - mark.offset)
+        stream = _Stream(file, mark, marks)
+        stream.skip(offset - (mark.offset if mark else 0))
         head = stream.take(12)
         if len(head) == 12 and mask_crc(crc32c(head[:8])) == struct.unpack("<I", head[8:])[0]:
             body = stream.take(min(struct.unpack("<Q", head[:8])[0], MAX_RECORD_BYTES) + 4)

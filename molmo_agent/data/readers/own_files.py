@@ -1,4 +1,4 @@
-"""Readers of a user's own data: points on images, and conversations in text, both as JSONL files."""
+"""The reader of a user's own data: points on images, as a JSONL file."""
 
 from typing import Any
 
@@ -90,32 +90,3 @@ class PointsFile:
         return Row(
             conversations=tuple(conversations), size=read_size(path), image=lambda: read_image(path), name=str(path)
         )
-
-
-class ChatFile:
-    """Text alone: a JSONL file with ``messages`` per line, alternating questions and answers."""
-
-    def __init__(self, source: Source) -> None:
-        options_of(source, {})
-        path = required_path(source)
-        self.problems = Problems()
-        self._rows: list[tuple[int, list[str]]] = []
-        for number, entry in json_rows(path, "conversations", self.problems):
-            messages = entry.get("messages") if isinstance(entry, dict) else None
-            texts = isinstance(messages, list) and all(isinstance(text, str) and text for text in messages)
-            if not isinstance(messages, list) or not texts or len(messages) < 2 or len(messages) % 2:
-                reason = f"expected 'messages' to be questions and answers in turn, got {messages!r:.80}"
-                self.problems.add(Problem(file=path.name, reason=reason, record=number))
-                continue
-            self._rows.append((number, messages))
-        if not self._rows:
-            raise UsageError(f"no line of {path} can be used; {self.problems.summary()}")
-
-    def __len__(self) -> int:
-        """Return the number of conversations."""
-        return len(self._rows)
-
-    def row(self, number: int, seed: int) -> Row:
-        """Return a conversation."""
-        line, messages = self._rows[number]
-        return Row(conversations=(Conversation(turns=tuple(messages), style="text"),), name=f"line {line}")
