@@ -152,6 +152,8 @@ class ModelTraits:
     raw_confidence: Callable[[float], float] | None = None
     # Prepares the model's cache for questions about this number of images in turn; None: it caches no images.
     reserve_images: Callable[[int], object] | None = None
+    # Whether it was trained with the tags of styles ("vqa2: ...") before questions.
+    style_tags: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ from molmo_agent import __version__
 from molmo_agent.cli import data as cli_data
 from molmo_agent.cli import doctor as cli_doctor
 from molmo_agent.cli import evaluate as cli_eval
+from molmo_agent.cli import start_model as cli_start
 from molmo_agent.console import make_console, plain_text, say, say_json, warn
 from molmo_agent.dependencies import dependencies, untested
 from molmo_agent.errors import EnvError, ModelError, MolmoAgentError, RunStopped, UsageError
@@ -40,6 +41,9 @@ Policy = Annotated[
     str | None, typer.Option(help="pointing, waypoints, android-control, ...: see agent policies. Default: what fits.")
 ]
 Form = Annotated[str | None, typer.Option(help="android-control: ll, hl_ll, hl or hl_cot.")]
+MaxCrops = Annotated[
+    int | None, typer.Option(min=1, help="Maximum number of crops per image of a local Molmo. Default: as trained.")
+]
 MinConfidence = Annotated[
     float | None,
     typer.Option(
@@ -114,6 +118,7 @@ def run(
     second_opinion: Annotated[
         str | None, typer.Option(help="Another model, such as reader: points that it contradicts are doubtful.")
     ] = None,
+    max_crops: MaxCrops = None,
     max_steps: Annotated[int, typer.Option(help="Maximum number of steps.")] = 30,
     max_seconds: Annotated[float, typer.Option(help="Maximum number of seconds.")] = 600.0,
     out: Annotated[Path | None, typer.Option(help="Trajectory folder. Default: trajectories/TIME-TASK.")] = None,
@@ -148,6 +153,7 @@ def run(
                 form=form,
                 min_confidence=min_confidence,
                 second_opinion=second_opinion,
+                max_crops=max_crops,
                 max_steps=max_steps,
                 max_seconds=max_seconds,
                 out=out,
@@ -177,6 +183,7 @@ def point(
     image: Annotated[Path, typer.Argument(help="An image file.")],
     instruction: Annotated[str, typer.Argument(help="What to point at: 'the \"Save\" button'.")],
     model: Model = "auto",
+    max_crops: MaxCrops = None,
     out: Annotated[Path | None, typer.Option(help="Where to write the image with the points drawn.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -192,6 +199,11 @@ def point(
         from molmo_agent.registry import load_model
 
         pointer = load_model(model)
+    if max_crops is not None:
+        from molmo_agent.pointers.trained_crops import limit_crops
+
+        if remark := limit_crops(pointer, max_crops):
+            warn(remark)
     result = pointer.point(pixels, instruction)
     height, width = pixels.shape[:2]
     if as_json:
@@ -318,6 +330,7 @@ def train(
     run_recipe(recipe, changes or [], start, out, workers, ray, address, as_json)
 
 
+app.command()(cli_start.start)
 app.command("eval")(cli_eval.evaluate)
 
 

@@ -23,6 +23,7 @@ from molmo_agent.errors import MolmoAgentError, UsageError
 from molmo_agent.geometry import Box
 from molmo_agent.interfaces import Env, Policy, model_traits
 from molmo_agent.interrupts import ending_in_time, last_step, time_limit
+from molmo_agent.pointers.trained_crops import limit_crops
 from molmo_agent.registry import is_checkpoint, is_gymnasium, load_env, load_model, load_policy
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import Rollout, rollout
@@ -61,6 +62,7 @@ class Request:
     form: str | None = None
     min_confidence: float | None = None
     second_opinion: str | None = None
+    max_crops: int | None = None
     max_steps: int = 30
     max_seconds: float = 600.0
     out: Path | None = None
@@ -209,6 +211,8 @@ def run_request(request: Request) -> int:
     with ending_in_time(), _display(request), contextlib.closing(load_env(request.env, **env_options)) as env:
         with loading(request.model, quiet=request.as_json):
             model = load_model(request.model, env=env)
+        if request.max_crops is not None and (remark := limit_crops(model, request.max_crops)):
+            warn(remark)
         options: dict[str, Any] = {} if request.form is None else {"form": request.form}
         policy = load_policy(
             request.policy,

@@ -27,7 +27,7 @@ Batch = Sequence[tuple[Question, Image]]
 _Way = Callable[[Any, Benchmark, Batch], "list[tuple[str, Reply]]"]
 
 
-def prompt_of(question: Question, bank: str | None = None) -> str:
+def prompt_of(question: Question, bank: str | None = None, *, tags: bool = True) -> str:
     """Return the prompt of a question; deterministic.
 
     Demo styles have no style tag, as in nine of ten training examples. A label gets the plainest wording.
@@ -35,6 +35,7 @@ def prompt_of(question: Question, bank: str | None = None) -> str:
     Args:
         question: the question.
         bank: of wordings, if the question's text is a label.
+        tags: whether the model was trained with tags of styles.
     """
     style = STYLE_ALIASES.get(question.style, question.style)
     text = question.text
@@ -42,7 +43,7 @@ def prompt_of(question: Question, bank: str | None = None) -> str:
         text = wording(bank, text)  # type: ignore[arg-type]
     elif question.options:
         text = choice_prompt(question)
-    return text if style in BARE_STYLES | DEMO_STYLES else with_prefix(f"{style}:", text)
+    return text if not tags or style in BARE_STYLES | DEMO_STYLES else with_prefix(f"{style}:", text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +139,14 @@ def _point(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, Re
 
 
 def _answer(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, Reply]]:
-    answerer = model_traits(model).answerer
+    traits = model_traits(model)
+    answerer = traits.answerer
     if answerer is None:
         raise UsageError(
             f"expected a model that answers in words (nano, a checkpoint, an endpoint), got {model.name!r}, which only "
             "points; pixmo_points is for such models"
         )
-    prompts = [prompt_of(question, benchmark.wording) for question, _ in batch]
+    prompts = [prompt_of(question, benchmark.wording, tags=traits.style_tags) for question, _ in batch]
     texts = answerer.answer_batch([image for _, image in batch], prompts, max_new_tokens=benchmark.max_new_tokens)
     return [
         (prompt, Reply(text=without_mark(text), size=(image.shape[1], image.shape[0])))

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from molmo_agent.console import warn
 from molmo_agent.data.question import Question
 from molmo_agent.data.readers.questions_file import QuestionsFile
 from molmo_agent.data.source import Source
@@ -22,8 +23,7 @@ from molmo_agent.evaluation.metrics.interval import bootstrap, wilson
 from molmo_agent.evaluation.predict import Predictor, Record
 from molmo_agent.files import open_to_append, write_whole
 from molmo_agent.parse import load_json, read_json
-from molmo_agent.pointers.molmo import MolmoPointer
-from molmo_agent.pointers.wrapped import innermost
+from molmo_agent.pointers.trained_crops import limit_crops
 from molmo_agent.registry import load_model
 
 RECORDS_FILE, SETTINGS_FILE, SUMMARY_FILE = "records.jsonl", "settings.json", "summary.json"
@@ -48,18 +48,16 @@ def open_model(name: str, max_crops: int | None = None) -> Any:
 
     Args:
         name: see :func:`molmo_agent.registry.load_model`.
-        max_crops: maximum number of crops per image; None uses the checkpoint's.
+        max_crops: maximum number of crops per image; None uses the checkpoint's. A warning tells the cost of another
+            number than in training.
 
     Raises:
         UnknownNameError: the model does not exist.
         UsageError: ``max_crops`` is set for a model without crops.
     """
     model: Any = load_model(name)
-    if max_crops is not None:
-        local = innermost(model)
-        if not isinstance(local, MolmoPointer):
-            raise UsageError(f"--max-crops is for local Molmo checkpoints; {name!r} cuts no crops here")
-        local.processor.image_processor.max_crops = max_crops
+    if max_crops is not None and (remark := limit_crops(model, max_crops)):
+        warn(remark)
     return model
 
 

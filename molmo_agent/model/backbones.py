@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
+from molmo_agent.model.checkpoints.hub import places
 from molmo_agent.model.checkpoints.untrusted import check_configs
 from molmo_agent.model.configuration import MolmoConfig
 from molmo_agent.model.vision_tower import NORMALIZATION, resize_positions
@@ -18,9 +19,24 @@ _OTHER_LAYERS = (-3, -9)
 def vision_tower(source: Any, dtype: torch.dtype) -> Any:
     """Return the vision tower of a checkpoint; for one of images and texts, its vision model."""
     check_configs(source, types=None)
-    config: Any = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    model: Any = AutoModel.from_pretrained(source, dtype=dtype, trust_remote_code=False, use_safetensors=True)
+    config: Any = AutoConfig.from_pretrained(source, **places(source))
+    model: Any = AutoModel.from_pretrained(source, dtype=dtype, use_safetensors=True, **places(source))
     return model.vision_model if hasattr(config, "vision_config") else model
+
+
+def _check_layers(config: MolmoConfig) -> None:
+    """Check that the layers to read are blocks of the tower.
+
+    Raises:
+        ValueError: one is not.
+    """
+    blocks = config.vision_config.num_hidden_layers  # type: ignore[union-attr]
+    layers = list(config.vit_layers)
+    if not layers or not all(-blocks <= layer < 0 for layer in layers):
+        raise ValueError(
+            f"expected layers of the vision encoder from -1, the last, to -{blocks}, the first, got {layers}; choose "
+            "others (vit_layers, agent start --layers)"
+        )
 
 
 @torch.no_grad()
@@ -51,7 +67,7 @@ def from_backbones(
     tower = vision_tower(vision, dtype)
     check_configs(language, types=None)
     decoder: Any = AutoModelForCausalLM.from_pretrained(
-        language, dtype=dtype, trust_remote_code=False, use_safetensors=True
+        language, dtype=dtype, use_safetensors=True, **places(language)
     )
     sizes, text = tower.config.to_dict(), decoder.config.to_dict()
     kind = sizes["model_type"]
@@ -71,7 +87,9 @@ def from_backbones(
         **dict(zip(("image_mean", "image_std"), NORMALIZATION[kind], strict=True)),
         **ids,
     }
-    model = cls(MolmoConfig(**(fields | changes))).to(dtype)
+    config = MolmoConfig(**(fields | changes))
+    _check_layers(config)
+    model = cls(config).to(dtype)
     left: list[str] = []
     vision_weights = resize_positions(tower.state_dict(), kind, model.config.num_patches_per_side)
     for part, source in (

@@ -48,6 +48,21 @@ def format_turns(
     return dressed
 
 
+def asked(
+    question: str,
+    style: str,
+    message_format: Literal["role", "none"] = "role",
+    prefix: Literal["style", "length", "none"] = "style",
+) -> str:
+    """Return a question as a model is asked that was trained with this format and these prefixes.
+
+    A model that was trained with length hints is asked without one: ``"pointing : Point to ..."``, as one in ten
+    training examples. Tags of styles are left to the caller: demo styles, such as pointing, mostly have none.
+    """
+    tag = f"{style} :" if prefix == "length" and style not in BARE_STYLES else ""
+    return format_turns([with_prefix(tag, question)], message_format)[0]
+
+
 def style_prefix(style: str, rng: np.random.RandomState) -> str:
     """Return the prefix of a fine-tuning question: the style and a colon; for demo styles mostly empty.
 

@@ -14,9 +14,10 @@ from molmo_agent.errors import ModelError
 from molmo_agent.interfaces import ModelTraits
 from molmo_agent.model.checkpoints.hub import places, remark
 from molmo_agent.model.checkpoints.untrusted import check_checkpoint, check_configs
+from molmo_agent.model.fit import check_fit
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.model.processor import MolmoProcessor
-from molmo_agent.model.prompts import role_prompt
+from molmo_agent.model.prompts import TEXT_STYLE, asked
 from molmo_agent.point_text.cut_off import mark_cut
 from molmo_agent.point_text.parse import ParsedReply, parse_points
 from molmo_agent.pointers.answer_grammar import digit_confidence, guess_next, is_complete, plain_label
@@ -32,6 +33,7 @@ from molmo_agent.pointers.decoding import (
 from molmo_agent.pointers.image_cache import ImageCache, fingerprint
 from molmo_agent.pointers.profile import PointingProfile, read_profile
 from molmo_agent.pointers.static_decoding import StaticDecoder
+from molmo_agent.pointers.trained_crops import crops_remark
 from molmo_agent.visible_text import visible_text
 
 # Parameters of a model that may take twice its memory: 4 GB.
@@ -87,6 +89,7 @@ class MolmoPointer:
             answerer=self,
             raw_confidence=profile.calibration.undo if profile.calibration else None,
             reserve_images=self.cache.reserve_images,
+            style_tags=profile.prefix != "none",
         )
 
     @classmethod
@@ -108,6 +111,7 @@ class MolmoPointer:
             check_checkpoint(folder, **places(folder))
             processor = MolmoProcessor.from_pretrained(folder, **places(folder))
             model = MolmoForConditionalGeneration.from_pretrained(folder, dtype=dtype, **places(folder))
+            check_fit(model.config, processor)
             halves = dtype == "auto" and model.device.type == "cpu" and model.dtype == torch.float16
             if halves and model.num_parameters() < _SMALL:
                 model.float()
@@ -120,6 +124,13 @@ class MolmoPointer:
         own: dict[str, Any] = {"name": Path(folder).name}
         own |= {name: options.pop(name) for name in ("name", "compile", "cache") if name in options}
         return cls(model, processor, read_profile(folder, **options), **own)
+
+    def limit_crops(self, count: int) -> str:
+        """Set the maximum number of crops per image; return what is known of it if it is not that of the training."""
+        trained = self.processor.image_processor.max_crops
+        self.processor.image_processor.max_crops = count
+        self.cache.forget()
+        return crops_remark(trained, count)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write model, processor and profile, to be read by :meth:`from_pretrained`."""
@@ -149,7 +160,7 @@ class MolmoPointer:
     def _answer(self, image: Image, questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
         tokenizer: Any = self.processor.tokenizer
         prefix = self._prefix(image)
-        rows = self._rows(questions, prefix, max_new_tokens)
+        rows = self._rows(questions, TEXT_STYLE, prefix, max_new_tokens)
         answers = decode_greedy(
             self.model,
             prefix,
@@ -214,8 +225,8 @@ class MolmoPointer:
     def _decode(self, prefix: Prefix, instructions: Sequence[str]) -> list[DecodedReply]:
         """Decode one answer per instruction."""
         tokenizer: Any = self.processor.tokenizer
-        asked = [self.profile.question.format(instruction) for instruction in instructions]
-        rows = self._rows(asked, prefix, self.profile.max_new_tokens)
+        questions = [self.profile.question.format(instruction) for instruction in instructions]
+        rows = self._rows(questions, "pointing", prefix, self.profile.max_new_tokens)
         if self.profile.constrained:
             self._form = self._form or Form.of(tokenizer)
             labels = [plain_label(instruction) for instruction in instructions]
@@ -251,14 +262,16 @@ class MolmoPointer:
         """Begin a question behind a picture."""
         return self._static.reader(prefix) if self._static else Reader(self.model, prefix)
 
-    def _rows(self, questions: Sequence[str], prefix: Prefix, room: int) -> list[list[int]]:
-        """Return the ids of each question's turn.
+    def _rows(self, questions: Sequence[str], style: str, prefix: Prefix, room: int) -> list[list[int]]:
+        """Return the ids of each question's turn, as in training.
 
         Raises:
             ModelError: one leaves no room for an answer of so many tokens.
         """
         tokenizer: Any = self.processor.tokenizer
-        rows = [tokenizer(role_prompt(question), add_special_tokens=False)["input_ids"] for question in questions]
+        trained = self.profile.message_format, self.profile.prefix
+        turns = [asked(question, style, *trained) for question in questions]
+        rows = [tokenizer(turn, add_special_tokens=False)["input_ids"] for turn in turns]
         tokens = prefix.length + max(map(len, rows))
         if tokens + room > self._context:
             raise ModelError(

@@ -6,7 +6,7 @@ import string
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from molmo_agent.errors import DataError, ModelError
 from molmo_agent.files import write_whole
@@ -39,6 +39,9 @@ class PointingProfile:
     dialect: str = "molmo"
     # How an instruction becomes the user's turn.
     question: str = "Point to {}"
+    # How the turns of its training were written, and what stood before questions; see molmo_agent.model.prompts.asked.
+    message_format: Literal["role", "none"] = "role"
+    prefix: Literal["style", "length", "none"] = "style"
     # A longer reply is cut off, and then does not parse.
     max_new_tokens: int = 192
     # Only well-formed answers come out: the label is the instruction's, and the model decides nothing but whether there
@@ -128,6 +131,8 @@ def _check(profile: PointingProfile) -> None:
         "dialect", isinstance(profile.dialect, str) and profile.dialect in DIALECTS, f"one of {', '.join(DIALECTS)}"
     )
     require("question", _takes_an_instruction(profile.question), "a text with {} once, for the instruction")
+    for name, values in (("message_format", ("role", "none")), ("prefix", ("style", "length", "none"))):
+        require(name, getattr(profile, name) in values, f"one of {', '.join(values)}")
     tokens = profile.max_new_tokens
     require("max_new_tokens", _is_int(tokens, 1, _MAX_TOKENS), f"a whole number from 1 to {_MAX_TOKENS}")
     require("constrained", isinstance(profile.constrained, bool), "true or false")

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
+from molmo_agent.data.source import Source
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.prompts import AndroidForm
-from molmo_agent.pointers.profile import PROFILE_FILE, read_profile
+from molmo_agent.pointers.profile import read_profile
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.distributed import own_rank
 from molmo_agent.train.starting_model import load_model, source_of
@@ -57,7 +58,7 @@ def export(
     model = MolmoForConditionalGeneration(model_config)
     model.load_state_dict(merge_adapters(weights, model_with_loss))
     model.save_pretrained(folder)
-    processor.save_pretrained(folder)
+    trained_processor(config, processor).save_pretrained(folder)
     _publish(config, folder)
 
 
@@ -75,12 +76,43 @@ def merge_adapters(weights: dict[str, Tensor], model_with_loss: ModelWithLoss) -
     return state
 
 
-def profile_changes(config: TrainConfig) -> dict[str, str]:
-    """Return the fields of the pointing profile that the mixture decides; none for most mixtures.
+def trained_processor(config: TrainConfig, processor: MolmoProcessor) -> MolmoProcessor:
+    """Return a processor that prepares images as the run did; margins, sizes and crop mode are the processor's own."""
+    processor = copy.deepcopy(processor)
+    processor.image_processor.max_crops = config.max_crops
+    return processor
 
-    A model that learns AndroidControl alone is asked with it, in the form that it learned: ``hl`` where that is one of
-    several, because it needs the goal alone.
+
+def profile_changes(config: TrainConfig) -> dict[str, str]:
+    """Return the fields of the pointing profile that the run decides: the model is asked as it was trained.
+
+    A mixture with points all of whose questions have the same form decides how an instruction becomes a question, and
+    the syntax of the points. A model that learns AndroidControl alone is asked with it, in the form that it learned:
+    ``hl`` where that is one of several, because it needs the goal alone.
     """
+    changes = {"message_format": config.message_format, "prefix": config.prefix}
+    questions = {question for source in config.mixture if (question := _pointing_question(source))}
+    if len(questions) == 1:
+        changes |= {"question": questions.pop(), "dialect": "molmo"}
+    return changes | _policy_changes(config)
+
+
+def _pointing_question(source: Source) -> str | None:
+    """Return how a data set asks for points, as a profile's question; None if it does not, or in several ways."""
+    match source.kind:
+        case "points":
+            return "{}" if source.options.get("wording") == "none" else "Point to {}"
+        case "sim-desktop":
+            return "{}"
+        case "pixmo-points":
+            return "Point to {}" if source.options.get("style", "pointing") == "pointing" else None
+        case "pixmo-count":
+            return "Point to {}" if source.options.get("style") == "pointing" else None
+        case _:
+            return None
+
+
+def _policy_changes(config: TrainConfig) -> dict[str, str]:
     if any(source.kind != "android-control" for source in config.mixture):
         return {}
     # A data set without this option trains on all forms.
@@ -90,12 +122,7 @@ def profile_changes(config: TrainConfig) -> dict[str, str]:
 
 def _publish(config: TrainConfig, folder: Path) -> None:
     """Write the profile beside the weights, based on that of the starting model, and the official layout."""
-    source = source_of(config)
-    changes = profile_changes(config)
-    if changes:
-        read_profile(source, **changes).write(folder)
-    elif (profile := Path(source) / PROFILE_FILE).is_file():
-        shutil.copyfile(profile, folder / PROFILE_FILE)
+    read_profile(source_of(config), **profile_changes(config)).write(folder)
     if "official" in config.export:
         from molmo_agent.model.checkpoints.convert import convert
 

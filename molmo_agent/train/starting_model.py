@@ -7,6 +7,7 @@ import torch
 from molmo_agent.errors import MissingExtraError, UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.checkpoints.hub import places, remark
+from molmo_agent.model.fit import check_fit
 from molmo_agent.registry import UNTRAINED, load_attribute
 from molmo_agent.train.config import TrainConfig
 
@@ -29,6 +30,7 @@ def load_model(config: TrainConfig) -> tuple[MolmoForConditionalGeneration, Molm
         processor = MolmoProcessor.from_pretrained(source, **places(source))
         options = {"dtype": torch.float32, **_four_bits(config), **places(source)}
         model = MolmoForConditionalGeneration.from_pretrained(source, **options)
+        check_fit(model.config, processor)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"expected a Molmo checkpoint at {str(source)!r} to train from, but: {error}{remark(source)}"
