@@ -90,7 +90,7 @@ def test_a_share_that_makes_no_sense_is_refused(part: dict[str, Any], message: s
 
 
 def test_an_infinite_data_set_has_no_share() -> None:
-    with pytest.raises(UsageError, match="expected a data set with an end .* infinite; remove 'share'"):
+    with pytest.raises(UsageError, match=r"expected a data set with an end .* infinite; remove 'share'"):
         open_source(Source(kind="sim-desktop", share=0.5))
 
 
@@ -173,11 +173,11 @@ def test_parquet_files_and_folders_of_conversations_are_read(tmp_path: Path) -> 
         ]
         assert "the last has no answer" in data.problems.summary()
     parquet(tmp_path / "other.parquet", [{"text": "x"}])
-    with pytest.raises(UsageError, match="expected a column messages or conversations in .*, which has text"):
+    with pytest.raises(UsageError, match=r"expected a column messages or conversations in .*, which has text"):
         opened("chat", tmp_path / "other.parquet")
     with pytest.raises(UsageError, match="expected the split 'test' at"):
         opened("chat", tmp_path / "tulu", split="test")
-    with pytest.raises(UsageError, match="expected a JSONL or Parquet file of conversations at .*nothing, found none"):
+    with pytest.raises(UsageError, match=r"expected a JSONL or Parquet file of conversations at .*nothing, found none"):
         opened("chat", tmp_path / "nothing")
 
 

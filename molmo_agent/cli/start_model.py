@@ -11,7 +11,8 @@ from molmo_agent.errors import UsageError
 
 def start(
     vision: Annotated[
-        str, typer.Option(help="Folder or hub name of CLIP, MetaCLIP, SigLIP or DINOv2: openai/clip-vit-large-patch14-336.")
+        str,
+        typer.Option(help="Folder or hub name of CLIP, MetaCLIP, SigLIP or DINOv2: openai/clip-vit-large-patch14-336."),
     ],
     language: Annotated[str, typer.Option(help="Folder or hub name of Qwen2, OLMo or OLMoE, such as Qwen/Qwen2-7B.")],
     out: Annotated[Path, typer.Option(help="A new folder.")],
@@ -23,7 +24,9 @@ def start(
     ] = "4,4",
     max_crops: Annotated[int, typer.Option(min=1, help="Maximum number of crops per image.")] = 12,
     crop_mode: Annotated[str, typer.Option(help="overlap, or resize for the whole image alone.")] = "overlap",
-    pooling: Annotated[str, typer.Option(help="attention, or stack: the features of a window side by side.")] = "attention",
+    pooling: Annotated[
+        str, typer.Option(help="attention, or stack: the features of a window side by side.")
+    ] = "attention",
     pooling_size: Annotated[int, typer.Option(min=1, help="Side of a pooling window in patches.")] = 2,
     layers: Annotated[
         str | None, typer.Option(help="The encoder's layers that are read. Default: -2,-9 for CLIP, -3,-9 for others.")
@@ -59,7 +62,9 @@ def start(
         say_json({"folder": str(out), **{name: getattr(written, name) for name in written.__slots__}})
         return
     console = make_console()
-    console.print(plain_text(f"wrote {out}: {written.parameters:,} parameters, crops of {written.crop_size} px"), soft_wrap=True)
+    console.print(
+        plain_text(f"wrote {out}: {written.parameters:,} parameters, crops of {written.crop_size} px"), soft_wrap=True
+    )
     console.print(f"an image has up to {written.image_tokens} tokens", highlight=False)
     if written.new_tokens:
         console.print("the tokenizer got the tokens of images", highlight=False)

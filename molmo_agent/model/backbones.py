@@ -66,9 +66,7 @@ def from_backbones(
     """
     tower = vision_tower(vision, dtype)
     check_configs(language, types=None)
-    decoder: Any = AutoModelForCausalLM.from_pretrained(
-        language, dtype=dtype, use_safetensors=True, **places(language)
-    )
+    decoder: Any = AutoModelForCausalLM.from_pretrained(language, dtype=dtype, use_safetensors=True, **places(language))
     sizes, text = tower.config.to_dict(), decoder.config.to_dict()
     kind = sizes["model_type"]
     sizes["num_hidden_layers"] -= _DROPPED_BLOCKS.get(kind, 0)

@@ -1,4 +1,4 @@
-"""Check that a processor belongs to a model: the same token ids, sizes and pixel values. A wrong one raises no error."""
+"""Check that a processor belongs to a model: token ids, sizes and pixel values. A wrong one raises no error itself."""
 
 from typing import Any
 

@@ -53,9 +53,12 @@ class MolmoEmbedding(nn.Embedding):
     ``weight`` is (V, D), ``new_weight`` (additional_vocab_size, D); id V is the first extra row.
     """
 
-    def __init__(self, num_embeddings: int, extra: int, width: int) -> None:
+    def __init__(self, num_embeddings: int, extra: int, width: int, std: float = 0.02) -> None:
         super().__init__(num_embeddings, width)
         self.new_weight = nn.Parameter(torch.empty(extra, width)) if extra else None
+        # Here, because the modules of the decoder are initialized by the decoder's class, which knows no such rows.
+        if self.new_weight is not None:
+            nn.init.normal_(self.new_weight, std=std)
 
     def forward(self, input: Tensor) -> Tensor:
         """Look up (B, T) ids."""
@@ -89,9 +92,7 @@ class MolmoPreTrainedModel(PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
-        if isinstance(module, MolmoEmbedding) and module.new_weight is not None:
-            init.normal_(module.new_weight, std=self.config.initializer_range)
-        elif isinstance(module, MolmoConnector) and module.pad_embed is not None:
+        if isinstance(module, MolmoConnector) and module.pad_embed is not None:
             init.zeros_(module.pad_embed)
 
     @classmethod
@@ -120,7 +121,7 @@ class MolmoModel(MolmoPreTrainedModel):
         self.language_model = AutoModel.from_config(config.text_config, trust_remote_code=False)
         text: Any = config.text_config
         self.language_model.embed_tokens = MolmoEmbedding(
-            text.vocab_size, config.additional_vocab_size, text.hidden_size
+            text.vocab_size, config.additional_vocab_size, text.hidden_size, config.initializer_range
         )
         self._dropout = ResidualDropout(self.language_model)
         self.set_dropout(config.residual_dropout, config.answer_dropout)

@@ -133,9 +133,7 @@ def write_start_model(vision: str | Path, language: str | Path, folder: Path, st
     # An image so large that it gets all crops.
     grid = (0, 0) if start.crop_mode == "resize" else select_crop_grid(10**5, 10**5, images.layout())
     tokens = sum(rows * (columns + 1) + 2 for rows, columns in image_token_counts(grid, images.layout()))
-    return Written(
-        parameters=model.num_parameters(), crop_size=crop_size, image_tokens=tokens, new_tokens=new_tokens
-    )
+    return Written(parameters=model.num_parameters(), crop_size=crop_size, image_tokens=tokens, new_tokens=new_tokens)
 
 
 def add_image_tokens(tokenizer: Any, rows: int) -> bool:

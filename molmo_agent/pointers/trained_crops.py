@@ -28,8 +28,8 @@ def crops_remark(trained: int, count: int) -> str:
     if trained == count:
         return ""
     measured = (
-        "The paper's Molmo-7B-D, trained with 12 crops and asked with 36, points and counts worse: F1 of points 74.3 to "
-        "58.1, PixMo-Count 85.2 to 73.9, CountBenchQA 88.5 to 87.7; other benchmarks gain (average of 11, counting kept "
-        "at 12: 74.9 to 76.9). A short training with the new number repairs it: agent train high_res"
+        "The paper's Molmo-7B-D, trained with 12 crops and asked with 36, points and counts worse: F1 of points 74.3 "
+        "to 58.1, PixMo-Count 85.2 to 73.9, CountBenchQA 88.5 to 87.7; other benchmarks gain (average of 11, counting "
+        "kept at 12: 74.9 to 76.9). A short training with the new number repairs it: agent train high_res"
     )
     return f"this model was trained with at most {trained} crops per image, and is asked with {count}. {measured}"

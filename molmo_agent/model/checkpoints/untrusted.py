@@ -230,7 +230,9 @@ def _check_config(where: Path, fields: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"expected {part!r} in {where} to hold the sizes of that part of the model, got {_quoted(inner)}"
             )
-        for name in ("model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"):
+        # DINOv2 names the width of its blocks as a multiple of its own.
+        width = "mlp_ratio" if inner.get("model_type") == "dinov2" else "intermediate_size"
+        for name in ("model_type", "hidden_size", width, "num_hidden_layers", "num_attention_heads"):
             if inner.get(name) is None:
                 raise ValueError(f"expected '{part}.{name}' in {where}, but it is missing")
     if fields["text_config"].get("vocab_size") is None:
