@@ -1,4 +1,4 @@
-"""The index of large files: written once, shared by ranks and splits, and never trusted beyond what it is an index of."""
+"""The index of large files: written once, shared by ranks and splits, and checked whenever it is read."""
 
 import gzip
 import json

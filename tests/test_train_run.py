@@ -27,7 +27,7 @@ from molmo_agent.data.source import Source
 from molmo_agent.envs.sim_phone.phone import SimPhone
 from molmo_agent.errors import ModelError, RunStopped, UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
-from molmo_agent.pointers.profile import PROFILE_FILE, PointingProfile, read_profile
+from molmo_agent.pointers.profile import PointingProfile, read_profile
 from molmo_agent.registry import load_policy
 from molmo_agent.train.batching.data_loader import DataLoader
 from molmo_agent.train.batching.encode import collate, encode

@@ -25,16 +25,16 @@ def vision_tower(source: Any, dtype: torch.dtype) -> Any:
 
 
 def _check_layers(config: MolmoConfig) -> None:
-    """Check that the layers to read are blocks of the tower.
+    """Check that the layers to read are outputs of the tower's blocks, or what goes into the first.
 
     Raises:
         ValueError: one is not.
     """
-    blocks = config.vision_config.num_hidden_layers  # type: ignore[union-attr]
+    first = -config.vision_config.num_hidden_layers - 1  # type: ignore[union-attr]
     layers = list(config.vit_layers)
-    if not layers or not all(-blocks <= layer < 0 for layer in layers):
+    if not layers or not all(first <= layer < 0 for layer in layers):
         raise ValueError(
-            f"expected layers of the vision encoder from -1, the last, to -{blocks}, the first, got {layers}; choose "
+            f"expected layers of the vision encoder from -1, the last, to {first}, the embeddings, got {layers}; choose "
             "others (vit_layers, agent start --layers)"
         )
 

@@ -4,8 +4,8 @@ The paper starts caption pre-training from such a model (section 3). The process
 ids, sizes and pixel values of both agree.
 """
 
+import secrets
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,13 +123,16 @@ def write_start_model(vision: str | Path, language: str | Path, folder: Path, st
         check_fit(model.config, processor)
     except ValueError as error:
         raise ModelError(f"{str(language)!r} cannot be a start model: {error}") from error
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as part:
+    part = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    part.mkdir(parents=True)
+    try:
         model.save_pretrained(part)
         processor.save_pretrained(part)
         if folder.exists():
             folder.rmdir()
-        shutil.copytree(part, folder, copy_function=shutil.move)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     # An image so large that it gets all crops.
     grid = (0, 0) if start.crop_mode == "resize" else select_crop_grid(10**5, 10**5, images.layout())
     tokens = sum(rows * (columns + 1) + 2 for rows, columns in image_token_counts(grid, images.layout()))

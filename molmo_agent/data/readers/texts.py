@@ -18,7 +18,7 @@ from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.errors import DataError, UsageError
 from molmo_agent.model.prompts import TEXT_STYLE
-from molmo_agent.parse import load_json, open_regular
+from molmo_agent.parse import MAX_LINE_BYTES, load_json, open_regular
 
 _ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "model": "assistant"}
 _ROLES |= {"system": "system"}
@@ -109,7 +109,7 @@ class _Lines:
         (path,) = self.files
         with open_regular(path) as file:
             file.seek(position)
-            return load_json(decode_line(file.readline()), where=f"{path.name} at byte {position}")
+            return load_json(decode_line(file.readline(MAX_LINE_BYTES)), where=f"{path.name} at byte {position}")
 
 
 class _TableRows:
@@ -122,11 +122,15 @@ class _TableRows:
         if column is None:
             have = ", ".join(sorted(self._table.columns))
             raise UsageError(f"expected a column {' or '.join(_COLUMNS)} in {path}, which has {have}")
-        self._columns = (column,)
+        self._columns, self._problems = (column,), problems
 
     def scan(self, problems: Problems) -> Iterable[tuple[int, int, Any]]:
+        before = len(self._problems.entries)
         for number, row in self._table.scan(self._columns):
             yield number, number, row
+        # The table reports its damaged blocks where it was opened.
+        problems.entries += self._problems.entries[before:]
+        del self._problems.entries[before:]
 
     def get(self, position: int) -> Any:
         return self._table.row(position, self._columns)
