@@ -34,8 +34,8 @@ def _check_layers(config: MolmoConfig) -> None:
     layers = list(config.vit_layers)
     if not layers or not all(first <= layer < 0 for layer in layers):
         raise ValueError(
-            f"expected layers of the vision encoder from -1, the last, to {first}, the embeddings, got {layers}; choose "
-            "others (vit_layers, agent start --layers)"
+            f"expected layers of the vision encoder from -1, the last, to {first}, the embeddings, got {layers}; "
+            "choose others (vit_layers, agent start --layers)"
         )
 
 
