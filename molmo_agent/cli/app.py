@@ -18,7 +18,6 @@ from molmo_agent.cli import start_model as cli_start
 from molmo_agent.console import make_console, plain_text, say, say_json, warn
 from molmo_agent.dependencies import dependencies, untested
 from molmo_agent.errors import EnvError, ModelError, MolmoAgentError, RunStopped, UsageError
-from molmo_agent.files import whole_file
 
 EXIT_OK, EXIT_NOT_ACHIEVED, EXIT_USAGE, EXIT_FAILURE, EXIT_STOPPED = 0, 1, 2, 3, 130
 
@@ -188,52 +187,9 @@ def point(
     as_json: Json = False,
 ) -> None:
     """Point at something in an image, and write the image with the points drawn."""
-    from molmo_agent.cli.run import loading
-    from molmo_agent.images import draw_points, read_image
+    from molmo_agent.cli.point import point_request
 
-    pixels = read_image(image)
-    target = out or image.with_name(f"{image.stem}-points.png")
-    if target.resolve() == image.resolve():
-        raise UsageError(f"--out {str(target)!r} would overwrite the input image; choose another name")
-    with loading(model, quiet=as_json):
-        from molmo_agent.registry import load_model
-
-        pointer = load_model(model)
-    if max_crops is not None:
-        from molmo_agent.pointers.trained_crops import limit_crops
-
-        if remark := limit_crops(pointer, max_crops):
-            warn(remark)
-    result = pointer.point(pixels, instruction)
-    height, width = pixels.shape[:2]
-    if as_json:
-        points = [
-            {"x": p.point.x, "y": p.point.y, "pixel": p.point.to_pixels(width, height), "label": p.label}
-            for p in result.points
-        ]
-        answer = {"status": result.status, "points": points, "reply": result.reply, "latency_s": result.latency_s}
-        say_json({**answer, "picture": str(target) if points else None})
-    else:
-        console = make_console()
-        for prediction in result.points:
-            x_px, y_px = prediction.point.to_pixels(width, height)
-            console.print(f"({prediction.point.x:.3f}, {prediction.point.y:.3f})  pixel {x_px}, {y_px}")
-        if not result.points:
-            console.print(plain_text(f"no point: {result.status}; the model replied {result.reply!r}"))
-    if result.points:
-        try:
-            with whole_file(target) as part:
-                draw_points(pixels, [prediction.point for prediction in result.points]).save(part)
-        except (OSError, ValueError) as error:
-            problem = f"cannot write the image {target}: {error}"
-            if out is not None:
-                raise UsageError(problem) from error
-            # Without --out the image is an extra: the answer counts, and the command succeeds.
-            warn(f"{problem}; choose another file with --out")
-        else:
-            if not as_json:
-                console.print(plain_text(f"points drawn on {target}"))
-    raise typer.Exit(EXIT_OK if result.status == "ok" else EXIT_NOT_ACHIEVED)
+    raise typer.Exit(point_request(image, instruction, model, max_crops=max_crops, out=out, as_json=as_json))
 
 
 @app.command()
