@@ -72,7 +72,8 @@ def test_margins_and_crop_mode_of_the_starting_model_stay(tmp_path: Path) -> Non
 def test_a_model_is_asked_with_the_turns_of_its_training(
     message_format: Any, prefix: Any, turn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pointer = MolmoPointer.from_pretrained(trained(tmp_path, message_format=message_format, prefix=prefix))
+    export = trained(tmp_path, message_format=message_format, prefix=prefix)
+    pointer = MolmoPointer.from_pretrained(export, max_new_tokens=2)
     assert (pointer.profile.message_format, pointer.profile.prefix) == (message_format, prefix)
     prompts: list[str] = []
     rows = MolmoPointer._rows
@@ -168,6 +169,7 @@ def test_point_run_and_eval_say_that_the_number_of_crops_is_another(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = str(write_model(tmp_path / "model"))
+    PointingProfile(max_new_tokens=2).write(model)
     Image.fromarray(IMAGE).save(tmp_path / "screen.png")
     picture = str(tmp_path / "screen.png")
 

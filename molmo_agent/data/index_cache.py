@@ -54,17 +54,17 @@ def remembered(
     for place in places:
         with contextlib.suppress(_Unusable):
             return _read(place, stamp, read)
-    with _alone(places) as place:
+    with _alone(places) as target:
         # Another process may have finished it in the meantime.
-        if place is not None:
+        if target is not None:
             with contextlib.suppress(_Unusable):
-                return _read(place, stamp, read)
+                return _read(target, stamp, read)
         began = time.monotonic()
         content = scan()
         # Files that changed under the scan are scanned again next time.
         is_slow = time.monotonic() - began >= (SLOW_S if slow_s is None else slow_s)
-        if place is not None and is_slow and _stamp(files, version) == stamp:
-            _write(place, stamp, content, beside=place == places[0])
+        if target is not None and is_slow and _stamp(files, version) == stamp:
+            _write(target, stamp, content, beside=target == places[0])
     return read(json.loads(json.dumps(content)))
 
 
