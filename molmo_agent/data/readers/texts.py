@@ -79,8 +79,10 @@ def _message(message: Any) -> tuple[str, str]:
 class _Records(Protocol):
     """The rows of a file or folder."""
 
-    # What the index depends on.
-    files: Sequence[Path]
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files that the index depends on."""
+        ...
 
     def scan(self, problems: Problems) -> Iterable[tuple[int, int, Any]]:
         """Yield (number for reports, position, row) of all rows."""
