@@ -19,6 +19,7 @@ MANY_PARAMETERS = {
     "cli.app.rollout": TYPER,
     "cli.data.fetch": TYPER,
     "cli.evaluate.evaluate": TYPER,
+    "cli.start_model.start": TYPER,
     "model.image_processor.MolmoImageProcessor.__init__": TRANSFORMERS,
     "model.modeling.MolmoModel.forward": TRANSFORMERS,
     "model.modeling.MolmoForConditionalGeneration.forward": TRANSFORMERS,
