@@ -90,7 +90,7 @@ def profile_changes(config: TrainConfig) -> dict[str, str]:
     the syntax of the points. A model that learns AndroidControl alone is asked with it, in the form that it learned:
     ``hl`` where that is one of several, because it needs the goal alone.
     """
-    changes = {"message_format": config.message_format, "prefix": config.prefix}
+    changes: dict[str, str] = {"message_format": config.message_format, "prefix": config.prefix}
     questions = {question for source in config.mixture if (question := _pointing_question(source))}
     if len(questions) == 1:
         changes |= {"question": questions.pop(), "dialect": "molmo"}
