@@ -39,7 +39,7 @@ from molmo_agent.interfaces import Answerer
 from molmo_agent.pointers.baselines import CentrePointer, ScriptedPointer
 from molmo_agent.pointers.nano import load_nano
 from molmo_agent.pointers.wrapped import innermost
-from molmo_agent.train.launch import Worker, map_on_ray
+from molmo_agent.train.on_ray import Worker, map_on_ray
 
 ROOT = Path(__file__).parents[1]
 ANDROID = ROOT / "tests" / "golden" / "android_control"

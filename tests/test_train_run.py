@@ -35,8 +35,9 @@ from molmo_agent.train.checkpoint import RunFolder
 from molmo_agent.train.config import Lora, TrainConfig, check
 from molmo_agent.train.export import profile_changes
 from molmo_agent.train.flops import Flops
-from molmo_agent.train.launch import POINTER_FILE, follow, process_group, run_here, run_on_ray, run_workers
+from molmo_agent.train.launch import process_group, run_here, run_workers
 from molmo_agent.train.loggers import open_loggers
+from molmo_agent.train.on_ray import POINTER_FILE, follow, run_on_ray
 from molmo_agent.train.starting_model import load_model
 from molmo_agent.train.step import ModelWithLoss
 

@@ -99,7 +99,7 @@ def test_a_kind_of_run_that_the_registry_names_is_trained_by_its_own_module(tmp_
     assert (tmp_path / "export" / "weight").read_text() == "10.0"
     assert (tmp_path / PROBLEMS_FILE).read_text() == "row 3: too odd\n"
     first = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
-    assert first == {"step": 1, "loss": 0.0, "accuracy": 0.0, "size": 0}
+    assert first == {"step": 1, "loss": 0.0, "accuracy": 0.0, "size": 0, "device": "cpu"}
 
 
 def test_a_stopped_run_is_saved_at_once_and_resumed_where_it_was(tmp_path: Path) -> None:

@@ -278,12 +278,17 @@ def train(
     ] = "1",
     ray: Annotated[bool, typer.Option("--ray", help="Run the workers on Ray, which restarts failed ones.")] = False,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
+    accelerator: Annotated[
+        str, typer.Option(help="Of each worker: auto (a GPU if there are any), gpu, cpu; on Ray also a type: H100.")
+    ] = "auto",
     as_json: Json = False,
 ) -> None:
     """Train a model with a recipe; the same command resumes."""
+    from molmo_agent.cli.train import Launch
     from molmo_agent.cli.train import train as run_recipe
 
-    run_recipe(recipe, changes or [], start, out, workers, ray, address, as_json)
+    launch = Launch(workers=workers, ray=ray, address=address, accelerator=accelerator)
+    run_recipe(recipe, changes or [], start, out, launch, as_json)
 
 
 app.command()(cli_start.start)

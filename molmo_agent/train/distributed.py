@@ -16,9 +16,21 @@ def own_rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def backends(device_type: str) -> str:
+    """Return the process group's backends for ranks that compute on "cpu" or "cuda".
+
+    There is always one for the CPU, where counts, verdicts and norms are reduced; that of a GPU knows no CPU tensors.
+    """
+    return "cpu:gloo,cuda:nccl" if device_type == "cuda" else "cpu:gloo"
+
+
 def own_device() -> torch.device:
-    """Return this rank's device: its GPU if there is one, else the CPU."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+    """Return this rank's device: its GPU if the process group has a backend for it, else the CPU.
+
+    So whoever starts the ranks decides. Without a process group it is the GPU if there is one.
+    """
+    on_gpu = torch.cuda.is_available() and (not dist.is_initialized() or "cuda:" in dist.get_backend_config())
+    return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
 
 
 def all_reduce_sum(*values: Tensor) -> Tensor:

@@ -46,6 +46,8 @@ def prepare(config: TrainConfig, model: MolmoForConditionalGeneration) -> Any:
         for name, parameter in model.named_parameters():
             if component_of(name) == "llm":
                 parameter.requires_grad_("lora_" in name)
+        if settings.dropout:
+            model.model.seed_dropouts()
     if config.activation_checkpointing:
         enable_activation_checkpointing(model)
     return model
@@ -61,7 +63,8 @@ class FineTuning:
     def __init__(self, config: TrainConfig) -> None:
         self.config, self.prefetch = config, config.prefetch
         self.world_size, self.rank, self.device = world_size(), own_rank(), own_device()
-        torch.manual_seed(config.seed + self.rank)
+        # The same on all ranks, for the first weights of adapters.
+        torch.manual_seed(config.seed)
         model, self.processor = load_model(config)
         self.loader = DataLoader(config, self.processor, Flops(model.config))
         self.model = ModelWithLoss(prepare(config, model), config).to(self.device)

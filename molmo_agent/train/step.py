@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -12,10 +13,11 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from molmo_agent.errors import ModelError
+from molmo_agent.model.residual_dropout import ExampleSeeds
 from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
 from molmo_agent.train.batching.tree_attention import Forest
 from molmo_agent.train.config import Optimizer, Rate, TrainConfig, source_names
-from molmo_agent.train.distributed import all_reduce_sum, average_gradients, world_size
+from molmo_agent.train.distributed import all_reduce_sum, average_gradients, own_device, world_size
 from molmo_agent.train.losses import response_loss
 from molmo_agent.train.optim import COMPONENTS, Component, Schedule, component_of, parameter_groups
 
@@ -49,6 +51,7 @@ class ModelWithLoss(nn.Module):
         model.model.language_model.config._attn_implementation = TREE_ATTENTION
         self.z_scale, self.precision = config.optimizer.z_loss, config.precision
         self.num_sources = len(config.mixture)
+        self.drops = bool(config.residual_dropout or config.answer_dropout or (config.lora and config.lora.dropout))
 
     def forward(self, arrays: Arrays) -> Tensor:
         """Return a vector of weighted sums over one packed sequence.
@@ -61,7 +64,7 @@ class ModelWithLoss(nn.Module):
         """
         inner = self.model.model
         device = next(self.parameters()).device
-        inputs = {name: torch.as_tensor(array).to(device) for name, array in arrays.items()}
+        inputs = {name: torch.as_tensor(array).to(device) for name, array in arrays.items() if name != "seeds"}
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             features = inner.get_image_features(inputs["pixel_values"], inputs["image_masks"])
             # Use the features even if none has a position: all ranks must run the same modules, or others would wait.
@@ -74,6 +77,7 @@ class ModelWithLoss(nn.Module):
                 position_ids=inputs["position_ids"],
                 answer_mask=weights > 0,
                 use_cache=False,
+                **({"example_seeds": _example_seeds(arrays)} if self.drops else {}),
             ).last_hidden_state
             head = self.model.lm_head.weight
             part = response_loss(hidden, head, inputs["labels"], weights, z_scale=self.z_scale)
@@ -86,9 +90,13 @@ class ModelWithLoss(nn.Module):
         return torch.cat([sums, by_source.flatten()])
 
 
+def _example_seeds(arrays: Arrays) -> ExampleSeeds:
+    return ExampleSeeds(tuple(arrays["seeds"][0].tolist()), tuple(np.bincount(arrays["document_ids"][0]).tolist()))
+
+
 def shard(model: ModelWithLoss) -> ModelWithLoss:
     """Shard weights, gradients and optimizer state over all ranks, block by block (FSDP2)."""
-    mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (world_size(),))
+    mesh = init_device_mesh(own_device().type, (world_size(),))
     inner = model.model.model
     tower = inner.vision_tower.encoder
     for block in (*inner.language_model.layers, *(tower.layers if hasattr(tower, "layers") else tower.layer)):
