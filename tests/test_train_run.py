@@ -54,7 +54,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def config(data: Path) -> TrainConfig:
-    return small_run(data)
+    return small_run(data, residual_dropout=0.1, answer_dropout=0.2)
 
 
 @pytest.fixture(scope="module")
