@@ -142,6 +142,12 @@ def _workers_of(accelerator: str, count: int | tuple[int, int]) -> RayWorkers:
     return choose_workers(accelerator, count, [node["Resources"] for node in ray.nodes() if node["Alive"]])
 
 
+def backends_of(worker_group: Any) -> str:
+    """Return the backends for workers of Ray: GPUs have one if workers were given some and can all use them."""
+    given = worker_group.get_resources_per_worker().get("GPU", 0)
+    return backends("cuda" if given and all(worker_group.execute(torch.cuda.is_available)) else "cpu")
+
+
 def group_config() -> Any:
     """Return Ray's settings of a process group with backends for the devices that its workers have.
 
@@ -151,9 +157,7 @@ def group_config() -> Any:
 
     class GroupOfBoth(TorchConfig().backend_cls):  # type: ignore[misc]
         def on_start(self, worker_group: Any, backend_config: Any) -> None:
-            given = worker_group.get_resources_per_worker().get("GPU", 0)
-            kind = "cuda" if given and all(worker_group.execute(torch.cuda.is_available)) else "cpu"
-            super().on_start(worker_group, replace(backend_config, backend=backends(kind)))
+            super().on_start(worker_group, replace(backend_config, backend=backends_of(worker_group)))
 
     class GroupConfig(TorchConfig):  # type: ignore[misc]
         @property
