@@ -85,7 +85,9 @@ def choose_workers(
             f"expected a {unit} for each of {number} workers, but {found}; use {fewer}{wait} to wait for more machines"
         )
     waits = f"; waiting for {low - have} more" if have < low else ""
-    return RayWorkers(count, use_gpu, kind, f"{number} workers on Ray, a {unit} each: {found}{waits}")
+    return RayWorkers(
+        count, use_gpu, kind, f"{number} worker{'' if count == 1 else 's'} on Ray, one {unit} each: {found}{waits}"
+    )
 
 
 def _ray_loop(settings: dict[str, Any]) -> None:
