@@ -1,5 +1,7 @@
 """Collective operations of a run's ranks. Without a process group there is one rank."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -39,6 +41,22 @@ def all_reduce_sum(*values: Tensor) -> Tensor:
     if dist.is_initialized():
         dist.all_reduce(sums)
     return sums
+
+
+def mean_over_ranks(values: dict[str, float], weight: float) -> dict[str, float]:
+    """Return the weighted means of all ranks' values by name; ranks of weight 0 may lack names.
+
+    Args:
+        values: of this rank.
+        weight: of this rank, at least 0.
+    """
+    if world_size() == 1:
+        return values
+    parts: list[Any] = [None] * world_size()
+    dist.all_gather_object(parts, (values, weight))
+    total = sum(share for _, share in parts)
+    names = dict.fromkeys(name for part, share in parts if share for name in part)
+    return {name: sum(part[name] * share for part, share in parts if share) / total for name in names}
 
 
 def all_reduce_max(value: int) -> int:
