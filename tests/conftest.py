@@ -49,11 +49,12 @@ def shared_ray_cluster():
 
 
 @pytest.fixture
-def ray_cluster(shared_ray_cluster: RayCluster) -> RayCluster:
+def ray_cluster(shared_ray_cluster: RayCluster):
     """The session's Ray cluster, complete, with this process connected to it."""
     shared_ray_cluster.complete()
     shared_ray_cluster.connect()
-    return shared_ray_cluster
+    yield shared_ray_cluster
+    shared_ray_cluster.disconnect()
 
 
 def pytest_configure(config):

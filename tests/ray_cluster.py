@@ -14,7 +14,7 @@ MEMORY = 100 * 2**20
 
 
 class RayCluster:
-    """The cluster; this process is connected to it."""
+    """The cluster, and this process's connection to it."""
 
     def __init__(self) -> None:
         import ray
@@ -26,7 +26,6 @@ class RayCluster:
         self.cluster.add_node(num_cpus=4, object_store_memory=2 * MEMORY)
         self.gpu_machines: list[Any] = []
         self.complete()
-        self.connect()
 
     @property
     def address(self) -> str:
@@ -47,9 +46,13 @@ class RayCluster:
         """End one of the machines with GPUs as if by a power cut."""
         self.cluster.remove_node(self.gpu_machines.pop(), allow_graceful=False)
 
+    def disconnect(self) -> None:
+        """Leave it running: some tests start a cluster of their own."""
+        self._ray.shutdown()
+
     def shutdown(self) -> None:
         """End it."""
-        self._ray.shutdown()
+        self.disconnect()
         self.cluster.shutdown()
 
 

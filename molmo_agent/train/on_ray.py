@@ -350,7 +350,7 @@ def map_on_ray(count: int, address: str | None) -> Callable[..., Iterator[Any]]:
     def run_batches(make: Callable[[], Callable[[Any], Any]], batches: Iterable[Any]) -> Iterator[Any]:
         with ray_session(address):
             use_gpu = _workers_of(AUTO, count).use_gpu
-            remote = ray.remote(num_cpus=1, num_gpus=int(use_gpu))(Worker)
+            remote = ray.remote(num_cpus=int(not use_gpu), num_gpus=int(use_gpu))(Worker)
             workers, rest = [remote.remote(make) for _ in range(count)], iter(batches)
             pool = ActorPool(workers)
             try:
