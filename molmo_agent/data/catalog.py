@@ -18,6 +18,8 @@ from molmo_agent.data.readers import (
     pixmo_points,
 )
 from molmo_agent.data.readers import evaluation_only as benchmarks
+from molmo_agent.data.readers.conversations_file import conversations
+from molmo_agent.data.readers.gui_grounding import gui_grounding
 from molmo_agent.data.readers.own_files import PointsFile
 from molmo_agent.data.readers.simulated_screens import SimulatedDesktop
 from molmo_agent.data.readers.texts import TextRows
@@ -32,6 +34,8 @@ KINDS: Mapping[str, Callable[[Source], Rows]] = {
     "points": PointsFile,
     "trajectories": TrajectoryRows,
     "chat": TextRows,
+    "conversations": conversations,
+    "gui-grounding": gui_grounding,
     "android-control": AndroidControlRows,
     "pixmo-cap": pixmo.cap,
     "pixmo-ask-model-anything": pixmo.ask_model_anything,

@@ -31,16 +31,33 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One image of a row, decoded on demand."""
+
+    # (width, height) in pixels.
+    size: tuple[int, int]
+    image: Callable[[], Image]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A row as readers return it: messages, not tensors. The image is decoded on demand."""
+    """A row as readers return it: messages, not tensors. Images are decoded on demand."""
 
     conversations: tuple[Conversation, ...]
     # (width, height) of the image in pixels; None for text alone.
     size: tuple[int, int] | None = None
     image: Callable[[], Image] | None = None
+    # The images after the first, in their order. All of them stand before the text.
+    more_images: tuple[Picture, ...] = ()
     # For reports.
     name: str = ""
     weight: float = 1.0
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """All images in their order; empty for text alone."""
+        first = () if self.size is None or self.image is None else (Picture(size=self.size, image=self.image),)
+        return (*first, *self.more_images)
 
 
 class Rows(Protocol):

@@ -38,6 +38,14 @@ class Problem:
         return f"{where}: {self.reason}"
 
 
+class NothingUsableError(UsageError):
+    """No row of a data set can be used."""
+
+    def __init__(self, what: str, problems: "Problems") -> None:
+        self.problems = problems
+        super().__init__(f"{what} can be used; {problems.summary()}")
+
+
 @dataclass(slots=True)
 class Problems:
     """The problems of a reader, in order."""

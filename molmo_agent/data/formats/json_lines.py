@@ -86,3 +86,43 @@ def decode_line(line: bytes) -> str:
             f"expected UTF-8, got the byte 0x{line[error.start]:02x} ({error.reason}): convert the file, from Latin-1 "
             "for instance (iconv -f LATIN1 -t UTF-8)"
         ) from error
+
+
+class JsonLines:
+    """The values of a file of JSON lines by the numbers of their lines, from 1; only their places stay in memory.
+
+    Args:
+        path: the file.
+        what: what the lines hold, for the error.
+        problems: collects the lines that are not JSON.
+    """
+
+    def __init__(self, path: Path, what: str, problems: Problems) -> None:
+        self.path, self.name = path, path.name
+        self._what, self._problems = what, problems
+        self._places: dict[int, int] = {}
+
+    def scan(self) -> Iterator[tuple[int, Any]]:
+        """Yield (number, value) from the beginning, and record the places that :meth:`get` needs.
+
+        Raises:
+            UsageError: see :func:`located_lines`.
+        """
+        for number, place, line in located_lines(self.path, f"a JSONL file of {self._what}"):
+            try:
+                value = load_json(decode_line(line), where="the line")
+            except DataError as error:
+                self._problems.add(Problem(file=self.name, reason=str(error), record=number))
+                continue
+            self._places[number] = place
+            yield number, value
+
+    def get(self, number: int) -> Any:
+        """Return the value of a line.
+
+        Raises:
+            DataError: the file has changed since it was scanned.
+        """
+        with self.path.open("rb") as file:
+            file.seek(self._places[number])
+            return load_json(decode_line(file.readline()), where=f"line {number} of {self.path}")

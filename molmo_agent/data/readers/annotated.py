@@ -19,9 +19,8 @@ from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.images.checked import Images, Size, check
 from molmo_agent.data.question import Question
 from molmo_agent.data.row import Conversation, Row
-from molmo_agent.data.unusable_rows import ROW_ERRORS, Problem, Problems, reason_of
+from molmo_agent.data.unusable_rows import ROW_ERRORS, NothingUsableError, Problem, Problems, reason_of
 from molmo_agent.episode import Image
-from molmo_agent.errors import UsageError
 from molmo_agent.images import read_image
 
 
@@ -152,7 +151,7 @@ class Annotated:
                 self._rows.append((key, inside))
         self._rows.sort(key=lambda row: row[1][0])
         if not self._rows:
-            raise UsageError(f"no record of {data.path} can be used; {self.problems.summary()}")
+            raise NothingUsableError(f"no record of {data.path}", self.problems)
 
     def _collect(self) -> "tuple[dict[str, array[int]], dict[str, str | None], list[int]]":
         """Return the records of each image, the expected hash of its file, and the records without an image."""

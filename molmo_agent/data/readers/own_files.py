@@ -8,8 +8,8 @@ from molmo_agent.data.formats.json_lines import json_rows
 from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.row import Conversation, Row, Target
 from molmo_agent.data.source import Source
-from molmo_agent.data.unusable_rows import Problem, Problems
-from molmo_agent.errors import ImageError, UsageError
+from molmo_agent.data.unusable_rows import NothingUsableError, Problem, Problems
+from molmo_agent.errors import ImageError
 from molmo_agent.geometry import Box, Point
 from molmo_agent.images import read_image, read_size
 from molmo_agent.model.prompts import wording
@@ -42,7 +42,7 @@ class PointsFile:
             self._rows.setdefault(entry["image"], []).append(entry)
         self._images = list(self._rows)
         if not self._rows:
-            raise UsageError(f"no line of {path} can be used; {self.problems.summary()}")
+            raise NothingUsableError(f"no line of {path}", self.problems)
 
     def _check(self, entry: Any) -> None:
         if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from molmo_agent.data.catalog import open_mixture
-from molmo_agent.data.row import Rows
+from molmo_agent.data.row import Picture, Rows
 from molmo_agent.data.unusable_rows import ROW_ERRORS, reason_of
 from molmo_agent.errors import ImageError, UsageError
 from molmo_agent.model import MolmoProcessor
@@ -42,18 +42,24 @@ class RankBatch:
 
 
 def _with_pixels(example: EncodedExample) -> EncodedExample:
-    """Return an example whose image is decoded.
+    """Return an example whose images are decoded.
 
     Raises:
-        ImageError: the image has another size than its row says; further errors as in ROW_ERRORS.
+        ImageError: an image has another size than its row says; further errors as in ROW_ERRORS.
     """
-    if example.row.image is None:
+    decoded = [_decoded(picture) for picture in example.row.pictures]
+    if not decoded:
         return example
-    pixels = example.row.image()
+    first, *more = decoded
+    return replace(example, row=replace(example.row, image=first.image, more_images=tuple(more)))
+
+
+def _decoded(picture: Picture) -> Picture:
+    pixels = picture.image()
     size = pixels.shape[1], pixels.shape[0]
-    if size != example.row.size:
-        raise ImageError(f"expected an image of {example.row.size} pixels, got {size}; was it replaced?")
-    return replace(example, row=replace(example.row, image=lambda: pixels))
+    if size != picture.size:
+        raise ImageError(f"expected an image of {picture.size} pixels, got {size}; was it replaced?")
+    return replace(picture, image=lambda: pixels)
 
 
 class DataLoader:
@@ -153,7 +159,7 @@ class DataLoader:
             skip_reasons,
             num_truncated=sum(example.num_truncated for example in examples),
             tokens=sum(example.size.tokens for example in examples),
-            images=sum(example.row.image is not None for example in examples),
+            images=sum(len(example.row.pictures) for example in examples),
             work=sum((example.work(self.flops) for example in examples), Work()),
         )
 

@@ -69,11 +69,11 @@ def encode(row: Row, processor: MolmoProcessor, config: TrainConfig, seed: int, 
     tokenizer: Any = processor.tokenizer
     image_ids: list[int] = []
     crops = 0
-    if row.size is not None:
-        width, height = row.size
+    for picture in row.pictures:
+        width, height = picture.size
         _, grid = processor.image_processor.grid_of(height, width, config.max_crops)
-        image_ids = processor.image_block(grid, config.max_crops)
-        crops = 1 + grid[0] * grid[1]
+        image_ids += processor.image_block(grid, config.max_crops)
+        crops += 1 + grid[0] * grid[1]
     turns = [apply_template(conversation, config, rng) for conversation in row.conversations]
     ids = [[tokenizer(turn, add_special_tokens=False)["input_ids"] for turn in each] for each in turns]
     rng.shuffle(ids)
@@ -87,7 +87,8 @@ def encode(row: Row, processor: MolmoProcessor, config: TrainConfig, seed: int, 
             room -= num_tokens
     if not annotations:
         raise ValueError(
-            f"{row.name}: no annotation fits in {config.length} tokens with the {len(image_ids)} of the image"
+            f"{row.name}: no annotation fits in {config.length} tokens with the {len(image_ids)} of the "
+            f"{'image' if len(row.pictures) == 1 else f'{len(row.pictures)} images'}"
         )
     example = lay_out(
         image_ids,
@@ -124,12 +125,14 @@ def collate(
         parts["subsegment_ids"].append(np.zeros(length, dtype=np.int64) if tree is None else tree)
         parts["document_ids"].append(np.full(length, number))
         parts["source_ids"].append(np.full(length, member.source))
-        if member.row.image is not None:
-            arrays, _ = image_processor.process_one(member.row.image(), config.max_crops)
+        place = start + 1  # behind BOS
+        for picture in member.row.pictures:
+            arrays, grid = image_processor.process_one(picture.image(), config.max_crops)
             index = arrays["image_input_idx"]
-            arrays["image_input_idx"] = np.where(index >= 0, index + start + 1, -1)  # behind BOS
+            arrays["image_input_idx"] = np.where(index >= 0, index + place, -1)
             for name, entries in image_arrays.items():
                 entries.append(arrays[name])
+            place += len(processor.image_block(grid, config.max_crops))
         start += length
     if not members:
         blank = {"input_ids": processor.bos_id, "labels": -1, "position_ids": 0} | dict.fromkeys(_NUMBERS, 0)

@@ -162,11 +162,13 @@ def view_example(
     blocks: tuple[tuple[int, int], ...] = ()
     grid = (0, 0)
     start = 1
-    if row.size is not None:
-        width, height = row.size
-        layout, grid = processor.image_processor.grid_of(height, width, config.max_crops)
-        blocks = image_token_counts(grid, layout)
-        start += len(processor.image_block(grid, config.max_crops))
+    for place, picture in enumerate(row.pictures):
+        width, height = picture.size
+        layout, crop_grid = processor.image_processor.grid_of(height, width, config.max_crops)
+        blocks += image_token_counts(crop_grid, layout)
+        start += len(processor.image_block(crop_grid, config.max_crops))
+        # The page draws the first image.
+        grid = grid if place else crop_grid
     segments = example.subsegment_ids
     parts = [(start, len(ids))]
     if segments is not None:
@@ -176,7 +178,7 @@ def view_example(
     annotations = []
     for annotation, (low, high) in enumerate(parts, 1):
         conversation = by_tokens[tuple(ids[low:high])].pop()
-        points, note = answer_points(conversation) if row.size is not None else ((), "")
+        points, note = answer_points(conversation) if len(row.pictures) == 1 else ((), "")
         annotations.append(
             Annotation(
                 number=annotation,
