@@ -173,7 +173,8 @@ def test_a_json_list_and_tables_give_the_same_rows_as_lines(tmp_path: Path) -> N
         assert [turns(data, n) for n in range(2)] == [turns(expected, n) for n in range(2)], name
         for n in range(2):
             mine, theirs = data.row(n, 0).image, expected.row(n, 0).image
-            assert mine is not None and theirs is not None
+            assert mine is not None
+            assert theirs is not None
             assert np.array_equal(mine(), theirs()), name
     parquet(tmp_path / "other.parquet", [{"colour": "red"}])
     with pytest.raises(UsageError, match=r"expected columns such as image, .* got colour"):
@@ -182,7 +183,7 @@ def test_a_json_list_and_tables_give_the_same_rows_as_lines(tmp_path: Path) -> N
     cut = opened("conversations", tmp_path / "cut.json")
     assert len(cut) == 1
     assert "truncated or damaged after object 1" in cut.problems.summary()
-    with pytest.raises(UsageError, match="expected a JSON file at .*none.json"):
+    with pytest.raises(UsageError, match=r"expected a JSON file at .*none.json"):
         opened("conversations", tmp_path / "none.json")
 
 
@@ -198,7 +199,7 @@ def test_a_folder_with_a_list_of_captions_is_read(tmp_path: Path, name: str) -> 
 
 
 def test_a_folder_of_pictures_beside_texts_is_read_and_what_lacks_one_is_named(tmp_path: Path) -> None:
-    for name, caption in [("a.png", b"A car.\n"), ("in/b.PNG", "Ein Weg.".encode()), ("c.jpg.png", b"Both.")]:
+    for name, caption in [("a.png", b"A car.\n"), ("in/b.PNG", b"Ein Weg."), ("c.jpg.png", b"Both.")]:
         write(tmp_path / name, png())
         write((tmp_path / name).with_suffix(".txt"), caption)
     write(tmp_path / "d.png", png())

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from molmo_agent import __version__
+from molmo_agent.cli import ask as cli_ask
 from molmo_agent.cli import data as cli_data
 from molmo_agent.cli import doctor as cli_doctor
 from molmo_agent.cli import evaluate as cli_eval
@@ -190,6 +191,10 @@ def point(
     from molmo_agent.cli.point import point_request
 
     raise typer.Exit(point_request(image, instruction, model, max_crops=max_crops, out=out, as_json=as_json))
+
+
+app.command()(cli_ask.ask)
+app.command()(cli_ask.caption)
 
 
 @app.command()

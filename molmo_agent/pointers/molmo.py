@@ -1,7 +1,7 @@
 """A Molmo checkpoint as a pointing model: a picture and an instruction in, points out."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -157,6 +157,35 @@ class MolmoPointer:
         return _by_picture(partial(self._answer, max_new_tokens=max_new_tokens), images, questions)
 
     @torch.inference_mode()
+    def stream_answer(self, images: Sequence[Image], question: str, *, max_new_tokens: int) -> Iterator[str]:
+        """Answer a question about one or several images in words, piece by piece; the pieces are those of the reply.
+
+        Several images stand before the question in their order. The released checkpoints were trained with one. A reply
+        that the limit cut off ends with a mark, see :mod:`molmo_agent.point_text.cut_off`.
+
+        Raises:
+            ModelError: images and question leave no room for an answer of so many tokens.
+        """
+        tokenizer: Any = self.processor.tokenizer
+        prefix = self._prefix(*images)
+        (row,) = self._rows([question], prefix, max_new_tokens)
+        reader, ids, shown = self._reader(prefix), [], ""
+        logits = reader.feed(row)
+        for _ in range(max_new_tokens):
+            token = int(logits[-1].argmax())
+            if token == tokenizer.eos_token_id:
+                # A character whose bytes did not all come stays as it is.
+                yield tokenizer.decode(ids)[len(shown) :]
+                return
+            ids.append(token)
+            text = tokenizer.decode(ids)
+            if not text.endswith("\ufffd") and text.startswith(shown):
+                yield text[len(shown) :]
+                shown = text
+            logits = reader.feed([token])
+        yield mark_cut(tokenizer.decode(ids)[len(shown) :])
+
+    @torch.inference_mode()
     def _answer(self, image: Image, questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
         tokenizer: Any = self.processor.tokenizer
         prefix = self._prefix(image)
@@ -199,13 +228,13 @@ class MolmoPointer:
             )
         return results
 
-    def _prefix(self, image: Image) -> Prefix:
-        """Return keys and values of BOS and the picture."""
-        key = fingerprint(image)
+    def _prefix(self, *images: Image) -> Prefix:
+        """Return keys and values of BOS and the pictures."""
+        key = b"".join(map(fingerprint, images))
         cached_prefix = self.cache.prefixes.lookup(key)
         if cached_prefix is not None:
             return cached_prefix
-        ids, arrays = self.processor.encode(image, "")
+        ids, arrays = self.processor.encode(images, "")
         device, inner = self.model.device, self.model.model
         patches = self.cache.patches(inner, arrays["pixel_values"])
         masks, index = (torch.from_numpy(arrays[name]).to(device) for name in ("image_masks", "image_input_idx"))
