@@ -10,11 +10,12 @@ from test_train_cli import agent
 from tiny_training import write_model, write_points
 
 from molmo_agent.data.catalog import open_mixture, open_source
+from molmo_agent.data.hits import is_hit
 from molmo_agent.data.row import Target
 from molmo_agent.data.source import Source
 from molmo_agent.episode import LabelledPoint, PointResult
 from molmo_agent.errors import UnknownNameError, UsageError
-from molmo_agent.evaluation.before_and_after import Hits, compare, is_hit, report
+from molmo_agent.evaluation.before_and_after import Hits, compare, report
 from molmo_agent.geometry import Box, Point
 from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.train.config import TrainConfig

@@ -62,6 +62,9 @@ class CountModule:
         assert min(time.seconds, time.waited, time.other) >= 0
         return {"size": batch}
 
+    def validate(self, step: int, folder: Path) -> None:
+        return
+
     def ends_stage(self, done: int) -> bool:
         return done == 3
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from molmo_agent.console import after_the_result, make_console, plain_text, say_json
+from molmo_agent.console import after_the_result, make_console, plain_text, say_json, warn
 from molmo_agent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def train(
         return
     _report_unused(folder, progress, console)
     console.print(plain_text(f"trained: {folder / 'export'} (agent point IMAGE ... --model {folder / 'export'})"))
+    _report_best(folder, console)
     with after_the_result("the plot of the curves", "run the same command to write it; no step is repeated"):
         if curves := draw_curves(folder / "metrics.jsonl", folder / "curves.png"):
             console.print(plain_text(f"curves: {curves}"))
@@ -118,6 +119,8 @@ class _TrainingProgress:
         self._expects_gpus = False
         # Examples that could not be used, with their reasons.
         self.skip_reasons: list[str] = []
+        # The last measurement on held-out data.
+        self._held_out = ""
         # Annotations that did not fit their sequences.
         self.num_truncated = 0
 
@@ -136,14 +139,19 @@ class _TrainingProgress:
         self._expects_gpus = False
         self.skip_reasons.extend(record.get("skipped", ()))
         self.num_truncated += record.get("cut", 0)
+        for warning in record.get("warnings", ()):
+            warn(warning)
         if self._as_json:
             say_json(record)
+        if measured := record.get("validation"):
+            self._held_out = f"  held out {measured['loss']:.3f}" + (" (best)" if measured["best"] else "")
         self.bar.update(
             self._task,
             completed=record["step"],
             description=f"loss {record['loss']:.3f}  right {record['accuracy']:.0%}"
             + (f"  {record['tokens_per_s']:,.0f} tokens/s" if "tokens_per_s" in record else "")
-            + (f"  MFU {record['mfu']:.0%}" if "mfu" in record else ""),
+            + (f"  MFU {record['mfu']:.0%}" if "mfu" in record else "")
+            + self._held_out,
         )
 
 
@@ -164,12 +172,32 @@ def _report_unused(folder: Path, progress: _TrainingProgress, console: Console) 
         console.print(f"{progress.num_truncated} annotations did not fit their sequences: raise length")
 
 
+def _report_best(folder: Path, console: Console) -> None:
+    """Print which step had the smallest held-out loss, and where its model is."""
+    from molmo_agent.parse import read_json
+    from molmo_agent.train.checkpoint import BEST_FILE
+    from molmo_agent.train.trainer import BEST_FOLDER
+    from molmo_agent.train.validation.answers import PAGE
+
+    if not (folder / BEST_FILE).exists():
+        return
+    best = read_json(folder / BEST_FILE)
+    where = folder / BEST_FOLDER
+    place = where if where.exists() else "the trained model is it"
+    console.print(plain_text(f"smallest held-out loss: {best['loss']:.4f} at step {best['step']}: {place}"))
+    if (folder / PAGE).exists():
+        console.print(plain_text(f"held-out examples: {folder / PAGE}"))
+
+
 def _report_held_out(config: "TrainConfig", folder: Path, console: Console) -> None:
     """Score the hold-out set, and print the hit rates of the models before and after training."""
     from molmo_agent.evaluation.before_and_after import FILE, compare_run, report, write_comparison
 
     with console.status("scoring the hold-out set"):
         comparisons = compare_run(config, folder)
+    if not comparisons:
+        # The hold-out set has words alone, which validate measures.
+        return
     before, after = report(comparisons)
     images = len({one.image for one in comparisons})
     console.print(f"hold-out set: {before.n} clicks on {images} images", highlight=False)

@@ -4,7 +4,6 @@ Both models run as in use, through their pointing profiles.
 """
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,21 +11,18 @@ from pathlib import Path
 import torch
 
 from molmo_agent.data.catalog import open_mixture
+from molmo_agent.data.hits import is_hit
 from molmo_agent.data.row import Rows, Target
 from molmo_agent.data.unusable_rows import ROW_ERRORS, Problem, reason_of
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.evaluation.metrics.interval import wilson
-from molmo_agent.evaluation.metrics.pointing import all_hit
 from molmo_agent.files import write_whole
-from molmo_agent.geometry import Box, Point
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.registry import load_model
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.starting_model import source_of
 
 FILE = "held_out.json"
-NEAR = 0.04
-"""Without a box, a point hits within this fraction of the image's diagonal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,36 +58,6 @@ class Hits:
             return "none asked"
         share, low, high = (100 * part for part in (self.hits / self.n, self.low, self.high))
         return f"{self.hits} of {self.n}, {share:.0f} % ({low:.0f} to {high:.0f})"
-
-
-def is_hit(result: PointResult, target: Target, image_size: tuple[int, int]) -> bool:
-    """Return whether an answer is correct: exactly one point on each target.
-
-    Args:
-        result: of a model.
-        target: the correct points; without points, the correct status is "none".
-        image_size: (width, height) of the image in pixels.
-    """
-    if not target.points:
-        return result.status == "none"
-    if result.status != "ok" or len(result.points) != len(target.points):
-        return False
-    boxes: Sequence[Box | None] = target.boxes or [None] * len(target.points)
-    return all_hit(
-        [
-            [_is_on(prediction.point, point, box, image_size) for point, box in zip(target.points, boxes, strict=True)]
-            for prediction in result.points
-        ]
-    )
-
-
-def _is_on(predicted: Point, point: Point, box: Box | None, image_size: tuple[int, int]) -> bool:
-    if box is not None:
-        return box.contains(predicted)
-    width, height = image_size
-    return math.hypot((predicted.x - point.x) * width, (predicted.y - point.y) * height) <= NEAR * math.hypot(
-        width, height
-    )
 
 
 def _clicks(sources: Sequence[Rows]) -> Iterator[tuple[str, Image, list[Target]]]:

@@ -255,6 +255,10 @@ class CurriculumModule:
             "images_per_s": self.config.stages[self._number].batch / total_s,
         }
 
+    def validate(self, step: int, folder: Path) -> None:
+        """Return None: a curriculum is scored by its own suite of screens."""
+        return
+
     def ends_stage(self, step: int) -> bool:
         """Return whether a stage ends after this number of steps; the next one has other optimizers."""
         return self.config.place(step)[1] == 0

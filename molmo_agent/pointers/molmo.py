@@ -156,19 +156,29 @@ class MolmoPointer:
         """
         return _by_picture(partial(self._answer, max_new_tokens=max_new_tokens), images, questions)
 
-    @torch.inference_mode()
     def stream_answer(self, images: Sequence[Image], question: str, *, max_new_tokens: int) -> Iterator[str]:
-        """Answer a question about one or several images in words, piece by piece; the pieces are those of the reply.
+        """Answer a question about images in words, piece by piece; see :meth:`complete`."""
+        prompt = asked(question, TEXT_STYLE, self.profile.message_format, self.profile.prefix)
+        return self.complete(images, prompt, max_new_tokens=max_new_tokens)
 
-        Several images stand before the question in their order. The released checkpoints were trained with one. A reply
+    @torch.inference_mode()
+    def complete(self, images: Sequence[Image], prompt: str, *, max_new_tokens: int) -> Iterator[str]:
+        """Yield what follows images and a prompt, piece by piece.
+
+        Several images stand before the prompt in their order. The released checkpoints were trained with one. A reply
         that the limit cut off ends with a mark, see :mod:`molmo_agent.point_text.cut_off`.
 
+        Args:
+            images: possibly none.
+            prompt: as the model reads it, with the marks of its speakers.
+            max_new_tokens: longer replies are cut off.
+
         Raises:
-            ModelError: images and question leave no room for an answer of so many tokens.
+            ModelError: images and prompt leave no room for an answer of so many tokens.
         """
         tokenizer: Any = self.processor.tokenizer
         prefix = self._prefix(*images)
-        (row,) = self._rows([question], prefix, max_new_tokens)
+        (row,) = self._fitting([prompt], prefix, max_new_tokens)
         reader, ids, shown = self._reader(prefix), [], ""
         logits = reader.feed(row)
         for _ in range(max_new_tokens):
@@ -236,10 +246,13 @@ class MolmoPointer:
             return cached_prefix
         ids, arrays = self.processor.encode(images, "")
         device, inner = self.model.device, self.model.model
+        cache = DynamicCache()
+        if not arrays:
+            inner(input_ids=torch.tensor([ids], device=device), cache=cache, use_cache=True)
+            return Prefix.of(cache)
         patches = self.cache.patches(inner, arrays["pixel_values"])
         masks, index = (torch.from_numpy(arrays[name]).to(device) for name in ("image_masks", "image_input_idx"))
         features = inner.connector(patches, masks.to(patches.dtype))
-        cache = DynamicCache()
         inner(
             input_ids=torch.tensor([ids], device=device),
             image_features=features[None],
@@ -292,14 +305,17 @@ class MolmoPointer:
         return self._static.reader(prefix) if self._static else Reader(self.model, prefix)
 
     def _rows(self, questions: Sequence[str], style: str, prefix: Prefix, room: int) -> list[list[int]]:
-        """Return the ids of each question's turn, as in training.
+        """Return the ids of each question's turn, as in training; see :meth:`_fitting`."""
+        trained = self.profile.message_format, self.profile.prefix
+        return self._fitting([asked(question, style, *trained) for question in questions], prefix, room)
+
+    def _fitting(self, turns: Sequence[str], prefix: Prefix, room: int) -> list[list[int]]:
+        """Return the ids of each text.
 
         Raises:
             ModelError: one leaves no room for an answer of so many tokens.
         """
         tokenizer: Any = self.processor.tokenizer
-        trained = self.profile.message_format, self.profile.prefix
-        turns = [asked(question, style, *trained) for question in questions]
         rows = [tokenizer(turn, add_special_tokens=False)["input_ids"] for turn in turns]
         tokens = prefix.length + max(map(len, rows))
         if tokens + room > self._context:

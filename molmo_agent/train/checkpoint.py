@@ -34,13 +34,20 @@ from molmo_agent.train.recipe import to_dict, to_yaml
 from molmo_agent.train.shards import load_tensors
 
 # Keys that a resumed run may change: they do not affect the results of a step.
-_FREE = {"checkpoint_every", "keep", "prefetch", "loggers", "export"}
+_FREE = {"checkpoint_every", "keep", "prefetch", "loggers", "export", "validate"}
 
 # Each rank writes several files of about this size in parallel, and larger ones for large models. The files of nano's
 # runs stay below 16 MB, a common limit for single files.
 _FILE_BYTES, _MAX_FILES = 12_000_000, 8
 
+BEST_FILE = "best.json"
+"""Step and held-out loss of the best checkpoint, in the run's folder."""
+
 _NAME = re.compile(r"step-\d{6,}")
+
+
+def _name(step: int) -> str:
+    return f"step-{step:06d}"
 
 
 def _is_first() -> bool:
@@ -118,6 +125,8 @@ class RunFolder:
         self._lock = FileLock(folder / ".lock", timeout=0)
         # The step whose checkpoint is being written, and the future of the write.
         self._writing: tuple[int, Future[Any]] | None = None
+        # The held-out loss of that checkpoint, if it is the best.
+        self._loss: float | None = None
         # The ranks coordinate a checkpoint while they train, so this needs another group than the gradients.
         self._group = dist.new_group(backend="gloo") if dist.is_initialized() and dist.get_world_size() > 1 else None
         if _is_first():
@@ -164,8 +173,23 @@ class RunFolder:
         """The last complete checkpoint."""
         return latest_checkpoint(self.folder)
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """Step and held-out loss of the best checkpoint that is there; None without one."""
+        path = self.folder / BEST_FILE
+        if not path.exists():
+            return None
+        try:
+            content = read_json(path)
+            step, loss = int(content["step"]), float(content["loss"])
+        except (DataError, OverflowError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path} is damaged ({error}); remove it to resume without a best checkpoint") from error
+        return (step, loss) if (self.folder / _name(step)).is_dir() else None
+
+    def save(self, step: int, state: dict[str, Any], best: float | None = None) -> None:
         """Start writing a checkpoint: the tensors are copied now and written in the background.
+
+        With ``best``, its held-out loss, it is kept until a better one is complete.
 
         The next :meth:`check` after its completion makes it the latest one; earlier ones are kept until then.
 
@@ -173,6 +197,7 @@ class RunFolder:
             UsageError: the previous checkpoint could not be written.
         """
         self.finish()
+        self._loss = best
         partial = self._partial(step)
         if _is_first():
             shutil.rmtree(partial, ignore_errors=True)
@@ -218,7 +243,7 @@ class RunFolder:
             ) from error
 
     def _partial(self, step: int) -> Path:
-        return self.folder / f"step-{step:06d}.partial"
+        return self.folder / f"{_name(step)}.partial"
 
     def _count(self, step: int) -> Path:
         partial = self._partial(step)
@@ -227,8 +252,12 @@ class RunFolder:
         shutil.rmtree(final, ignore_errors=True)
         partial.replace(final)
         write_whole(self.folder / "latest", final.name)
+        if self._loss is not None:
+            write_whole(self.folder / BEST_FILE, json.dumps({"step": step, "loss": self._loss}))
+        best = self.best
         for old in self.checkpoints()[: -self.config.keep]:
-            shutil.rmtree(old)
+            if best is None or old.name != _name(best[0]):
+                shutil.rmtree(old)
         return final
 
     def checkpoints(self) -> list[Path]:
@@ -249,6 +278,21 @@ class RunFolder:
             return int(read_json(last / "meta.json")["step"])
         except (DataError, OverflowError, ValueError, KeyError, TypeError) as error:
             raise self._damaged(last, error) from error
+
+    def load_best(self, state: dict[str, Any]) -> int:
+        """Load the best checkpoint into existing tensors; return its step, 0 if there is none.
+
+        Raises:
+            UsageError: the checkpoint is damaged.
+        """
+        if self.best is None:
+            return 0
+        step, _ = self.best
+        try:
+            load_tensors(state, self.folder / _name(step))
+        except _UNREADABLE as error:
+            raise self._damaged(self.folder / _name(step), error) from error
+        return step
 
     def load(self, state: dict[str, Any]) -> int:
         """Load the last complete checkpoint into existing tensors; return its step, 0 if there is none.
@@ -286,6 +330,18 @@ class RunFolder:
                 f"{path} cannot be written to ({_reason(error, self.folder)}); the same command resumes from the last "
                 "checkpoint"
             ) from error
+
+    def records(self, step: int) -> list[dict[str, Any]]:
+        """Return the metrics of the steps until this one; what is damaged is left out."""
+        path = self.folder / "metrics.jsonl"
+        if not step or not path.exists():
+            return []
+        try:
+            rows = [row for _, row in json_lines(path, nan=True, on_cut_end=lambda _: None)]
+            return [row for row in rows if row["step"] <= step]
+        except (DataError, KeyError, TypeError):
+            # forget_after, which follows, says what to do.
+            return []
 
     def forget_after(self, step: int) -> None:
         """Drop the metrics of later steps, which will be computed again, and a last line that is cut off.

@@ -1,6 +1,7 @@
 """The configuration of a training run: frozen dataclasses, read from YAML and overridden by ``key=value``."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -43,6 +44,22 @@ class Lora:
     # "4bit": the weights under the adapters are stored in four bits (QLoRA); requires sharding: none.
     base: Literal["full", "4bit"] = "full"
     targets: str = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """What is measured during a run, on examples that it does not train on."""
+
+    # Number of steps between measurements; the last step is measured too.
+    every: int = 100
+    # Data sets of their own; by default the hold-out sets of the run's mixture (hold_out).
+    mixture: tuple[Source, ...] = ()
+    # Maximum number of examples of each data set, spread evenly.
+    examples: int = 64
+    # So many of all examples are also answered by the model, for the page and for the rate of right answers.
+    generate: int = 8
+    # Maximum length of an answer in tokens.
+    max_new_tokens: int = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +108,8 @@ class TrainConfig:
     prefetch: int = 2
     # Loggers in addition to metrics.jsonl.
     loggers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    # Measurements on examples that are not trained on; the checkpoint with the smallest loss is kept.
+    validate: Validation | None = None
     # Layouts of the exported model: "own" for this package, "official" for servers of the released models.
     export: tuple[Literal["own", "official"], ...] = ("own",)
 
@@ -136,7 +155,26 @@ def check(config: TrainConfig) -> TrainConfig:
             raise UsageError(f"expected {name} to be at least 1, got {getattr(config, name)}")
     if config.lora and config.lora.base == "4bit" and config.sharding != "none":
         raise UsageError("weights in four bits cannot be sharded: set sharding=none with lora.base=4bit")
+    if config.validate is not None:
+        _check_validation(config, config.validate)
     return config
+
+
+def _check_validation(config: TrainConfig, validate: Validation) -> None:
+    for name, least in (("every", 1), ("examples", 1), ("generate", 0), ("max_new_tokens", 1)):
+        if getattr(validate, name) < least:
+            raise UsageError(f"expected validate.{name} to be at least {least}, got {getattr(validate, name)}")
+    if not validate.mixture and not any(source.hold_out for source in config.mixture):
+        raise UsageError(
+            "expected data to validate on, got none: set hold_out of a data set (mixture.0.hold_out=10 holds out every "
+            "tenth row), or list data sets under validate.mixture"
+        )
+    for number, source in enumerate(validate.mixture):
+        if source.hold_out or source.group is not None:
+            raise UsageError(
+                f"expected validate.mixture[{number}] without hold_out and group, got {source.hold_out} and "
+                f"{source.group!r}: all of its rows are for validation"
+            )
 
 
 def _check_groups(config: TrainConfig) -> None:
@@ -164,10 +202,10 @@ def _check_groups(config: TrainConfig) -> None:
             raise UsageError(f"expected a data set of the group {name!r}, found none; remove it from 'groups'")
 
 
-def source_names(config: TrainConfig) -> list[str]:
+def source_names(mixture: Sequence[Source]) -> list[str]:
     """Return the names of a mixture's data sets, made unique."""
     names: list[str] = []
-    for source in config.mixture:
+    for source in mixture:
         name = source.name or source.kind
         names.append(name if name not in names else f"{name} {len(names)}")
     return names

@@ -14,7 +14,7 @@ _INK, _GRID, _LINE = (40, 40, 48), (224, 226, 232), (230, 0, 92)
 
 
 def draw_curves(metrics: Path, out: Path) -> Path | None:
-    """Draw loss, token accuracy, gradient norm and learning rate over the steps; return None without any step."""
+    """Draw loss, token accuracy, gradient norm, learning rate and held-out loss; return None without any step."""
     if not metrics.exists():
         return None
     records = [record for _, record in json_lines(metrics, nan=True, on_cut_end=warnings.warn)]
@@ -27,9 +27,15 @@ def draw_curves(metrics: Path, out: Path) -> Path | None:
         "gradient norm": [record["gradient_norms"]["total"] for record in records],
         "learning rate of the decoder": [record["learning_rates"]["llm"] for record in records],
     }
-    sheet = Image.new("RGB", (2 * _WIDTH, 2 * _HEIGHT), "white")
-    for number, (title, values) in enumerate(charts.items()):
-        sheet.paste(_draw_chart(title, steps, values), (number % 2 * _WIDTH, number // 2 * _HEIGHT))
+    drawings = [_draw_chart(title, steps, values) for title, values in charts.items()]
+    measured = [record for record in records if "validation" in record]
+    if measured:
+        steps = [record["step"] for record in measured]
+        for title, key in (("held-out loss per token", "loss"), ("share of exact held-out answers", "exact")):
+            drawings.append(_draw_chart(title, steps, [record["validation"][key] for record in measured]))
+    sheet = Image.new("RGB", (2 * _WIDTH, (len(drawings) + 1) // 2 * _HEIGHT), "white")
+    for number, drawing in enumerate(drawings):
+        sheet.paste(drawing, (number % 2 * _WIDTH, number // 2 * _HEIGHT))
     with whole_file(out) as part:
         sheet.save(part)
     return out

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from molmo_agent.console import after_the_result
 from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.model import MolmoForConditionalGeneration
 from molmo_agent.model.transformers_names import enable_activation_checkpointing
 from molmo_agent.train.batching.data_loader import DataLoader, RankBatch
 from molmo_agent.train.checkpoint import RunFolder, set_step, tensors
-from molmo_agent.train.config import TrainConfig
+from molmo_agent.train.config import TrainConfig, source_names
 from molmo_agent.train.distributed import own_device, own_rank, world_size
 from molmo_agent.train.export import export
 from molmo_agent.train.flops import Flops, peak_of
@@ -23,6 +24,9 @@ from molmo_agent.train.optim import component_of
 from molmo_agent.train.starting_model import load_model
 from molmo_agent.train.step import ModelWithLoss, make_optimizer, shard, train_step
 from molmo_agent.train.train_module import StepTime
+from molmo_agent.train.validation.answers import answers_of, rates, write_answers
+from molmo_agent.train.validation.early_warning import EarlyWarning
+from molmo_agent.train.validation.held_out import HeldOut, averaged
 
 
 def prepare(config: TrainConfig, model: MolmoForConditionalGeneration) -> Any:
@@ -71,8 +75,12 @@ class FineTuning:
         if self.world_size > 1 and config.sharding == "full":
             shard(self.model)
         self.optimizer = make_optimizer(self.model, config.optimizer)
-        weights = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        self.ema = {name: p.detach().clone() for name, p in weights.items()} if config.ema else None
+        self.held_out = HeldOut(config, self.processor, self.loader.flops) if config.validate else None
+        weights, names = self.loader.sampler.rates, source_names(config.mixture)
+        shares = dict(zip(names, (weight / sum(weights) for weight in weights), strict=True))
+        self.early_warning = EarlyWarning(shares, config.steps * config.batch)
+        trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.ema = {name: p.detach().clone() for name, p in trained.items()} if config.ema else None
 
     def problems(self) -> str:
         """Return the unusable rows."""
@@ -83,6 +91,7 @@ class FineTuning:
         """Resume from the last complete checkpoint; return its step."""
         step = run.load(self.state())
         set_step([self.optimizer], step)
+        self.early_warning.replay(run.records(step))
         self.model.train()
         return step
 
@@ -98,9 +107,15 @@ class FineTuning:
         """Run a step on this rank's sequences; return the fields of :class:`.StepReport`."""
         torch.manual_seed(self.config.seed * 1_000_003 + step * 1009 + self.rank)
         report = train_step(self.model, self.optimizer, batch.sequences, self.config, step + 1)
+        names = source_names(self.config.mixture)
+        counts = {
+            "drawn": {names[source]: count for source, count in sorted(batch.drawn.items())},
+            "used": {names[source]: count for source, count in sorted(batch.used.items())},
+        }
+        warnings = self.early_warning.observe({"step": step + 1, "loss": report.loss, **counts}, batch.skip_reasons)
         if self.ema:
             self._update_ema(self.ema, self.config.ema or 0.0)
-        return asdict(report)
+        return {**asdict(report), **counts, **({"warnings": warnings} if warnings else {})}
 
     @torch.no_grad()
     def _update_ema(self, ema: dict[str, Tensor], decay: float) -> None:
@@ -123,6 +138,21 @@ class FineTuning:
             "skipped": batch.skip_reasons,
             "cut": batch.num_truncated,
         }
+
+    def validate(self, step: int, folder: Path) -> dict[str, Any] | None:
+        """Measure the held-out loss every so many steps; rank 0 also lets the model answer some examples."""
+        settings = self.config.validate
+        if self.held_out is None or settings is None or (step % settings.every and step != self.config.steps):
+            return None
+        with averaged(self.model, self.ema):
+            measured = self.held_out.measure(self.model)
+            # Sharded weights cannot answer on one rank alone.
+            if settings.generate and self.rank == 0 and (self.world_size == 1 or self.config.sharding == "none"):
+                answers = answers_of(self.held_out, self.model, self.processor, settings.generate)
+                measured["answers"] = rates(answers)
+                with after_the_result("the page of held-out examples", "the next measurement writes it again"):
+                    write_answers(folder, step, measured, answers)
+        return measured
 
     def ends_stage(self, step: int) -> bool:
         """Return False: the whole run is one stage."""

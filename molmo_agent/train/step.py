@@ -193,6 +193,12 @@ def train_step(
         )
     average_gradients(model)
     norms = clip(model, config.optimizer.clip)
+    if not math.isfinite(norms["total"]):
+        optimizer.zero_grad(set_to_none=True)
+        raise ModelError(
+            f"the gradients of step {step} are not finite (norm {norms['total']}) though its loss is {loss:.4g}; the "
+            f"weights of step {step - 1} are unchanged: lower the learning rates, or try precision=fp32"
+        )
     optimizer.step()
     return StepReport(
         loss=loss,
@@ -206,7 +212,10 @@ def train_step(
         sources={
             name: entropy / source_weight
             for name, entropy, source_weight in zip(
-                source_names(config), by_source[: len(by_source) // 2], by_source[len(by_source) // 2 :], strict=True
+                source_names(config.mixture),
+                by_source[: len(by_source) // 2],
+                by_source[len(by_source) // 2 :],
+                strict=True,
             )
             if source_weight > 0
         },

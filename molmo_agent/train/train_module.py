@@ -74,6 +74,18 @@ class TrainModule(Protocol):
         """Return the throughput metrics of the last step: times in s, rates per second."""
         ...
 
+    def validate(self, step: int, folder: Path) -> dict[str, Any] | None:
+        """Measure the model on held-out data after this number of steps, if that is due.
+
+        Args:
+            step: number of finished steps.
+            folder: the run's, where rank 0 may write a page.
+
+        Returns:
+            The measurements, equal on all ranks, with "loss"; None if none is due.
+        """
+        ...
+
     def ends_stage(self, step: int) -> bool:
         """Return whether a stage ends after this number of steps, which makes a checkpoint due."""
         ...

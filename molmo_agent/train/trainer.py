@@ -4,6 +4,7 @@ It resumes, prefetches batches, logs, calls back, stops on request, saves and ex
 model, the data and the steps.
 """
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -11,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from molmo_agent.errors import ModelError
 from molmo_agent.files import write_whole
 from molmo_agent.registry import load_attribute
 from molmo_agent.train.checkpoint import RunFolder
@@ -24,6 +26,9 @@ PROBLEMS_FILE = "problems.txt"
 """File in the run's folder that lists the unusable data."""
 EXPORT_FOLDER = "export"
 """Folder of the trained model in the run's folder."""
+
+BEST_FOLDER = "best"
+"""Folder of the model with the smallest held-out loss, where that is not the last one."""
 
 OnStep = Callable[[dict[str, Any]], None]
 """Called on every rank after every step with its record, a line of metrics.jsonl."""
@@ -113,6 +118,7 @@ class Trainer:
                 logger.close()
             if num_steps == self.config.steps:
                 module.export(self.folder / EXPORT_FOLDER)
+                self._export_best(run, module, num_steps)
             return num_steps
         finally:
             run.close()
@@ -120,16 +126,26 @@ class Trainer:
     def _train(self, run: RunFolder, module: TrainModule, start: int, loggers: Sequence[Logger]) -> int:
         """Run the steps after ``start``; return the number of finished steps."""
         num_steps, end = start, time.perf_counter()
+        best = math.inf if run.best is None else run.best[1]
         with closing(prefetch(module, start, self.config.steps)) as batches:
             for step, batch, waited in batches:
                 began = time.perf_counter()
-                metrics = module.train_step(step, batch)
+                try:
+                    metrics = module.train_step(step, batch)
+                except ModelError as error:
+                    raise self._last_good(run, module, num_steps, start, error) from error
                 num_steps = step + 1
                 # The remaining time since the last step is neither waiting nor training.
                 other, seconds, end = began - waited - end, time.perf_counter() - began, time.perf_counter()
                 times = StepTime(seconds=seconds, waited=waited, other=max(other, 0.0))
                 rates = module.throughput(batch, times)
                 record = {"step": num_steps, **metrics, **rates, "device": own_device().type}
+                measured = module.validate(num_steps, self.folder)
+                is_best = measured is not None and measured["loss"] < best
+                if measured is not None:
+                    # Measuring is no part of the speed of training.
+                    best, end = min(best, measured["loss"]), time.perf_counter()
+                    record["validation"] = {**measured, "best": is_best}
                 if own_rank() == 0:
                     run.log(record)
                     for logger in loggers:
@@ -141,11 +157,29 @@ class Trainer:
                 if verdict == _FAIL:
                     break
                 self.on_checkpoint(run.check())
-                if self._is_due(module, num_steps) or verdict == _STOP:
-                    run.save(num_steps, module.state())
+                if is_best or self._is_due(module, num_steps) or verdict == _STOP:
+                    run.save(num_steps, module.state(), best if is_best else None)
                 if verdict == _STOP:
                     break
         return num_steps
+
+    def _export_best(self, run: RunFolder, module: TrainModule, num_steps: int) -> None:
+        """Export the checkpoint with the smallest held-out loss too, unless it is the last one."""
+        if run.best is not None and run.best[0] != num_steps:
+            run.load_best(module.state())
+            module.export(self.folder / BEST_FOLDER)
+
+    def _last_good(
+        self, run: RunFolder, module: TrainModule, num_steps: int, start: int, error: ModelError
+    ) -> ModelError:
+        """Save the weights of the last good step, and return the error with where they are."""
+        if num_steps > start:
+            run.finish()
+            run.save(num_steps, module.state())
+            run.finish()
+        if not num_steps:
+            return error
+        return ModelError(f"{error}; the checkpoint of step {num_steps} is kept in {self.folder}")
 
     def _is_due(self, module: TrainModule, step: int) -> bool:
         """Return whether a checkpoint is due."""

@@ -51,16 +51,6 @@ class PointingScore:
         return 2 * self.precision * self.recall / total if total else 0.0
 
 
-def all_hit(fits: Sequence[Sequence[bool]]) -> bool:
-    """Return whether points and targets can be matched one to one so that every point hits its target.
-
-    Args:
-        fits: for every point a row, that says of every target whether the point hits it; as many of both, at least one.
-    """
-    misses = ~np.array(fits, dtype=bool)
-    return not misses[linear_sum_assignment(misses)].any()
-
-
 def score_points(
     points: Sequence[PixelPoint],
     gold_points: Sequence[PixelPoint],

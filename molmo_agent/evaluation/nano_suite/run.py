@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from molmo_agent.data.hits import all_hit
 from molmo_agent.episode import PointResult
 from molmo_agent.errors import EnvError, MissingExtraError
 from molmo_agent.evaluation.metrics.interval import wilson
-from molmo_agent.evaluation.metrics.pointing import all_hit
 from molmo_agent.evaluation.nano_suite import miniwob as suite_miniwob
 from molmo_agent.evaluation.nano_suite.categories import GROUPS, group_of, in_order
 from molmo_agent.evaluation.nano_suite.latency import measure

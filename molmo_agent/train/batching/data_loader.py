@@ -1,6 +1,7 @@
 """The batches of a run, each a pure function of config, step, rank and world size."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -38,10 +39,14 @@ class RankBatch:
     # Of the global batch: number of tokens and images, and the work of a forward pass.
     tokens: int = 0
     images: int = 0
+    # By data set: number of examples of the global batch, and of those that can be used. Images that are damaged count
+    # as such on their rank alone.
+    drawn: Counter[int] = field(default_factory=Counter)
+    used: Counter[int] = field(default_factory=Counter)
     work: Work = field(default_factory=Work)
 
 
-def _with_pixels(example: EncodedExample) -> EncodedExample:
+def with_pixels(example: EncodedExample) -> EncodedExample:
     """Return an example whose images are decoded.
 
     Raises:
@@ -100,17 +105,20 @@ class DataLoader:
         row = self.sources[draw.source].row(draw.row, draw.seed)
         return encode(row, self.processor, self.config, draw.seed, draw.source)
 
-    def _collate(self, members: Sequence[EncodedExample], skip_reasons: list[str]) -> dict[str, npt.NDArray[Any]]:
-        """Return a sequence of the examples whose images can be decoded, and add the reasons for the others.
+    def _collate(
+        self, members: Sequence[EncodedExample], skip_reasons: list[str], used: Counter[int]
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Return a sequence of the examples whose images can be decoded; add the reasons for the others, uncount them.
 
         The sequence is made in any case: ranks must have the same number of them.
         """
         usable = []
         for member in members:
             try:
-                usable.append(_with_pixels(member))
+                usable.append(with_pixels(member))
             except ROW_ERRORS as error:
                 skip_reasons.append(f"{member.row.name}: {reason_of(error)}")
+                used[member.source] -= 1
         self._has_usable = self._has_usable or bool(usable)
         return collate(usable, self.processor, self.config)
 
@@ -124,7 +132,7 @@ class DataLoader:
         reason = ""
         for draw in draws:
             try:
-                _with_pixels(self._encode(draw))
+                with_pixels(self._encode(draw))
             except ROW_ERRORS as error:
                 reason = reason or reason_of(error)
             else:
@@ -151,7 +159,8 @@ class DataLoader:
         """
         examples, skip_reasons = self.encode_step(step)
         by_rank = self.deal(examples, world_size)
-        sequences = [self._collate([examples[n] for n in members], skip_reasons) for members in by_rank[rank]]
+        used = Counter(example.source for example in examples)
+        sequences = [self._collate([examples[n] for n in members], skip_reasons, used) for members in by_rank[rank]]
         if skip_reasons and not self._has_usable:
             self._require_usable(step)
         return RankBatch(
@@ -159,6 +168,8 @@ class DataLoader:
             skip_reasons,
             num_truncated=sum(example.num_truncated for example in examples),
             tokens=sum(example.size.tokens for example in examples),
+            drawn=Counter(draw.source for draw in self.draws(step)),
+            used=used,
             images=sum(len(example.row.pictures) for example in examples),
             work=sum((example.work(self.flops) for example in examples), Work()),
         )

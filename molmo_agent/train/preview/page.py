@@ -60,7 +60,7 @@ def hue(number: int) -> int:
 
 def load_step(loader: DataLoader, step: int, max_examples: int) -> Step:
     """Return a step with the views of at most ``max_examples`` examples."""
-    config, names = loader.config, source_names(loader.config)
+    config, names = loader.config, source_names(loader.config.mixture)
     encoded: list[EncodedExample] = []
     # Number in the step of each encoded example.
     numbers: list[int] = []
@@ -139,7 +139,7 @@ def render(config: TrainConfig, recipe: str, loader: DataLoader, steps: Sequence
                 "problems": rows.problems,
             }
             for name, source, rows, rate in zip(
-                source_names(config), config.mixture, loader.sources, rates, strict=True
+                source_names(config.mixture), config.mixture, loader.sources, rates, strict=True
             )
         ],
     )
