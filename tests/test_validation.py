@@ -16,7 +16,7 @@ from molmo_agent.train.checkpoint import RunFolder
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.curves import draw_curves
 from molmo_agent.train.fine_tuning import FineTuning
-from molmo_agent.train.launch import run_workers
+from molmo_agent.train.launch import process_group, run_workers
 from molmo_agent.train.recipe import from_dict, to_dict
 from molmo_agent.train.validation.answers import PAGE, same_words
 from molmo_agent.train.validation.early_warning import EarlyWarning
@@ -71,7 +71,6 @@ def test_measuring_changes_nothing_in_training(tmp_path: Path) -> None:
 
 
 def test_the_loss_is_that_of_the_exported_model_and_the_exact_answers_are_its_own(tmp_path: Path) -> None:
-    config = measured_run(tmp_path, model="", steps=1)
     config = measured_run(tmp_path)
     module = FineTuning(config)
     assert module.held_out is not None
@@ -93,8 +92,8 @@ def test_an_answer_counts_as_exact_where_the_model_would_say_it(tmp_path: Path) 
     path.write_text(json.dumps({"messages": ["hello", "aaaa"]}) + "\n")
     data = to_dict(small_run(tmp_path / "run" if (tmp_path / "run").mkdir() is None else tmp_path))
     chat = {"kind": "chat", "path": str(path)}
-    data |= {"mixture": [chat], "steps": 40, "batch": 2, "validate": {"every": 40, "mixture": [chat], "generate": 1}}
-    rate = {"peak": 5e-3, "warmup_steps": 2}
+    data |= {"mixture": [chat], "steps": 150, "batch": 2, "validate": {"every": 150, "mixture": [chat], "generate": 1}}
+    rate = {"peak": 2e-2, "warmup_steps": 2}
     data["optimizer"] = {name: rate for name in ("vit", "connector", "llm")}
     fit(from_dict(data), tmp_path / "out")
     last = records(tmp_path / "out")[-1]["validation"]
@@ -121,16 +120,15 @@ def test_the_checkpoint_with_the_smallest_loss_is_kept_and_exported(
     assert sorted(path.name for path in (tmp_path / "run").glob("step-*")) == ["step-000002", "step-000005"]
     assert [best for _, _, best in measurements(tmp_path / "run").values()] == [True, True, False, False, False]
     best, last = (MolmoPointer.from_pretrained(tmp_path / "run" / name).model for name in ("best", "export"))
-    short = from_dict(to_dict(config) | {"steps": 2, "validate": None})
-    # The same schedule: the first two steps of a run of five.
+    # The first two steps of the same schedule.
     monkeypatch.setattr(trainer.Trainer, "_export_best", lambda *_: None)
     steps = iter([False, True])
     fit(from_dict(to_dict(config) | {"validate": None}), tmp_path / "short", stop=lambda: next(steps))
     module = FineTuning(from_dict(to_dict(config) | {"validate": None}))
-    run = RunFolder(tmp_path / "short", module.config)
-    module.restore(run)
-    run.close()
-    assert short.steps == 2
+    with process_group(0, 1, None):
+        run = RunFolder(tmp_path / "short", module.config)
+        assert module.restore(run) == 2
+        run.close()
     weights = dict(module.model.model.named_parameters())
     assert all(torch.equal(weight, weights[name]) for name, weight in best.named_parameters())
     assert any(not torch.equal(weight, weights[name]) for name, weight in last.named_parameters())
@@ -138,7 +136,7 @@ def test_the_checkpoint_with_the_smallest_loss_is_kept_and_exported(
 
 def test_a_page_shows_pictures_questions_and_answers_and_runs_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    config = measured_run(folder)
+    config = measured_run(folder, length=600)
     lines = [json.loads(line) for line in (folder / "points.jsonl").read_text().splitlines()]
     for line in lines:
         line["label"] = "<script>alert(1)</script>"
@@ -219,9 +217,10 @@ def test_what_is_not_finite_stops_the_run_and_the_last_good_step_is_kept(
         fit(config, tmp_path / "run")
     monkeypatch.undo()
     module = FineTuning(config)
-    run = RunFolder(tmp_path / "run", config)
-    assert module.restore(run) == 2
-    run.close()
+    with process_group(0, 1, None):
+        run = RunFolder(tmp_path / "run", config)
+        assert module.restore(run) == 2
+        run.close()
     assert all(torch.isfinite(weight).all() for weight in module.model.parameters())
 
 
@@ -262,7 +261,7 @@ def test_a_dead_data_set_is_told_once_and_not_again_after_a_restart() -> None:
 
 
 def test_a_run_tells_of_a_data_set_whose_images_are_damaged(tmp_path: Path) -> None:
-    config = measured_run(tmp_path / "data", validate=None, steps=14)
+    config = measured_run(tmp_path / "data", validate=None, batch=30)
     gone = tmp_path / "gone"
     gone.mkdir()
     write_points(gone)
@@ -273,7 +272,7 @@ def test_a_run_tells_of_a_data_set_whose_images_are_damaged(tmp_path: Path) -> N
     for path in gone.glob("*.png"):
         path.write_bytes(path.read_bytes()[:60])
     told = []
-    for step in range(14):
+    for step in range(4):
         told += module.train_step(step, module.batch_loader()(step)).get("warnings", [])
     assert len(told) == 1
     assert "examples of the data set 'gone' could be used" in told[0]

@@ -16,7 +16,7 @@ from molmo_agent.errors import MissingExtraError, RunStopped, UsageError
 if TYPE_CHECKING:
     from molmo_agent.data.images.fetch import Summary
 
-app = typer.Typer(help="Fetch the images of data sets, and preview training data.", no_args_is_help=True)
+app = typer.Typer(help="Check and preview training data, and fetch the images of data sets.", no_args_is_help=True)
 
 
 @app.command()
@@ -143,6 +143,27 @@ def show(
     say(out)
     if open_page:
         typer.launch(str(out))
+
+
+@app.command()
+def check(
+    data: Annotated[str, typer.Argument(help="A file or folder of data, or a recipe: a name or a YAML file.")],
+    changes: Annotated[list[str] | None, typer.Argument(help="key=value of the recipe, such as length=4096.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Kind of a file: conversations, points, gui-grounding, ...")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, an option of the kind. Repeatable.")] = None,
+    model: Annotated[str, typer.Option(help="Model whose tokens are counted, for a file.")] = "nano",
+    rows: Annotated[
+        int, typer.Option(min=0, help="Rows to decode and to lay out; 0: all. Every line is parsed.")
+    ] = 2000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text for people.")] = False,
+) -> None:
+    """Say before training which data cannot be used and why, how long it is, and what is there twice.
+
+    Exit codes: 0 something can be used in every data set, 1 nothing in one of them, 2 usage.
+    """
+    from molmo_agent.cli.data_check import check_data
+
+    raise typer.Exit(check_data(data, changes or [], kind, option or [], model, rows, as_json=as_json))
 
 
 @app.command()

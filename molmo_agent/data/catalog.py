@@ -93,7 +93,7 @@ def open_source(source: Source, *, held_out: bool = False) -> Rows:
     return rows
 
 
-def _at(source: Source, home: Path) -> Source:
+def source_at(source: Source, home: Path) -> Source:
     """Return a source with relative paths resolved against a folder; absolute paths are unchanged."""
     paths = {name: str(home / source.options[name]) for name in _PATHS if source.options.get(name)}
     path = None if source.path is None else str(home / source.path)
@@ -110,7 +110,7 @@ def open_mixture(mixture: Sequence[Source], home: str | None = None, *, held_out
     sources, faults = [], []
     for number, source in enumerate(mixture):
         if home is not None:
-            source = _at(source, Path(home))
+            source = source_at(source, Path(home))
         try:
             sources.append(open_source(source, held_out=held_out))
         except UnknownNameError:

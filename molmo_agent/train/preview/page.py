@@ -151,6 +151,24 @@ def _branches(weight: float) -> int | None:
     return n if n > 1 and abs(n**-0.5 - weight) < 1e-5 else None
 
 
+def processor_of(config: TrainConfig) -> tuple[MolmoProcessor, Any]:
+    """Return the processor and the configuration of a run's model.
+
+    Raises:
+        UsageError: they cannot be loaded.
+    """
+    source = source_of(config)
+    try:
+        return (
+            MolmoProcessor.from_pretrained(source, **places(source)),
+            MolmoConfig.from_pretrained(source, **places(source)),
+        )
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"expected a Molmo checkpoint at {source!r} to prepare the data for, but: {error}{remark(source)}"
+        ) from error
+
+
 def write_page(config: Run, recipe: str, path: Path, *, rows: int, step: int) -> None:
     """Write a page of the model's inputs for the first examples of a run, from a step on.
 
@@ -172,15 +190,7 @@ def write_page(config: Run, recipe: str, path: Path, *, rows: int, step: int) ->
         )
     # Open the data first: this reports missing files without a download.
     sources = open_mixture(config.mixture, config.home)
-    source = source_of(config)
-    model_config: Any
-    try:
-        processor = MolmoProcessor.from_pretrained(source, **places(source))
-        model_config = MolmoConfig.from_pretrained(source, **places(source))
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"expected a Molmo checkpoint at {source!r} to prepare the data for, but: {error}{remark(source)}"
-        ) from error
+    processor, model_config = processor_of(config)
     loader = DataLoader(config, processor, Flops(model_config), sources)
     steps: list[Step] = []
     while (num_missing := rows - sum(len(one.examples) for one in steps)) > 0:

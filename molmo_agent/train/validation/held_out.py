@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 
 from molmo_agent.data.catalog import open_mixture
 from molmo_agent.data.row import Conversation, Row
@@ -95,6 +96,10 @@ class HeldOut:
         training = model.training
         model.eval()
         sums = {name: self._sums(model, examples) for name, examples in self.examples.items()}
+        for module in model.modules():
+            # Without a backward pass, the outermost weights would stay whole.
+            if isinstance(module, FSDPModule):
+                module.reshard()
         model.train(training)
         total = torch.stack(list(sums.values())).sum(0)
         return {
