@@ -113,6 +113,10 @@ def compare_run(config: TrainConfig, folder: Path) -> list[ClickComparison]:
         UsageError: a data set cannot be opened, or has too few rows for a hold-out set.
         ModelError: one of the models cannot be loaded.
     """
+    sources = [source for source in config.mixture if source.hold_out]
+    if next(_clicks(open_mixture(sources, config.home, held_out=True)), None) is None:
+        # Words alone: loading the models would be for nothing.
+        return []
     # Load both in float32: half precision is slow on CPUs, and the comparison must not depend on it.
     before, after = (load_model(str(place), dtype=torch.float32) for place in (source_of(config), folder / "export"))
     return compare(before, after, config)
