@@ -179,7 +179,8 @@ class MolmoPointer:
         tokenizer: Any = self.processor.tokenizer
         prefix = self._prefix(*images)
         (row,) = self._fitting([prompt], prefix, max_new_tokens)
-        reader, ids, shown = self._reader(prefix), [], ""
+        ids: list[int] = []
+        reader, shown = self._reader(prefix), ""
         logits = reader.feed(row)
         for _ in range(max_new_tokens):
             token = int(logits[-1].argmax())

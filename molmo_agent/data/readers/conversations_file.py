@@ -205,7 +205,8 @@ def turns_of(messages: Any, num_images: int) -> tuple[str, ...]:
     """
     if not isinstance(messages, list) or not messages:
         raise ValueError(f"expected 'messages' to be questions and answers in turn, got {messages!r:.80}")
-    system, turns = "", []
+    system = ""
+    turns: list[str] = []
     for number, message in enumerate(messages):
         role, text = _message(message, number)
         if role == "system" and number == 0:

@@ -86,7 +86,8 @@ def answers_of(held_out: HeldOut, model: ModelWithLoss, processor: MolmoProcesso
 
 def _answer(pointer: MolmoPointer, config: TrainConfig, source: str, example: HeldOutExample) -> ScoredAnswer:
     conversation, row = example.conversation, example.row
-    expected, right, points = conversation.turns[1], False, ()
+    expected, right = conversation.turns[1], False
+    points: tuple[Point, ...] = ()
     kind = "words" if conversation.target is None else "pointing"
     uris: tuple[str, ...] = ()
     try:
