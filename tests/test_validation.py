@@ -12,6 +12,7 @@ from tiny_training import small_run, write_chat, write_points
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.train import trainer
+from molmo_agent.train.batching.sampler import spread
 from molmo_agent.train.checkpoint import RunFolder
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.curves import draw_curves
@@ -20,7 +21,7 @@ from molmo_agent.train.launch import process_group, run_workers
 from molmo_agent.train.recipe import from_dict, to_dict
 from molmo_agent.train.validation.answers import PAGE, same_words
 from molmo_agent.train.validation.early_warning import EarlyWarning
-from molmo_agent.train.validation.held_out import HeldOut, spread
+from molmo_agent.train.validation.held_out import HeldOut
 
 
 def measured_run(folder: Path, **changes: Any) -> TrainConfig:

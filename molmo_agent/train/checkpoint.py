@@ -331,18 +331,6 @@ class RunFolder:
                 "checkpoint"
             ) from error
 
-    def records(self, step: int) -> list[dict[str, Any]]:
-        """Return the metrics of the steps until this one; what is damaged is left out."""
-        path = self.folder / "metrics.jsonl"
-        if not step or not path.exists():
-            return []
-        try:
-            rows = [row for _, row in json_lines(path, nan=True, on_cut_end=lambda _: None)]
-            return [row for row in rows if row["step"] <= step]
-        except (DataError, KeyError, TypeError):
-            # forget_after, which follows, says what to do.
-            return []
-
     def forget_after(self, step: int) -> None:
         """Drop the metrics of later steps, which will be computed again, and a last line that is cut off.
 

@@ -25,7 +25,7 @@ from molmo_agent.train.starting_model import load_model
 from molmo_agent.train.step import ModelWithLoss, make_optimizer, shard, train_step
 from molmo_agent.train.train_module import StepTime
 from molmo_agent.train.validation.answers import answers_of, rates, write_answers
-from molmo_agent.train.validation.early_warning import EarlyWarning
+from molmo_agent.train.validation.early_warning import EarlyWarning, records_until
 from molmo_agent.train.validation.held_out import HeldOut, averaged
 
 
@@ -91,7 +91,7 @@ class FineTuning:
         """Resume from the last complete checkpoint; return its step."""
         step = run.load(self.state())
         set_step([self.optimizer], step)
-        self.early_warning.replay(run.records(step))
+        self.early_warning.replay(records_until(run.folder, step))
         self.model.train()
         return step
 

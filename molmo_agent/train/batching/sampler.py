@@ -52,6 +52,12 @@ def permute(index: int, size: int, key: int) -> int:
             return index
 
 
+def spread(size: int, most: int) -> list[int]:
+    """Return at most so many numbers below ``size``, evenly spread."""
+    count = min(size, most)
+    return [place * size // count for place in range(count)]
+
+
 @dataclass(frozen=True, slots=True)
 class Draw:
     """A draw of the sampler."""

@@ -16,8 +16,8 @@ from molmo_agent.data.unusable_rows import ROW_ERRORS, NothingUsableError, Probl
 from molmo_agent.episode import Image
 from molmo_agent.model import MolmoProcessor
 from molmo_agent.train.batching.encode import encode
+from molmo_agent.train.batching.sampler import spread
 from molmo_agent.train.config import TrainConfig, source_names
-from molmo_agent.train.validation.held_out import spread
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is checked, and how many of how many rows are."""

@@ -23,11 +23,12 @@ from molmo_agent.pointers.careful import in_windows
 from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.pointers.profile import read_profile
 from molmo_agent.train.batching.encode import apply_template
+from molmo_agent.train.batching.sampler import spread
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.preview.example_view import uri
 from molmo_agent.train.starting_model import source_of
 from molmo_agent.train.step import ModelWithLoss
-from molmo_agent.train.validation.held_out import HeldOut, HeldOutExample, spread
+from molmo_agent.train.validation.held_out import HeldOut, HeldOutExample
 
 PAGE = "validation.html"
 """The page of examples in the run's folder."""

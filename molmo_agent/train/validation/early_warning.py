@@ -2,8 +2,12 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any
+
+from molmo_agent.errors import DataError
+from molmo_agent.parse import json_lines
 
 # A spike: this many times the median of the last losses, and so many of their usual deviations above it.
 _TIMES, _DEVIATIONS, _WINDOW, _LEAST = 1.5, 8.0, 100, 20
@@ -72,3 +76,15 @@ class EarlyWarning:
         usual = median(self._losses)
         deviation = median(abs(one - usual) for one in self._losses)
         return loss > _TIMES * usual and loss > usual + _DEVIATIONS * deviation
+
+
+def records_until(folder: Path, step: int) -> list[dict[str, Any]]:
+    """Return the metrics of a run's steps until this one; none if the file is damaged, which resuming reports."""
+    path = folder / "metrics.jsonl"
+    if not step or not path.exists():
+        return []
+    try:
+        rows = [row for _, row in json_lines(path, nan=True, on_cut_end=lambda _: None)]
+        return [row for row in rows if row["step"] <= step]
+    except (DataError, KeyError, TypeError):
+        return []

@@ -18,7 +18,7 @@ from molmo_agent.model import MolmoProcessor
 from molmo_agent.train.batching.data_loader import with_pixels
 from molmo_agent.train.batching.encode import EncodedExample, collate, encode
 from molmo_agent.train.batching.pack import plan
-from molmo_agent.train.batching.sampler import mix
+from molmo_agent.train.batching.sampler import mix, spread
 from molmo_agent.train.config import TrainConfig, Validation, source_names
 from molmo_agent.train.distributed import all_reduce_sum, own_rank, world_size
 from molmo_agent.train.flops import Flops
@@ -141,12 +141,6 @@ def _rates(sums: Tensor) -> dict[str, float]:
         "accuracy": correct / max(weight, 1e-9),
         "exact": right / max(count, 1.0),
     }
-
-
-def spread(size: int, most: int) -> list[int]:
-    """Return at most so many numbers below ``size``, evenly spread."""
-    count = min(size, most)
-    return [place * size // count for place in range(count)]
 
 
 @contextlib.contextmanager
