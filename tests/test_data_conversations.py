@@ -12,6 +12,7 @@ from molmo_agent.data.row import Conversation
 from molmo_agent.data.unusable_rows import NothingUsableError
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
+from molmo_agent.model.prompts import TEXT_STYLE
 
 ASKED = {"image": "0.png", "question": "How many?", "answer": "Three."}
 
@@ -44,7 +45,7 @@ def read(folder: Path, *records: Any, **options: Any) -> list[Conversation]:
                     {"role": "assistant", "content": [{"type": "text", "text": "A car."}]},
                 ],
             },
-            ("Be short.\nWhat?", "A car."),
+            ("Be short.\n\nWhat?", "A car."),
         ),
         (
             {
@@ -65,7 +66,7 @@ def read(folder: Path, *records: Any, **options: Any) -> list[Conversation]:
 def test_questions_and_answers_are_read_in_every_form(tmp_path: Path, record: Any, expected: tuple[str, ...]) -> None:
     (found,) = read(tmp_path, record)
     assert found.turns == expected
-    assert found.style == ("user_qa" if len(record) > 2 or "image" in record else "text")
+    assert found.style == ("user_qa" if len(record) > 2 or "image" in record else TEXT_STYLE)
 
 
 def test_a_picture_can_have_a_caption_a_question_and_points_and_all_become_annotations_of_one_row(

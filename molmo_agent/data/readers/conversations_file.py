@@ -27,7 +27,7 @@ from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.errors import DataError, UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.model.prompts import best_answer, caption_wording, wording
+from molmo_agent.model.prompts import TEXT_STYLE, best_answer, caption_wording, wording
 from molmo_agent.parse import decode, read_bounded
 from molmo_agent.point_text.parse import PLACEHOLDER, InlinePoints, format_inline_points, format_points
 
@@ -145,7 +145,7 @@ class ConversationForm:
         texts: list[tuple[tuple[str, ...], str]] = []
         messages = _given(record, "messages", "conversations")
         caption = _given(record, "caption") if sizes or messages is None else None
-        in_words = "user_qa" if sizes else "text"
+        in_words = "user_qa" if sizes else TEXT_STYLE
         if messages is not None:
             texts.append((turns_of(messages, len(sizes)), in_words))
         elif _given(record, "question", "answer", "answers") is not None:
@@ -222,7 +222,7 @@ def turns_of(messages: Any, num_images: int) -> tuple[str, ...]:
     for number, turn in enumerate(turns, 1):
         if not turn.strip():
             raise ValueError(f"{'question' if number % 2 else 'answer'} {(number + 1) // 2} is empty")
-    return (f"{system}\n{turns[0]}" if system else turns[0], *turns[1:])
+    return (f"{system}\n\n{turns[0]}" if system else turns[0], *turns[1:])
 
 
 def _message(message: Any, number: int) -> tuple[str, str]:
