@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from molmo_agent.data.unusable_rows import Problems
-from molmo_agent.model import MolmoForConditionalGeneration
+from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.transformers_names import enable_activation_checkpointing
+from molmo_agent.registry import UNTRAINED
 from molmo_agent.train.batching.data_loader import DataLoader, RankBatch
 from molmo_agent.train.checkpoint import RunFolder, set_step, tensors
 from molmo_agent.train.config import TrainConfig
@@ -20,13 +21,15 @@ from molmo_agent.train.distributed import own_device, own_rank, world_size
 from molmo_agent.train.export import export
 from molmo_agent.train.flops import Flops, peak_of
 from molmo_agent.train.optim import component_of
+from molmo_agent.train.scale.sharded_start import initialize_adapters, start_sharded
+from molmo_agent.train.scale.sharding import compile_layers, shard
 from molmo_agent.train.starting_model import load_model
-from molmo_agent.train.step import ModelWithLoss, make_optimizer, shard, train_step
+from molmo_agent.train.step import ModelWithLoss, make_optimizer, train_step
 from molmo_agent.train.train_module import StepTime
 
 
 def prepare(config: TrainConfig, model: MolmoForConditionalGeneration) -> Any:
-    """Apply a config's dropout, frozen components, adapters and activation checkpointing to a model."""
+    """Apply a config's dropout, frozen components, adapters, activation checkpointing and compilation to a model."""
     model.model.set_dropout(config.residual_dropout, config.answer_dropout)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(component_of(name) not in config.freeze and parameter.is_floating_point())
@@ -48,7 +51,24 @@ def prepare(config: TrainConfig, model: MolmoForConditionalGeneration) -> Any:
                 parameter.requires_grad_("lora_" in name)
     if config.activation_checkpointing:
         enable_activation_checkpointing(model)
+    if config.compile:
+        compile_layers(model)
     return model
+
+
+def start(config: TrainConfig) -> tuple[ModelWithLoss, MolmoProcessor]:
+    """Return the prepared model on this rank's device, sharded as the config says, and its processor.
+
+    Raises:
+        UsageError: the model cannot be loaded, or the number of ranks does not fit the sharding.
+    """
+    sharded = world_size() > 1 and config.sharding != "none"
+    if sharded and config.model not in UNTRAINED:
+        return start_sharded(config, prepare)
+    whole, processor = load_model(config)
+    model = ModelWithLoss(prepare(config, whole), config).to(own_device())
+    initialize_adapters(model, config.seed)
+    return shard(model, config) if sharded else model, processor
 
 
 class FineTuning:
@@ -62,11 +82,8 @@ class FineTuning:
         self.config, self.prefetch = config, config.prefetch
         self.world_size, self.rank, self.device = world_size(), own_rank(), own_device()
         torch.manual_seed(config.seed + self.rank)
-        model, self.processor = load_model(config)
-        self.loader = DataLoader(config, self.processor, Flops(model.config))
-        self.model = ModelWithLoss(prepare(config, model), config).to(self.device)
-        if self.world_size > 1 and config.sharding == "full":
-            shard(self.model)
+        self.model, self.processor = start(config)
+        self.loader = DataLoader(config, self.processor, Flops(self.model.model.config))
         self.optimizer = make_optimizer(self.model, config.optimizer)
         weights = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         self.ema = {name: p.detach().clone() for name, p in weights.items()} if config.ema else None

@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from molmo_agent.errors import ModelError
@@ -78,23 +76,12 @@ class ModelWithLoss(nn.Module):
             head = self.model.lm_head.weight
             part = response_loss(hidden, head, inputs["labels"], weights, z_scale=self.z_scale)
             has_target = (inputs["labels"] >= 0) & (weights > 0)
-        sums = torch.stack([part.cross_entropy.sum(), part.z.sum(), part.correct.to(hidden.dtype).detach()])
+        sums = torch.stack([part.cross_entropy.sum(), part.z.sum(), part.correct.detach()])
         by_source = sums.new_zeros(2, self.num_sources)
         if self.num_sources and part.weight > 0:
             values = torch.stack([part.cross_entropy.detach(), weights[has_target]]).to(sums.dtype)
             by_source = by_source.index_add(1, inputs["source_ids"][has_target], values)
         return torch.cat([sums, by_source.flatten()])
-
-
-def shard(model: ModelWithLoss) -> ModelWithLoss:
-    """Shard weights, gradients and optimizer state over all ranks, block by block (FSDP2)."""
-    mesh = init_device_mesh("cuda" if torch.cuda.is_available() else "cpu", (world_size(),))
-    inner = model.model.model
-    tower = inner.vision_tower.encoder
-    for block in (*inner.language_model.layers, *(tower.layers if hasattr(tower, "layers") else tower.layer)):
-        fully_shard(block, mesh=mesh)
-    fully_shard(model, mesh=mesh)
-    return model
 
 
 def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
@@ -132,8 +119,11 @@ def clip(model: nn.Module, max_norm: float) -> dict[str, float]:
 
     zero = torch.zeros((), dtype=torch.float64)
     squares = [sum(map(square, gradients), zero) for gradients in members.values()]
-    sharded = any(isinstance(gradient, DTensor) for gradients in members.values() for gradient in gradients)
-    sums = all_reduce_sum(*squares) if sharded else torch.stack(squares)
+    meshes = (g.device_mesh for gradients in members.values() for g in gradients if isinstance(g, DTensor))
+    mesh = next(meshes, None)
+    # With hybrid sharding, the first dimension of the mesh is that of the copies, which all have the same gradients.
+    copies = mesh.size(0) if mesh is not None and mesh.ndim > 1 else 1
+    sums = torch.stack(squares) if mesh is None else all_reduce_sum(*squares) / copies
     norms = {name: math.sqrt(value) for name, value in zip(COMPONENTS, sums.tolist(), strict=True)}
     for name, gradients in members.items():
         factor = min(1.0, max_norm / (norms[name] + 1e-6))
