@@ -67,7 +67,7 @@ def start(config: TrainConfig) -> tuple[ModelWithLoss, MolmoProcessor]:
         return start_sharded(config, prepare)
     whole, processor = load_model(config)
     model = ModelWithLoss(prepare(config, whole), config).to(own_device())
-    initialize_adapters(model, config.seed)
+    initialize_adapters(model.model, config.seed)
     return shard(model, config) if sharded else model, processor
 
 

@@ -12,7 +12,6 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
-from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from molmo_agent.errors import UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
@@ -74,8 +73,10 @@ def first_row(parameter: Tensor) -> int:
     """Return the number of a whole weight's row with which this rank's shard begins."""
     if not isinstance(parameter, DTensor):
         return 0
-    _, offset = compute_local_shape_and_global_offset(parameter.shape, parameter.device_mesh, parameter.placements)
-    return int(offset[0])
+    # FSDP shards rows over the last dimension of the mesh; the last ranks may have fewer rows, or none.
+    mesh, rows = parameter.device_mesh, parameter.shape[0]
+    chunk = -(-rows // mesh.size(-1))
+    return min(chunk * mesh.get_local_rank(mesh.ndim - 1), rows)
 
 
 def own_rows(parameter: Tensor) -> Tensor:
