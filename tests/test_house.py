@@ -17,6 +17,7 @@ TRANSFORMERS = "the shape that transformers gives it: its callers are generate, 
 MANY_PARAMETERS = {
     "cli.app.run": TYPER,
     "cli.app.rollout": TYPER,
+    "cli.app.train": TYPER,
     "cli.data.fetch": TYPER,
     "cli.evaluate.evaluate": TYPER,
     "cli.start_model.start": TYPER,
