@@ -1,0 +1,150 @@
+"""``agent train --plan``: memory against all tensors that exist in a step, GPU hours against the paper's, and what it says."""
+
+import json
+import re
+import weakref
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import small_run
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+from typer.testing import CliRunner
+
+from molmo_agent.cli.app import app
+from molmo_agent.errors import UnknownNameError, UsageError
+from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
+from molmo_agent.train.batching.pack import Size
+from molmo_agent.train.config import Lora, TrainConfig
+from molmo_agent.train.fine_tuning import prepare
+from molmo_agent.train.flops import PEAKS
+from molmo_agent.train.recipe import load
+from molmo_agent.train.scale.memory import estimate
+from molmo_agent.train.scale.plan import CAPACITIES, Plan, count_parameters, plan_run, prepare_shapes
+from molmo_agent.train.scale.sharding import shard_size
+from molmo_agent.train.starting_model import cast_weights
+from molmo_agent.train.step import ModelWithLoss, make_optimizer, train_step
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+
+
+def config_of(text: dict[str, Any], vision: dict[str, Any] | None = None, **changes: Any) -> MolmoConfig:
+    heads = {"num_attention_heads": 4, "num_hidden_layers": 4}
+    sizes = {"hidden_size": 64, "intermediate_size": 256, "image_size": 112, "patch_size": 14, **heads}
+    return MolmoConfig(
+        vision_config={**sizes, **(vision or {})},
+        text_config={
+            "model_type": "qwen2",
+            "hidden_size": 128,
+            "intermediate_size": 512,
+            "vocab_size": 1024,
+            "num_key_value_heads": 4,
+            **heads,
+            **text,
+        },
+        vit_layers=(-1, -2),
+        pooling_heads=4,
+        pooling_head_dim=16,
+        projector_hidden_size=256,
+        **changes,
+    )
+
+
+def arrays_of(size: Size) -> dict[str, Any]:
+    """Return a sequence of one example that has a target at every eighth token, the last ones."""
+    targets = size.tokens // 8
+    labels, weights = np.full(size.tokens, -1), np.zeros(size.tokens, dtype=np.float32)
+    labels[-targets:], weights[-targets:] = 7, 1
+    segments = np.full(size.tokens, 10000)
+    segments[-targets:] = 0
+    return {
+        "input_ids": np.full((1, size.tokens), 5),
+        "labels": labels[None],
+        "loss_weights": weights[None],
+        "document_ids": np.zeros((1, size.tokens), dtype=np.int64),
+        "subsegment_ids": segments[None],
+        "source_ids": np.zeros((1, size.tokens), dtype=np.int64),
+        "position_ids": np.arange(size.tokens)[None],
+        "pixel_values": np.zeros((1, size.crops, 64, 588), dtype=np.float32),
+        "image_masks": np.ones((1, size.crops, 64), dtype=np.float32),
+        "image_input_idx": np.full((1, size.crops, 16), -1),
+    }
+
+
+def measured_peak(shapes: MolmoConfig, config: TrainConfig, size: Size, sequences: int) -> int:
+    """Return the bytes of all tensors at the peak of the second step."""
+    torch.manual_seed(0)
+    model = MolmoForConditionalGeneration(shapes)
+    cast_weights(model, torch.bfloat16 if config.weights == "bf16" else torch.float32)
+    trained = ModelWithLoss(prepare(config, model), config).train()
+    optimizer = make_optimizer(trained, config.optimizer)
+    batch = [{name: torch.as_tensor(value) for name, value in arrays_of(size).items()} for _ in range(sequences)]
+    train_step(trained, optimizer, batch, config, 1)
+    optimizer.zero_grad(set_to_none=True)
+    live = LiveBytes()
+    for parameter in trained.parameters():
+        live.add(parameter)
+        for moment in optimizer.state.get(parameter, {}).values():
+            live.add(moment)
+    with live:
+        train_step(trained, optimizer, batch, config, 2)
+    return live.peak
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of all tensors that exist, and their maximum; a storage counts once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = self.peak = 0
+        self._storages: dict[int, tuple[Any, int]] = {}
+
+    def add(self, value: Tensor) -> None:
+        storage = value.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._storages:
+            return
+
+        def drop(_: Any) -> None:
+            self.total -= self._storages.pop(key)[1]
+
+        self._storages[key] = weakref.ref(storage, drop), size
+        self.total += size
+        self.peak = max(self.peak, self.total)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tree_map_only(Tensor, self.add, result)
+        return result
+
+
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], Size, int]] = {
+    "long sequence": ({}, {}, {}, Size(1500, 2), 1),
+    "many crops": ({}, {}, {}, Size(400, 12), 1),
+    "three sequences": ({}, {}, {}, Size(600, 3), 3),
+    "wide vocabulary": ({"vocab_size": 20_000}, {}, {}, Size(700, 2), 1),
+    "checkpointing": ({"num_hidden_layers": 8}, {}, {"activation_checkpointing": True}, Size(1200, 6), 1),
+    "mixed precision": ({}, {}, {"precision": "bf16"}, Size(900, 4), 2),
+    "bf16 weights": ({}, {}, {"precision": "bf16", "weights": "bf16"}, Size(900, 4), 1),
+    "frozen decoder and tower": ({}, {}, {"freeze": ("llm", "vit")}, Size(800, 3), 1),
+    "adapters": ({}, {}, {"lora": Lora(rank=4)}, Size(800, 3), 1),
+    "other backbones": ({"model_type": "olmo2"}, {"model_type": "siglip_vision_model"}, {}, Size(800, 4), 2),
+    "large weights": ({"hidden_size": 512, "intermediate_size": 2048}, {}, {}, Size(64, 1), 1),
+}
+
+
+def test_planned_memory_is_within_a_quarter_of_what_a_step_takes(tmp_path) -> None:
+    base = small_run(tmp_path)
+    wrong = []
+    for name, (text, vision, changes, size, sequences) in CASES.items():
+        shapes, config = config_of(text, vision), replace(base, **changes)
+        planned = estimate(config, prepare_shapes(config, shapes), size, shards=1, sequences=sequences).peak
+        measured = measured_peak(shapes, config, size, sequences)
+        print(f"{name}: planned {planned / 1e6:.1f} MB, measured {measured / 1e6:.1f} MB: {planned / measured:.2f}")
+        if not 0.8 <= planned / measured <= 1.25:
+            wrong.append(f"{name}: planned {planned / 1e6:.1f} MB, measured {measured / 1e6:.1f} MB")
+    assert wrong == []
