@@ -127,7 +127,7 @@ def clip(model: nn.Module, max_norm: float) -> dict[str, float]:
     norms = {name: math.sqrt(value) for name, value in zip(COMPONENTS, sums.tolist(), strict=True)}
     for name, gradients in members.items():
         factor = min(1.0, max_norm / (norms[name] + 1e-6))
-        for gradient in gradients:
+        for gradient in gradients if factor < 1 else ():
             gradient.mul_(factor)
     return {str(name): norm for name, norm in norms.items()} | {"total": math.hypot(*norms.values())}
 

@@ -6,20 +6,23 @@ have shapes but no memory; the other blocks save as much each.
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers.initialization import no_init_weights
 
 from molmo_agent.model import MolmoForConditionalGeneration
 from molmo_agent.train.batching.pack import Size
 from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
 from molmo_agent.train.batching.tree_attention import Forest, Tree
 from molmo_agent.train.config import TrainConfig
+from molmo_agent.train.fine_tuning import prepare
 from molmo_agent.train.losses import CHUNK
 from molmo_agent.train.scale.sharding import layers
+from molmo_agent.train.starting_model import weights_dtype
 
 # Bytes per logit while the loss of a piece is differentiated: the logits, their float32 copy, and three arrays of
 # gradients.
@@ -83,21 +86,24 @@ def _saved_bytes(model: Any, run: Callable[[], Tensor]) -> float:
     return float(sum(saved.values()))
 
 
-def _shallow(config: Any, *, decoder: int, tower: int) -> Any:
-    """Return a model's config with fewer blocks."""
+def _shallow(config: Any, blocks: int) -> Any:
+    """Return a model's config with fewer blocks in decoder and tower."""
     shallow = copy.deepcopy(config)
-    shallow.text_config.num_hidden_layers = decoder
+    shallow.text_config.num_hidden_layers = blocks
     if getattr(shallow.text_config, "layer_types", None):
-        shallow.text_config.layer_types = shallow.text_config.layer_types[:decoder]
-    shallow.vision_config.num_hidden_layers = tower
+        shallow.text_config.layer_types = shallow.text_config.layer_types[:blocks]
+    shallow.vision_config.num_hidden_layers = blocks
     shallow.vit_layers = tuple(-1 for _ in config.vit_layers)
     return shallow
 
 
-def _measure(config: Any, size: Size, dtype: torch.dtype, autocast: bool, blocks: int) -> tuple[float, float]:
+def _measure(run: TrainConfig, config: Any, size: Size, dtype: torch.dtype, blocks: int) -> tuple[float, float]:
     """Return the bytes that a model with some blocks of each kind saves: decoder, and tower with connector."""
-    shallow = _shallow(config, decoder=blocks, tower=blocks)
-    model: Any = MolmoForConditionalGeneration._from_config(shallow, dtype=dtype).train()
+    with no_init_weights():
+        model: Any = MolmoForConditionalGeneration._from_config(_shallow(config, blocks), dtype=dtype)
+    # Adapters save the inputs of their weights too: count them as if the weights were trained.
+    prepare(replace(run, activation_checkpointing=False, compile=False, lora=None), model.train())
+    autocast = run.precision == "bf16"
     inner = model.model
     inner.language_model.config._attn_implementation = TREE_ATTENTION
     text, vision = config.text_config, config.vision_config
@@ -126,22 +132,21 @@ def _measure(config: Any, size: Size, dtype: torch.dtype, autocast: bool, blocks
     return language, sight
 
 
-def activations(config: Any, size: Size, *, dtype: torch.dtype, autocast: bool) -> Activations:
+def activations(run: TrainConfig, config: Any, size: Size) -> Activations:
     """Return what a sequence of some size saves for the backward pass.
 
     Args:
+        run: the run; its frozen components and adapters count.
         config: a ``MolmoConfig``.
         size: of the sequence; at least one crop, since a blank one runs where there is no image.
-        dtype: of the weights.
-        autocast: whether matrix products are computed in bfloat16.
     """
     size = Size(size.tokens, max(size.crops, 1))
-    factor = 1
+    dtype, factor = weights_dtype(run), 1
     if getattr(config.text_config, "num_experts", None) and dtype == torch.float32:
         # Fake products over experts exist in bfloat16 only.
-        dtype, autocast, factor = torch.bfloat16, False, 2
+        dtype, factor, run = torch.bfloat16, 2, replace(run, precision="fp32")
     with FakeTensorMode():
-        one, two = ([factor * n for n in _measure(config, size, dtype, autocast, blocks)] for blocks in (1, 2))
+        one, two = ([factor * n for n in _measure(run, config, size, dtype, blocks)] for blocks in (1, 2))
     block_of_decoder, block_of_tower = (second - first for first, second in zip(one, two, strict=True))
     text, vision = config.text_config, config.vision_config
     depth, height = text.num_hidden_layers, vision.num_hidden_layers
@@ -156,13 +161,14 @@ def activations(config: Any, size: Size, *, dtype: torch.dtype, autocast: bool) 
     )
 
 
-def estimate(config: TrainConfig, model: Any, size: Size, *, shards: int, sequences: int) -> Memory:
+def estimate(config: TrainConfig, model: Any, size: Size, *, targets: int, shards: int, sequences: int) -> Memory:
     """Return the memory of one GPU.
 
     Args:
         config: the run.
         model: a prepared ``MolmoForConditionalGeneration`` on the meta device: with adapters, and frozen weights.
         size: of the largest sequence.
+        targets: number of its positions with logits.
         shards: number of GPUs that share a copy of the weights.
         sequences: number of sequences of a GPU in a step.
     """
@@ -174,16 +180,13 @@ def estimate(config: TrainConfig, model: Any, size: Size, *, shards: int, sequen
 
     weights = sum(stored(name, p) for name, p in model.named_parameters())
     trained = sum(p.numel() * width for p in model.parameters() if p.requires_grad)
-    autocast = config.precision == "bf16"
-    saved = activations(
-        model.config, size, dtype=torch.bfloat16 if width == 2 else torch.float32, autocast=autocast
-    )
+    saved = activations(config, model.config, size)
     held = saved.saved(checkpointing=config.activation_checkpointing)
     gradients = trained / shards
     if sequences == 1:
         # Gradients come as activations go; a step of several sequences keeps them from one to the next.
         gradients, held = (gradients, 0.0) if gradients > held else (0.0, held)
-    piece = min(CHUNK, size.tokens) * model.config.text_config.vocab_size * _LOGIT_BYTES
+    piece = min(CHUNK, targets) * model.config.text_config.vocab_size * _LOGIT_BYTES
     return Memory(
         weights=weights / shards,
         gradients=gradients,

@@ -208,8 +208,12 @@ def plan_run(
         cost=flops.cost,
         packing=config.packing,
     )
-    packed = [Size(sum(sizes[n].tokens for n in s), sum(sizes[n].crops for n in s)) for rank in ranks for s in rank]
-    largest = max(packed, key=flops.cost)
+    packed = [
+        (Size(sum(sizes[n].tokens for n in s), sum(sizes[n].crops for n in s)), sum(examples[n].targets for n in s))
+        for rank in ranks
+        for s in rank
+    ]
+    largest, targets = max(packed, key=lambda sequence: flops.cost(sequence[0]))
     slowest = max(sum(work[n] for sequence in rank for n in sequence) for rank in ranks)
     model = prepare_shapes(config, shapes)
     shards = shards_of(config, gpus)
@@ -227,7 +231,7 @@ def plan_run(
         tokens=largest.tokens,
         crops=largest.crops,
         sequences=sequences,
-        memory=estimate(config, model, largest, shards=shards, sequences=sequences),
+        memory=estimate(config, model, largest, targets=targets, shards=shards, sequences=sequences),
         capacity=CAPACITIES[gpu] * 1e9,
         flops_per_step=sum(work) / len(work) * config.batch,
         mfu=share,
