@@ -144,7 +144,9 @@ def test_planned_memory_is_within_a_quarter_of_what_a_step_takes(tmp_path) -> No
     wrong = []
     for name, (text, vision, changes, size, sequences) in CASES.items():
         shapes, config = config_of(text, vision), replace(base, **changes)
-        planned = estimate(config, prepare_shapes(config, shapes), size, targets=size.tokens // 8, shards=1, sequences=sequences).peak
+        planned = estimate(
+            config, prepare_shapes(config, shapes), size, targets=size.tokens // 8, shards=1, sequences=sequences
+        ).peak
         measured = measured_peak(shapes, config, size, sequences)
         # Adapters are planned for as if the weights under them were trained.
         if not 0.8 <= planned / measured <= (1.4 if config.lora else 1.25):

@@ -134,9 +134,7 @@ def _stored_rows(folder: Path, files: ExitStack) -> dict[str, Rows]:
     return stored
 
 
-def _convert(
-    stored: Mapping[str, Rows], table: list[Any], shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, Rows]:
+def _convert(stored: Mapping[str, Rows], table: list[Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Rows]:
     """Return the weights under the model's names; those without one keep their own name."""
     renamings = [entry for entry in table if isinstance(entry, WeightRenaming)]
     converters = [entry for entry in table if isinstance(entry, WeightConverter)]

@@ -119,13 +119,15 @@ def _measure(run: TrainConfig, config: Any, size: Size, dtype: torch.dtype, bloc
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         language = _saved_bytes(
             model,
-            lambda: inner.language_model(
-                inputs_embeds=embeds,
-                forest=forest,
-                position_ids=positions,
-                attention_mask=None,
-                use_cache=False,
-            ).last_hidden_state,
+            lambda: (
+                inner.language_model(
+                    inputs_embeds=embeds,
+                    forest=forest,
+                    position_ids=positions,
+                    attention_mask=None,
+                    use_cache=False,
+                ).last_hidden_state
+            ),
         )
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         sight = _saved_bytes(model, lambda: inner.connector(inner.encode_crops(pixels), shares))
@@ -156,8 +158,7 @@ def activations(run: TrainConfig, config: Any, size: Size) -> Activations:
         largest_block=max(block_of_decoder, block_of_tower),
         blocks=depth * block_of_decoder + height * block_of_tower,
         others=sum(one) - block_of_decoder - block_of_tower,
-        inputs=width
-        * (depth * size.tokens * text.hidden_size + height * tokens_in_tower * vision.hidden_size),
+        inputs=width * (depth * size.tokens * text.hidden_size + height * tokens_in_tower * vision.hidden_size),
     )
 
 

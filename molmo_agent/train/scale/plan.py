@@ -138,9 +138,7 @@ def shapes_of(config: TrainConfig) -> tuple[MolmoConfig, str]:
 def largest_example(config: TrainConfig, model: MolmoConfig) -> ExampleSize:
     """Return the largest example that a recipe allows: an image of the most crops, and text up to the length."""
     vision: Any = model.vision_config
-    layout = CropLayout(
-        crop_size=vision.image_size, patch_size=vision.patch_size, pooling_size=model.pooling_size
-    )
+    layout = CropLayout(crop_size=vision.image_size, patch_size=vision.patch_size, pooling_size=model.pooling_size)
     image = 0
     for rows in range(1, config.max_crops + 1):
         grid = rows, config.max_crops // rows
