@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 ROOT = Path(__file__).parent
-sys.path[:0] = [str(ROOT), str(ROOT.parent / "tests")]
+sys.path.insert(0, str(ROOT.parent / "tests"))
+sys.path.insert(0, str(ROOT))
 from _report import finish, parser
-from train import sequence, small_model
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
 from molmo_agent.model.presets import preset
@@ -27,6 +27,7 @@ from molmo_agent.train.fine_tuning import prepare
 from molmo_agent.train.flops import Flops, peak_of, visible_pairs
 from molmo_agent.train.starting_model import load_model
 from molmo_agent.train.step import ModelWithLoss, make_optimizer, train_step
+from train import sequence, small_model
 
 LIMIT_S = 480
 # Bytes per second of memory, by a part of the name in torch (from the vendors' data sheets).

@@ -148,7 +148,7 @@ def test_a_checkpoint_of_another_model_is_refused_before_anything_is_read(
     weights = load_file(tmp_path / "model.safetensors")
     damage(weights, how)
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with rank_of(0, 2), pytest.raises(UsageError, match=f"expected a Molmo checkpoint at .*{how}.*Is the download"):
+    with rank_of(0, 2), pytest.raises(UsageError, match=rf"expected a Molmo checkpoint at .*{how}.*Is the download"):
         start_sharded(replace(config, model=str(tmp_path)), prepare)
 
 
@@ -158,7 +158,7 @@ def test_a_cut_off_or_missing_checkpoint_is_refused(config: TrainConfig, tmp_pat
     with rank_of(0, 2), pytest.raises(UsageError, match=r"model\.safetensors is cut off or damaged"):
         start_sharded(replace(config, model=str(tmp_path)), prepare)
     (tmp_path / "model.safetensors").unlink()
-    with rank_of(0, 2), pytest.raises(UsageError, match="expected weights in .*there are none"):
+    with rank_of(0, 2), pytest.raises(UsageError, match=r"expected weights in .*there are none"):
         start_sharded(replace(config, model=str(tmp_path)), prepare)
 
 
@@ -195,7 +195,8 @@ def test_adapters_start_alike_on_any_number_of_ranks(config: TrainConfig) -> Non
     config = replace(config, lora=Lora(rank=3))
     whole = dict(start(config)[0].model.named_parameters())
     names = [name for name in whole if ".lora_A." in name]
-    assert names and all(whole[name].abs().sum() > 0 for name in names)
+    assert names
+    assert all(whole[name].abs().sum() > 0 for name in names)
     assert all(whole[name].abs().sum() == 0 for name in whole if ".lora_B." in name)
     for ranks in (2, 5):
         for rank in range(ranks):
@@ -214,7 +215,7 @@ def test_groups_of_ranks_are_checked(config: TrainConfig) -> None:
     for changes in ({"shard_size": 2}, {"sharding": "hybrid", "shard_size": 0}, {"sharding": "none", "shard_size": 1}):
         with pytest.raises(UsageError, match="expected shard_size to be at least 1, with sharding=hybrid"):
             check(replace(config, **changes))
-    with pytest.raises(UsageError, match="weights in bf16 .*precision=bf16"):
+    with pytest.raises(UsageError, match=r"weights in bf16 .*precision=bf16"):
         check(replace(config, weights="bf16"))
 
 
