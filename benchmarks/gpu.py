@@ -14,9 +14,8 @@ from typing import Any
 
 import torch
 
-ROOT = Path(__file__).parent
-sys.path.insert(0, str(ROOT.parent / "tests"))
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent))
 from _report import finish, parser
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
