@@ -189,7 +189,7 @@ def _folded(piece: Rows, operation: Any) -> Rows:
 
     def fold(rows: Tensor) -> Tensor:
         (kernel,) = operation.convert({"": rows}, [], ["kernel"]).values()
-        return kernel  # type: ignore[no-any-return]
+        return kernel
 
     return Rows(tuple(fold(torch.empty(piece.shape, device="meta")).shape), lambda a, b: fold(piece.read(a, b)))
 

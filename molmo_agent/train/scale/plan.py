@@ -192,9 +192,10 @@ def plan_run(
             examples, contents = sampled, f"{len(sampled)} sampled examples"
     examples = [examples[n % len(examples)] for n in range(max(config.batch, len(examples)))]
     flops = Flops(shapes)
-    frozen = {"frozen": config.freeze, "adapters": config.lora is not None}
     work = [
-        flops.work(tokens=e.size.tokens, pairs=e.pairs, crops=max(e.size.crops, 1), targets=e.targets).step(**frozen)
+        flops.work(tokens=e.size.tokens, pairs=e.pairs, crops=max(e.size.crops, 1), targets=e.targets).step(
+            config.freeze, adapters=config.lora is not None
+        )
         for e in examples
     ]
     sizes = [example.size for example in examples]
