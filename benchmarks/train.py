@@ -34,7 +34,8 @@ from molmo_agent.train.batching.sampler import Sampler
 from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.flops import Flops, peak_of, visible_pairs
-from molmo_agent.train.launch import run_on_ray, run_workers
+from molmo_agent.train.launch import run_workers
+from molmo_agent.train.on_ray import run_on_ray
 from molmo_agent.train.losses import response_loss
 from molmo_agent.train.recipe import from_dict
 from molmo_agent.train.step import ModelWithLoss, make_optimizer, train_step
@@ -272,7 +273,7 @@ def measure_ray() -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         alone, on_ray = Path(name) / "alone", Path(name) / "ray"
         run_workers(timed_run(alone), alone, 1, threads=1)
-        run_on_ray(timed_run(on_ray), on_ray, 1, None, threads=1)
+        run_on_ray(timed_run(on_ray), on_ray, 1, None)
         step = per_step(alone, "seconds") + per_step(alone, "other")
         more = per_step(on_ray, "other") - per_step(alone, "other")
     return {

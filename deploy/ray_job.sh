@@ -1,6 +1,7 @@
 #!/bin/sh
 # Submit a run to a Ray cluster. Usage: RAY_ADDRESS=http://head:8265 sh ray_job.sh RECIPE [key=value ...]
-# molmo-agent[train] must be installed on the cluster's machines; WORKERS is the number of GPUs to use.
+# The cluster's machines need molmo-agent[train]; submitting needs ray[default] here and on the cluster's head. WORKERS is
+# the number of GPUs to use; --accelerator gpu waits until there are as many, and refuses to train without.
 set -eu
 recipe=$1
 shift

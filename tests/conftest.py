@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from ray_cluster import RayCluster, running_cluster
 
 # Tests share the machine with others: how long one example takes says nothing about the code.
 settings.register_profile("shared", deadline=None)
@@ -38,6 +39,22 @@ def no_deprecation_is_logged():
     LOGGED.messages.clear()
     yield
     assert LOGGED.messages == []
+
+
+@pytest.fixture(scope="session")
+def shared_ray_cluster():
+    pytest.importorskip("ray", reason="needs the extra 'train'")
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def ray_cluster(shared_ray_cluster: RayCluster):
+    """The session's Ray cluster, complete, with this process connected to it."""
+    shared_ray_cluster.complete()
+    shared_ray_cluster.connect()
+    yield shared_ray_cluster
+    shared_ray_cluster.disconnect()
 
 
 def pytest_configure(config):

@@ -2,8 +2,9 @@
 
     python tests/far_device.py
 
-Takes steps of both kinds of stages on the CPU and there, and prints a JSON list with the objectives of each. Not a test
-module: naming a device changes torch for the whole process.
+Takes steps of both kinds of stages on the CPU and there, as the first of two ranks. Prints a JSON list of two objects:
+"objectives" of each step, and "collectives", the devices where the tensors of collectives lay. Not a test module:
+naming a device changes torch for the whole process.
 """
 
 import json
@@ -11,7 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend as name_device
@@ -20,9 +23,12 @@ from molmo_agent.nano.architecture import nano_processor, new_nano
 from molmo_agent.nano.batches import balance, prepare_point, prepare_read
 from molmo_agent.nano.curriculum import Stage
 from molmo_agent.nano.curriculum_module import NanoWithHeads, add_gradients, make_optimizers
+from molmo_agent.train.distributed import all_reduce_max
 
 FAR = "far"
 name_device(FAR)
+# Name and device of the tensors of every collective.
+COLLECTIVES: list[tuple[str, str]] = []
 
 
 class FarTensor(torch.Tensor):
@@ -66,6 +72,8 @@ def compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     moves = func._schema.name in ("aten::_to_copy", "aten::copy_")
     # A single number may lie anywhere, and so may the indices of a choice.
     near = [value for value in tensors if not isinstance(value, FarTensor) and value.ndim]
+    if func.namespace == "c10d":
+        COLLECTIVES.extend((func._schema.name, FAR if isinstance(value, FarTensor) else "cpu") for value in tensors)
     if far and near and not moves and func._schema.name not in ("aten::index.Tensor", "aten::index"):
         raise RuntimeError(f"{func}: expected all tensors on one device, found far and cpu {[v.shape for v in near]}")
     target = kwargs.get("device")
@@ -109,8 +117,20 @@ def steps(device: str) -> list[dict[str, float]]:
     return found
 
 
+def measure(device: str) -> dict[str, Any]:
+    """Take the steps as the first of two ranks; the other's screens are nowhere."""
+    COLLECTIVES.clear()
+    # It exchanges nothing, on any device: what is asked of it is all that counts.
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    try:
+        with FarDevice():
+            objectives = steps(device)
+            all_reduce_max(0)
+    finally:
+        dist.destroy_process_group()
+    return {"objectives": objectives, "collectives": sorted({device for _, device in COLLECTIVES})}
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    with FarDevice():
-        there = steps(FAR)
-    print(json.dumps([steps("cpu"), there]))
+    print(json.dumps([measure("cpu"), measure(FAR)]))

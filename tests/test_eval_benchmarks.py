@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from made_data import keep, parquet, png, points_row, url, write
 from PIL import Image
+from ray_cluster import RayCluster
 from test_data_academic import MADE, diagram
 from typer.testing import CliRunner
 
@@ -39,7 +40,7 @@ from molmo_agent.interfaces import Answerer
 from molmo_agent.pointers.baselines import CentrePointer, ScriptedPointer
 from molmo_agent.pointers.nano import load_nano
 from molmo_agent.pointers.wrapped import innermost
-from molmo_agent.train.launch import Worker, map_on_ray
+from molmo_agent.train.on_ray import Worker, map_on_ray
 
 ROOT = Path(__file__).parents[1]
 ANDROID = ROOT / "tests" / "golden" / "android_control"
@@ -609,9 +610,7 @@ def test_evaluating_on_ray_without_ray_names_the_extra(monkeypatch: pytest.Monke
 
 @pytest.mark.dependencies
 @pytest.mark.slow
-def test_workers_on_ray_give_the_same_records(tmp_path: Path) -> None:
-    ray = pytest.importorskip("ray")
-
+def test_workers_on_ray_give_the_same_records(tmp_path: Path, ray_cluster: RayCluster) -> None:
     # Sent as it is, for workers cannot import this file.
     class Sent:
         name = "sent"
@@ -625,19 +624,15 @@ def test_workers_on_ray_give_the_same_records(tmp_path: Path) -> None:
     _, benchmark = find("questions")
     asked = open_questions("questions", benchmark, path, {})
     here = evaluate(Sent, benchmark, asked, tmp_path / "here", {})
-    ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
-    try:
-        there = evaluate(Sent, benchmark, asked, tmp_path / "there", {}, map=map_on_ray(2, None))
-        assert there == here
-        for name in ("records.jsonl", "settings.json"):
-            assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
-        asked = open_questions(
-            "questions", benchmark, write_questions(tmp_path, [line(1, question="die", answers=["a"])]), {}
-        )
-        with pytest.raises(UsageError, match=r"(?s)a worker on Ray died: .*; the same command resumes"):
-            evaluate(Sent, benchmark, asked, tmp_path / "dead", {}, map=map_on_ray(1, None))
-    finally:
-        ray.shutdown()
+    there = evaluate(Sent, benchmark, asked, tmp_path / "there", {}, map=map_on_ray(2, None))
+    assert there == here
+    for name in ("records.jsonl", "settings.json"):
+        assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
+    asked = open_questions(
+        "questions", benchmark, write_questions(tmp_path, [line(1, question="die", answers=["a"])]), {}
+    )
+    with pytest.raises(UsageError, match=r"(?s)a worker on Ray died: .*; the same command resumes"):
+        evaluate(Sent, benchmark, asked, tmp_path / "dead", {}, map=map_on_ray(1, None))
 
 
 # --- Models ----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -164,4 +165,53 @@ def test_the_documentation_names_keys_and_recipes_that_exist() -> None:
         assert len(yaml.safe_load(block)["mixture"]) == 3
     for script in (ROOT / "deploy").glob("*.sh"):
         assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
-    assert yaml.safe_load((ROOT / "deploy" / "kuberay.yaml").read_text())["kind"] == "RayJob"
+
+
+def submitted(tmp_path: Path, *arguments: str, **variables: str) -> list[str]:
+    """Return the words of the command that deploy/ray_job.sh submits, as a stand-in for `ray` gets them."""
+    (tmp_path / "ray").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "ray").chmod(0o755)
+    environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"} | variables
+    command = ["sh", str(ROOT / "deploy" / "ray_job.sh"), *arguments]
+    words = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert words[:5] == ["job", "submit", "--address", variables.get("RAY_ADDRESS", "http://127.0.0.1:8265"), "--"]
+    return words[5:]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script for sh")
+def test_the_job_on_kubernetes_runs_what_the_job_script_submits(tmp_path: Path) -> None:
+    job = yaml.safe_load((ROOT / "deploy" / "kuberay.yaml").read_text())
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    spec = job["spec"]
+    workers = spec["rayClusterSpec"]["workerGroupSpecs"]
+    container = workers[0]["template"]["spec"]["containers"][0]
+    gpus = sum(group["replicas"] for group in workers) * int(container["resources"]["limits"]["nvidia.com/gpu"])
+    data = "mixture.0.path=/shared/android_control"
+    words = submitted(tmp_path, "android_control", data, RAY_ADDRESS="http://head:8265", WORKERS=str(gpus))
+    assert shlex.split(spec["entrypoint"]) == words
+    # Names of fields in KubeRay's ray.io/v1.
+    assert set(spec) <= {"entrypoint", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished", "rayClusterSpec"}
+    assert set(spec["rayClusterSpec"]) == {"rayVersion", "headGroupSpec", "workerGroupSpecs"}
+    assert set(spec["rayClusterSpec"]["headGroupSpec"]) == {"rayStartParams", "template"}
+    assert set(workers[0]) == {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+    claims = [spec["rayClusterSpec"]["headGroupSpec"]["template"], workers[0]["template"]]
+    assert all(one["spec"]["containers"][0]["volumeMounts"][0]["mountPath"] == "/shared" for one in claims)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a script for sh")
+@pytest.mark.parametrize(
+    ("arguments", "variables", "words"),
+    [
+        (["my.yaml"], {}, "my.yaml --address auto --workers 8 --out /shared/runs/my.yaml"),
+        (["sft", "steps=3"], {"OUT": "/x"}, "sft steps=3 --address auto --workers 8 --out /x"),
+        (
+            ["nano", "--accelerator", "gpu"],
+            {"WORKERS": "2:4"},
+            "nano --accelerator gpu --address auto --workers 2:4 --out /shared/runs/nano",
+        ),
+    ],
+)
+def test_the_job_script_passes_on_what_it_is_told(
+    arguments: list[str], variables: dict[str, str], words: str, tmp_path: Path
+) -> None:
+    assert submitted(tmp_path, *arguments, **variables) == ["agent", "train", *words.split()]

@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from ray_cluster import RayCluster
 from safetensors.torch import load_file
 from tiny_training import small_run, write_model
 from torch.distributed.checkpoint import FileSystemReader
@@ -35,8 +36,9 @@ from molmo_agent.train.checkpoint import RunFolder
 from molmo_agent.train.config import Lora, TrainConfig, check
 from molmo_agent.train.export import profile_changes
 from molmo_agent.train.flops import Flops
-from molmo_agent.train.launch import POINTER_FILE, follow, process_group, run_here, run_on_ray, run_workers
+from molmo_agent.train.launch import process_group, run_here, run_workers
 from molmo_agent.train.loggers import open_loggers
+from molmo_agent.train.on_ray import POINTER_FILE, RayWorkers, follow, run_on_ray
 from molmo_agent.train.starting_model import load_model
 from molmo_agent.train.step import ModelWithLoss
 
@@ -53,7 +55,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def config(data: Path) -> TrainConfig:
-    return small_run(data)
+    return small_run(data, residual_dropout=0.1, answer_dropout=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -151,9 +153,9 @@ def test_a_resumed_run_computes_bit_for_bit_what_it_would_have(
 @pytest.mark.dependencies
 @pytest.mark.slow
 @pytest.mark.timeout(900)  # Ray starts many processes
-def test_ray_replaces_a_worker_that_dies(config: TrainConfig, alone: Path, tmp_path: Path) -> None:
-    import ray
-
+def test_ray_replaces_a_worker_that_dies(
+    config: TrainConfig, alone: Path, tmp_path: Path, ray_cluster: RayCluster
+) -> None:
     def kill_one() -> None:
         while not (tmp_path / "latest").exists():
             time.sleep(0.05)
@@ -164,13 +166,8 @@ def test_ray_replaces_a_worker_that_dies(config: TrainConfig, alone: Path, tmp_p
 
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init("local", num_cpus=4, object_store_memory=200 * 2**20, log_to_driver=False)
     steps: list[int] = []
-    try:
-        result = run_on_ray(config, tmp_path, 2, None, lambda record: steps.append(record["step"]))
-    finally:
-        ray.shutdown()
+    result = run_on_ray(config, tmp_path, 2, None, lambda record: steps.append(record["step"]), accelerator="cpu")
     killer.join(1)
     assert not killer.is_alive(), "one was killed"
     assert_alike(tmp_path, alone)
@@ -182,34 +179,28 @@ def test_ray_replaces_a_worker_that_dies(config: TrainConfig, alone: Path, tmp_p
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_ray_cluster_that_loses_a_machine_goes_on_with_fewer_workers(
-    config: TrainConfig, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: TrainConfig,
+    alone: Path,
+    tmp_path: Path,
+    ray_cluster: RayCluster,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import ray
-    from ray.cluster_utils import Cluster
-
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Resources of a lost machine are counted for a while yet.
     monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
-    # The head asks the machines often whether they live, so that the loss of one is known in a second.
-    often = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 2}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": often})
-    machines = [cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20) for _ in range(2)]
-    ray.init(cluster.address, log_to_driver=False)
 
     def lose_one() -> None:
         while not (tmp_path / "latest").exists():
             time.sleep(0.05)
-        cluster.remove_node(machines[1], allow_graceful=False)
+        ray_cluster.lose_one()
 
     loser = threading.Thread(target=lose_one, daemon=True)
     loser.start()
-    try:
-        run_on_ray(config, tmp_path, (1, 2), None)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+    given: list[RayWorkers] = []
+    # The machines with GPUs have no processors: a worker that asked for none would not be there.
+    run_on_ray(config, tmp_path, (1, 2), None, on_start=given.append)
     loser.join(1)
     assert not loser.is_alive(), "one was lost"
+    assert [workers.use_gpu for workers in given] == [True]
     assert_alike(tmp_path, alone)
     MolmoForConditionalGeneration.from_pretrained(tmp_path / "export")
 

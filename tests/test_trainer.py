@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from molmo_agent.train import recipe, trainer
+from molmo_agent.train import distributed, recipe, trainer
 from molmo_agent.train.checkpoint import RunFolder
+from molmo_agent.train.distributed import mean_over_ranks
 from molmo_agent.train.launch import process_group
 from molmo_agent.train.recipe import RunKind, from_dict, kind_of
 from molmo_agent.train.train_module import StepTime
@@ -99,7 +100,7 @@ def test_a_kind_of_run_that_the_registry_names_is_trained_by_its_own_module(tmp_
     assert (tmp_path / "export" / "weight").read_text() == "10.0"
     assert (tmp_path / PROBLEMS_FILE).read_text() == "row 3: too odd\n"
     first = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
-    assert first == {"step": 1, "loss": 0.0, "accuracy": 0.0, "size": 0}
+    assert first == {"step": 1, "loss": 0.0, "accuracy": 0.0, "size": 0, "device": "cpu"}
 
 
 def test_a_stopped_run_is_saved_at_once_and_resumed_where_it_was(tmp_path: Path) -> None:
@@ -114,3 +115,13 @@ def test_a_stopped_run_is_saved_at_once_and_resumed_where_it_was(tmp_path: Path)
 def test_what_is_no_config_of_a_run_is_an_error() -> None:
     with pytest.raises(TypeError, match="expected the config of a training run, got dict"):
         trainer.make_train_module({})  # type: ignore[arg-type]
+
+
+def test_what_ranks_measure_is_averaged_by_what_they_measured_it_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mean_over_ranks({"loss": 2.0}, 5) == {"loss": 2.0}, "alone"
+    others = [({"loss": 1.0, "acc": 0.5}, 3), ({}, 0), ({"loss": 4.0, "acc": 1.0}, 1)]
+    monkeypatch.setattr(distributed, "world_size", lambda: 4)
+    monkeypatch.setattr(
+        distributed.dist, "all_gather_object", lambda parts, own: parts.__setitem__(slice(None), [own, *others])
+    )
+    assert mean_over_ranks({"loss": 7.0, "acc": 0.0}, 2) == {"loss": 21 / 6, "acc": 2.5 / 6}

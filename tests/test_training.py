@@ -27,6 +27,7 @@ from molmo_agent.synthetic.practice_sheets import sample_sheet
 from molmo_agent.synthetic.referring.names import Question, ask_all, describe
 from molmo_agent.synthetic.target_boxes import cue_box, target_box
 from molmo_agent.train.checkpoint import RunFolder, tensors
+from molmo_agent.train.distributed import backends
 from molmo_agent.train.launch import process_group, run_here, run_workers
 from molmo_agent.train.muon import Muon, orthogonalize
 from molmo_agent.train.optim import Schedule
@@ -112,9 +113,14 @@ def test_a_curriculum_learns_the_same_on_another_device() -> None:
     found = subprocess.run([sys.executable, Path(__file__).parent / "far_device.py"], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr[-2000:]
     here, there = json.loads(found.stdout)
-    assert len(here) == 6
-    for ours, theirs in zip(here, there, strict=True):
+    assert len(here["objectives"]) == 6
+    for ours, theirs in zip(here["objectives"], there["objectives"], strict=True):
         assert theirs == pytest.approx(ours, rel=1e-4, abs=1e-4)
+    # Gradients are exchanged where they are, counts and verdicts on the CPU: a group needs a backend for each.
+    assert there["collectives"] == ["cpu", "far"]
+    assert here["collectives"] == ["cpu"]
+    for kind, used in (("cpu", here["collectives"]), ("cuda", ["cpu", "cuda"])):
+        assert {backend.split(":")[0] for backend in backends(kind).split(",")} == set(used)
 
 
 @pytest.mark.slow

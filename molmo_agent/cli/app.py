@@ -286,6 +286,9 @@ def train(
     mfu: Annotated[
         float | None, typer.Option(help="Useful operations of the plan as a share of the GPU's peak, such as 0.3.")
     ] = None,
+    accelerator: Annotated[
+        str, typer.Option(help="Of each worker: auto (a GPU if there are any), gpu, cpu; on Ray also a type: H100.")
+    ] = "auto",
     as_json: Json = False,
 ) -> None:
     """Train a model with a recipe; the same command resumes."""
@@ -294,9 +297,11 @@ def train(
 
         print_plan(recipe, changes or [], start, gpus=gpus, gpu=gpu, mfu=mfu, as_json=as_json)
         return
+    from molmo_agent.cli.train import Launch
     from molmo_agent.cli.train import train as run_recipe
 
-    run_recipe(recipe, changes or [], start, out, workers, ray, address, as_json)
+    launch = Launch(workers=workers, ray=ray, address=address, accelerator=accelerator)
+    run_recipe(recipe, changes or [], start, out, launch, as_json)
 
 
 app.command()(cli_start.start)

@@ -295,7 +295,7 @@ def _run(
     name, benchmark = find(settings["benchmark"])
     mapper: Any = map_here
     if ray:
-        from molmo_agent.train.launch import map_on_ray
+        from molmo_agent.train.on_ray import map_on_ray
 
         mapper = map_on_ray(workers, address)
     questions = open_questions(name, benchmark, Path(settings["data"]), options)

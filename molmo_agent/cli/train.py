@@ -3,6 +3,7 @@
 import json
 import os
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,25 @@ from molmo_agent.errors import UsageError
 
 if TYPE_CHECKING:
     from molmo_agent.train.config import TrainConfig
+    from molmo_agent.train.on_ray import RayWorkers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """Where the processes of a run are, and what they compute on."""
+
+    # Number of processes; on Ray also a range such as "2:8", which uses what the cluster has.
+    workers: str = "1"
+    # Whether to use Ray, and its address; None starts it on this machine.
+    ray: bool = False
+    address: str | None = None
+    # "auto", "gpu" or "cpu"; on Ray also a type of GPU.
+    accelerator: str = "auto"
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether the processes are Ray's."""
+        return self.ray or self.address is not None
 
 
 def train(
@@ -22,9 +42,7 @@ def train(
     changes: list[str],
     start: str | None,
     out: Path | None,
-    workers: str,
-    on_ray: bool,
-    address: str | None,
+    launch: Launch,
     as_json: bool,
 ) -> None:
     """Run a recipe; the same command resumes an interrupted run.
@@ -34,22 +52,20 @@ def train(
         changes: ``key=value``.
         start: the model to start from, in place of the recipe's.
         out: the run's folder; by default ``runs/<recipe>``.
-        workers: number of processes, on this machine or on Ray; a range such as "2:8" uses what a Ray cluster has.
-        on_ray: run on Ray.
-        address: of a Ray cluster.
+        launch: where the run's processes are.
         as_json: print a line per step.
 
     Raises:
         UsageError: the recipe, the data or the folder is not valid.
     """
-    from molmo_agent.train import launch
     from molmo_agent.train.config import TrainConfig
     from molmo_agent.train.curves import draw_curves
+    from molmo_agent.train.launch import run_here, run_workers
     from molmo_agent.train.recipe import load
 
-    min_workers, max_workers = _worker_range(workers)
-    if min_workers != max_workers and not (on_ray or address):
-        raise UsageError(f"a range of workers ({workers}) needs Ray: add --ray or --address")
+    min_workers, max_workers = _worker_range(launch.workers)
+    if min_workers != max_workers and not launch.on_ray:
+        raise UsageError(f"a range of workers ({launch.workers}) needs Ray: add --ray or --address")
     if start is not None:
         if any(change.startswith("model=") for change in changes):
             raise UsageError(f"expected one model to start from, got --from {start} and model=; leave one out")
@@ -61,13 +77,23 @@ def train(
     first = os.environ.get("RANK", "0") == "0"
     progress = _TrainingProgress(console, config.steps, as_json=as_json)
     with progress.bar if first else nullcontext():
-        if on_ray or address:
+        if launch.on_ray:
+            from molmo_agent.train.on_ray import run_on_ray
+
             count = max_workers if min_workers == max_workers else (min_workers, max_workers)
-            launch.run_on_ray(config, folder, count, address, progress.on_step)
+            run_on_ray(
+                config,
+                folder,
+                count,
+                launch.address,
+                progress.on_step,
+                accelerator=launch.accelerator,
+                on_start=progress.on_start,
+            )
         elif max_workers > 1:
-            launch.run_workers(config, folder, max_workers, progress.on_step)
+            run_workers(config, folder, max_workers, progress.on_step, accelerator=launch.accelerator)
         else:
-            launch.run_here(config, folder, progress.on_step if first else None)
+            run_here(config, folder, progress.on_step if first else None, accelerator=launch.accelerator)
     if not first:
         return
     _report_unused(folder, progress, console)
@@ -88,14 +114,26 @@ class _TrainingProgress:
             TimeRemainingColumn(), console=console,
         )  # fmt: skip
         self._task = self.bar.add_task("reading the model and the data", total=steps)
-        self._as_json = as_json
+        self._as_json, self._console = as_json, console
+        self._expects_gpus = False
         # Examples that could not be used, with their reasons.
         self.skip_reasons: list[str] = []
         # Annotations that did not fit their sequences.
         self.num_truncated = 0
 
+    def on_start(self, workers: "RayWorkers") -> None:
+        """Say what the workers on Ray are given."""
+        self._console.print(plain_text(workers.summary))
+        self._expects_gpus = workers.use_gpu
+
     def on_step(self, record: dict[str, Any]) -> None:
         """Report the record of a step."""
+        if self._expects_gpus and record["device"] == "cpu":
+            self._console.print(
+                "the workers were given GPUs that torch cannot use there, and train on the CPU: install torch for CUDA "
+                "on the cluster's machines; with --accelerator gpu this is an error"
+            )
+        self._expects_gpus = False
         self.skip_reasons.extend(record.get("skipped", ()))
         self.num_truncated += record.get("cut", 0)
         if self._as_json:

@@ -132,6 +132,10 @@ class MolmoModel(MolmoPreTrainedModel):
         self.config.residual_dropout, self.config.answer_dropout = everywhere, answers
         self._dropout.set(everywhere, answers)
 
+    def seed_dropouts(self) -> None:
+        """Let dropout inside the decoder's layers, that of adapters, follow ``example_seeds``."""
+        self._dropout.seed_dropouts()
+
     def get_input_embeddings(self) -> nn.Module:
         """Return the embedding table."""
         return cast(nn.Module, self.language_model.embed_tokens)

@@ -1,7 +1,8 @@
 """The train module of a curriculum: trains nano stage by stage, each with its own optimizers.
 
-Every rank holds all weights, and gradients are averaged, since the models are small. In `read` stages, a rank's losses
-are means over its own crops, so results for different numbers of workers differ only by the grouping of these means.
+Every rank holds all weights, and gradients are averaged, since the models are small. `point` stages compute the same on
+any number of workers. In `read` stages they do not: a rank's losses are means over its own crops, and these means are
+averaged.
 """
 
 import multiprocessing
@@ -25,7 +26,14 @@ from molmo_agent.pointers.nano import CHECKPOINT
 from molmo_agent.pointers.profile import PointingProfile
 from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
 from molmo_agent.train.checkpoint import RunFolder, read_weights, set_step, tensors
-from molmo_agent.train.distributed import all_reduce_sum, average_gradients, own_device, own_rank, world_size
+from molmo_agent.train.distributed import (
+    all_reduce_sum,
+    average_gradients,
+    mean_over_ranks,
+    own_device,
+    own_rank,
+    world_size,
+)
 from molmo_agent.train.muon import Muon
 from molmo_agent.train.train_module import StepTime
 
@@ -206,7 +214,7 @@ class CurriculumModule:
         return partial(_prepare, self.config, own_rank(), world_size())
 
     def train_step(self, step: int, batch: Any) -> dict[str, Any]:
-        """Run a step in its stage and return this rank's objectives."""
+        """Run a step in its stage and return its objectives over all ranks."""
         number, inside = self.config.place(step)
         stage = self.config.stages[number]
         if number != self._number:
@@ -219,7 +227,8 @@ class CurriculumModule:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * rate
-        parts = add_gradients(self.nano, stage, batch)
+        num_examples = len(batch.crops if stage.kind == "read" else batch)
+        parts = mean_over_ranks(add_gradients(self.nano, stage, batch), num_examples)
         model_norm, heads_norm = (
             float(nn.utils.clip_grad_norm_([p for p in module.parameters() if p.grad is not None], _CLIP))
             for module in (self.nano.model, self.nano.auxiliary_losses)

@@ -49,6 +49,8 @@ def prepare(config: TrainConfig, model: MolmoForConditionalGeneration) -> Any:
         for name, parameter in model.named_parameters():
             if component_of(name) == "llm":
                 parameter.requires_grad_("lora_" in name)
+        if settings.dropout:
+            model.model.seed_dropouts()
     if config.activation_checkpointing:
         enable_activation_checkpointing(model)
     if config.compile:
@@ -81,7 +83,8 @@ class FineTuning:
     def __init__(self, config: TrainConfig) -> None:
         self.config, self.prefetch = config, config.prefetch
         self.world_size, self.rank, self.device = world_size(), own_rank(), own_device()
-        torch.manual_seed(config.seed + self.rank)
+        # The same on all ranks, for the first weights of adapters.
+        torch.manual_seed(config.seed)
         self.model, self.processor = start(config)
         self.loader = DataLoader(config, self.processor, Flops(self.model.model.config))
         self.optimizer = make_optimizer(self.model, config.optimizer)

@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from molmo_agent.errors import ModelError
+from molmo_agent.model.residual_dropout import ExampleSeeds
 from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
 from molmo_agent.train.batching.tree_attention import Forest
 from molmo_agent.train.config import Optimizer, Rate, TrainConfig, source_names
@@ -47,6 +49,7 @@ class ModelWithLoss(nn.Module):
         model.model.language_model.config._attn_implementation = TREE_ATTENTION
         self.z_scale, self.precision = config.optimizer.z_loss, config.precision
         self.num_sources = len(config.mixture)
+        self.drops = bool(config.residual_dropout or config.answer_dropout or (config.lora and config.lora.dropout))
 
     def forward(self, arrays: Arrays) -> Tensor:
         """Return a vector of weighted sums over one packed sequence.
@@ -59,7 +62,7 @@ class ModelWithLoss(nn.Module):
         """
         inner = self.model.model
         device = next(self.parameters()).device
-        inputs = {name: torch.as_tensor(array).to(device) for name, array in arrays.items()}
+        inputs = {name: torch.as_tensor(array).to(device) for name, array in arrays.items() if name != "seeds"}
         with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             features = inner.get_image_features(inputs["pixel_values"], inputs["image_masks"])
             # Use the features even if none has a position: all ranks must run the same modules, or others would wait.
@@ -72,6 +75,7 @@ class ModelWithLoss(nn.Module):
                 position_ids=inputs["position_ids"],
                 answer_mask=weights > 0,
                 use_cache=False,
+                **({"example_seeds": _example_seeds(arrays)} if self.drops else {}),
             ).last_hidden_state
             head = self.model.lm_head.weight
             part = response_loss(hidden, head, inputs["labels"], weights, z_scale=self.z_scale)
@@ -82,6 +86,10 @@ class ModelWithLoss(nn.Module):
             values = torch.stack([part.cross_entropy.detach(), weights[has_target]]).to(sums.dtype)
             by_source = by_source.index_add(1, inputs["source_ids"][has_target], values)
         return torch.cat([sums, by_source.flatten()])
+
+
+def _example_seeds(arrays: Arrays) -> ExampleSeeds:
+    return ExampleSeeds(tuple(arrays["seeds"][0].tolist()), tuple(np.bincount(arrays["document_ids"][0]).tolist()))
 
 
 def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.AdamW:

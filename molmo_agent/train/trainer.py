@@ -15,7 +15,7 @@ from molmo_agent.files import write_whole
 from molmo_agent.registry import load_attribute
 from molmo_agent.train.checkpoint import RunFolder
 from molmo_agent.train.config import Run
-from molmo_agent.train.distributed import all_reduce_max, own_rank
+from molmo_agent.train.distributed import all_reduce_max, own_device, own_rank
 from molmo_agent.train.loggers import Logger, open_loggers
 from molmo_agent.train.recipe import kind_of, to_dict
 from molmo_agent.train.train_module import StepTime, TrainModule
@@ -128,7 +128,8 @@ class Trainer:
                 # The remaining time since the last step is neither waiting nor training.
                 other, seconds, end = began - waited - end, time.perf_counter() - began, time.perf_counter()
                 times = StepTime(seconds=seconds, waited=waited, other=max(other, 0.0))
-                record = {"step": num_steps, **metrics, **module.throughput(batch, times)}
+                rates = module.throughput(batch, times)
+                record = {"step": num_steps, **metrics, **rates, "device": own_device().type}
                 if own_rank() == 0:
                     run.log(record)
                     for logger in loggers:

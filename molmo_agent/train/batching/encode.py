@@ -30,6 +30,8 @@ class EncodedExample:
     num_truncated: int
     # Number of its data set in the mixture.
     source: int = 0
+    # Of the example's randomness, what dropout drops included.
+    seed: int = 0
 
     @property
     def size(self) -> Size:
@@ -104,7 +106,7 @@ def encode(row: Row, processor: MolmoProcessor, config: TrainConfig, seed: int, 
         weighting="root_subsegments" if config.weighting == "root" else None,
         weight=row.weight if len(annotations) == 1 else 1.0,
     )
-    return EncodedExample(example, row, crops, len(ids) - len(annotations), source)
+    return EncodedExample(example, row, crops, len(ids) - len(annotations), source, seed)
 
 
 def collate(
@@ -150,4 +152,6 @@ def collate(
         image_arrays["image_input_idx"].append(np.full((1, layout.pooled_side**2), -1, dtype=np.int64))
     sequence = {name: np.concatenate(entries)[None] for name, entries in (parts | image_arrays).items()}
     sequence["loss_weights"] = np.maximum(sequence["loss_weights"], 0)
+    # (1, examples): the seed of each document.
+    sequence["seeds"] = np.array([[member.seed for member in members] or [0]], dtype=np.uint64)
     return sequence
