@@ -162,7 +162,7 @@ def test_the_documentation_names_keys_and_recipes_that_exist() -> None:
         if not recipe.endswith(".yaml"):
             load(recipe, changes)
     for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
-        assert len(yaml.safe_load(block)["mixture"]) == 3
+        assert yaml.safe_load(block)["mixture"]
     for script in (ROOT / "deploy").glob("*.sh"):
         assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
 
