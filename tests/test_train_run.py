@@ -95,11 +95,12 @@ def test_a_run_learns_and_leaves_a_model_that_loads(alone: Path) -> None:
 
 @pytest.mark.dependencies
 @pytest.mark.slow
-@pytest.mark.parametrize(("workers", "sharding"), [(2, "full"), (4, "full"), (2, "none")])
+@pytest.mark.parametrize(("workers", "sharding"), [(2, "full"), (4, "hybrid"), (2, "none")])
 def test_any_number_of_workers_computes_the_same(
-    workers: int, sharding: Literal["full", "none"], config: TrainConfig, alone: Path, tmp_path: Path
+    workers: int, sharding: Literal["full", "hybrid", "none"], config: TrainConfig, alone: Path, tmp_path: Path
 ) -> None:
-    config = replace(config, sharding=sharding)
+    # With four workers: two copies of two shards.
+    config = replace(config, sharding=sharding, shard_size=2 if sharding == "hybrid" else None)
     steps: list[int] = []
     assert run_workers(config, tmp_path, workers, lambda record: steps.append(record["step"])) == config.steps
     assert steps == list(range(1, config.steps + 1))

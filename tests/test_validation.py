@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from test_trainer import fit
 from tiny_training import small_run, write_chat, write_points
 
@@ -151,9 +152,8 @@ def test_a_page_shows_pictures_questions_and_answers_and_runs_nothing(tmp_path: 
     assert records(tmp_path / "run")[-1]["validation"]["answers"].keys() == {"pointing"}
     curves = draw_curves(tmp_path / "run" / "metrics.jsonl", tmp_path / "curves.png")
     assert curves is not None
-    from PIL import Image
-
-    assert Image.open(curves).height == 3 * 240
+    with Image.open(curves) as sheet:
+        assert sheet.height == 3 * 240
 
 
 @pytest.mark.parametrize(

@@ -283,12 +283,25 @@ def train(
     ] = "1",
     ray: Annotated[bool, typer.Option("--ray", help="Run the workers on Ray, which restarts failed ones.")] = False,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Do not train: print memory per GPU, speed and GPU hours.")
+    ] = False,
+    gpus: Annotated[int, typer.Option(help="Number of GPUs of the plan.")] = 8,
+    gpu: Annotated[str, typer.Option(help="Kind of GPU of the plan, such as h100, h200, a100 or l40s.")] = "h100",
+    mfu: Annotated[
+        float | None, typer.Option(help="Useful operations of the plan as a share of the GPU's peak, such as 0.3.")
+    ] = None,
     accelerator: Annotated[
         str, typer.Option(help="Of each worker: auto (a GPU if there are any), gpu, cpu; on Ray also a type: H100.")
     ] = "auto",
     as_json: Json = False,
 ) -> None:
     """Train a model with a recipe; the same command resumes."""
+    if plan:
+        from molmo_agent.cli.plan import plan as print_plan
+
+        print_plan(recipe, changes or [], start, gpus=gpus, gpu=gpu, mfu=mfu, as_json=as_json)
+        return
     from molmo_agent.cli.train import Launch
     from molmo_agent.cli.train import train as run_recipe
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from molmo_agent.console import after_the_result
 from molmo_agent.data.unusable_rows import Problems
-from molmo_agent.model import MolmoForConditionalGeneration
+from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.transformers_names import enable_activation_checkpointing
+from molmo_agent.registry import UNTRAINED
 from molmo_agent.train.batching.data_loader import DataLoader, RankBatch
 from molmo_agent.train.checkpoint import RunFolder, set_step, tensors
 from molmo_agent.train.config import TrainConfig, source_names
@@ -21,8 +22,10 @@ from molmo_agent.train.distributed import own_device, own_rank, world_size
 from molmo_agent.train.export import export
 from molmo_agent.train.flops import Flops, peak_of
 from molmo_agent.train.optim import component_of
+from molmo_agent.train.scale.sharded_start import initialize_adapters, start_sharded
+from molmo_agent.train.scale.sharding import compile_layers, shard
 from molmo_agent.train.starting_model import load_model
-from molmo_agent.train.step import ModelWithLoss, make_optimizer, shard, train_step
+from molmo_agent.train.step import ModelWithLoss, make_optimizer, train_step
 from molmo_agent.train.train_module import StepTime
 from molmo_agent.train.validation.answers import answers_of, rates, write_answers
 from molmo_agent.train.validation.early_warning import EarlyWarning, records_until
@@ -30,7 +33,7 @@ from molmo_agent.train.validation.held_out import HeldOut, averaged
 
 
 def prepare(config: TrainConfig, model: MolmoForConditionalGeneration) -> Any:
-    """Apply a config's dropout, frozen components, adapters and activation checkpointing to a model."""
+    """Apply a config's dropout, frozen components, adapters, activation checkpointing and compilation to a model."""
     model.model.set_dropout(config.residual_dropout, config.answer_dropout)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(component_of(name) not in config.freeze and parameter.is_floating_point())
@@ -54,7 +57,24 @@ def prepare(config: TrainConfig, model: MolmoForConditionalGeneration) -> Any:
             model.model.seed_dropouts()
     if config.activation_checkpointing:
         enable_activation_checkpointing(model)
+    if config.compile:
+        compile_layers(model)
     return model
+
+
+def start(config: TrainConfig) -> tuple[ModelWithLoss, MolmoProcessor]:
+    """Return the prepared model on this rank's device, sharded as the config says, and its processor.
+
+    Raises:
+        UsageError: the model cannot be loaded, or the number of ranks does not fit the sharding.
+    """
+    sharded = world_size() > 1 and config.sharding != "none"
+    if sharded and config.model not in UNTRAINED:
+        return start_sharded(config, prepare)
+    whole, processor = load_model(config)
+    model = ModelWithLoss(prepare(config, whole), config).to(own_device())
+    initialize_adapters(model.model, config.seed)
+    return shard(model, config) if sharded else model, processor
 
 
 class FineTuning:
@@ -69,11 +89,8 @@ class FineTuning:
         self.world_size, self.rank, self.device = world_size(), own_rank(), own_device()
         # The same on all ranks, for the first weights of adapters.
         torch.manual_seed(config.seed)
-        model, self.processor = load_model(config)
-        self.loader = DataLoader(config, self.processor, Flops(model.config))
-        self.model = ModelWithLoss(prepare(config, model), config).to(self.device)
-        if self.world_size > 1 and config.sharding == "full":
-            shard(self.model)
+        self.model, self.processor = start(config)
+        self.loader = DataLoader(config, self.processor, Flops(self.model.model.config))
         self.optimizer = make_optimizer(self.model, config.optimizer)
         self.held_out = HeldOut(config, self.processor, self.loader.flops) if config.validate else None
         weights, names = self.loader.sampler.rates, source_names(config.mixture)

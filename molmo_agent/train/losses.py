@@ -9,6 +9,8 @@ from torch.utils.checkpoint import checkpoint
 
 Z_LOSS = 1e-4
 """Weight of the squared log-partition, which keeps logits from drifting."""
+CHUNK = 1024
+"""Number of positions whose logits are in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def token_loss(logits: Tensor, labels: Tensor, weights: Tensor, z_scale: float =
 
 
 def response_loss(
-    hidden: Tensor, head: Tensor, labels: Tensor, weights: Tensor, *, chunk: int = 1024, z_scale: float = Z_LOSS
+    hidden: Tensor, head: Tensor, labels: Tensor, weights: Tensor, *, chunk: int = CHUNK, z_scale: float = Z_LOSS
 ) -> TokenLoss:
     """Like :func:`token_loss`, from (B, T, D) hidden states and the (V, D) head, only for positions with a target.
 

@@ -161,7 +161,7 @@ def group_config() -> Any:
         def on_start(self, worker_group: Any, backend_config: Any) -> None:
             super().on_start(worker_group, replace(backend_config, backend=backends_of(worker_group)))
 
-    class GroupConfig(TorchConfig):  # type: ignore[misc]
+    class GroupConfig(TorchConfig):
         @property
         def backend_cls(self) -> Any:
             return GroupOfBoth

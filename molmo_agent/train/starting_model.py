@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import nn
 
 from molmo_agent.errors import MissingExtraError, UsageError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
@@ -15,7 +16,7 @@ from molmo_agent.train.config import TrainConfig
 def load_model(config: TrainConfig) -> tuple[MolmoForConditionalGeneration, MolmoProcessor]:
     """Return the model to train and its processor. "nano" is the embedded model, "nano-fresh" an untrained one.
 
-    Weights are in float32; with QLoRA, those under the adapters are in four bits.
+    Weights are in the config's precision; with QLoRA, those under the adapters are in four bits.
 
     Raises:
         UsageError: the checkpoint cannot be loaded.
@@ -24,11 +25,12 @@ def load_model(config: TrainConfig) -> tuple[MolmoForConditionalGeneration, Molm
     if config.model in UNTRAINED:
         untrained: tuple[MolmoForConditionalGeneration, MolmoProcessor]
         untrained = load_attribute(UNTRAINED[config.model])(config.seed)
+        cast_weights(untrained[0], weights_dtype(config))
         return untrained
     source = source_of(config)
     try:
         processor = MolmoProcessor.from_pretrained(source, **places(source))
-        options = {"dtype": torch.float32, **_four_bits(config), **places(source)}
+        options = {"dtype": weights_dtype(config), **_four_bits(config), **places(source)}
         model = MolmoForConditionalGeneration.from_pretrained(source, **options)
         check_fit(model.config, processor)
     except (OSError, ValueError) as error:
@@ -36,6 +38,17 @@ def load_model(config: TrainConfig) -> tuple[MolmoForConditionalGeneration, Molm
             f"expected a Molmo checkpoint at {str(source)!r} to train from, but: {error}{remark(source)}"
         ) from error
     return model, processor
+
+
+def weights_dtype(config: TrainConfig) -> torch.dtype:
+    """Return the type of a run's weights."""
+    return torch.bfloat16 if config.weights == "bf16" else torch.float32
+
+
+def cast_weights(model: nn.Module, dtype: torch.dtype) -> None:
+    """Convert weights, but no buffers: frequencies of positions need their precision."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
 
 
 def _four_bits(config: TrainConfig) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from molmo_agent.errors import ModelError
@@ -17,7 +15,7 @@ from molmo_agent.model.residual_dropout import ExampleSeeds
 from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
 from molmo_agent.train.batching.tree_attention import Forest
 from molmo_agent.train.config import Optimizer, Rate, TrainConfig, source_names
-from molmo_agent.train.distributed import all_reduce_sum, average_gradients, own_device, world_size
+from molmo_agent.train.distributed import all_reduce_sum, average_gradients, world_size
 from molmo_agent.train.losses import response_loss
 from molmo_agent.train.optim import COMPONENTS, Component, Schedule, component_of, parameter_groups
 
@@ -82,7 +80,7 @@ class ModelWithLoss(nn.Module):
             head = self.model.lm_head.weight
             part = response_loss(hidden, head, inputs["labels"], weights, z_scale=self.z_scale)
             has_target = (inputs["labels"] >= 0) & (weights > 0)
-        sums = torch.stack([part.cross_entropy.sum(), part.z.sum(), part.correct.to(hidden.dtype).detach()])
+        sums = torch.stack([part.cross_entropy.sum(), part.z.sum(), part.correct.detach()])
         by_source = sums.new_zeros(2, self.num_sources)
         if self.num_sources and part.weight > 0:
             values = torch.stack([part.cross_entropy.detach(), weights[has_target]]).to(sums.dtype)
@@ -92,17 +90,6 @@ class ModelWithLoss(nn.Module):
 
 def _example_seeds(arrays: Arrays) -> ExampleSeeds:
     return ExampleSeeds(tuple(arrays["seeds"][0].tolist()), tuple(np.bincount(arrays["document_ids"][0]).tolist()))
-
-
-def shard(model: ModelWithLoss) -> ModelWithLoss:
-    """Shard weights, gradients and optimizer state over all ranks, block by block (FSDP2)."""
-    mesh = init_device_mesh(own_device().type, (world_size(),))
-    inner = model.model.model
-    tower = inner.vision_tower.encoder
-    for block in (*inner.language_model.layers, *(tower.layers if hasattr(tower, "layers") else tower.layer)):
-        fully_shard(block, mesh=mesh)
-    fully_shard(model, mesh=mesh)
-    return model
 
 
 def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
@@ -140,12 +127,15 @@ def clip(model: nn.Module, max_norm: float) -> dict[str, float]:
 
     zero = torch.zeros((), dtype=torch.float64)
     squares = [sum(map(square, gradients), zero) for gradients in members.values()]
-    sharded = any(isinstance(gradient, DTensor) for gradients in members.values() for gradient in gradients)
-    sums = all_reduce_sum(*squares) if sharded else torch.stack(squares)
+    meshes = (g.device_mesh for gradients in members.values() for g in gradients if isinstance(g, DTensor))
+    mesh = next(meshes, None)
+    # With hybrid sharding, the first dimension of the mesh is that of the copies, which all have the same gradients.
+    copies = mesh.size(0) if mesh is not None and mesh.ndim > 1 else 1
+    sums = torch.stack(squares) if mesh is None else all_reduce_sum(*squares) / copies
     norms = {name: math.sqrt(value) for name, value in zip(COMPONENTS, sums.tolist(), strict=True)}
     for name, gradients in members.items():
         factor = min(1.0, max_norm / (norms[name] + 1e-6))
-        for gradient in gradients:
+        for gradient in gradients if factor < 1 else ():
             gradient.mul_(factor)
     return {str(name): norm for name, norm in norms.items()} | {"total": math.hypot(*norms.values())}
 

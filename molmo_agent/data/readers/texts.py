@@ -15,7 +15,7 @@ from molmo_agent.data.index_cache import remembered
 from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.row import Conversation, Row
 from molmo_agent.data.source import Source
-from molmo_agent.data.unusable_rows import Problem, Problems
+from molmo_agent.data.unusable_rows import NothingUsableError, Problem, Problems
 from molmo_agent.errors import DataError, UsageError
 from molmo_agent.model.prompts import TEXT_STYLE
 from molmo_agent.parse import MAX_LINE_BYTES, load_json, open_regular
@@ -165,7 +165,7 @@ class TextRows:
         )
         self.problems.entries += problems
         if not len(self._numbers):
-            raise UsageError(f"no row of {path} can be used; {self.problems.summary()}")
+            raise NothingUsableError(f"no row of {path}", self.problems)
 
     def __len__(self) -> int:
         """Return the number of conversations."""

@@ -1,6 +1,6 @@
 """Load the weights of a checkpoint in any layout, and check that they are complete."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +52,41 @@ def load(cls: type, parent: Callable[..., Any], source: Any, *args: Any, **kwarg
     kwargs["ignore_mismatched_sizes"] = True
     with reading(config, cls.__name__):
         model, info = parent(source, *args, config=config, output_loading_info=True, **kwargs)
+    require_complete(
+        missing=info["missing_keys"],
+        unknown=info["unexpected_keys"],
+        mismatched=info["mismatched_keys"],
+        unreadable=info["error_msgs"],
+    )
+    model.config.checkpoint_layout = None
+    return (model, info) if wants_info else model
+
+
+def require_complete(
+    *,
+    missing: Collection[Any],
+    unknown: Collection[Any],
+    mismatched: Collection[Any],
+    unreadable: Collection[Any] = (),
+) -> None:
+    """Check that weights are those of a model.
+
+    Args:
+        missing: names of weights that the checkpoint lacks.
+        unknown: names that the model lacks.
+        mismatched: (name, shape on disk, shape in the model).
+        unreadable: messages.
+
+    Raises:
+        ValueError: any of these is not empty.
+    """
     problems = [
         f"{what}: {', '.join(sorted(map(str, keys))[:5])}{', ...' if len(keys) > 5 else ''} ({len(keys)})"
         for what, keys in (
-            ("missing", info["missing_keys"]),
-            ("unknown", info["unexpected_keys"]),
-            ("of another shape (name, found, expected)", info["mismatched_keys"]),
-            ("unreadable", info["error_msgs"]),
+            ("missing", missing),
+            ("unknown", unknown),
+            ("of another shape (name, found, expected)", mismatched),
+            ("unreadable", unreadable),
         )
         if keys
     ]
@@ -67,5 +95,3 @@ def load(cls: type, parent: Callable[..., Any], source: Any, *args: Any, **kwarg
             f"expected the weights of exactly this model, but {'; '.join(problems)}. Is the download complete, "
             "and does the config belong to it?"
         )
-    model.config.checkpoint_layout = None
-    return (model, info) if wants_info else model

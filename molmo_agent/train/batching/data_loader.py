@@ -26,6 +26,11 @@ _MAX_IMAGES = 4
 _MAX_UNUSABLE = 256
 
 
+def max_crops_of_sequence(config: TrainConfig) -> int:
+    """Return the maximum number of crops of a packed sequence."""
+    return _MAX_IMAGES * (config.max_crops + 1)
+
+
 @dataclass(frozen=True, slots=True)
 class RankBatch:
     """One rank's batch of a step."""
@@ -145,7 +150,7 @@ class DataLoader:
         return plan(
             [example.size for example in examples],
             length=self.config.length,
-            crops=_MAX_IMAGES * (self.config.max_crops + 1),
+            crops=max_crops_of_sequence(self.config),
             ranks=world_size,
             cost=self.flops.cost,
             packing=self.config.packing,

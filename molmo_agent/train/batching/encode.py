@@ -38,14 +38,23 @@ class EncodedExample:
         """The number of tokens and crops."""
         return Size(len(self.example.input_ids), self.crops)
 
-    def work(self, flops: Flops) -> Work:
-        """Return the work of its forward pass."""
+    @property
+    def num_pairs(self) -> float:
+        """The number of (query, key) pairs in attention."""
         ids = self.example.subsegment_ids
         lengths = [len(self.example.input_ids)] if ids is None else np.unique(ids, return_counts=True)[1].tolist()
         # The image, to which all annotations attend, has the largest number.
-        pairs = visible_pairs(lengths[-1], lengths[:-1])
-        num_targets = int((self.example.loss_weights > 0).sum())
-        return flops.work(tokens=len(self.example.input_ids), pairs=pairs, crops=self.crops, targets=num_targets)
+        return visible_pairs(lengths[-1], lengths[:-1])
+
+    @property
+    def num_targets(self) -> int:
+        """The number of positions with a target."""
+        return int((self.example.loss_weights > 0).sum())
+
+    def work(self, flops: Flops) -> Work:
+        """Return the work of its forward pass."""
+        tokens = len(self.example.input_ids)
+        return flops.work(tokens=tokens, pairs=self.num_pairs, crops=self.crops, targets=self.num_targets)
 
 
 def apply_template(conversation: Conversation, config: TrainConfig, rng: np.random.RandomState) -> list[str]:
