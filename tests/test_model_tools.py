@@ -116,6 +116,7 @@ def test_eight_and_four_bits_save_memory_and_give_nearly_the_same_answers(bits, 
         vit_layers=(-1, -2),
         pooling_heads=2,
         projector_hidden_size=256,
+        image_patch_token_id=5,
     )
     plain = MolmoForConditionalGeneration(config).eval()
     plain.save_pretrained(tmp_path)

@@ -99,6 +99,13 @@ class MolmoConfig(PreTrainedConfig):
         return self.image_patch_token_id
 
     @property
+    def image_token_ids(self) -> tuple[int, int, int, int]:
+        """The ids of a picture's tokens: start, end, patch, column."""
+        names = ("start", "end", "patch", "column")
+        start, end, patch, column = (getattr(self, f"image_{name}_token_id") for name in names)
+        return start, end, patch, column
+
+    @property
     def num_patches_per_side(self) -> int:
         """Number of patches along one side of a crop."""
         return self.vision_config.image_size // self.vision_config.patch_size  # type: ignore[union-attr]

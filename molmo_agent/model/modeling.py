@@ -5,7 +5,7 @@ them to the decoder's width. Each image feature is *added* to the embedding of i
 causally over the sequence, including the image tokens.
 """
 
-from dataclasses import dataclass
+import inspect
 from typing import Any, cast
 
 import torch
@@ -14,59 +14,21 @@ from torch.nn import functional as F
 from transformers import AutoModel, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
-from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+from transformers.utils.generic import can_return_tuple
 
 from molmo_agent.model.backbones import from_backbones
+from molmo_agent.model.call_arguments import refuse_unknown
 from molmo_agent.model.checkpoints.loading import load
 from molmo_agent.model.configuration import MolmoConfig
 from molmo_agent.model.connector import MolmoConnector
+from molmo_agent.model.embedding import MolmoEmbedding
+from molmo_agent.model.image_places import check_picture_inputs, image_tokens, places
 from molmo_agent.model.message_tree import message_tree_mask
+from molmo_agent.model.next_tokens import mean_loss, next_tokens
+from molmo_agent.model.outputs import MolmoModelOutput, MolmoOutput
 from molmo_agent.model.residual_dropout import ResidualDropout
 from molmo_agent.model.transformers_names import CACHE, cache_of, one_cache
 from molmo_agent.model.vision_tower import build_tower, patch_features
-
-
-@dataclass
-class MolmoModelOutput(BaseModelOutputWithPast):
-    """The output of the model without its output head; fields are None unless requested.
-
-    ``last_hidden_state``: (B, T, D). ``image_features``: (B, C, G, D) before they are added to the embeddings.
-    """
-
-    image_features: Tensor | None = None
-
-
-@dataclass
-class MolmoOutput(CausalLMOutputWithPast):
-    """The output of a forward pass; fields are None unless requested.
-
-    ``logits``: (B, T, V). ``last_hidden_state``: (B, T, D). ``image_features``: (B, C, G, D) before they are added.
-    """
-
-    last_hidden_state: Tensor | None = None
-    image_features: Tensor | None = None
-
-
-class MolmoEmbedding(nn.Embedding):
-    """An embedding table with extra rows in a separate tensor, as in the released checkpoints.
-
-    ``weight`` is (V, D), ``new_weight`` (additional_vocab_size, D); id V is the first extra row.
-    """
-
-    def __init__(self, num_embeddings: int, extra: int, width: int, std: float = 0.02) -> None:
-        super().__init__(num_embeddings, width)
-        self.new_weight = nn.Parameter(torch.empty(extra, width)) if extra else None
-        # Here, because the modules of the decoder are initialized by the decoder's class, which knows no such rows.
-        if self.new_weight is not None:
-            nn.init.normal_(self.new_weight, std=std)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Look up (B, T) ids."""
-        if self.new_weight is None:
-            return super().forward(input)
-        base = F.embedding(input.clamp(max=self.num_embeddings - 1), self.weight)
-        extra = F.embedding((input - self.num_embeddings).clamp(min=0), self.new_weight)
-        return torch.where((input >= self.num_embeddings).unsqueeze(-1), extra, base)
 
 
 class MolmoPreTrainedModel(PreTrainedModel):
@@ -106,6 +68,29 @@ class MolmoPreTrainedModel(PreTrainedModel):
         """
         return load(cls, super().from_pretrained, pretrained_model_name_or_path, *args, **kwargs)
 
+    def resize_token_embeddings(
+        self, new_num_tokens: int | None = None, pad_to_multiple_of: int | None = None, mean_resizing: bool = True
+    ) -> nn.Embedding:
+        """Resize the embedding table (and the output head) as in any transformers model; all ids keep their rows.
+
+        The extra rows become ordinary ones, so that the image tokens stay where the tokenizer has them:
+        ``new_num_tokens`` counts all of the tokenizer's tokens, ``len(tokenizer)``.
+
+        Raises:
+            ValueError: the table would end before the image tokens.
+        """
+        table = self.get_input_embeddings()
+        if isinstance(table, MolmoEmbedding) and (new_num_tokens is not None or pad_to_multiple_of is not None):
+            needed = 1 + max(self.config.image_token_ids)
+            if new_num_tokens is not None and new_num_tokens < needed:
+                raise ValueError(
+                    f"expected at least {needed} rows, because the image tokens have ids up to {needed - 1}; got "
+                    f"{new_num_tokens}. Resize to len(tokenizer), with the tokenizer saved beside the checkpoint"
+                )
+            table.join_extra_rows()
+            self.config.additional_vocab_size = 0
+        return super().resize_token_embeddings(new_num_tokens, pad_to_multiple_of, mean_resizing)
+
     def save_pretrained(self, *args: Any, save_original_format: bool = False, **kwargs: Any) -> None:
         """Write the model in our own layout; ``checkpoints.molmo_0924.to_official`` gives the released one."""
         super().save_pretrained(*args, save_original_format=save_original_format, **kwargs)
@@ -113,6 +98,8 @@ class MolmoPreTrainedModel(PreTrainedModel):
 
 class MolmoModel(MolmoPreTrainedModel):
     """Vision tower + connector + decoder, without the output head."""
+
+    _keys_to_ignore_on_load_unexpected = ["lm_head.weight"]
 
     def __init__(self, config: MolmoConfig) -> None:
         super().__init__(config)
@@ -190,22 +177,22 @@ class MolmoModel(MolmoPreTrainedModel):
             image_input_idx: (B, C, G) position of each feature in the sequence; negative: the feature is dropped.
 
         Raises:
-            ValueError: a feature would land outside the sequence.
+            ValueError: a feature meets no image token; see :func:`.image_places.places`.
         """
         embeds = self.language_model.embed_tokens(input_ids.clamp(min=0))
         if image_features is None or image_input_idx is None:
             return embeds
-        index = image_input_idx.flatten(1)
+        return self._add(embeds, input_ids == self.config.image_patch_token_id, image_features, image_input_idx)
+
+    def _add(self, embeds: Tensor, is_image: Tensor, image_features: Tensor, image_input_idx: Tensor) -> Tensor:
+        """Add (B, C, G, D) features to (B, T, D) embeddings at their image tokens."""
+        index = places(image_input_idx.flatten(1), is_image)
         keep = index >= 0
-        if index.numel() and int(index.max()) >= input_ids.shape[1]:
-            raise ValueError(
-                f"image features belong at positions up to {int(index.max())} but the sequence has only "
-                f"{input_ids.shape[1]} tokens: was the image part of the prompt cut off?"
-            )
         rows = torch.arange(len(index), device=index.device)[:, None].expand_as(index)
         features = image_features.flatten(1, 2).to(embeds.dtype)
         return embeds.index_put((rows[keep], index[keep]), features[keep], accumulate=True)
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -234,7 +221,7 @@ class MolmoModel(MolmoPreTrainedModel):
             position_ids: (B, T); by default the running count of tokens that are not padding.
             subsegment_ids: (B, T) for several annotations of one image; needs ``position_ids``; no cache.
             cache: keys and values of earlier tokens.
-            inputs_embeds: (B, T, D) instead of ``input_ids``.
+            inputs_embeds: (B, T, D) instead of ``input_ids``. Pictures are added at the image tokens' own embeddings.
             image_features: (B, C, G, D) encoded earlier, instead of ``pixel_values``.
             answer_mask: (B, T), True at target tokens, to which ``answer_dropout`` applies in training.
             use_cache: return keys and values.
@@ -243,14 +230,23 @@ class MolmoModel(MolmoPreTrainedModel):
 
         Raises:
             ValueError: neither or both of ``input_ids`` and ``inputs_embeds``; ``subsegment_ids`` without
-                ``position_ids`` or with a cache.
+                ``position_ids`` or with a cache; a picture that is not complete, or not where its tokens are.
+            TypeError: an input that nobody would look at.
         """
+        refuse_unknown(kwargs, inspect.signature(type(self).forward).parameters)
+        check_picture_inputs(pixel_values, image_features, image_input_idx, image_masks)
         cache = one_cache(cache, past_key_values)
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("expected exactly one of input_ids and inputs_embeds")
+        if pixel_values is not None:
+            image_features = self.get_image_features(pixel_values, image_masks)
+        if inputs_embeds is not None and image_features is not None and image_input_idx is not None:
+            token = inputs_embeds.new_tensor([self.config.image_patch_token_id], dtype=torch.long)
+            is_image = image_tokens(inputs_embeds, self.language_model.embed_tokens(token)[0])
+            inputs_embeds = self._add(inputs_embeds, is_image, image_features, image_input_idx)
         if input_ids is not None:
-            if image_features is None and pixel_values is not None:
-                image_features = self.get_image_features(pixel_values, image_masks)
+            if image_features is None:
+                self._expect_no_picture(input_ids, cache)
             inputs_embeds = self.embed(input_ids, image_features, image_input_idx)
             if attention_mask is None and cache is None and bool((input_ids < 0).any()):
                 attention_mask = (input_ids >= 0).long()
@@ -269,6 +265,7 @@ class MolmoModel(MolmoPreTrainedModel):
             attention_mask=attention_mask,
             position_ids=position_ids,
             use_cache=use_cache,
+            return_dict=True,
             **{CACHE: cache},
             **kwargs,
         )
@@ -279,6 +276,21 @@ class MolmoModel(MolmoPreTrainedModel):
             image_features=image_features,
             **{CACHE: cache_of(outputs)},
         )
+
+    def _expect_no_picture(self, input_ids: Tensor, cache: Cache | None) -> None:
+        """Refuse the beginning of a sequence that has a picture's tokens, but no picture.
+
+        Raises:
+            ValueError: there is a start of a picture with image tokens.
+        """
+        if input_ids.shape[1] < 2 or (cache is not None and cache.get_seq_length() > 0):
+            return
+        start, _, patch, _ = (bool((input_ids == id_).any()) for id_ in self.config.image_token_ids)
+        if start and patch:
+            raise ValueError(
+                "expected pixel_values and image_input_idx, because the tokens contain those of a picture; got none: "
+                "the picture would not be looked at. Pass all that the processor returns"
+            )
 
 
 class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
@@ -314,6 +326,7 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
         """See :meth:`MolmoModel.get_image_features`."""
         return self.model.get_image_features(pixel_values, image_masks)
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -327,6 +340,7 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
         labels: Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
         past_key_values: Cache | None = None,
+        num_items_in_batch: Tensor | int | None = None,
         **kwargs: Any,
     ) -> MolmoOutput:
         """Run the model to logits and, with ``labels``, to the loss.
@@ -340,12 +354,17 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
             position_ids: (B, T).
             cache: keys and values of earlier tokens.
             inputs_embeds: (B, T, D) instead of ``input_ids``.
-            labels: (B, T) the same sequence, negative at tokens without a loss; shifted here.
+            labels: (B, T) the same sequence, negative at tokens without a loss; shifted here. Image tokens have none.
             logits_to_keep: number of last positions to compute logits for (0: all), or a tensor of positions.
             past_key_values: the name of ``cache`` in transformers before 5.24.
+            num_items_in_batch: what the summed loss is divided by, as transformers' Trainer counts over several
+                micro-batches; by default the number of targets in this batch.
             kwargs: see :meth:`MolmoModel.forward`.
+
+        Raises:
+            ValueError: see :meth:`MolmoModel.forward`.
+            TypeError: an input that nobody would look at.
         """
-        kwargs.pop("return_dict", None)
         outputs = self.model(
             input_ids=input_ids,
             pixel_values=pixel_values,
@@ -355,6 +374,7 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
             position_ids=position_ids,
             cache=one_cache(cache, past_key_values),
             inputs_embeds=inputs_embeds,
+            return_dict=True,
             **kwargs,
         )
         states = outputs.last_hidden_state
@@ -362,8 +382,9 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
         logits = self.lm_head(states if isinstance(keep, int) else states[:, keep])
         loss = None
         if labels is not None:
-            targets = labels[:, 1:].masked_fill(labels[:, 1:] < 0, -100)
-            loss = F.cross_entropy(logits[:, :-1].float().flatten(0, 1), targets.flatten(), ignore_index=-100)
+            targets = next_tokens(labels, self.config.image_token_ids)
+            targets = targets if isinstance(keep, int) else targets[:, keep]
+            loss = mean_loss(logits, targets, num_items_in_batch)
         return MolmoOutput(
             loss=loss,
             logits=logits,
@@ -377,7 +398,17 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, *args: Any, is_first_iteration: bool | None = False, **kwargs: Any
     ) -> dict[str, Any]:
-        """Feed the image on the first pass only; afterwards its keys and values are in the cache."""
+        """Feed the image on the first pass only; afterwards its keys and values are in the cache.
+
+        Raises:
+            ValueError: a prompt is padded on the right: its answer would begin behind the padding.
+        """
+        mask = kwargs.get("attention_mask")
+        if is_first_iteration and mask is not None and mask.dim() == 2 and not bool(mask[:, -1].all()):
+            raise ValueError(
+                "expected prompts padded on the left for generating, because answers continue the last token; got an "
+                "attention_mask that ends in 0: set processor.tokenizer.padding_side = 'left'"
+            )
         inputs = super().prepare_inputs_for_generation(
             input_ids, *args, is_first_iteration=is_first_iteration, **kwargs
         )

@@ -9,26 +9,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from transformers import BatchFeature, ProcessorMixin
 
+from molmo_agent.model.chat import CHAT_TEMPLATE, is_placeholder, picture_parts, with_read_pictures
 from molmo_agent.model.checkpoints.untrusted import WHERE, check_configs
 from molmo_agent.model.crops import image_token_counts
+from molmo_agent.model.text_options import TextOptions
 
 IMAGE_TOKENS = ("<im_start>", "<im_end>", "<im_patch>", "<im_col>", "<|image|>")
 """The special tokens of the image block, in the order of their ids."""
-
-# One user turn after another: " User: ... Assistant:" and " answer" + EOS (the "role" format).
-CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{% set parts = [{'type': 'text', 'text': message['content']}] if message['content'] is string "
-    "else message['content'] %}"
-    "{{ ' User:' if message['role'] == 'user' else (' Assistant:' if not loop.first and "
-    "messages[loop.index0 - 1]['role'] != 'user' else '') }}"
-    "{% for part in parts %}{% if part['type'] == 'text' %}{{ ' ' + part['text'] }}{% endif %}{% endfor %}"
-    "{{ ' Assistant:' if message['role'] == 'user' else eos_token }}"
-    "{% endfor %}"
-)
 
 
 class MolmoProcessor(ProcessorMixin):
@@ -50,6 +39,8 @@ class MolmoProcessor(ProcessorMixin):
                 f"tokenizer.add_special_tokens({{'additional_special_tokens': {list(IMAGE_TOKENS)}}})"
             )
         self.start_id, self.end_id, self.patch_id, self.column_id = ids
+        # Answers continue the last token, also where somebody else pads, such as transformers' pipelines.
+        tokenizer.padding_side = "left"
         super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
 
     @classmethod
@@ -103,49 +94,102 @@ class MolmoProcessor(ProcessorMixin):
         return ids, {name: np.concatenate([a[name] for a in encoded]) for name in encoded[0]} if encoded else {}
 
     def __call__(
-        self,
-        images: Any | None = None,
-        text: str | Sequence[str] | None = None,
-        max_crops: int | None = None,
-        return_tensors: str | None = "pt",
-        **kwargs: Any,
+        self, images: Any | None = None, text: str | Sequence[str] | None = None, **kwargs: Any
     ) -> BatchFeature:
         """Return model inputs for images and complete prompts (see :func:`role_prompt`).
 
         Args:
             images: one image; a list with one image, or a list of images, or None, per prompt; for a single
                 prompt also a flat list of its images. None for text alone.
-            text: one prompt or several. Shorter ones are padded on the left, so that all end where the reply begins.
-            max_crops: overrides the image processor's.
-            return_tensors: only "pt" is supported.
-            kwargs: accepted for transformers' pipelines, not used.
+            text: one prompt or several. Shorter ones are padded where the tokenizer pads: on the left, so that all end
+                where the reply begins. Placeholders ``<|image|>`` may precede it, one per image.
+            kwargs: fields of :class:`.TextOptions`: ``max_crops`` overrides the image processor's; ``padding``,
+                ``padding_side``, ``pad_to_multiple_of``, ``truncation``, ``max_length``, ``return_tensors``,
+                ``return_offsets_mapping`` as in transformers. BOS is a part of every sequence, whatever
+                ``add_special_tokens`` says.
 
         Returns:
             ``input_ids`` and ``attention_mask`` (B, T); with images ``pixel_values`` (B, C, N, patch*patch*3),
             ``image_input_idx`` (B, C, G) and ``image_masks`` (B, C, N), crops padded with -1.
 
         Raises:
-            ValueError: no text, or another number of images than prompts.
+            ValueError: no text, another number of images than prompts or placeholders, an option that cannot be
+                honoured.
+            TypeError: an option that nobody would read.
         """
         if text is None:
             raise ValueError("expected text: a prompt such as role_prompt('Point to the dog'), got None")
+        options = TextOptions.read(kwargs, self.tokenizer.padding_side)
         prompts = [text] if isinstance(text, str) else list(text)
         per_row = per_prompt(images, len(prompts), single=isinstance(text, str))
-        rows = [self.encode(row_images, prompt, max_crops) for row_images, prompt in zip(per_row, prompts, strict=True)]
-        length = max(len(ids) for ids, _ in rows)
+        prompts = [without_placeholders(p, count_images(i)) for p, i in zip(prompts, per_row, strict=True)]
+        rows = [self.encode(i, p, options.max_crops) for i, p in zip(per_row, prompts, strict=True)]
+        offsets = [self._offsets(p) for p in prompts] if options.return_offsets_mapping else []
+        return BatchFeature(data=self._batch(rows, offsets, options), tensor_type=options.return_tensors)
+
+    def _batch(
+        self,
+        rows: list[tuple[list[int], dict[str, npt.NDArray[Any]]]],
+        offsets: list[list[tuple[int, int]]],
+        options: TextOptions,
+    ) -> dict[str, Any]:
+        """Return the model inputs of sequences of one length."""
         pad = self.tokenizer.pad_token_id
         pad = self.bos_id if pad is None else pad
+        ids = [options.cut(row, self._last_picture_token(row)) for row, _ in rows]
+        length = options.length([len(row) for row in ids])
+        before = [length - len(row) if options.padding_side == "left" else 0 for row in ids]
+
+        def padded(row: list[Any], filler: Any, left: int) -> list[Any]:
+            return [filler] * left + row + [filler] * (length - len(row) - left)
+
         data: dict[str, Any] = {
-            "input_ids": torch.tensor([[pad] * (length - len(ids)) + ids for ids, _ in rows]),
-            "attention_mask": torch.tensor([[0] * (length - len(ids)) + [1] * len(ids) for ids, _ in rows]),
+            "input_ids": [padded(row, pad, left) for row, left in zip(ids, before, strict=True)],
+            "attention_mask": [padded([1] * len(row), 0, left) for row, left in zip(ids, before, strict=True)],
         }
         if any(arrays for _, arrays in rows):
-            for ids, arrays in rows:
+            for (_, arrays), left in zip(rows, before, strict=True):
                 if arrays:
                     index = arrays["image_input_idx"]
-                    arrays["image_input_idx"] = np.where(index >= 0, index + length - len(ids), index)
+                    arrays["image_input_idx"] = np.where(index >= 0, index + left, index)
             data |= stack_crops([arrays for _, arrays in rows])
-        return BatchFeature(data=data)
+        if offsets:
+            whole = [
+                [(0, 0)] * (len(full) - len(spans)) + spans for (full, _), spans in zip(rows, offsets, strict=True)
+            ]
+            data["offset_mapping"] = [
+                padded(spans[: len(row)], (0, 0), left) for spans, row, left in zip(whole, ids, before, strict=True)
+            ]
+        return data
+
+    def _last_picture_token(self, ids: list[int]) -> int:
+        """Return the number of tokens up to the end of the last picture."""
+        return max((i + 1 for i, id_ in enumerate(ids) if id_ == self.end_id), default=1)
+
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
+        """Return the characters of each token of a text."""
+        encoded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return [(first, last) for first, last in encoded["offset_mapping"]]
+
+    def apply_chat_template(self, conversation: Any, *args: Any, **kwargs: Any) -> Any:
+        """Turn a conversation into a prompt, or with ``tokenize=True`` into model inputs; as in transformers.
+
+        Pictures may be paths, PIL images, arrays, bytes, base64, and addresses (http, https, file, data). They always
+        precede the text. A system message precedes the first question. ``add_generation_prompt`` ends the prompt with
+        " Assistant:", where the answer begins.
+
+        Raises:
+            ValueError: a part says that it is a picture but has none.
+            ImageError: a picture cannot be read.
+            jinja2.exceptions.TemplateError: roles or parts that Molmo was not trained on: tools, two messages of one
+                role in a row, videos.
+        """
+        given = (kwargs.get("processor_kwargs") or {}).get("images", kwargs.get("images"))
+        if kwargs.get("tokenize") and given is None:
+            conversation = with_read_pictures(conversation)
+        elif given is not None and not all(map(is_placeholder, picture_parts(conversation))):
+            raise ValueError("expected pictures in the conversation or as images=, got both")
+        return super().apply_chat_template(conversation, *args, **kwargs)
 
     def batch_decode(self, *args: Any, **kwargs: Any) -> list[str]:
         """Turn ids back into text."""
@@ -173,7 +217,33 @@ def per_prompt(images: Any, count: int, *, single: bool) -> list[Any]:
     return items
 
 
-def stack_crops(rows: Sequence[dict[str, npt.NDArray[Any]]]) -> dict[str, torch.Tensor]:
+def count_images(images: Any) -> int:
+    """Return the number of images of one prompt."""
+    return len(images) if isinstance(images, list | tuple) else int(images is not None)
+
+
+def without_placeholders(prompt: str, images: int) -> str:
+    """Return a prompt without the image placeholders that precede it; pictures always come first.
+
+    Raises:
+        ValueError: another number of placeholders than images, or one amid the text.
+    """
+    placeholder = IMAGE_TOKENS[4]
+    count = prompt.count(placeholder)
+    if not count:
+        return prompt
+    text = prompt
+    while text.lstrip().startswith(placeholder):
+        text = text.lstrip()[len(placeholder) :]
+    if count != images or placeholder in text:
+        raise ValueError(
+            f"expected {placeholder} once per image, before the text, or not at all; got {count} for {images} images in "
+            f"{prompt[:60]!r}"
+        )
+    return text
+
+
+def stack_crops(rows: Sequence[dict[str, npt.NDArray[Any]]]) -> dict[str, npt.NDArray[Any]]:
     """Stack the images of a batch; those with fewer crops (or none) are padded with -1."""
     full = next(arrays for arrays in rows if arrays)
     most = max(len(arrays["pixel_values"]) for arrays in rows if arrays)
@@ -185,5 +255,5 @@ def stack_crops(rows: Sequence[dict[str, npt.NDArray[Any]]]) -> dict[str, torch.
         for target, arrays in zip(out, rows, strict=True):
             if arrays:
                 target[: len(arrays[name])] = arrays[name]
-        stacked[name] = torch.from_numpy(out)
+        stacked[name] = out
     return stacked

@@ -1,0 +1,88 @@
+"""Where the features of pictures belong in a sequence. Knows no pixels.
+
+``image_input_idx`` counts from the sequence's first token. Whoever pads, cuts or prepends afterwards (a pipeline's
+collator, soft prompts) moves the tokens but not the indices; a row's tokens all move by the same distance, so it can
+be found again from its image tokens.
+"""
+
+import torch
+from torch import Tensor
+
+
+def places(image_input_idx: Tensor, is_image: Tensor) -> Tensor:
+    """Return the position of each image feature, every one on an image token.
+
+    Args:
+        image_input_idx: (B, M) position of each feature in the sequence as it was; negative: the feature is dropped.
+        is_image: (B, T), True at image tokens of the sequence as it is.
+
+    Returns:
+        (B, M): the indices, moved where all of a row's are off by the same distance.
+
+    Raises:
+        ValueError: another number of rows, or features that meet no image token however the row was moved.
+    """
+    if len(image_input_idx) != len(is_image):
+        raise ValueError(
+            f"expected the places of pictures for each row of the batch, got image_input_idx for {len(image_input_idx)} "
+            f"rows and tokens for {len(is_image)}"
+        )
+    keep = image_input_idx >= 0
+    fits = _meets(image_input_idx, is_image) | ~keep
+    if bool(fits.all()) or not image_input_idx.numel():
+        return image_input_idx
+    first_token = is_image.int().argmax(1)
+    first_feature = image_input_idx.masked_fill(~keep, torch.iinfo(image_input_idx.dtype).max).amin(1)
+    distance = torch.where(fits.all(1), 0, first_token - first_feature)
+    moved = torch.where(keep, image_input_idx + distance[:, None], image_input_idx)
+    lost = keep & ~_meets(moved, is_image)
+    if bool(lost.any()):
+        row = int(lost.any(1).int().argmax())
+        astray = int((keep & ~fits)[row].sum())
+        raise ValueError(
+            f"expected every image feature to belong to an image token, but in row {row} of the batch {astray} of "
+            f"{int(keep[row].sum())} do not: the row has {is_image.shape[1]} tokens, {int(is_image[row].sum())} of them "
+            f"image tokens, and image_input_idx goes up to {int(image_input_idx[row].max())}; was the image part of "
+            "the prompt cut off, or was image_input_idx padded with something else than -1?"
+        )
+    return moved
+
+
+def image_tokens(inputs_embeds: Tensor, image_token: Tensor) -> Tensor:
+    """Return (B, T): where ``inputs_embeds`` (B, T, D) hold the embedding of the image token, (D,), unchanged."""
+    return (inputs_embeds == image_token.to(inputs_embeds.dtype)).all(-1)
+
+
+def check_picture_inputs(
+    pixel_values: Tensor | None,
+    image_features: Tensor | None,
+    image_input_idx: Tensor | None,
+    image_masks: Tensor | None,
+) -> None:
+    """Refuse a picture that would not be looked at because a part of it is missing.
+
+    Raises:
+        ValueError: pixels or features without places, places without them, masks without pixels, or both pixels and
+            features.
+    """
+    if pixel_values is not None and image_features is not None:
+        raise ValueError("expected one of pixel_values and image_features (crops encoded earlier), got both")
+    given = "pixel_values" if pixel_values is not None else "image_features" if image_features is not None else None
+    if given and image_input_idx is None:
+        raise ValueError(
+            f"expected image_input_idx with {given}, got none: without it nobody knows where the picture belongs; "
+            "pass all that the processor returns"
+        )
+    if image_input_idx is not None and not given and bool((image_input_idx >= 0).any()):
+        raise ValueError(
+            "expected pixel_values (or image_features) with image_input_idx, got none; pass all that the processor returns"
+        )
+    if image_masks is not None and not given:
+        raise ValueError("expected pixel_values with image_masks, got none; pass all that the processor returns")
+
+
+def _meets(index: Tensor, is_image: Tensor) -> Tensor:
+    """Return (B, M): whether each place lies inside the sequence, on an image token."""
+    last = is_image.shape[1] - 1
+    inside = (index >= 0) & (index <= last)
+    return is_image.gather(1, index.clamp(0, max(last, 0)).long()) & inside
