@@ -1,7 +1,8 @@
 """What may be passed to the model's forward pass: a name that nobody reads is refused, never swallowed."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from transformers.utils.generic import TransformersKwargs
@@ -24,24 +25,24 @@ _OTHER_NAMES = {
 }
 
 
-def refuse_unknown(arguments: Mapping[str, Any], known: Iterable[str]) -> None:
+def refuse_unknown(arguments: Mapping[str, Any], call: Callable[..., Any]) -> None:
     """Refuse arguments that neither the model nor its decoder reads; those that are None are not given.
 
     Args:
         arguments: by name.
-        known: names that the model's own signature has, for suggestions.
+        call: the forward pass, whose own arguments are suggested.
 
     Raises:
         TypeError: one that would be ignored, with the name that was probably meant.
     """
-    names = sorted({*known} - {"kwargs", "self"})
     for name, value in arguments.items():
         if value is None or name in _PASSED_ON:
             continue
+        names = sorted(inspect.signature(call).parameters.keys() - {"kwargs"})
         near = _OTHER_NAMES.get(name) or next(iter(difflib.get_close_matches(name, names, 1, 0.75)), None)
         raise TypeError(
             f"Molmo has no input {name!r}, and would not look at it"
-            + (f"; did you mean {near!r}?" if near else "")
+            + (f"; did you mean {near!r}?" if near else ".")
             + f" Expected some of {', '.join(names)}: pass what MolmoProcessor returns"
         )
     if arguments.get("output_router_logits"):

@@ -5,8 +5,12 @@ collator, soft prompts) moves the tokens but not the indices; a row's tokens all
 be found again from its image tokens.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
+from transformers.cache_utils import Cache
 
 
 def places(image_input_idx: Tensor, is_image: Tensor) -> Tensor:
@@ -24,8 +28,8 @@ def places(image_input_idx: Tensor, is_image: Tensor) -> Tensor:
     """
     if len(image_input_idx) != len(is_image):
         raise ValueError(
-            f"expected the places of pictures for each row of the batch, got image_input_idx for {len(image_input_idx)} "
-            f"rows and tokens for {len(is_image)}"
+            "expected the places of pictures for each row of the batch, got image_input_idx for "
+            f"{len(image_input_idx)} rows and tokens for {len(is_image)}"
         )
     keep = image_input_idx >= 0
     fits = _meets(image_input_idx, is_image) | ~keep
@@ -41,16 +45,22 @@ def places(image_input_idx: Tensor, is_image: Tensor) -> Tensor:
         astray = int((keep & ~fits)[row].sum())
         raise ValueError(
             f"expected every image feature to belong to an image token, but in row {row} of the batch {astray} of "
-            f"{int(keep[row].sum())} do not: the row has {is_image.shape[1]} tokens, {int(is_image[row].sum())} of them "
-            f"image tokens, and image_input_idx goes up to {int(image_input_idx[row].max())}; was the image part of "
-            "the prompt cut off, or was image_input_idx padded with something else than -1?"
+            f"{int(keep[row].sum())} do not: the row has {is_image.shape[1]} tokens, {int(is_image[row].sum())} of "
+            f"them image tokens, and image_input_idx goes up to {int(image_input_idx[row].max())}; was the image part "
+            "of the prompt cut off, or was image_input_idx padded with something else than -1?"
         )
     return moved
 
 
-def image_tokens(inputs_embeds: Tensor, image_token: Tensor) -> Tensor:
-    """Return (B, T): where ``inputs_embeds`` (B, T, D) hold the embedding of the image token, (D,), unchanged."""
-    return (inputs_embeds == image_token.to(inputs_embeds.dtype)).all(-1)
+def add_features(embeds: Tensor | None, image_features: Tensor | None, image_input_idx: Tensor | None) -> Any:
+    """Add (B, C, G, D) features to (B, T, D) embeddings at their :func:`places`; without features nothing changes."""
+    if embeds is None or image_features is None or image_input_idx is None:
+        return embeds
+    index = image_input_idx.flatten(1)
+    keep = index >= 0
+    rows = torch.arange(len(index), device=index.device)[:, None].expand_as(index)
+    features = image_features.flatten(1, 2).to(embeds.dtype)
+    return embeds.index_put((rows[keep], index[keep]), features[keep], accumulate=True)
 
 
 def check_picture_inputs(
@@ -75,10 +85,32 @@ def check_picture_inputs(
         )
     if image_input_idx is not None and not given and bool((image_input_idx >= 0).any()):
         raise ValueError(
-            "expected pixel_values (or image_features) with image_input_idx, got none; pass all that the processor returns"
+            "expected pixel_values (or image_features) with image_input_idx, got none; pass all that the processor "
+            "returns"
         )
     if image_masks is not None and not given:
         raise ValueError("expected pixel_values with image_masks, got none; pass all that the processor returns")
+
+
+def expect_no_picture(input_ids: Tensor, image_token_ids: Sequence[int], cache: Cache | None) -> None:
+    """Refuse the beginning of a sequence that has a picture's tokens, where no picture came with it.
+
+    Args:
+        input_ids: (B, T).
+        image_token_ids: start, end, patch, column.
+        cache: of earlier tokens; what follows them may repeat any token.
+
+    Raises:
+        ValueError: there is a start of a picture with image tokens.
+    """
+    if input_ids.shape[1] < 2 or (cache is not None and cache.get_seq_length() > 0):
+        return
+    start, _, patch, _ = (bool((input_ids == id_).any()) for id_ in image_token_ids)
+    if start and patch:
+        raise ValueError(
+            "expected pixel_values and image_input_idx, because the tokens contain those of a picture; got none: the "
+            "picture would not be looked at. Pass all that the processor returns"
+        )
 
 
 def _meets(index: Tensor, is_image: Tensor) -> Tensor:

@@ -5,12 +5,10 @@ them to the decoder's width. Each image feature is *added* to the embedding of i
 causally over the sequence, including the image tokens.
 """
 
-import inspect
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import AutoModel, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
@@ -22,7 +20,7 @@ from molmo_agent.model.checkpoints.loading import load
 from molmo_agent.model.configuration import MolmoConfig
 from molmo_agent.model.connector import MolmoConnector
 from molmo_agent.model.embedding import MolmoEmbedding
-from molmo_agent.model.image_places import check_picture_inputs, image_tokens, places
+from molmo_agent.model.image_places import add_features, check_picture_inputs, expect_no_picture, places
 from molmo_agent.model.message_tree import message_tree_mask
 from molmo_agent.model.next_tokens import mean_loss, next_tokens
 from molmo_agent.model.outputs import MolmoModelOutput, MolmoOutput
@@ -180,17 +178,18 @@ class MolmoModel(MolmoPreTrainedModel):
             ValueError: a feature meets no image token; see :func:`.image_places.places`.
         """
         embeds = self.language_model.embed_tokens(input_ids.clamp(min=0))
-        if image_features is None or image_input_idx is None:
-            return embeds
-        return self._add(embeds, input_ids == self.config.image_patch_token_id, image_features, image_input_idx)
+        if image_features is not None and image_input_idx is not None:
+            image_input_idx = places(image_input_idx.flatten(1), self._is_image(input_ids, None))
+        return add_features(embeds, image_features, image_input_idx)
 
-    def _add(self, embeds: Tensor, is_image: Tensor, image_features: Tensor, image_input_idx: Tensor) -> Tensor:
-        """Add (B, C, G, D) features to (B, T, D) embeddings at their image tokens."""
-        index = places(image_input_idx.flatten(1), is_image)
-        keep = index >= 0
-        rows = torch.arange(len(index), device=index.device)[:, None].expand_as(index)
-        features = image_features.flatten(1, 2).to(embeds.dtype)
-        return embeds.index_put((rows[keep], index[keep]), features[keep], accumulate=True)
+    def _is_image(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
+        """Return (B, T): where the image tokens are, also in embeddings that were looked up by somebody else."""
+        patch = self.config.image_patch_token_id
+        if inputs_embeds is None:
+            assert input_ids is not None
+            return input_ids == patch
+        token = self.language_model.embed_tokens(inputs_embeds.new_tensor([patch], dtype=torch.long))
+        return (inputs_embeds == token.to(inputs_embeds.dtype)).all(-1)
 
     @can_return_tuple
     def forward(
@@ -233,20 +232,21 @@ class MolmoModel(MolmoPreTrainedModel):
                 ``position_ids`` or with a cache; a picture that is not complete, or not where its tokens are.
             TypeError: an input that nobody would look at.
         """
-        refuse_unknown(kwargs, inspect.signature(type(self).forward).parameters)
+        refuse_unknown(kwargs, self.forward)
         check_picture_inputs(pixel_values, image_features, image_input_idx, image_masks)
         cache = one_cache(cache, past_key_values)
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("expected exactly one of input_ids and inputs_embeds")
         if pixel_values is not None:
             image_features = self.get_image_features(pixel_values, image_masks)
-        if inputs_embeds is not None and image_features is not None and image_input_idx is not None:
-            token = inputs_embeds.new_tensor([self.config.image_patch_token_id], dtype=torch.long)
-            is_image = image_tokens(inputs_embeds, self.language_model.embed_tokens(token)[0])
-            inputs_embeds = self._add(inputs_embeds, is_image, image_features, image_input_idx)
-        if input_ids is not None:
+        if image_features is not None and image_input_idx is not None:
+            is_image = self._is_image(input_ids, inputs_embeds)
+            image_input_idx = places(image_input_idx.flatten(1), is_image).view_as(image_input_idx)
+        if input_ids is None:
+            inputs_embeds = add_features(inputs_embeds, image_features, image_input_idx)
+        else:
             if image_features is None:
-                self._expect_no_picture(input_ids, cache)
+                expect_no_picture(input_ids, self.config.image_token_ids, cache)
             inputs_embeds = self.embed(input_ids, image_features, image_input_idx)
             if attention_mask is None and cache is None and bool((input_ids < 0).any()):
                 attention_mask = (input_ids >= 0).long()
@@ -276,21 +276,6 @@ class MolmoModel(MolmoPreTrainedModel):
             image_features=image_features,
             **{CACHE: cache_of(outputs)},
         )
-
-    def _expect_no_picture(self, input_ids: Tensor, cache: Cache | None) -> None:
-        """Refuse the beginning of a sequence that has a picture's tokens, but no picture.
-
-        Raises:
-            ValueError: there is a start of a picture with image tokens.
-        """
-        if input_ids.shape[1] < 2 or (cache is not None and cache.get_seq_length() > 0):
-            return
-        start, _, patch, _ = (bool((input_ids == id_).any()) for id_ in self.config.image_token_ids)
-        if start and patch:
-            raise ValueError(
-                "expected pixel_values and image_input_idx, because the tokens contain those of a picture; got none: "
-                "the picture would not be looked at. Pass all that the processor returns"
-            )
 
 
 class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
@@ -396,7 +381,12 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
         )
 
     def prepare_inputs_for_generation(
-        self, input_ids: Tensor, *args: Any, is_first_iteration: bool | None = False, **kwargs: Any
+        self,
+        input_ids: Tensor,
+        *args: Any,
+        inputs_embeds: Tensor | None = None,
+        is_first_iteration: bool | None = False,
+        **kwargs: Any,
     ) -> dict[str, Any]:
         """Feed the image on the first pass only; afterwards its keys and values are in the cache.
 
@@ -410,8 +400,10 @@ class MolmoForConditionalGeneration(MolmoPreTrainedModel, GenerationMixin):
                 "attention_mask that ends in 0: set processor.tokenizer.padding_side = 'left'"
             )
         inputs = super().prepare_inputs_for_generation(
-            input_ids, *args, is_first_iteration=is_first_iteration, **kwargs
+            input_ids, *args, inputs_embeds=inputs_embeds, is_first_iteration=is_first_iteration, **kwargs
         )
+        if CACHE in inputs:
+            inputs["past_key_values"] = inputs.pop(CACHE)  # the one name by which PEFT finds it
         if not is_first_iteration and kwargs.get("use_cache", True):
             for name in ("pixel_values", "image_input_idx", "image_masks", "image_features"):
                 inputs.pop(name, None)

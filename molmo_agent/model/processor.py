@@ -237,8 +237,8 @@ def without_placeholders(prompt: str, images: int) -> str:
         text = text.lstrip()[len(placeholder) :]
     if count != images or placeholder in text:
         raise ValueError(
-            f"expected {placeholder} once per image, before the text, or not at all; got {count} for {images} images in "
-            f"{prompt[:60]!r}"
+            f"expected {placeholder} once per image, before the text, or not at all; got {count} for {images} images "
+            f"in {prompt[:60]!r}"
         )
     return text
 

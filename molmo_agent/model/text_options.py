@@ -72,8 +72,8 @@ class TextOptions:
             return ids
         if not self.truncation:
             raise ValueError(
-                f"expected at most max_length={self.max_length} tokens, got {len(ids)}: pass truncation=True to lose the "
-                "end of the text, or a greater max_length"
+                f"expected at most max_length={self.max_length} tokens, got {len(ids)}: pass truncation=True to lose "
+                "the end of the text, or a greater max_length"
             )
         if self.max_length < pictures:
             raise ValueError(
