@@ -14,6 +14,7 @@ from molmo_agent.data.source import Source
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.prompts import AndroidForm
 from molmo_agent.pointers.profile import read_profile
+from molmo_agent.train.adapters import merged
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.distributed import own_rank
 from molmo_agent.train.starting_model import load_model, source_of
@@ -64,15 +65,16 @@ def export(
 
 def merge_adapters(weights: dict[str, Tensor], model_with_loss: ModelWithLoss) -> dict[str, Tensor]:
     """Return weights with their low-rank adapters added, under the plain names."""
-    scales = {
-        name.removeprefix("model."): module.scaling["default"]
-        for name, module in model_with_loss.named_modules()
-        if hasattr(module, "lora_A") and hasattr(module, "scaling")
-    }
-    state = {name.replace(".base_layer.", "."): value for name, value in weights.items() if ".lora_" not in name}
-    for stem, scale in scales.items():
-        up, down = (weights[f"{stem}.lora_{letter}.default.weight"] for letter in "BA")
-        state[f"{stem}.weight"] = state[f"{stem}.weight"] + scale * (up @ down)
+    state: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        if ".lora_" not in name:
+            state[name.replace(".base_layer", "")] = value  # stacks of experts have one for each tensor
+    for full_name, module in model_with_loss.named_modules():
+        if hasattr(module, "lora_A") and hasattr(module, "scaling"):
+            stem = full_name.removeprefix("model.")
+            down, up = (weights[f"{stem}.lora_{letter}.default.weight"] for letter in "AB")
+            target = f"{stem.replace('.base_layer', '')}.{getattr(module, 'parameter_name', 'weight')}"
+            state[target] = state[target] + merged(module, down, up)
     return state
 
 

@@ -15,6 +15,7 @@ from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.transformers_names import enable_activation_checkpointing
 from molmo_agent.registry import UNTRAINED
+from molmo_agent.train.adapters import add_adapters
 from molmo_agent.train.batching.data_loader import DataLoader, RankBatch
 from molmo_agent.train.checkpoint import RunFolder, set_step, tensors
 from molmo_agent.train.config import TrainConfig, source_names
@@ -38,18 +39,7 @@ def prepare(config: TrainConfig, model: MolmoForConditionalGeneration) -> Any:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(component_of(name) not in config.freeze and parameter.is_floating_point())
     if config.lora is not None:
-        from peft import LoraConfig, inject_adapter_in_model
-
-        settings = config.lora
-        inject_adapter_in_model(
-            LoraConfig(
-                r=settings.rank,
-                lora_alpha=settings.alpha,
-                lora_dropout=settings.dropout,
-                target_modules=settings.targets,
-            ),
-            model,
-        )
+        add_adapters(model, config.lora)
         for name, parameter in model.named_parameters():
             if component_of(name) == "llm":
                 parameter.requires_grad_("lora_" in name)

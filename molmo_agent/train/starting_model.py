@@ -1,5 +1,6 @@
 """Load the initial model of fine-tuning: the embedded one, a checkpoint, or an untrained one."""
 
+import warnings
 from typing import Any
 
 import torch
@@ -37,6 +38,8 @@ def load_model(config: TrainConfig) -> tuple[MolmoForConditionalGeneration, Molm
         raise UsageError(
             f"expected a Molmo checkpoint at {str(source)!r} to train from, but: {error}{remark(source)}"
         ) from error
+    if config.lora and config.lora.base == "4bit":
+        _tell_what_is_whole(model)
     return model, processor
 
 
@@ -49,6 +52,19 @@ def cast_weights(model: nn.Module, dtype: torch.dtype) -> None:
     """Convert weights, but no buffers: frequencies of positions need their precision."""
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
+
+
+def _tell_what_is_whole(model: MolmoForConditionalGeneration) -> None:
+    """Warn where most of a decoder is not in four bits: bitsandbytes knows no stacks of experts."""
+    whole = {name: p.numel() for name, p in model.model.language_model.named_parameters() if p.dim() == 3}
+    if whole:
+        rest = sum(p.numel() * (2 if p.dtype == torch.uint8 else 1) for p in model.model.language_model.parameters())
+        endings = ", ".join(sorted({name.rpartition(".")[2] for name in whole}))
+        warnings.warn(
+            f"lora.base=4bit leaves {sum(whole.values()) / rest:.0%} of the decoder's weights whole, because four bits "
+            f"do not reach experts ({endings}): plan their memory in float32",
+            stacklevel=2,
+        )
 
 
 def _four_bits(config: TrainConfig) -> dict[str, Any]:
