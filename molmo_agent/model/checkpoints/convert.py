@@ -1,11 +1,9 @@
 """Convert a checkpoint from one layout to another, bit for bit."""
 
-import json
 from pathlib import Path
 from typing import Literal
 
 from molmo_agent.errors import ModelError, UsageError
-from molmo_agent.files import write_whole
 
 Layout = Literal["own", "official"]
 
@@ -36,6 +34,7 @@ def convert(source: str, target: Path, layout: Layout, dtype: str = "auto") -> s
     from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
     from molmo_agent.model.checkpoints import molmo_0924 as official
     from molmo_agent.model.checkpoints.hub import places, remark
+    from molmo_agent.model.checkpoints.released_files import write_config, write_processor
 
     try:
         model = MolmoForConditionalGeneration.from_pretrained(source, dtype=dtype, **places(source))
@@ -54,11 +53,16 @@ def convert(source: str, target: Path, layout: Layout, dtype: str = "auto") -> s
         # Experts are slices of one tensor; a file wants each alone.
         whole = {k: v if v.untyped_storage().nbytes() == v.nbytes else v.clone() for k, v in weights.items()}
         save_torch_state_dict(whole, target)
-        write_whole(target / "config.json", json.dumps(fields, indent=2) + "\n")
+        write_config(model, fields, target)
         if official.vision_fields(model.config):
             notes.append("its vision side is none that was released: servers of the released models cannot build it")
     try:
-        MolmoProcessor.from_pretrained(source, **places(source)).save_pretrained(target)
+        processor = MolmoProcessor.from_pretrained(source, **places(source))
     except (OSError, ValueError, TypeError):
         notes.append("no tokenizer and image processor were found beside the weights: add them before it is used")
+    else:
+        if layout == "own":
+            processor.save_pretrained(target)
+        else:
+            notes += write_processor(processor, model.config, target)
     return "; ".join(notes)
