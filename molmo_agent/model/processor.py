@@ -40,7 +40,7 @@ class MolmoProcessor(ProcessorMixin):
             )
         self.start_id, self.end_id, self.patch_id, self.column_id = ids
         # Answers continue the last token, also where somebody else pads, such as transformers' pipelines.
-        tokenizer.padding_side = "left"
+        tokenizer.padding_side = tokenizer.init_kwargs["padding_side"] = "left"  # the second one is saved
         super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
 
     @classmethod
