@@ -102,6 +102,6 @@ def _matched_nothing(pattern: str, part: re.Pattern[str], known: list[str]) -> s
     what = "" if part.pattern == pattern else f" of {pattern!r}"
     return (
         f"expected lora.targets to match names of matrices as a whole, but {part.pattern!r}{what} matches none"
-        + (f"; did you mean {', '.join(near)}?" if near else "")
+        + (f"; did you mean {', '.join(near)}?" if near else ".")
         + f" Names end in {', '.join(endings)}, such as {next(iter(known), 'none')}"
     )
