@@ -22,8 +22,7 @@ from molmo_agent.model.connector import MolmoConnector
 from molmo_agent.model.embedding import MolmoEmbedding
 from molmo_agent.model.image_places import add_features, check_picture_inputs, expect_no_picture, places
 from molmo_agent.model.message_tree import message_tree_mask
-from molmo_agent.model.next_tokens import mean_loss, next_tokens
-from molmo_agent.model.outputs import MolmoModelOutput, MolmoOutput
+from molmo_agent.model.outputs import MolmoModelOutput, MolmoOutput, mean_loss, next_tokens
 from molmo_agent.model.residual_dropout import ResidualDropout
 from molmo_agent.model.transformers_names import CACHE, cache_of, one_cache
 from molmo_agent.model.vision_tower import build_tower, patch_features
@@ -179,17 +178,18 @@ class MolmoModel(MolmoPreTrainedModel):
         """
         embeds = self.language_model.embed_tokens(input_ids.clamp(min=0))
         if image_features is not None and image_input_idx is not None:
-            image_input_idx = places(image_input_idx.flatten(1), self._is_image(input_ids, None))
+            image_input_idx = self._places(image_input_idx, input_ids, None)
         return add_features(embeds, image_features, image_input_idx)
 
-    def _is_image(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
-        """Return (B, T): where the image tokens are, also in embeddings that were looked up by somebody else."""
+    def _places(self, index: Tensor, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor:
+        """Return (B, C, G) places on image tokens, also in embeddings that were looked up by somebody else."""
         patch = self.config.image_patch_token_id
-        if inputs_embeds is None:
-            assert input_ids is not None
-            return input_ids == patch
-        token = self.language_model.embed_tokens(inputs_embeds.new_tensor([patch], dtype=torch.long))
-        return (inputs_embeds == token.to(inputs_embeds.dtype)).all(-1)
+        if inputs_embeds is not None:
+            token = self.language_model.embed_tokens(inputs_embeds.new_tensor([patch], dtype=torch.long))
+            is_image = (inputs_embeds == token.to(inputs_embeds.dtype)).all(-1)
+        else:
+            is_image = cast(Tensor, input_ids) == patch
+        return places(index.flatten(1), is_image).view_as(index)
 
     @can_return_tuple
     def forward(
@@ -221,15 +221,14 @@ class MolmoModel(MolmoPreTrainedModel):
             subsegment_ids: (B, T) for several annotations of one image; needs ``position_ids``; no cache.
             cache: keys and values of earlier tokens.
             inputs_embeds: (B, T, D) instead of ``input_ids``. Pictures are added at the image tokens' own embeddings.
-            image_features: (B, C, G, D) encoded earlier, instead of ``pixel_values``.
+            image_features: (B, C, G, D) encoded earlier, not ``pixel_values``.
             answer_mask: (B, T), True at target tokens, to which ``answer_dropout`` applies in training.
             use_cache: return keys and values.
             past_key_values: the name of ``cache`` in transformers before 5.24.
             kwargs: passed on to the decoder.
 
         Raises:
-            ValueError: neither or both of ``input_ids`` and ``inputs_embeds``; ``subsegment_ids`` without
-                ``position_ids`` or with a cache; a picture that is not complete, or not where its tokens are.
+            ValueError: inputs that contradict each other, or a picture that is incomplete or not at its tokens.
             TypeError: an input that nobody would look at.
         """
         refuse_unknown(kwargs, self.forward)
@@ -240,8 +239,7 @@ class MolmoModel(MolmoPreTrainedModel):
         if pixel_values is not None:
             image_features = self.get_image_features(pixel_values, image_masks)
         if image_features is not None and image_input_idx is not None:
-            is_image = self._is_image(input_ids, inputs_embeds)
-            image_input_idx = places(image_input_idx.flatten(1), is_image).view_as(image_input_idx)
+            image_input_idx = self._places(image_input_idx, input_ids, inputs_embeds)
         if input_ids is None:
             inputs_embeds = add_features(inputs_embeds, image_features, image_input_idx)
         else:
@@ -250,14 +248,15 @@ class MolmoModel(MolmoPreTrainedModel):
             inputs_embeds = self.embed(input_ids, image_features, image_input_idx)
             if attention_mask is None and cache is None and bool((input_ids < 0).any()):
                 attention_mask = (input_ids >= 0).long()
-        assert inputs_embeds is not None
         if position_ids is None and attention_mask is not None and attention_mask.dim() == 2:
-            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -inputs_embeds.shape[1] :]
+            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[
+                :, -cast(Tensor, inputs_embeds).shape[1] :
+            ]
         if subsegment_ids is not None:
             if position_ids is None or cache is not None or use_cache:
                 raise ValueError("subsegment_ids needs explicit position_ids and no cache (use_cache=False)")
             use_cache = False
-            attention_mask = message_tree_mask(subsegment_ids, attention_mask, inputs_embeds.dtype)
+            attention_mask = message_tree_mask(subsegment_ids, attention_mask, cast(Tensor, inputs_embeds).dtype)
         if answer_mask is not None and self.training and self.config.answer_dropout:
             kwargs["answer_mask"] = answer_mask
         outputs = self.language_model(
