@@ -6,7 +6,6 @@ be found again from its image tokens.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,9 +51,9 @@ def places(image_input_idx: Tensor, is_image: Tensor) -> Tensor:
     return moved
 
 
-def add_features(embeds: Tensor | None, image_features: Tensor | None, image_input_idx: Tensor | None) -> Any:
+def add_features(embeds: Tensor, image_features: Tensor | None, image_input_idx: Tensor | None) -> Tensor:
     """Add (B, C, G, D) features to (B, T, D) embeddings at their :func:`places`; without features nothing changes."""
-    if embeds is None or image_features is None or image_input_idx is None:
+    if image_features is None or image_input_idx is None:
         return embeds
     index = image_input_idx.flatten(1)
     keep = index >= 0

@@ -219,12 +219,11 @@ class MolmoModel(MolmoPreTrainedModel):
             attention_mask: (B, T) 1 on tokens, 0 on padding; or a ready-made 4-D mask.
             position_ids: (B, T); by default the running count of tokens that are not padding.
             subsegment_ids: (B, T) for several annotations of one image; needs ``position_ids``; no cache.
-            cache: keys and values of earlier tokens.
+            cache: keys and values of earlier tokens; ``past_key_values`` is its name before transformers 5.24.
             inputs_embeds: (B, T, D) instead of ``input_ids``. Pictures are added at the image tokens' own embeddings.
             image_features: (B, C, G, D) encoded earlier, not ``pixel_values``.
             answer_mask: (B, T), True at target tokens, to which ``answer_dropout`` applies in training.
             use_cache: return keys and values.
-            past_key_values: the name of ``cache`` in transformers before 5.24.
             kwargs: passed on to the decoder.
 
         Raises:
@@ -241,26 +240,24 @@ class MolmoModel(MolmoPreTrainedModel):
         if image_features is not None and image_input_idx is not None:
             image_input_idx = self._places(image_input_idx, input_ids, inputs_embeds)
         if input_ids is None:
-            inputs_embeds = add_features(inputs_embeds, image_features, image_input_idx)
+            embeds = add_features(cast(Tensor, inputs_embeds), image_features, image_input_idx)
         else:
             if image_features is None:
                 expect_no_picture(input_ids, self.config.image_token_ids, cache)
-            inputs_embeds = self.embed(input_ids, image_features, image_input_idx)
+            embeds = self.embed(input_ids, image_features, image_input_idx)
             if attention_mask is None and cache is None and bool((input_ids < 0).any()):
                 attention_mask = (input_ids >= 0).long()
         if position_ids is None and attention_mask is not None and attention_mask.dim() == 2:
-            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[
-                :, -cast(Tensor, inputs_embeds).shape[1] :
-            ]
+            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -embeds.shape[1] :]
         if subsegment_ids is not None:
             if position_ids is None or cache is not None or use_cache:
                 raise ValueError("subsegment_ids needs explicit position_ids and no cache (use_cache=False)")
             use_cache = False
-            attention_mask = message_tree_mask(subsegment_ids, attention_mask, cast(Tensor, inputs_embeds).dtype)
+            attention_mask = message_tree_mask(subsegment_ids, attention_mask, embeds.dtype)
         if answer_mask is not None and self.training and self.config.answer_dropout:
             kwargs["answer_mask"] = answer_mask
         outputs = self.language_model(
-            inputs_embeds=inputs_embeds,
+            inputs_embeds=embeds,
             attention_mask=attention_mask,
             position_ids=position_ids,
             use_cache=use_cache,

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
-
 IGNORED = -100
 """A target without a loss, as in transformers."""
 
