@@ -224,6 +224,7 @@ class MolmoModel(MolmoPreTrainedModel):
             image_features: (B, C, G, D) encoded earlier, not ``pixel_values``.
             answer_mask: (B, T), True at target tokens, to which ``answer_dropout`` applies in training.
             use_cache: return keys and values.
+            past_key_values: see ``cache``.
             kwargs: passed on to the decoder.
 
         Raises:
