@@ -13,7 +13,7 @@ from torch import nn
 
 from molmo_agent.errors import UsageError
 from molmo_agent.model import MolmoForConditionalGeneration
-from molmo_agent.train.adapters import adapter_targets, add_adapters
+from molmo_agent.model.adapters import adapter_targets, add_adapters
 from molmo_agent.train.config import Lora, TrainConfig
 from molmo_agent.train.export import merge_adapters
 from molmo_agent.train.fine_tuning import prepare
@@ -37,6 +37,11 @@ class Wrapped(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+
+
+def add(model: nn.Module, **changes: Any) -> None:
+    lora = Lora(**changes)
+    add_adapters(model, targets=lora.targets, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout)
 
 
 def test_the_default_reaches_every_matrix_of_a_decoder(golden) -> None:
@@ -65,7 +70,7 @@ def test_adapters_on_experts_learn_and_are_merged(targets: str, stacks: set[str]
     model = golden("moe_olmoe").eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     wrapped = Wrapped(model)
-    add_adapters(model, Lora(rank=2, alpha=4, targets=targets))
+    add(model, rank=2, alpha=4, targets=targets)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if ".lora_" in name:
@@ -98,7 +103,7 @@ def test_a_pattern_that_matches_nothing_is_told_with_near_names(golden) -> None:
         model = golden(name)
         for pattern, message in refused:
             with pytest.raises(UsageError, match=message):
-                add_adapters(model, Lora(targets=pattern))
+                add(model, targets=pattern)
         assert not any("lora_" in parameter for parameter, _ in model.named_parameters())
     with pytest.raises(UsageError, match=r"did you mean .*down_proj"):
         adapter_targets(golden("dense_qwen"), r".*\.donw_proj")
@@ -106,9 +111,9 @@ def test_a_pattern_that_matches_nothing_is_told_with_near_names(golden) -> None:
 
 def test_dropout_before_experts_is_refused(golden) -> None:
     with pytest.raises(UsageError, match=r"expected lora.dropout=0 with adapters on experts, got 0.1"):
-        add_adapters(golden("moe_olmoe"), Lora(dropout=0.1))
+        add(golden("moe_olmoe"), dropout=0.1)
     model = golden("moe_olmoe")
-    add_adapters(model, Lora(dropout=0.1, targets=r".*\.self_attn\.(q|v)_proj"))
+    add(model, dropout=0.1, targets=r".*\.self_attn\.(q|v)_proj")
     assert any("lora_" in name for name, _ in model.named_parameters())
 
 

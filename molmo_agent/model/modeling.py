@@ -15,12 +15,12 @@ from transformers.cache_utils import Cache
 from transformers.utils.generic import can_return_tuple
 
 from molmo_agent.model.backbones import from_backbones
-from molmo_agent.model.call_arguments import refuse_unknown
 from molmo_agent.model.checkpoints.loading import load
 from molmo_agent.model.configuration import MolmoConfig
 from molmo_agent.model.connector import MolmoConnector
 from molmo_agent.model.embedding import MolmoEmbedding
-from molmo_agent.model.image_places import add_features, check_picture_inputs, expect_no_picture, places
+from molmo_agent.model.inputs.call_arguments import refuse_unknown
+from molmo_agent.model.inputs.image_places import add_features, check_picture_inputs, expect_picture, places
 from molmo_agent.model.message_tree import message_tree_mask
 from molmo_agent.model.outputs import MolmoModelOutput, MolmoOutput, mean_loss, next_tokens
 from molmo_agent.model.residual_dropout import ResidualDropout
@@ -243,8 +243,7 @@ class MolmoModel(MolmoPreTrainedModel):
         if input_ids is None:
             embeds = add_features(cast(Tensor, inputs_embeds), image_features, image_input_idx)
         else:
-            if image_features is None:
-                expect_no_picture(input_ids, self.config.image_token_ids, cache)
+            expect_picture(input_ids, image_features, self.config.image_token_ids, cache)
             embeds = self.embed(input_ids, image_features, image_input_idx)
             if attention_mask is None and cache is None and bool((input_ids < 0).any()):
                 attention_mask = (input_ids >= 0).long()

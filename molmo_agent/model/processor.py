@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from transformers import BatchFeature, ProcessorMixin
 
-from molmo_agent.model.chat import CHAT_TEMPLATE, is_placeholder, picture_parts, with_read_pictures
 from molmo_agent.model.checkpoints.untrusted import WHERE, check_configs
 from molmo_agent.model.crops import image_token_counts
-from molmo_agent.model.text_options import TextOptions
+from molmo_agent.model.inputs.chat import CHAT_TEMPLATE, is_placeholder, picture_parts, with_read_pictures
+from molmo_agent.model.inputs.text_options import TextOptions
 
 IMAGE_TOKENS = ("<im_start>", "<im_end>", "<im_patch>", "<im_col>", "<|image|>")
 """The special tokens of the image block, in the order of their ids."""

@@ -8,7 +8,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
-from molmo_agent.model.chat import CHAT_TEMPLATE
+from molmo_agent.model.inputs.chat import CHAT_TEMPLATE
 from molmo_agent.model.processor import IMAGE_TOKENS
 
 END = "<|end|>"

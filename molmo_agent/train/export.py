@@ -12,9 +12,9 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from molmo_agent.data.source import Source
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
+from molmo_agent.model.adapters import merged
 from molmo_agent.model.prompts import AndroidForm
 from molmo_agent.pointers.profile import read_profile
-from molmo_agent.train.adapters import merged
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.distributed import own_rank
 from molmo_agent.train.starting_model import load_model, source_of

@@ -13,9 +13,9 @@ from torch import Tensor
 from molmo_agent.console import after_the_result
 from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
+from molmo_agent.model.adapters import add_adapters
 from molmo_agent.model.transformers_names import enable_activation_checkpointing
 from molmo_agent.registry import UNTRAINED
-from molmo_agent.train.adapters import add_adapters
 from molmo_agent.train.batching.data_loader import DataLoader, RankBatch
 from molmo_agent.train.checkpoint import RunFolder, set_step, tensors
 from molmo_agent.train.config import TrainConfig, source_names
@@ -39,11 +39,12 @@ def prepare(config: TrainConfig, model: MolmoForConditionalGeneration) -> Any:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(component_of(name) not in config.freeze and parameter.is_floating_point())
     if config.lora is not None:
-        add_adapters(model, config.lora)
+        lora = config.lora
+        add_adapters(model, targets=lora.targets, rank=lora.rank, alpha=lora.alpha, dropout=lora.dropout)
         for name, parameter in model.named_parameters():
             if component_of(name) == "llm":
                 parameter.requires_grad_("lora_" in name)
-        if settings.dropout:
+        if lora.dropout:
             model.model.seed_dropouts()
     if config.activation_checkpointing:
         enable_activation_checkpointing(model)

@@ -8,7 +8,13 @@ from typing import Any
 from transformers.utils.generic import TransformersKwargs
 
 # What transformers, PEFT and this package hand through to the decoder.
-_PASSED_ON = frozenset(TransformersKwargs.__annotations__) | {"cache_position", "forest", "answer_mask", "return_dict"}
+_PASSED_ON = frozenset(TransformersKwargs.__annotations__) | {
+    "cache_position",
+    "forest",
+    "answer_mask",
+    "example_seeds",
+    "return_dict",
+}
 # Names that other models have for the same thing.
 _OTHER_NAMES = {
     "images": "pixel_values",

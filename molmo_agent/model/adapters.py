@@ -8,30 +8,36 @@ import torch
 from torch import Tensor, nn
 
 from molmo_agent.errors import UsageError
-from molmo_agent.train.config import Lora
 
 # A stack of experts, and the matrices that it holds, by which patterns name it.
 _STACKS = {"gate_up_proj": ("gate_proj", "up_proj"), "down_proj": ("down_proj",)}
 
 
-def add_adapters(model: nn.Module, settings: Lora) -> None:
-    """Add adapters to what ``settings.targets`` names.
+def add_adapters(model: nn.Module, *, targets: str, rank: int, alpha: int, dropout: float = 0.0) -> None:
+    """Add adapters to what ``targets`` names.
+
+    Args:
+        model: to be changed in place.
+        targets: a regular expression for whole names, see :func:`adapter_targets`.
+        rank: of each adapter, and of each expert's.
+        alpha: an adapter is scaled by alpha / rank.
+        dropout: on what enters an adapter.
 
     Raises:
         UsageError: the pattern, or one of its alternatives, names nothing that can have an adapter.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    modules, parameters = adapter_targets(model, settings.targets)
-    if parameters and settings.dropout:
+    modules, parameters = adapter_targets(model, targets)
+    if parameters and dropout:
         raise UsageError(
-            f"expected lora.dropout=0 with adapters on experts, got {settings.dropout}: PEFT cannot drop what enters "
+            f"expected lora.dropout=0 with adapters on experts, got {dropout}: PEFT cannot drop what enters "
             "them; set it to 0, or lora.targets to the attention's matrices alone"
         )
     adapters = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
         target_modules=modules,
         target_parameters=parameters or None,
     )

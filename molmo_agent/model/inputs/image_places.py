@@ -91,18 +91,21 @@ def check_picture_inputs(
         raise ValueError("expected pixel_values with image_masks, got none; pass all that the processor returns")
 
 
-def expect_no_picture(input_ids: Tensor, image_token_ids: Sequence[int], cache: Cache | None) -> None:
+def expect_picture(
+    input_ids: Tensor, image_features: Tensor | None, image_token_ids: Sequence[int], cache: Cache | None
+) -> None:
     """Refuse the beginning of a sequence that has a picture's tokens, where no picture came with it.
 
     Args:
         input_ids: (B, T).
+        image_features: of the pictures, if any came.
         image_token_ids: start, end, patch, column.
         cache: of earlier tokens; what follows them may repeat any token.
 
     Raises:
         ValueError: there is a start of a picture with image tokens.
     """
-    if input_ids.shape[1] < 2 or (cache is not None and cache.get_seq_length() > 0):
+    if image_features is not None or input_ids.shape[1] < 2 or (cache is not None and cache.get_seq_length() > 0):
         return
     start, _, patch, _ = (bool((input_ids == id_).any()) for id_ in image_token_ids)
     if start and patch:
