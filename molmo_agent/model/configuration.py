@@ -6,8 +6,11 @@ decoder (Qwen2, OLMo with norm-after, OLMoE, ...). Tower and decoder are describ
 
 from typing import Any, Literal
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
+
+from molmo_agent.visible_text import visible_text
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -89,9 +92,17 @@ class MolmoConfig(PreTrainedConfig):
         """
         from molmo_agent.model.checkpoints.released_config import is_official, translate_config
 
-        if is_official(config_dict):
-            config_dict = {"model_type": cls.model_type, **translate_config(config_dict)}
-        return super().from_dict(config_dict, **kwargs)
+        try:
+            if is_official(config_dict):
+                config_dict = {"model_type": cls.model_type, **translate_config(config_dict)}
+            return super().from_dict(config_dict, **kwargs)
+        # Whatever comes of a field that is missing or of another type.
+        except (ArithmeticError, AttributeError, LookupError, TypeError, StrictDataclassError) as error:
+            problem = visible_text(f"{type(error).__name__}: {error}")
+            raise ValueError(
+                f"expected the config of a Molmo model, but a field is missing or of another type ({problem}): is the "
+                "file complete?"
+            ) from error
 
     @property
     def image_token_id(self) -> int:

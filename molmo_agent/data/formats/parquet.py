@@ -186,13 +186,14 @@ class Table:
     def scan(self, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield (number, some columns) of every row; unreadable blocks are reported and skipped."""
         for (shard, block), start in zip(self._blocks, self._starts, strict=False):
-            number = start
+            number, end = start, start + shard.rows[block]
             try:
                 for batch in shard.batches(block, columns):
-                    for row in batch.to_pylist():
+                    for row in batch.to_pylist()[: end - number]:
                         yield number, row
                         number += 1
+                if number < end:
+                    raise ValueError("the block has fewer rows than it claims")
             except self._read_errors as error:
-                end = start + shard.rows[block] - 1
-                reason = f"rows {number} to {end} cannot be read ({error}); fetch the file again"
+                reason = f"rows {number} to {end - 1} cannot be read ({error}); fetch the file again"
                 self._problems.add(Problem(file=shard.path.name, reason=reason))

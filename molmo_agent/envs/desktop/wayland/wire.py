@@ -159,6 +159,8 @@ class WaylandConnection:
         while len(self._data) >= 8:
             target, word = struct.unpack_from("=II", self._data)
             size, opcode = word >> 16, word & 0xFFFF
+            if size < 8:
+                raise EnvError(f"the Wayland compositor sent a message of {size} bytes, which is none: log in again")
             if len(self._data) < size:
                 return
             body, self._data = self._data[8:size], self._data[size:]
@@ -194,10 +196,16 @@ def socket_path() -> str:
 
 
 def decode(signature: str, body: bytes) -> tuple[Any, ...]:
-    """Read arguments: ``u`` unsigned, ``i`` signed, ``s`` text."""
+    """Read arguments: ``u`` unsigned, ``i`` signed, ``s`` text.
+
+    Raises:
+        EnvError: they end early.
+    """
     values: list[Any] = []
     offset = 0
     for kind in signature:
+        if len(body) < offset + 4:
+            raise EnvError(f"the Wayland compositor sent a message that ends after {len(body)} bytes: log in again")
         (word,) = struct.unpack_from("=i" if kind == "i" else "=I", body, offset)
         offset += 4
         if kind == "s":
