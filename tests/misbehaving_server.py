@@ -38,8 +38,8 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        super().__init__((address, 0), Handler)
         self.lock, self.now, self.most = threading.Lock(), 0, 0
         self.asked: Counter[str] = Counter()
         self.times: list[tuple[str, float]] = []
@@ -196,9 +196,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    """Run a server on a thread."""
-    server = Server()
+def serving(address: str = "127.0.0.1") -> Iterator[Server]:
+    """Run a server on a thread, at one of the addresses of this machine."""
+    server = Server(address)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

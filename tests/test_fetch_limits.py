@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from misbehaving_server import Server, bomb, picture, serving
 
-from molmo_agent.data.images.download import FetchError, Limits, check_redirect, inspect
+from molmo_agent.data.images.download import FetchError, Limits, check_redirect, inspect, is_public
 from molmo_agent.data.images.fetch import FAILED_FILE, SAME_IMAGE, Summary, fetch
 from molmo_agent.data.images.store import ImageStore
 from molmo_agent.data.images.url_list import ImageRequest
@@ -167,3 +167,19 @@ def test_no_form_of_a_local_address_is_asked(server: Server, tmp_path: Path) -> 
     summary = fetch(wanted(*urls), tmp_path, dataclasses.replace(LIMITS, local=False))
     assert set(failures(summary)) == set(urls)
     assert not server.asked
+
+
+# Behind each form of IPv4 within IPv6, too.
+PRIVATE = (
+    *("10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254", "100.64.0.1", "100.100.100.200"),
+    *("192.0.0.192", "198.18.0.1", "0.0.0.0", "127.0.0.1", "255.255.255.255", "224.0.0.1", "240.0.0.1", "::", "::1"),
+    *("fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1"),
+    *("64:ff9b::a9fe:a9fe", "64:ff9b::10.0.0.1", "2002:7f00:1::", "2002:a00:1::", "64:ff9b:1::1", "100::1", "2001:db8::1"),
+    *("fec0::1", "192.0.2.1", "203.0.113.9", "2001:0:7f00:1::f5ff:fffe"),
+)  # fmt: skip
+PUBLIC = ("8.8.8.8", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808")
+
+
+def test_private_addresses_are_told_from_public_ones() -> None:
+    assert [address for address in PRIVATE if is_public(address)] == []
+    assert [address for address in PUBLIC if not is_public(address)] == []

@@ -14,6 +14,7 @@ from molmo_agent.episode import Image
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.geometry import Box
 from molmo_agent.screen_text import Line, Word, box_around, reading_order
+from molmo_agent.visible_text import visible_text
 
 # Print on screens is about half as large as what tesseract was trained on.
 _ENLARGED = 2
@@ -71,14 +72,26 @@ class TesseractReader:
 
 
 def _lines(table: str, width: int, height: int) -> Sequence[Line]:
-    """Read tesseract's table: one row per word, with its block, paragraph and line."""
+    """Read tesseract's table: one row per word, with its block, paragraph and line.
+
+    Raises:
+        ModelError: it is not the table that is known.
+    """
     words: dict[tuple[str, ...], list[tuple[Word, float]]] = defaultdict(list)
-    for row in csv.DictReader(io.StringIO(table), delimiter="\t", quoting=csv.QUOTE_NONE):
-        if row["level"] == "5" and row["text"].strip():
-            left, top, across, down = (int(row[name]) for name in ("left", "top", "width", "height"))
-            box = Box.from_pixels(left, top, left + across, top + down, width, height)
-            line = tuple(row[name] for name in ("block_num", "par_num", "line_num"))
-            words[line].append((Word(row["text"].strip(), box), max(float(row["conf"]), 0.0) / 100))
+    try:
+        for row in csv.DictReader(io.StringIO(table), delimiter="\t", quoting=csv.QUOTE_NONE):
+            if row["level"] == "5" and row["text"].strip():
+                left, top, across, down = (int(row[name]) for name in ("left", "top", "width", "height"))
+                box = Box.from_pixels(left, top, left + across, top + down, width, height)
+                line = tuple(row[name] for name in ("block_num", "par_num", "line_num"))
+                words[line].append((Word(row["text"].strip(), box), max(float(row["conf"]), 0.0) / 100))
+    # A column or a cell is missing, or holds something else.
+    except (csv.Error, AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        problem = visible_text(f"{type(error).__name__}: {error}")
+        raise ModelError(
+            f"expected tesseract to print a table of words and boxes, but it has another form ({problem}): install "
+            "tesseract 4 or 5"
+        ) from error
     return reading_order(
         [
             Line(

@@ -213,17 +213,20 @@ def xkb_text(data: bytes) -> None:
 def dbus(data: bytes) -> None:
     """Messages of a session bus: signals with a path, a member and values."""
     with contextlib.suppress(ImportError):
-        from jeepney import MatchRule
+        from jeepney import MatchRule, message_bus, new_method_call, new_method_return
         from jeepney.io.blocking import DBusConnection
 
         from molmo_agent.envs.desktop.wayland.dbus import Bus
 
         ours, theirs = socket.socketpair()
-        with ours, theirs, contextlib.suppress(EnvError):
-            theirs.sendall(data)
+        with ours, theirs, contextlib.ExitStack() as stack, contextlib.suppress(EnvError):
+            hello = new_method_call(message_bus, "Hello")
+            hello.header.serial = 1
+            theirs.sendall(new_method_return(hello, "s", (":1.1",)).serialise(serial=1) + data)
             theirs.shutdown(socket.SHUT_WR)
             bus: Any = Bus.__new__(Bus)
-            bus._connection, bus._signals = DBusConnection(ours), deque()
+            bus._connection, bus._signals = DBusConnection(ours, enable_fds=True), deque()
+            stack.callback(bus.close)
             bus._connection.filter(MatchRule(type="signal"), queue=bus._signals).__enter__()
             while signal := bus.next_signal(1.0):
                 path, member, values = signal

@@ -29,6 +29,8 @@ from molmo_agent.images import read_image
 
 USER_AGENT = f"molmo-agent/{__version__} (downloads the images that public training data lists by address)"
 _CHUNK_BYTES = 1 << 16
+# IPv4 addresses on a network of IPv6 alone, and protocols' own addresses: a cloud has its metadata there.
+_NAT64, _PROTOCOLS = ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv4Network("192.0.0.0/24")
 _REDIRECTS = (301, 302, 303, 307, 308)
 # The largest side of images that hosts send instead of a missing one: a tracking pixel, a dot.
 _PLACEHOLDER_PX = 2
@@ -104,6 +106,18 @@ def host_of(url: str) -> str:
     return host.lower()
 
 
+def is_public(address: str) -> bool:
+    """Return whether an IP address belongs to a machine on the internet, behind any form of IPv4 within IPv6."""
+    found: Any = ipaddress.ip_address(address)
+    if found.version == 6:
+        if found in _NAT64:
+            found = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        else:
+            found = found.ipv4_mapped or found.sixtofour or (found.teredo or (found,))[-1]
+    is_special = found in _PROTOCOLS if found.version == 4 else found.is_site_local
+    return bool(found.is_global and not (is_special or found.is_reserved or found.is_multicast))
+
+
 class _Guarded:
     """A connection that rejects local and private addresses and limits the time for the header."""
 
@@ -113,9 +127,8 @@ class _Guarded:
         super().connect()  # type: ignore[misc]
         connection: Any = self
         # Check the connected address: the name may have resolved differently a moment ago (DNS rebinding).
-        address: Any = ipaddress.ip_address(connection.sock.getpeername()[0])
-        address = getattr(address, "ipv4_mapped", None) or address
-        if not (self.limits.local or address.is_global):
+        address = connection.sock.getpeername()[0]
+        if not (self.limits.local or is_public(address)):
             connection.close()
             raise FetchError("local address", f"{address} is this machine or a private network (see --local)")
 

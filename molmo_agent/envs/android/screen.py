@@ -227,9 +227,8 @@ def _forbids_captures(device: Device, status: Status) -> bool:
     windows = device.run("dumpsys", "window", "windows").text
     for block in re.split(r"^\s*Window #\d+ ", windows, flags=re.MULTILINE)[1:]:
         if title and title in block.split("\n", 1)[0]:
-            flags = re.search(r"\bfl=(#?)([^\n}]*)", block)
-            words = flags[2].split() if flags else []
             # Names since Android 9, a number before.
-            if "SECURE" in words or (flags and flags[1] and int(words[0], 16) & _SECURE_FLAG):
+            flags = re.search(r"\bfl=(?:#([0-9a-fA-F]{1,16})\b)?([^\n}]*)", block)
+            if flags and ("SECURE" in flags[2].split() or int(flags[1] or "0", 16) & _SECURE_FLAG):
                 return True
     return False

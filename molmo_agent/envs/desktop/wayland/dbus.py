@@ -1,6 +1,7 @@
 """Calls and signals on the user's D-Bus session bus. Used from one thread."""
 
 import socket
+import struct
 from collections import deque
 from typing import Any, Self
 
@@ -8,7 +9,7 @@ from molmo_agent.errors import EnvError, MissingExtraError
 from molmo_agent.interrupts import defer_interrupts
 
 try:
-    from jeepney import DBusAddress, DBusErrorResponse, HeaderFields, MatchRule, MessageType, message_bus
+    from jeepney import DBusAddress, DBusErrorResponse, HeaderFields, MatchRule, message_bus
     from jeepney import new_method_call as new_call
     from jeepney.io.blocking import open_dbus_connection
     from jeepney.wrappers import unwrap_msg
@@ -17,6 +18,8 @@ except ImportError as error:
 
 # Portals answer a call at once; what a person has to decide comes later, as a signal.
 _CALL_TIMEOUT_S = 10.0
+# A lost connection, and what jeepney raises where a message is damaged.
+_LOST = (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, struct.error)
 OWNER_CHANGED = "org.freedesktop.DBus.NameOwnerChanged"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 
@@ -81,8 +84,8 @@ class Bus:
             raise CallError(f"{member} failed: {detail}", error.name) from error
         except TimeoutError as error:
             raise EnvError(f"{member} was not answered within {_CALL_TIMEOUT_S:g} s: is {service} running?") from error
-        except (OSError, RuntimeError) as error:
-            raise EnvError(f"the D-Bus session bus is gone ({error}): start again in a running session") from error
+        except _LOST as error:
+            raise EnvError(f"the D-Bus session bus is gone or damaged ({error!r}): start again in a running session") from error
 
     def _break_off(self) -> None:
         """Let a call to a service that does not answer end, from another thread."""
@@ -96,10 +99,13 @@ class Bus:
         """
         interface, _, name = member.rpartition(".")
         try:
-            ((_, value),) = self.call(service, path, f"{_PROPERTIES}.Get", "ss", interface, name)
+            answer = self.call(service, path, f"{_PROPERTIES}.Get", "ss", interface, name)
         except CallError:
             return None
-        return value
+        match answer:
+            case ((_, value),):
+                return value
+        raise EnvError(f"expected {service} to answer with the value of {member}, got {answer!r:.80}: update it")
 
     def has_service(self, name: str) -> bool:
         """Return whether a bus name has an owner now."""
@@ -137,14 +143,13 @@ class Bus:
         try:
             with defer_interrupts(self._break_off):
                 message = self._connection.recv_until_filtered(self._signals, timeout=timeout_s)
+            fields = message.header.fields
+            member = f"{fields[HeaderFields.interface]}.{fields[HeaderFields.member]}"
+            return str(fields[HeaderFields.path]), member, tuple(message.body)
         except TimeoutError:
             return None
-        except (OSError, RuntimeError) as error:
-            raise EnvError(f"the D-Bus session bus is gone ({error}): start again in a running session") from error
-        fields = message.header.fields
-        assert message.header.message_type is MessageType.signal
-        member = f"{fields[HeaderFields.interface]}.{fields[HeaderFields.member]}"
-        return str(fields[HeaderFields.path]), member, tuple(message.body)
+        except _LOST as error:
+            raise EnvError(f"the D-Bus session bus is gone or damaged ({error!r}): start again in a running session") from error
 
     def close(self) -> None:
         """Disconnect; safe to call twice."""

@@ -163,9 +163,19 @@ class Xkb:
 
 
 class Keymap:
-    """A keyboard layout, read from the server's reply."""
+    """A keyboard layout, read from the server's reply.
+
+    Raises:
+        EnvError: the reply is cut off, or a key has a type that is none of its types.
+    """
 
     def __init__(self, reply: bytes) -> None:
+        try:
+            self._parse(reply)
+        except (struct.error, IndexError) as error:
+            raise EnvError(f"the X server's reply about its keyboard layout is damaged ({error}): start again") from error
+
+    def _parse(self, reply: bytes) -> None:
         # The first 8 of 40 bytes are parsed already.
         num_types, first_key, num_keys, num_modifier_keys = reply[7], reply[9], reply[12], reply[25]
         self._reply, self._at = reply, 32
@@ -190,6 +200,8 @@ class Keymap:
         *types, info, width, num_syms = self._read("BBBBBBH")
         syms = self._read(f"{num_syms}I")
         groups = tuple(syms[i * width : (i + 1) * width] for i in range(info & 0xF))
+        if any(self._types[kind : kind + 1] == [] for kind in types[: len(groups)]) or len(groups) > len(types):
+            raise IndexError(f"a key has {len(groups)} groups of the types {types}, of {len(self._types)} types")
         return _Key(groups, tuple(types), info >> 6, info >> 4 & 3)
 
     def keysym(self, keycode: int, group: int, mods: int) -> int:
