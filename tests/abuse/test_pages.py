@@ -80,7 +80,18 @@ def test_no_text_on_any_page_runs_or_asks_for_anything(tmp_path, server, browser
     pages.mkdir()
     variables = {"HOSTILE_PAGES": str(pages), "HOSTILE_SERVER": _address(server)}
     variables["PYTHONPATH"] = os.pathsep.join((str(HERE), str(Path(molmo_agent.__file__).parents[1])))
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "--maxfail=1000", "-p", "no:cacheprovider", "-p", "hostile_pages"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "--maxfail=1000",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "hostile_pages",
+    ]
     command += ["-k", "not ray and not command", *(str(HERE.parent / name) for name in WRITERS)]
     done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=600, check=False)
     written = {path.name.rpartition(" ")[0] for path in pages.iterdir()}

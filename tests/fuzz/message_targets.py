@@ -7,6 +7,7 @@ import struct
 import tempfile
 import threading
 from collections import deque
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,12 @@ _WINDOWS = b"""  Window #0 Window{1f u0 com.android.settings/com.android.setting
 """
 
 
-class _Phone:
-    """A phone that gives one answer to everything, or answers by the first word of the question."""
+class AnsweringPhone:
+    """The part of a phone that questions go to."""
 
     serial = "phone"
 
-    def __init__(self, **answers: bytes) -> None:
+    def __init__(self, answers: Mapping[str, bytes]) -> None:
         self._answers = answers
 
     def script(self, line: str, *, what: str, timeout_s: float = 15.0) -> Answer:
@@ -61,11 +62,16 @@ class _Phone:
         return self.script(" ".join(arguments), what=arguments[0])
 
 
+def answering_phone(**answers: bytes) -> Any:
+    """Return a phone that answers what stands under the first word that the question has."""
+    return AnsweringPhone(answers)
+
+
 @target_of_bytes("phone-displays", _DUMP, b"mShowingLockscreen=true cur=1x1 orientation=1\n", b"mWakefulness=Asleep")
 def phone_displays(data: bytes) -> None:
     """What dumpsys tells about the displays: the main one is always there."""
     with contextlib.suppress(MolmoAgentError):
-        status = screen.read_status(_Phone(dumpsys=data))  # type: ignore[arg-type]
+        status = screen.read_status(answering_phone(dumpsys=data))
         assert status.size is None or min(status.size) >= 0
         assert describe_displays(status.displays)
     with contextlib.suppress(EnvError):
@@ -77,14 +83,14 @@ def phone_displays(data: bytes) -> None:
 )
 def phone_windows(data: bytes) -> None:
     """What dumpsys tells about windows that may not be captured."""
-    phone: Any = _Phone(**{"windows": data, "dumpsys": _DUMP})
+    phone: Any = answering_phone(**{"windows": data, "dumpsys": _DUMP})
     assert screen._forbids_captures(phone, screen.read_status(phone)) in (True, False)
 
 
 @target_of_bytes("phone-capture")
 def phone_capture(data: bytes) -> None:
     """A capture: a whole image of the display's size, or an error."""
-    phone: Any = _Phone(screencap=data, dumpsys=_DUMP.replace(b"1080", b"8").replace(b"2400", b"6"))
+    phone: Any = answering_phone(screencap=data, dumpsys=_DUMP.replace(b"1080", b"8").replace(b"2400", b"6"))
     with contextlib.suppress(EnvError):
         image, _ = screen.capture(phone)
         assert image.shape == (6, 8, 3)
@@ -96,7 +102,7 @@ def phone_capture(data: bytes) -> None:
 )
 def phone_apps(data: bytes) -> None:
     """The list of apps."""
-    apps = launchable(_Phone(query=data))  # type: ignore[arg-type]
+    apps = launchable(answering_phone(query=data))
     with contextlib.suppress(ActionRefused):
         assert find_app("settings", list(apps)) in apps
 
@@ -125,11 +131,9 @@ _OUTPUT = (
 )
 
 
-@target_of_bytes(
-    "wayland", _GLOBALS + _OUTPUT, _GLOBALS + _event(1, 0, struct.pack("=III", 3, 1, 4) + b"bad\0"), b"\0" * 64
-)
-def wayland(data: bytes) -> None:
-    """A compositor's messages: monitors with a size, or an error; and always an end."""
+@contextlib.contextmanager
+def answering_compositor(data: bytes) -> Iterator[None]:
+    """Run a compositor that sends these bytes to whoever connects, whatever it is asked."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(socket.socket(socket.AF_UNIX))
@@ -147,15 +151,25 @@ def wayland(data: bytes) -> None:
         thread.start()
         stack.callback(thread.join)
         stack.enter_context(_variables(XDG_RUNTIME_DIR=str(folder), WAYLAND_DISPLAY="wayland-0"))
-        with contextlib.suppress(EnvError):
-            connection = WaylandConnection()
-            stack.callback(connection.close)
+        yield
+
+
+@target_of_bytes(
+    "wayland", _GLOBALS + _OUTPUT, _GLOBALS + _event(1, 0, struct.pack("=III", 3, 1, 4) + b"bad\0"), b"\0" * 64
+)
+def wayland(data: bytes) -> None:
+    """A compositor's messages: monitors with a size, or an error; and always an end."""
+    with answering_compositor(data), contextlib.suppress(EnvError):
+        connection = WaylandConnection()
+        try:
             if connection.find(MANAGER):
                 assert all(min(output.size) > 0 for output in Outputs(connection).now())
+        finally:
+            connection.close()
 
 
 @contextlib.contextmanager
-def _variables(**values: str) -> Any:
+def _variables(**values: str) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -85,7 +85,9 @@ class Bus:
         except TimeoutError as error:
             raise EnvError(f"{member} was not answered within {_CALL_TIMEOUT_S:g} s: is {service} running?") from error
         except _LOST as error:
-            raise EnvError(f"the D-Bus session bus is gone or damaged ({error!r}): start again in a running session") from error
+            raise EnvError(
+                f"the D-Bus session bus is gone or damaged ({error!r}): start again in a running session"
+            ) from error
 
     def _break_off(self) -> None:
         """Let a call to a service that does not answer end, from another thread."""
@@ -149,7 +151,9 @@ class Bus:
         except TimeoutError:
             return None
         except _LOST as error:
-            raise EnvError(f"the D-Bus session bus is gone or damaged ({error!r}): start again in a running session") from error
+            raise EnvError(
+                f"the D-Bus session bus is gone or damaged ({error!r}): start again in a running session"
+            ) from error
 
     def close(self) -> None:
         """Disconnect; safe to call twice."""

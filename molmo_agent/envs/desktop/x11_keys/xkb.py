@@ -173,7 +173,9 @@ class Keymap:
         try:
             self._parse(reply)
         except (struct.error, IndexError) as error:
-            raise EnvError(f"the X server's reply about its keyboard layout is damaged ({error}): start again") from error
+            raise EnvError(
+                f"the X server's reply about its keyboard layout is damaged ({error}): start again"
+            ) from error
 
     def _parse(self, reply: bytes) -> None:
         # The first 8 of 40 bytes are parsed already.
