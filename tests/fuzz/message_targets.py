@@ -204,22 +204,6 @@ def x11_keymap(data: bytes) -> None:
                     assert isinstance(xkb.character(keymap.keysym(keycode, group, mods)), str)
 
 
-@target_of_bytes(
-    "xkb-text",
-    b'xkb_keymap { xkb_keycodes { minimum = 8; maximum = 255; <A> = 38; <S> = 50; }; xkb_types { type "T" { modifiers '
-    b'= Shift; map[Shift] = Level2; level_name[Level1] = "a"; }; }; xkb_compatibility { }; xkb_symbols { '
-    b'key <A> { type = "T", [a, A] }; key <S> { [Shift_L] }; }; };',
-)
-def xkb_text(data: bytes) -> None:
-    """A layout as text, which libxkbcommon reads."""
-    from molmo_agent.envs.desktop.wayland.keymap import Keymap
-
-    with contextlib.suppress(EnvError):
-        keymap = Keymap(data)
-        assert all(len(stroke.keys) <= 3 for stroke in keymap.char_strokes("A") if stroke)
-        keymap.certain_stroke("a")
-
-
 # --- Services and programs --------------------------------------------------------------------------------------------
 
 
