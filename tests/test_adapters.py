@@ -12,7 +12,7 @@ from tiny_training import small_run
 from torch import nn
 
 from molmo_agent.errors import UsageError
-from molmo_agent.model import MolmoForConditionalGeneration
+from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.adapters import adapter_targets, add_adapters
 from molmo_agent.train.config import Lora, TrainConfig
 from molmo_agent.train.export import merge_adapters
@@ -125,13 +125,14 @@ def test_a_recipe_trains_experts_by_adapters_alone(tmp_path: Path, golden) -> No
     assert any(".experts" in name for name in learning)
 
 
-def test_experts_that_four_bits_do_not_reach_are_told(tmp_path: Path, golden) -> None:
+def test_experts_that_four_bits_do_not_reach_are_told(tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
-    golden("moe_olmoe").save_pretrained(tmp_path / "experts")
-    from molmo_agent.nano.architecture import nano_processor
-
-    nano_processor().save_pretrained(tmp_path / "experts")
-    config = replace(small_run(tmp_path), model=str(tmp_path / "experts"), lora=Lora(base="4bit"), sharding="none")
+    small = small_run(tmp_path)
+    fields = MolmoForConditionalGeneration.from_pretrained(small.model).config.to_dict()
+    fields["text_config"] |= {"model_type": "olmoe", "num_experts": 4, "num_experts_per_tok": 2}
+    MolmoForConditionalGeneration(MolmoConfig(**fields)).save_pretrained(tmp_path / "experts")
+    MolmoProcessor.from_pretrained(small.model).save_pretrained(tmp_path / "experts")
+    config = replace(small, model=str(tmp_path / "experts"), lora=Lora(base="4bit"), sharding="none")
     with pytest.warns(
         UserWarning, match=r"leaves \d+% of the decoder's weights whole.*experts \(down_proj, gate_up_proj"
     ):
