@@ -56,8 +56,11 @@ class Row:
     @property
     def pictures(self) -> tuple[Picture, ...]:
         """All images in their order; empty for text alone."""
-        first = () if self.size is None or self.image is None else (Picture(size=self.size, image=self.image),)
-        return (*first, *self.more_images)
+        if self.image is None:
+            return self.more_images
+        # Decoded here only for a row that does not tell its size: no image is left out.
+        size = self.size or self.image().shape[1::-1]
+        return (Picture(size=size, image=self.image), *self.more_images)
 
 
 class Rows(Protocol):

@@ -44,8 +44,9 @@ _PARAMETERS: dict[str, dict[str, type | tuple[type, ...]]] = {
 }
 # Half the side, in pixels, of the square around a click that no element encloses.
 _FALLBACK = 10
-# Repetitions in an app's name that is searched as a regular expression: nested ones take exponential time.
-_MAX_REPETITIONS = 1
+# Repetitions in an app's name that is searched as a regular expression: within brackets they may take exponential time,
+# without ("c++ lab") each one multiplies the time by the length of the text.
+_MAX_REPETITIONS, _MAX_IN_BRACKETS = 3, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +232,7 @@ def reference_app_box(text: str, name: str) -> PixelBox | None:
     text = text.lower()
     if f"text={name}" not in text:
         return None
-    if sum(map(name.count, "*+{")) > _MAX_REPETITIONS:
+    if sum(map(name.count, "*+{")) > (_MAX_IN_BRACKETS if "(" in name else _MAX_REPETITIONS):
         raise ValueError(f"the app's name {name[:40]!r} repeats too much to be searched as a regular expression")
     pattern = rf"center=\[(\d+),(\d+)\],\s*size=\[(\d+),(\d+)\],\s*text={name}"
     match = re.search(pattern, text)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from molmo_agent.data.row import Conversation, Row
+from molmo_agent.model.crops import image_token_counts
 from molmo_agent.model.processor import MolmoProcessor
 from molmo_agent.model.prompts import format_turns, length_hint, style_prefix, with_prefix
 from molmo_agent.train.batching.message_tree import Example, lay_out
@@ -141,7 +142,8 @@ def collate(
             arrays["image_input_idx"] = np.where(index >= 0, index + place, -1)
             for name, entries in image_arrays.items():
                 entries.append(arrays[name])
-            place += len(processor.image_block(grid, config.max_crops))
+            blocks = image_token_counts(grid, image_processor.layout(config.max_crops))
+            place += sum(rows * (columns + 1) + 2 for rows, columns in blocks)  # with line ends, start and end
         start += length
     if not members:
         blank = {"input_ids": processor.bos_id, "labels": -1, "position_ids": 0} | dict.fromkeys(_NUMBERS, 0)
