@@ -30,7 +30,7 @@ from molmo_agent.data.readers.questions_file import QuestionsFile
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import ROW_ERRORS, Problems
 from molmo_agent.errors import ImageError, MolmoAgentError
-from molmo_agent.evaluation.run import _read_records
+from molmo_agent.evaluation.run import read_records as read_evaluation
 from molmo_agent.geometry import Point
 from molmo_agent.images import read_image, read_size
 from molmo_agent.model import MolmoConfig
@@ -218,7 +218,7 @@ def run_tensors(path: Path) -> None:
 @file_target("evaluation-records", "records.jsonl", b'{"id": "a", "score": 1.0}\n{"id": "b", "skipped": "x"}\n{"id"')
 def evaluation_records(path: Path) -> None:
     """The records of an evaluation that is resumed."""
-    assert all(record["id"] == name for name, record in _read_records(path).items())
+    assert all(record["id"] == name for name, record in read_evaluation(path).items())
 
 
 # --- Checkpoints ------------------------------------------------------------------------------------------------------
