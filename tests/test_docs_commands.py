@@ -88,6 +88,7 @@ SHORT = {
     "agent eval chart_qa": ["--split", "train"],
     "agent eval pixmo_points": ["--data", "data/points_eval/questions.jsonl"],
     "agent eval nano-suite": ["--episodes", "0"],
+    "agent eval injection": ["--families", "phone-popup", "--quick", "--model", "oracle", "--confirm", "never"],
     "agent eval real-tasks": ["--model", "oracle", "--only", "mousepad-save-as"],
     "agent eval android-control": ["--limit", "2"],
     "agent data fetch": ["--local"],
@@ -115,6 +116,7 @@ SLOW = (
         "agent train nano",
         "agent train my",
         "agent eval nano-suite",
+        "agent eval injection",
         "agent eval real",
         "torchrun",
         "timeout",
@@ -228,7 +230,7 @@ def words_of(command: str, folder: Path) -> list[str]:
     for start, more in SHORT.items():
         if start in command:
             words += more
-    if words[0] in ("agent", "torchrun", "timeout") and "train" in words:
+    if words[0] in ("agent", "torchrun", "timeout") and {"train", "injection"} & {*words}:
         words += ["--out", str(folder / "run")]
     return words
 
