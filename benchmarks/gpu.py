@@ -24,7 +24,7 @@ from molmo_agent.train.batching.pack import Size
 from molmo_agent.train.config import Lora, TrainConfig
 from molmo_agent.train.fine_tuning import prepare
 from molmo_agent.train.flops import Flops, peak_of, visible_pairs
-from molmo_agent.train.starting_model import load_model
+from molmo_agent.train.starting_model import four_bits, weights_dtype
 from molmo_agent.train.step import ModelWithLoss, make_optimizer, train_step
 from train import sequence, small_model
 
@@ -132,14 +132,12 @@ def training(shapes: Shapes, *, compiled: bool) -> dict[str, float]:
 
 def adapters_in_four_bits(shapes: Shapes) -> dict[str, float]:
     """Measure the peak memory of a step of adapters over a slice whose weights are in four bits."""
-    from tiny_training import write_model
-
     settings = TrainConfig(precision="bf16", sharding="none", freeze=("vit", "connector"), lora=Lora(base="4bit"))
     with tempfile.TemporaryDirectory() as folder:
-        # The processor of a small model: only the weights matter here.
-        write_model(Path(folder))
         shapes.build(shapes.slice(), torch.bfloat16).save_pretrained(folder)
-        model, _ = load_model(TrainConfig(**{**_fields(settings), "model": folder}))
+        model = MolmoForConditionalGeneration.from_pretrained(
+            folder, dtype=weights_dtype(settings), **four_bits(settings)
+        )
     trained = ModelWithLoss(prepare(settings, model), settings).to(shapes.device).train()
     if not shapes.dry:
         torch.cuda.reset_peak_memory_stats()
@@ -147,10 +145,6 @@ def adapters_in_four_bits(shapes: Shapes) -> dict[str, float]:
     report = [train_step(trained, optimizer, [arrays], settings, step) for step in (1, 2)][-1]
     found = {"four bits, loss": report.loss}
     return found if shapes.dry else found | {"four bits, peak GB": torch.cuda.max_memory_allocated() / 1e9}
-
-
-def _fields(settings: TrainConfig) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in settings.__slots__}
 
 
 def same_steps(shapes: Shapes) -> dict[str, float]:

@@ -35,8 +35,8 @@ from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.flops import Flops, peak_of, visible_pairs
 from molmo_agent.train.launch import run_workers
-from molmo_agent.train.on_ray import run_on_ray
 from molmo_agent.train.losses import response_loss
+from molmo_agent.train.on_ray import run_on_ray
 from molmo_agent.train.recipe import from_dict
 from molmo_agent.train.step import ModelWithLoss, make_optimizer, train_step
 

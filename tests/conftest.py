@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from ray_cluster import RayCluster, running_cluster
+from ray_cluster import running_cluster
 
 # Tests share the machine with others: how long one example takes says nothing about the code.
 settings.register_profile("shared", deadline=None)
@@ -41,20 +41,14 @@ def no_deprecation_is_logged():
     assert LOGGED.messages == []
 
 
-@pytest.fixture(scope="session")
-def shared_ray_cluster():
+@pytest.fixture
+def ray_cluster():
+    """A Ray cluster, with this process connected to it. Each test has its own: Ray gives up actors of a process that
+    connects to the same cluster once more."""
     pytest.importorskip("ray", reason="needs the extra 'train'")
     with running_cluster() as cluster:
+        cluster.connect()
         yield cluster
-
-
-@pytest.fixture
-def ray_cluster(shared_ray_cluster: RayCluster):
-    """The session's Ray cluster, complete, with this process connected to it."""
-    shared_ray_cluster.complete()
-    shared_ray_cluster.connect()
-    yield shared_ray_cluster
-    shared_ray_cluster.disconnect()
 
 
 def pytest_configure(config):

@@ -1,4 +1,4 @@
-"""One Ray cluster for all tests that need one: starting it takes longer than most of them.
+"""A Ray cluster of several machines on this one.
 
 A head without processors, a machine with 4, and two machines that count as having a GPU each, and nothing else.
 """

@@ -25,6 +25,7 @@ def tiny(encoder: str = "clip_vision_model", decoder: str = "qwen2", **changes: 
     config = MolmoConfig(
         vision_config={"model_type": encoder, **SIZES, **ENCODERS[encoder]},
         text_config={"model_type": decoder, **TEXT, **HEADS},
+        image_patch_token_id=5,
         **({"pooling_heads": 2, "pooling_head_dim": 16, "projector_hidden_size": 48, "vit_layers": (-2, -9)} | changes),
     )
     return MolmoForConditionalGeneration(config)

@@ -306,7 +306,7 @@ def test_a_data_set_is_read_from_its_published_files_and_laid_out_for_training(n
 
 def test_every_kind_is_tested_here_or_elsewhere() -> None:
     here = {name.removesuffix("_of_the_hub").removesuffix("_choices").removesuffix("_answers") for name in MADE}
-    elsewhere = {"sim_desktop", "points", "chat", "trajectories", "android_control"}
+    elsewhere = {"sim_desktop", "points", "chat", "trajectories", "android_control", "conversations", "gui_grounding"}
     kinds = {kind.replace("-", "_") for kind in KINDS if not kind.startswith("pixmo")}
     assert kinds == here | elsewhere
 

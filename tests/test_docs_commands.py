@@ -230,7 +230,7 @@ def words_of(command: str, folder: Path) -> list[str]:
     for start, more in SHORT.items():
         if start in command:
             words += more
-    if words[0] in ("agent", "torchrun", "timeout") and {"train", "injection"} & {*words}:
+    if words[0] in ("agent", "torchrun", "timeout") and {"train", "injection", "start"} & {*words}:
         words += ["--out", str(folder / "run")]
     return words
 

@@ -20,6 +20,7 @@ from ray_cluster import RayCluster
 from test_data_academic import MADE, diagram
 from typer.testing import CliRunner
 
+from molmo_agent.cli import evaluate_injection as cli_injection
 from molmo_agent.cli import evaluate_nano as cli_suite
 from molmo_agent.cli import evaluate_real as cli_real
 from molmo_agent.cli.app import app
@@ -948,6 +949,7 @@ def test_the_questions_that_the_documentation_shows_can_be_read(tmp_path: Path) 
         cli_suite.NAME,
         cli_real.SCREENS,
         cli_real.TASKS,
+        cli_injection.NAME,
     }:
         find(name)
 

@@ -21,11 +21,14 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows ends a process 
 
 @pytest.fixture(autouse=True)
 def handlers_stay() -> Any:
-    """Every test leaves the handlers that it found."""
+    """Every test leaves the handlers that it found. These tests may have been started by nohup."""
+    found = {number: signal.getsignal(number) for number in SIGNALS}
+    for number in SIGNALS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
     after = {number: signal.getsignal(number) for number in SIGNALS}
-    for number, handler in before.items():
+    for number, handler in found.items():
         signal.signal(number, handler)
     assert after == before
 

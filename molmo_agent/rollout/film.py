@@ -77,4 +77,5 @@ def _write_mp4(frames: Sequence[PIL.Image.Image], path: Path, seconds: float) ->
     pixels = b"".join(np.asarray(frame.convert("RGB")).tobytes() for frame in frames)
     process = subprocess.run(command, input=pixels, capture_output=True, check=False, env=child_environment())
     if process.returncode != 0:
-        raise EnvError(f"ffmpeg could not write {path}: {process.stderr.decode(errors='replace').strip()[-400:]}")
+        film = path.with_name(MP4_NAME)  # it is written under another name first
+        raise EnvError(f"ffmpeg could not write {film}: {process.stderr.decode(errors='replace').strip()[-400:]}")

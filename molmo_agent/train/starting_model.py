@@ -31,7 +31,7 @@ def load_model(config: TrainConfig) -> tuple[MolmoForConditionalGeneration, Molm
     source = source_of(config)
     try:
         processor = MolmoProcessor.from_pretrained(source, **places(source))
-        options = {"dtype": weights_dtype(config), **_four_bits(config), **places(source)}
+        options = {"dtype": weights_dtype(config), **four_bits(config), **places(source)}
         model = MolmoForConditionalGeneration.from_pretrained(source, **options)
         check_fit(model.config, processor)
     except (OSError, ValueError) as error:
@@ -67,7 +67,7 @@ def _tell_what_is_whole(model: MolmoForConditionalGeneration) -> None:
         )
 
 
-def _four_bits(config: TrainConfig) -> dict[str, Any]:
+def four_bits(config: TrainConfig) -> dict[str, Any]:
     """Return the loading options for weights under adapters; empty for full precision."""
     if not config.lora or config.lora.base == "full":
         return {}
