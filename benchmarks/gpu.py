@@ -136,7 +136,7 @@ def adapters_in_four_bits(shapes: Shapes) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         shapes.build(shapes.slice(), torch.bfloat16).save_pretrained(folder)
         model = MolmoForConditionalGeneration.from_pretrained(
-            folder, dtype=weights_dtype(settings), **four_bits(settings)
+            folder, trust_remote_code=False, dtype=weights_dtype(settings), **four_bits(settings)
         )
     trained = ModelWithLoss(prepare(settings, model), settings).to(shapes.device).train()
     if not shapes.dry:

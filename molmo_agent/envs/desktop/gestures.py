@@ -81,8 +81,9 @@ class Gestures:
         self._release(place, button, nth)
 
     def _release(self, place: tuple[int, int], button: Button, nth: int = 1) -> None:
-        if self._input.position() != place:
-            # Released elsewhere, a click would be a drag to there.
+        x, y = self._input.position()
+        # Positions may be rounded by one unit. Released elsewhere, a click would be a drag to there.
+        if max(abs(x - place[0]), abs(y - place[1])) > 1:
             self._input.move(*place)
         self._input.release(button, nth)
         self.is_holding = False
