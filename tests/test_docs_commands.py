@@ -60,6 +60,7 @@ pytestmark = pytest.mark.filterwarnings(
 # What cannot run here, and why. A part of a command -> the reason.
 CANNOT = {
     "--address": "needs a Ray cluster; one of two machines is started in test_train_run",
+    "agent start --vision openai": "downloads two models; test_start_model starts from folders",
     "python benchmarks/nano_ablation.py": "trains for minutes at the least; test_ablations runs its parts",
 }
 # What a reader replaces by something of their own, and what is there in its place.
@@ -230,7 +231,7 @@ def words_of(command: str, folder: Path) -> list[str]:
     for start, more in SHORT.items():
         if start in command:
             words += more
-    if words[0] in ("agent", "torchrun", "timeout") and {"train", "injection", "start"} & {*words}:
+    if words[0] in ("agent", "torchrun", "timeout") and {"train", "injection"} & {*words}:
         words += ["--out", str(folder / "run")]
     return words
 

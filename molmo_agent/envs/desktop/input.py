@@ -155,6 +155,7 @@ def load_pyautogui() -> Any:
     display = getattr(getattr(gui, "platformModule", None), "_display", None)
     if display is not None and is_imported and not _is_alive(display):
         # The display that it was connected to has ended, as a virtual one does; it connects when it is loaded.
+        display.display.socket.close()
         display = importlib.reload(gui.platformModule)._display
     if display is not None:
         wanted_display, actual_display = os.environ.get("DISPLAY", ""), display.get_display_name()
