@@ -19,6 +19,7 @@ from typing import Any
 from PIL import Image as PILImage
 
 from molmo_agent.actions import Done, points_of
+from molmo_agent.console import say_json
 from molmo_agent.episode import Step
 from molmo_agent.errors import MolmoAgentError, RunStopped, UsageError
 from molmo_agent.evaluation.injection.agents import Agent, PolicyMaker
@@ -262,7 +263,7 @@ def _main(request: str) -> None:
         answer = {"stopped": str(stop)}
     except MolmoAgentError as error:
         answer = _lost(run, f"{type(error).__name__}: {error}")
-    print(json.dumps(answer))
+    say_json(answer)
 
 
 if __name__ == "__main__":
