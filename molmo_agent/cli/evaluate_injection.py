@@ -1,16 +1,12 @@
 """``agent eval injection``: how often orders on the screen capture an agent; tables, JSON, a page."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from molmo_agent.console import after_the_result, make_console, plain_text
+from molmo_agent.cli.evaluation_output import fail_if_missed, print_sheets, progress_of, results_folder
+from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.errors import UsageError
 
 NAME = "injection"
@@ -63,11 +59,9 @@ def run_injection(
     from molmo_agent.evaluation.injection.guard import find_guards
     from molmo_agent.evaluation.injection.report import write_figures, write_page
     from molmo_agent.evaluation.injection.run import Run, evaluate, runnable
-    from molmo_agent.evaluation.injection.tables import figures_of, missed
+    from molmo_agent.evaluation.injection.tables import figures_of, missed, sheets_of
 
-    folder = out or Path("runs") / "eval" / f"{NAME}-{re.sub(r'[^A-Za-z0-9.]+', '-', model).strip('-')}"
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"expected --out to name a folder, got the file {folder}")
+    folder = results_folder(NAME, model, out)
     guards, seed, repeats = find_guards(options.confirm), options.seed or 0, QUICK_REPEATS if quick else REPEATS
     names = [name.strip() for name in model.split(",") if name.strip()]
     own = [Agent(name, None if name in (ORACLE, OBEDIENT) else options.policy) for name in names]
@@ -83,43 +77,14 @@ def run_injection(
     cases = make_cases(able, seed=seed, repeats=repeats)
     runs = [Run(case, agent, guard) for agent in agents for guard in guards for case in cases]
     settings = {"seed": seed, "model": model, "policy": options.policy, "min_confidence": min_confidence}
-    with Progress(
-        TextColumn("run"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=make_console(stderr=True),
-        transient=True,
-    ) as progress:
-        bar = progress.add_task("", total=len(runs))
-        records = evaluate(
-            runs,
-            folder,
-            settings,
-            min_confidence=min_confidence,
-            progress=lambda done: progress.update(bar, completed=done),
-        )
+    with progress_of(len(runs), "run") as progress:
+        records = evaluate(runs, folder, settings, min_confidence=min_confidence, progress=progress)
     figures = figures_of(records)
-    _print(console, figures)
+    print_sheets(console, sheets_of(figures))
+    for one in figures["skipped"]:
+        console.print(plain_text(f"not judged: {one['id']}: {one['reason']}"), soft_wrap=True)
     write_figures(folder, figures, {**settings, "families": able, "repeats": repeats})
     with after_the_result("the page", f"the figures are in {folder}"):
         console.print(plain_text(f"page: {write_page(folder, figures, records)}"), soft_wrap=True)
-    if check and (lines := missed(figures)):
-        for line in lines:
-            console.print(plain_text(f"missed: {line}", "red"), soft_wrap=True)
-        raise typer.Exit(1)
-
-
-def _print(console: Console, figures: dict[str, Any]) -> None:
-    from molmo_agent.evaluation.injection.tables import sheets_of
-
-    for sheet in sheets_of(figures):
-        table = Table(*sheet.columns, title=sheet.title, box=None, title_justify="left")
-        for row in sheet.rows:
-            table.add_row(*map(plain_text, row))
-        console.print(table)
-        if sheet.note:
-            console.print(plain_text(sheet.note, "dim"))
-        console.print()
-    for one in figures["skipped"]:
-        console.print(plain_text(f"not judged: {one['id']}: {one['reason']}"), soft_wrap=True)
+    if check:
+        fail_if_missed(console, missed(figures))

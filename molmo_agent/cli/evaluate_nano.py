@@ -1,16 +1,14 @@
 """``agent eval nano-suite``: measures a pointing model's hit rate, calibration and latency; tables, JSON, a page."""
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
+from molmo_agent.cli.evaluation_output import print_sheets, results_folder
 from molmo_agent.console import after_the_result, make_console, plain_text
-from molmo_agent.errors import UsageError
 
 NAME = "nano-suite"
 WHAT = "simulated screens, MiniWoB++ clicks, absent targets, calibration, latency; nothing to download"
@@ -34,20 +32,11 @@ def run_nano_suite(console: Console, model: str, out: Path | None, *, quick: boo
     from molmo_agent.evaluation.nano_suite.tables import sheets_of
     from molmo_agent.registry import load_model
 
-    folder = out or Path("runs") / "eval" / f"{NAME}-{re.sub(r'[^A-Za-z0-9.]+', '-', model).strip('-')}"
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"expected --out to name a folder, got the file {folder}")
+    folder = results_folder(NAME, model, out)
     number = (QUICK_EPISODES if quick else EPISODES) if episodes is None else episodes
     with _progress() as report:
         suite = run_suite(load_model(model), episodes=number, quick=quick, report=report)
-    for sheet in sheets_of(suite.figures):
-        table = Table(*sheet.columns, title=sheet.title, box=None, title_justify="left")
-        for row in sheet.rows:
-            table.add_row(*map(plain_text, row))
-        console.print(table)
-        if sheet.note:
-            console.print(plain_text(sheet.note, "dim"))
-        console.print()
+    print_sheets(console, sheets_of(suite.figures))
     write_figures(folder, suite)
     with after_the_result("the page", f"the figures are in {folder}"):
         page = write_suite(folder, suite)

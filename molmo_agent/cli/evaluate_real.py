@@ -1,13 +1,11 @@
 """``agent eval real-screens`` and ``real-tasks``: a model on real programs, pointing and acting; tables and files."""
 
-import re
 from pathlib import Path
 
-import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from molmo_agent.cli.evaluation_output import fail_if_missed, print_sheets, progress_of, results_folder
 from molmo_agent.console import after_the_result, make_console, plain_text
 from molmo_agent.errors import UsageError
 
@@ -16,13 +14,6 @@ SCREENS_WHAT = "screenshots of real programs: hits, wrong clicks, refusals, abse
 SCREENS_DATA = "a folder with targets.jsonl and absent.jsonl"
 TASKS = "real-tasks"
 TASKS_WHAT = "tasks on real programs on a virtual display, judged by files, windows and accessibility"
-
-
-def _folder(name: str, model: str, out: Path | None) -> Path:
-    folder = out or Path("runs") / "eval" / f"{name}-{re.sub(r'[^A-Za-z0-9.]+', '-', model).strip('-')}"
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"expected --out to name a folder, got the file {folder}")
-    return folder
 
 
 def run_real_screens(
@@ -57,37 +48,18 @@ def run_real_screens(
 
     if data is None:
         raise UsageError(f"{SCREENS} needs --data: {SCREENS_DATA}")
-    folder = _folder(SCREENS, model, out)
+    folder = results_folder(SCREENS, model, out)
     screens = read_real_screens(data, limit)
     pointer = careful(load_model(model), min_confidence)
-    with Progress(
-        TextColumn("question"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TimeRemainingColumn(),
-        console=make_console(stderr=True),
-        transient=True,
-    ) as progress:
-        bar = progress.add_task("", total=len(screens))
-        answers, skipped = ask(pointer, screens, lambda done: progress.update(bar, completed=done))
+    with progress_of(len(screens), "question") as progress:
+        answers, skipped = ask(pointer, screens, progress)
     result = figures(pointer, answers, skipped, screens.problems)
-    for sheet in sheets_of(result):
-        if not sheet.rows:
-            continue
-        table = Table(*sheet.columns, title=sheet.title, box=None, title_justify="left")
-        for row in sheet.rows:
-            table.add_row(*map(plain_text, row))
-        console.print(table)
-        if sheet.note:
-            console.print(plain_text(sheet.note, "dim"))
-        console.print()
+    print_sheets(console, [sheet for sheet in sheets_of(result) if sheet.rows])
     write_figures(folder, result, answers)
     with after_the_result("the page", f"the figures are in {folder}"):
         console.print(plain_text(f"page: {write_page(folder, result, answers)}"), soft_wrap=True)
-    if check and (lines := missed(result)):
-        for line in lines:
-            console.print(plain_text(f"missed: {line}", "red"), soft_wrap=True)
-        raise typer.Exit(1)
+    if check:
+        fail_if_missed(console, missed(result))
 
 
 def run_real_tasks(
@@ -109,7 +81,7 @@ def run_real_tasks(
     from molmo_agent.evaluation.real_tasks.run import run_tasks, runnable
     from molmo_agent.evaluation.real_tasks.tasks import find_tasks
 
-    folder = _folder(TASKS, model, out)
+    folder = results_folder(TASKS, model, out)
     requested_tasks = find_tasks(only)
     tasks, packages = runnable(requested_tasks)
     if packages:
