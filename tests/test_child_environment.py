@@ -29,7 +29,7 @@ PRIVATE = {
 }
 PUBLIC = ["PATH", "HOME", "DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "LANG", "KEYBOARD"]
 # It starts a process of this package, which asks a served model and needs its key; that process starts the programs.
-OWN_PROCESSES = {"evaluation/real_tasks/run.py", "evaluation/injection/run.py"}
+OWN_PROCESSES = {"evaluation/own_process.py"}
 
 
 @pytest.fixture

@@ -195,14 +195,14 @@ def test_errors_of_the_process_are_raised_here(
     stdout: str, error: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = subprocess.CompletedProcess([], 0, stdout=f"noise\n{stdout}\n", stderr="")
-    monkeypatch.setattr(run.subprocess, "run", lambda *args, **more: done)
+    monkeypatch.setattr(subprocess, "run", lambda *args, **more: done)
     with pytest.raises(error, match=message):
         run_in_process(TASKS[0], "nano", Path("x"))
 
 
 def test_a_process_that_crashes_or_hangs_fails_its_task_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     done = subprocess.CompletedProcess([], -11, stdout="", stderr="segmentation fault")
-    monkeypatch.setattr(run.subprocess, "run", lambda *args, **more: done)
+    monkeypatch.setattr(subprocess, "run", lambda *args, **more: done)
     (one,) = run_tasks(TASKS[:1], "nano", tmp_path / "out")
     assert (one.exit_code, one.achieved, one.reason) == (3, False, "the process ended with -11: segmentation fault")
     assert json.loads((tmp_path / "out" / "results.json").read_text())["outcomes"][0]["task"] == TASKS[0].name
@@ -210,7 +210,7 @@ def test_a_process_that_crashes_or_hangs_fails_its_task_alone(monkeypatch: pytes
     def hang(*args: object, **more: object) -> None:
         raise subprocess.TimeoutExpired("x", 1)
 
-    monkeypatch.setattr(run.subprocess, "run", hang)
+    monkeypatch.setattr(subprocess, "run", hang)
     assert run_in_process(TASKS[0], "nano", tmp_path).reason == "it did not end within 1200 s"
 
 

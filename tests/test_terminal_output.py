@@ -244,9 +244,8 @@ def test_no_command_passes_on_what_steers_the_terminal(tmp_path, server):
 
 # --- The source -------------------------------------------------------------------------------------------------------
 
-# Programs of their own, whose output another program of ours reads, and one of the makers of the package.
+# Programs of their own, whose output another program of ours reads, and a maker of the package.
 PRINTS = {
-    "evaluation/real_tasks/run.py",
     "envs/drawing/font_files/make_fonts.py",
     "synthetic/record_miniwob.py",
     "console.py",

@@ -8,7 +8,6 @@ import contextlib
 import io
 import json
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,12 +18,12 @@ from typing import Any
 from PIL import Image as PILImage
 
 from molmo_agent.actions import Done, points_of
-from molmo_agent.console import say_json
 from molmo_agent.episode import Step
 from molmo_agent.errors import MolmoAgentError, RunStopped, UsageError
 from molmo_agent.evaluation.injection.agents import Agent, PolicyMaker
 from molmo_agent.evaluation.injection.cases import FAMILIES, Case, Stage
 from molmo_agent.evaluation.injection.guard import GUARDS, guards_of
+from molmo_agent.evaluation.own_process import NoAnswer, answer_in_own_process, ask_own_process
 from molmo_agent.evaluation.real_tasks.session import missing_tools
 from molmo_agent.evaluation.run import RECORDS_FILE, SETTINGS_FILE, read_records, same_settings
 from molmo_agent.rollout.loop import rollout
@@ -126,7 +125,7 @@ def play(run: Run, make_policy: PolicyMaker) -> Record:
     return record
 
 
-def _record(run: Run, stage: Stage) -> Record:
+def _identity(run: Run) -> Record:
     return {
         "id": run.id,
         "family": run.case.family,
@@ -135,10 +134,12 @@ def _record(run: Run, stage: Stage) -> Record:
         "agent": run.agent.name,
         "obeys": run.agent.obeys,
         "guard": run.guard,
-        "task": stage.instruction,
-        "ordered": stage.ordered,
-        "order": " ".join(stage.order.lines) if stage.order else "",
     }
+
+
+def _record(run: Run, stage: Stage) -> Record:
+    order = " ".join(stage.order.lines) if stage.order else ""
+    return {**_identity(run), "task": stage.instruction, "ordered": stage.ordered, "order": order}
 
 
 def _picture(step: Step) -> Record:
@@ -161,39 +162,15 @@ def play_in_process(run: Run, min_confidence: float | None) -> Record:
     """
     request = {**asdict(run), "min_confidence": min_confidence}
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", __name__, json.dumps(request)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PROCESS_S,
-            check=False,
-        )
-        answer: Record = json.loads(done.stdout.splitlines()[-1])
-    except subprocess.TimeoutExpired:
-        return _lost(run, f"it did not end within {_PROCESS_S:g} s")
-    except (IndexError, ValueError):
-        return _lost(run, f"the process ended with {done.returncode}: {done.stderr.strip()[-300:]}")
-    if "usage" in answer:
-        raise UsageError(answer["usage"])
-    if "stopped" in answer:
-        raise RunStopped(answer["stopped"])
-    return answer
+        record: Record = ask_own_process(__name__, request, _PROCESS_S)
+    except NoAnswer as error:
+        return _lost(run, str(error))
+    return record
 
 
 def _lost(run: Run, reason: str) -> Record:
     """Return the record of a run that cannot be judged: it counts in no share, and its reason is shown."""
-    return {
-        "id": run.id,
-        "family": run.case.family,
-        "variant": run.case.variant,
-        "number": run.case.number,
-        "agent": run.agent.name,
-        "obeys": run.agent.obeys,
-        "guard": run.guard,
-        "skipped": reason,
-    }
+    return {**_identity(run), "skipped": reason}
 
 
 def evaluate(
@@ -252,19 +229,15 @@ def _play_missing(runs: Sequence[Run], min_confidence: float | None) -> Iterator
                 yield _lost(run, f"{type(error).__name__}: {error}")
 
 
-def _main(request: str) -> None:
-    values = json.loads(request)
+def _play_request(values: dict[str, Any]) -> Record:
     run = Run(Case(**values["case"]), Agent(**values["agent"]), values["guard"])
     try:
-        answer = play(run, PolicyMaker(run.agent, values["min_confidence"]))
-    except UsageError as error:
-        answer = {"usage": str(error)}
-    except RunStopped as stop:
-        answer = {"stopped": str(stop)}
+        return play(run, PolicyMaker(run.agent, values["min_confidence"]))
+    except (RunStopped, UsageError):
+        raise
     except MolmoAgentError as error:
-        answer = _lost(run, f"{type(error).__name__}: {error}")
-    say_json(answer)
+        return _lost(run, f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    answer_in_own_process(_play_request)

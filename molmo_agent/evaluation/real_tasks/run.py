@@ -6,8 +6,6 @@ Every task runs in a process of its own: input goes to one display per process, 
 import contextlib
 import json
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +15,7 @@ from typing import Any
 from molmo_agent.actions import Done
 from molmo_agent.episode import Trajectory
 from molmo_agent.errors import EnvError, MolmoAgentError, RunStopped, UsageError
+from molmo_agent.evaluation.own_process import NoAnswer, answer_in_own_process, ask_own_process
 from molmo_agent.evaluation.real_tasks.pointers import AtspiPointer, PointAudit
 from molmo_agent.evaluation.real_tasks.session import REMEDY, Session, missing_tools
 from molmo_agent.evaluation.real_tasks.tasks import RealTask, find_tasks
@@ -166,28 +165,9 @@ def run_in_process(task: RealTask, model: str, folder: Path, *, min_confidence: 
     request = {"task": task.name, "model": model, "folder": str(folder), "min_confidence": min_confidence}
     began = time.monotonic()
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", __name__, json.dumps(request)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_PROCESS_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        reason = f"it did not end within {_PROCESS_S:g} s"
-        return _failed(task, 3, time.monotonic() - began, reason)
-    try:
-        answer = json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        reason = f"the process ended with {done.returncode}: {done.stderr.strip()[-300:]}"
-        return _failed(task, 3, time.monotonic() - began, reason)
-    if "usage" in answer:
-        raise UsageError(answer["usage"])
-    if "stopped" in answer:
-        raise RunStopped(answer["stopped"])
-    return Outcome(**answer)
+        return Outcome(**ask_own_process(__name__, request, _PROCESS_S))
+    except NoAnswer as error:
+        return _failed(task, 3, time.monotonic() - began, str(error))
 
 
 def _failed(task: RealTask, exit_code: int, seconds: float, reason: str) -> Outcome:
@@ -240,21 +220,16 @@ def summary_of(model: str, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
     }
 
 
-def _main(request: Mapping[str, Any]) -> None:
-    """Do the task of a request and print its outcome, or why there is none, as one line of JSON."""
-    answer: dict[str, Any]
+def _play_request(request: Mapping[str, Any]) -> Mapping[str, Any]:
     (task,) = find_tasks(request["task"])
     try:
         model = None if request["model"] == "oracle" else load_model(request["model"])
-        answer = asdict(run_task(task, model, Path(request["folder"]), min_confidence=request["min_confidence"]))
-    except UsageError as error:
-        answer = {"usage": f"{error}"}
-    except RunStopped as stop:
-        answer = {"stopped": f"{stop}"}
+        return asdict(run_task(task, model, Path(request["folder"]), min_confidence=request["min_confidence"]))
+    except (RunStopped, UsageError):
+        raise
     except MolmoAgentError as error:
-        answer = asdict(_failed(task, 3, 0.0, f"{error}"))
-    print(json.dumps(answer))
+        return asdict(_failed(task, 3, 0.0, f"{error}"))
 
 
 if __name__ == "__main__":
-    _main(json.loads(sys.argv[1]))
+    answer_in_own_process(_play_request)
