@@ -164,8 +164,7 @@ def test_what_cannot_be_read_is_covered(problem, monkeypatch):
         def read(self, image):
             raise problem
 
-    monkeypatch.setattr(cover_module, "load_default_reader", Broken)
-    monkeypatch.setattr(SecretCover.__init__, "__defaults__", (Broken,))
+    monkeypatch.setattr(cover_module, "LazyReader", Broken)
     after = page((60, 100, "Welcome"))
     image = shown(form(), form(SECRET), after, actions=[TYPES, MIDDLE])[-1]
     assert (image[100:120, 60:140] == COVER_GREY).all()
@@ -226,7 +225,7 @@ def test_without_secrets_images_are_not_touched():
 
 @pytest.mark.parametrize("text", ["tr0ub4d0r", "TROUB4DOR & 3", "Tr0ub4dor&3", "tr Oub 4dor&3", "xx trOub4dor"])
 def test_a_reader_s_mistakes_do_not_hide_a_secret(text):
-    guard = SecretCover(SECRETS, lambda: KnownLines(Drawing(480, 320).text(60, 100, text).lines))
+    guard = SecretCover(SECRETS, KnownLines(Drawing(480, 320).text(60, 100, text).lines))
     guard.before(TYPES, form())
     guard.show(seen(form(SECRET)))
     guard.before(MIDDLE, form(SECRET))

@@ -156,6 +156,11 @@ def _undone(where: str, word: str) -> str:
     return f"{where} may not be undone ({word!r})" if word else ""
 
 
+def _not_undone(text: str) -> str:
+    word = risky_word(text)
+    return f"{word!r} may not be undone" if word else ""
+
+
 def _names(said: str, decision: Decision) -> list[str]:
     """Return what the model and the instruction call the target, without verbs and quotes."""
     labels = [point.label for point in decision.result.points if point.label] if decision.result else []
@@ -165,15 +170,14 @@ def _names(said: str, decision: Decision) -> list[str]:
 def _words(said: str, decision: Decision, under: str = "") -> str:
     """Return the danger in what the model and the instruction say; not of the words under the point, judged before."""
     for name in _names(said, decision):
-        if fold(name) != fold(under) and (word := risky_word(name)):
-            return f"{word!r} may not be undone"
-    return f"{word!r} may not be undone" if said and not under and (word := risky_word(said)) else ""
+        if fold(name) != fold(under) and (danger := _not_undone(name)):
+            return danger
+    return "" if under else _not_undone(said)
 
 
 def _verb(said: str) -> str:
     """Return the danger in the first word of an instruction: what it says to do with a typed text."""
-    word = risky_word(said.split()[0]) if said.split() else ""
-    return f"{word!r} may not be undone" if word else ""
+    return _not_undone(said.split()[0]) if said.split() else ""
 
 
 def _unknown_words(said: str, decision: Decision) -> str:

@@ -11,16 +11,14 @@ The env's own images are compared to learn the effect of an action; nobody else 
 """
 
 import dataclasses
-import importlib
 import unicodedata
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from molmo_agent.actions import Action, Wait
 from molmo_agent.episode import Image, Observation
 from molmo_agent.errors import MolmoAgentError
+from molmo_agent.ocr.reader import LazyReader
 from molmo_agent.rollout.screen_changes import CELL_PX, LARGE_SHARE, Cells, changed_cells
 from molmo_agent.rollout.secrets import Secrets, types_secret
 from molmo_agent.screen_text import TextReader
@@ -31,13 +29,6 @@ _ALIKE = str.maketrans("01i!|5$2869@", "ollllsszbbga")
 # So many letters in a row are a piece of the secret, or half of it if that is less.
 _PIECE = 6
 _MIN_PIECE = 3
-
-
-def load_default_reader() -> TextReader:
-    """Load the text reader that comes with the package."""
-    reader: Any = importlib.import_module("molmo_agent.ocr.reader")
-    loaded: TextReader = reader.load_reader()
-    return loaded
 
 
 def cover(image: Image, cells: Cells | None) -> Image:
@@ -74,12 +65,11 @@ class SecretCover:
 
     Args:
         secrets: those that the episode may type.
-        make_reader: makes the reader of text, when the first screen has to be read.
+        reader: reads text; by default the engine that comes with the package. It is given parts of screens.
     """
 
-    def __init__(self, secrets: Secrets, make_reader: Callable[[], TextReader] = load_default_reader) -> None:
-        self._secrets, self._make_reader = secrets, make_reader
-        self._reader: TextReader | None = None
+    def __init__(self, secrets: Secrets, reader: TextReader | None = None) -> None:
+        self._secrets, self._reader = secrets, reader or LazyReader()
         self._pieces: frozenset[str] = frozenset()
         # The screen before the first secret, and before the one whose typing may still show an effect.
         self._first: Image | None = None
@@ -149,8 +139,6 @@ class SecretCover:
         top, left = max(0, rows[0] - 1) * CELL_PX, max(0, columns[0] - 1) * CELL_PX
         part = np.ascontiguousarray(image[top : (rows[-1] + 2) * CELL_PX, left : (columns[-1] + 2) * CELL_PX])
         try:
-            if self._reader is None:
-                self._reader = self._make_reader()
             lines = self._reader.read(part)
         except (MolmoAgentError, ImportError):
             return cells

@@ -38,9 +38,11 @@ def risk(
     history: Sequence[Step] = (),
 ) -> str:
     """Return what makes a decision risky, or an empty string: see :func:`molmo_agent.risk.judge.why_ask`."""
-    if types_secret(decision.action):
-        return "it types a secret"
-    return why_ask(decision, instruction, observation, reader, history)
+    return _types_secret(decision) or why_ask(decision, instruction, observation, reader, history)
+
+
+def _types_secret(decision: Decision) -> str:
+    return "it types a secret" if types_secret(decision.action) else ""
 
 
 @functools.cache
@@ -184,4 +186,4 @@ class Guards:
         """Return what a person should know of an action; the screen is read only where a question depends on it."""
         if self.confirm == "risky":
             return risk(decision, instruction, observation, self.reader or _reader_of_the_package(), history)
-        return "it types a secret" if types_secret(decision.action) else known_danger(decision, instruction)
+        return _types_secret(decision) or known_danger(decision, instruction)
