@@ -119,12 +119,12 @@ def _mode_of(path: Path) -> int | None:
         OSError: this is neither a file nor a link.
     """
     try:
-        found = os.lstat(path)
+        status = os.lstat(path)
     except FileNotFoundError:
         return None
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         return None
-    if not stat.S_ISREG(found.st_mode):
-        is_folder = stat.S_ISDIR(found.st_mode)
+    if not stat.S_ISREG(status.st_mode):
+        is_folder = stat.S_ISDIR(status.st_mode)
         raise OSError(errno.EISDIR, "Is a directory" if is_folder else "It is a pipe or a device", str(path))
-    return stat.S_IMODE(found.st_mode)
+    return stat.S_IMODE(status.st_mode)

@@ -49,7 +49,7 @@ def results_folder(evaluation: str, model: str, out: Path | None) -> Path:
 
 @contextmanager
 def progress_of(total: int, what: str) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar on stderr; yield a function that is told how many of ``total`` are done."""
+    """Show a progress bar on stderr; yield a function that takes how many of ``total`` are done."""
     columns = TextColumn(what), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn()
     with Progress(*columns, console=make_console(stderr=True), transient=True) as progress:
         bar = progress.add_task("", total=total)

@@ -46,14 +46,14 @@ def fold(text: str) -> str:
 def readings(text: str) -> tuple[str, ...]:
     """Return the folded text and the other words that its letters may be meant as, without doubles."""
     first = fold(text)
-    found = [first]
+    folded = [first]
     if _SPACED.search(first):
-        found.append(_SPACED.sub(lambda match: re.sub(r"[\W_]", "", match[0]), first))
-    for reading in tuple(found):
-        found.append(" ".join(_as_latin(word) for word in reading.split(" ")))
+        folded.append(_SPACED.sub(lambda match: re.sub(r"[\W_]", "", match[0]), first))
+    for reading in tuple(folded):
+        folded.append(" ".join(_as_latin(word) for word in reading.split(" ")))
         if any(character in "013457@$|!" for character in reading):
-            found += [" ".join(_as_letters(word, table) for word in reading.split(" ")) for table in _DIGITS]
-    return tuple(dict.fromkeys(found))
+            folded += [" ".join(_as_letters(word, table) for word in reading.split(" ")) for table in _DIGITS]
+    return tuple(dict.fromkeys(folded))
 
 
 def words_of(folded: str) -> list[str]:

@@ -142,11 +142,11 @@ class SecretCover:
             lines = self._reader.read(part)
         except (MolmoAgentError, ImportError):
             return cells
-        found = np.zeros_like(cells)
+        secret_cells = np.zeros_like(cells)
         height, width = part.shape[:2]
         for line in lines:
             if any(piece in _letters(line.text) for piece in self._pieces):
                 first_row, last_row = (int(top + y * height) // CELL_PX for y in (line.box.top, line.box.bottom))
                 first_column, last_column = (int(left + x * width) // CELL_PX for x in (line.box.left, line.box.right))
-                found[first_row : last_row + 1, first_column : last_column + 1] = True
-        return _around(found, across=1)
+                secret_cells[first_row : last_row + 1, first_column : last_column + 1] = True
+        return _around(secret_cells, across=1)

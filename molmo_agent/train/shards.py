@@ -75,8 +75,8 @@ def read_description(checkpoint: Path) -> description.Metadata:
         raise DataError(
             f"expected {path} to describe the tensors of a checkpoint and nothing else, but {error}"
         ) from error
-    found: description.Metadata = content
-    return found
+    metadata: description.Metadata = content
+    return metadata
 
 
 class _Unpickler(pickle.Unpickler):

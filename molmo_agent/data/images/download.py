@@ -108,14 +108,14 @@ def host_of(url: str) -> str:
 
 def is_public(address: str) -> bool:
     """Return whether an IP address belongs to a machine on the internet, behind any form of IPv4 within IPv6."""
-    found: Any = ipaddress.ip_address(address)
-    if found.version == 6:
-        if found in _NAT64:
-            found = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+    ip: Any = ipaddress.ip_address(address)
+    if ip.version == 6:
+        if ip in _NAT64:
+            ip = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         else:
-            found = found.ipv4_mapped or found.sixtofour or (found.teredo or (found,))[-1]
-    is_special = found in _PROTOCOLS if found.version == 4 else found.is_site_local
-    return bool(found.is_global and not (is_special or found.is_reserved or found.is_multicast))
+            ip = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (ip,))[-1]
+    is_special = ip in _PROTOCOLS if ip.version == 4 else ip.is_site_local
+    return bool(ip.is_global and not (is_special or ip.is_reserved or ip.is_multicast))
 
 
 class _Guarded:

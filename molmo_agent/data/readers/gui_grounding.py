@@ -156,7 +156,7 @@ class GroundingForm:
         self, record: Any, sizes: tuple[Size, ...], rng: np.random.RandomState
     ) -> tuple[Conversation, ...]:
         """Return a conversation for each target on the screenshot."""
-        found = []
+        conversations = []
         for click in self._clicks(record):
             if not isinstance(click.instruction, str) or not click.instruction.strip():
                 raise ValueError("expected an instruction that names the target, got none")
@@ -165,8 +165,8 @@ class GroundingForm:
             question = wording("pointing", label, rng) if self._many else label
             target = Target(instruction=label, points=(point,), boxes=(box,) if box else ())
             answer = format_points("molmo", [point], label.lower())
-            found.append(Conversation(turns=(question, answer), style="pointing", target=target))
-        return tuple(found)
+            conversations.append(Conversation(turns=(question, answer), style="pointing", target=target))
+        return tuple(conversations)
 
     def check_scale(self, file: str) -> None:
         """Check that the numbers that were read do not lie in a smaller scale.

@@ -16,7 +16,7 @@ from molmo_agent.errors import ActionRefused, EnvError
 
 # Presses this close together (input units, further than any system's rule) may count as a double click.
 _SAME_PLACE = 16
-# A drag goes on where something nudges the pointer by less than this (input units): its next position is absolute.
+# A drag continues where something nudges the pointer by less than this (input units): its next position is absolute.
 _NUDGE = 16
 # Between our clock and the one of the program that counts.
 _DOUBLE_CLICK_MARGIN_S = 0.1

@@ -113,7 +113,7 @@ class PageEnv:
         return Observation(image, ImageTransform.identity(width, height).scale(width / WIDTH))
 
     def close(self) -> None:
-        """Remove the page's file; the browser goes on for the next page."""
+        """Remove the page's file; the browser stays open for the next page."""
         folder, self._folder = self._folder, None
         if folder is not None:
             folder.cleanup()
@@ -134,10 +134,10 @@ class PageEnv:
 
     def boxes(self, id_: str) -> list[Box]:
         """Return the normalized boxes of the uncovered elements of an id."""
-        found = self._browser.script(_BOXES_JS, id_, WIDTH, HEIGHT)
+        boxes = self._browser.script(_BOXES_JS, id_, WIDTH, HEIGHT)
         return [
             Box(*(min(max(edge, 0.0), 1.0) for edge in edges))
-            for edges in found
+            for edges in boxes
             if 0 <= edges[0] < edges[2] and 0 <= edges[1] < edges[3] and edges[0] < 1 and edges[1] < 1
         ]
 

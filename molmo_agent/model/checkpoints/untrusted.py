@@ -137,8 +137,8 @@ def _find(source: Any, name: str, options: Mapping[str, Any]) -> Path | None:
     from transformers.utils import cached_file
 
     quiet = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors")}
-    found = cached_file(str(source), name, **{k: v for k, v in options.items() if k in WHERE}, **quiet)
-    return Path(found) if found else None
+    cached = cached_file(str(source), name, **{k: v for k, v in options.items() if k in WHERE}, **quiet)
+    return Path(cached) if cached else None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -224,7 +224,7 @@ def within(seconds: float, send: Callable[[], Any]) -> Any:
     Time limits of HTTP clients hold for every single read: a server that sends a byte now and then keeps them waiting.
 
     Raises:
-        TimeoutError: it takes longer. It goes on in the background, and its response is closed then.
+        TimeoutError: it takes longer. It continues in the background, and its response is closed then.
     """
     done: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue(1)
     is_late = threading.Event()

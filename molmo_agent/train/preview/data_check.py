@@ -101,7 +101,7 @@ def _check(
     check.rows = len(data)
     numbers: Sequence[int] = spread(len(data), most or len(data)) if len(data) else range(most or 100)
     problems = list(data.problems.entries)
-    found = _Findings()
+    findings = _Findings()
     with ThreadPoolExecutor(_THREADS) as pool:
         for done, (number, row, problem) in enumerate(pool.map(lambda number: _read(data, number), numbers), 1):
             on_progress(name, done, len(numbers))
@@ -111,12 +111,12 @@ def _check(
                 except ROW_ERRORS as error:
                     problem = reason_of(error)
                 else:
-                    found.add(row, encoded.size.tokens, encoded.num_truncated)
+                    findings.add(row, encoded.size.tokens, encoded.num_truncated)
             if problem is not None:
                 problems.append(Problem(file=row.name if row is not None else name, reason=problem, record=None))
-    check.checked, check.num_usable = len(numbers), found.rows
+    check.checked, check.num_usable = len(numbers), findings.rows
     check.unusable, check.num_unusable = grouped(problems), len(problems)
-    found.report(check)
+    findings.report(check)
     return check
 
 

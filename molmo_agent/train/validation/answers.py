@@ -73,16 +73,16 @@ def answers_of(held_out: HeldOut, model: ModelWithLoss, processor: MolmoProcesso
     decoder._attn_implementation = "sdpa"
     pointer = MolmoPointer(model.model, processor, read_profile(source_of(config)), name="validation")
     pairs = [(name, example) for name, examples in held_out.examples.items() for example in examples]
-    found = []
+    answers = []
     device = pointer.model.device.type
     try:
         with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
             for place in spread(len(pairs), most):
-                found.append(_answer(pointer, config, *pairs[place]))
+                answers.append(_answer(pointer, config, *pairs[place]))
     finally:
         decoder._attn_implementation = attention
         model.train(training)
-    return found
+    return answers
 
 
 def _answer(pointer: MolmoPointer, config: TrainConfig, source: str, example: HeldOutExample) -> ScoredAnswer:

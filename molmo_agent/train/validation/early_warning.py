@@ -31,18 +31,18 @@ class EarlyWarning:
         self._rare = {name: share * num_examples for name, share in shares.items() if 0 < share * num_examples < 1}
 
     def replay(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Take note of the steps before a restart: what was told then is not told again."""
+        """Take note of the steps before a restart: what was reported then is not reported again."""
         for record in records:
             self.observe(record, ())
 
     def observe(self, record: Mapping[str, Any], skip_reasons: Sequence[str]) -> list[str]:
-        """Return what is to be told after a step.
+        """Return what to report after a step.
 
         Args:
             record: with "step" and "loss", and with "drawn" and "used": numbers of examples by data set.
             skip_reasons: why examples of the step could not be used.
         """
-        found = {
+        warnings = {
             f"rare {name}": (
                 f"the data set {name!r} is unlikely to be sampled: {expected:.2g} examples are expected in the whole "
                 "run; raise its rate or the number of steps"
@@ -54,20 +54,20 @@ class EarlyWarning:
         for name, count in self._drawn.items():
             if count >= _DEAD_AFTER and not self._used[name]:
                 reason = f", the last: {skip_reasons[-1]}" if skip_reasons else ""
-                found[f"dead {name}"] = (
+                warnings[f"dead {name}"] = (
                     f"none of {count} examples of the data set {name!r} could be used{reason}; agent data check says "
                     "why of each"
                 )
         loss = float(record["loss"])
         if self._is_spike(loss):
             usual = median(self._losses)
-            found["spike"] = (
+            warnings["spike"] = (
                 f"the loss rose to {loss:.3f} at step {record['step']}, from a median of {usual:.3f} over the last "
                 f"{len(self._losses)} steps; if it stays there, lower the learning rates or lengthen the warm-up"
             )
         self._losses.append(loss)
-        new = [text for key, text in found.items() if key not in self._told]
-        self._told |= found.keys()
+        new = [text for key, text in warnings.items() if key not in self._told]
+        self._told |= warnings.keys()
         return new
 
     def _is_spike(self, loss: float) -> bool:

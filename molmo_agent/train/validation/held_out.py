@@ -71,7 +71,7 @@ class HeldOut:
         """Return conversations of rows that are spread evenly over a data set."""
         most = self.settings.examples
         numbers = spread(len(source), most) if len(source) else range(most)
-        found: list[HeldOutExample] = []
+        examples: list[HeldOutExample] = []
         for number in numbers:
             row_seed = mix(seed, number)
             try:
@@ -80,10 +80,10 @@ class HeldOut:
                     alone = replace(row, conversations=(conversation,), weight=1.0)
                     # The number of the data set is 0: each is measured by itself.
                     encoded = encode(alone, self._processor, self.config, row_seed, 0)
-                    found.append(HeldOutExample(encoded, conversation, row_seed))
+                    examples.append(HeldOutExample(encoded, conversation, row_seed))
             except ROW_ERRORS as error:
                 self.skip_reasons.append(reason_of(error))
-        return [found[place] for place in spread(len(found), most)]
+        return [examples[place] for place in spread(len(examples), most)]
 
     @torch.no_grad()
     def measure(self, model: ModelWithLoss) -> dict[str, Any]:
