@@ -18,6 +18,7 @@ from molmo_agent.point_text.parse import (
     parse_points,
     parse_reference,
 )
+from molmo_agent.point_text.sentences import UnparsedReply, check_label
 
 REPLIES = [
     json.loads(line)
@@ -29,7 +30,18 @@ SIZE = (640, 480)
 GRID = {"molmo": 0.0005, "molmo2": 0.0005, "gemini": 0.0005, "tuple": 0.0005, "qwen": 0.5 / 480, "gui": 0.0005}
 
 points = st.builds(Point, st.floats(0, 1), st.floats(0, 1))
-labels = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=30)
+
+
+def names_something(label):
+    """Whether a point can have this label: one such as "not present" takes its answer back."""
+    try:
+        check_label(label)
+    except UnparsedReply:
+        return False
+    return True
+
+
+labels = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=30).filter(names_something)
 
 
 @pytest.mark.parametrize("case", REPLIES, ids=lambda case: f"{case['dialect']}: {case['why']}")
@@ -87,6 +99,9 @@ def test_no_label_can_change_the_points(dialect, label, alt):
 
 @pytest.mark.parametrize("dialect", ["gemini", "qwen"])
 @given(label=labels)
+@example(label="```")
+@example(label="a ```json [1, 2] ``` b")
+@example(label="</think> [THINK] ◁/think▷")
 @settings(max_examples=40)
 def test_json_dialects_keep_the_label(dialect, label):
     written = format_points(dialect, [Point(0.25, 0.75)], label, image_size=SIZE)

@@ -1,9 +1,11 @@
 """A portal session on a bus of its own: what is asked for, what is granted, what ends it, and how positions count."""
 
+import contextlib
 import json
 import shutil
 import stat
 import threading
+import time
 
 import pytest
 
@@ -47,6 +49,16 @@ def granted(bus):
 
 def device(session, areas=ONE_AREA, frame_sizes=((800, 600),)):
     return PortalInput(session, areas, frame_sizes)
+
+
+def await_the_end(hand):
+    """Wait until the bus has delivered what ends the session: nothing says when it does."""
+    deadline = time.monotonic() + 20
+    with contextlib.suppress(RunStopped):
+        while time.monotonic() < deadline:
+            hand.position()
+            time.sleep(0.01)
+        pytest.fail("the session goes on")
 
 
 def options_of(service, member):
@@ -192,6 +204,7 @@ def test_a_revoked_permission_stops_the_run_and_sends_nothing_more(granted):
     hand.press("left")
     hand.key_down("code:29")
     service.revoke()
+    await_the_end(hand)
     num_sent = len(service.notified())
     for act in (hand.position, lambda: hand.move(7, 8), lambda: hand.release("left"), session.open_pipewire):
         with pytest.raises(
@@ -210,6 +223,7 @@ def test_a_portal_that_crashes_stops_the_run(bus, name):
         hand = device(PortalSession())
         owner = service if name.endswith(".Desktop") else other
         owner.do(owner.disconnect)
+        await_the_end(hand)
         with pytest.raises(RunStopped, match=rf"{name} crashed or was restarted.*start again"):
             hand.position()
         hand.close()

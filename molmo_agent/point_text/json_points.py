@@ -8,7 +8,14 @@ from typing import Any
 from molmo_agent.episode import LabelledPoint
 from molmo_agent.geometry import Point
 from molmo_agent.point_text.scales import Frame
-from molmo_agent.point_text.sentences import NoPoints, UnparsedReply, check_complete, check_label, check_prose
+from molmo_agent.point_text.sentences import (
+    ANY_THOUGHT,
+    NoPoints,
+    UnparsedReply,
+    check_complete,
+    check_label,
+    check_prose,
+)
 from molmo_agent.point_text.tags import thousandths
 
 # Names under which a point may say that it is one. Only a plain "true" confirms it.
@@ -46,6 +53,7 @@ def _refuse_constant(name: str) -> Any:
 _JSON = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_Literal, parse_float=_Literal, parse_constant=_refuse_constant
 )
+_STRUCTURE = re.compile(f"`(?=``)|{ANY_THOUGHT.pattern}", re.IGNORECASE)
 _BRACKET = re.compile(r"[\[\]{}]")
 _PLACE_TEXT = re.compile(r"[\"'](?:point|b?box|coord|position|x|y)\w*[\"']\s{0,4}:", re.IGNORECASE)
 
@@ -197,13 +205,19 @@ def read_click(reply: str, frame: Frame) -> LabelledPoint | None:
     return LabelledPoint(frame.place(numbers))
 
 
+def _dump(rows: list[dict[str, Any]]) -> str:
+    """Write JSON in which a label cannot begin or end what stands around an answer: a code block, a thought."""
+    text = json.dumps(rows, ensure_ascii=False)
+    return _STRUCTURE.sub(lambda match: f"\\u{ord(match[0][0]):04x}{match[0][1:]}", text)
+
+
 def write_gemini(points: Sequence[Point], label: str, _: str | None, __: Frame) -> str:
     """Write the list, in the order given."""
     rows = [{"point": [thousandths(point.y), thousandths(point.x)], "label": label} for point in points]
-    return json.dumps(rows, ensure_ascii=False)
+    return _dump(rows)
 
 
 def write_qwen(points: Sequence[Point], label: str, _: str | None, frame: Frame) -> str:
     """Write the list, in the order given."""
     rows = [{"point_2d": frame.numbers(point), "label": label} for point in points]
-    return json.dumps(rows, ensure_ascii=False)
+    return _dump(rows)

@@ -226,7 +226,7 @@ _THOUGHT = (
 _OPENS = rf"<{_THOUGHT}>|◁think▷|\[THINK\]|<\|begin_of_thought\|>"
 _CLOSES = rf"</{_THOUGHT}>|◁/think▷|\[/THINK\]|<\|end_of_thought\|>"
 _THOUGHTS = re.compile(rf"\s*+(?:{_OPENS})?(?:[^<◁\[]|(?!{_OPENS}|{_CLOSES})[<◁\[])*+(?:{_CLOSES})", re.IGNORECASE)
-_ANY_THOUGHT = re.compile(rf"{_OPENS}|{_CLOSES}", re.IGNORECASE)
+ANY_THOUGHT = re.compile(rf"{_OPENS}|{_CLOSES}", re.IGNORECASE)
 _OPEN_THOUGHT = re.compile(rf"\s*+(?:{_OPENS})", re.IGNORECASE)
 
 
@@ -255,10 +255,10 @@ def without_thoughts(reply: str) -> str:
     Raises:
         UnparsedReply: the thoughts do not end, or begin again.
     """
-    if _ANY_THOUGHT.search(reply) is None:
+    if ANY_THOUGHT.search(reply) is None:
         return reply
     thoughts = _THOUGHTS.match(reply)
     answer = reply[thoughts.end() :] if thoughts else reply
-    if thoughts is None or _ANY_THOUGHT.search(answer):
+    if thoughts is None or ANY_THOUGHT.search(answer):
         raise UnparsedReply("its thoughts do not end, or begin again")
     return answer
