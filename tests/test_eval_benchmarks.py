@@ -20,10 +20,10 @@ from ray_cluster import RayCluster
 from test_data_academic import MADE, diagram
 from typer.testing import CliRunner
 
-from molmo_agent.cli import evaluate_injection as cli_injection
-from molmo_agent.cli import evaluate_nano as cli_suite
-from molmo_agent.cli import evaluate_real as cli_real
 from molmo_agent.cli.app import app
+from molmo_agent.cli.evaluation import injection as cli_injection
+from molmo_agent.cli.evaluation import nano_suite as cli_suite
+from molmo_agent.cli.evaluation import real as cli_real
 from molmo_agent.data.question import Question
 from molmo_agent.data.readers.questions_file import QuestionsFile
 from molmo_agent.data.source import Source

@@ -19,7 +19,7 @@ MANY_PARAMETERS = {
     "cli.app.rollout": TYPER,
     "cli.app.train": TYPER,
     "cli.data.fetch": TYPER,
-    "cli.evaluate.evaluate": TYPER,
+    "cli.evaluation.benchmarks.evaluate": TYPER,
     "cli.start_model.start": TYPER,
     "model.image_processor.MolmoImageProcessor.__init__": TRANSFORMERS,
     "model.modeling.MolmoModel.forward": TRANSFORMERS,

@@ -14,8 +14,8 @@ from molmo_agent import __version__
 from molmo_agent.cli import ask as cli_ask
 from molmo_agent.cli import data as cli_data
 from molmo_agent.cli import doctor as cli_doctor
-from molmo_agent.cli import evaluate as cli_eval
 from molmo_agent.cli import start_model as cli_start
+from molmo_agent.cli.evaluation import benchmarks as cli_eval
 from molmo_agent.console import make_console, plain_text, say, say_json, warn
 from molmo_agent.dependencies import dependencies, untested
 from molmo_agent.errors import EnvError, ModelError, MolmoAgentError, RunStopped, UsageError

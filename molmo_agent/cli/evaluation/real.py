@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from molmo_agent.cli.evaluation_output import fail_if_missed, print_sheets, progress_of, results_folder
+from molmo_agent.cli.evaluation.output import fail_if_missed, print_sheets, progress_of, results_folder
 from molmo_agent.console import after_the_result, make_console, plain_text
 from molmo_agent.errors import UsageError
 

@@ -14,9 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from molmo_agent.cli import evaluate_injection as cli_injection
-from molmo_agent.cli import evaluate_nano as cli_suite
-from molmo_agent.cli import evaluate_real as cli_real
+from molmo_agent.cli.evaluation import injection as cli_injection
+from molmo_agent.cli.evaluation import nano_suite as cli_suite
+from molmo_agent.cli.evaluation import real as cli_real
 from molmo_agent.console import after_the_result, make_console, plain_text
 from molmo_agent.errors import UsageError
 from molmo_agent.files import write_whole

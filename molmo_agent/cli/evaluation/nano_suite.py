@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from molmo_agent.cli.evaluation_output import print_sheets, results_folder
+from molmo_agent.cli.evaluation.output import print_sheets, results_folder
 from molmo_agent.console import after_the_result, make_console, plain_text
 
 NAME = "nano-suite"

@@ -1,0 +1,1 @@
+"""`agent eval`: the benchmarks, and evaluations with tables of their own."""
