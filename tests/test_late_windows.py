@@ -114,4 +114,6 @@ def test_enter_follows_only_a_text_that_is_seen_to_have_arrived(run, case, text,
 @pytest.mark.parametrize("seconds", [0.06, 0.9])
 def test_a_tick_that_goes_away_is_no_success(run, seconds):
     ended, _, _ = run("loose-tick", "tick Remember", seconds)
-    assert ended.startswith("Give up: 'tick Remember' had no effect: ")
+    # Where the screen is looked at late, "no effect"; where it is looked at in between, another reason.
+    assert ended.startswith("Give up: ")
+    assert "tick Remember" in ended

@@ -16,7 +16,7 @@ from molmo_agent.errors import EnvError
 from molmo_agent.interrupts import last_step
 
 # How long to wait for the window of a program.
-WINDOW_S = 15.0
+WINDOW_S = 30.0
 # A program that ends without an error may have handed over to one that runs already, which opens no window.
 HANDED_OVER_S = 5.0
 # How long it may take to end; a program may ask whether to save.
