@@ -136,16 +136,16 @@ def test_published_forms_of_conversations_are_read(row: Any, expected: tuple[str
 @pytest.mark.parametrize(
     ("messages", "reason"),
     [
-        (None, "expected 'messages' as a list of questions and answers, got None"),
-        ([], "expected 'messages' as a list"),
-        (MESSAGES[:3], "got 3 messages; the last has no answer"),
-        (MESSAGES[1:3], "expected message 1 of the conversation to be the user's, got assistant's"),
-        ([MESSAGES[0], MESSAGES[2]], "expected message 2 of the conversation to be the assistant's, got user's"),
-        ([{"role": "tool", "content": "x"}, MESSAGES[1]], "expected a role of user, .*, got 'tool'"),
-        ([{"role": "user", "content": None}, MESSAGES[1]], "expected a text as 'content', got None"),
-        ([{"role": "user", "content": [{"type": "image"}]}, MESSAGES[1]], "expected text alone, got the part"),
-        (["a", " "], "message 2 of the conversation is empty"),
-        (["a", 3], "expected messages with 'role' and 'content', got 'a'"),
+        (None, "expected 'messages' to be questions and answers in turn, got None"),
+        ([], "expected 'messages' to be"),
+        (MESSAGES[:3], "got 3 messages that end with a question"),
+        (MESSAGES[1:3], "expected message 1 to be of the user, got one of the assistant"),
+        ([MESSAGES[0], MESSAGES[2]], "expected message 2 to be of the assistant, got one of the user"),
+        ([{"role": "tool", "content": "x"}, MESSAGES[1]], "expected message 1 to be of user, .*, got 'tool'"),
+        ([{"role": "user", "content": None}, MESSAGES[1]], "expected a text in message 1, got None"),
+        ([{"role": "user", "content": [{"type": "image"}]}, MESSAGES[1]], "the parts of message 1 to be text, got"),
+        (["a", " "], "answer 1 is empty"),
+        (["a", 3], "expected message 2 to be a text or an object, got 3"),
         ([{"role": "system", "content": "x"}], "got 0 messages"),
     ],
 )
@@ -172,7 +172,7 @@ def test_parquet_files_and_folders_of_conversations_are_read(tmp_path: Path) -> 
         assert [turns(data, number) for number in range(len(data))] == [
             [(f"user {n}", f"assistant {n}")] for n in (0, 1, 2, 4)
         ]
-        assert "the last has no answer" in data.problems.summary()
+        assert "got 1 messages that end with a question" in data.problems.summary()
     parquet(tmp_path / "other.parquet", [{"text": "x"}])
     with pytest.raises(UsageError, match=r"expected a column messages or conversations in .*, which has text"):
         opened("chat", tmp_path / "other.parquet")

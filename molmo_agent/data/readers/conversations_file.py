@@ -24,6 +24,7 @@ from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.readers.own_records import OwnRecords, Size, folder_of, open_records
 from molmo_agent.data.row import Conversation, Target
 from molmo_agent.data.source import Source
+from molmo_agent.data.turns import turns_of, without_marks
 from molmo_agent.data.unusable_rows import Problem, Problems
 from molmo_agent.errors import DataError, UsageError
 from molmo_agent.geometry import Point
@@ -31,14 +32,10 @@ from molmo_agent.model.prompts import TEXT_STYLE, best_answer, caption_wording, 
 from molmo_agent.parse import decode, read_bounded
 from molmo_agent.point_text.parse import PLACEHOLDER, InlinePoints, format_inline_points, format_points
 
-IMAGE_MARK = "<image>"
-"""Stands for an image in a text, as in LLaVA's files."""
-
 _KEYS = (
     "image", "images", "file_name", "messages", "conversations", "question", "answer", "answers", "caption", "text",
     "points", "label", "style",
 )  # fmt: skip
-_USER, _MODEL, _SYSTEM = ("user", "human"), ("assistant", "gpt", "model"), ("system",)
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 _LISTS = ("metadata.jsonl", "captions.jsonl")
 _MAX_CAPTION_BYTES = 1_000_000
@@ -149,7 +146,7 @@ class ConversationForm:
         if messages is not None:
             texts.append((turns_of(messages, len(sizes)), in_words))
         elif _given(record, "question", "answer", "answers") is not None:
-            question = _without_marks([_text(record.get("question"), "question")], len(sizes))[0]
+            question = without_marks([_text(record.get("question"), "question")], len(sizes))[0]
             answer = _answer(record, rng)
             if answer is None and points is not None:
                 return (_pointing(record, question, points, style),)
@@ -190,91 +187,6 @@ def _pointing(record: Mapping[str, Any], question: str, points: tuple[Point, ...
         style=style or "pointing",
         target=Target(instruction=_text(record.get("question") or label, "question"), points=points),
     )
-
-
-def turns_of(messages: Any, num_images: int) -> tuple[str, ...]:
-    """Return questions and answers in turn; instructions of a system stand before the first question.
-
-    Args:
-        messages: texts in turn, or objects with role and content, or with from and value.
-        num_images: of the record. Placeholders ``<image>`` are removed where they stand before the text or, for a
-            single image, anywhere in the first question: the model reads all images before the text.
-
-    Raises:
-        ValueError: the turns are not questions and answers in turn, one is empty, or an image belongs elsewhere.
-    """
-    if not isinstance(messages, list) or not messages:
-        raise ValueError(f"expected 'messages' to be questions and answers in turn, got {messages!r:.80}")
-    system = ""
-    turns: list[str] = []
-    for number, message in enumerate(messages):
-        role, text = _message(message, number)
-        if role == "system" and number == 0:
-            system = text
-            continue
-        expected = "user" if len(turns) % 2 == 0 else "assistant"
-        if role != expected:
-            raise ValueError(f"expected message {number + 1} to be of the {expected}, got one of the {role}")
-        turns.append(text)
-    if len(turns) < 2 or len(turns) % 2:
-        raise ValueError(f"expected as many answers as questions, got {len(turns)} messages that end with a question")
-    turns = _without_marks(turns, num_images)
-    for number, turn in enumerate(turns, 1):
-        if not turn.strip():
-            raise ValueError(f"{'question' if number % 2 else 'answer'} {(number + 1) // 2} is empty")
-    return (f"{system}\n\n{turns[0]}" if system else turns[0], *turns[1:])
-
-
-def _message(message: Any, number: int) -> tuple[str, str]:
-    """Return the role, "user", "assistant" or "system", and the text of a message."""
-    if isinstance(message, str):
-        return ("user", "assistant")[number % 2], message
-    if not isinstance(message, dict):
-        raise ValueError(f"expected message {number + 1} to be a text or an object, got {message!r:.80}")
-    speaker, content = message.get("role", message.get("from")), message.get("content", message.get("value"))
-    role = next((one[0] for one in (_USER, _MODEL, _SYSTEM) if speaker in one), None)
-    if role is None:
-        raise ValueError(
-            f"expected message {number + 1} to be of {', '.join((*_USER, *_MODEL, *_SYSTEM))}, got {speaker!r:.40}"
-        )
-    if isinstance(content, list):
-        parts = [_part(part, number) for part in content]
-        # A mark and a text are apart, as if they were written so.
-        content = "\n".join(parts)
-    if not isinstance(content, str):
-        raise ValueError(f"expected a text in message {number + 1}, got {content!r:.80}")
-    return role, content
-
-
-def _part(part: Any, number: int) -> str:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind in ("image", "image_url"):
-        return IMAGE_MARK
-    if kind == "text" and isinstance(part.get("text"), str):
-        return str(part["text"])
-    raise ValueError(f"expected the parts of message {number + 1} to be text or images, got {part!r:.80}")
-
-
-def _without_marks(turns: list[str], num_images: int) -> list[str]:
-    """Return the turns without placeholders of images, which stand before the text anyway."""
-    marks = [turn.count(IMAGE_MARK) for turn in turns]
-    if not sum(marks):
-        return turns
-    if sum(marks) != num_images:
-        raise ValueError(f"expected {IMAGE_MARK} once for each of {num_images} images, got it {sum(marks)} times")
-    if marks[0] != sum(marks):
-        raise ValueError(
-            f"expected {IMAGE_MARK} in the first question only, got it in a later message: the model reads all images "
-            "before the text"
-        )
-    between = turns[0].split(IMAGE_MARK)[1:-1]
-    if any(text.strip() for text in between):
-        raise ValueError(
-            f"a text stands between two images ({between[0].strip()!r:.60}); the model reads all images before the "
-            "text: name them by their numbers instead"
-        )
-    first = " ".join(part.strip() for part in turns[0].split(IMAGE_MARK) if part.strip())
-    return [first, *turns[1:]]
 
 
 def _given(record: Mapping[str, Any], *names: str) -> Any:

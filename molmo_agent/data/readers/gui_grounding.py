@@ -25,10 +25,10 @@ import numpy as np
 
 from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.readers.annotated import Records
-from molmo_agent.data.readers.conversations_file import turns_of
 from molmo_agent.data.readers.own_records import OwnRecords, Size, folder_of, open_records
 from molmo_agent.data.row import Conversation, Target
 from molmo_agent.data.source import Source
+from molmo_agent.data.turns import turns_of
 from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.errors import UnknownNameError, UsageError
 from molmo_agent.geometry import Box, Point

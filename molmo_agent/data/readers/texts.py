@@ -15,65 +15,26 @@ from molmo_agent.data.index_cache import remembered
 from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.row import Conversation, Row
 from molmo_agent.data.source import Source
+from molmo_agent.data.turns import turns_of
 from molmo_agent.data.unusable_rows import NothingUsableError, Problem, Problems
 from molmo_agent.errors import DataError, UsageError
 from molmo_agent.model.prompts import TEXT_STYLE
 from molmo_agent.parse import MAX_LINE_BYTES, load_json, open_regular
 
-_ROLES = {"user": "user", "human": "user", "assistant": "assistant", "gpt": "assistant", "model": "assistant"}
-_ROLES |= {"system": "system"}
 _COLUMNS = ("messages", "conversations")
 # Increase it when a change of this module makes other rows usable.
 _VERSION = 1
 
 
-def turns_of(entry: Any) -> list[str]:
-    """Return the turns of a row: user, assistant, user, ...
-
-    Args:
-        entry: an object with ``messages`` (or ``conversations``): texts in turn, or objects with ``role`` and
-            ``content`` (or ``from`` and ``value``). A system message stands before the first question.
+def _turns(entry: Any) -> tuple[str, ...]:
+    """Return the turns of a row, which has them as ``messages`` or ``conversations``.
 
     Raises:
-        ValueError: this is something else, or questions and answers do not take turns.
+        ValueError: it does not, or they are not questions and answers in turn.
     """
-    messages = next((entry[name] for name in _COLUMNS if name in entry), None) if isinstance(entry, dict) else None
-    if not isinstance(messages, list) or not messages:
-        raise ValueError(f"expected 'messages' as a list of questions and answers, got {messages!r:.80}")
-    if all(isinstance(message, str) for message in messages):
-        spoken = [(("user", "assistant")[number % 2], text) for number, text in enumerate(messages)]
-    else:
-        spoken = [_message(message) for message in messages]
-    system = ""
-    if spoken[0][0] == "system":
-        system, spoken = spoken[0][1], spoken[1:]
-    for number, (role, text) in enumerate(spoken):
-        expected = ("user", "assistant")[number % 2]
-        if role != expected:
-            raise ValueError(f"expected message {number + 1} of the conversation to be the {expected}'s, got {role}'s")
-        if not text.strip():
-            raise ValueError(f"message {number + 1} of the conversation is empty")
-    if len(spoken) < 2 or len(spoken) % 2:
-        raise ValueError(f"expected questions and answers in turn, got {len(spoken)} messages; the last has no answer")
-    turns = [text for _, text in spoken]
-    return [f"{system}\n\n{turns[0]}" if system.strip() else turns[0], *turns[1:]]
-
-
-def _message(message: Any) -> tuple[str, str]:
-    """Return (role, text) of a message; the text of several parts is joined."""
-    if not isinstance(message, dict):
-        raise ValueError(f"expected messages with 'role' and 'content', got {message!r:.80}")
-    role, content = (message.get(name, message.get(other)) for name, other in (("role", "from"), ("content", "value")))
-    if not isinstance(role, str) or role not in _ROLES:
-        raise ValueError(f"expected a role of {', '.join(_ROLES)}, got {role!r:.80}")
-    if isinstance(content, list):
-        for part in content:
-            if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
-                raise ValueError(f"expected text alone, got the part {part!r:.80}")
-        content = "\n".join(part["text"] for part in content)
-    if not isinstance(content, str):
-        raise ValueError(f"expected a text as 'content', got {content!r:.80}")
-    return _ROLES[role], content
+    return turns_of(
+        next((entry[name] for name in _COLUMNS if name in entry), None) if isinstance(entry, dict) else None, None
+    )
 
 
 class _Records(Protocol):
@@ -139,7 +100,9 @@ class _TableRows:
 
 
 class TextRows:
-    """Text alone: a JSONL file, a Parquet file, or a folder of Parquet or Arrow files; see :func:`turns_of`.
+    """Text alone: a JSONL file, a Parquet file, or a folder of Parquet or Arrow files.
+
+    Each row has ``messages`` or ``conversations``; see :func:`molmo_agent.data.turns.turns_of`.
 
     Options: ``split`` ("train"), for a folder.
 
@@ -177,7 +140,7 @@ class TextRows:
         Raises:
             ValueError: the file has changed.
         """
-        turns = turns_of(self._records.get(self._positions[number]))
+        turns = _turns(self._records.get(self._positions[number]))
         return Row(conversations=(Conversation(turns=tuple(turns), style=TEXT_STYLE),), name=self._name(number))
 
     def _name(self, number: int) -> str:
@@ -190,7 +153,7 @@ def _scan(records: _Records) -> dict[str, Any]:
     rows = []
     for number, position, entry in records.scan(problems):
         try:
-            turns_of(entry)
+            _turns(entry)
         except ValueError as error:
             problems.add(Problem(file=records.files[0].name, reason=str(error), record=number))
             continue
