@@ -23,7 +23,7 @@ from molmo_agent.parse import MAX_LINE_BYTES, load_json, open_regular
 
 _COLUMNS = ("messages", "conversations")
 # Increase it when a change of this module makes other rows usable.
-_VERSION = 1
+_VERSION = 2
 
 
 def _turns(entry: Any) -> tuple[str, ...]:
