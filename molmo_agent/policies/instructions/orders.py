@@ -31,6 +31,7 @@ _QUESTION = re.compile(r"(?:[\w\0)'\"!]|(?<!the)(?<!press)(?<!hit)(?<!push)\s)[?
 _QUESTION_LABEL = re.compile(
     r"\s*(?:on\s+)?(?:the\s+)?(?:Forgot(?:ten)?|Lost|Need|Having|Trouble|New)\s[^.!;]{1,40}\?$"
 )
+_FORGOTTEN = re.compile(r"(?:Forgot(?:ten)?|Lost)\s(?:your\s)?(?:password|username|pin)\s?\?", re.IGNORECASE)
 _HOLD = re.compile(rf"hold(?:ing)?\s+(?:down\s+)?(?:the\s+)?{MODIFIERS}(?!\w)", re.IGNORECASE)
 _ASIDE = re.compile(
     r"(?:yes|yeah|yep|no|nope|ok|okay|sure|fine|right|well|so|thanks|thank you|hi|hey|hello"
@@ -56,6 +57,8 @@ _PLACE_AFTER = re.compile(
     r"|field|box|button|icon|item|heading|paragraph|image|column|cell|entry|tab|link|number|comma|dot|slash)s?(?!\w)))"
 )
 _DESCRIBED = re.compile(r"(?<!\w)(?:the|an?|my|first|second|third|last|next)\s", re.IGNORECASE)
+# Longer texts are hardly labels.
+_SHOWN_CHARACTERS = 40
 _LANGUAGE = "instructions are read in English, and name only what is to be done"
 
 
@@ -115,7 +118,7 @@ def refuse_no_order(part: Part, verb_end: int | None, does: str = "") -> None:
 def _refuse_no_name(part: Part, mask: str) -> None:
     """Refuse a step without a verb that does not name one thing to click."""
     text = mask[:1].lower() + mask[1:] if mask[1:2].islower() else mask
-    if "?" in mask or "؟" in mask:
+    if ("?" in mask or "؟" in mask) and not _FORGOTTEN.fullmatch(mask):
         problem = "?"
     elif match := _HOLD.match(mask) or SEVERAL.match(text):
         problem = match[0]
@@ -124,9 +127,10 @@ def _refuse_no_name(part: Part, mask: str) -> None:
     else:
         problem = why_no_name(mask) or looks_foreign(mask)
     if problem:
+        label = part.text if len(part.text) <= _SHOWN_CHARACTERS and "\0" not in part.mask else "Save as"
         raise UsageError(
             f"cannot follow {part.text[:60]!r}: expected a verb and what it is done to, or the name of one thing to "
-            f'click, got {problem!r}. If all of it is a label, put it in quotes; say for example: click "Save as"'
+            f'click, got {problem!r}. If all of it is a label, put it in quotes; say for example: click "{label}"'
         )
 
 

@@ -51,7 +51,9 @@ def need(part: Part, value: str) -> str:
     return value
 
 
-_PREPOSITION = re.compile(r"(?:on|at|onto|over|to)\s+", re.IGNORECASE)
+_PREPOSITION = re.compile(
+    r"(?:on|at|onto|over|to|(?:inside|into|in)(?=\s+the\s[^,;]*?(?:field|box|bar|area)s?\W*$))\s+", re.IGNORECASE
+)
 _BUTTON = re.compile(r"\s+(?:with|using) the (right|middle|left)(?: mouse)? button$", re.IGNORECASE)
 
 
@@ -71,7 +73,7 @@ def read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
 _WHAT = re.compile(
     r"(?:the\s+)?(?:following\s+)?(?:text|words?|string|phrase|letters?|numbers?|name)[\s:]+(?=\0)", re.I
 )
-_INTO = re.compile(r"\s+(?:into|in|to|inside|on|at)(?:\s+to)?\s+", re.IGNORECASE)
+_INTO = re.compile(r"\s+(?:into|in|to|inside|on|at|as(?=\s+the\s))(?:\s+to)?\s+", re.IGNORECASE)
 # Between unquoted words only "into" is surely no part of the text; "in" needs something that is clearly a field.
 _LOOSE_INTO = re.compile(
     r"\s+(?:into|inside)\s+(?=\S)|\s+in\s+(?=(?:the\s|\0)|\S+(?:\s\S+){0,3}\s(?:field|box|input|bar|area)\s*$)",
