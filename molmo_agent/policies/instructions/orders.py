@@ -50,6 +50,7 @@ _TIME_AFTER_LABEL = re.compile(
     r"|on\sthe\s\d{1,2}(?:st|nd|rd|th)|hourly|daily|weekly|monthly|(?:once|twice|\d+\stimes)\s(?:an?|per)\s\w+"
     r"|(?:in|on|by)\s(?:January|February|March|April|May|June|July|August|September|October|November|December).*)$"
 )
+_LASTING = re.compile(r"(?<!\w)for\s(?:\S+\s)?(?:\d+|\w*seconds?|\w*minutes?|sec|moment|while)(?!\w)")
 # "Click the field after Name" is a place, "click Save after lunch" is a time.
 _AFTER = re.compile(r"(?<![\w-])(?:after|before|(?<!the )following|(?<!the )preceding)(?![\w-])(?=\s+\S)")
 _PLACE_AFTER = re.compile(
@@ -144,10 +145,12 @@ def _refuse_no_target(part: Part, mask: str, start: int, does: str) -> None:
             raise _refusal(part, "?", "questions are not answered: say what is to be done")
         if several := SEVERAL.match(target):
             raise _refusal(part, several[0], "name the one thing that is meant, one step for each")
-        if re.match(r"(?:what|why|how|who|whom|that)\s", target):
+        if re.match(r"(?:what|why|how|who|whom|that)\s", target) or (does == "click" and target.startswith("for ")):
             raise _refusal(part, target.split()[0], "name one thing on the screen")
         if _NO_TARGET.match(target):
             raise _refusal(part, target.strip(), "name one thing on the screen")
+        if does == "long_press" and (time := _LASTING.search(target)):
+            raise _refusal(part, time[0], "how long a press lasts cannot be chosen: say only what is held")
         if time := _TIME_AFTER_LABEL.search(target):
             raise _refusal(part, time[1], "an order is carried out at once")
     for match in _AFTER.finditer(mask, start):

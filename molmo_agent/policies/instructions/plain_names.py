@@ -174,16 +174,30 @@ def _order(words: list[str], *, has_path: bool) -> str:
     first, last = names[0], names[-1]
     if first in _OPENERS:
         return first
-    if first not in _ORDERS or has_path or last in _WIDGETS or all(name in _PARTICLES for name in names[1:]):
+    if first not in _ORDERS or has_path or _is_widget(names) or all(name in _PARTICLES for name in names[1:]):
         return ""
     is_name = (first in _NOUNS_TOO and last in _THINGS) or (words[0][0].isupper() and _is_label(names))
     return "" if is_name else first
 
 
-def is_set_label(phrase: str) -> bool:
-    """Return whether a phrase that begins with "Set" is a label: ``Set alarm``, ``Set as default``."""
+def _is_widget(names: list[str]) -> bool:
+    """Return whether a phrase names a widget: ``share icon in the bar``, but not ``put 100 in the amount box``."""
+    heads = [
+        number
+        for number, (name, following) in enumerate(itertools.pairwise(names))
+        if name in _BEFORE_DETERMINER and following in _DETERMINERS
+    ]
+    head = names[heads[0] - 1] if heads else names[-1]
+    return head in _WIDGETS and names[1] not in ("for", "about")
+
+
+def is_label_of_gesture(phrase: str) -> bool:
+    """Return whether a label begins with a verb of the grammar: ``Set alarm``, ``Check for updates``."""
     words = phrase.split()
-    return len(words) > 1 and words[0] == "Set" and _is_label([word.lower() for word in words])
+    begins = words[:1] == ["Set"] or words[:2] == ["Check", "for"]
+    return phrase in ("Select all", "Select All") or (
+        begins and len(words) > 1 and _is_label([word.lower() for word in words])
+    )
 
 
 def _is_label(names: list[str]) -> bool:

@@ -81,7 +81,21 @@ _LOOSE_INTO = re.compile(
 )
 # What stands between two fields: with "Ada", and Surname with ...
 _NEXT_PAIR = re.compile(r"(?<=\0)\s*(?:,\s*(?:and\s+)?|\s+and\s+)", re.IGNORECASE)
+_AS = re.compile(r"\sas\s+(?:the|my|your|an?)\s+\S+", re.IGNORECASE)
+_SEVERAL_FIELDS = re.compile(r",|\s(?:and|&)\s")
 _HERE = re.compile(r"(?:it|there|here|the focused field)?", re.IGNORECASE)
+
+
+def read_clear(part: Part, rest: Part) -> list[SubStep]:
+    """Read ``the search field``, which is emptied.
+
+    Raises:
+        UsageError: it names more than one field.
+    """
+    if _SEVERAL_FIELDS.search(rest.mask):
+        raise UsageError(f'{part.text!r}: expected one field to clear; say for example: fill in Name with ""')
+    emptying = SubStep(text=part.text, gesture="type", value="", replace=True)
+    return [*read_pointing(part, rest, "click"), emptying]
 
 
 def read_type(part: Part, rest: Part) -> list[SubStep]:
@@ -110,6 +124,11 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
             target = rest.cut(matches[0].end()).sentence()
             rest = rest.cut(0, matches[0].start())
         else:
+            if role := _AS.search(rest.mask):
+                raise UsageError(
+                    f"{part.text!r}: it is not clear whether {role[0].strip()!r} belongs to the text; put the text in "
+                    'quotes: enter "Ada" as the name'
+                )
             # "how are you?" and "Hello!" are typed as they stand; a full stop ends the instruction.
             rest = rest.sentence(".")
         text = rest.text
