@@ -22,9 +22,9 @@ _LARGEST_DIALOG = 0.6
 # Frames of tabs touch each other, or nearly.
 _TAB_GAP_PX = 3
 _LINE_PX = 60
-# A row of a list is about two lines high, a card at most this share of the screen, and nothing is drawn on a place
-# whose levels differ by no more than this within so many pixels.
-_ROW, _LARGEST_CARD, _BLANK_LEVELS, _BLANK_PX = 1.5, 0.15, 16, 6
+# A row of a list is about two lines high, and a picture with a caption is at most this share of the screen. Nothing is
+# drawn on a place whose levels differ by no more than this within so many pixels.
+_ROW, _LARGEST_PICTURE, _BLANK_LEVELS, _BLANK_PX = 1.5, 0.15, 16, 6
 # Cells of a table begin at the same place as those above or below.
 _COLUMN_PX = 4
 
@@ -131,7 +131,7 @@ def _option_at(scene: Scene, point: Point) -> Segment | None:
 
 
 def _near(scene: Scene, point: Point) -> tuple[str, ...]:
-    """Return the texts of the row whose blank part is under a point, and those below it on a card."""
+    """Return the texts of the row whose blank part is under a point, and those right below a picture around it."""
     x, y = point.to_pixels(scene.width, scene.height)
     around = [
         one for one in scene.regions if one.left <= x < one.right and one.top <= y < one.bottom and one.fill > 0.3
@@ -146,12 +146,14 @@ def _near(scene: Scene, point: Point) -> tuple[str, ...]:
             if row.contains(one.box.center)
             and abs((one.box.top + one.box.bottom) / 2 - point.y) <= _ROW * (one.box.bottom - one.box.top)
         ]
-    cards = [one for one in around if one.width * one.height <= _LARGEST_CARD * scene.width * scene.height]
-    for card in map(scene.box, cards):
+    for picture in around:
+        if picture.width * picture.height > _LARGEST_PICTURE * scene.width * scene.height:
+            break
         texts += [
             one.text
             for one in scene.segments
-            if card.contains(one.box.center) and one.box.left <= point.x <= one.box.right and one.box.top >= point.y
+            if one.box.left <= point.x <= one.box.right
+            and -0.5 <= (one.box.top - picture.bottom / scene.height) / (one.box.bottom - one.box.top) <= _BELOW
         ]
     return tuple(dict.fromkeys(texts))
 
