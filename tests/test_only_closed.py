@@ -147,6 +147,7 @@ def test_a_target_that_reacts_while_a_dialog_closes_is_an_effect():
     after = picture(page(target="Opened"))
     before = picture(page())
     assert not closes(with_dialog(dimmed(before, 0, 0.6)), after)
+    assert not closes(with_dialog(dimmed(before, 255, 0.4)), picture(page(target="Orders 1")))
     assert not closes(with_menu(before), after)
     # One menu gives way to the next.
     assert not closes(with_menu(before), with_menu(before, (100, 110, 260, 320)))

@@ -31,7 +31,7 @@ _CLOSES = re.compile(
 _BESIDE = re.compile(r"(?<!\w)(?:outside|away from|background|backdrop|blank|empty|dimmed|scrim)(?!\w)", re.IGNORECASE)
 # Half the side of what is compared as the target; its different pixels, if it does not react. Faint highlights under
 # the pointer differ by less than `different_pixels` counts.
-_TARGET_PX, _FEW_PIXELS = 28, 8
+_TARGET_PX, _FEW_PIXELS, _REACTION = 28, 8, 48
 # Patches of the screen that are compared; they have a texture from this deviation on, in levels.
 _PATCH_PX, _TEXTURE = 32, 2.5
 # How alike two patches are that show the same, how much more contrast the later one has, and how far this may differ
@@ -90,8 +90,13 @@ def _is_undimmed(point: Point, before: Image, after: Image) -> bool:
     x, y = point.to_pixels(width, height)
     around = slice(max(0, y - _TARGET_PX), y + _TARGET_PX), slice(max(0, x - _TARGET_PX), x + _TARGET_PX)
     rows, columns = height // _PATCH_PX, width // _PATCH_PX
-    gain = float(_gains(_grey(before[around]).reshape(1, -1), _grey(after[around]).reshape(1, -1))[0])
+    old, new = (_grey(image[around]).reshape(1, -1) for image in (before, after))
+    gain = float(_gains(old, new)[0])
     if not gain >= _CLEARER or not rows * columns:
+        return False
+    # A number that counts up on the target is a reaction.
+    rest = new - new.mean() - gain * (old - old.mean())
+    if int((np.abs(rest) > _REACTION).sum()) >= _FEW_PIXELS:
         return False
     patches = [
         _grey(image)[: rows * _PATCH_PX, : columns * _PATCH_PX]
