@@ -25,6 +25,8 @@ _LINE_PX = 60
 # A row of a list is about two lines high, and a picture with a caption is at most this share of the screen. Nothing is
 # drawn on a place whose levels differ by no more than this within so many pixels.
 _ROW, _LARGEST_PICTURE, _BLANK_LEVELS, _BLANK_PX = 1.5, 0.15, 16, 6
+# Icons are less than so many lines high and wide.
+_PICTURE_LINES = 4
 # Cells of a table begin at the same place as those above or below.
 _COLUMN_PX = 4
 
@@ -152,10 +154,17 @@ def _near(scene: Scene, point: Point) -> tuple[str, ...]:
         texts += [
             one.text
             for one in scene.segments
-            if one.box.left <= point.x <= one.box.right
+            if (one.box.left <= point.x <= one.box.right or _is_under(one, picture, scene))
             and -0.5 <= (one.box.top - picture.bottom / scene.height) / (one.box.bottom - one.box.top) <= _BELOW
         ]
     return tuple(dict.fromkeys(texts))
+
+
+def _is_under(segment: Segment, picture: Region, scene: Scene) -> bool:
+    """Return whether a text lies within the columns of a picture that is larger than an icon."""
+    left, top, right, bottom = scene.pixels(segment.box)
+    is_large = min(picture.width, picture.height) >= _PICTURE_LINES * (bottom - top)
+    return is_large and picture.left <= left + _COLUMN_PX and right - _COLUMN_PX <= picture.right
 
 
 def _segment_at(scene: Scene, point: Point) -> Segment | None:
