@@ -174,6 +174,9 @@ def test_a_label_may_begin_with_such_a_word_in_a_capital_letter():
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
+        ("Send message", 'say for example: click "Send message"'),
+        ("hold the button for 3 seconds", "how long a press lasts cannot be chosen: say only what is held"),
+        ("enter 12345 as the PIN", "it is not clear whether 'as the PIN' belongs to the text; put the text in quotes"),
         ("click Pay but not Close", "leave out what is not to be done"),
         ("click Pay only", "leave out what is not to be done"),
         ("click Pay if cheap", "conditions and repetitions are not understood: name the steps one by one"),
@@ -206,6 +209,15 @@ def test_a_refusal_says_what_to_say_instead(text, advice):
     message = refusal(text)
     assert advice in message
     assert "in quotes" in message or "leave it out, or say" in message
+
+
+def test_one_field_is_cleared_at_a_time():
+    for fields in (
+        "the Name field and the Town field",
+        "the search box, the Name field",
+        "the Name field & the Town field",
+    ):
+        assert "expected one field to clear; say for example: fill in Name with" in refusal(f"clear {fields}")
 
 
 def test_a_text_without_a_verb_names_one_thing_or_is_refused():

@@ -9,6 +9,8 @@ from molmo_agent.episode import Decision, PointResult, Step
 # Two points closer than this (in fractions of the image) are the same place: models are not exact.
 SAME_PLACE = 0.01
 _FOR_EFFECT = "waiting for an effect: "
+ONLY_CLOSED = "it only closed something that lay over or beside the target"
+"""What is missing of a click that did not reach its target: see :mod:`molmo_agent.policies.uncovered`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,14 @@ class Progress:
     def effect_looks(self) -> tuple[Step, ...]:
         """The waits for the effect of the last step."""
         return tuple(filter(looks_for_effect, self.looks))
+
+    @property
+    def only_closed(self) -> bool:
+        """Whether the last step was seen to have closed only what lay over or beside its target."""
+        return any(
+            look.decision.result is not None and look.decision.result.reply == _FOR_EFFECT + ONLY_CLOSED
+            for look in self.effect_looks
+        )
 
     @property
     def target_looks(self) -> tuple[Step, ...]:
@@ -103,8 +113,7 @@ def _retries(progress: Progress, step: Step) -> bool:
     return (
         last is not None
         and not progress.is_retry
-        and last.effect == "unchanged"
-        and not had_late_effect(progress)
+        and (progress.only_closed or (last.effect == "unchanged" and not had_late_effect(progress)))
         and not progress.target_looks
         and isinstance(last.action, Click)
         and isinstance(step.action, Click)

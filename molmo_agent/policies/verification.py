@@ -12,8 +12,9 @@ from molmo_agent.actions import Click, Drag, LongPress, Type, points_of
 from molmo_agent.episode import Effect, Image, Step
 from molmo_agent.geometry import Box
 from molmo_agent.images import different_pixels, pieces
-from molmo_agent.policies.progress import Progress
+from molmo_agent.policies.progress import ONLY_CLOSED, Progress
 from molmo_agent.policies.typed_text import MAX_CHARACTERS, MIN_CHARACTERS, arrived, is_held, readable_part
+from molmo_agent.policies.uncovered import only_closed
 from molmo_agent.risk.commit_words import risky_word
 from molmo_agent.screen_text import Line, TextReader
 
@@ -65,6 +66,8 @@ def doubt_about(
             return _NO_CHANGE
         case Click() if effect == "changed_elsewhere" and is_tick(step):
             return "nothing changed near it"
+        case Click() | LongPress() if only_closed(step, history, after):
+            return ONLY_CLOSED
         case Type(text=text, replace=replace):
             click = _click_before(step, history)
             if replace and (not text or _is_held(text, step, click, after, reader)):
@@ -191,7 +194,10 @@ def was_undone(step: Step, after: Image, now: Image) -> bool:
 
 
 def may_repeat(progress: Progress) -> bool:
-    """Return whether the last step may be tried once more: a plain click without effect that cannot do harm."""
+    """Return whether the last step may be tried once more: a plain click without effect that cannot do harm.
+
+    One that only closed what lay over its target counts as one without effect.
+    """
     step = progress.last
     if step is None or progress.is_retry or progress.refusals:
         return False
@@ -200,7 +206,7 @@ def may_repeat(progress: Progress) -> bool:
         return False
     labels = [point.label or "" for point in step.decision.result.points] if step.decision.result else []
     return (
-        effect_with_looks(step, progress.effect_looks) == "unchanged"
+        (effect_with_looks(step, progress.effect_looks) == "unchanged" or progress.only_closed)
         and not _UNDOES_ITSELF.match(words)
         and not any(map(risky_word, [words, *labels]))
     )

@@ -22,6 +22,8 @@ _DIGITS = (
 # Single letters with a space or a sign between them, at least three.
 _SPACED = re.compile(r"(?<![^\W_])(?:[^\W_][\s.·*_-]{1,2}){2,}[^\W_](?![^\W_])")
 _APOSTROPHES = re.compile(r"(?<=\w)['’‘ʼ`´′](?=\w)")
+# Icons that text engines read as the first or last character of the words beside them.
+_ICON = re.compile(r"^[xX](?=[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ])|(?<=\w)\s*[▼▾▿⌄∨▸▶]+$")
 # Letters without a glyph, beside the format characters.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 # Scripts whose marks are accents; in others they are vowels or parts of letters.
@@ -54,6 +56,11 @@ def readings(text: str) -> tuple[str, ...]:
         if any(character in "013457@$|!" for character in reading):
             folded += [" ".join(_as_letters(word, table) for word in reading.split(" ")) for table in _DIGITS]
     return tuple(dict.fromkeys(folded))
+
+
+def without_icon(text: str) -> str:
+    """Return a text without the icon that was read as a part of it: ``XCancel``, ``Text files▼``."""
+    return _ICON.sub("", text.strip())
 
 
 def words_of(folded: str) -> list[str]:

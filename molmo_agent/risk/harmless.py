@@ -38,6 +38,9 @@ HARMLESS = Vocabulary(
             company website url age gender birthday word_wrap wrap_around word_count line_numbers
             show_hidden_files hidden_files match_case regular_expression regular_expressions whole_words
             remember_me keep_me_signed_in spell_check page_setup print_layout ruler gridlines snap_to_grid
+            add_to_cart add_to_basket add_to_bag add_to_wishlist add_to_wish_list add_to_favorites add_to_favourites
+            add_to_playlist add_to_library add_to_bookmarks add_bookmark save_for_later save_and_continue
+            save_and_continue_editing save_and_add_another continue_editing continue_reading continue_shopping
             zoom_level reading_list reading_mode reader_view library playlists albums artists songs podcasts
             radio_stations subscriptions_list following followers explore discover watch_later order_history
             your_orders timetable schedule opening_hours departures arrivals untitled sheet document documents
@@ -132,12 +135,21 @@ HARMLESS = Vocabulary(
 # Harmless or not by what the dialog around them says: they agree to it.
 AGREE = Vocabulary(
     {
-        "all": """ok okay continue done apply finish start go proceed resume i_understand fertig übernehmen
-            fortfahren starten continuer terminer appliquer démarrer continuar aplicar listo empezar fine continua
-            applica avvia concluir iniciar gereed doorgaan toepassen klaar gotowe kontynuuj zastosuj готово
+        "all": """retry try_again ok okay continue done apply finish start go proceed resume i_understand fertig
+            übernehmen fortfahren starten continuer terminer appliquer démarrer continuar aplicar listo empezar fine
+            continua applica avvia concluir iniciar gereed doorgaan toepassen klaar gotowe kontynuuj zastosuj готово
             продолжить применить ок tamam devam uygula başlat klar fortsätt använd verkställ 好 好的 确定 確定 继续
             完成 应用 开始 はい 了解 続行 続ける 完了 適用 開始 확인 계속 완료 적용 시작 متابعه متابعة تم تطبيق حسنا
             yes ja oui sí si sim tak да evet 是 예 네 نعم""",
+    }
+)
+# Buttons that agree to nothing, whatever the dialog around them says: they only show more.
+LOOKS = Vocabulary(
+    {
+        "all": """help details show_details more_details more_info more_information learn_more read_more about browse
+            preview hilfe details_anzeigen mehr_erfahren aide détails en_savoir_plus ayuda detalles más_información
+            aiuto dettagli ajuda detalhes saiba_mais details_weergeven pomoc szczegóły справка подробнее yardım
+            ayrıntılar hjälp detaljer 帮助 详情 ヘルプ 詳細 도움말 자세히 مساعدة""",
     }
 )
 YES = frozenset(fold("yes y ja j oui o sí si s sim tak t да д evet e 是 はい 예 네 نعم").split())

@@ -28,12 +28,13 @@ from molmo_agent.episode import Decision, Observation, Step
 from molmo_agent.errors import MolmoAgentError
 from molmo_agent.risk.chords import activates, danger_of_chord
 from molmo_agent.risk.commit_words import risky_word
-from molmo_agent.risk.folding import fold, words_of
+from molmo_agent.risk.folding import fold, without_icon, words_of
 from molmo_agent.risk.harmless import (
     AGREE,
     CANCEL,
     CONSENT,
     ICONS_THAT_COMMIT,
+    LOOKS,
     NO,
     SAVE_OR_KEEP,
     TRASH,
@@ -78,10 +79,13 @@ _VERBS = re.compile(
     re.IGNORECASE,
 )
 _THINGS = re.compile(
-    r"\b(?:link|tab|menu|field|text ?box|row|entry|result|article|photo|image|"
-    r"video|thumbnail|check ?box|radio|switch|toggle|app)\b",
+    r"\b(?:link|tab|menu|drop-?down|combo ?box|list ?box|field|text ?box|row|entry|result|article|photo|image|"
+    r"video|thumbnail|check ?box|radio|switch|toggle|app)\b|^\s*(?:un)?(?:tick|check)\b",
     re.IGNORECASE,
 )
+# What opens a list where its arrow was read as well.
+_LIST = re.compile(r"\b(?:drop-?down|combo ?box|list)\b", re.IGNORECASE)
+_ARROWS = ("▼", "▾", "▿", "⌄", "∨")
 # A swipe that scrolls moves less than this across, and more along, in fractions of the screen.
 _STRAIGHT = 0.1
 # Names of buttons are hardly longer.
@@ -194,8 +198,9 @@ def _unknown_words(said: str, decision: Decision) -> str:
 def _clicked(action: Click | LongPress, said: str, decision: Decision, target: Target) -> str:
     if not target.text:
         return _clicked_icon(said, decision, target)
-    text, where = target.text, f"the {target.kind} {target.text!r} under the point"
-    if target.kind != "menu" and (danger := _undone(where, risky_word(text))):
+    where = f"the {target.kind} {target.text!r} under the point"
+    text = without_icon(target.text)
+    if target.kind != "menu" and (danger := _undone(where, risky_word(target.text) or risky_word(text))):
         return danger
     if danger := _words(said, decision, under=text):
         return danger
@@ -205,11 +210,15 @@ def _clicked(action: Click | LongPress, said: str, decision: Decision, target: T
         return ""
     if target.kind == "check box":
         return f"{where} gives consent" if CONSENT.find(text) else ""
+    if _LIST.search(said) and text != target.text and target.text.rstrip().endswith(_ARROWS):
+        return ""
     return _pressed(text, where, target)
 
 
 def _pressed(text: str, where: str, target: Target) -> str:
     """Judge a button, link or entry by its name and by the dialog around it."""
+    if LOOKS.covers(text):
+        return ""
     sentences = [one for one in target.dialog if not (is_harmless(one) or CANCEL.covers(one) or AGREE.covers(one))]
     said_there = " ".join(sentences)
     if NO.covers(text) and SAVE_OR_KEEP.find(said_there):
@@ -245,6 +254,7 @@ def _clicked_icon(said: str, decision: Decision, target: Target) -> str:
         return ""
     if target.icon in COMMIT_ICONS:
         return f"the icon under the point looks like {target.icon!r}"
+    is_named = is_named or any(_holds(name, one) for one in target.near for name in (said, *_names(said, decision)))
     # An icon that is known and does not commit is harmless.
     return "" if target.icon or is_named else _unknown_words(said, decision)
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 
+import numpy as np
+
 from molmo_agent.episode import Image
 from molmo_agent.geometry import Box, Point
 from molmo_agent.pointers.reading.matching import Segment
@@ -20,6 +22,13 @@ _LARGEST_DIALOG = 0.6
 # Frames of tabs touch each other, or nearly.
 _TAB_GAP_PX = 3
 _LINE_PX = 60
+# A row of a list is about two lines high, and a picture with a caption is at most this share of the screen. Nothing is
+# drawn on a place whose levels differ by no more than this within so many pixels.
+_ROW, _LARGEST_PICTURE, _BLANK_LEVELS, _BLANK_PX = 1.5, 0.15, 16, 6
+# Icons are less than so many lines high and wide.
+_PICTURE_LINES = 4
+# Cells of a table begin at the same place as those above or below.
+_COLUMN_PX = 4
 
 
 def read_scene(image: Image, reader: TextReader) -> Scene:
@@ -40,12 +49,14 @@ def target_at(scene: Scene, point: Point) -> Target:
         # The point lies beside the words, in their frame.
         inside = [one for one in scene.segments if scene.box(region).contains(one.box.center)]
         segment = inside[0] if len(inside) == 1 and is_framed(scene, inside[0].box) else None
+    if segment is None and (option := _option_at(scene, point)) is not None:
+        return Target("check box", option.text, dialog=_dialog(scene, point, option))
     if segment is None:
         kind: Kind = "field" if _is_empty_field(scene, region) else "icon"
         icon = "" if kind == "field" else icon_at(scene.image, point)
         caption = _caption(scene, point)
         beside = "" if caption else _beside(scene, point)
-        return Target(kind, caption=caption, beside=beside, icon=icon)
+        return Target(kind, caption=caption, beside=beside, near=_near(scene, point), icon=icon)
     row = _row_of(scene, segment)
     beside_cancel = any(CANCEL.covers(one.text) for one in row)
     kind = _kind(scene, segment, row, beside_cancel)
@@ -65,7 +76,7 @@ def _kind(scene: Scene, segment: Segment, row: list[Segment], beside_cancel: boo
     if _is_in_menu_bar(scene, segment, row):
         return "menu"
     # A button may have an icon that looks like the mark of a check box.
-    if is_framed(scene, segment.box):
+    if is_framed(scene, segment.box) and not _is_in_table(scene, segment):
         return "tab" if not beside_cancel and _is_tab(scene, segment, row) else "button"
     return "check box" if mark_beside(scene, segment.box) is not None else "text"
 
@@ -88,6 +99,72 @@ def _is_tab(scene: Scene, segment: Segment, row: list[Segment]) -> bool:
         if min(abs(beside.left - frame.right), abs(frame.left - beside.right)) <= _TAB_GAP_PX:
             return True
     return False
+
+
+def _is_in_table(scene: Scene, segment: Segment) -> bool:
+    """Return whether a text is a cell: its row holds two others, and one of them stands below or above a cell too."""
+    frame = enclosing(scene, segment.box)
+    if frame is None:
+        return False
+    row = scene.box(frame)
+    cells = [one for one in scene.segments if row.contains(one.box.center)]
+    height = segment.box.bottom - segment.box.top
+    columns = [
+        cell
+        for cell in cells
+        if any(
+            abs(one.box.left - cell.box.left) * scene.width <= _COLUMN_PX
+            and 0.5 * height < abs(one.box.top - cell.box.top) < 2.5 * height
+            for one in scene.segments
+        )
+    ]
+    return len(cells) >= 3 and len(columns) >= 2
+
+
+def _option_at(scene: Scene, point: Point) -> Segment | None:
+    """Return the label at the right of a check box or radio button under a point."""
+    x, y = point.to_pixels(scene.width, scene.height)
+    for segment in scene.segments:
+        if segment.box.top <= point.y <= segment.box.bottom and segment.box.left > point.x:
+            mark = mark_beside(scene, segment.box)
+            if mark is not None and mark.left <= x < mark.right and mark.top <= y < mark.bottom:
+                return segment
+    return None
+
+
+def _near(scene: Scene, point: Point) -> tuple[str, ...]:
+    """Return the texts of the row whose blank part is under a point, and those right below a picture around it."""
+    x, y = point.to_pixels(scene.width, scene.height)
+    around = [
+        one for one in scene.regions if one.left <= x < one.right and one.top <= y < one.bottom and one.fill > 0.3
+    ]
+    place = scene.image[max(0, y - _BLANK_PX) : y + _BLANK_PX + 1, max(0, x - _BLANK_PX) : x + _BLANK_PX + 1]
+    texts: list[str] = []
+    if around and int(np.ptp(place, axis=(0, 1)).max()) <= _BLANK_LEVELS:
+        row = scene.box(around[0])
+        texts += [
+            one.text
+            for one in scene.segments
+            if row.contains(one.box.center)
+            and abs((one.box.top + one.box.bottom) / 2 - point.y) <= _ROW * (one.box.bottom - one.box.top)
+        ]
+    for picture in around:
+        if picture.width * picture.height > _LARGEST_PICTURE * scene.width * scene.height:
+            break
+        texts += [
+            one.text
+            for one in scene.segments
+            if (one.box.left <= point.x <= one.box.right or _is_under(one, picture, scene))
+            and -0.5 <= (one.box.top - picture.bottom / scene.height) / (one.box.bottom - one.box.top) <= _BELOW
+        ]
+    return tuple(dict.fromkeys(texts))
+
+
+def _is_under(segment: Segment, picture: Region, scene: Scene) -> bool:
+    """Return whether a text lies within the columns of a picture that is larger than an icon."""
+    left, top, right, bottom = scene.pixels(segment.box)
+    is_large = min(picture.width, picture.height) >= _PICTURE_LINES * (bottom - top)
+    return is_large and picture.left <= left + _COLUMN_PX and right - _COLUMN_PX <= picture.right
 
 
 def _segment_at(scene: Scene, point: Point) -> Segment | None:

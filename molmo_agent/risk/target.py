@@ -18,6 +18,8 @@ class Target:
     caption: str = ""
     # For a point without words: the nearest ones in its row, if none are below.
     beside: str = ""
+    # The words that name the row or the card of a point without words of its own.
+    near: tuple[str, ...] = ()
     # What the icon at a point without words is, as far as it is known; a meaning of molmo_agent.risk.icons.
     icon: str = ""
     # The other texts of the dialog or panel around the point, top to bottom; empty if there is none.

@@ -130,6 +130,7 @@ _NEGATIONS = re.compile(
     r"|inte|aldrig|utan|ikke|aldri|uden|uten|hvis|medmindre|älä|jos"  # Nordic
     r"|nigdy|jeśli|jeżeli|chyba|nikdy|pokud|když"  # Polish, Czech
     r"|не|никогда|нельзя|без|если|пока|кроме|якщо|ніколи"  # Russian, Ukrainian
+    r"|nem|soha|tilos|hacsak|kivéve|nemoj(?:te)?|nikada?|ukoliko|osim|jangan|jika|kecuali|không|đừng|nếu|huwag|ära|ärge"
     r"|nu|μην|μη|δεν|αν|χωρίς|eğer|asla|değil|لا|إذا|بدون|אל|אם|אסור|मत|नहीं|यदि|अगर)(?!\w)"
     r"|不要|不能|不可|不得|别(?=[点按选删打关碰发])|请勿|勿|禁止|切勿|如果|除非|直到|的话|ないで|しない|するな|なければ|もし|지\s?마|않|만약|ไม่|อย่า"
 )

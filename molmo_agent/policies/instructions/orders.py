@@ -31,6 +31,7 @@ _QUESTION = re.compile(r"(?:[\w\0)'\"!]|(?<!the)(?<!press)(?<!hit)(?<!push)\s)[?
 _QUESTION_LABEL = re.compile(
     r"\s*(?:on\s+)?(?:the\s+)?(?:Forgot(?:ten)?|Lost|Need|Having|Trouble|New)\s[^.!;]{1,40}\?$"
 )
+_FORGOTTEN = re.compile(r"(?:Forgot(?:ten)?|Lost)\s(?:your\s)?(?:password|username|pin)\s?\?", re.IGNORECASE)
 _HOLD = re.compile(rf"hold(?:ing)?\s+(?:down\s+)?(?:the\s+)?{MODIFIERS}(?!\w)", re.IGNORECASE)
 _ASIDE = re.compile(
     r"(?:yes|yeah|yep|no|nope|ok|okay|sure|fine|right|well|so|thanks|thank you|hi|hey|hello"
@@ -49,6 +50,7 @@ _TIME_AFTER_LABEL = re.compile(
     r"|on\sthe\s\d{1,2}(?:st|nd|rd|th)|hourly|daily|weekly|monthly|(?:once|twice|\d+\stimes)\s(?:an?|per)\s\w+"
     r"|(?:in|on|by)\s(?:January|February|March|April|May|June|July|August|September|October|November|December).*)$"
 )
+_LASTING = re.compile(r"(?<!\w)for\s(?:\S+\s)?(?:\d+|\w*seconds?|\w*minutes?|sec|moment|while)(?!\w)")
 # "Click the field after Name" is a place, "click Save after lunch" is a time.
 _AFTER = re.compile(r"(?<![\w-])(?:after|before|(?<!the )following|(?<!the )preceding)(?![\w-])(?=\s+\S)")
 _PLACE_AFTER = re.compile(
@@ -56,6 +58,8 @@ _PLACE_AFTER = re.compile(
     r"|field|box|button|icon|item|heading|paragraph|image|column|cell|entry|tab|link|number|comma|dot|slash)s?(?!\w)))"
 )
 _DESCRIBED = re.compile(r"(?<!\w)(?:the|an?|my|first|second|third|last|next)\s", re.IGNORECASE)
+# Longer texts are hardly labels.
+_SHOWN_CHARACTERS = 40
 _LANGUAGE = "instructions are read in English, and name only what is to be done"
 
 
@@ -115,7 +119,7 @@ def refuse_no_order(part: Part, verb_end: int | None, does: str = "") -> None:
 def _refuse_no_name(part: Part, mask: str) -> None:
     """Refuse a step without a verb that does not name one thing to click."""
     text = mask[:1].lower() + mask[1:] if mask[1:2].islower() else mask
-    if "?" in mask or "؟" in mask:
+    if ("?" in mask or "؟" in mask) and not _FORGOTTEN.fullmatch(mask):
         problem = "?"
     elif match := _HOLD.match(mask) or SEVERAL.match(text):
         problem = match[0]
@@ -124,9 +128,10 @@ def _refuse_no_name(part: Part, mask: str) -> None:
     else:
         problem = why_no_name(mask) or looks_foreign(mask)
     if problem:
+        label = part.text if len(part.text) <= _SHOWN_CHARACTERS and "\0" not in part.mask else "Save as"
         raise UsageError(
             f"cannot follow {part.text[:60]!r}: expected a verb and what it is done to, or the name of one thing to "
-            f'click, got {problem!r}. If all of it is a label, put it in quotes; say for example: click "Save as"'
+            f'click, got {problem!r}. If all of it is a label, put it in quotes; say for example: click "{label}"'
         )
 
 
@@ -140,10 +145,12 @@ def _refuse_no_target(part: Part, mask: str, start: int, does: str) -> None:
             raise _refusal(part, "?", "questions are not answered: say what is to be done")
         if several := SEVERAL.match(target):
             raise _refusal(part, several[0], "name the one thing that is meant, one step for each")
-        if re.match(r"(?:what|why|how|who|whom|that)\s", target):
+        if re.match(r"(?:what|why|how|who|whom|that)\s", target) or (does == "click" and target.startswith("for ")):
             raise _refusal(part, target.split()[0], "name one thing on the screen")
         if _NO_TARGET.match(target):
             raise _refusal(part, target.strip(), "name one thing on the screen")
+        if does == "long_press" and (time := _LASTING.search(target)):
+            raise _refusal(part, time[0], "how long a press lasts cannot be chosen: say only what is held")
         if time := _TIME_AFTER_LABEL.search(target):
             raise _refusal(part, time[1], "an order is carried out at once")
     for match in _AFTER.finditer(mask, start):

@@ -9,7 +9,9 @@ import itertools
 import re
 
 from molmo_agent.policies.instructions.refused_words import GESTURE_STEMS
+from molmo_agent.risk.commit_words import risky_word
 
+_LABEL_WORDS = 4
 MAX_WORDS = 25
 """Longer phrases are not names of one thing."""
 
@@ -66,6 +68,23 @@ _NOUNS_TOO = _words("""
     download upload post vote test plan report draft contact log run star mark filter import export power end start
     help use
 """)
+# What labels are about: "Save changes", "Create new folder", "Check for updates". Every word is in one of the tables.
+_OBJECTS = _words("""
+    change changes file files folder folders image images photo photos picture pictures video videos page pages link
+    links window windows tab tabs list item items document documents draft drafts project projects preview profile
+    settings preferences options details results history log logs view views mode theme language layout filter filters
+    search selection column columns row rows table chart cell sheet code source properties shortcut shortcuts bookmark
+    bookmarks template version versions update updates comment comments note notes reply event task tasks reminder alarm
+    timer contact contacts playlist album song songs library calendar sidebar toolbar menu panel map directions
+    location address name title size color colour font password username screen screenshot text format attachment
+    attachments label labels label category tag tags section group device devices printer network connection
+    notifications sound sounds report reports data answer answers question questions article articles map maps
+    help tutorial tour demo example examples conversation chat channel workspace board meeting plan plans trial
+""")
+_BEFORE_OBJECTS = _words(
+    "new all more recent hidden full free for as to in with from my your another other next previous"
+)
+_STATES = _words("read unread favorite favourite default pdf done complete important")
 _PATH = re.compile(r"\s(?:>+|→|»|›|▸|/|\\|\|)\s")
 _TOKEN = re.compile(r"\0+|[^\W_]+(?:['-][^\W_]+)*|[^\w\s]")
 _DETERMINERS = _words("""
@@ -155,9 +174,41 @@ def _order(words: list[str], *, has_path: bool) -> str:
     first, last = names[0], names[-1]
     if first in _OPENERS:
         return first
-    if first not in _ORDERS or has_path or last in _WIDGETS or all(name in _PARTICLES for name in names[1:]):
+    if first not in _ORDERS or has_path or _is_widget(names) or all(name in _PARTICLES for name in names[1:]):
         return ""
-    return "" if first in _NOUNS_TOO and last in _THINGS else first
+    is_name = (first in _NOUNS_TOO and last in _THINGS) or (words[0][0].isupper() and _is_label(names))
+    return "" if is_name else first
+
+
+def _is_widget(names: list[str]) -> bool:
+    """Return whether a phrase names a widget: ``share icon in the bar``, but not ``put 100 in the amount box``."""
+    heads = [
+        number
+        for number, (name, following) in enumerate(itertools.pairwise(names))
+        if name in _BEFORE_DETERMINER and following in _DETERMINERS
+    ]
+    head = names[heads[0] - 1] if heads else names[-1]
+    return head in _WIDGETS and names[1] not in ("for", "about")
+
+
+def is_label_of_gesture(phrase: str) -> bool:
+    """Return whether a label begins with a verb of the grammar: ``Set alarm``, ``Check for updates``."""
+    words = phrase.split()
+    begins = words[:1] == ["Set"] or words[:2] == ["Check", "for"]
+    return phrase in ("Select all", "Select All") or (
+        begins and len(words) > 1 and _is_label([word.lower() for word in words])
+    )
+
+
+def _is_label(names: list[str]) -> bool:
+    """Return whether a verb and what follows are words of common buttons, and what was done can be undone."""
+    *middle, last = names[1:]
+    return (
+        len(names) <= _LABEL_WORDS
+        and (last in _OBJECTS or (last in _STATES and middle[-1:] == ["as"]) or (last == "as" and bool(middle)))
+        and all(name in _OBJECTS or name in _BEFORE_OBJECTS for name in middle)
+        and not risky_word(" ".join(names))
+    )
 
 
 def _late_determiner(tokens: list[str]) -> str:

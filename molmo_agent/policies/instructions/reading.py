@@ -51,7 +51,9 @@ def need(part: Part, value: str) -> str:
     return value
 
 
-_PREPOSITION = re.compile(r"(?:on|at|onto|over|to)\s+", re.IGNORECASE)
+_PREPOSITION = re.compile(
+    r"(?:on|at|onto|over|to|(?:inside|into|in)(?=\s+the\s[^,;]*?(?:field|box|bar|area)s?\W*$))\s+", re.IGNORECASE
+)
 _BUTTON = re.compile(r"\s+(?:with|using) the (right|middle|left)(?: mouse)? button$", re.IGNORECASE)
 
 
@@ -71,7 +73,7 @@ def read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
 _WHAT = re.compile(
     r"(?:the\s+)?(?:following\s+)?(?:text|words?|string|phrase|letters?|numbers?|name)[\s:]+(?=\0)", re.I
 )
-_INTO = re.compile(r"\s+(?:into|in|to|inside|on|at)(?:\s+to)?\s+", re.IGNORECASE)
+_INTO = re.compile(r"\s+(?:into|in|to|inside|on|at|as(?=\s+the\s))(?:\s+to)?\s+", re.IGNORECASE)
 # Between unquoted words only "into" is surely no part of the text; "in" needs something that is clearly a field.
 _LOOSE_INTO = re.compile(
     r"\s+(?:into|inside)\s+(?=\S)|\s+in\s+(?=(?:the\s|\0)|\S+(?:\s\S+){0,3}\s(?:field|box|input|bar|area)\s*$)",
@@ -79,7 +81,21 @@ _LOOSE_INTO = re.compile(
 )
 # What stands between two fields: with "Ada", and Surname with ...
 _NEXT_PAIR = re.compile(r"(?<=\0)\s*(?:,\s*(?:and\s+)?|\s+and\s+)", re.IGNORECASE)
+_AS = re.compile(r"\sas\s+(?:the|my|your|an?)\s+\S+", re.IGNORECASE)
+_SEVERAL_FIELDS = re.compile(r",|\s(?:and|&)\s")
 _HERE = re.compile(r"(?:it|there|here|the focused field)?", re.IGNORECASE)
+
+
+def read_clear(part: Part, rest: Part) -> list[SubStep]:
+    """Read ``the search field``, which is emptied.
+
+    Raises:
+        UsageError: it names more than one field.
+    """
+    if _SEVERAL_FIELDS.search(rest.mask):
+        raise UsageError(f'{part.text!r}: expected one field to clear; say for example: fill in Name with ""')
+    emptying = SubStep(text=part.text, gesture="type", value="", replace=True)
+    return [*read_pointing(part, rest, "click"), emptying]
 
 
 def read_type(part: Part, rest: Part) -> list[SubStep]:
@@ -108,6 +124,11 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
             target = rest.cut(matches[0].end()).sentence()
             rest = rest.cut(0, matches[0].start())
         else:
+            if role := _AS.search(rest.mask):
+                raise UsageError(
+                    f"{part.text!r}: it is not clear whether {role[0].strip()!r} belongs to the text; put the text in "
+                    'quotes: enter "Ada" as the name'
+                )
             # "how are you?" and "Hello!" are typed as they stand; a full stop ends the instruction.
             rest = rest.sentence(".")
         text = rest.text

@@ -154,7 +154,7 @@ KINDS = (
     Kind(
         name="alternative",
         advice="choose one of the two",
-        any_case=("and/or", "either", "or", "xor", "alternatively"),
+        any_case=("and/or", "either", "or", "xor", "alternatively", "yes ?/ ?no", "no ?/ ?yes", "ok ?/ ?cancel"),
         lower=("maybe", "perhaps", "possibly", "optionally", "(?:which|what|who)ever"),
     ),
     Kind(
@@ -233,6 +233,7 @@ KINDS = (
             "randomly",
             "at random",
             "random [a-z]+s",
+            "a random",
             "optional(?=[ ).!]*$)",
         ),
         texts=False,
@@ -241,7 +242,7 @@ KINDS = (
         name="cancelling",
         advice="give an order without taking it back",
         any_case=(
-            "(?:forget|scratch|cancel|ignore|disregard|undo|revoke|stop) (?:it|that|this|everything|all of)",
+            "(?:forget|scratch|cancel|ignore|disregard|undo|revoke|stop|skip) (?:it|that|this|everything|all of)",
             "(?:ignore|disregard|undo|forget|cancel) (?:what|the (?:last|previous|above))",
             "just (?:kidding|joking)",
             "on second thoughts?",
@@ -254,7 +255,14 @@ KINDS = (
     Kind(
         name="taking back",
         advice="give an order without taking it back",
-        lower=("actually", "oops", "kidding", "joking", "(?<=, )(?:no|nope|nah|wait|stop)(?=[ !.]*$)"),
+        lower=(
+            "^(?:stop|halt|abort)(?=[ !.]*$)",
+            "actually",
+            "oops",
+            "kidding",
+            "joking",
+            "(?<=, )(?:no|nope|nah|wait|stop)(?=[ !.]*$)",
+        ),
         texts=False,
     ),
     Kind(
@@ -313,7 +321,7 @@ KINDS = (
 # At the beginning of a step or of what is pointed at, they mean more than one thing.
 SEVERAL = re.compile(
     r"(?:(?:two|three|four|five|\d+) of|each|every(?:thing|one)?|both|several|many|most|(?:a )?few|some"
-    r"|all(?= (?:of|the|my|your|its|these|those|other|[a-z]+s(?![\w-]))))(?![\w-])"
+    r"|all(?= (?:text(?![\w-])|of|the|my|your|its|these|those|other|[a-z]+s(?![\w-]))))(?![\w-])"
 )
 
 

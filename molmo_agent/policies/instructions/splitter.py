@@ -17,6 +17,7 @@ from typing import cast
 from molmo_agent.errors import UsageError
 from molmo_agent.policies.instructions.keys import MODIFIERS, read_modifiers, signs_that_are_keys
 from molmo_agent.policies.instructions.orders import refuse_aside, refuse_no_order
+from molmo_agent.policies.instructions.plain_names import is_label_of_gesture
 from molmo_agent.policies.instructions.pressing import read_keys
 from molmo_agent.policies.instructions.quoting import KEY, Part, mask_quotes
 from molmo_agent.policies.instructions.reading import (
@@ -26,6 +27,7 @@ from molmo_agent.policies.instructions.reading import (
     hold_keys,
     need,
     press_keys,
+    read_clear,
     read_drag,
     read_fill,
     read_list,
@@ -39,13 +41,22 @@ from molmo_agent.policies.instructions.substep import Gesture, SubStep
 
 __all__ = ["SubStep", "split_instruction"]
 
-_HOLD = r"long[- ]?press|press and hold|tap and hold|touch and hold|click and hold"
+_HOLD = (
+    r"long[- ]?press|press and hold|tap and hold|touch and hold|click and hold"
+    rf"|(?<!press and )(?<!touch and )(?<!click and )(?<!tap and )hold(?: down)?(?=\s+the\s+(?!{MODIFIERS}|key))"
+)
 _CLICK = (
-    r"left[- ]?click|click|tap|touch|select|choose|pick|tick|untick|check|uncheck|toggle|activate|open|expand|collapse"
-    r"|focus|enable|disable|turn on|turn off|switch on|switch off|switch to|go to"
+    r"left[- ]?click|click|tap|touch|select|choose|pick|tick|untick|check|uncheck|toggle|activate|open(?: up)?|expand"
+    r"|collapse|focus|enable|disable|turn on|turn off|switch on|switch off|switch to|(?:go|navigate) to"
+    r"|(?:put|place) (?:the )?(?:text )?(?:cursor|caret)(?=\s+in)"
+    r"|mark(?=\s+the\s(?:[^,;\s]+\s)?(?:check\s?)?box(?!\w|\s+as\s))"
 )
 # Words that a pointing model is asked with as they stand: "close" is part of what is looked for.
-_WHOLE = r"close|minimi[sz]e|maximi[sz]e"
+_WHOLE = r"close|dismiss|minimi[sz]e|maximi[sz]e|(?:refresh|reload|pause|mute|unmute)(?=\s+the\s+\S)"
+# Only what is called a field: "clear the history" deletes something else.
+_CLEAR = (
+    r"(?:clear|empty)(?=\s[^,;\n]{1,60}?\s(?:field|text\s?box|(?:search|text|input) box|(?:search|address) bar)(?!\w))"
+)
 
 # (verb, what it does); the first that fits decides.
 _VERBS: tuple[tuple[str, str], ...] = (
@@ -54,14 +65,15 @@ _VERBS: tuple[tuple[str, str], ...] = (
     (r"(?:right|secondary)[- ]?click", "right_click"),
     (r"middle[- ]?click", "middle_click"),
     (_HOLD, "long_press"),
-    (r"hover|move (?:the )?(?:mouse|pointer|cursor)", "move"),
+    (r"hover(?: the (?:mouse|pointer|cursor))?|move (?:the )?(?:mouse|pointer|cursor)", "move"),
     (r"drag and drop|drag|move", "drag"),
     (r"scroll|swipe", "scroll"),
     (r"type in|type|enter|write|input|paste", "type"),
     (r"fill in|fill out|fill", "fill"),
+    (_CLEAR, "clear"),
     (r"set", "set"),
     (PRESS, "press"),
-    (r"wait|pause|sleep", "wait"),
+    (r"wait|pause(?!\s+the\s)|sleep", "wait"),
     (r"launch", "open_app"),
     (r"go back", "back"),
     (r"go home|go to the home screen", "home"),
@@ -90,7 +102,7 @@ _WITH_KEYS = re.compile(rf"({MODIFIERS})(?:\s*[+-]\s*|\s+)(?=(?:\w+[- ])?click)"
 _HOLDING = re.compile(
     rf"(?:press\s+and\s+)?hold(?:ing)?(?:\s+down)?\s+(?:the\s+)?({MODIFIERS})(?:\s+keys?)?(?:\s+down)?", re.IGNORECASE
 )
-_HOLD_AND = re.compile(rf"{_HOLDING.pattern}[\s,]+(?:(?:and|then|while)\s+)*(?=\S)", re.IGNORECASE)
+_HOLD_AND = re.compile(rf"{_HOLDING.pattern}[\s,]+(?:(?:and|then|while)\s+)*(?!keys?(?!\w))(?=\S)", re.IGNORECASE)
 _WHILE_HOLDING = re.compile(
     rf"[\s,]+(?:(?:while|whilst)\s+)?(?:holding|pressing)(?:\s+down)?\s+(?:the\s+)?({MODIFIERS})(?:\s+keys?)?$",
     re.IGNORECASE,
@@ -215,7 +227,8 @@ def _read_part(part: Part, *, after_keys: bool = False) -> list[SubStep]:
         return hold_keys(part, read_modifiers(keys[1]), _read_part(part.cut(keys.end())))
     if keys := _WHILE_HOLDING.search(part.sentence().mask):
         return hold_keys(part, read_modifiers(keys[1]), _read_part(part.cut(0, keys.start())))
-    verb = None if _LABEL_VERB.fullmatch(part.mask) else _VERB.match(part.mask)
+    is_label = _LABEL_VERB.fullmatch(part.mask) or is_label_of_gesture(part.mask)
+    verb = None if is_label else _VERB.match(part.mask)
     refuse_no_order(part, verb.end() if verb else None, cast(str, verb.lastgroup) if verb else "")
     if verb is None:
         chords = read_keys(part)
@@ -230,6 +243,8 @@ def _read_part(part: Part, *, after_keys: bool = False) -> list[SubStep]:
             return read_type(part, rest)
         case "fill" | "set":
             return read_fill(part, rest, "with" if does == "fill" else "to")
+        case "clear":
+            return read_clear(part, rest.sentence())
         case "press":
             chords = read_keys(rest)
             return press_keys(part, chords) if chords else read_pointing(part, rest.sentence(), "click")
