@@ -1,6 +1,11 @@
 """Load the initial model of fine-tuning: the embedded one, a checkpoint, or an untrained one."""
 
+import hashlib
+import json
+import os
 import warnings
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +17,35 @@ from molmo_agent.model.checkpoints.hub import places, remark
 from molmo_agent.model.fit import check_fit
 from molmo_agent.registry import UNTRAINED, load_attribute
 from molmo_agent.train.config import TrainConfig
+
+
+def write_start(config: TrainConfig, folder: Path) -> TrainConfig:
+    """Write the model that a config says to make first, unless it is there, and return the config that starts from it.
+
+    Args:
+        config: with ``start``; one without is returned as it is.
+        folder: of the run.
+
+    Raises:
+        UsageError: the choices do not fit the parts, or torchrun started this process as one of several.
+        ModelError: a part cannot be read.
+    """
+    if config.start is None:
+        return config
+    from molmo_agent.model.start_model import Start, write_start_model
+
+    choices = asdict(config.start)
+    digest = hashlib.sha256(json.dumps(choices).encode()).hexdigest()[:8]
+    place = folder / f"start-{digest}"
+    if not place.exists():
+        if "RANK" in os.environ:
+            raise UsageError(
+                "torchrun's processes cannot make the model of 'start' together: make it with agent start, and set "
+                "model=FOLDER start=null"
+            )
+        vision, language = choices.pop("vision"), choices.pop("language")
+        write_start_model(vision, language, place, Start(**choices))
+    return replace(config, model=str(place))
 
 
 def load_model(config: TrainConfig) -> tuple[MolmoForConditionalGeneration, MolmoProcessor]:
