@@ -47,11 +47,17 @@ class Launch:
             raise UsageError(f"a range of workers ({self.workers}) needs Ray: add --ray or --address")
         return smallest, largest
 
-    def run(self, config: Any, folder: Path, progress: "TrainingProgress", *, first: bool = True) -> None:
-        """Train; return after the last step.
+    def options(self) -> list[str]:
+        """Return this as options of ``agent train``."""
+        address = [] if self.address is None else ["--address", self.address]
+        ray = ["--ray"] if self.ray else []
+        return ["--workers", self.workers, "--accelerator", self.accelerator, *ray, *address]
+
+    def run(self, config: Any, folder: Path, progress: "TrainingProgress", *, first: bool = True) -> Any:
+        """Train, and return the config after the last step: its model is the one that the run started from.
 
         Args:
-            config: the run; a model that it says to make first is made.
+            config: the run; the model that it says to make first is made.
             folder: of the run.
             progress: is told of every step.
             first: whether this process reports, of several that torchrun started.
@@ -80,6 +86,7 @@ class Launch:
             run_workers(config, folder, largest, progress.on_step, accelerator=self.accelerator)
         else:
             run_here(config, folder, progress.on_step if first else None, accelerator=self.accelerator)
+        return config
 
 
 def train(
@@ -108,18 +115,16 @@ def train(
     from molmo_agent.train.recipe import load
 
     launch.check()
-    if start is not None:
-        if any(change.startswith("model=") for change in changes):
-            raise UsageError(f"expected one model to start from, got --from {start} and model=; leave one out")
-        changes = [*changes, f"model={json.dumps(start)}"]
+    changes = with_start_model(changes, start)
     config = load(recipe, changes)
+    check_start(config, changes)
     folder = out or Path("runs") / Path(recipe).stem
     console = make_console(stderr=as_json)
     # Under torchrun every rank runs this code; only one prints.
     first = os.environ.get("RANK", "0") == "0"
     progress = TrainingProgress(console, config.steps, as_json=as_json)
     with progress.bar if first else nullcontext():
-        launch.run(config, folder, progress, first=first)
+        config = launch.run(config, folder, progress, first=first)
     if not first:
         return
     _report_unused(folder, progress, console)
@@ -130,6 +135,32 @@ def train(
             console.print(plain_text(f"curves: {curves}"))
     if isinstance(config, TrainConfig) and any(source.hold_out for source in config.mixture):
         _report_held_out(config, folder, console)
+
+
+def with_start_model(changes: list[str], start: str | None) -> list[str]:
+    """Return the changes with the model of ``--from``.
+
+    Raises:
+        UsageError: they name a model too.
+    """
+    if start is None:
+        return changes
+    if any(change.startswith("model=") for change in changes):
+        raise UsageError(f"expected one model to start from, got --from {start} and model=; leave one out")
+    return [*changes, f"model={json.dumps(start)}"]
+
+
+def check_start(config: Any, changes: list[str]) -> None:
+    """Refuse a model to start from where the recipe makes its own.
+
+    Raises:
+        UsageError: see above.
+    """
+    named = [change for change in changes if change.partition("=")[0].split(".")[-1] == "model"]
+    if named and getattr(config, "start", None) is not None:
+        raise UsageError(
+            f"expected one model to start from, got {named[0]} and a recipe that makes its own (start): add start=null"
+        )
 
 
 class TrainingProgress:

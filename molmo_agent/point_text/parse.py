@@ -94,14 +94,6 @@ DIALECTS = MappingProxyType(
             tags=True,
             sort_key=tags.tenths,
         ),
-        "molmo-tokens": Dialect(
-            write=tags.write_molmo_tokens,
-            read=tags.read_molmo_tokens,
-            scales=(100,),
-            none=NONE_TEXT,
-            tags=True,
-            sort_key=tags.tenths,
-        ),
         "molmo2": Dialect(
             write=tags.write_molmo2,
             read=tags.read_molmo2,
@@ -119,6 +111,14 @@ DIALECTS = MappingProxyType(
             scales=(1000, 999, 100, 1, "pixels"),
             none=NONE_TEXT,
             single=True,
+        ),
+        "molmo-tokens": Dialect(
+            write=tags.write_molmo_tokens,
+            read=tags.read_molmo_tokens,
+            scales=(100,),
+            none=NONE_TEXT,
+            tags=True,
+            sort_key=tags.tenths,
         ),
     }
 )

@@ -53,7 +53,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             raise UnknownNameError(f"value of {where}", str(value), [str(a) for a in arguments])
         return value
     if dataclasses.is_dataclass(kind):
-        return _build(kind, value, where)
+        return build(kind, value, where)
     if origin is tuple:
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise UsageError(f"expected {where} to be a list, got {value!r}")
@@ -92,7 +92,17 @@ def _float(value: str | float, where: str) -> float:
     return number
 
 
-def _build(kind: Any, data: Any, where: str) -> Any:
+def build(kind: Any, data: Any, where: str) -> Any:
+    """Return a dataclass of plain data.
+
+    Args:
+        kind: the dataclass.
+        data: its fields by name.
+        where: what the data are, for errors; empty for the whole file.
+
+    Raises:
+        UsageError: a key is unknown or missing, or a value has another type.
+    """
     if not isinstance(data, Mapping):
         raise UsageError(f"expected {where or 'the config'} to be a mapping, got {data!r}")
     hints = get_type_hints(kind)
@@ -119,7 +129,7 @@ def from_dict(data: Mapping[str, Any]) -> Run:
     """
     kinds = [_run_kind(key) for key in RUN_KINDS if key in data]
     kind = kinds[0] if kinds else FINE_TUNING
-    return kind.check(_build(kind.config, data, ""))
+    return kind.check(build(kind.config, data, ""))
 
 
 def _run_kind(key: str) -> RunKind:
@@ -229,7 +239,7 @@ def _number(part: str, entries: list[Any], where: str) -> int:
             raise UsageError(f"{where!r}: {len(matches)} entries have the {key} {part!r}; use their numbers: {matches}")
         if matches:
             return matches[0]
-    raise UsageError(f"{where!r}: expected a number below {len(entries)}, or the name of an entry, for {part!r}")
+    raise UsageError(f"{where!r}: expected a number below {len(entries)} for {part!r}, or the name of an entry")
 
 
 def recipe_names() -> list[str]:

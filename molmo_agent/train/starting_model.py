@@ -19,33 +19,40 @@ from molmo_agent.registry import UNTRAINED, load_attribute
 from molmo_agent.train.config import TrainConfig
 
 
-def write_start(config: TrainConfig, folder: Path) -> TrainConfig:
-    """Write the model that a config says to make first, unless it is there, and return the config that starts from it.
+def start_place(config: TrainConfig, folder: Path) -> TrainConfig:
+    """Return a config that starts from the model that it says to make first; one without ``start`` as it is.
 
     Args:
-        config: with ``start``; one without is returned as it is.
-        folder: of the run.
+        config: the run.
+        folder: of the run, where the model is or will be.
+    """
+    if config.start is None:
+        return config
+    digest = hashlib.sha256(json.dumps(asdict(config.start)).encode()).hexdigest()[:8]
+    return replace(config, model=str(folder / f"start-{digest}"))
+
+
+def write_start(config: TrainConfig, folder: Path) -> TrainConfig:
+    """Write the model that a config says to make first, unless it is there; return :func:`start_place`.
 
     Raises:
         UsageError: the choices do not fit the parts, or torchrun started this process as one of several.
         ModelError: a part cannot be read.
     """
-    if config.start is None:
-        return config
-    from molmo_agent.model.start_model import Start, write_start_model
+    started = start_place(config, folder)
+    place = Path(started.model)
+    if config.start is not None and not place.exists():
+        from molmo_agent.model.start_model import Start, write_start_model
 
-    choices = asdict(config.start)
-    digest = hashlib.sha256(json.dumps(choices).encode()).hexdigest()[:8]
-    place = folder / f"start-{digest}"
-    if not place.exists():
         if "RANK" in os.environ:
             raise UsageError(
                 "torchrun's processes cannot make the model of 'start' together: make it with agent start, and set "
                 "model=FOLDER start=null"
             )
+        choices = asdict(config.start)
         vision, language = choices.pop("vision"), choices.pop("language")
         write_start_model(vision, language, place, Start(**choices))
-    return replace(config, model=str(place))
+    return started
 
 
 def load_model(config: TrainConfig) -> tuple[MolmoForConditionalGeneration, MolmoProcessor]:
