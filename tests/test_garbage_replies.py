@@ -62,6 +62,11 @@ def largest(scale, axis):
     return {"pixels": SIZE[axis]}.get(scale, scale)
 
 
+def tenths(text):
+    """Return percents in tenths, as tokens count them; other texts as they are."""
+    return str(int(text) * 10) if text.isascii() and text.isdigit() and len(text) < 6 else text
+
+
 def numbers(dialect, scale, *texts):
     """Return an answer of a dialect with these texts for x and y."""
     x, y = texts
@@ -70,7 +75,7 @@ def numbers(dialect, scale, *texts):
         "molmo2": f'<points coords="1 1 {x} {y}">a</points>',
         "gemini": f'[{{"point": [{y}, {x}], "label": "a"}}]',
         "qwen": f'[{{"point_2d": [{x}, {y}], "label": "a"}}]',
-        "molmo-tokens": f'<point x="<|{x}|>" y="<|{y}|>" alt="a">a</point>',
+        "molmo-tokens": f'<point x="<|{tenths(x)}|>" y="<|{tenths(y)}|>" alt="a">a</point>',
         "tuple": f"[({x}, {y})]",
         "gui": f"Action: click(start_box='({x},{y})')",
     }[dialect]
