@@ -87,7 +87,9 @@ def _print(
         return
     console = make_console()
     heads, lines = columns(loaded, results)
-    table = Table(*map(plain_text, heads), title=plain_text(loaded.title), box=None)
+    table = Table(title=plain_text(loaded.title), box=None)
+    for head in heads:
+        table.add_column(plain_text(head))
     for line in lines:
         table.add_row(*map(plain_text, line))
     console.print(table)

@@ -77,24 +77,30 @@ def columns(sweep: Sweep, results: Sequence[Row]) -> tuple[list[str], list[list[
     """Return the heads and the cells of the table: results of each stage, then the published ones."""
     metrics = list(dict.fromkeys(metric for row in results for metric in row.paper))
     several = len(sweep.stages) > 1
-    heads = ["run"]
+    heads = ["run", ""]
     for stage in sweep.stages:
-        heads += [f"{stage} {head}" if several else head for head in ("", "loss", "held out", "exact")]
+        heads += [f"{stage} {head}" if several else head for head in ("loss", "held out", "exact")]
     heads += [f"paper: {metric}" for metric in metrics]
     lines = []
     for row in results:
-        cells = [f"{row.name} ({row.note})" if row.note else row.name]
         found = {result.stage: result for result in row.stages}
+        cells = [f"{row.name} ({row.note})" if row.note else row.name, _state(sweep, found)]
         for stage in sweep.stages:
-            cells += _cells(found[stage]) if stage in found else ["left out", "", "", ""]
+            cells += _cells(found[stage]) if stage in found else ["", "", ""]
         lines.append(cells + [f"{row.paper[metric]:.1f}" if metric in row.paper else "-" for metric in metrics])
-    return [head.strip() for head in heads], lines
+    return heads, lines
+
+
+def _state(sweep: Sweep, found: Mapping[str, StageResult]) -> str:
+    states = {stage: (found[stage].state or "-") if stage in found else "left out" for stage in sweep.stages}
+    if len(set(states.values())) == 1:
+        return next(iter(states.values()))
+    return ", ".join(f"{stage} {state}" for stage, state in states.items())
 
 
 def _cells(result: StageResult) -> list[str]:
     held_out = result.held_out
     return [
-        result.state or "-",
         "-" if result.loss is None else f"{result.loss:.3f}",
         f"{held_out['loss']:.3f}" if "loss" in held_out else "-",
         f"{held_out['exact']:.0%}" if "exact" in held_out else "-",
