@@ -219,10 +219,13 @@ def format_points(
         return row.none
     if row.single and len(points) > 1:
         raise ValueError(f"a reply of the dialect {dialect!r} has one point, got {len(points)}")
-    if row.sort_key and not in_order:
-        points = sorted(points, key=row.sort_key)
-    text = row.write(points, label.lower() if row.tags else label, alt, frame)
+    text = row.write(points if in_order else _sorted(row, points), label.lower() if row.tags else label, alt, frame)
     return with_count(text, len(points), style)
+
+
+def _sorted(row: Dialect, points: Sequence[Point]) -> Sequence[Point]:
+    """Return points in the order in which a dialect writes them."""
+    return points if row.sort_key is None else sorted(points, key=row.sort_key)
 
 
 def with_count(answer: str, count: int, style: Style) -> str:
@@ -254,9 +257,7 @@ def format_inline_points(dialect: str, text: str, annotations: Sequence[InlinePo
             f"expected one annotation for each {PLACEHOLDER}, got {len(annotations)} for {len(parts) - 1} of them"
         )
     frame = frame_of(dialect, None, None)
-    written = [
-        row.write(sorted(item.points, key=row.sort_key), item.inline_text, item.alt_text, frame) for item in annotations
-    ]
+    written = [row.write(_sorted(row, item.points), item.inline_text, item.alt_text, frame) for item in annotations]
     return "".join(part + tag for part, tag in zip(parts, [*written, ""], strict=True))
 
 

@@ -59,7 +59,9 @@ def rows(planned: Sequence[PlannedRun], failures: Mapping[Path, str] | None = No
 def _result(job: Job, problem: str) -> StageResult:
     records: list[dict[str, Any]] = records_of(job)
     last = records[-max(job.config.steps // 10, 1) :]
-    measured = next((record["validation"] for record in reversed(records) if record.get("validation")), {})
+    measured: dict[str, Any] = next(
+        (record["validation"] for record in reversed(records) if record.get("validation")), {}
+    )
     state = "done" if is_done(job) else "failed" if problem else f"step {records[-1]['step']}" if records else ""
     return StageResult(
         stage=job.stage,
@@ -109,7 +111,7 @@ def _cells(result: StageResult) -> list[str]:
 
 def explanations(sweep: Sweep, results: Sequence[Row]) -> list[str]:
     """Return what has to be said below the table: what was trained here, and what the published results are."""
-    sizes = {}
+    sizes: dict[str, set[str]] = {}
     for row in results:
         for result in row.stages:
             sizes.setdefault(result.stage, set()).add(f"{result.steps:,} steps of {result.batch} examples")
