@@ -99,9 +99,9 @@ def profile_changes(config: TrainConfig) -> dict[str, str]:
     questions = {question for source in config.mixture if (question := _pointing_question(source))}
     if len(questions) == 1:
         changes |= {"question": questions.pop(), "dialect": "molmo"}
-    dialects = {source.options.get("dialect", "molmo") for source in config.mixture if source.kind in _WITH_DIALECT}
-    if len(dialects) == 1:
-        changes["dialect"] = dialects.pop()
+    dialects = {source.options.get("dialect") for source in config.mixture if source.kind in _WITH_DIALECT}
+    if dialects == {"molmo-tokens"}:
+        changes["dialect"] = "molmo-tokens"
     return changes | _policy_changes(config)
 
 
