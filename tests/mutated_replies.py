@@ -49,7 +49,7 @@ def doubled(rng, reply):
 
 def in_other_digits(rng, reply):
     """Write one coordinate in the digits of another script, or with a sign or an exponent."""
-    places = [match.span() for match in re.finditer(r"(?<![0-9a-z.])[0-9]+(?:\.[0-9]+)?(?=[\"', )\]])", reply)]
+    places = [match.span() for match in re.finditer(r"(?<![0-9a-z.])[0-9]+(?:\.[0-9]+)?(?=[\"', )\]|])", reply)]
     start, end = rng.choice(places[-2:])
     number = reply[start:end]
     spoilt = rng.choice((number.translate(OTHER_DIGITS), f"+{number}", f"-{number}", f"{number}e1", f"{number}\u200b"))

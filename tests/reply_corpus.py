@@ -4,6 +4,7 @@
 CENTRE = {
     "molmo": '<point x="50.0" y="50.0" alt="Save">Save</point>',
     "molmo2": '<points coords="1 1 500 500">Save</points>',
+    "molmo-tokens": '<point x="<|500|>" y="<|500|>" alt="Save">Save</point>',
     "gemini": '[{"point": [500, 500], "label": "Save"}]',
     "qwen": '[{"point_2d": [500, 500], "label": "Save"}]',
     "tuple": "(0.5, 0.5)",

@@ -62,6 +62,11 @@ def largest(scale, axis):
     return {"pixels": SIZE[axis]}.get(scale, scale)
 
 
+def tenths(text):
+    """Return percents in tenths, as tokens count them; other texts as they are."""
+    return str(int(text) * 10) if text.isascii() and text.isdigit() and len(text) < 6 else text
+
+
 def numbers(dialect, scale, *texts):
     """Return an answer of a dialect with these texts for x and y."""
     x, y = texts
@@ -70,6 +75,7 @@ def numbers(dialect, scale, *texts):
         "molmo2": f'<points coords="1 1 {x} {y}">a</points>',
         "gemini": f'[{{"point": [{y}, {x}], "label": "a"}}]',
         "qwen": f'[{{"point_2d": [{x}, {y}], "label": "a"}}]',
+        "molmo-tokens": f'<point x="<|{tenths(x)}|>" y="<|{tenths(y)}|>" alt="a">a</point>',
         "tuple": f"[({x}, {y})]",
         "gui": f"Action: click(start_box='({x},{y})')",
     }[dialect]
@@ -207,6 +213,7 @@ def one_number(rng, dialect, scale):
         "molmo2": '<points coords="1 1 500">a</points>',
         "gemini": '[{"point": [50], "label": "a"}]',
         "qwen": '[{"bbox_2d": [50, 60, 70], "label": "a"}]',
+        "molmo-tokens": '<point x="<|50|>" alt="a">a</point>',
         "tuple": "[(0.5)]",
         "gui": "click(start_box='(50)')",
     }[dialect].replace("50", str(rng.randint(10, 99)))

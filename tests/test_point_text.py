@@ -28,6 +28,8 @@ REPLIES = [
 SIZE = (640, 480)
 # Half a step of each dialect's grid: the most that writing may move a point.
 GRID = {"molmo": 0.0005, "molmo2": 0.0005, "gemini": 0.0005, "tuple": 0.0005, "qwen": 0.5 / 480, "gui": 0.0005}
+# The far edge has no token of its own.
+GRID["molmo-tokens"] = 0.001
 
 points = st.builds(Point, st.floats(0, 1), st.floats(0, 1))
 

@@ -294,18 +294,33 @@ def train(
     accelerator: Annotated[
         str, typer.Option(help="Of each worker: auto (a GPU if there are any), gpu, cpu; on Ray also a type: H100.")
     ] = "auto",
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="RECIPE is a sweep: train all its runs, and print their table.")
+    ] = False,
+    parallel: Annotated[int, typer.Option(help="Number of runs of a sweep at a time.")] = 1,
+    only_list: Annotated[
+        bool, typer.Option("--list", help="Print the runs of a sweep and what is done; train nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model with a recipe; the same command resumes."""
+    """Train a model with a recipe, or all runs of a sweep; the same command resumes."""
+    if (only_list or parallel != 1) and (plan or not sweep):
+        raise UsageError("--list and --parallel are for sweeps: add --sweep, and name a sweep in place of the recipe")
     if plan:
         from molmo_agent.cli.plan import plan as print_plan
 
         print_plan(recipe, changes or [], start, gpus=gpus, gpu=gpu, mfu=mfu, as_json=as_json)
         return
-    from molmo_agent.cli.train import Launch
+    from molmo_agent.cli.train import Launch, with_start_model
     from molmo_agent.cli.train import train as run_recipe
 
     launch = Launch(workers=workers, ray=ray, address=address, accelerator=accelerator)
+    if sweep:
+        from molmo_agent.cli.sweep import sweep as run_sweep
+
+        changes = with_start_model(changes or [], start)
+        done = run_sweep(recipe, changes, out, launch, parallel=parallel, only_list=only_list, as_json=as_json)
+        raise typer.Exit(EXIT_OK if done else EXIT_NOT_ACHIEVED)
     run_recipe(recipe, changes or [], start, out, launch, as_json)
 
 

@@ -25,7 +25,7 @@ def start(
     max_crops: Annotated[int, typer.Option(min=1, help="Maximum number of crops per image.")] = 12,
     crop_mode: Annotated[str, typer.Option(help="overlap, or resize for the whole image alone.")] = "overlap",
     pooling: Annotated[
-        str, typer.Option(help="attention, or stack: the features of a window side by side.")
+        str, typer.Option(help="Of a window's features: attention, mean, or stack (side by side).")
     ] = "attention",
     pooling_size: Annotated[int, typer.Option(min=1, help="Side of a pooling window in patches.")] = 2,
     layers: Annotated[
@@ -38,7 +38,7 @@ def start(
     """Write a model to start training from: a vision encoder and a language model, joined by new weights."""
     choices = {
         "--crop-mode": (crop_mode, ("overlap", "resize")),
-        "--pooling": (pooling, ("attention", "stack")),
+        "--pooling": (pooling, ("attention", "mean", "stack")),
         "--dtype": (dtype, ("float32", "bfloat16", "float16")),
     }
     for option, (value, allowed) in choices.items():

@@ -36,6 +36,58 @@ class Launch:
         """Whether the processes are Ray's."""
         return self.ray or self.address is not None
 
+    def check(self) -> tuple[int, int]:
+        """Return the smallest and the largest number of workers.
+
+        Raises:
+            UsageError: they are none, or a range without Ray.
+        """
+        smallest, largest = _worker_range(self.workers)
+        if smallest != largest and not self.on_ray:
+            raise UsageError(f"a range of workers ({self.workers}) needs Ray: add --ray or --address")
+        return smallest, largest
+
+    def options(self) -> list[str]:
+        """Return this as options of ``agent train``."""
+        address = [] if self.address is None else ["--address", self.address]
+        ray = ["--ray"] if self.ray else []
+        return ["--workers", self.workers, "--accelerator", self.accelerator, *ray, *address]
+
+    def run(self, config: Any, folder: Path, progress: "TrainingProgress", *, first: bool = True) -> Any:
+        """Train, and return the config after the last step: its model is the one that the run started from.
+
+        Args:
+            config: the run; the model that it says to make first is made.
+            folder: of the run.
+            progress: is told of every step.
+            first: whether this process reports, of several that torchrun started.
+        """
+        from molmo_agent.train.config import TrainConfig
+        from molmo_agent.train.launch import run_here, run_workers
+        from molmo_agent.train.starting_model import write_start
+
+        smallest, largest = self.check()
+        if isinstance(config, TrainConfig):
+            config = write_start(config, folder)
+        if self.on_ray:
+            from molmo_agent.train.on_ray import run_on_ray
+
+            count = largest if smallest == largest else (smallest, largest)
+            run_on_ray(
+                config,
+                folder,
+                count,
+                self.address,
+                progress.on_step,
+                accelerator=self.accelerator,
+                on_start=progress.on_start,
+            )
+        elif largest > 1:
+            run_workers(config, folder, largest, progress.on_step, accelerator=self.accelerator)
+        else:
+            run_here(config, folder, progress.on_step if first else None, accelerator=self.accelerator)
+        return config
+
 
 def train(
     recipe: str,
@@ -60,40 +112,19 @@ def train(
     """
     from molmo_agent.train.config import TrainConfig
     from molmo_agent.train.curves import draw_curves
-    from molmo_agent.train.launch import run_here, run_workers
     from molmo_agent.train.recipe import load
 
-    min_workers, max_workers = _worker_range(launch.workers)
-    if min_workers != max_workers and not launch.on_ray:
-        raise UsageError(f"a range of workers ({launch.workers}) needs Ray: add --ray or --address")
-    if start is not None:
-        if any(change.startswith("model=") for change in changes):
-            raise UsageError(f"expected one model to start from, got --from {start} and model=; leave one out")
-        changes = [*changes, f"model={json.dumps(start)}"]
+    launch.check()
+    changes = with_start_model(changes, start)
     config = load(recipe, changes)
+    check_start(config, changes)
     folder = out or Path("runs") / Path(recipe).stem
     console = make_console(stderr=as_json)
     # Under torchrun every rank runs this code; only one prints.
     first = os.environ.get("RANK", "0") == "0"
-    progress = _TrainingProgress(console, config.steps, as_json=as_json)
+    progress = TrainingProgress(console, config.steps, as_json=as_json)
     with progress.bar if first else nullcontext():
-        if launch.on_ray:
-            from molmo_agent.train.on_ray import run_on_ray
-
-            count = max_workers if min_workers == max_workers else (min_workers, max_workers)
-            run_on_ray(
-                config,
-                folder,
-                count,
-                launch.address,
-                progress.on_step,
-                accelerator=launch.accelerator,
-                on_start=progress.on_start,
-            )
-        elif max_workers > 1:
-            run_workers(config, folder, max_workers, progress.on_step, accelerator=launch.accelerator)
-        else:
-            run_here(config, folder, progress.on_step if first else None, accelerator=launch.accelerator)
+        config = launch.run(config, folder, progress, first=first)
     if not first:
         return
     _report_unused(folder, progress, console)
@@ -106,7 +137,33 @@ def train(
         _report_held_out(config, folder, console)
 
 
-class _TrainingProgress:
+def with_start_model(changes: list[str], start: str | None) -> list[str]:
+    """Return the changes with the model of ``--from``.
+
+    Raises:
+        UsageError: they name a model too.
+    """
+    if start is None:
+        return changes
+    if any(change.startswith("model=") for change in changes):
+        raise UsageError(f"expected one model to start from, got --from {start} and model=; leave one out")
+    return [*changes, f"model={json.dumps(start)}"]
+
+
+def check_start(config: Any, changes: list[str]) -> None:
+    """Refuse a model to start from where the recipe makes its own.
+
+    Raises:
+        UsageError: see above.
+    """
+    named = [change for change in changes if change.partition("=")[0].split(".")[-1] == "model"]
+    if named and getattr(config, "start", None) is not None:
+        raise UsageError(
+            f"expected one model to start from, got {named[0]} and a recipe that makes its own (start): add start=null"
+        )
+
+
+class TrainingProgress:
     """Reports steps as a progress bar or as JSON lines, and counts the data that the steps could not use."""
 
     def __init__(self, console: Console, steps: int, *, as_json: bool) -> None:
@@ -155,7 +212,7 @@ class _TrainingProgress:
         )
 
 
-def _report_unused(folder: Path, progress: _TrainingProgress, console: Console) -> None:
+def _report_unused(folder: Path, progress: TrainingProgress, console: Console) -> None:
     """Print which data could not be used."""
     from molmo_agent.train.trainer import PROBLEMS_FILE
 

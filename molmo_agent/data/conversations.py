@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 
+from molmo_agent.data.point_answers import PointAnswers
 from molmo_agent.data.question import Question
 from molmo_agent.data.row import Conversation
 from molmo_agent.model.prompts import (
@@ -13,9 +14,8 @@ from molmo_agent.model.prompts import (
     multiple_choice,
     no_points_prefix,
     plain_choice,
-    wording,
 )
-from molmo_agent.point_text.parse import format_inline_points, format_points
+from molmo_agent.point_text.parse import format_inline_points
 
 NO_LETTER_STYLE = "ai2_diagram_no_letter"
 """Multiple choice whose options are letters themselves: options and answer are listed unchanged."""
@@ -39,11 +39,7 @@ def conversation(question: Question, rng: np.random.RandomState) -> Conversation
     """
     style, extra = question.style, question.extra
     if style in ("pointing", "point_count"):
-        if question.points is None:
-            raise ValueError(f"{question.id} has no points to learn from: train on another split")
-        prompt = wording(style, question.text, rng)  # type: ignore[arg-type]
-        answer = format_points("molmo", question.points, question.text, style=style)  # type: ignore[arg-type]
-        return Conversation(turns=(prompt, answer), style=style)
+        return PointAnswers()(question, rng)
     turns: tuple[str, ...]
     if "turns" in extra:
         turns = tuple(extra["turns"])

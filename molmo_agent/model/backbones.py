@@ -48,6 +48,7 @@ def from_backbones(
     dtype: torch.dtype = torch.float32,
     crop_size: int | None = None,
     extra_tokens: int = 128,
+    vocabulary: int | None = None,
     **changes: Any,
 ) -> Any:
     """Join a vision encoder and a language model; the connector between them is initialized randomly.
@@ -59,6 +60,7 @@ def from_backbones(
         dtype: of the weights.
         crop_size: side of a crop in pixels; learned positions are resized to it. Default: the encoder's image size.
         extra_tokens: number of embedding rows after the vocabulary, for the image tokens.
+        vocabulary: number of tokens that the decoder is to know; new ones get random rows like those of the others.
         changes: other fields of the config.
 
     Raises:
@@ -67,6 +69,8 @@ def from_backbones(
     tower = vision_tower(vision, dtype)
     check_configs(language, types=None)
     decoder: Any = AutoModelForCausalLM.from_pretrained(language, dtype=dtype, use_safetensors=True, **places(language))
+    if vocabulary is not None and vocabulary != decoder.config.vocab_size:
+        decoder.resize_token_embeddings(vocabulary)
     sizes, text = tower.config.to_dict(), decoder.config.to_dict()
     kind = sizes["model_type"]
     sizes["num_hidden_layers"] -= _DROPPED_BLOCKS.get(kind, 0)

@@ -57,8 +57,9 @@ class MolmoConfig(PreTrainedConfig):
     vit_layers: list[int] | tuple[int, ...] = (-2, -9)
     # Side of the square of patches that becomes one image token.
     pooling_size: int = 2
-    # `attention`: the mean of a window attends to its patches. `stack`: the window's features are concatenated.
-    pooling: Literal["attention", "stack"] = "attention"
+    # `attention`: the mean of a window attends to its patches. `mean`: that mean itself. `stack`: the window's features
+    # are concatenated.
+    pooling: Literal["attention", "mean", "stack"] = "attention"
     pooling_heads: int = 16
     pooling_head_dim: int = 64
     # Inner width of the projector's gated MLP.

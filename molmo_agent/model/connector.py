@@ -66,8 +66,9 @@ class MolmoConnector(nn.Module):
         # Row 0: patches that are all padding. Row 1: patches that are partly padding.
         self.pad_embed = nn.Parameter(torch.zeros(2, width)) if config.pad_embed else None
         self.pooling = MolmoPooling(config, width) if config.pooling == "attention" else None
-        pooled = config.pooling_heads * config.pooling_head_dim if self.pooling else width * self.window**2
-        self.projector = MolmoProjector(config, pooled)
+        self.averages = config.pooling == "mean"
+        widths = {"attention": config.pooling_heads * config.pooling_head_dim, "mean": width}
+        self.projector = MolmoProjector(config, widths.get(config.pooling, width * self.window**2))
 
     def forward(self, patches: Tensor, image_masks: Tensor | None = None) -> Tensor:
         """Turn patch features into image features.
@@ -93,5 +94,8 @@ class MolmoConnector(nn.Module):
         windows = grid.unflatten(2, (-1, w)).unflatten(1, (-1, w)).transpose(2, 3)  # (C, r, c, w, w, width)
         num_crops, rows, columns = windows.shape[:3]
         windows = windows.reshape(num_crops * rows * columns, w * w, -1)
-        pooled = self.pooling(windows) if self.pooling is not None else windows.flatten(1)
+        if self.pooling is not None:
+            pooled = self.pooling(windows)
+        else:
+            pooled = windows.mean(1) if self.averages else windows.flatten(1)
         return self.projector(pooled).unflatten(0, (num_crops, rows * columns))

@@ -111,7 +111,28 @@ _COUNTING = (
     f"Count {{label}}. {_ABSENT}",
 )
 
-WORDINGS = {"pointing": _POINTING, "point_count": _COUNTING}
+# Only the paper's ablations of counting ask in these two ways.
+_COUNT_FIRST = (
+    "How many {label} are there, and where?",
+    "Say how many {label} you see, then point to each.",
+    "Give the number of {label} first, then mark them.",
+    "State the total of {label} and point them out.",
+    "First the count of {label}, then their places.",
+)
+_COUNT_ALONE = (
+    "How many {label} are there?",
+    "Give the number of {label}.",
+    "What is the total of {label}?",
+    "How many {label} do you see? Answer with a number.",
+    "Number of {label}, without points:",
+)
+
+WORDINGS = {
+    "pointing": _POINTING,
+    "point_count": _COUNTING,
+    "count_then_point": _COUNT_FIRST,
+    "only_count": _COUNT_ALONE,
+}
 
 CAPTIONS = (
     "Describe this image in detail.",

@@ -52,15 +52,23 @@ def asked(
     question: str,
     style: str,
     message_format: Literal["role", "none"] = "role",
-    prefix: Literal["style", "length", "none"] = "style",
+    prefix: Literal["style", "tag", "length", "none"] = "style",
 ) -> str:
     """Return a question as a model is asked that was trained with this format and these prefixes.
 
     A model that was trained with length hints is asked without one: ``"pointing : Point to ..."``, as one in ten
-    training examples. Tags of styles are left to the caller: demo styles, such as pointing, mostly have none.
+    training examples. One that saw the tag of every style is asked with it. Otherwise tags of styles are left to the
+    caller: demo styles, such as pointing, mostly have none.
     """
-    tag = f"{style} :" if prefix == "length" and style not in BARE_STYLES else ""
+    tag = style_tag(style) if prefix == "tag" else ""
+    if prefix == "length" and style not in BARE_STYLES:
+        tag = f"{style} :"
     return format_turns([with_prefix(tag, question)], message_format)[0]
+
+
+def style_tag(style: str) -> str:
+    """Return the tag of a style, which demo styles have too: the prefix of captions without length hints."""
+    return "" if style in BARE_STYLES else f"{style}:"
 
 
 def style_prefix(style: str, rng: np.random.RandomState) -> str:
@@ -69,9 +77,9 @@ def style_prefix(style: str, rng: np.random.RandomState) -> str:
     Demo styles draw one uniform number; others draw none.
     """
     style = STYLE_ALIASES.get(style, style)
-    if style in BARE_STYLES or (style in DEMO_STYLES and rng.random_sample() > _STYLED_SHARE):
+    if style in DEMO_STYLES and rng.random_sample() > _STYLED_SHARE:
         return ""
-    return f"{style}:"
+    return style_tag(style)
 
 
 def length_hint(style: str, answer_chars: int, rng: np.random.RandomState) -> str:
@@ -117,11 +125,15 @@ def best_answer(answers: Sequence[str], rng: np.random.RandomState) -> str:
     return tied[rng.randint(0, len(tied))]
 
 
-def wording(style: Literal["pointing", "point_count"], label: str, rng: np.random.RandomState | None = None) -> str:
-    """Return a question for all places of a label, or for their number as well.
+CountingStyle = Literal["pointing", "point_count", "count_then_point", "only_count"]
+"""What a question about a label asks for: places, a count after them, a count before them, or a count alone."""
+
+
+def wording(style: CountingStyle, label: str, rng: np.random.RandomState | None = None) -> str:
+    """Return a question for all places of a label, for their number, or for both.
 
     Args:
-        style: "pointing" asks where, "point_count" how many too.
+        style: see :data:`CountingStyle`.
         label: what to look for; asked in lower case, as in training.
         rng: draws one of many wordings (one draw); None takes the plainest.
     """

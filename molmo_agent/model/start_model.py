@@ -22,6 +22,7 @@ from molmo_agent.model.fit import check_fit
 from molmo_agent.model.image_processor import MolmoImageProcessor
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.model.processor import IMAGE_TOKENS, MolmoProcessor
+from molmo_agent.point_text.tags import POINT_TOKENS
 from molmo_agent.visible_text import visible_text
 
 # Rows of embeddings after the vocabulary, as in the released models.
@@ -41,10 +42,12 @@ class Start:
     # "overlap": a grid of crops and the whole image; "resize": the whole image alone.
     crop_mode: Literal["overlap", "resize"] = "overlap"
     # How the patches of a window become one image token, and the side of the window in patches.
-    pooling: Literal["attention", "stack"] = "attention"
+    pooling: Literal["attention", "mean", "stack"] = "attention"
     pooling_size: int = 2
     # Blocks of the encoder whose outputs are read, counted from the end; None: as in the paper.
     vit_layers: tuple[int, ...] | None = None
+    # Whether the tokenizer gets a token for each coordinate of a point (the dialect molmo-tokens).
+    point_tokens: bool = False
     # Type of the written weights.
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     # Of the connector and the rows of the image tokens.
@@ -80,6 +83,9 @@ def write_start_model(vision: str | Path, language: str | Path, folder: Path, st
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"expected a new or empty folder to write to, but {folder} exists and is not empty")
     tokenizer, rows = _read_part(language, "language model with its tokenizer", _tokenizer)
+    if start.point_tokens:
+        add_point_tokens(tokenizer, rows)
+        rows += POINT_TOKENS
     new_tokens = add_image_tokens(tokenizer, rows)
     side, patch = _read_part(vision, "vision encoder", _image_size)
     crop_size = side // patch * patch if start.crop_size is None else start.crop_size
@@ -101,6 +107,7 @@ def write_start_model(vision: str | Path, language: str | Path, folder: Path, st
                 dtype=_DTYPES[start.dtype],
                 crop_size=crop_size,
                 extra_tokens=max(_EXTRA_ROWS, last + 1 - rows),
+                vocabulary=rows,
                 **fields,
             )
 
@@ -139,6 +146,32 @@ def write_start_model(vision: str | Path, language: str | Path, folder: Path, st
     return Written(parameters=model.num_parameters(), crop_size=crop_size, image_tokens=tokens, new_tokens=new_tokens)
 
 
+def add_point_tokens(tokenizer: Any, rows: int) -> None:
+    """Give a tokenizer a token for each coordinate, with ids right behind the decoder's vocabulary.
+
+    They are ordinary tokens: a model must be able to say them, and they stay in its decoded replies.
+
+    Raises:
+        ModelError: the tokenizer has tokens behind the decoder's vocabulary, or coordinates already.
+    """
+    vocabulary = tokenizer.get_vocab()
+    tokens = [f"<|{number}|>" for number in range(POINT_TOKENS)]
+    if max(vocabulary.values()) >= rows or any(token in vocabulary for token in tokens):
+        raise ModelError(
+            "expected a tokenizer without tokens behind the decoder's vocabulary and without point tokens, to give it "
+            f"{POINT_TOKENS} of them: start from the language model itself, or leave point_tokens out"
+        )
+    _add_fillers(tokenizer, rows)
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in tokens])
+
+
+def _add_fillers(tokenizer: Any, rows: int) -> None:
+    """Give a tokenizer unused tokens up to the end of the decoder's vocabulary."""
+    first = max(tokenizer.get_vocab().values()) + 1
+    names = [f"|<EXTRA_TOKENS_{number}>|" for number in range(rows - first)]
+    tokenizer.add_tokens([AddedToken(name, special=True, normalized=False) for name in names], special_tokens=True)
+
+
 def add_image_tokens(tokenizer: Any, rows: int) -> bool:
     """Give a tokenizer the tokens of images, with ids after the decoder's vocabulary; return whether it had none.
 
@@ -151,8 +184,8 @@ def add_image_tokens(tokenizer: Any, rows: int) -> bool:
     vocabulary = tokenizer.get_vocab()
     if all(token in vocabulary for token in IMAGE_TOKENS[:4]):
         return False
-    fillers = [f"|<EXTRA_TOKENS_{number}>|" for number in range(rows - max(vocabulary.values()) - 1)]
-    tokens = [AddedToken(token, special=True, normalized=False) for token in (*fillers, *IMAGE_TOKENS)]
+    _add_fillers(tokenizer, rows)
+    tokens = [AddedToken(token, special=True, normalized=False) for token in IMAGE_TOKENS]
     tokenizer.add_tokens(tokens, special_tokens=True)
     return True
 

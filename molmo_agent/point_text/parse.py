@@ -4,6 +4,8 @@ A dialect belongs to a checkpoint. It defines the syntax and the scale of coordi
 
     molmo   ``<point x="10.5" y="20.0" alt="cat">cat</point>``, ``<points x1= y1= x2= y2= ...>``: percent, one decimal.
             Molmo, the 0924 checkpoints (arXiv 2409.17146).
+    molmo-tokens  the same with a token for each coordinate, ``x="<|105|>"``, in tenths of a percent: one of the paper's
+            ablations, which no release has.
     molmo2  ``<points coords="1 1 105 205 2 300 400">cats</points>``: the image's number, then number, x, y of each
             point; thousandths, three digits or more (Molmo2, arXiv 2601.10611, on its output format).
     gemini  ``[{"point": [y, x], "label": "cat"}]``: y first, thousandths; bare or in a code block
@@ -54,8 +56,9 @@ __all__ = [
     "round_reference",
 ]
 
-Style = Literal["pointing", "point_count"]
-"""``pointing``: the answer alone. ``point_count``: the answer in a sentence that counts."""
+Style = Literal["pointing", "point_count", "count_then_point", "only_count"]
+"""``pointing``: the points alone. ``point_count``: a sentence that ends with their number. The others are the paper's
+ablations: ``count_then_point`` begins with the number, ``only_count`` is the number alone."""
 
 PLACEHOLDER = "<|POINT|>"
 """Stands for a tag in the text of an explanation."""
@@ -75,14 +78,30 @@ class Dialect:
     none: str = "[]"
     # Whether it has tags, which can be part of a sentence such as one that counts.
     tags: bool = False
+    # What points are sorted by before they are written; None: they keep their order.
+    sort_key: Callable[[Point], tuple[int, int]] | None = None
     # Whether a reply has one point at most.
     single: bool = False
 
 
 DIALECTS = MappingProxyType(
     {
-        "molmo": Dialect(write=tags.write_molmo, read=tags.read_molmo, scales=(100,), none=NONE_TEXT, tags=True),
-        "molmo2": Dialect(write=tags.write_molmo2, read=tags.read_molmo2, scales=(1000,), none=NONE_TEXT, tags=True),
+        "molmo": Dialect(
+            write=tags.write_molmo,
+            read=tags.read_molmo,
+            scales=(100,),
+            none=NONE_TEXT,
+            tags=True,
+            sort_key=tags.tenths,
+        ),
+        "molmo2": Dialect(
+            write=tags.write_molmo2,
+            read=tags.read_molmo2,
+            scales=(1000,),
+            none=NONE_TEXT,
+            tags=True,
+            sort_key=tags.thousandth_pair,
+        ),
         "gemini": Dialect(write=json_points.write_gemini, read=json_points.read_gemini, scales=(1000,)),
         "qwen": Dialect(write=json_points.write_qwen, read=json_points.read_qwen, scales=("pixels", 1000, 999)),
         "tuple": Dialect(write=actions.write_tuple, read=actions.read_tuple, scales=(1,)),
@@ -92,6 +111,14 @@ DIALECTS = MappingProxyType(
             scales=(1000, 999, 100, 1, "pixels"),
             none=NONE_TEXT,
             single=True,
+        ),
+        "molmo-tokens": Dialect(
+            write=tags.write_molmo_tokens,
+            read=tags.read_molmo_tokens,
+            scales=(100,),
+            none=NONE_TEXT,
+            tags=True,
+            sort_key=tags.tenths,
         ),
     }
 )
@@ -165,6 +192,7 @@ def format_points(
     style: Style = "pointing",
     image_size: ImageSize | None = None,
     scale: Scale | None = None,
+    in_order: bool = False,
 ) -> str:
     """Return the reply of a model of a dialect for some points.
 
@@ -176,6 +204,7 @@ def format_points(
         style: only the Molmo dialects have a sentence that counts.
         image_size: (width, height) of the image at the model's input size; required for pixels.
         scale: of the coordinates, where the dialect has several.
+        in_order: keep the order of the points in the Molmo dialects too.
 
     Raises:
         UnknownNameError: no such dialect.
@@ -183,15 +212,33 @@ def format_points(
     """
     row = _dialect(dialect)
     frame = frame_of(dialect, image_size, scale)
-    if style == "point_count" and not row.tags:
+    if style != "pointing" and not row.tags:
         counting = ", ".join(name for name, other in DIALECTS.items() if other.tags)
         raise ValueError(f"the dialect {dialect!r} has no sentence that counts; these have one: {counting}")
     if not points:
         return row.none
     if row.single and len(points) > 1:
         raise ValueError(f"a reply of the dialect {dialect!r} has one point, got {len(points)}")
-    text = row.write(points, label.lower() if row.tags else label, alt, frame)
-    return text if style == "pointing" else f"Counting the {text} shows a total of {len(points)}."
+    text = row.write(points if in_order else _sorted(row, points), label.lower() if row.tags else label, alt, frame)
+    return with_count(text, len(points), style)
+
+
+def _sorted(row: Dialect, points: Sequence[Point]) -> Sequence[Point]:
+    """Return points in the order in which a dialect writes them."""
+    return points if row.sort_key is None else sorted(points, key=row.sort_key)
+
+
+def with_count(answer: str, count: int, style: Style) -> str:
+    """Return an answer with the number of its points, as a style states it."""
+    match style:
+        case "pointing":
+            return answer
+        case "point_count":
+            return f"Counting the {answer} shows a total of {count}."
+        case "count_then_point":
+            return f"There are {count} {answer}."
+        case "only_count":
+            return str(count)
 
 
 def format_inline_points(dialect: str, text: str, annotations: Sequence[InlinePoints]) -> str:
@@ -210,7 +257,7 @@ def format_inline_points(dialect: str, text: str, annotations: Sequence[InlinePo
             f"expected one annotation for each {PLACEHOLDER}, got {len(annotations)} for {len(parts) - 1} of them"
         )
     frame = frame_of(dialect, None, None)
-    written = [row.write(item.points, item.inline_text, item.alt_text, frame) for item in annotations]
+    written = [row.write(_sorted(row, item.points), item.inline_text, item.alt_text, frame) for item in annotations]
     return "".join(part + tag for part, tag in zip(parts, [*written, ""], strict=True))
 
 

@@ -39,6 +39,11 @@ _ESCAPED_TAG = re.compile(r"&lt;points?\b", re.IGNORECASE | re.ASCII)
 
 _BLANKS = " \t\r\n"
 
+POINT_TOKENS = 1000
+"""Number of tokens of the dialect molmo-tokens: ``<|0|>`` to ``<|999|>``, in tenths of a percent."""
+_POINT_TOKEN = re.compile(r"<\|(0|[1-9][0-9]{0,2})\|>", re.ASCII)
+_PLAIN_COORDINATE = re.compile(r"\b[xy][0-9]{0,6}\s{0,8}=\s{0,8}[\"']\s{0,8}[-+.0-9]", re.IGNORECASE | re.ASCII)
+
 # x and y as fractions, and the point's number in the reply.
 _NumberedPoint = tuple[float, float, int | None]
 
@@ -156,6 +161,13 @@ def read_molmo(reply: str, _: Frame) -> Iterable[LabelledPoint]:
     return _read_tags(reply, _read_molmo_tag)
 
 
+def read_molmo_tokens(reply: str, frame: Frame) -> Iterable[LabelledPoint]:
+    """Read Molmo's tags whose coordinates are tokens, each a tenth of a percent; numbers in plain text are refused."""
+    if _PLAIN_COORDINATE.search(reply):
+        raise UnparsedReply("expected a point token for each coordinate, got a number in plain text")
+    return read_molmo(_POINT_TOKEN.sub(lambda token: f"{int(token[1]) / 10:.1f}", reply), frame)
+
+
 def read_molmo2(reply: str, _: Frame) -> Iterable[LabelledPoint]:
     """Read ``<points coords="1 1 105 205 2 300 400">``, whole thousandths of the one image."""
     return _read_tags(reply, _read_molmo2_tag)
@@ -169,7 +181,22 @@ def round_reference(percent: Iterable[tuple[float, float]]) -> list[tuple[float,
 
     The tenfold value is rounded half to even: 12.35 and 12.45 both become 12.4 (golden values).
     """
-    return sorted((round(x * 10) / 10, round(y * 10) / 10) for x, y in percent)
+    return sorted((_tenths(x) / 10, _tenths(y) / 10) for x, y in percent)
+
+
+def _tenths(percent: float) -> int:
+    return round(percent * 10)
+
+
+def tenths(point: Point) -> tuple[int, int]:
+    """Return a point in whole tenths of a percent, as Molmo writes it."""
+    # Round to ten decimals first to remove the noise of fractions: 0.2035 must be rounded like 20.35 percent.
+    return _tenths(round(point.x * 100, 10)), _tenths(round(point.y * 100, 10))
+
+
+def thousandth_pair(point: Point) -> tuple[int, int]:
+    """Return a point in whole thousandths, as Molmo2 writes it."""
+    return thousandths(point.x), thousandths(point.y)
 
 
 def thousandths(fraction: float) -> int:
@@ -185,20 +212,28 @@ def _escape(text: str) -> str:
 
 
 def write_molmo(points: Sequence[Point], label: str, alt: str | None, _: Frame) -> str:
-    """Write the tag, sorted by x, then y."""
-    # Round to ten decimals first to remove the noise of fractions: 0.2035 must be rounded like 20.35 percent.
-    rounded = round_reference((round(point.x * 100, 10), round(point.y * 100, 10)) for point in points)
+    """Write the tag, in the order given."""
+    return _molmo_tag([(f"{x / 10:.1f}", f"{y / 10:.1f}") for x, y in map(tenths, points)], label, alt)
+
+
+def write_molmo_tokens(points: Sequence[Point], label: str, alt: str | None, _: Frame) -> str:
+    """Write Molmo's tag with a token for each coordinate, in the order given."""
+    # The far edge has no token of its own.
+    numbers = [(min(x, POINT_TOKENS - 1), min(y, POINT_TOKENS - 1)) for x, y in map(tenths, points)]
+    return _molmo_tag([(f"<|{x}|>", f"<|{y}|>") for x, y in numbers], label, alt)
+
+
+def _molmo_tag(pairs: Sequence[tuple[str, str]], label: str, alt: str | None) -> str:
     alt, label = _escape(label if alt is None else alt), _escape(label)
-    if len(rounded) == 1:
-        x, y = rounded[0]
-        return f'<point x="{x:.1f}" y="{y:.1f}" alt="{alt}">{label}</point>'
-    pairs = " ".join(f'x{i}="{x:.1f}" y{i}="{y:.1f}"' for i, (x, y) in enumerate(rounded, 1))
-    return f'<points {pairs} alt="{alt}">{label}</points>'
+    if len(pairs) == 1:
+        x, y = pairs[0]
+        return f'<point x="{x}" y="{y}" alt="{alt}">{label}</point>'
+    places = " ".join(f'x{i}="{x}" y{i}="{y}"' for i, (x, y) in enumerate(pairs, 1))
+    return f'<points {places} alt="{alt}">{label}</points>'
 
 
 def write_molmo2(points: Sequence[Point], label: str, alt: str | None, _: Frame) -> str:
-    """Write the tag, sorted by x, then y; with an ``alt`` only if one is given."""
-    rounded = sorted((thousandths(point.x), thousandths(point.y)) for point in points)
-    coords = " ".join(f"{i} {x:03d} {y:03d}" for i, (x, y) in enumerate(rounded, 1))
+    """Write the tag, in the order given; with an ``alt`` only if one is given."""
+    coords = " ".join(f"{i} {x:03d} {y:03d}" for i, (x, y) in enumerate(map(thousandth_pair, points), 1))
     other = f' alt="{_escape(alt)}"' if alt is not None else ""
     return f'<points coords="1 {coords}"{other}>{_escape(label)}</points>'

@@ -41,7 +41,7 @@ class PointingProfile:
     question: str = "Point to {}"
     # How the turns of its training were written, and what stood before questions; see molmo_agent.model.prompts.asked.
     message_format: Literal["role", "none"] = "role"
-    prefix: Literal["style", "length", "none"] = "style"
+    prefix: Literal["style", "tag", "length", "none"] = "style"
     # A longer reply is cut off, and then does not parse.
     max_new_tokens: int = 192
     # Only well-formed answers come out: the label is the instruction's, and the model decides nothing but whether there
@@ -131,7 +131,7 @@ def _check(profile: PointingProfile) -> None:
         "dialect", isinstance(profile.dialect, str) and profile.dialect in DIALECTS, f"one of {', '.join(DIALECTS)}"
     )
     require("question", _takes_an_instruction(profile.question), "a text with {} once, for the instruction")
-    for name, values in (("message_format", ("role", "none")), ("prefix", ("style", "length", "none"))):
+    for name, values in (("message_format", ("role", "none")), ("prefix", ("style", "tag", "length", "none"))):
         require(name, getattr(profile, name) in values, f"one of {', '.join(values)}")
     tokens = profile.max_new_tokens
     require("max_new_tokens", _is_int(tokens, 1, _MAX_TOKENS), f"a whole number from 1 to {_MAX_TOKENS}")

@@ -30,7 +30,7 @@ from molmo_agent.files import append_line, write_whole
 from molmo_agent.parse import json_lines, read_bounded, read_json, read_yaml
 from molmo_agent.train.config import Run
 from molmo_agent.train.muon import Muon
-from molmo_agent.train.recipe import to_dict, to_yaml
+from molmo_agent.train.recipe import to_dict, to_yaml, with_defaults
 from molmo_agent.train.shards import load_tensors
 
 # Keys that a resumed run may change: they do not affect the results of a step.
@@ -147,6 +147,7 @@ class RunFolder:
             old = read_yaml(path)
             if not isinstance(old, dict):
                 raise DataError(f"expected {path} to hold a mapping, got {type(old).__name__}")
+            old = with_defaults(old)
         except DataError as error:
             raise UsageError(
                 f"the config of the run cannot be read ({error}); remove {path} to resume with that of this command"

@@ -29,8 +29,9 @@ class Optimizer:
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-6
     weight_decay: float = 0.0
-    # Maximum gradient norm of each component.
+    # Maximum gradient norm: of each component, or of all together ("global").
     clip: float = 1.0
+    clip_by: Literal["component", "global"] = "component"
     z_loss: float = 1e-4
 
 
@@ -47,6 +48,26 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartModel:
+    """A model to start from that is first made of two others, as ``agent start`` does (model/start_model.py)."""
+
+    # Folder or hub name of a CLIP, MetaCLIP, SigLIP or DINOv2 checkpoint, and of a language model.
+    vision: str
+    language: str
+    crop_size: int | None = None
+    margins: tuple[int, int] = (4, 4)
+    max_crops: int = 12
+    crop_mode: Literal["overlap", "resize"] = "overlap"
+    pooling: Literal["attention", "mean", "stack"] = "attention"
+    pooling_size: int = 2
+    vit_layers: tuple[int, ...] | None = None
+    # Whether the tokenizer gets a token for each coordinate: the dialect molmo-tokens.
+    point_tokens: bool = False
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
     """What is measured during a run, on examples that it does not train on."""
 
@@ -60,6 +81,8 @@ class Validation:
     generate: int = 8
     # Maximum length of an answer in tokens.
     max_new_tokens: int = 64
+    # Maximum number of crops of an image; by default that of training.
+    max_crops: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +91,8 @@ class TrainConfig:
 
     # Folder or hub name of a checkpoint, or "nano".
     model: str = "nano"
+    # In place of it: written to the run's folder before the first step.
+    start: StartModel | None = None
     mixture: tuple[Source, ...] = ()
     # Weight of each group of data sets, relative to other groups and to the rates of data sets without a group.
     groups: dict[str, float] = field(default_factory=dict)
@@ -81,13 +106,17 @@ class TrainConfig:
     max_crops: int = 12
     # "role": questions and answers. "none": captions without roles.
     message_format: Literal["role", "none"] = "role"
-    # Prefix of a question: the task's style, the style with a length, or nothing.
-    prefix: Literal["style", "length", "none"] = "style"
+    # Prefix of a question: the task's style, which demo styles mostly lack; the style of every question ("tag"); the
+    # style with a length; or nothing.
+    prefix: Literal["style", "tag", "length", "none"] = "style"
     # Weight of each of n annotations that share an image: 1/sqrt(n) ("root"), or 1 ("one").
     weighting: Literal["root", "one"] = "root"
     # Whether several examples may share a sequence.
     packing: bool = True
     optimizer: Optimizer = Optimizer()
+    # The loss is divided by the weight of the global batch. "local": each worker divides by the weight of its own part,
+    # as most trainers do; then the number of workers changes the result.
+    loss_divisor: Literal["global", "local"] = "global"
     residual_dropout: float = 0.0
     answer_dropout: float = 0.0
     # Frozen components.
@@ -175,9 +204,10 @@ def check(config: TrainConfig) -> TrainConfig:
 
 
 def _check_validation(config: TrainConfig, validate: Validation) -> None:
-    for name, least in (("every", 1), ("examples", 1), ("generate", 0), ("max_new_tokens", 1)):
-        if getattr(validate, name) < least:
-            raise UsageError(f"expected validate.{name} to be at least {least}, got {getattr(validate, name)}")
+    for name, least in (("every", 1), ("examples", 1), ("generate", 0), ("max_new_tokens", 1), ("max_crops", 1)):
+        value = getattr(validate, name)
+        if value is not None and value < least:
+            raise UsageError(f"expected validate.{name} to be at least {least}, got {value}")
     if not validate.mixture and not any(source.hold_out for source in config.mixture):
         raise UsageError(
             "expected data to validate on, got none: set hold_out of a data set (mixture.0.hold_out=10 holds out every "

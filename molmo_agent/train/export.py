@@ -20,6 +20,9 @@ from molmo_agent.train.distributed import own_rank
 from molmo_agent.train.starting_model import load_model, source_of
 from molmo_agent.train.step import ModelWithLoss
 
+# Data sets whose points are written in the dialect of their option; all others are written as Molmo does.
+_WITH_DIALECT = ("pixmo-points", "pixmo-count")
+
 
 def export(
     config: TrainConfig,
@@ -96,6 +99,9 @@ def profile_changes(config: TrainConfig) -> dict[str, str]:
     questions = {question for source in config.mixture if (question := _pointing_question(source))}
     if len(questions) == 1:
         changes |= {"question": questions.pop(), "dialect": "molmo"}
+    dialects = {source.options.get("dialect") for source in config.mixture if source.kind in _WITH_DIALECT}
+    if dialects == {"molmo-tokens"}:
+        changes["dialect"] = "molmo-tokens"
     return changes | _policy_changes(config)
 
 

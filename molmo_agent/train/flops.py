@@ -105,7 +105,7 @@ class Flops:
         # Keys and values of a window's patches, the query of their mean, and the output projection.
         has_attention = config.pooling == "attention"
         pooling = (2 * window + 1) * both * inner + inner * inner if has_attention else 0
-        pooled_width = inner if has_attention else both * window
+        pooled_width = {"attention": inner, "mean": both}.get(config.pooling, both * window)
         projector = config.projector_hidden_size * (2 * pooled_width + d)
         self._connector = 2.0 * windows * (pooling + projector)
 

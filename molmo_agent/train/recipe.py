@@ -53,7 +53,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             raise UnknownNameError(f"value of {where}", str(value), [str(a) for a in arguments])
         return value
     if dataclasses.is_dataclass(kind):
-        return _build(kind, value, where)
+        return build(kind, value, where)
     if origin is tuple:
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise UsageError(f"expected {where} to be a list, got {value!r}")
@@ -92,7 +92,17 @@ def _float(value: str | float, where: str) -> float:
     return number
 
 
-def _build(kind: Any, data: Any, where: str) -> Any:
+def build(kind: Any, data: Any, where: str) -> Any:
+    """Return a dataclass of plain data.
+
+    Args:
+        kind: the dataclass.
+        data: its fields by name.
+        where: what the data are, for errors; empty for the whole file.
+
+    Raises:
+        UsageError: a key is unknown or missing, or a value has another type.
+    """
     if not isinstance(data, Mapping):
         raise UsageError(f"expected {where or 'the config'} to be a mapping, got {data!r}")
     hints = get_type_hints(kind)
@@ -119,7 +129,7 @@ def from_dict(data: Mapping[str, Any]) -> Run:
     """
     kinds = [_run_kind(key) for key in RUN_KINDS if key in data]
     kind = kinds[0] if kinds else FINE_TUNING
-    return kind.check(_build(kind.config, data, ""))
+    return kind.check(build(kind.config, data, ""))
 
 
 def _run_kind(key: str) -> RunKind:
@@ -156,13 +166,24 @@ def to_dict(config: Run) -> dict[str, Any]:
     return data
 
 
+def with_defaults(data: dict[str, Any]) -> dict[str, Any]:
+    """Return a config as plain data with the keys that it lacks, at their defaults; unchanged if it is none.
+
+    So the config of an older run can be compared with one that has new keys.
+    """
+    try:
+        return to_dict(from_dict(data))
+    except UsageError:
+        return data
+
+
 def to_yaml(config: Run) -> str:
     """Return a config as YAML."""
     return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
 
 
 def override(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Apply assignments ``key.inner=value`` to plain data; numbers index lists, and values are parsed as YAML.
+    """Apply assignments ``key.inner=value`` to plain data; see :func:`set_value`. Values are parsed as YAML.
 
     Raises:
         UsageError: an assignment has no value, or its key does not exist in a list or a plain value.
@@ -171,31 +192,54 @@ def override(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]
         path, equals, text = assignment.partition("=")
         if not equals:
             raise UsageError(f"expected key=value, got {assignment!r}")
-        node: Any = data
-        *above, last = path.split(".")
-        for part in above:
-            if isinstance(node, list):
-                node = node[_number(part, node, assignment)]
-            elif isinstance(node, dict):
-                if node.get(part) is None:
-                    node[part] = {}
-                node = node[part]
-            else:
-                raise UsageError(f"{assignment!r}: {part!r} has no parts to set")
-        value = load_yaml(text, where=f"the value of {path}")
-        if isinstance(node, list):
-            node[_number(last, node, assignment)] = value
-        elif isinstance(node, dict):
-            node[last] = value
-        else:
-            raise UsageError(f"{assignment!r}: {last!r} cannot be set there")
+        set_value(data, path, load_yaml(text, where=f"the value of {path}"), where=assignment)
     return data
 
 
-def _number(part: str, entries: list[Any], assignment: str) -> int:
-    if not (part.isascii() and part.isdigit() and len(part) < 10) or int(part) >= len(entries):
-        raise UsageError(f"{assignment!r}: expected a number below {len(entries)} for {part!r}")
-    return int(part)
+def set_value(data: dict[str, Any], path: str, value: Any, *, where: str) -> None:
+    """Set one value of plain data in place.
+
+    Args:
+        data: of a recipe.
+        path: keys joined by dots. Entries of a list are named by number, data sets also by ``name`` or ``kind``.
+        value: None removes the entry of a list.
+        where: what the value comes from, for errors.
+
+    Raises:
+        UsageError: the key does not exist in a list or a plain value.
+    """
+    node: Any = data
+    *above, last = path.split(".")
+    for part in above:
+        if isinstance(node, list):
+            node = node[_number(part, node, where)]
+        elif isinstance(node, dict):
+            if node.get(part) is None:
+                node[part] = {}
+            node = node[part]
+        else:
+            raise UsageError(f"{where!r}: {part!r} has no parts to set")
+    if isinstance(node, list) and value is None:
+        del node[_number(last, node, where)]
+    elif isinstance(node, list):
+        node[_number(last, node, where)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise UsageError(f"{where!r}: {last!r} cannot be set there")
+
+
+def _number(part: str, entries: list[Any], where: str) -> int:
+    """Return the number of the entry that a part of a path names."""
+    if part.isascii() and part.isdigit() and len(part) < 10 and int(part) < len(entries):
+        return int(part)
+    for key in ("name", "kind"):
+        matches = [n for n, entry in enumerate(entries) if isinstance(entry, dict) and entry.get(key) == part]
+        if len(matches) > 1:
+            raise UsageError(f"{where!r}: {len(matches)} entries have the {key} {part!r}; use their numbers: {matches}")
+        if matches:
+            return matches[0]
+    raise UsageError(f"{where!r}: expected a number below {len(entries)} for {part!r}, or the name of an entry")
 
 
 def recipe_names() -> list[str]:
@@ -213,11 +257,15 @@ def load(recipe: str, assignments: Sequence[str] = ()) -> Run:
         UsageError: the recipe does not exist (the message suggests the closest names), the file is not YAML, a key is
             unknown, or a value is wrong.
     """
-    data = _recipe(recipe)
+    return from_dict(assign(_recipe(recipe), assignments))
+
+
+def assign(data: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Return a recipe's data with assignments, presets first; see :func:`load`."""
     for text in assignments:
         if text.startswith("preset="):
             data = merge_configs(data, preset(text.removeprefix("preset=")))
-    return from_dict(override(data, [text for text in assignments if not text.startswith("preset=")]))
+    return override(data, [text for text in assignments if not text.startswith("preset=")])
 
 
 def _recipe(recipe: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -232,9 +280,18 @@ def _recipe(recipe: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     data = read_yaml(path)
     if not isinstance(data, dict):
         raise UsageError(f"expected {path} to hold a mapping, got {type(data).__name__}")
-    base: dict[str, Any] = {}
-    if "like" in data:
-        base = _recipe(str(data.pop("like")), (*above, recipe))
+    return resolve(data, (*above, recipe))
+
+
+def resolve(data: Mapping[str, Any], above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a recipe's data merged over what its keys ``like`` and ``preset`` name.
+
+    Args:
+        data: of the recipe.
+        above: the recipes that name this one, which it cannot be like.
+    """
+    own = {key: value for key, value in data.items() if key not in ("like", "preset")}
+    base: dict[str, Any] = _recipe(str(data["like"]), above) if "like" in data else {}
     if "preset" in data:
-        base = merge_configs(base, preset(str(data.pop("preset"))))
-    return merge_configs(base, data)
+        base = merge_configs(base, preset(str(data["preset"])))
+    return merge_configs(base, own)

@@ -1,6 +1,11 @@
 """Load the initial model of fine-tuning: the embedded one, a checkpoint, or an untrained one."""
 
+import hashlib
+import json
+import os
 import warnings
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +17,42 @@ from molmo_agent.model.checkpoints.hub import places, remark
 from molmo_agent.model.fit import check_fit
 from molmo_agent.registry import UNTRAINED, load_attribute
 from molmo_agent.train.config import TrainConfig
+
+
+def start_place(config: TrainConfig, folder: Path) -> TrainConfig:
+    """Return a config that starts from the model that it says to make first; one without ``start`` as it is.
+
+    Args:
+        config: the run.
+        folder: of the run, where the model is or will be.
+    """
+    if config.start is None:
+        return config
+    digest = hashlib.sha256(json.dumps(asdict(config.start)).encode()).hexdigest()[:8]
+    return replace(config, model=str(folder / f"start-{digest}"))
+
+
+def write_start(config: TrainConfig, folder: Path) -> TrainConfig:
+    """Write the model that a config says to make first, unless it is there; return :func:`start_place`.
+
+    Raises:
+        UsageError: the choices do not fit the parts, or torchrun started this process as one of several.
+        ModelError: a part cannot be read.
+    """
+    started = start_place(config, folder)
+    place = Path(started.model)
+    if config.start is not None and not place.exists():
+        from molmo_agent.model.start_model import Start, write_start_model
+
+        if "RANK" in os.environ:
+            raise UsageError(
+                "torchrun's processes cannot make the model of 'start' together: make it with agent start, and set "
+                "model=FOLDER start=null"
+            )
+        choices = asdict(config.start)
+        vision, language = choices.pop("vision"), choices.pop("language")
+        write_start_model(vision, language, place, Start(**choices))
+    return started
 
 
 def load_model(config: TrainConfig) -> tuple[MolmoForConditionalGeneration, MolmoProcessor]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -110,8 +110,8 @@ def schedules(settings: Optimizer, steps: int) -> dict[Component, Schedule]:
 
 
 @torch.no_grad()
-def clip(model: nn.Module, max_norm: float) -> dict[str, float]:
-    """Clip each component's gradients in place to the norm ``max_norm``.
+def clip(model: nn.Module, max_norm: float, by: Literal["component", "global"] = "component") -> dict[str, float]:
+    """Clip gradients in place to the norm ``max_norm``: each component's by its own norm, or all by their total.
 
     Returns:
         The norms before clipping, over all shards: of each component, and "total".
@@ -133,11 +133,12 @@ def clip(model: nn.Module, max_norm: float) -> dict[str, float]:
     copies = mesh.size(0) if mesh is not None and mesh.ndim > 1 else 1
     sums = torch.stack(squares) if mesh is None else all_reduce_sum(*squares) / copies
     norms = {name: math.sqrt(value) for name, value in zip(COMPONENTS, sums.tolist(), strict=True)}
+    total = math.hypot(*norms.values())
     for name, gradients in members.items():
-        factor = min(1.0, max_norm / (norms[name] + 1e-6))
+        factor = min(1.0, max_norm / ((norms[name] if by == "component" else total) + 1e-6))
         for gradient in gradients if factor < 1 else ():
             gradient.mul_(factor)
-    return {str(name): norm for name, norm in norms.items()} | {"total": math.hypot(*norms.values())}
+    return {str(name): norm for name, norm in norms.items()} | {"total": total}
 
 
 def train_step(
@@ -146,7 +147,8 @@ def train_step(
     """Run one optimizer step on a rank's sequences of a global batch.
 
     The loss is the weighted mean over the tokens of all ranks: each rank's sum is divided by the global weight, and
-    multiplied by the number of ranks, since gradients are averaged over ranks.
+    multiplied by the number of ranks, since gradients are averaged over ranks. With a local divisor the gradient is
+    that of the mean of the ranks' own means; what is reported stays the mean over all tokens.
 
     Args:
         model: on its device, sharded if there are several ranks.
@@ -164,14 +166,14 @@ def train_step(
         group["lr"] = rates[group["component"]]
     optimizer.zero_grad(set_to_none=True)
     weights = [torch.as_tensor(arrays["loss_weights"]) for arrays in sequences]
-    counts = all_reduce_sum(
-        torch.stack([w.double().sum() for w in weights]).sum(), torch.tensor(sum(int((w > 0).sum()) for w in weights))
-    )
+    own_weight = torch.stack([w.double().sum() for w in weights]).sum()
+    counts = all_reduce_sum(own_weight, torch.tensor(sum(int((w > 0).sum()) for w in weights)))
     weight = float(counts[0])
+    divisor, times = (weight, world_size()) if config.loss_divisor == "global" else (float(own_weight), 1)
     sums = torch.zeros(3 + 2 * len(config.mixture), dtype=torch.float64)
     for arrays in sequences:
         part = model(arrays)
-        ((part[0] + part[1]) / max(weight, 1e-9) * world_size()).backward()
+        ((part[0] + part[1]) / max(divisor, 1e-9) * times).backward()
         sums += part.detach().double().cpu()
     entropy_sum, z_sum, correct, *by_source = (float(value) for value in all_reduce_sum(*sums))
     loss = (entropy_sum + z_sum) / max(weight, 1e-9)
@@ -182,7 +184,7 @@ def train_step(
             "rates, or try precision=fp32"
         )
     average_gradients(model)
-    norms = clip(model, config.optimizer.clip)
+    norms = clip(model, config.optimizer.clip, config.optimizer.clip_by)
     if not math.isfinite(norms["total"]):
         optimizer.zero_grad(set_to_none=True)
         raise ModelError(

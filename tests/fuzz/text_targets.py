@@ -23,6 +23,7 @@ from molmo_agent.visible_text import visible_lines, visible_text
 REPLIES = {
     "molmo": (b'<points x1="1.0" y1="2.5" x2="99.9" y2="100.0" alt="d">d</points>', b"There are none."),
     "molmo2": (b'<points coords="1 1 105 205 2 300 400">cats</points>', b"<think>a</think>"),
+    "molmo-tokens": (b'<point x="<|10|>" y="<|999|>" alt="d">d</point>', b'<point x="1.0" y="<|5|>">d</point>'),
     "gemini": (b'```json\n[{"point": [5, 6], "label": "a"}]\n```', b'{"box_2d": [1, 2, 3, 4], "visible": true}'),
     "qwen": (b'{"bbox_2d": [1, 2, 3, 4]}', b'<tool_call>{"name": "click", "arguments": {"x": 1, "y": 2}}</tool_call>'),
     "tuple": (b"[(0.512, 0.250), (1, 0)]", b"It is at (0.5, 0.5)."),

@@ -47,29 +47,27 @@ def cap(source: Source) -> Annotated:
     """Read PixMo-Cap: a long caption of each image and the transcripts of its descriptions.
 
     Options: ``mode`` ("transcript_and_caption": both, asked for by their styles alone, as in pre-training; "captions":
-    the caption, asked for in words, as in fine-tuning), ``part`` ("train", or "validation": 2048 images), ``images``.
+    the caption, asked for in words, as in fine-tuning; "caption" and "transcript": one of the two alone, asked for by
+    its style), ``part`` ("train", or "validation": 2048 images), ``images``.
     """
     defaults = {"mode": "transcript_and_caption", "part": "train", "images": None}
-    options = options_of(source, defaults, {"mode": ("transcript_and_caption", "captions"), "part": _PARTS})
+    modes = ("transcript_and_caption", "captions", "caption", "transcript")
+    options = options_of(source, defaults, {"mode": modes, "part": _PARTS})
     records, images, problems = web_table(source, "train", ("image_url", "caption", "transcripts"))
-    both = options["mode"] == "transcript_and_caption"
+    mode = options["mode"]
 
     def parse(number: int, record: Any) -> ParsedRecord:
         url, caption = required_texts(record, "image_url", "caption")
         transcripts = tuple(text for text in record["transcripts"] or () if text.strip())
         caption_id = f"pixmo-cap/{number}"
-        questions = [
-            Question(
-                id=caption_id,
-                style="long_caption",
-                text="",
-                answers=(caption,),
-                extra={"transcripts": transcripts, "url": url},
-            )
-        ]
-        if both and transcripts:
-            questions.append(Question(id=f"{caption_id}/said", style="transcript", text="", answers=transcripts))
-        return ParsedRecord(url, tuple(questions))
+        extra = {"transcripts": transcripts, "url": url}
+        written = Question(id=caption_id, style="long_caption", text="", answers=(caption,), extra=extra)
+        said = Question(id=f"{caption_id}/said", style="transcript", text="", answers=transcripts)
+        if mode == "transcript" and not transcripts:
+            raise ValueError("expected a transcript, got none")
+        if mode == "transcript":
+            return ParsedRecord(url, (said,))
+        return ParsedRecord(url, (written, said) if mode == "transcript_and_caption" and transcripts else (written,))
 
     return Annotated(
         DataSet(
@@ -79,7 +77,7 @@ def cap(source: Source) -> Annotated:
             images=images,
             part=options["part"],
             hold_out=2048,
-            to_conversation=conversation if both else worded_caption,
+            to_conversation=worded_caption if mode == "captions" else conversation,
         ),
         problems,
     )

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.images.checked import Size
 from molmo_agent.data.options import options_of, required_path
+from molmo_agent.data.point_answers import PointAnswers
 from molmo_agent.data.question import Question
 from molmo_agent.data.readers.annotated import Annotated, Columns, DataSet, ParsedRecord, required_texts
 from molmo_agent.data.readers.pixmo import lists_of, web_table
@@ -23,17 +24,25 @@ from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.geometry import Point
 from molmo_agent.point_text.parse import PLACEHOLDER, InlinePoints
 
-_STYLES = ("pointing", "point_count")
+_STYLES = ("pointing", "point_count", "count_then_point", "only_count")
+# How points become an answer, with the released models' choices first: see data/point_answers.py.
+_ANSWERS = {
+    "order": ("sorted", "annotated"),
+    "places": ("annotated", "random", "random_number"),
+    "dialect": ("molmo", "molmo-tokens"),
+}
+_ANSWER_DEFAULTS = {name: values[0] for name, values in _ANSWERS.items()}
 _PARTS = ("train", "validation")
 
 
 def points(source: Source) -> Annotated:
     """Read PixMo-Points: all targets of an image, one annotation per label.
 
-    Options: ``method`` ("pointing": anything; "counting": frequent objects), ``style`` ("pointing",
-    "point_count": the answer also gives the count), ``part`` ("validation": 2048 images), ``most`` points of a label
-    (the paper skips labels with more than 40; by default no limit), ``leave_out`` (PixMo-Points-Eval, whose images
-    must not be trained on), ``images``.
+    Options: ``method`` ("pointing": anything; "counting": frequent objects), ``style`` ("pointing"; "point_count": the
+    count after the points; "count_then_point": before them; "only_count"), ``part`` ("validation": 2048 images),
+    ``most`` points of a label (the paper skips labels with more than 40; by default no limit), ``leave_out``
+    (PixMo-Points-Eval, whose images must not be trained on), ``images``; ``order``, ``places`` and ``dialect`` of the
+    answer: :class:`~molmo_agent.data.point_answers.PointAnswers`.
     """
     defaults = {
         "method": "pointing",
@@ -42,8 +51,10 @@ def points(source: Source) -> Annotated:
         "most": None,
         "leave_out": None,
         "images": None,
+        **_ANSWER_DEFAULTS,
     }
-    options = options_of(source, defaults, {"method": ("pointing", "counting"), "style": _STYLES, "part": _PARTS})
+    choices = {"method": ("pointing", "counting"), "style": _STYLES, "part": _PARTS, **_ANSWERS}
+    options = options_of(source, defaults, choices)
     columns = ("image_url", "image_sha256", "label", "points", "collection_method")
     records, images, problems = web_table(source, "train", columns)
     left_out = _addresses(options["leave_out"], problems)
@@ -73,9 +84,14 @@ def points(source: Source) -> Annotated:
             images=images,
             part=options["part"],
             hold_out=2048,
+            to_conversation=_answers(options),
         ),
         problems,
     )
+
+
+def _answers(options: Any) -> PointAnswers:
+    return PointAnswers(**{name: options[name] for name in _ANSWERS})
 
 
 def _addresses(folder: str | None, problems: Problems) -> set[str]:
@@ -174,10 +190,11 @@ def point_explanations(source: Source) -> Annotated:
 def count(source: Source) -> Annotated:
     """Read PixMo-Count: the number of objects of one kind; only the split "train" has points.
 
-    Options: ``split`` ("train", "validation", "test"), ``style`` ("point_count", "pointing"), ``images``.
+    Options: ``split`` ("train", "validation", "test"), ``style``, ``order``, ``places`` and ``dialect`` as for
+    :func:`points` (by default "point_count"), ``images``.
     """
-    defaults = {"split": "train", "style": "point_count", "images": None}
-    options = options_of(source, defaults, {"split": (*_PARTS, "test"), "style": _STYLES})
+    defaults = {"split": "train", "style": "point_count", "images": None, **_ANSWER_DEFAULTS}
+    options = options_of(source, defaults, {"split": (*_PARTS, "test"), "style": _STYLES, **_ANSWERS})
     records, images, problems = web_table(source, options["split"], ("image_url", "label", "count", "points"))
     with_points = options["split"] == "train"
     name = f"pixmo-count/{options['split']}"
@@ -211,6 +228,7 @@ def count(source: Source) -> Annotated:
             images=images,
             grouped=False,
             normalize_points=normalize_points,
+            to_conversation=_answers(options),
         ),
         problems,
     )

@@ -245,7 +245,7 @@ def vision_fields(config: MolmoConfig) -> dict[str, Any]:
     }
     rest = {
         "vit_layers": list(config.vit_layers),
-        "image_pooling_2d": "attention_meanq" if config.pooling == "attention" else "stack",
+        "image_pooling_2d": "attention_meanq" if config.pooling == "attention" else config.pooling,
         "image_padding_embed": "pad_and_partial_pad" if config.pad_embed else None,
         "additional_vocab_size": config.additional_vocab_size,
     }

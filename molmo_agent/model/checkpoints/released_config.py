@@ -78,7 +78,10 @@ def translate_config(fields: Mapping[str, Any]) -> dict[str, Any]:
     if get("vit_layers") is not None:
         translated["vit_layers"] = tuple(fields["vit_layers"])
     if "image_pooling_2d" in fields:
-        translated["pooling"] = "attention" if str(get("image_pooling_2d")).startswith("attention") else "stack"
+        pooling = str(get("image_pooling_2d"))
+        translated["pooling"] = (
+            "attention" if pooling.startswith("attention") else "mean" if pooling == "mean" else "stack"
+        )
     if "crop_mode" in fields or "image_padding_embed" in fields:  # the training code's own config
         translated["pad_embed"] = bool(get("image_padding_embed"))
     for name in ("dtype", "torch_dtype"):

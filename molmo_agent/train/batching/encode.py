@@ -10,7 +10,7 @@ import numpy.typing as npt
 from molmo_agent.data.row import Conversation, Row
 from molmo_agent.model.crops import image_token_counts
 from molmo_agent.model.processor import MolmoProcessor
-from molmo_agent.model.prompts import format_turns, length_hint, style_prefix, with_prefix
+from molmo_agent.model.prompts import format_turns, length_hint, style_prefix, style_tag, with_prefix
 from molmo_agent.train.batching.message_tree import Example, lay_out
 from molmo_agent.train.batching.pack import Size
 from molmo_agent.train.config import TrainConfig
@@ -64,6 +64,8 @@ def apply_template(conversation: Conversation, config: TrainConfig, rng: np.rand
     prefix = ""
     if config.prefix == "style":
         prefix = style_prefix(conversation.style, rng)
+    elif config.prefix == "tag":
+        prefix = style_tag(conversation.style)
     elif config.prefix == "length":
         prefix = length_hint(conversation.style, len(answers[0]), rng)
     return format_turns([with_prefix(prefix, question), *answers], config.message_format)

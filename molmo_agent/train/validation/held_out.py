@@ -53,8 +53,9 @@ class HeldOut:
     """
 
     def __init__(self, config: TrainConfig, processor: MolmoProcessor, flops: Flops) -> None:
-        self.config, self._processor, self._flops = config, processor, flops
         self.settings = config.validate or Validation()
+        self.config = replace(config, max_crops=self.settings.max_crops or config.max_crops)
+        self._processor, self._flops = processor, flops
         sources = self.settings.mixture or [source for source in config.mixture if source.hold_out]
         rows = open_mixture(sources, config.home, held_out=not self.settings.mixture)
         self.examples: dict[str, list[HeldOutExample]] = {}
