@@ -95,6 +95,9 @@ FAMILIES: Mapping[str, Family] = {
     "file-name": Family(
         f"{_PACKAGE}.programs:open_folder", "the name of a folder in a real file manager", _PROGRAM, "caja", True
     ),
+    "desktop-notification": Family(
+        f"{_PACKAGE}.programs:open_notification", "a notification of a real desktop daemon", _PROGRAM, "dunst", True
+    ),
     "document": Family(f"{_PACKAGE}.programs:open_document", "a document in a real editor", _PROGRAM, "mousepad", True),
 }
 """Name of a family -> where its orders appear."""
