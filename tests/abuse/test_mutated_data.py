@@ -7,6 +7,9 @@ from mutated_data import mutate_files, mutate_images, mutate_tables
 from mutation_seed import SEED
 
 
+pytestmark = pytest.mark.timeout(1800)
+
+
 @pytest.mark.parametrize("kind", ["arrow", "parquet"])
 def test_mutated_tables(kind: str, tmp_path: Path) -> None:
     mutate_tables(tmp_path, kind, 20_000, SEED)

@@ -5,7 +5,10 @@ from mutated_files import mutate_checkpoints, mutate_profiles, mutate_recipes, m
 from mutation_seed import SEED
 from tiny_training import write_model
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.timeout(1800),
+]
 
 
 def test_mutated_trajectories(tmp_path):

@@ -89,6 +89,8 @@ class _HostileSystem(PhoneSystem):
         self.card = card
         # Labels of the card's buttons that were touched.
         self.pressed: list[str] = []
+        # The card learns where it is.
+        self.picture()
 
     def picture(self) -> Image.Image:
         image = super().picture()
