@@ -6,7 +6,6 @@ import pytest
 from mutated_data import mutate_files, mutate_images, mutate_tables
 from mutation_seed import SEED
 
-
 pytestmark = pytest.mark.timeout(1800)
 
 
