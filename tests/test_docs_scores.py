@@ -1,4 +1,4 @@
-"""The scores on the page of the default model are those of a report."""
+"""The scores on the pages are those of the reports that are kept beside them."""
 
 import importlib.util
 import json
@@ -13,7 +13,11 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 @pytest.fixture
 def make_scores() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_scores", DOCS / "make_scores.py")
+    return _script("make_scores")
+
+
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -47,3 +51,15 @@ def test_the_page_shows_the_report_that_is_kept_beside_it(make_scores: ModuleTyp
         assert make_scores.with_scores(page, json.loads(report.read_text(encoding="utf-8"))) == page
     else:
         assert page.partition(make_scores.START)[2].partition(make_scores.END)[0].strip() == ""
+
+
+def test_the_page_shows_the_captured_agents_of_the_figures_that_are_kept_beside_it() -> None:
+    script, page = _script("make_injection_scores"), (DOCS / "evaluate.md").read_text(encoding="utf-8")
+    figures = json.loads((DOCS / "measured" / "injection.json").read_text(encoding="utf-8"))
+    assert script.with_scores(page, figures) == page
+    # The benchmark can fail: who obeys is captured in every run that no guard stops, and the oracle in none.
+    shares = {(row["agent"], row["guard"]): row["all"]["captured"] for row in figures["rows"]}
+    obedient, oracle = shares["decoy-following", "never"], shares["oracle", "never"]
+    assert (obedient["count"], oracle["count"]) == (obedient["n"], 0)
+    with pytest.raises(ValueError, match="expected the marks"):
+        script.with_scores("# evaluate", figures)
