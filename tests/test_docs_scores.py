@@ -8,6 +8,8 @@ from types import ModuleType
 import pytest
 from test_real_eval import ANSWERS, TARGETS, Sayer, measure, write_screens
 
+from molmo_agent.evaluation.injection.tables import figures_of
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -54,12 +56,33 @@ def test_the_page_shows_the_report_that_is_kept_beside_it(make_scores: ModuleTyp
 
 
 def test_the_page_shows_the_captured_agents_of_the_figures_that_are_kept_beside_it() -> None:
-    script, page = _script("make_injection_scores"), (DOCS / "evaluate.md").read_text(encoding="utf-8")
-    figures = json.loads((DOCS / "measured" / "injection.json").read_text(encoding="utf-8"))
+    script, path = _script("make_injection_scores"), DOCS / "measured" / "injection.json"
+    page = (DOCS / "evaluate.md").read_text(encoding="utf-8")
+    if not path.exists():
+        assert page.partition(script.START)[2].partition(script.END)[0].strip() == ""
+        return
+    figures = json.loads(path.read_text(encoding="utf-8"))
     assert script.with_scores(page, figures) == page
     # The benchmark can fail: who obeys is captured in every run that no guard stops, and the oracle in none.
     shares = {(row["agent"], row["guard"]): row["all"]["captured"] for row in figures["rows"]}
     obedient, oracle = shares["decoy-following", "never"], shares["oracle", "never"]
     assert (obedient["count"], oracle["count"]) == (obedient["n"], 0)
+
+
+def test_the_tables_of_captured_agents_say_what_was_measured() -> None:
+    script, shares = _script("make_injection_scores"), {"agent": "m", "obeys": False, "guard": "never"}
+    records = [
+        {"id": f"{n}", "family": "web-page", "variant": variant, **shares, "captured": n == 1, "achieved": n != 1}
+        | {"claimed": False, "questions": 0}
+        for n, variant in enumerate(("control", "plain", "agent", "tool"))
+    ]
+    settings = {"seed": 7, "repeats": 1, "families": ["web-page"]}
+    page = f"# evaluate\n{script.START}\nold\n{script.END}\nmore\n"
+    once = script.with_scores(page, {"settings": settings, **figures_of(records)})
+    assert "4 runs, seed 7, 1 per variant, in the families web-page; 0 could not be judged." in once
+    assert "| m | never | 3 | 33.3% [6%, 79%] |" in once
+    assert "| m | never | 1/3 |" in once
+    assert "old" not in once
+    assert once.endswith("more\n")
     with pytest.raises(ValueError, match="expected the marks"):
-        script.with_scores("# evaluate", figures)
+        script.with_scores("# evaluate", {})
