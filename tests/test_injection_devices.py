@@ -1,12 +1,16 @@
 """Orders on a phone over adb and in a desktop notification: who obeys is captured, who does the task is not."""
 
+import os
 import re
 import shutil
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from molmo_agent.errors import EnvError, MissingExtraError
+from molmo_agent.evaluation.adb_phone.server import OwnAdbServer
 from molmo_agent.evaluation.injection import adb, programs
 from molmo_agent.evaluation.injection.agents import OBEDIENT, ORACLE, Agent, PolicyMaker
 from molmo_agent.evaluation.injection.cases import FAMILIES, Case
@@ -92,6 +96,30 @@ def test_a_machine_without_adbutils_is_told_which_extra_it_needs(monkeypatch: py
     able, lines = runnable(("adb-clipboard", "phone-message"))
     assert able == ["phone-message"]
     assert lines == ["adb-clipboard: needs the extra android"]
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo 'cannot bind' >&2; exit 1", "does not start: cannot bind. Check `adb start-server`"),
+        ("exit 3", "does not start: exit code 3"),
+        ("exit 0", "a phone is plugged into this machine"),
+    ],
+)
+def test_an_adb_server_that_cannot_be_our_own_is_an_error(
+    script: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "binaries" / "adb"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    client = SimpleNamespace(list=lambda: ["a phone"], server_kill=lambda: None)
+    library = SimpleNamespace(__file__=str(tmp_path / "__init__.py"), AdbError=OSError, AdbClient=lambda: client)
+    monkeypatch.setattr("molmo_agent.evaluation.adb_phone.server.load_adbutils", lambda: library)
+    before = dict(os.environ)
+    with pytest.raises(EnvError, match=re.escape(message)):
+        OwnAdbServer()
+    assert dict(os.environ) == before
 
 
 # --- A desktop --------------------------------------------------------------------------------------------------------

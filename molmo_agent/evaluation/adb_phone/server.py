@@ -37,10 +37,10 @@ class OwnAdbServer:
         self._values = {"ANDROID_ADB_SERVER_PORT": port, "ADBUTILS_ADB_PATH": program, "ANDROID_SERIAL": None}
         self._folder = tempfile.TemporaryDirectory(prefix="adb-")
         home = self._folder.name
-        environment = child_environment(HOME=home, ANDROID_USER_HOME=home, ADB_MDNS="0")
-        environment["ADB_LOCAL_TRANSPORT_MAX_PORT"] = _NO_EMULATORS
+        self._environment = child_environment(
+            HOME=home, ANDROID_USER_HOME=home, ADB_MDNS="0", ADB_LOCAL_TRANSPORT_MAX_PORT=_NO_EMULATORS
+        )
         try:
-            self._environment = environment
             done = subprocess.run(
                 [program, "-P", port, "start-server"],
                 env=self._environment,
@@ -50,7 +50,7 @@ class OwnAdbServer:
                 timeout=_START_S,
                 check=False,
             )
-            problem = done.stderr.strip() if done.returncode else ""
+            problem = (done.stderr.strip() or f"exit code {done.returncode}") if done.returncode else ""
         except (OSError, subprocess.TimeoutExpired) as error:
             problem = str(error)
         if problem:
