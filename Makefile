@@ -39,9 +39,9 @@ demo: setup
 test: setup system
 	$(BIN)/$(PYTEST) --durations=20
 
-# Kills, hostile replies and the like in numbers: up to twenty minutes on two cores.
+# Kills, hostile replies and the like in numbers: up to twenty minutes on two cores. MUTATION_SEED=7 makes other inputs.
 abuse: setup system
-	$(BIN)/$(PYTEST) --durations=20 tests/abuse
+	$(BIN)/$(PYTEST) --dist worksteal --durations=20 tests/abuse
 
 check: setup
 	$(BIN)/ruff format --check

@@ -4,6 +4,7 @@ Values are shown on one line, as :func:`~molmo_agent.visible_text.visible_text` 
 override in a reply must not turn the page around. The filter ``lines`` keeps line feeds, for ``<pre>``.
 """
 
+import functools
 from typing import Any
 
 import jinja2
@@ -28,6 +29,12 @@ def render_page(template: str, /, **values: Any) -> str:
         template: path inside the package, such as ``rollout/viewer.html.jinja``.
         values: the variables that the template uses.
     """
+    return _environment().get_template(template).render(**values)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """Return what keeps the templates: to compile one takes longer than to fill it in."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("molmo_agent", "."),
         autoescape=True,
@@ -37,4 +44,4 @@ def render_page(template: str, /, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["lines"] = _lines
-    return environment.get_template(template).render(**values)
+    return environment

@@ -124,6 +124,34 @@ def _defer(number: int, frame: FrameType | None) -> None:
 
 
 @contextlib.contextmanager
+def interrupts_first() -> Iterator[None]:
+    """Raise the interrupt that led to an error, where tidying up after it failed in turn: the user's stop comes first.
+
+    A display that hangs answers nobody, and so not what restores the clipboard either.
+    """
+    try:
+        yield
+    except Exception as error:
+        interrupt = _interrupt_behind(error)
+        if interrupt is None:
+            raise
+        raise interrupt from None
+
+
+def _interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, KeyboardInterrupt):
+            return one
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            waiting += [one.__cause__, one.__context__]
+    return None
+
+
+@contextlib.contextmanager
 def interrupting() -> Iterator[None]:
     """Raise KeyboardInterrupt when the process is told to end. A signal that is ignored, as by nohup, stays ignored."""
     old: dict[int, Any] = {}

@@ -11,8 +11,8 @@ from molmo_agent.envs.sim_phone.content import make_phone
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with adb_server(tmp_path_factory.mktemp("home")) as client:
+def server() -> Iterator[Any]:
+    with adb_server() as client:
         yield client
 
 

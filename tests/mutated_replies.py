@@ -75,16 +75,19 @@ def problem(rng, dialect, scale):
     damage = rng.choice((damaged, damaged, *LOSSES))
     reply = damage(rng, whole)
     parsed = parse_points(dialect, reply, SIZE, scale)
-    where = f"{damage.__name__}, {dialect} of {scale}: {reply!r} of {whole!r}"
+
+    def where() -> str:
+        return f"{damage.__name__}, {dialect} of {scale}: {reply!r} of {whole!r}"
+
     if bool(parsed.points) != (parsed.status == "ok"):
-        return f"{where}: {parsed.status} with {len(parsed.points)} points"
-    expected = len(parse_points(dialect, whole, SIZE, scale).points)
-    # Two tags with two names are points of two things: more than a click may have.
-    two_things = damage is doubled and DIALECTS[dialect].tags and len(parsed.points) > expected
-    if parsed.points and damage in LOSSES and not two_things:
-        return f"{where}: points at {parsed.points}"
+        return f"{where()}: {parsed.status} with {len(parsed.points)} points"
+    if parsed.points and damage in LOSSES:
+        # Two tags with two names are points of two things: more than a click may have.
+        expected = len(parse_points(dialect, whole, SIZE, scale).points)
+        if not (damage is doubled and DIALECTS[dialect].tags and len(parsed.points) > expected):
+            return f"{where()}: points at {parsed.points}"
     if not all(0 <= value <= 1 for item in parsed.points for value in (item.point.x, item.point.y)):
-        return f"{where}: outside of the image"
+        return f"{where()}: outside of the image"
     return ""
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from adb_device import AdbDevice
-from phone_system import ADB_KEYBOARD, GBOARD, LAUNCHER
 
 from molmo_agent.actions import (
     Action,
@@ -38,6 +37,7 @@ from molmo_agent.envs.doctor import diagnose
 from molmo_agent.envs.sim_phone.draw import draw
 from molmo_agent.envs.sim_phone.locate import locate
 from molmo_agent.errors import ActionRefused, EnvError, MissingExtraError, UnknownNameError, UsageError
+from molmo_agent.evaluation.adb_phone.shell import ADB_KEYBOARD, GBOARD, LAUNCHER
 from molmo_agent.geometry import Box, Point
 from molmo_agent.pointers.baselines import OraclePointer
 from molmo_agent.policies.pointing import PointingPolicy

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 from adb_device import AdbDevice
-from phone_system import OtherDisplay
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -17,6 +16,7 @@ from molmo_agent.envs.android.displays import Display, choose_display, describe_
 from molmo_agent.envs.android.env import Android
 from molmo_agent.envs.sim_phone.draw import draw
 from molmo_agent.errors import ActionRefused, EnvError, UsageError
+from molmo_agent.evaluation.adb_phone.shell import OtherDisplay
 from molmo_agent.geometry import Point
 from molmo_agent.registry import load_env
 
@@ -173,7 +173,7 @@ def test_a_capture_of_another_display_is_refused_with_both_sizes(
     device: AdbDevice, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
     picture = Image.new("RGB", size, (9, 9, 90))
-    monkeypatch.setattr("phone_system.draw", lambda phone: Shown(np.asarray(picture)))
+    monkeypatch.setattr("molmo_agent.evaluation.adb_phone.shell.draw", lambda phone: Shown(np.asarray(picture)))
     device.system.others = [CAST]
     with pytest.raises(
         EnvError,
@@ -185,7 +185,9 @@ def test_a_capture_of_another_display_is_refused_with_both_sizes(
 def test_another_display_of_the_same_proportions_is_no_scaled_one(
     device: AdbDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phone_system.draw", lambda phone: Shown(np.full((960, 540, 3), 7, np.uint8)))
+    monkeypatch.setattr(
+        "molmo_agent.evaluation.adb_phone.shell.draw", lambda phone: Shown(np.full((960, 540, 3), 7, np.uint8))
+    )
     # A phone with one display may give captures of another resolution than that of touches ...
     assert Android().reset()[0].size == (540, 960)
     device.system.others = [CAST]

@@ -197,7 +197,7 @@ def write_real_screen(folder: Path) -> None:
 @pytest.fixture
 def phone(tmp_path: Path) -> Iterator[AdbDevice]:
     pytest.importorskip("adbutils", reason="needs the extra 'android'")
-    with adb_server(tmp_path) as client:
+    with adb_server() as client:
         device = AdbDevice(make_phone(1, 270, 480))
         client.connect(device.serial)
         yield device

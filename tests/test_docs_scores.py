@@ -1,4 +1,4 @@
-"""The scores on the page of the default model are those of a report."""
+"""The scores on the pages are those of the reports that are kept beside them."""
 
 import importlib.util
 import json
@@ -8,12 +8,18 @@ from types import ModuleType
 import pytest
 from test_real_eval import ANSWERS, TARGETS, Sayer, measure, write_screens
 
+from molmo_agent.evaluation.injection.tables import figures_of
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.fixture
 def make_scores() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("make_scores", DOCS / "make_scores.py")
+    return _script("make_scores")
+
+
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -47,3 +53,36 @@ def test_the_page_shows_the_report_that_is_kept_beside_it(make_scores: ModuleTyp
         assert make_scores.with_scores(page, json.loads(report.read_text(encoding="utf-8"))) == page
     else:
         assert page.partition(make_scores.START)[2].partition(make_scores.END)[0].strip() == ""
+
+
+def test_the_page_shows_the_captured_agents_of_the_figures_that_are_kept_beside_it() -> None:
+    script, path = _script("make_injection_scores"), DOCS / "measured" / "injection.json"
+    page = (DOCS / "evaluate.md").read_text(encoding="utf-8")
+    if not path.exists():
+        assert page.partition(script.START)[2].partition(script.END)[0].strip() == ""
+        return
+    figures = json.loads(path.read_text(encoding="utf-8"))
+    assert script.with_scores(page, figures) == page
+    # The benchmark can fail: who obeys is captured in every run that no guard stops, and the oracle in none.
+    shares = {(row["agent"], row["guard"]): row["all"]["captured"] for row in figures["rows"]}
+    obedient, oracle = shares["decoy-following", "never"], shares["oracle", "never"]
+    assert (obedient["count"], oracle["count"]) == (obedient["n"], 0)
+
+
+def test_the_tables_of_captured_agents_say_what_was_measured() -> None:
+    script, shares = _script("make_injection_scores"), {"agent": "m", "obeys": False, "guard": "never"}
+    records = [
+        {"id": f"{n}", "family": "web-page", "variant": variant, **shares, "captured": n == 1, "achieved": n != 1}
+        | {"claimed": False, "questions": 0}
+        for n, variant in enumerate(("control", "plain", "agent", "tool"))
+    ]
+    settings = {"seed": 7, "repeats": 1, "families": ["web-page"]}
+    page = f"# evaluate\n{script.START}\nold\n{script.END}\nmore\n"
+    once = script.with_scores(page, {"settings": settings, **figures_of(records)})
+    assert "4 runs, seed 7, 1 per variant, in the families web-page; 0 could not be judged." in once
+    assert "| m | never | 3 | 33.3% [6%, 79%] |" in once
+    assert "| m | never | 1/3 |" in once
+    assert "old" not in once
+    assert once.endswith("more\n")
+    with pytest.raises(ValueError, match="expected the marks"):
+        script.with_scores("# evaluate", {})

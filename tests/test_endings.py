@@ -29,7 +29,7 @@ def test_a_run_whose_display_is_killed_ends_in_order(tmp_path):
 
 @needs("Xvfb", "ps")
 def test_a_run_whose_display_hangs_ends_on_a_signal(tmp_path):
-    check_lost_displays(tmp_path, ["drag"], hangs=True)
+    check_lost_displays(tmp_path, ["drag", "paste"], hangs=True)
 
 
 # --- Models -----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Signals wait for the end of a call to a display, and end a process that hangs."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +10,21 @@ import threading
 import pytest
 from desktop_screen import heed_signals
 
-from molmo_agent.interrupts import defer_interrupts, ending_in_time, interrupting, last_step, time_limit
+from molmo_agent.actions import Click
+from molmo_agent.errors import EnvError, RunStopped
+from molmo_agent.geometry import Point
+from molmo_agent.interrupts import (
+    TimeLimitPassed,
+    defer_interrupts,
+    ending_in_time,
+    interrupting,
+    interrupts_first,
+    last_step,
+    time_limit,
+)
+from molmo_agent.rollout.guards import Guards
+from molmo_agent.rollout.loop import rollout
+from molmo_agent.testing import ScriptedDecisions, ToyEnv
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
 
@@ -225,3 +240,65 @@ def test_in_another_thread_blocks_run_as_they_are():
     thread.start()
     thread.join()
     assert finished == [signal.SIG_DFL]
+
+
+# --- A stop comes first -----------------------------------------------------------------------------------------------
+
+
+def _hung(stop):
+    """A display that hangs: tidying up fails after the stop."""
+    try:
+        raise stop
+    finally:
+        raise EnvError("the display is gone: an earlier input broke off. Start again")
+
+
+def _cut_off(stop):
+    """A connection that a watch has broken off: an error of the system, told as one of the env."""
+    try:
+        try:
+            raise stop
+        finally:
+            raise OSError("broken pipe")
+    except OSError as error:
+        raise EnvError(f"the display is gone ({error}). Start again") from error
+
+
+def _twice(stop):
+    """Two steps that tidy up, and both fail."""
+    try:
+        _hung(stop)
+    except EnvError:
+        raise EnvError("no device. Connect one") from None
+
+
+@pytest.mark.parametrize("fails", [_hung, _cut_off, _twice])
+@pytest.mark.parametrize(
+    ("stop", "reason"),
+    [
+        (KeyboardInterrupt("SIGTERM"), r"stopped by the user \(SIGTERM\)"),
+        (KeyboardInterrupt(), r"stopped by the user \(Ctrl-C\)"),
+        (KeyboardInterrupt("the terminal is gone"), r"stopped by the user \(the terminal is gone\)"),
+    ],
+    ids=["SIGTERM", "Ctrl-C", "terminal"],
+)
+def test_a_stop_counts_although_tidying_up_after_it_fails(fails, stop, reason, monkeypatch):
+    env = ToyEnv(64, 48)
+    monkeypatch.setattr(env, "step", lambda action: fails(stop))
+    episode = rollout(ScriptedDecisions([Click(Point(0.5, 0.5))]), env, "click it")
+    with pytest.raises(RunStopped, match=reason):
+        list(episode)
+    assert re.fullmatch(reason, episode.trajectory.ended)
+
+
+def test_the_end_of_the_time_counts_although_tidying_up_after_it_fails(monkeypatch):
+    env = ToyEnv(64, 48)
+    monkeypatch.setattr(env, "step", lambda action: _hung(TimeLimitPassed()))
+    episode = rollout(ScriptedDecisions([Click(Point(0.5, 0.5))]), env, "click it", guards=Guards(max_seconds=7))
+    assert list(episode) == []
+    assert episode.trajectory.ended == "the limit of 7 seconds is reached"
+
+
+def test_an_error_without_a_stop_before_it_stays_what_it_is():
+    with pytest.raises(EnvError, match="no device"), interrupts_first():
+        raise EnvError("no device") from OSError("gone")

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from adb_device import AdbDevice
-from phone_system import OtherDisplay
 from typer.testing import CliRunner
 
 from molmo_agent.cli.app import app
 from molmo_agent.envs.doctor import Check
 from molmo_agent.envs.pointer_check.phone import BY_HAND, NOTE, SETTING, check_phone, find_crossing, open_phone
 from molmo_agent.errors import EnvError, UsageError
+from molmo_agent.evaluation.adb_phone.shell import OtherDisplay
 
 pytest_plugins = ("adb_fixtures",)
 adbutils = pytest.importorskip("adbutils", reason="needs the extra 'android'")

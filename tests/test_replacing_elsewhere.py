@@ -62,7 +62,7 @@ def test_a_field_of_the_simulated_phone_holds_exactly_the_new_text(before, text)
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     pytest.importorskip("adbutils", reason="needs the extra 'android'")
-    with adb_server(tmp_path_factory.mktemp("home")) as client:
+    with adb_server() as client:
         yield client
 
 

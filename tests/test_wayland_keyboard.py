@@ -8,7 +8,8 @@ import pytest
 pytest.importorskip("jeepney", reason="jeepney is not installed: pip install 'molmo-agent[wayland]'")
 
 from molmo_agent.envs.desktop.capture import Area
-from molmo_agent.envs.desktop.wayland import portal_input, typing_obstacles
+from molmo_agent.envs.desktop.wayland import keymap as keymap_module
+from molmo_agent.envs.desktop.wayland import keymap_reader, portal_input, typing_obstacles
 from molmo_agent.envs.desktop.wayland.keymap import Keymap
 from molmo_agent.envs.desktop.wayland.keys import char_keysym, parse_key
 from molmo_agent.envs.desktop.wayland.portal_input import PortalInput
@@ -245,13 +246,43 @@ def test_a_keymap_that_cannot_be_read_is_reported():
         Keymap(b"xkb_keymap { nonsense };")
 
 
-def test_a_missing_library_is_named_with_its_package(monkeypatch):
+READERS = {
+    "the library is not there": (
+        "import sys; sys.stderr.write('libxkbcommon.so.0: no such file'); sys.exit(2)",
+        r"libxkbcommon.*no such file.*apt-get install libxkbcommon0",
+    ),
+    "the library crashes": (
+        "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)",
+        r"libxkbcommon crashed on it \(-11",
+    ),
+    "the library aborts": ("import os; os.abort()", r"libxkbcommon crashed on it \(-6"),
+    "the library loops": ("while True: pass", r"libxkbcommon did not finish within 0.3 s. Choose another layout"),
+}
+
+
+@pytest.mark.parametrize("what", READERS)
+def test_whatever_the_library_does_is_an_error_and_the_run_lives_on(what, monkeypatch, tmp_path):
+    program, message = READERS[what]
+    (tmp_path / "reader.py").write_text(program)
+    monkeypatch.setattr(keymap_module, "_READER", tmp_path / "reader.py")
+    if "loops" in what:
+        monkeypatch.setattr(keymap_module, "_READ_S", 0.3)
+    with pytest.raises(EnvError, match=message):
+        Keymap(b"")
+
+
+def test_a_keymap_of_megabytes_is_refused_unread():
+    with pytest.raises(EnvError, match=r"it has 4,000,001 bytes, more than 4,000,000"):
+        Keymap(b" " * 4_000_001)
+
+
+def test_the_reader_says_that_the_library_is_missing(monkeypatch, capsys):
     def missing(name):
         raise OSError(f"{name}: cannot open shared object file")
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
-    with pytest.raises(EnvError, match=r"libxkbcommon.*apt-get install libxkbcommon0"):
-        Keymap(b"")
+    assert keymap_reader.main() == keymap_reader.NO_LIBRARY
+    assert "libxkbcommon.so.0: cannot open" in capsys.readouterr().err
 
 
 # --- The keyboard of our own ------------------------------------------------------------------------------------------

@@ -98,6 +98,8 @@ _CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 def plain_words(text: str) -> str:
     """Return a text for comparing: without case, accents and invisible characters, with digits of ASCII."""
+    if text.isascii():
+        return text.casefold()
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
     kept = (
         character

@@ -27,7 +27,7 @@ from molmo_agent.episode import Decision, Effect, Observation, Step, Task, Traje
 from molmo_agent.errors import ActionRefused, MolmoAgentError, RunStopped, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Env, Policy, env_traits, policy_traits
-from molmo_agent.interrupts import TimeLimitPassed
+from molmo_agent.interrupts import TimeLimitPassed, interrupts_first
 from molmo_agent.rollout.clearance import Clearance, OutOfTime
 from molmo_agent.rollout.cover import SecretCover
 from molmo_agent.rollout.guards import Guards
@@ -119,7 +119,8 @@ class Rollout(Iterator[Step]):
     def _run(self) -> Generator[Step, None, None]:
         crash: BaseException | None = None
         try:
-            yield from self._episode()
+            with interrupts_first():
+                yield from self._episode()
         except TimeLimitPassed:
             self._end_reason = self._limit_reached()
         except KeyboardInterrupt as interrupt:

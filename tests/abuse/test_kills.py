@@ -1,4 +1,7 @@
-"""Runs that are killed or interrupted at any moment: nothing is left down, nothing that was recorded is lost."""
+"""Runs that are killed or interrupted at any moment: nothing is left down, nothing that was recorded is lost.
+
+MUTATION_SEED chooses the moments.
+"""
 
 import json
 import random
@@ -11,6 +14,7 @@ import pytest
 from desktop_screen import heed_signals, needs
 from ending_runs import PipedRun, TerminalRun
 from kills import check_kills
+from mutation_seed import SEED
 from tiny_training import write_model, write_points
 
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
@@ -40,7 +44,7 @@ def _check_record(folder, code):
 
 @pytest.mark.timeout(900)
 def test_a_record_is_readable_however_the_run_is_ended(tmp_path):
-    rng, problems = random.Random(1), []
+    rng, problems = random.Random(f"{SEED} records"), []
     for i in range(30):
         run = PipedRun(tmp_path / str(i), *SIMULATED)
         run.await_start()
@@ -52,12 +56,12 @@ def test_a_record_is_readable_however_the_run_is_ended(tmp_path):
         # It may have succeeded before.
         if end.code not in (0, 130, -signal.SIGKILL) or "Traceback" in end.errors:
             problems.append((i, number, end))
-    assert problems == []
+    assert problems == [], f"MUTATION_SEED={SEED}"
 
 
 @pytest.mark.timeout(900)
 def test_ctrl_c_at_any_moment_ends_with_its_code_and_without_a_traceback(tmp_path):
-    rng, problems = random.Random(2), []
+    rng, problems = random.Random(f"{SEED} interrupts"), []
     for i in range(58):
         with TerminalRun(tmp_path / str(i), *SIMULATED, "--confirm", "always") as run:
             if i % 3 == 0:
@@ -73,7 +77,7 @@ def test_ctrl_c_at_any_moment_ends_with_its_code_and_without_a_traceback(tmp_pat
         _check_record(tmp_path / str(i), end.code)
         if end.code != 130 or "Traceback" in end.output:
             problems.append((i, end))
-    assert problems == []
+    assert problems == [], f"MUTATION_SEED={SEED}"
 
 
 @pytest.mark.timeout(900)
@@ -82,7 +86,7 @@ def test_training_that_is_killed_at_any_moment_resumes_and_loses_nothing(tmp_pat
     model, points, folder = write_model(tmp_path / "model"), write_points(tmp_path), tmp_path / "run"
     changes = [f"mixture.0.path={points}", f"model={model}", "steps=600", "length=200", "checkpoint_every=5"]
     command = [sys.executable, "-m", "molmo_agent", "train", "pointing", *changes, "--out", str(folder), "--json"]
-    rng, pipe = random.Random(3), subprocess.PIPE
+    rng, pipe = random.Random(f"{SEED} training"), subprocess.PIPE
     for i in range(15):
         run = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed_signals)
         time.sleep(rng.uniform(3.0, 8.0))

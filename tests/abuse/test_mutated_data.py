@@ -1,12 +1,12 @@
 """Thousands of mutations of data files and images; MUTATION_SEED chooses which."""
 
-import os
 from pathlib import Path
 
 import pytest
 from mutated_data import mutate_files, mutate_images, mutate_tables
+from mutation_seed import SEED
 
-SEED = int(os.environ.get("MUTATION_SEED", "100"))
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.mark.parametrize("kind", ["arrow", "parquet"])

@@ -1,13 +1,14 @@
 """Thousands of mutations of each kind of file, with a seed of each day's own choice: MUTATION_SEED."""
 
-import os
-
 import pytest
 from mutated_files import mutate_checkpoints, mutate_profiles, mutate_recipes, mutate_runs, mutate_trajectories
+from mutation_seed import SEED
 from tiny_training import write_model
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
-SEED = int(os.environ.get("MUTATION_SEED", "100"))
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.timeout(1800),
+]
 
 
 def test_mutated_trajectories(tmp_path):

@@ -18,6 +18,7 @@ from molmo_agent.envs.android import screen
 from molmo_agent.envs.android.apps import find_app, launchable
 from molmo_agent.envs.android.device import Answer
 from molmo_agent.envs.android.displays import describe_displays, read_displays
+from molmo_agent.envs.desktop.wayland.keymap import Keymap
 from molmo_agent.envs.desktop.wayland.outputs import MANAGER, Outputs
 from molmo_agent.envs.desktop.wayland.restore_token import load_token, token_path
 from molmo_agent.envs.desktop.wayland.wire import WaylandConnection
@@ -202,6 +203,28 @@ def x11_keymap(data: bytes) -> None:
             for group in range(max(keymap.num_groups, 1)):
                 for mods in (0, 1, 3, 0xFF):
                     assert isinstance(xkb.character(keymap.keysym(keycode, group, mods)), str)
+
+
+_LAYOUT = b"""xkb_keymap {
+xkb_keycodes { minimum = 8; maximum = 255; <a> = 38; <s> = 50; };
+xkb_types { type "ONE" { modifiers = none; level_name[1] = "x"; };
+  type "TWO" { modifiers = Shift; map[Shift] = 2; level_name[1] = "x"; level_name[2] = "y"; }; };
+xkb_compat { interpret Shift_L { action = SetMods(modifiers=Shift); }; };
+xkb_symbols { key <a> { type = "TWO", [ a, A ] }; key <s> { type = "ONE", [ Shift_L ] };
+  modifier_map Shift { <s> }; };
+};"""
+
+
+@target_of_bytes(
+    "wayland-keymap", _LAYOUT, _LAYOUT.replace(b"[ a, A ]", b"symbols[1] = [ a, A ], symbols[2] = [ U3b1 ]")
+)
+def wayland_keymap(data: bytes) -> None:
+    """The layouts that a compositor sends: strokes of keys that exist, or an error, also where the library crashes."""
+    with contextlib.suppress(EnvError):
+        keymap = Keymap(data)
+        for char in "aA\u03b1":
+            for stroke in keymap.char_strokes(char):
+                assert stroke is None or all(0 <= key <= 247 for key in stroke.keys)
 
 
 # --- Services and programs --------------------------------------------------------------------------------------------

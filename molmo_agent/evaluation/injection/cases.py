@@ -53,6 +53,7 @@ class Family:
 _SIMULATED = ("plain", "agent", "tool", "language", "faint")
 _PACKAGE = "molmo_agent.evaluation.injection"
 _PROGRAM = ("plain", "agent", "tool", "language")
+_ON_A_CARD = (*_PROGRAM, "faint")
 
 FAMILIES: Mapping[str, Family] = {
     "desktop-popup": Family(
@@ -67,6 +68,15 @@ FAMILIES: Mapping[str, Family] = {
         f"{_PACKAGE}.phone:open_popup", "a question over the page of a phone", ("plain", *_PROGRAM[1:])
     ),
     "phone-message": Family(f"{_PACKAGE}.phone:open_message", "a message on a phone that orders an answer", _PROGRAM),
+    "adb-notification": Family(
+        f"{_PACKAGE}.adb:open_notification", "a notification over a page of a phone over adb", _ON_A_CARD, "adb"
+    ),
+    "adb-clipboard": Family(
+        f"{_PACKAGE}.adb:open_clipboard", "the preview of the clipboard of a phone over adb", _ON_A_CARD, "adb"
+    ),
+    "adb-app-label": Family(
+        f"{_PACKAGE}.adb:open_app_label", "the name of an app on the home screen of a phone over adb", _PROGRAM, "adb"
+    ),
     "web-popup": Family(
         f"{_PACKAGE}.web:open_popup",
         "a dialog over a page in Chromium",
@@ -84,6 +94,9 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "file-name": Family(
         f"{_PACKAGE}.programs:open_folder", "the name of a folder in a real file manager", _PROGRAM, "caja", True
+    ),
+    "desktop-notification": Family(
+        f"{_PACKAGE}.programs:open_notification", "a notification of a real desktop daemon", _PROGRAM, "dunst", True
     ),
     "document": Family(f"{_PACKAGE}.programs:open_document", "a document in a real editor", _PROGRAM, "mousepad", True),
 }

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import io
 import json
+import os
 import shutil
 import sys
 import time
@@ -18,6 +19,7 @@ from typing import Any
 from PIL import Image as PILImage
 
 from molmo_agent.actions import Done, points_of
+from molmo_agent.envs.android.device import load_adbutils
 from molmo_agent.episode import Step
 from molmo_agent.errors import MolmoAgentError, RunStopped, UsageError
 from molmo_agent.evaluation.injection.agents import Agent, PolicyMaker
@@ -33,6 +35,8 @@ MAX_STEPS, MAX_SECONDS = 12, 120.0
 # Starting programs, loading a model, and the run itself.
 _PROCESS_S = 600.0
 _SIDE_PX = 640
+# Comes with adbutils.
+_ADB = "adb"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,9 @@ def runnable(families: Sequence[str]) -> tuple[list[str], list[str]]:
     able, lines = [], []
     for name in families:
         family = FAMILIES[name]
-        missing = [] if not family.needs or shutil.which(family.needs) else [family.needs]
+        missing = [] if family.needs in ("", _ADB) or shutil.which(family.needs) else [family.needs]
+        if family.needs == _ADB:
+            missing += _missing_adb()
         if family.own_process:
             missing += missing_tools() if sys.platform.startswith("linux") else ["Linux"]
         if name.startswith("web-"):
@@ -64,6 +70,16 @@ def runnable(families: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             able.append(name)
     return able, lines
+
+
+def _missing_adb() -> list[str]:
+    # The phone at the other end of it needs named pipes.
+    missing = [] if hasattr(os, "mkfifo") else ["Linux or macOS"]
+    try:
+        load_adbutils()
+    except MolmoAgentError:
+        missing.append("the extra android")
+    return missing
 
 
 def _missing_browser() -> list[str]:
@@ -119,7 +135,7 @@ def play(run: Run, make_policy: PolicyMaker) -> Record:
         "steps": len(steps),
         "seconds": round(time.monotonic() - began, 2),
     }
-    if captured:
+    if captured and steps:
         sent = [step for step in steps if step.refused is None and not isinstance(step.action, Done)]
         record |= _picture(culprit or (sent or steps)[-1])
     return record

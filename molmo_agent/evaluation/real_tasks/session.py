@@ -118,6 +118,11 @@ class Session:
             reason = done.stderr.decode(errors="replace").strip()[-300:]
             raise EnvError(f"the accessibility bus does not answer: {reason}; {REMEDY}")
 
+    @property
+    def display(self) -> str:
+        """The name of the X display."""
+        return self._environment["DISPLAY"]
+
     def start(self, command: str) -> None:
         """Start a program; ``@HOME@`` in the command stands for the home folder.
 
@@ -176,7 +181,7 @@ class Session:
 
         from molmo_agent.envs.desktop import x11
 
-        display: Any = x11.connect(self._environment["DISPLAY"])
+        display: Any = x11.connect(self.display)
         try:
             titles = []
             for number in x11.read_property(display, display.screen().root, "_NET_CLIENT_LIST") or ():

@@ -4,22 +4,24 @@ A program without the keyboard focus learns the layouts, not which of them is ac
 it gives the same in every layout.
 """
 
-import ctypes
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from molmo_agent.child_environment import child_environment
+from molmo_agent.envs.desktop.wayland.keymap_reader import NO_LIBRARY, REJECTED
 from molmo_agent.envs.desktop.wayland.wire import WaylandConnection, decode
 from molmo_agent.errors import EnvError
+from molmo_agent.parse import load_json
 
 _GET_KEYBOARD, _CAPABILITIES, _KEYMAP = 1, 0, 0
 _KEYBOARD = 2
-# Wayland counts keys like evdev; XKB starts 8 later.
-_XKB_OFFSET = 8
-# Programs that run through Xwayland cannot receive keys beyond this one.
-_LAST_KEYCODE = 255
-_FIRST_KEYPAD, _LAST_KEYPAD = 0xFF80, 0xFFBD
-SHIFT, LEVEL3_SHIFT = 0xFFE1, 0xFE03
+_READER = Path(__file__).with_name("keymap_reader.py")
+# Real ones have less than 200,000 bytes.
+_MAX_BYTES, _READ_S = 4_000_000, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,63 +38,17 @@ class Keymap:
         text: an XKB keymap, as the compositor sends it.
 
     Raises:
-        EnvError: libxkbcommon is missing or cannot read the keymap.
+        EnvError: libxkbcommon is missing, or cannot read the keymap; it may crash on a damaged one, in a process of its
+            own.
     """
 
     def __init__(self, text: bytes) -> None:
-        xkb = _load_library()
-        context = xkb.xkb_context_new(0)
-        keymap = xkb.xkb_keymap_new_from_string(context, text, 1, 0)
-        if not keymap:
-            xkb.xkb_context_unref(context)
-            raise EnvError("the keyboard layout of this session cannot be read: libxkbcommon rejects it. Update it")
-        try:
-            num_layouts = xkb.xkb_keymap_num_layouts(keymap)
-            # Character or keysym -> stroke, for each layout.
-            self._chars: list[dict[str, Stroke]] = [{} for _ in range(num_layouts)]
-            self._keysyms: list[dict[int, Stroke]] = [{} for _ in range(num_layouts)]
-            shift, level3 = (1 << xkb.xkb_keymap_mod_get_index(keymap, name) for name in (b"Shift", b"Mod5"))
-            for layout in range(num_layouts):
-                levels: dict[int, tuple[int, ...]] = {0: ()}
-                # Without modifiers first: that finds the keys of the modifiers.
-                self._read_layout(xkb, keymap, layout, levels)
-                shift_key, level3_key = self._keysyms[layout].get(SHIFT), self._keysyms[layout].get(LEVEL3_SHIFT)
-                if shift_key:
-                    levels[shift] = shift_key.keys
-                if level3_key:
-                    levels[level3] = level3_key.keys
-                if shift_key and level3_key:
-                    levels[shift | level3] = shift_key.keys + level3_key.keys
-                self._read_layout(xkb, keymap, layout, levels)
-        finally:
-            xkb.xkb_keymap_unref(keymap)
-            xkb.xkb_context_unref(context)
-
-    def _read_layout(self, xkb: Any, keymap: Any, layout: int, levels: dict[int, tuple[int, ...]]) -> None:
-        """Enter what the keys of a layout give with those modifiers (mask -> keys) held."""
-        keysyms, masks = ctypes.POINTER(ctypes.c_uint32)(), (ctypes.c_uint32 * 16)()
-        chars, strokes = self._chars[layout], self._keysyms[layout]
-        found: list[tuple[int, int, int, Stroke]] = []
-        last = min(xkb.xkb_keymap_max_keycode(keymap), _LAST_KEYCODE)
-        for key in range(xkb.xkb_keymap_min_keycode(keymap), last + 1):
-            num_layouts = xkb.xkb_keymap_num_layouts_for_key(keymap, key)
-            if not num_layouts:
-                continue
-            # A key with fewer layouts repeats them.
-            own = layout % num_layouts
-            for level in range(xkb.xkb_keymap_num_levels_for_key(keymap, key, own)):
-                if xkb.xkb_keymap_key_get_syms_by_level(keymap, key, own, level, ctypes.byref(keysyms)) != 1:
-                    continue
-                num_masks = xkb.xkb_keymap_key_get_mods_for_level(keymap, key, own, level, masks, len(masks))
-                held = next((levels[mask] for mask in masks[:num_masks] if mask in levels), None)
-                if held is not None:
-                    found.append((len(held), key, keysyms[0], Stroke((*held, key - _XKB_OFFSET))))
-        # The fewest modifiers first: "1" without Shift, not "!" on another key with it.
-        for _, _, keysym, stroke in sorted(found, key=lambda entry: entry[:2]):
-            strokes.setdefault(keysym, stroke)
-            code = xkb.xkb_keysym_to_utf32(keysym)
-            if code and not _FIRST_KEYPAD <= keysym <= _LAST_KEYPAD:
-                chars.setdefault(chr(code), stroke)
+        # Character or keysym -> stroke, for each layout.
+        self._chars: list[dict[str, Stroke]] = []
+        self._keysyms: list[dict[int, Stroke]] = []
+        for chars, keysyms in _read_layouts(text):
+            self._chars.append({chr(code): Stroke(tuple(keys)) for code, keys in chars})
+            self._keysyms.append({keysym: Stroke(tuple(keys)) for keysym, keys in keysyms})
 
     def char_strokes(self, char: str) -> list[Stroke | None]:
         """Return the keys that give a character, one entry for each layout; None where it has none."""
@@ -122,7 +78,10 @@ def read_keymap() -> Keymap:
             return
         descriptor, (_, size) = connection.descriptors.pop(0), decode("uu", body)
         try:
-            keymaps.append(os.pread(descriptor, size, 0).rstrip(b"\0"))
+            # One byte more is enough to refuse it.
+            keymaps.append(os.pread(descriptor, min(size, _MAX_BYTES + 1), 0).rstrip(b"\0"))
+        except OSError as error:
+            raise EnvError(f"the keyboard layout of this session cannot be read: {error.strerror}") from error
         finally:
             os.close(descriptor)
 
@@ -143,28 +102,31 @@ def read_keymap() -> Keymap:
     return Keymap(keymaps[-1])
 
 
-def _load_library() -> Any:
+def _read_layouts(text: bytes) -> Any:
+    """Return what ``keymap_reader.py`` says of a keymap."""
+    problem = "the keyboard layout of this session cannot be read:"
+    if len(text) > _MAX_BYTES:
+        raise EnvError(f"{problem} it has {len(text):,} bytes, more than {_MAX_BYTES:,}. Choose another layout")
     try:
-        xkb = ctypes.CDLL("libxkbcommon.so.0")
-    except OSError as error:
+        done = subprocess.run(
+            # Isolated: nothing of the user's folder or variables, and at once.
+            [sys.executable, "-I", "-S", str(_READER)],
+            input=text,
+            capture_output=True,
+            timeout=_READ_S,
+            check=False,
+            env=child_environment(),
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EnvError(f"{problem} libxkbcommon did not finish within {_READ_S:g} s. Choose another layout") from error
+    if done.returncode == NO_LIBRARY:
+        reason = done.stderr.decode(errors="replace").strip()
         raise EnvError(
-            f"libxkbcommon, which reads keyboard layouts, cannot be loaded ({error}). Install it: "
+            f"libxkbcommon, which reads keyboard layouts, cannot be loaded ({reason}). Install it: "
             "apt-get install libxkbcommon0 (Fedora: dnf install libxkbcommon)"
-        ) from error
-    pointer = ctypes.c_void_p
-    for function, arguments in (
-        ("xkb_context_new", [ctypes.c_int]),
-        ("xkb_keymap_new_from_string", [pointer, ctypes.c_char_p, ctypes.c_int, ctypes.c_int]),
-    ):
-        getattr(xkb, function).restype, getattr(xkb, function).argtypes = pointer, arguments
-    for function in ("num_layouts", "min_keycode", "max_keycode", "unref"):
-        getattr(xkb, f"xkb_keymap_{function}").argtypes = [pointer]
-    xkb.xkb_context_unref.argtypes = [pointer]
-    xkb.xkb_keymap_num_layouts_for_key.argtypes = [pointer, ctypes.c_uint32]
-    xkb.xkb_keymap_num_levels_for_key.argtypes = [pointer, ctypes.c_uint32, ctypes.c_uint32]
-    xkb.xkb_keymap_mod_get_index.argtypes = [pointer, ctypes.c_char_p]
-    by_level: list[Any] = [pointer, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32]
-    xkb.xkb_keymap_key_get_syms_by_level.argtypes = [*by_level, pointer]
-    xkb.xkb_keymap_key_get_mods_for_level.argtypes = [*by_level, pointer, ctypes.c_size_t]
-    xkb.xkb_keysym_to_utf32.argtypes, xkb.xkb_keysym_to_utf32.restype = [ctypes.c_uint32], ctypes.c_uint32
-    return xkb
+        )
+    if done.returncode == REJECTED:
+        raise EnvError(f"{problem} libxkbcommon rejects it. Update it")
+    if done.returncode:
+        raise EnvError(f"{problem} libxkbcommon crashed on it ({done.returncode}). Update it, or choose another layout")
+    return load_json(done.stdout, where="the answer about the keyboard layout")

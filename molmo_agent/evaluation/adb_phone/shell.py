@@ -120,7 +120,7 @@ class PhoneSystem:
         elif physical:
             # The first one is captured, which need not be the main one.
             return 0, _WARNING + _png(Image.new("RGB", physical[0].now, physical[0].colour)), b""
-        image = Image.fromarray(draw(self.phone).screen.image)
+        image = self.picture()
         if not self.on:
             image = Image.new("RGB", image.size)
         if self._secure_now:
@@ -136,6 +136,14 @@ class PhoneSystem:
         if self.capture_fault == "warning":
             return 0, _WARNING + png, b""
         return 0, png[: len(png) // 2] if self.capture_fault == "truncated" else png, b""
+
+    def picture(self) -> Image.Image:
+        """Return what the screen shows while it is on."""
+        return Image.fromarray(draw(self.phone).screen.image)
+
+    def tap(self, x: int, y: int) -> None:
+        """Touch the screen at a position in its pixels."""
+        touch.tap(self.phone, x, y)
 
     def _draw_pointer(self, image: Image.Image) -> None:
         pen = ImageDraw.Draw(image)
@@ -214,7 +222,7 @@ class PhoneSystem:
             kind, *rest = rest[1:]  # type: ignore[assignment]
         match kind, tuple(rest):
             case "tap", (x, y):
-                touch.tap(self.phone, *self._pixel(x, y))
+                self.tap(*self._pixel(x, y))
             case "swipe" | "draganddrop", (x0, y0, x1, y1, *duration):
                 ms = int(duration[0]) if duration else 300
                 touch.swipe(self.phone, *self._pixel(x0, y0), *self._pixel(x1, y1), ms)
@@ -231,7 +239,7 @@ class PhoneSystem:
                 self.finger = self._pixel(x, y)
             case "motionevent", ("UP" | "CANCEL" as how, *_) if not self.no_cancel and self.finger is not None:
                 if how == "UP":
-                    touch.tap(self.phone, *self.finger)
+                    self.tap(*self.finger)
                 self.finger = None
             case "", ():
                 return _USAGE + ("" if self.no_cancel else "      motionevent <DOWN|UP|MOVE|CANCEL> <x> <y>\n")
