@@ -112,6 +112,9 @@ def run(
         list[str] | None,
         typer.Option(help="Allow {{NAME}} in the task; MOLMO_SECRET_NAME holds its value. Repeatable."),
     ] = None,
+    planner: Annotated[
+        str | None, typer.Option(help="A model that plans the steps of a goal: http://host/v1#name, or rules.")
+    ] = None,
     policy: Policy = None,
     form: Form = None,
     min_confidence: MinConfidence = None,
@@ -150,6 +153,7 @@ def run(
                 deny=tuple(deny_region or ()),
                 secrets=tuple(secret or ()),
                 policy=policy,
+                planner=planner,
                 form=form,
                 min_confidence=min_confidence,
                 second_opinion=second_opinion,

@@ -222,7 +222,7 @@ class _Planning:
             self._step_failed = True
             self._outcome = _Outcome(report=f"Failed: {decision.action.message}. {self._words()}", failed=True)
             return None
-        doubt = unsupported(proposal.steps, self._asked(), self._read())
+        doubt = unsupported(proposal.steps, self._asked(), self._read)
         return replace(decision, plan=self._plan(proposal.call), doubt=doubt)
 
     def _question(self, question: str) -> Decision | None:

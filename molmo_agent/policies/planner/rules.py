@@ -190,7 +190,7 @@ _SWITCH = re.compile(
 _TELL = re.compile(r"(?:tell me|what is|report|find out) (?:the )?(?P<fact>[^,;.?]+)[.?]?", re.IGNORECASE)
 # Words for one setting, and pages that hold many.
 _SYNONYMS = {"dark mode": "dark theme", "flight mode": "airplane mode", "night mode": "dark theme"}
-_PAGES = ("about phone", "about", "display", "sound", "system", "network", "general")
+_PAGES = ("about phone", "about", "display", "sound", "system", "general")
 _MAX_LOOKS, _MAX_SCROLLS = 40, 3
 
 
@@ -215,7 +215,12 @@ def _explore(goal: _Goal, briefing: Briefing) -> Call:
     """Open the settings, then one page after the other, until the screen shows what is looked for."""
     earlier = [json.loads(talk.exchange.reply) for talk in briefing.talks]
     offered = {tool.name for tool in briefing.tools}
-    tried = [compact(call["arguments"]["target"]) for call in earlier if call["name"] == "click"]
+    failures = [*(talk.exchange.failed for talk in briefing.talks[1:]), briefing.failed]
+    tried: list[str] = []
+    for number, (call, failed) in enumerate(zip(earlier, failures, strict=False)):
+        # What could not be pressed at the edge of the screen may be pressed once the view has moved.
+        if call["name"] == "click" and not (failed and any(later["name"] == "scroll" for later in earlier[number:])):
+            tried.append(compact(call["arguments"]["target"]))
     set_already = not goal.switch or compact(goal.switch) in tried
     wanted = goal.fact if set_already else goal.switch
     if briefing.failed and tried and tried[-1] == compact(goal.switch):
@@ -224,20 +229,21 @@ def _explore(goal: _Goal, briefing: Briefing) -> Call:
         return _call("done", evidence=goal.switch)
     if line := _line_of(wanted, briefing.lines):
         if not set_already:
-            return _click(goal.switch, "switch") | {"arguments": {"target": goal.switch}}
+            return _call("click", target=goal.switch)
         if value := _value_of(wanted, line, briefing.lines):
             return _call("done", answer=f"{wanted} {value}", evidence=line.text)
     if len(earlier) >= _MAX_LOOKS:
         return _call("give_up", reason=f"{wanted!r} was not found in {_MAX_LOOKS} steps")
     if "launch" in offered and not any(call["name"] == "launch" for call in earlier):
         return _call("launch", app="Settings")
-    last = earlier[-1]["name"] if earlier else ""
+    # A click that failed entered no page.
+    entered = bool(earlier) and earlier[-1]["name"] == "click" and not briefing.failed
+    if entered and "back" in offered:
+        return _call("back")
     names = [line.text for line in briefing.lines if 3 <= len(line.text) <= 30 and not risky_word(line.text)]
     pages = [name for page in _PAGES for name in names if compact(name) == compact(page) and compact(name) not in tried]
-    if pages and not (last == "click" and not briefing.failed and tried[-1] != compact(goal.switch)):
+    if pages:
         return _call("click", target=pages[0])
-    if "back" in offered and last == "click":
-        return _call("back")
     if "scroll" in offered and not all(call["name"] == "scroll" for call in earlier[-_MAX_SCROLLS:]):
         return _call("scroll", direction="down", amount=4)
     return _call("give_up", reason=f"{wanted!r} was not found on any page")
@@ -262,7 +268,7 @@ def _value_of(words: str, label: Line, lines: Sequence[Line]) -> str:
     below = [
         line
         for line in lines
-        if label.box.bottom - height / 2 <= line.box.top <= label.box.bottom + 2 * height
+        if label.box.bottom - height / 2 <= line.box.top <= label.box.bottom + 0.8 * height
         and abs(line.box.left - label.box.left) < 2 * height
         and line is not label
     ]

@@ -6,7 +6,7 @@ address, uses a secret or copies the screen's text needs words of the user; with
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from molmo_agent.policies.instructions.substep import SubStep
 from molmo_agent.risk.chords import danger_of_chord
@@ -59,18 +59,17 @@ _COMMON = frozenset("the a an to of in on for and or it my your this that button
 _STEM = 4
 
 
-def unsupported(steps: Sequence[SubStep], asked: str, lines: Sequence[Line]) -> str:
+def unsupported(steps: Sequence[SubStep], asked: str, read: Callable[[], Sequence[Line]]) -> str:
     """Return why a person must agree to a step, or an empty string.
 
     Args:
         steps: what is about to be carried out.
         asked: all that the user said: the task, and answers to questions.
-        lines: the words on the screen.
+        read: reads the words on the screen, which takes a moment; it is called where they matter.
     """
     wanted = fold(asked)
-    screen = fold(" ".join(line.text for line in lines))
     for step in steps:
-        if step.gesture == "type" and (reason := _typing(step.value, wanted, screen)):
+        if step.gesture == "type" and (reason := _typing(step.value, wanted, read)):
             return reason
         if step.gesture == "key" and (reason := _chord(tuple(step.value.split(" ")), wanted)):
             return reason
@@ -83,7 +82,7 @@ def unsupported(steps: Sequence[SubStep], asked: str, lines: Sequence[Line]) -> 
     return ""
 
 
-def _typing(text: str, wanted: str, screen: str) -> str:
+def _typing(text: str, wanted: str, read: Callable[[], Sequence[Line]]) -> str:
     for name in _SECRET.findall(text):
         if fold(name) not in wanted:
             return f"the task does not name the secret {name!r}"
@@ -95,9 +94,10 @@ def _typing(text: str, wanted: str, screen: str) -> str:
     for address in _ADDRESS.findall(text):
         if fold(address).strip("/.,") not in wanted:
             return f"the task does not name the address {address[:80]!r}"
-    if len(plain) >= _MIN_COPIED and plain in screen and not _COPIES.search(wanted):
-        return f"the text {text[:60]!r} stands on the screen and not in the task"
-    return ""
+    if len(plain) < _MIN_COPIED or _COPIES.search(wanted):
+        return ""
+    is_copied = plain in fold(" ".join(line.text for line in read()))
+    return f"the text {text[:60]!r} stands on the screen and not in the task" if is_copied else ""
 
 
 def _chord(keys: tuple[str, ...], wanted: str) -> str:
