@@ -140,8 +140,10 @@ _CLICKS: Mapping[tuple[str, int], Gesture] = {
 }
 # A line of the grammar begins with one of its verbs: other lines are prose, and not the name of something to click.
 _LINE = re.compile(
-    r"(?:double-?|triple-?|right-?|middle-?|ctrl-|shift-|alt-)*(?:click|tap|long-?\s?press|hover|drag|type|press|hit|"
-    r"scroll|swipe|wait|launch|go back|go home|fill in|set|tick|untick|toggle|hold)\b",
+    r"(?:(?:double|triple|right|middle|ctrl|shift|alt|cmd)[- ]?)*(?:click|tap|touch|long[- ]?press|press|hit|push|hold|"
+    r"hover|drag|move|scroll|swipe|type|enter|write|input|paste|fill (?:in|out)|set|select|choose|pick|tick|untick|"
+    r"check|uncheck|toggle|activate|open|expand|collapse|focus|enable|disable|(?:turn|switch) (?:on|off)|switch to|"
+    r"close|minimi[sz]e|maximi[sz]e|wait|launch|go (?:back|home|to))(?!\w)",
     re.IGNORECASE,
 )
 _ENDING = re.compile(r"(?P<name>done|ask|give[ _]up)\s*(?::\s*(?P<text>.*))?", re.IGNORECASE | re.DOTALL)
