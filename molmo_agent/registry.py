@@ -46,6 +46,10 @@ POLICIES: Mapping[str, tuple[str, str]] = {
         "molmo_agent.policies.planner.policy:load",
         "a language model proposes the next step of a goal, the pointing model finds it: see --planner",
     ),
+    "native": (
+        "molmo_agent.policies.native.policy:load",
+        "a model on a server acts in its own words: UI-TARS, Qwen-VL (computer and mobile use), MolmoWeb",
+    ),
     "android-control": (
         "molmo_agent.policies.android_control:load",
         "asks for the next action in AndroidControl's words: for models trained on it; --form ll, hl_ll, hl or hl_cot",

@@ -88,5 +88,3 @@ def points_at(**places: tuple[float, float]):
         return []
 
     return locate
-
-

@@ -79,7 +79,7 @@ def test_a_planner_of_words_gets_the_screen_as_data_and_no_image(server):
 def test_a_planner_with_eyes_gets_the_newest_screens_only(server):
     server.decide = lambda body: call("press", keys=f"F{len(said(body)) + 1}")
     play(planner(server, "?images=2&words=0"), max_steps=6)
-    counts = [json.dumps(seen[2]).count("image_url\": {") for seen in server.seen]
+    counts = [json.dumps(seen[2]).count('image_url": {') for seen in server.seen]
     assert counts[0] == 1 and max(counts) == 2
     assert "<screen>" not in json.dumps(server.seen[0][2])
 

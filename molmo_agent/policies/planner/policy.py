@@ -189,9 +189,7 @@ class _Planning:
             reply = self._policy._planner.propose(briefing)
             self._tokens += reply.tokens
             self._cost += reply.cost
-            self._exchanges.append(
-                Exchange(report=self._outcome.report, reply=reply.text, failed=self._outcome.failed)
-            )
+            self._exchanges.append(Exchange(report=self._outcome.report, reply=reply.text, failed=self._outcome.failed))
             try:
                 if reply.doubt:
                     raise ReplyError(reply.doubt)

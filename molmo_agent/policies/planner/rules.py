@@ -61,7 +61,7 @@ def _done(briefing: Briefing, calls: Sequence[Call]) -> Call:
             for label in [*re.findall(r"\"([^\"]+)\"", value or ""), value or ""]:
                 if compact(label) and compact(label) in shown:
                     return _call("done", evidence=label)
-    return _call("done", evidence="")  if not briefing.lines else _call("done", evidence=briefing.lines[0].text)
+    return _call("done", evidence="") if not briefing.lines else _call("done", evidence=briefing.lines[0].text)
 
 
 def _call(name: str, **arguments: Any) -> Call:
@@ -124,7 +124,7 @@ def _call_of(step: SubStep) -> Call:
 
 
 def _click(label: str, kind: str = "") -> Call:
-    label = label.strip().strip("\"")
+    label = label.strip().strip('"')
     return _call("click", target=f'the "{label}" {kind}'.strip())
 
 

@@ -53,7 +53,7 @@ class Tool:
     needs: frozenset[type] = frozenset()
 
 
-_TARGET = ("string", "words for one thing on the screen, with its label: the \"Save\" button")
+_TARGET = ("string", 'words for one thing on the screen, with its label: the "Save" button')
 
 TOOLS: tuple[Tool, ...] = (
     Tool(
@@ -199,7 +199,9 @@ def read_reply(reply: str, tools: Iterable[Tool] = TOOLS) -> Proposal:
     text = _THOUGHT.sub("", reply).strip()
     calls = _CALL.findall(text)
     if len(calls) > 1:
-        raise ReplyError(f"expected one step, got {len(calls)} tool calls; the next step depends on the screen after it")
+        raise ReplyError(
+            f"expected one step, got {len(calls)} tool calls; the next step depends on the screen after it"
+        )
     if "<tool_call>" in text and not calls:
         raise ReplyError("expected a tool call, got one that is not closed")
     if not calls and (fences := _FENCE.findall(text)):
@@ -366,5 +368,3 @@ def _read_line(text: str, gesture: str = "") -> Proposal:
         what = "one step" if not gesture else "keys"
         raise ReplyError(f"expected {what}, got {text[:80]!r}; the next step depends on the screen after it")
     return Proposal(name="step", arguments={"text": text}, steps=steps)
-
-

@@ -55,7 +55,9 @@ _CONSOLES = re.compile(
 # Shorter texts stand on many a screen by chance.
 _MIN_COPIED = 12
 # Common words of labels, which support nothing.
-_COMMON = frozenset("the a an to of in on for and or it my your this that button link field menu item tab ok now".split())
+_COMMON = frozenset(
+    "the a an to of in on for and or it my your this that button link field menu item tab ok now".split()
+)
 _STEM = 4
 
 
@@ -128,4 +130,6 @@ def _same(first: str, second: str) -> bool:
 
 
 def _in_group(word: str, group: frozenset[str]) -> bool:
-    return word in group or any(len(one) >= _STEM and word.startswith(one) and len(word) - len(one) <= 3 for one in group)
+    return word in group or any(
+        len(one) >= _STEM and word.startswith(one) and len(word) - len(one) <= 3 for one in group
+    )
