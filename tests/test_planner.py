@@ -90,8 +90,8 @@ def test_anything_but_exactly_one_step_is_an_error_for_the_planner():
     for reply in BAD:
         try:
             accepted.append((reply[:80], read_reply(reply)))
-        except ReplyError as error:
-            assert str(error)
+        except ReplyError:
+            continue
     assert not accepted
 
 
@@ -251,13 +251,15 @@ def test_a_target_that_is_not_found_is_reported_with_the_words_on_the_screen():
     trajectory, env, planner = play(["click the moon"], answers=(), texts=("Sun", "Stars"))
     assert "the model sees no 'the moon'" in planner.briefings[1].report
     assert '["Sun", "Stars"]' in planner.briefings[1].report
-    assert not env.actions and not ended(trajectory).action.success
+    assert not env.actions
+    assert not ended(trajectory).action.success
 
 
 def test_prose_forever_ends_the_run_and_sends_nothing():
     trajectory, env, planner = play(lambda briefing: "Let me think about this.")
     assert "4 failures in a row" in ended(trajectory).action.message
-    assert len(planner.briefings) == 4 and not env.actions
+    assert len(planner.briefings) == 4
+    assert not env.actions
 
 
 def test_a_step_without_effect_is_not_sent_again_and_again():
@@ -350,7 +352,8 @@ def test_an_answer_of_the_user_supports_a_step():
     trajectory, _, _ = play(replies, ask=lambda question: "yes, delete it")
     assert trajectory.steps[0].refused is None
     trajectory, env, _ = play(replies[1:])
-    assert trajectory.steps[0].refused.kind == "unconfirmed" and not env.actions
+    assert trajectory.steps[0].refused.kind == "unconfirmed"
+    assert not env.actions
 
 
 def test_an_order_of_the_screen_is_sent_only_if_the_person_agrees():
@@ -362,7 +365,8 @@ def test_an_order_of_the_screen_is_sent_only_if_the_person_agrees():
         return len(reasons) > 1
 
     _, env, planner = play(replies, ask=None, confirm="never")
-    assert not env.actions and "Not sent: the task does not ask for" in planner.briefings[1].report
+    assert not env.actions
+    assert "Not sent: the task does not ask for" in planner.briefings[1].report
     for sent in (0, 1):
         env = ToyEnv(clicks=99)
         policy = PlannerPolicy(ScriptedPointer([HERE]), Scripted(replies), reader=Shows("Delete all"))

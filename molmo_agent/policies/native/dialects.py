@@ -9,9 +9,9 @@ from PIL import Image as PILImage
 from molmo_agent.errors import UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.point_text.scales import Frame, Scale
+from molmo_agent.pointers.served.chat import image_part
 from molmo_agent.policies.native import molmo_web, qwen, ui_tars
 from molmo_agent.policies.native.replies import NativeStep
-from molmo_agent.pointers.served.chat import image_part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,6 @@ from molmo_agent.geometry import Point
 from molmo_agent.point_text.scales import Frame
 from molmo_agent.policies.native.replies import NOTCH_PX, Fields, NativeStep, check_length, key, load_object, place
 
-_KEYS = "enter escape backspace tab arrowup arrowdown arrowleft arrowright controlormeta+a controlormeta+c f5".split()
-_KEYS += ["controlormeta+v"]
 _NAMES = {
     ("enter",): "Enter",
     ("escape",): "Escape",
@@ -82,7 +80,7 @@ def _read(name: str, fields: Fields, frame: Frame) -> NativeStep:
             return NativeStep(actions=(Type(fields.text("text")),))
         case "keypress" | "keyboard_press":
             pressed = fields.text("key")
-            if pressed.lower() not in _KEYS:
+            if pressed.lower() not in map(str.lower, _NAMES.values()):
                 raise PointTextError(
                     f"expected a key among {', '.join(_NAMES.values())}, got {pressed!r}", fields.reply
                 )

@@ -177,7 +177,8 @@ def load(
     served = model if isinstance(model, RemotePointer) else model_traits(model).answerer
     if not isinstance(served, RemotePointer):
         raise UsageError(
-            f"the policy 'native' needs a model on a server: --model http://host:8000/v1#UI-TARS-1.5-7B; got {model.name!r}"
+            "the policy 'native' needs a model on a server: --model http://host:8000/v1#UI-TARS-1.5-7B; "
+            f"got {model.name!r}"
         )
     phone = capabilities is not None and bool({Home, Back} & set(capabilities))
     dialect = dialect_of(served.name, phone=phone)

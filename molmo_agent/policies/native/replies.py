@@ -55,6 +55,8 @@ def place(numbers: list[str], frame: Frame, reply: str) -> Point:
         PointTextError: they are malformed, or of another scale.
         OutOfScreen: the place is outside the screenshot.
     """
+    if len(numbers) not in (2, 4):
+        raise PointTextError(f"expected a point or a box, got {len(numbers)} numbers", reply)
     try:
         return frame.place(numbers)
     except PointOutOfRange as error:

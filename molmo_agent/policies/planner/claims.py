@@ -7,15 +7,15 @@ answer was read on one of the screens. What cannot be checked so is doubt, and d
 import re
 from collections.abc import Callable, Sequence
 
+from molmo_agent.errors import UsageError
 from molmo_agent.policies.instructions.splitter import split_instruction
 from molmo_agent.policies.instructions.substep import SubStep
-from molmo_agent.errors import UsageError
 from molmo_agent.risk.folding import fold, words_of
 from molmo_agent.screen_text import Line
 
 _QUESTION = re.compile(
-    r"\?|\b(?:tell|report|answer|what|which|who|when|where|how (?:many|much|long|old|far)|find out|look up (?:the|what)|"
-    r"read (?:me|out)|let me know|give me|say (?:what|which|how))\b",
+    r"\?|\b(?:tell|report|answer|what|which|who|when|where|how (?:many|much|long|old|far)|find out|"
+    r"look up (?:the|what)|read (?:me|out)|let me know|give me|say (?:what|which|how))\b",
     re.IGNORECASE,
 )
 _NUMBER = re.compile(r"\d[\d.,:/%+-]*\d|\d")

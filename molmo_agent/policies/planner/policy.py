@@ -1,12 +1,12 @@
 """Goal -> the planner's next step -> point -> action. Holds no episode state: the history tells everything.
 
-Each step of the history carries the planner's step that it belongs to (:class:`molmo_agent.episode.Plan`), with what was
-said since the step before. The steps of one plan are carried out by a :class:`PointingPolicy`, which looks for the
+Each step of the history carries the planner's step that it belongs to (:class:`molmo_agent.episode.Plan`), with what
+was said since the step before. The steps of one plan are carried out by a :class:`PointingPolicy`, which looks for the
 target, waits for the effect and says what is missing; its verdict is the report that the planner gets next.
 
 The run ends with success only where the planner says that it is done and nothing speaks against it
-(:mod:`molmo_agent.policies.planner.claims`). A planner that keeps failing, repeats itself, or uses up its budget ends it
-without success, with the reason.
+(:mod:`molmo_agent.policies.planner.claims`). A planner that keeps failing, repeats itself, or uses up its budget ends
+it without success, with the reason.
 """
 
 import functools

@@ -13,10 +13,10 @@ from PIL import Image as PILImage
 
 from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
-from molmo_agent.policies.planner.briefing import Briefing, Budget, PlannerReply, messages
 from molmo_agent.pointers.served.chat import Chat, image_part
 from molmo_agent.pointers.served.image_size import ImageLimits
 from molmo_agent.pointers.served.network import check_url, shown_address
+from molmo_agent.policies.planner.briefing import Briefing, Budget, PlannerReply, messages
 
 OPTIONS = {
     "images": "screenshots that are sent, the newest ones; 0: words alone (default 0)",

@@ -7,7 +7,7 @@ two steps at once, prose.
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
@@ -295,7 +295,7 @@ def _steps(name: str, arguments: Mapping[str, Any]) -> tuple[SubStep, ...]:
     Raises:
         ReplyError: a value is out of range.
     """
-    get = arguments.get
+    get: Callable[..., Any] = arguments.get
     match name:
         case "click":
             gesture = _CLICKS.get((get("button", "left"), get("count", 1)))

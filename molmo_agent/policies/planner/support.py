@@ -1,7 +1,7 @@
 """Whether a task supports a proposed step, or only the screen does.
 
-A planner reads the screen, and a screen may give orders. What shows, moves or opens something is free: a goal takes many
-steps that it does not name. A step that deletes, sends, pays or grants something, that runs a command, goes to an
+A planner reads the screen, and a screen may give orders. What shows, moves or opens something is free: a goal takes
+many steps that it does not name. A step that deletes, sends, pays or grants something, that runs a command, goes to an
 address, uses a secret or copies the screen's text needs words of the user; without them a person is asked.
 """
 
@@ -37,8 +37,8 @@ _GROUPS = tuple(
 )
 # A task that has its text on the screen says what to do with it.
 _COPIES = re.compile(
-    r"\b(?:copy|paste|type|enter|write|fill|transcribe|repeat|put|insert|answer|search|find|look up|translate|note|reply|"
-    r"tippe|schreib\w*|kopier\w*|such\w*|escrib\w*|copi\w*|busca\w*|ecri\w*|cherch\w*|scriv\w*|cerca\w*)\b"
+    r"\b(?:copy|paste|type|enter|write|fill|transcribe|repeat|put|insert|answer|search|find|look up|translate|note|"
+    r"reply|tippe|schreib\w*|kopier\w*|such\w*|escrib\w*|copi\w*|busca\w*|ecri\w*|cherch\w*|scriv\w*|cerca\w*)\b"
 )
 _SECRET = re.compile(r"\{\{\s*(.+?)\s*\}\}")
 _ADDRESS = re.compile(
@@ -56,7 +56,7 @@ _CONSOLES = re.compile(
 _MIN_COPIED = 12
 # Common words of labels, which support nothing.
 _COMMON = frozenset(
-    "the a an to of in on for and or it my your this that button link field menu item tab ok now".split()
+    ("the", "a", "an", "to", "of", "in", "on", "for", "and", "or", "it", "my", "your", "this", "that", "button", "link")
 )
 _STEM = 4
 
