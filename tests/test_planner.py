@@ -19,6 +19,8 @@ from molmo_agent.policies.planner.steps import TOOLS, ReplyError, read_call, rea
 from molmo_agent.policies.planner.support import unsupported
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.recorder import Recorder
+from molmo_agent.rollout.trajectory import load_trajectory
 from molmo_agent.testing import ToyEnv
 
 # --- Replies ----------------------------------------------------------------------------------------------------------
@@ -425,3 +427,13 @@ def test_text_goes_into_the_field_as_one_step_of_the_planner():
 def test_a_planner_that_cannot_be_is_reported(address, message):
     with pytest.raises(UnknownNameError if "://" not in address else UsageError, match=message):
         load_planner(address)
+
+
+def test_a_record_is_read_back_with_what_the_planner_said(tmp_path):
+    env, planner = ToyEnv(clicks=99), Scripted([call("press", keys="F5"), call("give_up", reason="no")])
+    policy = PlannerPolicy(ScriptedPointer([HERE]), planner, reader=Shows("Square"))
+    episode = rollout(policy, env, "find it", recorder=Recorder(tmp_path / "run"))
+    for _ in episode:
+        pass
+    plans = [step.decision.plan for step in load_trajectory(tmp_path / "run").steps]
+    assert plans == [step.decision.plan for step in episode.trajectory.steps]

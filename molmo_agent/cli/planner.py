@@ -52,3 +52,9 @@ def answer_of(trajectory: Trajectory) -> str:
     """Return a planner's answer to the task; empty where there is none."""
     plan = trajectory.steps[-1].decision.plan if trajectory.steps else None
     return plan.answer if plan is not None else ""
+
+
+def witness(trajectory: Trajectory) -> str:
+    """Return what a verdict is based on where the env has none."""
+    planned = trajectory.steps and trajectory.steps[-1].decision.plan is not None
+    return "by what the screen shows" if planned else "by the policy's own word"

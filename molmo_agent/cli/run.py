@@ -16,7 +16,7 @@ from rich.text import Text
 
 from molmo_agent.actions import Done, Wait, action_to_dict, describe
 from molmo_agent.cli.confirm import Asker, terminal_restorer
-from molmo_agent.cli.planner import POLICY, answer_of, asker, planner_options
+from molmo_agent.cli.planner import POLICY, answer_of, asker, planner_options, witness
 from molmo_agent.cli.start_program import started
 from molmo_agent.console import after_the_result, make_console, plain_text, say_json, warn
 from molmo_agent.episode import Step, Trajectory
@@ -298,7 +298,7 @@ def _report(request: Request, episode: Rollout, folder: Path, console: Console) 
         _print_end(trajectory, folder, achieved=achieved, ended=trajectory.ended, **failed)
     else:
         label = plain_text("achieved", "green") if achieved else plain_text("not achieved", "yellow")
-        judge = "" if trajectory.success is not None else " (by the policy's own word: this env cannot check)"
+        judge = "" if trajectory.success is not None else f" ({witness(trajectory)}: this env cannot check)"
         console.print(Text.assemble(label, plain_text(f"{judge}: {trajectory.ended}")))
         if answer := answer_of(trajectory):
             console.print(plain_text(f"answer: {answer}", "bold"))

@@ -8,8 +8,6 @@ from desktop_screen import needs
 from planner_programs import GOALS, reach
 from planner_stage import Shows, follows_the_task
 
-from molmo_agent.envs.sim_desktop.desktop import SimDesktop
-from molmo_agent.envs.sim_phone.tasks import FAMILIES as PHONE_FAMILIES
 from molmo_agent.envs.web.miniwob import MiniWob
 from molmo_agent.evaluation.real_tasks.run import runnable
 from molmo_agent.evaluation.real_tasks.session import missing_tools
@@ -20,11 +18,13 @@ from molmo_agent.policies.planner.served import ServedPlanner
 from molmo_agent.registry import load_env, load_model, load_policy
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.loop import rollout
+from molmo_agent.rollout.secrets import Secrets
 
 pytest.importorskip("openai")
 MISSING = missing_tools() if sys.platform.startswith("linux") else ["Linux"]
 # What every planner must do on simulated screens, and how many episodes of a family show it.
 SHARE, SEEDS = 0.95, 20
+SECRET = "hunter-22"
 PAGES = (
     "click-checkboxes",
     "click-option",
@@ -49,14 +49,20 @@ def server():
 def test_a_planner_on_a_server_does_every_family_of_a_simulated_screen(server, name):
     server.decide = follows_the_task
     env = load_env(name)
-    families = env.families if isinstance(env, SimDesktop) else PHONE_FAMILIES
-    families = families() if callable(families) else families
+    families = env.tasks()
     planner = ServedPlanner.from_address(f"{server.url}#m?images=1&words=0")
     policy = PlannerPolicy(OraclePointer(env.locate), planner, capabilities=env.capabilities, reader=Shows())
+    secret = {"secret": SECRET} if name == "sim-desktop" else {}
     failed, count = [], 0
     for family in families:
         for seed in range(SEEDS):
-            episode = rollout(policy, env, seed=seed, options={"task": family}, guards=Guards(max_steps=40))
+            episode = rollout(
+                policy,
+                env,
+                seed=seed,
+                options={"task": family, **secret},
+                guards=Guards(max_steps=40, secrets=Secrets({"PASSWORD": SECRET})),
+            )
             for _ in episode:
                 pass
             count += 1

@@ -5,7 +5,7 @@ It shows the loop without a key. It reads the task and the words on the screen, 
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from molmo_agent.risk.commit_words import risky_word
 from molmo_agent.screen_text import Line
 
 Call = dict[str, Any]
-_CLICKS = {
+_CLICKS: Mapping[str, Call] = {
     "click": {},
     "double_click": {"count": 2},
     "triple_click": {"count": 3},
@@ -61,7 +61,7 @@ def _done(briefing: Briefing, calls: Sequence[Call]) -> Call:
             for label in [*re.findall(r"\"([^\"]+)\"", value or ""), value or ""]:
                 if compact(label) and compact(label) in shown:
                     return _call("done", evidence=label)
-    return _call("done", evidence="") if not briefing.lines else _call("done", evidence=briefing.lines[0].text)
+    return _call("done")
 
 
 def _call(name: str, **arguments: Any) -> Call:
@@ -250,7 +250,9 @@ def _explore(goal: _Goal, briefing: Briefing) -> Call:
 
 
 def _line_of(words: str, lines: Sequence[Line]) -> Line | None:
-    return next((line for line in lines if compact(line.text).startswith(compact(words))), None)
+    """Return the line with a label: the label alone, or with its value behind it; a list of labels is none."""
+    label = re.compile(rf"{re.escape(words)}(?:\s*[:=]\s*\S.*|\s+\S.*)?", re.IGNORECASE)
+    return next((line for line in lines if label.fullmatch(line.text.strip())), None)
 
 
 def _value_of(words: str, label: Line, lines: Sequence[Line]) -> str:
