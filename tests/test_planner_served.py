@@ -1,17 +1,17 @@
 """A planner behind an endpoint: what is sent to it, and a server that is good, bad, malicious, slow or down."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from chat_server import Raw, Server, completion
+from click.testing import Result
 from planner_stage import Shows, call, follows_the_task, report, said, task_of
+from typer.testing import CliRunner
 
 from molmo_agent.actions import Done
+from molmo_agent.cli.app import app
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.pointers.baselines import OraclePointer, ScriptedPointer
@@ -35,12 +35,9 @@ def server(monkeypatch):
     server.close()
 
 
-def planner(server, options="", **more) -> ServedPlanner:
+def planner(server, options="") -> ServedPlanner:
     """Return the planner on the server; it is asked once."""
-    made = ServedPlanner.from_address(f"{server.url}#m{options}")
-    made._chat._retries = more.get("retries", 0)
-    made._chat._client = made._chat._client.with_options(max_retries=0)
-    return made
+    return ServedPlanner.from_address(f"{server.url}#m{options}", retries=0)
 
 
 def play(served, *, task="find the red square", texts=("Square",), env=None, **guards):
@@ -244,11 +241,9 @@ def test_a_planner_on_a_server_does_the_tasks_of_a_simulated_screen(server, name
 # --- agent run --------------------------------------------------------------------------------------------------------
 
 
-def agent(tmp_path: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def agent(tmp_path: Path, *options: str) -> Result:
     """Run the command as a user does."""
-    command = [sys.executable, "-W", "ignore", "-m", "molmo_agent", "run", "--out", str(tmp_path / "run"), *options]
-    environment = {**os.environ, "COLUMNS": "200"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    return CliRunner().invoke(app, ["run", "--out", str(tmp_path / "run"), *options])
 
 
 def test_agent_run_with_a_planner_prints_and_records_its_answer(server, tmp_path):
@@ -262,30 +257,29 @@ def test_agent_run_with_a_planner_prints_and_records_its_answer(server, tmp_path
     lines = [json.loads(line) for line in run.stdout.splitlines()]
     assert [line["instruction"] for line in lines[:3]] == ["launch Settings", "scroll down 20", "click About phone"]
     assert lines[-1]["event"] == "end"
-    assert (run.returncode, lines[-1]["achieved"], lines[-1]["answer"]) == (0, True, "Simulated phone")
+    assert (run.exit_code, lines[-1]["achieved"], lines[-1]["answer"]) == (0, True, "Simulated phone")
     recorded = [json.loads(line) for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
     assert recorded[1]["plan"]["exchanges"][0]["reply"] == "scroll down 20"
     assert server.url not in (tmp_path / "run" / "meta.json").read_text()
 
 
-def test_agent_run_reports_a_planner_that_is_not_there(server, tmp_path):
+def test_agent_run_reports_a_planner_that_cannot_be_used(server, tmp_path):
     url = server.url
     server.close()
     run = agent(tmp_path, "--env", "toy", "--model", "centre", "--planner", f"{url}#m?timeout=5", "--task", "find it")
-    assert run.returncode == 3
-    assert "Is the server running?" in run.stderr
+    assert isinstance(run.exception, ModelError)
+    assert "Is the server running?" in str(run.exception)
     run = agent(tmp_path, "--planner", "none", "--task", "find it")
-    assert run.returncode == 2
-    assert "rules" in run.stderr
+    assert isinstance(run.exception, UsageError)
+    assert "rules" in str(run.exception)
     run = agent(tmp_path, "--planner", "rules", "--policy", "waypoints", "--task", "find it")
-    assert run.returncode == 2
-    assert "--planner has a policy of its own" in run.stderr
+    assert "--planner has a policy of its own; got --policy waypoints" in str(run.exception)
 
 
 def test_agent_run_with_rules_needs_no_server(tmp_path):
     run = agent(tmp_path, "--env", "sim-desktop", "--model", "oracle", "--planner", "rules", "--seed", "3")
-    assert run.returncode == 0
-    assert "achieved" in run.stdout
+    assert run.exit_code == 0
+    assert "achieved" in run.output
 
 
 def test_reports_are_words_of_this_program(server):

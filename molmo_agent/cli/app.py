@@ -40,6 +40,9 @@ Model = Annotated[
 Policy = Annotated[
     str | None, typer.Option(help="pointing, waypoints, android-control, ...: see agent policies. Default: what fits.")
 ]
+Planner = Annotated[
+    str | None, typer.Option(help="A model that plans the steps of a goal: http://host:8000/v1#name, or rules.")
+]
 Form = Annotated[str | None, typer.Option(help="android-control: ll, hl_ll, hl or hl_cot.")]
 MaxCrops = Annotated[
     int | None, typer.Option(min=1, help="Maximum number of crops per image of a local Molmo. Default: as trained.")
@@ -112,9 +115,7 @@ def run(
         list[str] | None,
         typer.Option(help="Allow {{NAME}} in the task; MOLMO_SECRET_NAME holds its value. Repeatable."),
     ] = None,
-    planner: Annotated[
-        str | None, typer.Option(help="A model that plans the steps of a goal: http://host/v1#name, or rules.")
-    ] = None,
+    planner: Planner = None,
     policy: Policy = None,
     form: Form = None,
     min_confidence: MinConfidence = None,

@@ -21,6 +21,7 @@ from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.secrets import Secrets
 
 pytest.importorskip("openai")
+pytestmark = pytest.mark.timeout(1800)
 MISSING = missing_tools() if sys.platform.startswith("linux") else ["Linux"]
 # What every planner must do on simulated screens, and how many episodes of a family show it.
 SHARE, SEEDS = 0.95, 20
@@ -52,6 +53,7 @@ def test_a_planner_on_a_server_does_every_family_of_a_simulated_screen(server, n
     families = env.tasks()
     planner = ServedPlanner.from_address(f"{server.url}#m?images=1&words=0")
     policy = PlannerPolicy(OraclePointer(env.locate), planner, capabilities=env.capabilities, reader=Shows())
+    guards = Guards(max_steps=40, secrets=Secrets({"PASSWORD": SECRET}))
     secret = {"secret": SECRET} if name == "sim-desktop" else {}
     failed, count = [], 0
     for family in families:
@@ -61,7 +63,7 @@ def test_a_planner_on_a_server_does_every_family_of_a_simulated_screen(server, n
                 env,
                 seed=seed,
                 options={"task": family, **secret},
-                guards=Guards(max_steps=40, secrets=Secrets({"PASSWORD": SECRET})),
+                guards=guards,
             )
             for _ in episode:
                 pass

@@ -130,9 +130,9 @@ class Chat:
         elif 300 <= status < 400:
             hint = f"; it points to {response.headers.get('location', 'another address')}: use that, if you trust it"
         elif status == 413:
-            what = "" if size is None else f"the image is {size[0]} x {size[1]}, "
+            what = "the request is " if size is None else f"the image is {size[0]} x {size[1]}, "
             hint = (
-                f"; {what}{num_bytes / 1e6:.1f} MB in all: allow larger requests on the server, "
+                f"; {what}{num_bytes / 1e6:.1f} MB: allow larger requests on the server, "
                 "or send less, with ?max_pixels=1000000 after the model's name"
             )
         elif status in (400, 404, 405, 422):

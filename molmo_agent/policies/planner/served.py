@@ -6,6 +6,7 @@ gets the newest screenshots too.
 
 import json
 import math
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -34,19 +35,33 @@ OPTIONS = {
 _CHARACTERS, _IMAGE_TOKENS = 3, 1500
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a planner on a server gets, and what it may use."""
+
+    # Screenshots that are sent, the newest ones.
+    images: int = 0
+    # Whether the words on the screen are sent.
+    words: bool = True
+    # Larger screenshots are shrunk.
+    max_pixels: int = 1_500_000
+    # Of one answer.
+    max_tokens: int = 1024
+    # Of a million tokens sent and received.
+    price: tuple[float, float] = (0.0, 0.0)
+    # For one attempt.
+    timeout_s: float = 120.0
+    # Of a run.
+    budget: Budget = Budget()
+
+
 class ServedPlanner:
     """A language model, or a vision-language model, on a server.
 
     Args:
         url: of the API, such as ``http://localhost:8000/v1``.
         model: the name that the server knows it by.
-        images: screenshots that are sent, the newest ones.
-        words: whether the words on the screen are sent.
-        max_pixels: larger screenshots are shrunk.
-        max_tokens: of one answer.
-        budget: of a run.
-        price: of a million tokens sent and received.
-        timeout_s: seconds for one attempt.
+        limits: what it gets, and what it may use.
         retries: attempts after the first one.
 
     Raises:
@@ -54,29 +69,15 @@ class ServedPlanner:
         ModelError: the extra is not installed, or the proxy cannot be used.
     """
 
-    def __init__(
-        self,
-        url: str,
-        model: str,
-        *,
-        images: int = 0,
-        words: bool = True,
-        max_pixels: int = 1_500_000,
-        max_tokens: int = 1024,
-        budget: Budget | None = None,
-        price: tuple[float, float] = (0.0, 0.0),
-        timeout_s: float = 120.0,
-        retries: int = 2,
-    ) -> None:
-        if not (images or words):
+    def __init__(self, url: str, model: str, limits: Limits | None = None, *, retries: int = 2) -> None:
+        self._limits = limits or Limits()
+        if not (self._limits.images or self._limits.words):
             raise UsageError("a planner needs images or words of the screen: set images=1 or leave out words=0")
-        self.name, self.reads_words, self.budget = model, words, budget or Budget()
-        self._chat = Chat(url, model, timeout_s=timeout_s, retries=retries)
-        self._images, self._max_tokens, self._price = images, max_tokens, price
-        self._limits = ImageLimits(multiple=1, min_pixels=1, max_pixels=max_pixels)
+        self.name, self.reads_words, self.budget = model, self._limits.words, self._limits.budget
+        self._chat = Chat(url, model, timeout_s=self._limits.timeout_s, retries=retries)
 
     @classmethod
-    def from_address(cls, address: str) -> "ServedPlanner":
+    def from_address(cls, address: str, *, retries: int = 2) -> "ServedPlanner":
         """Read ``http://host:8000/v1#model`` or ``...#model?images=1&tokens=200000``, see :data:`OPTIONS`.
 
         Raises:
@@ -111,7 +112,7 @@ class ServedPlanner:
             tokens=_whole("tokens", asked["tokens"], 1) if "tokens" in asked else None,
             cost=_amount("cost", asked["cost"]) if "cost" in asked else None,
         )
-        return cls(url, model, **options)
+        return cls(url, model, Limits(**options), retries=retries)
 
     def propose(self, briefing: Briefing) -> PlannerReply:
         """Return the model's reply.
@@ -119,18 +120,20 @@ class ServedPlanner:
         Raises:
             ModelError: the server cannot be reached, refuses, or does not answer with a chat completion.
         """
-        chat = messages(briefing, images=self._images, image_part=self._part, with_words=self.reads_words)
+        chat = messages(briefing, images=self._limits.images, image_part=self._part, with_words=self.reads_words)
         height, width = briefing.screen.shape[:2]
-        answer = self._chat.complete(chat, self._max_tokens, (width, height) if self._images else None)
+        answer = self._chat.complete(chat, self._limits.max_tokens, (width, height) if self._limits.images else None)
         sent, received = answer.usage or self._estimate(chat, answer.text)
-        cost = (sent * self._price[0] + received * self._price[1]) / 1e6
+        price = self._limits.price
+        cost = (sent * price[0] + received * price[1]) / 1e6
         doubt = "the planner or its server declined" if answer.refused else answer.doubt
         return PlannerReply(text=answer.text, doubt=doubt, tokens=sent + received, cost=cost)
 
     def _part(self, image: Image) -> dict[str, Any]:
         whole = PILImage.fromarray(image)
         if whole.width * whole.height > self._limits.max_pixels:
-            whole = self._limits.fit(whole)
+            limits = ImageLimits(multiple=1, min_pixels=1, max_pixels=self._limits.max_pixels)
+            whole = limits.fit(whole)
         return image_part(whole)
 
     def _estimate(self, chat: list[dict[str, Any]], reply: str) -> tuple[int, int]:
