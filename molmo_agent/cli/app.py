@@ -100,9 +100,7 @@ def run(
     monitor: Annotated[str | None, typer.Option(help="primary, all, a number from 1; phone: a display's id.")] = None,
     region: Annotated[str | None, typer.Option(help="LEFT,TOP,WIDTH,HEIGHT of the desktop, in input units.")] = None,
     window: Annotated[str | None, typer.Option(help="Part of a window's title (X11).")] = None,
-    serial: Annotated[
-        str | None, typer.Option(help="Serial number of the phone, if `adb devices` lists several.")
-    ] = None,
+    serial: Annotated[str | None, typer.Option(help="Serial of the phone, if `adb devices` lists several.")] = None,
     confirm: Confirm = None,
     dry_run: Annotated[bool, typer.Option(help="Print the actions; send no input.")] = False,
     allow_region: Annotated[

@@ -6,7 +6,7 @@ gets the newest screenshots too.
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -52,7 +52,7 @@ class Limits:
     # For one attempt.
     timeout_s: float = 120.0
     # Of a run.
-    budget: Budget = Budget()
+    budget: Budget = field(default_factory=Budget)
 
 
 class ServedPlanner:
