@@ -114,6 +114,37 @@ def windows_under(place: tuple[int, int], windows: Sequence[ScreenWindow]) -> tu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """One question to a planner and its reply."""
+
+    # What the planner was told about its last step.
+    report: str
+    reply: str
+    # Whether that report is of a failure.
+    failed: bool = False
+    # What the user answered to a question of the planner's.
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The planner's step that a decision carries out."""
+
+    # Number of the planner's step, from 1.
+    number: int
+    # The step as a tool call in JSON; empty where the planner proposed none that can be carried out.
+    call: str = ""
+    # What was said since the step before; the last reply proposes this one.
+    exchanges: tuple[Exchange, ...] = ()
+    # Tokens of these exchanges, sent and received, as far as the server counts them.
+    tokens: int = 0
+    # The same in the currency of the planner's price list.
+    cost: float = 0.0
+    # What the planner answers to the user, with its last step.
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """A policy's answer: an action, and the model's answer that it is based on."""
 
@@ -122,6 +153,10 @@ class Decision:
     instruction: str = ""
     # The pointing model's answer, if the policy asked one.
     result: PointResult | None = None
+    # Why a person must agree before it is sent; without somebody to ask it is refused.
+    doubt: str = ""
+    # The planner's step, where a planner decides.
+    plan: Plan | None = None
 
 
 RefusalKind = Literal[

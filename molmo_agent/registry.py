@@ -42,6 +42,14 @@ POLICIES: Mapping[str, tuple[str, str]] = {
         "molmo_agent.policies.waypoints:WaypointPolicy",
         "points at the whole instruction at every step: for envs where every action is a point",
     ),
+    "planner": (
+        "molmo_agent.policies.planner.policy:load",
+        "a language model proposes the next step of a goal, the pointing model finds it: see --planner",
+    ),
+    "native": (
+        "molmo_agent.policies.native.policy:load",
+        "a model on a server acts in its own words: UI-TARS, Qwen-VL (computer and mobile use), MolmoWeb",
+    ),
     "android-control": (
         "molmo_agent.policies.android_control:load",
         "asks for the next action in AndroidControl's words: for models trained on it; --form ll, hl_ll, hl or hl_cot",
@@ -213,6 +221,8 @@ def load_policy(
         options = {"patience_s": load_attribute("molmo_agent.policies.pointing:PATIENCE_S"), **options}
         if "reader" in parameters:
             options = {"reader": load_attribute("molmo_agent.ocr.reader:LazyReader")(), **options}
+    if "capabilities" in parameters and env is not None:
+        options = {"capabilities": env.capabilities, **options}
     if second_opinion is not None:
         other = load_model(second_opinion, env=env) if isinstance(second_opinion, str) else second_opinion
         model = load_attribute("molmo_agent.pointers.second_opinion:SecondOpinion")(model, other)

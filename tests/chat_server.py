@@ -5,6 +5,7 @@ import io
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -38,6 +39,8 @@ class Server:
         self.plan: list[Any] = []
         self.seen: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.reply = ' <point x="25.0" y="50.0" alt="a">a</point>'
+        # Makes the text of an answer from the request, in place of ``reply``.
+        self.decide: Callable[[dict[str, Any]], str] | None = None
         self.models: list[str] | None = None
         self.api = "/v1"
         self.busy = self.most = 0
@@ -70,6 +73,7 @@ class Server:
                     what = outer.plan.pop(0) if outer.plan else "ok"
                     outer.busy += 1
                     outer.most = max(outer.most, outer.busy)
+                self.body = body
                 try:
                     self.meet(what)
                 except (BrokenPipeError, ConnectionResetError):
@@ -109,7 +113,8 @@ class Server:
                 else:
                     if what == "linger":
                         time.sleep(0.2)
-                    self.send(200, json.dumps(completion({"content": outer.reply})).encode())
+                    text = outer.decide(self.body) if outer.decide else outer.reply
+                    self.send(200, json.dumps(completion({"content": text})).encode())
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True

@@ -40,6 +40,9 @@ Model = Annotated[
 Policy = Annotated[
     str | None, typer.Option(help="pointing, waypoints, android-control, ...: see agent policies. Default: what fits.")
 ]
+Planner = Annotated[
+    str | None, typer.Option(help="A model that plans the steps of a goal: http://host:8000/v1#name, or rules.")
+]
 Form = Annotated[str | None, typer.Option(help="android-control: ll, hl_ll, hl or hl_cot.")]
 MaxCrops = Annotated[
     int | None, typer.Option(min=1, help="Maximum number of crops per image of a local Molmo. Default: as trained.")
@@ -97,9 +100,7 @@ def run(
     monitor: Annotated[str | None, typer.Option(help="primary, all, a number from 1; phone: a display's id.")] = None,
     region: Annotated[str | None, typer.Option(help="LEFT,TOP,WIDTH,HEIGHT of the desktop, in input units.")] = None,
     window: Annotated[str | None, typer.Option(help="Part of a window's title (X11).")] = None,
-    serial: Annotated[
-        str | None, typer.Option(help="Serial number of the phone, if `adb devices` lists several.")
-    ] = None,
+    serial: Annotated[str | None, typer.Option(help="Serial of the phone, if `adb devices` lists several.")] = None,
     confirm: Confirm = None,
     dry_run: Annotated[bool, typer.Option(help="Print the actions; send no input.")] = False,
     allow_region: Annotated[
@@ -112,6 +113,7 @@ def run(
         list[str] | None,
         typer.Option(help="Allow {{NAME}} in the task; MOLMO_SECRET_NAME holds its value. Repeatable."),
     ] = None,
+    planner: Planner = None,
     policy: Policy = None,
     form: Form = None,
     min_confidence: MinConfidence = None,
@@ -150,6 +152,7 @@ def run(
                 deny=tuple(deny_region or ()),
                 secrets=tuple(secret or ()),
                 policy=policy,
+                planner=planner,
                 form=form,
                 min_confidence=min_confidence,
                 second_opinion=second_opinion,

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from molmo_agent.actions import Done, Wait, action_to_dict, describe
 from molmo_agent.cli.confirm import Asker, terminal_restorer
+from molmo_agent.cli.planner import POLICY, answer_of, asker, planner_options, witness
 from molmo_agent.cli.start_program import started
 from molmo_agent.console import after_the_result, make_console, plain_text, say_json, warn
 from molmo_agent.episode import Step, Trajectory
@@ -59,6 +60,7 @@ class Request:
     deny: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     policy: str | None = None
+    planner: str | None = None
     form: str | None = None
     min_confidence: float | None = None
     second_opinion: str | None = None
@@ -151,7 +153,7 @@ def _confirmation(request: Request) -> str:
 
 def _splits(request: Request) -> bool:
     """Return whether the policy splits the task for certain; a checkpoint may name another policy."""
-    if request.policy is not None:
+    if request.planner is not None or request.policy is not None:
         return request.policy == "pointing"
     return not (is_gymnasium(request.env) or is_checkpoint(request.model))
 
@@ -187,6 +189,7 @@ def run_request(request: Request) -> int:
         # Before anything heavy is loaded: a task that cannot be followed is reported at once.
         importlib.import_module("molmo_agent.policies.instructions.splitter").split_instruction(request.task)
     console = make_console(stderr=request.as_json)
+    planning = planner_options(request.planner, request.policy, ask=asker(console, as_json=request.as_json))
     env_options = _env_options(request)
     confirm = _confirmation(request)
     recorder = Recorder(
@@ -215,12 +218,13 @@ def run_request(request: Request) -> int:
             warn(remark)
         options: dict[str, Any] = {} if request.form is None else {"form": request.form}
         policy = load_policy(
-            request.policy,
+            POLICY if planning else request.policy,
             model,
             env,
             min_confidence=request.min_confidence,
             second_opinion=request.second_opinion,
             **options,
+            **planning,
         )
         if request.env in _REAL and (remark := model_traits(model).remark):
             make_console(stderr=True).print(plain_text(remark, "yellow"))
@@ -294,8 +298,10 @@ def _report(request: Request, episode: Rollout, folder: Path, console: Console) 
         _print_end(trajectory, folder, achieved=achieved, ended=trajectory.ended, **failed)
     else:
         label = plain_text("achieved", "green") if achieved else plain_text("not achieved", "yellow")
-        judge = "" if trajectory.success is not None else " (by the policy's own word: this env cannot check)"
+        judge = "" if trajectory.success is not None else f" ({witness(trajectory)}: this env cannot check)"
         console.print(Text.assemble(label, plain_text(f"{judge}: {trajectory.ended}")))
+        if answer := answer_of(trajectory):
+            console.print(plain_text(f"answer: {answer}", "bold"))
         if failure is not None:
             words = f" ({failure.instruction})" if failure.instruction else ""
             picture = f", screen: {failure.picture}" if failure.picture else ""
@@ -316,6 +322,8 @@ def _report(request: Request, episode: Rollout, folder: Path, console: Console) 
 def _print_end(trajectory: Trajectory, folder: Path, *, achieved: bool, ended: str, **failed: Any) -> None:
     """Print the last line of ``--json``: every run that began ends with one, however it ended."""
     verdict = {"event": "end", "achieved": achieved, "success": trajectory.success, "ended": ended}
+    if answer := answer_of(trajectory):
+        verdict["answer"] = answer
     say_json({**verdict, **failed, "folder": str(folder), "page": str(folder / HTML_NAME)})
 
 

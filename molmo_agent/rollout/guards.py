@@ -160,7 +160,7 @@ class Guards:
         """Ask a person where that is due, and refuse what was declined or cannot be asked about."""
         if not sends_input(decision.action):
             return None
-        doubts: dict[RefusalKind, str] = {"unsure": self._low_confidence(decision)}
+        doubts: dict[RefusalKind, str] = {"unconfirmed": decision.doubt, "unsure": self._low_confidence(decision)}
         if strokes is None and self.has_regions:
             doubts["region"] = unknown_place(decision.action)
         doubts = {kind: text for kind, text in doubts.items() if text}

@@ -236,6 +236,7 @@ class Recorder:
             "refused": self._free(str(step.refused or "")),
             "refusal_kind": step.refused.kind if step.refused else None,
             "dry_run": step.dry_run,
+            "plan": None if step.decision.plan is None else plain(asdict(self._scrub(step.decision.plan))),
             "reward": step.reward,
             "terminated": step.terminated,
             "truncated": step.truncated,

@@ -9,9 +9,11 @@ from typing import Any
 from molmo_agent.actions import action_from_dict
 from molmo_agent.episode import (
     Decision,
+    Exchange,
     Image,
     LabelledPoint,
     Observation,
+    Plan,
     PointResult,
     Refusal,
     Step,
@@ -118,6 +120,12 @@ def _lines(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     return lines, [f"line {len(lines) + 1} of {path.name} is {problem}; the lines after it are ignored"]
 
 
+def _plan(record: dict[str, Any] | None) -> Plan | None:
+    if record is None:
+        return None
+    return Plan(**{**record, "exchanges": tuple(Exchange(**exchange) for exchange in record["exchanges"])})
+
+
 def _result(data: dict[str, Any] | None) -> PointResult | None:
     if data is None:
         return None
@@ -154,6 +162,7 @@ def load_trajectory(path: str | Path) -> Trajectory:
                         action=action_from_dict(line["action"]),
                         instruction=line["instruction"],
                         result=_result(line["result"]),
+                        plan=_plan(line.get("plan")),
                     ),
                     # Old records have no kind.
                     refused=Refusal(line.get("refusal_kind") or "env", line["refused"]) if line["refused"] else None,

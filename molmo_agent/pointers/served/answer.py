@@ -3,7 +3,7 @@
 import html
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from molmo_agent.errors import ModelError
@@ -59,6 +59,8 @@ class Answer:
     doubt: str = ""
     # Whether the doubt is that it was cut off at its limit of tokens.
     cut: bool = False
+    # Tokens that the server counted: of the question and of the answer; None where it does not say.
+    usage: tuple[int, int] | None = None
 
 
 def shorten(text: str, limit: int = 300) -> str:
@@ -83,7 +85,7 @@ def words_of_error(body: str) -> str:
 
 
 def read_answer(body: str, url: str, max_tokens: int) -> Answer:
-    """Read the body of a successful answer.
+    """Read the body of a successful answer, and the tokens that it cost.
 
     Args:
         body: JSON, or a stream of events that was not asked for.
@@ -94,6 +96,18 @@ def read_answer(body: str, url: str, max_tokens: int) -> Answer:
         ModelError: the body is an error, or no chat completion.
     """
     whole = _completion(body, url)
+    return replace(_answer(whole, body, url, max_tokens), usage=_usage(whole.get("usage")))
+
+
+def _usage(value: Any) -> tuple[int, int] | None:
+    if not isinstance(value, dict):
+        return None
+    counts = [value.get(key) for key in ("prompt_tokens", "completion_tokens")]
+    valid = all(isinstance(count, int) and not isinstance(count, bool) and 0 <= count < 10**9 for count in counts)
+    return (int(counts[0] or 0), int(counts[1] or 0)) if valid else None
+
+
+def _answer(whole: dict[str, Any], body: str, url: str, max_tokens: int) -> Answer:
     error = whole.get("error")
     if error:
         raise ModelError(f"{url} answered with an error: {words_of_error(json.dumps({'error': error}))}")

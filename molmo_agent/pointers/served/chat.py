@@ -1,4 +1,4 @@
-"""Asks a question about an image on an OpenAI-compatible server. Knows nothing of points."""
+"""Asks questions on an OpenAI-compatible server. Knows nothing of points."""
 
 import base64
 import importlib
@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image as PILImage
 
 from molmo_agent.errors import MissingExtraError, ModelError
+from molmo_agent.point_text.scales import ImageSize
 from molmo_agent.pointers.served.answer import Answer, read_answer, shorten, words_of_error
 from molmo_agent.pointers.served.network import KEY_VARIABLE, http_client, key_for, no_way
 
@@ -17,6 +18,14 @@ from molmo_agent.pointers.served.network import KEY_VARIABLE, http_client, key_f
 _MAX_BYTES = 8_000_000
 # Seconds to list a server's models after an error.
 _LIST_TIMEOUT_S = 5.0
+
+
+def image_part(image: PILImage.Image) -> dict[str, Any]:
+    """Return the part of a message that holds an image."""
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    url = f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
+    return {"type": "image_url", "image_url": {"url": url}}
 
 
 class Chat:
@@ -59,20 +68,30 @@ class Chat:
         Raises:
             ModelError: the server cannot be reached, refuses, or does not answer with a chat completion.
         """
-        data = io.BytesIO()
-        image.save(data, "PNG")
-        data_url = f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"
-        content = [{"type": "image_url", "image_url": {"url": data_url}}, {"type": "text", "text": question}]
+        content = [image_part(image), {"type": "text", "text": question}]
+        return self.complete([{"role": "user", "content": content}], max_tokens, image.size)
+
+    def complete(self, messages: list[Any], max_tokens: int, image_size: ImageSize | None = None) -> Answer:
+        """Continue a conversation.
+
+        Args:
+            messages: in the form of the API, images with :func:`image_part`.
+            max_tokens: of the answer.
+            image_size: (width, height) of an image in it, for messages.
+
+        Raises:
+            ModelError: as :meth:`ask`.
+        """
         for attempt in range(1 + self._retries):
             try:
-                body = self._send([{"role": "user", "content": content}], max_tokens)
+                body = self._send(messages, max_tokens)
                 return read_answer(body, self.url, max_tokens)
             except self._openai.APITimeoutError as error:
                 raise ModelError(
                     f"{self.url} did not answer in time, {1 + self._retries} times: is it overloaded?"
                 ) from error
             except self._openai.APIStatusError as error:
-                raise self._refused(error, image.size, data.tell()) from error
+                raise self._refused(error, image_size, len(json.dumps(messages))) from error
             except self._openai.APIConnectionError as error:
                 raise no_way(self.url, error) from error
             except self._transport_errors as error:
@@ -96,7 +115,7 @@ class Chat:
                     raise ModelError(f"{self.url} did not finish its answer within {self._timeout_s:g} s")
         return body.decode("utf-8", errors="replace")
 
-    def _refused(self, error: Any, size: tuple[int, int], num_bytes: int) -> ModelError:
+    def _refused(self, error: Any, size: ImageSize | None, num_bytes: int) -> ModelError:
         """Return the error for an answer with an error status: the server's words, and what to do."""
         status, response = error.status_code, error.response
         try:
@@ -111,8 +130,9 @@ class Chat:
         elif 300 <= status < 400:
             hint = f"; it points to {response.headers.get('location', 'another address')}: use that, if you trust it"
         elif status == 413:
+            what = "the request is " if size is None else f"the image is {size[0]} x {size[1]}, "
             hint = (
-                f"; the image is {size[0]} x {size[1]}, {num_bytes / 1e6:.1f} MB: allow larger requests on the server, "
+                f"; {what}{num_bytes / 1e6:.1f} MB: allow larger requests on the server, "
                 "or send less, with ?max_pixels=1000000 after the model's name"
             )
         elif status in (400, 404, 405, 422):
