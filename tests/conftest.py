@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import settings
 from ray_cluster import running_cluster
@@ -14,6 +15,8 @@ from ray_cluster import running_cluster
 # stays green: what is new is looked for by tests/fuzz.
 settings.register_profile("shared", deadline=None, derandomize=True, database=None)
 settings.load_profile("shared")
+# What a process takes in the end, with torch, models and what it starts, in bytes.
+MEMORY = 3 * 2**30
 
 
 def pytest_addoption(parser):
@@ -63,8 +66,10 @@ def pytest_configure(config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """Return one process more than there are cores: tests of devices and of other processes mostly wait."""
-    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else (os.cpu_count() or 1) + 1
+    """Return two processes per core where there is memory: what drives devices and programs mostly waits."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return max(1, min(2 * (os.cpu_count() or 1), psutil.virtual_memory().total // MEMORY))
 
 
 def pytest_collection_modifyitems(items):
@@ -78,7 +83,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Leave out what is imported by now when garbage is collected, as tests of devices do: it is most of all objects."""
+    """Leave out what is imported by now when garbage is collected, as tests of devices do: it is nearly all."""
     gc.collect()
     gc.freeze()
 

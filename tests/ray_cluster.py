@@ -24,7 +24,8 @@ class RayCluster:
 
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         self._ray = ray
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, "_system_config": OFTEN})
+        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": OFTEN}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.cluster.add_node(num_cpus=4, object_store_memory=2 * MEMORY)
         self.gpu_machines: list[Any] = []
         self.complete()
