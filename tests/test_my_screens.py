@@ -15,9 +15,9 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "my_screens.py"
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_fifty_clicks_teach_what_the_pictures_of_an_application_are_called(tmp_path: Path) -> None:
-    # A quarter of the steps, at higher rates, without simulated screens: what it knew before does not matter here.
+    # Half of the steps, at higher rates, without simulated screens: what it knew before does not matter here.
     rates = [f"optimizer.{name}.peak={peak}" for name, peak in (("vit", 3e-4), ("connector", 1e-3), ("llm", 1e-3))]
-    command = [sys.executable, str(EXAMPLE), "--out", str(tmp_path), "steps=20", "mixture.1.rate=0", *rates]
+    command = [sys.executable, str(EXAMPLE), "--out", str(tmp_path), "steps=40", "mixture.1.rate=0", *rates]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
