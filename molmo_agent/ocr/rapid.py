@@ -18,8 +18,8 @@ from molmo_agent.screen_text import Line, Word, reading_order
 DETECTION, RECOGNITION = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
 # Images whose shorter side is below this are enlarged for the detection: small print is not detected otherwise.
 SHORT_SIDE = 544
-# What is longer than this many times its shorter side, such as a task bar, is enlarged at most so many times: a strip of
-# 3 x 400 pixels would become one of 544 x 72,533, which takes gigabytes.
+# What is longer than this many times its shorter side, such as a task bar, is enlarged so many times at most: a strip
+# of 3 x 400 pixels would become one of 544 x 72,533, which takes gigabytes.
 _STRIP, _ENLARGED = 8, 4
 # Height in pixels that the recognition scales each line to, and the least width that it pads a line to. The engine's
 # own 320 costs twice the time on screenshots, where most lines are one short word, and reads no better.
@@ -146,7 +146,7 @@ def _make_engine(threads: int) -> Any:
 
 
 def _padded_strip(bgr: Image) -> Image:
-    """Return an image of shape (height, width, 3); a strip with its last row or column repeated, to be enlarged less."""
+    """Return the image, or a strip with its last row or column repeated; both of shape (height, width, 3)."""
     sides = bgr.shape[:2]
     missing = SHORT_SIDE // _ENLARGED - min(sides)
     if missing <= 0 or max(sides) <= _STRIP * min(sides):
