@@ -1,9 +1,12 @@
 """Settings shared by all tests."""
 
+import gc
 import logging
 import os
+from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import settings
 from ray_cluster import running_cluster
@@ -12,6 +15,8 @@ from ray_cluster import running_cluster
 # stays green: what is new is looked for by tests/fuzz.
 settings.register_profile("shared", deadline=None, derandomize=True, database=None)
 settings.load_profile("shared")
+# What a process takes in the end, with torch, models and what it starts, in bytes.
+MEMORY = 3 * 2**30
 
 
 def pytest_addoption(parser):
@@ -59,25 +64,43 @@ def pytest_configure(config):
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Return two processes per core where there is memory: what drives devices and programs mostly waits."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    return max(1, min(2 * (os.cpu_count() or 1), psutil.virtual_memory().total // MEMORY))
+
+
 def pytest_collection_modifyitems(items):
-    """Begin with what takes long, so that no process works alone at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Begin with the files that take long and end with those of the quickest tests, so that no process works alone.
+
+    The more tests there are in a file, the quicker is each, but for files with tests that are marked as slow.
+    """
+    num_tests = Counter(item.path for item in items)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: -num_tests[item.path] if item.path in slow else num_tests[item.path])
+
+
+def pytest_collection_finish():
+    """Leave out what is imported by now when garbage is collected, as tests of devices do: it is nearly all."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Give each test to whichever process is free, but for those that belong together.
+    """Give each file to whichever process is free: what a module's fixtures start is started once.
 
-    The commands of the documentation share a folder that takes seconds to make. Tests that start Ray have it in their
-    name and run one after another: each takes the whole machine.
+    Tests that start Ray have it in their name and run one after another: each takes the whole machine.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class Together(LoadScopeScheduling):
         def _split_scope(self, nodeid):
             file, _, test = nodeid.partition("::")
-            if "ray" in test.partition("[")[0].split("_"):
-                return "ray"
-            return file if file.endswith("test_docs_commands.py") else nodeid
+            return "ray" if "ray" in test.partition("[")[0].split("_") else file
 
+    # The order of the files is that of pytest_collection_modifyitems.
+    config.option.loadscopereorder = False
     return Together(config, log)

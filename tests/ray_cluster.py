@@ -11,6 +11,8 @@ from typing import Any
 # The head asks the machines often whether they live, so that the loss of one is known in a second.
 OFTEN = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 2}
 MEMORY = 100 * 2**20
+# Ray Train looks after its workers every two seconds otherwise.
+os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 
 
 class RayCluster:
@@ -22,7 +24,8 @@ class RayCluster:
 
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         self._ray = ray
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": OFTEN})
+        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": OFTEN}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.cluster.add_node(num_cpus=4, object_store_memory=2 * MEMORY)
         self.gpu_machines: list[Any] = []
         self.complete()

@@ -37,6 +37,7 @@ from molmo_agent.errors import EnvError
 from molmo_agent.evaluation.nano_suite import run as nano_suite
 from molmo_agent.evaluation.nano_suite.sets import ScreenSet
 from molmo_agent.pointers.baselines import CentrePointer
+from molmo_agent.policies import pointing
 from molmo_agent.policies.pointing import PointingPolicy
 from molmo_agent.rollout.loop import rollout
 from molmo_agent.rollout.recorder import Recorder
@@ -303,6 +304,8 @@ def test_every_command_of_a_page_runs(
     small = ScreenSet(name="desktop small", section="desktop small", screens=1, width=240, height=180, questions=2)
     monkeypatch.setattr(nano_suite, "suite_sets", lambda: (small,))
     monkeypatch.setattr(nano_suite, "measure", lambda model, repeats: [])
+    # Nothing here answers a click on the middle of the screen, however long it is waited for.
+    monkeypatch.setattr(pointing, "PATIENCE_S", 0.1)
     run_command(command, request, monkeypatch, tmp_path)
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command_line import agent_here
 from made_data import opened
-from test_train_cli import agent
 from tiny_training import write_model, write_points
 
 from molmo_agent.data.catalog import open_mixture, open_source
@@ -20,6 +20,9 @@ from molmo_agent.geometry import Box, Point
 from molmo_agent.pointers.baselines import CentrePointer, OraclePointer
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.recipe import from_dict, load
+
+# torch warns about itself.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 SIZE = 400, 300
 """Height and width; the diagonal is 500 pixels, so that 20 are near."""
@@ -147,7 +150,7 @@ def test_two_models_are_asked_for_what_was_kept_and_nothing_else(tmp_path: Path)
 def test_a_run_on_own_screens_says_how_often_it_hits_before_and_after(tmp_path: Path) -> None:
     write_points(tmp_path)
     model = str(write_model(tmp_path / "model"))
-    done = agent("train", "my-screens", "--from", model, "steps=2", "batch=2", "mixture.1.rate=0", cwd=tmp_path)
+    done = agent_here("train", "my-screens", "--from", model, "steps=2", "batch=2", "mixture.1.rate=0", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "hold-out set: 1 clicks on 1 images" in done.stdout
     rows = [line.split() for line in done.stdout.splitlines() if line.strip().startswith(("before", "after"))]
@@ -161,10 +164,10 @@ def test_a_run_on_own_screens_says_how_often_it_hits_before_and_after(tmp_path: 
 
 
 def test_where_to_start_from_is_said_once_for_any_recipe(tmp_path: Path) -> None:
-    done = agent("train", "pointing", "--from", "a/b", "model=nano", cwd=tmp_path)
+    done = agent_here("train", "pointing", "--from", "a/b", "model=nano", cwd=tmp_path)
     assert done.returncode == 2
     assert "expected one model to start from, got --from a/b and model=; leave one out" in " ".join(done.stderr.split())
-    done = agent("train", "nano", "--from", "nanno", cwd=tmp_path)
+    done = agent_here("train", "nano", "--from", "nanno", cwd=tmp_path)
     assert "unknown value of model 'nanno': did you mean nano" in " ".join(done.stderr.split())
 
 

@@ -55,6 +55,28 @@ def test_an_image_without_text_has_no_lines(rapid, shape):
     assert list(rapid.read(np.full(shape, 200, np.uint8))) == []
 
 
+def test_a_strip_is_read_without_being_enlarged_to_the_size_of_a_screen(rapid, monkeypatch):
+    sizes = []
+    kind = type(rapid._engine.text_det.preprocess_op)
+    prepare = kind.__call__
+
+    def noted(self, image):
+        sizes.append(prepare(self, image).shape[-2:])
+        return prepare(self, image)
+
+    monkeypatch.setattr(kind, "__call__", noted)
+    drawing = Drawing(440, 30).text(20, 6, "Save document").text(300, 6, "Cancel")
+    lines = list(rapid.read(drawing.array()))
+    assert [line.text for line in lines] == ["Save document", "Cancel"]
+    for line, truth in zip(lines, drawing.lines, strict=True):
+        assert truth.box.contains(line.box.center)
+        assert line.box.bottom <= 1, "in the image, not in what was added below it"
+    for strip in (drawing.array().transpose(1, 0, 2), np.full((2, 300, 3), 200, np.uint8)):
+        assert all(0 <= line.box.right <= 1 for line in rapid.read(strip))
+    assert len(sizes) == 3
+    assert max(height * width for height, width in sizes) < 1024 * 1024, sizes
+
+
 def test_models_that_are_missing_are_named(monkeypatch, tmp_path):
     spec = types.SimpleNamespace(origin=str(tmp_path / "__init__.py"))
     monkeypatch.setattr("importlib.util.find_spec", lambda _: spec)

@@ -16,7 +16,11 @@ from molmo_agent.train.on_ray import STOP_FILE, run_on_ray
 
 # Those of this platform.
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows ends a process at a signal from another one")
+pytest_plugins = ("quick_ranks",)
+pytestmark = [
+    pytest.mark.usefixtures("quick_ranks"),
+    pytest.mark.skipif(os.name == "nt", reason="Windows ends a process at a signal from another one"),
+]
 
 
 @pytest.fixture(autouse=True)

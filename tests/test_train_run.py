@@ -42,8 +42,12 @@ from molmo_agent.train.on_ray import POINTER_FILE, RayWorkers, follow, run_on_ra
 from molmo_agent.train.starting_model import load_model
 from molmo_agent.train.step import ModelWithLoss
 
-# torch and Ray warn about themselves.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+pytest_plugins = ("quick_ranks",)
+pytestmark = [
+    pytest.mark.usefixtures("quick_ranks"),
+    # torch and Ray warn about themselves.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +190,7 @@ def test_a_ray_cluster_that_loses_a_machine_goes_on_with_fewer_workers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Resources of a lost machine are counted for a while yet.
-    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "5")
 
     def lose_one() -> None:
         while not (tmp_path / "latest").exists():

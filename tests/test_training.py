@@ -33,6 +33,8 @@ from molmo_agent.train.muon import Muon, orthogonalize
 from molmo_agent.train.optim import Schedule
 from molmo_agent.train.recipe import from_dict
 
+pytest_plugins = ("quick_ranks",)
+pytestmark = pytest.mark.usefixtures("quick_ranks")
 PROCESSOR = nano_processor()
 
 

@@ -24,6 +24,9 @@ from molmo_agent.train.validation.answers import PAGE, same_words
 from molmo_agent.train.validation.early_warning import EarlyWarning
 from molmo_agent.train.validation.held_out import HeldOut
 
+pytest_plugins = ("quick_ranks",)
+pytestmark = pytest.mark.usefixtures("quick_ranks")
+
 
 def measured_run(folder: Path, **changes: Any) -> TrainConfig:
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +97,7 @@ def test_an_answer_counts_as_exact_where_the_model_would_say_it(tmp_path: Path) 
     path.write_text(json.dumps({"messages": ["hello", "aaaa"]}) + "\n")
     data = to_dict(small_run(tmp_path / "run" if (tmp_path / "run").mkdir() is None else tmp_path))
     chat = {"kind": "chat", "path": str(path)}
-    data |= {"mixture": [chat], "steps": 150, "batch": 2, "validate": {"every": 150, "mixture": [chat], "generate": 1}}
+    data |= {"mixture": [chat], "steps": 60, "batch": 2, "validate": {"every": 60, "mixture": [chat], "generate": 1}}
     rate = {"peak": 2e-2, "warmup_steps": 2}
     data["optimizer"] = {name: rate for name in ("vit", "connector", "llm")}
     fit(from_dict(data), tmp_path / "out")

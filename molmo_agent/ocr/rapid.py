@@ -18,6 +18,9 @@ from molmo_agent.screen_text import Line, Word, reading_order
 DETECTION, RECOGNITION = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
 # Images whose shorter side is below this are enlarged for the detection: small print is not detected otherwise.
 SHORT_SIDE = 544
+# What is longer than this many times its shorter side, such as a task bar, is enlarged so many times at most: a strip
+# of 3 x 400 pixels would become one of 544 x 72,533, which takes gigabytes.
+_STRIP, _ENLARGED = 8, 4
 # Height in pixels that the recognition scales each line to, and the least width that it pads a line to. The engine's
 # own 320 costs twice the time on screenshots, where most lines are one short word, and reads no better.
 _LINE_SHAPE = (3, 48, 48)
@@ -69,14 +72,14 @@ class RapidReader:
 
     def _detect(self, bgr: Image) -> list[tuple[int, int, int, int]]:
         """Return (left, top, right, bottom) in pixels of each line."""
+        height, width = bgr.shape[:2]
         try:
-            boxes = self._engine(bgr, use_det=True, use_cls=False, use_rec=False).boxes
+            boxes = self._engine(_padded_strip(bgr), use_det=True, use_cls=False, use_rec=False).boxes
         except Exception as error:  # whatever onnxruntime and OpenCV raise
             raise ModelError(f"expected rapidocr to detect text, but it failed: {error}") from error
         if boxes is None:
             return []
         corners = np.asarray(boxes)
-        height, width = bgr.shape[:2]
         low, high = corners.min(axis=1).astype(int), np.ceil(corners.max(axis=1)).astype(int)
         rectangles = [
             (max(left, 0), max(top, 0), min(right, width), min(bottom, height))
@@ -140,6 +143,16 @@ def _make_engine(threads: int) -> Any:
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
         }
     )
+
+
+def _padded_strip(bgr: Image) -> Image:
+    """Return the image, or a strip with its last row or column repeated; both of shape (height, width, 3)."""
+    sides = bgr.shape[:2]
+    missing = SHORT_SIDE // _ENLARGED - min(sides)
+    if missing <= 0 or max(sides) <= _STRIP * min(sides):
+        return bgr
+    below, right = (missing, 0) if sides[0] < sides[1] else (0, missing)
+    return np.pad(bgr, ((0, below), (0, right), (0, 0)), mode="edge")
 
 
 def _word_edges(text: str, line: Any) -> tuple[tuple[str, float, float], ...]:
