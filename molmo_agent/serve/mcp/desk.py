@@ -7,6 +7,7 @@ the result "input required" in the newer ones, where the client comes again with
 
 import asyncio
 import concurrent.futures
+import dataclasses
 import secrets
 import threading
 import time
@@ -21,6 +22,7 @@ from pydantic import BaseModel, Field
 from molmo_agent.actions import describe
 from molmo_agent.episode import Decision, Observation
 from molmo_agent.errors import ActionRefused
+from molmo_agent.serve.outcome import Outcome
 from molmo_agent.serve.session import Session
 from molmo_agent.visible_text import visible_text
 
@@ -30,7 +32,7 @@ IDLE_S = 60.0
 # How long a person may think about a question, in seconds.
 ANSWER_S = 120.0
 # How long the end of the program waits for an action to stop, in seconds.
-_CLOSE_S = 10.0
+_CLOSE_S = 1.5
 _POLL_S = 0.05
 # From here on servers may not send requests, and ask with the result of a call.
 _ASKS_BY_RESULT = "2026-07-28"
@@ -135,8 +137,8 @@ class Desk:
         except asyncio.CancelledError:
             call.cancelled.set()
             raise
-        if call.could_not_ask:
-            raise ActionRefused(NO_ELICITATION)
+        if call.could_not_ask and isinstance(outcome, Outcome) and outcome.result == "refused":
+            return dataclasses.replace(outcome, message=NO_ELICITATION)  # type: ignore[return-value]
         return outcome
 
     def close(self) -> None:
