@@ -1,6 +1,5 @@
 """The MCP server: its tools, their schemas and annotations. What they do is done by the session."""
 
-import base64
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -11,8 +10,7 @@ from pydantic import Field
 
 from molmo_agent import __version__
 from molmo_agent.errors import ActionRefused, MolmoAgentError
-from molmo_agent.rollout.recorder import encode_png
-from molmo_agent.serve.hosts.picture import Picture, PictureLimits
+from molmo_agent.serve.picture import Picture, PictureLimits
 from molmo_agent.serve.mcp.desk import Desk
 from molmo_agent.serve.mcp.results import (
     ActionResult,
@@ -105,8 +103,7 @@ def _add_looking(server: MCPServer[Any], desk: Desk) -> None:
             screen=Size(width=seen.size[0], height=seen.size[1]),
             image=Size(width=image.size[0], height=image.size[1]),
         )
-        data = base64.b64encode(encode_png(image.pixels)).decode()
-        content = [ImageContent(data=data, mime_type="image/png"), TextContent(text=about.model_dump_json())]
+        content = [ImageContent(data=image.base64_png(), mime_type="image/png"), TextContent(text=about.model_dump_json())]
         return CallToolResult(content=content, structured_content=about.model_dump())  # type: ignore[arg-type]
 
     @server.tool(title="Wait for", annotations=_LOOKS)

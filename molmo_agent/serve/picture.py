@@ -63,9 +63,13 @@ class Picture:
         """(width, height) in pixels."""
         return self.pixels.shape[1], self.pixels.shape[0]
 
+    def png(self) -> bytes:
+        """Return the picture as a PNG file."""
+        return encode_png(self.pixels)
+
     def base64_png(self) -> str:
         """Return the picture as a PNG file in base64."""
-        return base64.b64encode(encode_png(self.pixels)).decode("ascii")
+        return base64.b64encode(self.png()).decode("ascii")
 
     def point(self, x_px: float, y_px: float) -> Point:
         """Return the normalized point of a pixel.
