@@ -109,7 +109,7 @@ class Rollout(Iterator[Step]):
             raise RunStopped(_stopped_by(unheeded)) from unheeded
 
     def resume_from(self, seen: Observation, cover: SecretCover) -> None:
-        """Begin with the screen as it is: the env is neither reset nor closed, also when the run is stopped.
+        """Begin with the screen as it is: the env is neither reset nor closed, and its own end ends nothing.
 
         For callers who run several tasks in one env, before the first step. ``guards.before`` holds their last steps.
 
@@ -226,8 +226,9 @@ class Rollout(Iterator[Step]):
         lap("guard")
 
         step = Step(index=index, observation=shown, decision=decision, refused=refused, dry_run=self._dry_run)
-        # `Done` is a claim, not an input: only an env that scores it receives it.
-        silent = isinstance(decision.action, Done) and Done not in self._env.capabilities
+        # `Done` is a claim, not an input: only an env that scores it receives it, and only about its own episode.
+        is_scored = Done in self._env.capabilities and self._resumed is None
+        silent = isinstance(decision.action, Done) and not is_scored
         newest = None
         if not (refused or self._dry_run or silent):
             try:
@@ -344,7 +345,7 @@ class Rollout(Iterator[Step]):
     def _why_over(self, step: Step) -> str:
         if isinstance(step.action, Done):
             return f"the policy says: {describe(step.action)}"
-        if step.terminated or step.truncated:
+        if self._resumed is None and (step.terminated or step.truncated):
             return "the env ended the episode" + (" at its own limit" if step.truncated and not step.terminated else "")
         return stuck(self._steps)
 

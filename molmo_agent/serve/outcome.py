@@ -65,12 +65,11 @@ def was_sent(step: Step) -> bool:
     return step.refused is None and not step.dry_run and sends_input(step.action)
 
 
-def outcome_of(trajectory: Trajectory, num_inputs: int) -> Outcome:
+def outcome_of(trajectory: Trajectory) -> Outcome:
     """Return the outcome of an episode that is over.
 
     Args:
-        trajectory: its steps. A policy that finished ends with ``Done``; an env may end an episode before.
-        num_inputs: the number of inputs that the request consists of.
+        trajectory: its steps. A policy that has finished ends with ``Done``; a limit may end an episode before.
     """
     steps = trajectory.steps
     sent = [step for step in steps if was_sent(step)]
@@ -85,7 +84,7 @@ def outcome_of(trajectory: Trajectory, num_inputs: int) -> Outcome:
 
     if last is not None and last.refused is not None:
         return outcome("refused", str(last.refused), candidates_of(answer))
-    if (done and done.success) or (done is None and len(sent) >= num_inputs):
+    if done and done.success:
         # Only what was seen is verified. Without any change it is open what the input did.
         effects = {step.effect for step in sent}
         if not sent or effects & {"changed", "changed_elsewhere"}:

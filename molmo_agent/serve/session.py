@@ -240,7 +240,7 @@ class Session:
             with self._request():
                 self._plan = steps
                 said = ", then ".join(dict.fromkeys(step.text for step in steps))
-                return self._roll(self._policy, said, self._observe(), len(steps))
+                return self._roll(self._policy, said, self._observe())
         except ActionRefused as error:
             return _refused(error)
 
@@ -259,7 +259,7 @@ class Session:
             with self._request():
                 policy = GivenAction(action, words, reader=self._text_reader(), before=self._before)
                 said = words.strip() or describe(action)
-                return self._roll(policy, said, self._seen or self._observe(), 1)
+                return self._roll(policy, said, self._seen or self._observe())
         except ActionRefused as error:
             return _refused(error)
 
@@ -308,7 +308,7 @@ class Session:
         finally:
             self._turn.release()
 
-    def _roll(self, policy: Policy, words: str, seen: Observation, num_inputs: int) -> Outcome:
+    def _roll(self, policy: Policy, words: str, seen: Observation) -> Outcome:
         self._num_requests += 1
         if self._num_requests > self.guards.max_steps:
             raise ActionRefused(f"the limit of {self.guards.max_steps} actions of this session is reached")
@@ -332,7 +332,7 @@ class Session:
         finally:
             self._remember(episode.trajectory.steps)
         self._seen = self._observe()
-        return self.guards.secrets.scrub(outcome_of(episode.trajectory, num_inputs))
+        return self.guards.secrets.scrub(outcome_of(episode.trajectory))
 
     def _remember(self, steps: Sequence[Step]) -> None:
         kept = [step for step in steps if not isinstance(step.action, Done)]

@@ -148,6 +148,11 @@ async def serve(app: Door, host: str, port: int, ready: Callable[[int], None]) -
         socket = config.bind_socket()
     except SystemExit as error:
         raise UsageError(f"cannot listen on {host}:{port}: it is taken, or not an address of this machine") from error
-    server = uvicorn.Server(config)
-    ready(socket.getsockname()[1])
-    await server.serve(sockets=[socket])
+    port = socket.getsockname()[1]
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            ready(port)
+
+    await Server(config).serve(sockets=[socket])
