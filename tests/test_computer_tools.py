@@ -63,7 +63,11 @@ def test_a_screenshot_fits_the_limits_and_keeps_its_shape():
             fits = max(width, height) <= limits.max_side and width * height <= limits.max_pixels
             # Up to the one pixel that is cut off.
             close = min(size) < 16 or abs(width * size[1] - height * size[0]) <= max(size)
-            if not (fits and close and (size != limits.fit(size)) == (max(size) > limits.max_side or size[0] * size[1] > limits.max_pixels)):
+            if not (
+                fits
+                and close
+                and (size != limits.fit(size)) == (max(size) > limits.max_side or size[0] * size[1] > limits.max_pixels)
+            ):
                 wrong.append((size, width, height))
     assert wrong == []
 

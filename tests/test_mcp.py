@@ -337,7 +337,12 @@ def test_web_pages_and_foreign_hosts_do_not_get_in():
 
 def test_a_token_is_asked_for_where_one_is_set():
     with http_server(Screen(), token=TOKEN) as address:
-        wrong = [{}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {TOKEN}"}, {"authorization": "Bearer"}]
+        wrong = [
+            {},
+            {"authorization": "Bearer wrong"},
+            {"authorization": f"Basic {TOKEN}"},
+            {"authorization": "Bearer"},
+        ]
         assert [post(address, **headers) for headers in wrong] == [401] * 4
         assert post(address, authorization=f"Bearer {TOKEN}") not in (401, 403)
 

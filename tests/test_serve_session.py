@@ -184,14 +184,14 @@ def test_the_guard_knows_what_an_earlier_request_typed():
 
     def ask(decision, observation, why):
         reasons.append(why)
-        return not isinstance(decision.action, Key)
+        return False
 
     env, instruction = screen("fill-field", seed=5)
-    blank = SimpleNamespace(name="blank", read=lambda image: [])
-    session = session_of(env, family="fill-field", seed=5, confirm="risky", ask=ask, reader=blank)
+    session = session_of(env, family="fill-field", seed=5)
     session.act(Click(env.locate(instruction)[0].center))
     session.act(Type("rm -rf notes"))
-    reasons.clear()
+    blank = SimpleNamespace(name="blank", read=lambda image: [])
+    session.guards = Guards(confirm="risky", ask=ask, reader=blank)
     assert session.act(Key(("enter",))).result == "refused"
     assert "rm -rf notes" in reasons[0]
 
@@ -356,5 +356,3 @@ def test_a_device_that_another_process_drives_is_refused_until_that_one_ends(tmp
 def test_simulated_screens_need_no_lock():
     assert device_of("sim-desktop", {}) == device_of("miniwob", {}) == ""
     assert device_of("android", {"serial": "a"}) != device_of("android", {"serial": "b"})
-
-

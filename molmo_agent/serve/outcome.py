@@ -118,5 +118,3 @@ def _acted_on(sent: list[Step]) -> tuple[Candidate, ...]:
         for point in points_of(step.action):
             places[point] = Candidate(point, result.confidence if result else None)
     return tuple(places.values())
-
-

@@ -108,5 +108,3 @@ class Computer(AsyncComputer):  # type: ignore[misc, unused-ignore]
             # The request that is running sees it; the next one is a new one.
             self._thread.submit(cancelled.clear)
             raise
-
-

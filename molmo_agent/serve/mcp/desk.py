@@ -248,6 +248,8 @@ def _schema() -> dict[str, Any]:
 
 
 def _allows(response: Any) -> bool:
-    return isinstance(response, ElicitResult) and response.action == "accept" and (response.content or {}).get(
-        "allow"
-    ) is True
+    return (
+        isinstance(response, ElicitResult)
+        and response.action == "accept"
+        and (response.content or {}).get("allow") is True
+    )

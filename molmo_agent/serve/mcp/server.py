@@ -103,7 +103,10 @@ def _add_looking(server: MCPServer[Any], desk: Desk) -> None:
             screen=Size(width=seen.size[0], height=seen.size[1]),
             image=Size(width=image.size[0], height=image.size[1]),
         )
-        content = [ImageContent(data=image.base64_png(), mime_type="image/png"), TextContent(text=about.model_dump_json())]
+        content = [
+            ImageContent(data=image.base64_png(), mime_type="image/png"),
+            TextContent(text=about.model_dump_json()),
+        ]
         return CallToolResult(content=content, structured_content=about.model_dump())  # type: ignore[arg-type]
 
     @server.tool(title="Wait for", annotations=_LOOKS)
