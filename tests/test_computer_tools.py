@@ -84,7 +84,8 @@ def test_every_pixel_of_the_picture_leads_to_its_own_place_on_the_screen_and_bac
             point = picture.point(x, y)
             assert picture.pixel(point) == (x, y)
             left, top = point.to_pixels(width, height)
-            assert abs(left - (x + 0.5) * width / across) <= 1 and abs(top - (y + 0.5) * height / down) <= 1
+            assert abs(left - (x + 0.5) * width / across) <= 1
+            assert abs(top - (y + 0.5) * height / down) <= 1
 
 
 def test_a_place_outside_the_picture_is_refused_and_never_moved_to_the_edge():
@@ -92,7 +93,8 @@ def test_a_place_outside_the_picture_is_refused_and_never_moved_to_the_edge():
     screen = HostScreen(desk.session)
     for place in [(-1, 5), (640, 5), (5, 480), (1e9, 5), (float("nan"), 5), (5, float("inf"))]:
         outcome = screen.click(place)
-        assert outcome.result == "refused" and "outside the screenshot" in outcome.message
+        assert outcome.result == "refused"
+        assert "outside the screenshot" in outcome.message
     assert desk.inputs == []
 
 
@@ -103,7 +105,9 @@ def test_a_screen_that_changed_its_size_needs_a_new_screenshot():
     desk.env.reset(seed=3, options={"task": "click-button", "size": (800, 600)})
     desk.session.screenshot()
     outcome = screen.click((5, 5))
-    assert outcome.result == "refused" and "was 640x480" in outcome.message and desk.inputs == []
+    assert outcome.result == "refused"
+    assert "was 640x480" in outcome.message
+    assert desk.inputs == []
 
 
 def test_what_no_screen_executes_as_asked_is_refused():
@@ -121,7 +125,8 @@ def test_what_no_screen_executes_as_asked_is_refused():
         "is not known": screen.click(None),
     }
     assert [text for text, outcome in refused.items() if text not in outcome.message] == []
-    assert {outcome.result for outcome in refused.values()} == {"refused"} and desk.inputs == []
+    assert {outcome.result for outcome in refused.values()} == {"refused"}
+    assert desk.inputs == []
     assert screen.drag([(10, 10), (60, 60), (110, 110)]).actions
 
 
@@ -180,7 +185,8 @@ def test_the_toolset_of_anthropic_clicks_what_the_model_saw(claude, size):
     assert set(tools[0]["configs"]) == set(claude.NOT_POSSIBLE)
     image = PIL.Image.open(io.BytesIO(base64.b64decode(results[0]["content"][0]["source"]["data"])))
     assert image.size == PictureLimits().fit(size)
-    assert desk.env.success and results[2]["content"][0]["text"] == f"X={x},Y={y}"
+    assert desk.env.success
+    assert results[2]["content"][0]["text"] == f"X={x},Y={y}"
 
 
 def test_every_member_of_the_toolset_does_what_its_name_says(claude):
@@ -223,7 +229,8 @@ def test_what_the_guards_refuse_is_an_error_that_the_model_reads(claude):
         toolset,
         [("left_click", {"coordinate": [9, 9]}), ("type", {"text": "x"}), ("left_click", {"coordinate": [9999, 9]})],
     )
-    assert [result["is_error"] for result in results] == [True] * 3 and desk.inputs == []
+    assert [result["is_error"] for result in results] == [True] * 3
+    assert desk.inputs == []
     assert "denied region" in results[0]["content"][0]["text"]
 
 
@@ -232,7 +239,9 @@ def test_the_toolset_needs_somebody_who_asks(claude):
         claude.ComputerToolset(Desk().session)
     desk = Desk(confirm="always", ask=lambda decision, observation, why: False)
     _, results = run_toolset(claude.ComputerToolset(desk.session), [("key", {"text": "Return"})])
-    assert results[0]["is_error"] and "not confirmed" in results[0]["content"][0]["text"] and desk.inputs == []
+    assert results[0]["is_error"]
+    assert "not confirmed" in results[0]["content"][0]["text"]
+    assert desk.inputs == []
 
 
 @pytest.mark.parametrize("version", ["computer_20250124", "computer_20251124"])
@@ -284,8 +293,10 @@ def test_the_computer_tool_of_openai_clicks_what_the_model_saw(size):
     desk = Desk(size)
     x, y = desk.target()
     answer = OpenAITool(desk.session).run(openai_call({"type": "click", "x": x, "y": y, "button": "left"}))
-    assert desk.env.success and answer.remarks == []
-    assert answer.output["call_id"] == "c" and answer.output["type"] == "computer_call_output"
+    assert desk.env.success
+    assert answer.remarks == []
+    assert answer.output["call_id"] == "c"
+    assert answer.output["type"] == "computer_call_output"
     data = answer.output["output"]["image_url"].removeprefix("data:image/png;base64,")
     assert PIL.Image.open(io.BytesIO(base64.b64decode(data))).size == PictureLimits().fit(size)
 
@@ -305,14 +316,16 @@ def test_actions_of_one_call_are_carried_out_in_order_until_one_is_refused():
     kinds = [type(action).__name__ for action in desk.inputs]
     assert kinds == ["Move", "Click", "Scroll", "Scroll", "Drag"]
     assert [(each.direction, each.notches) for each in desk.inputs[2:4]] == [("down", 3), ("left", 1)]
-    assert answer.outcomes[-1].result == "refused" and "denied region" in answer.remarks[0]["content"]
+    assert answer.outcomes[-1].result == "refused"
+    assert "denied region" in answer.remarks[0]["content"]
 
 
 @pytest.mark.parametrize("button", ["back", "forward"])
 def test_a_button_that_no_screen_has_is_refused(button):
     desk = Desk()
     answer = OpenAITool(desk.session).run(openai_call({"type": "click", "x": 1, "y": 1, "button": button}))
-    assert answer.outcomes[0].result == "refused" and desk.inputs == []
+    assert answer.outcomes[0].result == "refused"
+    assert desk.inputs == []
 
 
 def test_a_safety_check_that_nobody_acknowledges_sends_nothing():
@@ -323,7 +336,8 @@ def test_a_safety_check_that_nobody_acknowledges_sends_nothing():
             OpenAITool(desk.session, acknowledge=acknowledge).run(call)
     assert desk.inputs == []
     answer = OpenAITool(desk.session, acknowledge=lambda check: True).run(call)
-    assert answer.output["acknowledged_safety_checks"] == [check] and len(desk.inputs) == 1
+    assert answer.output["acknowledged_safety_checks"] == [check]
+    assert len(desk.inputs) == 1
 
 
 def test_openai_agents_drive_a_screen_as_their_own_computer():
@@ -332,7 +346,8 @@ def test_openai_agents_drive_a_screen_as_their_own_computer():
 
     desk = Desk((2560, 1440))
     computer, (x, y) = Computer(desk.session), desk.target()
-    assert isinstance(computer, agents.AsyncComputer) and computer.dimensions == PictureLimits().fit((2560, 1440))
+    assert isinstance(computer, agents.AsyncComputer)
+    assert computer.dimensions == PictureLimits().fit((2560, 1440))
 
     async def work():
         await computer.screenshot()
@@ -349,7 +364,8 @@ def test_openai_agents_drive_a_screen_as_their_own_computer():
 
     asyncio.run(work())
     kinds = [type(action).__name__ for action in desk.inputs]
-    assert kinds == ["Click", "Key", "Scroll", "Type", "Click", "Drag", "Move", "Wait"] and desk.env.success
+    assert kinds == ["Click", "Key", "Scroll", "Type", "Click", "Drag", "Move", "Wait"]
+    assert desk.env.success
 
 
 # --- Google -----------------------------------------------------------------------------------------------------------
@@ -376,7 +392,9 @@ def test_the_functions_of_google_click_what_the_model_saw(gemini, size):
     center = desk.env.locate(desk.task)[0].center
     answer = tool.run(google_call("click_at", x=round(center.x * 1000), y=round(center.y * 1000)))
     response = answer.part.function_response
-    assert desk.env.success and response.response["outcome"] == "verified" and response.name == "click_at"
+    assert desk.env.success
+    assert response.response["outcome"] == "verified"
+    assert response.name == "click_at"
     image = PIL.Image.open(io.BytesIO(response.parts[0].inline_data.data))
     assert image.size == PictureLimits().fit(size)
     assert set(tool.definition().computer_use.excluded_predefined_functions) == set(gemini.EXCLUDED)
@@ -396,10 +414,12 @@ def test_every_function_of_google_does_what_its_name_says(gemini):
         google_call("drag_and_drop", x=0, y=0, destination_x=1000, destination_y=1000),
     ]
     results = [tool.run(call).outcome.result for call in calls]
-    assert "refused" not in results and results[1] == "verified"
+    assert "refused" not in results
+    assert results[1] == "verified"
     kinds = [type(action).__name__ for action in desk.inputs]
     assert kinds == ["Move", "Click", "Type", "Key", "Scroll", "Scroll", "Drag"]
-    assert desk.inputs[2] == Type("Ada", replace=True) and desk.inputs[5].notches == 3
+    assert desk.inputs[2] == Type("Ada", replace=True)
+    assert desk.inputs[5].notches == 3
 
 
 @pytest.mark.parametrize(
@@ -419,7 +439,8 @@ def test_every_function_of_google_does_what_its_name_says(gemini):
 def test_a_function_call_that_cannot_be_carried_out_is_an_error_in_the_answer(gemini, call):
     desk = Desk()
     answer = gemini.ComputerTool(desk.session).run(google_call(call[0], **call[1]))
-    assert answer.part.function_response.response["error"] and desk.inputs == []
+    assert answer.part.function_response.response["error"]
+    assert desk.inputs == []
 
 
 def test_where_google_demands_a_confirmation_a_person_gives_it(gemini):

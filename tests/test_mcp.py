@@ -97,7 +97,8 @@ def test_every_tool_says_what_it_may_change_and_what_it_returns():
     for name, tool in tools.items():
         assert tool.annotations.read_only_hint == (name in looking), name
         assert tool.annotations.destructive_hint == (name not in looking | {"scroll"}), name
-        assert tool.description and tool.input_schema["type"] == "object"
+        assert tool.description
+        assert tool.input_schema["type"] == "object"
         assert tool.output_schema["type"] == "object", name
     assert "ambiguous" in json.dumps(tools["click_on"].output_schema)
 
@@ -111,10 +112,14 @@ def test_a_click_by_words_is_done_and_verified(mode):
         return point.structured_content, (await call(client, "click_on", target=screen.target)).structured_content
 
     point, click = screen.run(work, mode=mode)
-    assert screen.env is not None and click["outcome"] == "verified" and len(click["actions"]) == 1
+    assert screen.env is not None
+    assert click["outcome"] == "verified"
+    assert len(click["actions"]) == 1
     place = click["candidates"][0]
     assert (place["x_px"], place["y_px"]) == (point["points"][0]["x_px"], point["points"][0]["y_px"])
-    assert point["status"] == "ok" and not point["none"] and point["size"] == {"width": 640, "height": 480}
+    assert point["status"] == "ok"
+    assert not point["none"]
+    assert point["size"] == {"width": 640, "height": 480}
 
 
 def test_a_screenshot_comes_as_an_image_within_the_side_that_was_asked_for():
@@ -123,7 +128,8 @@ def test_a_screenshot_comes_as_an_image_within_the_side_that_was_asked_for():
 
     sizes = []
     for result in Screen().run(work):
-        assert result.content[0].type == "image" and result.content[0].mime_type == "image/png"
+        assert result.content[0].type == "image"
+        assert result.content[0].mime_type == "image/png"
         sizes.append((result.structured_content["image"]["width"], result.structured_content["screen"]["width"]))
     assert sizes == [(64, 640), (300, 640), (640, 640)]
 
@@ -167,8 +173,10 @@ def test_a_person_is_asked_through_the_client(mode, answer, outcome):
         return (await call(client, "click_on", target=screen.target)).structured_content
 
     result = screen.run(work, mode=mode, answer=answer)
-    assert result["outcome"] == outcome and bool(result["actions"]) == (outcome == "verified")
-    assert screen.target in screen.questions[0] and "Click (" in screen.questions[0]
+    assert result["outcome"] == outcome
+    assert bool(result["actions"]) == (outcome == "verified")
+    assert screen.target in screen.questions[0]
+    assert "Click (" in screen.questions[0]
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -179,7 +187,8 @@ def test_without_elicitation_an_action_that_needs_consent_is_refused_with_the_re
         return (await call(client, "click_on", target=screen.target)).structured_content
 
     result = screen.run(work, mode=mode)
-    assert result["outcome"] == "refused" and result["actions"] == []
+    assert result["outcome"] == "refused"
+    assert result["actions"] == []
     assert "does not support elicitation" in result["message"]
 
 
@@ -202,7 +211,8 @@ def test_a_question_that_is_no_longer_open_moves_nothing():
         return late.structured_content
 
     result = screen.run(work, mode="2026-07-28", answer=YES)
-    assert result["outcome"] == "refused" and "no longer open" in result["message"]
+    assert result["outcome"] == "refused"
+    assert "no longer open" in result["message"]
 
 
 # --- Guards, cancellation, other clients ------------------------------------------------------------------------------
@@ -265,7 +275,8 @@ def test_a_call_that_its_client_cancels_stops_between_two_letters(mode):
             group.cancel_scope.cancel()
 
     result = screen.run(work, mode=mode)
-    assert len(env.typed) < 1000 and env.released
+    assert len(env.typed) < 1000
+    assert env.released
     assert result["outcome"] in ("verified", "no_visible_change")
 
 
@@ -305,8 +316,10 @@ def test_a_second_client_is_told_that_the_screen_is_in_use(mode):
     with http_server(screen) as address:
         mine, theirs, look, later = anyio.run(work, address)
     assert mine["outcome"] == "verified"
-    assert theirs["outcome"] == "refused" and "another client (first 1) is using this screen" in theirs["message"]
-    assert look.is_error and "another client" in look.content[0].text
+    assert theirs["outcome"] == "refused"
+    assert "another client (first 1) is using this screen" in theirs["message"]
+    assert look.is_error
+    assert "another client" in look.content[0].text
     assert later["outcome"] == "no_visible_change"
 
 
@@ -396,7 +409,8 @@ def test_agent_mcp_speaks_over_pipes_and_obeys_its_stop_file(tmp_path):
 
     done, stopped = anyio.run(work)
     assert done["outcome"] == "verified"
-    assert stopped["outcome"] == "refused" and "the session is over" in stopped["message"]
+    assert stopped["outcome"] == "refused"
+    assert "the session is over" in stopped["message"]
 
 
 @needs("Xvfb", "openbox", "zenity")
@@ -412,8 +426,10 @@ def test_a_dialog_of_a_real_program_is_answered_by_words(tmp_path):
             return [line["text"] for line in lines], absent, click, gone.structured_content
 
     lines, absent, click, gone = anyio.run(work)
-    assert "Really" in lines and "Yes" in lines
-    assert absent["none"] and absent["points"] == []
+    assert "Really" in lines
+    assert "Yes" in lines
+    assert absent["none"]
+    assert absent["points"] == []
     assert click["outcome"] == gone["outcome"] == "verified"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from molmo_agent.actions import Click, Drag, Key, Move, Type
+from molmo_agent.envs.sim_desktop.desktop import SimDesktop
 from molmo_agent.episode import LabelledPoint, PointResult
 from molmo_agent.errors import ActionRefused, UsageError
 from molmo_agent.geometry import Box, Point
@@ -20,7 +21,6 @@ from molmo_agent.serve.keys import read_keys
 from molmo_agent.serve.outcome import candidates_of
 from molmo_agent.serve.session import Session
 from molmo_agent.testing import ToyEnv
-from molmo_agent.envs.sim_desktop.desktop import SimDesktop
 
 
 class Answers:
@@ -65,7 +65,8 @@ def test_a_click_with_a_visible_effect_is_verified(seed):
     env, session, target = button(seed)
     outcome = session.click_on(target)
     assert (outcome.result, env.success, len(outcome.actions)) == ("verified", True, 1)
-    assert outcome.size == (640, 480) and outcome.candidates[0].point == env.locate(f"click the {target}")[0].center
+    assert outcome.size == (640, 480)
+    assert outcome.candidates[0].point == env.locate(f"click the {target}")[0].center
 
 
 @pytest.mark.parametrize("point", [(0.01, 0.99), (0.5, 0.999), (0.99, 0.5)])
@@ -105,7 +106,8 @@ def test_typed_text_arrives_in_the_field_that_is_named(text):
     env, instruction = screen("fill-field", seed=5)
     target = instruction.rpartition(" into ")[2]
     outcome = session_of(env, family="fill-field", seed=5).type_into(target, text)
-    assert outcome.result == "verified" and len(outcome.actions) == 2
+    assert outcome.result == "verified"
+    assert len(outcome.actions) == 2
     assert repr(text) in repr(env._running().desktop)
 
 
@@ -158,11 +160,12 @@ def test_what_names_no_keys_is_an_error_in_every_form():
 
 
 def test_regions_hold_for_places_that_other_programs_choose():
-    env, session, _ = button(deny=(Box(0.5, 0, 1, 1),))
+    _env, session, _ = button(deny=(Box(0.5, 0, 1, 1),))
     inside = [Click(Point(0.7, 0.5)), Drag(Point(0.1, 0.5), Point(0.9, 0.5)), Move(Point(0.51, 0.1))]
     for action in inside:
         outcome = session.act(action)
-        assert (outcome.result, outcome.actions) == ("refused", ()) and "denied region" in outcome.message
+        assert (outcome.result, outcome.actions) == ("refused", ())
+        assert "denied region" in outcome.message
     assert session.act(Key(("alt", "f4"))).result == "refused"
 
 
@@ -176,7 +179,8 @@ def test_a_person_is_asked_about_each_input_and_no_means_no():
     env, session, target = button(confirm="always", ask=ask)
     outcome = session.click_on(target)
     assert (outcome.result, outcome.actions, env.success) == ("refused", (), False)
-    assert asked[0] == f"click {target}" and "not confirmed" in outcome.message
+    assert asked[0] == f"click {target}"
+    assert "not confirmed" in outcome.message
 
 
 def test_the_guard_knows_what_an_earlier_request_typed():
@@ -213,19 +217,20 @@ def test_a_secret_is_typed_only_where_it_is_allowed_and_never_shown():
     with pytest.raises(UsageError, match="OTHER"):
         session.type_into(target, "{{OTHER}}")
     outcome = session.type_into(target, "{{PIN}}")
-    assert outcome.is_sent and "834512967" not in repr(outcome)
+    assert outcome.is_sent
+    assert "834512967" not in repr(outcome)
     assert not np.array_equal(session.screenshot().image, env.observe().image)
 
 
 def test_the_actions_of_a_session_have_a_limit_and_looking_has_none():
-    env, session, target = button(max_steps=2)
+    _env, session, _target = button(max_steps=2)
     assert [session.press_keys("f5").result for _ in range(3)][-1] == "refused"
     assert "limit of 2 actions" in session.press_keys("f5").message
     assert session.screenshot().size == (640, 480)
 
 
 def test_the_time_of_a_session_has_a_limit(monkeypatch):
-    env, session, target = button(max_seconds=50)
+    _env, session, target = button(max_seconds=50)
     session.screenshot()
     session._began -= 51
     assert "limit of 50 seconds" in session.click_on(target).message
@@ -238,23 +243,25 @@ def test_the_kill_switch_ends_the_session_for_good():
     stop.set()
     assert "kill switch" in session.click_on(target).message
     stop.clear()
-    assert session.click_on(target).result == "refused" and not env.success
+    assert session.click_on(target).result == "refused"
+    assert not env.success
     with pytest.raises(ActionRefused, match="the session is over"):
         session.screenshot()
 
 
 def test_a_cancelled_request_sends_nothing_and_the_next_one_works():
-    env, session, target = button()
+    _env, session, target = button()
     session.screenshot()
     session.cancelled.set()
     outcome = session.click_on(target)
-    assert (outcome.result, outcome.actions) == ("refused", ()) and "cancelled" in outcome.message
+    assert (outcome.result, outcome.actions) == ("refused", ())
+    assert "cancelled" in outcome.message
     session.cancelled = threading.Event()
     assert session.click_on(target).result == "verified"
 
 
 def test_a_text_that_is_being_typed_stops_when_its_request_is_cancelled():
-    env, session, _ = button()
+    _env, session, _ = button()
     typed = []
 
     class Slow(SimDesktop):
@@ -271,11 +278,12 @@ def test_a_text_that_is_being_typed_stops_when_its_request_is_cancelled():
     slow = Slow(max_steps=100)
     session = session_of(slow, Answers((0.5, 0.5)))
     outcome = session.act(Type("abcdefgh"))
-    assert typed == ["a", "b", "c"] and "cancelled" in outcome.message
+    assert typed == ["a", "b", "c"]
+    assert "cancelled" in outcome.message
 
 
 def test_two_requests_at_a_time_are_not_possible():
-    env, session, target = button()
+    _env, session, target = button()
     answers = []
 
     def stop():
@@ -285,7 +293,8 @@ def test_two_requests_at_a_time_are_not_possible():
 
     session.guards = Guards(stop=stop)
     session.click_on(target)
-    assert answers[0].result == "refused" and "another request is running" in answers[0].message
+    assert answers[0].result == "refused"
+    assert "another request is running" in answers[0].message
 
 
 def test_a_place_that_changed_since_the_screenshot_is_not_clicked():
@@ -299,7 +308,8 @@ def test_a_place_that_changed_since_the_screenshot_is_not_clicked():
     changed = np.argwhere((seen.image != toy.observe().image).any(axis=2))
     row, column = changed[len(changed) // 2]
     outcome = session.act(Click(Point.from_pixel(column, row, *seen.size)))
-    assert (outcome.result, outcome.actions) == ("refused", ()) and "Take a screenshot" in outcome.message
+    assert (outcome.result, outcome.actions) == ("refused", ())
+    assert "Take a screenshot" in outcome.message
 
 
 def test_what_is_waited_for_is_found_or_the_time_passes():
@@ -312,7 +322,7 @@ def test_what_is_waited_for_is_found_or_the_time_passes():
 
 
 def test_each_request_leaves_a_trajectory(tmp_path):
-    env, instruction = screen("click-button")
+    env, _instruction = screen("click-button")
     session = Session(env, ScriptedPointer([]), record=tmp_path / "calls")
     session.press_keys("f5")
     session.click_on("nothing")
@@ -321,7 +331,7 @@ def test_each_request_leaves_a_trajectory(tmp_path):
 
 
 def test_a_closed_session_refuses():
-    env, session, target = button()
+    _env, session, target = button()
     session.close()
     assert session.click_on(target).result == "refused"
 
@@ -344,7 +354,7 @@ def test_a_device_that_another_process_drives_is_refused_until_that_one_ends(tmp
     lock = DesktopLock(name, tmp_path)
     assert lock.acquire() == f"process {other.pid}"
     assert DesktopLock("another screen", tmp_path).acquire() == ""
-    env, session, target = button()
+    env, _session, target = button()
     refused = Session(env, Answers((0.5, 0.5)), claim=lock.acquire).click_on(target)
     assert f"driven by process {other.pid}" in refused.message
     other.kill()

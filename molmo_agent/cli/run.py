@@ -111,6 +111,11 @@ def loading(name: str, *, quiet: bool) -> Iterator[None]:
 
 
 def env_options_of(request: Request) -> dict[str, Any]:
+    """Return the options of the env that a request names.
+
+    Raises:
+        UsageError: an option is for another env, or cannot be read.
+    """
     values = {"monitor": request.monitor, "region": request.region, "window": request.window, "serial": request.serial}
     options: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
     is_phone = request.env == "android"

@@ -1,4 +1,4 @@
-"""Names of keys as other programs write them: ``ctrl+s``, ``Page_Down``, ``ARROWLEFT``, ``Control_L+c``, ``KP_Enter``."""
+"""Names of keys as other programs write them: ``ctrl+s``, ``Page_Down``, ``ARROWLEFT``, ``Control_L+c``."""
 
 import re
 from collections.abc import Sequence

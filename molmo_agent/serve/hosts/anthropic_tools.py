@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from molmo_agent.errors import ActionRefused, MissingExtraError, MolmoAgentError
-from molmo_agent.serve.picture import Picture, PictureLimits
 from molmo_agent.serve.hosts.screen import HostScreen
 from molmo_agent.serve.outcome import Outcome
+from molmo_agent.serve.picture import Picture, PictureLimits
 from molmo_agent.serve.session import Session
 
 try:

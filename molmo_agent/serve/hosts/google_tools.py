@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from molmo_agent.errors import ActionRefused, MissingExtraError, MolmoAgentError
-from molmo_agent.serve.picture import PictureLimits
 from molmo_agent.serve.hosts.screen import HostScreen
 from molmo_agent.serve.outcome import Outcome
+from molmo_agent.serve.picture import PictureLimits
 from molmo_agent.serve.session import Session
 
 try:

@@ -8,9 +8,9 @@ from typing import Literal, TypeVar
 
 from molmo_agent.errors import ActionRefused, UsageError
 from molmo_agent.serve.hosts.openai_tools import WAIT_S, click
-from molmo_agent.serve.picture import PictureLimits
 from molmo_agent.serve.hosts.screen import HostScreen
 from molmo_agent.serve.outcome import Outcome
+from molmo_agent.serve.picture import PictureLimits
 from molmo_agent.serve.session import Session
 
 try:

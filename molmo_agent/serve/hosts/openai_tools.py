@@ -6,9 +6,9 @@ from typing import Any
 
 from molmo_agent.actions import Button
 from molmo_agent.errors import ActionRefused
-from molmo_agent.serve.picture import PictureLimits
 from molmo_agent.serve.hosts.screen import HostScreen
 from molmo_agent.serve.outcome import Outcome
+from molmo_agent.serve.picture import PictureLimits
 from molmo_agent.serve.session import Session
 
 _BUTTONS: dict[str, Button] = {"left": "left", "right": "right", "wheel": "middle"}
@@ -61,7 +61,7 @@ class ComputerTool:
         one that is not sent ends the call.
 
         Raises:
-            ActionRefused: a pending safety check was not acknowledged, so nothing was sent; or no screenshot is possible.
+            ActionRefused: a pending safety check was not acknowledged, so nothing was sent; or there is no screenshot.
         """
         checks = list(call.pending_safety_checks or ())
         for check in checks:

@@ -11,9 +11,9 @@ from typing import Concatenate, ParamSpec
 from molmo_agent.actions import Button, Click, Direction, Drag, Key, Move, Scroll, Type, Wait
 from molmo_agent.errors import ActionRefused, UsageError
 from molmo_agent.geometry import Point
-from molmo_agent.serve.picture import Picture, PictureLimits
 from molmo_agent.serve.keys import read_keys
 from molmo_agent.serve.outcome import Outcome
+from molmo_agent.serve.picture import Picture, PictureLimits
 from molmo_agent.serve.session import Session
 
 P = ParamSpec("P")

@@ -10,7 +10,6 @@ from pydantic import Field
 
 from molmo_agent import __version__
 from molmo_agent.errors import ActionRefused, MolmoAgentError
-from molmo_agent.serve.picture import Picture, PictureLimits
 from molmo_agent.serve.mcp.desk import Desk
 from molmo_agent.serve.mcp.results import (
     ActionResult,
@@ -23,6 +22,7 @@ from molmo_agent.serve.mcp.results import (
     text_line,
 )
 from molmo_agent.serve.outcome import Outcome, candidates_of
+from molmo_agent.serve.picture import Picture, PictureLimits
 from molmo_agent.serve.session import Session
 
 _INSTRUCTIONS = """Acts on a screen by words: name a thing as a person would ("the Save button", "the Name field").
