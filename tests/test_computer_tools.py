@@ -135,7 +135,7 @@ def test_what_no_screen_executes_as_asked_is_refused():
 
 @pytest.fixture
 def claude():
-    pytest.importorskip("anthropic", reason="needs the extra 'hosts'")
+    pytest.importorskip("anthropic", reason="needs the package anthropic")
     from molmo_agent.serve.hosts import anthropic_tools
 
     return anthropic_tools
@@ -373,7 +373,7 @@ def test_openai_agents_drive_a_screen_as_their_own_computer():
 
 @pytest.fixture
 def gemini():
-    pytest.importorskip("google.genai", reason="needs the extra 'hosts'")
+    pytest.importorskip("google.genai", reason="needs the package google-genai")
     from molmo_agent.serve.hosts import google_tools
 
     return google_tools

@@ -8,7 +8,7 @@ reported as such.
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from molmo_agent.errors import ActionRefused, MissingExtraError, MolmoAgentError
+from molmo_agent.errors import ActionRefused, MolmoAgentError, UsageError
 from molmo_agent.serve.hosts.screen import HostScreen
 from molmo_agent.serve.outcome import Outcome
 from molmo_agent.serve.picture import Picture, PictureLimits
@@ -22,7 +22,7 @@ try:
         BetaScreenshotResult,
     )
 except ImportError as error:
-    raise MissingExtraError("Anthropic's computer tools", "hosts") from error
+    raise UsageError("this needs the package anthropic: pip install anthropic") from error
 
 Version = Literal["computer_20250124", "computer_20251124"]
 _CLICKS: Mapping[str, tuple[Any, int]] = {

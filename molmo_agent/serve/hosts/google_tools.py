@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from molmo_agent.errors import ActionRefused, MissingExtraError, MolmoAgentError
+from molmo_agent.errors import ActionRefused, MolmoAgentError, UsageError
 from molmo_agent.serve.hosts.screen import HostScreen
 from molmo_agent.serve.outcome import Outcome
 from molmo_agent.serve.picture import PictureLimits
@@ -14,7 +14,7 @@ from molmo_agent.serve.session import Session
 try:
     from google.genai import types
 except ImportError as error:
-    raise MissingExtraError("Google's computer use", "hosts") from error
+    raise UsageError("this needs the package google-genai: pip install google-genai") from error
 
 # The functions for a browser's own controls; a screen has none of them apart.
 EXCLUDED = ("open_web_browser", "navigate", "go_back", "go_forward", "search")
