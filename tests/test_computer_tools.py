@@ -9,8 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import PIL.Image
 import pytest
+from desktop_screen import FAST, Actor, EventWindow, needs
 
 from molmo_agent.actions import Click, Drag, Key, Scroll, Type
+from molmo_agent.envs.desktop.env import Desktop
+from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
 from molmo_agent.envs.sim_desktop.desktop import SimDesktop
 from molmo_agent.episode import LabelledPoint, PointResult
 from molmo_agent.errors import ActionRefused, ImageError, UsageError
@@ -128,6 +131,32 @@ def test_what_no_screen_executes_as_asked_is_refused():
     assert {outcome.result for outcome in refused.values()} == {"refused"}
     assert desk.inputs == []
     assert screen.drag([(10, 10), (60, 60), (110, 110)]).actions
+
+
+def click_marks(marks):
+    """Click on marks of a real screen as an agent does that saw the screenshot; return what came of it."""
+    with Desktop(pace=FAST) as env:
+        screen = HostScreen(Session(env, ScriptedPointer([])))
+        picture = screen.screenshot()
+        pixels = [picture.pixel(Point.from_pixel(x, y, *picture.screen)) for x, y, *_ in marks]
+        return picture.size, [screen.click(pixel).result for pixel in pixels]
+
+
+@needs("Xvfb", "openbox")
+def test_marks_on_a_real_screen_are_hit_through_a_picture_of_another_size():
+    with VirtualDisplay(2560, 1440), EventWindow() as window:
+        actor = Actor()
+        try:
+            size, results = actor.do(click_marks, window.marks[:4])
+        finally:
+            actor.close()
+        clicked = [(event["x"], event["y"]) for event in window.events("press")]
+    assert size == PictureLimits().fit((2560, 1440))
+    assert results == ["no_visible_change"] * 4
+    # A pixel of the picture is not quite two pixels of the screen.
+    for (x, y), mark in zip(clicked, window.marks[:4], strict=True):
+        assert abs(x - mark[0]) <= 1
+        assert abs(y - mark[1]) <= 1
 
 
 # --- Anthropic --------------------------------------------------------------------------------------------------------
