@@ -190,6 +190,7 @@ def test_without_elicitation_an_action_that_needs_consent_is_refused_with_the_re
     assert result["outcome"] == "refused"
     assert result["actions"] == []
     assert "does not support elicitation" in result["message"]
+    assert screen.target in result["message"]
 
 
 def test_a_question_that_is_no_longer_open_moves_nothing():

@@ -39,7 +39,7 @@ _ASKS_BY_RESULT = "2026-07-28"
 _KEY = "confirm"
 NO_ELICITATION = (
     "this action needs the consent of a person, and this client cannot ask one: it does not support elicitation. "
-    "Use a client that does, or start the server with --confirm never"
+    "Use a client that does. For actions that are sure, --confirm never of the server asks nobody"
 )
 
 
@@ -55,8 +55,8 @@ class Call:
     def __init__(self, loop: asyncio.AbstractEventLoop, *, can_ask: bool) -> None:
         self.cancelled = threading.Event()
         self.questions: asyncio.Queue[str] = asyncio.Queue()
-        # Set where the client would have had to ask.
-        self.could_not_ask = False
+        # The question that the client would have had to ask.
+        self.could_not_ask = ""
         self.done: asyncio.Future[Any] | None = None
         self._loop, self._can_ask = loop, can_ask
         self._answer: concurrent.futures.Future[bool] | None = None
@@ -69,7 +69,7 @@ class Call:
     def ask(self, question: str) -> bool:
         """Ask a person, in the thread of the session; no answer in time means no."""
         if not self._can_ask:
-            self.could_not_ask = True
+            self.could_not_ask = question
             return False
         self._answer = answer = concurrent.futures.Future()
         self._loop.call_soon_threadsafe(self.questions.put_nowait, question)
@@ -138,7 +138,8 @@ class Desk:
             call.cancelled.set()
             raise
         if call.could_not_ask and isinstance(outcome, Outcome) and outcome.result == "refused":
-            return dataclasses.replace(outcome, message=NO_ELICITATION)  # type: ignore[return-value]
+            message = f"{NO_ELICITATION}. Not asked: {call.could_not_ask}"
+            return dataclasses.replace(outcome, message=message)  # type: ignore[return-value]
         return outcome
 
     def close(self) -> None:
