@@ -84,7 +84,8 @@ class Session:
         self._policy = load_policy(
             "pointing", model, env, min_confidence=self.guards.min_confidence, splitter=lambda words: self._plan
         )
-        self._record, self._claim, self._reset = record, claim, {"seed": seed, "options": options}
+        self._record, self._claim = record, claim
+        self._seed, self._options = seed, options
         self._cover = SecretCover(self.guards.secrets)
         self._turn = threading.Lock()
         # Cancels the present request; callers replace it for each of theirs.
@@ -295,7 +296,7 @@ class Session:
                 raise ActionRefused(f"this screen is driven by {holder}; end that, then ask again")
             self._check_stop()
             if self._began is None:
-                self.env.reset(**self._reset)
+                self.env.reset(seed=self._seed, options=self._options)
                 self._began = time.monotonic()
             elif self._remaining_s() <= 0:
                 raise ActionRefused(self._time_over())

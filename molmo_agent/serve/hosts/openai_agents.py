@@ -14,7 +14,7 @@ from molmo_agent.serve.picture import PictureLimits
 from molmo_agent.serve.session import Session
 
 try:
-    from agents.computer import AsyncComputer
+    from agents.computer import AsyncComputer  # type: ignore[import-not-found, unused-ignore]
 except ImportError as error:
     raise UsageError("this needs the package openai-agents: pip install openai-agents") from error
 

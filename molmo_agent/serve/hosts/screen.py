@@ -31,7 +31,7 @@ def refusing(
 ) -> Callable[Concatenate["HostScreen", P], Outcome]:
     """Let a method return what cannot be executed as a refusal."""
 
-    def wrapper(self: "HostScreen", *args: P.args, **kwargs: P.kwargs) -> Outcome:
+    def wrapper(self: "HostScreen", /, *args: P.args, **kwargs: P.kwargs) -> Outcome:
         try:
             return method(self, *args, **kwargs)
         except (ActionRefused, UsageError, ValueError) as error:

@@ -8,6 +8,7 @@ the result "input required" in the newer ones, where the client comes again with
 import asyncio
 import concurrent.futures
 import dataclasses
+import functools
 import secrets
 import threading
 import time
@@ -71,7 +72,8 @@ class Call:
         if not self._can_ask:
             self.could_not_ask = question
             return False
-        self._answer = answer = concurrent.futures.Future()
+        answer: concurrent.futures.Future[bool] = concurrent.futures.Future()
+        self._answer = answer
         self._loop.call_soon_threadsafe(self.questions.put_nowait, question)
         end = time.monotonic() + ANSWER_S
         try:
@@ -131,7 +133,7 @@ class Desk:
                 asyncio.get_running_loop().run_in_executor(self._thread, self._work, call, request)
             )
             self._running.add(call)
-            call.done.add_done_callback(lambda _, call=call: self._finish(call))
+            call.done.add_done_callback(functools.partial(self._finish, call))
         try:
             outcome: T | InputRequiredResult = await self._await(context, call)
         except asyncio.CancelledError:
@@ -139,7 +141,7 @@ class Desk:
             raise
         if call.could_not_ask and isinstance(outcome, Outcome) and outcome.result == "refused":
             message = f"{NO_ELICITATION}. Not asked: {call.could_not_ask}"
-            return dataclasses.replace(outcome, message=message)  # type: ignore[return-value]
+            return dataclasses.replace(outcome, message=message)
         return outcome
 
     def close(self) -> None:
@@ -220,12 +222,12 @@ class Desk:
             call.cancelled.set()
         self._open_calls.clear()
 
-    def _finish(self, call: Call) -> None:
+    def _finish(self, call: Call, done: asyncio.Future[Any]) -> None:
         self._running.discard(call)
         self._last_s = time.monotonic()
-        if call.done is not None and not call.done.cancelled():
+        if not done.cancelled():
             # Of a call that was cancelled, nobody else looks at the error.
-            call.done.exception()
+            done.exception()
 
 
 def client_of(context: Context[Any, Any]) -> tuple[str, str]:
