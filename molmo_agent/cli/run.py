@@ -34,7 +34,7 @@ from molmo_agent.rollout.secrets import Secrets, secret_names
 from molmo_agent.rollout.viewer import HTML_NAME, write_viewer
 
 # Envs that act on a real device of the user -> name of the device.
-_REAL = {"desktop": "desktop", "android": "phone"}
+REAL = {"desktop": "desktop", "android": "phone"}
 # The loop itself ends a run at its limit, between two calls; this much later, one that takes too long is cut short.
 _LATER_S = 0.3
 
@@ -112,7 +112,12 @@ def loading(name: str, *, quiet: bool) -> Iterator[None]:
         yield
 
 
-def _env_options(request: Request) -> dict[str, Any]:
+def env_options_of(request: Request) -> dict[str, Any]:
+    """Return the options of the env that a request names.
+
+    Raises:
+        UsageError: an option is for another env, or cannot be read.
+    """
     values = {"monitor": request.monitor, "region": request.region, "window": request.window, "serial": request.serial}
     options: dict[str, Any] = {name: value for name, value in values.items() if value is not None}
     is_phone = request.env == "android"
@@ -140,12 +145,12 @@ def _confirmation(request: Request) -> str:
     Raises:
         UsageError: confirmation needs a terminal and there is none.
     """
-    real = request.env in _REAL and request.virtual_display is None
+    real = request.env in REAL and request.virtual_display is None
     mode = request.confirm or ("always" if real and not request.dry_run else "never")
     if mode != "never" and not sys.stdin.isatty():
         raise UsageError(
             f"--confirm {mode} asks at a terminal and there is none; on a real "
-            f"{_REAL.get(request.env, 'desktop')} that is the default. "
+            f"{REAL.get(request.env, 'desktop')} that is the default. "
             "Say --confirm never to send input unasked, or --dry-run to send none"
         )
     return mode
@@ -164,7 +169,7 @@ def _can_ask(request: Request) -> bool:
 
 
 @contextlib.contextmanager
-def _display(request: Request) -> Iterator[None]:
+def display(request: Request) -> Iterator[None]:
     """Start the requested virtual display and program; stop both at the end."""
     with contextlib.ExitStack() as stack:
         if request.virtual_display is not None:
@@ -182,15 +187,15 @@ def run_request(request: Request) -> int:
         request = Request(**{**request.__dict__, "env": "desktop"})
     if request.start is not None and request.env != "desktop":
         raise UsageError(f"--start goes with --env desktop or --virtual-display, got --env {request.env}")
-    if request.env in _REAL and not (request.task or "").strip():
-        thing = _REAL[request.env]
+    if request.env in REAL and not (request.task or "").strip():
+        thing = REAL[request.env]
         raise UsageError(f"a {thing} has no task of its own: say what to do with --task 'click \"Save\"'")
     if request.task and _splits(request):
         # Before anything heavy is loaded: a task that cannot be followed is reported at once.
         importlib.import_module("molmo_agent.policies.instructions.splitter").split_instruction(request.task)
     console = make_console(stderr=request.as_json)
     planning = planner_options(request.planner, request.policy, ask=asker(console, as_json=request.as_json))
-    env_options = _env_options(request)
+    env_options = env_options_of(request)
     confirm = _confirmation(request)
     recorder = Recorder(
         request.out or default_folder(request.task or request.family or request.env),
@@ -211,7 +216,7 @@ def run_request(request: Request) -> int:
         # Creating a file of this name ends the run.
         stop=lambda: (recorder.folder / "STOP").exists(),
     )
-    with ending_in_time(), _display(request), contextlib.closing(load_env(request.env, **env_options)) as env:
+    with ending_in_time(), display(request), contextlib.closing(load_env(request.env, **env_options)) as env:
         with loading(request.model, quiet=request.as_json):
             model = load_model(request.model, env=env)
         if request.max_crops is not None and (remark := limit_crops(model, request.max_crops)):
@@ -226,7 +231,7 @@ def run_request(request: Request) -> int:
             **options,
             **planning,
         )
-        if request.env in _REAL and (remark := model_traits(model).remark):
+        if request.env in REAL and (remark := model_traits(model).remark):
             make_console(stderr=True).print(plain_text(remark, "yellow"))
         if request.start is not None:
             # Its window is there, but may be empty yet.

@@ -43,7 +43,7 @@ class Clearance:
     """
 
     def __init__(self, env: Env, guards: Guards, watch: ScreenWatch, history: Sequence[Step]) -> None:
-        self._env, self._history, self._ask = env, history, guards.ask
+        self._env, self._steps, self._ask = env, history, guards.ask
         self._guards = dataclasses.replace(guards, ask=self._ask_person) if guards.ask else guards
         self._deadline = time.monotonic() + guards.max_seconds
         self.check = ScreenCheck(env, watch)
@@ -58,6 +58,10 @@ class Clearance:
         """Let the env act without this episode's limits again."""
         if isinstance(self._env, Interruptible):
             self._env.between_inputs = go_on
+
+    @property
+    def _history(self) -> Sequence[Step]:
+        return (*self._guards.before, *self._steps)
 
     # --- The limits -----------------------------------------------------------------------------------------------
 

@@ -75,6 +75,8 @@ class Guards:
     reader: TextReader | None = None
     # The values of {{NAME}} in typed text; any other secret is refused.
     secrets: Secrets = field(default_factory=Secrets)
+    # The last steps of earlier episodes on the same screen: they tell which field has the focus and what it holds.
+    before: tuple[Step, ...] = ()
     # Decide and check, send nothing.
     dry_run: bool = False
     # The kill switch: called before and after every decision and question, and between inputs; True ends the run.

@@ -63,6 +63,8 @@ class Rollout(Iterator[Step]):
         self._settle, self._secrets, self._dry_run = settle, guards.secrets, guards.dry_run
         self._cover = SecretCover(guards.secrets)
         self._seed, self._options = seed, options
+        # Of an episode that goes on with the screen as it is: what was seen of it.
+        self._resumed: Observation | None = None
         self._hovers = env_traits(env).live and Move in env.capabilities and settle.hover_s > 0
         self._caller_task = Task(task) if isinstance(task, str) else task
         self._task = self._caller_task or Task("")
@@ -103,8 +105,19 @@ class Rollout(Iterator[Step]):
             return
         except KeyboardInterrupt as unheeded:
             # The episode had not started, or was about to end.
-            self._env.close()
+            self._close_env()
             raise RunStopped(_stopped_by(unheeded)) from unheeded
+
+    def resume_from(self, seen: Observation, cover: SecretCover) -> None:
+        """Begin with the screen as it is: the env is neither reset nor closed, and its own end ends nothing.
+
+        For callers who run several tasks in one env, before the first step. ``guards.before`` holds their last steps.
+
+        Args:
+            seen: what the first decision is based on. An action whose target has changed since is refused.
+            cover: covers the secrets that earlier tasks typed, too.
+        """
+        self._resumed, self._cover = seen, cover
 
     @property
     def trajectory(self) -> Trajectory:
@@ -125,12 +138,12 @@ class Rollout(Iterator[Step]):
             self._end_reason = self._limit_reached()
         except KeyboardInterrupt as interrupt:
             self._end_reason = _stopped_by(interrupt)
-            self._env.close()
+            self._close_env()
             raise RunStopped(self._end_reason) from interrupt
         except RunStopped as stop:
             self._secrets.scrub_error(stop)
             self._end_reason = str(stop) or "stopped by the user"
-            self._env.close()
+            self._close_env()
             raise
         except GeneratorExit:
             self._end_reason = "left by the caller before its end"
@@ -156,8 +169,10 @@ class Rollout(Iterator[Step]):
 
     def _episode(self) -> Generator[Step, None, None]:
         clearance = self._clearance = Clearance(self._env, self._guards, self._watch, self._steps)
-        observation, info = self._env.reset(seed=self._seed, options=self._options)
-        self._last = observation
+        if self._resumed is None:
+            self._last, info = self._env.reset(seed=self._seed, options=self._options)
+        else:
+            self._last, info = self._resumed, {}
         self._task = self._caller_task or Task(str(info.get("instruction", "")))
         if not self._task.instruction.strip():
             raise UsageError(f"the env {self._env.name!r} has no task of its own: pass one with task=")
@@ -180,6 +195,11 @@ class Rollout(Iterator[Step]):
                     return
                 self._end_reason = self._why_over(step)
                 yield step
+
+    def _close_env(self) -> None:
+        """Close the env of a run that was stopped; one that was started by the caller stays open."""
+        if self._resumed is None:
+            self._env.close()
 
     def _step(self, observation: Observation, clearance: Clearance) -> tuple[Step, Observation]:
         """Make one step; return it with the newest observation."""
@@ -207,8 +227,9 @@ class Rollout(Iterator[Step]):
         lap("guard")
 
         step = Step(index=index, observation=shown, decision=decision, refused=refused, dry_run=self._dry_run)
-        # `Done` is a claim, not an input: only an env that scores it receives it.
-        silent = isinstance(decision.action, Done) and Done not in self._env.capabilities
+        # `Done` is a claim, not an input: only an env that scores it receives it, and only about its own episode.
+        is_scored = Done in self._env.capabilities and self._resumed is None
+        silent = isinstance(decision.action, Done) and not is_scored
         newest = None
         if not (refused or self._dry_run or silent):
             try:
@@ -325,7 +346,7 @@ class Rollout(Iterator[Step]):
     def _why_over(self, step: Step) -> str:
         if isinstance(step.action, Done):
             return f"the policy says: {describe(step.action)}"
-        if step.terminated or step.truncated:
+        if self._resumed is None and (step.terminated or step.truncated):
             return "the env ended the episode" + (" at its own limit" if step.truncated and not step.terminated else "")
         return stuck(self._steps)
 
@@ -333,7 +354,7 @@ class Rollout(Iterator[Step]):
         guards = {
             field.name: getattr(self._guards, field.name)
             for field in dataclasses.fields(self._guards)
-            if field.name not in ("ask", "stop", "secrets", "dry_run", "reader")
+            if field.name not in ("ask", "stop", "secrets", "dry_run", "reader", "before")
         }
         return {
             "task": {"instruction": self._task.instruction, "data": self._task.data},
@@ -379,6 +400,12 @@ def rollout(
         RunStopped: the user stopped the run; the env is closed.
         MolmoAgentError: the env or the model failed; the trajectory until then is kept.
     """
+    guards, settle = with_defaults(policy, env, guards, settle)
+    return Rollout(policy, env, task, guards, recorder, settle, seed, options)
+
+
+def with_defaults(policy: Policy, env: Env, guards: Guards | None, settle: Settle | None) -> tuple[Guards, Settle]:
+    """Return guards and waits as they count for a policy and an env: what is open is what their traits say."""
     guards, traits = guards or Guards(), policy_traits(policy)
     if guards.min_confidence is None:
         guards = dataclasses.replace(guards, min_confidence=traits.min_confidence)
@@ -386,4 +413,4 @@ def rollout(
         guards = dataclasses.replace(guards, reader=traits.reader)
     if settle is None:
         settle = Settle() if env_traits(env).live else AT_ONCE
-    return Rollout(policy, env, task, guards, recorder, settle, seed, options)
+    return guards, settle
