@@ -18,7 +18,7 @@ from test_start_model import SMALL, write_language, write_vision
 from tiny_training import small_run, write_points
 from torch import nn
 
-from molmo_agent.cli.train import Launch, TrainingProgress
+from molmo_agent.cli.training.run import Launch, TrainingProgress
 from molmo_agent.console import make_console
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.geometry import Point

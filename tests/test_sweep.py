@@ -17,7 +17,7 @@ from tiny_training import write_model, write_points
 from typer.testing import CliRunner
 
 from molmo_agent.cli.app import app
-from molmo_agent.cli.train import TrainingProgress
+from molmo_agent.cli.training.run import TrainingProgress
 from molmo_agent.errors import ModelError, RunStopped, UsageError
 from molmo_agent.train.recipe import from_dict, to_dict
 from molmo_agent.train.sweep.run import Programs, is_done, run_jobs, run_programs

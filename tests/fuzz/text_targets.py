@@ -6,7 +6,7 @@ import unicodedata
 
 from registry import target, target_of_bytes
 
-from molmo_agent.cli.run import Request, _env_options, parse_box
+from molmo_agent.cli.run import Request, env_options_of, parse_box
 from molmo_agent.console import SafeStream
 from molmo_agent.envs.desktop.virtual_display import parse_size
 from molmo_agent.errors import ModelError, MolmoAgentError, PointTextError, UsageError
@@ -104,7 +104,7 @@ def options(text: str) -> None:
         assert min(parse_size(text)) > 0
     for name in ("region", "monitor"):
         with contextlib.suppress(MolmoAgentError):
-            _env_options(Request(env="desktop", model="centre", task="x", **{name: text}))
+            env_options_of(Request(env="desktop", model="centre", task="x", **{name: text}))
 
 
 @target("model-name", b"Qwen/Qwen2.5-VL-7B", b"molmo2-8b", b"ui-venus-ground-1.5")

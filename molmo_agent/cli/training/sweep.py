@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from molmo_agent.cli.train import Launch, TrainingProgress, check_start
+from molmo_agent.cli.training.run import Launch, TrainingProgress, check_start
 from molmo_agent.console import make_console, plain_text, say_json
 from molmo_agent.errors import RunStopped, UsageError
 

@@ -1,0 +1,1 @@
+"""`agent train` and `agent start`: recipes, plans, sweeps and start models."""
