@@ -14,6 +14,7 @@ from molmo_agent import __version__
 from molmo_agent.cli import ask as cli_ask
 from molmo_agent.cli import data as cli_data
 from molmo_agent.cli import doctor as cli_doctor
+from molmo_agent.cli import serve as cli_serve
 from molmo_agent.cli import start_model as cli_start
 from molmo_agent.cli.evaluation import benchmarks as cli_eval
 from molmo_agent.console import make_console, plain_text, say, say_json, warn
@@ -195,6 +196,7 @@ def point(
 
 app.command()(cli_ask.ask)
 app.command()(cli_ask.caption)
+app.command()(cli_serve.serve)
 
 
 @app.command()
