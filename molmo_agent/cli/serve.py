@@ -76,7 +76,7 @@ def _serve_here(names: list[str], host: str, port: int, token: str | None, *, is
         app = create_app(models, token=token, is_local=is_local, limits=limits)
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{listening.getsockname()[1]}"
-        run_server(app, listening, limits, on_start=lambda: say(_greeting([one.name for one in models], url)))
+        run_server(app, listening, limits, on_start=lambda end: say(_greeting([one.name for one in models], url)))
     say("ended")
 
 

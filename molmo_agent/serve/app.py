@@ -207,9 +207,7 @@ class _Handlers:
         return self._json({**points_body(question, reply), **extra})
 
 
-async def _told(
-    pieces: AsyncIterator[str | Reply], service: Service, model: ServedModel
-) -> AsyncIterator[str | Reply]:
+async def _told(pieces: AsyncIterator[str | Reply], service: Service, model: ServedModel) -> AsyncIterator[str | Reply]:
     """Yield the pieces of an answer; what fails on the way becomes a problem that the client is told."""
     try:
         async for piece in pieces:

@@ -115,8 +115,8 @@ class Gate:
         if self._is_local and not _LOCAL_HOST.fullmatch(host):
             raise Problem(
                 421,
-                f"this server is for its own machine, as localhost; the request was for {host[:80]!r}. To serve others: "
-                "agent serve --host with a token",
+                f"this server is for its own machine, as localhost; the request was for {host[:80]!r}. "
+                "To serve others: agent serve --host with a token",
                 code="wrong_host",
             )
         origin = headers.get("origin", [None])[0]

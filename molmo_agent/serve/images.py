@@ -79,7 +79,7 @@ class ImageStore:
             if width * height > self._limits.max_pixels:
                 raise Problem(
                     400,
-                    f"expected an image of at most {self._limits.max_pixels:,} pixels, got {width} x {height}; shrink it",
+                    f"expected an image of at most {self._limits.max_pixels:,} px, got {width} x {height}: shrink it",
                     code="image_too_large",
                 )
             image = read_image(data)

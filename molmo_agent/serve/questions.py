@@ -1,4 +1,4 @@
-"""Read the bodies of requests: JSON in, a question with its image out. Every field is checked; unknown ones are ignored."""
+"""Read the bodies of requests: JSON in, a question with its image out. Unknown fields are ignored."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""One model of a server: what it is called, how it is asked, and its answer as text that cannot say more than its points."""
+"""One model of a server: its name, how it is asked, and its answer as a text that says no more than its points."""
 
 import re
 from collections.abc import Hashable, Iterator, Sequence
@@ -11,7 +11,7 @@ from molmo_agent.episode import Image, PointResult
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import PointingModel, model_traits
 from molmo_agent.point_text.cut_off import is_cut, without_mark
-from molmo_agent.point_text.parse import DIALECTS, NONE_TEXT, Scale, format_points, parse_points
+from molmo_agent.point_text.parse import DIALECTS, Scale, format_points, parse_points
 from molmo_agent.pointers.windowed import WindowedPointer
 from molmo_agent.pointers.wrapped import innermost
 from molmo_agent.registry import load_model, names
@@ -79,7 +79,9 @@ class ServedModel:
         self.dialect: str = getattr(profile, "dialect", "molmo")
         self.scale: Scale | None = getattr(profile, "scale", None)
         self.min_confidence, self.remark = traits.min_confidence, traits.remark
-        self._processor = getattr(inner, "processor", None) if inner is model or isinstance(model, WindowedPointer) else None
+        # Models around others may ask them several times: then nobody counts tokens.
+        counts = inner is model or isinstance(model, WindowedPointer)
+        self._processor = getattr(inner, "processor", None) if counts else None
 
     def about(self) -> dict[str, Any]:
         """Return how the model's points are to be read, for clients."""
@@ -149,7 +151,8 @@ class ServedModel:
         views = [question.image.shape[:2]]
         if isinstance(self.model, WindowedPointer) and question.kind == "point":
             views = [(view.height, view.width) for view in self.model.views(question.image)]
-        asked, answered = (len(tokenizer(part, add_special_tokens=False)["input_ids"]) for part in (question.text, text))
+        texts = (question.text, text)
+        asked, answered = (len(tokenizer(part, add_special_tokens=False)["input_ids"]) for part in texts)
         blocks = [len(processor.image_block(processor.image_processor.grid_of(*view)[1])) for view in views]
         return {"prompt_tokens": sum(1 + block + asked for block in blocks), "completion_tokens": answered}
 

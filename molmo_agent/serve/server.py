@@ -84,7 +84,12 @@ def open_socket(host: str, port: int) -> socket.socket:
     return opened
 
 
-def run_server(app: Any, listening: socket.socket, limits: Limits, on_start: Callable[[], object] = lambda: None) -> None:
+def run_server(
+    app: Any,
+    listening: socket.socket,
+    limits: Limits,
+    on_start: Callable[[Callable[[], None]], object] = lambda end: None,
+) -> None:
     """Serve until the process is told to end: then accept nothing more, answer what waits, and return.
 
     A second signal ends it without the answers.
@@ -93,7 +98,7 @@ def run_server(app: Any, listening: socket.socket, limits: Limits, on_start: Cal
         app: the application.
         listening: from :func:`open_socket`; closed at the end.
         limits: of connections and times.
-        on_start: called when requests are accepted.
+        on_start: called when requests are accepted, with a function that ends the server as a signal does.
 
     Raises:
         MissingExtraError: the extra is not installed.
@@ -140,7 +145,7 @@ def run_server(app: Any, listening: socket.socket, limits: Limits, on_start: Cal
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            on_start()
+            on_start(self.end)
 
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
@@ -149,14 +154,14 @@ def run_server(app: Any, listening: socket.socket, limits: Limits, on_start: Cal
                 return
             # A signal that is ignored, as by nohup, stays ignored.
             numbers = [number for number in ENDING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-            handlers = {number: signal.signal(number, self._end) for number in numbers}
+            handlers = {number: signal.signal(number, self.end) for number in numbers}
             try:
                 yield
             finally:
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
 
-        def _end(self, number: int, frame: Any) -> None:
+        def end(self, number: int = 0, frame: Any = None) -> None:
             self.force_exit = self.should_exit
             self.should_exit = True
 
