@@ -1,6 +1,8 @@
 """Models over HTTP: points, chat completions, batches, limits and a clean end."""
 
+import http.client
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -268,13 +270,12 @@ def test_an_answer_that_takes_too_long_is_a_timeout_and_leaves_the_queue():
 def test_a_client_that_goes_takes_its_question_out_of_the_queue():
     model = Model()
     model.open.clear()
-    import socket
-
     with serving(model) as client, ThreadPoolExecutor(2) as pool:
         first = pool.submit(client.point, "first")
         assert model.started.acquire(timeout=60)
         body = json.dumps({"image": URL, "instruction": "nobody waits for it"}).encode()
-        head = f"POST /v1/point HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+        names = "host: localhost\r\ncontent-type: application/json"
+        head = f"POST /v1/point HTTP/1.1\r\n{names}\r\ncontent-length: {len(body)}"
         connection = socket.create_connection(("127.0.0.1", client.port))
         connection.sendall(head.encode() + b"\r\n\r\n" + body)
         until(lambda: client.metric('molmo_agent_queue_questions{model="model"}') == 1, "the question waits")
@@ -287,8 +288,6 @@ def test_a_client_that_goes_takes_its_question_out_of_the_queue():
 
 
 def test_a_stream_that_nobody_reads_stops_the_model():
-    import http.client
-
     model = Model(words=["word "] * 50_000)
     with serving(model) as client:
         connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=60)

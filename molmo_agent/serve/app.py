@@ -19,14 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from molmo_agent.console import warn
-from molmo_agent.errors import MissingExtraError, MolmoAgentError, UsageError
+from molmo_agent.errors import MissingExtraError, UsageError
 from molmo_agent.serve.batcher import Batcher
 from molmo_agent.serve.completions import completion, events, points_body, usage_body
 from molmo_agent.serve.images import ImageStore
 from molmo_agent.serve.limits import Limits
 from molmo_agent.serve.metrics import Metrics
-from molmo_agent.serve.problems import ClientGone, Problem
+from molmo_agent.serve.problems import ClientGone, Problem, problem_of
 from molmo_agent.serve.questions import read_chat, read_object, read_point
 from molmo_agent.serve.served_model import Question, Reply, ServedModel
 
@@ -214,9 +213,9 @@ async def _told(pieces: AsyncIterator[str | Reply], service: Service, model: Ser
             if isinstance(piece, Reply):
                 service.metrics.count_answer(model.name, piece.result.status if piece.result else "words")
             yield piece
-    except MolmoAgentError as error:
-        warn(f"a model failed: {error}")
-        raise Problem(500, f"the model could not answer: {error}", code="model_error") from error
+    # Every exception: the answer has begun, and its end is the place to report it.
+    except Exception as error:
+        raise problem_of(error) from error
 
 
 async def _read_object(request: "Request", limits: Limits) -> dict[str, Any]:

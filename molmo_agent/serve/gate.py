@@ -6,7 +6,6 @@ it. So it answers only requests that were meant for it (``Host``), and none from
 
 import hmac
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
@@ -14,10 +13,8 @@ from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 
-from molmo_agent.console import reason_of, warn
-from molmo_agent.errors import MolmoAgentError
 from molmo_agent.serve.metrics import Metrics
-from molmo_agent.serve.problems import ClientGone, Problem
+from molmo_agent.serve.problems import ClientGone, Problem, problem_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -92,7 +89,7 @@ class Gate:
                 await self._app(scope, receive, send_with_headers)
             except ClientGone:
                 status = status or GONE
-            # Every exception: a client is told in one line, never with a traceback.
+            # Every exception: uvicorn would log a traceback and answer in its own words.
             except Exception as error:
                 if status:
                     # The answer has begun: cutting it off is all that is left.
@@ -136,16 +133,8 @@ class Gate:
             )
 
     def _problem_of(self, error: Exception, scope: Scope) -> Problem:
-        """Return what a client is told about an error; the log has its reason."""
-        if isinstance(error, Problem):
-            return error
-        if isinstance(error, HTTPException):
-            known = "; known: " + ", ".join(sorted(self._routes)) if error.status_code == 404 else ""
-            message = f"{error.detail}: {scope['method'][:20]} {scope['path'][:100]}{known}"
-            return Problem(error.status_code, message, code="http_error", headers=error.headers)
-        if isinstance(error, MolmoAgentError):
-            warn(f"a model failed: {error}")
-            return Problem(500, f"the model could not answer: {error}", code="model_error")
-        number = secrets.token_hex(4)
-        warn(f"error {number}: {reason_of(error)}")
-        return Problem(500, f"an error of the server; its log has the reason as {number}", code="server_error")
+        if not isinstance(error, HTTPException):
+            return problem_of(error)
+        known = "; known: " + ", ".join(sorted(self._routes)) if error.status_code == 404 else ""
+        message = f"{error.detail}: {scope['method'][:20]} {scope['path'][:100]}{known}"
+        return Problem(error.status_code, message, code="http_error", headers=error.headers)

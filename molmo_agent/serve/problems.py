@@ -1,8 +1,11 @@
 """An answer that is an error, in the form that clients of OpenAI's API expect."""
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from molmo_agent.console import reason_of, warn
+from molmo_agent.errors import MolmoAgentError
 from molmo_agent.visible_text import visible_text
 
 _MAX_CHARS = 500
@@ -50,3 +53,15 @@ class Problem(Exception):
 
 class ClientGone(Exception):
     """The client closed the connection before it had its answer."""
+
+
+def problem_of(error: Exception) -> Problem:
+    """Return what a client is told about any error: in one line, never with a traceback. The log has the reason."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, MolmoAgentError):
+        warn(f"a model failed: {error}")
+        return Problem(500, f"the model could not answer: {error}", code="model_error")
+    number = secrets.token_hex(4)
+    warn(f"error {number}: {reason_of(error)}")
+    return Problem(500, f"an error of the server; its log has the reason as {number}", code="server_error")
