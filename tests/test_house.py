@@ -20,6 +20,7 @@ MANY_PARAMETERS = {
     "cli.app.train": TYPER,
     "cli.data.fetch": TYPER,
     "cli.evaluation.benchmarks.evaluate": TYPER,
+    "cli.serve.serve": TYPER,
     "cli.start_model.start": TYPER,
     "model.image_processor.MolmoImageProcessor.__init__": TRANSFORMERS,
     "model.modeling.MolmoModel.forward": TRANSFORMERS,

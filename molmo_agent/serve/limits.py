@@ -23,8 +23,10 @@ class Limits:
     image_cache_bytes: int = 256_000_000
     # Connections at the same time; the next one is answered with 503.
     max_connections: int = 512
-    # Seconds for the headers of a request, for its body, for its answer, and for the last answers when the server ends.
+    # Seconds for the headers of a request, for its body, for its answer, for the next request of a connection, and for
+    # the last answers when the server ends.
     headers_s: float = 10.0
     body_s: float = 30.0
     answer_s: float = 120.0
+    keep_alive_s: float = 30.0
     drain_s: float = 30.0

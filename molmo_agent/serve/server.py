@@ -18,7 +18,6 @@ from molmo_agent.serve.limits import Limits
 _MIN_TOKEN_CHARS, _MAX_TOKEN_BYTES = 16, 4_096
 # Of the headers of one request.
 _MAX_HEADER_BYTES = 32_768
-_KEEP_ALIVE_S = 30
 
 
 def read_token(file: Path | None) -> str | None:
@@ -168,6 +167,7 @@ def run_server(
     config = uvicorn.Config(
         app,
         http=Protocol,
+        loop="asyncio",
         ws="none",
         lifespan="on",
         log_config=None,
@@ -176,7 +176,7 @@ def run_server(
         server_header=False,
         proxy_headers=False,
         limit_concurrency=limits.max_connections,
-        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_keep_alive=limits.keep_alive_s,  # type: ignore[arg-type]
         timeout_graceful_shutdown=round(limits.drain_s),
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
     )
