@@ -116,5 +116,5 @@ def test_the_configuration_for_kubernetes_names_the_application_and_takes_its_to
     monkeypatch.delenv("MOLMO_API_KEY")
     with pytest.raises(UsageError, match="expected the token of the clients in MOLMO_API_KEY, got none"):
         on_ray.app(row["args"])
-    with pytest.raises(UsageError, match="expected arguments from models, replicas, .*, got 'token'"):
+    with pytest.raises(UsageError, match=r"expected arguments from models, replicas, .*, got 'token'"):
         on_ray.app({"token": "x"})
