@@ -25,7 +25,10 @@ const data = new DataTransfer();
 data.items.add(new File([bytes], arguments[1], {type: arguments[2]}));
 window.dispatchEvent(new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true}));
 """
-PLACE = "const box = document.querySelector(arguments[0]).getBoundingClientRect(); return [box.x, box.y, box.width, box.height];"
+PLACE = """
+const box = document.querySelector(arguments[0]).getBoundingClientRect();
+return [box.x, box.y, box.width, box.height];
+"""
 
 
 def picture() -> str:
@@ -135,8 +138,8 @@ def test_the_page_asks_for_the_token_that_a_server_needs(browser):
     with serving(Model(words=None), token=TOKEN) as client:
         browser.open(client.url + "/")
         until(browser, "!document.getElementById('token-box').hidden")
-        code = "const box = document.getElementById('token'); box.value = arguments[0]; box.dispatchEvent(new Event('change'))"
-        browser.script(code, TOKEN)
+        browser.script("document.getElementById('token').value = arguments[0]", TOKEN)
+        browser.script("document.getElementById('token').dispatchEvent(new Event('change'))")
         until(browser, "document.getElementById('token-box').hidden")
         assert browser.script("return document.getElementById('words-kind').hidden") is True
         # It stays in the memory of this page alone.

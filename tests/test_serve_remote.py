@@ -1,4 +1,4 @@
-"""`agent point` asks a server of this package: the dialect and the threshold come from the server, the key from the user."""
+"""`agent point` asks `agent serve`: dialect and threshold come from the server, the key from the user."""
 
 import json
 import os
