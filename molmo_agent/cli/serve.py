@@ -1,5 +1,6 @@
 """``agent serve``: models over HTTP, on this machine or on a Ray cluster."""
 
+import socket
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from molmo_agent.console import say, warn
 from molmo_agent.errors import UsageError
+from molmo_agent.serve.limits import Limits
 
 
 def serve(
@@ -21,6 +23,12 @@ def serve(
     token_file: Annotated[
         Path | None, typer.Option(help="File with the token that clients need. Default: the variable MOLMO_API_KEY.")
     ] = None,
+    max_batch: Annotated[
+        int, typer.Option(min=1, help="Questions about one image that are answered together.")
+    ] = Limits().max_batch,
+    max_queue: Annotated[
+        int, typer.Option(min=1, help="Questions that may wait for a model; the next one is answered with 429.")
+    ] = Limits().max_queue,
     ray: Annotated[bool, typer.Option("--ray", help="Serve with Ray Serve, which replaces failed replicas.")] = False,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as auto or ray://head:10001.")] = None,
     replicas: Annotated[int, typer.Option(min=1, help="With --ray: number of replicas.")] = 1,
@@ -35,7 +43,7 @@ def serve(
 
     Ctrl-C or SIGTERM ends it after the questions that wait are answered.
     """
-    from molmo_agent.serve.server import check_reachable, read_token
+    from molmo_agent.serve.server import check_reachable, open_socket, read_token
 
     names = model or ["auto"]
     token = read_token(token_file)
@@ -55,18 +63,19 @@ def serve(
         return
     if (address, replicas, max_replicas, gpus_per_replica) != (None, 1, None, 0.0):
         raise UsageError("--address, --replicas, --max-replicas and --gpus-per-replica go with --ray")
-    _serve_here(names, host, port, token, is_local=is_local)
+    # A port that is taken is reported before a model is loaded.
+    limits = Limits(max_batch=max_batch, max_queue=max_queue)
+    _serve_here(names, open_socket(host, port), token, limits, is_local=is_local)
 
 
-def _serve_here(names: list[str], host: str, port: int, token: str | None, *, is_local: bool) -> None:
+def _serve_here(
+    names: list[str], listening: socket.socket, token: str | None, limits: Limits, *, is_local: bool
+) -> None:
     from molmo_agent.cli.run import loading
     from molmo_agent.serve.app import create_app
-    from molmo_agent.serve.limits import Limits
     from molmo_agent.serve.served_model import load_served
-    from molmo_agent.serve.server import open_socket, run_server
+    from molmo_agent.serve.server import run_server
 
-    # First: a port that is taken is reported before a model is loaded.
-    listening, limits = open_socket(host, port), Limits()
     with listening:
         with loading(", ".join(names), quiet=False):
             models = [load_served(name) for name in names]
@@ -74,8 +83,8 @@ def _serve_here(names: list[str], host: str, port: int, token: str | None, *, is
             if one.remark:
                 warn(one.remark)
         app = create_app(models, token=token, is_local=is_local, limits=limits)
-        shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{listening.getsockname()[1]}"
+        host, port = listening.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         run_server(app, listening, limits, on_start=lambda end: say(_greeting([one.name for one in models], url)))
     say("ended")
 

@@ -197,7 +197,9 @@ function mark(point, index) {
   const dot = document.createElement("button");
   dot.type = "button";
   dot.className = isMoved(point) ? "mark moved" : "mark";
-  dot.textContent = index + 1;
+  const number = document.createElement("span");
+  number.textContent = index + 1;
+  dot.append(number);
   dot.setAttribute("aria-label", `Point ${index + 1}: ${point.label || "no label"}. Move it with the arrow keys.`);
   const place = () => { dot.style.left = `${100 * point.x}%`; dot.style.top = `${100 * point.y}%`; };
   place();
