@@ -2,9 +2,9 @@
 
     python benchmarks/serve.py [--json FILE] [--check] [--requests 2000] [--model nano]
 
-Clients ask different questions about a few screens again and again, as agents and annotators do. "One by one" is the same
-server with batches of one question. The overhead is measured with a model that answers at once. The load test counts
-errors and the growth of the server's memory; at the end the server has to end by itself.
+Clients ask different questions about a few screens again and again, as agents and annotators do. "One by one" is the
+same server with batches of one question. The overhead is measured with a model that answers at once. The load test
+counts errors and the growth of the server's memory; at the end the server has to end by itself.
 """
 
 import base64

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -34,13 +35,13 @@ def test_a_remote_pointer_gets_the_points_the_probability_and_the_threshold():
         with serving(Model(name=name, result=result)) as client:
             # With and without /v1.
             for address in (f"{client.url}#{name}", f"{client.url}/v1#{name}"):
-                pointer = load_model(address)
-                answer = pointer.point(IMAGE, "the button")
-                assert answer.status == "ok"
-                assert answer.points[0].point.distance(result.points[0].point) < 0.001
-                assert answer.confidence == result.confidence
-                assert model_traits(pointer).min_confidence == 0.5
-                assert model_traits(careful(pointer)).min_confidence == 0.5
+                with closing(load_model(address)) as pointer:
+                    answer = pointer.point(IMAGE, "the button")
+                    assert answer.status == "ok"
+                    assert answer.points[0].point.distance(result.points[0].point) < 0.001
+                    assert answer.confidence == result.confidence
+                    assert model_traits(pointer).min_confidence == 0.5
+                    assert model_traits(careful(pointer)).min_confidence == 0.5
 
 
 def test_no_doubtful_answer_becomes_a_point_on_the_way():
@@ -52,7 +53,8 @@ def test_no_doubtful_answer_becomes_a_point_on_the_way():
         ("refused", tag, "refused"),
     ):
         with serving(Model(name="some", result=PointResult(status=status, reply=reply, composed=True))) as client:
-            answer = load_model(f"{client.url}#some").point(IMAGE, "x")
+            with closing(load_model(f"{client.url}#some")) as pointer:
+                answer = pointer.point(IMAGE, "x")
         assert (answer.status, answer.points) == (expected, ())
 
 
@@ -76,11 +78,12 @@ def test_a_server_that_does_not_list_the_dialect_is_not_trusted_to_have_one(monk
 def test_the_users_key_opens_a_server_with_a_token(monkeypatch):
     with serving(Model(name="locked"), token=TOKEN) as client:
         monkeypatch.setenv("MOLMO_API_KEY", TOKEN)
-        pointer = load_model(f"{client.url}#locked")
-        assert pointer.point(IMAGE, "x").status == "ok"
+        with closing(load_model(f"{client.url}#locked")) as pointer:
+            assert pointer.point(IMAGE, "x").status == "ok"
         monkeypatch.setenv("MOLMO_API_KEY", TOKEN[::-1])
-        with pytest.raises(ModelError, match="status 401: expected this server's token"):
-            load_model(f"{client.url}#locked?dialect=molmo").point(IMAGE, "x")
+        with closing(load_model(f"{client.url}#locked?dialect=molmo")) as pointer:
+            with pytest.raises(ModelError, match="status 401: expected this server's token"):
+                pointer.point(IMAGE, "x")
 
 
 def test_agent_serve_answers_agent_point_and_ends_on_a_signal(tmp_path: Path):

@@ -1,5 +1,6 @@
 """Pointing models behind an OpenAI-compatible endpoint, such as vLLM serving Molmo. Needs the extra ``remote``."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -151,6 +152,10 @@ class RemotePointer:
         with ThreadPoolExecutor(self.concurrency) as pool:
             return list(pool.map(answer, list(zip(images, questions, strict=True))))
 
+    def close(self) -> None:
+        """Close the connections to the server; safe to call twice."""
+        self._chat.close()
+
     def _sent(self, image: Image) -> PILImage.Image:
         """Return the image in the size that is sent: points refer to it."""
         whole = PILImage.fromarray(image)
@@ -163,7 +168,8 @@ def _described(url: str, model: str, timeout_s: float) -> tuple[str, Scale | Non
     Raises:
         UsageError, ModelError: see :class:`RemotePointer`.
     """
-    row = Chat(url, model, timeout_s=min(timeout_s, _LIST_TIMEOUT_S), retries=0).description()
+    with contextlib.closing(Chat(url, model, timeout_s=min(timeout_s, _LIST_TIMEOUT_S), retries=0)) as chat:
+        row = chat.description()
     dialect, scale, threshold = row.get("dialect"), row.get("scale"), row.get("min_confidence")
     if row.get("owned_by") != "molmo_agent" or not isinstance(dialect, str) or dialect not in DIALECTS:
         return None

@@ -137,6 +137,10 @@ class Chat:
                 return f"; the API is at {address}#{self.model} (models: {', '.join(names[:20]) or 'none'})"
         return "; is it the address of the API? It often ends in /v1"
 
+    def close(self) -> None:
+        """Close the connections; safe to call twice."""
+        self._client.close()
+
     def description(self) -> dict[str, Any]:
         """Return what the server's list says about the model; empty if there is no list, or the model is not in it."""
         return next((row for row in self._rows(self.url) or () if row["id"] == self.model), {})
