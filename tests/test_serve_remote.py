@@ -52,9 +52,9 @@ def test_no_doubtful_answer_becomes_a_point_on_the_way():
         ("unparsed", tag, "unparsed"),
         ("refused", tag, "refused"),
     ):
-        with serving(Model(name="some", result=PointResult(status=status, reply=reply, composed=True))) as client:
-            with closing(load_model(f"{client.url}#some")) as pointer:
-                answer = pointer.point(IMAGE, "x")
+        model = Model(name="some", result=PointResult(status=status, reply=reply, composed=True))
+        with serving(model) as client, closing(load_model(f"{client.url}#some")) as pointer:
+            answer = pointer.point(IMAGE, "x")
         assert (answer.status, answer.points) == (expected, ())
 
 
@@ -81,11 +81,12 @@ def test_the_users_key_opens_a_server_with_a_token(monkeypatch):
         with closing(load_model(f"{client.url}#locked")) as pointer:
             assert pointer.point(IMAGE, "x").status == "ok"
         monkeypatch.setenv("MOLMO_API_KEY", TOKEN[::-1])
-        with closing(load_model(f"{client.url}#locked?dialect=molmo")) as pointer:
-            with pytest.raises(ModelError, match="status 401: expected this server's token"):
-                pointer.point(IMAGE, "x")
+        refused = pytest.raises(ModelError, match="status 401: expected this server's token")
+        with closing(load_model(f"{client.url}#locked?dialect=molmo")) as pointer, refused:
+            pointer.point(IMAGE, "x")
 
 
+@pytest.mark.slow
 def test_agent_serve_answers_agent_point_and_ends_on_a_signal(tmp_path: Path):
     """The commands themselves, with nano."""
     environment = child_environment(PYTHONUNBUFFERED="1", PYTHONPATH=os.pathsep.join(sys.path))
@@ -100,11 +101,10 @@ def test_agent_serve_answers_agent_point_and_ends_on_a_signal(tmp_path: Path):
     try:
         port = re.search(r"serving nano, centre at http://127\.0\.0\.1:(\d+) ", server.stdout.readline())[1]
         (tmp_path / "image.png").write_bytes(png(320, 240))
-        for name, known in (("nano", {"ok", "none"}), ("centre", {"ok"})):
-            address = f"http://127.0.0.1:{port}#{name}"
-            command = [*agent, "point", str(tmp_path / "image.png"), "the blue square", "--model", address, "--json"]
-            done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
-            assert json.loads(done.stdout)["status"] in known, done.stderr
+        command = [*agent, "point", str(tmp_path / "image.png"), "the blue square", "--json"]
+        command += ["--model", f"http://127.0.0.1:{port}#nano"]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
+        assert json.loads(done.stdout)["status"] in ("ok", "none"), done.stderr
         server.send_signal(signal.SIGTERM)
         assert server.wait(60) == 0
         assert server.stdout.read() == "ended\n"
