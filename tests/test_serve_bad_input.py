@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -297,3 +298,21 @@ def test_too_many_connections_are_told_and_the_others_go_on():
                 break
         else:
             raise AssertionError("expected the server to accept requests again")
+
+
+@pytest.mark.parametrize("missing", ["starlette", "prometheus_client", "uvicorn"])
+def test_a_missing_package_names_its_extra(missing: str, monkeypatch):
+    from molmo_agent.errors import MissingExtraError
+    from molmo_agent.serve import app, server
+    from molmo_agent.serve.served_model import ServedModel
+
+    for name in [name for name in sys.modules if name.split(".")[0] == missing] + [missing]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("gate", "uvicorn_parts"):
+        monkeypatch.delitem(sys.modules, f"molmo_agent.serve.{name}", raising=False)
+    with pytest.raises(
+        MissingExtraError, match=r"agent serve needs the extra 'serve': pip install 'molmo-agent\[serve\]'"
+    ):
+        made = app.create_app([ServedModel(Model())])
+        with open_socket("127.0.0.1", 0) as listening:
+            server.run_server(made, listening, Limits())

@@ -1,16 +1,12 @@
 """Run the application with uvicorn: its address, its token, its limits, and a clean end. Needs the extra ``serve``."""
 
-import contextlib
 import os
-import signal
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from molmo_agent.errors import DataError, EnvError, MissingExtraError, UsageError
-from molmo_agent.interrupts import ENDING_SIGNALS
 from molmo_agent.parse import read_bounded
 from molmo_agent.pointers.served.network import KEY_VARIABLE, is_this_machine
 from molmo_agent.serve.limits import Limits
@@ -103,70 +99,15 @@ def run_server(
         MissingExtraError: the extra is not installed.
     """
     try:
-        import h11
         import uvicorn
-        from uvicorn.protocols.http.h11_impl import H11Protocol
+
+        from molmo_agent.serve.uvicorn_parts import BoundedProtocol, EndingServer
     except ImportError as error:
         raise MissingExtraError("agent serve", "serve") from error
-
-    class Protocol(H11Protocol):
-        """Closes connections whose headers do not arrive in time; uvicorn waits for them without end."""
-
-        _deadline: Any = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._expect_headers()
-
-        def handle_events(self) -> None:
-            super().handle_events()
-            waits = self.conn.their_state is h11.IDLE and not self.transport.is_closing()
-            has_part = bool(self.conn.trailing_data[0])
-            if not waits:
-                self._forget_deadline()
-            elif has_part and self._deadline is None:
-                self._expect_headers()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._forget_deadline()
-            super().connection_lost(exc)
-
-        def _expect_headers(self) -> None:
-            self._deadline = self.loop.call_later(limits.headers_s, self.transport.close)
-
-        def _forget_deadline(self) -> None:
-            if self._deadline is not None:
-                self._deadline.cancel()
-                self._deadline = None
-
-    class Server(uvicorn.Server):
-        """Returns after a signal; uvicorn's own raises it again at the end."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            on_start(self.end)
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            if threading.current_thread() is not threading.main_thread():
-                yield
-                return
-            # A signal that is ignored, as by nohup, stays ignored.
-            numbers = [number for number in ENDING_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-            handlers = {number: signal.signal(number, self.end) for number in numbers}
-            try:
-                yield
-            finally:
-                for number, handler in handlers.items():
-                    signal.signal(number, handler)
-
-        def end(self, number: int = 0, frame: Any = None) -> None:
-            self.force_exit = self.should_exit
-            self.should_exit = True
-
+    protocol = type("Protocol", (BoundedProtocol,), {"headers_s": limits.headers_s})
     config = uvicorn.Config(
         app,
-        http=Protocol,
+        http=protocol,
         loop="asyncio",
         ws="none",
         lifespan="on",
@@ -181,4 +122,4 @@ def run_server(
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
     )
     with listening:
-        Server(config).run(sockets=[listening])
+        EndingServer(config, on_start).run(sockets=[listening])
