@@ -310,9 +310,11 @@ def test_a_missing_package_names_its_extra(missing: str, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     for name in ("gate", "uvicorn_parts"):
         monkeypatch.delitem(sys.modules, f"molmo_agent.serve.{name}", raising=False)
-    with pytest.raises(
-        MissingExtraError, match=r"agent serve needs the extra 'serve': pip install 'molmo-agent\[serve\]'"
-    ):
+
+    def start():
         made = app.create_app([ServedModel(Model())])
         with open_socket("127.0.0.1", 0) as listening:
             server.run_server(made, listening, Limits())
+
+    with pytest.raises(MissingExtraError, match=r"agent serve needs the extra 'serve': pip install 'molmo-agent"):
+        start()
