@@ -48,6 +48,7 @@ def serve(
     names = model or ["auto"]
     token = read_token(token_file)
     is_local = check_reachable(host, token)
+    limits = Limits(max_batch=max_batch, max_queue=max_queue)
     if ray:
         from molmo_agent.serve.on_ray import Deployment, run_on_ray
 
@@ -58,13 +59,13 @@ def serve(
             replicas=replicas,
             max_replicas=max_replicas,
             gpus_per_replica=gpus_per_replica,
+            limits=limits,
         )
         run_on_ray(deployment, host, port, address, on_start=lambda url: say(_greeting(names, url)))
         return
     if (address, replicas, max_replicas, gpus_per_replica) != (None, 1, None, 0.0):
         raise UsageError("--address, --replicas, --max-replicas and --gpus-per-replica go with --ray")
     # A port that is taken is reported before a model is loaded.
-    limits = Limits(max_batch=max_batch, max_queue=max_queue)
     _serve_here(names, open_socket(host, port), token, limits, is_local=is_local)
 
 

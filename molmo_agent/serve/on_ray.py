@@ -8,7 +8,7 @@ again. Questions change nothing, so that asking twice does no harm.
 import contextlib
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from molmo_agent.errors import EnvError, MissingExtraError, UsageError
@@ -36,6 +36,8 @@ class Deployment:
     max_replicas: int | None = None
     # 0: CPUs alone.
     gpus_per_replica: float = 0.0
+    # Of each replica.
+    limits: Limits = field(default_factory=Limits)
 
     def options(self) -> dict[str, Any]:
         """Return the options of Ray's deployment.
@@ -43,7 +45,7 @@ class Deployment:
         Raises:
             UsageError: fewer replicas at most than at least.
         """
-        limits = Limits()
+        limits = self.limits
         options: dict[str, Any] = {
             "max_ongoing_requests": limits.max_queue + limits.max_batch,
             "ray_actor_options": {"num_cpus": 1, "num_gpus": self.gpus_per_replica},
@@ -73,11 +75,15 @@ def application(deployment: Deployment) -> Any:
         MissingExtraError: Ray Serve is not installed.
     """
     serve = _ray_serve()
-    models, token, is_local = deployment.models, deployment.token, deployment.is_local
 
     # Runs in the replica: models are loaded where they answer.
     def build() -> Any:
-        return create_app([load_served(name) for name in models], token=token, is_local=is_local)
+        return create_app(
+            [load_served(name) for name in deployment.models],
+            token=deployment.token,
+            is_local=deployment.is_local,
+            limits=deployment.limits,
+        )
 
     ingress = serve.ingress(build)()
     return serve.deployment(name=APP, **deployment.options())(ingress).bind()
@@ -94,7 +100,7 @@ def app(arguments: Mapping[str, Any]) -> Any:
     Raises:
         UsageError: an unknown field, or no token.
     """
-    known = [field.name for field in fields(Deployment) if field.name not in ("token", "is_local")]
+    known = [one.name for one in fields(Deployment) if one.name not in ("token", "is_local", "limits")]
     if unknown := [name for name in arguments if name not in known]:
         raise UsageError(f"expected arguments from {', '.join(known)}, got {unknown[0]!r}")
     values = dict(arguments)
