@@ -1,7 +1,7 @@
 """The gate in front of every route: who may ask, from which page, and what no answer lacks or shows.
 
 Without a token a server is for this machine alone, but any page in a browser on this machine could send requests to
-it. So it answers only requests that were meant for it (``Host``), and none from pages of others (``Origin``).
+it. So it then answers only requests that were meant for it (``Host``), and none from pages of others (``Origin``).
 """
 
 import hmac
@@ -117,7 +117,8 @@ class Gate:
                 code="wrong_host",
             )
         origin = headers.get("origin", [None])[0]
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        # Pages of others have no token.
+        if self._token is None and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             raise Problem(403, f"pages of {origin[:80]!r} may not ask this server", code="wrong_origin")
         if self._token is None or scope["path"] in self._open_paths:
             return
