@@ -15,7 +15,7 @@ import pytest
 import yaml
 from serving import URL
 
-from molmo_agent.errors import UsageError
+from molmo_agent.errors import EnvError, UsageError
 from molmo_agent.parse import read_yaml
 from molmo_agent.serve import on_ray
 from molmo_agent.serve.on_ray import Deployment
@@ -93,6 +93,19 @@ def test_the_options_of_ray_follow_from_the_command_line():
     assert (scaling["min_replicas"], scaling["max_replicas"]) == (1, 4)
     with pytest.raises(UsageError, match="expected --max-replicas of at least 3, as --replicas, got 2"):
         Deployment(replicas=3, max_replicas=2).options()
+
+
+def test_what_fails_on_ray_is_an_error_of_the_environment(monkeypatch):
+    import ray
+
+    for error in (ConnectionError("no cluster"), RuntimeError("no\n  proxy"), ray.exceptions.RayError("an actor died")):
+
+        def fail(*_, error=error, **__):
+            raise error
+
+        monkeypatch.setattr(ray, "init", fail)
+        with pytest.raises(EnvError, match="the application did not start on Ray, or was lost there: (no|an) "):
+            on_ray.run_on_ray(Deployment(models=("centre",)), "127.0.0.1", 0, None, on_start=print)
 
 
 def test_the_configuration_for_kubernetes_names_the_application_and_takes_its_token_from_a_secret(monkeypatch):

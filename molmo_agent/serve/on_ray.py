@@ -135,24 +135,25 @@ def run_on_ray(
     import ray
 
     bound = application(deployment)
-    is_ours = not ray.is_initialized()
+    is_ours, is_running = not ray.is_initialized(), False
     try:
         with interrupting():
             if is_ours:
                 ray.init(address or "local", log_to_driver=False)
             serve.start(proxy_location="EveryNode", http_options={"host": host, "port": port})
             serve.run(bound, name=APP, route_prefix="/")
+            is_running = True
             on_start(f"http://{host}:{port}")
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait()
-    except (ConnectionError, RuntimeError) as error:
-        raise EnvError(f"the application did not start on Ray: {error}") from error
+    except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
+        reason = " ".join(str(error).split())
+        raise EnvError(f"the application did not start on Ray, or was lost there: {reason}") from error
     finally:
-        if ray.is_initialized():
+        if is_running:
             serve.delete(APP)
-            if is_ours:
-                serve.shutdown()
-                ray.shutdown()
+        if is_ours:
+            ray.shutdown()
 
 
 def _ray_serve() -> Any:
