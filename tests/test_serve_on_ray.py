@@ -21,6 +21,8 @@ from molmo_agent.serve import on_ray
 from molmo_agent.serve.on_ray import Deployment
 
 TOKEN = "a-token-of-many-letters-0123"
+# Ray Serve uses what pydantic deprecates, and leaves sockets to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore")
 YAML = Path(__file__).parents[1] / "deploy" / "kuberay_serve.yaml"
 
 
@@ -38,8 +40,6 @@ def ask(url: str) -> int:
 
 
 @pytest.mark.slow
-# Ray Serve uses what pydantic deprecates, and leaves sockets to the garbage collector.
-@pytest.mark.filterwarnings("ignore")
 def test_a_killed_replica_on_ray_loses_no_request(ray_cluster):
     from ray import serve
     from ray.util.state import list_actors
@@ -104,7 +104,7 @@ def test_what_fails_on_ray_is_an_error_of_the_environment(monkeypatch):
             raise error
 
         monkeypatch.setattr(ray, "init", fail)
-        with pytest.raises(EnvError, match="the application did not start on Ray, or was lost there: (no|an) "):
+        with pytest.raises(EnvError, match=r"the application did not start on Ray, or was lost there: (no|an) "):
             on_ray.run_on_ray(Deployment(models=("centre",)), "127.0.0.1", 0, None, on_start=print)
 
 
