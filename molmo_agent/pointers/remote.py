@@ -175,8 +175,9 @@ def _described(url: str, model: str, timeout_s: float) -> tuple[str, Scale | Non
         return None
     if scale is not None and (isinstance(scale, bool) or scale not in DIALECTS[dialect].scales):
         return None
-    is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    return dialect, scale, threshold if is_number and 0 <= threshold <= 1 else None
+    if not isinstance(threshold, int | float) or isinstance(threshold, bool) or not 0 <= threshold <= 1:
+        threshold = None
+    return dialect, scale, threshold
 
 
 def _positive(name: str, text: str) -> int:

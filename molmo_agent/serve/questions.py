@@ -9,7 +9,7 @@ from molmo_agent.parse import load_json
 from molmo_agent.serve.images import ImageStore
 from molmo_agent.serve.limits import Limits
 from molmo_agent.serve.problems import Problem
-from molmo_agent.serve.served_model import Kind, Question, ServedModel
+from molmo_agent.serve.served_model import DEFAULT_NEW_TOKENS, Kind, Question, ServedModel
 
 # Fields of a chat that would change the answer in a way that these models do not have -> values that ask for nothing.
 _UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
@@ -135,7 +135,7 @@ def _max_tokens(body: Mapping[str, Any], limits: Limits) -> int:
     field = "max_completion_tokens" if body.get("max_completion_tokens") is not None else "max_tokens"
     value = body.get(field)
     if value is None:
-        return Question.__dataclass_fields__["max_new_tokens"].default
+        return DEFAULT_NEW_TOKENS
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise Problem(400, f"expected {field!r} to be a whole number from 1, got {str(value)[:40]}", param=field)
     return min(value, limits.max_new_tokens)

@@ -18,6 +18,8 @@ from molmo_agent.registry import load_model, names
 
 Kind = Literal["point", "words"]
 
+DEFAULT_NEW_TOKENS = 256
+"""Of a reply in words, where a request names no limit."""
 # Points of a text and of an answer that are this near to each other, in fractions of the image, are the same.
 _SAME = 0.0011
 _POINT_TO = re.compile(r"\s*point (?:to|at)\s+(?=\S)", re.IGNORECASE)
@@ -43,7 +45,7 @@ class Question:
     text: str
     kind: Kind
     # Of a reply in words.
-    max_new_tokens: int = 256
+    max_new_tokens: int = DEFAULT_NEW_TOKENS
 
     @property
     def key(self) -> Hashable:
@@ -81,7 +83,7 @@ class ServedModel:
         self.min_confidence, self.remark = traits.min_confidence, traits.remark
         # Models around others may ask them several times: then nobody counts tokens.
         counts = inner is model or isinstance(model, WindowedPointer)
-        self._processor = getattr(inner, "processor", None) if counts else None
+        self._processor: Any = getattr(inner, "processor", None) if counts else None
 
     def about(self) -> dict[str, Any]:
         """Return how the model's points are to be read, for clients."""
@@ -121,7 +123,7 @@ class ServedModel:
             MolmoAgentError: the model failed.
         """
         if question.kind == "words" and isinstance(self.answerer, Streamer):
-            pieces = []
+            pieces: list[str] = []
             for piece in self.answerer.stream_answer(
                 [question.image], question.text, max_new_tokens=question.max_new_tokens
             ):
@@ -143,7 +145,7 @@ class ServedModel:
         text = point_text(result, self.dialect, (width, height), self.scale)
         return Reply(text=text, result=result, **self._usage(question, text))
 
-    def _usage(self, question: Question, text: str) -> dict[str, int]:
+    def _usage(self, question: Question, text: str) -> dict[str, Any]:
         """Return the tokens of a question with its image, and of its reply; none for models that read no tokens."""
         processor, tokenizer = self._processor, getattr(self._processor, "tokenizer", None)
         if tokenizer is None or not hasattr(processor, "image_block"):

@@ -1,5 +1,6 @@
 """Run the application with uvicorn: its address, its token, its limits, and a clean end. Needs the extra ``serve``."""
 
+import math
 import os
 import socket
 from collections.abc import Callable
@@ -117,8 +118,8 @@ def run_server(
         server_header=False,
         proxy_headers=False,
         limit_concurrency=limits.max_connections,
-        timeout_keep_alive=limits.keep_alive_s,  # type: ignore[arg-type]
-        timeout_graceful_shutdown=round(limits.drain_s),
+        timeout_keep_alive=math.ceil(limits.keep_alive_s),
+        timeout_graceful_shutdown=math.ceil(limits.drain_s),
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
     )
     with listening:

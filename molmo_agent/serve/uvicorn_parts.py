@@ -57,6 +57,7 @@ class EndingServer(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, on_start: Callable[[Callable[[], None]], object]) -> None:
         super().__init__(config)
+        self.should_exit: bool = False
         self._on_start = on_start
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -80,5 +81,4 @@ class EndingServer(uvicorn.Server):
 
     def end(self, number: int = 0, frame: Any = None) -> None:
         """End after the answers that wait; called again, without them."""
-        self.force_exit = self.should_exit
-        self.should_exit = True
+        self.force_exit, self.should_exit = bool(self.should_exit), True
