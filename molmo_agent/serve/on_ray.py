@@ -17,6 +17,7 @@ from molmo_agent.serve.app import create_app
 from molmo_agent.serve.limits import Limits
 from molmo_agent.serve.served_model import load_served
 from molmo_agent.serve.server import read_token
+from molmo_agent.train.launch import kept_handlers
 
 APP = "molmo-agent"
 """The application's name in Ray Serve."""
@@ -138,10 +139,12 @@ def run_on_ray(
     is_ours, is_running = not ray.is_initialized(), False
     try:
         with interrupting():
-            if is_ours:
-                ray.init(address or "local", log_to_driver=False)
-            serve.start(proxy_location="EveryNode", http_options={"host": host, "port": port})
-            serve.run(bound, name=APP, route_prefix="/")
+            # Ray's own handlers print a stack and abort.
+            with kept_handlers():
+                if is_ours:
+                    ray.init(address or "local", log_to_driver=False)
+                serve.start(proxy_location="EveryNode", http_options={"host": host, "port": port})
+                serve.run(bound, name=APP, route_prefix="/")
             is_running = True
             on_start(f"http://{host}:{port}")
             with contextlib.suppress(KeyboardInterrupt):
