@@ -4,8 +4,8 @@
 
 Clients ask different questions about a few screens again and again, as agents and annotators do. "One by one" is the
 same server with batches of one question; the target compares with a model that looks at the image anew for each
-question, as a server without shared images does. The overhead is measured with a model that answers at once. The load test
-counts errors and the growth of the server's memory; at the end the server has to end by itself.
+question, as a server without shared images does. The overhead is measured with a model that answers at once. The load
+test counts errors and the growth of the server's memory; at the end the server has to end by itself.
 """
 
 import base64
