@@ -61,6 +61,9 @@ pytestmark = pytest.mark.filterwarnings(
 # What cannot run here, and why. A part of a command -> the reason.
 CANNOT = {
     "--address": "needs a Ray cluster; one of two machines is started in test_train_run",
+    "agent serve": "serves until it is ended; test_serve_remote runs it with the client",
+    "8000#nano": "asks agent serve; test_serve_remote runs both",
+    "python benchmarks/serve.py": "measures for minutes; test_serve holds the behaviour",
     "agent start --vision openai": "downloads two models; test_start_model starts from folders",
     "python benchmarks/nano_ablation.py": "trains for minutes at the least; test_ablations runs its parts",
 }

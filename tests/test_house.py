@@ -22,6 +22,7 @@ MANY_PARAMETERS = {
     "cli.evaluation.benchmarks.evaluate": TYPER,
     "cli.mcp.mcp": TYPER,
     "cli.training.start_model.start": TYPER,
+    "cli.serve.serve": TYPER,
     "model.image_processor.MolmoImageProcessor.__init__": TRANSFORMERS,
     "model.modeling.MolmoModel.forward": TRANSFORMERS,
     "model.modeling.MolmoForConditionalGeneration.forward": TRANSFORMERS,

@@ -154,8 +154,8 @@ def test_nouns_and_envs_know_no_torch():
 
 
 # Training runs on Ray through the first, images are fetched with it through the second, episodes are run with it
-# through the third; all of them when they are called.
-ON_RAY = ("train.on_ray", "data.images.fetch_ray", "rollout.ray_map")
+# through the third, points are served with it through the fourth; all of them when they are called.
+ON_RAY = ("train.on_ray", "data.images.fetch_ray", "rollout.ray_map", "serve.on_ray")
 
 
 def test_only_what_runs_on_ray_imports_it():

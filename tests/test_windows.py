@@ -172,7 +172,7 @@ def test_windows_of_an_upright_image_are_padded_instead_of_turned(size):
     image = screen((width - 2, height - 3, 99), size=(height, width))
     answer = WindowedPointer(OnlyCanvases(), WINDOW, ((640, 480),)).point(image, "the dot") if width < 700 else None
     assert answer is None or answer.points[0].point.to_pixels(width, height) == (width - 2, height - 3)
-    views = WindowedPointer(OnlyCanvases(), WINDOW, CANVASES)._views(image)
+    views = WindowedPointer(OnlyCanvases(), WINDOW, CANVASES).views(image)
     assert all(view.width >= view.height for view in views)
 
 

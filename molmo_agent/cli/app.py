@@ -15,6 +15,7 @@ from molmo_agent.cli import ask as cli_ask
 from molmo_agent.cli import data as cli_data
 from molmo_agent.cli import doctor as cli_doctor
 from molmo_agent.cli import mcp as cli_mcp
+from molmo_agent.cli import serve as cli_serve
 from molmo_agent.cli.evaluation import benchmarks as cli_eval
 from molmo_agent.cli.training import command as cli_train
 from molmo_agent.cli.training import start_model as cli_start
@@ -200,6 +201,7 @@ def point(
 
 app.command()(cli_ask.ask)
 app.command()(cli_ask.caption)
+app.command()(cli_serve.serve)
 
 
 @app.command()

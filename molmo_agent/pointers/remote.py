@@ -1,5 +1,6 @@
 """Pointing models behind an OpenAI-compatible endpoint, such as vLLM serving Molmo. Needs the extra ``remote``."""
 
+import contextlib
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,11 +11,15 @@ from PIL import Image as PILImage
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import UsageError
+from molmo_agent.interfaces import ModelTraits
 from molmo_agent.point_text.cut_off import mark_cut
-from molmo_agent.point_text.parse import parse_points
+from molmo_agent.point_text.parse import DIALECTS, Scale, parse_points
 from molmo_agent.pointers.served.chat import Chat
 from molmo_agent.pointers.served.families import OPTIONS, Profile, profile_of, read_scale
 from molmo_agent.pointers.served.network import check_url, shown_address
+
+# Seconds to ask a server how a model writes points.
+_LIST_TIMEOUT_S = 5.0
 
 __all__ = ["Profile", "RemotePointer", "profile_of"]
 
@@ -35,6 +40,7 @@ class RemotePointer:
         retries: attempts after the first one.
         concurrency: questions under way at the same time.
         max_tokens: longer answers are cut off by the server, and then are not read.
+        min_confidence: points with a lower confidence become actions only if a person confirms them; None: all do.
 
     Raises:
         UsageError: the address is not one, or a key would be sent in clear.
@@ -51,17 +57,20 @@ class RemotePointer:
         retries: int = 3,
         concurrency: int = 8,
         max_tokens: int = 192,
+        min_confidence: float | None = None,
     ) -> None:
         self._chat = Chat(url, model, timeout_s=timeout_s, retries=retries)
         self.name, self.url, self.profile = model, url, profile
         self.concurrency, self.max_tokens = concurrency, max_tokens
+        self.traits = ModelTraits(min_confidence=min_confidence, answerer=self)
 
     @classmethod
     def from_address(cls, address: str, **options: Any) -> "RemotePointer":
         """Read ``http://host:8000/v1#model`` or ``...#model?dialect=qwen&scale=1000``.
 
         Options in the address: ``dialect`` and ``scale`` (how the model writes points), ``max_tokens`` (of an answer),
-        ``max_pixels`` (of the image that is sent).
+        ``max_pixels`` (of the image that is sent). Where neither the name nor an option says how the model writes
+        points, the server is asked: those of ``agent serve`` list it, with the threshold of its confidence.
 
         Raises:
             UsageError: no model in the address, an unknown option, or a model whose scale is not known.
@@ -82,7 +91,19 @@ class RemotePointer:
         max_pixels = _positive("max_pixels", asked["max_pixels"]) if "max_pixels" in asked else None
         if "max_tokens" in asked:
             options = {"max_tokens": _positive("max_tokens", asked["max_tokens"]), **options}
-        return cls(url, model, profile_of(model, asked.get("dialect"), scale, max_pixels), **options)
+        dialect = asked.get("dialect")
+        try:
+            profile = profile_of(model, dialect, scale, max_pixels)
+        except UsageError:
+            if dialect is not None or scale is not None:
+                raise
+            described = _described(url, model, options.get("timeout_s", 60.0))
+            if described is None:
+                raise
+            dialect, scale, min_confidence = described
+            profile = profile_of(model, dialect, scale, max_pixels)
+            options = {"min_confidence": min_confidence, **options}
+        return cls(url, model, profile, **options)
 
     def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
         """Point at what the instruction refers to.
@@ -101,7 +122,8 @@ class RemotePointer:
             reply = f"[{answer.doubt}] {answer.text}"
             return PointResult(status="unparsed", reply=reply, latency_s=latency, composed=True)
         parsed = parse_points(self.profile.dialect, answer.text, image_size=sent.size, scale=self.profile.scale)
-        return parsed.to_result(latency_s=latency).at_most(max_points)
+        confidence = answer.confidence if parsed.points else None
+        return parsed.to_result(latency_s=latency, confidence=confidence).at_most(max_points)
 
     def point_batch(self, images: Sequence[Image], instructions: Sequence[str]) -> list[PointResult]:
         """Answer several questions, some at a time."""
@@ -130,10 +152,32 @@ class RemotePointer:
         with ThreadPoolExecutor(self.concurrency) as pool:
             return list(pool.map(answer, list(zip(images, questions, strict=True))))
 
+    def close(self) -> None:
+        """Close the connections to the server; safe to call twice."""
+        self._chat.close()
+
     def _sent(self, image: Image) -> PILImage.Image:
         """Return the image in the size that is sent: points refer to it."""
         whole = PILImage.fromarray(image)
         return self.profile.limits.fit(whole) if self.profile.limits else whole
+
+
+def _described(url: str, model: str, timeout_s: float) -> tuple[str, Scale | None, float | None] | None:
+    """Return (dialect, scale, threshold of the confidence) as a server of this package lists them; None if it does not.
+
+    Raises:
+        UsageError, ModelError: see :class:`RemotePointer`.
+    """
+    with contextlib.closing(Chat(url, model, timeout_s=min(timeout_s, _LIST_TIMEOUT_S), retries=0)) as chat:
+        row = chat.description()
+    dialect, scale, threshold = row.get("dialect"), row.get("scale"), row.get("min_confidence")
+    if row.get("owned_by") != "molmo_agent" or not isinstance(dialect, str) or dialect not in DIALECTS:
+        return None
+    if scale is not None and (isinstance(scale, bool) or scale not in DIALECTS[dialect].scales):
+        return None
+    if not isinstance(threshold, int | float) or isinstance(threshold, bool) or not 0 <= threshold <= 1:
+        threshold = None
+    return dialect, scale, threshold
 
 
 def _positive(name: str, text: str) -> int:

@@ -96,14 +96,15 @@ class WindowedPointer(WrappedPointer):
         parts: dict[int, list[tuple[ImageTransform, Image]]] = {}
         for image in images:
             if id(image) not in parts:
-                parts[id(image)] = [(view, _part(image, view)) for view in self._views(image)]
+                parts[id(image)] = [(view, _part(image, view)) for view in self.views(image)]
         questions = [
             (part, text) for image, text in zip(images, instructions, strict=True) for _, part in parts[id(image)]
         ]
         answers = iter(self.inner.point_batch([part for part, _ in questions], [text for _, text in questions]))
         return [_surest([(view, next(answers)) for view, _ in parts[id(image)]]) for image in images]
 
-    def _views(self, image: Image) -> list[ImageTransform]:
+    def views(self, image: Image) -> list[ImageTransform]:
+        """Return what each window of an image shows."""
         height, width = image.shape[:2]
         # A turned window is a shape of its own, which a model with canvases has to know.
         turn = not self.canvases or self.window[::-1] in self.canvases

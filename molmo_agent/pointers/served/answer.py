@@ -61,6 +61,8 @@ class Answer:
     cut: bool = False
     # Tokens that the server counted: of the question and of the answer; None where it does not say.
     usage: tuple[int, int] | None = None
+    # Probability of the first point, from servers that send it beside the text, such as `agent serve`.
+    confidence: float | None = None
 
 
 def shorten(text: str, limit: int = 300) -> str:
@@ -141,7 +143,16 @@ def _answer(whole: dict[str, Any], body: str, url: str, max_tokens: int) -> Answ
     if not text.strip():
         what = "only thoughts and no answer" if thoughts else "an empty answer"
         return Answer(text=thoughts, doubt=f"the server sent {what}")
-    return Answer(text=text)
+    return Answer(text=text, confidence=_confidence(whole))
+
+
+def _confidence(whole: dict[str, Any]) -> float | None:
+    """Return the probability of the first point; None if the server sends none, or something else by that name."""
+    points = whole.get("points")
+    first = points[0] if isinstance(points, list) and points else None
+    value = first.get("probability") if isinstance(first, dict) else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and 0 <= value <= 1 else None
 
 
 def _finish(whole: dict[str, Any], choice: dict[str, Any]) -> tuple[str, str]:

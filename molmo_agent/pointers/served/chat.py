@@ -157,13 +157,25 @@ class Chat:
                 return f"; the API is at {address}#{self.model} (models: {', '.join(names[:20]) or 'none'})"
         return "; is it the address of the API? It often ends in /v1"
 
+    def close(self) -> None:
+        """Close the connections; safe to call twice."""
+        self._client.close()
+
+    def description(self) -> dict[str, Any]:
+        """Return what the server's list says about the model; empty if there is no list, or the model is not in it."""
+        return next((row for row in self._rows(self.url) or () if row["id"] == self.model), {})
+
     def _list_models(self, url: str) -> list[str] | None:
         """Return the names of a server's models, or None if there is no list at this address."""
+        rows = self._rows(url)
+        return None if rows is None else [shorten(str(row["id"]), 80) for row in rows]
+
+    def _rows(self, url: str) -> list[dict[str, Any]] | None:
+        """Return a server's list of models, or None if there is none at this address."""
         try:
             client = self._client.with_options(base_url=url, max_retries=0, timeout=_LIST_TIMEOUT_S)
             with client.models.with_streaming_response.list() as response:
                 body = b"".join(response.iter_bytes())[:_MAX_BYTES]
-            rows = json.loads(body)["data"]
-            return [shorten(str(row["id"]), 80) for row in rows]
+            return [row for row in json.loads(body)["data"] if row["id"] is not None]
         except (self._openai.OpenAIError, self._transport_errors, ValueError, TypeError, KeyError, RecursionError):
             return None
