@@ -151,8 +151,9 @@ def _confidence(whole: dict[str, Any]) -> float | None:
     points = whole.get("points")
     first = points[0] if isinstance(points, list) and points else None
     value = first.get("probability") if isinstance(first, dict) else None
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 <= value <= 1 else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        return None
+    return float(value)
 
 
 def _finish(whole: dict[str, Any], choice: dict[str, Any]) -> tuple[str, str]:
