@@ -130,9 +130,7 @@ class PlainMolmo:
         x = F.embedding(batch["input_ids"], table)
         index = batch["image_input_idx"].flatten()
         kept = index >= 0
-        x = x.index_put(
-            (torch.zeros_like(index[kept]), index[kept]), features.flatten(0, 1)[kept], accumulate=True
-        )
+        x = x.index_put((torch.zeros_like(index[kept]), index[kept]), features.flatten(0, 1)[kept], accumulate=True)
         mask = message_tree_mask(batch["subsegment_ids"], batch["document_ids"] >= 0, x.dtype)
         text = self.config.text_config
         sines, cosines = self.rotary(batch["position_ids"][0], text.hidden_size // text.num_attention_heads)
@@ -159,7 +157,9 @@ def component_of(name: str) -> str:
     return next((kind for kind, parts in COMPONENTS.items() if any(part in name for part in parts)), "llm")
 
 
-def plain_step(model: PlainMolmo, optimizer: torch.optim.AdamW, batch: Mapping[str, Tensor], settings: Optimizer) -> float:
+def plain_step(
+    model: PlainMolmo, optimizer: torch.optim.AdamW, batch: Mapping[str, Tensor], settings: Optimizer
+) -> float:
     """Train on one sequence, with the learning rates of the optimizer's groups; return the loss."""
     optimizer.zero_grad(set_to_none=True)
     logits = model.logits(batch)

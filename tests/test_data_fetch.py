@@ -428,7 +428,7 @@ def test_ray_fetches_the_same_even_if_a_worker_dies(
         server.asked.clear()
         while len(server.asked) < 4:
             time.sleep(0.02)
-        victims = [p for p in psutil.process_iter(["cmdline"]) if "ray::_share" in " ".join(p.info["cmdline"] or [])]
+        victims = [p for p in psutil.process_iter(["cmdline"]) if "ray::_Share" in " ".join(p.info["cmdline"] or [])]
         victims[0].kill()
 
     ray.init("local", num_cpus=2, object_store_memory=200 * 2**20, log_to_driver=False)
