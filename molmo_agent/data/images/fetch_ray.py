@@ -106,8 +106,9 @@ def _fetch_on(ray: Any, images: Sequence[ImageRequest], store: ImageStore, limit
             except ray.exceptions.RayError as error:
                 ray.kill(actor)
                 if starts == _STARTS:
+                    reason = str(error).splitlines()[0]
                     raise UsageError(
-                        f"a Ray worker died {starts} times: {error}; run the same command to resume"
+                        f"a Ray worker died {starts} times: {reason}; run the same command to resume"
                     ) from error
                 if pending:
                     start(pending, starts + 1)
