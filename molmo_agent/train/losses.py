@@ -45,7 +45,7 @@ class _SoftmaxLoss(torch.autograd.Function):
         return entropy.squeeze(-1), (logits.gather(-1, rows) + entropy).squeeze(-1)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, entropy: Tensor, partition: Tensor) -> tuple[Tensor, None]:
         """Return the gradient of the logits: both results' is the softmax, the entropy's less one at the label."""
         log_shares, rows = ctx.saved_tensors
