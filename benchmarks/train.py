@@ -1,9 +1,10 @@
 """What packing, balancing and seeking are worth in training, each beside the plain way in the same run.
 
-    python benchmarks/train.py [--json FILE] [--check] [--workers] [--ray]
+    python benchmarks/train.py [--json FILE] [--check] [--step] [--costs] [--workers] [--ray]
 
 Lengths follow the published mixture (crops of each data set, docs/reference/training.md#mixture); models are small,
-random. The plain way is the authors': one example per sequence, padded to 2,304 tokens and 13 crops. --workers also
+random. The plain way is the authors': one example per sequence, padded to 2,304 tokens and 13 crops. --step compares a
+step with the authors', on equal shapes (plain_step.py); --costs measures what a run needs besides its steps; --workers
 compares one worker with two, each on one core; --ray compares a plain process with the same on Ray. With a GPU, the
 share of its peak that a step of a small Molmo takes is measured too.
 """
@@ -24,6 +25,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from _report import finish, parser
+from _training_costs import measure_plan_error, measure_start, measure_validation
+from plain_step import compare
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration
 from molmo_agent.model.crops import CropLayout, image_token_counts
@@ -45,6 +48,12 @@ TARGETS = {
     "captions: useful loss tokens per second, times the padded way": (">=", 1.3),
     "work of 8 ranks, mean of the largest": (">=", 0.97),
     "seeking step 30,000 of batches of 256, s": ("<=", 0.1),
+    "step, times the authors'": (">=", 1.15),
+    "step with 152,064 ids, times the authors'": (">=", 1.3),
+    "step, largest relative difference of the loss": ("<=", 1e-5),
+    "start, peak host memory of a rank, share of its weights": ("<=", 1.2),
+    "plan, peak memory of a step, relative error": ("<=", 0.25),
+    "validation, run time, times that without": ("<=", 1.2),
     "two workers, share of twice one's speed": (">=", 0.85),
     "Ray, share of a step on top of a plain process": ("<=", 0.02),
 }
@@ -201,6 +210,31 @@ def measure_seek() -> dict[str, float]:
     return {"seeking step 30,000 of batches of 256, s": time.perf_counter() - start}
 
 
+def measure_step() -> dict[str, float]:
+    """Compare a step with the authors' on equal shapes: with targets in answers, everywhere, and with many ids."""
+    answers, apart = compare(11_000)
+    everywhere, also_apart = compare(11_000, all_targets=True)
+    wide, wide_apart = compare(152_064, steps=3)
+    return {
+        "step, times the authors'": answers,
+        "step with a target at every position, times the authors'": everywhere,
+        "step with 152,064 ids, times the authors'": wide,
+        "step, largest relative difference of the loss": max(apart, also_apart, wide_apart),
+    }
+
+
+def measure_costs() -> dict[str, float]:
+    """Measure the memory of a start, the error of the plan, and the time of validation."""
+
+    def run(folder: Path, changes: dict[str, Any]) -> list[dict[str, Any]]:
+        run_workers(timed_run(folder, **changes), folder, 1, threads=1)
+        return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+    size = Size(1024, 6)
+    arrays = sequence([size], [128], size.tokens, size.crops)
+    return measure_start() | measure_plan_error(arrays, size, 128) | measure_validation(run)
+
+
 def timed_run(folder: Path, **changes: Any) -> TrainConfig:
     """Return a run whose steps take about a second on one core."""
     config = from_dict(
@@ -326,6 +360,8 @@ def measure_gpu() -> dict[str, float]:
 
 def main() -> int:
     options = parser(__doc__)
+    options.add_argument("--step", action="store_true", help="also compare a step with the authors'")
+    options.add_argument("--costs", action="store_true", help="also measure memory, plan and validation (Linux)")
     options.add_argument(
         "--workers", action="store_true", help="also compare one worker with two: needs two idle cores"
     )
@@ -340,6 +376,8 @@ def main() -> int:
         measure_seek,
     ]
     results: dict[str, float] = {}
+    parts += [measure_step] if arguments.step else []
+    parts += [measure_costs] if arguments.costs else []
     parts += [measure_workers] if arguments.workers else []
     parts += [measure_ray] if arguments.ray else []
     parts += [measure_gpu] if torch.cuda.is_available() else []

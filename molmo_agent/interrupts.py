@@ -319,3 +319,20 @@ def _forget_watch() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_watch)
+
+
+@contextlib.contextmanager
+def kept_handlers() -> Iterator[dict[int, Any]]:
+    """Restore at the end the handlers of signals that end a process, which Ray replaces; yield them by number.
+
+    Outside of the main thread, which alone can set handlers, there are none.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    numbers = ENDING_SIGNALS if in_main else ()
+    # None: it was set outside of Python, where it cannot be restored from.
+    handlers = {number: handler for number in numbers if (handler := signal.getsignal(number)) is not None}
+    try:
+        yield handlers
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -17,6 +17,7 @@ import psutil
 import pytest
 from filelock import FileLock
 from misbehaving_server import Server, picture, serving
+from ray_cluster import RayCluster
 from typer.testing import CliRunner
 
 from molmo_agent.cli.app import app
@@ -413,12 +414,9 @@ def test_a_host_belongs_to_one_task() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # Ray starts many processes
-def test_ray_fetches_the_same_even_if_a_worker_dies(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_ray_fetches_the_same_even_if_a_worker_on_another_machine_dies(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ray_cluster: RayCluster
 ) -> None:
-    import ray
-
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     paths = [f"/busy/{n}" for n in range(8)] + ["/missing", "/html", "/cut", "/to/file:///etc/passwd"]
     urls = [server.url(path, host) for path in paths for host in ("127.0.0.1", "localhost")] + ["nonsense"]
     limits = dataclasses.replace(QUICK, per_host=1, jobs=2)
@@ -428,22 +426,18 @@ def test_ray_fetches_the_same_even_if_a_worker_dies(
         server.asked.clear()
         while len(server.asked) < 4:
             time.sleep(0.02)
-        victims = [p for p in psutil.process_iter(["cmdline"]) if "ray::_share" in " ".join(p.info["cmdline"] or [])]
+        victims = [p for p in psutil.process_iter(["cmdline"]) if "ray::_Share" in " ".join(p.info["cmdline"] or [])]
         victims[0].kill()
 
-    ray.init("local", num_cpus=2, object_store_memory=200 * 2**20, log_to_driver=False)
-    try:
-        killers = [threading.Thread(target=kill_one, daemon=True) for _ in range(2)]
-        killers[0].start()
-        there = fetch(wanted(*urls), tmp_path / "there", limits, engine=ray_engine())
-        killers[0].join(1)
-        assert not killers[0].is_alive(), "one was killed"
-        monkeypatch.setattr(fetch_ray, "_STARTS", 1)
-        killers[1].start()
-        with pytest.raises(UsageError, match=r"a Ray worker died 1 times: .*run the same command to resume"):
-            fetch(wanted(*urls), tmp_path / "again", limits, engine=ray_engine())
-    finally:
-        ray.shutdown()
+    killers = [threading.Thread(target=kill_one, daemon=True) for _ in range(2)]
+    killers[0].start()
+    there = fetch(wanted(*urls), tmp_path / "there", limits, engine=ray_engine())
+    killers[0].join(1)
+    assert not killers[0].is_alive(), "one was killed"
+    monkeypatch.setattr(fetch_ray, "_STARTS", 1)
+    killers[1].start()
+    with pytest.raises(UsageError, match=r"a Ray worker died 1 times: .*run the same command to resume"):
+        fetch(wanted(*urls), tmp_path / "again", limits, engine=ray_engine())
     assert there.num_fetched + there.num_present == here.num_fetched == 16
     assert len(there.failures) == len(here.failures) == 9
 

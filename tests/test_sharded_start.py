@@ -19,13 +19,14 @@ from torch import Tensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from molmo_agent.errors import UsageError
-from molmo_agent.model import MolmoForConditionalGeneration
+from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.checkpoints.molmo_0924 import to_official
 from molmo_agent.model.checkpoints.rows import Rows, open_rows, read_config
 from molmo_agent.train.batching.data_loader import DataLoader
 from molmo_agent.train.config import Lora, TrainConfig, check
 from molmo_agent.train.fine_tuning import prepare, start
 from molmo_agent.train.flops import Flops
+from molmo_agent.train.launch import run_workers
 from molmo_agent.train.scale.sharded_start import empty_model, fill, first_row, own_rows, start_sharded
 from molmo_agent.train.scale.sharding import compile_layers, device_mesh, shard, shard_size
 from molmo_agent.train.starting_model import load_model
@@ -189,6 +190,56 @@ def test_a_rank_reads_its_share_alone_and_in_small_pieces(config: TrainConfig, m
             share = sum(own_rows(parameter).numel() for parameter in sharded.parameters())
             assert reads.total == share < 0.2 * sum(p.numel() for p in sharded.parameters())
             assert reads.largest <= 1024
+
+
+def experts(config: TrainConfig, folder: Path, **changes: Any) -> TrainConfig:
+    """Return a run of adapters on a model with experts."""
+    fields = MolmoForConditionalGeneration.from_pretrained(config.model).config.to_dict()
+    fields["text_config"] |= {"model_type": "olmoe", "num_experts": 4, "num_experts_per_tok": 2}
+    MolmoForConditionalGeneration(MolmoConfig(**fields)).save_pretrained(folder)
+    MolmoProcessor.from_pretrained(config.model).save_pretrained(folder)
+    return replace(config, model=str(folder), lora=Lora(rank=2), **changes)
+
+
+@pytest.mark.parametrize(
+    "targets", [Lora().targets, r".*experts\.(gate_up_proj|down_proj)", r".*experts\.down_proj", r".*\.q_proj"]
+)
+def test_weights_under_adapters_are_those_of_the_checkpoint(config: TrainConfig, targets: str, tmp_path: Path) -> None:
+    config = experts(config, tmp_path / "model")
+    config = replace(config, lora=Lora(rank=2, targets=targets))
+    whole = dict(MolmoForConditionalGeneration.from_pretrained(config.model).named_parameters())
+    with rank_of(1, 2):
+        model = start_sharded(config, prepare)[0].model
+        read = 0
+        for name, parameter in model.named_parameters():
+            if ".lora_" not in name:
+                plain = name.replace("base_layer.", "")
+                own, begin = own_rows(parameter), first_row(parameter)
+                assert torch.equal(own, whole[plain][begin : begin + len(own)]), name
+                read += 1
+    assert read == len(whole)
+
+
+def test_a_weight_that_no_row_fills_is_refused(config: TrainConfig) -> None:
+    model = MolmoForConditionalGeneration.from_pretrained(config.model)
+    with pytest.raises(ValueError, match=r"the weight .*vision_tower.* is not in it"):
+        fill(model, {})
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # starts four processes that import torch
+def test_adapters_on_experts_learn_the_same_on_two_ranks(config: TrainConfig, tmp_path: Path) -> None:
+    config = experts(config, tmp_path / "model", steps=2, checkpoint_every=2)
+    losses, exports = [], []
+    for ranks in (1, 2):
+        folder = tmp_path / f"{ranks}"
+        run_workers(config, folder, ranks, threads=1)
+        losses.append([json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()])
+        exports.append(load_file(folder / "export" / "model.safetensors"))
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    assert exports[0].keys() == exports[1].keys()
+    for name, weight in exports[0].items():
+        torch.testing.assert_close(exports[1][name], weight, atol=1e-4, rtol=1e-3, msg=name)
 
 
 def test_adapters_start_alike_on_any_number_of_ranks(config: TrainConfig) -> None:

@@ -10,8 +10,9 @@ import pytest
 from tiny_training import small_run
 
 from molmo_agent.errors import RunStopped, UsageError
+from molmo_agent.interrupts import kept_handlers
 from molmo_agent.train import on_ray
-from molmo_agent.train.launch import kept_handlers, run_here, run_workers, stop_signals
+from molmo_agent.train.launch import run_here, run_workers, stop_signals
 from molmo_agent.train.on_ray import STOP_FILE, run_on_ray
 
 # Those of this platform.

@@ -56,8 +56,16 @@ def patch_features(tower: Any, pixels: Tensor, layers: tuple[int, ...]) -> Tenso
         pixels: (M, 3, side, side).
         layers: blocks counted from the end, -1 being the last.
     """
-    states = tower(pixels, output_hidden_states=True).hidden_states
-    features = torch.cat([states[layer] for layer in layers], dim=-1)
+    encoder = tower.encoder
+    blocks = encoder.layers if hasattr(encoder, "layers") else encoder.layer
+    x = tower.embeddings(pixels)
+    if hasattr(tower, "pre_layrnorm"):  # CLIP's, spelled so
+        x = tower.pre_layrnorm(x)
+    states = [x]
+    # Blocks above all that are read have no effect: the released models do not read their last one.
+    for block in blocks[: len(blocks) + 1 + max(layers)]:
+        states.append(block(states[-1], None))
+    features = torch.cat([states[len(blocks) + 1 + layer] for layer in layers], dim=-1)
     patches = (pixels.shape[-1] // tower.config.patch_size) ** 2
     return features[:, -patches:]  # a class token comes first
 

@@ -98,7 +98,8 @@ def tensors(
             if not moments:
                 moments |= {key: torch.zeros_like(parameter) for key in keys}
                 if isinstance(optimizer, torch.optim.AdamW):
-                    moments["step"] = torch.zeros(())
+                    device = parameter.device if optimizer.defaults["fused"] else None
+                    moments["step"] = torch.zeros((), device=device)
             state |= {f"{key}.{names[parameter]}": moments[key] for key in keys}
     return state | {f"ema.{name}": average for name, average in (ema or {}).items()}
 
@@ -108,7 +109,7 @@ def set_step(optimizers: Sequence[torch.optim.Optimizer], step: int) -> None:
     for optimizer in optimizers:
         for moments in optimizer.state.values():
             if "step" in moments:
-                moments["step"] = torch.tensor(float(step))
+                moments["step"].fill_(step)
 
 
 class RunFolder:

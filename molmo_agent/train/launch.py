@@ -22,7 +22,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import HashStore
 
 from molmo_agent.errors import MolmoAgentError, RunStopped, UnknownNameError, UsageError
-from molmo_agent.interrupts import ENDING_SIGNALS
+from molmo_agent.interrupts import kept_handlers
 from molmo_agent.train.config import Run
 from molmo_agent.train.distributed import backends
 from molmo_agent.train.recipe import from_dict, to_dict
@@ -109,23 +109,6 @@ def stop_signals(also: Callable[[], None] = lambda: None) -> Iterator[Callable[[
             if handler is not signal.SIG_IGN:
                 signal.signal(number, handle)
         yield stop_event.is_set
-
-
-@contextmanager
-def kept_handlers() -> Iterator[dict[int, Any]]:
-    """Restore at the end the handlers of the signals that stop a run, which Ray replaces; yield them by number.
-
-    Outside of the main thread, which alone can set handlers, there are none.
-    """
-    in_main = threading.current_thread() is threading.main_thread()
-    numbers = ENDING_SIGNALS if in_main else ()
-    # None: it was set outside of Python, where it cannot be restored from.
-    handlers = {number: handler for number in numbers if (handler := signal.getsignal(number)) is not None}
-    try:
-        yield handlers
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def finished(config: Run, step: int) -> int:

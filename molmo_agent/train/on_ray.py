@@ -21,9 +21,10 @@ import torch
 
 from molmo_agent.errors import MissingExtraError, ModelError, MolmoAgentError, UnknownNameError, UsageError
 from molmo_agent.parse import load_json
+from molmo_agent.rollout.ray_map import ray_session
 from molmo_agent.train.config import Run
 from molmo_agent.train.distributed import backends, own_device
-from molmo_agent.train.launch import AUTO, CPU, GPU, finished, kept_handlers, stop_signals
+from molmo_agent.train.launch import AUTO, CPU, GPU, finished, stop_signals
 from molmo_agent.train.recipe import from_dict, to_dict
 from molmo_agent.train.trainer import OnStep, Trainer
 
@@ -120,22 +121,6 @@ def _ray_loop(settings: dict[str, Any]) -> None:
     config, folder = from_dict(settings["config"]), Path(settings["folder"])
     stop = (folder / STOP_FILE).exists
     Trainer(config, folder, on_step=on_step, on_checkpoint=on_checkpoint, stop=stop).fit()
-
-
-@contextmanager
-def ray_session(address: str | None) -> Iterator[None]:
-    """Connect to a Ray cluster, or start one on this machine; end what was started, and leave no signal handlers."""
-    import ray
-
-    with kept_handlers():
-        is_ours = not ray.is_initialized()
-        if is_ours:
-            ray.init(address or "local", log_to_driver=False)
-        try:
-            yield
-        finally:
-            if is_ours:
-                ray.shutdown()
 
 
 def _workers_of(accelerator: str, count: int | tuple[int, int]) -> RayWorkers:

@@ -4,8 +4,9 @@ A host that is the target of redirects may get requests from several tasks. All 
 """
 
 import dataclasses
+import time
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from molmo_agent.data.images.download import FetchError, Limits, host_of
@@ -13,9 +14,12 @@ from molmo_agent.data.images.fetch import Engine, Outcome, fetch_here
 from molmo_agent.data.images.store import ImageStore
 from molmo_agent.data.images.url_list import ImageRequest
 from molmo_agent.errors import MissingExtraError, UsageError
+from molmo_agent.rollout.ray_map import ray_session
 
 # Number of restarts of a task whose worker dies; it resumes with its unreported images.
 _STARTS = 4
+# Maximum number of outcomes in an answer of a task.
+_MOST = 64
 
 
 def deal(images: Sequence[ImageRequest], count: int) -> list[list[ImageRequest]]:
@@ -32,10 +36,24 @@ def deal(images: Sequence[ImageRequest], count: int) -> list[list[ImageRequest]]
     return shares
 
 
-def _share(images: Sequence[ImageRequest], store: ImageStore, limits: Limits) -> Iterator[Outcome]:
-    """Run one task: a generator without delegation, the only kind that Ray accepts."""
-    for outcome in fetch_here(images, store, limits):  # noqa: UP028
-        yield outcome
+class _Share:
+    """One task, as an actor: the death of its worker or machine is an error of the next call, wherever it happens.
+
+    What a generator of Ray yields can be waited for without end after such a death.
+    """
+
+    def __init__(self, images: Sequence[ImageRequest], store: ImageStore, limits: Limits) -> None:
+        self._outcomes = fetch_here(images, store, limits)
+
+    def take(self) -> list[Outcome]:
+        """Return the next outcomes, those of about a second; none at the end."""
+        taken, end = [], time.monotonic() + 1
+        for outcome in self._outcomes:
+            taken.append(outcome)
+            # Ray sends small results by value: they do not need the machine any longer.
+            if len(taken) == _MOST or time.monotonic() >= end:
+                break
+        return taken
 
 
 def ray_engine(address: str | None = None) -> Engine:
@@ -50,40 +68,58 @@ def ray_engine(address: str | None = None) -> Engine:
         raise MissingExtraError("fetching on Ray", "train") from error
 
     def fetch_there(images: Sequence[ImageRequest], store: ImageStore, limits: Limits) -> Generator[Outcome]:
-        if not images:
-            return
-        if not ray.is_initialized():
-            ray.init(address or "local", log_to_driver=False)
-        shares = deal(images, max(int(ray.cluster_resources().get("CPU", 1)), 1))
-        limits = dataclasses.replace(limits, jobs=max(limits.jobs // len(shares), 1))
-        remote: Any = ray.remote(num_cpus=1, max_retries=0)(_share)
-        there = dataclasses.replace(store, folder=store.folder.resolve())
-        # Task -> its unreported images, and its number of starts.
-        running = {remote.remote(share, there, limits): ({p.url: p for p in share}, 1) for share in shares}
-        try:
-            while running:
-                (task,), _ = ray.wait(list(running), num_returns=1)
-                pending, starts = running[task]
-                try:
-                    outcome: Outcome = ray.get(next(task))
-                except StopIteration:
-                    del running[task]
-                except ray.exceptions.RayTaskError as error:
-                    raise error.cause if isinstance(error.cause, UsageError) else error from None
-                except ray.exceptions.RayError as error:
-                    del running[task]
-                    if starts == _STARTS:
-                        raise UsageError(
-                            f"a Ray worker died {starts} times: {error}; run the same command to resume"
-                        ) from error
-                    if pending:
-                        again = remote.remote(list(pending.values()), there, limits)
-                        running[again] = (pending, starts + 1)
-                else:
-                    pending.pop(outcome.url, None)
-                    yield outcome
-        finally:
-            for task in running:
-                ray.cancel(task)
+        if images:
+            with ray_session(address):
+                yield from _fetch_on(ray, images, store, limits)
 
     return fetch_there
+
+
+def _fetch_on(ray: Any, images: Sequence[ImageRequest], store: ImageStore, limits: Limits) -> Generator[Outcome]:
+    """Fetch on the cluster to which this process is connected.
+
+    Raises:
+        UsageError: a task's worker died too often, or the store cannot be written to.
+    """
+    shares = deal(images, max(int(ray.cluster_resources().get("CPU", 1)), 1))
+    limits = dataclasses.replace(limits, jobs=max(limits.jobs // len(shares), 1))
+    there = dataclasses.replace(store, folder=store.folder.resolve())
+    remote = ray.remote(num_cpus=1)(_Share)
+    # Call -> its actor, the unreported images, and the number of starts.
+    running: dict[Any, tuple[Any, dict[str, ImageRequest], int]] = {}
+
+    def start(pending: dict[str, ImageRequest], starts: int) -> None:
+        actor = remote.remote(list(pending.values()), there, limits)
+        running[actor.take.remote()] = (actor, pending, starts)
+
+    for share in shares:
+        start({image.url: image for image in share}, 1)
+    try:
+        while running:
+            (call,), _ = ray.wait(list(running), num_returns=1)
+            actor, pending, starts = running.pop(call)
+            try:
+                outcomes: list[Outcome] = ray.get(call)
+            except ray.exceptions.RayTaskError as error:
+                ray.kill(actor)
+                raise error.cause if isinstance(error.cause, UsageError) else error from None
+            except ray.exceptions.RayError as error:
+                ray.kill(actor)
+                if starts == _STARTS:
+                    reason = str(error).splitlines()[0]
+                    raise UsageError(
+                        f"a Ray worker died {starts} times: {reason}; run the same command to resume"
+                    ) from error
+                if pending:
+                    start(pending, starts + 1)
+                continue
+            if outcomes:
+                running[actor.take.remote()] = (actor, pending, starts)
+            else:
+                ray.kill(actor)  # frees its processor for a task that waits
+            for outcome in outcomes:
+                pending.pop(outcome.url, None)
+                yield outcome
+    finally:
+        for actor, _, _ in running.values():
+            ray.kill(actor)

@@ -86,11 +86,18 @@ def own_rows(parameter: Tensor) -> Tensor:
 
 @torch.no_grad()
 def fill(model: nn.Module, rows: Mapping[str, Rows]) -> None:
-    """Read this rank's rows of all weights of a checkpoint; weights under adapters have the names without them."""
+    """Read this rank's rows of all weights of a checkpoint; weights under adapters have the names without them.
+
+    Raises:
+        ValueError: a weight, not of an adapter, is not in the checkpoint.
+    """
     for name, parameter in model.named_parameters():
-        stored = rows.get(name.replace(".base_layer.", "."))
-        if stored is None:
+        if ".lora_" in name:
             continue
+        # Two stacks of the same experts are under two adapters, one inside the other.
+        stored = rows.get(".".join(part for part in name.split(".") if part != "base_layer"))
+        if stored is None:
+            raise ValueError(f"the weight {name} is not in it")
         own, start = own_rows(parameter), first_row(parameter)
         row_bytes = max(own[:1].numel() * 4, 1)
         step = max(_PIECE_BYTES // row_bytes, 1)
