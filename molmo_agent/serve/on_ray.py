@@ -12,12 +12,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from molmo_agent.errors import EnvError, MissingExtraError, UsageError
-from molmo_agent.interrupts import interrupting
+from molmo_agent.interrupts import interrupting, kept_handlers
 from molmo_agent.serve.app import create_app
 from molmo_agent.serve.limits import Limits
 from molmo_agent.serve.served_model import load_served
 from molmo_agent.serve.server import read_token
-from molmo_agent.train.launch import kept_handlers
 
 APP = "molmo-agent"
 """The application's name in Ray Serve."""
@@ -163,5 +162,5 @@ def _ray_serve() -> Any:
     try:
         from ray import serve
     except ImportError as error:
-        raise MissingExtraError("agent serve --ray", "serve") from error
+        raise MissingExtraError("agent serve --ray", "serve-ray") from error
     return serve
