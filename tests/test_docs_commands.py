@@ -64,7 +64,6 @@ CANNOT = {
     "agent serve": "serves until it is ended; test_serve_remote runs it with the client",
     "http://localhost:8000/v1#": "asks a language model; test_planner_served and test_native_agents answer as one",
     "8000#nano": "asks agent serve; test_serve_remote runs both",
-    "python benchmarks/serve.py": "measures for minutes; test_serve holds the behaviour",
     "agent start --vision openai": "downloads two models; test_start_model starts from folders",
     "python benchmarks/nano_ablation.py": "trains for minutes at the least; test_ablations runs its parts",
 }
