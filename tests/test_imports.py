@@ -155,7 +155,7 @@ def test_nouns_and_envs_know_no_torch():
 
 # Training runs on Ray through the first, images are fetched with it through the second, episodes are run with it
 # through the third, points are served with it through the fourth; all of them when they are called.
-ON_RAY = ("train.on_ray", "data.images.fetch_ray", "rollout.ray_map", "serve.on_ray")
+ON_RAY = ("train.on_ray", "data.images.fetch_ray", "rollout.ray_map", "serve.http.on_ray")
 
 
 def test_only_what_runs_on_ray_imports_it():

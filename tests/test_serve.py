@@ -16,9 +16,9 @@ from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.point_text.cut_off import mark_cut
 from molmo_agent.point_text.parse import DIALECTS, parse_points
-from molmo_agent.serve.app import create_app
-from molmo_agent.serve.limits import Limits
-from molmo_agent.serve.served_model import ServedModel, point_text
+from molmo_agent.serve.http.app import create_app
+from molmo_agent.serve.http.limits import Limits
+from molmo_agent.serve.http.served_model import ServedModel, point_text
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 from serving import URL, Model, data_url, messages, png, serving
 
 from molmo_agent.errors import EnvError, UsageError
-from molmo_agent.serve.limits import Limits
-from molmo_agent.serve.server import check_reachable, open_socket, read_token
+from molmo_agent.serve.http.limits import Limits
+from molmo_agent.serve.http.server import check_reachable, open_socket, read_token
 
 TOKEN = "a-token-of-many-letters-0123"
 
@@ -304,7 +304,7 @@ def test_too_many_connections_are_told_and_the_others_go_on():
 def test_a_missing_package_names_its_extra(missing: str, monkeypatch):
     from molmo_agent.errors import MissingExtraError
     from molmo_agent.serve import app, server
-    from molmo_agent.serve.served_model import ServedModel
+    from molmo_agent.serve.http.served_model import ServedModel
 
     for name in [name for name in sys.modules if name.split(".")[0] == missing] + [missing]:
         monkeypatch.setitem(sys.modules, name, None)

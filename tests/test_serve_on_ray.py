@@ -18,7 +18,7 @@ from serving import URL
 from molmo_agent.errors import EnvError, UsageError
 from molmo_agent.parse import read_yaml
 from molmo_agent.serve import on_ray
-from molmo_agent.serve.on_ray import Deployment
+from molmo_agent.serve.http.on_ray import Deployment
 
 TOKEN = "a-token-of-many-letters-0123"
 # Ray Serve uses what pydantic deprecates, and leaves sockets to the garbage collector.

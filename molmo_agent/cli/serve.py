@@ -8,7 +8,7 @@ import typer
 
 from molmo_agent.console import say, warn
 from molmo_agent.errors import UsageError
-from molmo_agent.serve.limits import Limits
+from molmo_agent.serve.http.limits import Limits
 
 
 def serve(
@@ -43,14 +43,14 @@ def serve(
 
     Ctrl-C or SIGTERM ends it after the questions that wait are answered.
     """
-    from molmo_agent.serve.server import check_reachable, open_socket, read_token
+    from molmo_agent.serve.http.server import check_reachable, open_socket, read_token
 
     names = model or ["auto"]
     token = read_token(token_file)
     is_local = check_reachable(host, token)
     limits = Limits(max_batch=max_batch, max_queue=max_queue)
     if ray:
-        from molmo_agent.serve.on_ray import Deployment, run_on_ray
+        from molmo_agent.serve.http.on_ray import Deployment, run_on_ray
 
         deployment = Deployment(
             models=tuple(names),
@@ -73,9 +73,9 @@ def _serve_here(
     names: list[str], listening: socket.socket, token: str | None, limits: Limits, *, is_local: bool
 ) -> None:
     from molmo_agent.cli.run import loading
-    from molmo_agent.serve.app import create_app
-    from molmo_agent.serve.served_model import load_served
-    from molmo_agent.serve.server import run_server
+    from molmo_agent.serve.http.app import create_app
+    from molmo_agent.serve.http.served_model import load_served
+    from molmo_agent.serve.http.server import run_server
 
     with listening:
         with loading(", ".join(names), quiet=False):

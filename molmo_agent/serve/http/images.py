@@ -13,8 +13,8 @@ from collections import OrderedDict
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError
 from molmo_agent.images.reading import read_image, read_size
-from molmo_agent.serve.limits import Limits
-from molmo_agent.serve.problems import Problem
+from molmo_agent.serve.http.limits import Limits
+from molmo_agent.serve.http.problems import Problem
 
 _DATA_URL = re.compile(r"data:image/[a-zA-Z0-9.+-]{1,40};base64,", re.ASCII)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from molmo_agent.errors import DataError, UnknownNameError
 from molmo_agent.parse import load_json
-from molmo_agent.serve.images import ImageStore
-from molmo_agent.serve.limits import Limits
-from molmo_agent.serve.problems import Problem
-from molmo_agent.serve.served_model import DEFAULT_NEW_TOKENS, Kind, Question, ServedModel
+from molmo_agent.serve.http.images import ImageStore
+from molmo_agent.serve.http.limits import Limits
+from molmo_agent.serve.http.problems import Problem
+from molmo_agent.serve.http.served_model import DEFAULT_NEW_TOKENS, Kind, Question, ServedModel
 
 # Fields of a chat that would change the answer in a way that these models do not have -> values that ask for nothing.
 _UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {

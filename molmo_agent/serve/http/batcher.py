@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from molmo_agent.serve.limits import Limits
-from molmo_agent.serve.problems import Problem
+from molmo_agent.serve.http.limits import Limits
+from molmo_agent.serve.http.problems import Problem
 
 # Seconds that a model takes for a batch before the first one was measured.
 _FIRST_GUESS_S = 1.0

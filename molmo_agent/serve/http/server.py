@@ -10,7 +10,7 @@ from typing import Any
 from molmo_agent.errors import DataError, EnvError, MissingExtraError, UsageError
 from molmo_agent.parse import read_bounded
 from molmo_agent.pointers.served.network import KEY_VARIABLE, is_this_machine
-from molmo_agent.serve.limits import Limits
+from molmo_agent.serve.http.limits import Limits
 
 _MIN_TOKEN_CHARS, _MAX_TOKEN_BYTES = 16, 4_096
 # Of the headers of one request.
@@ -102,7 +102,7 @@ def run_server(
     try:
         import uvicorn
 
-        from molmo_agent.serve.uvicorn_parts import BoundedProtocol, EndingServer
+        from molmo_agent.serve.http.uvicorn_parts import BoundedProtocol, EndingServer
     except ImportError as error:
         raise MissingExtraError("agent serve", "serve") from error
     protocol = type("Protocol", (BoundedProtocol,), {"headers_s": limits.headers_s})

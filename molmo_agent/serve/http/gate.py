@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 
-from molmo_agent.serve.metrics import Metrics
-from molmo_agent.serve.problems import ClientGone, Problem, problem_of
+from molmo_agent.serve.http.metrics import Metrics
+from molmo_agent.serve.http.problems import ClientGone, Problem, problem_of
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from molmo_agent.errors import MissingExtraError, UsageError
-from molmo_agent.serve.batcher import Batcher
-from molmo_agent.serve.completions import completion, events, points_body, usage_body
-from molmo_agent.serve.images import ImageStore
-from molmo_agent.serve.limits import Limits
-from molmo_agent.serve.metrics import Metrics
-from molmo_agent.serve.problems import ClientGone, Problem, problem_of
-from molmo_agent.serve.questions import read_chat, read_object, read_point
-from molmo_agent.serve.served_model import Question, Reply, ServedModel
+from molmo_agent.serve.http.batcher import Batcher
+from molmo_agent.serve.http.completions import completion, events, points_body, usage_body
+from molmo_agent.serve.http.images import ImageStore
+from molmo_agent.serve.http.limits import Limits
+from molmo_agent.serve.http.metrics import Metrics
+from molmo_agent.serve.http.problems import ClientGone, Problem, problem_of
+from molmo_agent.serve.http.questions import read_chat, read_object, read_point
+from molmo_agent.serve.http.served_model import Question, Reply, ServedModel
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -123,7 +123,7 @@ def create_app(
     try:
         from starlette.routing import Route, Router
 
-        from molmo_agent.serve.gate import Gate
+        from molmo_agent.serve.http.gate import Gate
     except ImportError as error:
         raise MissingExtraError("agent serve", "serve") from error
     service = Service(models, limits or Limits())

@@ -6,9 +6,9 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from molmo_agent.serve.problems import Problem
-from molmo_agent.serve.questions import ChatRequest
-from molmo_agent.serve.served_model import Question, Reply
+from molmo_agent.serve.http.problems import Problem
+from molmo_agent.serve.http.questions import ChatRequest
+from molmo_agent.serve.http.served_model import Question, Reply
 
 FRAME = "fraction"
 """What x and y count: fractions of the image's width and height, from its upper left corner."""
