@@ -33,7 +33,8 @@ from molmo_agent.pointers.molmo import load_pointer
 from molmo_agent.pointers.nano import CHECKPOINT
 from molmo_agent.synthetic.referring.questions import ask
 from molmo_agent.synthetic.sample import draw
-from molmo_agent.train.checkpoint import RunFolder, tensors
+from molmo_agent.train.checkpoint import RunFolder
+from molmo_agent.train.optim import tensors
 from molmo_agent.train.recipe import load
 from molmo_agent.train.trainer import Trainer
 

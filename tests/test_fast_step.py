@@ -10,9 +10,9 @@ from transformers import AutoConfig
 
 from molmo_agent.model.vision_tower import build_tower, patch_features
 from molmo_agent.train import losses
-from molmo_agent.train.checkpoint import set_step, tensors
 from molmo_agent.train.config import Optimizer
 from molmo_agent.train.losses import response_loss
+from molmo_agent.train.optim import set_step, tensors
 from molmo_agent.train.step import clip, make_optimizer
 
 

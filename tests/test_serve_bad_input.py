@@ -303,13 +303,13 @@ def test_too_many_connections_are_told_and_the_others_go_on():
 @pytest.mark.parametrize("missing", ["starlette", "prometheus_client", "uvicorn"])
 def test_a_missing_package_names_its_extra(missing: str, monkeypatch):
     from molmo_agent.errors import MissingExtraError
-    from molmo_agent.serve import app, server
+    from molmo_agent.serve.http import app, server
     from molmo_agent.serve.http.served_model import ServedModel
 
     for name in [name for name in sys.modules if name.split(".")[0] == missing] + [missing]:
         monkeypatch.setitem(sys.modules, name, None)
     for name in ("gate", "uvicorn_parts"):
-        monkeypatch.delitem(sys.modules, f"molmo_agent.serve.{name}", raising=False)
+        monkeypatch.delitem(sys.modules, f"molmo_agent.serve.http.{name}", raising=False)
 
     def start():
         made = app.create_app([ServedModel(Model())])

@@ -26,11 +26,11 @@ from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.synthetic.practice_sheets import sample_sheet
 from molmo_agent.synthetic.referring.names import Question, ask_all, describe
 from molmo_agent.synthetic.target_boxes import cue_box, target_box
-from molmo_agent.train.checkpoint import RunFolder, tensors
+from molmo_agent.train.checkpoint import RunFolder
 from molmo_agent.train.distributed import backends
 from molmo_agent.train.launch import process_group, run_here, run_workers
 from molmo_agent.train.muon import Muon, orthogonalize
-from molmo_agent.train.optim import Schedule
+from molmo_agent.train.optim import Schedule, tensors
 from molmo_agent.train.recipe import from_dict
 
 pytest_plugins = ("quick_ranks",)

@@ -25,7 +25,7 @@ from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.pointers.nano import CHECKPOINT
 from molmo_agent.pointers.profile import PointingProfile
 from molmo_agent.train.batching.tree_attention import NAME as TREE_ATTENTION
-from molmo_agent.train.checkpoint import RunFolder, read_weights, set_step, tensors
+from molmo_agent.train.checkpoint import RunFolder, read_weights
 from molmo_agent.train.distributed import (
     all_reduce_sum,
     average_gradients,
@@ -35,6 +35,7 @@ from molmo_agent.train.distributed import (
     world_size,
 )
 from molmo_agent.train.muon import Muon
+from molmo_agent.train.optim import set_step, tensors
 from molmo_agent.train.train_module import StepTime
 
 # Maximum gradient norm, of the model and of the auxiliary losses' heads separately.

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from filelock import FileLock, Timeout
-from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.state_dict_saver import async_save
@@ -29,7 +27,6 @@ from molmo_agent.errors import DataError, UsageError
 from molmo_agent.files import append_line, write_whole
 from molmo_agent.parse import json_lines, read_bounded, read_json, read_yaml
 from molmo_agent.train.config import Run
-from molmo_agent.train.muon import Muon
 from molmo_agent.train.recipe import to_dict, to_yaml, with_defaults
 from molmo_agent.train.shards import load_tensors
 
@@ -68,48 +65,6 @@ def _reason(error: BaseException, folder: Path) -> str:
     ):  # the message of torch's archive writer is a position in its source code
         return f"a file could not be written completely; {shutil.disk_usage(folder).free / 1e9:.1f} GB are free"
     return str(error)
-
-
-# The optimizers' state per weight, in addition to the number of steps.
-_MOMENTS: dict[type, tuple[str, ...]] = {torch.optim.AdamW: ("exp_avg", "exp_avg_sq"), Muon: ("momentum",)}
-
-
-def tensors(
-    model: torch.nn.Module,
-    optimizers: Sequence[torch.optim.Optimizer],
-    ema: dict[str, Tensor] | None = None,
-    *,
-    frozen: bool = False,
-) -> dict[str, Any]:
-    """Return the tensors of a checkpoint by name; missing averages of the optimizers are created as zeros.
-
-    Args:
-        model: the weights.
-        optimizers: AdamW or Muon.
-        ema: moving averages of the weights, by name.
-        frozen: include frozen weights; by default they are left out, since they equal the initial ones.
-    """
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    state: dict[str, Any] = {f"model.{name}": p.data for p, name in names.items() if frozen or p.requires_grad}
-    for optimizer in optimizers:
-        keys = _MOMENTS[type(optimizer)]
-        for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
-            moments = optimizer.state[parameter]
-            if not moments:
-                moments |= {key: torch.zeros_like(parameter) for key in keys}
-                if isinstance(optimizer, torch.optim.AdamW):
-                    device = parameter.device if optimizer.defaults["fused"] else None
-                    moments["step"] = torch.zeros((), device=device)
-            state |= {f"{key}.{names[parameter]}": moments[key] for key in keys}
-    return state | {f"ema.{name}": average for name, average in (ema or {}).items()}
-
-
-def set_step(optimizers: Sequence[torch.optim.Optimizer], step: int) -> None:
-    """Set the number of steps in AdamW's state."""
-    for optimizer in optimizers:
-        for moments in optimizer.state.values():
-            if "step" in moments:
-                moments["step"].fill_(step)
 
 
 class RunFolder:

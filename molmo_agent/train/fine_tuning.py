@@ -17,12 +17,12 @@ from molmo_agent.model.adapters import add_adapters
 from molmo_agent.model.transformers_names import enable_activation_checkpointing
 from molmo_agent.registry import UNTRAINED
 from molmo_agent.train.batching.data_loader import DataLoader, RankBatch
-from molmo_agent.train.checkpoint import RunFolder, set_step, tensors
+from molmo_agent.train.checkpoint import RunFolder
 from molmo_agent.train.config import TrainConfig, source_names
 from molmo_agent.train.distributed import own_device, own_rank, world_size
 from molmo_agent.train.export import export
 from molmo_agent.train.flops import Flops, peak_of
-from molmo_agent.train.optim import component_of
+from molmo_agent.train.optim import component_of, set_step, tensors
 from molmo_agent.train.scale.sharded_start import initialize_adapters, start_sharded
 from molmo_agent.train.scale.sharding import compile_layers, shard
 from molmo_agent.train.starting_model import load_model

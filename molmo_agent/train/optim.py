@@ -1,11 +1,17 @@
-"""Learning rates and parameter groups by component: docs/reference/training.md#optimizer-and-schedules."""
+"""Learning rates, parameter groups by component, and the optimizers' state in checkpoints.
+
+Settings: docs/reference/training.md#optimizer-and-schedules.
+"""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
+
+from molmo_agent.train.muon import Muon
 
 Component = Literal["connector", "vit", "llm"]
 COMPONENTS: tuple[Component, ...] = ("connector", "vit", "llm")
@@ -87,3 +93,45 @@ def parameter_groups(
         assert isinstance(members, list)
         members.append(parameter)
     return list(groups.values())
+
+
+# The optimizers' state per weight, in addition to the number of steps.
+_MOMENTS: dict[type, tuple[str, ...]] = {torch.optim.AdamW: ("exp_avg", "exp_avg_sq"), Muon: ("momentum",)}
+
+
+def tensors(
+    model: torch.nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    ema: dict[str, Tensor] | None = None,
+    *,
+    frozen: bool = False,
+) -> dict[str, Any]:
+    """Return the tensors of a checkpoint by name; missing averages of the optimizers are created as zeros.
+
+    Args:
+        model: the weights.
+        optimizers: AdamW or Muon.
+        ema: moving averages of the weights, by name.
+        frozen: include frozen weights; by default they are left out, since they equal the initial ones.
+    """
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    state: dict[str, Any] = {f"model.{name}": p.data for p, name in names.items() if frozen or p.requires_grad}
+    for optimizer in optimizers:
+        keys = _MOMENTS[type(optimizer)]
+        for parameter in (parameter for group in optimizer.param_groups for parameter in group["params"]):
+            moments = optimizer.state[parameter]
+            if not moments:
+                moments |= {key: torch.zeros_like(parameter) for key in keys}
+                if isinstance(optimizer, torch.optim.AdamW):
+                    device = parameter.device if optimizer.defaults["fused"] else None
+                    moments["step"] = torch.zeros((), device=device)
+            state |= {f"{key}.{names[parameter]}": moments[key] for key in keys}
+    return state | {f"ema.{name}": average for name, average in (ema or {}).items()}
+
+
+def set_step(optimizers: Sequence[torch.optim.Optimizer], step: int) -> None:
+    """Set the number of steps in AdamW's state."""
+    for optimizer in optimizers:
+        for moments in optimizer.state.values():
+            if "step" in moments:
+                moments["step"].fill_(step)
