@@ -19,6 +19,7 @@ from molmo_agent.cli.app import main
 from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.evaluation.metrics.android_control import RULES, score
 from molmo_agent.train.recipe import from_dict, load
+from molmo_agent.train.sweep.sweep import load_sweep, plan_sweep
 
 # torch warns about itself.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -156,15 +157,21 @@ def test_what_cannot_be_trained_is_one_clear_error(
     assert message in re.sub(r"\s+", " ", capsys.readouterr().err)
 
 
-def test_the_documentation_names_keys_and_recipes_that_exist() -> None:
+def test_the_documentation_names_keys_recipes_and_sweeps_that_exist(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "train.md").read_text()
     for line in re.findall(r"^agent train (.*?)(?:#.*)?$", text, re.MULTILINE):
         words = [word.strip("'") for word in re.findall(r"'[^']*'|\S+", line)]
-        recipe = words[0]
+        recipe = next(word for word in words if not word.startswith("-"))
         changes = [word for word in words[1:] if "=" in word and not word.startswith("-")]
-        if not recipe.endswith(".yaml"):
+        if "--sweep" in words:
+            plan_sweep(load_sweep(recipe), tmp_path, changes)
+        elif not recipe.endswith(".yaml"):
             load(recipe, changes)
-    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+    for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)):
+        if "runs:" in block:
+            (tmp_path / f"{number}.yaml").write_text(block)
+            assert plan_sweep(load_sweep(str(tmp_path / f"{number}.yaml")), tmp_path)
+            continue
         from_dict({"mixture": [{"kind": "points", "path": "x", "hold_out": 5}]} | yaml.safe_load(block))
     for script in (ROOT / "deploy").glob("*.sh"):
         assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
