@@ -213,7 +213,9 @@ def test_agent_run_takes_the_policy_and_its_form(tmp_path, capsys, monkeypatch):
 
 def test_agent_policies_lists_them():
     lines = CliRunner().invoke(app, ["policies", "--json"]).stdout.splitlines()
-    assert [json.loads(line)["name"] for line in lines] == ["pointing", "waypoints", "android-control"]
+    assert [json.loads(line)["name"] for line in lines] == [
+        *("pointing", "waypoints", "planner", "native", "android-control")
+    ]
 
 
 @pytest.mark.parametrize(("live", "waits"), [(True, 1), (False, 0)])

@@ -64,12 +64,13 @@ def test_another_number_of_pictures_than_prompts_is_told() -> None:
 @pytest.mark.parametrize("style", WORDINGS)
 def test_a_label_is_asked_for_in_many_wordings_each_naming_it_once(style: str) -> None:
     bank = WORDINGS[style]
-    assert len(set(bank)) == len(bank) >= 45
+    # The released ones, and ours for the paper's other strategies of counting.
+    assert len(set(bank)) == len(bank) >= (45 if style in ("pointing", "point_count") else 5)
     assert all(wording.count("{label}") == 1 for wording in bank)
     assert prompts.wording("pointing", "Blue Cars") == "Point to blue cars"
     rng = np.random.RandomState(0)
     drawn = {prompts.wording(style, "Blue Cars", rng) for _ in range(60)}  # type: ignore[arg-type]
-    assert len(drawn) > 20
+    assert len(drawn) > len(bank) / 3
     assert all("blue cars" in question for question in drawn)
 
 

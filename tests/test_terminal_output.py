@@ -247,6 +247,7 @@ def test_no_command_passes_on_what_steers_the_terminal(tmp_path, server):
 # Programs of their own, whose output another program of ours reads, and a maker of the package.
 PRINTS = {
     "envs/drawing/font_files/make_fonts.py",
+    "envs/desktop/wayland/keymap_reader.py",
     "synthetic/record_miniwob.py",
     "console.py",
 }

@@ -99,7 +99,9 @@ class Flops:
         tokens = patches + (vision.model_type in ("clip_vision_model", "dinov2"))
         embedding = patches * 3 * vision.patch_size**2 * width
         block = tokens * (4 * width * width + 2 * width * mlp) + 2 * tokens * tokens * width
-        self._tower = 2.0 * (embedding + vision.num_hidden_layers * block)
+        # Blocks above the last one that is read do not run.
+        blocks = vision.num_hidden_layers + 1 + max(config.vit_layers)
+        self._tower = 2.0 * (embedding + blocks * block)
         windows, window = (-(-side // config.pooling_size)) ** 2, config.pooling_size**2
         both, inner = width * len(config.vit_layers), config.pooling_heads * config.pooling_head_dim
         # Keys and values of a window's patches, the query of their mean, and the output projection.

@@ -105,12 +105,12 @@ def main() -> int:
     try:
         xkb = load_library()
     except OSError as error:
-        sys.stderr.write(str(error))
+        print(error, file=sys.stderr)
         return NO_LIBRARY
     layouts = read_layouts(xkb, sys.stdin.buffer.read())
     if layouts is None:
         return REJECTED
-    json.dump([[list(chars.items()), list(keysyms.items())] for chars, keysyms in layouts], sys.stdout)
+    print(json.dumps([[list(chars.items()), list(keysyms.items())] for chars, keysyms in layouts]))
     return 0
 
 
