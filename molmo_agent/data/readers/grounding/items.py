@@ -45,6 +45,8 @@ class Items:
         for name, records, parse in parts:
             for number, record in records:
                 try:
+                    if not isinstance(record, Mapping):
+                        raise ValueError(f"expected an object, got {record!r:.80}")
                     question = parse(number, record)
                 except ROW_ERRORS as error:
                     problems.add(Problem(file=name, reason=reason_of(error), record=number))
