@@ -61,9 +61,9 @@ _WITHOUT_MATHS_JUDGE = (
 )
 
 _STEP = "the benchmark's prompt in the form of --form"
-_STEPS = "The steps are those of --split and --subsplit; n says how many, published numbers are for 7,708 or 8,444."
+_STEPS = "Numbers in print are for 7,708 or 8,444 steps; here n is those of --split and --subsplit."
 _ANDROID_PROTOCOLS = (
-    Protocol(name="box_inside", rule="click inside the element's box", prompt=_STEP, note=f"Molmo's. {_STEPS}"),
+    Protocol(name="box_inside", rule="click inside the element's box", prompt=_STEP, note=f"Molmo's rule. {_STEPS}"),
     Protocol(name="box_1.2x", rule="click inside the element's box enlarged 1.2 times", prompt=_STEP, note=_STEPS),
     Protocol(
         name="dist_14",
