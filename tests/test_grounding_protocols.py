@@ -118,6 +118,10 @@ def test_official_readings_find_points_that_an_agent_would_not_act_on() -> None:
     text = 'Maybe <point x="20.0" y="20.0" alt="a">a</point> or <point x="90" y="90" alt="b">b</point>'
     result = scores("screenspot", BOX, no_point("unparsed", text))
     assert (result.scores["default"], result.scores["official"]) == (False, True)
+    assert (result.unread, result.wrong_format) == (["strict"], True)
+    row = {"scores": result.scores, "unread": result.unread, "unparsed": True}
+    default, official = protocol_rows("screenspot", {}, GROUNDING["screenspot"].protocols, [row])
+    assert (default["wrong_format"], official["wrong_format"]) == (1, 0)
 
 
 # --- Official scripts and their defects -------------------------------------------------------------------------------

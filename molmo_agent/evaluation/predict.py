@@ -187,6 +187,7 @@ def _grounding_record(benchmark: Benchmark, question: Question, prompt: str, rep
         "reference": {},
         "unparsed": result.wrong_format,
         "groups": result.groups,
+        "unread": result.unread,
         "facets": result.facets,
         "answered": result.answered,
         "miss_px": result.miss_px,

@@ -129,12 +129,17 @@ def protocol_rows(
                 "score": sum(values.values()) / len(values) if values else items,
                 "items": items,
                 "n": len(counted),
-                "wrong_format": sum(bool(record["unparsed"]) for record in counted),
+                "wrong_format": sum(_unread(record, protocol) for record in counted),
                 "values": values,
                 "note": protocol.note,
             }
         )
     return rows
+
+
+def _unread(record: Record, protocol: Protocol) -> bool:
+    """Return whether a reply has the wrong format; other benchmarks read it in one way only."""
+    return protocol.reading in record["unread"] if "unread" in record else bool(record["unparsed"])
 
 
 def summarise_protocols(

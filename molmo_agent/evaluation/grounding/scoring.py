@@ -19,6 +19,8 @@ class GroundingScores:
 
     # By protocol; without those that leave the question out.
     scores: Scores
+    # The readings, see Protocol, that find the wrong format; and whether the strict one does.
+    unread: list[str]
     wrong_format: bool
     # Name of a group -> values of this question.
     facets: dict[str, list[str]]
@@ -65,6 +67,7 @@ def score_grounding(protocols: Sequence[Protocol], question: Question, reply: Re
     strict = answers["strict"]
     return GroundingScores(
         scores=scores,
+        unread=[reading for reading, answer in answers.items() if answer.wrong_format],
         wrong_format=strict.wrong_format,
         facets=facets,
         answered="said none" if strict.absent else _ANSWERED.get(reply.result.status, "outside"),
@@ -89,7 +92,14 @@ def _of_word(protocols: Sequence[Protocol], word: str, reply: Reply, facets: dic
         if not (unread and "wrong format left out" in protocol.rule)
     }
     answered = "wrong format" if unread else f"said {'yes' if text.startswith('yes') else 'no'}"
-    return GroundingScores(scores=scores, wrong_format=unread, facets=facets, answered=answered, miss_px=None)
+    return GroundingScores(
+        scores=scores,
+        unread=["strict", "lenient"] if unread else [],
+        wrong_format=unread,
+        facets=facets,
+        answered=answered,
+        miss_px=None,
+    )
 
 
 def target_of(question: Question) -> Target:

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.question import Question
 from molmo_agent.data.readers.grounding.items import (
     Items,
+    Parse,
     embedded,
     existing,
     file_records,
@@ -100,7 +101,8 @@ def ref_spatial(source: Source) -> Items:
     """
     splits = ("location", "placement", "unseen")
     split = options_of(source, {"split": "all"}, {"split": (*splits, "all")})["split"]
-    path, problems, parts = required_path(source), Problems(), []
+    path, problems = required_path(source), Problems()
+    parts: list[tuple[str, Iterator[tuple[int, Any]], Parse]] = []
     for name in splits if split == "all" else (split,):
         folder = path / name.capitalize()
         if folder.is_dir():

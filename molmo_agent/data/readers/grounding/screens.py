@@ -55,7 +55,7 @@ def _screenspot_facets(platform: str, record: Any) -> dict[str, tuple[str, ...]]
     if kind not in ("text", "icon"):
         raise ValueError(f"expected 'data_type' text or icon, got {kind!r}")
     source = record.get("data_source")
-    facets = {"platform": (platform,), "type": (kind,), "cell": (f"{platform} {kind}",)}
+    facets: dict[str, tuple[str, ...]] = {"platform": (platform,), "type": (kind,), "cell": (f"{platform} {kind}",)}
     return facets | ({"source": (source,)} if isinstance(source, str) else {})
 
 
@@ -169,7 +169,7 @@ def _annotated_screens(path: Path, what: str, instruction: str = "instruction") 
 
 
 def _pro_facets(record: Any) -> dict[str, tuple[str, ...]]:
-    facets = {"type": (_text(record, "ui_type"),)}
+    facets: dict[str, tuple[str, ...]] = {"type": (_text(record, "ui_type"),)}
     for facet in ("group", "platform", "application"):
         if isinstance(record.get(facet), str):
             facets[facet] = (record[facet],)
