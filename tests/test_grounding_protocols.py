@@ -124,6 +124,13 @@ def test_official_readings_find_points_that_an_agent_would_not_act_on() -> None:
     assert (default["wrong_format"], official["wrong_format"]) == (1, 0)
 
 
+def test_bare_numbers_are_never_taken_for_percents() -> None:
+    for text in ("(20, 20)", "Click(20.0, 20.0)", "[20, 20] or [30, 30]", "x = 20, y = 20", "1 200 200"):
+        result = scores("screenspot", BOX, no_point("unparsed", text))
+        assert result.scores == {"default": False, "official": False}, text
+        assert result.unread == ["strict", "lenient"], text
+
+
 # --- Official scripts and their defects -------------------------------------------------------------------------------
 
 

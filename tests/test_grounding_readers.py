@@ -1,5 +1,6 @@
 """Grounding benchmarks as their authors publish them: which numbers mean what, and what cannot be used."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,29 @@ def test_start_points_are_needed_for_steerable_questions_only(tmp_path: Path) ->
     questions, problems = read("point_bench", tmp_path)
     assert len(questions) == 2
     assert "start point of s.png" in problems[0]
+
+
+@pytest.mark.parametrize("category", ["../../etc", "colour", None, ["spatial"]])
+def test_an_unknown_category_of_point_bench_is_reported(category: Any, tmp_path: Path) -> None:
+    row = {"image_filename": "n.png", "mask_filename": "n.png", "user_input": "the cup", "category": category}
+    write(point_bench(tmp_path) / "data.json", [row, row | {"category": "spatial"}])
+    questions, problems = read("point_bench", tmp_path)
+    assert len(questions) == 1
+    assert "expected 'category' affordable" in problems[0]
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e400", "[8]"])
+def test_a_box_of_numbers_that_are_none_is_reported(value: str, tmp_path: Path) -> None:
+    screenspot(tmp_path)
+    rows = [spot("w.png", [1, 1, 987, 2]), spot("w.png", [1, 1, 2, 2])]
+    write(tmp_path / "screenspot_web.json", json.dumps(rows).replace("987", value).encode())
+    try:
+        questions, problems = read("screenspot", tmp_path)
+    except UsageError as error:  # no number of JSON
+        assert "screenspot_web.json" in str(error)
+        return
+    assert len(questions) == 5
+    assert "expected 4 numbers" in problems[0]
 
 
 def test_ref_spatial_is_read_from_folders_and_from_tables(tmp_path: Path) -> None:

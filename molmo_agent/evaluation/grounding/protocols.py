@@ -31,7 +31,7 @@ class Protocol:
     rule: str = "inside"
     # "items": every question counts the same; else the mean of the means of this group's values.
     mean: str = "items"
-    # "strict": only an answer that an agent would act on; "lenient": points anywhere in the reply.
+    # "strict": only an answer that an agent would act on; "lenient": tags of points anywhere in the reply.
     reading: Literal["strict", "lenient"] = "strict"
     points: Literal["first", "all"] = "first"
     prompt: str = INSTRUCTION

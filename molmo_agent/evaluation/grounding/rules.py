@@ -47,12 +47,13 @@ def answer_of(result: PointResult, size: tuple[int, int], *, lenient: bool = Fal
     Args:
         result: of the model.
         size: (width, height) of the image.
-        lenient: read points anywhere in the reply, as published evaluators do; by default only an answer that an agent
-            would act on counts. An answer that several replies were put together for is not read again.
+        lenient: read Molmo's tags of points anywhere in the reply, as published evaluators do; by default only an
+            answer that an agent would act on counts. Bare numbers are not read: nothing says what their unit is. Nor
+            is an answer that several replies were put together for.
     """
     points = tuple((one.point.x, one.point.y) for one in result.points)
     absent = result.status == "none" or _ABSENT.fullmatch(result.reply) is not None
-    if lenient and not points and not absent and not result.composed:
+    if lenient and not points and not absent and not result.composed and "<point" in result.reply:
         width, height = size
         points = tuple((x / width, y / height) for x, y in read_points(result.reply, size, "molmo2"))
     wrong_format = result.status == "unparsed" and not points and not absent

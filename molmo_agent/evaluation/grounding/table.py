@@ -66,7 +66,9 @@ GROUNDING: Mapping[str, GroundingBenchmark] = {
             _ITEMS,
             _SIX,
             Protocol(name="platforms", mean="platform", note="The mean of the three platforms."),
-            Protocol(name="molmo2", reading="lenient", note="Molmo2's evaluation: points anywhere in the reply."),
+            Protocol(
+                name="molmo2", reading="lenient", note="Molmo2's evaluation: tags of points anywhere in the reply."
+            ),
             _ROUNDED,
         ),
         unchecked="which unit each Parquet copy has: --form says it",
@@ -125,7 +127,12 @@ GROUNDING: Mapping[str, GroundingBenchmark] = {
         options={"split": "all"},
         protocols=(
             Protocol(name=DEFAULT, mean="split", note="The mean of the three splits, as published."),
-            Protocol(name="official", mean="split", reading="lenient", note="Points anywhere in the reply."),
+            Protocol(
+                name="official",
+                mean="split",
+                reading="lenient",
+                note="The same mean; tags of points anywhere in the reply.",
+            ),
             Protocol(name="items", note="The mean over all questions."),
         ),
         unchecked="the six domains of programs, whose list is not part of the data; layout grounding",
@@ -138,7 +145,12 @@ GROUNDING: Mapping[str, GroundingBenchmark] = {
         options={"split": "all"},
         protocols=(
             Protocol(name=DEFAULT, mean="level", note="The mean of the two levels, as published."),
-            Protocol(name="official", mean="level", reading="lenient", note="Points anywhere in the reply."),
+            Protocol(
+                name="official",
+                mean="level",
+                reading="lenient",
+                note="The same mean; tags of points anywhere in the reply.",
+            ),
             Protocol(name="items", note="The mean over all questions."),
         ),
     ),

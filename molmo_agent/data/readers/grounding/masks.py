@@ -27,6 +27,7 @@ from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
 from molmo_agent.parse import decode, load_json, read_bounded
 
+_CATEGORIES = ("affordable", "counting", "spatial", "reasoning", "steerable")
 _PAIR = re.compile(r"\(\s*(-?\d+(?:\.\d+)?)\s*,\s*(-?\d+(?:\.\d+)?)\s*\)")
 
 
@@ -52,6 +53,8 @@ def point_bench(source: Source) -> Items:
             # Unscored in the published evaluation, too.
             return None
         category, text, name = record["category"], record["user_input"], record["image_filename"]
+        if category not in _CATEGORIES:
+            raise ValueError(f"expected 'category' {', '.join(_CATEGORIES)}, got {category!r:.80}")
         count = record.get("count")
         if category == "counting" and type(count) is not int:
             raise ValueError(f"expected a whole number as 'count', got {count!r}")
