@@ -211,16 +211,12 @@ def test_an_unknown_category_of_point_bench_is_reported(category: Any, tmp_path:
     assert "expected 'category' affordable" in problems[0]
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", "1e400", "[8]"])
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "[8]", "null"])
 def test_a_box_of_numbers_that_are_none_is_reported(value: str, tmp_path: Path) -> None:
     screenspot(tmp_path)
     rows = [spot("w.png", [1, 1, 987, 2]), spot("w.png", [1, 1, 2, 2])]
     write(tmp_path / "screenspot_web.json", json.dumps(rows).replace("987", value).encode())
-    try:
-        questions, problems = read("screenspot", tmp_path)
-    except UsageError as error:  # no number of JSON
-        assert "screenspot_web.json" in str(error)
-        return
+    questions, problems = read("screenspot", tmp_path)
     assert len(questions) == 5
     assert "expected 4 numbers" in problems[0]
 
