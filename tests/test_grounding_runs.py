@@ -111,6 +111,8 @@ def test_a_run_over_http_is_resumed_where_it_stopped_and_scored_again_without_qu
     assert next(iter(summary["scores"])) == "platforms"
     # Four boxes are 20 and 10 pixels away, the others of the four files as they are drawn.
     assert summary["near_misses"]["misses"] == 8
+    assert "first points outside of the target, misses: 8; within 10 px: " in again.output
+    assert "First points outside of the target: misses 8, within 10 px" in (here / "run" / "report.html").read_text()
     with pytest.raises(Exception, match="do not compare"):
         check_comparable(summary["protocols"][0], summary["protocols"][1])
 

@@ -385,12 +385,11 @@ def _print_protocols(console: Console, summary: dict[str, Any]) -> None:
     table = Table("protocol", "score", "mean of", "all questions", "n", "wrong format", "hash", "note", box=None)
     for row in summary["protocols"]:
         star = " *" if row["name"] == summary["protocol"]["name"] else ""
-        mean = row["mean"] if row["mean"] == "items" else f"each {row['mean']}"
+        mean = "questions" if row["mean"] == "items" else f"each {row['mean']}"
         cells = (f"{row['score']:.1%}", mean, f"{row['items']:.1%}", f"{row['n']}", f"{row['wrong_format']}")
         table.add_row(*map(plain_text, (row["name"] + star, *cells, row["hash"][:8], row["note"])))
     console.print(table)
     near = summary["near_misses"]
     if near["misses"]:
-        misses, *within = near.items()
-        text = ", ".join(f"{count} {name} of the target" for name, count in within)
-        console.print(f"{misses[1]} points miss; {text}", highlight=False)
+        text = "; ".join(f"{name}: {count}" for name, count in near.items())
+        console.print(f"first points outside of the target, {text}", highlight=False)
