@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from molmo_agent.errors import UnknownNameError
+from molmo_agent.evaluation.grounding.protocols import Protocol
+from molmo_agent.evaluation.grounding.table import GROUNDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ class Benchmark:
     # Options of the reader with their defaults.
     options: Mapping[str, str | None] = field(default_factory=dict)
     published: tuple[PublishedScore, ...] = ()
+    # The ways in which the field makes a number of the same answers; the first is the default.
+    protocols: tuple[Protocol, ...] = ()
     # Why figures may not be comparable.
     caveat: str = ""
 
@@ -54,6 +58,21 @@ _SERVER = "The published figures are for the test split, whose answers are unpub
 _WITHOUT_MATHS_JUDGE = (
     "For the published figures a language model extracts the answer; here the reply must be the answer, so "
     "replies in sentences score lower."
+)
+
+_STEP = "the benchmark's prompt in the form of --form"
+_STEPS = "Numbers in print are for 7,708 or 8,444 steps; here n is those of --split and --subsplit."
+_ANDROID_PROTOCOLS = (
+    Protocol(name="box_inside", rule="click inside the element's box", prompt=_STEP, note=f"Molmo's rule. {_STEPS}"),
+    Protocol(name="box_1.2x", rule="click inside the element's box enlarged 1.2 times", prompt=_STEP, note=_STEPS),
+    Protocol(
+        name="dist_14",
+        rule="click within a distance of 14 on a grid of 100 x 100",
+        prompt=_STEP,
+        note="As OS-Atlas (7,708 listed steps), except that typed text must be equal; its code compares first words.",
+    ),
+    Protocol(name="dist_4", rule="click within a distance of 4 on a grid of 100 x 100", prompt=_STEP, note=_STEPS),
+    Protocol(name="exact_text", rule="the same text of the action", prompt=_STEP, note=_STEPS),
 )
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -210,6 +229,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         max_new_tokens=192,
         crops=12,
         options={"form": "hl", "split": "test", "subsplit": None},
+        protocols=_ANDROID_PROTOCOLS,
         published=(
             PublishedScore(
                 key="AndroidControl_IDD_highlevel_step_acc",
@@ -224,6 +244,18 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         ),
         caveat="Numbers under different rules are not comparable. The publication does not state the low-level form.",
     ),
+    **{
+        name: Benchmark(
+            what=row.what,
+            data=row.data,
+            reader=row.reader,
+            metric="grounding",
+            style="pointing",
+            options=row.options,
+            protocols=row.protocols,
+        )
+        for name, row in GROUNDING.items()
+    },
     "questions": Benchmark(
         what="your own questions, each scored by its style",
         data="a JSONL file of questions, images beside it (docs/evaluate.md)",

@@ -11,6 +11,7 @@ from molmo_agent.data.question import Question
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError, ModelError, UsageError
 from molmo_agent.evaluation.benchmarks import Benchmark
+from molmo_agent.evaluation.grounding.scoring import score_grounding
 from molmo_agent.evaluation.metrics.pointing import read_points
 from molmo_agent.evaluation.scoring import Reply, score
 from molmo_agent.interfaces import PointingModel, model_traits
@@ -155,6 +156,8 @@ def _answer(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, R
 
 
 def _record(benchmark: Benchmark, question: Question, prompt: str, reply: Reply) -> Record:
+    if benchmark.metric == "grounding":
+        return _grounding_record(benchmark, question, prompt, reply)
     try:
         result = score(benchmark.metric, question, reply)
     except ValueError as error:
@@ -167,6 +170,27 @@ def _record(benchmark: Benchmark, question: Question, prompt: str, reply: Reply)
         "reference": result.reference,
         "unparsed": result.unparsed,
         "groups": list(result.groups),
+        "points": _points(question, reply),
+    }
+
+
+def _grounding_record(benchmark: Benchmark, question: Question, prompt: str, reply: Reply) -> Record:
+    try:
+        result = score_grounding(benchmark.protocols, question, reply)
+    except (ImageError, OSError, ValueError) as error:  # also a mask that cannot be read
+        return {"id": question.id, "skipped": f"{error}"}
+    return {
+        "id": question.id,
+        "question": prompt,
+        "reply": reply.text,
+        "scores": result.scores,
+        "reference": {},
+        "unparsed": result.wrong_format,
+        "groups": result.groups,
+        "unread": result.unread,
+        "facets": result.facets,
+        "answered": result.answered,
+        "miss_px": result.miss_px,
         "points": _points(question, reply),
     }
 

@@ -17,9 +17,11 @@ from markupsafe import Markup
 from PIL import Image as PILImage
 
 from molmo_agent.data.question import Question
+from molmo_agent.data.readers.grounding.targets import Target
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError
 from molmo_agent.evaluation.benchmarks import Benchmark
+from molmo_agent.evaluation.grounding.rules import drawn_mask, outline
 from molmo_agent.evaluation.predict import Record
 from molmo_agent.evaluation.published import Comparison
 from molmo_agent.evaluation.scoring import masks_of
@@ -59,6 +61,8 @@ class Card:
     targets: tuple[tuple[float, float], ...]
     # Left, top, width, height.
     box: tuple[float, float, float, float] | None
+    # Corners of the target of a grounding benchmark.
+    outline: tuple[tuple[float, float], ...] = ()
 
 
 def outcome_of(record: Record) -> str:
@@ -96,9 +100,16 @@ def _card(record: Record, question: Question | None) -> Card:
     outcome = outcome_of(record)
     if question is None or question.image is None:
         return Card(record, outcome, (), None, 1, 1, (), (), None)
+    target: Target | None = question.extra.get("target")
     try:
-        masks = masks_of(question) if "masks" in question.extra else []
-        uri, width, height = _uri(question.image(), masks)
+        image = question.image()
+        size = (image.shape[1], image.shape[0])
+        if target is not None:
+            mask = drawn_mask(target, size)
+            masks = [] if mask is None else [mask]
+        else:
+            masks = masks_of(question) if "masks" in question.extra else []
+        uri, width, height = _uri(image, masks)
     except (ImageError, OSError, ValueError):
         return Card(record, outcome, question.answers, None, 1, 1, (), (), None)
 
@@ -110,8 +121,21 @@ def _card(record: Record, question: Question | None) -> Card:
         left, top, right, bottom = (edge / 100 * side for edge, side in zip(box, (width, height) * 2, strict=True))
         box = (left, top, right - left, bottom - top)
     predictions = places(Point(x, y) for x, y in record["points"])
-    references = question.answers or (("there are none",) if question.points == () else ())
-    return Card(record, outcome, references, uri, width, height, predictions, places(question.points or ()), box)
+    nothing = question.points == () or (target is not None and target.kind == "absent" and not question.answers)
+    references = question.answers or (("there are none",) if nothing else ())
+    corners = outline(target, size) if target is not None else ()
+    return Card(
+        record,
+        outcome,
+        references,
+        uri,
+        width,
+        height,
+        predictions,
+        places(question.points or ()),
+        box,
+        tuple((x * width, y * height) for x, y in corners),
+    )
 
 
 def _chart(comparisons: Sequence[Comparison]) -> list[tuple[str, Comparison, list[Comparison]]]:

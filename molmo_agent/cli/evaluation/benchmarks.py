@@ -43,6 +43,10 @@ _Limit = Annotated[
 _MaxCrops = Annotated[
     int | None, typer.Option(min=1, help="Maximum number of crops per image (default: the checkpoint's).")
 ]
+_Protocol = Annotated[
+    str | None,
+    typer.Option(help="How answers become the main score (docs/evaluate.md); all are reported, without new answers."),
+]
 
 
 def evaluate(
@@ -57,7 +61,10 @@ def evaluate(
         ),
     ] = None,
     list_all: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
-    form: Annotated[str | None, typer.Option(help="android_control: ll, hl_ll, hl or hl_cot.")] = None,
+    form: Annotated[
+        str | None, typer.Option(help="android_control: ll, hl_ll, hl or hl_cot. Grounding: which copy of the data.")
+    ] = None,
+    protocol: _Protocol = None,
     split: Annotated[str | None, typer.Option(help="Split of the data, such as val or test.")] = None,
     subsplit: Annotated[
         str | None, typer.Option(help="android_control: only the episodes of this subsplit, such as IDD.")
@@ -119,6 +126,7 @@ def evaluate(
             ray=ray or address is not None,
             workers=workers,
             address=address,
+            protocol=protocol,
         ),
     )
 
@@ -225,6 +233,7 @@ class _Request:
     ray: bool
     workers: int
     address: str | None
+    protocol: str | None
 
 
 def _evaluate_data(console: Console, request: _Request) -> None:
@@ -250,16 +259,7 @@ def _evaluate_data(console: Console, request: _Request) -> None:
     model_part = re.sub(r"[^A-Za-z0-9.]+", "-", request.model).strip("-")
     target = request.out or Path("runs") / "eval" / f"{name}-{model_part}"
     run = target.with_suffix("") if target.suffix == ".json" else target
-    _run(
-        console,
-        settings_and_options,
-        options,
-        run,
-        limit=request.limit,
-        ray=request.ray,
-        workers=request.workers,
-        address=request.address,
-    )
+    _run(console, settings_and_options, options, run, request)
     if target != run:
         records = [record for _, record in json_lines(run / "records.jsonl", nan=True)]
         whole = json.loads((run / "summary.json").read_text(encoding="utf-8")) | {"records": records}
@@ -273,14 +273,11 @@ def _run(
     settings: dict[str, Any],
     options: dict[str, str | None],
     folder: Path,
-    *,
-    limit: int | None,
-    ray: bool,
-    workers: int,
-    address: str | None,
+    request: _Request,
 ) -> None:
     from molmo_agent.data.readers.questions_file import QuestionsFile
     from molmo_agent.evaluation.benchmarks import find
+    from molmo_agent.evaluation.grounding.protocols import find_protocol, summarise_protocols, with_main
     from molmo_agent.evaluation.published import compare
     from molmo_agent.evaluation.report import write_report
     from molmo_agent.evaluation.run import (
@@ -293,14 +290,15 @@ def _run(
     )
 
     name, benchmark = find(settings["benchmark"])
+    protocol = find_protocol(name, benchmark.protocols, request.protocol)
     mapper: Any = map_here
-    if ray:
+    if request.ray:
         from molmo_agent.train.on_ray import map_on_ray
 
-        mapper = map_on_ray(workers, address)
+        mapper = map_on_ray(request.workers, request.address)
     questions = open_questions(name, benchmark, Path(settings["data"]), options)
     count = len(questions) if isinstance(questions, QuestionsFile) else None
-    total = limit if count is None else min(count, limit or count)
+    total = request.limit if count is None else min(count, request.limit or count)
     with Progress(
         TextColumn("question"),
         MofNCompleteColumn(),
@@ -316,11 +314,15 @@ def _run(
             questions,
             folder,
             settings,
-            limit=limit,
+            limit=request.limit,
             map=mapper,
             progress=lambda count: progress.update(bar, completed=count),
         )
+    if protocol is not None:
+        records = with_main(records, protocol)
     summary = summarise(records, questions.problems)
+    if protocol is not None:
+        summary |= summarise_protocols(name, options, benchmark.protocols, records, protocol)
     # Published figures do not apply to a user's own questions.
     comparisons = [] if isinstance(questions, QuestionsFile) else compare(benchmark.published, summary, options)
     content = {"settings": settings, "summary": summary, "comparisons": [asdict(row) for row in comparisons]}
@@ -363,6 +365,8 @@ def _print(console: Console, summary: dict[str, Any], comparisons: list[Any]) ->
         reference_mean = f"{reference['mean']:.1%}" if reference else ""
         table.add_row(plain_text(score), f"{row['mean']:.1%}", interval, f"{row['n']}", reference_mean)
     console.print(table)
+    if "protocols" in summary:
+        _print_protocols(console, summary)
     if comparisons:
         table = Table("published", "score", "theirs", "ours", "ours is", "source", box=None)
         for row in comparisons:
@@ -374,3 +378,18 @@ def _print(console: Console, summary: dict[str, Any], comparisons: list[Any]) ->
         lines = [f"{one['id']}: {one['reason']}" if one["id"] else one["reason"] for one in summary["skipped"][:5]]
         line = f"{len(summary['skipped'])} questions could not be asked or scored, such as"
         console.print(Text("\n  ").join(map(plain_text, [line, *lines])))
+
+
+def _print_protocols(console: Console, summary: dict[str, Any]) -> None:
+    """Print the numbers of all protocols for the same answers; the chosen one has a star."""
+    table = Table("protocol", "score", "mean of", "all questions", "n", "wrong format", "hash", "note", box=None)
+    for row in summary["protocols"]:
+        star = " *" if row["name"] == summary["protocol"]["name"] else ""
+        mean = "questions" if row["mean"] == "items" else f"each {row['mean']}"
+        cells = (f"{row['score']:.1%}", mean, f"{row['items']:.1%}", f"{row['n']}", f"{row['wrong_format']}")
+        table.add_row(*map(plain_text, (row["name"] + star, *cells, row["hash"][:8], row["note"])))
+    console.print(table)
+    near = summary["near_misses"]
+    if near["misses"]:
+        text = "; ".join(f"{name}: {count}" for name, count in near.items())
+        console.print(f"first points outside of the target, {text}", highlight=False)

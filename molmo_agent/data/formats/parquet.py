@@ -113,6 +113,7 @@ class Table:
     def __init__(
         self, folder: Path, split: str, columns: Sequence[str], problems: Problems, *, nested: bool = False
     ) -> None:
+        self._opened = (folder, split, tuple(columns), nested)
         arrow = _arrow("pyarrow")
         # Values of damaged files: texts that are not UTF-8, dates and numbers beyond those of Python.
         self._read_errors = (arrow.ArrowException, OSError, ValueError, ArithmeticError, LookupError, MemoryError)
@@ -147,6 +148,15 @@ class Table:
             self._starts.append(self._starts[-1] + shard.rows[block])
         self._cache: OrderedDict[tuple[int, tuple[str, ...]], Any] = OrderedDict()
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> tuple[Path, str, tuple[str, ...], bool]:
+        """Return what opens the table again: a worker on Ray gets no open file."""
+        return self._opened
+
+    def __setstate__(self, opened: tuple[Path, str, tuple[str, ...], bool]) -> None:
+        """Open the table again; its problems are known already."""
+        folder, split, columns, nested = opened
+        self.__init__(folder, split, columns, Problems(), nested=nested)  # type: ignore[misc]
 
     def __len__(self) -> int:
         """Return the number of rows."""

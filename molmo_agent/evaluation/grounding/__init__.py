@@ -1,0 +1,1 @@
+"""Grounding benchmarks: what counts as right under each named protocol."""
