@@ -58,7 +58,7 @@ def test_every_part_of_the_model_is_counted_as_torch_counts_it(measured: tuple[W
 
 def test_a_step_is_counted_as_torch_counts_it(measured: tuple[Work, dict[str, float], float]) -> None:
     ours, theirs, whole = measured
-    # The only piece of logits is kept for the backward pass. Not counted by torch: gradients of the pixels, which nobody
+    # The only piece of logits is kept for the backward pass. Torch does not count gradients of the pixels, which nobody
     # asks for.
     embedding = theirs["ModelWithLoss.model.model.vision_tower.embeddings"]
     assert ours.step() == pytest.approx(whole + embedding, rel=1e-9)
