@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import io
 import secrets
+import socket
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from typing import Any
 from markupsafe import Markup
 from PIL import Image as PILImage
 
-from molmo_agent.errors import DataError, ImageError, MissingExtraError, MolmoAgentError
+from molmo_agent.errors import DataError, ImageError, MissingExtraError, UsageError
 from molmo_agent.evaluation.human.schedule import Schedule
 from molmo_agent.evaluation.human.votes import (
     BOTH_BAD,
@@ -189,7 +190,7 @@ def make_app(schedule: Schedule, folder: Path) -> Any:
     async def show_image(request: Request) -> Response:
         try:
             data = await run_in_threadpool(ballot.image, request.path_params["number"])
-        except (ImageError, OSError, ValueError, MolmoAgentError) as error:
+        except (ImageError, OSError, ValueError) as error:
             return Response(f"{error}", 404)
         return Response(data, media_type="image/png", headers=_HEADERS) if data else Response("no image", 404)
 
@@ -276,11 +277,7 @@ def serve(app: Any, port: int, on_start: Callable[[str], None]) -> None:
     Raises:
         UsageError: the port cannot be opened.
     """
-    import socket
-
     import uvicorn
-
-    from molmo_agent.errors import UsageError
 
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

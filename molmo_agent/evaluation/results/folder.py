@@ -10,8 +10,8 @@ from molmo_agent.evaluation.predict import Record
 from molmo_agent.evaluation.run import RECORDS_FILE, SETTINGS_FILE
 from molmo_agent.parse import json_lines, read_json
 
-# The model and its own settings may differ: they are what is compared.
-OF_THE_MODEL = frozenset({"model", "max_crops", "asked"})
+# The model and its own settings may differ: they are what is compared. The data may have moved: its content is checked.
+MAY_DIFFER = frozenset({"model", "max_crops", "asked", "data"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,27 @@ def check_comparable(first: ResultFolder, second: ResultFolder) -> None:
     """Check that two runs asked the same questions under the same protocol.
 
     Raises:
-        UsageError: they did not; the message names the first setting that differs.
+        UsageError: they did not; the message names the first setting or question that differs.
     """
-    for name in sorted({*first.settings, *second.settings} - OF_THE_MODEL):
+    for name in sorted({*first.settings, *second.settings} - MAY_DIFFER):
         ours, theirs = first.settings.get(name), second.settings.get(name)
         if ours != theirs:
             raise UsageError(
                 f"cannot compare {first.path} with {second.path}: {name} is {ours!r} in one and {theirs!r} in the "
                 "other; run both with the same settings"
             )
+    common = [id_ for id_ in first.records if id_ in second.records]
+    changed = [id_ for id_ in common if not _same_question(first.records[id_], second.records[id_])]
+    if changed:
+        raise UsageError(
+            f"cannot compare {first.path} with {second.path}: {len(changed)} of {len(common)} questions differ, such as "
+            f"{changed[0]!r}; run both on the same data"
+        )
+
+
+def _same_question(first: Record, second: Record) -> bool:
+    """Return whether two records are of one question; only one of the models may put a tag of the style before it."""
+    if "question" not in first or "question" not in second:
+        return True
+    ours, theirs = str(first["question"]), str(second["question"])
+    return first["groups"] == second["groups"] and (ours.endswith(theirs) or theirs.endswith(ours))
