@@ -70,7 +70,7 @@ def _serve(console: Console, paths: list[Path], folder: Path, options: dict[str,
     from molmo_agent.evaluation.human.schedule import Schedule
     from molmo_agent.evaluation.human.server import make_app, serve
     from molmo_agent.evaluation.human.study import read_study
-    from molmo_agent.evaluation.run import same_settings
+    from molmo_agent.evaluation.results.folder import same_settings
     from molmo_agent.parse import read_json
 
     study = read_study(paths)

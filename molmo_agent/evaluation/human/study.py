@@ -10,8 +10,6 @@ from typing import Any
 from molmo_agent.episode import Image
 from molmo_agent.errors import DataError, ImageError, UsageError
 from molmo_agent.evaluation.benchmarks import find
-from molmo_agent.evaluation.predict import prompt_of
-from molmo_agent.evaluation.run import open_questions
 from molmo_agent.evaluation.results.folder import ResultFolder, check_comparable, read_result_folder
 from molmo_agent.images.reading import read_image
 from molmo_agent.parse import json_lines
@@ -75,6 +73,10 @@ def read_study(paths: Sequence[Path]) -> Study:
 
 
 def _read_folders(paths: Sequence[Path]) -> Study:
+    # These import the models' libraries, which a file of replies does not need.
+    from molmo_agent.evaluation.predict import prompt_of
+    from molmo_agent.evaluation.run import open_questions
+
     folders = [read_result_folder(path) for path in paths]
     for other in folders[1:]:
         check_comparable(folders[0], other)

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_agent.errors import UsageError
-from molmo_agent.evaluation.predict import Record
 from molmo_agent.evaluation.results.folder import ResultFolder, check_comparable
 from molmo_agent.evaluation.results.sheet import Sheet
 
 RESAMPLES = 10_000
+_Record = Mapping[str, Any]
 
 
 def compare_runs(first: ResultFolder, second: ResultFolder, *, seed: int = 0) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def compare_runs(first: ResultFolder, second: ResultFolder, *, seed: int = 0) ->
     if not common:
         raise UsageError(f"expected {first.path} and {second.path} to share scored questions, got none")
     pairs = [(ours[id_], theirs[id_]) for id_ in common]
-    groups: dict[str, list[tuple[Record, Record]]] = {}
+    groups: dict[str, list[tuple[_Record, _Record]]] = {}
     for pair in pairs:
         for group in pair[0]["groups"]:
             groups.setdefault(group, []).append(pair)
@@ -51,7 +51,7 @@ def compare_runs(first: ResultFolder, second: ResultFolder, *, seed: int = 0) ->
     }
 
 
-def _figures(pairs: Sequence[tuple[Record, Record]], seed: int) -> dict[str, Any]:
+def _figures(pairs: Sequence[tuple[_Record, _Record]], seed: int) -> dict[str, Any]:
     names = dict.fromkeys(name for record, _ in pairs for name in record["scores"])
     figures = {}
     for name in names:
