@@ -21,6 +21,7 @@ from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.benchmarks import Benchmark
 from molmo_agent.evaluation.metrics.interval import bootstrap, wilson
 from molmo_agent.evaluation.predict import Predictor, Record
+from molmo_agent.evaluation.results.costs import COSTS_FILE, append_costs
 from molmo_agent.evaluation.results.folder import RECORDS_FILE, SETTINGS_FILE, SUMMARY_FILE, same_settings
 from molmo_agent.files import open_to_append
 from molmo_agent.parse import load_json
@@ -146,8 +147,10 @@ def evaluate(
     # A reply may hold a lone surrogate, which UTF-8 cannot encode; its escape is valid JSON.
     with open_to_append(folder / RECORDS_FILE) as file:
         for records in map(Predictor(make, benchmark), batches()):
+            costs = [cost for record in records if (cost := record.pop("cost", None))]
             file.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
             file.flush()
+            append_costs(folder / COSTS_FILE, costs)
             finished_records |= {record["id"]: record for record in records}
             if progress:
                 progress(len(finished_records))
