@@ -53,9 +53,7 @@ def annotate(study: Study, annotator: str, draw: random.Random, schedule: Schedu
 
 
 def cast(annotator: str, question: str, first: str, second: str, outcome: str, category: str = "all") -> Vote:
-    return Vote(
-        annotator=annotator, question=question, category=category, first=first, second=second, outcome=outcome
-    )
+    return Vote(annotator=annotator, question=question, category=category, first=first, second=second, outcome=outcome)
 
 
 def test_simulated_annotators_recover_the_strengths_of_four_models() -> None:

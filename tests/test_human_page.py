@@ -101,7 +101,11 @@ def test_only_the_page_of_this_machine_can_vote_and_wrong_votes_are_explained(se
     assert request(f"{server.address}match?annotator=Ada")[0] == 403
     assert request(server.address, Host="evil.example")[0] == 400
     wrong = {
-        "name of 1 to 60 visible": [good | {"annotator": "  "}, good | {"annotator": "x" * 61}, good | {"annotator": 5}],
+        "name of 1 to 60 visible": [
+            good | {"annotator": "  "},
+            good | {"annotator": "x" * 61},
+            good | {"annotator": 5},
+        ],
         "number of a match": [good | {"number": 99}, good | {"number": -1}, good | {"number": True}],
         "a choice of a, b,": [good | {"choice": "c"}, good | {"choice": None}, good | {"choice": ["a"]}],
         "seconds as a number": [good | {"seconds": "2"}],

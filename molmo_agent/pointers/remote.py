@@ -161,8 +161,7 @@ def _read_address(address: str, timeout_s: float) -> tuple[str, str, Profile, di
     model, _, query = rest.partition("?")
     if not model:
         raise UsageError(
-            "expected an address and a model, like http://host:8000/v1#Molmo-7B-D-0924, "
-            f"got {shown_address(address)!r}"
+            f"expected an address and a model, like http://host:8000/v1#Molmo-7B-D-0924, got {shown_address(address)!r}"
         )
     asked = dict(parse_qsl(query, keep_blank_values=True))
     if unknown := [name for name in asked if name not in OPTIONS]:

@@ -89,7 +89,9 @@ def rate(
     fixed = (number[anchor[0]], anchor[1]) if anchor else None
     by_question = _wins_by_question(opinions, number)
     ratings = elo(strengths(by_question.sum(0)), fixed)
-    draws = np.random.default_rng(seed).multinomial(len(by_question), [1 / len(by_question)] * len(by_question), resamples)
+    draws = np.random.default_rng(seed).multinomial(
+        len(by_question), [1 / len(by_question)] * len(by_question), resamples
+    )
     flat = by_question.reshape(len(by_question), -1)
     samples = np.stack([elo(strengths((draw @ flat).reshape(by_question.shape[1:])), fixed) for draw in draws])
     low, high = np.quantile(samples, (0.025, 0.975), axis=0)

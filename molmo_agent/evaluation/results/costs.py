@@ -133,7 +133,9 @@ def summarise_costs(costs: Sequence[Cost], price: Price | None = None) -> dict[s
         figures[name] = max((cost[name] for cost in costs if cost.get(name) is not None), default=None)
     if price is not None:
         priced = [cost for cost in costs if cost.get("tokens_in") is not None and cost.get("tokens_out") is not None]
-        total = sum(cost["tokens_in"] * price.tokens_in + cost["tokens_out"] * price.tokens_out for cost in priced) / 1e6
+        total = (
+            sum(cost["tokens_in"] * price.tokens_in + cost["tokens_out"] * price.tokens_out for cost in priced) / 1e6
+        )
         figures["usd"] = {"n": len(priced), "total": total, "mean": total / len(priced) if priced else None}
     return figures
 
