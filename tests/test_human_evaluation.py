@@ -1,4 +1,4 @@
-"""Human evaluation: ratings recover known strengths, matches are blind and balanced, votes survive, inputs are checked."""
+"""Human evaluation: ratings recover known strengths, matches are blind and balanced, votes survive."""
 
 import json
 import random
@@ -299,7 +299,7 @@ def test_an_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_one_folder_is_not_enough(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="expected two or more result folders of agent eval, or one .jsonl"):
+    with pytest.raises(UsageError, match=r"expected two or more result folders of agent eval, or one \.jsonl"):
         read_study([tmp_path])
 
 

@@ -22,7 +22,7 @@ from molmo_agent.evaluation.benchmarks import Benchmark
 from molmo_agent.evaluation.metrics.interval import bootstrap, wilson
 from molmo_agent.evaluation.predict import Predictor, Record
 from molmo_agent.evaluation.results.costs import COSTS_FILE, append_costs
-from molmo_agent.evaluation.results.folder import RECORDS_FILE, SETTINGS_FILE, SUMMARY_FILE, same_settings
+from molmo_agent.evaluation.results.folder import RECORDS_FILE, SETTINGS_FILE, same_settings
 from molmo_agent.files import open_to_append
 from molmo_agent.parse import load_json
 from molmo_agent.pointers.trained_crops import limit_crops

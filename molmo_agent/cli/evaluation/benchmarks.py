@@ -50,6 +50,9 @@ _HubResults = Annotated[
     str | None,
     typer.Option(metavar="OWNER/DATASET:TASK", help="Write files that publish the score on the Hub; upload nothing."),
 ]
+_Out = Annotated[
+    Path | None, typer.Option(help="Folder of the run, in which the same command resumes; or a .json for all results.")
+]
 # Options of benchmarks on data alone.
 _OF_DATA = ("--price", "--hub-results")
 
@@ -92,10 +95,7 @@ def evaluate(
     price: _Price = None,
     hub_results: _HubResults = None,
     seed: Annotated[int | None, typer.Option(help="injection: another seed makes other screens and orders.")] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the run, in which the same command resumes; or a .json for all results."),
-    ] = None,
+    out: _Out = None,
 ) -> None:
     """Score a model on a benchmark, compare with published scores, and write a page with images and replies."""
     console = make_console()
@@ -267,7 +267,7 @@ def _evaluate_data(console: Console, request: _Request) -> None:
             raise UsageError(f"{name} does not accept --{option}")
         options[option] = value
     settings = {"benchmark": name, "model": request.model, "data": str(request.path.resolve())}
-    settings_and_options = settings | {"max_crops": request.max_crops} | options
+    settings_and_options: dict[str, Any] = settings | {"max_crops": request.max_crops} | options
     if request.model.startswith(("http://", "https://")):
         from molmo_agent.pointers.remote import how_asked
 
@@ -305,7 +305,8 @@ def _run(
     from molmo_agent.evaluation.published import compare
     from molmo_agent.evaluation.report import write_report
     from molmo_agent.evaluation.results.costs import COSTS_FILE, read_costs, summarise_costs
-    from molmo_agent.evaluation.run import SUMMARY_FILE, evaluate, map_here, open_model, open_questions, summarise
+    from molmo_agent.evaluation.results.folder import SUMMARY_FILE
+    from molmo_agent.evaluation.run import evaluate, map_here, open_model, open_questions, summarise
 
     name, benchmark = find(settings["benchmark"])
     mapper: Any = map_here

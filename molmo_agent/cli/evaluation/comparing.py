@@ -1,5 +1,6 @@
 """``agent eval human`` and ``agent eval compare``: people compare replies; two runs are compared by their scores."""
 
+import contextlib
 import json
 import secrets
 from pathlib import Path
@@ -101,10 +102,9 @@ def _serve(console: Console, paths: list[Path], folder: Path, options: dict[str,
     def on_start(address: str) -> None:
         console.print(plain_text(f"page: {address} (Ctrl-C ends; votes are in {folder})"), soft_wrap=True)
 
-    try:
+    # Ctrl-C is how this command ends.
+    with contextlib.suppress(KeyboardInterrupt):
         serve(app, port, on_start)
-    except KeyboardInterrupt:
-        pass  # the documented end of this command
     console.print(plain_text(f"ratings: agent eval human --report --out {folder}"), soft_wrap=True)
 
 

@@ -95,7 +95,7 @@ def rate(
     flat = by_question.reshape(len(by_question), -1)
     samples = np.stack([elo(strengths((draw @ flat).reshape(by_question.shape[1:])), fixed) for draw in draws])
     low, high = np.quantile(samples, (0.025, 0.975), axis=0)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"model": model, "elo": float(ratings[place]), "low": float(low[place]), "high": float(high[place])}
         | {"rank": 1 + int(np.sum(low > high[place]))}
         | _record_of(model, opinions)

@@ -34,8 +34,11 @@ def sheets_of(figures: Mapping[str, Any]) -> list[Sheet]:
         f"{figures['dont_know']} of them don't know, which count nowhere; {scale}"
     )
     pairs = [
-        [f"{row['model']} - {row['other']}", *(_percent(row[name] / row["matches"]) for name in _OUTCOMES)]
-        + [f"{row['matches']}"]
+        [
+            f"{row['model']} - {row['other']}",
+            *(_percent(row[name] / row["matches"]) for name in _OUTCOMES),
+            f"{row['matches']}",
+        ]
         for row in figures["pairs"]
     ]
     return [

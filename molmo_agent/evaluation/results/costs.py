@@ -18,7 +18,7 @@ from molmo_agent.usage import Usage
 
 COSTS_FILE = "costs.jsonl"
 Cost = dict[str, Any]
-"""Of one question: ``id``, ``seconds``, ``tokens_in``, ``tokens_out``, ``passes``, ``memory``, ``gpu_memory`` (bytes)."""
+"""Of a question: ``id``, ``seconds``, ``tokens_in``, ``tokens_out``, ``passes``; ``memory``, ``gpu_memory`` in bytes."""
 _SUMS = ("tokens_in", "tokens_out", "passes")
 
 

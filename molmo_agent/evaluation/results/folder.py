@@ -87,8 +87,8 @@ def check_comparable(first: ResultFolder, second: ResultFolder) -> None:
     changed = [id_ for id_ in common if not _same_question(first.records[id_], second.records[id_])]
     if changed:
         raise UsageError(
-            f"cannot compare {first.path} with {second.path}: {len(changed)} of {len(common)} questions differ, such as "
-            f"{changed[0]!r}; run both on the same data"
+            f"cannot compare {first.path} with {second.path}: {len(changed)} of {len(common)} questions differ, "
+            f"such as {changed[0]!r}; run both on the same data"
         )
 
 

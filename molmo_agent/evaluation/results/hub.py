@@ -81,7 +81,8 @@ def write_hub_results(
     interval = f"{100 * row['low']:.1f} - {100 * row['high']:.1f}"
     cells = (settings["model"], settings["benchmark"], name, f"{value:.1f}", interval, f"{row['n']}", notes)
     line = f"| {' | '.join(_cell(str(cell)) for cell in cells)} |"
-    head = "| model | benchmark | score | value | 95 % interval | n | notes |\n| --- | --- | --- | ---: | --- | ---: | --- |\n"
+    head = "| model | benchmark | score | value | 95 % interval | n | notes |\n"
+    head += "| --- | --- | --- | ---: | --- | ---: | --- |\n"
     write_whole(folder / ROW_FILE, f"{head}{line}\n")
     return path, line
 
