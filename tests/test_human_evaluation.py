@@ -12,6 +12,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from molmo_agent.cli.app import app
+from molmo_agent.data.readers.questions_file import QuestionsFile
+from molmo_agent.data.source import Source
 from molmo_agent.errors import DataError, ImageError, UsageError
 from molmo_agent.evaluation.human.ratings import ELO_PER_LOGIT, elo, rate, strengths
 from molmo_agent.evaluation.human.schedule import Schedule
@@ -290,6 +292,65 @@ def test_a_line_of_replies_with_another_form_is_named(
 ) -> None:
     with pytest.raises(error, match=says):
         read_study([write_replies(tmp_path, [row])])
+
+
+def write_run(folder: Path, data: Path, model: str, replies: dict[str, str], **settings: str) -> Path:
+    """Write a result folder of agent eval by hand."""
+    folder.mkdir()
+    content = {"benchmark": "vqa2", "model": model, "data": str(data), "max_crops": None, "split": "val"} | settings
+    (folder / "settings.json").write_text(json.dumps(content))
+    records = [
+        {"id": id_, "question": "vqa2: What?", "reply": reply, "scores": {"vqa": 1.0}, "groups": ["number"]}
+        for id_, reply in replies.items()
+    ]
+    (folder / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return folder
+
+
+@pytest.fixture
+def own_questions(tmp_path: Path) -> tuple[Path, list[str]]:
+    """Return a file of three questions and their ids."""
+    Image.new("RGB", (60, 40), (200, 80, 40)).save(tmp_path / "cup.png")
+    rows = [{"image": "cup.png", "question": f"What is {number}?", "answers": ["5"]} for number in range(3)]
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    questions = QuestionsFile(Source(kind="vqa2", path=str(path), options={"style": "vqa2", "choice_style": "vqa2"}))
+    return path, [question.id for question in questions.questions()]
+
+
+def test_result_folders_are_a_study_of_the_questions_that_all_models_answered(
+    tmp_path: Path, own_questions: tuple[Path, list[str]]
+) -> None:
+    data, ids = own_questions
+    point = '<point x="1" y="2" alt="a">a</point> cup'
+    first = write_run(tmp_path / "a", data, "one", dict.fromkeys(ids, point))
+    second = write_run(tmp_path / "b", data, "two", dict.fromkeys(ids[:2], "a mug"))
+    study = read_study([first, second])
+    assert (study.models, study.left_out) == (("one", "two"), 1)
+    assert [question.text for question in study.questions] == ["What is 0?", "What is 1?"], "without a tag of the style"
+    assert study.questions[0].category == "number"
+    assert study.questions[0].replies == {"one": "a cup", "two": "a mug"}
+    image = study.questions[0].image
+    assert image is not None
+    assert image().shape == (40, 60, 3)
+
+
+def test_two_runs_of_one_model_are_told_apart_by_their_folders(
+    tmp_path: Path, own_questions: tuple[Path, list[str]]
+) -> None:
+    data, ids = own_questions
+    folders = [write_run(tmp_path / name, data, "one", dict.fromkeys(ids, name)) for name in ("early", "late")]
+    assert read_study(folders).models == ("one (early)", "one (late)")
+    with pytest.raises(UsageError, match="expected different runs"):
+        read_study([folders[0], folders[0]])
+
+
+def test_result_folders_with_other_options_are_no_study(tmp_path: Path, own_questions: tuple[Path, list[str]]) -> None:
+    data, ids = own_questions
+    first = write_run(tmp_path / "a", data, "one", dict.fromkeys(ids, "x"))
+    second = write_run(tmp_path / "b", data, "two", dict.fromkeys(ids, "x"), split="test")
+    with pytest.raises(UsageError, match="split is 'val' in one and 'test' in the other"):
+        read_study([first, second])
 
 
 def test_an_id_that_stands_twice_is_refused(tmp_path: Path) -> None:

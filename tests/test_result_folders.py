@@ -231,7 +231,7 @@ def test_a_damaged_end_of_the_costs_is_left_out(tmp_path: Path) -> None:
 @pytest.fixture
 def questions(tmp_path: Path) -> Path:
     Image.new("RGB", (64, 48), (200, 30, 30)).save(tmp_path / "0.png")
-    rows = [{"image": "0.png", "question": f"What is {number}?", "answers": ["5"]} for number in range(4)]
+    rows = [{"image": "0.png", "question": f"What is {number}?", "answers": ["5"] * 10} for number in range(4)]
     path = tmp_path / "questions.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path

@@ -18,7 +18,7 @@ from molmo_agent.usage import Usage
 
 COSTS_FILE = "costs.jsonl"
 Cost = dict[str, Any]
-"""Of a question: ``id``, ``seconds``, ``tokens_in``, ``tokens_out``, ``passes``; ``memory``, ``gpu_memory`` in bytes."""
+"""Of one: ``id``, ``seconds``, ``tokens_in``, ``tokens_out``, ``passes``; ``memory`` and ``gpu_memory``, bytes."""
 _SUMS = ("tokens_in", "tokens_out", "passes")
 
 
