@@ -19,7 +19,7 @@ from molmo_agent.evaluation.results.costs import Price, costs_of, lines_of, read
 from molmo_agent.evaluation.results.folder import read_result_folder
 from molmo_agent.evaluation.results.hub import HubTask, write_hub_results
 from molmo_agent.pointers.remote import how_asked
-from molmo_agent.usage import Usage, collect_usage, report_usage
+from molmo_agent.interfaces import Usage, collect_usage, report_usage
 
 SETTINGS = {"benchmark": "chart_qa", "model": "one", "data": "/data", "max_crops": None, "split": "val"}
 

@@ -19,7 +19,7 @@ from molmo_agent.interfaces import PointingModel, model_traits
 from molmo_agent.model.prompts import BARE_STYLES, DEMO_STYLES, STYLE_ALIASES, with_prefix, wording
 from molmo_agent.point_text.cut_off import without_mark
 from molmo_agent.point_text.reference_parser import parse_reference
-from molmo_agent.usage import collect_usage
+from molmo_agent.interfaces import collect_usage
 
 _WITH_POINTS = frozenset({"point_count", "count_then_point", "point_qa", "android_control"})
 

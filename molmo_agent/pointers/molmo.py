@@ -34,7 +34,7 @@ from molmo_agent.pointers.image_cache import ImageCache, fingerprint
 from molmo_agent.pointers.profile import PointingProfile, read_profile
 from molmo_agent.pointers.static_decoding import StaticDecoder
 from molmo_agent.pointers.trained_crops import crops_remark
-from molmo_agent.usage import Usage, report_usage
+from molmo_agent.interfaces import Usage, report_usage
 from molmo_agent.visible_text import visible_text
 
 # Parameters of a model that may take twice its memory: 4 GB.

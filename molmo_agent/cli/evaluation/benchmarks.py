@@ -97,7 +97,7 @@ def evaluate(
     seed: Annotated[int | None, typer.Option(help="injection: another seed makes other screens and orders.")] = None,
     out: _Out = None,
 ) -> None:
-    """Score a model on a benchmark, compare with published scores, and write a page with images and replies."""
+    """Score a model on a benchmark and write a page. agent eval compare and agent eval human compare results."""
     console = make_console()
     if list_all:
         _list_benchmarks(console)

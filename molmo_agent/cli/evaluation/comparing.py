@@ -23,11 +23,15 @@ _Out = Annotated[Path | None, typer.Option(help="Folder of the study, in which t
 class EvalCommand(TyperCommand):
     """``agent eval BENCHMARK``, where two words in the place of a benchmark are commands of their own."""
 
+    @property
+    def commands(self) -> dict[str, Any]:
+        """The commands by their words."""
+        return typer.main.get_command(COMMANDS).commands  # type: ignore[attr-defined]
+
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """Parse the arguments with the command that they are for."""
-        commands = typer.main.get_command(COMMANDS).commands  # type: ignore[attr-defined]
-        if args and args[0] in commands:
-            return commands[args[0]].make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        if args and (command := self.commands.get(args[0])):
+            return command.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from molmo_agent.errors import UsageError
 from molmo_agent.files import append_line
 from molmo_agent.parse import json_lines
-from molmo_agent.usage import Usage
+from molmo_agent.interfaces import Usage
 
 COSTS_FILE = "costs.jsonl"
 Cost = dict[str, Any]
