@@ -18,8 +18,8 @@ from molmo_agent.evaluation.results.compare import compare_runs, paired_bootstra
 from molmo_agent.evaluation.results.costs import Price, costs_of, lines_of, read_costs, summarise_costs
 from molmo_agent.evaluation.results.folder import read_result_folder
 from molmo_agent.evaluation.results.hub import HubTask, write_hub_results
-from molmo_agent.pointers.remote import how_asked
 from molmo_agent.interfaces import Usage, collect_usage, report_usage
+from molmo_agent.pointers.remote import how_asked
 
 SETTINGS = {"benchmark": "chart_qa", "model": "one", "data": "/data", "max_crops": None, "split": "val"}
 

@@ -15,11 +15,10 @@ from molmo_agent.evaluation.benchmarks import Benchmark
 from molmo_agent.evaluation.metrics.pointing import read_points
 from molmo_agent.evaluation.results.costs import costs_of
 from molmo_agent.evaluation.scoring import Reply, score
-from molmo_agent.interfaces import PointingModel, model_traits
+from molmo_agent.interfaces import PointingModel, collect_usage, model_traits
 from molmo_agent.model.prompts import BARE_STYLES, DEMO_STYLES, STYLE_ALIASES, with_prefix, wording
 from molmo_agent.point_text.cut_off import without_mark
 from molmo_agent.point_text.reference_parser import parse_reference
-from molmo_agent.interfaces import collect_usage
 
 _WITH_POINTS = frozenset({"point_count", "count_then_point", "point_qa", "android_control"})
 

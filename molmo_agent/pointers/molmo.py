@@ -11,7 +11,7 @@ from transformers.cache_utils import DynamicCache
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError
-from molmo_agent.interfaces import ModelTraits
+from molmo_agent.interfaces import ModelTraits, Usage, report_usage
 from molmo_agent.model.checkpoints.hub import places, remark
 from molmo_agent.model.checkpoints.untrusted import check_checkpoint, check_configs
 from molmo_agent.model.fit import check_fit
@@ -34,7 +34,6 @@ from molmo_agent.pointers.image_cache import ImageCache, fingerprint
 from molmo_agent.pointers.profile import PointingProfile, read_profile
 from molmo_agent.pointers.static_decoding import StaticDecoder
 from molmo_agent.pointers.trained_crops import crops_remark
-from molmo_agent.interfaces import Usage, report_usage
 from molmo_agent.visible_text import visible_text
 
 # Parameters of a model that may take twice its memory: 4 GB.

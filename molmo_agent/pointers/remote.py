@@ -12,14 +12,13 @@ from PIL import Image as PILImage
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import UsageError
-from molmo_agent.interfaces import ModelTraits
+from molmo_agent.interfaces import ModelTraits, Usage, report_usage
 from molmo_agent.point_text.cut_off import mark_cut
 from molmo_agent.point_text.parse import DIALECTS, Scale, parse_points
 from molmo_agent.pointers.served.answer import Answer
 from molmo_agent.pointers.served.chat import HOW_IT_ASKS, Chat
 from molmo_agent.pointers.served.families import OPTIONS, Profile, profile_of, read_scale
 from molmo_agent.pointers.served.network import check_url, shown_address
-from molmo_agent.interfaces import Usage, report_usage
 
 # Seconds to ask a server how a model writes points.
 _LIST_TIMEOUT_S = 5.0

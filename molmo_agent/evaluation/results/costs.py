@@ -13,8 +13,8 @@ import numpy as np
 
 from molmo_agent.errors import UsageError
 from molmo_agent.files import append_line
-from molmo_agent.parse import json_lines
 from molmo_agent.interfaces import Usage
+from molmo_agent.parse import json_lines
 
 COSTS_FILE = "costs.jsonl"
 Cost = dict[str, Any]
