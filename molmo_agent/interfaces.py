@@ -3,9 +3,13 @@
 Optional abilities are typed too. A method that only some have is a protocol of its own (``Answerer``, ``Locator``);
 what a model, a policy or an env declares about itself is its attribute ``traits``. Read it through
 :func:`model_traits`, :func:`policy_traits` and :func:`env_traits`, which return the defaults for those without.
+
+A model may report what each question uses (:func:`report_usage`); whoever measures collects (:func:`collect_usage`).
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -214,3 +218,43 @@ def env_traits(env: Env) -> EnvTraits:
 def only_points(env: Env) -> bool:
     """Return whether every action of an env is a point, as for a robot that is steered by pointing."""
     return PointAt in env.capabilities and env.capabilities <= {Click, Done, PointAt, Wait}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """One question to a model; None is what the model or its server does not report."""
+
+    # As it was put to the model, without its template.
+    question: str
+    # From the question to the answer; for questions that are decoded together, an equal share.
+    seconds: float
+    # Tokens of image and text that the answer depends on, cached ones included.
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    # Forward passes through the decoder.
+    passes: int | None = None
+
+
+_COLLECTORS: list[list[Usage]] = []
+_LOCK = threading.Lock()
+
+
+def report_usage(usage: Usage) -> None:
+    """Report one question to everyone who collects now; from any thread."""
+    with _LOCK:
+        for collector in _COLLECTORS:
+            collector.append(usage)
+
+
+@contextlib.contextmanager
+def collect_usage() -> Iterator[list[Usage]]:
+    """Yield a list that all questions of this process are added to while the context is open."""
+    collector: list[Usage] = []
+    with _LOCK:
+        _COLLECTORS.append(collector)
+    try:
+        yield collector
+    finally:
+        with _LOCK:
+            # By identity: two empty lists are equal.
+            _COLLECTORS[:] = [other for other in _COLLECTORS if other is not collector]

@@ -857,7 +857,7 @@ def test_the_command_leaves_records_figures_and_a_page(here: Path) -> None:
     assert "by the authors' code" in done.output
     assert "Molmo" not in done.output, "questions of one's own are not what was published about"
     folder = here / "runs" / "eval" / "pixmo_points-centre"
-    names = {"records.jsonl", "settings.json", "summary.json", "report.html"}
+    names = {"records.jsonl", "settings.json", "costs.jsonl", "summary.json", "report.html"}
     assert {path.name for path in folder.iterdir()} == names
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["summary"]["questions"] == 3

@@ -17,6 +17,7 @@ from molmo_agent.cli import doctor as cli_doctor
 from molmo_agent.cli import mcp as cli_mcp
 from molmo_agent.cli import serve as cli_serve
 from molmo_agent.cli.evaluation import benchmarks as cli_eval
+from molmo_agent.cli.evaluation.comparing import EvalCommand
 from molmo_agent.cli.training import command as cli_train
 from molmo_agent.cli.training import start_model as cli_start
 from molmo_agent.console import make_console, plain_text, say, say_json, warn
@@ -277,8 +278,8 @@ def convert(
 
 app.command()(cli_train.train)
 app.command()(cli_start.start)
-app.command("eval")(cli_eval.evaluate)
 app.command("mcp")(cli_mcp.mcp)
+app.command("eval", cls=EvalCommand)(cli_eval.evaluate)
 
 
 @app.command()

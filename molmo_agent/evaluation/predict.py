@@ -1,5 +1,6 @@
 """Ask a model benchmark questions in Molmo's prompt wordings, and score its replies."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,9 @@ from molmo_agent.errors import ImageError, ModelError, UsageError
 from molmo_agent.evaluation.benchmarks import Benchmark
 from molmo_agent.evaluation.grounding.scoring import score_grounding
 from molmo_agent.evaluation.metrics.pointing import read_points
+from molmo_agent.evaluation.results.costs import costs_of
 from molmo_agent.evaluation.scoring import Reply, score
-from molmo_agent.interfaces import PointingModel, model_traits
+from molmo_agent.interfaces import PointingModel, collect_usage, model_traits
 from molmo_agent.model.prompts import BARE_STYLES, DEMO_STYLES, STYLE_ALIASES, with_prefix, wording
 from molmo_agent.point_text.cut_off import without_mark
 from molmo_agent.point_text.reference_parser import parse_reference
@@ -60,9 +62,17 @@ class Predictor:
     benchmark: Benchmark
 
     def __call__(self) -> Callable[[Sequence[Question]], list[Record]]:
-        """Load the model and return a function that answers a batch."""
+        """Load the model and return a function that answers a batch; its records have their ``cost``."""
         model = self.make()
-        return lambda questions: predict(model, self.benchmark, questions)
+
+        def work(questions: Sequence[Question]) -> list[Record]:
+            began = time.perf_counter()
+            with collect_usage() as usages:
+                records = predict(model, self.benchmark, questions)
+            costs = {cost["id"]: cost for cost in costs_of(records, usages, time.perf_counter() - began)}
+            return [record | {"cost": costs.get(record["id"])} for record in records]
+
+        return work
 
 
 def predict(model: Any, benchmark: Benchmark, questions: Sequence[Question]) -> list[Record]:

@@ -24,6 +24,7 @@ from molmo_agent.evaluation.benchmarks import Benchmark
 from molmo_agent.evaluation.grounding.rules import drawn_mask, outline
 from molmo_agent.evaluation.predict import Record
 from molmo_agent.evaluation.published import Comparison
+from molmo_agent.evaluation.results.costs import lines_of
 from molmo_agent.evaluation.scoring import masks_of
 from molmo_agent.files import write_whole
 from molmo_agent.geometry import Point
@@ -186,6 +187,7 @@ def write_report(
         benchmark=benchmark,
         settings=settings,
         summary=summary,
+        costs=lines_of(summary.get("costs")),
         charts=_chart(comparisons),
         cards=[_card(record, questions_by_id.get(record["id"])) for record in selection],
         counts={outcome: count for outcome, count in counts.items() if count},

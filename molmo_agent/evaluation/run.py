@@ -21,12 +21,13 @@ from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.benchmarks import Benchmark
 from molmo_agent.evaluation.metrics.interval import bootstrap, wilson
 from molmo_agent.evaluation.predict import Predictor, Record
-from molmo_agent.files import open_to_append, write_whole
-from molmo_agent.parse import load_json, read_json
+from molmo_agent.evaluation.results.costs import COSTS_FILE, append_costs
+from molmo_agent.evaluation.results.folder import RECORDS_FILE, SETTINGS_FILE, same_settings
+from molmo_agent.files import open_to_append
+from molmo_agent.parse import load_json
 from molmo_agent.pointers.trained_crops import limit_crops
 from molmo_agent.registry import load_model
 
-RECORDS_FILE, SETTINGS_FILE, SUMMARY_FILE = "records.jsonl", "settings.json", "summary.json"
 BATCH = 8
 """Number of questions per batch. It affects the results: floating point sums depend on the batch."""
 
@@ -146,8 +147,10 @@ def evaluate(
     # A reply may hold a lone surrogate, which UTF-8 cannot encode; its escape is valid JSON.
     with open_to_append(folder / RECORDS_FILE) as file:
         for records in map(Predictor(make, benchmark), batches()):
+            costs = [cost for record in records if (cost := record.pop("cost", None))]
             file.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
             file.flush()
+            append_costs(folder / COSTS_FILE, costs)
             finished_records |= {record["id"]: record for record in records}
             if progress:
                 progress(len(finished_records))
@@ -156,29 +159,6 @@ def evaluate(
         reasons = [_reasons(records), questions.problems.summary() if questions.problems.entries else ""]
         raise UsageError(f"no question is usable: {'; '.join(filter(None, reasons)) or 'there is none'}")
     return records
-
-
-def same_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write the settings of a new run; compare them with those of a run that is resumed.
-
-    Raises:
-        UsageError: they differ, or the file is damaged.
-    """
-    if not path.exists():
-        write_whole(path, json.dumps(settings, indent=1) + "\n")
-        return
-    try:
-        before = read_json(path, nan=True)
-    except UsageError as error:
-        raise UsageError(f"{path} is damaged ({error}); choose another folder with --out") from error
-    if not isinstance(before, dict):
-        raise UsageError(f"{path} is damaged (expected an object); choose another folder with --out")
-    for name in sorted({*before, *settings}):
-        if before.get(name) != settings.get(name):
-            raise UsageError(
-                f"{path.parent} holds a run with {name} {before.get(name)!r}, this one has {settings.get(name)!r}; "
-                "choose another folder with --out"
-            )
 
 
 def read_records(path: Path) -> dict[str, Record]:

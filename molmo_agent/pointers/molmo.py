@@ -11,7 +11,7 @@ from transformers.cache_utils import DynamicCache
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError
-from molmo_agent.interfaces import ModelTraits
+from molmo_agent.interfaces import ModelTraits, Usage, report_usage
 from molmo_agent.model.checkpoints.hub import places, remark
 from molmo_agent.model.checkpoints.untrusted import check_checkpoint, check_configs
 from molmo_agent.model.fit import check_fit
@@ -198,6 +198,7 @@ class MolmoPointer:
 
     @torch.inference_mode()
     def _answer(self, image: Image, questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
+        began = time.perf_counter()
         tokenizer: Any = self.processor.tokenizer
         prefix = self._prefix(image)
         rows = self._rows(questions, TEXT_STYLE, prefix, max_new_tokens)
@@ -209,6 +210,7 @@ class MolmoPointer:
             max_new_tokens=max_new_tokens,
             is_complete=lambda ids: False,
         )
+        _report(questions, prefix, rows, answers, began)
         texts = [tokenizer.decode(answer.ids).strip() for answer in answers]
         return [
             mark_cut(text) if len(answer.ids) >= max_new_tokens else text
@@ -219,8 +221,11 @@ class MolmoPointer:
     def ask(self, image: Image, instructions: Sequence[str]) -> list[PointResult]:
         """Ask several questions about one picture, encoded once, and not at all if it was seen lately."""
         began = time.perf_counter()
-        answers = self._decode(self._prefix(image), instructions)
-        latency = (time.perf_counter() - began) / len(instructions)
+        prefix = self._prefix(image)
+        questions = [self.profile.question.format(instruction) for instruction in instructions]
+        rows = self._rows(questions, "pointing", prefix, self.profile.max_new_tokens)
+        answers = self._decode(prefix, rows, instructions)
+        latency = _report(instructions, prefix, rows, answers, began)
         height, width = image.shape[:2]
         results = []
         for answer in answers:
@@ -265,11 +270,9 @@ class MolmoPointer:
         self.cache.prefixes.store(key, prefix)
         return prefix
 
-    def _decode(self, prefix: Prefix, instructions: Sequence[str]) -> list[DecodedReply]:
-        """Decode one answer per instruction."""
+    def _decode(self, prefix: Prefix, rows: list[list[int]], instructions: Sequence[str]) -> list[DecodedReply]:
+        """Decode one answer per instruction; ``rows`` are the ids of their turns."""
         tokenizer: Any = self.processor.tokenizer
-        questions = [self.profile.question.format(instruction) for instruction in instructions]
-        rows = self._rows(questions, "pointing", prefix, self.profile.max_new_tokens)
         if self.profile.constrained:
             self._form = self._form or Form.of(tokenizer)
             labels = [plain_label(instruction) for instruction in instructions]
@@ -338,6 +341,28 @@ class MolmoPointer:
 
 
 _Answer = TypeVar("_Answer")
+
+
+def _report(
+    questions: Sequence[str],
+    prefix: Prefix,
+    rows: Sequence[Sequence[int]],
+    answers: Sequence[DecodedReply],
+    began: float,
+) -> float:
+    """Report the usage of questions that were decoded together; return the share of the time of each."""
+    seconds = (time.perf_counter() - began) / len(questions)
+    for question, row, answer in zip(questions, rows, answers, strict=True):
+        report_usage(
+            Usage(
+                question=question,
+                seconds=seconds,
+                tokens_in=prefix.length + len(row),
+                tokens_out=len(answer.ids),
+                passes=answer.passes,
+            )
+        )
+    return seconds
 
 
 def _by_picture(

@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -11,10 +12,11 @@ from PIL import Image as PILImage
 
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import UsageError
-from molmo_agent.interfaces import ModelTraits
+from molmo_agent.interfaces import ModelTraits, Usage, report_usage
 from molmo_agent.point_text.cut_off import mark_cut
 from molmo_agent.point_text.parse import DIALECTS, Scale, parse_points
-from molmo_agent.pointers.served.chat import Chat
+from molmo_agent.pointers.served.answer import Answer
+from molmo_agent.pointers.served.chat import HOW_IT_ASKS, Chat
 from molmo_agent.pointers.served.families import OPTIONS, Profile, profile_of, read_scale
 from molmo_agent.pointers.served.network import check_url, shown_address
 
@@ -75,34 +77,8 @@ class RemotePointer:
         Raises:
             UsageError: no model in the address, an unknown option, or a model whose scale is not known.
         """
-        # A password may hold a "#": whatever stands before an "@" there is refused.
-        check_url(address.rpartition("#")[0] if "@" in address.rpartition("#")[0] else address.partition("#")[0])
-        url, _, rest = address.partition("#")
-        model, _, query = rest.partition("?")
-        if not model:
-            raise UsageError(
-                "expected an address and a model, like http://host:8000/v1#Molmo-7B-D-0924, "
-                f"got {shown_address(address)!r}"
-            )
-        asked = dict(parse_qsl(query, keep_blank_values=True))
-        if unknown := [name for name in asked if name not in OPTIONS]:
-            raise UsageError(f"expected the options {', '.join(OPTIONS)} after the model's name, got {unknown[0]!r}")
-        scale = read_scale(asked["scale"]) if "scale" in asked else None
-        max_pixels = _positive("max_pixels", asked["max_pixels"]) if "max_pixels" in asked else None
-        if "max_tokens" in asked:
-            options = {"max_tokens": _positive("max_tokens", asked["max_tokens"]), **options}
-        dialect = asked.get("dialect")
-        try:
-            profile = profile_of(model, dialect, scale, max_pixels)
-        except UsageError:
-            if dialect is not None or scale is not None:
-                raise
-            described = _described(url, model, options.get("timeout_s", 60.0))
-            if described is None:
-                raise
-            dialect, scale, min_confidence = described
-            profile = profile_of(model, dialect, scale, max_pixels)
-            options = {"min_confidence": min_confidence, **options}
+        url, model, profile, declared = _read_address(address, options.get("timeout_s", 60.0))
+        options = {**declared, **options}
         return cls(url, model, profile, **options)
 
     def point(self, image: Image, instruction: str, *, max_points: int | None = None) -> PointResult:
@@ -113,9 +89,8 @@ class RemotePointer:
             ModelError: the server cannot be reached, refuses, or does not answer with a chat completion.
         """
         sent = self._sent(image)
-        began = time.perf_counter()
-        answer = self._chat.ask(sent, self.profile.question.format(instruction), self.max_tokens)
-        latency = time.perf_counter() - began
+        asked = self.profile.question.format(instruction)
+        answer, latency = self._ask(sent, asked, self.max_tokens, instruction)
         if answer.refused:
             return PointResult(status="refused", reply=answer.text, latency_s=latency)
         if answer.doubt:
@@ -143,7 +118,7 @@ class RemotePointer:
         """
 
         def answer(asked: tuple[Image, str]) -> str:
-            given = self._chat.ask(self._sent(asked[0]), asked[1], max_new_tokens)
+            given, _ = self._ask(self._sent(asked[0]), asked[1], max_new_tokens, asked[1])
             if given.cut:
                 return mark_cut(given.text.strip())
             doubt = "the model or its server declined" if given.refused else given.doubt
@@ -156,10 +131,79 @@ class RemotePointer:
         """Close the connections to the server; safe to call twice."""
         self._chat.close()
 
+    def _ask(self, sent: PILImage.Image, asked: str, max_tokens: int, question: str) -> tuple[Answer, float]:
+        """Ask the server, report the usage under ``question``, and return the answer with the seconds that it took."""
+        began = time.perf_counter()
+        answer = self._chat.ask(sent, asked, max_tokens)
+        seconds = time.perf_counter() - began
+        tokens_in, tokens_out = answer.usage or (None, None)
+        report_usage(Usage(question=question, seconds=seconds, tokens_in=tokens_in, tokens_out=tokens_out))
+        return answer, seconds
+
     def _sent(self, image: Image) -> PILImage.Image:
         """Return the image in the size that is sent: points refer to it."""
         whole = PILImage.fromarray(image)
         return self.profile.limits.fit(whole) if self.profile.limits else whole
+
+
+def _read_address(address: str, timeout_s: float) -> tuple[str, str, Profile, dict[str, Any]]:
+    """Return (url, model, profile, options) of an address; see :meth:`RemotePointer.from_address`.
+
+    A server of this package is asked for the profile of a model whose name says too little.
+
+    Raises:
+        UsageError, ModelError: see :class:`RemotePointer`.
+    """
+    # A password may hold a "#": whatever stands before an "@" there is refused.
+    check_url(address.rpartition("#")[0] if "@" in address.rpartition("#")[0] else address.partition("#")[0])
+    url, _, rest = address.partition("#")
+    model, _, query = rest.partition("?")
+    if not model:
+        raise UsageError(
+            f"expected an address and a model, like http://host:8000/v1#Molmo-7B-D-0924, got {shown_address(address)!r}"
+        )
+    asked = dict(parse_qsl(query, keep_blank_values=True))
+    if unknown := [name for name in asked if name not in OPTIONS]:
+        raise UsageError(f"expected the options {', '.join(OPTIONS)} after the model's name, got {unknown[0]!r}")
+    scale = read_scale(asked["scale"]) if "scale" in asked else None
+    max_pixels = _positive("max_pixels", asked["max_pixels"]) if "max_pixels" in asked else None
+    options: dict[str, Any] = {}
+    if "max_tokens" in asked:
+        options["max_tokens"] = _positive("max_tokens", asked["max_tokens"])
+    dialect = asked.get("dialect")
+    try:
+        profile = profile_of(model, dialect, scale, max_pixels)
+    except UsageError:
+        if dialect is not None or scale is not None:
+            raise
+        described = _described(url, model, timeout_s)
+        if described is None:
+            raise
+        dialect, scale, min_confidence = described
+        profile = profile_of(model, dialect, scale, max_pixels)
+        options["min_confidence"] = min_confidence
+    return url, model, profile, options
+
+
+def how_asked(address: str) -> dict[str, Any]:
+    """Return what decides whether a served model's scores can be reproduced, ready for JSON.
+
+    These are the order of image and text, the system prompt, the temperature, the pixels that are sent, and the
+    coordinates of its points, with the wording of a question about a point.
+
+    Raises:
+        UsageError, ModelError: see :meth:`RemotePointer.from_address`.
+    """
+    _, _, profile, options = _read_address(address, 60.0)
+    coordinates = profile.scale or DIALECTS[profile.dialect].scales[0]
+    return {
+        **HOW_IT_ASKS,
+        "pixels": asdict(profile.limits) if profile.limits else "as they are",
+        "coordinates": "pixels of the sent image" if profile.in_pixels else f"0 to {coordinates}",
+        "dialect": profile.dialect,
+        "question": profile.question,
+        "max_tokens": options.get("max_tokens"),
+    }
 
 
 def _described(url: str, model: str, timeout_s: float) -> tuple[str, Scale | None, float | None] | None:

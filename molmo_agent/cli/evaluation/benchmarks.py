@@ -47,6 +47,18 @@ _Protocol = Annotated[
     str | None,
     typer.Option(help="How answers become the main score (docs/evaluate.md); all are reported, without new answers."),
 ]
+_Price = Annotated[
+    str | None, typer.Option(metavar="IN,OUT", help="US dollars per million tokens: print and record the cost.")
+]
+_HubResults = Annotated[
+    str | None,
+    typer.Option(metavar="OWNER/DATASET:TASK", help="Write files that publish the score on the Hub; upload nothing."),
+]
+_Out = Annotated[
+    Path | None, typer.Option(help="Folder of the run, in which the same command resumes; or a .json for all results.")
+]
+# Options of benchmarks on data alone.
+_OF_DATA = ("--price", "--hub-results")
 
 
 def evaluate(
@@ -87,13 +99,12 @@ def evaluate(
     families: _Families = None,
     policy: _Policy = None,
     confirm: _Confirm = None,
+    price: _Price = None,
+    hub_results: _HubResults = None,
     seed: Annotated[int | None, typer.Option(help="injection: another seed makes other screens and orders.")] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the run, in which the same command resumes; or a .json for all results."),
-    ] = None,
+    out: _Out = None,
 ) -> None:
-    """Score a model on a benchmark, compare with published scores, and write a page with images and replies."""
+    """Score a model on a benchmark and write a page. agent eval compare and agent eval human compare results."""
     console = make_console()
     if list_all:
         _list_benchmarks(console)
@@ -104,6 +115,7 @@ def evaluate(
         raise UsageError(f"expected the data once, got {folder} and --data {data}")
     path = data or folder
     flags = {"--data": path, "--limit": limit, "--max-crops": max_crops, "--ray": ray or address or None}
+    flags |= {"--price": price, "--hub-results": hub_results}
     injection = cli_injection.InjectionOptions(families=families, policy=policy, confirm=confirm, seed=seed)
     own = _OwnScreens(
         quick=quick, episodes=episodes, check=check, only=only, min_confidence=min_confidence, injection=injection
@@ -127,6 +139,8 @@ def evaluate(
             workers=workers,
             address=address,
             protocol=protocol,
+            price=price,
+            hub_results=hub_results,
         ),
     )
 
@@ -193,6 +207,9 @@ def _evaluate_own_screens(
     if options.quick or options.episodes is not None:
         raise UsageError(f"--quick and --episodes are only for {cli_suite.NAME}, --quick also for {cli_injection.NAME}")
     confidence = options.min_confidence
+    own = benchmark in (cli_real.SCREENS, cli_real.TASKS)
+    if own and (foreign := [option for option in _OF_DATA if flags[option] is not None]):
+        raise UsageError(f"{benchmark} does not accept {', '.join(foreign)}")
     if benchmark == cli_real.SCREENS:
         cli_real.run_real_screens(
             console, flags["--data"], model, out, min_confidence=confidence, limit=flags["--limit"], check=options.check
@@ -234,6 +251,8 @@ class _Request:
     workers: int
     address: str | None
     protocol: str | None
+    price: str | None
+    hub_results: str | None
 
 
 def _evaluate_data(console: Console, request: _Request) -> None:
@@ -243,6 +262,8 @@ def _evaluate_data(console: Console, request: _Request) -> None:
         UsageError: the benchmark does not exist, has no such option, or needs data or Ray.
     """
     from molmo_agent.evaluation.benchmarks import find
+    from molmo_agent.evaluation.results.costs import Price
+    from molmo_agent.evaluation.results.hub import HubTask, write_hub_results
 
     name, entry = find(request.benchmark)
     if request.path is None:
@@ -255,11 +276,23 @@ def _evaluate_data(console: Console, request: _Request) -> None:
             raise UsageError(f"{name} does not accept --{option}")
         options[option] = value
     settings = {"benchmark": name, "model": request.model, "data": str(request.path.resolve())}
-    settings_and_options = settings | {"max_crops": request.max_crops} | options
+    settings_and_options: dict[str, Any] = settings | {"max_crops": request.max_crops} | options
+    if request.model.startswith(("http://", "https://")):
+        from molmo_agent.pointers.remote import how_asked
+
+        settings_and_options["asked"] = how_asked(request.model)
+    price = Price(request.price) if request.price is not None else None
+    hub_task = HubTask.parse(request.hub_results) if request.hub_results is not None else None
     model_part = re.sub(r"[^A-Za-z0-9.]+", "-", request.model).strip("-")
     target = request.out or Path("runs") / "eval" / f"{name}-{model_part}"
     run = target.with_suffix("") if target.suffix == ".json" else target
-    _run(console, settings_and_options, options, run, request)
+    summary = _run(console, settings_and_options, options, run, request, price)
+    if hub_task is not None:
+        with after_the_result(
+            "the files for the Hub", "run the same command to write them; no question is asked again"
+        ):
+            path, row = write_hub_results(run, hub_task, settings_and_options, summary)
+            console.print(plain_text(f"for the Hub: {path}\n{row}"), soft_wrap=True)
     if target != run:
         records = [record for _, record in json_lines(run / "records.jsonl", nan=True)]
         whole = json.loads((run / "summary.json").read_text(encoding="utf-8")) | {"records": records}
@@ -274,20 +307,16 @@ def _run(
     options: dict[str, str | None],
     folder: Path,
     request: _Request,
-) -> None:
+    price: Any,
+) -> dict[str, Any]:
     from molmo_agent.data.readers.questions_file import QuestionsFile
     from molmo_agent.evaluation.benchmarks import find
     from molmo_agent.evaluation.grounding.protocols import find_protocol, summarise_protocols, with_main
     from molmo_agent.evaluation.published import compare
     from molmo_agent.evaluation.report import write_report
-    from molmo_agent.evaluation.run import (
-        SUMMARY_FILE,
-        evaluate,
-        map_here,
-        open_model,
-        open_questions,
-        summarise,
-    )
+    from molmo_agent.evaluation.results.costs import COSTS_FILE, read_costs, summarise_costs
+    from molmo_agent.evaluation.results.folder import SUMMARY_FILE
+    from molmo_agent.evaluation.run import evaluate, map_here, open_model, open_questions, summarise
 
     name, benchmark = find(settings["benchmark"])
     protocol = find_protocol(name, benchmark.protocols, request.protocol)
@@ -320,7 +349,9 @@ def _run(
         )
     if protocol is not None:
         records = with_main(records, protocol)
-    summary = summarise(records, questions.problems)
+    ids = {record["id"] for record in records}
+    costs = summarise_costs([cost for cost in read_costs(folder / COSTS_FILE) if cost["id"] in ids], price)
+    summary = summarise(records, questions.problems) | {"costs": costs}
     if protocol is not None:
         summary |= summarise_protocols(name, options, benchmark.protocols, records, protocol)
     # Published figures do not apply to a user's own questions.
@@ -347,6 +378,7 @@ def _run(
             questions=questions.questions(),
         )
         console.print(plain_text(f"page: {page}"))
+    return summary
 
 
 def _write(path: Path, text: str) -> None:
@@ -358,6 +390,8 @@ def _write(path: Path, text: str) -> None:
 
 
 def _print(console: Console, summary: dict[str, Any], comparisons: list[Any]) -> None:
+    from molmo_agent.evaluation.results.costs import lines_of
+
     table = Table("score", "mean", "95 % interval", "n", "by the authors' code", box=None)
     for score, row in summary["scores"].items():
         reference = summary["reference"].get(score)
@@ -373,6 +407,8 @@ def _print(console: Console, summary: dict[str, Any], comparisons: list[Any]) ->
             theirs, ours = f"{row.published:.1f}", f"{row.ours:.1f}"
             table.add_row(*map(plain_text, (row.model, row.score, theirs, ours, row.verdict, row.source)))
         console.print(table)
+    for line in lines_of(summary["costs"]):
+        console.print(line, highlight=False)
     console.print(f"{summary['unparsed']} of {summary['questions']} replies hold no answer", highlight=False)
     if summary["skipped"]:
         lines = [f"{one['id']}: {one['reason']}" if one["id"] else one["reason"] for one in summary["skipped"][:5]]

@@ -27,7 +27,8 @@ from molmo_agent.evaluation.injection.cases import FAMILIES, Case, Stage
 from molmo_agent.evaluation.injection.guard import GUARDS, guards_of
 from molmo_agent.evaluation.own_process import NoAnswer, answer_in_own_process, ask_own_process
 from molmo_agent.evaluation.real_tasks.session import missing_tools
-from molmo_agent.evaluation.run import RECORDS_FILE, SETTINGS_FILE, read_records, same_settings
+from molmo_agent.evaluation.results.folder import RECORDS_FILE, SETTINGS_FILE, same_settings
+from molmo_agent.evaluation.run import read_records
 from molmo_agent.rollout.loop import rollout
 
 Record = dict[str, Any]

@@ -14,6 +14,8 @@ from molmo_agent.point_text.scales import ImageSize
 from molmo_agent.pointers.served.answer import Answer, read_answer, shorten, words_of_error
 from molmo_agent.pointers.served.network import KEY_VARIABLE, http_client, key_for, no_way
 
+HOW_IT_ASKS = {"order": "image, then text", "system_prompt": None, "temperature": 0.0}
+"""What every request of :meth:`Chat.ask` has in common, and another client may do otherwise."""
 # A longer answer is no chat completion.
 _MAX_BYTES = 8_000_000
 # Seconds to list a server's models after an error.
@@ -105,7 +107,8 @@ class Chat:
     def _send(self, messages: list[Any], max_tokens: int) -> str:
         """Return the body of the answer, within the limits of time and size."""
         create = self._client.chat.completions.with_streaming_response.create
-        with create(model=self.model, messages=messages, max_tokens=max_tokens, temperature=0.0) as response:
+        temperature = HOW_IT_ASKS["temperature"]
+        with create(model=self.model, messages=messages, max_tokens=max_tokens, temperature=temperature) as response:
             end, body = time.monotonic() + self._timeout_s, bytearray()
             for chunk in response.iter_bytes():
                 body += chunk
