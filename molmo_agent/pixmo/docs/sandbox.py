@@ -140,14 +140,14 @@ def _walls(limits: Limits, readable: Sequence[Path], descriptors: Sequence[int])
     line = ["bwrap", *_NAMESPACES, "--die-with-parent", "--new-session", "--hostname", "sandbox"]
     # Root drops to a user of its own inside, whose processes are counted apart; others have namespaces for that.
     line += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if root else ["--unshare-user"]
-    line += ["--proc", "/proc", "--dev", "/dev"]
+    line += ["--proc", "/proc", "--dev", "/dev", "--perms", "0755", "--dir", "/etc"]
     for name in _SYSTEM:
         path = Path(name)
         if path.is_symlink() and name != "/usr":
             line += ["--symlink", os.readlink(path), name]
         elif path.exists():
             line += ["--ro-bind", name, name]
-    for path in _outermost([*_python_folders(), *readable]):
+    for path in _outermost([Path(sys.base_prefix), *map(Path, package_folders()), *readable]):
         # Without this, folders above it would be as closed as those of the user's home.
         for parent in [*path.parents][-2::-1]:
             line += ["--perms", "0755", "--dir", str(parent)]
@@ -176,10 +176,9 @@ def _python() -> str:
     return os.path.realpath(sys.executable)
 
 
-def _python_folders() -> list[Path]:
-    """Return the folders of this Python: its library and its packages."""
-    packages = [Path(entry) for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
-    return [Path(sys.base_prefix), *packages]
+def package_folders() -> list[str]:
+    """Return the folders of installed packages that programs in the sandbox may import from, once on their path."""
+    return [os.path.realpath(entry) for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
 
 
 def python_command(*arguments: str) -> list[str]:
