@@ -7,11 +7,12 @@ from typing import Any, Protocol
 import numpy as np
 import PIL.Image
 
-from molmo_agent.errors import UsageError
+from molmo_agent.errors import DataError, ModelError, UsageError
 from molmo_agent.pixmo.docs.document import TYPES, Document, checked
 from molmo_agent.pixmo.docs.quality import problem_of
 from molmo_agent.pixmo.docs.renderers import libraries, render
 from molmo_agent.pixmo.docs.rules import kinds, write_document
+from molmo_agent.pixmo.shards import Shard, Written, write_rows
 
 _TRIES = 4
 
@@ -20,7 +21,11 @@ class Writer(Protocol):
     """Writes documents: by rule, or with a language model."""
 
     def write(self, seed: int, type_: str, library: str, kind: str) -> Document:
-        """Write one document, the same for the same arguments."""
+        """Write one document, the same for the same arguments.
+
+        Raises:
+            DataError: what was written is no document.
+        """
         ...
 
 
@@ -56,7 +61,11 @@ def make_document(seed: int, type_: str, *, writer: Writer | None = None) -> Mad
     for attempt in range(_TRIES):
         number = seed * _TRIES + attempt
         library, kind = choices[int(np.random.default_rng([0x1B, number]).integers(len(choices)))]
-        document = writer.write(number, type_, library, kind)
+        try:
+            document = writer.write(number, type_, library, kind)
+        except DataError as error:
+            rejected.append(f"{kind}: {error}")
+            continue
         right, wrong = checked(document)
         rejected += [f"{kind}: {reason}" for reason in wrong]
         if not right:
@@ -84,3 +93,24 @@ def make_document(seed: int, type_: str, *, writer: Writer | None = None) -> Mad
         }
         return Made(row, document, tuple(rejected))
     return tuple(rejected)
+
+
+def make_docs(shard: Shard, *, type_: str, writer: Writer | None = None) -> Written:
+    """Make the documents of a shard and write them as PixMo-Docs.
+
+    Raises:
+        UsageError: nothing on this machine draws documents of this type.
+        ModelError: every document was rejected; the message has the first reason.
+    """
+    rows, rejected = [], []
+    for seed in shard.seeds:
+        made = make_document(seed, type_, writer=writer)
+        if isinstance(made, Made):
+            rows.append(made.row)
+            rejected += made.rejected
+        else:
+            rejected += made
+    if not rows:
+        raise ModelError(f"expected documents of type {type_}, but all were rejected; the first: {rejected[0]}")
+    write_rows(shard.path, rows)
+    return Written(shard, len(rows), tuple(rejected))

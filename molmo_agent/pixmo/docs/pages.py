@@ -68,7 +68,7 @@ def _goods(rng: np.random.Generator, words: dict[str, Any]) -> Table:
     price = tuple(round(float(v), 2) for v in rng.uniform(2, 180, len(keys)))
     amount = tuple(round(q * p, 2) for q, p in zip(quantity, price, strict=True))
     number = int(rng.integers(1000, 9999))
-    return Table(f"No. {number}", "item", keys, {"quantity": quantity, "price": price, "amount": amount}, "EUR")
+    return Table(f"No. {number}", "item", keys, {"quantity": quantity, "price": price, "amount": amount})
 
 
 def _receipt(rng: np.random.Generator, words: dict[str, Any]) -> Table:
@@ -219,6 +219,7 @@ def _about_graph(rng: np.random.Generator, kind: str, table: Table) -> tuple[Ask
             before = Query("which", (column, other))
             asked += [Asked(f"Which step follows {key}?", query, answer(table, query))]
             asked += [Asked(f"Which step comes right before {other}?", before, answer(table, before))]
-        elif [*values].count(other) == 1 and values[table.keys.index(other)] == "none":
-            asked += [Asked(f"Which city is {other} linked to?", Query("which", (column, other)), key)]
+        else:
+            links = Query("links", (column, key))
+            asked += [Asked(f"How many links does {key} have?", links, answer(table, links))]
     return tuple({item.question: item for item in asked}.values())

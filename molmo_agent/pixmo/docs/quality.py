@@ -9,7 +9,8 @@ from molmo_agent.pixmo.docs.renderers import Rendering, Text
 
 MIN_INK, MAX_EDGE_INK = 0.004, 0.02
 MIN_FONT_PX, MAX_OVERLAP, MAX_OUTSIDE_PX = 8.0, 0.15, 3.0
-MIN_SIDE, MAX_SIDE = 120, 4000
+MIN_CONTRAST = 60
+MIN_SIDE, MAX_SIDE = 64, 4000
 
 
 def problem_of(rendering: Rendering) -> str:
@@ -25,7 +26,7 @@ def problem_of(rendering: Rendering) -> str:
     edge = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]]).mean()
     if edge > MAX_EDGE_INK:
         return f"clipped: {edge:.1%} of the outermost pixels are drawn on"
-    return _problem_of_texts(rendering.texts or (), width, height)
+    return _problem_of_texts(rendering.texts or (), rendering.image)
 
 
 def _ink(image: Image) -> np.ndarray:
@@ -35,7 +36,9 @@ def _ink(image: Image) -> np.ndarray:
     return np.asarray(np.abs(image.astype(np.int16) - background).max(axis=2) > 24)
 
 
-def _problem_of_texts(texts: tuple[Text, ...], width: int, height: int) -> str:
+def _problem_of_texts(texts: tuple[Text, ...], image: Image) -> str:
+    height, width = image.shape[:2]
+    light = image.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     for text in texts:
         left, top, right, bottom = text.box
         outside = max(-left, -top, right - width, bottom - height)
@@ -43,6 +46,9 @@ def _problem_of_texts(texts: tuple[Text, ...], width: int, height: int) -> str:
             return f"clipped: {text.text!r} is {outside:.0f} pixels outside"
         if text.font_px < MIN_FONT_PX:
             return f"unreadable: {text.text!r} is {text.font_px:.1f} pixels high, expected {MIN_FONT_PX:g}"
+        area = light[max(0, int(top)) : int(bottom) + 1, max(0, int(left)) : int(right) + 1]
+        if area.size and np.ptp(area) < MIN_CONTRAST:
+            return f"unreadable: {text.text!r} has a contrast of {np.ptp(area):.0f}, expected {MIN_CONTRAST}"
     for one, other in combinations(texts, 2):
         share = _overlap(one.box, other.box)
         if share > MAX_OVERLAP:

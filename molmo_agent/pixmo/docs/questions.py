@@ -53,9 +53,14 @@ def _about_column(rng: np.random.Generator, table: Table, column: str, exact: bo
     one, other = (table.keys[int(i)] for i in rng.choice(len(table.keys), 2, replace=False))
     if any(isinstance(value, str) for value in values):
         value = written(values[int(rng.integers(len(values)))])
+        if len(table.columns) == 1:
+            return [(Query("value", (column, row)), (f"What is given as {row}?",)) for row in table.keys]
+        counted = [] if len({*values}) == len(values) else [
+            (Query("equal", (column, value)), (f"How many {_plural(key)} have {value} as {column}?",))
+        ]  # fmt: skip
         return [
+            *counted,
             (Query("value", (column, one)), (f"What is the {column} of {one}?", f"{one}: what is the {column}?")),
-            (Query("equal", (column, value)), (f"How many {_plural(key)} have {value} as {column}?",)),
             (Query("which", (column, value)), (f"Which {key} has {value} as {column}?",)),
         ]
     candidates: list[_Candidate] = [
@@ -91,6 +96,8 @@ def _about_column(rng: np.random.Generator, table: Table, column: str, exact: bo
 
 
 def _plural(noun: str) -> str:
-    if noun.endswith(("s", "ch")):
+    if noun == "person":
+        return "people"
+    if noun.endswith(("s", "ch", "sh")):
         return noun if noun == "species" else f"{noun}es"
     return f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{noun}s"

@@ -88,6 +88,10 @@ def answer(table: Table, query: Query) -> str:
         case "equal", 2:
             column, value = arguments
             return str(sum(written(cell) == value for cell in _column(table, column)))
+        case "links", 2:
+            column, row = arguments
+            own = _cell(table, column, row) in table.keys
+            return str(own + sum(cell == row for cell in _column(table, column)))
         case "which", 2:
             column, value = arguments
             return table.keys[_only([written(cell) for cell in _column(table, column)], value)]
