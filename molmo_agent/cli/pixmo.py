@@ -49,7 +49,9 @@ def docs(
         str | None,
         typer.Option(help="Language model that writes them: http://host:8000/v1#model. Default: written by rule."),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(help="Budget of the language model, in tokens; the command stops there.")] = 1_000_000,
+    max_tokens: Annotated[
+        int, typer.Option(help="Budget of the language model, in tokens; the command stops there.")
+    ] = 1_000_000,
 ) -> None:
     """Make charts, tables, diagrams or other documents with questions, and write them as PixMo-Docs.
 
@@ -88,7 +90,9 @@ def _make(make: Callable[..., object], folder: Path, what: tuple[str, int, int],
     console, total = make_console(), 0
     split, seed, count = what
     shards = shards_of(folder, split, seed, count, _ROWS)
-    other = sorted({path.name for path in (folder / "data").glob(f"{split}-*.parquet")} - {Path(s.path).name for s in shards})
+    other = sorted(
+        {path.name for path in (folder / "data").glob(f"{split}-*.parquet")} - {Path(s.path).name for s in shards}
+    )
     if other:
         raise UsageError(
             f"expected {folder} to be new or to hold a part of this run, but it has {other[0]} of a run with another "

@@ -41,7 +41,9 @@ def shards_of(folder: Path, split: str, first: int, count: int, rows: int) -> li
         UsageError: there is nothing to make.
     """
     if count < 1 or rows < 1 or first < 0:
-        raise UsageError(f"expected at least 1 row, 1 row in a shard and a seed of at least 0, got {count}, {rows}, {first}")
+        raise UsageError(
+            f"expected at least 1 row, 1 row in a shard and a seed of at least 0, got {count}, {rows}, {first}"
+        )
     starts = range(first, first + count, rows)
     return [
         Shard(

@@ -177,7 +177,9 @@ def _face(rng: np.random.Generator) -> Face:
         dial=dial,
         edge=_tone(rng, 10, 75) if dark else _tone(rng, 190, 240, 14),
         ink=ink,
-        hand=ink if rng.random() < 0.75 else _pick(rng, ((20, 40, 110), (110, 30, 30)) if not dark else ((235, 200, 110),)),
+        hand=ink
+        if rng.random() < 0.75
+        else _pick(rng, ((20, 40, 110), (110, 30, 30)) if not dark else ((235, 200, 110),)),
         accent=accent,
         seconds=seconds,
         sub_dials=angles if chronograph else (),

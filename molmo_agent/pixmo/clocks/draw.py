@@ -120,7 +120,9 @@ def _reflected(layer: PIL.Image.Image, pen: Pen, strength: float, rng: np.random
     fill = int(255 * strength)
     if rng.random() < 0.5:
         width = r * rng.uniform(0.25, 0.7)
-        draw.polygon([(x, y - 2 * r), (x + width, y - 2 * r), (x + width - r, y + 2 * r), (x - r, y + 2 * r)], fill=fill)
+        draw.polygon(
+            [(x, y - 2 * r), (x + width, y - 2 * r), (x + width - r, y + 2 * r), (x - r, y + 2 * r)], fill=fill
+        )
     else:
         w, top = r * 0.32, y - r * 0.65
         for i in (0, 1):
@@ -181,7 +183,12 @@ def _indices(pen: Pen, face: Face) -> None:
             pen.shape(angle, [(0.95, -0.04), (0.95, 0.04), (0.86, 0.0)], face.ink)
         else:
             inner = {"bars": 0.86, "railway": 0.89, "long-bars": 0.8}[face.indices] if hour else 0.92
-            pen.line((angle, inner if hour or face.indices != "railway" else 0.89), (angle, 0.95), 0.03 if hour else 0.01, face.ink)
+            pen.line(
+                (angle, inner if hour or face.indices != "railway" else 0.89),
+                (angle, 0.95),
+                0.03 if hour else 0.01,
+                face.ink,
+            )
 
 
 def _numerals(pen: Pen, face: Face, angular: bool) -> None:
@@ -258,4 +265,6 @@ def _hand(pen: Pen, face: Face, angle: float, length: float, width: float, color
     if face.hands == "breguet":
         pen.at((angle, length * 0.74), 0.065).ring(0.8, 0.4, color)
     if face.hands == "skeleton" and color == face.hand:
-        pen.shape(angle, [(0.12, -w * 0.4), (0.12, w * 0.4), (length - 0.12, w * 0.6), (length - 0.12, -w * 0.6)], face.dial)
+        pen.shape(
+            angle, [(0.12, -w * 0.4), (0.12, w * 0.4), (length - 0.12, w * 0.6), (length - 0.12, -w * 0.6)], face.dial
+        )

@@ -79,7 +79,9 @@ def _table(written: Mapping[str, Any]) -> Table:
                       str(written.get("unit", "")))  # fmt: skip
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DataError(f"expected title, key, keys and columns in the coder's reply: {error}") from error
-    if any(isinstance(value, bool) or not isinstance(value, str | int | float) for c in columns.values() for value in c):
+    if any(
+        isinstance(value, bool) or not isinstance(value, str | int | float) for c in columns.values() for value in c
+    ):
         raise DataError("expected numbers and texts in the columns of the coder's reply")
     return table
 

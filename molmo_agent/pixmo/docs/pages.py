@@ -102,12 +102,20 @@ def _notice(rng: np.random.Generator, words: dict[str, Any]) -> Table:
 def _menu(rng: np.random.Generator, words: dict[str, Any]) -> Table:
     dishes = ("Lentil soup", "Grilled trout", "Mushroom pie", "Green curry", "Bean stew", "Plum cake", "Cheese plate")
     keys = _some(rng, dishes, 4, 7)
-    return Table("Menu", "dish", keys, {"price": tuple(round(float(v), 1) for v in rng.uniform(4, 28, len(keys)))}, "EUR")
+    return Table(
+        "Menu", "dish", keys, {"price": tuple(round(float(v), 1) for v in rng.uniform(4, 28, len(keys)))}, "EUR"
+    )
 
 
 def _tree(rng: np.random.Generator, words: dict[str, Any]) -> Table:
     keys = _some(rng, words["people"], 6, 10)
-    above = ("nobody", *(keys[int(rng.integers(max(1, i // 2 + 1))) if i < 4 else int(rng.integers(1, i))] for i in range(1, len(keys))))
+    above = (
+        "nobody",
+        *(
+            keys[int(rng.integers(max(1, i // 2 + 1))) if i < 4 else int(rng.integers(1, i))]
+            for i in range(1, len(keys))
+        ),
+    )
     return Table("Who reports to whom", "person", keys, {"manager": above})
 
 
@@ -173,7 +181,11 @@ def _page(rng: np.random.Generator, kind: str, table: Table) -> str:
         body += "<p>Please pay within 30 days. Thank you for your order.</p>"
     body += "<table>"
     if kind not in ("receipt", "menu", "notice"):
-        body += f"<tr><th>{html.escape(table.key)}</th>" + "".join(f"<th>{html.escape(c)}</th>" for c in table.columns) + "</tr>"
+        body += (
+            f"<tr><th>{html.escape(table.key)}</th>"
+            + "".join(f"<th>{html.escape(c)}</th>" for c in table.columns)
+            + "</tr>"
+        )
     for i, key in enumerate(table.keys):
         cells = "".join(f"<td>{html.escape(written(values[i]))}</td>" for values in table.columns.values())
         body += f"<tr><td>{html.escape(key)}</td>{cells}</tr>"

@@ -40,7 +40,8 @@ def _about_table(rng: np.random.Generator, table: Table) -> list[_Candidate]:
         (Query("rows"), (f"How many {_plural(key)} are shown?", f"What is the number of {_plural(key)} listed?"))
     ]
     numeric = all(not isinstance(value, str) for values in table.columns.values() for value in values)
-    if len(table.columns) > 1 and numeric:
+    # Columns of different units, as on an invoice, are not compared.
+    if len(table.columns) > 1 and numeric and table.unit:
         row = table.keys[int(rng.integers(len(table.keys)))]
         candidates.append(
             (Query("series", (row,)), (f"Which series is highest for {row}?", f"For {row}, which series has the most?"))
@@ -66,11 +67,11 @@ def _about_column(rng: np.random.Generator, table: Table, column: str, exact: bo
     candidates: list[_Candidate] = [
         (
             Query("largest", (column,)),
-            (f"Which {key} has the highest value{of}?", f"What {key} is at the top{of}?", f"Name the largest {key}{of}."),
+            (f"Which {key} has the highest value{of}?", f"Name the {key} with the most{of}."),
         ),
         (
             Query("smallest", (column,)),
-            (f"Which {key} has the lowest value{of}?", f"What {key} comes last{of}?", f"Name the smallest {key}{of}."),
+            (f"Which {key} has the lowest value{of}?", f"Name the {key} with the least{of}."),
         ),
     ]
     numbers = [float(value) for value in values]
@@ -82,12 +83,18 @@ def _about_column(rng: np.random.Generator, table: Table, column: str, exact: bo
         unit = f" in {table.unit}" if table.unit else ""
         bound = written(round(float(np.median(numbers)), 1))
         candidates += [
-            (Query("value", (column, one)), (f"What is the value of {one}{of}{unit}?", f"How much is {one}{of}{unit}?")),
+            (
+                Query("value", (column, one)),
+                (f"What is the value of {one}{of}{unit}?", f"How much is {one}{of}{unit}?"),
+            ),
             (Query("value", (column, other)), (f"What number is given for {other}{of}?",)),
             (Query("sum", (column,)), (f"What is the total of all {_plural(key)}{of}{unit}?",)),
             (
                 Query("difference", (column, one, other)),
-                (f"What is the difference between {one} and {other}{of}{unit}?", f"How far apart are {one} and {other}{of}?"),
+                (
+                    f"What is the difference between {one} and {other}{of}{unit}?",
+                    f"How far apart are {one} and {other}{of}?",
+                ),
             ),
             (Query("above", (column, bound)), (f"How many {_plural(key)} are above {bound}{of}?",)),
             (Query("mean", (column,)), (f"What is the average over all {_plural(key)}{of}, to two decimals?",)),

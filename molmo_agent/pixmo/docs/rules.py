@@ -118,7 +118,9 @@ def _data(rng: np.random.Generator, needs: str, topic: list[Any], titled: str) -
     if needs == "flows":
         keys = keys[:5]
         values = {f"to {k}": _values(rng, len(keys), low, high) for k in keys}
-        values = {n: tuple(0 if n == f"to {k}" else v for k, v in zip(keys, vs, strict=True)) for n, vs in values.items()}
+        values = {
+            n: tuple(0 if n == f"to {k}" else v for k, v in zip(keys, vs, strict=True)) for n, vs in values.items()
+        }
         return Table(title, key, keys, values, unit), None
     if needs == "spans":
         tasks = topics()["tasks"][: int(rng.integers(5, 9))]
@@ -192,7 +194,11 @@ def _vega(rng: np.random.Generator, mark: str, table: Table) -> str:
     elif mark == "rect":
         spec["encoding"] = {"x": {"field": "series", "type": "nominal", "title": None}, "y": place, "color": amount}
     elif mark in ("line", "area") or rng.random() < 0.5:
-        spec["encoding"] = {"x": place | {"axis": {"labelAngle": -30}}, "y": amount, "color": {"value": _pick(rng, _pick(rng, _PALETTES))}}
+        spec["encoding"] = {
+            "x": place | {"axis": {"labelAngle": -30}},
+            "y": amount,
+            "color": {"value": _pick(rng, _pick(rng, _PALETTES))},
+        }
     else:
         spec["encoding"] = {"y": place, "x": amount, "color": {"value": _pick(rng, _pick(rng, _PALETTES))}}
     return json.dumps(spec, indent=1)

@@ -27,7 +27,9 @@ class Table:
     def __post_init__(self) -> None:
         wrong = [name for name, values in self.columns.items() if len(values) != len(self.keys)]
         if wrong or not self.keys or len({*self.keys}) != len(self.keys):
-            raise ValueError(f"expected distinct row names and one value for each in every column, got {wrong or self.keys}")
+            raise ValueError(
+                f"expected distinct row names and one value for each in every column, got {wrong or self.keys}"
+            )
 
 
 @dataclass(frozen=True, slots=True)

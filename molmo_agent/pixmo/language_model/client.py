@@ -105,7 +105,9 @@ class LanguageModel:
         """
         endpoints: dict[str, Endpoint] = {}
         for part in address.split(","):
-            role, _, place = part.strip().partition("=") if not part.strip().startswith("http") else ("", "", part.strip())
+            role, _, place = (
+                part.strip().partition("=") if not part.strip().startswith("http") else ("", "", part.strip())
+            )
             url, _, model = place.partition("#")
             check_url(url)
             if not model:
@@ -122,7 +124,9 @@ class LanguageModel:
         """
         endpoint = self._endpoints.get(role) or self._endpoints.get("")
         if endpoint is None:
-            raise UsageError(f"expected a model for the role {role!r}; there are models for {', '.join(self._endpoints)}")
+            raise UsageError(
+                f"expected a model for the role {role!r}; there are models for {', '.join(self._endpoints)}"
+            )
         key = json.dumps([endpoint.url, endpoint.model, role, self.max_tokens, prompt])
         path = self._cache / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
         if path.exists():
