@@ -4,6 +4,7 @@ import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -195,7 +196,7 @@ class Scripted:
     def __init__(self, *replies: Answer) -> None:
         self.replies, self.asked = list(replies), 0
 
-    def ask(self, image: None, question: str, max_tokens: int) -> Answer:
+    def complete(self, messages: list[Any], max_tokens: int) -> Answer:
         self.asked += 1
         return self.replies.pop(0)
 

@@ -38,8 +38,10 @@ HOSTILE = {
     "import threading, time\nfor _ in range(500): threading.Thread(target=time.sleep, args=(30,)).start()": "thread",
     "while True: pass": "processor time|ended by signal|did not end",
     "import time\ntime.sleep(3600)": "did not end within 3 s",
-    "import os, time\nif os.fork() == 0:\n    os.setsid(); time.sleep(3600)\ntime.sleep(3600)": "did not end within 3 s",
-    "import signal, time\nfor n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)\ntime.sleep(99)": "did not end within 3 s",
+    "import os, time\nif os.fork() == 0:\n    os.setsid(); time.sleep(3600)\ntime.sleep(3600)":
+        "did not end within 3 s",
+    "import signal, time\nfor n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)\ntime.sleep(99)":
+        "did not end within 3 s",
     "kept = []\nwhile True: kept.append(bytearray(b'1') * 5_000_000)": "bytes of memory|MemoryError",
     "import os, time\nfor _ in range(6):\n    if os.fork() == 0: break\nx = bytearray(b'1') * 90_000_000\ntime.sleep(30)":
         "bytes of memory",
@@ -52,9 +54,11 @@ HOSTILE = {
     "for i in range(99): open(f'/tmp/{i}', 'wb').write(bytes(1_000_000))": "No space left",
     "import socket\nsocket.create_connection(('1.1.1.1', 53), 2)": "unreachable",
     "import urllib.request\nurllib.request.urlopen('http://example.org', timeout=2)": "URLError",
-    "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', ('9.9.9.9', 53))": "unreachable",
+    "import socket\ns = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'x', ('9.9.9.9', 53))":
+        "unreachable",
     "import os\nos.setuid(0)": "Operation not permitted",
-    "import os, signal\nos.kill(1, signal.SIGKILL)\nopen('/proc/1/mem', 'wb')": "Permission denied|not permitted|signal",
+    "import os, signal\nos.kill(1, signal.SIGKILL)\nopen('/proc/1/mem', 'wb')":
+        "Permission denied|not permitted|signal",
 }  # fmt: skip
 
 
@@ -138,7 +142,7 @@ def test_without_bubblewrap_nothing_is_run(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: None)
     started = []
     monkeypatch.setattr(sandbox.subprocess, "Popen", lambda *a, **k: started.append(a))
-    with pytest.raises(UsageError, match="expected bubblewrap on Linux, .* install it"):
+    with pytest.raises(UsageError, match=r"expected bubblewrap on Linux, .* install it"):
         run_program(["true"], b"")
     assert started == []
     sandbox.check_sandbox.cache_clear()
@@ -149,7 +153,7 @@ def test_a_system_that_makes_no_namespaces_is_reported(monkeypatch: pytest.Monke
     monkeypatch.setattr(sandbox.shutil, "which", lambda name: "/usr/bin/bwrap")
     monkeypatch.setattr(sandbox.sys, "platform", "linux")
     monkeypatch.setattr(sandbox, "_run", lambda *a: Outcome(b"", "it failed with code 1", "No permissions to create"))
-    with pytest.raises(UsageError, match="but it failed: No permissions to create. Does this system"):
+    with pytest.raises(UsageError, match=r"but it failed: No permissions to create. Does this system"):
         run_program(["true"], b"")
     sandbox.check_sandbox.cache_clear()
 

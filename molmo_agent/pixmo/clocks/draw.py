@@ -253,10 +253,14 @@ def _hand(pen: Pen, face: Face, angle: float, length: float, width: float, color
     outline = {
         "baton": [(tail, -w), (tail, w), (length, w), (length, -w)],
         "sword": [(tail, -w * 0.6), (tail, w * 0.6), (length * 0.75, w * 1.3), (length, 0), (length * 0.75, -w * 1.3)],
-        "leaf": [(tail, 0), (length * 0.3, w * 1.2), (length * 0.5, w * 1.4), (length, 0), (length * 0.5, -w * 1.4)]
-        + [(length * 0.3, -w * 1.2)],
-        "arrow": [(tail, -w * 0.5), (tail, w * 0.5), (length - 0.14, w * 0.5), (length - 0.14, w * 1.8), (length, 0)]
-        + [(length - 0.14, -w * 1.8), (length - 0.14, -w * 0.5)],
+        "leaf": [
+            *((tail, 0), (length * 0.3, w * 1.2), (length * 0.5, w * 1.4)),
+            *((length, 0), (length * 0.5, -w * 1.4), (length * 0.3, -w * 1.2)),
+        ],
+        "arrow": [
+            *((tail, -w * 0.5), (tail, w * 0.5), (length - 0.14, w * 0.5), (length - 0.14, w * 1.8)),
+            *((length, 0), (length - 0.14, -w * 1.8), (length - 0.14, -w * 0.5)),
+        ],
         "pencil": [(tail, -w), (tail, w), (length - 0.06, w), (length, 0), (length - 0.06, -w)],
         "skeleton": [(tail, -w), (tail, w), (length - 0.06, w * 1.2), (length, 0), (length - 0.06, -w * 1.2)],
         "breguet": [(tail, -w * 0.45), (tail, w * 0.45), (length, w * 0.3), (length, -w * 0.3)],

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from molmo_agent.pixmo.docs.document import Asked, Document
-from molmo_agent.pixmo.docs.questions import questions_about
+from molmo_agent.pixmo.docs.questions import plural, questions_about
 from molmo_agent.pixmo.docs.table import Query, Table, answer, written
 
 _KINDS = {
@@ -170,8 +170,9 @@ def _page(rng: np.random.Generator, kind: str, table: Table) -> str:
         "schedule": "td{border-bottom:1px dotted #999}",
         "receipt": "body{font-family:monospace}",
     }.get(kind, "td,th{border-bottom:1px solid #ddd}")
+    width, size = 360 if narrow else 680, int(rng.integers(14, 19))
     style = (
-        f"body{{font-family:{font};width:{360 if narrow else 680}px;margin:24px;color:#222;font-size:{int(rng.integers(14, 19))}px}}"
+        f"body{{font-family:{font};width:{width}px;margin:24px;color:#222;font-size:{size}px}}"
         f"h1{{color:{color};font-size:1.5em}}table{{border-collapse:collapse;width:100%}}"
         f"th{{color:white;background:{color};text-align:left}}td,th{{padding:{int(rng.integers(4, 10))}px}}{rules}"
     )
@@ -200,8 +201,10 @@ def _graph(rng: np.random.Generator, kind: str, table: Table) -> str:
     shape = _pick(rng, ("box", "ellipse", "box", "hexagon") if kind != "org-chart" else ("box",))
     fill, size = _pick(rng, ("#e8f1fa", "#fdf0d5", "#e9f5db", "#f4e8fa", "#ffffff")), int(rng.integers(12, 17))
     lines = [
-        f'{"graph" if kind == "network" else "digraph"} {{ pad=0.3; bgcolor="white"; rankdir={_pick(rng, ("TB", "LR"))};',
-        f'node [shape={shape}, style="filled,rounded", fillcolor="{fill}", color="{_pick(rng, _COLORS)}", fontsize={size}];',
+        f'{"graph" if kind == "network" else "digraph"} {{ pad=0.3; bgcolor="white";',
+        f"rankdir={_pick(rng, ('TB', 'LR'))};",
+        f'node [shape={shape}, style="filled,rounded", fillcolor="{fill}", color="{_pick(rng, _COLORS)}"];',
+        f"node [fontsize={size}];",
     ]
     lines += [f'"{key}";' for key in table.keys]
     for key, other in zip(table.keys, column, strict=True):
@@ -213,7 +216,7 @@ def _graph(rng: np.random.Generator, kind: str, table: Table) -> str:
 
 def _about_graph(rng: np.random.Generator, kind: str, table: Table) -> tuple[Asked, ...]:
     column, values = next(iter(table.columns.items()))
-    asked = [Asked(f"How many {'people' if table.key == 'person' else table.key + 's'} are in the diagram?".replace("citys", "cities"),
+    asked = [Asked(f"How many {plural(table.key)} are in the diagram?",
                    Query("rows"), str(len(table.keys)))]  # fmt: skip
     for i in rng.permutation(len(table.keys))[:4]:
         key, other = table.keys[int(i)], str(values[int(i)])

@@ -18,7 +18,7 @@ def problem_of(rendering: Rendering) -> str:
     if rendering.image is None:
         return rendering.problem
     height, width = rendering.image.shape[:2]
-    if not (MIN_SIDE <= min(height, width) and max(height, width) <= MAX_SIDE):
+    if not (min(height, width) >= MIN_SIDE and max(height, width) <= MAX_SIDE):
         return f"size: {width}x{height} pixels, expected {MIN_SIDE} to {MAX_SIDE}"
     ink = _ink(rendering.image)
     if ink.mean() < MIN_INK:

@@ -37,7 +37,7 @@ _Candidate = tuple[Query, tuple[str, ...]]
 def _about_table(rng: np.random.Generator, table: Table) -> list[_Candidate]:
     key = table.key
     candidates: list[_Candidate] = [
-        (Query("rows"), (f"How many {_plural(key)} are shown?", f"What is the number of {_plural(key)} listed?"))
+        (Query("rows"), (f"How many {plural(key)} are shown?", f"What is the number of {plural(key)} listed?"))
     ]
     numeric = all(not isinstance(value, str) for values in table.columns.values() for value in values)
     # Columns of different units, as on an invoice, are not compared.
@@ -57,7 +57,7 @@ def _about_column(rng: np.random.Generator, table: Table, column: str, exact: bo
         if len(table.columns) == 1:
             return [(Query("value", (column, row)), (f"What is given as {row}?",)) for row in table.keys]
         counted = [] if len({*values}) == len(values) else [
-            (Query("equal", (column, value)), (f"How many {_plural(key)} have {value} as {column}?",))
+            (Query("equal", (column, value)), (f"How many {plural(key)} have {value} as {column}?",))
         ]  # fmt: skip
         return [
             *counted,
@@ -88,7 +88,7 @@ def _about_column(rng: np.random.Generator, table: Table, column: str, exact: bo
                 (f"What is the value of {one}{of}{unit}?", f"How much is {one}{of}{unit}?"),
             ),
             (Query("value", (column, other)), (f"What number is given for {other}{of}?",)),
-            (Query("sum", (column,)), (f"What is the total of all {_plural(key)}{of}{unit}?",)),
+            (Query("sum", (column,)), (f"What is the total of all {plural(key)}{of}{unit}?",)),
             (
                 Query("difference", (column, one, other)),
                 (
@@ -96,13 +96,14 @@ def _about_column(rng: np.random.Generator, table: Table, column: str, exact: bo
                     f"How far apart are {one} and {other}{of}?",
                 ),
             ),
-            (Query("above", (column, bound)), (f"How many {_plural(key)} are above {bound}{of}?",)),
-            (Query("mean", (column,)), (f"What is the average over all {_plural(key)}{of}, to two decimals?",)),
+            (Query("above", (column, bound)), (f"How many {plural(key)} are above {bound}{of}?",)),
+            (Query("mean", (column,)), (f"What is the average over all {plural(key)}{of}, to two decimals?",)),
         ]
     return candidates
 
 
-def _plural(noun: str) -> str:
+def plural(noun: str) -> str:
+    """Return the plural of an English noun."""
     if noun == "person":
         return "people"
     if noun.endswith(("s", "ch", "sh")):

@@ -1,6 +1,5 @@
 """Turns code into an image, in the sandbox: Matplotlib, HTML, Graphviz, Vega-Lite."""
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace

@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,12 @@ def write_document(rng: np.random.Generator, type_: str, library: str, kind: str
     return Document(type_, kind, library, asked_for, persona["who"], code, shown, questions)
 
 
+# Kinds whose values are written nowhere.
 _INEXACT = frozenset(
-    ("area", "step", "stem", "pie", "polar-bar", "radar", "waffle", "multi-line", "stacked-area", "dumbbell", "scatter")
-    + ("error-bar", "small-multiples")
+    (
+        *("area", "step", "stem", "pie", "polar-bar", "radar", "waffle", "multi-line", "stacked-area", "dumbbell"),
+        *("scatter", "error-bar", "small-multiples"),
+    )
 )
 
 
@@ -129,7 +133,7 @@ def _data(rng: np.random.Generator, needs: str, topic: list[Any], titled: str) -
         return Table(f"Project plan: {name}", "task", tuple(tasks), {"start week": starts, "weeks": lengths}), None
     if needs == "bins":
         edges = np.linspace(low, high, 8).round(0 if high > 50 else 1)
-        keys = tuple(f"{a:g}-{b:g}" for a, b in zip(edges, edges[1:], strict=False))
+        keys = tuple(f"{a:g}-{b:g}" for a, b in pairwise(edges))
         counts = tuple(int(v) for v in rng.choice(np.arange(2, 60), 7, replace=False))
         return Table(title, "bin", keys, {"count": counts}), None
     if needs == "samples":

@@ -88,7 +88,7 @@ def check_sandbox() -> None:
     """
     if not sys.platform.startswith("linux") or shutil.which("bwrap") is None:
         raise UsageError(
-            "expected bubblewrap on Linux, which shuts in the code that draws documents, but there is no bwrap on PATH: "
+            "expected bubblewrap on Linux, which shuts in code that draws documents, but there is no bwrap on PATH: "
             "install it (apt-get install bubblewrap), or run this in a Linux container"
         )
     outcome = _run(["/bin/true"], b"", Limits(), ())

@@ -91,9 +91,9 @@ def answer(table: Table, query: Query) -> str:
             column, value = arguments
             return str(sum(written(cell) == value for cell in _column(table, column)))
         case "links", 2:
-            column, row = arguments
-            own = _cell(table, column, row) in table.keys
-            return str(own + sum(cell == row for cell in _column(table, column)))
+            name, node = arguments
+            own = written(_cell(table, name, node)) in table.keys
+            return str(own + sum(cell == node for cell in _column(table, name)))
         case "which", 2:
             column, value = arguments
             return table.keys[_only([written(cell) for cell in _column(table, column)], value)]

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.files import write_whole
@@ -25,8 +25,8 @@ class Endpoint(Protocol):
     url: str
     model: str
 
-    def ask(self, image: None, question: str, max_tokens: int) -> Answer:
-        """Ask for text."""
+    def complete(self, messages: list[Any], max_tokens: int) -> Answer:
+        """Continue a conversation in the form of the API."""
         ...
 
 
@@ -42,7 +42,8 @@ class Budget:
     def __init__(self, max_tokens: int, price: float = 0.0, max_cost: float | None = None) -> None:
         if max_tokens < 1 or price < 0 or (max_cost is not None and (max_cost <= 0 or price == 0)):
             raise UsageError(
-                f"expected at least 1 token, and a price with a limit of costs, got {max_tokens}, {price} and {max_cost}"
+                "expected at least 1 token, and a price with a limit of costs, "
+                f"got {max_tokens}, {price} and {max_cost}"
             )
         by_cost = max_tokens if max_cost is None else int(max_cost / price * 1e6)
         self.max_tokens, self.price, self.used = min(max_tokens, by_cost), price, 0
@@ -57,8 +58,8 @@ class Budget:
         with self._lock:
             if self.used + tokens > self.max_tokens:
                 raise ModelError(
-                    f"the budget of {self.max_tokens:,} tokens is used up ({self.used:,} used, {tokens:,} more needed): "
-                    "raise it; replies so far are in the cache and cost nothing the next time"
+                    f"the budget of {self.max_tokens:,} tokens is used up ({self.used:,} used, {tokens:,} more needed): raise "
+                    "it; replies so far are in the cache and cost nothing the next time"
                 )
             self.used += tokens
 
@@ -135,7 +136,7 @@ class LanguageModel:
         self.budget.take(most)
         used = 0
         try:
-            answer = endpoint.ask(None, prompt, self.max_tokens)
+            answer = endpoint.complete([{"role": "user", "content": prompt}], self.max_tokens)
             used = min(most, (len(prompt) + len(answer.text)) // _CHARACTERS_PER_TOKEN)
         finally:
             self.budget.give_back(most - used)
