@@ -165,7 +165,7 @@ def _face(rng: np.random.Generator) -> Face:
         indices = "bars" if rng.random() < 0.8 else "none"
     seconds = _pick(rng, ("none", "centre", "sub"), (4, 5, 1.5))
     chronograph = rng.random() < 0.15
-    angles = ((90.0, 270.0), (90.0, 180.0, 270.0), (270.0,))[int(rng.integers(3))]
+    angles: tuple[float, ...] = ((90.0, 270.0), (90.0, 180.0, 270.0), (270.0,))[int(rng.integers(3))]
     if seconds == "sub":
         angles = tuple(angle for angle in angles if angle != 180.0)
     hour_length = float(rng.uniform(0.45, 0.58))

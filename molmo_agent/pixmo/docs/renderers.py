@@ -94,7 +94,8 @@ def libraries() -> tuple[str, ...]:
 
 def _matplotlib(code: str, limits: Limits) -> Rendering:
     before, after = ((_FOLDER / f"figure_{part}.txt").read_text(encoding="utf-8") for part in ("before", "after"))
-    fonts = [_font_list()] if _font_list() else []
+    cached = _font_list()
+    fonts = [cached] if cached else []
     copy = f"cp {fonts[0]}/*.json /tmp/ 2>/dev/null; " if fonts else ""
     command = ["/bin/sh", "-c", f'{copy}cat > program.py; exec "$@" program.py', "sh", *python_command()]
     packages = Path(str(find_spec("matplotlib").origin)).parents[1]  # type: ignore[union-attr]

@@ -21,6 +21,7 @@ _PALETTES = (
     ("#e63946", "#457b9d", "#2a9d8f", "#f4a261", "#6d597a", "#b5838d", "#588157", "#bc6c25", "#3d5a80", "#9a8c98"),
     ("#003f5c", "#2f4b7c", "#665191", "#a05195", "#d45087", "#f95d6a", "#ff7c43", "#ffa600", "#488f31", "#83af70"),
 )
+_FONTS = ("DejaVu Sans", "DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono")
 _VEGA_MARKS = ("bar", "line", "point", "area", "arc", "rect", "tick")
 
 
@@ -116,9 +117,8 @@ def _data(rng: np.random.Generator, needs: str, topic: list[Any], titled: str) -
     if needs == "places":
         places = topics()["places"]
         keys = tuple(sorted(places)[i] for i in sorted(rng.choice(len(places), 6, replace=False)))
-        columns = {name: _values(rng, 6, low, high)}
-        columns |= {word: tuple(places[k][i] for k in keys) for i, word in enumerate(("longitude", "latitude"))}
-        return Table(title, "city", keys, columns, unit), None
+        drawn = {word: tuple(places[k][i] for k in keys) for i, word in enumerate(("longitude", "latitude"))}
+        return Table(title, "city", keys, {name: _values(rng, 6, low, high)} | drawn, unit), None
     if needs == "flows":
         keys = keys[:5]
         values = {f"to {k}": _values(rng, len(keys), low, high) for k in keys}
@@ -140,13 +140,13 @@ def _data(rng: np.random.Generator, needs: str, topic: list[Any], titled: str) -
         centres = _values(rng, len(keys), low, high)
         spread = (high - low) * 0.04
         samples = [np.round(rng.normal(c, spread, 31), 2).tolist() for c in centres]
-        medians = tuple(float(np.median(values)) for values in samples)
+        medians = tuple(float(np.median(sample)) for sample in samples)
         return Table(title, key, keys, {"median": medians}, unit), samples
     if needs in ("one", "sorted"):
-        values = _values(rng, len(keys), low, high)
+        column = _values(rng, len(keys), low, high)
         if needs == "sorted":
-            values = tuple(sorted(values, reverse=True))
-        return Table(title, key, keys, {name: values}, unit), None
+            column = tuple(sorted(column, reverse=True))
+        return Table(title, key, keys, {name: column}, unit), None
     columns = columns[:2] if needs == "two" else columns
     return Table(title, key, keys, {c: _values(rng, len(keys), low, high) for c in columns}, unit), None
 
@@ -157,7 +157,7 @@ def _figure(rng: np.random.Generator, kind: str, table: Table, samples: Any, sty
         "import matplotlib.pyplot as plt",
         "import numpy as np",
         f"plt.style.use({style!r})",
-        f"plt.rcParams['font.family'] = {_pick(rng, ('DejaVu Sans', 'DejaVu Sans', 'DejaVu Serif', 'DejaVu Sans Mono'))!r}",
+        f"plt.rcParams['font.family'] = {_pick(rng, _FONTS)!r}",
         f"keys = {[*table.keys]!r}",
         f"columns = {dict(table.columns)!r}",
         f"samples = {samples!r}",

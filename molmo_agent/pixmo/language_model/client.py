@@ -58,8 +58,8 @@ class Budget:
         with self._lock:
             if self.used + tokens > self.max_tokens:
                 raise ModelError(
-                    f"the budget of {self.max_tokens:,} tokens is used up ({self.used:,} used, {tokens:,} more needed): raise "
-                    "it; replies so far are in the cache and cost nothing the next time"
+                    f"the budget of {self.max_tokens:,} tokens is used up ({self.used:,} used, {tokens:,} more needed): "
+                    "raise it; replies so far are in the cache and cost nothing the next time"
                 )
             self.used += tokens
 
