@@ -58,7 +58,7 @@ class Budget:
         with self._lock:
             if self.used + tokens > self.max_tokens:
                 raise ModelError(
-                    f"the budget of {self.max_tokens:,} tokens is used up ({self.used:,} used, {tokens:,} more needed): "
+                    f"the budget of {self.max_tokens:,} tokens is used up ({self.used:,} used, {tokens:,} needed): "
                     "raise it; replies so far are in the cache and cost nothing the next time"
                 )
             self.used += tokens
