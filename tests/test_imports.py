@@ -154,13 +154,9 @@ def test_nouns_and_envs_know_no_torch():
 
 
 # Training runs on Ray through the first, images are fetched with it through the second, episodes are run with it
-<<<<<<< HEAD
-# through the third, points are served with it through the fourth; all of them when they are called.
-ON_RAY = ("train.on_ray", "data.images.fetch_ray", "rollout.ray_map", "serve.on_ray")
-=======
-# through the third; all of them when they are called.
-ON_RAY = ("train.on_ray", "data.images.fetch_ray", "rollout.ray_map", "pixmo.on_ray")
->>>>>>> a9ec2e6 (Make documents and clocks from the command line)
+# through the third, data are made with it through the fourth, points are served with it through the fifth; all of them
+# when they are called.
+ON_RAY = ("train.on_ray", "data.images.fetch_ray", "rollout.ray_map", "pixmo.on_ray", "serve.on_ray")
 
 
 def test_only_what_runs_on_ray_imports_it():

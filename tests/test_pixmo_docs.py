@@ -10,6 +10,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 import pytest
+from chat_server import Server
 from made_data import opened, turns
 from typer.testing import CliRunner
 
@@ -314,3 +315,20 @@ def test_clocks_are_made_from_the_command_line_with_a_gallery(tmp_path: Path) ->
     for arguments, message in ((["--split", "../x"], "expected a split"), (["--jobs", "0"], "expected --jobs")):
         wrong = CliRunner().invoke(app, ["pixmo", "clocks", "--to", str(tmp_path / "new"), *arguments])
         assert message in str(wrong.exception)
+
+
+def test_a_server_writes_for_each_role_and_is_asked_once(tmp_path: Path) -> None:
+    server = Server()
+    try:
+        server.decide = lambda body: json.dumps(WRITTEN if body["model"] == "one" else QUESTIONS)
+        address = f"coder={server.url}#one,question-writer={server.url}#two"
+        documents = [
+            ModelWriter.at(address, cache=tmp_path, max_tokens=100_000).write(3, "diagrams", "graphviz", "tree")
+            for _ in range(2)
+        ]
+        assert [body["model"] for _, _, body in server.seen] == ["one", "two"]
+        assert documents[0] == documents[1]
+        with pytest.raises(UsageError, match="expected an address and a model"):
+            ModelWriter.at(server.url, cache=tmp_path, max_tokens=10)
+    finally:
+        server.close()
