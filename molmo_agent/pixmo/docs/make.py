@@ -102,7 +102,8 @@ def make_docs(shard: Shard, *, type_: str, writer: Writer | None = None) -> Writ
         UsageError: nothing on this machine draws documents of this type.
         ModelError: every document was rejected; the message has the first reason.
     """
-    rows, rejected = [], []
+    rows: list[dict[str, Any]] = []
+    rejected: list[str] = []
     for seed in shard.seeds:
         made = make_document(seed, type_, writer=writer)
         if isinstance(made, Made):
