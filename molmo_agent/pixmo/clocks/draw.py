@@ -164,8 +164,8 @@ def _face(pen: Pen, clock: Clock) -> None:
         pen.box((90, 0.6), 0.11, 0.085, (248, 248, 246), face.ink)
         day = str(1 + clock.seed % 31)
         pen.text((90, 0.6), day, _font(0, max(8, int(pen.radius * 0.13))), (20, 20, 20))
-    for i, angle in enumerate(face.sub_dials):
-        _sub_dial(pen.at((angle, 0.47), 0.2), face, 17.0 + 97 * i + clock.seed % 300)
+    for i, place in enumerate(face.sub_dials):
+        _sub_dial(pen.at((place, 0.47), 0.2), face, 17.0 + 97 * i + clock.seed % 300)
     _hands(pen, face, clock.time)
 
 
