@@ -23,6 +23,7 @@ MANY_PARAMETERS = {
     "cli.mcp.mcp": TYPER,
     "cli.training.start_model.start": TYPER,
     "cli.serve.serve": TYPER,
+    "cli.pixmo.docs": TYPER,
     "model.image_processor.MolmoImageProcessor.__init__": TRANSFORMERS,
     "model.modeling.MolmoModel.forward": TRANSFORMERS,
     "model.modeling.MolmoForConditionalGeneration.forward": TRANSFORMERS,

@@ -18,7 +18,7 @@ PACKAGE = Path(molmo_agent.__file__).parent
 # From the ground up: a room may import itself and the rooms before it. "nouns" are the modules directly in the package.
 ROOMS = (
     *("nouns", "images", "camera", "point_text", "model", "ocr", "pointers", "risk", "policies", "envs", "rollout"),
-    *("synthetic", "data", "train", "evaluation", "nano", "serve", "cli"),
+    *("synthetic", "data", "train", "evaluation", "nano", "pixmo", "serve", "cli"),
 )
 MAY_IMPORT = {room: {*ROOMS[: number + 1]} for number, room in enumerate(ROOMS)}
 # A loop runs any policy, and a policy is run by any loop: neither knows the other. Envs need no model.
@@ -154,8 +154,9 @@ def test_nouns_and_envs_know_no_torch():
 
 
 # Training runs on Ray through the first, images are fetched with it through the second, episodes are run with it
-# through the third, points are served with it through the fourth; all of them when they are called.
-ON_RAY = ("train.on_ray", "data.images.fetch_ray", "rollout.ray_map", "serve.http.on_ray")
+# through the third, data are made with it through the fourth, points are served with it through the fifth; all of them
+# when they are called.
+ON_RAY = ("train.on_ray", "data.images.fetch_ray", "rollout.ray_map", "pixmo.on_ray", "serve.http.on_ray")
 
 
 def test_only_what_runs_on_ray_imports_it():

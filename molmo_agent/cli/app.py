@@ -15,6 +15,7 @@ from molmo_agent.cli import ask as cli_ask
 from molmo_agent.cli import data as cli_data
 from molmo_agent.cli import doctor as cli_doctor
 from molmo_agent.cli import mcp as cli_mcp
+from molmo_agent.cli import pixmo as cli_pixmo
 from molmo_agent.cli import serve as cli_serve
 from molmo_agent.cli.evaluation import benchmarks as cli_eval
 from molmo_agent.cli.evaluation.comparing import EvalCommand
@@ -35,6 +36,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_pixmo.app, name="pixmo")
 _STATE: dict[str, bool] = {"debug": False}
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of text for people.")]

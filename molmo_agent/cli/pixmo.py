@@ -1,0 +1,130 @@
+"""``agent pixmo``: makes data like PixMo on this machine, as the readers of PixMo expect it."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from molmo_agent.console import after_the_result, make_console, plain_text
+from molmo_agent.errors import RunStopped, UnknownNameError, UsageError
+
+app = typer.Typer(help="Make documents and clocks to train on, without a vision-language model.", no_args_is_help=True)
+
+_To = Annotated[Path, typer.Option(help="Folder of the data set; the same command resumes there.")]
+_Count = Annotated[int, typer.Option(help="Number of examples.")]
+_Seed = Annotated[int, typer.Option(help="First seed: examples of other seeds are new.")]
+_Split = Annotated[str, typer.Option(help="Name of the split, such as train or validation.")]
+_Jobs = Annotated[int, typer.Option(help="Number of processes; the files are the same for any number.")]
+_Ray = Annotated[bool, typer.Option("--ray", help="Make the shards with Ray; all nodes must reach the folder.")]
+_ROWS = 250
+
+
+@app.command()
+def clocks(
+    to: _To, count: _Count = 500, seed: _Seed = 0, split: _Split = "train", jobs: _Jobs = 1, ray: _Ray = False
+) -> None:
+    """Draw watches and clocks that show any time, and write them as PixMo-Clocks.
+
+    Exit codes: 0 done, 2 usage, 130 stopped.
+    """
+    from molmo_agent.pixmo.clocks.make import make_clocks
+
+    _check_split(split)
+    _make(make_clocks, to, (split, seed, count), jobs, ray)
+    _gallery("pixmo-clocks", to, split, {})
+
+
+@app.command()
+def docs(
+    to: _To,
+    type_: Annotated[str, typer.Option("--type", help="charts, tables, diagrams or other.")] = "charts",
+    count: _Count = 100,
+    seed: _Seed = 0,
+    split: _Split = "train",
+    jobs: _Jobs = 1,
+    ray: _Ray = False,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Language model that writes them: http://host:8000/v1#model. Default: written by rule."),
+    ] = None,
+    max_tokens: Annotated[
+        int, typer.Option(help="Budget of the language model, in tokens; the command stops there.")
+    ] = 1_000_000,
+) -> None:
+    """Make charts, tables, diagrams or other documents with questions, and write them as PixMo-Docs.
+
+    The code that draws them runs in a sandbox (bubblewrap, Linux). Blank, clipped, overlapping and unreadable images
+    are rejected, and so are answers that do not follow from the data.
+
+    Exit codes: 0 done, 2 usage, 3 nothing could be drawn or the language model failed, 130 stopped.
+    """
+    from molmo_agent.pixmo.docs.document import TYPES
+    from molmo_agent.pixmo.docs.make import make_docs
+    from molmo_agent.pixmo.docs.model_writer import ModelWriter
+    from molmo_agent.pixmo.docs.sandbox import check_sandbox
+
+    _check_split(split)
+    if type_ not in TYPES:
+        raise UnknownNameError("type of documents", type_, TYPES)
+    check_sandbox()
+    writer = ModelWriter.at(model, cache=to / "replies", max_tokens=max_tokens) if model else None
+    if writer and (jobs > 1 or ray):
+        raise UsageError("expected --jobs 1 without --ray beside --model: one process keeps the budget")
+    make = partial(make_docs, type_=type_, writer=writer)
+    _make(make, to / type_, (split, seed, count), jobs, ray)
+    _gallery("pixmo-docs", to, split, {"type": type_})
+
+
+def _check_split(split: str) -> None:
+    if not split.replace("_", "").isalnum():
+        raise UsageError(f"expected a split of letters and digits, such as train, got {split!r}")
+
+
+def _make(make: Callable[..., object], folder: Path, what: tuple[str, int, int], jobs: int, ray: bool) -> None:
+    from molmo_agent.pixmo.shards import Written, make_shards, shards_of
+
+    if jobs < 1:
+        raise UsageError(f"expected --jobs of at least 1, got {jobs}")
+    console, total = make_console(), 0
+    split, seed, count = what
+    shards = shards_of(folder, split, seed, count, _ROWS)
+    other = sorted(
+        {path.name for path in (folder / "data").glob(f"{split}-*.parquet")} - {Path(s.path).name for s in shards}
+    )
+    if other:
+        raise UsageError(
+            f"expected {folder} to be new or to hold a part of this run, but it has {other[0]} of a run with another "
+            "--count: choose another folder or --split"
+        )
+    outcomes: Iterator[Written]
+    if ray:
+        from molmo_agent.pixmo.on_ray import make_shards_on_ray
+
+        outcomes = make_shards_on_ray(make, shards)  # type: ignore[arg-type]
+    else:
+        outcomes = make_shards(make, shards, jobs=jobs)  # type: ignore[arg-type]
+    try:
+        for done in outcomes:
+            total += done.rows
+            console.print(plain_text(f"{Path(done.shard.path).name}: {done.rows} rows"), soft_wrap=True)
+            for reason in done.rejected[:3]:
+                console.print(plain_text(f"  rejected: {reason}"), soft_wrap=True)
+            if len(done.rejected) > 3:
+                console.print(plain_text(f"  and {len(done.rejected) - 3} more rejected"), soft_wrap=True)
+    except KeyboardInterrupt:
+        raise RunStopped(f"stopped; the same command resumes in {folder}") from None
+    console.print(plain_text(f"{total} new examples in {folder}"), soft_wrap=True)
+
+
+def _gallery(name: str, folder: Path, split: str, options: dict[str, str]) -> None:
+    from molmo_agent.data.catalog import open_source
+    from molmo_agent.data.source import Source
+    from molmo_agent.pixmo.gallery import write_gallery
+
+    page = folder / f"gallery-{'-'.join([*options.values(), split])}.html"
+    with after_the_result("the gallery", "open the data set with `agent data show`"):
+        data = open_source(Source(kind=name, path=str(folder), options={"split": split, **options}))
+        write_gallery(data, page, title=f"{name}, {split}")
+        make_console().print(plain_text(f"24 random samples: {page}"), soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Clocks: watch and wall-clock bodies with faces of any design, set to any time."""
