@@ -6,10 +6,10 @@ packages="xvfb openbox xdotool xclip x11-xserver-utils x11-apps xauth dbus-x11 m
   at-spi2-core gir1.2-atspi-2.0 gir1.2-gtk-3.0 python3-gi libatk-adaptor
   sway mutter pipewire wireplumber gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-pipewire
   xdg-desktop-portal xdg-desktop-portal-gnome dbus
-  chromium chromium-driver dunst libegl1 libegl-mesa0 libgl1-mesa-dri libosmesa6"
+  chromium chromium-driver dunst bubblewrap graphviz libegl1 libegl-mesa0 libgl1-mesa-dri libosmesa6"
 missing=""
 for program in Xvfb openbox xdotool xclip xrandr xcalc mousepad mate-calc dbus-run-session chromium chromedriver \
-  Xorg Xtigervnc i3lock xsecurelock xterm nano geany xinput fcitx5 sway mutter pipewire wireplumber gst-launch-1.0 dunst; do
+  Xorg Xtigervnc i3lock xsecurelock xterm nano geany xinput fcitx5 sway mutter pipewire wireplumber gst-launch-1.0 dunst bwrap dot; do
   command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
 done
 # Programs are read through it while their screens are recorded.
