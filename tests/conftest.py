@@ -66,10 +66,10 @@ def pytest_configure(config):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """Return two processes per core where there is memory: what drives devices and programs mostly waits."""
+    """Return one process more than cores where there is memory: what drives devices and programs mostly waits."""
     if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
         return None
-    return max(1, min(2 * (os.cpu_count() or 1), psutil.virtual_memory().total // MEMORY))
+    return max(1, min(1 + (os.cpu_count() or 1), psutil.virtual_memory().total // MEMORY))
 
 
 def pytest_collection_modifyitems(items):
