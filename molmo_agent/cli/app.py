@@ -15,7 +15,9 @@ from molmo_agent.cli import ask as cli_ask
 from molmo_agent.cli import data as cli_data
 from molmo_agent.cli import doctor as cli_doctor
 from molmo_agent.cli import mcp as cli_mcp
+from molmo_agent.cli import pixmo_collect as cli_pixmo_collect
 from molmo_agent.cli import serve as cli_serve
+from molmo_agent.cli import start_model as cli_start
 from molmo_agent.cli.evaluation import benchmarks as cli_eval
 from molmo_agent.cli.training import command as cli_train
 from molmo_agent.cli.training import start_model as cli_start
@@ -34,6 +36,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_pixmo_collect.app, name="pixmo")
 _STATE: dict[str, bool] = {"debug": False}
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per line instead of text for people.")]

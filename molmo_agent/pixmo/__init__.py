@@ -1,0 +1,1 @@
+"""Make data like PixMo without a vision-language model: documents, clocks, counts, captions, questions, points."""
