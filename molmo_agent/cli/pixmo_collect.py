@@ -73,7 +73,7 @@ def count(
         int, typer.Option(min=0, help="Images of each number from 0 to 10, in validation and in test.")
     ] = 60,
 ) -> None:
-    """Propose counts with a detector: the class with most detections of each image. People verify validation and test."""
+    """Propose counts with a detector: the most frequent class of each image. People verify validation and test."""
     from molmo_agent.pixmo.count import load_detector, propose
 
     summary = propose(images, folder, load_detector(detector), threshold=threshold, per_count=per_count, report=warn)
@@ -91,7 +91,7 @@ def capqa(
     out: Annotated[Path, typer.Argument(help="New folder of the data set.")],
     seed: Annotated[int, typer.Option(help="Seed of the styles and the order of the questions.")] = 0,
 ) -> None:
-    """Write conversations from captions, each answer checked against its caption. Without a language model: by rules."""
+    """Write conversations from captions by rules; each answer is checked against its caption."""
     from molmo_agent.pixmo.capqa import make_capqa
 
     rows, turns, rejected = make_capqa(captions, out, seed=seed)

@@ -1,4 +1,4 @@
-"""Answers to questions about an image by who cannot see it: from its caption, its text, and points that people named."""
+"""Answers to questions about an image by who cannot see it: from its caption, its text, and named points."""
 
 import re
 from collections.abc import Mapping, Sequence

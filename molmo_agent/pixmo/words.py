@@ -2,12 +2,13 @@
 
 import re
 
-_FUNCTION_WORDS = frozenset(
+_FUNCTION_TEXT = (
     "a an and are as at be been being but by can could did do does for from had has have he her hers him his how i if "
     "in into is it its me my no not of on or our she so some such than that the their them then there these they this "
     "those to was we were what when where which while who whose why will with would you your yes image picture photo "
-    "shows show shown see seen visible appears also".split()
+    "shows show shown see seen visible appears also"
 )
+_FUNCTION_WORDS = frozenset(_FUNCTION_TEXT.split())
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _DIGITS = {word: str(number) for number, word in enumerate(NUMBERS)}
 _WORD = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?")

@@ -1,6 +1,7 @@
 """What helps the annotators: a recogniser of speech, a reader of text, a caption model and a language model."""
 
 import hashlib
+import itertools
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ class Questions:
             drafts = self._drafts(thread, annotator, item)
             issue = checked_text(values.get("issue"), "what is wrong with the answer")
             question, places = drafts[-1]["question"], drafts[-1]["places"]
-            rejected = [(before["answer"], after["issue"]) for before, after in zip(drafts, drafts[1:], strict=False)]
+            rejected = [(before["answer"], after["issue"]) for before, after in itertools.pairwise(drafts)]
             rejected.append((drafts[-1]["answer"], issue))
         described, lines = self._context(item)
         context = Context(described, lines, {name: checked_points(points) for name, points in places.items()})

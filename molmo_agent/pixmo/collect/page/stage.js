@@ -10,11 +10,10 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 export class Stage {
   constructor(box, picture, marks, onChange) {
-    Object.assign(this, { box, picture, marks, onChange, size: [1, 1], zoom: 1, offset: [0, 0] });
+    Object.assign(this, { box, picture, marks, onChange, size: [1, 1], zoom: 1, offset: [0, 0], points: [], past: [], future: [] });
     this.editable = true;
     this.cursor = null;
     this.others = [];
-    this.reset([]);
     picture.addEventListener("load", () => this.draw());
     new ResizeObserver(() => this.draw()).observe(box);
     box.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
@@ -184,7 +183,7 @@ export class Stage {
       for (const point of points) shapes.push(svg("circle", { ...place(point), r: RADIUS - 2, fill: colour, "fill-opacity": 0.75 }));
     this.points?.forEach((point, index) => {
       const { cx, cy } = place(point);
-      shapes.push(svg("circle", { cx, cy, r: RADIUS, fill: "#e6194b", class: "point" }));
+      shapes.push(svg("circle", { cx, cy, r: RADIUS, class: "point" }));
       shapes.push(svg("text", { x: cx, y: cy }, index + 1));
     });
     if (this.cursor) {
