@@ -33,7 +33,7 @@ _FILLERS = re.compile(
     r"(?<!\w)(?:u+[hm]+|e+r+m?|a+h+|hm+|you know|i mean|kind of like|okay so|so yeah|let me see|let's see)(?!\w)[,.]*",
     re.IGNORECASE,
 )
-_REPEATED = re.compile(r"(?<!\w)(\w+)(?:[,\s]+\1)+(?!\w)", re.IGNORECASE)
+_REPEATED = re.compile(r"(?<!\w)(\w+(?:\s\w+){0,3})(?:[,\s]+\1)+(?!\w)", re.IGNORECASE)
 # Twice in a row on purpose.
 _TWICE = frozenset({"very", "that", "had"})
 

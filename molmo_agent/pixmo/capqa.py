@@ -58,14 +58,25 @@ def is_answerable(caption: str, turn: Turn) -> bool:
     if options:
         chosen = options.get(answer.rstrip(".)"))
         others = [text for text in options.values() if text != chosen]
-        return chosen is not None and content_words(chosen) <= known and chosen not in others
+        supported = chosen is not None and content_words(chosen) <= known and chosen not in others
+        return supported and _is_about(
+            caption, content_words(chosen or ""), content_words(turn.question.split("\n")[0])
+        )
     if not answer or not turn.question.strip() or _OF_TEXT.search(answer):
         return False
     words, asked = content_words(answer), content_words(turn.question)
     if words <= asked:
         # Yes, or the question said again: only if the caption says it.
         return bool(asked) and asked <= known
-    return words <= known | asked and bool(words & known)
+    return words <= known | asked and bool(words & known) and _is_about(caption, words - asked, asked)
+
+
+def _is_about(caption: str, words: set[str], asked: set[str]) -> bool:
+    """Return whether each number and colour is said in a sentence about what is asked, and not of something else."""
+    said = [content_words(sentence) for sentence in sentences(caption)]
+    exact = {word for word in words if word.isdigit() or word in _COLOURS}
+    about = asked - {"many", "count", "colour", "color"}
+    return all(any(word in sentence and about & sentence for sentence in said) for word in exact)
 
 
 def turns_by_rules(caption: str, chance: random.Random) -> list[Turn]:
@@ -92,12 +103,12 @@ def _counts(caption: str, chance: random.Random) -> Iterator[Turn]:
             continue
         (number,) = told
         question = chance.choice([f"How many {things} are there?", f"How many {things} can you count?"])
-        wrong = [other for other in NUMBERS[2:] if other not in caption] or list(NUMBERS[2:6])
+        wrong = [other for other in NUMBERS[2:] if content_words(other) != content_words(number)]
         yield chance.choice(
             [
                 Turn(question, number.capitalize() + "."),
                 Turn(question, f"There are {number} {things}."),
-                _choice(question, number, [other for other in wrong if other != number], chance),
+                _choice(question, number, wrong, chance),
             ]
         )
 
@@ -171,7 +182,7 @@ def turns_by_model(caption: str, chance: random.Random, writer: Writer) -> list[
 
 
 def conversation(caption: str, chance: random.Random, writer: Writer | None = None) -> tuple[list[Turn], int]:
-    """Return a conversation about a caption, possibly empty, and the number of turns that the caption does not support."""
+    """Return a conversation about a caption, possibly empty, and the number of turns that it does not support."""
     turns = turns_by_model(caption, chance, writer) if writer else turns_by_rules(caption, chance)
     good = [turn for turn in turns if is_answerable(caption, turn)]
     return good[: chance.randint(1, _MAX_TURNS)], len(turns) - len(good)

@@ -12,7 +12,7 @@ from molmo_agent.errors import MissingExtraError, UsageError
 from molmo_agent.files import whole_file, write_whole
 
 # Columns of each published data set with the Arrow type of each, in their order.
-_PERCENTS = [("x", "double"), ("y", "double")]
+_PERCENTS = [("x", "float64"), ("y", "float64")]
 _TEXT = "string"
 COLUMNS: Mapping[str, Mapping[str, Any]] = {
     "pixmo-points": {
@@ -28,7 +28,7 @@ COLUMNS: Mapping[str, Mapping[str, Any]] = {
         "image_sha256": _TEXT,
         "label": _TEXT,
         "count": "int64",
-        "points": [("x", ["double"]), ("y", ["double"])],
+        "points": [("x", ["float64"]), ("y", ["float64"])],
     },
     "pixmo-cap": {"image_url": _TEXT, "caption": _TEXT, "transcripts": [_TEXT]},
     "pixmo-cap-qa": {"image_url": _TEXT, "question": _TEXT, "answer": _TEXT, "messages": [_TEXT]},

@@ -18,7 +18,9 @@ def items_view(project: Project, annotator: str, proposals: Any) -> list[dict[st
         answers = project.answers(item)
         mine = sum(annotator in by for by in answers.values())
         disputes = sum(project.verdict(item, key).points is None for key in answers)
-        count_done = bool(project.answers(item, "count"))
+        # Of what is only trained on, the detector's word is enough.
+        has_to_be_counted = proposals.get(item.sha256, {}).get("split", "train") != "train"
+        counted = True if project.answers(item, "count") else False if has_to_be_counted else None
         rows.append(
             {
                 "id": item.sha256,
@@ -26,7 +28,7 @@ def items_view(project: Project, annotator: str, proposals: Any) -> list[dict[st
                 "mine": mine,
                 "to_do": sum(annotator not in by and len(by) < 2 for by in answers.values()),
                 "disputes": disputes,
-                "counted": count_done if item.sha256 in proposals else None,
+                "counted": counted,
                 "said": any(r["task"] == "cap" and r["item"] == item.sha256 for r in project.records),
             }
         )
