@@ -10,10 +10,11 @@ from molmo_agent.errors import DataError, UsageError
 from molmo_agent.pixmo.capqa import Turn, conversation, is_answerable, make_capqa, turns_by_rules
 from molmo_agent.pixmo.tables import image_url, new_folder, store_image, write_split
 
+PARTS = ("train", "validation")
 SHELF = (
-    "A wooden shelf in a kitchen holds three red mugs and a blue teapot. On the left, there is a small plant in a white "
-    "pot. In the background, two windows are open. A sign above the shelf reads \u201cFRESH COFFEE\u201d. The red and "
-    "white flag is next to the door. There is a cat under the table."
+    "A wooden shelf in a kitchen holds three red mugs and a blue teapot. On the left, there is a small plant in a "
+    "white pot. In the background, two windows are open. A sign above the shelf reads \u201cFRESH COFFEE\u201d. The red "
+    "and white flag is next to the door. There is a cat under the table."
 )
 STOP = "The red car drives past. Five people are waiting at a bus stop, with 2 black dogs on leashes. They wear coats."
 SETTINGS = 'This is a settings window. There are four green buttons at the bottom. The title reads "Network".'
@@ -106,7 +107,8 @@ class TestTheDataSet:
         write_split(folder, "pixmo-cap", rows)
         num_rows, num_turns, rejected = make_capqa(folder, tmp_path / "qa", seed=1)
         assert (num_rows, rejected) == (12, 0)
-        questions = list(open_source(Source(kind="pixmo-cap-qa", path=str(tmp_path / "qa"))).questions())
+        sources = [Source(kind="pixmo-cap-qa", path=str(tmp_path / "qa"), options={"part": p}) for p in PARTS]
+        questions = [question for source in sources for question in open_source(source).questions()]
         assert len(questions) == 12
         assert sum(len(question.extra["turns"]) // 2 for question in questions) == num_turns > 12
 

@@ -75,8 +75,8 @@ def _is_about(caption: str, words: set[str], asked: set[str]) -> bool:
     """Return whether each number and colour is said in a sentence about what is asked, and not of something else."""
     said = [content_words(sentence) for sentence in sentences(caption)]
     exact = {word for word in words if word.isdigit() or word in _COLOURS}
-    about = asked - {"many", "count", "colour", "color"}
-    return all(any(word in sentence and about & sentence for sentence in said) for word in exact)
+    about = (asked | words) - exact - {"many", "count", "colour", "color"}
+    return all(any(word in sentence and (about & sentence or not about) for sentence in said) for word in exact)
 
 
 def turns_by_rules(caption: str, chance: random.Random) -> list[Turn]:

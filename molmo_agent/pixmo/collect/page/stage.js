@@ -179,9 +179,12 @@ export class Stage {
     });
     const place = ([x, y]) => ({ cx: left + x * width, cy: top + y * height });
     const shapes = [];
-    for (const { colour, points } of this.others)
-      for (const point of points) shapes.push(svg("circle", { ...place(point), r: RADIUS - 2, fill: colour, "fill-opacity": 0.75 }));
-    this.points?.forEach((point, index) => {
+    // Rings of growing size: where several annotators set a point, each can be told.
+    this.others.forEach(({ colour, points }, side) => {
+      for (const point of points)
+        shapes.push(svg("circle", { ...place(point), r: RADIUS - 4 + 5 * side, class: "other", stroke: colour }));
+    });
+    this.points.forEach((point, index) => {
       const { cx, cy } = place(point);
       shapes.push(svg("circle", { cx, cy, r: RADIUS, class: "point" }));
       shapes.push(svg("text", { x: cx, y: cy }, index + 1));
