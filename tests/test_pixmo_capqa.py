@@ -13,8 +13,8 @@ from molmo_agent.pixmo.tables import image_url, new_folder, store_image, write_s
 PARTS = ("train", "validation")
 SHELF = (
     "A wooden shelf in a kitchen holds three red mugs and a blue teapot. On the left, there is a small plant in a "
-    "white pot. In the background, two windows are open. A sign above the shelf reads \u201cFRESH COFFEE\u201d. The red "
-    "and white flag is next to the door. There is a cat under the table."
+    "white pot. In the background, two windows are open. A sign above the shelf reads \u201cFRESH COFFEE\u201d. The "
+    "red and white flag is next to the door. There is a cat under the table."
 )
 STOP = "The red car drives past. Five people are waiting at a bus stop, with 2 black dogs on leashes. They wear coats."
 SETTINGS = 'This is a settings window. There are four green buttons at the bottom. The title reads "Network".'

@@ -4,6 +4,7 @@ import array
 import io
 import re
 import sys
+import threading
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Recogniser(Protocol):
 
 
 class Pocketsphinx:
-    """A recogniser of English that needs no network: its package brings the model. Transcripts need corrections.
+    """A recogniser of English that needs no network: its package brings the model. It mishears many words.
 
     Raises:
         MissingExtraError: the package is not installed.
@@ -62,6 +63,8 @@ class Pocketsphinx:
             import pocketsphinx
         except ImportError as error:
             raise MissingExtraError("recognising speech", "speech") from error
+        # One decoder, several requests at a time.
+        self._mutex = threading.Lock()
         self._decoder = pocketsphinx.Decoder(samprate=RATE, loglevel="FATAL")
 
     def transcribe(self, samples: bytes) -> str:
@@ -70,13 +73,14 @@ class Pocketsphinx:
         Raises:
             ModelError: the recogniser failed.
         """
-        try:
-            self._decoder.start_utt()
-            self._decoder.process_raw(samples, full_utt=True)
-            self._decoder.end_utt()
-        except RuntimeError as error:
-            raise ModelError(f"the recogniser failed on the recording: {error}; type the transcript") from error
-        said = self._decoder.hyp()
+        with self._mutex:
+            try:
+                self._decoder.start_utt()
+                self._decoder.process_raw(samples, full_utt=True)
+                self._decoder.end_utt()
+            except RuntimeError as error:
+                raise ModelError(f"the recogniser failed on the recording: {error}; type the transcript") from error
+            said = self._decoder.hyp()
         return said.hypstr if said else ""
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import secrets
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -92,6 +93,7 @@ class Questions:
 
     def __init__(self, project: Project, helpers: Helpers) -> None:
         self._project, self._helpers = project, helpers
+        self._mutex = threading.Lock()
         self._known: dict[str, tuple[str, tuple[str, ...]]] = {}
 
     def ask(self, annotator: str, item: Item, values: dict[str, Any]) -> dict[str, Any]:
@@ -161,13 +163,18 @@ class Questions:
 
     def _context(self, item: Item) -> tuple[str, tuple[str, ...]]:
         said = [record["transcript"] for record in transcripts(self._project, item).values()]
+        # Readers and models take one image at a time.
+        with self._mutex:
+            self._read(item, described=bool(said))
+        described, lines = self._known[item.sha256]
+        return (caption(said) if said else described), lines
+
+    def _read(self, item: Item, *, described: bool) -> None:
         if item.sha256 not in self._known:
             helpers, image = self._helpers, read_image(item.path)
             lines = tuple(line.text for line in helpers.reader.read(image)) if helpers.reader else ()
-            described = helpers.describe(image) if helpers.describe and not said else ""
-            self._known[item.sha256] = described, lines
-        described, lines = self._known[item.sha256]
-        return (caption(said) if said else described), lines
+            text = helpers.describe(image) if helpers.describe and not described else ""
+            self._known[item.sha256] = text, lines
 
 
 def accepted(project: Project) -> list[dict[str, Any]]:
