@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import sys
 import wave
 
 import numpy as np
@@ -11,10 +12,10 @@ from pixmo_page import draw_images
 
 from molmo_agent.data.catalog import open_source
 from molmo_agent.data.source import Source
-from molmo_agent.errors import DataError, ModelError, UsageError
+from molmo_agent.errors import DataError, MissingExtraError, ModelError, UsageError
 from molmo_agent.geometry import Point
 from molmo_agent.pixmo.ask_anything import Context, answer, explanation, readable
-from molmo_agent.pixmo.cap import RATE, caption, clean, read_recording
+from molmo_agent.pixmo.cap import RATE, Pocketsphinx, caption, clean, read_recording
 from molmo_agent.pixmo.collect.export import export_project
 from molmo_agent.pixmo.collect.project import Project
 from molmo_agent.pixmo.collect.tasks import Helpers, Questions, Speech
@@ -328,6 +329,15 @@ class TestSpeech:
         Merger.reply = " "
         with pytest.raises(ModelError, match="got an empty reply"):
             caption(["one", "two"], Merger())
+
+    def test_a_missing_recogniser_names_its_extra(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+        with pytest.raises(MissingExtraError, match=r"recognising speech needs the extra 'speech': pip install"):
+            Pocketsphinx()
+
+    def test_the_recogniser_hears_no_words_in_a_tone(self):
+        pytest.importorskip("pocketsphinx")
+        assert len(Pocketsphinx().transcribe(read_recording(wav(1)).samples).split()) < 4
 
 
 class TestQuestions:

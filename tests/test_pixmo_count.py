@@ -150,3 +150,33 @@ class TestDetectors:
     def test_what_is_no_detector_is_named(self, tmp_path):
         with pytest.raises(UsageError, match="expected a detection model of transformers or 'shapes', got"):
             load_detector(str(tmp_path / "none"))
+
+
+class TestTheCommands:
+    def run(self, *arguments):
+        from typer.testing import CliRunner
+
+        from molmo_agent.cli.app import app
+
+        return CliRunner().invoke(app, ["pixmo", *map(str, arguments)], catch_exceptions=True)
+
+    def test_count_export_and_capqa_print_what_they_wrote(self, tmp_path):
+        for number in (2, 3):
+            draw(tmp_path / f"raw/{number}.png", number, number)
+        counted = self.run("count", tmp_path / "raw", tmp_path / "set")
+        assert counted.exit_code == 0, counted.output
+        assert "train: 2 images; 2: 1, 3: 1" in counted.output
+        exported = self.run("export", tmp_path / "set", tmp_path / "out")
+        assert exported.exit_code == 0, exported.output
+        assert "2 rows in " in exported.output
+
+    def test_a_folder_without_clear_images_is_an_error(self, tmp_path):
+        PIL.Image.effect_noise((60, 60), 90).save(tmp_path / "noise.png")
+        result = self.run("count", tmp_path, tmp_path / "set")
+        assert isinstance(result.exception, UsageError)
+        assert "lower --threshold, or try another detector" in str(result.exception)
+        assert isinstance(self.run("export", tmp_path / "none", tmp_path / "out").exception, UsageError)
+        assert isinstance(self.run("capqa", tmp_path / "none", tmp_path / "out").exception, UsageError)
+        assert isinstance(self.run("collect", tmp_path / "none", "--reader", "none").exception, UsageError)
+        unknown = self.run("collect", tmp_path, "--reader", "glasses").exception
+        assert "unknown text reader 'glasses'" in str(unknown)
