@@ -71,7 +71,8 @@ class ShapesDetector:
 
 
 def _colour_name(colour: Any) -> str:
-    hue, saturation, value = PIL.Image.new("RGB", (1, 1), tuple(int(c) for c in colour)).convert("HSV").getpixel((0, 0))
+    pixel = np.asarray(colour, dtype=np.uint8).reshape(1, 1, 3)
+    hue, saturation, value = np.asarray(PIL.Image.fromarray(pixel).convert("HSV"))[0, 0]
     if value < 50:
         return "black"
     if saturation < 50:

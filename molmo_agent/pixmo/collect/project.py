@@ -91,7 +91,7 @@ class Project:
         self._lock.release()
 
     def _read_items(self, images: Path) -> dict[str, Item]:
-        items = {}
+        items: dict[str, Item] = {}
         for path in sorted(path for path in images.rglob("*") if path.suffix.lower() in _ENDINGS):
             name = path.relative_to(images).as_posix()
             try:
@@ -109,7 +109,8 @@ class Project:
         return items
 
     def _read_log(self) -> list[dict[str, Any]]:
-        path, cut = self.folder / LOG, []
+        path = self.folder / LOG
+        cut: list[str] = []
         if not path.exists():
             return []
         records = [record for _, record in json_lines(path, on_cut_end=cut.append)]
