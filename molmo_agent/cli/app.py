@@ -17,7 +17,6 @@ from molmo_agent.cli import doctor as cli_doctor
 from molmo_agent.cli import mcp as cli_mcp
 from molmo_agent.cli import pixmo_collect as cli_pixmo_collect
 from molmo_agent.cli import serve as cli_serve
-from molmo_agent.cli import start_model as cli_start
 from molmo_agent.cli.evaluation import benchmarks as cli_eval
 from molmo_agent.cli.training import command as cli_train
 from molmo_agent.cli.training import start_model as cli_start
