@@ -187,6 +187,8 @@ def test_the_same_place_must_show_the_same_words(now, doubt):
     assert doubt_about_place(Click(PLACE), [forestalled(grey(1))], grey(2), reader) == doubt
     assert doubt_about_place(Click(Point(0.7, 0.7)), [forestalled(grey(1))], grey(2), reader) == "", "another place"
     assert doubt_about_place(Click(PLACE), [], grey(2), reader) == ""
+    asked_for = doubt_about_place(Click(PLACE), [forestalled(grey(1))], grey(2), reader, [now])
+    assert asked_for == ("" if now else doubt), "what it shows now is what is asked for"
     both = [forestalled(grey(1)), forestalled(grey(2))]
     assert doubt_about_place(Click(PLACE), both, grey(1), reader) == "", "it shows again what it showed at first"
 

@@ -7,10 +7,15 @@ from typing import Annotated
 
 import typer
 
+from molmo_agent.cli import pixmo_collect
 from molmo_agent.console import after_the_result, make_console, plain_text
 from molmo_agent.errors import RunStopped, UnknownNameError, UsageError
 
-app = typer.Typer(help="Make documents and clocks to train on, without a vision-language model.", no_args_is_help=True)
+app = typer.Typer(
+    help="Make data like PixMo: documents, clocks, and what people annotate, without a vision-language model.",
+    no_args_is_help=True,
+)
+app.add_typer(pixmo_collect.app)
 
 _To = Annotated[Path, typer.Option(help="Folder of the data set; the same command resumes there.")]
 _Count = Annotated[int, typer.Option(help="Number of examples.")]

@@ -139,7 +139,7 @@ class PointingPolicy:
         action = step.action(points if step.gesture == "point" else points[: len(step.targets)])
         if any(same_place(action, earlier.action) for earlier in refusals):
             return _give_up(step, f"asked again, the same place was found, and it was refused: {last}")
-        if doubt := doubt_about_place(action, now.forestalled, observation.image, self._reader):
+        if doubt := doubt_about_place(action, now.forestalled, observation.image, self._reader, step.targets):
             return _give_up(step, doubt, result)
         return Decision(action=action, instruction=step.text, result=result)
 

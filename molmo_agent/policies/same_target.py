@@ -21,7 +21,9 @@ _SHARE, _LEAST_PX = 0.015, 20
 _SAME_EDGES = 0.5
 
 
-def doubt_about_place(action: Action, earlier: Sequence[Step], image: Image, reader: TextReader | None) -> str:
+def doubt_about_place(
+    action: Action, earlier: Sequence[Step], image: Image, reader: TextReader | None, targets: Sequence[str] = ()
+) -> str:
     """Return why an action at the place of an earlier one is doubtful, or an empty string.
 
     Args:
@@ -29,24 +31,25 @@ def doubt_about_place(action: Action, earlier: Sequence[Step], image: Image, rea
         earlier: attempts that were not sent because the screen changed.
         image: the screen now; RGB uint8 of shape (height, width, 3).
         reader: reads the words at the place; None: only edges are compared.
+        targets: what is asked for. A place that shows these words now is no doubt: a slow window had not drawn them.
 
     Raises:
         ModelError: the reader failed.
     """
     same = [step for step in earlier if same_place(action, step.action)]
     for point in points_of(action):
-        doubts = [_difference(point, step.observation.image, image, reader) for step in same]
+        doubts = [_difference(point, step.observation.image, image, reader, targets) for step in same]
         if doubts and all(doubts):
             return f"{doubts[-1]}, yet the model points at the same place"
     return ""
 
 
-def _difference(point: Point, before: Image, after: Image, reader: TextReader | None) -> str:
+def _difference(point: Point, before: Image, after: Image, reader: TextReader | None, targets: Sequence[str]) -> str:
     if before.shape != after.shape:
         return "the screen has another size than before"
     old, new = (_words(point, image, reader) for image in (before, after))
     if old or new:
-        if old and new and resembles(old, new):
+        if new and any(resembles(new, text) for text in (old, *targets) if text):
             return ""
         return f"the place of {old or 'a picture'!r} now shows {new or 'something else'!r}"
     if edge_similarity(_crop(point, before), _crop(point, after)) >= _SAME_EDGES:

@@ -1,0 +1,53 @@
+"""Serve a collection on this machine alone. Needs the extra ``serve``."""
+
+import secrets
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from molmo_agent.errors import EnvError, MissingExtraError
+from molmo_agent.pixmo.collect.project import Project
+from molmo_agent.pixmo.collect.tasks import Helpers
+
+
+def serve(
+    folder: Path, port: int, helpers: Helpers, *, on_ready: Callable[[str], object], report: Callable[[str], object]
+) -> None:
+    """Serve the page on 127.0.0.1 until Ctrl-C.
+
+    Args:
+        folder: of the collection.
+        port: 0: a free one.
+        helpers: what recognises speech, reads text and writes answers.
+        on_ready: called with the address, which holds the token.
+        report: called with one line on each problem of the folder.
+
+    Raises:
+        UsageError: there are no images, or the folder is open in another process.
+        EnvError: the port is in use.
+        MissingExtraError: the web server is not installed.
+    """
+    try:
+        import uvicorn
+
+        from molmo_agent.pixmo.collect.app import make_app
+        from molmo_agent.pixmo.collect.task_routes import task_routes
+    except ImportError as error:
+        raise MissingExtraError("the page of agent pixmo collect", "serve") from error
+    project = Project(folder, report)
+    try:
+        with socket.socket() as listener:
+            # A restart must not wait for the connections of the last run.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise EnvError(f"port {port} cannot be used ({error.strerror}); choose another with --port") from error
+            listener.listen()
+            bound, token = listener.getsockname()[1], secrets.token_urlsafe(24)
+            app = make_app(project, token, bound, task_routes(project, helpers))
+            config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+            on_ready(f"http://127.0.0.1:{bound}/?token={token}")
+            uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        project.close()
