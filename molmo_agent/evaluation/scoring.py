@@ -258,7 +258,13 @@ def _android_control(question: Question, reply: Reply, quirks: bool) -> tuple[Sc
     return scores, parse_answer(reply.text) is None, groups
 
 
+def _kept(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
+    """Keep a reply that a judge scores later."""
+    return {}, not reply.text.strip(), _kind(question)
+
+
 METRICS: Mapping[str, Metric] = {
+    "kept": _kept,
     "vqa": _vqa,
     "anls": _anls,
     "relaxed": _relaxed,

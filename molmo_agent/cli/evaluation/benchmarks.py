@@ -15,8 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from molmo_agent.cli.evaluation import injection as cli_injection
+from molmo_agent.cli.evaluation import judged as cli_judged
 from molmo_agent.cli.evaluation import nano_suite as cli_suite
 from molmo_agent.cli.evaluation import real as cli_real
+from molmo_agent.cli.evaluation.request import Request
 from molmo_agent.console import after_the_result, make_console, plain_text
 from molmo_agent.errors import UsageError
 from molmo_agent.files import write_whole
@@ -44,18 +46,30 @@ _MaxCrops = Annotated[
     int | None, typer.Option(min=1, help="Maximum number of crops per image (default: the checkpoint's).")
 ]
 
+_Model = Annotated[
+    str | None,
+    typer.Option(
+        help="nano, a checkpoint, or a server's address; for pointing also auto, random or centre. Default: nano; "
+        "auto for injection, real-screens and real-tasks. injection takes several, separated by commas."
+    ),
+]
+_Judge = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL#MODEL,...", help="cap-f1, mathvista: the judge; a second one for cap-f1 measures the agreement."
+    ),
+]
+_JudgeBudget = Annotated[int | None, typer.Option(min=0, help="Maximum number of requests to judges.")]
+_Hints = Annotated[
+    str | None, typer.Option(metavar="N,...", help="cap-f1: length hints, in units of 15 characters, or none (65).")
+]
+
 
 def evaluate(
     benchmark: Annotated[str | None, typer.Argument(help="Name of the benchmark; --list prints them.")] = None,
     folder: Annotated[Path | None, typer.Argument(metavar="[DATA]", help="The same as --data.")] = None,
     data: Annotated[Path | None, typer.Option(help="The benchmark's files, or a .jsonl of questions.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="nano, a checkpoint, or a server's address; for pointing also auto, random or centre. Default: nano; "
-            "auto for injection, real-screens and real-tasks. injection takes several, separated by commas."
-        ),
-    ] = None,
+    model: _Model = None,
     list_all: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
     form: Annotated[str | None, typer.Option(help="android_control: ll, hl_ll, hl or hl_cot.")] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data, such as val or test.")] = None,
@@ -80,6 +94,9 @@ def evaluate(
     families: _Families = None,
     policy: _Policy = None,
     confirm: _Confirm = None,
+    judge: _Judge = None,
+    judge_budget: _JudgeBudget = None,
+    hints: _Hints = None,
     seed: Annotated[int | None, typer.Option(help="injection: another seed makes other screens and orders.")] = None,
     out: Annotated[
         Path | None,
@@ -108,7 +125,7 @@ def evaluate(
     choices = {"form": form, "split": split, "subsplit": subsplit, "images": images}
     _evaluate_data(
         console,
-        _Request(
+        Request(
             benchmark=benchmark,
             model=model,
             out=out,
@@ -119,6 +136,7 @@ def evaluate(
             ray=ray or address is not None,
             workers=workers,
             address=address,
+            judge=cli_judged.JudgeOptions(judge=judge, budget=judge_budget, hints=hints),
         ),
     )
 
@@ -131,6 +149,7 @@ def _list_benchmarks(console: Console) -> None:
         table.add_column(column, overflow="fold")
     for name, row in BENCHMARKS.items():
         table.add_row(name, row.what, row.data)
+    table.add_row(cli_judged.CAPTIONS, cli_judged.CAPTIONS_WHAT, cli_judged.CAPTIONS_DATA)
     table.add_row(cli_suite.NAME, cli_suite.WHAT, "nothing")
     table.add_row(cli_real.SCREENS, cli_real.SCREENS_WHAT, cli_real.SCREENS_DATA)
     table.add_row(cli_real.TASKS, cli_real.TASKS_WHAT, "nothing")
@@ -211,23 +230,7 @@ def _check_injection(options: _OwnScreens, flags: Mapping[str, Any]) -> None:
         raise UsageError(f"{cli_injection.NAME} does not accept {', '.join(foreign)}; it makes its own screens")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    """The options of a benchmark on published data or a person's own."""
-
-    benchmark: str
-    model: str
-    out: Path | None
-    path: Path | None
-    choices: Mapping[str, str]
-    max_crops: int | None
-    limit: int | None
-    ray: bool
-    workers: int
-    address: str | None
-
-
-def _evaluate_data(console: Console, request: _Request) -> None:
+def _evaluate_data(console: Console, request: Request) -> None:
     """Run a benchmark and write its folder, or one JSON file.
 
     Raises:
@@ -235,7 +238,12 @@ def _evaluate_data(console: Console, request: _Request) -> None:
     """
     from molmo_agent.evaluation.benchmarks import find
 
+    if request.benchmark == cli_judged.CAPTIONS:
+        cli_judged.run_captions(console, request)
+        return
     name, entry = find(request.benchmark)
+    if foreign := request.judge.given():
+        raise UsageError(f"{name} does not accept {', '.join(foreign)}")
     if request.path is None:
         raise UsageError(f"{name} needs --data: {entry.data}; or a .jsonl of questions (docs/evaluate.md)")
     if request.workers > 1 and not request.ray:
