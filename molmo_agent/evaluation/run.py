@@ -61,6 +61,10 @@ def open_model(name: str, max_crops: int | None = None) -> Any:
     return model
 
 
+class NoQuestionError(UsageError):
+    """A benchmark has no usable question."""
+
+
 class Questions(Protocol):
     """The questions of a benchmark's reader."""
 
@@ -121,7 +125,8 @@ def evaluate(
         progress: called with the number of finished questions after each batch.
 
     Raises:
-        UsageError: the folder holds a run with other settings, or no question is usable.
+        UsageError: the folder holds a run with other settings.
+        NoQuestionError: no question is usable.
     """
     folder.mkdir(parents=True, exist_ok=True)
     same_settings(folder / SETTINGS_FILE, settings)
@@ -154,7 +159,7 @@ def evaluate(
     records = [*(finished_records[id_] for id_ in order), *again]
     if all("skipped" in record for record in records):
         reasons = [_reasons(records), questions.problems.summary() if questions.problems.entries else ""]
-        raise UsageError(f"no question is usable: {'; '.join(filter(None, reasons)) or 'there is none'}")
+        raise NoQuestionError(f"no question is usable: {'; '.join(filter(None, reasons)) or 'there is none'}")
     return records
 
 

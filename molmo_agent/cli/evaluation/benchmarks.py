@@ -18,6 +18,7 @@ from molmo_agent.cli.evaluation import injection as cli_injection
 from molmo_agent.cli.evaluation import judged as cli_judged
 from molmo_agent.cli.evaluation import nano_suite as cli_suite
 from molmo_agent.cli.evaluation import real as cli_real
+from molmo_agent.cli.evaluation import suites as cli_suites
 from molmo_agent.cli.evaluation.request import Request
 from molmo_agent.console import after_the_result, make_console, plain_text
 from molmo_agent.errors import UsageError
@@ -149,6 +150,7 @@ def _list_benchmarks(console: Console) -> None:
         table.add_column(column, overflow="fold")
     for name, row in BENCHMARKS.items():
         table.add_row(name, row.what, row.data)
+    table.add_row(cli_suites.MOLMO_11, cli_suites.MOLMO_11_WHAT, cli_suites.MOLMO_11_DATA)
     table.add_row(cli_judged.CAPTIONS, cli_judged.CAPTIONS_WHAT, cli_judged.CAPTIONS_DATA)
     table.add_row(cli_suite.NAME, cli_suite.WHAT, "nothing")
     table.add_row(cli_real.SCREENS, cli_real.SCREENS_WHAT, cli_real.SCREENS_DATA)
@@ -241,8 +243,11 @@ def _evaluate_data(console: Console, request: Request) -> None:
     if request.benchmark == cli_judged.CAPTIONS:
         cli_judged.run_captions(console, request)
         return
+    if request.benchmark == cli_suites.MOLMO_11:
+        cli_suites.run_molmo_11(console, request)
+        return
     name, entry = find(request.benchmark)
-    if foreign := request.judge.given():
+    if foreign := request.judge.given() if name != "mathvista" else []:
         raise UsageError(f"{name} does not accept {', '.join(foreign)}")
     if request.path is None:
         raise UsageError(f"{name} needs --data: {entry.data}; or a .jsonl of questions (docs/evaluate.md)")
@@ -258,16 +263,7 @@ def _evaluate_data(console: Console, request: Request) -> None:
     model_part = re.sub(r"[^A-Za-z0-9.]+", "-", request.model).strip("-")
     target = request.out or Path("runs") / "eval" / f"{name}-{model_part}"
     run = target.with_suffix("") if target.suffix == ".json" else target
-    _run(
-        console,
-        settings_and_options,
-        options,
-        run,
-        limit=request.limit,
-        ray=request.ray,
-        workers=request.workers,
-        address=request.address,
-    )
+    _run(console, settings_and_options, options, run, request)
     if target != run:
         records = [record for _, record in json_lines(run / "records.jsonl", nan=True)]
         whole = json.loads((run / "summary.json").read_text(encoding="utf-8")) | {"records": records}
@@ -281,17 +277,14 @@ def _run(
     settings: dict[str, Any],
     options: dict[str, str | None],
     folder: Path,
-    *,
-    limit: int | None,
-    ray: bool,
-    workers: int,
-    address: str | None,
+    request: Request,
 ) -> None:
     from molmo_agent.data.readers.questions_file import QuestionsFile
     from molmo_agent.evaluation.benchmarks import find
     from molmo_agent.evaluation.published import compare
     from molmo_agent.evaluation.report import write_report
     from molmo_agent.evaluation.run import (
+        RECORDS_FILE,
         SUMMARY_FILE,
         evaluate,
         map_here,
@@ -299,16 +292,17 @@ def _run(
         open_questions,
         summarise,
     )
+    from molmo_agent.evaluation.suites.submissions import write_submission
 
     name, benchmark = find(settings["benchmark"])
     mapper: Any = map_here
-    if ray:
+    if request.ray:
         from molmo_agent.train.on_ray import map_on_ray
 
-        mapper = map_on_ray(workers, address)
+        mapper = map_on_ray(request.workers, request.address)
     questions = open_questions(name, benchmark, Path(settings["data"]), options)
     count = len(questions) if isinstance(questions, QuestionsFile) else None
-    total = limit if count is None else min(count, limit or count)
+    total = request.limit if count is None else min(count, request.limit or count)
     with Progress(
         TextColumn("question"),
         MofNCompleteColumn(),
@@ -324,10 +318,12 @@ def _run(
             questions,
             folder,
             settings,
-            limit=limit,
+            limit=request.limit,
             map=mapper,
             progress=lambda count: progress.update(bar, completed=count),
         )
+    if request.judge.judge:
+        records = cli_judged.extract_math_answers(records, list(questions.questions()), request.judge, folder)
     summary = summarise(records, questions.problems)
     # Published figures do not apply to a user's own questions.
     comparisons = [] if isinstance(questions, QuestionsFile) else compare(benchmark.published, summary, options)
@@ -341,6 +337,15 @@ def _run(
         console.print(plain_text(benchmark.caveat))
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     _write(folder / SUMMARY_FILE, text)
+    if submission := write_submission(name, records, list(questions.questions()), folder):
+        console.print(
+            plain_text(f"for the benchmark's server: {submission[0]}; questions without reply: {submission[1]}")
+        )
+    if not any(record.get("scores") for record in records):
+        console.print(
+            f"no question has a published answer; the replies are in {folder / RECORDS_FILE}", highlight=False
+        )
+        return
     with after_the_result("the page", "run the same command to write it; no question is asked again"):
         page = write_report(
             folder,

@@ -66,6 +66,19 @@ def judges_of(options: JudgeOptions, folder: Path, what: str) -> list[Any]:
     return [open_judge(address, folder.parent / "judge-cache", budget) for address in addresses]
 
 
+def extract_math_answers(records: list[Any], questions: list[Any], options: JudgeOptions, folder: Path) -> list[Any]:
+    """Return MathVista's records with scores of the answers that the first judge extracts.
+
+    Raises:
+        ModelError: the judge cannot be reached, refuses, or the budget is spent; the same command continues.
+    """
+    from molmo_agent.evaluation.judged.math_answers import extract_answers
+
+    (judge, *_) = judges_of(options, folder, "mathvista")
+    with progress_of(len(records), "extracted") as progress:
+        return extract_answers(records, questions, judge, progress=progress)
+
+
 def run_captions(console: Console, request: "Request") -> None:
     """Caption the images for each length hint, judge the captions and print the table.
 
