@@ -1,4 +1,4 @@
-"""The paper's 11 benchmarks in one run: missing sets are named, averages say what they cover, secret answers get a file."""
+"""The 11 benchmarks of the paper in one run: what is missing is named, and averages say what they cover."""
 
 import json
 from pathlib import Path
@@ -152,7 +152,7 @@ def test_a_okvqa_is_submitted_as_the_text_of_an_option(tmp_path: Path) -> None:
         Question(id=f"a-okvqa-mc/q{n}", style="a_okvqa_mc", text="?", options=("a cat", "a dog", "an ox"))
         for n in range(len(replies))
     ]
-    records = [{"id": q.id, "reply": reply, "scores": {}} for q, reply in zip(questions, replies, strict=True)]
+    records = [{"id": q.id, "reply": reply, "skipped": "no"} for q, reply in zip(questions, replies, strict=True)]
     path, unanswered = write_submission("a_okvqa_mc", records, [*questions, questions[0]], tmp_path) or (tmp_path, -1)
     rows = json.loads(path.read_text())
     assert [rows[f"q{n}"]["multiple_choice"] for n in range(len(replies))] == list(replies.values())

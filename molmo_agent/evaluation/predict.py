@@ -12,7 +12,7 @@ from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError, ModelError, UsageError
 from molmo_agent.evaluation.benchmarks import Benchmark
 from molmo_agent.evaluation.metrics.pointing import read_points
-from molmo_agent.evaluation.scoring import Reply, ReplyScores, score
+from molmo_agent.evaluation.scoring import Reply, score
 from molmo_agent.interfaces import PointingModel, model_traits
 from molmo_agent.model.prompts import BARE_STYLES, DEMO_STYLES, STYLE_ALIASES, caption_prompt, with_prefix, wording
 from molmo_agent.point_text.cut_off import without_mark
@@ -164,7 +164,7 @@ def _record(benchmark: Benchmark, question: Question, prompt: str, reply: Reply)
         if question.answers or question.points is not None:
             return {"id": question.id, "skipped": f"{error}"}
         # The answer is unpublished: the reply is kept for the benchmark's server.
-        result = ReplyScores(scores={}, reference={}, unparsed=not reply.text.strip())
+        return {"id": question.id, "question": prompt, "reply": reply.text, "skipped": f"{error}"}
     return {
         "id": question.id,
         "question": prompt,

@@ -72,7 +72,9 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="The benchmark's files, or a .jsonl of questions.")] = None,
     model: _Model = None,
     list_all: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
-    form: Annotated[str | None, typer.Option(help="android_control: ll, hl_ll, hl or hl_cot.")] = None,
+    form: Annotated[
+        str | None, typer.Option(help="android_control: ll, hl_ll, hl or hl_cot. clocks: image or crop.")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data, such as val or test.")] = None,
     subsplit: Annotated[
         str | None, typer.Option(help="android_control: only the episodes of this subsplit, such as IDD.")
@@ -288,6 +290,7 @@ def _run(
         SUMMARY_FILE,
         evaluate,
         map_here,
+        mean_over,
         open_model,
         open_questions,
         summarise,
@@ -325,6 +328,8 @@ def _run(
     if request.judge.judge:
         records = cli_judged.extract_math_answers(records, list(questions.questions()), request.judge, folder)
     summary = summarise(records, questions.problems)
+    if benchmark.mean_over:
+        summary["mean over groups"] = mean_over(summary, benchmark.mean_over)
     # Published figures do not apply to a user's own questions.
     comparisons = [] if isinstance(questions, QuestionsFile) else compare(benchmark.published, summary, options)
     content = {"settings": settings, "summary": summary, "comparisons": [asdict(row) for row in comparisons]}
@@ -376,6 +381,12 @@ def _print(console: Console, summary: dict[str, Any], comparisons: list[Any]) ->
         reference_mean = f"{reference['mean']:.1%}" if reference else ""
         table.add_row(plain_text(score), f"{row['mean']:.1%}", interval, f"{row['n']}", reference_mean)
     console.print(table)
+    if means := summary.get("mean over groups"):
+        missing = f", without {' and '.join(means['missing'])}" if means["missing"] else ""
+        for score, row in means["scores"].items():
+            interval = f"{row['low']:.1%} - {row['high']:.1%}"
+            line = f"{score}, mean of {', '.join(means['groups'])}{missing}: {row['mean']:.1%} ({interval})"
+            console.print(plain_text(line))
     if comparisons:
         table = Table("published", "score", "theirs", "ours", "ours is", "source", box=None)
         for row in comparisons:

@@ -40,14 +40,14 @@ class ClockPhotos:
     """The questions of the sets whose table is there, grouped by set.
 
     Options: ``images`` (folder with the images of all sets, in folders or together; by default the tables' folder),
-    ``view`` ("image": the whole image; "crop": the detected clock with the authors' margin).
+    ``form`` ("image": the whole image; "crop": the detected clock with the authors' margin).
 
     Raises:
         UsageError: no table is there, or one has other columns.
     """
 
     def __init__(self, source: Source) -> None:
-        options = options_of(source, {"images": None, "view": "image"}, {"view": ("image", "crop")})
+        options = options_of(source, {"images": None, "form": "image"}, {"form": ("image", "crop")})
         path = required_path(source)
         folder = next(
             (one for one in (path, path / "data") if any((one / file).is_file() for file, _ in SETS.values())), None
@@ -63,7 +63,7 @@ class ClockPhotos:
         for name, (file, places) in SETS.items():
             if name not in self.missing:
                 find = partial(_find, images, places)
-                self._read(name, folder / file, find, crop=options["view"] == "crop")
+                self._read(name, folder / file, find, crop=options["form"] == "crop")
 
     def _read(self, name: str, table: Path, find: Callable[[str], Path], *, crop: bool) -> None:
         rows = csv.DictReader(io.StringIO(decode(read_bounded(table), where=table), newline=""))

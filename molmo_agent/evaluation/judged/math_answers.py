@@ -53,7 +53,7 @@ def extract_answers(
 
 
 def _extract(judge: Judge, questions: dict[str, Question], record: Record) -> Record:
-    if "skipped" in record or not record["scores"]:
+    if "skipped" in record:
         return record
     question = questions[record["id"]]
     kind: Any = question.extra.get("answer_type", "text")

@@ -72,7 +72,7 @@ def write_submission(
     Returns:
         None if all replies are scored, or the benchmark has no server.
     """
-    kept = {record["id"]: record for record in records if "skipped" not in record and not record["scores"]}
+    kept = {record["id"]: record for record in records if "skipped" in record and "reply" in record}
     if not kept or name not in FORMS:
         return None
     pairs = [(kept[question.id], question) for question in questions if question.id in kept]
