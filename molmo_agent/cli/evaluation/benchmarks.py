@@ -286,7 +286,6 @@ def _run(
     from molmo_agent.evaluation.published import compare
     from molmo_agent.evaluation.report import write_report
     from molmo_agent.evaluation.run import (
-        RECORDS_FILE,
         SUMMARY_FILE,
         evaluate,
         map_here,
@@ -295,7 +294,6 @@ def _run(
         open_questions,
         summarise,
     )
-    from molmo_agent.evaluation.suites.submissions import write_submission
 
     name, benchmark = find(settings["benchmark"])
     mapper: Any = map_here
@@ -342,14 +340,7 @@ def _run(
         console.print(plain_text(benchmark.caveat))
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     _write(folder / SUMMARY_FILE, text)
-    if submission := write_submission(name, records, list(questions.questions()), folder):
-        console.print(
-            plain_text(f"for the benchmark's server: {submission[0]}; questions without reply: {submission[1]}")
-        )
-    if not any(record.get("scores") for record in records):
-        console.print(
-            f"no question has a published answer; the replies are in {folder / RECORDS_FILE}", highlight=False
-        )
+    if not _report_unscored(console, name, records, questions, folder):
         return
     with after_the_result("the page", "run the same command to write it; no question is asked again"):
         page = write_report(
@@ -363,6 +354,20 @@ def _run(
             questions=questions.questions(),
         )
         console.print(plain_text(f"page: {page}"))
+
+
+def _report_unscored(console: Console, name: str, records: list[Any], questions: Any, folder: Path) -> bool:
+    """Write the replies whose answers are unpublished for the benchmark's server; return whether others have scores."""
+    from molmo_agent.evaluation.run import RECORDS_FILE
+    from molmo_agent.evaluation.suites.submissions import write_submission
+
+    if submission := write_submission(name, records, list(questions.questions()), folder):
+        path, missing = submission
+        console.print(plain_text(f"for the benchmark's server: {path}; questions without reply: {missing}"))
+    if any("skipped" not in record for record in records):
+        return True
+    console.print(plain_text(f"no question has a published answer; the replies are in {folder / RECORDS_FILE}"))
+    return False
 
 
 def _write(path: Path, text: str) -> None:
