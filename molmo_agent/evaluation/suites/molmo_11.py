@@ -164,8 +164,8 @@ def find_folders(home: Path) -> dict[str, Path]:
         if paths:
             folders[member.name] = paths[0]
     if not folders:
-        names = ", ".join(member.name for member in MEMBERS)
-        raise UsageError(f"expected a folder for each benchmark in {home} ({names}), found none of them")
+        known = ", ".join(member.name for member in MEMBERS)
+        raise UsageError(f"expected a folder for each benchmark in {home} ({known}), found none of them")
     return folders
 
 
