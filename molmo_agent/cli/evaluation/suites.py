@@ -37,15 +37,16 @@ def run_molmo_11(console: Console, request: Request) -> None:
     folders = find_folders(request.path)
     folder = results_folder(MOLMO_11, request.model, request.out)
     judges = judges_of(request.judge, folder, MOLMO_11) if request.judge.judge else []
-    settings = {
+    settings: dict[str, Any] = {
         "benchmark": MOLMO_11,
         "model": request.model,
         "data": str(request.path.resolve()),
         "split": request.choices.get("split"),
-        "judge": judges[0].name if judges else None,
     }
     folder.mkdir(parents=True, exist_ok=True)
     same_settings(folder / SETTINGS_FILE, settings)
+    # A judge scores replies again; it does not change them.
+    settings["judge"] = judges[0].name if judges else None
     run = _Run(request, settings, folder, judges)
     lines = [
         run.member(member, folders[member.name])

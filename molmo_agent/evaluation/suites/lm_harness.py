@@ -4,6 +4,7 @@ The language side before and after fine-tuning is measured with the harness's ow
 ARC-C. HumanEval executes the model's code, which the harness does without a sandbox, so it is not among them.
 """
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,8 +39,8 @@ def harness_model(pointer: PointingModel, *, batch_size: int = 8) -> Any:
         UsageError: lm-evaluation-harness is not installed, or the model is not a local Molmo.
     """
     try:
-        from lm_eval.api.model import TemplateLM
-        from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+        template: Any = importlib.import_module("lm_eval.api.model").TemplateLM
+        utils: Any = importlib.import_module("lm_eval.utils")
     except ImportError as error:
         raise UsageError(_INSTALL) from error
     local: Any = innermost(pointer)
@@ -48,7 +49,7 @@ def harness_model(pointer: PointingModel, *, batch_size: int = 8) -> Any:
     model, tokenizer, bos = local.model, local.processor.tokenizer, local.processor.bos_id
     context_length = int(model.config.text_config.max_position_embeddings)
 
-    class MolmoHarness(TemplateLM):  # type: ignore[misc, unused-ignore]
+    class MolmoHarness(template):  # type: ignore[misc]
         """The harness's interface; texts are continued as they stand, without roles, as for a base model."""
 
         backend = "causal"
@@ -86,8 +87,8 @@ def harness_model(pointer: PointingModel, *, batch_size: int = 8) -> Any:
             totals = []
             for request in requests:
                 tokens = self.tok_encode(request.args[0])
-                windows = get_rolling_token_windows(tokens, self.prefix_token_id, context_length, 1)
-                rows = [(("", ""), *make_disjoint_window(window)) for window in windows]
+                windows = utils.get_rolling_token_windows(tokens, self.prefix_token_id, context_length, 1)
+                rows = [(("", ""), *utils.make_disjoint_window(window)) for window in windows]
                 totals.append(sum(score for score, _ in self._loglikelihood_tokens(rows)))
             return totals
 
@@ -175,7 +176,7 @@ def run_tasks(pointer: PointingModel, names: Sequence[str], *, limit: int | None
         raise UsageError(f"{unsafe[0]} executes the model's code, and the harness has no sandbox; it is not run here")
     model = harness_model(pointer)
     try:
-        from lm_eval import simple_evaluate
+        simple_evaluate: Any = importlib.import_module("lm_eval").simple_evaluate
     except ImportError as error:
         raise UsageError(f"{_INSTALL} ({error})") from error
     tasks = [TASKS.get(name, name) for name in names]
