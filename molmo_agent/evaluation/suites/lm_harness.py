@@ -49,7 +49,7 @@ def harness_model(pointer: PointingModel, *, batch_size: int = 8) -> Any:
     model, tokenizer, bos = local.model, local.processor.tokenizer, local.processor.bos_id
     context_length = int(model.config.text_config.max_position_embeddings)
 
-    class MolmoHarness(template):  # type: ignore[misc]
+    class MolmoHarness(template):
         """The harness's interface; texts are continued as they stand, without roles, as for a base model."""
 
         backend = "causal"
