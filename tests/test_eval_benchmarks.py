@@ -22,8 +22,10 @@ from typer.testing import CliRunner
 
 from molmo_agent.cli.app import app
 from molmo_agent.cli.evaluation import injection as cli_injection
+from molmo_agent.cli.evaluation import judged as cli_judged
 from molmo_agent.cli.evaluation import nano_suite as cli_suite
 from molmo_agent.cli.evaluation import real as cli_real
+from molmo_agent.cli.evaluation import suites as cli_suites
 from molmo_agent.data.question import Question
 from molmo_agent.data.readers.questions_file import QuestionsFile
 from molmo_agent.data.source import Source
@@ -964,6 +966,8 @@ def test_the_questions_that_the_documentation_shows_can_be_read(tmp_path: Path) 
         cli_real.SCREENS,
         cli_real.TASKS,
         cli_injection.NAME,
+        cli_judged.CAPTIONS,
+        cli_suites.MOLMO_11,
     }:
         find(name)
 
