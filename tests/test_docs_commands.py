@@ -25,7 +25,7 @@ from chat_server import Server
 from made_data import cap, parquet
 from misbehaving_server import serving
 from PIL import Image
-from test_data_academic import chart_qa, text_vqa
+from test_data_academic import chart_qa, doc_qa, text_vqa
 from test_eval_benchmarks import write_pointing
 from tiny_training import small_run, write_model, write_points
 from typer.testing import CliRunner
@@ -67,6 +67,8 @@ CANNOT = {
     "agent serve": "serves until it is ended; test_serve_remote runs it with the client",
     "http://localhost:8000/v1#": "asks a language model; test_planner_served and test_native_agents answer as one",
     "8000#nano": "asks agent serve; test_serve_remote runs both",
+    "agent eval cap-f1": "needs a judge; test_cap_f1 serves one",
+    "agent eval clocks": "needs photographs of clocks; test_clock_benchmark writes tables and images",
     "agent start --vision openai": "downloads two models; test_start_model starts from folders",
     "python benchmarks/nano_ablation.py": "trains for minutes at the least; test_ablations runs its parts",
 }
@@ -76,6 +78,7 @@ REPLACED = {
     "trajectories/...": "trajectories/toy",
     "=DIR": "=data/android_control",
     "FOLDER": "data/real",
+    "--data HOME": "--data data/eleven",
     " /data/": " data/",
     "=/data/": "=data/",
     "their_module:TheirPointing-v0": "MolmoAgent/PointTarget-v0",
@@ -181,6 +184,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     cap(data / "molmo" / "pixmo-cap")
     chart_qa(data / "molmo" / "chart-qa")
     text_vqa(data / "text_vqa")
+    doc_qa(data / "eleven" / "doc_qa")
     write_pointing(data / "points_eval")
     write_real_screen(data / "real")
     (block,) = re.findall(r"^```json\n(.*?)^```", (ROOT / "docs" / "evaluate.md").read_text(), re.MULTILINE | re.DOTALL)

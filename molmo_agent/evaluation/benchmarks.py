@@ -21,6 +21,8 @@ class PublishedScore:
     score: str
     # Restricts the score to this group of questions.
     group: str | None = None
+    # The unweighted mean of the benchmark's groups, see Benchmark.mean_over, instead of all questions.
+    over_groups: bool = False
     # Restricts the comparison to these values of the benchmark's options.
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -49,6 +51,8 @@ class Benchmark:
     published: tuple[PublishedScore, ...] = ()
     # The ways in which the field makes a number of the same answers; the first is the default.
     protocols: tuple[Protocol, ...] = ()
+    # Groups of questions whose unweighted mean is the main score.
+    mean_over: tuple[str, ...] = ()
     # Why figures may not be comparable.
     caveat: str = ""
 
@@ -167,6 +171,86 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         choice_style="eval_multiple_choice",
         published=(PublishedScore(key="RealWorldQA", score="right"),),
     ),
+    "okvqa": Benchmark(
+        what="questions about photographs that need knowledge, ten answers each",
+        data="the folder with OK-VQA's questions and annotations, COCO's val2014/ beside them",
+        reader=f"{_READERS}.academic_photos:ok_vqa",
+        metric="vqa",
+        style="okvqa",
+        options={"split": "validation"},
+    ),
+    "a_okvqa_mc": Benchmark(
+        what="questions about photographs that need knowledge, multiple choice",
+        data="the folder with aokvqa_v1p0_val.json, COCO's val2017/ beside it",
+        reader=f"{_READERS}.academic_photos:a_okvqa",
+        metric="choice",
+        style="a_okvqa_mc",
+        options={"form": "mc", "split": "validation"},
+    ),
+    "a_okvqa_da": Benchmark(
+        what="the same, answered directly; difficult questions are left out",
+        data="the folder with aokvqa_v1p0_val.json, COCO's val2017/ beside it",
+        reader=f"{_READERS}.academic_photos:a_okvqa",
+        metric="a_okvqa",
+        style="a_okvqa_da",
+        options={"form": "da", "split": "validation"},
+    ),
+    "science_qa": Benchmark(
+        what="school questions with an image, multiple choice",
+        data="the folder with problems.json and images/, or the hub's parquet files",
+        reader=f"{_READERS}.academic_school:science_qa",
+        metric="choice",
+        style="science_qa",
+        options={"split": "validation"},
+    ),
+    "st_qa": Benchmark(
+        what="questions about text in scenes",
+        data="the folder with train_task_3.json, of which 1,024 questions are held out, and the images",
+        reader=f"{_READERS}.academic_texts:st_vqa",
+        metric="anls",
+        style="st_qa",
+        options={"split": "validation"},
+    ),
+    "tabmwp": Benchmark(
+        what="mathematics with tables",
+        data="the folder with problems_test.json and tables/",
+        reader=f"{_READERS}.academic_school:tabmwp",
+        metric="exact",
+        style="tabwmp_da",
+        options={"split": "test"},
+    ),
+    "tally_qa": Benchmark(
+        what="counting, simple and complex questions",
+        data="the folder with test.json, COCO's and Visual Genome's images beside it",
+        reader=f"{_READERS}.academic_photos:tally_qa",
+        metric="counting",
+        style="tally_qa",
+        options={"split": "test"},
+    ),
+    "dv_qa": Benchmark(
+        what="questions about drawn bar charts",
+        data="the folder with val_easy_qa.json and images/; --split val_hard reads the other questions",
+        reader=f"{_READERS}.academic_charts:dvqa",
+        metric="exact",
+        style="dv_qa",
+        options={"split": "val_easy"},
+    ),
+    "figure_qa": Benchmark(
+        what="yes-no questions about drawn charts",
+        data="the folder with validation1/qa_pairs.json and validation1/png/",
+        reader=f"{_READERS}.academic_charts:figure_qa",
+        metric="exact",
+        style="figure_qa",
+        options={"split": "validation1"},
+    ),
+    "plot_qa": Benchmark(
+        what="questions about drawn plots",
+        data="the folder with validation/qa_pairs_V2.json and validation/png/",
+        reader=f"{_READERS}.academic_charts:plot_qa",
+        metric="relaxed",
+        style="plot_qa",
+        options={"split": "validation"},
+    ),
     "countbench_qa": Benchmark(
         what="counting, 2 to 10",
         data="the folder with CountBench's parquet files and countbench_paired_questions.json",
@@ -213,11 +297,22 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         metric="clock",
         style="clocks",
         options={"split": "train", "images": None},
+    ),
+    "clocks": Benchmark(
+        what="reading clocks in photographs: COCO, Open Images and films",
+        data="the folder with coco_final.csv, openimg_final.csv and movies_final.csv; --images: the images",
+        reader=f"{_READERS}.clock_photos:ClockPhotos",
+        metric="clock",
+        style="clocks",
+        crops=12,
+        options={"form": "image", "images": None},
         published=(
-            PublishedScore(key="ClockBench_overall", score="right within a minute"),
-            PublishedScore(key="ClockBench_hour", score="hour"),
+            PublishedScore(key="ClockBench_overall", score="right within a minute", over_groups=True),
+            PublishedScore(key="ClockBench_hour", score="hour", over_groups=True),
+            PublishedScore(key="ClockBench_minute", score="minute", over_groups=True),
         ),
-        caveat="The published figures are for photographs from three public sets, not for PixMo's watch faces.",
+        mean_over=("coco", "openimages", "movies"),
+        caveat="The publication does not state whether the models saw whole images or the clocks alone (--form crop).",
     ),
     "android_control": Benchmark(
         what="one step on a phone, under every published rule",

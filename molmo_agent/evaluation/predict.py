@@ -17,7 +17,7 @@ from molmo_agent.evaluation.metrics.pointing import read_points
 from molmo_agent.evaluation.results.costs import costs_of
 from molmo_agent.evaluation.scoring import Reply, score
 from molmo_agent.interfaces import PointingModel, collect_usage, model_traits
-from molmo_agent.model.prompts import BARE_STYLES, DEMO_STYLES, STYLE_ALIASES, with_prefix, wording
+from molmo_agent.model.prompts import BARE_STYLES, DEMO_STYLES, STYLE_ALIASES, caption_prompt, with_prefix, wording
 from molmo_agent.point_text.cut_off import without_mark
 from molmo_agent.point_text.reference_parser import parse_reference
 
@@ -33,13 +33,16 @@ _Way = Callable[[Any, Benchmark, Batch], "list[tuple[str, Reply]]"]
 def prompt_of(question: Question, bank: str | None = None, *, tags: bool = True) -> str:
     """Return the prompt of a question; deterministic.
 
-    Demo styles have no style tag, as in nine of ten training examples. A label gets the plainest wording.
+    Demo styles have no style tag, as in nine of ten training examples. A label gets the plainest wording. A question
+    with a length hint asks for a caption.
 
     Args:
         question: the question.
         bank: of wordings, if the question's text is a label.
         tags: whether the model was trained with tags of styles.
     """
+    if "hint" in question.extra:
+        return caption_prompt(question.extra["hint"], tags=tags)
     style = STYLE_ALIASES.get(question.style, question.style)
     text = question.text
     if bank is not None and not question.extra.get("whole"):
@@ -171,7 +174,10 @@ def _record(benchmark: Benchmark, question: Question, prompt: str, reply: Reply)
     try:
         result = score(benchmark.metric, question, reply)
     except ValueError as error:
-        return {"id": question.id, "skipped": f"{error}"}
+        if question.answers or question.points is not None:
+            return {"id": question.id, "skipped": f"{error}"}
+        # The answer is unpublished: the reply is kept for the benchmark's server.
+        return {"id": question.id, "question": prompt, "reply": reply.text, "skipped": f"{error}"}
     return {
         "id": question.id,
         "question": prompt,

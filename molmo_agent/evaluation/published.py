@@ -56,6 +56,10 @@ def compare(
         if any(options.get(name) not in values for name, values in entry.when.items()):
             continue
         part = summary["groups"].get(entry.group) if entry.group else summary
+        if entry.over_groups:
+            part = summary.get("mean over groups")
+            if part is None or part["missing"]:
+                continue
         row = part and part["reference"].get(entry.score)
         if not row:
             continue

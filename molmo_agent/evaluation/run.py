@@ -5,6 +5,7 @@ An interrupted run can be resumed. Parallelism is left to the mapper.
 
 import importlib
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -60,6 +61,10 @@ def open_model(name: str, max_crops: int | None = None) -> Any:
     if max_crops is not None and (remark := limit_crops(model, max_crops)):
         warn(remark)
     return model
+
+
+class NoQuestionError(UsageError):
+    """A benchmark has no usable question."""
 
 
 class Questions(Protocol):
@@ -122,7 +127,8 @@ def evaluate(
         progress: called with the number of finished questions after each batch.
 
     Raises:
-        UsageError: the folder holds a run with other settings, or no question is usable.
+        UsageError: the folder holds a run with other settings.
+        NoQuestionError: no question is usable.
     """
     folder.mkdir(parents=True, exist_ok=True)
     same_settings(folder / SETTINGS_FILE, settings)
@@ -155,9 +161,9 @@ def evaluate(
             if progress:
                 progress(len(finished_records))
     records = [*(finished_records[id_] for id_ in order), *again]
-    if all("skipped" in record for record in records):
+    if not any("reply" in record for record in records):
         reasons = [_reasons(records), questions.problems.summary() if questions.problems.entries else ""]
-        raise UsageError(f"no question is usable: {'; '.join(filter(None, reasons)) or 'there is none'}")
+        raise NoQuestionError(f"no question is usable: {'; '.join(filter(None, reasons)) or 'there is none'}")
     return records
 
 
@@ -216,6 +222,40 @@ def summarise(records: Sequence[Record], problems: Problems | None = None) -> di
             *({"id": problem.row or "", "reason": str(problem)} for problem in (problems.entries if problems else ())),
         ],
     }
+
+
+def mean_over(summary: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:
+    """Return the unweighted means of the scores over groups that have questions, ready for JSON.
+
+    The intervals combine those of the groups as independent errors.
+
+    Args:
+        summary: see :func:`summarise`.
+        groups: their names.
+    """
+    parts = [summary["groups"][name] for name in groups if name in summary["groups"]]
+    return {
+        "groups": [name for name in groups if name in summary["groups"]],
+        "missing": [name for name in groups if name not in summary["groups"]],
+        "questions": sum(part["questions"] for part in parts),
+        **{kind: _mean_rows([part[kind] for part in parts]) for kind in ("scores", "reference")},
+    }
+
+
+def _mean_rows(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    figures = {}
+    for name in parts[0] if parts else ():
+        rows = [part[name] for part in parts if name in part]
+        if len(rows) < len(parts):
+            continue
+        mean = sum(row["mean"] for row in rows) / len(rows)
+        below, above = (
+            math.sqrt(sum((row["mean"] - row[edge]) ** 2 for row in rows)) / len(rows) for edge in ("low", "high")
+        )
+        counts = sum(row["n"] for row in rows)
+        edges = {"low": max(0.0, mean - below), "high": min(1.0, mean + above)}
+        figures[name] = {"mean": mean, "n": counts, **edges, "interval": "combined"}
+    return figures
 
 
 def _order(name: str) -> tuple[int, str]:

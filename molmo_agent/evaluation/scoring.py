@@ -20,6 +20,7 @@ from molmo_agent.evaluation.metrics import (
     MathVistaQuestion,
     PointingScore,
     ReferenceFailure,
+    a_okvqa,
     anls,
     clean_answer,
     clock,
@@ -87,6 +88,11 @@ def _answers(question: Question) -> Sequence[str]:
 def _vqa(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
     text = clean_answer(reply.text, reference_quirks=quirks)
     return {"vqa": float(vqa_soft(text, _answers(question), reference_quirks=quirks))}, not text, ()
+
+
+def _a_okvqa(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
+    text = clean_answer(reply.text, reference_quirks=quirks)
+    return {"a_okvqa": float(a_okvqa(text, _answers(question)))}, not text, ()
 
 
 def _anls(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
@@ -240,9 +246,14 @@ def _clock(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool
     # An answer in words means that no time is shown.
     hour, minute = (int(time[1]), int(time[2])) if time else (-1, -1)
     result = clock(reply.text, hour, minute, bench=True, reference_quirks=quirks)
-    names = {"right within a minute": "overall_close", "exact": "overall_exact", "hour": "hour_correct"}
+    names = {
+        "right within a minute": "overall_close",
+        "exact": "overall_exact",
+        "hour": "hour_correct",
+        "minute": "minute_close",
+    }
     scores: Scores = {ours: result[name] for ours, name in names.items() if name in result}
-    return scores, hour >= 0 and ":" not in reply.text, ()
+    return scores, hour >= 0 and ":" not in reply.text, _kind(question)
 
 
 def _android_control(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
@@ -258,8 +269,15 @@ def _android_control(question: Question, reply: Reply, quirks: bool) -> tuple[Sc
     return scores, parse_answer(reply.text) is None, groups
 
 
+def _kept(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
+    """Keep a reply that a judge scores later."""
+    return {}, not reply.text.strip(), _kind(question)
+
+
 METRICS: Mapping[str, Metric] = {
+    "kept": _kept,
     "vqa": _vqa,
+    "a_okvqa": _a_okvqa,
     "anls": _anls,
     "relaxed": _relaxed,
     "exact": _exact,

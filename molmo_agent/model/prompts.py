@@ -95,6 +95,19 @@ def length_hint(style: str, answer_chars: int, rng: np.random.RandomState) -> st
     return f"{style} :"
 
 
+def caption_prompt(hint: int | None, *, tags: bool) -> str:
+    """Return the prompt for a long caption with a length hint, as the published evaluation of captions asks.
+
+    Args:
+        hint: about how long the caption is, in units of 15 characters; None asks without a hint.
+        tags: whether the model was trained with tags of styles; others are asked in words.
+    """
+    if tags:
+        return "long_caption :" if hint is None else f"long_caption {hint}:"
+    length = "" if hint is None else f" Write about {_LENGTH_UNIT * hint} characters."
+    return f"{caption_wording()}{length}"
+
+
 def with_prefix(prefix: str, question: str) -> str:
     """Put a prefix before a question; either may be empty."""
     return f"{prefix} {question}" if prefix and question else prefix or question

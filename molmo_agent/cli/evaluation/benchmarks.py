@@ -15,8 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from molmo_agent.cli.evaluation import injection as cli_injection
+from molmo_agent.cli.evaluation import judged as cli_judged
 from molmo_agent.cli.evaluation import nano_suite as cli_suite
 from molmo_agent.cli.evaluation import real as cli_real
+from molmo_agent.cli.evaluation import suites as cli_suites
+from molmo_agent.cli.evaluation.request import Request
 from molmo_agent.console import after_the_result, make_console, plain_text
 from molmo_agent.errors import UsageError
 from molmo_agent.files import write_whole
@@ -60,21 +63,34 @@ _Out = Annotated[
 # Options of benchmarks on data alone.
 _OF_DATA = ("--price", "--hub-results")
 
+_Model = Annotated[
+    str | None,
+    typer.Option(
+        help="nano, a checkpoint, or a server's address; for pointing also auto, random or centre. Default: nano; "
+        "auto for injection, real-screens and real-tasks. injection takes several, separated by commas."
+    ),
+]
+_Judge = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL#MODEL,...", help="cap-f1, mathvista: the judge; a second one for cap-f1 measures the agreement."
+    ),
+]
+_JudgeBudget = Annotated[int | None, typer.Option(min=0, help="Maximum number of requests to judges.")]
+_Hints = Annotated[
+    str | None, typer.Option(metavar="N,...", help="cap-f1: length hints, in units of 15 characters, or none (65).")
+]
+
 
 def evaluate(
     benchmark: Annotated[str | None, typer.Argument(help="Name of the benchmark; --list prints them.")] = None,
     folder: Annotated[Path | None, typer.Argument(metavar="[DATA]", help="The same as --data.")] = None,
     data: Annotated[Path | None, typer.Option(help="The benchmark's files, or a .jsonl of questions.")] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="nano, a checkpoint, or a server's address; for pointing also auto, random or centre. Default: nano; "
-            "auto for injection, real-screens and real-tasks. injection takes several, separated by commas."
-        ),
-    ] = None,
+    model: _Model = None,
     list_all: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
     form: Annotated[
-        str | None, typer.Option(help="android_control: ll, hl_ll, hl or hl_cot. Grounding: which copy of the data.")
+        str | None,
+        typer.Option(help="android_control: ll, hl_ll, hl or hl_cot. clocks: image or crop. Grounding: which copy."),
     ] = None,
     protocol: _Protocol = None,
     split: Annotated[str | None, typer.Option(help="Split of the data, such as val or test.")] = None,
@@ -101,6 +117,9 @@ def evaluate(
     confirm: _Confirm = None,
     price: _Price = None,
     hub_results: _HubResults = None,
+    judge: _Judge = None,
+    judge_budget: _JudgeBudget = None,
+    hints: _Hints = None,
     seed: Annotated[int | None, typer.Option(help="injection: another seed makes other screens and orders.")] = None,
     out: _Out = None,
 ) -> None:
@@ -127,7 +146,7 @@ def evaluate(
     choices = {"form": form, "split": split, "subsplit": subsplit, "images": images}
     _evaluate_data(
         console,
-        _Request(
+        Request(
             benchmark=benchmark,
             model=model,
             out=out,
@@ -141,6 +160,7 @@ def evaluate(
             protocol=protocol,
             price=price,
             hub_results=hub_results,
+            judge=cli_judged.JudgeOptions(judge=judge, budget=judge_budget, hints=hints),
         ),
     )
 
@@ -153,6 +173,8 @@ def _list_benchmarks(console: Console) -> None:
         table.add_column(column, overflow="fold")
     for name, row in BENCHMARKS.items():
         table.add_row(name, row.what, row.data)
+    table.add_row(cli_suites.MOLMO_11, cli_suites.MOLMO_11_WHAT, cli_suites.MOLMO_11_DATA)
+    table.add_row(cli_judged.CAPTIONS, cli_judged.CAPTIONS_WHAT, cli_judged.CAPTIONS_DATA)
     table.add_row(cli_suite.NAME, cli_suite.WHAT, "nothing")
     table.add_row(cli_real.SCREENS, cli_real.SCREENS_WHAT, cli_real.SCREENS_DATA)
     table.add_row(cli_real.TASKS, cli_real.TASKS_WHAT, "nothing")
@@ -236,26 +258,7 @@ def _check_injection(options: _OwnScreens, flags: Mapping[str, Any]) -> None:
         raise UsageError(f"{cli_injection.NAME} does not accept {', '.join(foreign)}; it makes its own screens")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    """The options of a benchmark on published data or a person's own."""
-
-    benchmark: str
-    model: str
-    out: Path | None
-    path: Path | None
-    choices: Mapping[str, str]
-    max_crops: int | None
-    limit: int | None
-    ray: bool
-    workers: int
-    address: str | None
-    protocol: str | None
-    price: str | None
-    hub_results: str | None
-
-
-def _evaluate_data(console: Console, request: _Request) -> None:
+def _evaluate_data(console: Console, request: Request) -> None:
     """Run a benchmark and write its folder, or one JSON file.
 
     Raises:
@@ -265,7 +268,15 @@ def _evaluate_data(console: Console, request: _Request) -> None:
     from molmo_agent.evaluation.results.costs import Price
     from molmo_agent.evaluation.results.hub import HubTask, write_hub_results
 
+    if request.benchmark == cli_judged.CAPTIONS:
+        cli_judged.run_captions(console, request)
+        return
+    if request.benchmark == cli_suites.MOLMO_11:
+        cli_suites.run_molmo_11(console, request)
+        return
     name, entry = find(request.benchmark)
+    if foreign := request.judge.given() if name != "mathvista" else []:
+        raise UsageError(f"{name} does not accept {', '.join(foreign)}")
     if request.path is None:
         raise UsageError(f"{name} needs --data: {entry.data}; or a .jsonl of questions (docs/evaluate.md)")
     if request.workers > 1 and not request.ray:
@@ -306,7 +317,7 @@ def _run(
     settings: dict[str, Any],
     options: dict[str, str | None],
     folder: Path,
-    request: _Request,
+    request: Request,
     price: Any,
 ) -> dict[str, Any]:
     from molmo_agent.data.readers.questions_file import QuestionsFile
@@ -316,7 +327,7 @@ def _run(
     from molmo_agent.evaluation.report import write_report
     from molmo_agent.evaluation.results.costs import COSTS_FILE, read_costs, summarise_costs
     from molmo_agent.evaluation.results.folder import SUMMARY_FILE
-    from molmo_agent.evaluation.run import evaluate, map_here, open_model, open_questions, summarise
+    from molmo_agent.evaluation.run import evaluate, map_here, mean_over, open_model, open_questions, summarise
 
     name, benchmark = find(settings["benchmark"])
     protocol = find_protocol(name, benchmark.protocols, request.protocol)
@@ -347,6 +358,8 @@ def _run(
             map=mapper,
             progress=lambda count: progress.update(bar, completed=count),
         )
+    if request.judge.judge:
+        records = cli_judged.extract_math_answers(records, list(questions.questions()), request.judge, folder)
     if protocol is not None:
         records = with_main(records, protocol)
     ids = {record["id"] for record in records}
@@ -354,6 +367,8 @@ def _run(
     summary = summarise(records, questions.problems) | {"costs": costs}
     if protocol is not None:
         summary |= summarise_protocols(name, options, benchmark.protocols, records, protocol)
+    if benchmark.mean_over:
+        summary["mean over groups"] = mean_over(summary, benchmark.mean_over)
     # Published figures do not apply to a user's own questions.
     comparisons = [] if isinstance(questions, QuestionsFile) else compare(benchmark.published, summary, options)
     content = {"settings": settings, "summary": summary, "comparisons": [asdict(row) for row in comparisons]}
@@ -366,6 +381,8 @@ def _run(
         console.print(plain_text(benchmark.caveat))
     text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
     _write(folder / SUMMARY_FILE, text)
+    if not _report_unscored(console, name, records, questions, folder):
+        return None
     with after_the_result("the page", "run the same command to write it; no question is asked again"):
         page = write_report(
             folder,
@@ -379,6 +396,20 @@ def _run(
         )
         console.print(plain_text(f"page: {page}"))
     return summary
+
+
+def _report_unscored(console: Console, name: str, records: list[Any], questions: Any, folder: Path) -> bool:
+    """Write the replies whose answers are unpublished for the benchmark's server; return whether others have scores."""
+    from molmo_agent.evaluation.run import RECORDS_FILE
+    from molmo_agent.evaluation.suites.submissions import write_submission
+
+    if submission := write_submission(name, records, list(questions.questions()), folder):
+        path, missing = submission
+        console.print(plain_text(f"for the benchmark's server: {path}; questions without reply: {missing}"))
+    if any("skipped" not in record for record in records):
+        return True
+    console.print(plain_text(f"no question has a published answer; the replies are in {folder / RECORDS_FILE}"))
+    return False
 
 
 def _write(path: Path, text: str) -> None:
@@ -401,6 +432,12 @@ def _print(console: Console, summary: dict[str, Any], comparisons: list[Any]) ->
     console.print(table)
     if "protocols" in summary:
         _print_protocols(console, summary)
+    if means := summary.get("mean over groups"):
+        missing = f", without {' and '.join(means['missing'])}" if means["missing"] else ""
+        for score, row in means["scores"].items():
+            interval = f"{row['low']:.1%} - {row['high']:.1%}"
+            line = f"{score}, mean of {', '.join(means['groups'])}{missing}: {row['mean']:.1%} ({interval})"
+            console.print(plain_text(line))
     if comparisons:
         table = Table("published", "score", "theirs", "ours", "ours is", "source", box=None)
         for row in comparisons:

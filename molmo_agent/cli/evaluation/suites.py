@@ -1,0 +1,195 @@
+"""``agent eval molmo-11``: the paper's 11 benchmarks in one run, with one table and one page."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from molmo_agent.cli.evaluation.judged import judges_of
+from molmo_agent.cli.evaluation.output import progress_of, results_folder
+from molmo_agent.cli.evaluation.request import Request
+from molmo_agent.console import after_the_result, plain_text
+from molmo_agent.errors import UsageError
+from molmo_agent.files import write_whole
+
+MOLMO_11 = "molmo-11"
+MOLMO_11_WHAT = "the Molmo paper's 11 benchmarks and their average, with the published crops"
+MOLMO_11_DATA = "a folder with a folder for each benchmark"
+
+
+def run_molmo_11(console: Console, request: Request) -> None:
+    """Run the benchmarks whose folders are there, and print the table with those that are missing.
+
+    Raises:
+        UsageError: an option or the folder cannot be used.
+        ModelError: the model fails; the same command continues.
+    """
+    from molmo_agent.evaluation.run import SETTINGS_FILE, SUMMARY_FILE, same_settings
+    from molmo_agent.evaluation.suites.molmo_11 import MEMBERS, PAGE_FILE, as_json, failed_line, find_folders, page
+
+    if request.path is None:
+        raise UsageError(f"{MOLMO_11} needs --data: {MOLMO_11_DATA}")
+    _check(request)
+    folders = find_folders(request.path)
+    folder = results_folder(MOLMO_11, request.model, request.out)
+    judges = judges_of(request.judge, folder, MOLMO_11) if request.judge.judge else []
+    settings: dict[str, Any] = {
+        "benchmark": MOLMO_11,
+        "model": request.model,
+        "data": str(request.path.resolve()),
+        "split": request.choices.get("split"),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    same_settings(folder / SETTINGS_FILE, settings)
+    # A judge scores replies again; it does not change them.
+    settings["judge"] = judges[0].name if judges else None
+    run = _Run(request, settings, folder, judges)
+    lines = [
+        run.member(member, folders[member.name])
+        if member.name in folders
+        else failed_line(member, "missing", f"no folder {member.name} or {member.folders[0]} in {request.path}")
+        for member in MEMBERS
+    ]
+    _print(console, lines)
+    write_whole(folder / SUMMARY_FILE, json.dumps(as_json(lines, settings), indent=1) + "\n")
+    with after_the_result("the page", "run the same command to write it; no question is asked again"):
+
+        def address(name: str) -> str | None:
+            return f"{name}/report.html" if (folder / name / "report.html").exists() else None
+
+        write_whole(folder / PAGE_FILE, page(lines, settings, address))
+        console.print(plain_text(f"page: {folder / PAGE_FILE}"))
+
+
+def _check(request: Request) -> None:
+    """Check that no option of another benchmark is given.
+
+    Raises:
+        UsageError: one is.
+    """
+    foreign = [f"--{name}" for name in request.choices if name != "split"]
+    foreign += ["--hints"] if request.judge.hints else []
+    foreign += ["--max-crops"] if request.max_crops is not None else []
+    foreign += ["--ray"] if request.ray else []
+    if foreign:
+        why = "; each benchmark has its published number of crops" if "--max-crops" in foreign else ""
+        raise UsageError(f"{MOLMO_11} does not accept {', '.join(foreign)}{why}")
+    if request.choices.get("split") not in (None, "test"):
+        raise UsageError(
+            f"{MOLMO_11} accepts only --split test, for the three sets whose answers are unpublished, "
+            f"got {request.choices['split']!r}"
+        )
+
+
+class _Run:
+    """Runs the benchmarks one after another with one model."""
+
+    def __init__(self, request: Request, settings: dict[str, Any], folder: Path, judges: list[Any]) -> None:
+        self._request, self._settings, self._folder, self._judges = request, settings, folder, judges
+        self._model: Any = None
+
+    def _make(self, crops: int) -> Any:
+        """Return the model, with this number of crops if it cuts any."""
+        from molmo_agent.evaluation.run import open_model
+        from molmo_agent.pointers.wrapped import innermost
+
+        if self._model is None:
+            self._model = open_model(self._request.model)
+        local = innermost(self._model)
+        if hasattr(local, "limit_crops"):
+            local.limit_crops(crops)
+        return self._model
+
+    def member(self, member: Any, data: Path) -> Any:
+        """Run one benchmark and return its line."""
+        from molmo_agent.data.unusable_rows import NothingUsableError
+        from molmo_agent.evaluation.benchmarks import BENCHMARKS
+        from molmo_agent.evaluation.run import NoQuestionError, evaluate, open_questions, summarise
+        from molmo_agent.evaluation.suites.molmo_11 import failed_line, line_of, options_for
+
+        benchmark, options = BENCHMARKS[member.name], options_for(member, self._request.choices.get("split"))
+        try:
+            questions = open_questions(member.name, benchmark, data, options)
+        except UsageError as error:
+            return failed_line(member, "failed", str(error))
+        run = self._folder / member.name
+        settings = {"benchmark": member.name, "model": self._request.model, "data": str(data.resolve()), **options}
+        make: Callable[[], Any] = lambda: self._make(benchmark.crops)  # noqa: E731
+        with progress_of(self._request.limit or 0, member.name) as progress:
+            try:
+                records = evaluate(
+                    make, benchmark, questions, run, settings, limit=self._request.limit, progress=progress
+                )
+            except (NoQuestionError, NothingUsableError) as error:
+                return failed_line(member, "failed", str(error))
+        listed = list(questions.questions())
+        if member.name == "mathvista" and self._judges:
+            from molmo_agent.evaluation.judged.math_answers import extract_answers
+
+            records = extract_answers(records, listed, self._judges[0])
+        summary = summarise(records, questions.problems)
+        self._write(member.name, settings, summary, records, listed)
+        return line_of(member, summary, options)
+
+    def _write(self, name: str, settings: Any, summary: Any, records: Any, listed: Any) -> None:
+        from molmo_agent.evaluation.benchmarks import BENCHMARKS
+        from molmo_agent.evaluation.published import compare
+        from molmo_agent.evaluation.report import write_report
+        from molmo_agent.evaluation.run import SUMMARY_FILE
+        from molmo_agent.evaluation.suites.submissions import write_submission
+
+        folder, benchmark = self._folder / name, BENCHMARKS[name]
+        comparisons = compare(benchmark.published, summary, settings)
+        content = {"settings": settings, "summary": summary, "comparisons": [asdict(row) for row in comparisons]}
+        write_whole(folder / SUMMARY_FILE, json.dumps(content, indent=1) + "\n")
+        write_submission(name, records, listed, folder)
+        if any(record.get("scores") for record in records):
+            write_report(
+                folder,
+                name=name,
+                benchmark=benchmark,
+                settings=settings,
+                summary=summary,
+                comparisons=comparisons,
+                records=records,
+                questions=listed,
+            )
+
+
+def _print(console: Console, lines: list[Any]) -> None:
+    from molmo_agent.evaluation.suites.molmo_11 import MEMBERS, MODELS, averages
+
+    table = Table("benchmark", "split", "n", "score", "95 % interval", "published split", *MODELS, box=None)
+    for line in lines:
+        published = [f"{line.published[model]:.1f}" if model in line.published else "" for model in MODELS]
+        where = f"{line.published_split}{' (the same)' if line.same_split else ''}"
+        if line.score is None:
+            table.add_row(line.name, line.split, "", line.status, "", where, *published)
+        else:
+            interval = f"{line.low:.1f} - {line.high:.1f}"
+            table.add_row(line.name, line.split, f"{line.questions}", f"{line.score:.1f}", interval, where, *published)
+    console.print(table)
+    means = averages(lines)
+    if means["score"] is not None:
+        console.print(
+            plain_text(f"average of {len(means['benchmarks'])} of {len(MEMBERS)} benchmarks: {means['score']:.1f}")
+        )
+    if means["same_split"] is not None:
+        theirs = ", ".join(
+            f"{model} {means['published'][model]:.1f}" for model in MODELS if model in means["published"]
+        )
+        console.print(
+            plain_text(
+                f"the {len(means['same_split_benchmarks'])} with the published split: {means['same_split']:.1f}; "
+                f"published, over the same benchmarks: {theirs}"
+            )
+        )
+    for line in lines:
+        if line.score is None:
+            console.print(plain_text(f"no score for {line.name}: {line.reason}"), soft_wrap=True)
+        elif line.skipped:
+            console.print(plain_text(f"{line.name}: {line.skipped} questions could not be asked or scored"))

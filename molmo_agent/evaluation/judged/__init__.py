@@ -1,0 +1,1 @@
+"""Scores that need a judge: a language model that reads a reply, such as the F1 of long captions."""

@@ -1,0 +1,1 @@
+"""Evaluations of several benchmarks in one run, and what their servers expect."""
