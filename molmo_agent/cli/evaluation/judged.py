@@ -87,7 +87,8 @@ def run_captions(console: Console, request: "Request") -> None:
         ModelError: the model or a judge fails; the same command continues.
     """
     from molmo_agent.evaluation.judged.captions import BENCHMARK, described_images, judge_captions
-    from molmo_agent.evaluation.run import SUMMARY_FILE, evaluate, open_model
+    from molmo_agent.evaluation.results.folder import SUMMARY_FILE
+    from molmo_agent.evaluation.run import evaluate, open_model
 
     if request.path is None:
         raise UsageError(f"{CAPTIONS} needs --data: {CAPTIONS_DATA}")

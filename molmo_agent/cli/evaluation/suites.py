@@ -28,7 +28,7 @@ def run_molmo_11(console: Console, request: Request) -> None:
         UsageError: an option or the folder cannot be used.
         ModelError: the model fails; the same command continues.
     """
-    from molmo_agent.evaluation.run import SETTINGS_FILE, SUMMARY_FILE, same_settings
+    from molmo_agent.evaluation.results.folder import SETTINGS_FILE, SUMMARY_FILE, same_settings
     from molmo_agent.evaluation.suites.molmo_11 import MEMBERS, PAGE_FILE, as_json, failed_line, find_folders, page
 
     if request.path is None:
@@ -139,7 +139,7 @@ class _Run:
         from molmo_agent.evaluation.benchmarks import BENCHMARKS
         from molmo_agent.evaluation.published import compare
         from molmo_agent.evaluation.report import write_report
-        from molmo_agent.evaluation.run import SUMMARY_FILE
+        from molmo_agent.evaluation.results.folder import SUMMARY_FILE
         from molmo_agent.evaluation.suites.submissions import write_submission
 
         folder, benchmark = self._folder / name, BENCHMARKS[name]
