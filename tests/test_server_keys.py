@@ -15,7 +15,10 @@ from chat_server import Raw, Server
 from molmo_agent import load_model
 from molmo_agent.cli import run
 from molmo_agent.errors import ModelError, UsageError
+from molmo_agent.evaluation.judged.judge import open_judge
+from molmo_agent.pixmo.language_model.client import Budget, LanguageModel
 from molmo_agent.pointers.served import network
+from molmo_agent.policies.planner.served import ServedPlanner
 
 PICTURE = np.zeros((40, 80, 3), dtype=np.uint8)
 VENDOR = {
@@ -241,6 +244,27 @@ def test_a_password_in_an_address_is_refused_and_shown_nowhere(monkeypatch):
 def test_a_host_that_can_be_mistaken_for_another_one_is_refused(url, message):
     with pytest.raises(UsageError, match=message):
         network.check_url(url)
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("http://user:pa#ss@host:8000/v1#m", "holds a user name or a password"),
+        ("https://user:secret@host/v1#m", "holds a user name or a password"),
+        ("http://host:8000/v1?key=secret#m", "holds a query"),
+        ("http://host:8000/v1", "expected an address and a model"),
+    ],
+)
+def test_planners_judges_and_writers_are_named_by_the_same_rules_as_pointing_models(address, message, tmp_path):
+    for open_address in (
+        load_model,
+        ServedPlanner.from_address,
+        lambda address: open_judge(address, tmp_path),
+        lambda address: LanguageModel.at(address, tmp_path, Budget()),
+    ):
+        with pytest.raises(UsageError, match=message) as told:
+            open_address(address)
+        assert not [part for part in ("pa#", "ss@", "secret") if part in str(told.value)]
 
 
 @pytest.mark.parametrize(

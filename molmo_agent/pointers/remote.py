@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
-from urllib.parse import parse_qsl
 
 from PIL import Image as PILImage
 
@@ -18,7 +17,7 @@ from molmo_agent.point_text.parse import DIALECTS, Scale, parse_points
 from molmo_agent.pointers.served.answer import Answer
 from molmo_agent.pointers.served.chat import HOW_IT_ASKS, Chat
 from molmo_agent.pointers.served.families import OPTIONS, Profile, profile_of, read_scale
-from molmo_agent.pointers.served.network import check_url, shown_address
+from molmo_agent.pointers.served.network import split_address
 
 # Seconds to ask a server how a model writes points.
 _LIST_TIMEOUT_S = 5.0
@@ -154,17 +153,7 @@ def _read_address(address: str, timeout_s: float) -> tuple[str, str, Profile, di
     Raises:
         UsageError, ModelError: see :class:`RemotePointer`.
     """
-    # A password may hold a "#": whatever stands before an "@" there is refused.
-    check_url(address.rpartition("#")[0] if "@" in address.rpartition("#")[0] else address.partition("#")[0])
-    url, _, rest = address.partition("#")
-    model, _, query = rest.partition("?")
-    if not model:
-        raise UsageError(
-            f"expected an address and a model, like http://host:8000/v1#Molmo-7B-D-0924, got {shown_address(address)!r}"
-        )
-    asked = dict(parse_qsl(query, keep_blank_values=True))
-    if unknown := [name for name in asked if name not in OPTIONS]:
-        raise UsageError(f"expected the options {', '.join(OPTIONS)} after the model's name, got {unknown[0]!r}")
+    url, model, asked = split_address(address, OPTIONS)
     scale = read_scale(asked["scale"]) if "scale" in asked else None
     max_pixels = _positive("max_pixels", asked["max_pixels"]) if "max_pixels" in asked else None
     options: dict[str, Any] = {}

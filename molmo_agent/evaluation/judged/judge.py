@@ -19,7 +19,7 @@ from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.files import write_whole
 from molmo_agent.parse import load_json, read_json
 from molmo_agent.pointers.served.chat import Chat
-from molmo_agent.pointers.served.network import check_url, shown_address
+from molmo_agent.pointers.served.network import split_address
 
 MAX_TOKENS = 4096
 """Limit of a judge's reply: a long caption has about 100 statements."""
@@ -149,12 +149,7 @@ def open_judge(address: str, cache: Path, budget: Budget | None = None, *, timeo
         ModelError: the proxy cannot be used.
         MissingExtraError: the extra ``remote`` is not installed.
     """
-    url, _, model = address.partition("#")
-    check_url(url)
-    if not model:
-        raise UsageError(
-            f"expected a judge's address and model, like http://host:8000/v1#model, got {shown_address(address)!r}"
-        )
+    url, model, _ = split_address(address)
     chat = Chat(url, model, timeout_s=timeout_s, retries=3)
 
     def ask(prompt: str, max_tokens: int) -> str:

@@ -13,7 +13,7 @@ from molmo_agent.files import write_whole
 from molmo_agent.parse import read_json
 from molmo_agent.pointers.served.answer import Answer
 from molmo_agent.pointers.served.chat import Chat
-from molmo_agent.pointers.served.network import check_url
+from molmo_agent.pointers.served.network import split_address
 
 # A token of English is about four characters; the estimate is on the high side, so that a budget holds.
 _CHARACTERS_PER_TOKEN = 3
@@ -109,10 +109,7 @@ class LanguageModel:
             role, _, place = (
                 part.strip().partition("=") if not part.strip().startswith("http") else ("", "", part.strip())
             )
-            url, _, model = place.partition("#")
-            check_url(url)
-            if not model:
-                raise UsageError(f"expected an address and a model, like http://host:8000/v1#name, got {place!r}")
+            url, model, _ = split_address(place)
             endpoints[role] = Chat(url, model, timeout_s=300.0, retries=4)
         return cls(endpoints, cache, budget)
 

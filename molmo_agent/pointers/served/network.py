@@ -11,11 +11,11 @@ import queue
 import re
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 from molmo_agent.errors import ModelError, UsageError
@@ -119,6 +119,30 @@ def check_url(url: str) -> str:
             "(international names as xn--...)"
         )
     return host
+
+
+def split_address(address: str, options: Collection[str] = ()) -> tuple[str, str, dict[str, str]]:
+    """Return (url, model, options) of an address like ``http://host:8000/v1#model?option=value``.
+
+    Args:
+        address: as people write it.
+        options: names of those that may stand behind the model; without any, a ``?`` belongs to the model's name.
+
+    Raises:
+        UsageError: no model, an unknown option, or see :func:`check_url`.
+    """
+    # A password may hold a "#": whatever stands before an "@" there is refused.
+    check_url(address.rpartition("#")[0] if "@" in address.rpartition("#")[0] else address.partition("#")[0])
+    url, _, rest = address.partition("#")
+    model, _, query = rest.partition("?") if options else (rest, "", "")
+    if not model:
+        raise UsageError(
+            f"expected an address and a model, like http://host:8000/v1#Molmo-7B-D-0924, got {shown_address(address)!r}"
+        )
+    asked = dict(parse_qsl(query, keep_blank_values=True))
+    if unknown := [name for name in asked if name not in options]:
+        raise UsageError(f"expected the options {', '.join(options)} after the model's name, got {unknown[0]!r}")
+    return url, model, asked
 
 
 def _port(url: str) -> int:

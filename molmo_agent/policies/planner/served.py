@@ -8,7 +8,6 @@ import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
 
 from PIL import Image as PILImage
 
@@ -16,7 +15,7 @@ from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
 from molmo_agent.pointers.served.chat import Chat, image_part
 from molmo_agent.pointers.served.image_size import ImageLimits
-from molmo_agent.pointers.served.network import check_url, shown_address
+from molmo_agent.pointers.served.network import split_address
 from molmo_agent.policies.planner.briefing import Briefing, Budget, PlannerReply, messages
 
 OPTIONS = {
@@ -83,17 +82,7 @@ class ServedPlanner:
         Raises:
             UsageError: no model in the address, an unknown option, or a malformed value.
         """
-        # A password may hold a "#": whatever stands before an "@" there is refused.
-        check_url(address.rpartition("#")[0] if "@" in address.rpartition("#")[0] else address.partition("#")[0])
-        url, _, rest = address.partition("#")
-        model, _, query = rest.partition("?")
-        if not model:
-            raise UsageError(
-                f"expected an address and a model, like http://host:8000/v1#name, got {shown_address(address)!r}"
-            )
-        asked = dict(parse_qsl(query, keep_blank_values=True))
-        if unknown := [name for name in asked if name not in OPTIONS]:
-            raise UsageError(f"expected the options {', '.join(OPTIONS)} after the model's name, got {unknown[0]!r}")
+        url, model, asked = split_address(address, OPTIONS)
         options: dict[str, Any] = {
             name: _whole(name, asked[name], least)
             for name, least in (("images", 0), ("max_pixels", 1000), ("max_tokens", 1))
