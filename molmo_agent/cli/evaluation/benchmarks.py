@@ -30,6 +30,9 @@ _MinConfidence = Annotated[
         min=0, max=1, help="real-screens, real-tasks, injection: replaces the model's threshold; 0 disables it."
     ),
 ]
+_Images = Annotated[str | None, typer.Option(help="Folder of the images, if the data does not hold them.")]
+_Workers = Annotated[int, typer.Option(min=1, help="Number of models on Ray.")]
+_Quick = Annotated[bool, typer.Option("--quick", help="nano-suite, injection: only a few screens of each kind.")]
 _Check = Annotated[bool, typer.Option("--check", help="real-screens, injection: exit code 1 if a goal is missed.")]
 _Only = Annotated[
     str | None, typer.Option(metavar="NAME,...", help="real-tasks: only these tasks, separated by commas.")
@@ -91,15 +94,13 @@ def evaluate(
     subsplit: Annotated[
         str | None, typer.Option(help="android_control: only the episodes of this subsplit, such as IDD.")
     ] = None,
-    images: Annotated[str | None, typer.Option(help="Folder of the images, if the data does not hold them.")] = None,
+    images: _Images = None,
     limit: _Limit = None,
     max_crops: _MaxCrops = None,
     ray: Annotated[bool, typer.Option("--ray", help="Run the model on Ray.")] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Number of models on Ray.")] = 1,
+    workers: _Workers = 1,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="nano-suite, injection: only a few screens of each kind.")
-    ] = False,
+    quick: _Quick = False,
     episodes: Annotated[
         int | None, typer.Option(min=0, help="nano-suite: episodes per list of MiniWoB++ tasks (default 60).")
     ] = None,

@@ -85,12 +85,12 @@ def _run(
 ) -> dict[str, Any]:
     from molmo_agent.data.readers.questions_file import QuestionsFile
     from molmo_agent.evaluation.benchmarks import find
-    from molmo_agent.evaluation.grounding.protocols import find_protocol, summarise_protocols, with_main
+    from molmo_agent.evaluation.grounding.protocols import find_protocol, with_main
     from molmo_agent.evaluation.published import compare
     from molmo_agent.evaluation.report import write_report
     from molmo_agent.evaluation.results.costs import COSTS_FILE, read_costs, summarise_costs
     from molmo_agent.evaluation.results.folder import SUMMARY_FILE
-    from molmo_agent.evaluation.run import evaluate, map_here, mean_over, open_model, open_questions, summarise
+    from molmo_agent.evaluation.run import evaluate, map_here, open_model, open_questions
 
     name, benchmark = find(settings["benchmark"])
     protocol = find_protocol(name, benchmark.protocols, request.protocol)
@@ -125,13 +125,9 @@ def _run(
         records = cli_judged.extract_math_answers(records, list(questions.questions()), request.judge, folder)
     if protocol is not None:
         records = with_main(records, protocol)
+    summary = _summary(name, benchmark, protocol, options, records, questions.problems)
     ids = {record["id"] for record in records}
-    costs = summarise_costs([cost for cost in read_costs(folder / COSTS_FILE) if cost["id"] in ids], price)
-    summary = summarise(records, questions.problems) | {"costs": costs}
-    if protocol is not None:
-        summary |= summarise_protocols(name, options, benchmark.protocols, records, protocol)
-    if benchmark.mean_over:
-        summary["mean over groups"] = mean_over(summary, benchmark.mean_over)
+    summary["costs"] = summarise_costs([row for row in read_costs(folder / COSTS_FILE) if row["id"] in ids], price)
     # Published figures do not apply to a user's own questions.
     comparisons = [] if isinstance(questions, QuestionsFile) else compare(benchmark.published, summary, options)
     content = {"settings": settings, "summary": summary, "comparisons": [asdict(row) for row in comparisons]}
@@ -158,6 +154,21 @@ def _run(
             questions=questions.questions(),
         )
         console.print(plain_text(f"page: {page}"))
+    return summary
+
+
+def _summary(
+    name: str, benchmark: Any, protocol: Any, options: dict[str, str | None], records: list[Any], problems: Any
+) -> dict[str, Any]:
+    """Return the scores, those of the other protocols, and the means over groups."""
+    from molmo_agent.evaluation.grounding.protocols import summarise_protocols
+    from molmo_agent.evaluation.run import mean_over, summarise
+
+    summary: dict[str, Any] = summarise(records, problems)
+    if protocol is not None:
+        summary |= summarise_protocols(name, options, benchmark.protocols, records, protocol)
+    if benchmark.mean_over:
+        summary["mean over groups"] = mean_over(summary, benchmark.mean_over)
     return summary
 
 

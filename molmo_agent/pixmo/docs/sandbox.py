@@ -31,7 +31,7 @@ _LAUNCHER = Path(__file__).with_name("launcher.py")
 _POLL_S = 0.05
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/fonts", "/etc/alternatives", "/etc/ld.so.cache", "/etc/chromium.d")
 _NAMESPACES = ("--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try")
-_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "MPLBACKEND": "Agg"}
+SANDBOX_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "MPLBACKEND": "Agg"}
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
@@ -118,7 +118,7 @@ def _run(command: Sequence[str], stdin: bytes, limits: Limits, readable: Sequenc
                 stdin=source,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=_ENVIRONMENT,
+                env=SANDBOX_ENVIRONMENT,
                 pass_fds=descriptors,
                 start_new_session=True,
             )
