@@ -30,7 +30,7 @@ PRIVATE = {
 PUBLIC = ["PATH", "HOME", "DISPLAY", "XAUTHORITY", "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "LANG", "KEYBOARD"]
 # It starts a process of this package, which asks a served model and needs its key; that process starts the programs.
 OWN_PROCESSES = {"evaluation/own_process.py"}
-# Names in a call that stand for an environment without secrets: one kept from before, or nothing of this process at all.
+# Names in a call that stand for an environment without secrets: one kept from before, or nothing of this process.
 WITHOUT_SECRETS = {"self._environment", "SANDBOX_ENVIRONMENT"}
 # It replaces itself inside the sandbox, whose environment it has.
 IN_THE_SANDBOX = {"pixmo/docs/launcher.py"}
