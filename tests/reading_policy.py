@@ -1,5 +1,7 @@
 """A policy that points at words by reading them, and a run with it on the real screen of this process."""
 
+import time
+
 from molmo_agent.envs.desktop.env import Desktop
 from molmo_agent.episode import LabelledPoint, PointResult
 from molmo_agent.geometry import Point
@@ -39,10 +41,24 @@ class BesidePointer(WordPointer):
 _desktops = []
 
 
+def await_drawn(desktop, places, timeout_s=30):
+    """Wait until a program has drawn something at the places: its window may be there before what is in it."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        image = desktop.observe().image
+        pixels = [Point(*place).to_pixels(image.shape[1], image.shape[0]) for place in places]
+        around = [image[max(0, y - 25) : y + 25, max(0, x - 60) : x + 60] for x, y in pixels]
+        if any(patch.std() > 3 for patch in around):
+            return
+        assert time.monotonic() < deadline, "the program drew nothing"
+        time.sleep(0.05)
+
+
 def run_scripted(task, places):
     """Act with prepared places, target -> (x, y); return how the run ended, and its actions but waits."""
     if not _desktops:
         _desktops.append(Desktop())
+    await_drawn(_desktops[0], places.values())
     model = ScriptedPointer({target: [Point(*place)] for target, place in places.items()})
     episode = rollout(load_policy("pointing", model, _desktops[0]), _desktops[0], task)
     actions = [type(step.action).__name__ for step in episode if not step.refused]
