@@ -168,7 +168,7 @@ class Programs:
         if code == _STOPPED or (code and self._stopped):
             raise RunStopped("stopped; the same command resumes the sweep")
         if code:
-            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().split("\n")
             raise UsageError(f"{lines[-1] if lines else f'it ended with code {code}'} ({log})")
 
 
