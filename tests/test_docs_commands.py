@@ -117,6 +117,8 @@ SHORT = {
     "agent train my-screens": ONE_STEP,
     "agent train android_control": [*ONE_STEP, "precision=fp32", "--workers", "1"],
     "agent train pixmo_cap": ONE_STEP,
+    "agent pixmo docs": ["--count", "4"],
+    "agent pixmo clocks": ["--count", "4"],
     "agent train sft": ONE_CAPTION,
     "agent train high_res": ONE_CAPTION,
     "agent train my.yaml --ray": ["--workers", "2"],

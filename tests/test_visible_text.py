@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from molmo_agent import html
 from molmo_agent.actions import Click, Done, Type
 from molmo_agent.cli import run as cli_run
 from molmo_agent.cli.app import main
@@ -224,6 +225,8 @@ def test_templates_show_signs_and_leave_markup_and_numbers_alone(monkeypatch, tm
 
     template = "{% macro m(x) %}<b>\n{{ x }}</b>{% endmacro %}{{ m(a) }}{{ n }}{{ p }}"
     monkeypatch.setattr(jinja2, "PackageLoader", lambda *_: jinja2.DictLoader({"t": template}))
+    # Without the templates that were compiled before.
+    monkeypatch.setattr(html, "_environment", html._environment.__wrapped__)
     assert render_page("t", a="<\n\u202e>", n=3, p=Path("a\x1bb")) == "<b>\n&lt;\\n\\u202e&gt;</b>3a\\x1bb"
     with pytest.raises(jinja2.UndefinedError, match="'a' is undefined"):
         render_page("t")

@@ -168,8 +168,8 @@ class Programs:
         if code == _STOPPED or (code and self._stopped):
             raise RunStopped("stopped; the same command resumes the sweep")
         if code:
-            lines = log.read_text(encoding="utf-8", errors="replace").strip().split("\n")
-            raise UsageError(f"{lines[-1] if lines else f'it ended with code {code}'} ({log})")
+            last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+            raise UsageError(f"{last or f'it ended with code {code}'} ({log})")
 
 
 def run_programs(jobs: Sequence[Job], options: Sequence[str], parallel: int) -> dict[Path, str]:
