@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -166,3 +167,15 @@ def test_the_filter_of_calls_exists_where_its_numbers_are_known() -> None:
     }
     assert sys.maxsize > 2**32
     assert all(len(seccomp_filter(machine) or b"") % 8 == 0 for machine in ("x86_64", "aarch64"))
+
+
+@needs_sandbox
+def test_what_may_be_read_can_lie_in_the_scratch_folder_of_the_system():
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        for name in ("given", "kept"):
+            Path(folder, name).mkdir()
+            Path(folder, name, "text").write_text(name)
+        program = f"import os\nprint(open({folder + '/given/text'!r}).read(), os.path.exists({folder + '/kept'!r}))"
+        outcome = run_program(python_command(), program.encode(), SMALL, readable=[Path(folder, "given")])
+    assert (outcome.output, outcome.problem) == (b"given False\n", "")

@@ -54,7 +54,11 @@ def test_a_killed_replica_on_ray_loses_no_request(ray_cluster):
         with pytest.raises(urllib.error.HTTPError, match="401"):
             urllib.request.urlopen(url + "/v1/models", timeout=60)
         # Ray names its workers by their actors.
-        replicas = [process for process in psutil.process_iter() if "ServeReplica" in " ".join(process.cmdline())]
+        replicas = [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if "ServeReplica" in " ".join(process.info["cmdline"] or ())
+        ]
         assert len(replicas) == 2
         stop = threading.Event()
 

@@ -147,13 +147,14 @@ def _walls(limits: Limits, readable: Sequence[Path], descriptors: Sequence[int])
             line += ["--symlink", os.readlink(path), name]
         elif path.exists():
             line += ["--ro-bind", name, name]
+    # First: packages and files may lie in it.
+    line += ["--perms", "1777", "--size", str(limits.scratch_bytes), "--tmpfs", "/tmp"]
     for path in _outermost([Path(sys.base_prefix), *map(Path, package_folders()), *readable]):
         # Without this, folders above it would be as closed as those of the user's home.
         for parent in [*path.parents][-2::-1]:
             line += ["--perms", "0755", "--dir", str(parent)]
         line += ["--ro-bind", str(path), str(path)]
-    line += ["--perms", "1777", "--size", str(limits.scratch_bytes), "--tmpfs", "/tmp", "--chdir", "/tmp"]
-    line += ["--remount-ro", "/dev", "--remount-ro", "/"]
+    line += ["--chdir", "/tmp", "--remount-ro", "/dev", "--remount-ro", "/"]
     return line + [part for number in descriptors for part in ("--seccomp", str(number))]
 
 
