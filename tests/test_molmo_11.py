@@ -153,11 +153,16 @@ def test_a_okvqa_is_submitted_as_the_text_of_an_option(tmp_path: Path) -> None:
         for n in range(len(replies))
     ]
     records = [{"id": q.id, "reply": reply, "skipped": "no"} for q, reply in zip(questions, replies, strict=True)]
-    path, unanswered = write_submission("a_okvqa_mc", records, [*questions, questions[0]], tmp_path) or (tmp_path, -1)
+    path, unanswered = write_submission("a_okvqa_mc", records, lambda: [*questions, questions[0]], tmp_path) or (
+        tmp_path,
+        -1,
+    )
     rows = json.loads(path.read_text())
     assert [rows[f"q{n}"]["multiple_choice"] for n in range(len(replies))] == list(replies.values())
     assert unanswered == 0
-    assert write_submission("a_okvqa_mc", [{"id": "x", "reply": "A", "scores": {"right": True}}], [], tmp_path) is None
+    assert (
+        write_submission("a_okvqa_mc", [{"id": "x", "reply": "A", "scores": {"right": True}}], list, tmp_path) is None
+    )
 
 
 def test_folders_are_found_by_any_usual_name_and_never_by_two(tmp_path: Path) -> None:

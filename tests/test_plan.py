@@ -2,17 +2,14 @@
 
 import json
 import re
-import weakref
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from benchmark_modules import load as load_benchmark
 from tiny_training import small_run
-from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 from typer.testing import CliRunner
 
 from molmo_agent.cli.app import app
@@ -84,7 +81,7 @@ def measured_peak(shapes: MolmoConfig, config: TrainConfig, size: Size, sequence
     batch = [{name: torch.as_tensor(value) for name, value in arrays_of(size).items()} for _ in range(sequences)]
     train_step(trained, optimizer, batch, config, 1)
     optimizer.zero_grad(set_to_none=True)
-    live = LiveBytes()
+    live = load_benchmark("_training_costs").LiveBytes()
     for parameter in trained.parameters():
         live.add(parameter)
         for moment in optimizer.state.get(parameter, {}).values():
@@ -92,33 +89,6 @@ def measured_peak(shapes: MolmoConfig, config: TrainConfig, size: Size, sequence
     with live:
         train_step(trained, optimizer, batch, config, 2)
     return live.peak
-
-
-class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all tensors that exist, and their maximum; a storage counts once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = self.peak = 0
-        self._storages: dict[int, tuple[Any, int]] = {}
-
-    def add(self, value: Tensor) -> None:
-        storage = value.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
-        if key in self._storages:
-            return
-
-        def drop(_: Any) -> None:
-            self.total -= self._storages.pop(key)[1]
-
-        self._storages[key] = weakref.ref(storage, drop), size
-        self.total += size
-        self.peak = max(self.peak, self.total)
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        tree_map_only(Tensor, self.add, result)
-        return result
 
 
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], Size, int]] = {

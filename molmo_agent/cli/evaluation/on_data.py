@@ -177,7 +177,7 @@ def _report_unscored(console: Console, name: str, records: list[Any], questions:
     from molmo_agent.evaluation.results.folder import RECORDS_FILE
     from molmo_agent.evaluation.suites.submissions import write_submission
 
-    if submission := write_submission(name, records, list(questions.questions()), folder):
+    if submission := write_submission(name, records, questions.questions, folder):
         path, missing = submission
         console.print(plain_text(f"for the benchmark's server: {path}; questions without reply: {missing}"))
     if any("skipped" not in record for record in records):

@@ -146,7 +146,7 @@ class _Run:
         comparisons = compare(benchmark.published, summary, settings)
         content = {"settings": settings, "summary": summary, "comparisons": [asdict(row) for row in comparisons]}
         write_whole(folder / SUMMARY_FILE, json.dumps(content, indent=1) + "\n")
-        write_submission(name, records, listed, folder)
+        write_submission(name, records, lambda: listed, folder)
         if any(record.get("scores") for record in records):
             write_report(
                 folder,

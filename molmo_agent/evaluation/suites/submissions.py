@@ -1,7 +1,7 @@
 """Files with a model's replies in the form that the servers of benchmarks with unpublished answers expect."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,14 @@ from question_id to multiple_choice or direct_answer; its server takes one objec
 
 
 def write_submission(
-    name: str, records: Sequence[Record], questions: Sequence[Question], folder: Path
+    name: str, records: Sequence[Record], questions: Callable[[], Iterable[Question]], folder: Path
 ) -> tuple[Path, int] | None:
     """Write ``submission.json`` if replies have no score; return its path and how many questions have no reply.
 
     Args:
         name: of the benchmark.
         records: of the run.
-        questions: all questions of the split.
+        questions: returns all questions of the split; called only if they are needed.
         folder: of the run.
 
     Returns:
@@ -75,6 +75,7 @@ def write_submission(
     kept = {record["id"]: record for record in records if "skipped" in record and "reply" in record}
     if not kept or name not in FORMS:
         return None
-    pairs = [(kept[question.id], question) for question in questions if question.id in kept]
+    asked = list(questions())
+    pairs = [(kept[question.id], question) for question in asked if question.id in kept]
     write_whole(folder / SUBMISSION_FILE, json.dumps(FORMS[name](pairs)) + "\n")
-    return folder / SUBMISSION_FILE, len(questions) - len(pairs)
+    return folder / SUBMISSION_FILE, len(asked) - len(pairs)

@@ -5,7 +5,6 @@ origin or host are rejected.
 """
 
 import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 
 from molmo_agent.errors import UsageError
+from molmo_agent.pointers.served.network import is_this_machine
 
 PATH = "/mcp"
 TOKEN_VARIABLE = "MOLMO_AGENT_TOKEN"
@@ -39,23 +39,13 @@ def parse_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches a host."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def check_token(host: str, token: str) -> None:
     """Check that a server that others reach has a token.
 
     Raises:
         UsageError: it has none, or a short one.
     """
-    if not token and not is_loopback(host):
+    if not token and not is_this_machine(host):
         raise UsageError(
             f"{host} can be reached from other machines: set a bearer token of at least {_MIN_TOKEN} characters in "
             f"{TOKEN_VARIABLE}, or use 127.0.0.1"
@@ -117,7 +107,7 @@ def make_app(server: MCPServer[Any], host: str, token: str = "", origins: Iterab
     for origin in origins:
         if urlsplit(origin).scheme not in ("http", "https") or urlsplit(origin).path:
             raise UsageError(f"expected an origin such as https://host.example, got {origin!r}")
-    local = is_loopback(host)
+    local = is_this_machine(host)
     names = ("127.0.0.1", "localhost", "[::1]")
     security = TransportSecuritySettings(
         # Elsewhere the names of the machine are not known; there the token keeps strangers out.
