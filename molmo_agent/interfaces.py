@@ -147,7 +147,7 @@ class ModelTraits:
     remark: str = ""
     # The model that answers questions in words; None: it only points.
     answerer: Answerer | None = None
-    # Whether it tells a field from its label when the question says so: before typing into "Name" it is asked for
+    # Whether it separates a field from its label when the question says so: before typing into "Name" it is asked for
     # 'the "Name" field'.
     knows_fields: bool = False
     # Reads the words on a screenshot, which shows whether typed text arrived; None: it does not read.

@@ -50,7 +50,7 @@ def open_model(name: str, max_crops: int | None = None) -> Any:
 
     Args:
         name: see :func:`molmo_agent.registry.load_model`.
-        max_crops: maximum number of crops per image; None uses the checkpoint's. A warning tells the cost of another
+        max_crops: maximum number of crops per image; None uses the checkpoint's. A warning names the cost of another
             number than in training.
 
     Raises:

@@ -50,7 +50,7 @@ def adapter_targets(model: nn.Module, pattern: str) -> tuple[list[str], list[str
     A stack is matched by its own name, or by that of a matrix in it ("...experts.gate_proj").
 
     Raises:
-        UsageError: nothing matches the pattern, or one of the alternatives in its brackets; near names are told.
+        UsageError: nothing matches the pattern, or one of the alternatives in its brackets; near names are listed.
     """
     names = {name: name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     stacks: dict[str, str] = {}

@@ -36,7 +36,7 @@ _BESIDE_ITS_TEXT = (None, "switch", "checkbox", "radio", "icon")
 _ICON_ABOVE, _IN_ROW = 5, 1
 # Where no kind is named, nano's point beside an exact text counts only from this confidence on.
 _SURE_OF_ITSELF = 0.8
-# Icons whose probabilities are this close to the likeliest one's are told apart by nothing.
+# Icons whose probabilities are this close to the likeliest one's are a tie.
 _SAME_PROBABILITY = 0.85
 _LOOKS = re.compile(
     r"\b(?:red|green|blue|yellow|orange|purple|pink|brown|black|white|gr[ae]y|cyan|magenta|teal|violet|turquoise|colou?r\w*|"

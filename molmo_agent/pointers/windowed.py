@@ -71,7 +71,7 @@ class WindowedPointer(WrappedPointer):
     Meant for one thing at a time: of several in different windows only those of the surest window are found.
 
     Args:
-        model: tells a confidence; windows where it tells none count least.
+        model: gives a confidence; windows without one count least.
         window: (width, height) in pixels of what the model reads well.
         canvases: (width, height) in pixels of the images it was trained on, where it reads no others: smaller images
             and windows are padded to the smallest canvas that holds them.

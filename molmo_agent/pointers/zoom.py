@@ -1,7 +1,7 @@
 """A second look where a pointing model is unsure: what lies around its point, twice as large. Knows no env.
 
 A small model sees a large screen shrunk. The part around a doubtful point is cut out, enlarged to the size of the whole
-picture and asked about once more; of the two answers the surer one counts. Where a model tells no confidence nothing is
+picture and asked about once more; of the two answers the surer one counts. Where a model gives no confidence nothing is
 done at all.
 """
 

@@ -144,7 +144,7 @@ class PointingPolicy:
         return Decision(action=action, instruction=step.text, result=result)
 
     def _steps(self, task: Task) -> Sequence[SubStep]:
-        """Split the instruction; where a model tells fields from labels, what is typed into is asked for as a field."""
+        """Split the instruction; where a model separates fields from labels, ask for what is typed into as a field."""
         steps = self._splitter(task.instruction)
         if not self._knows_fields:
             return steps

@@ -73,7 +73,7 @@ def read_progress(history: Sequence[Step], *, retries: bool) -> Progress:
     """Read the state of an instruction from the steps so far.
 
     With ``retries``, a click that repeats one without effect, at the same place and for the same words, is its second
-    try and completes no further sub-step: such a policy never goes on to another click after a click without effect.
+    try and completes no further sub-step: such a policy never continues to another click after a click without effect.
     """
     now = Progress()
     for step in history:

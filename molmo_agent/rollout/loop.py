@@ -63,7 +63,7 @@ class Rollout(Iterator[Step]):
         self._settle, self._secrets, self._dry_run = settle, guards.secrets, guards.dry_run
         self._cover = SecretCover(guards.secrets)
         self._seed, self._options = seed, options
-        # Of an episode that goes on with the screen as it is: what was seen of it.
+        # Of an episode that continues with the screen as it is: what was seen of it.
         self._resumed: Observation | None = None
         self._hovers = env_traits(env).live and Move in env.capabilities and settle.hover_s > 0
         self._caller_task = Task(task) if isinstance(task, str) else task

@@ -21,7 +21,7 @@ CELL_PX = 16
 NEAR_PX = 96
 # Carets, clocks and counters: changes of at most so many cells (40 cells are 160 x 64 pixels) may be idle ones.
 SMALL_CELLS = 40
-# A change of a larger share of the cells is a new window or page, which goes on drawing for longer.
+# A change of a larger share of the cells is a new window or page, which draws for longer.
 LARGE_SHARE = 0.04
 # The pause between captures of a screen that does not react grows up to this: a capture costs more than waiting.
 MAX_INTERVAL_S = 0.1
@@ -385,7 +385,7 @@ class ScreenWatch:
                         self.idle(earlier, after.image)
                         self.idle(earlier, current.image)
                     return effect_of(points, before, current.image, self._restless, near), current
-                # One more change tells a caret from a clock.
+                # One more change distinguishes a caret from a clock.
                 watch_s = 2 * self._settle.watch_s
         self._answering = (
             cells if self._answering is None or self._answering.shape != cells.shape else self._answering | cells

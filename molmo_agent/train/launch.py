@@ -179,7 +179,7 @@ def run_workers(
     processes: list[SpawnProcess] = []
 
     def stop_all() -> None:
-        # Each finishes its step, and the first one saves. A terminal tells them too, anything else this process alone.
+        # Each finishes its step, and the first one saves. A terminal signals them too, others only this process.
         for process in processes:
             if process.is_alive() and process.pid:
                 os.kill(process.pid, signal.SIGTERM)

@@ -31,7 +31,7 @@ from molmo_agent.train.trainer import OnStep, Trainer
 POINTER_FILE = "checkpoint.json"
 """The only file in a checkpoint that is reported to Ray: it holds the path of the real checkpoint."""
 STOP_FILE = "stop"
-"""File in the run's folder by which the process that started a run on Ray tells its workers to save and stop."""
+"""File in the run's folder by which the process that started a run on Ray asks its workers to save and stop."""
 # Ray names a resource of a machine after the type of its GPUs.
 _TYPE = "accelerator_type:"
 

@@ -59,7 +59,7 @@ class Launch:
         Args:
             config: the run; the model that it says to make first is made.
             folder: of the run.
-            progress: is told of every step.
+            progress: is called at every step.
             first: whether this process reports, of several that torchrun started.
         """
         from molmo_agent.train.config import TrainConfig

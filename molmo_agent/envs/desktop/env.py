@@ -257,7 +257,7 @@ class Desktop(KnowsWindows):
         return f"the window {self.window_name(windows[0])!r}" if windows else "no window"
 
     def _between_events(self) -> None:
-        """Check between letters and notches that the run goes on, and that the text still reaches its window."""
+        """Check between letters and notches that the run continues, and that the text still reaches its window."""
         self.between_inputs(self._gestures.is_holding)
         now = self._system.focused() if self._system and self._typing_into is not None else None
         if now is not None and self._typing_into is not None and now != self._typing_into:

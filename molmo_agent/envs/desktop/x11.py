@@ -95,7 +95,7 @@ def exchange(display: Any) -> Iterator[None]:
 def break_off(display: Any) -> None:
     """Let an exchange with a server that does not answer end in another thread, as if the server were gone.
 
-    A connection that waits for nothing stays: what is sent by it is processed when the server goes on.
+    A connection that waits for nothing stays: what is sent by it is processed when the server continues.
     """
     if is_broken(display):
         display.display.socket.shutdown(socket.SHUT_RDWR)

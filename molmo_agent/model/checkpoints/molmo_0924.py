@@ -259,8 +259,8 @@ def vision_fields(config: MolmoConfig) -> dict[str, Any]:
 def official_config(config: MolmoConfig) -> dict[str, Any]:
     """Return the config fields of a released repository for ours: docs/reference/model.md#checkpoint-configuration.
 
-    A vision side that no release has is told in the training code's names: this package reads them, the released code
-    does not (:func:`vision_fields` tells whether there are any).
+    A vision side that no release has uses the training code's names: this package reads them, the released code
+    does not (:func:`vision_fields` returns whether there are any).
 
     Raises:
         ValueError: a size that the released fields cannot tell.

@@ -95,7 +95,7 @@ def _vocabulary() -> dict[tuple[str, ...], dict[str, float]]:
 
 @lru_cache(maxsize=1)
 def _rarity() -> dict[str, float]:
-    """Return how much each word tells: the logarithm of the share of meanings that have it, negated."""
+    """Return the information of each word: the logarithm of the share of meanings that have it, negated."""
     meanings: dict[str, set[str]] = {}
     for words, owners in _vocabulary().items():
         for word in words:

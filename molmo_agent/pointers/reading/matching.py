@@ -308,7 +308,7 @@ def _right_neighbour(segment: Segment, segments: Sequence[Segment]) -> Segment |
 
 
 def _wrapped(name: str, segments: Sequence[Segment], reading: int) -> list[TextMatch]:
-    """Match a name that goes on in the line below."""
+    """Match a name that continues in the line below."""
     target = fold(name)
     if len(target) < 8 or " " not in name.strip():
         return []

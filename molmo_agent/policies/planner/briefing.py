@@ -1,4 +1,4 @@
-"""What a planner is told: the task, what happened, and the screen as an image or as words with rough places.
+"""What a planner receives: the task, what happened, and the screen as an image or as words with rough places.
 
 Everything that a screen shows is data. It stands between marks of its own, every line as a JSON string, so that no text
 on a screen can look like a word of the user or of this program.
@@ -149,7 +149,7 @@ def messages(briefing: Briefing, *, images: int, image_part: Any, with_words: bo
     """Return the messages of a chat completion.
 
     Args:
-        briefing: what the planner is told.
+        briefing: what the planner receives.
         images: how many screenshots are sent at most, the newest ones.
         image_part: returns the message part of an image.
         with_words: whether the words on the screen are sent.

@@ -97,7 +97,7 @@ def doubt_about_answer(answer: str, screens: Sequence[Callable[[], Sequence[Line
 
 
 def new_failure(before: Sequence[Line], now: Sequence[Line]) -> str:
-    """Return a line that tells of a failure and was not there before, or an empty string."""
+    """Return a line that reports a failure and was not there before, or an empty string."""
     old = {compact(line.text) for line in before}
     for line in now:
         if compact(line.text) not in old and _FAILURE.search(fold(line.text)):

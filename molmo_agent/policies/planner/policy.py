@@ -1,4 +1,4 @@
-"""Goal -> the planner's next step -> point -> action. Holds no episode state: the history tells everything.
+"""Goal -> the planner's next step -> point -> action. Holds no episode state: the history has everything.
 
 Each step of the history carries the planner's step that it belongs to (:class:`molmo_agent.episode.Plan`), with what
 was said since the step before. The steps of one plan are carried out by a :class:`PointingPolicy`, which looks for the

@@ -30,7 +30,7 @@ class Computer(AsyncComputer):  # type: ignore[misc, unused-ignore]
 
     Args:
         session: acts, with its guards.
-        on_refusal: is told instead, and the run goes on; None: raise.
+        on_refusal: receives it instead, and the run continues; None: raise.
         limits: of the screenshots.
     """
 

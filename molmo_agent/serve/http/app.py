@@ -207,7 +207,7 @@ class _Handlers:
 
 
 async def _told(pieces: AsyncIterator[str | Reply], service: Service, model: ServedModel) -> AsyncIterator[str | Reply]:
-    """Yield the pieces of an answer; what fails on the way becomes a problem that the client is told."""
+    """Yield the pieces of an answer; what fails on the way becomes a problem that the client receives."""
     try:
         async for piece in pieces:
             if isinstance(piece, Reply):

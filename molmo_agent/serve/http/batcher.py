@@ -176,7 +176,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         try:
             answers = await loop.run_in_executor(self._thread, self._answer, [job.content for job in batch])
-        # Every exception: it belongs to the requests, and the server goes on.
+        # Every exception: it belongs to the requests, and the server continues.
         except Exception as error:
             if len(batch) > 1:
                 # One question may spoil the batch of the others.
@@ -207,7 +207,7 @@ class Batcher:
         error: Exception | None = None
         try:
             await loop.run_in_executor(self._thread, run)
-        # Every exception: it belongs to the request, and the server goes on.
+        # Every exception: it belongs to the request, and the server continues.
         except Exception as problem:
             error = problem
         if job.future is not None and not job.future.done():

@@ -56,7 +56,7 @@ class ClientGone(Exception):
 
 
 def problem_of(error: Exception) -> Problem:
-    """Return what a client is told about any error: in one line, never with a traceback. The log has the reason."""
+    """Return what a client reads about any error: in one line, never with a traceback. The log has the reason."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, MolmoAgentError):

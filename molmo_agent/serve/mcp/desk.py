@@ -231,7 +231,7 @@ class Desk:
 
 
 def client_of(context: Context[Any, Any]) -> tuple[str, str]:
-    """Return what tells a client from others, and its name for people.
+    """Return what distinguishes a client from others, and its name for people.
 
     The session of the transport, where there is one. The newest protocol has none over HTTP: there the address and the
     name of the client count. Over stdio there is a single client.

@@ -63,7 +63,7 @@ class RealElement:
 
     @property
     def key(self) -> tuple[str, Rectangle]:
-        """What tells it from other elements of a program."""
+        """What distinguishes it from other elements of a program."""
         return self.name, self.box
 
     @property

@@ -43,7 +43,7 @@ class Snapshot:
 
     @property
     def key(self) -> frozenset[tuple[str, tuple[int, int, int, int]]]:
-        """What tells it from other screens of the program."""
+        """What distinguishes it from other screens of the program."""
         return frozenset((element.name, element.box) for element in self.elements)
 
 

@@ -71,7 +71,7 @@ def record_program(
         program: must be installed.
         look: size and theme.
         folder: screens that it has are left out.
-        reader: tells icons from texts.
+        reader: distinguishes icons from texts.
         user: account that the program runs as; see ``Session``.
         turn: see ``Explorer``.
 

@@ -1,6 +1,6 @@
 """Train the jobs of a sweep, here one after another or several at a time, and remember which are done.
 
-What is done is in the folders alone: the same sweep goes on where it was interrupted.
+What is done is in the folders alone: the same sweep resumes where it was interrupted.
 """
 
 import os

@@ -5,14 +5,14 @@ from collections.abc import Callable, Sequence
 
 from molmo_agent.envs.desktop.input import do_nothing
 
-# No protocol tells the user's setting. The defaults of GNOME and KDE are 0.4 s, that of others 0.5 s at most.
+# No protocol reports the user's setting. The defaults of GNOME and KDE are 0.4 s, that of others 0.5 s at most.
 _DOUBLE_CLICK_S = 0.5
 
 
 class CommonInput:
     """The parts of an input that need no compositor; ``key_name`` is the way's own."""
 
-    # A compositor tells no program where the pointer is.
+    # A compositor reports the pointer's position to no program.
     reads_position = False
     between_events: Callable[[], object] = staticmethod(do_nothing)
 

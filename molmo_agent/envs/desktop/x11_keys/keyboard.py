@@ -68,7 +68,7 @@ class Keyboard:
     """The keyboard as it is now: layout, active group, locks.
 
     Args:
-        xkb: where to ask. Characters are entered with nothing but the locks active, as ``state`` tells them.
+        xkb: where to ask. Characters are entered with nothing but the locks active, as ``state`` lists them.
     """
 
     def __init__(self, xkb: Xkb) -> None:
