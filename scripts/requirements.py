@@ -9,7 +9,7 @@ OTHER requirements replace those of the same name. Used by `make oldest` and `ma
 
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -34,16 +34,26 @@ def direct(extra: str = "dev") -> Iterator[Requirement]:
                 yield requirement
 
 
+def merged(requirements: Iterable[Requirement]) -> dict[str, Requirement]:
+    """Return one requirement for each package: with the extras and the ranges of all that name it."""
+    by_name: dict[str, Requirement] = {}
+    for requirement in requirements:
+        first = by_name.setdefault(requirement.name, requirement)
+        first.extras |= requirement.extras
+        first.specifier &= requirement.specifier
+    return by_name
+
+
 def lowest(requirement: Requirement) -> str:
     """Return a requirement for exactly the lowest version that it allows.
 
     Raises:
-        ValueError: it has no lower end.
+        ValueError: it has no lower end, or two.
     """
-    versions = [bound.version for bound in requirement.specifier if bound.operator == ">="]
+    versions = {bound.version for bound in requirement.specifier if bound.operator == ">="}
     if len(versions) != 1:
         raise ValueError(f"expected one lower end (>=) in pyproject.toml for {requirement.name}, got {requirement}")
-    return _line(requirement, f"=={versions[0]}")
+    return _line(requirement, f"=={versions.pop()}")
 
 
 def _line(requirement: Requirement, version: str) -> str:
@@ -60,7 +70,7 @@ def main(words: list[str]) -> int:
     if not words or words[0] not in KINDS:
         print(f"expected {', '.join(list(KINDS)[:-1])} or {list(KINDS)[-1]}, got {' '.join(words) or 'nothing'}", file=sys.stderr)
         return 2
-    lines = {requirement.name: KINDS[words[0]](requirement) for requirement in direct()}
+    lines = {name: KINDS[words[0]](requirement) for name, requirement in merged(direct()).items()}
     lines |= {Requirement(other).name: other for other in words[1:]}
     print("\n".join(lines.values()))
     return 0

@@ -285,7 +285,7 @@ def test_a_call_that_its_client_cancels_stops_between_two_letters(mode):
 def http_server(screen, token="", origins=()):
     """Serve a screen over HTTP; yields the address."""
     app = make_app(screen.server, "127.0.0.1", token, origins)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None))
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, ws="none", log_config=None))
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=lambda: server.run(sockets=[listening]), daemon=True)
     thread.start()

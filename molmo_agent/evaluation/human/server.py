@@ -287,5 +287,7 @@ def serve(app: Any, port: int, on_start: Callable[[str], None]) -> None:
             raise UsageError(f"cannot listen on {HOST}:{port}: {error.strerror}; choose another --port") from error
         listener.listen()
         on_start(f"http://{HOST}:{listener.getsockname()[1]}/")
-        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+        config = uvicorn.Config(
+            app, ws="none", log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2
+        )
         uvicorn.Server(config).run(sockets=[listener])

@@ -46,7 +46,7 @@ def serve(
             listener.listen()
             bound, token = listener.getsockname()[1], secrets.token_urlsafe(24)
             app = make_app(project, token, bound, task_routes(project, helpers))
-            config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+            config = uvicorn.Config(app, ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=5)
             on_ready(f"http://127.0.0.1:{bound}/?token={token}")
             uvicorn.Server(config).run(sockets=[listener])
     finally:

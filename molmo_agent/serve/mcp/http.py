@@ -133,7 +133,9 @@ async def serve(app: Door, host: str, port: int, ready: Callable[[int], None]) -
     Raises:
         UsageError: the address cannot be used.
     """
-    config = uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app, host=host, port=port, ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=5
+    )
     try:
         socket = config.bind_socket()
     except SystemExit as error:
