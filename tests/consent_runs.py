@@ -23,7 +23,7 @@ def command(folder, line):
     control, log = pathlib.Path(folder, "control"), pathlib.Path(folder, "log")
     with control.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while f"did {line}" not in log.read_text(encoding="utf-8").splitlines():
         if time.monotonic() > deadline:
             raise AssertionError(f"the window did not carry out {line!r}")

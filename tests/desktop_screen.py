@@ -16,6 +16,8 @@ import pytest
 
 from molmo_agent.envs.desktop.env import Desktop, Pace
 
+# How long is waited for what a program does: a machine under load takes its time, and success costs none.
+PATIENCE_S = 60
 # No waiting where nothing reacts to time.
 FAST = Pace(hover_s=0, press_s=0, between_clicks_s=0, drag_hold_s=0, drag_step_s=0)
 
@@ -129,18 +131,28 @@ def program(*command):
         process.wait()
 
 
-def wait_for(condition, timeout_s=15, what="the condition"):
-    deadline = time.monotonic() + timeout_s
+def wait_for(condition, what="the condition"):
+    """Wait until a condition holds and return its value."""
+    deadline = time.monotonic() + PATIENCE_S
     while not (result := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come within {timeout_s} s")
+            raise AssertionError(f"{what} did not come within {PATIENCE_S} s")
         time.sleep(0.03)
     return result
 
 
+def wait_for_focus(title):
+    """Wait until a window with this in its title takes keys."""
+    active = ["xdotool", "getactivewindow", "getwindowname"]
+    wait_for(
+        lambda: title in subprocess.run(active, capture_output=True, text=True, check=False).stdout,
+        f"the focus of {title}",
+    )
+
+
 def clipboard():
-    done = subprocess.run(["xclip", "-selection", "clipboard", "-o"], capture_output=True, timeout=5, check=False)
-    return done.stdout.decode()
+    command = ["xclip", "-selection", "clipboard", "-o"]
+    return subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False).stdout.decode()
 
 
 def set_clipboard(content, kind="UTF8_STRING"):
@@ -150,7 +162,7 @@ def set_clipboard(content, kind="UTF8_STRING"):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         check=True,
-        timeout=5,
+        timeout=PATIENCE_S,
     )
 
 

@@ -30,9 +30,10 @@ from molmo_agent.data.images.url_list import ImageRequest, read_lists
 from molmo_agent.errors import MissingExtraError, UsageError
 
 QUICK = Limits(
-    jobs=8, per_host=4, connect_s=1, read_s=0.4, total_s=0.8, max_bytes=50_000, backoff_s=0.02, longest_wait_s=0.1,
+    jobs=8, per_host=4, connect_s=20, read_s=20, total_s=60, max_bytes=50_000, backoff_s=0.02, longest_wait_s=0.1,
     local=True,
 )  # fmt: skip
+IMPATIENT = dataclasses.replace(QUICK, read_s=0.4, total_s=0.8)
 
 
 @pytest.fixture
@@ -114,8 +115,8 @@ def test_what_goes_wrong_is_recorded_and_never_stored(
     server: Server, tmp_path: Path, path: str, expected: str, asked: int
 ) -> None:
     began = time.monotonic()
-    summary = fetch(wanted(server.url(path), server.url("/good/3")), tmp_path, QUICK)
-    assert time.monotonic() - began < 6
+    summary = fetch(wanted(server.url(path), server.url("/good/3")), tmp_path, IMPATIENT)
+    assert time.monotonic() - began < 30
     assert re.match(expected, only(summary)), only(summary)
     assert summary.num_fetched == 1
     assert server.asked[path] == asked
@@ -145,7 +146,7 @@ def test_a_server_that_wants_rest_is_left_alone_but_not_for_years(server: Server
     fetch(wanted(*urls), tmp_path, limits)
     (first, asked), (_, then) = server.times[:2]
     assert first == "/later/429/31536000"
-    assert 0.4 <= then - asked < 2, "the whole host rests, as long as is waited at most"
+    assert 0.4 <= then - asked < 60, "the whole host rests, as long as is waited at most"
 
 
 def test_a_host_never_has_more_requests_at_once_than_allowed(server: Server, tmp_path: Path) -> None:
@@ -366,7 +367,7 @@ def test_stopping_it_leaves_what_it_had_and_the_same_command_goes_on(server: Ser
         time.sleep(0.02)
         assert running.poll() is None
     running.send_signal(signal.SIGINT)
-    _, stderr = running.communicate(timeout=30)
+    _, stderr = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "the same command fetches the images still missing" in stderr
     before = len([path for path in out.glob("*/*") if path.is_file()])
@@ -432,7 +433,7 @@ def test_ray_fetches_the_same_even_if_a_worker_on_another_machine_dies(
     killers = [threading.Thread(target=kill_one, daemon=True) for _ in range(2)]
     killers[0].start()
     there = fetch(wanted(*urls), tmp_path / "there", limits, engine=ray_engine())
-    killers[0].join(1)
+    killers[0].join(60)
     assert not killers[0].is_alive(), "one was killed"
     monkeypatch.setattr(fetch_ray, "_STARTS", 1)
     killers[1].start()

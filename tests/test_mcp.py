@@ -294,7 +294,7 @@ def http_server(screen, token="", origins=()):
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         listening.close()
         screen.desk.close()
 
@@ -333,7 +333,7 @@ def post(address, **headers):
     given |= {names[name]: value for name, value in headers.items()}
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, body, given), timeout=20) as reply:
+        with urllib.request.urlopen(urllib.request.Request(address, body, given), timeout=60) as reply:
             return reply.status
     except urllib.error.HTTPError as error:
         with error:
@@ -423,7 +423,7 @@ def test_a_dialog_of_a_real_program_is_answered_by_words(tmp_path):
             lines = (await call(client, "read_text")).structured_content["lines"]
             absent = (await call(client, "point", target="the Zebra button")).structured_content
             click = (await call(client, "click_on", target="the Yes button")).structured_content
-            gone = await call(client, "wait_for", target="Yes", gone=True, timeout_s=10)
+            gone = await call(client, "wait_for", target="Yes", gone=True, timeout_s=60)
             return [line["text"] for line in lines], absent, click, gone.structured_content
 
     lines, absent, click, gone = anyio.run(work)
@@ -441,7 +441,7 @@ def test_a_signal_ends_the_server_over_http(tmp_path):
             address = next(match[1] for line in server.stderr if (match := re.search(r"serving (\S+)", line)))
             assert post(address) not in (401, 403, 421)
             server.send_signal(signal.SIGTERM)
-            output, _ = server.communicate(timeout=30)
+            output, _ = server.communicate(timeout=60)
         finally:
             server.kill()
     assert (server.returncode, output) == (130, "")
