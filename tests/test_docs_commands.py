@@ -49,12 +49,16 @@ GOLDEN = ROOT / "tests" / "golden" / "android_control"
 
 # adbutils and python-xlib leave sockets to the garbage collector.
 # Users see warnings of other packages as text; the tests of each part hold our own code to none.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
-    "ignore::DeprecationWarning",
-    "ignore::FutureWarning",
-    "ignore::UserWarning",
-)
+pytest_plugins = ("quick_ranks",)
+pytestmark = [
+    pytest.mark.usefixtures("quick_ranks"),
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
+        "ignore::DeprecationWarning",
+        "ignore::FutureWarning",
+        "ignore::UserWarning",
+    ),
+]
 
 # What does not run here, and why. A part of a command -> the reason. Its words are understood all the same.
 CANNOT = {
