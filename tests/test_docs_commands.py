@@ -78,6 +78,8 @@ CANNOT = {
     "torchrun": "starts processes that import torch; test_train_cli starts two",
     "agent train my.yaml --ray": "starts Ray as does `agent train android_control --ray`, which runs here",
     "--episodes 10 --workers 2": "starts Ray; test_cli_rollout plays on it",
+    "agent train nano --workers": "starts processes that import torch; test_train_cli starts two",
+    "agent eval real-tasks": "operates programs for long; test_real_tasks has three of them operated",
 }
 # What a reader replaces by something of their own, and what is there in its place.
 REPLACED = {
@@ -107,7 +109,6 @@ SHORT = {
     "agent eval pixmo_points": ["--data", "data/points_eval/questions.jsonl"],
     "agent eval nano-suite": ["--episodes", "0"],
     "agent eval injection": ["--families", "phone-popup", "--quick", "--model", "oracle", "--confirm", "never"],
-    "agent eval real-tasks": ["--model", "oracle", "--only", "mousepad-save-as"],
     "agent eval android-control": ["--limit", "2"],
     "agent data fetch": ["--local"],
     "agent train nano": [
