@@ -4,7 +4,7 @@ import signal
 import subprocess
 
 import pytest
-from desktop_screen import Actor, EventWindow, needs
+from desktop_screen import EventWindow, needs
 from kills import CLEAN_ENDS, EVERYTHING, NOTE, check_kills, down, kill_run, typed, xdotool
 from x11_keyboards import call_xkb, layout, set_caps_lock, state
 
@@ -31,14 +31,6 @@ pytest_plugins = ("actor_fixtures",)
 def screen():
     with VirtualDisplay(640, 480) as display:
         yield display
-
-
-@pytest.fixture
-def actor(screen):
-    """A run of its own for each test: nothing down is promised at the start of a run."""
-    actor = Actor()
-    yield actor
-    actor.close()
 
 
 # --- The start of a run -----------------------------------------------------------------------------------------------

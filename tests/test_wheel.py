@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 
 
-def run(*command, cwd, codes=(0,)):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "COV_"))}
+def run(*command, cwd, codes=(0,), **variables):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "COV_"))} | variables
     done = subprocess.run([*map(str, command)], cwd=cwd, env=clean, capture_output=True, text=True, check=False)
     assert done.returncode in codes, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -103,7 +103,8 @@ def test_wheel_and_sdist_hold_every_file_of_the_package_and_no_other(tracked, bu
 
 
 def test_the_demo_runs_from_the_wheel(agent, tmp_path):
-    assert "achieved" in run(agent, "demo", "--out", tmp_path / "demo", cwd=tmp_path)
+    # Without the real editor, for which there is no display: test_demo operates that.
+    assert "achieved" in run(agent, "demo", "--out", tmp_path / "demo", cwd=tmp_path, PATH=str(agent.parent))
     assert (tmp_path / "demo" / "trajectory.html").exists()
 
 
