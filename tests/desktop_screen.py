@@ -9,15 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from multiprocessing.pool import AsyncResult
 
 import pytest
+from waiting import PATIENCE_S, wait_for
 
 from molmo_agent.envs.desktop.env import Desktop, Pace
 
-# How long is waited for what a program does: a machine under load takes its time, and success costs none.
-PATIENCE_S = 60
 # No waiting where nothing reacts to time.
 FAST = Pace(hover_s=0, press_s=0, between_clicks_s=0, drag_hold_s=0, drag_step_s=0)
 
@@ -129,16 +127,6 @@ def program(*command):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def wait_for(condition, what="the condition"):
-    """Wait until a condition holds and return its value."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (result := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come within {PATIENCE_S} s")
-        time.sleep(0.03)
-    return result
 
 
 def wait_for_focus(title):

@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +21,7 @@ from ray_cluster import RayCluster
 from safetensors.torch import load_file
 from tiny_training import small_run, write_model
 from torch.distributed.checkpoint import FileSystemReader
+from waiting import wait_for
 
 from molmo_agent.data.catalog import open_source
 from molmo_agent.data.source import Source
@@ -446,13 +446,6 @@ def test_metrics_that_another_process_writes_are_followed_each_step_once(config:
                 run.log({"step": step, "loss": 1.0, "more": "x" * 200})
             run.close()
     assert steps == [2, 3, 4, 5]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_the_average_of_the_weights_is_what_is_exported(config: TrainConfig, tmp_path: Path) -> None:
