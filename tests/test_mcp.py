@@ -30,7 +30,7 @@ from mcp import Client, StdioServerParameters
 from mcp_types import ElicitResult, Implementation
 
 from molmo_agent.serve.mcp.desk import Desk
-from molmo_agent.serve.mcp.http import check_token, make_app, parse_address
+from molmo_agent.serve.mcp.http import TOKEN_VARIABLE, make_app, parse_address
 from molmo_agent.serve.mcp.server import build_server
 
 ERAS = ["legacy", "2026-07-28"]
@@ -363,13 +363,14 @@ def test_a_token_is_asked_for_where_one_is_set():
 
 def test_beyond_this_machine_a_token_is_needed():
     for host in ("0.0.0.0", "192.168.1.5", "::", "desk.example"):
-        with pytest.raises(UsageError, match="set a bearer token"):
-            check_token(host, "")
-        check_token(host, TOKEN)
-    with pytest.raises(UsageError, match="at least 16"):
-        check_token("127.0.0.1", "short")
+        with pytest.raises(UsageError, match=f"who would need a token: put one in {TOKEN_VARIABLE}"):
+            make_app(Screen().server, host)
+        make_app(Screen().server, host, TOKEN)
+    for token in ("short", "with blanks in the middle", "ümlaute-und-andere-zeichen"):
+        with pytest.raises(UsageError, match=f"expected the token in {TOKEN_VARIABLE} to have at least 16"):
+            make_app(Screen().server, "127.0.0.1", token)
     for host in ("127.0.0.1", "localhost", "::1", "127.8.8.8"):
-        check_token(host, "")
+        make_app(Screen().server, host)
 
 
 def test_addresses_and_origins_are_read_strictly():

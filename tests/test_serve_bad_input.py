@@ -12,8 +12,8 @@ from serving import URL, Model, data_url, messages, png, serving
 from waiting import wait_for
 
 from molmo_agent.errors import EnvError, UsageError
+from molmo_agent.serve.http.address import check_reachable, open_socket, read_token
 from molmo_agent.serve.http.limits import Limits
-from molmo_agent.serve.http.server import check_reachable, open_socket, read_token
 
 TOKEN = "a-token-of-many-letters-0123"
 
