@@ -72,10 +72,11 @@ def closure(*names):
 def agent(built, tmp_path_factory):
     """The command of a fresh environment that holds the wheel and what it requires, nothing else."""
     home = tmp_path_factory.mktemp("home")
-    venv.create(home / "env", with_pip=True, symlinks=os.name != "nt")
+    venv.create(home / "env", symlinks=os.name != "nt")
     python = home / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
     (wheel,) = built.glob("*.whl")
-    run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=home)
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=home)
     (site,) = (home / "env").glob("**/site-packages")
     # Downloading torch again proves nothing: the requirements are linked from this environment, each by its own files.
     for name in closure("molmo-agent"):
