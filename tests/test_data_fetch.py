@@ -342,7 +342,7 @@ def test_the_command_tells_what_was_lost_and_where_the_list_is(server: Server, t
     out = tmp_path / "pictures"
     done = subprocess.run(
         command(str(path), "--out", str(out), "--local"),
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False,
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     told = re.sub(r"\s+", " ", done.stdout)
@@ -353,7 +353,7 @@ def test_the_command_tells_what_was_lost_and_where_the_list_is(server: Server, t
     assert "--retry tries them again" in told
     assert len((out / FAILED_FILE).read_text().splitlines()) == 4
     nothing = command(str(path), "--out", str(tmp_path / "none"), "--jobs", "1")
-    done = subprocess.run(nothing, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(nothing, env=ENVIRONMENT, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 1, "not one picture is there: this machine may not be asked"
     assert "local address" in done.stdout
 
@@ -373,7 +373,7 @@ def test_stopping_it_leaves_what_it_had_and_the_same_command_goes_on(server: Ser
     before = len([path for path in out.glob("*/*") if path.is_file()])
     assert 3 <= before < 60
     assert not list(out.glob("*/*.part"))
-    done = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     assert f"{60 - before} fetched now" in re.sub(r"\s+", " ", done.stdout)
     assert_only_whole_pictures(out, 60)

@@ -177,7 +177,7 @@ def test_a_small_model_says_what_it_is_good_for_before_it_acts_on_a_real_desktop
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=120,
+        timeout=280,
     )
     assert "nano is the embedded model, good for trying things out" in " ".join(done.stderr.split())
     assert all(json.loads(line) for line in done.stdout.splitlines())
@@ -198,5 +198,5 @@ for size in ((320, 240), (400, 300)):
         print(env._input.position())
         env.close()
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=280)
     assert done.stdout.split("\n")[:2] == ["(160, 120)", "(200, 150)"], done.stderr
