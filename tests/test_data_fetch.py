@@ -114,9 +114,11 @@ def test_the_server_learns_who_asks_and_gets_no_password(
 def test_what_goes_wrong_is_recorded_and_never_stored(
     server: Server, tmp_path: Path, path: str, expected: str, asked: int
 ) -> None:
+    # Where an answer does not come at all, or not to its end.
+    limits = IMPATIENT if path.startswith("/s") else QUICK
     began = time.monotonic()
-    summary = fetch(wanted(server.url(path), server.url("/good/3")), tmp_path, IMPATIENT)
-    assert time.monotonic() - began < 30
+    summary = fetch(wanted(server.url(path), server.url("/good/3")), tmp_path, limits)
+    assert time.monotonic() - began < 60
     assert re.match(expected, only(summary)), only(summary)
     assert summary.num_fetched == 1
     assert server.asked[path] == asked
