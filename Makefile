@@ -11,7 +11,7 @@ TORCH ?= torch==2.13.0
 # The lock, for what is installed and for what builds it. A relative path: pip splits these variables at blanks.
 LOCKED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 PIP := python -m pip install --quiet --disable-pip-version-check
-# Two processes per core (tests/conftest.py says why), and at most eight: each loads torch.
+# One process more than cores (tests/conftest.py says why), and at most eight: each loads torch.
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 8
 NEEDS_NETWORK = { echo "make $@: pip could not install the packages, see above. This step needs the package index (PyPI or a mirror that pip is configured for); nothing after it needs a network. Run the same command again once it is reached." >&2; exit 1; }
 

@@ -4,6 +4,8 @@ import pathlib
 import subprocess
 import time
 
+from waiting import wait_for
+
 from molmo_agent.actions import Click, Done, Scroll, describe
 from molmo_agent.envs.desktop.env import Desktop
 from molmo_agent.errors import ActionRefused, EnvError, MolmoAgentError
@@ -23,11 +25,7 @@ def command(folder, line):
     control, log = pathlib.Path(folder, "control"), pathlib.Path(folder, "log")
     with control.open("a", encoding="utf-8") as file:
         file.write(line + "\n")
-    deadline = time.monotonic() + 30
-    while f"did {line}" not in log.read_text(encoding="utf-8").splitlines():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"the window did not carry out {line!r}")
-        time.sleep(0.02)
+    wait_for(lambda: f"did {line}" in log.read_text(encoding="utf-8").splitlines(), f"what {line!r} does")
     # For the window manager.
     time.sleep(0.15)
 

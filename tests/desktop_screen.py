@@ -9,10 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from multiprocessing.pool import AsyncResult
 
 import pytest
+from waiting import PATIENCE_S, wait_for
 
 from molmo_agent.envs.desktop.env import Desktop, Pace
 
@@ -129,18 +129,18 @@ def program(*command):
         process.wait()
 
 
-def wait_for(condition, timeout_s=15, what="the condition"):
-    deadline = time.monotonic() + timeout_s
-    while not (result := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come within {timeout_s} s")
-        time.sleep(0.03)
-    return result
+def wait_for_focus(title):
+    """Wait until a window with this in its title takes keys."""
+    active = ["xdotool", "getactivewindow", "getwindowname"]
+    wait_for(
+        lambda: title in subprocess.run(active, capture_output=True, text=True, check=False).stdout,
+        f"the focus of {title}",
+    )
 
 
 def clipboard():
-    done = subprocess.run(["xclip", "-selection", "clipboard", "-o"], capture_output=True, timeout=5, check=False)
-    return done.stdout.decode()
+    command = ["xclip", "-selection", "clipboard", "-o"]
+    return subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False).stdout.decode()
 
 
 def set_clipboard(content, kind="UTF8_STRING"):
@@ -150,7 +150,7 @@ def set_clipboard(content, kind="UTF8_STRING"):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         check=True,
-        timeout=5,
+        timeout=PATIENCE_S,
     )
 
 

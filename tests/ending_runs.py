@@ -270,7 +270,7 @@ def check_streams(folder, names, *options):
         own = folder / name.replace(" ", "-")
         words = command(own, "--env", "sim-desktop", "--model", "oracle", "--family", "fill-form-and-submit", *options)
         shell = ["bash", "-c", line.format(" ".join(words))]
-        done = subprocess.run(shell, capture_output=True, timeout=120, stdin=subprocess.DEVNULL, check=False)
+        done = subprocess.run(shell, capture_output=True, timeout=280, stdin=subprocess.DEVNULL, check=False)
         ended = read_folder(own).result["ended"]
         is_right = done.returncode == code and ("its output is closed" in ended) == (code == 130)
         if not is_right or b"Traceback" in done.stderr + done.stdout:

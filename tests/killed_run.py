@@ -15,7 +15,7 @@ ACTIONS = {
     "held": Click(Point(0.5, 0.5), "right", held=("ctrl", "shift")),
     "type": Type("ABC <xyz> äöü 🙂 " * 3),
     "chord": Key(("alt", "shift", "f")),
-    "press": LongPress(Point(0.4, 0.6), 0.4),
+    "press": LongPress(Point(0.4, 0.6), 1.0),
 }
 
 

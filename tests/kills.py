@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from desktop_screen import FAST, Actor, EventWindow, heed_signals
+from desktop_screen import FAST, EventWindow, heed_signals, wait_for
 
 from molmo_agent.actions import Type
 from molmo_agent.envs.desktop import x11
@@ -40,13 +40,14 @@ def typed(window):
     return "".join(key.replace("space", " ") for key in keys), any(event["state"] & ~(LOCK | 16) for event in events)
 
 
-def kill_run(what, how, after_s):
-    """Start a run, end it by a signal after a time, and return its exit status."""
+def kill_run(what, how, after_s=0.0, *, when=lambda: True):
+    """Start a run, end it by a signal a time after something is the case, and return its exit status."""
     command, quiet = [sys.executable, str(KILLED), what], subprocess.DEVNULL
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=quiet, preexec_fn=heed_signals)
     try:
         first = run.stdout.readline()
         assert first == b"ready\n", first
+        wait_for(when, "the moment for the signal")
         time.sleep(after_s)
         run.send_signal(how)
         return run.wait(timeout=60)
@@ -55,18 +56,13 @@ def kill_run(what, how, after_s):
         run.stdout.close()
 
 
-def check_kills(what, count):
+def check_kills(actor, what, count):
     """Kill runs of a kind at random moments; after each, the next run must start with nothing down."""
     rng = random.Random(what)
     for i in range(count):
         how = [signal.SIGKILL, *CLEAN_ENDS, signal.SIGKILL][i % 5]
-        # Its imports take their time meanwhile.
-        next_run = Actor()
-        try:
-            with EventWindow() as window:
-                kill_run(what, how, rng.uniform(0, 0.8))
-                window.events()
-                next_run.act(EVERYTHING, Type(NOTE))
-                assert (typed(window), down()) == ((NOTE, False), ([], 0)), (i, how)
-        finally:
-            next_run.close()
+        with EventWindow() as window:
+            kill_run(what, how, rng.uniform(0, 0.8))
+            window.events()
+            actor.act(EVERYTHING, Type(NOTE))
+            assert (typed(window), down()) == ((NOTE, False), ([], 0)), (i, how)

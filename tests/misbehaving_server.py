@@ -120,7 +120,7 @@ class Handler(BaseHTTPRequestHandler):
         self.drip(b"HTTP/1.1 200 " + b"x" * 1000)
 
     def on_silent(self, _: str) -> None:
-        self.server.closing.wait(10)
+        self.server.closing.wait(60)
 
     def on_endless(self, _: str) -> None:
         self.send_response(200)

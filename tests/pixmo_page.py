@@ -65,7 +65,7 @@ class Page:
         self.browser.open(address)
         self.browser.script("localStorage.clear()")
         self.browser.open(address.partition("?")[0])
-        wait_for(lambda: self.browser.script("return !document.getElementById('who').hidden"), 30, "the name")
+        wait_for(lambda: self.browser.script("return !document.getElementById('who').hidden"), "the name")
         self.browser.type(f"{name}\n")
         self.wait_ready()
 
@@ -75,7 +75,7 @@ class Page:
             "const p = document.getElementById('picture'); return p.complete && p.naturalWidth > 0 && "
             "document.getElementById('panel').children.length > 0 && document.getElementById('images').children.length"
         )
-        wait_for(lambda: self.browser.script(ready), 30, "the image")
+        wait_for(lambda: self.browser.script(ready), "the image")
 
     def text(self, element: str) -> str:
         """Return the text of an element."""
@@ -83,7 +83,7 @@ class Page:
 
     def wait_for_message(self, text: str) -> None:
         """Wait for a message beneath the image."""
-        wait_for(lambda: text in self.text("message"), 30, f"{text!r}, not {self.text('message')!r}")
+        wait_for(lambda: text in self.text("message"), f"{text!r}, not {self.text('message')!r}")
 
     def spot(self, x: float, y: float) -> tuple[int, int]:
         """Return where a fraction of the image is on the page."""
@@ -118,5 +118,5 @@ class Page:
     def open_image(self, name: str) -> None:
         """Choose an image in the list."""
         self.press(f'#images button[title="{name}"]')
-        wait_for(lambda: self.text("name") == name, 30, name)
+        wait_for(lambda: self.text("name") == name, name)
         self.wait_ready()

@@ -99,7 +99,7 @@ def reach(goal: Goal, server: Server, folder: Path) -> tuple[Trajectory, str, li
             episode = rollout(policy, env, goal.goal, guards=guards, recorder=Recorder(folder), settle=Settle())
             for _ in episode:
                 pass
-        verdict, deadline = task.verdict(session), time.monotonic() + 10
+        verdict, deadline = task.verdict(session), time.monotonic() + 60
         while verdict and time.monotonic() < deadline:
             time.sleep(0.5)
             verdict = task.verdict(session)

@@ -108,7 +108,7 @@ class PortalService:
         """Run a function in the service's thread and wait for it."""
         done = threading.Event()
         self._orders.put((action, done))
-        assert done.wait(20)
+        assert done.wait(60)
 
     def revoke(self):
         """End the session as the icon in a panel does."""
@@ -222,7 +222,7 @@ class MutterPortal(PortalService):
     def _call(self, service, path, member, signature="", *values):
         address = DBusAddress(path, bus_name=f"{MUTTER}.{service.partition('.')[0]}", interface=f"{MUTTER}.{service}")
         message = new_call(address, member, signature, values) if signature else new_call(address, member)
-        return unwrap_msg(self._mutter.send_and_get_reply(message, timeout=20))
+        return unwrap_msg(self._mutter.send_and_get_reply(message, timeout=60))
 
     def _remote(self, member, signature="", *values):
         return self._call("RemoteDesktop.Session", self._session, member, signature, *values)
@@ -236,7 +236,7 @@ class MutterPortal(PortalService):
             "ss",
             (f"{MUTTER}.RemoteDesktop.Session", "SessionId"),
         )
-        ((_, session_id),) = unwrap_msg(self._mutter.send_and_get_reply(get, timeout=20))
+        ((_, session_id),) = unwrap_msg(self._mutter.send_and_get_reply(get, timeout=60))
         options = {"remote-desktop-session-id": ("s", session_id)}
         (cast,) = self._call("ScreenCast", "/org/gnome/Mutter/ScreenCast", "CreateSession", "a{sv}", options)
         paths = [
@@ -254,7 +254,7 @@ class MutterPortal(PortalService):
                 "ss",
                 (f"{MUTTER}.ScreenCast.Stream", "Parameters"),
             )
-            ((_, parameters),) = unwrap_msg(self._mutter.send_and_get_reply(get, timeout=20))
+            ((_, parameters),) = unwrap_msg(self._mutter.send_and_get_reply(get, timeout=60))
             streams.append((node, {name: parameters[name] for name in ("position", "size")}))
         if self._clipboard:
             self._remote("EnableClipboard", "a{sv}", {})
@@ -267,7 +267,7 @@ class MutterPortal(PortalService):
     def _await_node(self, path):
         # They come in any order.
         while path not in self._nodes:
-            message = self._mutter.recv_until_filtered(self._signals, timeout=20)
+            message = self._mutter.recv_until_filtered(self._signals, timeout=60)
             fields = message.header.fields
             if fields[HeaderFields.member] == "PipeWireStreamAdded":
                 self._nodes[fields[HeaderFields.path]] = message.body[0]

@@ -11,6 +11,8 @@ from typing import Any
 # The head asks the machines often whether they live, so that the loss of one is known in a second.
 OFTEN = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 2}
 MEMORY = 100 * 2**20
+# Ray would start a worker for every processor before anybody asks for one.
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
 # Ray Train looks after its workers every two seconds otherwise.
 os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 

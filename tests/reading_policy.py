@@ -41,7 +41,7 @@ class BesidePointer(WordPointer):
 _desktops = []
 
 
-def await_drawn(desktop, places, timeout_s=30):
+def await_drawn(desktop, places, timeout_s=60):
     """Wait until a program has drawn something at the places: its window may be there before what is in it."""
     deadline = time.monotonic() + timeout_s
     while True:

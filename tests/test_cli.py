@@ -24,7 +24,7 @@ def agent(*arguments: str, cwd: Path, env: dict[str, str] | None = None) -> subp
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=120,
+        timeout=280,
     )
 
 
@@ -166,7 +166,7 @@ def test_ctrl_c_while_the_program_is_still_loading_shows_no_traceback(tmp_path: 
         "        if name == 'molmo_agent.cli.app': os.kill(os.getpid(), signal.SIGINT)\n"
         "sys.meta_path.insert(0, Interrupt()); __main__.main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=280)
     assert done.returncode == 130
     assert done.stderr == "agent: stopped\n"
 

@@ -35,7 +35,7 @@ def test_the_command_prints_a_table_and_writes_every_episode(tmp_path):
     command = [sys.executable, "-m", "molmo_agent", "rollout", "--env", "sim-desktop", "--model", "centre"]
     command += ["--family", "click-button", "--episodes", "3", "--num-envs", "2", "--record", "runs", "--seed", "7"]
     done = subprocess.run(
-        command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "COLUMNS": "120"}, timeout=100
+        command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "COLUMNS": "120"}, timeout=280
     )
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]

@@ -99,7 +99,7 @@ def test_the_program_starts_apart_from_the_session_of_the_person(
     program.chmod(0o755)
     for which in (shutil.which, lambda name: None):
         command = demo.start_command(str(program), tmp_path, tmp_path / "list.txt", which)
-        subprocess.run(shlex.split(command), check=True, capture_output=True, timeout=60)
+        subprocess.run(shlex.split(command), check=True, capture_output=True, timeout=280)
         variables = dict(line.split("=", 1) for line in (tmp_path / "list.txt").read_text().splitlines() if "=" in line)
         assert variables["HOME"] == variables["XDG_RUNTIME_DIR"] == str(tmp_path)
         assert "XDG_CONFIG_HOME" not in variables

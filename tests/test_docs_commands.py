@@ -7,13 +7,10 @@ and a model on a server is a server on this machine.
 
 import glob
 import json
-import os
 import re
 import runpy
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,7 @@ from PIL import Image
 from test_data_academic import chart_qa, doc_qa, text_vqa
 from test_eval_benchmarks import write_pointing
 from tiny_training import small_run, write_model, write_points
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from molmo_agent.cli.app import app
@@ -51,14 +49,18 @@ GOLDEN = ROOT / "tests" / "golden" / "android_control"
 
 # adbutils and python-xlib leave sockets to the garbage collector.
 # Users see warnings of other packages as text; the tests of each part hold our own code to none.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
-    "ignore::DeprecationWarning",
-    "ignore::FutureWarning",
-    "ignore::UserWarning",
-)
+pytest_plugins = ("quick_ranks",)
+pytestmark = [
+    pytest.mark.usefixtures("quick_ranks"),
+    pytest.mark.filterwarnings(
+        "ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning",
+        "ignore::DeprecationWarning",
+        "ignore::FutureWarning",
+        "ignore::UserWarning",
+    ),
+]
 
-# What cannot run here, and why. A part of a command -> the reason.
+# What does not run here, and why. A part of a command -> the reason. Its words are understood all the same.
 CANNOT = {
     "agent eval human": "serves a page until Ctrl-C, or needs votes; test_human_page and test_human_evaluation run it",
     "agent eval compare": "needs the runs of two models; test_result_folders writes them",
@@ -73,6 +75,11 @@ CANNOT = {
     "agent eval clocks": "needs photographs of clocks; test_clock_benchmark writes tables and images",
     "agent start --vision openai": "downloads two models; test_start_model starts from folders",
     "python benchmarks/nano_ablation.py": "trains for minutes at the least; test_ablations runs its parts",
+    "torchrun": "starts processes that import torch; test_train_cli starts two",
+    "agent train my.yaml --ray": "starts Ray as does `agent train android_control --ray`, which runs here",
+    "--episodes 10 --workers 2": "starts Ray; test_cli_rollout plays on it",
+    "agent train nano --workers": "starts processes that import torch; test_train_cli starts two",
+    "agent eval real-tasks": "operates programs for long; test_real_tasks has three of them operated",
 }
 # What a reader replaces by something of their own, and what is there in its place.
 REPLACED = {
@@ -102,7 +109,6 @@ SHORT = {
     "agent eval pixmo_points": ["--data", "data/points_eval/questions.jsonl"],
     "agent eval nano-suite": ["--episodes", "0"],
     "agent eval injection": ["--families", "phone-popup", "--quick", "--model", "oracle", "--confirm", "never"],
-    "agent eval real-tasks": ["--model", "oracle", "--only", "mousepad-save-as"],
     "agent eval android-control": ["--limit", "2"],
     "agent data fetch": ["--local"],
     "agent train nano": [
@@ -121,7 +127,6 @@ SHORT = {
     "agent pixmo clocks": ["--count", "4"],
     "agent train sft": ONE_CAPTION,
     "agent train high_res": ONE_CAPTION,
-    "agent train my.yaml --ray": ["--workers", "2"],
 }
 # What takes longer than 3 s on two cores that do nothing else.
 SLOW = (
@@ -133,9 +138,7 @@ SLOW = (
         "agent eval nano-suite",
         "agent eval injection",
         "agent eval real",
-        "torchrun",
         "timeout",
-        "python benchmarks",
     ),
 )
 
@@ -147,7 +150,28 @@ def commands(page: Path) -> list[str]:
     return [line for line in lines if line.startswith(("agent ", "python ", "torchrun ", "timeout "))]
 
 
+def words_of(command: str) -> list[str]:
+    """Return the words to run in place of a command: short, and with what is in the readers' folder."""
+    for part, ours in REPLACED.items():
+        command = command.replace(part, ours)
+    # What is short need not be stopped.
+    words = shlex.split(re.sub(r"^timeout (-s \w+ )?\d+ ", "", command))
+    return words + [word for start, more in SHORT.items() if start in command for word in more]
+
+
+def meaning(command: str) -> tuple[tuple[str, str], ...]:
+    """Return what two commands share that run the same: of each option and each change, the last value counts."""
+    found, option = {}, ""
+    for word in words_of(command):
+        is_option = word.startswith("-")
+        found[word if is_option else option or word.partition("=")[0]] = word
+        option = word if is_option else ""
+    return tuple(sorted(found.items()))
+
+
 COMMANDS = list(dict.fromkeys(command for page in PAGES for command in commands(page)))
+# Of commands that run the same, one runs.
+RUN = {meaning(command): command for command in reversed(COMMANDS)}.values()
 BLOCKS = [
     pytest.param(block, id=f"{page.stem}-{number}")
     for page in [*PAGES, ROOT / "CONTRIBUTING.md"]
@@ -238,34 +262,32 @@ def address() -> Iterator[str]:
     server.http.server_close()
 
 
-def words_of(command: str, folder: Path) -> list[str]:
-    """Return the words to run in place of a command: short, and with what is in the folder."""
-    for part, ours in REPLACED.items():
-        command = command.replace(part, ours)
-    words = [name for word in shlex.split(command) for name in (sorted(glob.glob(word)) if "*" in word else [word])]
-    for start, more in SHORT.items():
-        if start in command:
-            words += more
-    if words[0] in ("agent", "torchrun", "timeout") and {"train", "injection"} & {*words}:
-        words += ["--out", str(folder / "run")]
-    return words
-
-
 def run(words: list[str]) -> int:
-    """Run a command, in this process where it is ours, and return its exit status."""
+    """Run a command in this process and return its exit status."""
     if words[0] == "agent":
         return CliRunner().invoke(app, words[1:], catch_exceptions=False).exit_code
-    if words[0] == "python":
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sys.argv", words[1:])
-            try:
-                runpy.run_path(words[1], run_name="__main__")
-            except SystemExit as end:
-                return int(end.code or 0)
-        return 0
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(words, env=os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}, check=False)
-    return done.returncode
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", words[1:])
+        try:
+            runpy.run_path(words[1], run_name="__main__")
+        except SystemExit as end:
+            return int(end.code or 0)
+    return 0
+
+
+def understand(words: list[str]) -> None:
+    """Read the words of a command as the program does, without running it."""
+    command, name = get_command(app), words[0]
+    while hasattr(command, "resolve_command"):
+        group = command.make_context(name, [], resilient_parsing=True)
+        name, command, words = command.resolve_command(group, words[1:])
+        words = [name, *words]
+    command.make_context(name, words[1:])
+
+
+def reason_not_to_run(command: str) -> str | None:
+    """Return why a command does not run here; None if it does."""
+    return next((why for part, why in CANNOT.items() if part in command), None)
 
 
 def uses_ray(command: str) -> bool:
@@ -277,8 +299,8 @@ def parameters(*, ray: bool) -> list[Any]:
     """Return the commands with or without Ray; those that take longer than 3 s are marked as slow."""
     return [
         pytest.param(command, marks=[pytest.mark.slow] * command.startswith(SLOW), id=command)
-        for command in COMMANDS
-        if uses_ray(command) == ray
+        for command in RUN
+        if uses_ray(command) == ray and not reason_not_to_run(command)
     ]
 
 
@@ -296,10 +318,10 @@ def prepare(text: str, request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 
 def run_command(command: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Run a command of a page and check its exit status."""
-    reason = next((why for part, why in CANNOT.items() if part in command), None)
-    if reason:
-        pytest.skip(reason)
-    words = words_of(prepare(command, request, monkeypatch), folder)
+    words = words_of(prepare(command, request, monkeypatch))
+    words = [name for word in words for name in (sorted(glob.glob(word)) if "*" in word else [word])]
+    if words[0] == "agent" and {"train", "injection"} & {*words}:
+        words += ["--out", str(folder / "run")]
     try:
         status = run(words)
     except EnvError as error:
@@ -335,6 +357,15 @@ def test_every_command_of_a_page_runs_on_ray(
     finally:
         # A later test starts one with other settings.
         ray.shutdown()
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if reason_not_to_run(command)])
+def test_the_words_of_a_command_that_does_not_run_here_are_understood(command: str) -> None:
+    words = words_of(command)
+    if words[0] == "python":
+        assert (ROOT / words[1]).is_file()
+    else:
+        understand(words[words.index("molmo_agent") :] if "molmo_agent" in words else words)
 
 
 @pytest.mark.parametrize("block", BLOCKS)

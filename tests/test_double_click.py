@@ -118,9 +118,9 @@ def test_a_toolkit_counts_the_clicks_as_they_were_asked_for(tmp_path, actions, e
         actor = Actor()
         try:
             with program("sh", "-c", f"exec {sys.executable} {script} > {log}"):
-                wait_for(lambda: log.exists() and "ready" in log.read_text(), 30, "the window")
+                wait_for(lambda: log.exists() and "ready" in log.read_text(), "the window")
                 actor.act({}, *actions)
-                wait_for(lambda: log.read_text().count("\n") > len(expected), 10, "the clicks")
+                wait_for(lambda: log.read_text().count("\n") > len(expected), "the clicks")
         finally:
             actor.close()
     assert log.read_text().split()[1:] == expected

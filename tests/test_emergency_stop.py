@@ -210,7 +210,7 @@ def test_the_thread_can_be_ended_from_itself():
 
     watcher = Ender()
     stop.start(lambda: watcher)
-    assert ended.wait(20)
+    assert ended.wait(60)
     wait_for(lambda: watcher.closed, what="the end of the thread")
 
 

@@ -1,6 +1,5 @@
 """A name that is no folder, on a machine that may have no network."""
 
-import time
 from pathlib import Path
 
 import huggingface_hub
@@ -32,10 +31,8 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Session:
 
 
 def test_a_name_that_cannot_be_looked_up_is_told_at_once(session: Session) -> None:
-    began = time.monotonic()
     with pytest.raises(ModelError, match="'no/where' is no folder here, and the Hugging Face hub cannot be reached"):
         load_pointer("no/where")
-    assert time.monotonic() - began < 10
     assert session.asked == 1, "once, not for every file"
 
 

@@ -85,7 +85,7 @@ def request(address: str, *, body: Any = None, **headers: str) -> tuple[int, str
     data = None if body is None else json.dumps(body).encode()
     asked = urllib.request.Request(address, data=data, headers={k.replace("_", "-"): v for k, v in headers.items()})
     try:
-        with urllib.request.urlopen(asked, timeout=30) as response:
+        with urllib.request.urlopen(asked, timeout=60) as response:
             return response.status, response.read().decode(errors="replace")
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -149,7 +149,7 @@ class TestInChromium:
     def start(driver: Any, address: str, name: str) -> None:
         driver.get(address)
         driver.find_element("id", "name").send_keys(name, "\n")
-        wait_for(lambda: driver.find_element("id", "question").is_displayed(), 30, "the first match")
+        wait_for(lambda: driver.find_element("id", "question").is_displayed(), "the first match")
 
     def test_an_annotator_votes_by_keys_and_buttons_undoes_and_continues_after_a_restart(
         self, server: Server, driver: Any, tmp_path: Path
@@ -160,8 +160,8 @@ class TestInChromium:
             return len(votes.read_text().splitlines()) if votes.exists() else 0
 
         def after(number: int) -> None:
-            wait_for(lambda: count() == number, 30, f"vote {number}")
-            wait_for(lambda: "busy" not in driver.find_element("tag name", "body").get_attribute("class"), 30, "answer")
+            wait_for(lambda: count() == number, f"vote {number}")
+            wait_for(lambda: "busy" not in driver.find_element("tag name", "body").get_attribute("class"), "answer")
 
         self.start(driver, server.address, "Ada")
         text = driver.find_element("tag name", "body").text
@@ -169,7 +169,7 @@ class TestInChromium:
         assert HOSTILE in text
         assert "<point" not in text
         assert driver.title == "Which reply is better?"
-        wait_for(lambda: driver.execute_script("return picture.naturalWidth") == 320, 30, "the image")
+        wait_for(lambda: driver.execute_script("return picture.naturalWidth") == 320, "the image")
         body = driver.find_element("tag name", "body")
         a_is_one = driver.find_element("id", "reply-a").text.startswith("one")
         body.send_keys("a")
@@ -178,7 +178,7 @@ class TestInChromium:
         driver.find_element("css selector", "[data-choice=both_bad]").click()
         after(2)
         body.send_keys("u")
-        wait_for(lambda: "busy" not in body.get_attribute("class"), 30, "the last match again")
+        wait_for(lambda: "busy" not in body.get_attribute("class"), "the last match again")
         time.sleep(0.2)
         body.send_keys("g")
         after(3)
@@ -192,7 +192,7 @@ class TestInChromium:
             for number, key in enumerate("bns?", 4):
                 body.send_keys(key)
                 after(number)
-            wait_for(lambda: driver.find_element("id", "end").is_displayed(), 30, "the end")
+            wait_for(lambda: driver.find_element("id", "end").is_displayed(), "the end")
         finally:
             assert again.stop()[0] == 0
         assert [vote.outcome for vote in read_votes(votes)][3:] == ["both_bad", "dont_know", "dont_know"]
@@ -201,5 +201,5 @@ class TestInChromium:
         self.start(driver, server.address, "Ada")
         server.stop()
         driver.find_element("tag name", "body").send_keys("a")
-        error = wait_for(lambda: driver.find_element("id", "error").text, 30, "the error")
+        error = wait_for(lambda: driver.find_element("id", "error").text, "the error")
         assert "The server does not answer" in error

@@ -98,6 +98,20 @@ def test_films_keep_every_frame(tmp_path):
     assert strip.height == 2 * 111 + 8
 
 
+def test_a_small_thing_in_a_film_keeps_its_colour_among_large_surfaces(tmp_path):
+    marks = {(100, 100): (255, 0, 255), (300, 50): (255, 120, 0), (200, 250): (0, 255, 0)}
+    across, down = np.meshgrid(np.linspace(0, 200, 400), np.linspace(0, 200, 300))
+    picture = np.dstack([across, down, np.full((300, 400), 90)]).astype(np.uint8)
+    for (x, y), colour in marks.items():
+        picture[y : y + 6, x : x + 6] = colour
+    write_gif([PIL.Image.fromarray(picture)], tmp_path / "film.gif")
+    with PIL.Image.open(tmp_path / "film.gif") as film:
+        shown = np.asarray(film.convert("RGB")).astype(int)
+    for (x, y), colour in marks.items():
+        assert abs(shown[y + 3, x + 3] - colour).max() < 30
+    assert abs(shown - picture).max(axis=2).mean() < 12
+
+
 def test_captions_show_every_script_that_the_bundled_fonts_have():
     blank = PIL.Image.new("RGB", (200, 20))
     images = [

@@ -61,7 +61,7 @@ def test_text_arrives_whatever_the_layout_and_caps_lock(actor, screen, tmp_path,
         before = state()
         with terminal(file):
             actor.act({}, Type(text + "\n"))
-            wait_for(lambda: file.read_text().endswith("\n"), 20, "the line")
+            wait_for(lambda: file.read_text().endswith("\n"), "the line")
         assert state() == before, "locks and group stay as they were"
     assert file.read_text() == text + "\n"
 
@@ -150,13 +150,13 @@ def test_a_real_program_takes_the_shortcut(actor, screen, tmp_path, arguments, g
     with layout(*arguments, group=group, caps_lock=caps_lock), editor:
         wait_for_title("note.txt")
         actor.act({}, Click(Point(0.5, 0.5)), Type("saved é"), Key(("ctrl", "s")))
-        wait_for(lambda: "saved é" in file.read_text(), 20, "the saved text")
+        wait_for(lambda: "saved é" in file.read_text(), "the saved text")
 
 
 def wait_for_title(part):
     display = x11.connect()
-    wait_for(lambda: any(part in window.title for window in x11.windows(display)), 30, f"the window {part}")
-    wait_for(lambda: "mousepad" in x11.focused_classes(display), 30, "its focus")
+    wait_for(lambda: any(part in window.title for window in x11.windows(display)), f"the window {part}")
+    wait_for(lambda: "mousepad" in x11.focused_classes(display), "its focus")
     display.close()
 
 

@@ -10,7 +10,7 @@ import time
 from unittest import mock
 
 import pytest
-from desktop_screen import FAST, act, clipboard, needs, program, set_clipboard, wait_for
+from desktop_screen import FAST, PATIENCE_S, act, clipboard, needs, program, set_clipboard, wait_for, wait_for_focus
 
 from molmo_agent.actions import Type
 from molmo_agent.envs.desktop.virtual_display import VirtualDisplay
@@ -83,14 +83,9 @@ class Field:
 @contextlib.contextmanager
 def field(folder, *, deaf):
     window = Field(folder, deaf=deaf)
-    active = ["xdotool", "getactivewindow", "getwindowname"]
     with program(*window.command):
-        wait_for(lambda: window.log.exists(), 30, "the window")
-        wait_for(
-            lambda: "Late" in subprocess.run(active, capture_output=True, text=True, check=False).stdout,
-            30,
-            "the focus",
-        )
+        wait_for(lambda: window.log.exists(), "the window")
+        wait_for_focus("Late")
         yield window
 
 
@@ -116,8 +111,8 @@ def test_a_program_that_was_stopped_pastes_nothing_when_it_goes_on_and_the_next_
         time.sleep(1.0)
         assert window.text() == ""
         actor.do(type_impatiently, "ñ日")
-        wait_for(lambda: window.text() == "ñ日", 20, "the next text alone")
-    wait_for(lambda: clipboard() == OLD, 20, "what was copied")
+        wait_for(lambda: window.text() == "ñ日", "the next text alone")
+    wait_for(lambda: clipboard() == OLD, "what was copied")
 
 
 def test_a_program_that_pastes_late_gets_nothing_while_others_get_what_was_copied(actor, screen, tmp_path):
@@ -128,9 +123,9 @@ def test_a_program_that_pastes_late_gets_nothing_while_others_get_what_was_copie
             actor.do(type_impatiently, "日本語")
         assert clipboard() == OLD, "another program gets it"
         window.busy.unlink()
-        wait_for(lambda: window.text() != "", 20, "the late paste")
+        wait_for(lambda: window.text() != "", "the late paste")
         assert window.text() == "<nothing>"
-    wait_for(lambda: clipboard() == OLD, 20, "what was copied")
+    wait_for(lambda: clipboard() == OLD, "what was copied")
 
 
 def test_what_is_copied_after_a_failed_paste_replaces_what_was_kept(actor, screen, tmp_path):
@@ -150,7 +145,6 @@ def test_what_is_copied_after_a_failed_paste_replaces_what_was_kept(actor, scree
                 )
                 or len(mine) > 1
             ),
-            20,
             "the end of the process that kept the old content",
         )
 
@@ -163,7 +157,7 @@ def test_a_picture_and_an_empty_clipboard_are_kept_as_well(actor, screen, tmp_pa
         window.busy.touch()
         with pytest.raises(ActionRefused):
             actor.do(type_impatiently, "日本語")
-        assert subprocess.run(command, capture_output=True, check=True, timeout=10).stdout == picture
+        assert subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE_S).stdout == picture
 
 
 OTHER_READER = """
@@ -189,7 +183,7 @@ def test_a_clipboard_manager_that_reads_in_place_of_the_program_is_no_success(sc
         board.offer("secret")
         assert not board._watchers
         with program(sys.executable, "-c", OTHER_READER, "0"):
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + PATIENCE_S
             while not board._readers:
                 assert time.monotonic() < deadline, "the manager reads nothing"
                 board._serve(0.05)
@@ -214,7 +208,7 @@ def test_the_text_is_marked_as_a_password_and_is_gone_afterwards(screen):
     assert hint.stdout.read() == b"secret"
     hint.stdout.close()
     board.close()
-    text = subprocess.run([*command, "UTF8_STRING"], capture_output=True, check=False, timeout=10)
+    text = subprocess.run([*command, "UTF8_STRING"], capture_output=True, check=False, timeout=PATIENCE_S)
     assert b"tr0ub4dor" not in text.stdout
     display.close()
 

@@ -4,7 +4,7 @@ import signal
 import subprocess
 
 import pytest
-from desktop_screen import Actor, EventWindow, needs
+from desktop_screen import EventWindow, needs
 from kills import CLEAN_ENDS, EVERYTHING, NOTE, check_kills, down, kill_run, typed, xdotool
 from x11_keyboards import call_xkb, layout, set_caps_lock, state
 
@@ -31,14 +31,6 @@ pytest_plugins = ("actor_fixtures",)
 def screen():
     with VirtualDisplay(640, 480) as display:
         yield display
-
-
-@pytest.fixture
-def actor(screen):
-    """A run of its own for each test: nothing down is promised at the start of a run."""
-    actor = Actor()
-    yield actor
-    actor.close()
 
 
 # --- The start of a run -----------------------------------------------------------------------------------------------
@@ -196,16 +188,16 @@ def test_a_run_that_is_told_to_end_releases_everything_itself(window, what, how)
 
 def test_a_run_that_is_killed_leaves_something_down(window):
     # Otherwise the tests below would test nothing.
-    kill_run("press", signal.SIGKILL, 0.2)
+    kill_run("press", signal.SIGKILL, when=lambda: down() != ([], 0))
     assert down() != ([], 0)
     xdotool("mouseup", "1")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["drag", "held", "type", "chord", "press"])
-def test_after_a_kill_at_any_moment_the_next_run_starts_with_nothing_down(screen, what):
+def test_after_a_kill_at_any_moment_the_next_run_starts_with_nothing_down(actor, what):
     """Three kills of each kind of run; `make abuse` has twenty."""
-    check_kills(what, 3)
+    check_kills(actor, what, 3)
 
 
 def test_the_clipboard_of_a_killed_paste_is_not_pasted_by_the_next_run(screen, actor):

@@ -55,7 +55,7 @@ def seen(env, label=None, kind=None, **wanted):
 
 def press(env, label=None, kind=None, number=0, **wanted):
     """Click one of them, and return what the step said."""
-    found = wait_for(lambda: seen(env, label, kind, **wanted)[number:], 5, f"{kind or 'element'} {label!r}")
+    found = wait_for(lambda: seen(env, label, kind, **wanted)[number:], f"{kind or 'element'} {label!r}")
     return env.step(Click(found[0].box.center))
 
 
@@ -130,7 +130,7 @@ def wait_until_still(env):
         time.sleep(0.1)
         return env.elements() == before
 
-    wait_for(still, 5, "a still page")
+    wait_for(still, "a still page")
 
 
 def press_the_link_in_some_section(env, text):
@@ -179,7 +179,7 @@ def look_up(env, text):
 def press_the_menu_item(env, text):
     *parents, item = re.fullmatch(r"Select (.+)", text)[1].split(">")
     for label in parents:
-        found = wait_for(lambda label=label: seen(env, label), 5, label)
+        found = wait_for(lambda label=label: seen(env, label), label)
         env.step(Move(found[0].box.center))
     return press(env, item)
 
@@ -541,7 +541,7 @@ class TestEnding:
                 browser.open("file:///nowhere.html")
             browser.open("data:text/html,<p style='width:3000px; height:3000px'>")
             browser.scroll(50, 50, 40, 100)
-            wait_for(lambda: browser.script("return [scrollX, scrollY]") == [40, 100], 5, "scrolling")
+            wait_for(lambda: browser.script("return [scrollX, scrollY]") == [40, 100], "scrolling")
             with pytest.raises(EnvError, match=r"the page does not answer: .*boom"):
                 browser.script("throw Error('boom')")
         finally:

@@ -70,14 +70,14 @@ def check_stops(actor, options, corner):
     """Push the pointer into a corner while the env waits; it must stop long before its wait is over."""
     with connection() as display:
         actor.do(reset, options)
-        waiting = actor.start(step, options, Wait(20))
+        waiting = actor.start(step, options, Wait(60))
         time.sleep(0.2)
         begin = time.monotonic()
         move_pointer(*corner)
         assert pointer(display) == corner, "the server does not let it get there"
-        kind, text = waiting.get(timeout=30)
+        kind, text = waiting.get(timeout=90)
         assert (kind, str(corner) in text) == ("RunStopped", True), text
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < 30
         move_pointer(400, 300)
 
 
@@ -96,10 +96,10 @@ def test_a_hand_that_pushes_as_far_as_it_goes_ends_in_a_corner_that_stops(actor)
     for far in ((5000, 5000), (5000, -5000)):
         actor.do(reset, {"monitor": 2})
         move_pointer(1000, 200)
-        waiting = actor.start(step, {"monitor": 2}, Wait(20))
+        waiting = actor.start(step, {"monitor": 2}, Wait(60))
         time.sleep(0.2)
         move_pointer(*far)
-        assert waiting.get(timeout=30)[0] == "RunStopped"
+        assert waiting.get(timeout=90)[0] == "RunStopped"
         move_pointer(400, 300)
 
 
@@ -119,11 +119,11 @@ def test_the_corners_are_those_of_the_monitors_as_they_are_now(actor, change):
     arguments, areas = CHANGES[change]
     options = {"monitor": 1}
     actor.do(reset, options)
-    waiting = actor.start(step, options, Wait(20))
+    waiting = actor.start(step, options, Wait(60))
     time.sleep(0.2)
     xrandr(*arguments)
     move_pointer(*corners_of(*areas)[-1])
-    assert waiting.get(timeout=30)[0] == "RunStopped"
+    assert waiting.get(timeout=90)[0] == "RunStopped"
     move_pointer(300, 300)
     for corner in corners_of(*areas)[:-1]:
         check_stops(actor, options, corner)

@@ -133,7 +133,7 @@ def test_a_user_without_privileges_has_the_same_walls(tmp_path: Path) -> None:
             '{"user": 0, "cpu_s": 2, "scratch_bytes": 1000, "files": 64, "processes": 5, "address_bytes": 0}',
             "/usr/bin/python3", "-I", "-S", "-c", "import os\nwhile True:\n    os.fork()"]  # fmt: skip
     outcome = subprocess.run(
-        line, user=65534, group=65534, extra_groups=[], capture_output=True, check=False, timeout=60
+        line, user=65534, group=65534, extra_groups=[], capture_output=True, check=False, timeout=280
     )
     assert b"Resource temporarily unavailable" in outcome.stderr
 

@@ -59,9 +59,9 @@ def holds(text):
 def replaced(actor, command, before, text):
     """Start a program whose title is what its field holds, replace that, and wait until the title says so."""
     with program(*command):
-        wait_for(holds(before), 30, f"the window that holds {before!r}; the titles are {titles()}")
+        wait_for(holds(before), f"the window that holds {before!r}; the titles are {titles()}")
         actor.act(OPTIONS, Click(MIDDLE), Type(text, replace=True))
-        wait_for(holds(text), 15, f"{text!r} in place of {before!r}; the titles are {titles()}")
+        wait_for(holds(text), f"{text!r} in place of {before!r}; the titles are {titles()}")
 
 
 def window_of(toolkit, kind, before):
@@ -124,21 +124,21 @@ def test_a_document_is_replaced_in_an_editor(actor, tmp_path):
     file = tmp_path / "notes.txt"
     file.write_text("to do\n\nbuy bread\n", encoding="utf-8")
     with program("dbus-run-session", "mousepad", str(file)):
-        wait_for(lambda: any("notes.txt" in title for title in titles()), 30, "the editor")
+        wait_for(lambda: any("notes.txt" in title for title in titles()), "the editor")
         actor.act(OPTIONS, Click(MIDDLE), Type("all done", replace=True))
         subprocess.run(["xdotool", "key", "ctrl+s"], check=True)
-        wait_for(lambda: file.read_text(encoding="utf-8").strip() == "all done", 15, "the new text in the file")
+        wait_for(lambda: file.read_text(encoding="utf-8").strip() == "all done", "the new text in the file")
 
 
 @needs("xterm")
 def test_a_terminal_gets_no_key_and_the_reason_is_told(actor, tmp_path):
     output = tmp_path / "keys"
     with program("xterm", "-geometry", "80x24+0+0", "-e", "sh", "-c", f"cat > {output}"):
-        wait_for(output.exists, 30, "the terminal")
+        wait_for(output.exists, "the terminal")
         with pytest.raises(ActionRefused, match="'xterm' has no fields whose text could be replaced"):
             actor.act(OPTIONS, Click(MIDDLE), Type("rm -r /", replace=True))
         actor.act(OPTIONS, Type("ok\n"))
-        wait_for(lambda: output.read_text(encoding="utf-8") == "ok\n", 15, "what was typed afterwards")
+        wait_for(lambda: output.read_text(encoding="utf-8") == "ok\n", "what was typed afterwards")
 
 
 # --- Systems that are not here ----------------------------------------------------------------------------------------

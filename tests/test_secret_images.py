@@ -263,7 +263,7 @@ def test_a_model_on_a_server_gets_no_image_with_what_was_typed_into_a_real_windo
             command,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=280,
             check=False,
             cwd=tmp_path,
             env={**os.environ, "MOLMO_SECRET_PASSWORD": SECRET},

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 from serving import URL, Model, data_url, events_of, found, messages, png, serving
+from waiting import wait_for
 
 from molmo_agent.episode import LabelledPoint, PointResult
 from molmo_agent.errors import ModelError, UsageError
@@ -25,15 +26,6 @@ from molmo_agent.serve.http.served_model import ServedModel, point_text
 def client():
     with serving(Model(), Model(name="only-points", words=None)) as running:
         yield running
-
-
-def until(holds, what: str) -> None:
-    """Wait until something holds."""
-    for _ in range(1200):
-        if holds():
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"expected within a minute: {what}")
 
 
 # --- Answers ------------------------------------------------------------------------------------------------------
@@ -199,7 +191,7 @@ def test_questions_about_one_image_are_answered_in_one_batch():
         first = pool.submit(client.point, "first")
         assert model.started.acquire(timeout=60)
         asked = [pool.submit(client.point, f"{i}", URL if i % 2 else other) for i in range(6)]
-        until(lambda: client.metric('molmo_agent_queue_questions{model="model"}') == 6, "six questions wait")
+        wait_for(lambda: client.metric('molmo_agent_queue_questions{model="model"}') == 6, "six questions that wait")
         model.open.set()
         assert [one.result()[0] for one in (first, *asked)] == [200] * 7
         assert client.metric('molmo_agent_batch_questions_count{model="model"}') == 3
@@ -217,7 +209,7 @@ def test_a_question_that_fails_does_not_spoil_the_others_of_its_batch():
         first = pool.submit(client.point, "first")
         assert model.started.acquire(timeout=60)
         asked = [pool.submit(client.point, text) for text in ("good", "bad", "fine")]
-        until(lambda: client.metric('molmo_agent_queue_questions{model="model"}') == 3, "three questions wait")
+        wait_for(lambda: client.metric('molmo_agent_queue_questions{model="model"}') == 3, "three questions that wait")
         model.open.set()
         assert [one.result()[0] for one in (first, *asked)] == [200, 200, 500, 200]
 
@@ -241,7 +233,7 @@ def test_a_full_queue_says_when_to_ask_again():
         asked = [pool.submit(client.point, "first")]
         assert model.started.acquire(timeout=60)
         asked += [pool.submit(client.point, f"{i}") for i in range(2)]
-        until(lambda: client.metric('molmo_agent_queue_questions{model="model"}') == 2, "two questions wait")
+        wait_for(lambda: client.metric('molmo_agent_queue_questions{model="model"}') == 2, "two questions that wait")
         for status, headers, body in (client.point(), client.chat(stream=True)):
             assert status == 429
             assert 1 <= int(headers["retry-after"]) <= 60
@@ -262,7 +254,9 @@ def test_an_answer_that_takes_too_long_is_a_timeout_and_leaves_the_queue():
         assert client.point("second")[0] == 504
         assert events_of(client.chat("What is it?", stream=True)[2])[-1]["error"]["code"] == "timeout"
         model.open.set()
-        until(lambda: client.metric('molmo_agent_batch_questions_count{model="model"}') == 1, "the first batch ended")
+        wait_for(
+            lambda: client.metric('molmo_agent_batch_questions_count{model="model"}') == 1, "the end of the first batch"
+        )
         assert client.point("third")[0] == 200
     assert model.batches == [["the button"], ["third"]]
 
@@ -278,9 +272,9 @@ def test_a_client_that_goes_takes_its_question_out_of_the_queue():
         head = f"POST /v1/point HTTP/1.1\r\n{names}\r\ncontent-length: {len(body)}"
         connection = socket.create_connection(("127.0.0.1", client.port))
         connection.sendall(head.encode() + b"\r\n\r\n" + body)
-        until(lambda: client.metric('molmo_agent_queue_questions{model="model"}') == 1, "the question waits")
+        wait_for(lambda: client.metric('molmo_agent_queue_questions{model="model"}') == 1, "the question that waits")
         connection.close()
-        until(lambda: client.metric('molmo_agent_queue_questions{model="model"}') == 0, "it has left")
+        wait_for(lambda: client.metric('molmo_agent_queue_questions{model="model"}') == 0, "its end")
         assert client.metric('molmo_agent_requests_total{route="/v1/point",status="499"}') == 1
         model.open.set()
         assert first.result()[0] == 200
@@ -346,7 +340,9 @@ def test_ending_answers_what_waits_and_accepts_nothing_more():
             asked = [pool.submit(client.point, "first")]
             assert model.started.acquire(timeout=60)
             asked += [pool.submit(client.point, f"{i}") for i in range(2)]
-            until(lambda: client.metric('molmo_agent_queue_questions{model="model"}') == 2, "two questions wait")
+            wait_for(
+                lambda: client.metric('molmo_agent_queue_questions{model="model"}') == 2, "two questions that wait"
+            )
             client.end()
             time.sleep(0.3)
             with pytest.raises(OSError):
@@ -359,7 +355,7 @@ def test_no_thread_stays_behind():
     before = set(threading.enumerate())
     with serving(Model()) as client:
         client.point()
-    until(lambda: set(threading.enumerate()) <= before, "the threads ended")
+    wait_for(lambda: set(threading.enumerate()) <= before, "the end of the threads")
 
 
 def test_a_short_load_leaves_no_error_and_no_queue(client):

@@ -66,7 +66,7 @@ def test_a_killed_replica_on_ray_loses_no_request(ray_cluster):
             """Ask as a client does that is told of a failure: once more, after a pause."""
             final = []
             while not stop.is_set():
-                for _ in range(40):
+                for _ in range(240):
                     status = ask(url)
                     if status == 200:
                         break

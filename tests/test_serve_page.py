@@ -56,7 +56,7 @@ def browser():
 
 
 def until(browser, script: str) -> None:
-    for _ in range(600):
+    for _ in range(1200):
         if browser.script(f"return Boolean({script})"):
             return
         time.sleep(0.05)

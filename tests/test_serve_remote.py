@@ -103,7 +103,7 @@ def test_agent_serve_answers_agent_point_and_ends_on_a_signal(tmp_path: Path):
         (tmp_path / "image.png").write_bytes(png(320, 240))
         command = [*agent, "point", str(tmp_path / "image.png"), "the blue square", "--json"]
         command += ["--model", f"http://127.0.0.1:{port}#nano"]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280, check=False)
         assert json.loads(done.stdout)["status"] in ("ok", "none"), done.stderr
         server.send_signal(signal.SIGTERM)
         assert server.wait(60) == 0

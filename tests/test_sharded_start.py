@@ -32,6 +32,7 @@ from molmo_agent.train.scale.sharding import compile_layers, device_mesh, shard,
 from molmo_agent.train.starting_model import load_model
 from molmo_agent.train.step import ModelWithLoss
 
+pytest_plugins = ("quick_ranks",)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -227,7 +228,7 @@ def test_a_weight_that_no_row_fills_is_refused(config: TrainConfig) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # starts four processes that import torch
+@pytest.mark.usefixtures("quick_ranks")
 def test_adapters_on_experts_learn_the_same_on_two_ranks(config: TrainConfig, tmp_path: Path) -> None:
     config = experts(config, tmp_path / "model", steps=2, checkpoint_every=2)
     losses, exports = [], []

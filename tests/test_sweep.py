@@ -238,7 +238,7 @@ def test_programs_under_way_are_asked_to_stop_and_waited_for(
     thread.start()
     with pytest.raises(RunStopped, match="the same command resumes the sweep"):
         run_programs(two, ("--workers", "1"), 2)
-    thread.join(10)
+    thread.join(60)
     assert [log.read_text() for log in logs] == ["begun\nsaved\n"] * 2
 
 

@@ -142,7 +142,7 @@ raise RuntimeError(text)
 
 def test_logs_warnings_and_tracebacks_of_a_process_show_signs():
     done = subprocess.run(
-        [sys.executable, "-c", PROTECTED, STEERING], capture_output=True, timeout=120, check=False,
+        [sys.executable, "-c", PROTECTED, STEERING], capture_output=True, timeout=280, check=False,
         env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONIOENCODING": "utf-8"},
     )  # fmt: skip
     out, err = done.stdout.decode(), done.stderr.decode()

@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +21,7 @@ from ray_cluster import RayCluster
 from safetensors.torch import load_file
 from tiny_training import small_run, write_model
 from torch.distributed.checkpoint import FileSystemReader
+from waiting import wait_for
 
 from molmo_agent.data.catalog import open_source
 from molmo_agent.data.source import Source
@@ -129,7 +129,7 @@ def test_a_killed_worker_costs_only_time_and_any_number_may_go_on(
         run_workers(config, folder, 2, kill)
     saved = (folder / "latest").read_text()
     assert saved in ("step-000001", "step-000002", "step-000003")
-    for workers in (1, 2, 4):
+    for workers in (1, 4):
         again = tmp_path / f"then{workers}"
         shutil.copytree(folder, again)
         if workers == 1:
@@ -172,7 +172,7 @@ def test_ray_replaces_a_worker_that_dies(
     killer.start()
     steps: list[int] = []
     result = run_on_ray(config, tmp_path, 2, None, lambda record: steps.append(record["step"]), accelerator="cpu")
-    killer.join(1)
+    killer.join(60)
     assert not killer.is_alive(), "one was killed"
     assert_alike(tmp_path, alone)
     assert steps == list(range(1, config.steps + 1)), "every step is told once where the run was started"
@@ -202,7 +202,7 @@ def test_a_ray_cluster_that_loses_a_machine_goes_on_with_fewer_workers(
     given: list[RayWorkers] = []
     # The machines with GPUs have no processors: a worker that asked for none would not be there.
     run_on_ray(config, tmp_path, (1, 2), None, on_start=given.append)
-    loser.join(1)
+    loser.join(60)
     assert not loser.is_alive(), "one was lost"
     assert [workers.use_gpu for workers in given] == [True]
     assert_alike(tmp_path, alone)
@@ -446,13 +446,6 @@ def test_metrics_that_another_process_writes_are_followed_each_step_once(config:
                 run.log({"step": step, "loss": 1.0, "more": "x" * 200})
             run.close()
     assert steps == [2, 3, 4, 5]
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_the_average_of_the_weights_is_what_is_exported(config: TrainConfig, tmp_path: Path) -> None:

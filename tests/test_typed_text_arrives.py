@@ -9,7 +9,18 @@ import sys
 import time
 
 import pytest
-from desktop_screen import FAST, Actor, EventWindow, clipboard, needs, program, set_clipboard, wait_for
+from desktop_screen import (
+    FAST,
+    PATIENCE_S,
+    Actor,
+    EventWindow,
+    clipboard,
+    needs,
+    program,
+    set_clipboard,
+    wait_for,
+    wait_for_focus,
+)
 from x11_keyboards import terminal
 
 from molmo_agent.actions import Click, Key, Type, Wait
@@ -57,13 +68,8 @@ def home(tmp_path, monkeypatch):
 @contextlib.contextmanager
 def focused(title, *command):
     """Run a program and wait until a window with this in its title has the focus."""
-    active = ["xdotool", "getactivewindow", "getwindowname"]
     with program(*command):
-        wait_for(
-            lambda: title in subprocess.run(active, capture_output=True, text=True, check=False).stdout,
-            40,
-            f"the focus of {title}",
-        )
+        wait_for_focus(title)
         time.sleep(0.5)
         yield
 
@@ -97,7 +103,7 @@ def test_every_character_reaches_a_terminal_and_the_clipboard_comes_back(actor, 
     file = tmp_path / "typed"
     with terminal(file, *TERMINALS[name]):
         actor.act({}, *(Type(f"{line}\n") for line in LINES))
-        wait_for(lambda: file.read_text().count("\n") == len(LINES), 30, "the lines")
+        wait_for(lambda: file.read_text().count("\n") == len(LINES), "the lines")
     assert file.read_text().splitlines() == LINES
     assert clipboard() == "kept"
 
@@ -110,7 +116,7 @@ def test_nothing_is_lost_in_a_terminal_on_a_busy_machine(actor, screen, tmp_path
     try:
         with terminal(file):
             actor.act({}, *[Type(f"{text}\n")] * 8)
-            wait_for(lambda: file.read_text().count("\n") == 8, 60, "the lines")
+            wait_for(lambda: file.read_text().count("\n") == 8, "the lines")
     finally:
         for process in busy:
             process.kill()
@@ -123,7 +129,7 @@ def test_a_line_end_in_a_terminal_is_the_enter_key(actor, screen, tmp_path):
     file = tmp_path / "typed"
     with terminal(file):
         actor.act({}, Type("one\ntwo é\n  three\n"))
-        wait_for(lambda: file.read_text().endswith("three\n"), 20, "the lines")
+        wait_for(lambda: file.read_text().endswith("three\n"), "the lines")
     assert file.read_text() == "one\ntwo é\n  three\n"
 
 
@@ -133,9 +139,9 @@ def test_an_editor_in_a_terminal_gets_lines_in_one_piece(actor, screen, home, co
     file = home / "code.txt"
     file.touch()
     with focused("nano", "xterm", "-u8", "-T", "nano", "-e", "nano", "-i", str(file)):
-        wait_for(lambda: "nano" in foreground_of_focus(), 20, "the editor")
+        wait_for(lambda: "nano" in foreground_of_focus(), "the editor")
         actor.act({}, MIDDLE, Type(code), Wait(0.3), Key(("ctrl", "o")), Key(("enter",)))
-        wait_for(file.read_text, 10, "the saved text")
+        wait_for(file.read_text, "the saved text")
     assert file.read_text().rstrip("\n") == code.rstrip("\n")
 
 
@@ -157,7 +163,7 @@ def test_an_editor_that_indents_by_itself_adds_nothing(actor, screen, home, code
     file.touch()
     with focused("code.py", "dbus-run-session", "geany", "-i", "-s", str(file)):
         actor.act({}, MIDDLE, Type(code), Wait(0.3), Key(("ctrl", "s")))
-        wait_for(file.read_text, 10, "the saved text")
+        wait_for(file.read_text, "the saved text")
     assert file.read_text().rstrip("\n") == code.rstrip("\n")
 
 
@@ -188,9 +194,9 @@ def test_brackets_and_blanks_arrive_once(actor, screen, tmp_path, text):
     script, file = tmp_path / "helpful.py", tmp_path / "typed"
     script.write_text(HELPFUL)
     with focused("Helpful", sys.executable, str(script), str(file)):
-        wait_for(file.exists, 20, "the window")
+        wait_for(file.exists, "the window")
         actor.act({}, MIDDLE, Type(text))
-        wait_for(lambda: file.read_text() == text, 10, "the text")
+        wait_for(lambda: file.read_text() == text, "the text")
 
 
 @pytest.fixture
@@ -397,7 +403,7 @@ def test_an_input_method_does_not_change_the_text(actor, screen, home, engine, t
         if not text_is_there:
             actor.act({}, Type(text))
         actor.act({}, Wait(0.3), Key(("ctrl", "s")))
-        wait_for(file.read_text, 10, "the saved text")
+        wait_for(file.read_text, "the saved text")
     assert file.read_text().rstrip("\n") == text
 
 
@@ -421,9 +427,9 @@ def test_a_program_that_is_busy_when_the_keys_come_is_waited_for(actor, screen, 
     script.write_text(SLOW)
     set_clipboard(b"old content")
     with focused("Slow", sys.executable, str(script), str(file), "4"):
-        wait_for(file.exists, 20, "the window")
+        wait_for(file.exists, "the window")
         actor.act({}, Type("naïve (x)"))
-        wait_for(lambda: file.read_text() == "naïve (x)", 10, "the text, once")
+        wait_for(lambda: file.read_text() == "naïve (x)", "the text, once")
     assert clipboard() == "old content"
 
 
@@ -465,7 +471,7 @@ def test_a_clipboard_manager_that_reads_everything_is_not_the_focused_program(sc
     display = x11.connect()
     with EventWindow(), program(sys.executable, "-c", MANAGER):
         board = Pasteboard(display)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while not board._watchers:
             assert time.monotonic() < deadline, "the manager reads nothing"
             board.offer("secret")

@@ -53,7 +53,7 @@ def test_a_window_opened_at_once_is_managed_and_shown():
         window.set_wm_name("Early bird")
         window.map()
         connection.flush()
-        wait_for(lambda: [w.title for w in x11.windows(connection)] == ["Early bird"], 5, "the window")
+        wait_for(lambda: [w.title for w in x11.windows(connection)] == ["Early bird"], "the window")
         connection.close()
 
 
@@ -91,8 +91,8 @@ def test_a_display_does_not_outlive_the_process_that_started_it(kind):
     process.send_signal(kind)
     process.wait()
     process.stdout.close()
-    wait_for(lambda: not os.path.exists(socket), 5, "the end of the server")
-    wait_for(lambda: not _group_runs(int(group)), 5, "the end of its supervisor")
+    wait_for(lambda: not os.path.exists(socket), "the end of the server")
+    wait_for(lambda: not _group_runs(int(group)), "the end of its supervisor")
 
 
 def _group_runs(group):
@@ -114,7 +114,7 @@ def test_a_server_that_fails_to_start_is_quoted(monkeypatch, tmp_path):
     begin = time.monotonic()
     with pytest.raises(EnvError, match="did not start a 1280x800x24 screen: no room for a screen"):
         VirtualDisplay().start()
-    assert time.monotonic() - begin < 3
+    assert time.monotonic() - begin < 30
 
 
 def test_a_server_that_says_nothing_is_given_up(monkeypatch, tmp_path):
@@ -177,7 +177,7 @@ def test_a_small_model_says_what_it_is_good_for_before_it_acts_on_a_real_desktop
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        timeout=120,
+        timeout=280,
     )
     assert "nano is the embedded model, good for trying things out" in " ".join(done.stderr.split())
     assert all(json.loads(line) for line in done.stdout.splitlines())
@@ -198,5 +198,5 @@ for size in ((320, 240), (400, 300)):
         print(env._input.position())
         env.close()
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=280)
     assert done.stdout.split("\n")[:2] == ["(160, 120)", "(200, 150)"], done.stderr

@@ -431,7 +431,7 @@ def test_whatever_an_env_tells_can_be_recorded():
 def agent(*arguments, cwd, **environment):
     return subprocess.run(
         [sys.executable, "-m", "molmo_agent", *arguments],
-        cwd=cwd, capture_output=True, stdin=subprocess.DEVNULL, timeout=120, env={**os.environ, **environment},
+        cwd=cwd, capture_output=True, stdin=subprocess.DEVNULL, timeout=280, env={**os.environ, **environment},
     )  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def device(session, areas=ONE_AREA, frame_sizes=((800, 600),)):
 
 def await_the_end(hand):
     """Wait until the bus has delivered what ends the session: nothing says when it does."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     with contextlib.suppress(RunStopped):
         while time.monotonic() < deadline:
             hand.position()

@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
 
 
-def run(*command, cwd, codes=(0,)):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "COV_"))}
+def run(*command, cwd, codes=(0,), **variables):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "COV_"))} | variables
     done = subprocess.run([*map(str, command)], cwd=cwd, env=clean, capture_output=True, text=True, check=False)
     assert done.returncode in codes, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -72,10 +72,11 @@ def closure(*names):
 def agent(built, tmp_path_factory):
     """The command of a fresh environment that holds the wheel and what it requires, nothing else."""
     home = tmp_path_factory.mktemp("home")
-    venv.create(home / "env", with_pip=True, symlinks=os.name != "nt")
+    venv.create(home / "env", symlinks=os.name != "nt")
     python = home / "env" / ("Scripts" if os.name == "nt" else "bin") / "python"
     (wheel,) = built.glob("*.whl")
-    run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=home)
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=home)
     (site,) = (home / "env").glob("**/site-packages")
     # Downloading torch again proves nothing: the requirements are linked from this environment, each by its own files.
     for name in closure("molmo-agent"):
@@ -103,7 +104,8 @@ def test_wheel_and_sdist_hold_every_file_of_the_package_and_no_other(tracked, bu
 
 
 def test_the_demo_runs_from_the_wheel(agent, tmp_path):
-    assert "achieved" in run(agent, "demo", "--out", tmp_path / "demo", cwd=tmp_path)
+    # Without the real editor, for which there is no display: test_demo operates that.
+    assert "achieved" in run(agent, "demo", "--out", tmp_path / "demo", cwd=tmp_path, PATH=str(agent.parent))
     assert (tmp_path / "demo" / "trajectory.html").exists()
 
 

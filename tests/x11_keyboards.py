@@ -56,9 +56,9 @@ def terminal(file, *command):
     """Run a terminal that writes what arrives to a file, and wait until it has the focus."""
     starter = command or ("xterm", "-u8", "-e")
     with program(*starter, "sh", "-c", f"echo > {file}.ready; cat > {file}"):
-        wait_for(lambda: file.with_name(f"{file.name}.ready").exists(), 30, "the terminal")
+        wait_for(lambda: file.with_name(f"{file.name}.ready").exists(), "the terminal")
         display = x11.connect()
-        wait_for(lambda: x11.focused_classes(display), 30, "the focus")
+        wait_for(lambda: x11.focused_classes(display), "the focus")
         display.close()
         time.sleep(0.3)
         yield

@@ -63,7 +63,7 @@ def server(*command, screen=0):
         yield os.environ["DISPLAY"]
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
         for name, value in old.items():
             if value is None:
                 os.environ.pop(name, None)

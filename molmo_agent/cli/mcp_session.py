@@ -25,7 +25,8 @@ def serve_mcp(request: Request, stop_file: Path, http: str | None, origins: tupl
     """Serve a request's screen until the client goes, or a signal comes.
 
     Raises:
-        UsageError: the options contradict each other, or the address cannot be used.
+        UsageError: the options contradict each other, or others reach the address and there is no token.
+        EnvError: the address cannot be used.
         MissingExtraError: the SDK of the protocol is not installed.
     """
     try:

@@ -11,9 +11,10 @@ from typing import Any
 from PIL import Image as PILImage
 
 from molmo_agent.errors import ImageError, UsageError
-from molmo_agent.evaluation.nano_suite.tables import Sheet, interval, percent
+from molmo_agent.evaluation.nano_suite.tables import interval, percent
 from molmo_agent.evaluation.real_screens import ALL, DIMENSIONS, Answer, goals
 from molmo_agent.evaluation.reliability import PLOT_FILE, draw_reliability
+from molmo_agent.evaluation.results.sheet import Sheet
 from molmo_agent.files import write_whole
 from molmo_agent.html import render_page
 

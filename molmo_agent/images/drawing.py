@@ -123,8 +123,10 @@ def with_caption(image: PIL.Image.Image, caption: str, width: int) -> PIL.Image.
 def write_gif(frames: Sequence[PIL.Image.Image], path: Path, seconds: float = 1.2) -> None:
     """Write frames of equal size as a GIF; its last frame stays twice as long as the others."""
     durations = [round(seconds * 1000)] * (len(frames) - 1) + [round(seconds * 2000)]
-    # Without the rounds of k-means small things lose their colour to large surfaces.
-    first, *others = [frame.quantize(128, kmeans=1, dither=PIL.Image.Dither.NONE) for frame in frames]
+    # Without rounds of k-means small things lose their colour to large surfaces. They end where a round changes less
+    # than one pixel in a thousand: the others take as long again, and nobody sees them.
+    enough = max(1, frames[0].width * frames[0].height // 1000)
+    first, *others = [frame.quantize(128, kmeans=enough, dither=PIL.Image.Dither.NONE) for frame in frames]
     first.save(path, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
 
 

@@ -3,6 +3,7 @@
 MUTATION_SEED chooses the moments.
 """
 
+import contextlib
 import json
 import random
 import signal
@@ -11,7 +12,7 @@ import sys
 import time
 
 import pytest
-from desktop_screen import heed_signals, needs
+from desktop_screen import Actor, heed_signals, needs
 from ending_runs import PipedRun, TerminalRun
 from kills import check_kills
 from mutation_seed import SEED
@@ -29,8 +30,8 @@ SIMULATED = ["--env", "sim-desktop", "--model", "oracle", "--family", "fill-form
 @needs("Xvfb", "openbox", "xdotool", "xclip", "setxkbmap")
 @pytest.mark.parametrize("what", ["drag", "held", "type", "chord", "press"])
 def test_after_a_hundred_kills_the_next_run_starts_with_nothing_down(what):
-    with VirtualDisplay(640, 480):
-        check_kills(what, 20)
+    with VirtualDisplay(640, 480), contextlib.closing(Actor()) as actor:
+        check_kills(actor, what, 20)
 
 
 def _check_record(folder, code):

@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 import typer
 from rich.console import Console
@@ -13,26 +12,7 @@ from rich.table import Table
 
 from molmo_agent.console import make_console, plain_text
 from molmo_agent.errors import UsageError
-
-
-class Sheet(Protocol):
-    """A table of results."""
-
-    @property
-    def title(self) -> str:
-        """Its heading."""
-
-    @property
-    def columns(self) -> Sequence[str]:
-        """The headings of its columns."""
-
-    @property
-    def rows(self) -> Sequence[Sequence[str]]:
-        """Its cells, row by row."""
-
-    @property
-    def note(self) -> str:
-        """What is said below it; may be empty."""
+from molmo_agent.evaluation.results.sheet import Sheet
 
 
 def results_folder(evaluation: str, model: str, out: Path | None) -> Path:

@@ -83,7 +83,7 @@ class VirtualDisplay:
         self._log: IO[bytes] | None = None
         self._old_environment: dict[str, str | None] = {}
 
-    def start(self, timeout_s: float = 10.0) -> Self:
+    def start(self, timeout_s: float = 60.0) -> Self:
         """Start the server and the window manager, wait until both answer, and set DISPLAY.
 
         Raises:

@@ -1,22 +1,11 @@
 """Format a suite's figures as text tables for the terminal, the page and the card."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from molmo_agent.evaluation.nano_suite.categories import GROUPS, GROUPS_NOTE
 from molmo_agent.evaluation.nano_suite.run import ALL, BASELINES
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
-    """A table."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    # Explanation of the figures.
-    note: str = ""
+from molmo_agent.evaluation.results.sheet import Sheet
 
 
 def percent(share: float | None) -> str:

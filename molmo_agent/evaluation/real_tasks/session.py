@@ -192,7 +192,7 @@ class Session:
         finally:
             display.close()
 
-    def await_window(self, timeout_s: float = 40.0) -> None:
+    def await_window(self, timeout_s: float = 60.0) -> None:
         """Wait until a window is there whose program answers on the accessibility bus.
 
         Raises:

@@ -4,7 +4,6 @@ Without a token a server is for this machine alone, but any page in a browser on
 it. So it then answers only requests that were meant for it (``Host``), and none from pages of others (``Origin``).
 """
 
-import hmac
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 
+from molmo_agent.serve.http.address import is_token_of
 from molmo_agent.serve.http.metrics import Metrics
 from molmo_agent.serve.http.problems import ClientGone, Problem, problem_of
 
@@ -61,7 +61,7 @@ class Gate:
         routes: Collection[str],
     ) -> None:
         self._app, self._respond, self._metrics = app, respond, metrics
-        self._token = None if token is None else token.encode()
+        self._token = token
         self._open_paths, self._is_local, self._routes = open_paths, is_local, routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,10 +122,9 @@ class Gate:
             raise Problem(403, f"pages of {origin[:80]!r} may not ask this server", code="wrong_origin")
         if self._token is None or scope["path"] in self._open_paths:
             return
-        kind, _, given = headers.get("authorization", [""])[0].partition(" ")
-        # Both are compared in full, whatever they begin with.
-        if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
-            got = "another one" if given else "none"
+        authorization = headers.get("authorization", [""])[0]
+        if not is_token_of(authorization, self._token):
+            got = "another one" if authorization.partition(" ")[2] else "none"
             raise Problem(
                 401,
                 f"expected this server's token as 'Authorization: Bearer ...', got {got}",

@@ -4,7 +4,6 @@ A page in a browser on this machine may send requests to it too. It names its or
 origin or host are rejected.
 """
 
-import hmac
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,12 +13,10 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 
 from molmo_agent.errors import UsageError
-from molmo_agent.pointers.served.network import is_this_machine
+from molmo_agent.serve.http.address import check_reachable, checked_token, is_token_of, open_socket
 
 PATH = "/mcp"
 TOKEN_VARIABLE = "MOLMO_AGENT_TOKEN"
-# Shorter ones can be guessed.
-_MIN_TOKEN = 16
 # Requests hold words; nothing of a client is larger.
 _MAX_BODY_BYTES = 1 << 20
 
@@ -39,21 +36,6 @@ def parse_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def check_token(host: str, token: str) -> None:
-    """Check that a server that others reach has a token.
-
-    Raises:
-        UsageError: it has none, or a short one.
-    """
-    if not token and not is_this_machine(host):
-        raise UsageError(
-            f"{host} can be reached from other machines: set a bearer token of at least {_MIN_TOKEN} characters in "
-            f"{TOKEN_VARIABLE}, or use 127.0.0.1"
-        )
-    if token and len(token) < _MIN_TOKEN:
-        raise UsageError(f"the token in {TOKEN_VARIABLE} has {len(token)} characters; expected at least {_MIN_TOKEN}")
-
-
 class Door:
     """Lets a request in that has the token, and no origin or one of the allowed ones.
 
@@ -65,7 +47,7 @@ class Door:
     """
 
     def __init__(self, app: _App, token: str = "", origins: Iterable[str] = ()) -> None:
-        self._app, self._token, self._origins = app, token.encode(), frozenset(origins)
+        self._app, self._token, self._origins = app, token, frozenset(origins)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Handle one connection."""
@@ -81,10 +63,8 @@ class Door:
         origin = headers.get(b"origin", b"").decode("latin-1")
         if origin and origin not in self._origins:
             return 403, "requests of web pages are not allowed; allow an origin with --origin"
-        if self._token:
-            kind, _, given = headers.get(b"authorization", b"").partition(b" ")
-            if kind.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self._token):
-                return 401, "expected the header Authorization: Bearer TOKEN"
+        if self._token and not is_token_of(headers.get(b"authorization", b"").decode("latin-1"), self._token):
+            return 401, "expected the header Authorization: Bearer TOKEN"
         return None
 
 
@@ -100,14 +80,14 @@ def make_app(server: MCPServer[Any], host: str, token: str = "", origins: Iterab
     """Return the ASGI application of a server.
 
     Raises:
-        UsageError: others reach the host, and there is no token.
+        UsageError: others reach the host, and there is no token; or the token is too short or cannot be sent.
     """
-    check_token(host, token)
+    remedy = f"put one in {TOKEN_VARIABLE}, or serve this machine alone with 127.0.0.1"
+    local = check_reachable(host, checked_token(token, TOKEN_VARIABLE), remedy)
     origins = tuple(origins)
     for origin in origins:
         if urlsplit(origin).scheme not in ("http", "https") or urlsplit(origin).path:
             raise UsageError(f"expected an origin such as https://host.example, got {origin!r}")
-    local = is_this_machine(host)
     names = ("127.0.0.1", "localhost", "[::1]")
     security = TransportSecuritySettings(
         # Elsewhere the names of the machine are not known; there the token keeps strangers out.
@@ -131,20 +111,14 @@ async def serve(app: Door, host: str, port: int, ready: Callable[[int], None]) -
         ready: is called with the port once requests are accepted.
 
     Raises:
-        UsageError: the address cannot be used.
+        EnvError: the address cannot be used.
     """
-    config = uvicorn.Config(
-        app, host=host, port=port, ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=5
-    )
-    try:
-        socket = config.bind_socket()
-    except SystemExit as error:
-        raise UsageError(f"cannot listen on {host}:{port}: it is taken, or not an address of this machine") from error
-    port = socket.getsockname()[1]
+    config = uvicorn.Config(app, ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=5)
+    listening = open_socket(host, port)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
-            ready(port)
+            ready(listening.getsockname()[1])
 
-    await Server(config).serve(sockets=[socket])
+    await Server(config).serve(sockets=[listening])
