@@ -25,6 +25,7 @@ from molmo_agent.evaluation.grounding.rules import drawn_mask, outline
 from molmo_agent.evaluation.predict import Record
 from molmo_agent.evaluation.published import Comparison
 from molmo_agent.evaluation.results.costs import lines_of
+from molmo_agent.evaluation.run import outcome_of
 from molmo_agent.evaluation.scoring import masks_of
 from molmo_agent.files import write_whole
 from molmo_agent.geometry import Point
@@ -64,14 +65,6 @@ class Card:
     box: tuple[float, float, float, float] | None
     # Corners of the target of a grounding benchmark.
     outline: tuple[tuple[float, float], ...] = ()
-
-
-def outcome_of(record: Record) -> str:
-    """Return "right", "partly", "wrong" or "unparsed", from the benchmark's main score."""
-    if record["unparsed"]:
-        return "unparsed"
-    main = float(next(iter(record["scores"].values())))
-    return "right" if main >= 1 else "partly" if main > 0 else "wrong"
 
 
 def worst_first(records: Sequence[Record], most: int = MAX_CARDS) -> list[Record]:

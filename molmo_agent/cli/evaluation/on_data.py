@@ -19,6 +19,7 @@ from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.errors import UsageError
 from molmo_agent.files import write_whole
 from molmo_agent.parse import json_lines
+from molmo_agent.registry import is_checkpoint
 
 
 def evaluate_data(console: Console, request: Request) -> None:
@@ -55,6 +56,8 @@ def evaluate_data(console: Console, request: Request) -> None:
         from molmo_agent.pointers.remote import how_asked
 
         settings_and_options["asked"] = how_asked(request.model)
+    elif is_checkpoint(request.model) and (asked := _asked_locally(request.model)):
+        settings_and_options["asked"] = asked
     price = Price(request.price) if request.price is not None else None
     hub_task = HubTask.parse(request.hub_results) if request.hub_results is not None else None
     model_part = re.sub(r"[^A-Za-z0-9.]+", "-", request.model).strip("-")
@@ -75,6 +78,12 @@ def evaluate_data(console: Console, request: Request) -> None:
         console.print(plain_text(f"wrote {target}"))
 
 
+def _asked_locally(model: str) -> dict[str, Any] | None:
+    from molmo_agent.pointers.local_chat.naming import how_asked
+
+    return how_asked(model)
+
+
 def _run(
     console: Console,
     settings: dict[str, Any],
@@ -85,15 +94,12 @@ def _run(
 ) -> dict[str, Any]:
     from molmo_agent.data.readers.questions_file import QuestionsFile
     from molmo_agent.evaluation.benchmarks import find
-    from molmo_agent.evaluation.grounding.protocols import find_protocol, with_main
-    from molmo_agent.evaluation.published import compare
-    from molmo_agent.evaluation.report import write_report
-    from molmo_agent.evaluation.results.costs import COSTS_FILE, read_costs, summarise_costs
-    from molmo_agent.evaluation.results.folder import SUMMARY_FILE
+    from molmo_agent.evaluation.grounding.protocols import find_protocol
     from molmo_agent.evaluation.run import evaluate, map_here, open_model, open_questions
 
     name, benchmark = find(settings["benchmark"])
-    protocol = find_protocol(name, benchmark.protocols, request.protocol)
+    # An unknown protocol is refused before anything is asked.
+    find_protocol(name, benchmark.protocols, request.protocol)
     mapper: Any = map_here
     if request.ray:
         from molmo_agent.train.on_ray import map_on_ray
@@ -123,9 +129,48 @@ def _run(
         )
     if request.judge.judge:
         records = cli_judged.extract_math_answers(records, list(questions.questions()), request.judge, folder)
-    if protocol is not None:
-        records = with_main(records, protocol)
-    summary = _summary(name, benchmark, protocol, options, records, questions.problems)
+    return report_run(console, settings, options, folder, questions, records, protocol=request.protocol, price=price)
+
+
+def report_run(
+    console: Console,
+    settings: dict[str, Any],
+    options: dict[str, str | None],
+    folder: Path,
+    questions: Any,
+    records: list[Any],
+    *,
+    protocol: str | None,
+    price: Any = None,
+) -> dict[str, Any]:
+    """Print the scores of a run's records, write its summary and its page, and return the summary.
+
+    Args:
+        console: where to print.
+        settings: of the run.
+        options: of its benchmark's reader.
+        folder: of the run, with its costs.
+        questions: of its data.
+        records: of the questions.
+        protocol: name of the main one; None: the benchmark's first.
+        price: of tokens, or None.
+
+    Raises:
+        UsageError: the benchmark has no such protocol, or a file cannot be written.
+    """
+    from molmo_agent.data.readers.questions_file import QuestionsFile
+    from molmo_agent.evaluation.benchmarks import find
+    from molmo_agent.evaluation.grounding.protocols import find_protocol, with_main
+    from molmo_agent.evaluation.published import compare
+    from molmo_agent.evaluation.report import write_report
+    from molmo_agent.evaluation.results.costs import COSTS_FILE, read_costs, summarise_costs
+    from molmo_agent.evaluation.results.folder import SUMMARY_FILE
+
+    name, benchmark = find(settings["benchmark"])
+    main = find_protocol(name, benchmark.protocols, protocol)
+    if main is not None:
+        records = with_main(records, main)
+    summary = _summary(name, benchmark, main, options, records, questions.problems)
     ids = {record["id"] for record in records}
     summary["costs"] = summarise_costs([row for row in read_costs(folder / COSTS_FILE) if row["id"] in ids], price)
     # Published figures do not apply to a user's own questions.
@@ -134,7 +179,7 @@ def _run(
     # Print first: the scores must not be lost if a file cannot be written.
     _print(console, summary, comparisons)
     crops = benchmark.crops
-    if comparisons and crops != (settings["max_crops"] or 12):
+    if comparisons and crops != (settings.get("max_crops") or 12):
         console.print(f"the published figures use {crops} crops per image (--max-crops {crops})", highlight=False)
     if comparisons and benchmark.caveat:
         console.print(plain_text(benchmark.caveat))
