@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from molmo_agent.errors import UsageError
+from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.pointers.local_chat.naming import model_type_of, profile_of_checkpoint, split_name
 from molmo_agent.pointers.local_chat.qwen import TYPES, QwenPointer
+from molmo_agent.visible_text import visible_text
 
 
 def load_pointer(source: str | Path, **options: Any) -> Any:
@@ -21,7 +22,12 @@ def load_pointer(source: str | Path, **options: Any) -> Any:
         UsageError: nothing says how a model of Qwen-VL's classes writes points.
     """
     place, declared = split_name(str(source))
-    kind = model_type_of(place)
+    try:
+        kind = model_type_of(place)
+    except (OSError, ValueError) as error:
+        if declared:
+            raise ModelError(f"expected a checkpoint at {place!r}, but {visible_text(str(error))}") from error
+        kind = None  # told better by those who need the file
     if kind in TYPES:
         return QwenPointer.from_pretrained(place, profile_of_checkpoint(place, declared, kind), **options)
     if declared:

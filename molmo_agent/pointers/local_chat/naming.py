@@ -29,12 +29,12 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def model_type_of(source: str | Path) -> str | None:
-    """Return the model_type of a checkpoint's config; None if there is none that can be read."""
-    try:
-        fields = check_configs(source, types=None, **places(source)) or {}
-    except (OSError, ValueError):  # told better by those who need the file
-        return None
-    kind = fields.get("model_type")
+    """Return the model_type of a checkpoint's config; None if it names none.
+
+    Raises:
+        OSError, ValueError: the files cannot be read, or ask for what this package does not accept.
+    """
+    kind = (check_configs(source, types=None, **places(source)) or {}).get("model_type")
     return kind if isinstance(kind, str) else None
 
 
@@ -73,7 +73,10 @@ def how_asked(name: str) -> dict[str, Any] | None:
         UsageError: see :func:`profile_of_checkpoint`.
     """
     source, declared = split_name(name)
-    kind = model_type_of(source)
+    try:
+        kind = model_type_of(source)
+    except (OSError, ValueError):  # told better by those who load it
+        return None
     if kind == "molmo2":
         profile = Profile(dialect="molmo2")
     elif kind in TYPES:
