@@ -308,8 +308,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
                 rule="F1 of points in the masks of the targets that they are assigned to, as the authors' code",
                 points="all",
                 reading="lenient",
-                note="For Molmo's tags, points in pixels are assigned to targets in percent, so several targets are "
-                "mixed up unless the image has 100 pixels; a reply without points counts as none.",
+                note="Assigns points in pixels to targets in percent where a reply has tags in percent, so several "
+                "targets are mixed up unless the image is 100 pixels wide and high; no point found counts as none.",
             ),
         ),
         published=(

@@ -116,7 +116,8 @@ def rate(
         "pairs": _pairs(opinions, [row["model"] for row in rows]),
         "categories": _categories(opinions, models),
         "category_counts": _category_counts(votes),
-        "remarks": _remarks(by_question.sum(0), models) + _remarks_on_categories(votes),
+        "category_remark": _remark_on_categories(votes),
+        "remarks": _remarks(by_question.sum(0), models),
     }
 
 
@@ -192,18 +193,18 @@ def _category_counts(votes: Sequence[Vote]) -> dict[str, dict[str, int]]:
     }
 
 
-def _remarks_on_categories(votes: Sequence[Vote]) -> list[str]:
-    """Return what sets the questions apart from the paper's: no categories, or more or fewer, or of other sizes."""
+def _remark_on_categories(votes: Sequence[Vote]) -> str:
+    """Return what sets the questions apart from the paper's: no categories, more or fewer, or of other sizes."""
     counts = {name: row["questions"] for name, row in _category_counts(votes).items()}
-    without = counts.pop(NO_CATEGORY, 0)
-    if without:
-        return [f"{without} questions have no category; in the Molmo paper's study every question has one of ten"]
+    if without := counts.pop(NO_CATEGORY, 0):
+        return f"{without} questions have no category; in the Molmo paper's study every question has one of ten"
     if len(counts) != PAPER_CATEGORIES:
-        return [f"{len(counts)} categories; the Molmo paper's study has {PAPER_CATEGORIES}"]
+        names = "category" if len(counts) == 1 else "categories"
+        return f"{len(counts)} {names} of questions; the Molmo paper's study has {PAPER_CATEGORIES}"
     if len(set(counts.values())) > 1:
         least, most = min(counts.values()), max(counts.values())
-        return [f"{least} to {most} questions in a category: those with more count more in the ratings"]
-    return []
+        return f"{least} to {most} questions in a category: those with more count more in the ratings"
+    return ""
 
 
 def _agreement(votes: Sequence[Vote]) -> dict[str, Any] | None:

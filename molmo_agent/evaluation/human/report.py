@@ -48,7 +48,12 @@ def sheets_of(figures: Mapping[str, Any]) -> list[Sheet]:
     return [
         Sheet("Ratings", ("rank", "model", "Elo", "95 % interval", "wins without ties", "matches"), ratings, note),
         Sheet("Outcomes", ("first - second", "first", "both good", "both bad", "second", "matches"), pairs),
-        Sheet("Categories", ("category", "questions", "votes", "don't know"), categories),
+        Sheet(
+            "Categories",
+            ("category", "questions", "votes", "don't know"),
+            categories,
+            figures["category_remark"],
+        ),
     ]
 
 
