@@ -413,7 +413,7 @@ def test_400_points_are_odds_of_ten_to_one() -> None:
 # --- Categories ------------------------------------------------------------------------------------------------------
 
 
-def write_replies(path: Path, categories: list[str | None]) -> Path:
+def write_categories(path: Path, categories: list[str | None]) -> Path:
     rows = [
         {"id": str(n), "question": f"{n}?", "replies": {"a": "x", "b": "y"}} | ({"category": name} if name else {})
         for n, name in enumerate(categories)
@@ -424,7 +424,7 @@ def write_replies(path: Path, categories: list[str | None]) -> Path:
 
 def test_questions_without_the_wanted_categories_are_refused(tmp_path: Path) -> None:
     ten = [f"kind {n % 10}" for n in range(30)]
-    check_categories(read_study([write_replies(tmp_path / "ten.jsonl", list(ten))]), 10)
+    check_categories(read_study([write_categories(tmp_path / "ten.jsonl", list(ten))]), 10)
     cases: dict[str, tuple[list[str | None], str]] = {
         "one without": ([*ten[:-1], None], "got none for 1 of 30"),
         "none at all": ([None] * 5, "got none for 5 of 5"),
@@ -433,7 +433,7 @@ def test_questions_without_the_wanted_categories_are_refused(tmp_path: Path) -> 
         "unequal": ([*ten, "kind 4"], "with equally many questions, got 10: .*kind 4 4"),
     }
     for name, (categories, says) in cases.items():
-        path = write_replies(tmp_path / f"{name}.jsonl", categories)
+        path = write_categories(tmp_path / f"{name}.jsonl", categories)
         with pytest.raises(UsageError, match=says):
             check_categories(read_study([path]), 10)
         error = CliRunner().invoke(app, ["eval", "human", str(path), "--categories", "10"]).exception
