@@ -69,7 +69,8 @@ def evaluate_data(console: Console, request: Request) -> None:
             "the files for the Hub", "run the same command to write them; no question is asked again"
         ):
             path, row = write_hub_results(run, hub_task, settings_and_options, summary)
-            console.print(plain_text(f"for the Hub: {path}\n{row}"), soft_wrap=True)
+            console.print(plain_text(f"for the Hub: {path}"), soft_wrap=True)
+            console.print(plain_text(row), soft_wrap=True)
     if target != run:
         records = [record for _, record in json_lines(run / "records.jsonl", nan=True)]
         whole = json.loads((run / "summary.json").read_text(encoding="utf-8")) | {"records": records}
@@ -274,13 +275,16 @@ def _print(console: Console, summary: dict[str, Any], comparisons: list[Any]) ->
 
 def _print_protocols(console: Console, summary: dict[str, Any]) -> None:
     """Print the numbers of all protocols for the same answers; the chosen one has a star."""
-    table = Table("protocol", "score", "mean of", "all questions", "n", "wrong format", "hash", "note", box=None)
+    table = Table("protocol", "score", "mean of", "all questions", "n", "wrong format", "hash", box=None)
     for row in summary["protocols"]:
         star = " *" if row["name"] == summary["protocol"]["name"] else ""
         mean = "questions" if row["mean"] == "items" else f"each {row['mean']}"
         cells = (f"{row['score']:.1%}", mean, f"{row['items']:.1%}", f"{row['n']}", f"{row['wrong_format']}")
-        table.add_row(*map(plain_text, (row["name"] + star, *cells, row["hash"][:8], row["note"])))
+        table.add_row(*map(plain_text, (row["name"] + star, *cells, row["hash"][:8])))
     console.print(table)
+    for row in summary["protocols"]:
+        if row["note"]:
+            console.print(plain_text(f"{row['name']}: {row['note']}", "dim"))
     near = summary["near_misses"]
     if near["misses"]:
         text = "; ".join(f"{name}: {count}" for name, count in near.items())
