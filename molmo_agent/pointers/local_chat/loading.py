@@ -27,7 +27,7 @@ def load_pointer(source: str | Path, **options: Any) -> Any:
     except (OSError, ValueError) as error:
         if declared:
             raise ModelError(f"expected a checkpoint at {place!r}, but {visible_text(str(error))}") from error
-        kind = None  # told better by those who need the file
+        kind = None  # reported by whoever needs the file
     if kind in TYPES:
         return QwenPointer.from_pretrained(place, profile_of_checkpoint(place, declared, kind), **options)
     if declared:

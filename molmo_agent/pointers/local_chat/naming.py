@@ -75,7 +75,7 @@ def how_asked(name: str) -> dict[str, Any] | None:
     source, declared = split_name(name)
     try:
         kind = model_type_of(source)
-    except (OSError, ValueError):  # told better by those who load it
+    except (OSError, ValueError):  # reported by whoever loads it
         return None
     if kind == "molmo2":
         profile = Profile(dialect="molmo2")
