@@ -29,7 +29,7 @@ from molmo_agent.model import MolmoForConditionalGeneration
 from molmo_agent.nano.architecture import nano_processor, new_nano
 from molmo_agent.nano.curriculum import OBJECTIVES, Curriculum, Stage
 from molmo_agent.nano.curriculum_module import NanoWithHeads
-from molmo_agent.pointers.molmo import load_pointer
+from molmo_agent.pointers.local_chat.loading import load_pointer
 from molmo_agent.pointers.nano import CHECKPOINT
 from molmo_agent.synthetic.referring.questions import ask
 from molmo_agent.synthetic.sample import draw

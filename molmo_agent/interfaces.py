@@ -46,6 +46,24 @@ class Answerer(Protocol):
 
 
 @runtime_checkable
+class PartsAnswerer(Protocol):
+    """Answers questions about any number of images, each at its place in the text. Stateless like the others."""
+
+    def answer_parts(self, parts: Sequence[Image | str], *, max_new_tokens: int) -> str:
+        """Return the complete reply, stripped of outer spaces.
+
+        Args:
+            parts: texts and images in the order of the question; possibly no image.
+            max_new_tokens: a longer reply is cut off.
+
+        Raises:
+            UsageError: the model takes fewer images in one question.
+            ModelError: it fails.
+        """
+        ...
+
+
+@runtime_checkable
 class Policy(Protocol):
     """Decides the next action. Holds no episode state: the steps so far are in ``history``."""
 

@@ -151,7 +151,7 @@ def load_model(name: str, *, env: Env | None = None, **options: Any) -> Pointing
     elif name.partition(":")[0] == "scripted":
         model = load_attribute(MODELS["scripted"][0])(name.partition(":")[2])
     elif name not in MODELS and is_checkpoint(name):
-        model = load_attribute("molmo_agent.pointers.molmo:load_pointer")(name, **options)
+        model = load_attribute("molmo_agent.pointers.local_chat.loading:load_pointer")(name, **options)
     else:
         model = _maker("model", name)(**options)
     model = load_attribute("molmo_agent.pointers.careful:in_windows")(model)
@@ -168,7 +168,9 @@ def is_address(name: str) -> bool:
 
 def is_checkpoint(name: str) -> bool:
     """Return whether a model name is a folder or a checkpoint on the Hugging Face hub."""
-    return not is_address(name) and ("/" in name or "\\" in name or Path(name).is_dir())
+    # Behind a "#" may stand how the model writes points.
+    folder = Path(name).is_dir() or Path(name.partition("#")[0]).is_dir()
+    return not is_address(name) and ("/" in name or "\\" in name or folder)
 
 
 def load_policy(

@@ -64,6 +64,7 @@ pytestmark = [
 # What does not run here, and why. A part of a command -> the reason. Its words are understood all the same.
 CANNOT = {
     "agent eval human": "serves a page until Ctrl-C, or needs votes; test_human_page and test_human_evaluation run it",
+    "agent eval rescore": "needs a run; test_rescoring makes some",
     "agent eval compare": "needs the runs of two models; test_result_folders writes them",
     "--hub-results": "needs a server with a model; test_result_folders starts one",
     "--address": "needs a Ray cluster; one of two machines is started in test_train_run",

@@ -28,6 +28,7 @@ from grounding_data import (
 from made_data import parquet, write
 
 from molmo_agent.data.question import Question
+from molmo_agent.data.readers.grounding.domains import DOMAINS, domain_of
 from molmo_agent.data.readers.grounding.items import existing
 from molmo_agent.data.readers.grounding.targets import Target
 from molmo_agent.errors import ImageError, MolmoAgentError, UnknownNameError, UsageError
@@ -131,6 +132,24 @@ def test_osworld_has_boxes_polygons_and_refusals(build: Any, tmp_path: Path) -> 
 def test_refined_instructions_are_another_form(tmp_path: Path) -> None:
     questions, _ = read("osworld_g", osworld_g(tmp_path), form="refined")
     assert [question.text for question in questions] == ["the box here", "the polygon here", "the refusal here"]
+
+
+def test_programs_of_ui_vision_have_their_domain_however_they_are_spelled(tmp_path: Path) -> None:
+    spelled = {
+        "GIMP": "creativity",
+        "gimp": "creativity",
+        "libreoffice_calc": "productivity",
+        "7-Zip": "productivity",
+        "Code::Blocks": "development",
+        "VLC media player": "entertainment",
+        "mozilla-firefox": "browsers",
+        "QGIS": "education",
+        "Paint": "not listed",
+    }
+    assert {name: domain_of(name) for name in spelled} == spelled
+    assert sum(len(names) for names in DOMAINS.values()) == 83
+    questions, _ = read("ui_vision", ui_vision(tmp_path))
+    assert {question.extra["target"].facets["domain"] for question in questions} == {("creativity",)}
 
 
 def test_swapped_edges_of_ui_vision_are_put_in_order(tmp_path: Path) -> None:

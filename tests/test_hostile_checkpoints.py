@@ -16,7 +16,7 @@ from molmo_agent.errors import ModelError
 from molmo_agent.model import MolmoForConditionalGeneration, MolmoProcessor
 from molmo_agent.model.backbones import vision_tower
 from molmo_agent.model.checkpoints.untrusted import check_checkpoint, check_fields
-from molmo_agent.pointers.molmo import load_pointer
+from molmo_agent.pointers.local_chat.loading import load_pointer
 from molmo_agent.pointers.profile import PROFILE_FILE, PointingProfile, read_profile
 from molmo_agent.pointers.windowed import MOST, windows_of
 

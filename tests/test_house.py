@@ -20,6 +20,7 @@ MANY_PARAMETERS = {
     "cli.training.command.train": TYPER,
     "cli.data.fetch": TYPER,
     "cli.evaluation.benchmarks.evaluate": TYPER,
+    "cli.evaluation.comparing.human": TYPER,
     "cli.mcp.mcp": TYPER,
     "cli.training.start_model.start": TYPER,
     "cli.serve.serve": TYPER,

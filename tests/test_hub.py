@@ -7,7 +7,7 @@ import pytest
 
 from molmo_agent.errors import ModelError
 from molmo_agent.model.checkpoints import hub
-from molmo_agent.pointers.molmo import load_pointer
+from molmo_agent.pointers.local_chat.loading import load_pointer
 
 
 class Session:

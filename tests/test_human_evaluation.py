@@ -16,9 +16,10 @@ from molmo_agent.data.readers.questions_file import QuestionsFile
 from molmo_agent.data.source import Source
 from molmo_agent.errors import DataError, ImageError, UsageError
 from molmo_agent.evaluation.human.ratings import ELO_PER_LOGIT, elo, rate, strengths
+from molmo_agent.evaluation.human.report import sheets_of, write_report
 from molmo_agent.evaluation.human.schedule import Schedule
 from molmo_agent.evaluation.human.server import Ballot
-from molmo_agent.evaluation.human.study import Study, StudyQuestion, read_study, without_points
+from molmo_agent.evaluation.human.study import Study, StudyQuestion, check_categories, read_study, without_points
 from molmo_agent.evaluation.human.votes import OUTCOMES, VOTES_FILE, Vote, append_vote, read_votes
 
 STRENGTHS = {"large": 1080.0, "medium": 1030.0, "small": 960.0, "tiny": 930.0}
@@ -407,3 +408,61 @@ def test_an_anchor_of_another_form_is_refused(tmp_path: Path, text: str) -> None
 
 def test_400_points_are_odds_of_ten_to_one() -> None:
     assert pytest.approx(400) == ELO_PER_LOGIT * np.log(10)
+
+
+# --- Categories ------------------------------------------------------------------------------------------------------
+
+
+def write_categories(path: Path, categories: list[str | None]) -> Path:
+    rows = [
+        {"id": str(n), "question": f"{n}?", "replies": {"a": "x", "b": "y"}} | ({"category": name} if name else {})
+        for n, name in enumerate(categories)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_questions_without_the_wanted_categories_are_refused(tmp_path: Path) -> None:
+    ten = [f"kind {n % 10}" for n in range(30)]
+    check_categories(read_study([write_categories(tmp_path / "ten.jsonl", list(ten))]), 10)
+    cases: dict[str, tuple[list[str | None], str]] = {
+        "one without": ([*ten[:-1], None], "got none for 1 of 30"),
+        "none at all": ([None] * 5, "got none for 5 of 5"),
+        "nine": ([f"kind {n % 9}" for n in range(27)], "expected 10 categories .* got 9: kind 0 3"),
+        "eleven": ([f"kind {n % 11}" for n in range(33)], "got 11"),
+        "unequal": ([*ten, "kind 4"], "with equally many questions, got 10: .*kind 4 4"),
+    }
+    for name, (categories, says) in cases.items():
+        path = write_categories(tmp_path / f"{name}.jsonl", categories)
+        with pytest.raises(UsageError, match=says):
+            check_categories(read_study([path]), 10)
+        error = CliRunner().invoke(app, ["eval", "human", str(path), "--categories", "10"]).exception
+        assert isinstance(error, UsageError), name
+
+
+def test_the_report_counts_every_category_and_says_what_sets_it_apart_from_the_paper(tmp_path: Path) -> None:
+    def votes(categories: list[str]) -> list[Vote]:
+        return [cast("ada", f"q{n}", "a", "b", OUTCOMES[n % 5], name) for n, name in enumerate(categories)]
+
+    ten = [f"kind {n % 10}" for n in range(20)]
+    remarks = {
+        "": ten,
+        "12 questions have no category; in the Molmo paper's study every question has one of ten": ["uncategorized"]
+        * 12,
+        "2 categories of questions; the Molmo paper's study has 10": ["x", "y"] * 5,
+        "1 category of questions; the Molmo paper's study has 10": ["x"] * 5,
+        "2 to 4 questions in a category: those with more count more in the ratings": [*ten, "kind 3", "kind 3"],
+    }
+    for remark, categories in remarks.items():
+        assert rate(votes(categories), resamples=20)["category_remark"] == remark
+    figures = rate(votes([*ten, "uncategorized"]), resamples=20)
+    counts = figures["category_counts"]
+    assert counts["kind 4"] == {"questions": 2, "votes": 2, "dont_know": 2}
+    assert counts["uncategorized"]["votes"] == 1
+    sheet = sheets_of(figures)[-1]
+    assert ["kind 4", "2", "2", "2"] in sheet.rows
+    assert sheet.note.startswith("1 questions have no category")
+    page = write_report(tmp_path, figures).read_text()
+    # A category in which nobody had an opinion has its row, too.
+    assert '<tr><td>kind 4</td><td class="n">2</td><td class="n">2</td><td class="n">2</td>' in page
+    assert "have no category" in page

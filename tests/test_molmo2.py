@@ -14,7 +14,7 @@ from molmo_agent.errors import ModelError
 from molmo_agent.interfaces import Answerer
 from molmo_agent.nano.architecture import nano_processor
 from molmo_agent.point_text.cut_off import is_cut, without_mark
-from molmo_agent.pointers.molmo import load_pointer
+from molmo_agent.pointers.local_chat.loading import load_pointer
 from molmo_agent.pointers.molmo2 import Molmo2Pointer
 from molmo_agent.testing import check_model
 

@@ -16,7 +16,7 @@ from molmo_agent.evaluation.benchmarks import BENCHMARKS
 from molmo_agent.evaluation.judged.judge import Judge
 from molmo_agent.evaluation.judged.math_answers import extract_answers
 from molmo_agent.evaluation.run import open_questions
-from molmo_agent.evaluation.suites.molmo_11 import MEMBERS, Line, averages, find_folders
+from molmo_agent.evaluation.suites.molmo_11 import BESIDES, MEMBERS, Line, averages, find_folders
 from molmo_agent.evaluation.suites.submissions import write_submission
 
 
@@ -106,6 +106,11 @@ def test_missing_and_unreadable_sets_are_named_and_the_average_covers_what_ran(
     }
     scored = ["ai2d", "vqa2", "doc_qa", "real_world_qa", "mathvista"]
     assert summary["averages"]["benchmarks"] == scored
+    # AI2D's opaque labels stand beside, with their own published scores, and in no average.
+    (opaque,) = summary["besides"]
+    assert (opaque["name"], opaque["form"], lines["ai2d"]["form"]) == ("ai2d", "opaque labels", "transparent labels")
+    assert opaque["published"]["Molmo-72B"] == 86.4
+    assert lines["ai2d"]["published"]["Molmo-72B"] == 96.3
     assert summary["averages"]["score"] == pytest.approx(sum(lines[name]["score"] for name in scored) / 5)
     assert lines["vqa2"]["score"] == 100
     assert not lines["vqa2"]["same_split"]
@@ -115,6 +120,8 @@ def test_missing_and_unreadable_sets_are_named_and_the_average_covers_what_ran(
     assert "average of 5 of 11 benchmarks" in text
     assert "no score for mmmu: no folder mmmu or MMMU" in text
     page = (out / "report.html").read_text()
+    for name in ("ai2d (transparent labels)", "ai2d (opaque labels)"):
+        assert f'href="ai2d/report.html">{name}' in page
     assert 'href="vqa2/report.html"' in page
     assert "missing" in page
     again = Says("no", left=0)
@@ -210,7 +217,7 @@ def test_every_member_is_a_benchmark_with_the_published_crops() -> None:
     crops = {member.name: BENCHMARKS[member.name].crops for member in MEMBERS}
     assert {name for name, number in crops.items() if number == 12} == {"countbench_qa", "pixmo_count"}
     assert {number for name, number in crops.items() if number != 12} == {36}
-    for member in MEMBERS:
+    for member in (*MEMBERS, *BESIDES):
         keys = {(row.key, row.score, row.group) for row in BENCHMARKS[member.name].published}
         assert (member.key, member.score, member.group) in keys, member.name
 

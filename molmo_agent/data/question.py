@@ -30,5 +30,8 @@ class Question:
     # (width, height) of the image in pixels; None for text alone.
     size: tuple[int, int] | None = None
     image: Callable[[], Image] | None = None
+    # Mark in the text or an option -> the image that stands there, for questions about several images; `image` is
+    # the first of them.
+    images: Mapping[str, Callable[[], Image]] = field(default_factory=dict)
     # Values that only this data set's metric needs (answer type, masks, units, ...).
     extra: Mapping[str, Any] = field(default_factory=dict)

@@ -25,7 +25,7 @@ class PublishedScore:
     # The unweighted mean of the benchmark's groups, see Benchmark.mean_over, instead of all questions.
     over_groups: bool = False
     # Restricts the comparison to these values of the benchmark's options.
-    when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    when: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,8 +133,21 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         metric="mmmu",
         style="eval_short_answer",
         choice_style="eval_multiple_choice",
-        options={"split": "validation"},
-        published=(PublishedScore(key="MMMU_val", score="right", when={"split": ("validation",)}),),
+        options={"split": "validation", "form": None},
+        protocols=(
+            Protocol(
+                name="right",
+                rule="the letter or the answer that MMMU's parser finds",
+                prompt="the question, with the first image alone unless --form all-images",
+                note="Molmo's evaluation shows the first image alone, and none where several options are images; "
+                "--form all-images shows each at its place, as MMMU's own evaluation does.",
+            ),
+        ),
+        published=(
+            PublishedScore(
+                key="MMMU_val", score="right", when={"split": ("validation",), "form": (None, "first-image")}
+            ),
+        ),
         caveat="The published figures guess at random if a reply chooses nothing; here that counts as wrong.",
     ),
     "mathvista": Benchmark(
@@ -269,6 +282,22 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         max_new_tokens=192,
         crops=12,
         options={"images": None},
+        protocols=(
+            Protocol(
+                name="f1",
+                rule="F1 of points in the masks of the targets that they are assigned to",
+                points="all",
+                note="The mean of the questions' F1; an answer that an agent would not act on counts as wrong.",
+            ),
+            Protocol(
+                name="official",
+                rule="F1 of points in the masks of the targets that they are assigned to, as the authors' code",
+                points="all",
+                reading="lenient",
+                note="Assigns points in pixels to targets in percent where a reply has tags in percent, so several "
+                "targets are mixed up unless the image is 100 pixels wide and high; no point found counts as none.",
+            ),
+        ),
         published=(
             PublishedScore(key="PixMoPointsEval_493_f1", score="f1"),
             PublishedScore(key="PixMoPointsEval_493_precision", score="precision"),

@@ -1,5 +1,6 @@
 """Ask a model benchmark questions in Molmo's prompt wordings, and score its replies."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from molmo_agent.evaluation.metrics.pointing import read_points
 from molmo_agent.evaluation.results.costs import costs_of
 from molmo_agent.evaluation.scoring import Reply, score
 from molmo_agent.evaluation.steps.scoring import score_step
-from molmo_agent.interfaces import PointingModel, collect_usage, model_traits
+from molmo_agent.interfaces import PartsAnswerer, PointingModel, collect_usage, model_traits
 from molmo_agent.model.prompts import BARE_STYLES, DEMO_STYLES, STYLE_ALIASES, caption_prompt, with_prefix, wording
 from molmo_agent.point_text.cut_off import without_mark
 from molmo_agent.point_text.reference_parser import parse_reference
@@ -28,6 +29,7 @@ Record = dict[str, Any]
 """One line of a run's records, ready for JSON."""
 
 Batch = Sequence[tuple[Question, Image]]
+_NO_IMAGE: Image = np.zeros((1, 1, 3), np.uint8)
 _Way = Callable[[Any, Benchmark, Batch], "list[tuple[str, Reply]]"]
 
 
@@ -93,11 +95,12 @@ def predict(model: Any, benchmark: Benchmark, questions: Sequence[Question]) -> 
     records: dict[str, Record] = {}
     able: list[tuple[Question, Image]] = []
     images: list[Image] = []
+    takes_none = isinstance(model_traits(model).answerer, PartsAnswerer)
     for question in questions:
         try:
-            if question.image is None:
+            if question.image is None and (question.style == "pointing" or not takes_none):
                 raise ImageError("the question has no image")
-            image = question.image()
+            image = _NO_IMAGE if question.image is None else question.image()
         except (ImageError, OSError, ValueError) as error:
             records[question.id] = {"id": question.id, "skipped": f"{error}"}
             continue
@@ -106,16 +109,20 @@ def predict(model: Any, benchmark: Benchmark, questions: Sequence[Question]) -> 
         if same is None:
             images.append(image)
         able.append((question, image if same is None else same))
-    for pointing in (True, False):
-        batch = [one for one in able if (one[0].style == "pointing") == pointing]
-        for (question, _), reply in zip(
-            batch, _replies(_point if pointing else _answer, model, benchmark, batch), strict=True
-        ):
+    for way in (_point, _answer, _answer_parts):
+        batch = [one for one in able if _way_of(*one) is way]
+        for (question, _), reply in zip(batch, _replies(way, model, benchmark, batch), strict=True):
             if isinstance(reply, ModelError):
                 records[question.id] = {"id": question.id, "skipped": f"{reply}"}
             else:
-                records[question.id] = _record(benchmark, question, *reply)
+                records[question.id] = record_of(benchmark, question, *reply)
     return [records[question.id] for question in questions]
+
+
+def _way_of(question: Question, image: Image) -> _Way:
+    if question.style == "pointing":
+        return _point
+    return _answer_parts if question.images or image is _NO_IMAGE else _answer
 
 
 def _replies(way: _Way, model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, Reply] | ModelError]:
@@ -169,7 +176,39 @@ def _answer(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, R
     ]
 
 
-def _record(benchmark: Benchmark, question: Question, prompt: str, reply: Reply) -> Record:
+def _answer_parts(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, Reply]]:
+    """Ask questions about several images, or about none."""
+    traits = model_traits(model)
+    if not isinstance(traits.answerer, PartsAnswerer):
+        raise UsageError(
+            f"expected a model that takes several images in one question (an endpoint, Qwen-VL), got {model.name!r}; "
+            "leave --form out to ask with the first image alone"
+        )
+    asked = []
+    for question, image in batch:
+        prompt = prompt_of(question, benchmark.wording, tags=traits.style_tags)
+        parts = [question.images[part]() if part in question.images else part for part in _parts(prompt, question)]
+        text = traits.answerer.answer_parts(parts, max_new_tokens=benchmark.max_new_tokens)
+        asked.append((prompt, Reply(text=without_mark(text), size=(image.shape[1], image.shape[0]))))
+    return asked
+
+
+def _parts(prompt: str, question: Question) -> list[str]:
+    """Return a prompt's texts and the marks of its images in their order; an image without a place stands first."""
+    marks = "|".join(map(re.escape, question.images))
+    parts = [part for part in re.split(f"({marks})", prompt) if part] if marks else [prompt]
+    return [*(mark for mark in question.images if mark not in parts), *parts]
+
+
+def record_of(benchmark: Benchmark, question: Question, prompt: str, reply: Reply) -> Record:
+    """Score a reply and return its record; that of a reply that cannot be scored has the reason as "skipped".
+
+    Args:
+        benchmark: how to score.
+        question: the question.
+        prompt: as it was put to the model.
+        reply: of the model.
+    """
     if benchmark.metric == "grounding":
         return _grounding_record(benchmark, question, prompt, reply)
     if benchmark.metric == "steps":
@@ -181,15 +220,19 @@ def _record(benchmark: Benchmark, question: Question, prompt: str, reply: Reply)
             return {"id": question.id, "skipped": f"{error}"}
         # The answer is unpublished: the reply is kept for the benchmark's server.
         return {"id": question.id, "question": prompt, "reply": reply.text, "skipped": f"{error}"}
+    scores = dict(result.scores)
+    if benchmark.metric == "pointing" and "f1" in result.reference:
+        # A protocol of its own.
+        scores["official"] = result.reference["f1"]
     return {
         "id": question.id,
         "question": prompt,
         "reply": reply.text,
-        "scores": result.scores,
+        "scores": scores,
         "reference": result.reference,
         "unparsed": result.unparsed,
         "groups": list(result.groups),
-        "points": _points(question, reply),
+        **_pointed(question, reply),
     }
 
 
@@ -210,7 +253,7 @@ def _grounding_record(benchmark: Benchmark, question: Question, prompt: str, rep
         "facets": result.facets,
         "answered": result.answered,
         "miss_px": result.miss_px,
-        "points": _points(question, reply),
+        **_pointed(question, reply),
     }
 
 
@@ -220,6 +263,14 @@ def _step_record(benchmark: Benchmark, question: Question, prompt: str, reply: R
     except ValueError as error:
         return {"id": question.id, "skipped": f"{error}"}
     return {"id": question.id, "question": prompt, "reply": reply.text, **result}
+
+
+def _pointed(question: Question, reply: Reply) -> dict[str, Any]:
+    """Return what a record keeps of a reply's points: with the reply's text, enough to score it again."""
+    kept: dict[str, Any] = {"points": _points(question, reply)}
+    if reply.result is not None:
+        kept |= {"status": reply.result.status, "composed": reply.result.composed}
+    return kept
 
 
 def _points(question: Question, reply: Reply) -> list[list[float]]:

@@ -6,6 +6,7 @@ Questions and replies are untrusted and escaped. The page has one script, allowe
 import base64
 import hashlib
 import io
+import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +22,12 @@ from molmo_agent.data.readers.grounding.targets import Target
 from molmo_agent.episode import Image
 from molmo_agent.errors import ImageError
 from molmo_agent.evaluation.benchmarks import Benchmark
+from molmo_agent.evaluation.grounding.protocols import NEAR_PX
 from molmo_agent.evaluation.grounding.rules import drawn_mask, outline
 from molmo_agent.evaluation.predict import Record
 from molmo_agent.evaluation.published import Comparison
 from molmo_agent.evaluation.results.costs import lines_of
+from molmo_agent.evaluation.run import outcome_of
 from molmo_agent.evaluation.scoring import masks_of
 from molmo_agent.evaluation.steps.sheets import step_sheets
 from molmo_agent.files import write_whole
@@ -42,7 +45,7 @@ const buttons = document.querySelectorAll("[data-show]");
 buttons.forEach(button => button.addEventListener("click", () => {
   buttons.forEach(other => other.setAttribute("aria-pressed", other === button));
   document.querySelectorAll("article").forEach(card => {
-    card.hidden = button.dataset.show !== "all" && card.dataset.outcome !== button.dataset.show;
+    card.hidden = button.dataset.show !== "all" && !card.dataset.outcome.split(" ").includes(button.dataset.show);
   });
 }));
 """
@@ -66,22 +69,32 @@ class Card:
     # Corners of the target of a grounding benchmark.
     outline: tuple[tuple[float, float], ...] = ()
 
+    @property
+    def near(self) -> bool:
+        """Whether it is a near miss."""
+        return is_near_miss(self.record)
 
-def outcome_of(record: Record) -> str:
-    """Return "right", "partly", "wrong" or "unparsed", from the benchmark's main score."""
-    if record["unparsed"]:
-        return "unparsed"
-    main = float(next(iter(record["scores"].values())))
-    return "right" if main >= 1 else "partly" if main > 0 else "wrong"
+
+def _badness(record: Record) -> tuple[float, float]:
+    miss = record.get("miss_px", 0.0)
+    return float(next(iter(record["scores"].values()))), -math.inf if miss is None else -miss
+
+
+def is_near_miss(record: Record) -> bool:
+    """Return whether the first point is outside of its target, but within the widest distance of a near miss."""
+    return 0 < (record.get("miss_px") or 0) <= max(NEAR_PX)
 
 
 def worst_first(records: Sequence[Record], most: int = MAX_CARDS) -> list[Record]:
-    """Return the records to show, worst first, at most ``most`` per outcome; ties are drawn at random."""
+    """Return the records to show, worst first, at most ``most`` per outcome.
+
+    Of equal scores, no point and points far from the target are the worst; other ties are drawn at random.
+    """
     candidates = [record for record in records if "skipped" not in record]
     random.Random(0).shuffle(candidates)
     order = ("wrong", "unparsed", "partly", "right")
     by_outcome: dict[str, list[Record]] = {outcome: [] for outcome in order}
-    for record in sorted(candidates, key=lambda record: float(next(iter(record["scores"].values())))):
+    for record in sorted(candidates, key=_badness):
         by_outcome[outcome_of(record)].append(record)
     return [record for outcome in order for record in by_outcome[outcome][:most]]
 
@@ -98,13 +111,25 @@ def _uri(image: Image, masks: Sequence[Any]) -> tuple[str, int, int]:
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}", thumbnail.width, thumbnail.height
 
 
+def _side_by_side(images: Sequence[Image]) -> Image:
+    """Return several images of a question as one, in their order."""
+    height = max(image.shape[0] for image in images)
+    gap = height // 20 + 1
+    canvas = np.full((height, sum(image.shape[1] + gap for image in images) - gap, 3), 255, np.uint8)
+    left = 0
+    for image in images:
+        canvas[: image.shape[0], left : left + image.shape[1]] = image
+        left += image.shape[1] + gap
+    return canvas
+
+
 def _card(record: Record, question: Question | None) -> Card:
     outcome = outcome_of(record)
     if question is None or question.image is None:
         return Card(record, outcome, (), None, 1, 1, (), (), None)
     target: Target | None = question.extra.get("target")
     try:
-        image = question.image()
+        image = _side_by_side([read() for read in question.images.values()]) if question.images else question.image()
         size = (image.shape[1], image.shape[0])
         if target is not None:
             mask = drawn_mask(target, size)
@@ -193,6 +218,7 @@ def write_report(
         sheets=step_sheets(summary),
         cards=[_card(record, questions_by_id.get(record["id"])) for record in selection],
         counts={outcome: count for outcome, count in counts.items() if count},
+        near=(max(NEAR_PX), sum(map(is_near_miss, records))),
         script=Markup(_SCRIPT),
         script_hash=base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode(),
     )

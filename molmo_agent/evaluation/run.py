@@ -243,13 +243,28 @@ def summarise(records: Sequence[Record], problems: Problems | None = None) -> di
         "unparsed": sum(record["unparsed"] for record in valid),
         **_figures(valid),
         "groups": {
-            name: {"questions": len(groups[name]), **_figures(groups[name])} for name in sorted(groups, key=_order)
+            name: {"questions": len(groups[name]), **_figures(groups[name]), "outcomes": outcomes(groups[name])}
+            for name in sorted(groups, key=_order)
         },
         "skipped": [
             *({"id": record["id"], "reason": record["skipped"]} for record in records if "skipped" in record),
             *({"id": problem.row or "", "reason": str(problem)} for problem in (problems.entries if problems else ())),
         ],
     }
+
+
+def outcome_of(record: Record) -> str:
+    """Return "right", "partly", "wrong" or "unparsed", from the benchmark's main score."""
+    if record["unparsed"]:
+        return "unparsed"
+    main = float(next(iter(record["scores"].values())))
+    return "right" if main >= 1 else "partly" if main > 0 else "wrong"
+
+
+def outcomes(records: Sequence[Record]) -> dict[str, int]:
+    """Return how many scored questions ended in each way that occurs; see :func:`outcome_of`."""
+    counts = Counter(outcome_of(record) for record in records if record.get("scores"))
+    return {name: counts[name] for name in ("right", "partly", "wrong", "unparsed") if counts[name]}
 
 
 def mean_over(summary: Mapping[str, Any], groups: Sequence[str]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from molmo_agent.episode import Image, PointResult
-from molmo_agent.errors import ModelError
+from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.interfaces import ModelTraits, Usage, report_usage
 from molmo_agent.model.checkpoints.hub import places, remark
-from molmo_agent.model.checkpoints.untrusted import check_checkpoint, check_configs
+from molmo_agent.model.checkpoints.untrusted import check_checkpoint
 from molmo_agent.model.fit import check_fit
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
 from molmo_agent.model.processor import MolmoProcessor
@@ -160,6 +160,18 @@ class MolmoPointer:
         """Answer a question about images in words, piece by piece; see :meth:`complete`."""
         prompt = asked(question, TEXT_STYLE, self.profile.message_format, self.profile.prefix)
         return self.complete(images, prompt, max_new_tokens=max_new_tokens)
+
+    def answer_parts(self, parts: Sequence[Image | str], *, max_new_tokens: int) -> str:
+        """Answer a question about one image or none, in words; see :class:`molmo_agent.interfaces.PartsAnswerer`.
+
+        Raises:
+            UsageError: several images, which the model was not trained with.
+        """
+        images = [part for part in parts if not isinstance(part, str)]
+        if len(images) > 1:
+            raise UsageError(f"expected at most one image in a question to {self.name!r}, got {len(images)}")
+        question = "".join(part for part in parts if isinstance(part, str))
+        return "".join(self.stream_answer(images, question, max_new_tokens=max_new_tokens)).strip()
 
     @torch.inference_mode()
     def complete(
@@ -387,24 +399,3 @@ def _by_picture(
         answers = ask(images[members[0]], [questions[i] for i in members])
         results.update(zip(members, answers, strict=True))
     return [results[i] for i in range(len(images))]
-
-
-def load_pointer(source: str | Path, **options: Any) -> Any:
-    """Load a checkpoint as the pointing model that it is: Molmo or Molmo2.
-
-    Args:
-        source: a folder with a checkpoint, or the name of one on the Hugging Face hub.
-        options: passed to the model.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
-    try:
-        fields = check_configs(source, **places(source)) or {}
-    except (OSError, ValueError):  # told better by those who need the file
-        fields = {}
-    if fields.get("model_type") == "molmo2":
-        from molmo_agent.pointers.molmo2 import Molmo2Pointer
-
-        return Molmo2Pointer.from_pretrained(source, **options)
-    return MolmoPointer.from_pretrained(source, **options)

@@ -15,7 +15,7 @@ from molmo_agent.interfaces import ModelTraits, Usage, report_usage
 from molmo_agent.point_text.cut_off import mark_cut
 from molmo_agent.point_text.parse import DIALECTS, Scale, parse_points
 from molmo_agent.pointers.served.answer import Answer
-from molmo_agent.pointers.served.chat import HOW_IT_ASKS, Chat
+from molmo_agent.pointers.served.chat import HOW_IT_ASKS, Chat, image_part
 from molmo_agent.pointers.served.families import OPTIONS, Profile, profile_of, read_scale
 from molmo_agent.pointers.served.network import split_address
 
@@ -63,7 +63,9 @@ class RemotePointer:
         self._chat = Chat(url, model, timeout_s=timeout_s, retries=retries)
         self.name, self.url, self.profile = model, url, profile
         self.concurrency, self.max_tokens = concurrency, max_tokens
-        self.traits = ModelTraits(min_confidence=min_confidence, answerer=self)
+        # Tags of styles before questions are what Molmo was trained with, and no other family.
+        tags = profile.dialect in ("molmo", "molmo2")
+        self.traits = ModelTraits(min_confidence=min_confidence, answerer=self, style_tags=tags)
 
     @classmethod
     def from_address(cls, address: str, **options: Any) -> "RemotePointer":
@@ -118,13 +120,24 @@ class RemotePointer:
 
         def answer(asked: tuple[Image, str]) -> str:
             given, _ = self._ask(self._sent(asked[0]), asked[1], max_new_tokens, asked[1])
-            if given.cut:
-                return mark_cut(given.text.strip())
-            doubt = "the model or its server declined" if given.refused else given.doubt
-            return f"[{doubt}] {given.text}".strip() if doubt else given.text.strip()
+            return _in_words(given)
 
         with ThreadPoolExecutor(self.concurrency) as pool:
             return list(pool.map(answer, list(zip(images, questions, strict=True))))
+
+    def answer_parts(self, parts: Sequence[Image | str], *, max_new_tokens: int) -> str:
+        """Answer a question about any number of images, each at its place; see :meth:`answer_batch`.
+
+        Raises:
+            ModelError: see :meth:`point`.
+        """
+        began = time.perf_counter()
+        content = [
+            {"type": "text", "text": part} if isinstance(part, str) else image_part(self._sent(part)) for part in parts
+        ]
+        answer = self._chat.complete([{"role": "user", "content": content}], max_new_tokens)
+        question = "".join(part for part in parts if isinstance(part, str))
+        return _in_words(self._reported(answer, began, question))
 
     def close(self) -> None:
         """Close the connections to the server; safe to call twice."""
@@ -133,16 +146,27 @@ class RemotePointer:
     def _ask(self, sent: PILImage.Image, asked: str, max_tokens: int, question: str) -> tuple[Answer, float]:
         """Ask the server, report the usage under ``question``, and return the answer with the seconds that it took."""
         began = time.perf_counter()
-        answer = self._chat.ask(sent, asked, max_tokens)
-        seconds = time.perf_counter() - began
+        answer = self._reported(self._chat.ask(sent, asked, max_tokens), began, question)
+        return answer, time.perf_counter() - began
+
+    def _reported(self, answer: Answer, began: float, question: str) -> Answer:
         tokens_in, tokens_out = answer.usage or (None, None)
+        seconds = time.perf_counter() - began
         report_usage(Usage(question=question, seconds=seconds, tokens_in=tokens_in, tokens_out=tokens_out))
-        return answer, seconds
+        return answer
 
     def _sent(self, image: Image) -> PILImage.Image:
         """Return the image in the size that is sent: points refer to it."""
         whole = PILImage.fromarray(image)
         return self.profile.limits.fit(whole) if self.profile.limits else whole
+
+
+def _in_words(answer: Answer) -> str:
+    """Return an answer in words, with the mark of a cut one, or the reason why it must not be read."""
+    if answer.cut:
+        return mark_cut(answer.text.strip())
+    doubt = "the model or its server declined" if answer.refused else answer.doubt
+    return f"[{doubt}] {answer.text}".strip() if doubt else answer.text.strip()
 
 
 def _read_address(address: str, timeout_s: float) -> tuple[str, str, Profile, dict[str, Any]]:
@@ -192,6 +216,7 @@ def how_asked(address: str) -> dict[str, Any]:
         "dialect": profile.dialect,
         "question": profile.question,
         "max_tokens": options.get("max_tokens"),
+        "style_tags": profile.dialect in ("molmo", "molmo2"),
     }
 
 

@@ -51,7 +51,8 @@ _Protocol = Annotated[
 _Form = Annotated[
     str | None,
     typer.Option(
-        help="android_control: ll, hl_ll, hl, hl_cot, described. clocks: image, crop. text: continue, chat. Others: which copy."
+        help="android_control: ll, hl_ll, hl, hl_cot, described. clocks: image, crop. text: continue, chat. "
+        "Others: which copy."
     ),
 ]
 _Subsplit = Annotated[

@@ -1,4 +1,4 @@
-"""``agent eval human`` and ``agent eval compare``: people compare replies; two runs are compared by their scores."""
+"""``agent eval human``, ``compare`` and ``rescore``: people compare replies; runs are compared, or scored again."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ _Out = Annotated[Path | None, typer.Option(help="Folder of the study, in which t
 
 
 class EvalCommand(TyperCommand):
-    """``agent eval BENCHMARK``, where two words in the place of a benchmark are commands of their own."""
+    """``agent eval BENCHMARK``, where some words in the place of a benchmark are commands of their own."""
 
     @property
     def commands(self) -> dict[str, Any]:
@@ -53,6 +53,10 @@ def human(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Of the order and the sides (default: random, kept in --out).")
     ] = None,
+    categories: Annotated[
+        int | None,
+        typer.Option(min=1, help="Refuse questions without this many categories of one size (the paper's: 10)."),
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page, on this machine alone; 0: a free one.")] = 0,
 ) -> None:
     """Let people compare the replies of models, blind, on a page on this machine; then rate the models.
@@ -68,17 +72,20 @@ def human(
         return
     if anchor is not None:
         raise UsageError("--anchor is for --report")
-    _serve(make_console(), replies or [], folder, {"votes": votes, "per_pair": per_pair, "seed": seed}, port)
+    options = {"votes": votes, "per_pair": per_pair, "seed": seed, "categories": categories}
+    _serve(make_console(), replies or [], folder, options, port)
 
 
 def _serve(console: Console, paths: list[Path], folder: Path, options: dict[str, int | None], port: int) -> None:
     from molmo_agent.evaluation.human.schedule import Schedule
     from molmo_agent.evaluation.human.server import make_app, serve
-    from molmo_agent.evaluation.human.study import read_study
+    from molmo_agent.evaluation.human.study import check_categories, read_study
     from molmo_agent.evaluation.results.folder import same_settings
     from molmo_agent.parse import read_json
 
     study = read_study(paths)
+    if options["categories"] is not None:
+        check_categories(study, options["categories"])
     if study.left_out:
         console.print(f"{study.left_out} questions are left out: not every model has a reply", highlight=False)
     folder.mkdir(parents=True, exist_ok=True)
@@ -177,3 +184,51 @@ def compare(
         except OSError as error:
             raise UsageError(f"cannot write {out}: {error.strerror}; choose another --out") from error
         console.print(plain_text(f"wrote {out}"), soft_wrap=True)
+
+
+@COMMANDS.command()
+def rescore(
+    run: Annotated[Path, typer.Argument(help="Result folder of agent eval.")],
+    protocol: Annotated[str | None, typer.Option(help="How answers become the main score; all are reported.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Where the data is now (default: as in the run).")] = None,
+    images: Annotated[str | None, typer.Option(help="Where the images are now, for data without them.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Another folder for the result (default: RUN-rescored).")] = None,
+) -> None:
+    """Score the stored replies of a run again, as the protocols and metrics are now. No model is asked.
+
+    RUN is not changed. The result is a folder of the same kind, for agent eval compare and human.
+    """
+    from molmo_agent.cli.evaluation.on_data import report_run
+    from molmo_agent.evaluation.benchmarks import find
+    from molmo_agent.evaluation.grounding.protocols import find_protocol
+    from molmo_agent.evaluation.results.costs import COSTS_FILE
+    from molmo_agent.evaluation.results.folder import RECORDS_FILE, SETTINGS_FILE, read_result_folder
+    from molmo_agent.evaluation.results.rescore import check_target
+    from molmo_agent.evaluation.results.rescore import rescore as score_again
+    from molmo_agent.evaluation.run import open_questions
+
+    before = read_result_folder(run)
+    folder = out or run.with_name(f"{run.resolve().name}-rescored")
+    check_target(folder, run)
+    name, benchmark = find(before.settings["benchmark"])
+    find_protocol(name, benchmark.protocols, protocol)
+    options = {option: before.settings.get(option, default) for option, default in benchmark.options.items()}
+    if images is not None and "images" not in options:
+        raise UsageError(f"{name} does not accept --images")
+    options |= {"images": images} if images is not None else {}
+    place = data or Path(before.settings["data"])
+    settings = {**before.settings, **options, "data": str(place.resolve()), "rescored_from": str(run.resolve())}
+    questions = open_questions(name, benchmark, place, options)
+    records = score_again(before, benchmark, list(questions.questions()))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / SETTINGS_FILE, json.dumps(settings, indent=1) + "\n")
+        lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        write_whole(folder / RECORDS_FILE, lines)
+        if (run / COSTS_FILE).is_file():
+            write_whole(folder / COSTS_FILE, (run / COSTS_FILE).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot write {folder}: {error.strerror}; choose another --out") from error
+    console = make_console()
+    report_run(console, settings, options, folder, questions, records, protocol=protocol)
+    console.print(plain_text(f"scored again, without asking: {folder}"), soft_wrap=True)

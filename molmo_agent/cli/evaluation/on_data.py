@@ -21,6 +21,7 @@ from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.errors import UsageError
 from molmo_agent.files import write_whole
 from molmo_agent.parse import json_lines
+from molmo_agent.registry import is_checkpoint
 
 
 def evaluate_data(console: Console, request: Request) -> None:
@@ -60,6 +61,8 @@ def evaluate_data(console: Console, request: Request) -> None:
         from molmo_agent.pointers.remote import how_asked
 
         settings_and_options["asked"] = how_asked(request.model)
+    elif is_checkpoint(request.model) and (asked := _asked_locally(request.model)):
+        settings_and_options["asked"] = asked
     price = Price(request.price) if request.price is not None else None
     hub_task = HubTask.parse(request.hub_results) if request.hub_results is not None else None
     model_part = re.sub(r"[^A-Za-z0-9.]+", "-", request.model).strip("-")
@@ -71,13 +74,20 @@ def evaluate_data(console: Console, request: Request) -> None:
             "the files for the Hub", "run the same command to write them; no question is asked again"
         ):
             path, row = write_hub_results(run, hub_task, settings_and_options, summary)
-            console.print(plain_text(f"for the Hub: {path}\n{row}"), soft_wrap=True)
+            console.print(plain_text(f"for the Hub: {path}"), soft_wrap=True)
+            console.print(plain_text(row), soft_wrap=True)
     if target != run:
         records = [record for _, record in json_lines(run / "records.jsonl", nan=True)]
         whole = json.loads((run / "summary.json").read_text(encoding="utf-8")) | {"records": records}
         text = json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
         _write(target, text)
         console.print(plain_text(f"wrote {target}"))
+
+
+def _asked_locally(model: str) -> dict[str, Any] | None:
+    from molmo_agent.pointers.local_chat.naming import how_asked
+
+    return how_asked(model)
 
 
 def _run(
@@ -90,15 +100,12 @@ def _run(
 ) -> dict[str, Any]:
     from molmo_agent.data.readers.questions_file import QuestionsFile
     from molmo_agent.evaluation.benchmarks import find
-    from molmo_agent.evaluation.grounding.protocols import find_protocol, with_main
-    from molmo_agent.evaluation.published import compare
-    from molmo_agent.evaluation.report import write_report
-    from molmo_agent.evaluation.results.costs import COSTS_FILE, read_costs, summarise_costs
-    from molmo_agent.evaluation.results.folder import SUMMARY_FILE
+    from molmo_agent.evaluation.grounding.protocols import find_protocol
     from molmo_agent.evaluation.run import evaluate, open_model, open_questions
 
     name, benchmark = find(settings["benchmark"])
-    protocol = find_protocol(name, benchmark.protocols, request.protocol)
+    # An unknown protocol is refused before anything is asked.
+    find_protocol(name, benchmark.protocols, request.protocol)
     mapper = mapper_of(request)
     questions = open_questions(name, benchmark, Path(settings["data"]), options)
     count = len(questions) if isinstance(questions, QuestionsFile) else None
@@ -124,9 +131,48 @@ def _run(
         )
     if request.judge.judge:
         records = cli_judged.extract_math_answers(records, list(questions.questions()), request.judge, folder)
-    if protocol is not None:
-        records = with_main(records, protocol)
-    summary = _summary(name, benchmark, protocol, options, records, questions.problems)
+    return report_run(console, settings, options, folder, questions, records, protocol=request.protocol, price=price)
+
+
+def report_run(
+    console: Console,
+    settings: dict[str, Any],
+    options: dict[str, str | None],
+    folder: Path,
+    questions: Any,
+    records: list[Any],
+    *,
+    protocol: str | None,
+    price: Any = None,
+) -> dict[str, Any]:
+    """Print the scores of a run's records, write its summary and its page, and return the summary.
+
+    Args:
+        console: where to print.
+        settings: of the run.
+        options: of its benchmark's reader.
+        folder: of the run, with its costs.
+        questions: of its data.
+        records: of the questions.
+        protocol: name of the main one; None: the benchmark's first.
+        price: of tokens, or None.
+
+    Raises:
+        UsageError: the benchmark has no such protocol, or a file cannot be written.
+    """
+    from molmo_agent.data.readers.questions_file import QuestionsFile
+    from molmo_agent.evaluation.benchmarks import find
+    from molmo_agent.evaluation.grounding.protocols import find_protocol, with_main
+    from molmo_agent.evaluation.published import compare
+    from molmo_agent.evaluation.report import write_report
+    from molmo_agent.evaluation.results.costs import COSTS_FILE, read_costs, summarise_costs
+    from molmo_agent.evaluation.results.folder import SUMMARY_FILE
+
+    name, benchmark = find(settings["benchmark"])
+    main = find_protocol(name, benchmark.protocols, protocol)
+    if main is not None:
+        records = with_main(records, main)
+    summary = _summary(name, benchmark, main, options, records, questions.problems)
     ids = {record["id"] for record in records}
     summary["costs"] = summarise_costs([row for row in read_costs(folder / COSTS_FILE) if row["id"] in ids], price)
     # Published figures do not apply to a user's own questions.
@@ -135,7 +181,7 @@ def _run(
     # Print first: the scores must not be lost if a file cannot be written.
     _print(console, summary, comparisons)
     crops = benchmark.crops
-    if comparisons and crops != (settings["max_crops"] or 12):
+    if comparisons and crops != (settings.get("max_crops") or 12):
         console.print(f"the published figures use {crops} crops per image (--max-crops {crops})", highlight=False)
     if comparisons and benchmark.caveat:
         console.print(plain_text(benchmark.caveat))
@@ -234,13 +280,16 @@ def _print(console: Console, summary: dict[str, Any], comparisons: list[Any]) ->
 
 def _print_protocols(console: Console, summary: dict[str, Any]) -> None:
     """Print the numbers of all protocols for the same answers; the chosen one has a star."""
-    table = Table("protocol", "score", "mean of", "all questions", "n", "wrong format", "hash", "note", box=None)
+    table = Table("protocol", "score", "mean of", "all questions", "n", "wrong format", "hash", box=None)
     for row in summary["protocols"]:
         star = " *" if row["name"] == summary["protocol"]["name"] else ""
         mean = "questions" if row["mean"] == "items" else f"each {row['mean']}"
         cells = (f"{row['score']:.1%}", mean, f"{row['items']:.1%}", f"{row['n']}", f"{row['wrong_format']}")
-        table.add_row(*map(plain_text, (row["name"] + star, *cells, row["hash"][:8], row["note"])))
+        table.add_row(*map(plain_text, (row["name"] + star, *cells, row["hash"][:8])))
     console.print(table)
+    for row in summary["protocols"]:
+        if row["note"]:
+            console.print(plain_text(f"{row['name']}: {row['note']}", "dim"))
     near = summary["near_misses"]
     if near["misses"]:
         text = "; ".join(f"{name}: {count}" for name, count in near.items())

@@ -55,14 +55,14 @@ def run_molmo_11(console: Console, request: Request) -> None:
         else failed_line(member, "missing", f"no folder {member.name} or {member.folders[0]} in {request.path}")
         for member in MEMBERS
     ]
-    _print(console, lines)
-    write_whole(folder / SUMMARY_FILE, json.dumps(as_json(lines, settings), indent=1) + "\n")
+    _print(console, lines, run.besides)
+    write_whole(folder / SUMMARY_FILE, json.dumps(as_json(lines, settings, run.besides), indent=1) + "\n")
     with after_the_result("the page", "run the same command to write it; no question is asked again"):
 
         def address(name: str) -> str | None:
             return f"{name}/report.html" if (folder / name / "report.html").exists() else None
 
-        write_whole(folder / PAGE_FILE, page(lines, settings, address))
+        write_whole(folder / PAGE_FILE, page(lines, settings, address, run.besides))
         console.print(plain_text(f"page: {folder / PAGE_FILE}"))
 
 
@@ -94,6 +94,8 @@ class _Run:
         self._request, self._settings, self._folder, self._judges = request, settings, folder, judges
         self._mapper = mapper
         self._model: Any = None
+        # Lines that no average covers.
+        self.besides: list[Any] = []
 
     def _make(self, crops: int) -> Any:
         """Return the model, with this number of crops if it cuts any."""
@@ -109,7 +111,13 @@ class _Run:
         from molmo_agent.data.unusable_rows import NothingUsableError
         from molmo_agent.evaluation.benchmarks import BENCHMARKS
         from molmo_agent.evaluation.run import NoQuestionError, evaluate, open_questions, summarise
-        from molmo_agent.evaluation.suites.molmo_11 import failed_line, line_of, open_with_crops, options_for
+        from molmo_agent.evaluation.suites.molmo_11 import (
+            BESIDES,
+            failed_line,
+            line_of,
+            open_with_crops,
+            options_for,
+        )
 
         benchmark, options = BENCHMARKS[member.name], options_for(member, self._request.choices.get("split"))
         try:
@@ -145,6 +153,7 @@ class _Run:
             records = extract_answers(records, listed, self._judges[0])
         summary = summarise(records, questions.problems)
         self._write(member.name, settings, summary, records, listed)
+        self.besides += [line_of(one, summary, options) for one in BESIDES if one.name == member.name]
         return line_of(member, summary, options)
 
     def _write(self, name: str, settings: Any, summary: Any, records: Any, listed: Any) -> None:
@@ -172,18 +181,18 @@ class _Run:
             )
 
 
-def _print(console: Console, lines: list[Any]) -> None:
+def _print(console: Console, lines: list[Any], besides: list[Any]) -> None:
     from molmo_agent.evaluation.suites.molmo_11 import MEMBERS, MODELS, averages
 
     table = Table("benchmark", "split", "n", "score", "95 % interval", "published split", *MODELS, box=None)
-    for line in lines:
+    for line in (*lines, *besides):
         published = [f"{line.published[model]:.1f}" if model in line.published else "" for model in MODELS]
         where = f"{line.published_split}{' (the same)' if line.same_split else ''}"
         if line.score is None:
-            table.add_row(line.name, line.split, "", line.status, "", where, *published)
+            table.add_row(line.label, line.split, "", line.status, "", where, *published)
         else:
             interval = f"{line.low:.1f} - {line.high:.1f}"
-            table.add_row(line.name, line.split, f"{line.questions}", f"{line.score:.1f}", interval, where, *published)
+            table.add_row(line.label, line.split, f"{line.questions}", f"{line.score:.1f}", interval, where, *published)
     console.print(table)
     means = averages(lines)
     if means["score"] is not None:

@@ -2,21 +2,27 @@
 
 import ast
 import re
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.images.checked import EmbeddedImages
 from molmo_agent.data.options import json_file, options_of, required_path
+from molmo_agent.data.question import Question
 from molmo_agent.data.readers.academic import choice, one_question, open_files, open_hub
 from molmo_agent.data.readers.annotated import Annotated, Columns, ParsedRecord, required_texts
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
+from molmo_agent.images import read_image
 from molmo_agent.model.prompts import LETTERS
 
 _WORD = "Please answer directly with a single word or number."
 _LETTER = "Please answer directly with only the letter of the correct option and nothing else."
 _IMAGE = re.compile(r"<img='.*?'>|<image \d+>")
+_NUMBERED = re.compile(r"<image ([1-9]\d?)>")
 
 
 def _parse_list(text: str) -> list[str]:
@@ -33,31 +39,49 @@ def _parse_list(text: str) -> list[str]:
 def mmmu(source: Source) -> Annotated:
     """Read MMMU: a folder for each subject, ``Accounting/validation-00000-of-00001.parquet``.
 
-    Only the first image is used, and none if several options are images. Options: ``split``.
+    Options: ``split``; ``form``: "first-image" (the first image alone, and none if several options are images, as in
+    Molmo's evaluation) or "all-images" (up to seven, each at its place in the question and the options).
     """
-    splits = ("dev", "validation", "test")
-    split = options_of(source, {"split": "validation"}, {"split": splits})["split"]
+    splits, forms = ("dev", "validation", "test"), ("first-image", "all-images")
+    options = options_of(source, {"split": "validation", "form": "first-image"}, {"split": splits, "form": forms})
     path, problems = required_path(source), Problems()
     columns = ("id", "question", "options", "answer", "question_type")
-    table = Table(path, split, (*columns, "image_1"), problems, nested=True)
+    table = Table(path, options["split"], (*columns, "image_1"), problems, nested=True)
 
     def parse(number: int, record: Any) -> ParsedRecord:
-        name, answer = f"mmmu/{record['id']}", record["answer"]
-        unanswered = answer in (None, "", "?")
-        subject = "_".join(record["id"].split("_")[1:-1])
-        if record["question_type"] != "multiple-choice":
-            answers = () if unanswered else tuple(_parse_list(answer)) if answer.startswith("[") else (answer,)
-            return ParsedRecord(
-                str(number), (one_question(name, record, "vqa2", answers=answers, extra={"group": subject}),)
-            )
-        options = _parse_list(record["options"])
-        correct = None if unanswered else LETTERS.index(answer)
-        images = sum(_IMAGE.match(option) is not None for option in options)
-        question = choice(name, record, "a_okvqa_mc", options, correct, group=subject)
-        return ParsedRecord(None if images > 1 else str(number), (question,))
+        question, images = _mmmu_question(record)
+        if options["form"] == "first-image":
+            return ParsedRecord(None if images > 1 else str(number), (question,))
+        marks = dict.fromkeys(_NUMBERED.findall(" ".join((question.text, *question.options)))) or {"1": None}
+        missing = [mark for mark in marks if f"image_{mark}" not in table.columns]
+        if missing:
+            raise ValueError(f"the question names <image {missing[0]}>, but the files have no image_{missing[0]}")
+        named = {
+            f"<image {mark}>": partial(_embedded, EmbeddedImages(path, table, f"image_{mark}"), number)
+            for mark in marks
+        }
+        return ParsedRecord(str(number), (replace(question, images=named),))
 
     images = EmbeddedImages(path, table, "image_1")
     return open_files(source, Columns(table, columns), parse, images=images, problems=problems)
+
+
+def _mmmu_question(record: Any) -> tuple[Question, int]:
+    """Return the question of a record, and how many of its options are images."""
+    name, answer = f"mmmu/{record['id']}", record["answer"]
+    unanswered = answer in (None, "", "?")
+    subject = "_".join(record["id"].split("_")[1:-1])
+    if record["question_type"] != "multiple-choice":
+        answers = () if unanswered else tuple(_parse_list(answer)) if answer.startswith("[") else (answer,)
+        return one_question(name, record, "vqa2", answers=answers, extra={"group": subject}), 0
+    options = _parse_list(record["options"])
+    correct = None if unanswered else LETTERS.index(answer)
+    images = sum(_IMAGE.match(option) is not None for option in options)
+    return choice(name, record, "a_okvqa_mc", options, correct, group=subject), images
+
+
+def _embedded(images: EmbeddedImages, number: int) -> Image:
+    return read_image(images.data(str(number)))
 
 
 def math_vista(source: Source) -> Annotated:

@@ -80,7 +80,7 @@ def check_comparable(first: Mapping[str, Any], second: Mapping[str, Any]) -> Non
     ]
     raise UsageError(
         f"the runs have different protocols, so their numbers do not compare: {'; '.join(fields) or 'other versions'}; "
-        "choose the same with --protocol"
+        "choose the same with --protocol, or score older replies again with agent eval rescore"
     )
 
 

@@ -135,7 +135,8 @@ GROUNDING: Mapping[str, GroundingBenchmark] = {
             ),
             Protocol(name="items", note="The mean over all questions."),
         ),
-        unchecked="the six domains of programs, whose list is not part of the data; layout grounding",
+        unchecked="the spelling of the programs in the data, which decides their domain; layout grounding, whose "
+        "answer is a box",
     ),
     "mmbench_gui_l2": GroundingBenchmark(
         what="elements on six platforms, named by look or function",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molmo_agent.errors import UsageError
+from molmo_agent.evaluation.human.study import NO_CATEGORY
 from molmo_agent.evaluation.human.votes import BOTH_BAD, BOTH_GOOD, DONT_KNOW, FIRST, SECOND, Vote
 from molmo_agent.evaluation.metrics.interval import wilson
 
@@ -20,6 +21,8 @@ ELO_PER_LOGIT = 400 / math.log(10)
 MEAN_ELO = 1000.0
 """The mean of all ratings, unless one model's rating is set."""
 RESAMPLES = 1000
+PAPER_CATEGORIES = 10
+"""Number of categories of questions in the Molmo paper's study, 50 questions each in its second part."""
 # Precision of the prior on a strength, in logits: about a hundredth of one vote.
 _PRIOR = 0.01
 _Wins = NDArray[np.float64]
@@ -112,6 +115,8 @@ def rate(
         "models": rows,
         "pairs": _pairs(opinions, [row["model"] for row in rows]),
         "categories": _categories(opinions, models),
+        "category_counts": _category_counts(votes),
+        "category_remark": _remark_on_categories(votes),
         "remarks": _remarks(by_question.sum(0), models),
     }
 
@@ -171,6 +176,35 @@ def _categories(votes: Sequence[Vote], models: Sequence[str]) -> dict[str, dict[
         }
         for name, group in sorted(groups.items())
     }
+
+
+def _category_counts(votes: Sequence[Vote]) -> dict[str, dict[str, int]]:
+    """Return the numbers of questions, of votes, and of votes without an opinion by category."""
+    groups: dict[str, list[Vote]] = {}
+    for vote in votes:
+        groups.setdefault(vote.category, []).append(vote)
+    return {
+        name: {
+            "questions": len({vote.question for vote in group}),
+            "votes": len(group),
+            "dont_know": sum(vote.outcome == DONT_KNOW for vote in group),
+        }
+        for name, group in sorted(groups.items())
+    }
+
+
+def _remark_on_categories(votes: Sequence[Vote]) -> str:
+    """Return what sets the questions apart from the paper's: no categories, more or fewer, or of other sizes."""
+    counts = {name: row["questions"] for name, row in _category_counts(votes).items()}
+    if without := counts.pop(NO_CATEGORY, 0):
+        return f"{without} questions have no category; in the Molmo paper's study every question has one of ten"
+    if len(counts) != PAPER_CATEGORIES:
+        names = "category" if len(counts) == 1 else "categories"
+        return f"{len(counts)} {names} of questions; the Molmo paper's study has {PAPER_CATEGORIES}"
+    if len(set(counts.values())) > 1:
+        least, most = min(counts.values()), max(counts.values())
+        return f"{least} to {most} questions in a category: those with more count more in the ratings"
+    return ""
 
 
 def _agreement(votes: Sequence[Vote]) -> dict[str, Any] | None:

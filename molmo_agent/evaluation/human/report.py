@@ -41,9 +41,19 @@ def sheets_of(figures: Mapping[str, Any]) -> list[Sheet]:
         ]
         for row in figures["pairs"]
     ]
+    categories = [
+        [name, *(f"{row[count]}" for count in ("questions", "votes", "dont_know"))]
+        for name, row in figures["category_counts"].items()
+    ]
     return [
         Sheet("Ratings", ("rank", "model", "Elo", "95 % interval", "wins without ties", "matches"), ratings, note),
         Sheet("Outcomes", ("first - second", "first", "both good", "both bad", "second", "matches"), pairs),
+        Sheet(
+            "Categories",
+            ("category", "questions", "votes", "don't know"),
+            categories,
+            figures["category_remark"],
+        ),
     ]
 
 

@@ -1,6 +1,7 @@
 """What people compare: questions with the replies of several models, from run folders or a file of replies."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +15,8 @@ from molmo_agent.evaluation.results.folder import ResultFolder, check_comparable
 from molmo_agent.images.reading import read_image
 from molmo_agent.parse import json_lines
 
-NO_CATEGORY = "all questions"
+NO_CATEGORY = "uncategorized"
+"""Of a question whose data names no category."""
 # Models write points as tags around the words that they stand for.
 _POINT_TAG = re.compile(r"</?points?(?=[\s/>])[^>]*(?:>|\Z)", re.IGNORECASE)
 
@@ -47,6 +49,23 @@ def without_points(reply: str) -> str:
     Coordinates that are written as plain text remain, since they cannot be told from other numbers.
     """
     return _POINT_TAG.sub("", reply).strip()
+
+
+def check_categories(study: Study, number: int) -> None:
+    """Check that the questions have a number of categories, with equally many questions each.
+
+    Raises:
+        UsageError: a question has no category, there are more or fewer, or they differ in size.
+    """
+    counts = Counter(question.category for question in study.questions)
+    if counts[NO_CATEGORY]:
+        raise UsageError(
+            f"expected a category for each question, got none for {counts[NO_CATEGORY]} of {len(study.questions)}; "
+            'name it as "category", or leave --categories out'
+        )
+    if len(counts) != number or len(set(counts.values())) > 1:
+        sizes = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+        raise UsageError(f"expected {number} categories with equally many questions, got {len(counts)}: {sizes}")
 
 
 def read_study(paths: Sequence[Path]) -> Study:

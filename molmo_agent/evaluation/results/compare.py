@@ -135,10 +135,11 @@ def comparison_sheets(figures: Mapping[str, Any]) -> list[Sheet]:
     )
     sheets = [Sheet("Comparison", columns, [_cells(name, row) for name, row in figures["scores"].items()], note)]
     if len(figures["groups"]) > 1:
-        rows = [
-            [group, *_cells(name, row)] for group, scores in figures["groups"].items() for name, row in scores.items()
-        ]
+        main = next(iter(figures["scores"]))
+        rows = [[group, *_cells(main, scores[main])] for group, scores in figures["groups"].items() if main in scores]
         note = "p is not corrected for the number of groups"
+        if len(figures["scores"]) > 1:
+            note += "; the other scores by group are in the figures of --out"
         sheets.append(Sheet("By group", ("group", *columns), rows, note))
     return sheets
 

@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from molmo_agent.errors import DataError, UsageError
+from molmo_agent.evaluation.grounding.protocols import check_comparable as check_protocols
 from molmo_agent.files import write_whole
 from molmo_agent.parse import json_lines, read_json
 
 RECORDS_FILE, SETTINGS_FILE, SUMMARY_FILE = "records.jsonl", "settings.json", "summary.json"
 # The model and its own settings may differ: they are what is compared. The data may have moved: its content is checked.
-MAY_DIFFER = frozenset({"model", "max_crops", "asked", "data"})
+MAY_DIFFER = frozenset({"model", "max_crops", "asked", "data", "rescored_from"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class ResultFolder:
     path: Path
     settings: Mapping[str, Any]
     records: Mapping[str, Mapping[str, Any]]
+    # Name of a protocol -> its row in the summary; empty without a summary or protocols.
+    protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def same_settings(path: Path, settings: Mapping[str, Any]) -> None:
@@ -67,7 +70,21 @@ def read_result_folder(path: Path) -> ResultFolder:
         if not isinstance(record, dict) or not isinstance(record.get("id"), str):
             raise DataError(f"expected line {number} of {path / RECORDS_FILE} to be a record with an id")
         records[record["id"]] = record
-    return ResultFolder(path, settings, records)
+    return ResultFolder(path, settings, records, _protocols(path / SUMMARY_FILE))
+
+
+def _protocols(path: Path) -> dict[str, Mapping[str, Any]]:
+    """Return the protocols of a summary by name.
+
+    Raises:
+        UsageError: the file is damaged.
+    """
+    summary = read_json(path, nan=True) if path.is_file() else {}
+    rows = summary.get("summary", {}) if isinstance(summary, dict) else {}
+    rows = rows.get("protocols", []) if isinstance(rows, dict) else []
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "name" in row for row in rows):
+        raise DataError(f"expected {path} to hold protocols with names; run the same agent eval again to write it")
+    return {row["name"]: row for row in rows}
 
 
 def read_result_folders(path: Path) -> dict[str, ResultFolder]:
@@ -94,6 +111,9 @@ def check_comparable(first: ResultFolder, second: ResultFolder) -> None:
                 f"cannot compare {first.path} with {second.path}: {name} is {ours!r} in one and {theirs!r} in the "
                 "other; run both with the same settings"
             )
+    for name in sorted({*first.protocols} & {*second.protocols}):
+        # Under one name, but of another version.
+        check_protocols(first.protocols[name], second.protocols[name])
     common = [id_ for id_ in first.records if id_ in second.records]
     changed = [id_ for id_ in common if not _same_question(first.records[id_], second.records[id_])]
     if changed:

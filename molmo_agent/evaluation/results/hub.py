@@ -18,7 +18,7 @@ from molmo_agent.files import write_whole
 FOLDER, ROW_FILE = ".eval_results", "hub_row.md"
 _TARGET = re.compile(r"([\w.-]+/[\w.-]+):([\w.@-]+)", re.ASCII)
 # What says how a score was made; the benchmark and the model stand elsewhere, and paths concern nobody.
-_NOT_IN_NOTES = frozenset({"benchmark", "model", "data", "images", "asked"})
+_NOT_IN_NOTES = frozenset({"benchmark", "model", "data", "images", "asked", "rescored_from"})
 
 
 @dataclass(frozen=True, slots=True)

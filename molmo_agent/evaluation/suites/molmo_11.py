@@ -28,6 +28,8 @@ class Member:
     key: str
     score: str
     group: str | None = None
+    # Which of a benchmark's two ways of asking this is; empty if there is one.
+    form: str = ""
     # The published split, and the split here that is the same; None if its answers are unpublished.
     published_split: str
     same: str | None
@@ -40,6 +42,7 @@ MEMBERS = (
         key="AI2D_test",
         score="right",
         group="transparent",
+        form="transparent labels",
         published_split="test",
         same="test",
     ),
@@ -117,6 +120,19 @@ MEMBERS = (
         same="test",
     ),
 )
+BESIDES = (
+    Member(
+        name="ai2d",
+        folders=("AI2D",),
+        key="AI2D_test_opaque",
+        score="right",
+        group="opaque",
+        form="opaque labels",
+        published_split="test",
+        same="test",
+    ),
+)
+"""What the paper's average leaves out and its appendix reports: the same benchmark, asked in another way."""
 # Whose answers are unpublished: asked with their test split, they give a file for their server.
 SECRET = frozenset(member.name for member in MEMBERS if member.same is None)
 
@@ -129,6 +145,7 @@ class Line:
     # "scored", "no score" (the answers are unpublished), "missing" (no folder) or "failed" (unusable files).
     status: str
     reason: str = ""
+    form: str = ""
     split: str = ""
     published_split: str = ""
     same_split: bool = False
@@ -143,6 +160,11 @@ class Line:
     own: float | None = None
     # Model -> published score in percent.
     published: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The benchmark, and how it was asked where there are two ways."""
+        return f"{self.name} ({self.form})" if self.form else self.name
 
 
 def find_folders(home: Path) -> dict[str, Path]:
@@ -214,6 +236,7 @@ def line_of(member: Member, summary: Mapping[str, Any], options: Mapping[str, st
     return Line(
         name=member.name,
         status="scored" if reference else "no score",
+        form=member.form,
         reason="" if reference else f"the answers of the split {split} are unpublished",
         split=split,
         published_split=member.published_split,
@@ -232,7 +255,8 @@ def line_of(member: Member, summary: Mapping[str, Any], options: Mapping[str, st
 
 def failed_line(member: Member, status: str, reason: str) -> Line:
     """Return the line of a benchmark that did not run."""
-    return Line(name=member.name, status=status, reason=reason, published_split=member.published_split)
+    split = member.published_split
+    return Line(name=member.name, status=status, reason=reason, form=member.form, published_split=split)
 
 
 def averages(lines: Sequence[Line]) -> dict[str, Any]:
@@ -257,17 +281,23 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def page(lines: Sequence[Line], settings: Mapping[str, Any], pages: Callable[[str], str | None]) -> str:
+def page(
+    lines: Sequence[Line],
+    settings: Mapping[str, Any],
+    pages: Callable[[str], str | None],
+    besides: Sequence[Line] = (),
+) -> str:
     """Return the summary page.
 
     Args:
         lines: of all benchmarks.
         settings: of the run.
         pages: returns the address of a benchmark's own page, relative to the summary; None if there is none.
+        besides: lines that no average covers, see :data:`BESIDES`.
     """
     return render_page(
         "evaluation/suites/molmo_11.html.jinja",
-        lines=[(line, pages(line.name)) for line in lines],
+        lines=[(line, pages(line.name)) for line in (*lines, *besides)],
         settings=settings,
         averages=averages(lines),
         models=MODELS,
@@ -279,11 +309,12 @@ MODELS = ("MolmoE-1B", "Molmo-7B-O", "Molmo-7B-D", "Molmo-72B")
 """The paper's models, in the tables."""
 
 
-def as_json(lines: Sequence[Line], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the result, ready for JSON."""
+def as_json(lines: Sequence[Line], settings: Mapping[str, Any], besides: Sequence[Line] = ()) -> dict[str, Any]:
+    """Return the result, ready for JSON; no average covers the lines ``besides``."""
     return {
         "settings": dict(settings),
         "benchmarks": [asdict(line) for line in lines],
+        "besides": [asdict(line) for line in besides],
         "averages": averages(lines),
         "missing": [line.name for line in lines if line.score is None],
     }

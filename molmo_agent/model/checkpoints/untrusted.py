@@ -44,9 +44,9 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = {
     "quant_method": ("bitsandbytes",),
 }
 # A size may be at most this: the largest models have 200 layers, a width of 20,000 and 500,000 words.
-_LIMITS = {"layers": 1_000, "heads": 10_000, "experts": 10_000, "size": 10_000_000, "vocab": 10_000_000}
+_LIMITS = {"layers": 1_000, "depth": 1_000, "heads": 10_000, "experts": 10_000, "size": 10_000_000, "vocab": 10_000_000}
 _SIZE = re.compile(
-    r"n_layers|n_heads|n_kv_heads|d_model|mlp_hidden_size|embedding_size|vocab_size|additional_vocab_size|"
+    r"depth|embed_dim|n_layers|n_heads|n_kv_heads|d_model|mlp_hidden_size|embedding_size|vocab_size|additional_vocab_size|"
     r"(num|image_num)_\w*(layers|heads|experts)|\w*(hidden|intermediate|pooling|patch|image)_size|moe_num_experts"
 )
 _LFS = b"version https://git-lfs.github.com/"
@@ -110,7 +110,8 @@ def check_configs(source: Any, *, types: Sequence[str] | None = OWN_TYPES, **opt
     else:
         is_known = kind is None or kind in types
     if not is_known:
-        wanted = f"a Molmo checkpoint (model_type {' or '.join(types)})" if types else "a model that transformers knows"
+        what = "a Molmo checkpoint" if types == OWN_TYPES else "a checkpoint"
+        wanted = f"{what} (model_type {' or '.join(types)})" if types else "a model that transformers knows"
         added = f"; it names code to run ({_quoted(code)}), and this package runs none" if code else ""
         hint = "; molmo_agent.pointers.molmo2 loads it" if kind == "molmo2" else ""
         raise ValueError(f"expected {wanted} in {where}, got {_quoted(kind)}{added}{hint}")
@@ -215,7 +216,8 @@ def _check_number(where: Path, path: str, value: Any) -> None:
 
 
 def _check_config(where: Path, fields: Mapping[str, Any]) -> None:
-    if fields.get("model_type") == "molmo2":
+    if fields.get("model_type") not in (None, "molmo"):
+        # transformers has the sizes that its own classes' configs may leave out.
         return
     if is_official(fields):
         wanted: tuple[tuple[str, ...], ...] = (("hidden_size", "d_model"), ("num_attention_heads", "n_heads"))
@@ -340,16 +342,19 @@ def _check_size(folder: Path, fields: Mapping[str, Any], weights: int) -> None:
     Raises:
         ValueError: decoder and vision tower have several times as many weights as there are.
     """
-    text: Mapping[str, Any] = fields if is_official(fields) else fields.get("text_config") or {}
+    # Some write the decoder's sizes without a part of their own.
+    text: Mapping[str, Any] = fields if is_official(fields) else fields.get("text_config") or fields
     width = text.get("hidden_size") or text.get("d_model") or 0
     layers = text.get("num_hidden_layers") or text.get("n_layers") or 0
     inner = text.get("intermediate_size") or text.get("mlp_hidden_size") or 0
     described = width * (text.get("vocab_size") or 0) + layers * width * (width + inner)
     vision = fields.get("vision_config")
     if isinstance(vision, Mapping):
-        width, inner = vision.get("hidden_size") or 0, vision.get("intermediate_size") or 0
+        width, inner = vision.get("embed_dim") or vision.get("hidden_size") or 0, vision.get("intermediate_size") or 0
         patches = _largest(vision.get("image_size")) // max(_largest(vision.get("patch_size")), 1)
-        described += width * (patches**2 + (vision.get("num_hidden_layers") or 0) * (width + inner))
+        described += width * (
+            patches**2 + (vision.get("num_hidden_layers") or vision.get("depth") or 0) * (width + inner)
+        )
     # Four bits are stored two to a byte.
     if weights and described > 5 * weights + 50_000_000:
         raise ValueError(

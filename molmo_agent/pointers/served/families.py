@@ -203,6 +203,12 @@ def _matches(model: str) -> list[tuple[Family, str]]:
     return sorted(matches, key=lambda match: match[0].base)
 
 
+def generation_of(model: str, family: str) -> str | None:
+    """Return the generation that a name gives of a family; None if it names another family, or none of them."""
+    matches = _matches(model)
+    return matches[0][1] or None if [one.name for one, _ in matches] == [family] else None
+
+
 def _how_to_declare(model: str, dialect: str = "gui") -> str:
     scales = DIALECTS[dialect].scales
     if len(scales) == 1:

@@ -10,6 +10,7 @@ from typing import Any
 
 from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.question import Question
+from molmo_agent.data.readers.grounding.domains import domain_of
 from molmo_agent.data.readers.grounding.items import (
     Items,
     embedded,
@@ -255,6 +256,8 @@ def ui_vision(source: Source) -> Items:
             for facet in ("platform", "category", "element_type"):
                 if isinstance(record.get(facet), str):
                     facets[facet] = (record[facet],)
+            if "platform" in facets:
+                facets["domain"] = (domain_of(facets["platform"][0]),)
             target = Target(kind="box", box=box, facets=facets)
             image = image_file(path / "images", record["image_path"])
             return pointing_question(
