@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from molmo_agent.actions import Action, Click, Done, PointAt, Wait
 from molmo_agent.episode import Decision, Image, Observation, PointResult, ScreenElement, ScreenWindow, Step, Task
-from molmo_agent.geometry import Box, Stroke
+from molmo_agent.geometry import Box, Point, Stroke
 from molmo_agent.screen_text import TextReader
 
 

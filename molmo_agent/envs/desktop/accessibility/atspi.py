@@ -6,7 +6,7 @@ screens a toolkit may count two pixels as one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from molmo_agent.envs.desktop.accessibility.atspi_bus import (
@@ -40,6 +40,8 @@ _ROLES: dict[str, ElementRole] = {
 _LABELS = frozenset(("label", "static", "image", "icon", "heading", "paragraph", "section", "text leaf"))
 # The number of the state "showing", and roles of windows.
 _SHOWING = 25
+# What holds elements that lie outside of it, as a tab holds its page in GTK.
+_HOLDERS = frozenset(("page tab",))
 _WINDOWS = frozenset(("frame", "window", "dialog", "alert", "file chooser", "color chooser", "font chooser"))
 # Of an element with more children, only the one at the place is asked for.
 _MANY = 60
@@ -51,15 +53,16 @@ _NO_NODE = "/org/a11y/atspi/null"
 
 @dataclass(slots=True)
 class _Found:
-    """An element that shows and contains the place."""
+    """An element that shows, on the way to the place."""
 
     node: Node
+    # Empty for one that does not contain the place itself.
     role: str
     parent: "_Found | None" = None
     name: str = ""
     description: str = ""
+    # Of windows: width and height, in the program's own units.
     size: tuple[int, int] = (0, 0)
-    children: list["_Found"] = field(default_factory=list)
 
 
 class AtspiNames:
@@ -165,6 +168,9 @@ class _Walk:
                     found.append(_Found(node, role, size=(width, height)))
             elif left <= point[0] < left + width and top <= point[1] < top + height:
                 found.append(_Found(node, role, parent))
+            elif role in _HOLDERS:
+                # Its own name is not that of what it holds.
+                found.append(_Found(node, "", parent))
         texts = self._ask([property_of(one.node, name) for one in found for name in ("Name", "Description")])
         for number, one in enumerate(found):
             one.name, one.description = (shortened(_value(text)) for text in texts[2 * number : 2 * number + 2])

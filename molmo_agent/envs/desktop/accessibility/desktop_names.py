@@ -60,24 +60,32 @@ class X11Names:
         from molmo_agent.envs.desktop.x11_windows import X11Windows
 
         windows = X11Windows(self._display)
-        top = next((window for window in windows.stacked() if window.contains(x, y)), None)
-        if top is None:
-            return None
+        here = [window for window in windows.stacked() if window.contains(x, y)]
         # A window that closes meanwhile has no names.
         with contextlib.suppress(Xlib.error.BadWindow, Xlib.error.BadDrawable), x11.exchange(self._display):
-            window = windows.program_window(top.id)
-            process = x11.read_property(self._display, window, "_NET_WM_PID")
-            area = window.get_geometry()
-            corner = self._display.screen().root.translate_coords(window, 0, 0)
-            return Place(
-                x,
-                y,
-                pid=int(process[0]) if process else 0,
-                title=x11.window_title(self._display, window),
-                inner=(corner.x, corner.y, area.width, area.height),
-                outer=(top.left, top.top, top.right - top.left, top.bottom - top.top),
-            )
+            for top in here:
+                window = windows.program_window(top.id)
+                if self._is_tooltip(window):
+                    continue
+                process = x11.read_property(self._display, window, "_NET_WM_PID")
+                area = window.get_geometry()
+                corner = self._display.screen().root.translate_coords(window, 0, 0)
+                return Place(
+                    x,
+                    y,
+                    pid=int(process[0]) if process else 0,
+                    title=x11.window_title(self._display, window),
+                    inner=(corner.x, corner.y, area.width, area.height),
+                    outer=(top.left, top.top, top.right - top.left, top.bottom - top.top),
+                )
         return None
+
+    def _is_tooltip(self, window: Any) -> bool:
+        """Return whether a window is a tooltip, which shows what the pointer is over and takes no clicks."""
+        from molmo_agent.envs.desktop import x11
+
+        kinds = x11.read_property(self._display, window, "_NET_WM_WINDOW_TYPE")
+        return bool(kinds) and kinds[0] == self._display.intern_atom("_NET_WM_WINDOW_TYPE_TOOLTIP")
 
 
 class NativeNames:
