@@ -1,8 +1,8 @@
 """Names of elements on Linux, from the accessibility bus (AT-SPI) that GTK, Qt, Firefox, Chromium and others answer on.
 
 The window under a place is found by its process and title. From there the tree is walked down through what shows and
-contains the place, a level at a time. Positions are relative to the program's window, and in its own units: on HiDPI
-screens a toolkit may count two pixels as one.
+contains the place, a level at a time. Each toolkit counts positions in its own way: from the corner of the window, its
+frame or the screen, and on HiDPI screens two pixels as one. So the box that the window itself has there decides.
 """
 
 from collections.abc import Sequence
@@ -38,17 +38,18 @@ _ROLES: dict[str, ElementRole] = {
 }
 # What names an element that has no name of its own.
 _LABELS = frozenset(("label", "static", "image", "icon", "heading", "paragraph", "section", "text leaf"))
-# The number of the state "showing", and roles of windows.
+# The number of the state "showing".
 _SHOWING = 25
 # What holds elements that lie outside of it, as a tab holds its page in GTK.
 _HOLDERS = frozenset(("page tab",))
-_WINDOWS = frozenset(("frame", "window", "dialog", "alert", "file chooser", "color chooser", "font chooser"))
 # Of an element with more children, only the one at the place is asked for.
 _MANY = 60
 _MOST_NODES, _DEEPEST = 400, 40
 # How far two sizes of one window may differ: by rounding, and by a border.
 _OFF = 0.01, 4
 _NO_NODE = "/org/a11y/atspi/null"
+# (left, top, width, height) in a program's own units.
+_Box = tuple[int, int, int, int]
 
 
 @dataclass(slots=True)
@@ -61,8 +62,7 @@ class _Found:
     parent: "_Found | None" = None
     name: str = ""
     description: str = ""
-    # Of windows: width and height, in the program's own units.
-    size: tuple[int, int] = (0, 0)
+    box: _Box = (0, 0, 0, 0)
 
 
 class AtspiNames:
@@ -112,7 +112,7 @@ class _Walk:
         titled = [window for window in windows if place.title and window.name == place.title]
         elements: list[ScreenElement] = []
         for window in titled or windows:
-            point = _in_window(place, window.size)
+            point = _in_window(place, window.box)
             if point is not None:
                 ends = self._descend(window, point)
                 elements += [element for end in ends if (element := _element(end, window.name)) is not None]
@@ -164,8 +164,7 @@ class _Walk:
                 continue
             left, top, width, height = box
             if point is None:
-                if role in _WINDOWS:
-                    found.append(_Found(node, role, size=(width, height)))
+                found.append(_Found(node, "", box=box))
             elif left <= point[0] < left + width and top <= point[1] < top + height:
                 found.append(_Found(node, role, parent))
             elif role in _HOLDERS:
@@ -200,22 +199,22 @@ def _element(end: _Found, window: str) -> ScreenElement | None:
     return ScreenElement(role="text", name=label, window=window) if label else None
 
 
-def _in_window(place: Place, size: tuple[int, int]) -> tuple[int, int] | None:
-    """Return a place in a program's own units, relative to its window; None where the window is another one.
+def _in_window(place: Place, box: _Box) -> tuple[int, int] | None:
+    """Return a place in the coordinates of a program's window; None where the window is another one.
 
-    Programs say of their window how large it is with or without the frame, and in units of one pixel or more.
+    Programs tell the box of their window with or without its frame, from its own corner or the screen's, and in units
+    of one pixel or more.
     """
-    if place.inner is None:
-        return None
-    left, top, *_ = place.inner
+    fits = []
     for rectangle in (place.inner, place.outer):
-        if rectangle is None or min(size) < 1:
+        if rectangle is None or min(box[2:]) < 1:
             continue
-        across, down = (side_px / side for side_px, side in zip(rectangle[2:], size, strict=True))
+        across, down = (side_px / side for side_px, side in zip(rectangle[2:], box[2:], strict=True))
         share, pixels = _OFF
-        if across >= 0.99 and abs(across - down) <= max(share * across, pixels / min(size)):
-            return int((place.x - left) / across), int((place.y - top) / across)
-    return None
+        if across >= 1 - share and abs(across - down) <= max(share * across, pixels / min(box[2:])):
+            point = int(box[0] + (place.x - rectangle[0]) / across), int(box[1] + (place.y - rectangle[1]) / across)
+            fits.append((abs(across - down), point))
+    return min(fits)[1] if fits else None
 
 
 def _nodes(answer: Any) -> list[Node]:
