@@ -139,13 +139,16 @@ def test_a_run_asks_by_the_name_and_sends_nothing_after_no():
 
 
 def test_a_program_that_hangs_costs_its_time_once_and_is_asked_again_when_it_answers():
-    goes_on = threading.Event()
+    goes_on, closed = threading.Event(), []
     element = button("Search")
 
     class Hangs:
         def elements(self, place, deadline):
             goes_on.wait(60)
             return [element]
+
+        def close(self):
+            closed.append(self)
 
     names = Names(Hangs, limit_s=0.05)
     place = Place(1, 1)
@@ -157,11 +160,12 @@ def test_a_program_that_hangs_costs_its_time_once_and_is_asked_again_when_it_ans
     goes_on.set()
     wait_for(lambda: names.at(place) == [element], 60)
     names.close()
+    wait_for(lambda: closed, 60)
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), ValueError("damaged"), ImportError("jeepney")])
 def test_a_reader_that_fails_means_no_names_and_is_made_anew(error):
-    made = []
+    made, closed = [], []
 
     class Fails:
         def __init__(self):
@@ -174,9 +178,13 @@ def test_a_reader_that_fails_means_no_names_and_is_made_anew(error):
                 raise error
             return [button("Search")]
 
+        def close(self):
+            closed.append(self)
+
     names = Names(Fails, limit_s=60)
     assert [list(names.at(Place(1, 1))) for _ in range(3)] == [[], [], [button("Search")]]
     names.close()
+    wait_for(lambda: closed == [made[0], made[2]], 60)
 
 
 # --- Real programs ------------------------------------------------------------------------------------------------

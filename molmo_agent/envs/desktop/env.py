@@ -110,7 +110,9 @@ class Desktop(KnowsWindows):
         self._scroll_place: tuple[int, int] | None = None
         try:
             self._view.open(self._capture, self._x11)
-            self._names = desktop_names(self._x11) if self._real else None
+            if self._real and (names := desktop_names(self._x11)):
+                self._names = names
+                weakref.finalize(self, names.close)
         except BaseException:
             self.close()
             raise
@@ -206,7 +208,6 @@ class Desktop(KnowsWindows):
         self._stop.end()
         if self._names:
             self._names.close()
-            self._names = None
         self._input.close()
         self._capture.close()
         if self._x11:

@@ -82,16 +82,12 @@ class AtspiNames:
         Raises:
             OSError, RuntimeError, ValueError: the bus is gone, or what comes from it is damaged.
         """
-        try:
-            if self._bus is None:
-                address = accessibility_address(self._address, deadline)
-                if not address:
-                    return ()
-                self._bus = Bus(address)
-            return _Walk(self._bus, deadline).elements(place)
-        except BaseException:
-            self.close()
-            raise
+        if self._bus is None:
+            address = accessibility_address(self._address, deadline)
+            if not address:
+                return ()
+            self._bus = Bus(address)
+        return _Walk(self._bus, deadline).elements(place)
 
     def close(self) -> None:
         """Disconnect; safe to call twice."""

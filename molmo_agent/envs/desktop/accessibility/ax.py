@@ -137,3 +137,6 @@ class AxNames:
         if not (name or description):
             return ()
         return (ScreenElement(role=role, name=name, description=description, window=window),)
+
+    def close(self) -> None:
+        """Hold nothing between two questions."""

@@ -37,6 +37,10 @@ class Reader(Protocol):
         """Return the named elements at a place; those that were read until ``deadline`` (time.monotonic)."""
         ...
 
+    def close(self) -> None:
+        """Give back what it holds; safe to call twice."""
+        ...
+
 
 class Names:
     """Reads names within a time limit.
@@ -72,8 +76,10 @@ class Names:
             return ()
 
     def close(self) -> None:
-        """End the thread as soon as it is idle."""
+        """End the thread, as soon as it is idle; safe to call twice."""
         self._questions.put(None)
+        if self._thread is not None:
+            self._thread.join(self._limit_s)
 
     def _work(self) -> None:
         reader: Reader | None = None
@@ -86,9 +92,13 @@ class Names:
             except Exception:
                 # Whatever fails in a library or another program: the words on the screen are judged in any case, and
                 # names can only add a question. The next one starts anew.
+                if reader is not None:
+                    reader.close()
                 reader = None
             self._is_idle.set()
             answer.put(elements)
+        if reader is not None:
+            reader.close()
 
 
 def shortened(name: object) -> str:
