@@ -49,7 +49,7 @@ _LEAST_PX, _STEP, _SHADOW_PX, _FRAMED, _UNFRAMED = 40, 6, 24, 0.8, 0.5
 _LEAST_EDGES = 0.005
 
 # How far around a point its own name and that of an icon's caption lie, as shares of the longer side of the screen.
-_NAME, _CAPTION = 0.02, 0.12
+_NAME, _CAPTION = 0.04, 0.12
 _QUOTED = re.compile(r'"([^"]+)"')
 # What an instruction says besides the name of its target.
 _NO_NAMES = frozenset(
@@ -99,7 +99,7 @@ def hit_what_covered(step: Step, after: Image, reader: TextReader) -> bool:
         return False
     point = points_of(step.action)[0]
     hit = _words_around(point, before, _NAME, reader)
-    if not hit or hit & names or names <= _words_around(point, before, _CAPTION, reader):
+    if not hit or hit & names:
         return False
     return names <= _words_around(point, after, _CAPTION, reader)
 
