@@ -53,8 +53,10 @@ _NAME, _CAPTION = 0.04, 0.12
 _QUOTED = re.compile(r'"([^"]+)"')
 # What an instruction says besides the name of its target.
 _NO_NAMES = frozenset(
-    "the a an on in at to of app application button icon link tab menu item entry field switch key card page click tap "
-    "press hit touch open start launch choose select pick show view see go long double please and then".split()
+    words_of(
+        "the a an on in at to of app application button icon link tab menu item entry field switch key card page click "
+        "tap press hit touch open start launch choose select pick show view see go long double please and then"
+    )
 )
 
 _Grey = npt.NDArray[np.float32]

@@ -7,6 +7,7 @@ about, and everything whose name says that it deletes, sends, pays, grants or en
 
 import re
 from collections.abc import Callable, Sequence
+from difflib import SequenceMatcher
 
 from molmo_agent.actions import (
     Back,
@@ -91,6 +92,8 @@ _ARROWS = ("▼", "▾", "▿", "⌄", "∨")
 _STRAIGHT = 0.1
 # Names of buttons are hardly longer.
 _BUTTON_WORDS = 4
+# Names of so many letters are the same if this share of them is.
+_LONG_NAME, _ALIKE = 8, 0.9
 # Longer names and descriptions for screen readers are contents and explanations, which may speak of anything.
 _NAME_WORDS = 8
 
@@ -183,6 +186,8 @@ def _named(
                 word = TRASH.find(text) or risky_word(text)
                 why = f"the drag ends on {text!r} ({word!r})" if word else ""
             else:
+                # An unknown name is one that nobody asked for.
+                kind = "text" if kind == "button" and _holds(said, text) else kind
                 named = Target(kind, text, dialog=seen.dialog, beside_cancel=seen.beside_cancel)
                 why = _clicked(action, said, decision, named)
             if why:
@@ -244,7 +249,8 @@ def _clicked(action: Click | LongPress, said: str, decision: Decision, target: T
         return ""
     if target.kind == "check box":
         return f"{where} gives consent" if CONSENT.find(text) else ""
-    if _LIST.search(said) and text != target.text and target.text.rstrip().endswith(_ARROWS):
+    has_arrow = target.opens_list or (text != target.text and target.text.rstrip().endswith(_ARROWS))
+    if _LIST.search(said) and has_arrow and not target.beside_cancel:
         return ""
     return _pressed(text, where, target)
 
@@ -278,6 +284,12 @@ def _holds(text: str, name: str) -> bool:
     return bool(inner) and f" {inner} " in f" {outer} "
 
 
+def _is_nearly(text: str, name: str) -> bool:
+    """Return whether two texts are the same but for a letter or two that were read wrongly."""
+    first, second = (" ".join(words_of(fold(one))) for one in (text, name))
+    return min(len(first), len(second)) >= _LONG_NAME and SequenceMatcher(None, first, second).ratio() >= _ALIKE
+
+
 def _clicked_icon(said: str, decision: Decision, target: Target) -> str:
     near = target.caption or target.beside
     danger = _undone(f"{near!r} beside the point", risky_word(near)) or _words(said, decision)
@@ -288,7 +300,12 @@ def _clicked_icon(said: str, decision: Decision, target: Target) -> str:
         return ""
     if target.icon in COMMIT_ICONS:
         return f"the icon under the point looks like {target.icon!r}"
-    is_named = is_named or any(_holds(name, one) for one in target.near for name in (said, *_names(said, decision)))
+    is_named = is_named or any(
+        _holds(name, one) or _is_nearly(name, one)
+        for one in target.near
+        if not risky_word(one)
+        for name in (said, *_names(said, decision))
+    )
     # An icon that is known and does not commit is harmless.
     return "" if target.icon or is_named else _unknown_words(said, decision)
 
