@@ -45,3 +45,10 @@ def pytest_configure(config: Any) -> None:
 
     pages._visible, pages.render_page = spoilt, render_spoilt
     pages._lines = lambda value: lines(f"{value}{bad}")
+
+
+def pytest_sessionstart() -> None:
+    """Write the page that is only served, by a process that this plugin does not reach."""
+    from molmo_agent.evaluation.human.server import _page
+
+    _page("token")

@@ -24,13 +24,11 @@ WRITERS = (
     "test_real_eval.py::test_the_page_shows_wrong_clicks_first_and_replies_as_text",
     "test_data_show.py::test_hostile_text_in_reports_and_names_stays_text",
     "test_eval_benchmarks.py",
-    "test_molmo_11.py",
     "test_human_evaluation.py::test_the_report_prints_ratings_and_writes_a_page_with_all_outcomes",
+    "test_molmo_11.py::test_missing_and_unreadable_sets_are_named_and_the_average_covers_what_ran",
     "test_injection.py::test_the_page_shows_captured_runs_and_escapes_what_the_screen_says",
     "test_validation.py::test_a_page_shows_pictures_questions_and_answers_and_runs_nothing",
 )
-# It holds a token and a script of its own; replies come later, as data: test_human_page opens it with hostile ones.
-WITHOUT_TEXT = "evaluation human page.html.jinja"
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
 
@@ -102,7 +100,7 @@ def test_no_text_on_any_page_runs_or_asks_for_anything(tmp_path, server, browser
     done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, timeout=600, check=False)
     written = {path.name.rpartition(" ")[0] for path in pages.iterdir()}
     root = Path(molmo_agent.__file__).parent
-    templates = {" ".join(path.relative_to(root).parts) for path in root.rglob("*.html.jinja")} - {WITHOUT_TEXT}
+    templates = {" ".join(path.relative_to(root).parts) for path in root.rglob("*.html.jinja")}
     assert written == templates, done.stdout[-3000:]
     problems = []
     for template in sorted(templates):
