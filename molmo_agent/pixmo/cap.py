@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from molmo_agent.errors import MissingExtraError, ModelError, UsageError
+from molmo_agent.pixmo.language_model.prompts import prompt
+from molmo_agent.pixmo.language_model.writer import Writer
 from molmo_agent.pixmo.words import overlap, sentences
-from molmo_agent.pixmo.writer import Writer, prompt
 
 QUESTIONS = (
     "What is this, at first sight?",
@@ -140,7 +141,7 @@ def caption(transcripts: Sequence[str], writer: Writer | None = None) -> str:
     """
     if writer is not None:
         told = "\n\n".join(f"Speaker {number}: {text}" for number, text in enumerate(transcripts, 1))
-        reply = writer.write("merger", prompt("caption", transcripts=told)).strip()
+        reply = writer.write("merger", prompt("caption_v1", transcripts=told)).strip()
         if not reply:
             raise ModelError("expected a caption of the language model, got an empty reply; try again")
         return reply
