@@ -60,7 +60,7 @@ def main() -> None:
             data = open_source(Source(kind=kind, path=str(arguments.made / folder), options=options))
             write_gallery(data, page, title=f"{name.replace('_', ' ')}: 24 random samples")
             browser.open(page.as_uri())
-            height = int(browser.script("return document.documentElement.scrollHeight"))
+            height = int(browser.script("return Math.ceil(document.body.getBoundingClientRect().bottom) + 20"))
             size = {"width": WIDTH, "height": height, "deviceScaleFactor": 1, "mobile": False}
             browser.devtools("Emulation.setDeviceMetricsOverride", **size)
             image = Image.fromarray(browser.image(WIDTH, height))

@@ -191,7 +191,7 @@ class TestEverything:
         for name in ("clocks", "points, count, cap, ask", "capqa", "docs (charts)", "docs (other)"):
             assert f"{name}: done" in output
         assert "pixmo-docs/diagrams" in output
-        assert "expressions by points: 1-10" in output
+        assert "labels by points: 1-10" in output
 
     def test_the_recipe_in_the_docs_is_the_one_that_is_written(self, made):
         folder, _ = made

@@ -22,7 +22,7 @@ def stats(
     tokenizer: Annotated[
         str | None, typer.Option(help="Also count tokens: a folder or a hub name, such as Qwen/Qwen2-7B.")
     ] = None,
-    figure: Annotated[Path | None, typer.Option(help="PNG to draw: expressions by their number of points.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="PNG to draw: labels by their number of points.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of a table.")] = False,
 ) -> None:
     """Count images, annotations, words, crops and points, as in table 7 and figure 12 of the paper.
@@ -59,7 +59,7 @@ def _values(one: "SplitStats") -> dict[str, object]:
         for name in ("name", "kind", "split", "images", "annotations", "words", "tokens", "crops", "unreadable")
     }
     if one.by_points:
-        values |= {"points": one.points, "absent": one.absent, "expressions_by_points": one.ranges}
+        values |= {"points": one.points, "absent": one.absent, "labels_by_points": one.ranges}
     return values
 
 
@@ -81,7 +81,7 @@ def print_table(counted: Sequence["SplitStats"]) -> None:
     console.print(table)
     pointing = [one for one in counted if one.by_points]
     if pointing:
-        headings = ("expressions", "absent", "an image", "points", "an expression", "an image", "most")
+        headings = ("labels", "absent", "per image", "points", "per label", "per image", "most")
         table = Table("with points", "split", *headings, box=None)
         for one in pointing:
             present = one.annotations - one.absent
@@ -98,7 +98,7 @@ def print_table(counted: Sequence["SplitStats"]) -> None:
         console.print(table)
         for one in pointing:
             ranges = ", ".join(f"{name}: {number:,}" for name, number in one.ranges.items())
-            console.print(plain_text(f"{one.name} ({one.split}), expressions by points: {ranges}"), soft_wrap=True)
+            console.print(plain_text(f"{one.name} ({one.split}), labels by points: {ranges}"), soft_wrap=True)
     for one in counted:
         if one.unreadable:
             console.print(plain_text(f"{one.name} ({one.split}): {one.unreadable} rows cannot be read", "yellow"))

@@ -118,12 +118,17 @@ def read_recording(data: bytes) -> Recording:
     return Recording(samples, len(values) / RATE)
 
 
+def _fluent(sentence: str) -> str:
+    text = " ".join(_FILLERS.sub(" ", sentence).split())
+    text = _REPEATED.sub(lambda same: same[0] if same[1].casefold() in _TWICE else same[1], text)
+    text = re.sub(r"\bi(?=['\u2019 ])", "I", text)
+    return re.sub(r"\s+([,.!?;:])", r"\1", text).strip(" ,;")
+
+
 def clean(transcript: str) -> str:
     """Return a transcript without hesitation and repeated words, as sentences."""
-    text = " ".join(_FILLERS.sub(" ", transcript).split())
-    text = _REPEATED.sub(lambda same: same[0] if same[1].casefold() in _TWICE else same[1], text)
-    text = re.sub(r"\s+([,.!?;:])", r"\1", text).strip(" ,;")
-    parts = [part[0].upper() + part[1:] for part in sentences(text)]
+    # Sentences first: behind "Um, " the next one begins in lower case, and would be taken for a part of the last.
+    parts = [text[0].upper() + text[1:] for sentence in sentences(transcript) if (text := _fluent(sentence))]
     if parts and parts[-1][-1] not in ".!?\"'\u201d":
         parts[-1] += "."
     return " ".join(parts)

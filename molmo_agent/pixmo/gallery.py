@@ -19,7 +19,7 @@ _SIDE, _PAIRS, _CHARACTERS = 420, 4, 240
 _POINTS = re.compile(r"<points?\b[^>]*>(.*?)</points?>", re.DOTALL)
 _STYLE = (
     "body{font-family:sans-serif;margin:20px}img{max-width:100%}p{margin:4px 0;font-size:14px}"
-    "main{display:grid;gap:16px;grid-template-columns:repeat(auto-fill,minmax(260px,1fr))}"
+    "main{display:grid;gap:16px;grid-template-columns:repeat(auto-fill,minmax(210px,1fr))}"
 )
 
 

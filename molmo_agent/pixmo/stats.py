@@ -1,7 +1,7 @@
 """Counts what is in PixMo data sets, published or made here, with or without their images.
 
 The numbers are those of the paper: images, annotations, words or tokens, crops (table 7), and the distribution of
-points over expressions (figure 12 and section F).
+points over labels (figure 12 and section F).
 """
 
 from collections import Counter
@@ -62,22 +62,22 @@ class SplitStats:
     unreadable: int = 0
     # Mean number of crops of an image, the global one included; None: no image is there.
     crops: float | None = None
-    # Number of points -> number of expressions with so many; empty if this is no pointing data.
+    # Number of points -> number of labels with so many; empty if this is no pointing data.
     by_points: Counter[int] = field(default_factory=Counter)
 
     @property
     def absent(self) -> int:
-        """Expressions whose target is not in the image."""
+        """Labels whose target is not in the image."""
         return self.by_points[0]
 
     @property
     def points(self) -> int:
-        """Points of all expressions."""
+        """Points of all labels."""
         return sum(number * times for number, times in self.by_points.items())
 
     @property
     def ranges(self) -> dict[str, int]:
-        """Number of expressions with 1 to 10 points, 11 to 20, ...: figure 12."""
+        """Number of labels with 1 to 10 points, 11 to 20, ...: figure 12."""
         ranges: Counter[int] = Counter()
         for number, times in self.by_points.items():
             if number:
@@ -190,7 +190,7 @@ def _mean_crops(images: Images, keys: list[str]) -> float | None:
 
 
 def draw_points_figure(stats: list[SplitStats], path: Path) -> None:
-    """Draw how many expressions have 1 to 10 points, 11 to 20, ..., on a logarithmic scale, for each data set.
+    """Draw how many labels have 1 to 10 points, 11 to 20, ..., on a logarithmic scale, for each data set.
 
     Raises:
         UsageError: no data set has points.
@@ -215,9 +215,10 @@ def draw_points_figure(stats: list[SplitStats], path: Path) -> None:
         starts = [number - 0.4 + (place + 0.5) * width for number in range(len(heights))]
         axes.bar(starts, heights, width, label=f"{one.name} ({one.split})")
     axes.set_yscale("log")
+    axes.set_xlim(-0.6, len(labels) - 0.4)
     axes.set_xticks(range(len(labels)), labels)
-    axes.set_xlabel("points of an expression")
-    axes.set_ylabel("expressions")
+    axes.set_xlabel("points of a label")
+    axes.set_ylabel("labels")
     axes.legend(fontsize=8)
     with whole_file(path) as part:
         figure.savefig(part, dpi=120, format="png")

@@ -119,7 +119,10 @@ def _place(cell: tuple[int, int], radius: int, rng: np.random.Generator) -> Poin
 def draw_scene(scene: Scene) -> Image:
     """Draw a scene as RGB uint8 of shape (360, 480, 3)."""
     scale = 2
-    image = PIL.Image.new("RGB", (SIZE[0] * scale, SIZE[1] * scale), GROUNDS[scene.ground])
+    # Tinted a little: two empty scenes must not be the same file.
+    tint = np.random.default_rng([0x71E, scene.seed]).integers(-5, 6, 3)
+    red, green, blue = (int(np.clip(v + t, 0, 255)) for v, t in zip(GROUNDS[scene.ground], tint, strict=True))
+    image = PIL.Image.new("RGB", (SIZE[0] * scale, SIZE[1] * scale), (red, green, blue))
     pen = PIL.ImageDraw.Draw(image)
     for group in scene.groups:
         for point in group.points:
