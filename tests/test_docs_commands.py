@@ -72,6 +72,9 @@ CANNOT = {
     "agent eval osworld_g": "needs published files; test_grounding_readers writes some in their layout",
     "agent eval clocks": "needs photographs of clocks; test_clock_benchmark writes tables and images",
     "agent start --vision openai": "downloads two models; test_start_model starts from folders",
+    "agent pixmo all": "draws documents for a minute; test_pixmo_all runs it with few",
+    "made/pixmo-points": "needs what agent pixmo all makes; test_pixmo_all and test_pixmo_stats run it",
+    "made/mixture.yaml": "needs what agent pixmo all makes; test_pixmo_all runs it",
     "python benchmarks/nano_ablation.py": "trains for minutes at the least; test_ablations runs its parts",
 }
 # What a reader replaces by something of their own, and what is there in its place.
