@@ -81,19 +81,17 @@ def print_table(counted: Sequence["SplitStats"]) -> None:
     console.print(table)
     pointing = [one for one in counted if one.by_points]
     if pointing:
-        headings = ("labels", "absent", "per image", "points", "per label", "per image", "most")
-        table = Table("with points", "split", *headings, box=None)
+        headings = ("labels", "absent", "per image", "points", "per label", "per image")
+        table = Table("with points", *headings, box=None)
         for one in pointing:
             present = one.annotations - one.absent
             table.add_row(
-                plain_text(one.name),
-                one.split,
+                plain_text(f"{one.name}/{one.split}"),
                 *(f"{number:,}" for number in (one.annotations, one.absent)),
                 f"{one.annotations / max(one.images, 1):.1f}",
                 f"{one.points:,}",
                 f"{one.points / max(present, 1):.1f}",
                 f"{one.points / max(one.images, 1):.1f}",
-                str(max(one.by_points)),
             )
         console.print(table)
         for one in pointing:

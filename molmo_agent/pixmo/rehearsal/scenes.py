@@ -55,6 +55,11 @@ class Group:
         """What it is called, in the plural if there are several."""
         return f"{self.colour} {self.form}" if len(self.points) == 1 else f"{self.colour} {plural(self.form)}"
 
+    @property
+    def one(self) -> str:
+        """What one of them is called, with its article."""
+        return f"{'an' if self.colour[0] in 'aeiou' else 'a'} {self.colour} {self.form}"
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -119,9 +124,10 @@ def _place(cell: tuple[int, int], radius: int, rng: np.random.Generator) -> Poin
 def draw_scene(scene: Scene) -> Image:
     """Draw a scene as RGB uint8 of shape (360, 480, 3)."""
     scale = 2
-    # Tinted a little: two empty scenes must not be the same file.
-    tint = np.random.default_rng([0x71E, scene.seed]).integers(-5, 6, 3)
-    red, green, blue = (int(np.clip(v + t, 0, 255)) for v, t in zip(GROUNDS[scene.ground], tint, strict=True))
+    # A little lighter or darker: two empty scenes must not be the same file.
+    rng = np.random.default_rng([0x71E, scene.seed])
+    shift = rng.integers(-6, 7) + rng.integers(-1, 2, 3)
+    red, green, blue = (int(np.clip(v + d, 0, 255)) for v, d in zip(GROUNDS[scene.ground], shift, strict=True))
     image = PIL.Image.new("RGB", (SIZE[0] * scale, SIZE[1] * scale), (red, green, blue))
     pen = PIL.ImageDraw.Draw(image)
     for group in scene.groups:

@@ -67,8 +67,7 @@ def _one(rng: np.random.Generator, *texts: str) -> str:
 
 def _about(rng: np.random.Generator, group: Group) -> str:
     if len(group.points) == 1:
-        article = "an" if group.colour[0] in "aeiou" else "a"
-        return _one(rng, f"There is {article} {group.name}.", f"I see {article} {group.name} with a dark outline.")
+        return _one(rng, f"There is {group.one}.", f"I see {group.one} with a dark outline.")
     count = number(len(group.points))
     return _one(rng, f"There are {count} {group.name}.", f"I can count {count} {group.name} with dark outlines.")
 
@@ -90,8 +89,7 @@ def _outermost(rng: np.random.Generator, scene: Scene) -> list[str]:
         return []
     point, group = min(spots, key=lambda spot: spot[0].x) if rng.random() < 0.5 else max(spots, key=lambda s: s[0].x)
     side = "left" if all(point.x <= other.x for other, _ in spots) else "right"
-    article = "an" if group.colour[0] in "aeiou" else "a"
-    return [f"On the {side}, {article} {group.colour} {group.form} is the outermost shape."]
+    return [f"On the {side}, {group.one} is the outermost shape."]
 
 
 def _hesitating(rng: np.random.Generator, sentence: str) -> str:
@@ -119,7 +117,7 @@ def questions(scene: Scene) -> list[Asked]:
         question = _one(rng, f"How many {group.name} are there?", f"Count the {group.name}.")
         asked.append(Asked(question, (f"{number(count)} {group.name}", f"{count} {group.name}"), {}))
     else:
-        question = _one(rng, f"Is there a {group.name}?", f"Can you see any {group.name} here?")
+        question = _one(rng, f"Is there {group.one}?", f"Can you see any {group.name} here?")
         asked.append(Asked(question, (group.name,), {}))
     if scene.sign:
         question = _one(rng, "What does the sign say?", "Please read the sign.", "Which words are on the sign?")
