@@ -114,7 +114,11 @@ def questions(scene: Scene) -> list[Asked]:
     group = scene.groups[int(rng.integers(len(scene.groups)))]
     count = len(group.points)
     if count > 1:
-        question = _one(rng, f"How many {group.name} are there?", f"Count the {group.name}.")
+        words = [f"How many {group.name} are there?", f"Count the {group.name}."]
+        if all(count > len(other.points) for other in scene.groups if other is not group):
+            # It names nothing that is said about the scene: the first answer is often another one.
+            words.append("How many are there of the most frequent kind?")
+        question = _one(rng, *words)
         asked.append(Asked(question, (f"{number(count)} {group.name}", f"{count} {group.name}"), {}))
     else:
         question = _one(rng, f"Is there {group.one}?", f"Can you see any {group.name} here?")
