@@ -25,6 +25,8 @@ MANY_PARAMETERS = {
     "cli.training.start_model.start": TYPER,
     "cli.serve.serve": TYPER,
     "cli.pixmo.docs": TYPER,
+    "cli.pixmo_collect.collect": TYPER,
+    "cli.data.show": TYPER,
     "model.image_processor.MolmoImageProcessor.__init__": TRANSFORMERS,
     "model.modeling.MolmoModel.forward": TRANSFORMERS,
     "model.modeling.MolmoForConditionalGeneration.forward": TRANSFORMERS,

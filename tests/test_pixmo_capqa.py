@@ -81,7 +81,7 @@ class Model:
         self.reply = reply
 
     def write(self, role, prompt):
-        assert role == "question writer"
+        assert role == "question-writer"
         assert "wooden shelf" in prompt
         return self.reply
 

@@ -306,6 +306,9 @@ class TestSpeech:
             ("um there is a a cup on the on the table", "There is a cup on the table."),
             ("So yeah, two dogs. they bark.", "Two dogs. they bark."),
             ("a very very large tree, uh, in the middle", "A very very large tree, in the middle."),
+            ("A red cup. Um, i see a plate. So yeah, it's white.", "A red cup. I see a plate. It's white."),
+            ("Uh. Two cups. Um, um.", "Two cups."),
+            ("i think i see a dog", "I think I see a dog."),
             ("Er, the sign says \u201cStop\u201d", "The sign says \u201cStop\u201d"),
         ],
     )

@@ -324,12 +324,12 @@ def test_a_server_writes_for_each_role_and_is_asked_once(tmp_path: Path) -> None
         server.decide = lambda body: json.dumps(WRITTEN if body["model"] == "one" else QUESTIONS)
         address = f"coder={server.url}#one,question-writer={server.url}#two"
         documents = [
-            ModelWriter.at(address, cache=tmp_path, max_tokens=100_000).write(3, "diagrams", "graphviz", "tree")
+            ModelWriter(LanguageModel.at(address, tmp_path, Budget(100_000))).write(3, "diagrams", "graphviz", "tree")
             for _ in range(2)
         ]
         assert [body["model"] for _, _, body in server.seen] == ["one", "two"]
         assert documents[0] == documents[1]
         with pytest.raises(UsageError, match="expected an address and a model"):
-            ModelWriter.at(server.url, cache=tmp_path, max_tokens=10)
+            LanguageModel.at(server.url, tmp_path, Budget(10))
     finally:
         server.close()

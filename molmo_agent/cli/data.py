@@ -124,20 +124,27 @@ def _report(console: Console, summary: "Summary", out: Path) -> None:
 
 @app.command()
 def show(
-    recipe: Annotated[str, typer.Argument(help="screens, pointing, android_control, sft, or a YAML file.")],
-    changes: Annotated[list[str] | None, typer.Argument(help="key=value, such as mixture.0.path=points.jsonl.")] = None,
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe (screens, sft, ..., a YAML file), or a file or folder of data.")
+    ],
+    changes: Annotated[
+        list[str] | None, typer.Argument(help="key=value of the recipe, such as mixture.0.path=points.jsonl.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="Kind of a file: conversations, points, pixmo-docs, ...")] = None,
+    option: Annotated[list[str] | None, typer.Option(help="NAME=VALUE, an option of the kind. Repeatable.")] = None,
+    model: Annotated[str, typer.Option(help="Model that the data is prepared for, for a file.")] = "nano",
     rows: Annotated[int, typer.Option(help="Number of examples to show.")] = 4,
     step: Annotated[int, typer.Option(help="Show the examples from this step on; 1 is the first of a run.")] = 1,
     out: Annotated[Path, typer.Option(help="The HTML file to write.")] = Path("show.html"),
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Write an offline page of what the model sees of a recipe's data: crops, tokens, weights, packing."""
+    from molmo_agent.cli.data_check import config_of
     from molmo_agent.train.preview.page import write_page
-    from molmo_agent.train.recipe import load
 
     if rows < 1 or step < 1:
         raise UsageError(f"expected --rows and --step of at least 1, got {rows} and {step}")
-    config = load(recipe, changes or [])
+    config = config_of(recipe, changes or [], kind, option or [], model)
     with make_console(stderr=True).status("reading the data"):
         write_page(config, Path(recipe).stem, out, rows=rows, step=step - 1)
     say(out)

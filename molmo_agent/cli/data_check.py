@@ -12,7 +12,7 @@ from molmo_agent.console import make_console, plain_text, say_json
 from molmo_agent.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from molmo_agent.train.config import TrainConfig
+    from molmo_agent.train.config import Run, TrainConfig
     from molmo_agent.train.preview.data_check import SourceCheck
 
 
@@ -24,10 +24,13 @@ def check_data(
     Raises:
         UsageError: the file or the recipe is missing or unreadable, or an option is wrong.
     """
+    from molmo_agent.train.config import TrainConfig
     from molmo_agent.train.preview.data_check import check_mixture
     from molmo_agent.train.preview.page import processor_of
 
-    config = _config(data, changes, kind, options, model)
+    config = config_of(data, changes, kind, options, model)
+    if not isinstance(config, TrainConfig):
+        raise UsageError(f"the recipe {data!r} is a curriculum, which draws its screens: there is no data to check")
     console = make_console(stderr=True)
     columns = (TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn())
     processor, _ = processor_of(config)
@@ -46,7 +49,19 @@ def check_data(
     return 0 if all(check.num_usable for check in checks) else 1
 
 
-def _config(data: str, changes: list[str], kind: str | None, options: list[str], model: str) -> "TrainConfig":
+def config_of(data: str, changes: list[str], kind: str | None, options: list[str], model: str) -> "Run":
+    """Return the config of a recipe, or of one data set alone.
+
+    Args:
+        data: a recipe's name, a YAML file, or a file or folder of data.
+        changes: key=value of the recipe.
+        kind: of the data; None: what the data look like.
+        options: NAME=VALUE of the kind.
+        model: whose tokens are counted, for data.
+
+    Raises:
+        UsageError: there is nothing at the path, or a change or option does not fit.
+    """
     from molmo_agent.data.source import Source
     from molmo_agent.parse import load_yaml
     from molmo_agent.train.config import TrainConfig
@@ -54,17 +69,15 @@ def _config(data: str, changes: list[str], kind: str | None, options: list[str],
     from molmo_agent.train.recipe import load, recipe_names
 
     path = Path(data)
-    if not path.exists() or path.suffix in (".yaml", ".yml"):
+    # A folder with the name of a recipe is ./NAME.
+    if data in recipe_names() or not path.exists() or path.suffix in (".yaml", ".yml"):
         if not path.exists() and data not in recipe_names():
             raise UsageError(
                 f"expected a file, a folder or a recipe, got {data!r}; recipes: {', '.join(recipe_names())}"
             )
         if kind is not None or options:
             raise UsageError("--kind and --option go with a file; a recipe names both itself")
-        config = load(data, changes)
-        if not isinstance(config, TrainConfig):
-            raise UsageError(f"the recipe {data!r} is a curriculum, which draws its screens: there is no data to check")
-        return config
+        return load(data, changes)
     chosen: dict[str, Any] = {}
     for option in options:
         name, equals, value = option.partition("=")

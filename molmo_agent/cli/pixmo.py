@@ -1,28 +1,31 @@
 """``agent pixmo``: makes data like PixMo on this machine, as the readers of PixMo expect it."""
 
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molmo_agent.cli import pixmo_collect
-from molmo_agent.console import after_the_result, make_console, plain_text
+from molmo_agent.cli import pixmo_collect, pixmo_stats
+from molmo_agent.cli.pixmo_options import Jobs, MaxTokens, Model, Ray, open_writer, spread_of
+from molmo_agent.cli.pixmo_stats import print_table
+from molmo_agent.console import after_the_result, make_console, plain_text, say
 from molmo_agent.errors import RunStopped, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from molmo_agent.pixmo.shards import Make, Mapper
 
 app = typer.Typer(
     help="Make data like PixMo: documents, clocks, and what people annotate, without a vision-language model.",
     no_args_is_help=True,
 )
 app.add_typer(pixmo_collect.app)
+app.add_typer(pixmo_stats.app)
 
 _To = Annotated[Path, typer.Option(help="Folder of the data set; the same command resumes there.")]
 _Count = Annotated[int, typer.Option(help="Number of examples.")]
 _Seed = Annotated[int, typer.Option(help="First seed: examples of other seeds are new.")]
 _Split = Annotated[str, typer.Option(help="Name of the split, such as train or validation.")]
-_Jobs = Annotated[int, typer.Option(help="Number of processes; the files are the same for any number.")]
-_Ray = Annotated[bool, typer.Option("--ray", help="Make the shards with Ray; all nodes must reach the folder.")]
 _ROWS = 250
 
 
@@ -41,8 +44,8 @@ def clocks(
         str,
         typer.Option(help="Bodies to draw: patterns such as 'tower-*,*-watch-gold'; with ! in front, to leave out."),
     ] = "",
-    jobs: _Jobs = 1,
-    ray: _Ray = False,
+    jobs: Jobs = 1,
+    ray: Ray = False,
 ) -> None:
     """Draw watches and clocks that show any time, and write them as PixMo-Clocks.
 
@@ -57,7 +60,12 @@ def clocks(
         [pattern for pattern in patterns if not pattern.startswith("!")],
         [pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")],
     )
-    _make(partial(make_clocks, side=side, close=close, easy=plain, bodies=chosen), to, (split, seed, count), jobs, ray)
+    _make(
+        partial(make_clocks, side=side, close=close, easy=plain, bodies=chosen),
+        to,
+        (split, seed, count),
+        spread_of(jobs, ray),
+    )
     _gallery("pixmo-clocks", to, split, {})
 
 
@@ -68,15 +76,10 @@ def docs(
     count: _Count = 100,
     seed: _Seed = 0,
     split: _Split = "train",
-    jobs: _Jobs = 1,
-    ray: _Ray = False,
-    model: Annotated[
-        str | None,
-        typer.Option(help="Language model that writes them: http://host:8000/v1#model. Default: written by rule."),
-    ] = None,
-    max_tokens: Annotated[
-        int, typer.Option(help="Budget of the language model, in tokens; the command stops there.")
-    ] = 1_000_000,
+    jobs: Jobs = 1,
+    ray: Ray = False,
+    model: Model = None,
+    max_tokens: MaxTokens = 1_000_000,
 ) -> None:
     """Make charts, tables, diagrams or other documents with questions, and write them as PixMo-Docs.
 
@@ -94,12 +97,42 @@ def docs(
     if type_ not in TYPES:
         raise UnknownNameError("type of documents", type_, TYPES)
     check_sandbox()
-    writer = ModelWriter.at(model, cache=to / "replies", max_tokens=max_tokens) if model else None
-    if writer and (jobs > 1 or ray):
-        raise UsageError("expected --jobs 1 without --ray beside --model: one process keeps the budget")
-    make = partial(make_docs, type_=type_, writer=writer)
-    _make(make, to / type_, (split, seed, count), jobs, ray)
+    spread = spread_of(jobs, ray, model)
+    with open_writer(model, max_tokens, to) as text:
+        make = partial(make_docs, type_=type_, writer=ModelWriter(text) if text else None)
+        _make(make, to / type_, (split, seed, count), spread)
     _gallery("pixmo-docs", to, split, {"type": type_})
+
+
+@app.command(name="all")
+def everything(
+    to: _To,
+    count: Annotated[int, typer.Option(min=1, help="Minimum number of examples of each data set.")] = 500,
+    jobs: Jobs = 1,
+    ray: Ray = False,
+) -> None:
+    """Make a small data set with every pipeline, without people, models or a network, and a recipe that trains on all.
+
+    Rules write the texts. A script stands in for the annotators: it sends the requests of the page of
+    `agent pixmo collect` for drawn scenes, of which it knows the content. Parts that need a program which is not
+    installed are skipped, with the reason.
+
+    Exit codes: 0 all data sets made, 1 some were not, 2 usage, 130 stopped.
+    """
+    from molmo_agent.pixmo.everything import make_everything
+    from molmo_agent.pixmo.stats import count_folder
+
+    spread, problems = spread_of(jobs, ray), 0
+    try:
+        for step in make_everything(to, count, spread=spread, report=lambda line: None):
+            say(f"{step.name}: {step.problem or 'done'} ({step.seconds:.0f} s)")
+            problems += bool(step.problem)
+    except KeyboardInterrupt:
+        raise RunStopped(f"stopped; the same command resumes in {to}") from None
+    print_table([one for path in sorted(to.glob("pixmo-*")) for one in count_folder(path)])
+    say(f"train on all of them: agent train {to / 'mixture.yaml'} model=MODEL")
+    if problems:
+        raise typer.Exit(1)
 
 
 def _check_split(split: str) -> None:
@@ -107,11 +140,9 @@ def _check_split(split: str) -> None:
         raise UsageError(f"expected a split of letters and digits, such as train, got {split!r}")
 
 
-def _make(make: Callable[..., object], folder: Path, what: tuple[str, int, int], jobs: int, ray: bool) -> None:
-    from molmo_agent.pixmo.shards import Written, make_shards, shards_of
+def _make(make: "Make", folder: Path, what: tuple[str, int, int], spread: "Mapper") -> None:
+    from molmo_agent.pixmo.shards import make_shards, shards_of
 
-    if jobs < 1:
-        raise UsageError(f"expected --jobs of at least 1, got {jobs}")
     console, total = make_console(), 0
     split, seed, count = what
     shards = shards_of(folder, split, seed, count, _ROWS)
@@ -123,15 +154,8 @@ def _make(make: Callable[..., object], folder: Path, what: tuple[str, int, int],
             f"expected {folder} to be new or to hold a part of this run, but it has {other[0]} of a run with another "
             "--count: choose another folder or --split"
         )
-    outcomes: Iterator[Written]
-    if ray:
-        from molmo_agent.pixmo.on_ray import make_shards_on_ray
-
-        outcomes = make_shards_on_ray(make, shards)  # type: ignore[arg-type]
-    else:
-        outcomes = make_shards(make, shards, jobs=jobs)  # type: ignore[arg-type]
     try:
-        for done in outcomes:
+        for done in make_shards(make, shards, spread):
             total += done.rows
             console.print(plain_text(f"{Path(done.shard.path).name}: {done.rows} rows"), soft_wrap=True)
             for reason in done.rejected[:3]:

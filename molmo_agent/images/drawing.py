@@ -22,8 +22,8 @@ _ABSENT = "\U0010fffe"
 _FONTS = Path(__file__).parents[1] / "envs" / "drawing" / "font_files"
 
 
-def draw_points(image: Image, points: Sequence[Point]) -> PIL.Image.Image:
-    """Return a copy of the image with a crosshair on each point; several points are numbered."""
+def draw_points(image: Image, points: Sequence[Point], *, numbered: bool = True) -> PIL.Image.Image:
+    """Return a copy of the image with a crosshair on each point; several are numbered unless ``numbered`` is False."""
     canvas = PIL.Image.fromarray(image)
     draw = PIL.ImageDraw.Draw(canvas)
     radius = max(6, min(canvas.size) // 45)
@@ -35,7 +35,7 @@ def draw_points(image: Image, points: Sequence[Point]) -> PIL.Image.Image:
             for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1)):
                 inner, outer = radius // 3, radius * 8 // 5
                 draw.line([x + dx * inner, y + dy * inner, x + dx * outer, y + dy * outer], fill=colour, width=width)
-        if len(points) > 1:
+        if numbered and len(points) > 1:
             font = PIL.ImageFont.load_default(max(12, radius * 1.4))
             # On a plate, beside the crosshair and inside the image.
             left = min(x + radius, canvas.width - 2 * radius)

@@ -7,9 +7,10 @@ from typing import Any
 
 from molmo_agent.errors import ModelError
 from molmo_agent.geometry import Point
+from molmo_agent.pixmo.language_model.prompts import prompt
+from molmo_agent.pixmo.language_model.writer import Writer
 from molmo_agent.pixmo.points import label_key, to_percent
 from molmo_agent.pixmo.words import content_words, sentences
-from molmo_agent.pixmo.writer import Writer, prompt
 from molmo_agent.point_text.parse import PLACEHOLDER
 
 Places = Mapping[str, Sequence[Point]]
@@ -49,7 +50,7 @@ def answer(question: str, context: Context, rejected: Sequence[tuple[str, str]],
     text = writer.write(
         "answerer",
         prompt(
-            "answer",
+            "answer_v1",
             caption=context.caption or "(none)",
             text="\n".join(context.lines) or "(none)",
             places="\n".join(f"- {name} ({len(points)})" for name, points in context.places.items()) or "(none)",

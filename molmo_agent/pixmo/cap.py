@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from molmo_agent.errors import MissingExtraError, ModelError, UsageError
+from molmo_agent.pixmo.language_model.prompts import prompt
+from molmo_agent.pixmo.language_model.writer import Writer
 from molmo_agent.pixmo.words import overlap, sentences
-from molmo_agent.pixmo.writer import Writer, prompt
 
 QUESTIONS = (
     "What is this, at first sight?",
@@ -117,12 +118,17 @@ def read_recording(data: bytes) -> Recording:
     return Recording(samples, len(values) / RATE)
 
 
+def _fluent(sentence: str) -> str:
+    text = " ".join(_FILLERS.sub(" ", sentence).split())
+    text = _REPEATED.sub(lambda same: same[0] if same[1].casefold() in _TWICE else same[1], text)
+    text = re.sub(r"\bi(?=['\u2019 ])", "I", text)
+    return re.sub(r"\s+([,.!?;:])", r"\1", text).strip(" ,;")
+
+
 def clean(transcript: str) -> str:
     """Return a transcript without hesitation and repeated words, as sentences."""
-    text = " ".join(_FILLERS.sub(" ", transcript).split())
-    text = _REPEATED.sub(lambda same: same[0] if same[1].casefold() in _TWICE else same[1], text)
-    text = re.sub(r"\s+([,.!?;:])", r"\1", text).strip(" ,;")
-    parts = [part[0].upper() + part[1:] for part in sentences(text)]
+    # Sentences first: behind "Um, " the next one begins in lower case, and would be taken for a part of the last.
+    parts = [text[0].upper() + text[1:] for sentence in sentences(transcript) if (text := _fluent(sentence))]
     if parts and parts[-1][-1] not in ".!?\"'\u201d":
         parts[-1] += "."
     return " ".join(parts)
@@ -140,7 +146,7 @@ def caption(transcripts: Sequence[str], writer: Writer | None = None) -> str:
     """
     if writer is not None:
         told = "\n\n".join(f"Speaker {number}: {text}" for number, text in enumerate(transcripts, 1))
-        reply = writer.write("merger", prompt("caption", transcripts=told)).strip()
+        reply = writer.write("merger", prompt("caption_v1", transcripts=told)).strip()
         if not reply:
             raise ModelError("expected a caption of the language model, got an empty reply; try again")
         return reply

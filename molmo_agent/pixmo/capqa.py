@@ -3,7 +3,10 @@
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from molmo_agent.data.formats.parquet import Table
@@ -12,12 +15,16 @@ from molmo_agent.data.unusable_rows import Problems
 from molmo_agent.errors import DataError, UsageError
 from molmo_agent.files import write_whole
 from molmo_agent.parse import load_json, read_bounded
+from molmo_agent.pixmo.language_model.prompts import prompt
+from molmo_agent.pixmo.language_model.writer import UnusableReplyError, Writer
+from molmo_agent.pixmo.shards import Mapper, batches
 from molmo_agent.pixmo.tables import new_folder, write_split
 from molmo_agent.pixmo.words import NUMBERS, content_words, sentences
-from molmo_agent.pixmo.writer import Writer, prompt
 
 STYLES = ("short answers", "whole sentences", "multiple choice", "a curious friend", "a careful teacher")
 _MAX_TURNS = 4
+# Captions in one task, and prompts under way at the same time.
+_BATCH, _CONCURRENCY = 200, 8
 _COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey", "gray")
 _COLOUR = "|".join(_COLOURS)
 _END = r"(?=[,.;:]| (?:is|are|was|were|with|on|in|at|and|of|to|that|which|beside|behind|under|near|next|from|for)\b)"
@@ -172,7 +179,7 @@ def turns_by_model(caption: str, chance: random.Random, writer: Writer) -> list[
         DataError: its reply is not the JSON that was asked for.
     """
     count, style = str(chance.randint(1, _MAX_TURNS)), chance.choice(STYLES)
-    reply = writer.write("question writer", prompt("questions", caption=caption, turns=count, style=style))
+    reply = writer.write("question-writer", prompt("capqa_v1", caption=caption, turns=count, style=style))
     start, end = reply.find("["), reply.rfind("]")
     turns = load_json(reply[start : end + 1], where="the reply of the question writer")
     try:
@@ -188,12 +195,34 @@ def conversation(caption: str, chance: random.Random, writer: Writer | None = No
     return good[: chance.randint(1, _MAX_TURNS)], len(turns) - len(good)
 
 
+_Caption = tuple[int, str]
+_Conversation = tuple[list[Turn], int] | str
+
+
+def _conversations(captions: Sequence[_Caption], *, seed: int, writer: Writer | None) -> list[_Conversation]:
+    """Return what :func:`conversation` returns for each caption, or why its reply was unusable."""
+
+    def one(numbered: _Caption) -> _Conversation:
+        number, caption = numbered
+        try:
+            return conversation(caption, random.Random(f"{seed}/{number}"), writer)
+        except (DataError, UnusableReplyError) as error:
+            return f"caption {number}: {error}"
+
+    if writer is None:
+        return list(map(one, captions))
+    # A server answers several prompts at a time.
+    with ThreadPoolExecutor(_CONCURRENCY) as pool:
+        return list(pool.map(one, captions))
+
+
 def make_capqa(
     captions: Path,
     out: Path,
     *,
     seed: int,
     writer: Writer | None = None,
+    spread: Mapper = map,
     report: Callable[[str], object] = lambda line: None,
 ) -> tuple[int, int, int]:
     """Write PixMo-CapQA from captions, one conversation each, with the images that are there.
@@ -203,6 +232,7 @@ def make_capqa(
         out: new folder.
         seed: of the styles and the order; each caption has a generator of its own.
         writer: a language model; without one, rules write.
+        spread: where; the files are the same anywhere.
         report: called with one line on each caption whose reply was unusable.
 
     Returns:
@@ -210,19 +240,20 @@ def make_capqa(
 
     Raises:
         UsageError: there are no captions, or none gave a conversation.
+        ModelError: the language model's server failed, or its budget is used up.
     """
     problems, rows, num_turns, num_rejected = Problems(), [], 0, 0
     table, folder = Table(captions, "train", ("image_url", "caption"), problems), new_folder(out, "pixmo-cap-qa")
     source, target = ImageStore(captions / "images"), ImageStore(folder / "images")
-    for number, row in table.scan(("image_url", "caption")):
-        url, caption = row["image_url"], row["caption"]
-        if not url or not caption:
+    scanned = table.scan(("image_url", "caption"))
+    known = [(n, row["image_url"], row["caption"]) for n, row in scanned if row["image_url"] and row["caption"]]
+    work = batches([(number, caption) for number, _, caption in known], _BATCH)
+    outcomes = chain.from_iterable(spread(partial(_conversations, seed=seed, writer=writer), work))
+    for (_, url, _), outcome in zip(known, outcomes, strict=True):
+        if isinstance(outcome, str):
+            report(outcome)
             continue
-        try:
-            turns, rejected = conversation(caption, random.Random(f"{seed}/{number}"), writer)
-        except DataError as error:
-            report(f"caption {number}: {error}")
-            continue
+        turns, rejected = outcome
         num_rejected += rejected
         if not turns:
             continue

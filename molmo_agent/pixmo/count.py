@@ -9,6 +9,8 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,10 +24,13 @@ from molmo_agent.files import write_whole
 from molmo_agent.geometry import Box, Point
 from molmo_agent.images import read_image
 from molmo_agent.parse import read_bounded
+from molmo_agent.pixmo.shards import Mapper, batches
 
 MAX_COUNT = 10
 # Two boxes of one class that share more than this are one object found twice.
 _SAME_OBJECT = 0.7
+# Images in one task.
+_BATCH = 32
 _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 
 
@@ -92,15 +97,11 @@ class TransformersDetector:
     """
 
     def __init__(self, name: str) -> None:
-        import transformers
+        self._name, self._pipeline = name, _pipeline(name)
 
-        try:
-            self._pipeline = transformers.pipeline("object-detection", model=name)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise UsageError(
-                f"expected a detection model of transformers or 'shapes', got {name!r}: {error}"
-            ) from error
-        self._name = name
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        """Travel to other processes by name; each loads the model once."""
+        return TransformersDetector, (self._name,)
 
     def detect(self, image: Image, least: float) -> Sequence[Detection]:
         """Return the objects, boxes cut off at the border."""
@@ -116,6 +117,16 @@ class TransformersDetector:
             if left < right and top < bottom:
                 detections.append(Detection(str(one["label"]), Box(left, top, right, bottom), float(one["score"])))
         return detections
+
+
+@lru_cache(maxsize=1)
+def _pipeline(name: str) -> Any:
+    import transformers
+
+    try:
+        return transformers.pipeline("object-detection", model=name)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UsageError(f"expected a detection model of transformers or 'shapes', got {name!r}: {error}") from error
 
 
 def load_detector(name: str) -> Detector:
@@ -153,6 +164,18 @@ def _shared(first: Box, second: Box) -> float:
     return both / (sum(areas) - both)
 
 
+def _detect(paths: Sequence[Path], *, detector: Detector, least: float) -> list[tuple[str, Sequence[Detection]] | str]:
+    """Return the hash of each image and its objects, or why it cannot be read."""
+    outcomes: list[tuple[str, Sequence[Detection]] | str] = []
+    for path in paths:
+        try:
+            data = read_bounded(path)
+            outcomes.append((hashlib.sha256(data).hexdigest(), detector.detect(read_image(data), least)))
+        except (ImageError, DataError) as error:
+            outcomes.append(str(error))
+    return outcomes
+
+
 def propose(
     images: Path,
     folder: Path,
@@ -160,6 +183,7 @@ def propose(
     *,
     threshold: float,
     per_count: int,
+    spread: Mapper = map,
     report: Callable[[str], object] = lambda line: None,
 ) -> Mapping[str, Counter[int]]:
     """Write the counts of a folder of images as a collection: its images, and ``count.jsonl``.
@@ -170,6 +194,7 @@ def propose(
         detector: finds the objects.
         threshold: minimum score; a detection of half this score makes an image doubtful.
         per_count: images of each number of objects in validation, and in test; at most a third of them in each.
+        spread: where the detector runs; the files are the same anywhere.
         report: called with one line on what was skipped.
 
     Returns:
@@ -184,14 +209,13 @@ def propose(
     counts: dict[str, tuple[str, tuple[Point, ...]]] = {}
     empty, paths = [], {}
     skipped: Counter[str] = Counter()
-    for path in sorted(path for path in images.rglob("*") if path.suffix.lower() in _ENDINGS):
-        try:
-            data = read_bounded(path)
-            detections = detector.detect(read_image(data), threshold / 2)
-        except (ImageError, DataError) as error:
-            report(f"skipped {path.name}: {error}")
+    files = sorted(path for path in images.rglob("*") if path.suffix.lower() in _ENDINGS)
+    work = partial(_detect, detector=detector, least=threshold / 2)
+    for path, outcome in zip(files, chain.from_iterable(spread(work, batches(files, _BATCH))), strict=True):
+        if isinstance(outcome, str):
+            report(f"skipped {path.name}: {outcome}")
             continue
-        sha256 = hashlib.sha256(data).hexdigest()
+        sha256, detections = outcome
         paths[sha256] = path
         found = most_frequent(detections, threshold)
         if found is not None and len(found[1]) <= MAX_COUNT:

@@ -1,23 +1,27 @@
-"""Makes shards on a Ray cluster. All nodes must reach the folder."""
+"""Spreads work over a Ray cluster. All nodes must reach the folders."""
 
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import ray
 
-from molmo_agent.pixmo.shards import Make, Shard, Written
 
+def map_on_ray(function: Callable[[Any], Any], items: Sequence[Any], address: str | None = None) -> Iterator[Any]:
+    """Yield the results of a function, in the order of the items, one task for each.
 
-def make_shards_on_ray(make: Make, shards: Iterable[Shard], address: str | None = None) -> Iterator[Written]:
-    """Make the shards that do not exist yet, one task for each; the files are those that one process makes."""
+    Args:
+        function: what a task runs.
+        items: its arguments.
+        address: of the cluster, unless this process is connected to one; None: start one here.
+    """
     if not ray.is_initialized():
         ray.init(address, log_to_driver=False)
-    missing = [shard for shard in shards if not Path(shard.path).exists()]
-    task = ray.remote(make_one)
-    for waiting in [task.remote(make, shard) for shard in missing]:
+    # Stored once, not with each task.
+    shared = ray.put(function)
+    for waiting in [_call.remote(shared, item) for item in items]:
         yield ray.get(waiting)
 
 
-def make_one(make: Make, shard: Shard) -> Written:
-    """Make one shard: what a task runs."""
-    return make(shard)
+@ray.remote
+def _call(function: Callable[[Any], Any], item: Any) -> Any:
+    return function(item)

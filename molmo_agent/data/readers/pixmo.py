@@ -91,7 +91,7 @@ def _questions_about_images(source: Source, name: str, style: str, columns: Sequ
 
     def parse(number: int, record: Any) -> ParsedRecord:
         url = required_texts(record, "image_url")
-        turns = _turns(record)
+        turns = turns_of(record)
         question = Question(
             id=f"{name}/{number}", style=style, text=turns[0], answers=(turns[-1],), extra={"turns": turns, "url": url}
         )
@@ -110,7 +110,7 @@ def _questions_about_images(source: Source, name: str, style: str, columns: Sequ
     )
 
 
-def _turns(record: Any) -> tuple[str, ...]:
+def turns_of(record: Any) -> tuple[str, ...]:
     """Return question and answer in turn: from ``messages``, or from a question with speaker marks."""
     messages = record.get("messages")
     if messages:

@@ -9,6 +9,7 @@ from typing import Any
 from molmo_agent.errors import UsageError
 from molmo_agent.parse import read_bounded
 from molmo_agent.pixmo.collect.project import Item, Project, count_proposals
+from molmo_agent.pixmo.language_model.writer import Writer
 from molmo_agent.pixmo.points import METHODS, label_key, points_row
 from molmo_agent.pixmo.tables import image_url, new_folder, store_image, write_split
 
@@ -98,8 +99,24 @@ def _count_row(project: Project, item: Item, proposal: Mapping[str, Any], export
     }
 
 
-def export_project(folder: Path, out: Path, *, method: str, least: int, report: Callable[[str], object]) -> Export:
+def export_project(
+    folder: Path,
+    out: Path,
+    *,
+    method: str,
+    least: int,
+    report: Callable[[str], object],
+    writer: Writer | None = None,
+) -> Export:
     """Write the data sets of a collection that have annotations: pixmo-points, pixmo-count, ... in ``out``.
+
+    Args:
+        folder: of the collection.
+        out: parent of the data sets' folders.
+        method: ``collection_method`` of the points, pointing or counting.
+        least: number of annotators that have to agree on points.
+        report: called with one line on each problem of the folder.
+        writer: a language model that merges transcripts; without one, rules merge them.
 
     Raises:
         UsageError: there is nothing to export, or ``out`` holds something else.
@@ -113,7 +130,7 @@ def export_project(folder: Path, out: Path, *, method: str, least: int, report: 
             export_points(project, out, export, method=method, least=least)
         if count_proposals(folder):
             export_counts(project, out, export)
-        export_texts(project, out, export)
+        export_texts(project, out, export, writer)
     finally:
         project.close()
     if not sum(export.rows.values()):

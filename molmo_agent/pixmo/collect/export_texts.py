@@ -1,6 +1,7 @@
 """Export descriptions and answered questions: PixMo-Cap, PixMo-AskModelAnything, PixMo-Point-Explanations."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,13 +9,16 @@ from molmo_agent.files import write_whole
 from molmo_agent.parse import read_bounded
 from molmo_agent.pixmo.ask_anything import explanation, readable
 from molmo_agent.pixmo.cap import caption
-from molmo_agent.pixmo.collect.project import Project, checked_points
+from molmo_agent.pixmo.collect.project import Item, Project, checked_points
 from molmo_agent.pixmo.collect.tasks import accepted, transcripts
+from molmo_agent.pixmo.language_model.writer import UnusableReplyError, Writer
 from molmo_agent.pixmo.tables import image_url, new_folder, store_image, write_split
-from molmo_agent.pixmo.writer import Writer
 
 if TYPE_CHECKING:
     from molmo_agent.pixmo.collect.export import Export
+
+# Prompts under way at the same time.
+_CONCURRENCY = 8
 
 
 def export_texts(project: Project, out: Path, export: "Export", writer: Writer | None = None) -> None:
@@ -35,13 +39,24 @@ def export_texts(project: Project, out: Path, export: "Export", writer: Writer |
 
 def _export_captions(project: Project, out: Path, export: "Export", writer: Writer | None) -> None:
     folder, rows, receipts = new_folder(out / "pixmo-cap", "pixmo-cap"), [], []
-    for item in project.items.values():
-        entries = transcripts(project, item)
-        if not entries:
+    described = [(item, entries) for item in project.items.values() if (entries := transcripts(project, item))]
+
+    def merged(one: tuple[Item, dict[str, dict[str, Any]]]) -> str | UnusableReplyError:
+        try:
+            return caption([entry["transcript"] for entry in one[1].values()], writer)
+        except UnusableReplyError as error:
+            return error
+
+    # A server answers several prompts at a time.
+    with ThreadPoolExecutor(_CONCURRENCY if writer else 1) as pool:
+        captions = list(pool.map(merged, described))
+    for (item, entries), text in zip(described, captions, strict=True):
+        if isinstance(text, UnusableReplyError):
+            export.left_out.append(f"{item.name}, caption: {text}")
             continue
-        said = [entry["transcript"] for entry in entries.values()]
         url = image_url(store_image(folder, read_bounded(item.path)))
-        rows.append({"image_url": url, "caption": caption(said, writer), "transcripts": said})
+        said = [entry["transcript"] for entry in entries.values()]
+        rows.append({"image_url": url, "caption": text, "transcripts": said})
         receipts += [
             {"image_url": url, "audio_sha256": entry["audio"], "seconds": entry.get("seconds")}
             for entry in entries.values()

@@ -2,8 +2,11 @@
 
 import secrets
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from molmo_agent.errors import EnvError, MissingExtraError
 from molmo_agent.pixmo.collect.project import Project
@@ -27,6 +30,29 @@ def serve(
         EnvError: the port is in use.
         MissingExtraError: the web server is not installed.
     """
+    with _server(folder, port, helpers, report) as (server, listener, address):
+        on_ready(address)
+        server.run(sockets=[listener])
+
+
+@contextmanager
+def serving(folder: Path, helpers: Helpers, *, report: Callable[[str], object]) -> Iterator[str]:
+    """Serve the page in a thread of this process, and yield its address; see :func:`serve`."""
+    with _server(folder, 0, helpers, report) as (server, listener, address):
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield address
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@contextmanager
+def _server(
+    folder: Path, port: int, helpers: Helpers, report: Callable[[str], object]
+) -> Iterator[tuple[Any, socket.socket, str]]:
+    """Open a collection and a port, and yield the server, its socket and its address."""
     try:
         import uvicorn
 
@@ -47,7 +73,6 @@ def serve(
             bound, token = listener.getsockname()[1], secrets.token_urlsafe(24)
             app = make_app(project, token, bound, task_routes(project, helpers))
             config = uvicorn.Config(app, ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=5)
-            on_ready(f"http://127.0.0.1:{bound}/?token={token}")
-            uvicorn.Server(config).run(sockets=[listener])
+            yield uvicorn.Server(config), listener, f"http://127.0.0.1:{bound}/?token={token}"
     finally:
         project.close()

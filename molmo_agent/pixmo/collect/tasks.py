@@ -14,7 +14,7 @@ from molmo_agent.images import read_image
 from molmo_agent.pixmo.ask_anything import Context, answer
 from molmo_agent.pixmo.cap import Recogniser, caption, read_recording
 from molmo_agent.pixmo.collect.project import Item, Project, checked_points, checked_text
-from molmo_agent.pixmo.writer import Writer
+from molmo_agent.pixmo.language_model.writer import Writer
 from molmo_agent.screen_text import TextReader
 
 

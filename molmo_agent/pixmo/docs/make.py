@@ -12,6 +12,7 @@ from molmo_agent.pixmo.docs.document import TYPES, Document, checked
 from molmo_agent.pixmo.docs.quality import problem_of
 from molmo_agent.pixmo.docs.renderers import libraries, render
 from molmo_agent.pixmo.docs.rules import kinds, write_document
+from molmo_agent.pixmo.language_model.writer import UnusableReplyError
 from molmo_agent.pixmo.shards import Shard, Written, write_rows
 
 _TRIES = 4
@@ -25,6 +26,7 @@ class Writer(Protocol):
 
         Raises:
             DataError: what was written is no document.
+            UnusableReplyError: the language model declined.
         """
         ...
 
@@ -63,7 +65,7 @@ def make_document(seed: int, type_: str, *, writer: Writer | None = None) -> Mad
         library, kind = choices[int(np.random.default_rng([0x1B, number]).integers(len(choices)))]
         try:
             document = writer.write(number, type_, library, kind)
-        except DataError as error:
+        except (DataError, UnusableReplyError) as error:
             rejected.append(f"{kind}: {error}")
             continue
         right, wrong = checked(document)

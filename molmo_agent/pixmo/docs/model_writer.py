@@ -3,8 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +12,8 @@ from molmo_agent.parse import load_json
 from molmo_agent.pixmo.docs.document import Asked, Document
 from molmo_agent.pixmo.docs.rules import topics
 from molmo_agent.pixmo.docs.table import Query, Table
-from molmo_agent.pixmo.language_model.client import Budget, LanguageModel
 from molmo_agent.pixmo.language_model.prompts import prompt
+from molmo_agent.pixmo.language_model.writer import Writer
 
 _RULES = {
     "matplotlib": "Draw one figure; do not show or save it.",
@@ -28,24 +27,11 @@ _RULES = {
 _FENCE = re.compile(r"^\s*```[a-z]*\n(.*)\n```\s*$", re.DOTALL)
 
 
-class Text(Protocol):
-    """Writes text for a role."""
-
-    def write(self, role: str, prompt: str) -> str:
-        """Return the reply to a prompt."""
-        ...
-
-
 class ModelWriter:
-    """Writes documents with a language model."""
+    """Writes documents with a language model in the roles coder and question-writer."""
 
-    def __init__(self, model: Text) -> None:
+    def __init__(self, model: Writer) -> None:
         self._model = model
-
-    @classmethod
-    def at(cls, address: str, *, cache: Path, max_tokens: int) -> "ModelWriter":
-        """Return a writer for an address, see :meth:`LanguageModel.at`; its roles are coder and question-writer."""
-        return cls(LanguageModel.at(address, cache, Budget(max_tokens)))
 
     def write(self, seed: int, type_: str, library: str, kind: str) -> Document:
         """Write one document.

@@ -50,7 +50,9 @@ def _about_table(rng: np.random.Generator, table: Table) -> list[_Candidate]:
 
 
 def _about_column(rng: np.random.Generator, table: Table, column: str, exact: bool) -> list[_Candidate]:
-    values, key, of = table.columns[column], table.key, f" for {column}" if len(table.columns) > 1 else ""
+    values, key = table.columns[column], table.key
+    # Columns of flows are called "to Rail".
+    of = "" if len(table.columns) == 1 else f" {column}" if column.startswith("to ") else f" for {column}"
     one, other = (table.keys[int(i)] for i in rng.choice(len(table.keys), 2, replace=False))
     if any(isinstance(value, str) for value in values):
         value = written(values[int(rng.integers(len(values)))])

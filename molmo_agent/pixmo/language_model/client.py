@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.files import write_whole
 from molmo_agent.parse import read_json
+from molmo_agent.pixmo.language_model.writer import UnusableReplyError
 from molmo_agent.pointers.served.answer import Answer
 from molmo_agent.pointers.served.chat import Chat
 from molmo_agent.pointers.served.network import split_address
@@ -117,7 +118,8 @@ class LanguageModel:
         """Return the reply to a prompt.
 
         Raises:
-            ModelError: the server failed, the model declined or was cut off, or the budget is used up.
+            UnusableReplyError: the model declined, or was cut off.
+            ModelError: the server failed, or the budget is used up.
             UsageError: no model has this role.
         """
         endpoint = self._endpoints.get(role) or self._endpoints.get("")
@@ -139,7 +141,9 @@ class LanguageModel:
             self.budget.give_back(most - used)
         if answer.refused or answer.doubt:
             reason = answer.doubt or "the model declined"
-            raise ModelError(f"{endpoint.model} gave no usable reply as {role}: {reason}: {answer.text[:200]!r}")
+            raise UnusableReplyError(
+                f"{endpoint.model} gave no usable reply as {role}: {reason}: {answer.text[:200]!r}"
+            )
         self._cache.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps({"role": role, "model": endpoint.model, "prompt": prompt, "reply": answer.text}))
         return answer.text

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from molmo_agent.data.catalog import open_source, source_at
+from molmo_agent.data.readers.pixmo_layouts import pixmo_kind
 from molmo_agent.data.row import Row, Rows
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import ROW_ERRORS, NothingUsableError, Problem, reason_of
@@ -207,4 +208,6 @@ def guess_kind(path: Path, first: Any) -> str:
             return "points"
         if {"traj", "element", "elements"} & first.keys() or ("instruction" in first and "bbox" in first):
             return "gui-grounding"
-    return "trajectories" if (path / "steps.jsonl").is_file() else "conversations"
+    if (path / "steps.jsonl").is_file():
+        return "trajectories"
+    return pixmo_kind(path) or "conversations"
