@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from molmo_agent.cli.app import app
 from molmo_agent.errors import UsageError
-from molmo_agent.pixmo.docs.sandbox import check_sandbox
 from molmo_agent.pixmo.rehearsal.collection import draw_scenes
 from molmo_agent.pixmo.shards import batches, mapper
+from molmo_agent.sandbox.bubblewrap import check_sandbox
 
 pytest.importorskip("pyarrow", reason="needs the extra 'train'")
 
