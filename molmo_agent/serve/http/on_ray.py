@@ -13,10 +13,10 @@ from typing import Any
 
 from molmo_agent.errors import EnvError, MissingExtraError, UsageError
 from molmo_agent.interrupts import interrupting, kept_handlers
+from molmo_agent.serve.http.address import read_token
 from molmo_agent.serve.http.app import create_app
 from molmo_agent.serve.http.limits import Limits
 from molmo_agent.serve.http.served_model import load_served
-from molmo_agent.serve.http.server import read_token
 
 APP = "molmo-agent"
 """The application's name in Ray Serve."""
