@@ -52,7 +52,8 @@ class Actor:
         return self._pool.apply_async(function, args)
 
     def do(self, function, *args):
-        return self.start(function, *args).get(timeout=60)
+        # Whole runs are done there.
+        return self.start(function, *args).get(timeout=4 * PATIENCE_S)
 
     def act(self, options, *actions):
         return self.do(act, options, *actions)

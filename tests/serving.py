@@ -153,7 +153,7 @@ def events_of(body: str) -> list[Any]:
 @contextmanager
 def serving(*models: Any, limits: Limits | None = None, **options: Any) -> Iterator[Client]:
     """Serve models in a thread; end it, and check that it ended."""
-    limits = limits or Limits(drain_s=20.0)
+    limits = limits or Limits(drain_s=50.0)
     app = create_app([ServedModel(model) for model in models], limits=limits, **options)
     listening = open_socket("127.0.0.1", 0)
     port, started, ends = listening.getsockname()[1], threading.Event(), []

@@ -335,19 +335,17 @@ def test_a_server_needs_models_with_different_names():
 def test_ending_answers_what_waits_and_accepts_nothing_more():
     model = Model()
     model.open.clear()
-    with ThreadPoolExecutor(4) as pool:
-        with serving(model) as client:
-            asked = [pool.submit(client.point, "first")]
-            assert model.started.acquire(timeout=60)
-            asked += [pool.submit(client.point, f"{i}") for i in range(2)]
-            wait_for(
-                lambda: client.metric('molmo_agent_queue_questions{model="model"}') == 2, "two questions that wait"
-            )
-            client.end()
-            time.sleep(0.3)
-            with pytest.raises(OSError):
-                client.point()
-            model.open.set()
+    with ThreadPoolExecutor(4) as pool, serving(model) as client:
+        asked = [pool.submit(client.point, "first")]
+        assert model.started.acquire(timeout=60)
+        asked += [pool.submit(client.point, f"{i}") for i in range(2)]
+        wait_for(lambda: client.metric('molmo_agent_queue_questions{model="model"}') == 2, "two questions that wait")
+        client.end()
+        time.sleep(0.3)
+        with pytest.raises(OSError):
+            client.point()
+        model.open.set()
+        # Before the end of the block, which ends the server once more: without answers.
         assert [one.result()[0] for one in asked] == [200] * 3
 
 
