@@ -9,10 +9,14 @@ _NUMBER_WORDS = ["a", "an", "one", "two", "three", "four", "five", "six", "seven
 COUNT = rf"\d{{1,4}}(?:\.\d{{1,3}})?|{'|'.join(_NUMBER_WORDS)}"
 """A pattern for a number that :func:`number` reads."""
 
-_TIMES = re.compile(rf"\s+(?:(once|twice)|(?:({COUNT}|\d+)\s+times))$", re.IGNORECASE)
+_TIMES = re.compile(rf"(?:^(?=(?-i:[a-z\d]))|\s+)(?:(once|twice)|(?:({COUNT}|\d+)\s+times))$", re.IGNORECASE)
 
 # "Many times", "-3 times", "thrice"; but "the New York Times".
 _OTHER_TIMES = re.compile(r"(?:\stimes|\sthrice)$")
+
+
+_TIMES_FIRST = re.compile(rf"(once|twice|(?:{COUNT}|\d+)\s+times)\s+(?:on|at)\s+", re.IGNORECASE)
+_SIGNS = re.compile(r"\s*,\s*(?:and\s+)?|\s+and\s+|\s+")
 
 
 def number(word: str) -> float:
@@ -37,3 +41,17 @@ def read_times(rest: Part) -> tuple[Part, int]:
     if not (times == int(times) and 1 <= times <= 20):
         raise UsageError(f"{rest.text!r}: expected 1 to 20 times, got {match[2]}")
     return rest.cut(0, match.start()), int(times)
+
+
+def times_last(rest: Part) -> Part:
+    """Return ``on Next 3 times`` for ``3 times on Next``."""
+    if match := _TIMES_FIRST.match(rest.mask):
+        return rest.cut(match.end()).sentence().then(rest.cut(*match.span(1)))
+    return rest
+
+
+def read_signs(phrase: Part) -> list[str]:
+    """Return the signs of ``7, 8 and =``; nothing unless the phrase is a list of at least two, each one sign."""
+    signs = _SIGNS.split(phrase.mask)
+    is_list = len(signs) > 1 and "," in phrase.mask and all(len(sign) == 1 and sign != "\0" for sign in signs)
+    return signs if is_list else []

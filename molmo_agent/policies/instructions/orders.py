@@ -97,14 +97,14 @@ def refuse_no_order(part: Part, verb_end: int | None, does: str = "") -> None:
     if not any(char.islower() for char in mask) and len(mask.split()) > 1:
         # In capitals, case says nothing.
         mask = mask.lower()
-    is_typed = does in ("type", "fill", "set")
+    is_typed = does in ("type", "fill", "set", "put", "search")
     label = _BEFORE_LABEL.match(mask, verb_end) if verb_end is not None else None
     searched = mask if label else mask[:1].lower() + mask[1:]
     if foreign := foreign_negation(mask) if label else foreign_words(mask):
-        raise _refusal(part, foreign, _LANGUAGE)
+        raise refusal(part, foreign, _LANGUAGE)
     for kind, match in refused_words(searched, is_typed=is_typed):
         if not (label and _begins_a_label(match, mask, label.end(), is_typed=is_typed)):
-            raise _refusal(part, match[0], kind.advice)
+            raise refusal(part, match[0], kind.advice)
     if label is None:
         _refuse_no_name(part, mask)
     elif not is_typed:
@@ -113,7 +113,7 @@ def refuse_no_order(part: Part, verb_end: int | None, does: str = "") -> None:
         # "Fill in everything with x" names no field, "write a poem" no text.
         pattern, start = (_VAGUE_TEXT, label.start()) if does == "type" else (SEVERAL, label.end())
         if vague := pattern.match(mask, start):
-            raise _refusal(part, vague[0].strip(), "name the field, and the text to type")
+            raise refusal(part, vague[0].strip(), "name the field, and the text to type")
 
 
 def _refuse_no_name(part: Part, mask: str) -> None:
@@ -139,28 +139,28 @@ def _refuse_no_target(part: Part, mask: str, start: int, does: str) -> None:
     """Refuse a step whose verb is followed by more than the things that it is done to."""
     target = mask[start:]
     if foreign := begins_foreign(target):
-        raise _refusal(part, foreign, _LANGUAGE)
+        raise refusal(part, foreign, _LANGUAGE)
     if does != "point":
         if _QUESTION.search(mask) and not _QUESTION_LABEL.match(mask, start):
-            raise _refusal(part, "?", "questions are not answered: say what is to be done")
+            raise refusal(part, "?", "questions are not answered: say what is to be done")
         if several := SEVERAL.match(target):
-            raise _refusal(part, several[0], "name the one thing that is meant, one step for each")
+            raise refusal(part, several[0], "name the one thing that is meant, one step for each")
         if re.match(r"(?:what|why|how|who|whom|that)\s", target) or (does == "click" and target.startswith("for ")):
-            raise _refusal(part, target.split()[0], "name one thing on the screen")
+            raise refusal(part, target.split()[0], "name one thing on the screen")
         if _NO_TARGET.match(target):
-            raise _refusal(part, target.strip(), "name one thing on the screen")
-        if does == "long_press" and (time := _LASTING.search(target)):
-            raise _refusal(part, time[0], "how long a press lasts cannot be chosen: say only what is held")
+            raise refusal(part, target.strip(), "name one thing on the screen")
+        if does in ("long_press", "click", "press", "whole") and (time := _LASTING.search(target)):
+            raise refusal(part, time[0], "how long a press lasts cannot be chosen: say only what is held")
         if time := _TIME_AFTER_LABEL.search(target):
-            raise _refusal(part, time[1], "an order is carried out at once")
+            raise refusal(part, time[1], "an order is carried out at once")
     for match in _AFTER.finditer(mask, start):
         if not (_DESCRIBED.search(mask, 0, match.start()) and _PLACE_AFTER.match(mask, match.end())):
-            raise _refusal(part, match[0], "steps are done in the order in which they are named: say A, then B")
+            raise refusal(part, match[0], "steps are done in the order in which they are named: say A, then B")
     if does == "drag":
         # The second half of one gesture.
         target = re.sub(r"\s+and\s+drop\s+it(?!\w)", " ", target)
     if problem := why_no_target(target):
-        raise _refusal(part, problem, "expected only the name of what the verb is done to")
+        raise refusal(part, problem, "expected only the name of what the verb is done to")
 
 
 def _begins_a_label(match: re.Match[str], mask: str, start: int, *, is_typed: bool) -> bool:
@@ -173,7 +173,8 @@ def _begins_a_label(match: re.Match[str], mask: str, start: int, *, is_typed: bo
     return is_capital and _SECOND_LABEL.search(mask, max(0, match.start() - 20), match.start()) is not None
 
 
-def _refusal(part: Part, word: str, advice: str) -> UsageError:
+def refusal(part: Part, word: str, advice: str) -> UsageError:
+    """Return the error for a word of a step that makes it no order, with what to do instead."""
     return UsageError(
         f"cannot follow {part.text[:60]!r}: {advice}. If {word!r} belongs to a label or a text, put that in quotes: "
         f'click "Don\'t save"'

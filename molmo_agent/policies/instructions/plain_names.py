@@ -90,14 +90,15 @@ _TOKEN = re.compile(r"\0+|[^\W_]+(?:['-][^\W_]+)*|[^\w\s]")
 _DETERMINERS = _words("""
     the a an my your his its our their these those
 """)
-# What an article may follow: words of place, and what joins two names.
-_BEFORE_DETERMINER = _words("""
+BEFORE_DETERMINER = _words("""
     of in on at to from by with for under underneath above below over beside besides behind near inside outside into
     onto between within left right next top bottom beneath and after before than like as across through along against
     around past opposite via about called named labelled labeled marked titled reading saying says showing containing
     holding wearing having pointing looking that which whose who where toward towards off up down amid among all both
     half twice is are has contains shows reads facing covering touching following preceding
 """)
+"""What an article may follow: words of place, and what joins two names."""
+
 _RELATIVE = re.compile(r"(?<!\w)(?:that|which|who|whose|where)(?!\w)[^,;]*$")
 _FINITE = re.compile(r"(?<![\w-])(?:is|are|was|were|has|had|does|did|been|isn't|it's|that's|there's)(?=\s+\S)(?![\w-])")
 _PERSON = re.compile(
@@ -105,7 +106,8 @@ _PERSON = re.compile(
 )
 _IT = re.compile(r"(?<![\w-])it(?![\w-])")
 _SECOND_ORDER = re.compile(
-    r"(?:,|(?<!\w)and)\s+(?:also\s+)?(?P<verb>[a-z]+)\s+(?:(?P<what>the|a|an|my|your|it|them|everything|him|her|its)(?!\w)|\0)"
+    r"(?:,|(?<!\w)and)\s+(?:also\s+)?(?P<verb>[a-z]+)\s+(?:(?P<what>the|a|an|my|your|it|them|everything|him|her|its)(?!\w)|\0"
+    r"|(?:with|to|for|at|about)\s)"
 )
 _STEMS = "|".join(GESTURE_STEMS)
 # "Delete pressed", "the Save button click it": but "the click counter" and "the pressed key" are names.
@@ -130,7 +132,7 @@ def why_no_target(target: str) -> str:
         if not _RELATIVE.search(target, max(0, match.start() - 60), match.start()):
             return match[0]
     for match in _SECOND_ORDER.finditer(target):
-        is_order = match["verb"] in _ORDERS or (match["what"] and match["verb"] not in _BEFORE_DETERMINER)
+        is_order = match["verb"] in _ORDERS or (match["what"] and match["verb"] not in BEFORE_DETERMINER)
         if is_order:
             return match[0].replace("\0", "").strip(" ,")
     if sentence := _TWO_SENTENCES.search(target):
@@ -185,10 +187,10 @@ def _is_widget(names: list[str]) -> bool:
     heads = [
         number
         for number, (name, following) in enumerate(itertools.pairwise(names))
-        if name in _BEFORE_DETERMINER and following in _DETERMINERS
+        if name in BEFORE_DETERMINER and following in _DETERMINERS
     ]
     head = names[heads[0] - 1] if heads else names[-1]
-    return head in _WIDGETS and names[1] not in ("for", "about")
+    return head in _WIDGETS and names[1] not in ("for", "about", "between")
 
 
 def is_label_of_gesture(phrase: str) -> bool:
@@ -215,6 +217,6 @@ def _late_determiner(tokens: list[str]) -> str:
     """Return the words around an article that follows something else than a preposition: ``archive the mail``."""
     for before, token in itertools.pairwise(tokens):
         follows_name = before[0] == "\0" or before[0].isalnum()
-        if token in _DETERMINERS and follows_name and before.lower() not in _BEFORE_DETERMINER:
+        if token in _DETERMINERS and follows_name and before.lower() not in BEFORE_DETERMINER:
             return f"{before} {token}".replace("\0", "").strip()
     return ""

@@ -3,9 +3,27 @@
 import re
 
 from molmo_agent.errors import UsageError
-from molmo_agent.policies.instructions.counts import read_times
+from molmo_agent.policies.instructions.counts import COUNT, read_times
 from molmo_agent.policies.instructions.keys import JOIN, MODIFIERS, read_chord
 from molmo_agent.policies.instructions.quoting import Part
+
+# "Press Enter to send it": what it is good for. "Up to 5" and "left to right" are none.
+_PURPOSE = re.compile(
+    rf"\s+(?:in\s+order\s+)?to\s+(?!(?:the|an?|my|your|right|left|up|down|top|end|home|{COUNT})(?!\w))[a-z]{{2,}}.*",
+    re.DOTALL,
+)
+_PLACE = re.compile(r"\s+(?:in|on|at|inside|within|into|over)\s+\S")
+# "Close the window with alt+f4": keys are what is pressed, and the rest is what they are good for.
+_MEANS = re.compile(
+    r"[\s,]+(?:(?:with|using|via)|(?P<by>by)\s+(?:pressing|hitting|using|typing))\s+(?=\S)", re.IGNORECASE
+)
+EFFECT = re.compile(
+    r"(?:save|copy|cut|paste|undo|redo|close|quit|exit|open|print|find|select|refresh|reload|zoom\s+(?:in|out)|show|hide"
+    r"|lock|minimi[sz]e|maximi[sz]e|reopen|duplicate|bookmark|toggle|switch|delete|rename|go\s+back|insert|mark|create"
+    r"|send|submit|confirm|restore|search)(?!\w)",
+    re.IGNORECASE,
+)
+"""A pattern for what keys can be good for."""
 
 _BETWEEN = re.compile(rf"\s*,\s*(?:and\s+)?|\s+and\s+|\s+(?={MODIFIERS}{JOIN})", re.IGNORECASE)
 _NOUN = re.compile(r"(?:the\s+)?keys\s+", re.IGNORECASE)
@@ -34,6 +52,50 @@ def read_keys(rest: Part) -> list[tuple[str, ...]]:
     if problem:
         raise problem
     return []
+
+
+def read_pressed(part: Part, rest: Part) -> list[tuple[str, ...]]:
+    """Return the chords of ``press Enter``, ``press Enter to send it``; nothing if something on the screen is pressed.
+
+    Raises:
+        UsageError: it is a chord with an unknown key, or a place follows the keys, which go to the focus alone.
+    """
+    if (purpose := _PURPOSE.search(rest.mask)) and (chords := _keys_before(rest, purpose)):
+        return chords
+    if (place := _PLACE.search(rest.mask)) and (chords := _keys_before(rest, place)) and not _all_keys(rest):
+        keys = "+".join(chords[0])
+        raise UsageError(
+            f"{part.text!r}: keys go to what has the focus; say for example: click Name, then press {keys}. If all of "
+            f'it is a label, put it in quotes: click "{rest.text}"'
+        )
+    return read_keys(rest)
+
+
+def read_means(part: Part) -> tuple[Part | None, list[tuple[str, ...]]]:
+    """Return ``save it`` of ``save it with ctrl+s``, and the chords; no part where no keys are the means."""
+    effect = EFFECT.match(part.mask)
+    for means in _MEANS.finditer(part.mask, effect.end()) if effect else ():
+        chords = _all_keys(part.cut(means.end()))
+        if chords and (any(len(chord) > 1 for chord in chords) or means["by"]):
+            return part.cut(0, means.start()), chords
+    return None, []
+
+
+def ends_with_chord(target: str) -> bool:
+    """Return whether a masked target ends with keys as its means: ``Save with ctrl+s``."""
+    means = list(_MEANS.finditer(target))
+    return bool(means) and _HELD.match(target, means[-1].end()) is not None
+
+
+def _keys_before(rest: Part, behind: re.Match[str]) -> list[tuple[str, ...]]:
+    return _all_keys(rest.cut(0, behind.start()))
+
+
+def _all_keys(phrase: Part) -> list[tuple[str, ...]]:
+    try:
+        return read_keys(phrase)
+    except UsageError:
+        return []
 
 
 def refuse_chord(part: Part, target: Part) -> None:

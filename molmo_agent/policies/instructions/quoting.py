@@ -137,6 +137,12 @@ class Part:
         stop = len(self.text) > 1 and self.mask[-1] in marks and self.mask[-2] not in ".!?"
         return self.cut(0, len(self.text) - 1) if stop else self
 
+    def then(self, other: "Part") -> "Part":
+        """Return this piece with another one behind it, as if they had been written so."""
+        behind = len(self.text) + 1
+        quotes = self.quotes | {start + behind: end + behind for start, end in other.quotes.items()}
+        return Part(f"{self.text} {other.text}", f"{self.mask} {other.mask}", quotes)
+
     def quoted(self) -> str | None:
         """Return what stands in quotes, if that is all there is."""
         return self.text[1:-1] if self.quotes.get(0) == len(self.text) else None

@@ -6,8 +6,10 @@ from typing import cast
 
 from molmo_agent.actions import Direction
 from molmo_agent.errors import UsageError
-from molmo_agent.policies.instructions.counts import COUNT, number, read_times
+from molmo_agent.policies.instructions.counts import COUNT, number, read_signs, read_times, times_last
+from molmo_agent.policies.instructions.doubts import why_no_text
 from molmo_agent.policies.instructions.keys import read_chord
+from molmo_agent.policies.instructions.orders import refusal
 from molmo_agent.policies.instructions.pressing import refuse_chord
 from molmo_agent.policies.instructions.quoting import Part
 from molmo_agent.policies.instructions.substep import Gesture, SubStep, is_field
@@ -55,19 +57,25 @@ _PREPOSITION = re.compile(
     r"(?:on|at|onto|over|to|(?:inside|into|in)(?=\s+the\s[^,;]*?(?:field|box|bar|area)s?\W*$))\s+", re.IGNORECASE
 )
 _BUTTON = re.compile(r"\s+(?:with|using) the (right|middle|left)(?: mouse)? button$", re.IGNORECASE)
+# "The right mouse button on the file".
+_BUTTON_FIRST = re.compile(
+    r"(?:(?:with|using)\s+)?the\s+(right|middle|left)(?:\s+mouse)?\s+button\s+on\s+(?=\S)", re.IGNORECASE
+)
 
 
 def read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
     """Read what a gesture is done to: ``the file with the right button``, ``Next twice``."""
-    rest, times = read_times(rest)
-    if gesture == "click" and (button := _BUTTON.search(rest.mask)):
-        rest = rest.cut(0, button.start())
+    rest, times = read_times(times_last(rest))
+    button = _BUTTON_FIRST.match(rest.mask) or _BUTTON.search(rest.mask)
+    if gesture == "click" and button:
+        rest = rest.cut(0, button.start()) if button.start() else rest.cut(button.end())
         button_name = button[1].lower()
         gesture = "right_click" if button_name == "right" else "middle_click" if button_name == "middle" else "click"
     if rest.text != part.text and (preposition := _PREPOSITION.match(rest.mask)):
         rest = rest.cut(preposition.end())
     refuse_chord(part, rest)
-    return [SubStep(text=part.text, gesture=gesture, targets=(need(part, rest.text),))] * times
+    targets = read_signs(rest) or [need(part, rest.text)]
+    return [SubStep(text=part.text, gesture=gesture, targets=(target,)) for target in targets] * times
 
 
 _WHAT = re.compile(
@@ -80,10 +88,29 @@ _LOOSE_INTO = re.compile(
     re.IGNORECASE,
 )
 # What stands between two fields: with "Ada", and Surname with ...
-_NEXT_PAIR = re.compile(r"(?<=\0)\s*(?:,\s*(?:and\s+)?|\s+and\s+)", re.IGNORECASE)
+_NEXT_PAIR = re.compile(
+    r"(?:(?<=\0)\s*(?:,\s*(?:and\s+)?|\s+and\s+)|\s*(?:,\s*(?:and\s+)?|\s+and\s+)(?=the\s+[^,;\0]{1,30}?\swith\s))",
+    re.IGNORECASE,
+)
 _AS = re.compile(r"\sas\s+(?:the|my|your|an?)\s+\S+", re.IGNORECASE)
 _SEVERAL_FIELDS = re.compile(r",|\s(?:and|&)\s")
 _HERE = re.compile(r"(?:it|there|here|the focused field)?", re.IGNORECASE)
+
+
+# "The word hello", "the code 1234": what is typed stands behind them.
+_CALLED = re.compile(
+    r"the\s+(?:following\s+)?(?:(?:text|words?|phrase|sentence|string|letters?|digits?|numbers?)\s*:?\s+"
+    r"(?!(?:of|in|into|from|on|that|which|you|for|to|at|by|with|below|above|is|are|as|and|again)(?!\w))(?=\S)"
+    r"|(?:(?:pass)?code|password|pin|user\s?name|name|e-?mail(?:\s+address)?|amount|value|date|time|title|number)\s*:?\s+"
+    r"(?=\S*[\d@A-Z]\S*(?:$|\s+(?:in|into)\s)))",
+)
+# Where the next text begins: "Ada" into Name and "Berg" into Town; Ada in the Name field and Berg in the Town field.
+_NEXT_TEXT = re.compile(
+    r"(?P<joint>\s*,\s*(?:and\s+)?|\s+and\s+)"
+    r"(?:(?=\0+\s+(?:into|in|to)\s)|(?=[^,;\0]{1,40}?\s(?:in|into)\s+the\s[^,;]{1,30}?(?:field|box|bar)(?!\w)))",
+    re.IGNORECASE,
+)
+_IN_FIELD = re.compile(r"\s(?:in|into)\s+the\s.*(?:field|box|bar)$", re.IGNORECASE)
 
 
 def read_clear(part: Part, rest: Part) -> list[SubStep]:
@@ -106,8 +133,10 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
     """
     if not rest.text and part.mask.lower().startswith("enter"):
         return [SubStep(text=part.text, gesture="key", value="enter")]
-    if noun := _WHAT.match(rest.mask):
+    if (noun := _WHAT.match(rest.mask)) or (noun := _CALLED.match(rest.mask)):
         rest = rest.cut(noun.end())
+    if following := _next_text(rest):
+        return read_type(part, rest.cut(0, following.start())) + read_type(part, rest.cut(following.end("joint")))
     target: Part | None = None
     if 0 in rest.quotes:
         text, tail = rest.text[1 : rest.quotes[0] - 1], rest.cut(rest.quotes[0]).sentence()
@@ -116,6 +145,9 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
             if into is None:
                 raise UsageError(f"{part.text!r}: expected 'into' and a field after the quoted text, got {tail.text!r}")
             target = tail.cut(into.end() - 1)
+            words, advice = why_no_text(f"... {tail.mask}", "type")
+            if words:
+                raise refusal(part, words, advice)
     else:
         matches = list(_LOOSE_INTO.finditer(rest.mask))
         if len(matches) > 1:
@@ -131,11 +163,25 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
                 )
             # "how are you?" and "Hello!" are typed as they stand; a full stop ends the instruction.
             rest = rest.sentence(".")
+        words, advice = why_no_text(rest.mask, re.split(r"\s", part.mask, maxsplit=1)[0])
+        if words:
+            raise refusal(part, words, advice)
         text = rest.text
     typing = SubStep(text=part.text, gesture="type", value=need(part, text))
     if target is None or _HERE.fullmatch(target.mask):
         return [typing]
     return [*read_pointing(part, target, "click"), typing]
+
+
+def _next_text(rest: Part) -> re.Match[str] | None:
+    """Return what joins a text and its field with the next: both are quoted, or both name what is called a field."""
+    is_quoted = 0 in rest.quotes
+    for joint in _NEXT_TEXT.finditer(rest.mask):
+        before = rest.mask[: joint.start()]
+        ends = " " in before[rest.quotes[0] :] if is_quoted else _IN_FIELD.search(before)
+        if ends and is_quoted == (rest.mask[joint.end("joint")] == "\0"):
+            return joint
+    return None
 
 
 def read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
@@ -165,6 +211,44 @@ def read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
     return steps
 
 
+_PUT = re.compile(r"\s+(?:into|in|to|inside)\s+(?=\S)", re.IGNORECASE)
+
+
+def read_put(part: Part, rest: Part) -> list[SubStep]:
+    """Read ``42 in the quantity field``, which then holds just that.
+
+    Raises:
+        UsageError: it is not clear where the text ends.
+    """
+    links = list(_PUT.finditer(rest.mask))
+    if len(links) != 1:
+        raise UsageError(f"{part.text!r}: it is not clear where the text ends; put it in quotes")
+    text, target = rest.cut(0, links[0].start()), rest.cut(links[0].end()).sentence()
+    value = text.quoted()
+    typing = SubStep(text=part.text, gesture="type", value=text.text if value is None else value, replace=True)
+    return [*read_pointing(part, target, "click"), typing]
+
+
+_BACK = re.compile(
+    r"(?:(?:one|a)\s+(?:page|screen|step)|to\s+the\s+(?:previous|last)\s+(?:page|screen|view|site))?", re.I
+)
+
+
+def read_back(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
+    """Read ``twice`` and ``to the previous page`` of "go back"; "go home" has nothing behind it but a number.
+
+    Raises:
+        UsageError: it says where to.
+    """
+    place, times = read_times(rest)
+    if not (_BACK.fullmatch(place.mask) if gesture == "back" else not place.text):
+        raise UsageError(
+            f"{part.text!r}: expected only 'go {gesture}', got {place.text!r} behind it; say for example: "
+            f"go {gesture}, then click Inbox"
+        )
+    return [SubStep(text=part.text, gesture=gesture)] * times
+
+
 def press_keys(part: Part, chords: list[tuple[str, ...]]) -> list[SubStep]:
     """Return one step per chord."""
     return [SubStep(text=part.text, gesture="key", value=" ".join(chord)) for chord in chords]
@@ -183,8 +267,8 @@ def hold_keys(part: Part, modifiers: tuple[str, ...], steps: list[SubStep]) -> l
 
 _WAY = r"(up|down|left|right)(?:wards?)?"
 _SCROLL = re.compile(
-    rf"(?:(?P<before>.*?)\s+)?{_WAY}(?:\s+(?:by\s+)?(?P<count>{COUNT}|once|twice)(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
-    r"|\s+a\s+(?:bit|little))?(?:\s+(?:in|on|over|inside|within)\s+(?P<after>.+))?",
+    rf"(?:(?P<before>(?!(?:from|to|up|down|left|right)(?!\w)).*?)\s+)?{_WAY}(?:\s+(?:by\s+)?(?P<count>{COUNT}|once|twice)(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
+    r"|\s+(?:a\s+(?:bit|little)|slowly|slightly|further)(?:\s+(?:more|further))?)?(?:\s+(?:in|on|over|inside|within)\s+(?P<after>.+))?",
     re.IGNORECASE | re.DOTALL,
 )
 _OPPOSITE: dict[str, Direction] = {"up": "down", "down": "up", "left": "right", "right": "left"}

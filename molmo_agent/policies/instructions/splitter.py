@@ -15,78 +15,38 @@ from dataclasses import replace
 from typing import cast
 
 from molmo_agent.errors import UsageError
+from molmo_agent.policies.instructions.counts import read_signs
+from molmo_agent.policies.instructions.doubts import why_misread
 from molmo_agent.policies.instructions.keys import MODIFIERS, read_modifiers, signs_that_are_keys
-from molmo_agent.policies.instructions.orders import refuse_aside, refuse_no_order
+from molmo_agent.policies.instructions.orders import refusal, refuse_aside, refuse_no_order
+from molmo_agent.policies.instructions.places import PLACE, behind_its_verb
 from molmo_agent.policies.instructions.plain_names import is_label_of_gesture
-from molmo_agent.policies.instructions.pressing import read_keys
+from molmo_agent.policies.instructions.pressing import EFFECT, read_keys, read_means, read_pressed
 from molmo_agent.policies.instructions.quoting import KEY, Part, mask_quotes
 from molmo_agent.policies.instructions.reading import (
     EXAMPLE,
     OF_LIST,
-    PRESS,
     hold_keys,
     need,
     press_keys,
+    read_back,
     read_clear,
     read_drag,
     read_fill,
     read_list,
     read_pointing,
+    read_put,
     read_scroll,
     read_type,
     read_wait,
 )
 from molmo_agent.policies.instructions.refused_words import begins_refused
+from molmo_agent.policies.instructions.searching import read_address, read_search
 from molmo_agent.policies.instructions.substep import Gesture, SubStep
+from molmo_agent.policies.instructions.verbs import POLITE, VERB
 
 __all__ = ["SubStep", "split_instruction"]
 
-_HOLD = (
-    r"long[- ]?press|press and hold|tap and hold|touch and hold|click and hold"
-    rf"|(?<!press and )(?<!touch and )(?<!click and )(?<!tap and )hold(?: down)?(?=\s+the\s+(?!{MODIFIERS}|key))"
-)
-_CLICK = (
-    r"left[- ]?click|click|tap|touch|select|choose|pick|tick|untick|check|uncheck|toggle|activate|open(?: up)?|expand"
-    r"|collapse|focus|enable|disable|turn on|turn off|switch on|switch off|switch to|(?:go|navigate) to"
-    r"|(?:put|place) (?:the )?(?:text )?(?:cursor|caret)(?=\s+in)"
-    r"|mark(?=\s+the\s(?:[^,;\s]+\s)?(?:check\s?)?box(?!\w|\s+as\s))"
-)
-# Words that a pointing model is asked with as they stand: "close" is part of what is looked for.
-_WHOLE = r"close|dismiss|minimi[sz]e|maximi[sz]e|(?:refresh|reload|pause|mute|unmute)(?=\s+the\s+\S)"
-# Only what is called a field: "clear the history" deletes something else.
-_CLEAR = (
-    r"(?:clear|empty)(?=\s[^,;\n]{1,60}?\s(?:field|text\s?box|(?:search|text|input) box|(?:search|address) bar)(?!\w))"
-)
-
-# (verb, what it does); the first that fits decides.
-_VERBS: tuple[tuple[str, str], ...] = (
-    (r"double[- ]?(?:click|tap)", "double_click"),
-    (r"triple[- ]?click", "triple_click"),
-    (r"(?:right|secondary)[- ]?click", "right_click"),
-    (r"middle[- ]?click", "middle_click"),
-    (_HOLD, "long_press"),
-    (r"hover(?: the (?:mouse|pointer|cursor))?|move (?:the )?(?:mouse|pointer|cursor)", "move"),
-    (r"drag and drop|drag|move", "drag"),
-    (r"scroll|swipe", "scroll"),
-    (r"type in|type|enter|write|input|paste", "type"),
-    (r"fill in|fill out|fill", "fill"),
-    (_CLEAR, "clear"),
-    (r"set", "set"),
-    (PRESS, "press"),
-    (r"wait|pause(?!\s+the\s)|sleep", "wait"),
-    (r"launch", "open_app"),
-    (r"go back", "back"),
-    (r"go home|go to the home screen", "home"),
-    (r"point to|point at|point out|point|where is|where are|locate|find|show me", "point"),
-    (_CLICK, "click"),
-    (_WHOLE, "whole"),
-)
-_VERB = re.compile("|".join(f"(?P<{does}>(?:{verb})(?![\\w+]))" for verb, does in _VERBS), re.IGNORECASE)
-_POLITE = re.compile(
-    r"(?:(?:please|kindly|now|first|firstly|next|finally|lastly|also|just|simply|afterwards?|after that|and|then"
-    r"|(?:can|could|would) you|go ahead(?: and)?|I (?:want|need|would like) you to|I'd like you to)(?!\w)[\s,:]*){1,6}",
-    re.IGNORECASE,
-)
 # Alone and in a capital letter they name an entry of a menu: "click File, then Open".
 _LABEL_VERB = re.compile(
     r"(?:Open|Close|Select|Choose|Check|Enable|Disable|Expand|Collapse|Find|Move|Paste|Set|Launch)"
@@ -104,10 +64,28 @@ _HOLDING = re.compile(
 )
 _HOLD_AND = re.compile(rf"{_HOLDING.pattern}[\s,]+(?:(?:and|then|while)\s+)*(?!keys?(?!\w))(?=\S)", re.IGNORECASE)
 _WHILE_HOLDING = re.compile(
-    rf"[\s,]+(?:(?:while|whilst)\s+)?(?:holding|pressing)(?:\s+down)?\s+(?:the\s+)?({MODIFIERS})(?:\s+keys?)?$",
+    rf"[\s,]+(?:(?:(?:while|whilst)\s+)?(?:holding|pressing)(?:\s+down)?\s+(?:the\s+)?({MODIFIERS})(?:\s+keys?)?"
+    rf"|with\s+(?:the\s+)?({MODIFIERS})(?:\s+key)?\s+(?:held(?:\s+down)?|pressed))$",
     re.IGNORECASE,
 )
-_BULLET = re.compile(r"^[ \t]*(?:\d{1,2}[.)]|[-*•])\s", re.MULTILINE)
+_HELD_ALONE = re.compile(rf"with\s+(?:the\s+)?({MODIFIERS})(?:\s+key)?\s+(?:held(?:\s+down)?|pressed)", re.IGNORECASE)
+_WITH_HELD = re.compile(rf"{_HELD_ALONE.pattern}[\s,]+(?=\S)", re.IGNORECASE)
+# "The Cut and Paste button" is one name; "the file and close tab" may be two steps.
+_NAME_WITH_VERB = re.compile(
+    r"(?:the|a|an|this|that)\s+(?:[A-Z][\w-]*\s+and\s+[A-Z][\w-]*\s+[a-z]+(?!\s+[a-z]|\w)"
+    r"|[\w-]+\s+and\s+(?!press|click|tap|hit|push|touch|select|choose|pick|open|hold|hover)[\w-]+\s+"
+    r"(?:button|icon|command|tool)(?!\w))"
+)
+# "Close the dialog by clicking OK".
+_BY_CLICKING = re.compile(
+    rf"(?P<effect>{EFFECT.pattern}).*\sby\s+(?:clicking|tapping)(?:\s+on)?(?=\s+\S)", re.IGNORECASE
+)
+# "Type Ada into the Name field, then Berg into the Town field".
+_TEXT_AGAIN = re.compile(
+    r"(?!(?:the|an?|my|on|in|into|to)\s)[^,;]{1,60}?\s(?:in|into)\s+the\s(?:[\w-]+\s){0,3}(?:[\w-]+\s)?(?:field|box|bar)\W*",
+    re.IGNORECASE,
+)
+_BULLET = re.compile(r"^[ \t]*(?:(?:step\s)?\d{1,2}[.):]|[-*•])\s", re.MULTILINE | re.IGNORECASE)
 # Longer than any real instruction; bounds the time of repeated searches.
 MAX_CHARACTERS = 20_000
 MAX_BLANKS = 200
@@ -145,8 +123,12 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
         refuse_aside(parts[0], before_comma=re.match(r"\s*,\s*(?!(?:and\s+)?then(?!\w))", rest) is not None)
     steps: list[SubStep] = []
     for part in parts:
-        after_keys = bool(steps) and steps[-1].gesture == "key"
-        steps += _resolve_it(_read_part(part, after_keys=after_keys), steps)
+        new = _resolve_it(_read_part(part, steps[-1] if steps else None), steps)
+        # "Search for cats and press Enter": once is enough.
+        is_entered = len(steps) > 2 and steps[-3].text == steps[-1].text and steps[-2].replace
+        steps += [] if is_entered and [(step.gesture, step.value) for step in new] == [("key", "enter")] else new
+    if steps and steps[-1].gesture == "type" and text[-1] in ",;:" and whole.mask[-1] == text[-1]:
+        raise UsageError(f"{steps[-1].text!r}: put the text in quotes, with {text[-1]!r} if it belongs to it")
     for step, following in itertools.pairwise(steps):
         if step.value in ("ctrl", "shift", "alt", "cmd") and step.gesture == "key" and following.targets:
             key, target = step.value, following.targets[0]
@@ -177,7 +159,9 @@ def _resolve_it(new: list[SubStep], before: list[SubStep]) -> list[SubStep]:
 
 
 _STRONG = r"\s*[;\n]+\s*|[,.]?\s+(?:and\s+)?then(?!\w)[\s,:]*"
-_WEAK = rf"\s*,\s*(?:and\s+)?|\s+and\s+(?:also\s+)?|\.\s+|\s+\d{{1,2}}[.)]\s+|(?<={KEY})\s+"
+_STEP_NUMBER = r"(?:step\s+\d{1,2}[.):]\s+)?"
+_WEAK = rf"\s*,\s*(?:and\s+)?{_STEP_NUMBER}|\s+and\s+(?:also\s+)?|\.\s+{_STEP_NUMBER}"
+_WEAK += rf"|\s+(?:step\s+)?\d{{1,2}}[.):]\s+|(?<={KEY})\s+"
 _SEPARATOR = re.compile(f"(?P<strong>{_STRONG})|(?P<weak>{_WEAK})", re.IGNORECASE)
 
 
@@ -191,8 +175,14 @@ def _cut_into_parts(whole: Part) -> list[Part]:
         position = separator.end()
         # "First, click A": the comma belongs to the word before it.
         before = whole.mask[start : separator.start()].strip() if separator.start() - start < 40 else "-"
-        only_polite = _POLITE.fullmatch(before)
-        if _HOLDING.fullmatch(before):
+        only_polite = POLITE.fullmatch(before)
+        if any(name.start() < separator.start() < name.end() for name in _NAME_WITH_VERB.finditer(whole.mask)):
+            continue
+        if (
+            _HOLDING.fullmatch(before)
+            or _HELD_ALONE.fullmatch(before)
+            or _is_place(whole.mask[start:], separator.start() - start)
+        ):
             continue
         if separator["strong"] is None and (only_polite or not _begins_a_step(whole.mask, position)):
             continue
@@ -202,10 +192,20 @@ def _cut_into_parts(whole: Part) -> list[Part]:
     return [_trim(part) for part in parts if part.mask.strip(_NO_WORDS)]
 
 
+def _is_place(mask: str, end: int) -> bool:
+    """Tell whether all that stands before a position is a place: "in the File menu, click Print"."""
+    polite = POLITE.match(mask)
+    place = PLACE.match(mask, polite.end() if polite else 0)
+    return place is not None and place.end() == end
+
+
 def _begins_a_step(mask: str, position: int) -> bool:
     """Tell whether a verb with something after it stands there: "and Close" may be the end of a button's name."""
-    polite = _POLITE.match(mask, position)
-    verb = _VERB.match(mask, polite.end() if polite else position)
+    polite = POLITE.match(mask, position)
+    position = polite.end() if polite else position
+    if place := PLACE.match(mask, position):
+        position = re.compile(r"[\s,:]*").match(mask, place.end()).end()
+    verb = VERB.match(mask, position)
     if verb is None:
         return bool(_WITH_KEYS.match(mask, position)) or begins_refused(mask, position)
     return verb.lastgroup in ("wait", "back", "home") or re.match(r"\s+[^\s,;.]", mask[verb.end() :]) is not None
@@ -215,52 +215,115 @@ def _trim(part: Part) -> Part:
     """Take "please" and "next" off, and "thanks", unless they are all there is or part of a name."""
     if thanks := _THANKS.search(part.mask):
         part = part.cut(0, thanks.start())
-    polite = _POLITE.match(part.mask)
+    polite = POLITE.match(part.mask)
     if polite is None or polite.end() == len(part.mask):
         return part
     sure = re.search(r"please|,\s*$", polite[0], re.IGNORECASE)
-    return part.cut(polite.end()) if sure or _VERB.match(part.mask, polite.end()) else part
+    return part.cut(polite.end()) if sure or VERB.match(part.mask, polite.end()) else part
 
 
-def _read_part(part: Part, *, after_keys: bool = False) -> list[SubStep]:
-    if keys := _WITH_KEYS.match(part.mask) or _HOLD_AND.match(part.mask):
-        return hold_keys(part, read_modifiers(keys[1]), _read_part(part.cut(keys.end())))
+def _read_part(part: Part, before: SubStep | None = None) -> list[SubStep]:
+    """Return the steps of one part; ``before`` is the step that it follows."""
+    if place := PLACE.match(part.mask):
+        step = _trim(part.cut(place.end()))
+        if _begins_a_step(step.mask, 0):
+            verb = VERB.match(step.mask)
+            does = cast(str, verb.lastgroup) if verb else ""
+            return _read_part(behind_its_verb(step, part.cut(0, place.end()), does))
+    if keys := _WITH_KEYS.match(part.mask) or _HOLD_AND.match(part.mask) or _WITH_HELD.match(part.mask):
+        rest = part.cut(keys.end())
+        if clicking := re.match(r"(?:you\s+)?clicking\s+(?=\S)", rest.mask, re.IGNORECASE):
+            rest = Part("click", "click", {}).then(rest.cut(clicking.end()))
+        return hold_keys(part, read_modifiers(keys[1]), _read_part(rest))
     if keys := _WHILE_HOLDING.search(part.sentence().mask):
-        return hold_keys(part, read_modifiers(keys[1]), _read_part(part.cut(0, keys.start())))
+        return hold_keys(part, read_modifiers(keys[1] or keys[2]), _read_part(part.cut(0, keys.start())))
+    effect, chords = read_means(part.sentence())
+    if effect:
+        refuse_no_order(effect, cast(re.Match[str], EFFECT.match(effect.mask)).end(), "key")
+        return press_keys(part, chords)
+    if by_clicking := _BY_CLICKING.match(part.mask):
+        refuse_no_order(part.cut(0, by_clicking.end()), by_clicking.end("effect"), "key")
+        return _read_part(Part("click", "click", {}).then(part.cut(by_clicking.end())))
+    if before and before.gesture == "type" and _TEXT_AGAIN.fullmatch(part.mask):
+        return _read_part(Part("type", "type", {}).then(part))
     is_label = _LABEL_VERB.fullmatch(part.mask) or is_label_of_gesture(part.mask)
-    verb = None if is_label else _VERB.match(part.mask)
+    verb = None if is_label else VERB.match(part.mask)
     refuse_no_order(part, verb.end() if verb else None, cast(str, verb.lastgroup) if verb else "")
     if verb is None:
-        chords = read_keys(part)
-        if chords and (after_keys or any(len(chord) > 1 for chord in chords)):
-            return press_keys(part, chords)
-        return read_pointing(part, part.sentence(), "click")
+        return _read_name(part, before)
     if (list_match := OF_LIST.fullmatch(part.sentence().mask)) and (names := read_list(part.sentence(), list_match)):
         return names
+    return _read_verb(part, verb)
+
+
+def _read_name(part: Part, before: SubStep | None) -> list[SubStep]:
+    """Read a part without a verb: ``ctrl+s``, ``the Save button``, and ``on Open`` after a click."""
+    chords = read_keys(part)
+    after_keys = before is not None and before.gesture == "key"
+    if chords and (after_keys or any(len(chord) > 1 for chord in chords)):
+        return press_keys(part, chords)
+    if before and before.gesture not in ("click", "key", "open_app", "wait", "back", "home"):
+        raise refusal(part, part.text, f"say what to do with it, as in {before.text!r}")
+    name = part.sentence()
+    if before and (preposition := re.match(r"(?:on|to)\s+", name.mask)):
+        name = name.cut(preposition.end())
+    _refuse_misread(part, name, "click", "")
+    return read_pointing(part, name, "click")
+
+
+def _read_verb(part: Part, verb: re.Match[str]) -> list[SubStep]:
     does, rest = cast(str, verb.lastgroup), part.cut(verb.end())
     match does:
         case "type":
             return read_type(part, rest)
+        case "fill" if 0 in rest.quotes and re.match(r"\0+\s+(?:in|into)\s", rest.mask):
+            return read_put(part, rest)
         case "fill" | "set":
             return read_fill(part, rest, "with" if does == "fill" else "to")
+        case "put":
+            return read_put(part, rest)
+        case "address":
+            return read_address(part, rest.sentence("."))
+        case "use":
+            if chords := read_pressed(part, rest):
+                return press_keys(part, chords)
+            raise refusal(part, verb[0], "expected keys: use ctrl+s; or name what is clicked")
+        case "search":
+            return read_search(part, rest.sentence("."))
         case "clear":
             return read_clear(part, rest.sentence())
-        case "press":
-            chords = read_keys(rest)
-            return press_keys(part, chords) if chords else read_pointing(part, rest.sentence(), "click")
+        case "press" if chords := read_pressed(part, rest):
+            return press_keys(part, chords)
+        case "scroll" if verb[0].lower() == "swipe" and re.match(r"from\s.*\sto\s", rest.mask):
+            return read_drag(part, rest.sentence())
         case "scroll":
             return read_scroll(part, rest.sentence(), swipe=verb[0].lower() == "swipe")
         case "wait":
             return read_wait(part, rest.sentence())
+        case "back" | "home":
+            return read_back(part, rest.sentence(), cast(Gesture, does))
+    _refuse_misread(part, rest, does, verb[0])
+    match does:
         case "drag":
             return read_drag(part, rest.sentence())
         case "open_app":
             name = re.fullmatch(r"(?:the\s+)?(.+?)(?:\s+(?:app|application|program))?", rest.sentence().mask, re.I)
             value = rest.cut(*name.span(1)) if name else rest
             return [SubStep(text=part.text, gesture="open_app", value=need(part, value.quoted() or value.text))]
-        case "back" | "home":
-            return [SubStep(text=part.text, gesture="back" if does == "back" else "home")]
         case "whole":
             return read_pointing(part, part.sentence(), "click")
+        case "click" if verb[0].lower() in ("turn", "switch"):
+            return read_pointing(part, rest.cut(0, re.search(r"\s+(?:on|off)\W*$", rest.mask).start()), "click")
         case _:
-            return read_pointing(part, rest.sentence(), cast(Gesture, does))
+            gesture = "click" if does == "press" else does
+            return read_pointing(part, rest.sentence(), cast(Gesture, gesture))
+
+
+def _refuse_misread(part: Part, rest: Part, does: str, verb: str) -> None:
+    """Refuse what is more than one target: ``the red square and the blue circle``."""
+    target = rest.sentence()
+    if preposition := re.match(r"(?:on|at|onto|over)\s+", target.mask, re.IGNORECASE):
+        target = target.cut(preposition.end())
+    words, advice = ("", "") if read_signs(target) else why_misread(target.mask, does, verb)
+    if words:
+        raise refusal(part, words, advice)

@@ -1,0 +1,170 @@
+"""Phrases that a plain reading would misread: two things for one, a manner for a part of a text.
+
+"Click the red square and the blue circle" is not one thing, and in "type hello twice" the last word is hardly to be
+typed. Each kind has its pattern, and says what to write instead.
+"""
+
+import re
+from dataclasses import dataclass
+
+from molmo_agent.policies.instructions.counts import COUNT
+from molmo_agent.policies.instructions.keys import MODIFIERS
+from molmo_agent.policies.instructions.plain_names import BEFORE_DETERMINER
+from molmo_agent.policies.instructions.pressing import ends_with_chord
+
+_ONE_EACH = "name one thing, and one step for each"
+_RANGE = "a range is not one thing: drag from its first to its last, or click the first and shift-click the last"
+_ORDINAL = r"first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|last"
+_LITERALLY = "put the text to type in quotes, without what is not a part of it"
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    # What verbs do, as in the table of verbs; empty: all but typing.
+    does: frozenset[str]
+    # Verbs, in small letters; empty: any.
+    verb: str
+    pattern: re.Pattern[str]
+    advice: str
+
+
+def _kind(pattern: str, advice: str, *, does: str = "", verb: str = "", flags: int = 0) -> _Kind:
+    return _Kind(frozenset(does.split()), verb, re.compile(pattern, flags), advice)
+
+
+_POINTED = "click double_click triple_click right_click middle_click long_press move whole press"
+_TARGETS = (
+    _kind(
+        rf"(?<!\w)(?:{_ORDINAL})(?:,\s+(?:and\s+)?|\s+and\s+)(?:the\s+)?(?:{_ORDINAL})(?!\w)", _ONE_EACH, does=_POINTED
+    ),
+    _kind(rf"^the\s+(?:first|last|next|top|bottom|other)\s+(?!one\s)(?:{COUNT})\s+[a-z]+s$", _ONE_EACH, does=_POINTED),
+    _kind(
+        r"(?<!\w)(?:as\s+well\s+as|along\s+with|together\s+with|followed\s+by|at\s+the\s+same\s+time(?:\s+as)?"
+        r"|in\s+(?:that|this)\s+order|one\s+after\s+the\s+other|and\s+back(?:\s+again)?$"
+        r"|and\s+(?:afterwards?|subsequently|finally|next)\s)",
+        _ONE_EACH,
+        does=f"{_POINTED} drag scroll open_app",
+    ),
+    _kind(r"\s(?:&|\+|->|=>|→)\s+(?:click|tap|press|type|drag|hit)\s", _ONE_EACH, does=_POINTED, flags=re.IGNORECASE),
+    _kind(r"^between\s", _RANGE, verb=r"select|choose|pick|toggle|switch(?:\s+to)?|tick|check"),
+    _kind(
+        r"(?:^|\s)from\s.*\s(?:to|until|through)\s|\d\s+(?:to|through|-|–)\s+\d|\sthrough\s|(?<!\w)[A-Z]{1,2}\d+:[A-Z]{1,2}\d",
+        _RANGE,
+        verb="select|choose|pick|tick|check|untick|uncheck",
+    ),
+    _kind(r"^(?:again|here|there|around|everywhere|away)$", "name one thing on the screen", does=_POINTED),
+    _kind(r"^(?:and|off|up|down|out|away|along|through)\s", "name one thing on the screen", does=f"{_POINTED} drag"),
+    _kind(r"^to\s+[a-z]+(?:\s|$)", "name one thing on the screen", verb="click|tap|touch"),
+    _kind(r"^right\s+on\s", "say right-click for the other button, and leave out the word otherwise", does="click"),
+    _kind(
+        r"^(?:the\s+)?(?:(?:left|right|middle)\s+)?mouse\s+button$",
+        "name what is clicked: right-click the file",
+        does=_POINTED,
+    ),
+    _kind(
+        r"^(?:the\s+)?(?:(?:very|absolute)\s+)?(?:top|bottom|end|start|beginning)(?:\s+of\s+(?:the|this)\s+\w+)?$",
+        "say for example: scroll down 20",
+        verb="(?:go|navigate) to",
+    ),
+    _kind(
+        r"\s(?:with|using)\s+(?:the\s+)?[A-Z]\w+(?:\s+[A-Z]\w+)?$",
+        "the program cannot be chosen: name what is clicked, step by step",
+        verb="open(?: up)?",
+    ),
+    _kind(r"^(?:from|of|by)\s", "name one thing on the screen", does=_POINTED),
+    _kind(r"^(?:once|twice|\S+\s+times)\s", "say for example: click Next 3 times", does=_POINTED),
+    _kind(
+        rf"\swith\s+(?:the\s+)?(?:{MODIFIERS})$", "say for example: ctrl-click Name", does=_POINTED, flags=re.IGNORECASE
+    ),
+    _kind(rf"^all\s+(?:{COUNT})$", _ONE_EACH, does=_POINTED),
+    _kind(r"^all$", 'say: press ctrl+a; or name a button: click "Select all"', does="click"),
+    _kind(
+        r"^(?:enter|return|escape|esc|tab|space|backspace|delete)\s+(?:once|twice|\d+|quickly|slowly|again|now)(?!\w)",
+        "say for example: press Tab 3 times",
+        does="press",
+    ),
+    _kind(rf"^(?:the\s+)?(?:{MODIFIERS})$", "say for example: ctrl-click Name", does="long_press", flags=re.IGNORECASE),
+    _kind(
+        r"\s\d+\s*(?:px|pixels?|points?|cm|mm|inch(?:es)?)\s+(?:to|up|down)(?!\w)",
+        "a distance cannot be chosen: name the place to drag to",
+        does="drag",
+    ),
+    _kind(r"\s(?:and|in|on|with|to|from|as|for)\s", "name one app, as its icon does", does="open_app"),
+)
+_TEXTS = (
+    _kind(
+        r"^(?:it|that|this|them|everything|the\s+same)(?:\s+(?:again|too|as\s+well|here|there|in|into))*$", _LITERALLY
+    ),
+    _kind(
+        rf"\s(?:once|twice|thrice|(?:{COUNT}|a\s+few|several)\s+(?:more\s+)?times|again|slowly|quickly|carefully"
+        r"|letter\s+by\s+letter)$",
+        _LITERALLY,
+    ),
+    _kind(
+        r"\sin\s+(?:all\s+)?(?:capitals?|caps|upper\s?case|lower\s?case|bold|italics?|block)(?:\s+(?:letters?|text|type))?$",
+        _LITERALLY,
+    ),
+    _kind(r"\s(?:with|using|on|via)\s+(?:the|your|my|an?)\s+(?:[\w-]+\s+)?keyboard$", _LITERALLY),
+    # "The answer", "the current date": a text that is described, not named.
+    _kind(r"^the\s+[a-z]", _LITERALLY),
+    _kind(r"^(?:full\s?screen|[a-z]+\s+mode)$", _LITERALLY, verb="enter"),
+    _kind(r"", 'say: press ctrl+v; or put the text to paste in quotes: paste "Ada" into Name', verb="paste"),
+)
+_COORDINATED = re.compile(r"(?:,|\s+(?:and|&))\s+(?:the|an?|my|your|this|these|those)\s+", re.IGNORECASE)
+_LIST = re.compile(r"\s*,\s*(?:and\s+)?|\s+and\s+|\s+&\s+")
+_MAX_ITEM_WORDS = 3
+_ADJECTIVES = "left right next top bottom opposite half both all up down off"
+_PREPOSITIONS = BEFORE_DETERMINER - frozenset(_ADJECTIVES.split())
+
+
+def why_misread(target: str, does: str, verb: str) -> tuple[str, str]:
+    """Return the words that make more than one thing of a target, and what to do instead; nothing if it is one.
+
+    Args:
+        target: masked text behind the verb and its preposition.
+        does: what the verb does.
+        verb: the verb as written.
+    """
+    if does in _POINTED.split():
+        if several := _several(target):
+            return several, _ONE_EACH
+        if ends_with_chord(target):
+            return target.split()[-1].replace("\0", ""), "press the keys, or name one thing to click"
+    return _first(_TARGETS, target, does, verb)
+
+
+def why_no_text(text: str, verb: str) -> tuple[str, str]:
+    """Return the words of an unquoted text that are hardly to be typed, and what to do instead; nothing if all are.
+
+    Args:
+        text: masked text without the field behind it.
+        verb: the verb as written.
+    """
+    if ends_with_chord(text):
+        return text.split()[-1], _LITERALLY
+    return _first(_TEXTS, text, "type", verb)
+
+
+def _first(kinds: tuple[_Kind, ...], phrase: str, does: str, verb: str) -> tuple[str, str]:
+    verb = " ".join(verb.lower().split())
+    for kind in kinds:
+        if (kind.does and does not in kind.does) or (kind.verb and not re.fullmatch(kind.verb, verb)):
+            continue
+        if match := kind.pattern.search(phrase):
+            return match[0].replace("\0", "").strip() or verb, kind.advice
+    return "", ""
+
+
+def _several(target: str) -> str:
+    """Return what joins two things with an article each, or three without: ``the A and the B``, ``A, B and C``."""
+    for joint in _COORDINATED.finditer(target):
+        words = target[: joint.start()].lower().split()
+        # "The button, the blue one" is one thing.
+        is_apposition = joint[0][0] == "," and (words[:1] != ["the"] or re.search(r"(?<!\w)ones?$", target))
+        if not is_apposition and not any(word in _PREPOSITIONS for word in words):
+            return joint[0].strip(" ,")
+    items = _LIST.split(target)
+    short = all(0 < len(item.split()) <= _MAX_ITEM_WORDS and item.split()[0] not in _PREPOSITIONS for item in items)
+    if len(items) > 2 and "," in target and short:
+        return ", ".join(items).replace("\0", "...")
+    return ""
