@@ -77,6 +77,12 @@ _TARGETS = (
         rf"\swith\s+(?:the\s+)?(?:{MODIFIERS})$", "say for example: ctrl-click Name", does=_POINTED, flags=re.IGNORECASE
     ),
     _kind(rf"^all\s+(?:{COUNT})$", _ONE_EACH, does=_POINTED),
+    _kind(
+        r"^the\s+(?:correct|best|proper|appropriate|suitable|matching|relevant|obvious|cheapest|right)"
+        r"(?:\s+(?:ones?|answer|choice|solution))?$",
+        "name the one thing that is meant",
+        verb="select|choose|pick|click|tap",
+    ),
     _kind(r"^all$", 'say: press ctrl+a; or name a button: click "Select all"', does="click"),
     _kind(
         r"^(?:enter|return|escape|esc|tab|space|backspace|delete)\s+(?:once|twice|\d+|quickly|slowly|again|now)(?!\w)",
@@ -110,6 +116,17 @@ _TEXTS = (
     _kind(r"^(?:full\s?screen|[a-z]+\s+mode)$", _LITERALLY, verb="enter"),
     _kind(r"", 'say: press ctrl+v; or put the text to paste in quotes: paste "Ada" into Name', verb="paste"),
 )
+# "The word hello", "my code 1234": what is typed stands behind them. "The word shown above" is described.
+CALLED = re.compile(
+    r"(?:the|my|your)\s+(?:(?:following\s+)?(?:word|letter|digit|number)\s*:?\s+"
+    r"(?!(?:shown|displayed|visible|written|seen|highlighted|above|below|again|here|there|twice)(?!\w))"
+    r"(?=[^\s\0]+(?:$|\s+(?:in|into)\s))"
+    r"|(?:following\s+)?(?:text|words|phrase|sentence|string|letters|digits|numbers)\s*:\s+(?=\S)"
+    r"|(?:(?:pass)?code|password|pin|user\s?name|name|e-?mail(?:\s+address)?|amount|value|date|time|title|number)\s*:?\s+"
+    r"(?=\S*[\d@A-Z]\S*(?:$|\s+(?:in|into)\s)))",
+)
+"""A pattern for what a text is called: ``the word`` of "type the word hello"."""
+
 _COORDINATED = re.compile(r"(?:,|\s+(?:and|&))\s+(?:the|an?|my|your|this|these|those)\s+", re.IGNORECASE)
 _LIST = re.compile(r"\s*,\s*(?:and\s+)?|\s+and\s+|\s+&\s+")
 _MAX_ITEM_WORDS = 3
@@ -163,8 +180,9 @@ def _several(target: str) -> str:
         is_apposition = joint[0][0] == "," and (words[:1] != ["the"] or re.search(r"(?<!\w)ones?$", target))
         if not is_apposition and not any(word in _PREPOSITIONS for word in words):
             return joint[0].strip(" ,")
-    items = _LIST.split(target)
+    items, joints = _LIST.split(target), [joint[0].strip() for joint in _LIST.finditer(target)]
     short = all(0 < len(item.split()) <= _MAX_ITEM_WORDS and item.split()[0] not in _PREPOSITIONS for item in items)
-    if len(items) > 2 and "," in target and short:
+    # "Terms and Conditions, the blue one" is no list.
+    if len(items) > 2 and short and all(joint == "," for joint in joints[:-1]):
         return ", ".join(items).replace("\0", "...")
     return ""

@@ -15,6 +15,7 @@ in quotes.
 import re
 
 from molmo_agent.errors import UsageError
+from molmo_agent.policies.instructions.doubts import CALLED
 from molmo_agent.policies.instructions.keys import MODIFIERS
 from molmo_agent.policies.instructions.languages import begins_foreign, foreign_negation, foreign_words, looks_foreign
 from molmo_agent.policies.instructions.plain_names import why_no_name, why_no_target
@@ -112,7 +113,8 @@ def refuse_no_order(part: Part, verb_end: int | None, does: str = "") -> None:
     else:
         # "Fill in everything with x" names no field, "write a poem" no text.
         pattern, start = (_VAGUE_TEXT, label.start()) if does == "type" else (SEVERAL, label.end())
-        if vague := pattern.match(mask, start):
+        vague = pattern.match(mask, start)
+        if vague and not (does == "type" and CALLED.match(mask[label.start() :].strip())):
             raise refusal(part, vague[0].strip(), "name the field, and the text to type")
 
 
@@ -143,7 +145,7 @@ def _refuse_no_target(part: Part, mask: str, start: int, does: str) -> None:
     if does != "point":
         if _QUESTION.search(mask) and not _QUESTION_LABEL.match(mask, start):
             raise refusal(part, "?", "questions are not answered: say what is to be done")
-        if several := SEVERAL.match(target):
+        if (several := SEVERAL.match(target)) and does != "key":
             raise refusal(part, several[0], "name the one thing that is meant, one step for each")
         if re.match(r"(?:what|why|how|who|whom|that)\s", target) or (does == "click" and target.startswith("for ")):
             raise refusal(part, target.split()[0], "name one thing on the screen")

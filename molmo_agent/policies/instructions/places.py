@@ -19,6 +19,7 @@ _NOUN = (
 _SIDE = r"top|bottom|left|right|middle|cent(?:er|re)|corner|side|edge"
 # "In the Settings dialog that appears", but not "on the next page" and not "at the end of the list".
 _WORDS = r"(?:(?!(?:next|following|end|start|beginning|first|last|second|third)(?!\w))[\w\0&'-]+\s+){0,4}?"
+_AT_SIDE = rf"(?:\s+(?:at|on|in)\s+the\s+(?:{_SIDE})(?:\s+(?:{_SIDE}))?)?"
 _APPEARS = r"(?:\s+(?:that|which)\s+(?:just\s+)?(?:appear|open|show)(?:s|ed)(?:\s+up)?|\s+that\s+pops\s+up)?"
 _OF = rf"(?:\s+of\s+(?:the|this|my)\s+{_WORDS}(?:{_NOUN}))?"
 _DATES = (
@@ -27,7 +28,7 @@ _DATES = (
 )
 PLACE = re.compile(
     rf"(?:(?i:in|on|at|inside|within|under|from|into|using)\s+(?i:the|this|my)\s+"
-    rf"{_WORDS}(?:(?i:{_SIDE})(?:\s+(?i:{_SIDE}))?(?!\s+(?i:hand|{_NOUN}|{_SIDE})(?!\w)){_OF}|(?i:{_NOUN})(?!\w){_APPEARS})"
+    rf"{_WORDS}(?:(?i:{_SIDE})(?:\s+(?i:{_SIDE}))?(?!\s+(?i:hand|{_NOUN}|{_SIDE})(?!\w)){_OF}|(?i:{_NOUN})(?!\w|\s+(?i:{_NOUN})(?!\w)){_AT_SIDE}{_APPEARS})"
     rf"|(?i:in|under|from)\s+(?:\0+|(?!(?:{_DATES})(?!\w))[A-Z][\w-]*(?:\s+[A-Z][\w-]*){{0,2}})(?:\s+(?i:{_NOUN}))?)"
     r"(?![\w'-])(?=\s*,\s*\w|\s*:?\s+\w)"
 )
@@ -46,7 +47,8 @@ def behind_its_verb(step: Part, place: Part, does: str) -> Part:
         UsageError: the place would be read as a part of a text.
     """
     is_text = does in ("type", "fill", "set")
-    if is_text and not (does == "type" and is_field(place.text) and place.mask[:2].lower() == "in"):
+    name = re.sub(rf"{_AT_SIDE}$", "", place.text)
+    if is_text and not (does == "type" and is_field(name) and place.mask[:2].lower() == "in"):
         raise UsageError(
             f"cannot follow {step.text[:60]!r} {place.text!r}: expected the field that is typed into; say for example: "
             'type "Ada" into the Name field'

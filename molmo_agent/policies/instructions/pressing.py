@@ -17,6 +17,8 @@ _PLACE = re.compile(r"\s+(?:in|on|at|inside|within|into|over)\s+\S")
 _MEANS = re.compile(
     r"[\s,]+(?:(?:with|using|via)|(?P<by>by)\s+(?:pressing|hitting|using|typing))\s+(?=\S)", re.IGNORECASE
 )
+# Characters of the longest phrase for keys.
+_MAX_KEYS = 100
 EFFECT = re.compile(
     r"(?:save|copy|cut|paste|undo|redo|close|quit|exit|open|print|find|select|refresh|reload|zoom\s+(?:in|out)|show|hide"
     r"|lock|minimi[sz]e|maximi[sz]e|reopen|duplicate|bookmark|toggle|switch|delete|rename|go\s+back|insert|mark|create"
@@ -74,10 +76,11 @@ def read_pressed(part: Part, rest: Part) -> list[tuple[str, ...]]:
 def read_means(part: Part) -> tuple[Part | None, list[tuple[str, ...]]]:
     """Return ``save it`` of ``save it with ctrl+s``, and the chords; no part where no keys are the means."""
     effect = EFFECT.match(part.mask)
-    for means in _MEANS.finditer(part.mask, effect.end()) if effect else ():
-        chords = _all_keys(part.cut(means.end()))
-        if chords and (any(len(chord) > 1 for chord in chords) or means["by"]):
-            return part.cut(0, means.start()), chords
+    means = list(_MEANS.finditer(part.mask, effect.end()))[-1:] if effect else []
+    if means and len(part.mask) - means[0].end() <= _MAX_KEYS:
+        chords = _all_keys(part.cut(means[0].end()))
+        if chords and (any(len(chord) > 1 for chord in chords) or means[0]["by"]):
+            return part.cut(0, means[0].start()), chords
     return None, []
 
 

@@ -7,7 +7,7 @@ from typing import cast
 from molmo_agent.actions import Direction
 from molmo_agent.errors import UsageError
 from molmo_agent.policies.instructions.counts import COUNT, number, read_signs, read_times, times_last
-from molmo_agent.policies.instructions.doubts import why_no_text
+from molmo_agent.policies.instructions.doubts import CALLED, why_no_text
 from molmo_agent.policies.instructions.keys import read_chord
 from molmo_agent.policies.instructions.orders import refusal
 from molmo_agent.policies.instructions.pressing import refuse_chord
@@ -97,13 +97,6 @@ _SEVERAL_FIELDS = re.compile(r",|\s(?:and|&)\s")
 _HERE = re.compile(r"(?:it|there|here|the focused field)?", re.IGNORECASE)
 
 
-# "The word hello", "the code 1234": what is typed stands behind them.
-_CALLED = re.compile(
-    r"the\s+(?:following\s+)?(?:(?:text|words?|phrase|sentence|string|letters?|digits?|numbers?)\s*:?\s+"
-    r"(?!(?:of|in|into|from|on|that|which|you|for|to|at|by|with|below|above|is|are|as|and|again)(?!\w))(?=\S)"
-    r"|(?:(?:pass)?code|password|pin|user\s?name|name|e-?mail(?:\s+address)?|amount|value|date|time|title|number)\s*:?\s+"
-    r"(?=\S*[\d@A-Z]\S*(?:$|\s+(?:in|into)\s)))",
-)
 # Where the next text begins: "Ada" into Name and "Berg" into Town; Ada in the Name field and Berg in the Town field.
 _NEXT_TEXT = re.compile(
     r"(?P<joint>\s*,\s*(?:and\s+)?|\s+and\s+)"
@@ -133,7 +126,7 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
     """
     if not rest.text and part.mask.lower().startswith("enter"):
         return [SubStep(text=part.text, gesture="key", value="enter")]
-    if (noun := _WHAT.match(rest.mask)) or (noun := _CALLED.match(rest.mask)):
+    if (noun := _WHAT.match(rest.mask)) or (noun := CALLED.match(rest.mask)):
         rest = rest.cut(noun.end())
     if following := _next_text(rest):
         return read_type(part, rest.cut(0, following.start())) + read_type(part, rest.cut(following.end("joint")))
@@ -211,7 +204,7 @@ def read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
     return steps
 
 
-_PUT = re.compile(r"\s+(?:into|in|to|inside)\s+(?=\S)", re.IGNORECASE)
+_PUT = re.compile(r"\s+(?:into|in|to|inside|as|for)\s+(?=\S)", re.IGNORECASE)
 
 
 def read_put(part: Part, rest: Part) -> list[SubStep]:
@@ -268,7 +261,10 @@ def hold_keys(part: Part, modifiers: tuple[str, ...], steps: list[SubStep]) -> l
 _WAY = r"(up|down|left|right)(?:wards?)?"
 _SCROLL = re.compile(
     rf"(?:(?P<before>(?!(?:from|to|up|down|left|right)(?!\w)).*?)\s+)?{_WAY}(?:\s+(?:by\s+)?(?P<count>{COUNT}|once|twice)(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
-    r"|\s+(?:a\s+(?:bit|little)|slowly|slightly|further)(?:\s+(?:more|further))?)?(?:\s+(?:in|on|over|inside|within)\s+(?P<after>.+))?",
+    r"|\s+(?:a\s+(?:(?:little|tiny)\s+)?(?:bit|little)|slowly|slightly|further)(?:\s+(?:more|further))?)?"
+    # "Swipe down to refresh": what it is good for; "to the comments" is a place, which is not looked for.
+    r"(?:\s+to\s+(?:refresh|reload|update|unlock|load\s+more|see\s+more|continue)(?!\w)[^,;]{0,20})?"
+    r"(?:\s+(?:in|on|over|inside|within)\s+(?P<after>.+))?",
     re.IGNORECASE | re.DOTALL,
 )
 _OPPOSITE: dict[str, Direction] = {"up": "down", "down": "up", "left": "right", "right": "left"}

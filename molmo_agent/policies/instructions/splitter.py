@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import cast
 
 from molmo_agent.errors import UsageError
-from molmo_agent.policies.instructions.counts import read_signs
+from molmo_agent.policies.instructions.counts import read_signs, read_times, times_last
 from molmo_agent.policies.instructions.doubts import why_misread
 from molmo_agent.policies.instructions.keys import MODIFIERS, read_modifiers, signs_that_are_keys
 from molmo_agent.policies.instructions.orders import refusal, refuse_aside, refuse_no_order
@@ -75,6 +75,10 @@ _NAME_WITH_VERB = re.compile(
     r"(?:the|a|an|this|that)\s+(?:[A-Z][\w-]*\s+and\s+[A-Z][\w-]*\s+[a-z]+(?!\s+[a-z]|\w)"
     r"|[\w-]+\s+and\s+(?!press|click|tap|hit|push|touch|select|choose|pick|open|hold|hover)[\w-]+\s+"
     r"(?:button|icon|command|tool)(?!\w))"
+)
+# "Select May from the month list and 2027 from the year list".
+_FROM_TWO = re.compile(
+    r"((?:(?!\sfrom\s).)+\sfrom\s+the\s(?:(?!\sfrom\s).)+)\s+and\s+((?:(?!\sfrom\s).)+\sfrom\s+the\s.+)", re.I
 )
 # "Close the dialog by clicking OK".
 _BY_CLICKING = re.compile(
@@ -171,12 +175,13 @@ _NO_WORDS = " \t\r\n.,;:!?-"
 
 def _cut_into_parts(whole: Part) -> list[Part]:
     parts, start, position = [], 0, 0
+    in_names = {place for name in _NAME_WITH_VERB.finditer(whole.mask) for place in range(*name.span())}
     while separator := _SEPARATOR.search(whole.mask, position):
         position = separator.end()
         # "First, click A": the comma belongs to the word before it.
         before = whole.mask[start : separator.start()].strip() if separator.start() - start < 40 else "-"
         only_polite = POLITE.fullmatch(before)
-        if any(name.start() < separator.start() < name.end() for name in _NAME_WITH_VERB.finditer(whole.mask)):
+        if separator.start() in in_names:
             continue
         if (
             _HOLDING.fullmatch(before)
@@ -239,7 +244,9 @@ def _read_part(part: Part, before: SubStep | None = None) -> list[SubStep]:
         return hold_keys(part, read_modifiers(keys[1] or keys[2]), _read_part(part.cut(0, keys.start())))
     effect, chords = read_means(part.sentence())
     if effect:
-        refuse_no_order(effect, cast(re.Match[str], EFFECT.match(effect.mask)).end(), "key")
+        # "Select everything with ctrl+a" is one key.
+        does = "key" if effect.mask[:6].lower() == "select" else "press"
+        refuse_no_order(effect, cast(re.Match[str], EFFECT.match(effect.mask)).end(), does)
         return press_keys(part, chords)
     if by_clicking := _BY_CLICKING.match(part.mask):
         refuse_no_order(part.cut(0, by_clicking.end()), by_clicking.end("effect"), "key")
@@ -276,7 +283,7 @@ def _read_verb(part: Part, verb: re.Match[str]) -> list[SubStep]:
     match does:
         case "type":
             return read_type(part, rest)
-        case "fill" if 0 in rest.quotes and re.match(r"\0+\s+(?:in|into)\s", rest.mask):
+        case "fill" if 0 in rest.quotes and re.match(r"\0+\s+(?:in|into|as|for)\s", rest.mask):
             return read_put(part, rest)
         case "fill" | "set":
             return read_fill(part, rest, "with" if does == "fill" else "to")
@@ -312,6 +319,9 @@ def _read_verb(part: Part, verb: re.Match[str]) -> list[SubStep]:
             return [SubStep(text=part.text, gesture="open_app", value=need(part, value.quoted() or value.text))]
         case "whole":
             return read_pointing(part, part.sentence(), "click")
+        case "click" if pair := _FROM_TWO.fullmatch(rest.sentence().mask):
+            choices = [rest.cut(*pair.span(number)) for number in (1, 2)]
+            return [step for choice in choices for step in read_pointing(part, choice, "click")]
         case "click" if verb[0].lower() in ("turn", "switch"):
             return read_pointing(part, rest.cut(0, re.search(r"\s+(?:on|off)\W*$", rest.mask).start()), "click")
         case _:
@@ -324,6 +334,7 @@ def _refuse_misread(part: Part, rest: Part, does: str, verb: str) -> None:
     target = rest.sentence()
     if preposition := re.match(r"(?:on|at|onto|over)\s+", target.mask, re.IGNORECASE):
         target = target.cut(preposition.end())
+    target, _ = read_times(times_last(target))
     words, advice = ("", "") if read_signs(target) else why_misread(target.mask, does, verb)
     if words:
         raise refusal(part, words, advice)

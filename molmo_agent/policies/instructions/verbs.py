@@ -54,7 +54,7 @@ _VERBS: tuple[tuple[str, str], ...] = (
     (r"(?:right|secondary)[- ]?click", "right_click"),
     (r"middle[- ]?click", "middle_click"),
     (_HOLD, "long_press"),
-    (r"hover(?: the (?:mouse|pointer|cursor))?|move (?:the )?(?:mouse|pointer|cursor)", "move"),
+    (r"hover(?: (?:the|your|my) (?:mouse|pointer|cursor))?|move (?:the |your |my )?(?:mouse|pointer|cursor)", "move"),
     (r"drag and drop|(?:click|tap|touch) and drag|drag|move", "drag"),
     (r"scroll|swipe", "scroll"),
     (r"type in|type|enter|write|input|key in|paste", "type"),
