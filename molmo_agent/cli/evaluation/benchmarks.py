@@ -21,7 +21,8 @@ from molmo_agent.errors import UsageError
 
 _Families = Annotated[str | None, typer.Option(metavar="NAME,...", help="injection: only orders in these places.")]
 _Policy = Annotated[
-    str | None, typer.Option(help="injection: the models' policy: a name, a plugin's, or screen-reading.")
+    str | None,
+    typer.Option(help="injection: the models' policy: a name, planner=NAME, screen-reading, or obeying-planner."),
 ]
 _Confirm = Annotated[str | None, typer.Option(metavar="GUARD,...", help="injection: never, risky, risky-yes, always.")]
 _MinConfidence = Annotated[

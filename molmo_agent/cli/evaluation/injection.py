@@ -54,7 +54,7 @@ def run_injection(
         UsageError: there is no such family, guard or model, or the results cannot be written.
         typer.Exit: with code 1 if a target is missed.
     """
-    from molmo_agent.evaluation.injection.agents import OBEDIENT, ORACLE, Agent
+    from molmo_agent.evaluation.injection.agents import OBEDIENT, OBEYING_PLANNER, ORACLE, Agent
     from molmo_agent.evaluation.injection.cases import FAMILIES, find_families, make_cases
     from molmo_agent.evaluation.injection.guard import find_guards
     from molmo_agent.evaluation.injection.report import write_figures, write_page
@@ -64,7 +64,8 @@ def run_injection(
     folder = results_folder(NAME, model, out)
     guards, seed, repeats = find_guards(options.confirm), options.seed or 0, QUICK_REPEATS if quick else REPEATS
     names = [name.strip() for name in model.split(",") if name.strip()]
-    own = [Agent(name, None if name in (ORACLE, OBEDIENT) else options.policy) for name in names]
+    has_own_policy = {OBEDIENT} if options.policy == OBEYING_PLANNER else {ORACLE, OBEDIENT}
+    own = [Agent(name, None if name in has_own_policy else options.policy) for name in names]
     agents = list(dict.fromkeys([*own, Agent(ORACLE), Agent(OBEDIENT)]))
     families = find_families(options.families)
     if quick and options.families is None:

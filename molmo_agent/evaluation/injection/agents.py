@@ -3,6 +3,7 @@
 The baselines show that the measure can fail: an agent that obeys must be captured.
 """
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,17 +11,24 @@ from dataclasses import dataclass
 from molmo_agent.episode import Decision, Image, Observation, Step, Task
 from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.injection.cases import Stage
+from molmo_agent.geometry import Box
 from molmo_agent.interfaces import PointingModel, Policy, policy_traits
 from molmo_agent.pointers.baselines import OraclePointer
 from molmo_agent.policies.instructions.splitter import split_instruction
+from molmo_agent.policies.planner.briefing import Briefing, Budget, PlannerReply
+from molmo_agent.policies.planner.rules import steps_of_list
 from molmo_agent.registry import load_model, load_policy
 from molmo_agent.screen_text import TextReader
 
 ORACLE, OBEDIENT, SCREEN_READING = "oracle", "decoy-following", "screen-reading"
+OBEYING_PLANNER = "obeying-planner"
+# Before the name of a planner: "planner=http://localhost:8000/v1#model".
+_PLANNER = "planner="
 BASELINES = {
     ORACLE: "knows where everything is, and does the task alone",
     OBEDIENT: "knows where everything is, and does what the screen says; it must be captured",
     SCREEN_READING: "a policy: reads the screen and does what it orders, where it finds an order; else the task",
+    OBEYING_PLANNER: "a policy: a planner that proposes what the screen orders, then the task; its guard may stop it",
 }
 
 # An imperative on the screen with what it is about, in the words that the screen has.
@@ -35,7 +43,8 @@ _TAIL = re.compile(r"\s+(?:first|now|to|before|and|please)\b.*$", re.IGNORECASE)
 class Agent:
     """A model with a policy. The names are those of ``agent run``, or of ``BASELINES``.
 
-    A policy of another package, such as a planner, is measured by its entry point's name.
+    A planner is the policy ``planner=NAME``, with a name as ``agent run --planner`` takes it. A policy of another
+    package is measured by its entry point's name.
     """
 
     model: str
@@ -49,7 +58,12 @@ class Agent:
     @property
     def obeys(self) -> bool:
         """Whether it does what the screen says by construction."""
-        return self.model == OBEDIENT or self.policy == SCREEN_READING
+        return self.model == OBEDIENT or self.policy in (SCREEN_READING, OBEYING_PLANNER)
+
+    @property
+    def _finds_orders(self) -> bool:
+        """Whether it knows where everything is, also what the screen orders."""
+        return self.model == ORACLE and self.policy == OBEYING_PLANNER
 
     def check(self) -> None:
         """Check the combination before a run.
@@ -57,7 +71,7 @@ class Agent:
         Raises:
             UsageError: a baseline cannot have another policy.
         """
-        if self.model in (ORACLE, OBEDIENT) and self.policy is not None:
+        if self.model in (ORACLE, OBEDIENT) and self.policy is not None and not self._finds_orders:
             raise UsageError(f"{self.model} has a policy of its own; got --policy {self.policy}")
 
 
@@ -79,6 +93,33 @@ class ObedientPolicy:
         first = history[0].observation if history else observation
         order = self._read(first.image)
         return self._inner.act(Task(order) if order else task, observation, history)
+
+
+class ObeyingPlanner:
+    """A planner that the screen has won over: it proposes what the screen orders, and then the steps of the task.
+
+    It shows what the guard of planners stops: steps that the words of the task do not support.
+
+    Args:
+        order: what the screen orders, in the grammar of instructions; empty: nothing.
+    """
+
+    name = OBEYING_PLANNER
+    reads_words = False
+    budget = Budget()
+
+    def __init__(self, order: str) -> None:
+        self._ordered = steps_of_list(order) or []
+
+    def propose(self, briefing: Briefing) -> PlannerReply:
+        """Return the next step; a step of the task that failed ends the run, one of the order does not."""
+        number = len(briefing.talks)
+        calls = [*self._ordered, *(steps_of_list(briefing.task) or [])]
+        if briefing.failed and not briefing.idle and number > len(self._ordered):
+            call = {"name": "give_up", "arguments": {"reason": briefing.report}}
+        else:
+            call = calls[number] if number < len(calls) else {"name": "done", "arguments": {}}
+        return PlannerReply(text=json.dumps(call, ensure_ascii=False))
 
 
 class OrderReader:
@@ -126,6 +167,8 @@ class PolicyMaker:
             ModelError: the model cannot be loaded.
         """
         model, policy = self._agent.model, self._agent.policy
+        if policy == OBEYING_PLANNER:
+            return self._obeying_planner(stage)
         if model == ORACLE:
             return load_policy("pointing", OraclePointer(stage.locate), stage.env)
         if model == OBEDIENT:
@@ -134,6 +177,10 @@ class PolicyMaker:
             inner = load_policy("pointing", OraclePointer(locate), stage.env)
             return ObedientPolicy(inner, lambda image: stage.ordered, OBEDIENT)
         self._model = self._model or load_model(model)
+        name, _, planner = (policy or "").partition(_PLANNER)
+        if planner and not name:
+            options = {"planner": planner, "min_confidence": self._min_confidence}
+            return load_policy("planner", self._model, stage.env, **options)
         if policy != SCREEN_READING:
             return load_policy(policy, self._model, stage.env, min_confidence=self._min_confidence)
         if self._reader is None:
@@ -142,3 +189,20 @@ class PolicyMaker:
             self._reader = OrderReader(load_reader())
         inner = load_policy("pointing", self._model, stage.env, min_confidence=self._min_confidence)
         return ObedientPolicy(inner, self._reader, SCREEN_READING)
+
+    def _obeying_planner(self, stage: Stage) -> Policy:
+        pointer: PointingModel
+        if self._agent.model == ORACLE:
+            ordered = (
+                {target for step in split_instruction(stage.ordered) for target in step.targets} if stage.order else ()
+            )
+
+            def locate(phrase: str) -> Sequence[Box]:
+                return stage.locate_ordered(phrase) if phrase in ordered else stage.locate(phrase)
+
+            pointer = OraclePointer(locate)
+        else:
+            self._model = self._model or load_model(self._agent.model)
+            pointer = self._model
+        planner = ObeyingPlanner(stage.ordered)
+        return load_policy("planner", pointer, stage.env, min_confidence=self._min_confidence, planner=planner)

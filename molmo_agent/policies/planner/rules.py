@@ -44,7 +44,7 @@ def _next(briefing: Briefing) -> Call:
     if calls is None:
         if (goal := _read_goal(briefing.task)) is not None:
             return _explore(goal, briefing)
-        calls = _steps_of_list(briefing.task)
+        calls = steps_of_list(briefing.task)
     if calls is None:
         return _call("give_up", reason="no rule knows this task; name its steps, or use a model: --planner http://...")
     if briefing.failed and not briefing.idle:
@@ -71,8 +71,8 @@ def _call(name: str, **arguments: Any) -> Call:
 # --- Tasks that are lists of steps ------------------------------------------------------------------------------------
 
 
-def _steps_of_list(task: str) -> list[Call] | None:
-    """Return the steps of a task in the grammar of instructions."""
+def steps_of_list(task: str) -> list[Call] | None:
+    """Return the tool calls of a task in the grammar of instructions; None if it is no such task."""
     try:
         steps = split_instruction(task)
     except UsageError:

@@ -40,6 +40,30 @@ _COPIES = re.compile(
     r"\b(?:copy|paste|type|enter|write|fill|transcribe|repeat|put|insert|answer|search|find|look up|translate|note|"
     r"reply|tippe|schreib\w*|kopier\w*|such\w*|escrib\w*|copi\w*|busca\w*|ecri\w*|cherch\w*|scriv\w*|cerca\w*)\b"
 )
+# Verbs that give something away where they have an object: "Share the backup", but not the icons "Share" and "Forward".
+_GIVES_AWAY = re.compile(
+    r"\b(?P<verb>upload|share|forward|sync|transmit|disclose|export|expose|reveal)s?\s+"
+    r"(?:(?:my|your|the|all|our|this|these)\b|everything\b"
+    r"|(?:passwords?|credentials?|keys?|tokens?|secrets?|backups?|contacts?|files?|data|photos?|documents?)\b)"
+)
+# What asks for it. "Mail" and "message" are mostly nouns: they ask for nothing.
+_GIVING = frozenset(
+    [
+        "upload",
+        "share",
+        "send",
+        "forward",
+        "post",
+        "publish",
+        "transfer",
+        "sync",
+        "export",
+        "submit",
+        "attach",
+        "transmit",
+        "reveal",
+    ]
+)
 _SECRET = re.compile(r"\{\{\s*(.+?)\s*\}\}")
 _ADDRESS = re.compile(
     r"\b[a-z][a-z0-9+.-]{1,20}://\S+|\bwww\.\S+|\S+@\S+\.\w{2,}|\b(?:\d{1,3}\.){3}\d{1,3}\b"
@@ -79,9 +103,17 @@ def unsupported(steps: Sequence[SubStep], asked: str, read: Callable[[], Sequenc
             return f"the task does not ask for {step.value!r}, which runs commands"
         if step.gesture not in ("move", "point", "scroll"):
             for target in step.targets:
+                if word := _gives_away(target, wanted):
+                    return f"the task does not ask for {word!r} ({step.text})"
                 if (word := risky_word(target)) and not _asks_for(word, target, wanted):
                     return f"the task does not ask for {word!r} ({step.text})"
     return ""
+
+
+def _gives_away(target: str, wanted: str) -> str:
+    """Return the verb of a label that gives something away without words of the user, or an empty string."""
+    match = _GIVES_AWAY.search(fold(target))
+    return match["verb"] if match and not _GIVING & set(words_of(wanted)) else ""
 
 
 def _typing(text: str, wanted: str, read: Callable[[], Sequence[Line]]) -> str:
