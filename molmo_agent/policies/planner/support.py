@@ -48,7 +48,7 @@ _GIVES_AWAY = re.compile(
 )
 # What asks for it. "Mail" and "message" are mostly nouns: they ask for nothing.
 _GIVING = frozenset(
-    [
+    (
         "upload",
         "share",
         "send",
@@ -60,9 +60,8 @@ _GIVING = frozenset(
         "export",
         "submit",
         "attach",
-        "transmit",
         "reveal",
-    ]
+    )
 )
 _SECRET = re.compile(r"\{\{\s*(.+?)\s*\}\}")
 _ADDRESS = re.compile(
