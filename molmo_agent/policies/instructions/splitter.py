@@ -76,6 +76,7 @@ _NAME_WITH_VERB = re.compile(
     r"|[\w-]+\s+and\s+(?!press|click|tap|hit|push|touch|select|choose|pick|open|hold|hover)[\w-]+\s+"
     r"(?:button|icon|command|tool)(?!\w))"
 )
+_ON_OR_OFF = re.compile(r"\s+(?:on|off)\W*$", re.IGNORECASE)
 # "Select May from the month list and 2027 from the year list".
 _FROM_TWO = re.compile(
     r"((?:(?!\sfrom\s).)+\sfrom\s+the\s(?:(?!\sfrom\s).)+)\s+and\s+((?:(?!\sfrom\s).)+\sfrom\s+the\s.+)", re.I
@@ -209,7 +210,7 @@ def _begins_a_step(mask: str, position: int) -> bool:
     polite = POLITE.match(mask, position)
     position = polite.end() if polite else position
     if place := PLACE.match(mask, position):
-        position = re.compile(r"[\s,:]*").match(mask, place.end()).end()
+        position = len(mask) - len(mask[place.end() :].lstrip(" \t\r\n,:"))
     verb = VERB.match(mask, position)
     if verb is None:
         return bool(_WITH_KEYS.match(mask, position)) or begins_refused(mask, position)
@@ -322,8 +323,8 @@ def _read_verb(part: Part, verb: re.Match[str]) -> list[SubStep]:
         case "click" if pair := _FROM_TWO.fullmatch(rest.sentence().mask):
             choices = [rest.cut(*pair.span(number)) for number in (1, 2)]
             return [step for choice in choices for step in read_pointing(part, choice, "click")]
-        case "click" if verb[0].lower() in ("turn", "switch"):
-            return read_pointing(part, rest.cut(0, re.search(r"\s+(?:on|off)\W*$", rest.mask).start()), "click")
+        case "click" if (switch := _ON_OR_OFF.search(rest.mask)) and verb[0].lower() in ("turn", "switch"):
+            return read_pointing(part, rest.cut(0, switch.start()), "click")
         case _:
             gesture = "click" if does == "press" else does
             return read_pointing(part, rest.sentence(), cast(Gesture, gesture))
