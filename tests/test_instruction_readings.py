@@ -51,9 +51,28 @@ def test_a_condition_or_a_time_that_looks_like_a_place_is_refused():
     assert followed(conditions) == {}
 
 
+def test_what_is_refused_alone_is_refused_with_a_place_or_a_purpose_too():
+    refused = [
+        "click Pay twice a day",
+        "select the first three files",
+        "click around",
+        "click Next 0 times",
+        "how do I open settings",
+        "install all updates",
+        "you should click Pay",
+    ]
+    assert followed(f"in the menu{join}{text}" for join in (" ", ", ") for text in refused) == {}
+    assert (
+        followed(["select the first three files to move them", "click Save by clicking OK", "turn A on, it is dark"])
+        == {}
+    )
+    assert followed(["press Enter to click Save", "press Enter to klicka OK", "press Enter a couple of times"]) == {}
+
+
 def test_a_text_goes_into_a_field_and_into_no_other_place():
     for text in ("in the dialog, type Ada", "at the top type Ada", "in the form, fill in Name with Ada"):
         assert "expected the field that is typed into" in refusal(text)
+    assert "name one place before the verb" in refusal("in the dialog, in the list click A")
 
 
 @pytest.mark.parametrize("gesture", ["in the menu click Pay", "go to example.com", "search for cats", "use ctrl+s"])

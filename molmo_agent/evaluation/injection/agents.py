@@ -179,8 +179,8 @@ class PolicyMaker:
         self._model = self._model or load_model(model)
         name, _, planner = (policy or "").partition(_PLANNER)
         if planner and not name:
-            options = {"planner": planner, "min_confidence": self._min_confidence}
-            return load_policy("planner", self._model, stage.env, **options)
+            confidence = self._min_confidence
+            return load_policy("planner", self._model, stage.env, min_confidence=confidence, planner=planner)
         if policy != SCREEN_READING:
             return load_policy(policy, self._model, stage.env, min_confidence=self._min_confidence)
         if self._reader is None:

@@ -71,6 +71,7 @@ _TARGETS = (
         "the program cannot be chosen: name what is clicked, step by step",
         verb="open(?: up)?",
     ),
+    _kind(r"\sby\s+(?:click|tapp|press|hitt|dragg)ing\s", "name one thing on the screen", does=_POINTED),
     _kind(r"^(?:from|of|by)\s", "name one thing on the screen", does=_POINTED),
     _kind(r"^(?:once|twice|\S+\s+times)\s", "say for example: click Next 3 times", does=_POINTED),
     _kind(
@@ -84,6 +85,12 @@ _TARGETS = (
         verb="select|choose|pick|click|tap",
     ),
     _kind(r"^all$", 'say: press ctrl+a; or name a button: click "Select all"', does="click"),
+    _kind(
+        r"^(?:enter|return|escape|esc|tab|space|backspace|delete|f\d+)\s+(?:key\s+)?(?:to|a\s+couple|a\s+few)\s",
+        "say only which keys are pressed",
+        does="press",
+        flags=re.IGNORECASE,
+    ),
     _kind(
         r"^(?:enter|return|escape|esc|tab|space|backspace|delete)\s+(?:once|twice|\d+|quickly|slowly|again|now)(?!\w)",
         "say for example: press Tab 3 times",

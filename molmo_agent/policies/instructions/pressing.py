@@ -5,11 +5,16 @@ import re
 from molmo_agent.errors import UsageError
 from molmo_agent.policies.instructions.counts import COUNT, read_times
 from molmo_agent.policies.instructions.keys import JOIN, MODIFIERS, read_chord
+from molmo_agent.policies.instructions.languages import foreign_words
 from molmo_agent.policies.instructions.quoting import Part
 
 # "Press Enter to send it": what it is good for. "Up to 5" and "left to right" are none.
+_NO_PURPOSE = (
+    "(?:double-|right-)?click|tap|press|type|hit|push|touch|drag|scroll|swipe|wait|hold|turn|set|skip|do|be|you|he|she|it|they"
+    "|we|how|what|which|why|who|where|no|every|each|all|any|first|then|say|OK"
+)
 _PURPOSE = re.compile(
-    rf"\s+(?:in\s+order\s+)?to\s+(?!(?:the|an?|my|your|right|left|up|down|top|end|home|{COUNT})(?!\w))[a-z]{{2,}}.*",
+    rf"\s+(?:in\s+order\s+)?to\s+(?!(?:the|an?|my|your|right|left|up|down|top|end|home|{COUNT}|{_NO_PURPOSE})(?!\w))[a-z]{{2,}}.*",
     re.DOTALL,
 )
 _PLACE = re.compile(r"\s+(?:in|on|at|inside|within|into|over)\s+\S")
@@ -62,7 +67,8 @@ def read_pressed(part: Part, rest: Part) -> list[tuple[str, ...]]:
     Raises:
         UsageError: it is a chord with an unknown key, or a place follows the keys, which go to the focus alone.
     """
-    if (purpose := _PURPOSE.search(rest.mask)) and (chords := _keys_before(rest, purpose)):
+    purpose = _PURPOSE.search(rest.mask)
+    if purpose and not foreign_words(purpose[0]) and (chords := _keys_before(rest, purpose)):
         return chords
     if (place := _PLACE.search(rest.mask)) and (chords := _keys_before(rest, place)) and not _all_keys(rest):
         keys = "+".join(chords[0])

@@ -232,6 +232,10 @@ def _read_part(part: Part, before: SubStep | None = None) -> list[SubStep]:
     """Return the steps of one part; ``before`` is the step that it follows."""
     if place := PLACE.match(part.mask):
         step = _trim(part.cut(place.end()))
+        if another := PLACE.match(step.mask):
+            raise refusal(part, another[0], "name one place before the verb")
+        # What is refused without the place is refused with it, wherever it ends.
+        _read_part(step)
         if _begins_a_step(step.mask, 0):
             verb = VERB.match(step.mask)
             does = cast(str, verb.lastgroup) if verb else ""
@@ -323,6 +327,8 @@ def _read_verb(part: Part, verb: re.Match[str]) -> list[SubStep]:
         case "click" if pair := _FROM_TWO.fullmatch(rest.sentence().mask):
             choices = [rest.cut(*pair.span(number)) for number in (1, 2)]
             return [step for choice in choices for step in read_pointing(part, choice, "click")]
+        case "click" if verb[0].lower() in ("turn", "switch") and not _ON_OR_OFF.search(rest.mask):
+            raise refusal(part, rest.text, "name what is switched, and nothing behind 'on' or 'off'")
         case "click" if (switch := _ON_OR_OFF.search(rest.mask)) and verb[0].lower() in ("turn", "switch"):
             return read_pointing(part, rest.cut(0, switch.start()), "click")
         case _:
@@ -336,6 +342,9 @@ def _refuse_misread(part: Part, rest: Part, does: str, verb: str) -> None:
     if preposition := re.match(r"(?:on|at|onto|over)\s+", target.mask, re.IGNORECASE):
         target = target.cut(preposition.end())
     target, _ = read_times(times_last(target))
-    words, advice = ("", "") if read_signs(target) else why_misread(target.mask, does, verb)
-    if words:
-        raise refusal(part, words, advice)
+    # "Select the first three files to move them": what it is good for hides no range.
+    purpose = re.search(r"\s(?:in\s+order\s+)?to\s+[a-z]", target.mask)
+    for phrase in (target.mask, target.mask[: purpose.start()]) if purpose else (target.mask,):
+        words, advice = ("", "") if read_signs(target) else why_misread(phrase, does, verb)
+        if words:
+            raise refusal(part, words, advice)

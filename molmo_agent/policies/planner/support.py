@@ -19,7 +19,9 @@ from molmo_agent.screen_text import Line
 _GROUPS = tuple(
     frozenset(group.split())
     for group in (
-        "send submit post publish share reply forward mail email message text tweet answer",
+        "send submit post reply mail email message text tweet answer",
+        # A reply goes to one person: it asks for nothing that goes to all.
+        "send post publish share forward",
         "buy order purchase pay checkout book reserve subscribe donate transfer bid",
         "delete remove erase trash discard clear empty wipe purge uninstall drop",
         "install update upgrade download",
