@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from molmo_agent.errors import UnknownNameError
 from molmo_agent.evaluation.grounding.protocols import Protocol
 from molmo_agent.evaluation.grounding.table import GROUNDING
+from molmo_agent.evaluation.steps.table import ANDROID_CONTROL_ROW, STEPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,21 +63,6 @@ _SERVER = "The published figures are for the test split, whose answers are unpub
 _WITHOUT_MATHS_JUDGE = (
     "For the published figures a language model extracts the answer; here the reply must be the answer, so "
     "replies in sentences score lower."
-)
-
-_STEP = "the benchmark's prompt in the form of --form"
-_STEPS = "Numbers in print are for 7,708 or 8,444 steps; here n is those of --split and --subsplit."
-_ANDROID_PROTOCOLS = (
-    Protocol(name="box_inside", rule="click inside the element's box", prompt=_STEP, note=f"Molmo's rule. {_STEPS}"),
-    Protocol(name="box_1.2x", rule="click inside the element's box enlarged 1.2 times", prompt=_STEP, note=_STEPS),
-    Protocol(
-        name="dist_14",
-        rule="click within a distance of 14 on a grid of 100 x 100",
-        prompt=_STEP,
-        note="As OS-Atlas (7,708 listed steps), except that typed text must be equal; its code compares first words.",
-    ),
-    Protocol(name="dist_4", rule="click within a distance of 4 on a grid of 100 x 100", prompt=_STEP, note=_STEPS),
-    Protocol(name="exact_text", rule="the same text of the action", prompt=_STEP, note=_STEPS),
 )
 
 BENCHMARKS: Mapping[str, Benchmark] = {
@@ -315,16 +301,16 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         caveat="The publication does not state whether the models saw whole images or the clocks alone (--form crop).",
     ),
     "android_control": Benchmark(
-        what="one step on a phone, under every published rule",
-        data="the folder with shards android_control-..., splits.json and test_subsplits.json",
-        reader="molmo_agent.data.android_control.questions:AndroidQuestions",
-        metric="android_control",
+        what=ANDROID_CONTROL_ROW.what,
+        data=ANDROID_CONTROL_ROW.data,
+        reader=ANDROID_CONTROL_ROW.reader,
+        metric="steps",
         style="android_control",
         # The authors' limit of 16 truncates typed text.
         max_new_tokens=192,
         crops=12,
-        options={"form": "hl", "split": "test", "subsplit": None},
-        protocols=_ANDROID_PROTOCOLS,
+        options=ANDROID_CONTROL_ROW.options,
+        protocols=ANDROID_CONTROL_ROW.protocols,
         published=(
             PublishedScore(
                 key="AndroidControl_IDD_highlevel_step_acc",
@@ -337,8 +323,23 @@ BENCHMARKS: Mapping[str, Benchmark] = {
                 when={"form": ("ll", "hl_ll"), "split": ("test",), "subsplit": ("IDD",)},
             ),
         ),
-        caveat="Numbers under different rules are not comparable. The publication does not state the low-level form.",
+        caveat=ANDROID_CONTROL_ROW.caveat,
     ),
+    **{
+        name: Benchmark(
+            what=row.what,
+            data=row.data,
+            reader=row.reader,
+            metric="steps",
+            style="android_control",
+            max_new_tokens=192,
+            crops=12,
+            options=row.options,
+            protocols=row.protocols,
+            caveat=row.caveat,
+        )
+        for name, row in STEPS.items()
+    },
     **{
         name: Benchmark(
             what=row.what,

@@ -16,12 +16,13 @@ from molmo_agent.evaluation.grounding.scoring import score_grounding
 from molmo_agent.evaluation.metrics.pointing import read_points
 from molmo_agent.evaluation.results.costs import costs_of
 from molmo_agent.evaluation.scoring import Reply, score
+from molmo_agent.evaluation.steps.scoring import score_step
 from molmo_agent.interfaces import PointingModel, collect_usage, model_traits
 from molmo_agent.model.prompts import BARE_STYLES, DEMO_STYLES, STYLE_ALIASES, caption_prompt, with_prefix, wording
 from molmo_agent.point_text.cut_off import without_mark
 from molmo_agent.point_text.reference_parser import parse_reference
 
-_WITH_POINTS = frozenset({"point_count", "count_then_point", "point_qa", "android_control"})
+_WITH_POINTS = frozenset({"point_count", "count_then_point", "point_qa"})
 
 Record = dict[str, Any]
 """One line of a run's records, ready for JSON."""
@@ -171,6 +172,8 @@ def _answer(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, R
 def _record(benchmark: Benchmark, question: Question, prompt: str, reply: Reply) -> Record:
     if benchmark.metric == "grounding":
         return _grounding_record(benchmark, question, prompt, reply)
+    if benchmark.metric == "steps":
+        return _step_record(benchmark, question, prompt, reply)
     try:
         result = score(benchmark.metric, question, reply)
     except ValueError as error:
@@ -209,6 +212,14 @@ def _grounding_record(benchmark: Benchmark, question: Question, prompt: str, rep
         "miss_px": result.miss_px,
         "points": _points(question, reply),
     }
+
+
+def _step_record(benchmark: Benchmark, question: Question, prompt: str, reply: Reply) -> Record:
+    try:
+        result = score_step(benchmark.protocols, question, reply)
+    except ValueError as error:
+        return {"id": question.id, "skipped": f"{error}"}
+    return {"id": question.id, "question": prompt, "reply": reply.text, **result}
 
 
 def _points(question: Question, reply: Reply) -> list[list[float]]:

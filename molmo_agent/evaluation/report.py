@@ -26,6 +26,7 @@ from molmo_agent.evaluation.predict import Record
 from molmo_agent.evaluation.published import Comparison
 from molmo_agent.evaluation.results.costs import lines_of
 from molmo_agent.evaluation.scoring import masks_of
+from molmo_agent.evaluation.steps.sheets import step_sheets
 from molmo_agent.files import write_whole
 from molmo_agent.geometry import Point
 from molmo_agent.html import render_page
@@ -189,6 +190,7 @@ def write_report(
         summary=summary,
         costs=lines_of(summary.get("costs")),
         charts=_chart(comparisons),
+        sheets=step_sheets(summary),
         cards=[_card(record, questions_by_id.get(record["id"])) for record in selection],
         counts={outcome: count for outcome, count in counts.items() if count},
         script=Markup(_SCRIPT),

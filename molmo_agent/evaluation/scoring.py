@@ -37,8 +37,6 @@ from molmo_agent.evaluation.metrics import (
     select_option,
     vqa_soft,
 )
-from molmo_agent.evaluation.metrics.android_control import RULES, parse_answer, reference_score
-from molmo_agent.evaluation.metrics.android_control import score as score_action
 from molmo_agent.point_text.parse import format_points
 
 Scores = dict[str, bool | float]
@@ -256,19 +254,6 @@ def _clock(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool
     return scores, hour >= 0 and ":" not in reply.text, _kind(question)
 
 
-def _android_control(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
-    gold = _only_answer(question)
-    action = parse_answer(gold)
-    groups = (action.kind if action else "unknown",)
-    if quirks:
-        reference = question.extra.get("reference")
-        if reference is None:
-            return {}, False, groups
-        return {"box_inside": reference_score(reference["action"], reference["box"], reply.text)}, False, groups
-    scores: Scores = {rule: score_action(gold, question.extra.get("box"), reply.text, rule) for rule in RULES}
-    return scores, parse_answer(reply.text) is None, groups
-
-
 def _kept(question: Question, reply: Reply, quirks: bool) -> tuple[Scores, bool, tuple[str, ...]]:
     """Keep a reply that a judge scores later."""
     return {}, not reply.text.strip(), _kind(question)
@@ -288,7 +273,6 @@ METRICS: Mapping[str, Metric] = {
     "counting": _counting,
     "pointing": _pointing,
     "clock": _clock,
-    "android_control": _android_control,
 }
 
 _BY_STYLE = {

@@ -473,7 +473,7 @@ def tf_example(data: bytes) -> None:
     """TensorFlow's ``Example``."""
     with contextlib.suppress(ValueError):
         for values in feature_map(data).values():
-            assert all(isinstance(value, bytes | int) for value in values)
+            assert all(isinstance(value, bytes | int | float) for value in values)
 
 
 @target_of_bytes("android-episode")

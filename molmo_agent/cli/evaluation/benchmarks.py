@@ -47,6 +47,12 @@ _Protocol = Annotated[
     str | None,
     typer.Option(help="How answers become the main score (docs/evaluate.md); all are reported, without new answers."),
 ]
+_Prompt = Annotated[
+    str | None, typer.Option(help="aitw, aitz, gui-odyssey: described, which explains the actions, or molmo.")
+]
+_Steps = Annotated[
+    str | None, typer.Option(metavar="LIST", help="android-control: all, os-atlas (7,708 steps), or a file of steps.")
+]
 _Price = Annotated[
     str | None, typer.Option(metavar="IN,OUT", help="US dollars per million tokens: print and record the cost.")
 ]
@@ -87,14 +93,18 @@ def evaluate(
     list_all: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
     form: Annotated[
         str | None,
-        typer.Option(help="android_control: ll, hl_ll, hl or hl_cot. clocks: image or crop. Grounding: which copy."),
+        typer.Option(
+            help="android_control: ll, hl_ll, hl, hl_cot, described. clocks: image, crop. Others: which copy."
+        ),
     ] = None,
     protocol: _Protocol = None,
     split: Annotated[str | None, typer.Option(help="Split of the data, such as val or test.")] = None,
     subsplit: Annotated[
-        str | None, typer.Option(help="android_control: only the episodes of this subsplit, such as IDD.")
+        str | None, typer.Option(help="android_control: only the episodes of this subsplit, such as IDD; also aitw.")
     ] = None,
     images: _Images = None,
+    prompt: _Prompt = None,
+    steps: _Steps = None,
     limit: _Limit = None,
     max_crops: _MaxCrops = None,
     ray: Annotated[bool, typer.Option("--ray", help="Run the model on Ray.")] = False,
@@ -138,7 +148,7 @@ def evaluate(
         return
     if benchmark is None:
         raise UsageError("expected the name of a benchmark; agent eval --list prints them")
-    choices = {"form": form, "split": split, "subsplit": subsplit, "images": images}
+    choices = {"form": form, "split": split, "subsplit": subsplit, "images": images, "prompt": prompt, "steps": steps}
     evaluate_data(
         console,
         Request(

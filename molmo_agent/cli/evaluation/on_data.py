@@ -14,6 +14,7 @@ from rich.text import Text
 
 from molmo_agent.cli.evaluation import judged as cli_judged
 from molmo_agent.cli.evaluation import suites as cli_suites
+from molmo_agent.cli.evaluation.output import print_sheets
 from molmo_agent.cli.evaluation.request import Request
 from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.errors import UsageError
@@ -161,12 +162,14 @@ def _summary(
     name: str, benchmark: Any, protocol: Any, options: dict[str, str | None], records: list[Any], problems: Any
 ) -> dict[str, Any]:
     """Return the scores, those of the other protocols, and the means over groups."""
-    from molmo_agent.evaluation.grounding.protocols import summarise_protocols
+    from molmo_agent.evaluation.grounding.protocols import protocol_rows, summarise_protocols
     from molmo_agent.evaluation.run import mean_over, summarise
+    from molmo_agent.evaluation.steps.figures import step_rows
 
     summary: dict[str, Any] = summarise(records, problems)
     if protocol is not None:
-        summary |= summarise_protocols(name, options, benchmark.protocols, records, protocol)
+        make_rows = step_rows if benchmark.metric == "steps" else protocol_rows
+        summary |= summarise_protocols(name, options, benchmark.protocols, records, protocol, make_rows=make_rows)
     if benchmark.mean_over:
         summary["mean over groups"] = mean_over(summary, benchmark.mean_over)
     return summary
@@ -196,6 +199,7 @@ def _write(path: Path, text: str) -> None:
 
 def _print(console: Console, summary: dict[str, Any], comparisons: list[Any]) -> None:
     from molmo_agent.evaluation.results.costs import lines_of
+    from molmo_agent.evaluation.steps.sheets import step_sheets
 
     table = Table("score", "mean", "95 % interval", "n", "by the authors' code", box=None)
     for score, row in summary["scores"].items():
@@ -206,6 +210,7 @@ def _print(console: Console, summary: dict[str, Any], comparisons: list[Any]) ->
     console.print(table)
     if "protocols" in summary:
         _print_protocols(console, summary)
+        print_sheets(console, step_sheets(summary))
     if means := summary.get("mean over groups"):
         missing = f", without {' and '.join(means['missing'])}" if means["missing"] else ""
         for score, row in means["scores"].items():

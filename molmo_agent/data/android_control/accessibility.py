@@ -12,7 +12,7 @@ from molmo_agent.data.formats.protobuf import MAX_VALUES, expect_bytes, fields, 
 PixelBox = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
 
-_TEXTS = {3: "class_name", 6: "package", 7: "text", 10: "resource"}
+_TEXTS = {3: "class_name", 4: "description", 6: "package", 7: "text", 10: "resource"}
 _FLAGS = {
     12: "isCheckable",
     13: "isChecked",
@@ -37,6 +37,8 @@ class Node:
     text: str
     resource: str
     flags: frozenset[str]
+    # What a screen reader says of an icon.
+    description: str = ""
 
     @property
     def visible(self) -> bool:
@@ -72,6 +74,7 @@ def _node(data: bytes) -> Node:
         text=texts["text"],
         resource=texts["resource"],
         flags=frozenset(flags),
+        description=texts["description"],
     )
 
 

@@ -1,5 +1,6 @@
 """Read protocol-buffer messages field by field, without generated classes."""
 
+import struct
 from collections.abc import Iterator
 from itertools import islice
 
@@ -70,26 +71,28 @@ def expect_bytes(number: int, kind: int, value: int | bytes) -> bytes:
     return value
 
 
-def feature_map(data: bytes) -> dict[str, list[bytes] | list[int]]:
-    """Read TensorFlow's ``Example``: names of features, each a list of bytes or of integers (floats are left out).
+Values = list[bytes] | list[int] | list[float]
+"""Of one feature."""
+
+
+def feature_map(data: bytes) -> dict[str, Values]:
+    """Read TensorFlow's ``Example``: names of features, each a list of bytes, of integers or of floats.
 
     Raises:
         ValueError: the bytes are not a valid ``Example``.
     """
-    features: dict[str, list[bytes] | list[int]] = {}
+    features: dict[str, Values] = {}
     for number, kind, value in fields(data):
         if number != 1:
             continue
         for inner_number, inner_kind, entry in fields(expect_bytes(number, kind, value)):
             parts = {n: expect_bytes(n, k, v) for n, k, v in fields(expect_bytes(inner_number, inner_kind, entry))}
-            values = feature_values(parts.get(2, b""))
-            if values is not None:
-                features[parts.get(1, b"").decode()] = values
+            features[parts.get(1, b"").decode()] = feature_values(parts.get(2, b""))
     return features
 
 
-def feature_values(data: bytes) -> list[bytes] | list[int] | None:
-    """Return the values of one ``Feature``; None for floats.
+def feature_values(data: bytes) -> Values:
+    """Return the values of one ``Feature``.
 
     Raises:
         ValueError: the bytes are not a valid ``Feature``, or there are more than MAX_VALUES.
@@ -100,6 +103,8 @@ def feature_values(data: bytes) -> list[bytes] | list[int] | None:
             texts = [expect_bytes(n, k, v) for n, k, v in islice(fields(content), MAX_VALUES + 1)]
             _check_count(len(texts))
             return texts
+        if number == 2:
+            return _floats(content)
         if number == 3:
             integers: list[int] = []
             for _, item_kind, item in fields(content):
@@ -113,8 +118,19 @@ def feature_values(data: bytes) -> list[bytes] | list[int] | None:
                     integers.append(signed(one))
                     _check_count(len(integers))
             return integers
-        return None
     return []
+
+
+def _floats(data: bytes) -> list[float]:
+    """Return the values of a ``FloatList``, packed or not; each has four bytes."""
+    values: list[float] = []
+    for number, kind, value in fields(data):
+        packed = value if isinstance(value, bytes) else b""
+        if number != 1 or kind not in (BYTES, FIXED32) or len(packed) % 4:
+            raise ValueError("expected floats of four bytes")
+        _check_count(len(values) + len(packed) // 4)
+        values += struct.unpack(f"<{len(packed) // 4}f", packed)
+    return values
 
 
 def _check_count(count: int) -> None:

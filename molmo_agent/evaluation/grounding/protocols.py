@@ -8,7 +8,7 @@ once.
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -142,22 +142,28 @@ def _unread(record: Record, protocol: Protocol) -> bool:
     return protocol.reading in record["unread"] if "unread" in record else bool(record["unparsed"])
 
 
+MakeRows = Callable[[str, Mapping[str, Any], Sequence[Protocol], Sequence[Record]], list[dict[str, Any]]]
+"""As :func:`protocol_rows`; steps have more figures in their rows."""
+
+
 def summarise_protocols(
     benchmark: str,
     options: Mapping[str, Any],
     protocols: Sequence[Protocol],
     records: Sequence[Record],
     chosen: Protocol,
+    *,
+    make_rows: MakeRows = protocol_rows,
 ) -> dict[str, Any]:
     """Return what a run's summary has of protocols, ready for JSON.
 
-    ``protocol`` is the row of the chosen one, ``protocols`` has all rows; ``near_misses`` and ``confusion`` as
-    :func:`near_misses` and :func:`confusion` return them.
+    ``protocol`` is the row of the chosen one, ``protocols`` has all rows of ``make_rows``; ``near_misses`` and
+    ``confusion`` as :func:`near_misses` and :func:`confusion` return them.
 
     Raises:
         UsageError: the chosen protocol counts no question, as in records of an earlier version.
     """
-    rows = protocol_rows(benchmark, options, protocols, records)
+    rows = make_rows(benchmark, options, protocols, records)
     row = next((row for row in rows if row["name"] == chosen.name), None)
     if row is None:
         raise UsageError(

@@ -1,0 +1,1 @@
+"""Readers of step benchmarks: a screenshot, a task, and the one action that a person did there."""

@@ -1,0 +1,39 @@
+"""A recorded step as a question to a model that answers in words."""
+
+from collections.abc import Callable, Sequence
+
+from molmo_agent.data.question import Question
+from molmo_agent.data.readers.steps.prompts import phone_prompt
+from molmo_agent.data.readers.steps.step import Step
+from molmo_agent.episode import Image
+from molmo_agent.geometry import Point
+
+# Its prompts have no tag of a style, and its replies are actions.
+STYLE = "android_control"
+
+
+def phone_question(
+    id_: str, task: str, step: Step, image: Callable[[], Image], *, prompt: str, previous: Sequence[str] = ()
+) -> Question:
+    """Return the question for a step on a phone.
+
+    Args:
+        id_: of the step.
+        task: the instruction.
+        step: what was done.
+        image: reads the screenshot.
+        prompt: see :func:`~molmo_agent.data.readers.steps.prompts.phone_prompt`.
+        previous: the recorded actions before this one.
+
+    Raises:
+        ValueError: the task is no text.
+    """
+    return step_question(id_, phone_prompt(prompt, task, previous), step, image)
+
+
+def step_question(id_: str, text: str, step: Step, image: Callable[[], Image]) -> Question:
+    """Return the question for a step, with its prompt."""
+    points = (Point(*step.act.place),) if step.act.place and all(0 <= side <= 1 for side in step.act.place) else None
+    return Question(
+        id=id_, style=STYLE, text=text, answers=(step.act.words(),), points=points, image=image, extra={"step": step}
+    )
