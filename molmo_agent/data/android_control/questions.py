@@ -36,9 +36,9 @@ _KINDS: dict[str, Kind] = {
 class AndroidQuestions:
     """A question per step.
 
-    Options: ``form``: Molmo's "ll", "hl_ll", "hl" and "hl_cot", or "described", which explains the actions to any model,
-    and "described_ll", with the instruction of the step; ``split`` ("test"); ``subsplit``: only its episodes; ``steps``:
-    a list of steps, see :mod:`~molmo_agent.data.android_control.step_lists`.
+    Options: ``form``: Molmo's "ll", "hl_ll", "hl" and "hl_cot", or "described", which explains the actions to any
+    model, and "described_ll", with the instruction of the step; ``split`` ("test"); ``subsplit``: only its episodes;
+    ``steps``: a list of steps, see :mod:`~molmo_agent.data.android_control.step_lists`.
 
     Raises:
         UnknownNameError: the form or the split does not exist.

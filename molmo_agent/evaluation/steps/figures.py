@@ -1,4 +1,4 @@
-"""The figures of a run on steps: for each protocol the parts of the score, the mean over episodes, and their progress."""
+"""The figures of a run on steps: for each protocol the parts of the score, and how far episodes come."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -40,7 +40,7 @@ def _distance(step: Step, act: Act) -> float:
 
 
 def _grown(box: Edges) -> Edges:
-    """Return AITW's box: grown on both sides, but cut off at the left and upper edge, and then moved, not made smaller."""
+    """Return AITW's box: grown on all sides; if it begins before the screen, it is moved there instead of cut off."""
     width, height = box[2] - box[0], box[3] - box[1]
     left, top = max(0.0, box[0] - _GROWTH * width / 2), max(0.0, box[1] - _GROWTH * height / 2)
     return left, top, left + min(1.0, width * (1 + _GROWTH)), top + min(1.0, height * (1 + _GROWTH))
