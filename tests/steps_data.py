@@ -44,7 +44,9 @@ def feature(value: Any) -> bytes:
 
 
 def example(features: dict[str, Any]) -> bytes:
-    return field(1, b"".join(field(1, field(1, name.encode()) + field(2, feature(features[name]))) for name in features))
+    return field(
+        1, b"".join(field(1, field(1, name.encode()) + field(2, feature(features[name]))) for name in features)
+    )
 
 
 def tfrecord(path: Path, payloads: list[bytes]) -> Path:
@@ -99,7 +101,14 @@ def aitw(folder: Path) -> Path:
     return folder
 
 
-AITW_GOLD = ["Click(25.0, 52.0)", "Scroll down", "Type Weather Rome", "Task Complete", "Navigate Back", "Task Impossible"]
+AITW_GOLD = [
+    "Click(25.0, 52.0)",
+    "Scroll down",
+    "Type Weather Rome",
+    "Task Complete",
+    "Navigate Back",
+    "Task Impossible",
+]
 
 
 def seeclick_step(kind: int, text: str, **more: Any) -> dict[str, Any]:

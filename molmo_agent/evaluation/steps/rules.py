@@ -14,20 +14,18 @@ from molmo_agent.evaluation.steps.texts import (
     token_f1,
     without_punctuation,
 )
-from molmo_agent.evaluation.steps.verdict import Answer, Rule, Verdict, enlarged, inside, judged
+from molmo_agent.evaluation.steps.verdict import EPSILON, Answer, Rule, Verdict, enlarged, inside, judged
 
 DISTANCE = 0.14
 """Of two taps that match, in fractions of the sides of the screen."""
 
 # AITW's boxes grow by this share of their sides.
 _GROWTH = 1.4
-# Allows for rounding: 0.5 + 0.14 is within 0.14 of 0.5.
-_EPSILON = 1e-9
 
 
 def near(step: Step, act: Act) -> bool:
     """Return whether a place is within 14 % of the recorded one."""
-    return _distance(step, act) <= DISTANCE + _EPSILON
+    return _distance(step, act) <= DISTANCE + EPSILON
 
 
 def _distance(step: Step, act: Act) -> float:

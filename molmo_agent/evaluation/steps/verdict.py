@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from molmo_agent.data.readers.grounding.targets import Edges
 from molmo_agent.data.readers.steps.step import Act, Place, Step
 
+EPSILON = 1e-9
+"""Allows for rounding errors of decimals: 0.5 + 0.14 is within 0.14 of 0.5."""
+
 _TYPED = ("type", "select", "open app")
 # One type in AITZ, and then the same action.
 _ENDINGS = {"complete", "impossible"}
@@ -82,7 +85,8 @@ def _axis(act: Act) -> str:
 
 def inside(place: Place, box: Edges) -> bool:
     """Return whether a place is in a box, edges included."""
-    return box[0] <= place[0] <= box[2] and box[1] <= place[1] <= box[3]
+    x, y = place
+    return box[0] - EPSILON <= x <= box[2] + EPSILON and box[1] - EPSILON <= y <= box[3] + EPSILON
 
 
 def enlarged(box: Edges, factor: float) -> Edges:

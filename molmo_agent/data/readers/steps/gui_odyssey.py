@@ -94,7 +94,7 @@ def _question(
 
 def _act(action: Any, info: Any) -> Act:
     if action in ("CLICK", "LONG_PRESS"):
-        if info in _KEYS:
+        if isinstance(info, str) and info in _KEYS:
             return Act(kind=_KEYS[info])
         return Act(kind="click" if action == "CLICK" else "long press", place=_places(info, 1)[0])
     if action == "SCROLL":

@@ -106,7 +106,8 @@ def _divided(box: Edges, size: tuple[int, int]) -> Edges:
 
 def gesture(touch: Place, lift: Place) -> Act:
     """Return the tap or scroll of a finger that touches and lifts."""
-    if math.dist(touch, lift) <= TAP_DISTANCE:
+    # Allow for rounding: from 0.5 to 0.54 is no further than 0.04.
+    if math.dist(touch, lift) <= TAP_DISTANCE + 1e-9:
         return Act(kind="click", place=touch)
     return Act(kind="scroll", direction=view_direction(touch, lift))
 
