@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import steps_data
 from adb_device import AdbDevice, adb_server
 from chat_server import Server
 from made_data import cap, parquet
@@ -104,6 +105,8 @@ SHORT = {
     "agent eval injection": ["--families", "phone-popup", "--quick", "--model", "oracle", "--confirm", "never"],
     "agent eval real-tasks": ["--model", "oracle", "--only", "mousepad-save-as"],
     "agent eval android-control": ["--limit", "2"],
+    "agent eval mind2web": ["--split", "test_task"],
+    "agent eval gui-odyssey": ["--split", "random"],
     "agent data fetch": ["--local"],
     "agent train nano": [
         *(f"stages.{n}.{change}" for n in range(3) for change in ("steps=1", "batch=2")),
@@ -190,6 +193,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     text_vqa(data / "text_vqa")
     doc_qa(data / "eleven" / "doc_qa")
     write_pointing(data / "points_eval")
+    (data / "android_control" / "ac_idx.txt").write_text("episode_3005_screenshot_0\n")
+    for name in ("aitw", "aitz", "gui_odyssey", "mind2web"):
+        getattr(steps_data, name)(data / name)
     write_real_screen(data / "real")
     (block,) = re.findall(r"^```json\n(.*?)^```", (ROOT / "docs" / "evaluate.md").read_text(), re.MULTILINE | re.DOTALL)
     (folder / "mine.jsonl").write_text(block)
