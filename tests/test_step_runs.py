@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -94,11 +93,11 @@ def test_the_recorded_actions_are_right_by_every_protocol_but_those_with_defects
 
 def test_nano_answers_and_its_run_leaves_a_page_with_every_protocol(here: Path) -> None:
     steps_data.gui_odyssey(here / "data")
-    done = agent("gui-odyssey", "--data", "data", "--model", "nano", "--out", "run")
+    done = agent("gui-odyssey", "--data", "data", "--model", "nano", "--limit", "1", "--out", "run")
     assert done.exit_code == 0, done.output
     rows = rows_of(here / "run")
     assert set(rows) == {"default", "categories", "official", "official-categories", "dist_14"}
-    assert all(row["n"] == 6 and row["wrong_format"] == summary_of(here / "run")["unparsed"] for row in rows.values())
+    assert all(row["n"] == 1 and row["wrong_format"] == summary_of(here / "run")["unparsed"] for row in rows.values())
     assert "goal progress" in done.output
     page = (here / "run" / "report.html").read_text()
     assert "<h2>Steps</h2>" in page
@@ -118,7 +117,7 @@ def test_a_run_over_http_is_resumed_where_it_stopped_and_scored_again_without_qu
     write(folder / "GENERAL-7.json", long)
     server.reply = "Navigate Back"
     server.plan = ["ok"] * 8 + [400] * 100
-    options = ("aitz", "--data", "data", "--model", f"{server.url}#any-model", "--out", "run")
+    options = ("aitz", "--data", "data", "--model", f"{server.url}#Molmo-7B-D-0924", "--out", "run")
     done = agent(*options)
     assert isinstance(done.exception, ModelError)
     assert len(records_of(here / "run")) == 8
@@ -141,7 +140,7 @@ def test_a_run_over_http_is_resumed_where_it_stopped_and_scored_again_without_qu
 def test_a_model_sees_the_screen_of_the_step(here: Path, server: Server) -> None:
     steps_data.aitw(here / "data")
     server.reply = "Task Complete"
-    done = agent("aitw", "data", "--model", f"{server.url}#any-model", "--limit", "2", "--out", "run")
+    done = agent("aitw", "data", "--model", f"{server.url}#Molmo-7B-D-0924", "--limit", "2", "--out", "run")
     assert done.exit_code == 0, done.output
     assert server.sent_image().size == steps_data.SIZE
     episodes = rows_of(here / "run")["default"]["episodes"]
@@ -152,7 +151,7 @@ def test_a_model_sees_the_screen_of_the_step(here: Path, server: Server) -> None
 def test_replies_in_another_format_are_counted_beside_every_score(here: Path, server: Server) -> None:
     steps_data.mind2web(here / "data")
     server.reply = "I think the hat is red."
-    done = agent("mind2web", "data", "--model", f"{server.url}#any-model", "--out", "run")
+    done = agent("mind2web", "data", "--model", f"{server.url}#Molmo-7B-D-0924", "--out", "run")
     assert done.exit_code == 0, done.output
     rows = rows_of(here / "run")
     assert (rows["default"]["n"], rows["default"]["wrong_format"], rows["default"]["score"]) == (2, 2, 0)
@@ -160,10 +159,9 @@ def test_replies_in_another_format_are_counted_beside_every_score(here: Path, se
     assert "the column 'screenshot' is empty" in done.output
 
 
-def test_every_sub_split_of_android_control_is_in_one_table_with_every_protocol(here: Path) -> None:
-    data = here / "data"
-    shutil.copytree(ANDROID, data)
-    done = agent("android-control", "data", "--model", "nano", "--out", "run")
+def test_every_sub_split_of_android_control_is_in_one_table_with_every_protocol(here: Path, server: Server) -> None:
+    server.reply = "Scroll down"
+    done = agent("android-control", str(ANDROID), "--model", f"{server.url}#Molmo-7B-D-0924", "--out", "run")
     assert done.exit_code == 0, done.output
     table = done.output[done.output.index("By subsplit") :]
     assert all(name in table for name in ("IDD", "app_unseen", "task_unseen", "category_unseen"))
@@ -175,10 +173,10 @@ def test_every_sub_split_of_android_control_is_in_one_table_with_every_protocol(
     assert "<h2>By subsplit</h2>" in (here / "run" / "report.html").read_text()
 
 
-def test_a_list_of_steps_is_part_of_the_runs_settings_and_hash(here: Path) -> None:
+def test_a_list_of_steps_is_part_of_the_runs_settings_and_hash(here: Path, server: Server) -> None:
     first = json.loads((ANDROID / "splits.json").read_text())["test"][0]
     write(here / "mine.txt", f"episode_{first}_screenshot_0\n".encode())
-    options = ("android-control", str(ANDROID), "--model", "nano", "--limit", "1")
+    options = ("android-control", str(ANDROID), "--model", f"{server.url}#Molmo-7B-D-0924", "--limit", "1")
     assert agent(*options, "--out", "all").exit_code == 0
     done = agent(*options, "--steps", "mine.txt", "--out", "some")
     assert done.exit_code == 0, done.output
@@ -189,17 +187,18 @@ def test_a_list_of_steps_is_part_of_the_runs_settings_and_hash(here: Path) -> No
     assert "holds a run with steps 'mine.txt'" in str(refused.exception)
 
 
-def test_own_questions_have_their_action_as_the_answer(here: Path) -> None:
+def test_own_questions_have_their_action_as_the_answer(here: Path, server: Server) -> None:
     write(here / "0.png", steps_data.picture())
     lines = [
         {"image": "0.png", "question": "high_level: a", "answers": ["Navigate Back"]},
         {"image": "0.png", "question": "high_level: b", "answers": ["red"]},
     ]
     (here / "mine.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    done = agent("android-control", "mine.jsonl", "--model", "nano", "--out", "run")
+    server.reply = "Navigate Back"
+    done = agent("android-control", "mine.jsonl", "--model", f"{server.url}#Molmo-7B-D-0924", "--out", "run")
     assert done.exit_code == 0, done.output
     summary = summary_of(here / "run")
-    assert summary["protocol"]["n"] == 1
+    assert (summary["protocol"]["n"], summary["protocol"]["score"]) == (1, 1)
     assert "expected one action such as Click(50.0, 7.3) as the answer" in summary["skipped"][0]["reason"]
 
 
