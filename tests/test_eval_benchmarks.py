@@ -219,7 +219,7 @@ def test_every_benchmark_is_scored_here() -> None:
     # Grounding is scored in test_grounding_protocols.py; clocks and the further academic sets have tests of their own.
     elsewhere = {"pixmo_points", "android_control", "clocks", *FURTHER}
     assert set(CASES) | elsewhere == set(BENCHMARKS) - set(GROUNDING)
-    assert {benchmark.metric for benchmark in BENCHMARKS.values()} - {"by_style", "grounding"} <= set(METRICS)
+    assert {benchmark.metric for benchmark in BENCHMARKS.values()} - {"by_style", "grounding", "steps"} <= set(METRICS)
 
 
 def test_groups_are_counted_apart_and_a_diagram_without_labels_with_both() -> None:

@@ -308,4 +308,5 @@ def markdown_table() -> str:
 
 
 if __name__ == "__main__":
-    make_console().print(plain_text(markdown_table()), soft_wrap=True)
+    for line in markdown_table().splitlines():
+        make_console().print(plain_text(line), soft_wrap=True)

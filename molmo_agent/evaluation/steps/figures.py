@@ -29,7 +29,7 @@ def step_rows(
         counted = [record for record in records if protocol.name in record.get("scores", {})]
         if MISSING_WRONG in protocol.rule:
             counted += _missing(counted, protocol.name)
-        by_episode = [record | {"facets": {**record["facets"], BY_EPISODE: [_id(record)]}} for record in counted]
+        by_episode = [{**record, "facets": {**record["facets"], BY_EPISODE: [_id(record)]}} for record in counted]
         for row in protocol_rows(benchmark, options, [protocol], by_episode):
             values = {} if protocol.mean == BY_EPISODE else row["values"]
             more = {"parts": _parts(counted, protocol.name), "episodes": _episodes(counted, protocol.name)}
