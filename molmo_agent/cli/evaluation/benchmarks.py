@@ -47,6 +47,13 @@ _Protocol = Annotated[
     str | None,
     typer.Option(help="How answers become the main score (docs/evaluate.md); all are reported, without new answers."),
 ]
+_Form = Annotated[
+    str | None,
+    typer.Option(help="android_control: ll, hl_ll, hl, hl_cot, described. clocks: image, crop. Others: which copy."),
+]
+_Subsplit = Annotated[
+    str | None, typer.Option(help="android_control: only the episodes of this subsplit, such as IDD; also aitw.")
+]
 _Prompt = Annotated[
     str | None, typer.Option(help="aitw, aitz, gui-odyssey: described, which explains the actions, or molmo.")
 ]
@@ -91,17 +98,10 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="The benchmark's files, or a .jsonl of questions.")] = None,
     model: _Model = None,
     list_all: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
-    form: Annotated[
-        str | None,
-        typer.Option(
-            help="android_control: ll, hl_ll, hl, hl_cot, described. clocks: image, crop. Others: which copy."
-        ),
-    ] = None,
+    form: _Form = None,
     protocol: _Protocol = None,
     split: Annotated[str | None, typer.Option(help="Split of the data, such as val or test.")] = None,
-    subsplit: Annotated[
-        str | None, typer.Option(help="android_control: only the episodes of this subsplit, such as IDD; also aitw.")
-    ] = None,
+    subsplit: _Subsplit = None,
     images: _Images = None,
     prompt: _Prompt = None,
     steps: _Steps = None,
