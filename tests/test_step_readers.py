@@ -334,6 +334,16 @@ def test_a_folder_without_the_files_says_what_is_expected(tmp_path: Path, name: 
         opened(name, tmp_path, split="tset")
 
 
+def test_tasks_and_typed_texts_may_hold_braces(tmp_path: Path) -> None:
+    rows = [
+        aitz_step(0, 2, 3, result_action_text="{task} {0}", instruction="write {previous}"),
+        aitz_step(1, 2, 6, instruction="write {previous}"),
+    ]
+    write(tmp_path / "test" / "general" / "GENERAL-7" / "GENERAL-7.json", rows)
+    text = questions("aitz", tmp_path)[1].text
+    assert "Task: write {previous}\nPrevious actions:\n- Type {task} {0}\nReply with" in text
+
+
 def test_questions_go_to_workers_as_they_are(tmp_path: Path) -> None:
     for name in ("aitw", "aitz", "mind2web", "gui_odyssey"):
         asked = questions(name, getattr(steps_data, name)(tmp_path / name))

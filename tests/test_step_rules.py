@@ -65,7 +65,14 @@ def test_a_reply_is_read_if_it_is_exactly_one_action() -> None:
 def test_a_reply_that_is_no_action_or_several_is_of_the_wrong_format() -> None:
     replies = [
         *("", "I would click the button.", "Click(50)", "Click(a, b)", "Click(10, 20) Click(30, 40)", "Scroll inwards"),
-        *("Click(10, 20) hello", "Type(5, 6) a\nClick(1, 2)", "Task Complete now", "Click(30, 40, 10, 20)", "select x"),
+        *(
+            "Click(10, 20) hello",
+            "Type(5, 6) a\nClick(1, 2)",
+            "Type(5, 6) a Click(1, 2)",
+            "Task Complete now",
+            "Click(30, 40, 10, 20)",
+            "select x",
+        ),
         *("Click(١, ٢)", "Navigate Back\nNavigate Back", "{'action': 'click'}", "Type" * 9000, "Press Power"),
     ]
     assert [reply for reply in replies if read_answer(reply) is not None] == []
@@ -142,7 +149,8 @@ def test_clicks_of_aitz_are_in_an_element_that_holds_the_touch_enlarged_by_a_fif
     assert {reply: "default" in right("aitz", click, reply) for reply in replies} == replies
     assert right("aitz", click, "Click(25, 34)") == {"dist_14"}
     bare = made("click", place=(0.25, 0.205))
-    assert right("aitz", bare, "Click(25, 20.5)") == {"dist_14"}, "no element holds the touch"
+    assert right("aitz", bare, "Click(25, 34)") == {"default", "subsets", "dist_14"}, "no element holds the touch"
+    assert right("aitz", bare, "Click(25, 35)") == set()
 
 
 def test_boxes_in_answers_of_aitz_hold_the_touch_or_overlap_its_element_by_half() -> None:

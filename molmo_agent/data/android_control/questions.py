@@ -12,7 +12,7 @@ from molmo_agent.data.android_control.step_lists import StepList
 from molmo_agent.data.options import json_file, options_of, required_path
 from molmo_agent.data.question import Question
 from molmo_agent.data.readers.grounding.targets import Edges
-from molmo_agent.data.readers.steps.prompts import PHONE_PROMPT, described
+from molmo_agent.data.readers.steps.prompts import ANDROID_PROMPT, described
 from molmo_agent.data.readers.steps.step import Act, Kind, Step
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problem, Problems
@@ -134,7 +134,7 @@ def _prompt(step: AndroidStep, form: str, previous: Sequence[str]) -> str:
     if form in get_args(AndroidForm):
         return android_prompt(form, goal=step.goal, step=step.instruction)  # type: ignore[arg-type]
     task = f"{step.goal}\nThe next step: {step.instruction}" if form == "described_ll" else step.goal
-    return described(PHONE_PROMPT, task, previous)
+    return described(ANDROID_PROMPT, task, previous)
 
 
 def _reference(step: AndroidStep) -> dict[str, str] | None:

@@ -47,6 +47,11 @@ def read_answer(reply: str) -> Act | None:
     # A click with a text behind it is more than an action.
     if placed is None or (placed[1].lower() in ("click", "long press")):
         return None
+    try:
+        # Another action in the text: which of the two is meant is not known.
+        parse_action_text(f"Type {placed[4] or ''}")
+    except PointTextError:
+        return None
     kind = "type" if placed[1].lower() == "type" else "select"
     return Act(kind=kind, place=(float(placed[2]) / 100, float(placed[3]) / 100), text=placed[4] or "")
 

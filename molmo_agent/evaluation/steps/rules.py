@@ -92,7 +92,7 @@ def _aitz(step: Step, act: Act) -> bool:
     assert said is not None
     elements = [box for box in (enlarged(box, _AITZ_FACTOR) for box in step.boxes) if inside(gold, box)]
     if act.box is None:
-        return any(inside(said, box) for box in elements)
+        return any(inside(said, box) for box in elements) if elements else near(step, act)
     area = enlarged(act.box, _AITZ_FACTOR)
     return inside(gold, area) or any(_overlap(area, box) > _AITZ_OVERLAP for box in elements)
 
@@ -176,7 +176,7 @@ def _thousandths(box: Edges) -> Edges:
 AITW = "touches within 14 %, or in one element enlarged about its centre; drags along the same axis; texts not compared"
 AITW_OFFICIAL = "touches within 14 %, or in one element enlarged; drags along the same axis; texts not compared"
 AITW_STRICT = "touches within 14 %, or in one element enlarged about its centre; directions and texts compared"
-AITZ = "in an enlarged element that holds the touch"
+AITZ = "in an enlarged element that holds the touch, or within 14 % where none does"
 AITZ_OFFICIAL = "a box that holds the corner of the screen, or overlaps an element there"
 AITZ_NEAR = "touches within 14 %; AITZ's texts and directions"
 ODYSSEY = "in the element, or within 14 %; similar texts"

@@ -39,8 +39,8 @@ def _parts(rows: Sequence[Mapping[str, Any]]) -> Sheet:
     ]
     note = (
         "type, grounding, text: parts of the steps, each with its number; grounding where both actions have one type "
-        "with a place, text where the recorded action has one. Goal progress: the mean share of steps before the first "
-        "error, over episodes of which every step was asked."
+        "with a place (Mind2Web: everywhere), text where the recorded action has one. Goal progress: the mean share of "
+        "steps before the first error, over episodes of which every step was asked."
     )
     return Sheet("Steps", columns, cells, note)
 

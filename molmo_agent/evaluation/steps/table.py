@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from molmo_agent.console import make_console, plain_text
-from molmo_agent.data.readers.steps.prompts import PAGE_PROMPT, PHONE_PROMPT
+from molmo_agent.data.readers.steps.prompts import AITW_PROMPT, ODYSSEY_PROMPT, PAGE_PROMPT
 from molmo_agent.evaluation.grounding.protocols import DEFAULT, Protocol
 from molmo_agent.evaluation.steps import android, rules
 from molmo_agent.evaluation.steps.figures import BY_EPISODE
@@ -35,7 +35,11 @@ class StepBenchmark:
 
 
 def _phone(name: str, rule: str, note: str, mean: str = "items") -> Protocol:
-    return Protocol(name=name, rule=rule, mean=mean, prompt=PHONE_PROMPT, note=note)
+    return Protocol(name=name, rule=rule, mean=mean, prompt=AITW_PROMPT, note=note)
+
+
+def _across(name: str, rule: str, note: str, mean: str = "items") -> Protocol:
+    return Protocol(name=name, rule=rule, mean=mean, prompt=ODYSSEY_PROMPT, note=note)
 
 
 def _page(name: str, rule: str, note: str, mean: str = BY_EPISODE) -> Protocol:
@@ -107,7 +111,11 @@ STEPS: Mapping[str, StepBenchmark] = {
         count="4,724",
         options={"split": "test", "prompt": "described"},
         protocols=(
-            _phone(DEFAULT, rules.AITZ, "The script with the recorded touch; a point must be in an element with it."),
+            _phone(
+                DEFAULT,
+                rules.AITZ,
+                "The script with the recorded touch; a point must be in its element, or near it if it has none.",
+            ),
             _phone(
                 "official",
                 rules.AITZ_OFFICIAL,
@@ -151,21 +159,21 @@ STEPS: Mapping[str, StepBenchmark] = {
         count="1,933, 1,016, 1,262, 1,139 episodes (random, task, device, app)",
         options={"split": "random", "subsplit": "test", "form": "high", "prompt": "described"},
         protocols=(
-            _phone(DEFAULT, rules.ODYSSEY, "The mean over all steps (AMS)."),
-            _phone("categories", rules.ODYSSEY, "The mean of the categories.", "category"),
-            _phone(
+            _across(DEFAULT, rules.ODYSSEY, "The mean over all steps (AMS)."),
+            _across("categories", rules.ODYSSEY, "The mean of the categories.", "category"),
+            _across(
                 "official",
                 rules.ODYSSEY_OFFICIAL,
                 "The script cuts texts off at a colon and takes an empty text for any. Its AMS, also of the random "
                 "split: see official-categories.",
             ),
-            _phone(
+            _across(
                 "official-categories",
                 rules.ODYSSEY_OFFICIAL,
                 "The same for the random split, where the script averages the six categories and calls that micro.",
                 "category",
             ),
-            _phone("dist_14", rules.ODYSSEY_NEAR, "Without the boxes, which the first version of the files lacks."),
+            _across("dist_14", rules.ODYSSEY_NEAR, "Without the boxes, which the first version of the files lacks."),
         ),
         unchecked="the boxes and the instructions of steps of the second version, whose files were not seen; "
         + _UNCHECKED,

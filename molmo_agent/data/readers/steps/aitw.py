@@ -16,8 +16,8 @@ from molmo_agent.data.options import json_file, options_of, required_path
 from molmo_agent.data.question import Question
 from molmo_agent.data.readers.grounding.items import Items, folder_beside, image_file
 from molmo_agent.data.readers.grounding.targets import Edges, numbers
-from molmo_agent.data.readers.steps.prompts import PROMPTS
-from molmo_agent.data.readers.steps.questions import phone_question
+from molmo_agent.data.readers.steps.prompts import AITW_PROMPT, PROMPTS, phone_prompt
+from molmo_agent.data.readers.steps.questions import step_question
 from molmo_agent.data.readers.steps.step import Act, Kind, Place, Step, gesture
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import ROW_ERRORS, Problem, Problems, reason_of
@@ -153,20 +153,13 @@ class GoogleSteps:
                 if id_ != episode:
                     episode, previous = id_, []
                 step = _google_step(name, id_, features)
-                question = phone_question(
-                    f"{name}/{id_}/{step.number}",
-                    _one(features, "goal_info", bytes).decode(),
-                    step,
-                    partial(_raw_image, features),
-                    prompt=self._prompt,
-                    previous=previous,
-                )
+                text = phone_prompt(self._prompt, AITW_PROMPT, _one(features, "goal_info", bytes).decode(), previous)
             except ROW_ERRORS as error:
                 where = {"file": f"{name}/{path.name}", "record": record.index, "offset": record.offset}
                 self.problems.add(Problem(**where, reason=reason_of(error), row=row))
                 continue
             previous.append(step.act.words())
-            yield question
+            yield step_question(f"{name}/{id_}/{step.number}", text, step, partial(_raw_image, features))
 
 
 def _google_step(name: str, id_: str, features: Mapping[str, Any]) -> Step:
@@ -209,7 +202,7 @@ def _raw_image(features: Mapping[str, Any]) -> Image:
 
 
 def _seeclick(path: Path, split: str, prompt: str, images: Path) -> Items:
-    file = path / f"aitw_data_{ {'validation': 'val'}.get(split, split) }.json"
+    file = path / f"aitw_data_{'val' if split == 'validation' else split}.json"
     data = json_file(file)
     if not isinstance(data, dict):
         raise UsageError(f"expected the episodes of each set in {file}, got {type(data).__name__}")
@@ -243,9 +236,9 @@ def _seeclick_question(
         facets={"set": (episode.partition("/")[0],)},
     )
     image = image_file(images, f"{record['img_filename']}.png")
-    question = phone_question(f"{episode}/{number}", record["goal"], step, image, prompt=prompt, previous=previous)
+    text = phone_prompt(prompt, AITW_PROMPT, record["goal"], previous)
     previous.append(act.words())
-    return question
+    return step_question(f"{episode}/{number}", text, step, image)
 
 
 def _direction(name: str) -> str:

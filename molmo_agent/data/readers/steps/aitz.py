@@ -9,8 +9,8 @@ from molmo_agent.data.question import Question
 from molmo_agent.data.readers.grounding.items import Items, file_records, image_file
 from molmo_agent.data.readers.grounding.targets import numbers
 from molmo_agent.data.readers.steps.aitw import action_of, boxes_of
-from molmo_agent.data.readers.steps.prompts import PROMPTS
-from molmo_agent.data.readers.steps.questions import phone_question
+from molmo_agent.data.readers.steps.prompts import AITW_PROMPT, PROMPTS, phone_prompt
+from molmo_agent.data.readers.steps.questions import step_question
 from molmo_agent.data.readers.steps.step import Act, Step, view_direction
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problem, Problems
@@ -71,8 +71,6 @@ def _question(
     )
     # Paths in the files are those of the authors' machine.
     image = image_file(folder, Path(record["image_path"]).name)
-    question = phone_question(
-        f"{step.episode}/{step.number}", record["instruction"], step, image, prompt=prompt, previous=previous
-    )
+    text = phone_prompt(prompt, AITW_PROMPT, record["instruction"], previous)
     previous.append(act.words())
-    return question
+    return step_question(f"{step.episode}/{step.number}", text, step, image)

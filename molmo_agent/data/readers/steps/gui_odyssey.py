@@ -8,8 +8,8 @@ from molmo_agent.data.options import json_file, options_of, required_path
 from molmo_agent.data.question import Question
 from molmo_agent.data.readers.grounding.items import Items, image_file
 from molmo_agent.data.readers.grounding.targets import Edges, edges, numbers
-from molmo_agent.data.readers.steps.prompts import PROMPTS
-from molmo_agent.data.readers.steps.questions import phone_question
+from molmo_agent.data.readers.steps.prompts import ODYSSEY_PROMPT, PROMPTS, phone_prompt
+from molmo_agent.data.readers.steps.questions import step_question
 from molmo_agent.data.readers.steps.step import Act, Kind, Place, Step, view_direction
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problem, Problems
@@ -80,16 +80,10 @@ def _question(
         facets=facets,
     )
     task = episode["task_info"]["instruction"] if options["form"] == "high" else record["low_level_instruction"]
-    question = phone_question(
-        f"{id_}/{step.number}",
-        task,
-        step,
-        image_file(screenshots, _beneath(screenshots, record["screenshot"])),
-        prompt=options["prompt"],
-        previous=previous,
-    )
+    text = phone_prompt(options["prompt"], ODYSSEY_PROMPT, task, previous)
     previous.append(act.words())
-    return question
+    image = image_file(screenshots, _beneath(screenshots, record["screenshot"]))
+    return step_question(f"{id_}/{step.number}", text, step, image)
 
 
 def _act(action: Any, info: Any) -> Act:

@@ -1,11 +1,10 @@
 """A recorded step as a question to a model that answers in words."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from molmo_agent.data.question import Question
 from molmo_agent.data.readers.grounding.targets import Target
-from molmo_agent.data.readers.steps.prompts import phone_prompt
 from molmo_agent.data.readers.steps.step import Step
 from molmo_agent.episode import Image
 from molmo_agent.geometry import Point
@@ -14,27 +13,15 @@ from molmo_agent.geometry import Point
 STYLE = "android_control"
 
 
-def phone_question(
-    id_: str, task: str, step: Step, image: Callable[[], Image], *, prompt: str, previous: Sequence[str] = ()
-) -> Question:
-    """Return the question for a step on a phone.
+def step_question(id_: str, text: str, step: Step, image: Callable[[], Image]) -> Question:
+    """Return the question for a step.
 
     Args:
         id_: of the step.
-        task: the instruction.
+        text: the whole prompt.
         step: what was done.
         image: reads the screenshot.
-        prompt: see :func:`~molmo_agent.data.readers.steps.prompts.phone_prompt`.
-        previous: the recorded actions before this one.
-
-    Raises:
-        ValueError: the task is no text.
     """
-    return step_question(id_, phone_prompt(prompt, task, previous), step, image)
-
-
-def step_question(id_: str, text: str, step: Step, image: Callable[[], Image]) -> Question:
-    """Return the question for a step, with its prompt."""
     extra: dict[str, Any] = {"step": step}
     if step.targets:
         # For drawing.
