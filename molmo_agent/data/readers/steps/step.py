@@ -69,7 +69,11 @@ class Act:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One recorded step."""
+    """One recorded step.
+
+    Raises:
+        ValueError: the number or the length is no whole number.
+    """
 
     act: Act
     # Unique in the data set, and the number of the step in the episode, from 0.
@@ -86,6 +90,13 @@ class Step:
     targets: tuple[Edges, ...] = ()
     # Name of a group -> the step's values; scores are also reported for each of them.
     facets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if type(self.number) is not int or type(self.length) is not int or self.number < 0:
+            raise ValueError(
+                f"expected the step and the length of its episode as whole numbers, got {self.number!r:.40} and "
+                f"{self.length!r:.40}"
+            )
 
     def in_fractions(self, size: tuple[int, int]) -> "Step":
         """Return the step with all boxes as fractions of an image of (width, height)."""
