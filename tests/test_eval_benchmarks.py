@@ -217,7 +217,7 @@ def test_replies_are_worth_what_the_metric_of_the_benchmark_says(name: str, tmp_
 
 
 def test_every_benchmark_is_scored_here() -> None:
-    # Grounding and steps are scored in test_grounding_protocols.py and test_step_rules.py; clocks and the further academic sets have tests of their own.
+    # Grounding, steps, clocks and the further academic sets have tests of their own.
     elsewhere = {"pixmo_points", "android_control", "clocks", *FURTHER}
     assert set(CASES) | elsewhere == set(BENCHMARKS) - set(GROUNDING) - set(STEPS)
     assert {benchmark.metric for benchmark in BENCHMARKS.values()} - {"by_style", "grounding", "steps"} <= set(METRICS)
