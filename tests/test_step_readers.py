@@ -267,6 +267,7 @@ def test_a_page_without_screenshot_is_not_asked_and_one_that_is_cut_off_says_so(
         (page_row(0, "CLICK", "", [candidate(1, 2, -3, 4)]), "got a size below zero"),
         (page_row(0, "CLICK", "", [], target_action_index="two"), "invalid literal"),
         (page_row(0, "CLICK", "", [], operation="[]"), "expected operation to be an object"),
+        (page_row(0, "TYPE", ["a"], []), "expected a text to type or to select, got"),
     ],
 )
 def test_a_row_of_mind2web_that_cannot_be_used_says_why(tmp_path: Path, row: Any, message: str) -> None:

@@ -36,7 +36,11 @@ _WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One action, recorded or replied."""
+    """One action, recorded or replied.
+
+    Raises:
+        ValueError: the text is none.
+    """
 
     kind: Kind
     place: Place | None = None
@@ -46,6 +50,10 @@ class Act:
     text: str = ""
     # Of the view, if the action scrolls.
     direction: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise ValueError(f"expected a text to type or to select, got {self.text!r:.80}")
 
     def words(self) -> str:
         """Return the action as a model should write it, places in percent with one decimal."""
