@@ -226,7 +226,7 @@ def candidate(*box: float) -> str:
     return json.dumps({"tag": "a", "attributes": json.dumps({"bounding_box_rect": ",".join(map(str, box))})})
 
 
-def page_row(number: int, op: str, value: str, boxes: list[str], **more: Any) -> dict[str, Any]:
+def page_row(number: int, op: str, value: Any, boxes: list[str], **more: Any) -> dict[str, Any]:
     return {
         "annotation_id": "t1",
         "action_uid": f"u{number}",

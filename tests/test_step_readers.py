@@ -151,7 +151,13 @@ def test_a_gesture_of_aitz_is_vertical_from_nine_tenths_of_its_width_on() -> Non
 
 def test_damaged_episodes_and_steps_of_aitz_are_named_and_the_others_read(tmp_path: Path) -> None:
     steps_data.aitz(tmp_path)
-    rows = [aitz_step(0, 2, 4), aitz_step(1, 2, 6, ui_positions="[[1, 2, 3]]"), aitz_step(2, 2, 6), aitz_step(2, 2, 6)]
+    rows = [
+        aitz_step(0, 2, 4),
+        aitz_step(0, 2, 5, episode_length="two"),
+        aitz_step(1, 2, 6, ui_positions="[[1, 2, 3]]"),
+        aitz_step(2, 2, 6),
+        aitz_step(2, 2, 6),
+    ]
     write(tmp_path / "test" / "install" / "INSTALL-8" / "INSTALL-8.json", rows)
     write(tmp_path / "test" / "install" / "INSTALL-9" / "INSTALL-9.json", b"[{")
     asked = opened("aitz", tmp_path)
@@ -159,7 +165,8 @@ def test_damaged_episodes_and_steps_of_aitz_are_named_and_the_others_read(tmp_pa
     reasons = [str(problem) for problem in asked.problems.entries]
     assert "INSTALL-9.json" in reasons[0]
     assert "other units" in reasons[1], "a tap has no touch of -1"
-    assert "a row of ui_positions" in reasons[2]
+    assert "as whole numbers, got 0 and 'two'" in reasons[2]
+    assert "a row of ui_positions" in reasons[3]
 
 
 # --- GUI-Odyssey ------------------------------------------------------------------------------------------------------
@@ -260,6 +267,7 @@ def test_a_page_without_screenshot_is_not_asked_and_one_that_is_cut_off_says_so(
         (page_row(0, "CLICK", "", [candidate(1, 2, -3, 4)]), "got a size below zero"),
         (page_row(0, "CLICK", "", [], target_action_index="two"), "invalid literal"),
         (page_row(0, "CLICK", "", [], operation="[]"), "expected operation to be an object"),
+        (page_row(0, "TYPE", ["a"], []), "expected a text to type or to select, got"),
     ],
 )
 def test_a_row_of_mind2web_that_cannot_be_used_says_why(tmp_path: Path, row: Any, message: str) -> None:

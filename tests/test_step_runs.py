@@ -148,6 +148,18 @@ def test_a_model_sees_the_screen_of_the_step(here: Path, server: Server) -> None
     assert "google_apps" in done.output, "sets that are missing are named"
 
 
+def test_a_missing_screenshot_skips_its_step_and_leaves_the_end_of_its_episode_open(here: Path, server: Server) -> None:
+    folder = steps_data.aitz(here / "data") / "test" / "general" / "GENERAL-7"
+    (folder / "GENERAL-7_3.png").unlink()
+    server.reply = "Press Enter"
+    done = agent("aitz", "data", "--model", f"{server.url}#Molmo-7B-D-0924", "--out", "run")
+    assert done.exit_code == 0, done.output
+    row = rows_of(here / "run")["default"]
+    assert (row["n"], row["episodes"]["incomplete"]) == (4, 1)
+    assert "progress" not in row["episodes"]
+    assert "GENERAL-7_3.png" in summary_of(here / "run")["skipped"][0]["reason"]
+
+
 def test_replies_in_another_format_are_counted_beside_every_score(here: Path, server: Server) -> None:
     steps_data.mind2web(here / "data")
     server.reply = "I think the hat is red."

@@ -32,7 +32,10 @@ def score_step(protocols: Sequence[Protocol], question: Question, reply: Reply) 
     step = step_of(question).in_fractions(reply.size)
     answer = Answer(text=reply.text, act=read_answer(reply.text))
     verdicts = {protocol.name: RULES[protocol.rule](step, answer) for protocol in protocols}
-    facets = {"action": [step.act.kind], **{facet: list(values) for facet, values in step.facets.items()}}
+    facets: dict[str, list[str]] = {
+        "action": [step.act.kind],
+        **{facet: list(values) for facet, values in step.facets.items()},
+    }
     place = answer.act.place if answer.act else None
     return {
         "scores": {name: verdict.right for name, verdict in verdicts.items()},

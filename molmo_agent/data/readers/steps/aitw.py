@@ -61,7 +61,17 @@ def aitw(source: Source) -> "GoogleSteps | Items":
     return _seeclick(path, options["split"], options["prompt"], images)
 
 
-def action_of(kind: Any, touch: Sequence[float], lift: Sequence[float], text: str) -> Act:
+def place_of_yx(value: Any, name: str) -> Place:
+    """Return x, y of two numbers y, x, which may be written as JSON text.
+
+    Raises:
+        ValueError: they are none.
+    """
+    y, x = numbers(value, name, 2)
+    return x, y
+
+
+def action_of(kind: Any, touch: Place, lift: Place, text: str) -> Act:
     """Return the action of AITW's number of it, and of a gesture as x, y.
 
     Raises:
@@ -76,7 +86,7 @@ def action_of(kind: Any, touch: Sequence[float], lift: Sequence[float], text: st
     return Act(kind=_KINDS[kind])
 
 
-def _on_screen(place: Sequence[float], name: str) -> Place:
+def _on_screen(place: Place, name: str) -> Place:
     x, y = place
     # Fingers slip over the edge by a little.
     if not (-0.1 <= x <= 1.1 and -0.1 <= y <= 1.1):
@@ -155,17 +165,22 @@ class GoogleSteps:
                 step = _google_step(name, id_, features)
                 text = phone_prompt(self._prompt, AITW_PROMPT, _one(features, "goal_info", bytes).decode(), previous)
             except ROW_ERRORS as error:
-                where = {"file": f"{name}/{path.name}", "record": record.index, "offset": record.offset}
-                self.problems.add(Problem(**where, reason=reason_of(error), row=row))
+                self.problems.add(
+                    Problem(
+                        file=f"{name}/{path.name}",
+                        reason=reason_of(error),
+                        record=record.index,
+                        offset=record.offset,
+                        row=row,
+                    )
+                )
                 continue
             previous.append(step.act.words())
             yield step_question(f"{name}/{id_}/{step.number}", text, step, partial(_raw_image, features))
 
 
 def _google_step(name: str, id_: str, features: Mapping[str, Any]) -> Step:
-    touch, lift = (
-        numbers(features.get(f"results/yx_{end}"), f"results/yx_{end}", 2)[::-1] for end in ("touch", "lift")
-    )
+    touch, lift = (place_of_yx(features.get(f"results/yx_{end}"), f"results/yx_{end}") for end in ("touch", "lift"))
     act = action_of(
         _one(features, "results/action_type", int), touch, lift, _one(features, "results/type_action", bytes).decode()
     )
@@ -225,8 +240,10 @@ def _seeclick_question(
         # Its scrolls are named, and their gestures replaced by a standard one.
         act = Act(kind="scroll", direction=_direction(record["action_type_text"].removeprefix("scroll ")))
     else:
-        ends = [numbers(record[name], name, 2) if kind == _DUAL_POINT else (0.0, 0.0) for name in ("touch", "lift")]
-        act = action_of(kind, *ends, record.get("type_text") or "")
+        ends = ("touch", "lift") if kind == _DUAL_POINT else ()
+        # Here, x is first; actions without a gesture may have none.
+        touch, lift = [place_of_yx(record[end], end)[::-1] for end in ends] or [(0.0, 0.0), (0.0, 0.0)]
+        act = action_of(kind, touch, lift, record.get("type_text") or "")
     step = Step(
         act=act,
         episode=episode,

@@ -8,7 +8,7 @@ from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.question import Question
 from molmo_agent.data.readers.grounding.items import Items, file_records, image_file
 from molmo_agent.data.readers.grounding.targets import numbers
-from molmo_agent.data.readers.steps.aitw import action_of, boxes_of
+from molmo_agent.data.readers.steps.aitw import action_of, boxes_of, place_of_yx
 from molmo_agent.data.readers.steps.prompts import AITW_PROMPT, PROMPTS, phone_prompt
 from molmo_agent.data.readers.steps.questions import step_question
 from molmo_agent.data.readers.steps.step import Act, Step, view_direction
@@ -54,7 +54,7 @@ def aitz(source: Source) -> Items:
 def _question(
     folder: Path, prompt: str, subset: str, length: int, previous: list[str], number: int, record: Any
 ) -> Question:
-    touch, lift = (numbers(record[f"result_{end}_yx"], f"result_{end}_yx", 2)[::-1] for end in ("touch", "lift"))
+    touch, lift = (place_of_yx(record[f"result_{end}_yx"], f"result_{end}_yx") for end in ("touch", "lift"))
     act = action_of(record["result_action_type"], touch, lift, record.get("result_action_text") or "")
     if act.kind == "scroll":
         act = Act(kind="scroll", direction=view_direction(touch, lift, vertical_share=_VERTICAL_SHARE))

@@ -36,7 +36,11 @@ _WORDS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One action, recorded or replied."""
+    """One action, recorded or replied.
+
+    Raises:
+        ValueError: the text is none.
+    """
 
     kind: Kind
     place: Place | None = None
@@ -46,6 +50,10 @@ class Act:
     text: str = ""
     # Of the view, if the action scrolls.
     direction: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise ValueError(f"expected a text to type or to select, got {self.text!r:.80}")
 
     def words(self) -> str:
         """Return the action as a model should write it, places in percent with one decimal."""
@@ -69,7 +77,11 @@ class Act:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One recorded step."""
+    """One recorded step.
+
+    Raises:
+        ValueError: the number or the length is no whole number.
+    """
 
     act: Act
     # Unique in the data set, and the number of the step in the episode, from 0.
@@ -86,6 +98,13 @@ class Step:
     targets: tuple[Edges, ...] = ()
     # Name of a group -> the step's values; scores are also reported for each of them.
     facets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if type(self.number) is not int or type(self.length) is not int or self.number < 0:
+            raise ValueError(
+                f"expected the step and the length of its episode as whole numbers, got {self.number!r:.40} and "
+                f"{self.length!r:.40}"
+            )
 
     def in_fractions(self, size: tuple[int, int]) -> "Step":
         """Return the step with all boxes as fractions of an image of (width, height)."""
