@@ -332,3 +332,20 @@ def test_a_server_writes_for_each_role_and_is_asked_once(tmp_path: Path) -> None
             LanguageModel.at(server.url, tmp_path, Budget(10))
     finally:
         server.close()
+
+
+@needs_sandbox
+@needs_matplotlib
+def test_no_mark_of_a_chart_is_on_its_frame_in_any_style() -> None:
+    import re
+
+    # The style of the biologist has no margins of its own.
+    styles = {re.findall("style.use.'(.+?)'", document(seed).code)[0]: seed for seed in range(120)}
+    assert "classic" in styles
+    drawn = document(styles["classic"]).code + "\nleft, right = ax.get_xlim()\nassert left < 0 and right > len(keys) - 1"
+    rendering = render("matplotlib", drawn)
+    assert rendering.problem == ""
+
+
+def document(seed: int) -> Document:
+    return RuleWriter().write(seed, "charts", "matplotlib", "stem")

@@ -82,7 +82,7 @@ def print_table(counted: Sequence["SplitStats"]) -> None:
     pointing = [one for one in counted if one.by_points]
     if pointing:
         headings = ("labels", "absent", "per image", "points", "per label", "per image")
-        table = Table("with points", *headings, box=None)
+        table = Table("with points", *headings, box=None, padding=(0, 1, 0, 0))
         for one in pointing:
             present = one.annotations - one.absent
             table.add_row(
