@@ -188,11 +188,12 @@ def made(tmp_path_factory):
 
 class TestEverything:
     def test_the_command_makes_every_data_set_and_counts_it(self, made):
-        _, output = made
+        folder, output = made
         for name in ("clocks", "points, count, cap, ask", "capqa", "docs (charts)", "docs (other)"):
             assert f"{name}: done" in output
         assert "pixmo-docs/diagrams" in output
         assert "labels by points: 1-10" in output
+        assert "transcripts were typed" in (folder / "left_out.txt").read_text()
 
     def test_the_recipe_in_the_docs_is_the_one_that_is_written(self, made):
         folder, _ = made
