@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmark_modules import load
 from tiny_training import write_model
 from typer.testing import CliRunner
 
@@ -187,11 +188,12 @@ def made(tmp_path_factory):
 
 class TestEverything:
     def test_the_command_makes_every_data_set_and_counts_it(self, made):
-        _, output = made
+        folder, output = made
         for name in ("clocks", "points, count, cap, ask", "capqa", "docs (charts)", "docs (other)"):
             assert f"{name}: done" in output
         assert "pixmo-docs/diagrams" in output
         assert "labels by points: 1-10" in output
+        assert "transcripts were typed" in (folder / "left_out.txt").read_text()
 
     def test_the_recipe_in_the_docs_is_the_one_that_is_written(self, made):
         folder, _ = made
@@ -235,3 +237,18 @@ class TestEverything:
         assert result.exit_code == 1
         assert "docs (tables): nothing here draws tables: install chromium" in result.output
         assert "clocks: done" in result.output
+
+
+def test_the_benchmark_measures_the_collection_and_names_missed_targets(tmp_path, capsys, monkeypatch):
+    import argparse
+
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    benchmark, report = load("pixmo"), load("_report")
+    monkeypatch.setattr(benchmark, "_SCENES", 12)
+    figures = benchmark.collected(tmp_path)
+    assert set(figures) == {benchmark.ANNOTATIONS, benchmark.EXPORT}
+    assert min(figures.values()) > 0
+    slow = {**figures, benchmark.CLOCKS: 3.0, benchmark.ANNOTATIONS: 1e6}
+    arguments = argparse.Namespace(json=tmp_path / "figures.json", check=True)
+    assert report.finish(arguments, slow, benchmark.TARGETS) == 1
+    assert "missed: clocks, images per second of one core: 3.000, target >= 20.0" in capsys.readouterr().out

@@ -333,3 +333,39 @@ def test_a_server_writes_for_each_role_and_is_asked_once(tmp_path: Path) -> None
             LanguageModel.at(server.url, tmp_path, Budget(10))
     finally:
         server.close()
+
+
+@needs_sandbox
+@needs_matplotlib
+def test_no_mark_of_a_chart_is_on_its_frame_in_any_style() -> None:
+    import re
+
+    # The style of the biologist has no margins of its own.
+    styles = {re.findall("style.use.'(.+?)'", document(seed).code)[0]: seed for seed in range(120)}
+    assert "classic" in styles
+    drawn = (
+        document(styles["classic"]).code + "\nleft, right = ax.get_xlim()\nassert left < 0 and right > len(keys) - 1"
+    )
+    rendering = render("matplotlib", drawn)
+    assert rendering.problem == ""
+
+
+def document(seed: int) -> Document:
+    return RuleWriter().write(seed, "charts", "matplotlib", "stem")
+
+
+@needs_sandbox
+@pytest.mark.skipif(find_spec("vl_convert") is None, reason="vl-convert is not installed")
+def test_a_package_that_is_reached_by_a_link_is_found_in_the_sandbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from types import SimpleNamespace
+
+    from molmo_agent.pixmo.docs import renderers
+
+    package = Path(str(find_spec("vl_convert").origin)).resolve().parent  # type: ignore[union-attr]
+    (tmp_path / "environment").symlink_to(package.parent, target_is_directory=True)
+    linked = SimpleNamespace(origin=str(tmp_path / "environment" / "vl_convert" / "__init__.py"))
+    monkeypatch.setattr(renderers, "find_spec", lambda name: linked)
+    code = RuleWriter().write(3, "charts", "vega-lite", "vega-bar").code
+    assert render("vega-lite", code).problem == ""

@@ -11,6 +11,7 @@ from molmo_agent.cli.pixmo_options import Jobs, MaxTokens, Model, Ray, open_writ
 from molmo_agent.cli.pixmo_stats import print_table
 from molmo_agent.console import after_the_result, make_console, plain_text, say
 from molmo_agent.errors import RunStopped, UnknownNameError, UsageError
+from molmo_agent.files import write_whole
 
 if TYPE_CHECKING:
     from molmo_agent.pixmo.shards import Make, Mapper
@@ -122,14 +123,17 @@ def everything(
     from molmo_agent.pixmo.everything import make_everything
     from molmo_agent.pixmo.stats import count_folder
 
-    spread, problems = spread_of(jobs, ray), 0
+    spread, problems, lines = spread_of(jobs, ray), 0, list[str]()
     try:
-        for step in make_everything(to, count, spread=spread, report=lambda line: None):
+        for step in make_everything(to, count, spread=spread, report=lambda line: lines.append(str(line))):
             say(f"{step.name}: {step.problem or 'done'} ({step.seconds:.0f} s)")
             problems += bool(step.problem)
     except KeyboardInterrupt:
         raise RunStopped(f"stopped; the same command resumes in {to}") from None
     print_table([one for path in sorted(to.glob("pixmo-*")) for one in count_folder(path)])
+    if lines:
+        write_whole(to / "left_out.txt", "".join(f"{line}\n" for line in lines))
+        say(f"{len(lines)} notes on what was rejected or left out: {to / 'left_out.txt'}")
     say(f"train on all of them: agent train {to / 'mixture.yaml'} model=MODEL")
     if problems:
         raise typer.Exit(1)

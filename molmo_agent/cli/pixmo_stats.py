@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from molmo_agent.console import make_console, plain_text, say, say_json
 from molmo_agent.errors import UsageError
@@ -82,7 +82,7 @@ def print_table(counted: Sequence["SplitStats"]) -> None:
     pointing = [one for one in counted if one.by_points]
     if pointing:
         headings = ("labels", "absent", "per image", "points", "per label", "per image")
-        table = Table("with points", *headings, box=None)
+        table = Table(Column("with points", overflow="fold"), *headings, box=None, padding=(0, 1, 0, 0))
         for one in pointing:
             present = one.annotations - one.absent
             table.add_row(

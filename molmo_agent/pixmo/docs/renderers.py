@@ -106,7 +106,8 @@ os.write(out, png) if len(png) < 65536 else open(out, "wb").write(png)
 
 
 def _vega_lite(code: str, limits: Limits) -> Rendering:
-    packages = Path(str(find_spec("vl_convert").origin)).parents[1]  # type: ignore[union-attr]
+    # Resolved, as the sandbox mounts it: an environment may be reached by a link.
+    packages = Path(str(find_spec("vl_convert").origin)).resolve().parents[1]  # type: ignore[union-attr]
     roomy = Limits(seconds=limits.seconds, memory_bytes=limits.memory_bytes, address_bytes=0)
     outcome = run_program(python_command("-c", _VEGA, str(packages)), code.encode(), roomy, readable=[packages])
     return with_image(outcome, None)

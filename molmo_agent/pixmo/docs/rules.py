@@ -176,6 +176,8 @@ def _figure(rng: np.random.Generator, kind: str, table: Table, samples: Any, sty
         "import matplotlib.pyplot as plt",
         "import numpy as np",
         f"plt.style.use({style!r})",
+        # Some styles have none: the first and the last stem would be on the frame.
+        "plt.rcParams['axes.xmargin'] = plt.rcParams['axes.ymargin'] = 0.05",
         f"plt.rcParams['font.family'] = {_pick(rng, _FONTS)!r}",
         f"keys = {[*table.keys]!r}",
         f"columns = {dict(table.columns)!r}",
