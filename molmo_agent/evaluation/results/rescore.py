@@ -110,7 +110,7 @@ def _reply_of(record: Mapping[str, Any], question: Question) -> Reply:
 def _result_of(record: Mapping[str, Any]) -> PointResult:
     points = tuple(LabelledPoint(Point(float(x), float(y))) for x, y in record.get("points", ()))
     read: PointStatus = "unparsed" if record.get("unparsed") else "none"
-    guess = "ok" if points else _STATUS_OF.get(record.get("answered", ""), read)
+    guess: PointStatus = "ok" if points else _STATUS_OF.get(record.get("answered", ""), read)
     status: PointStatus = record.get("status") or guess
     composed = record.get("composed")
     if composed is None:
