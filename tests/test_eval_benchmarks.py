@@ -971,6 +971,7 @@ def test_the_questions_that_the_documentation_shows_can_be_read(tmp_path: Path) 
         cli_injection.NAME,
         cli_judged.CAPTIONS,
         cli_suites.MOLMO_11,
+        "rescore",
     }:
         find(name)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from made_data import parquet, png
 from typer.testing import CliRunner
 
 from molmo_agent.cli.app import app
-from molmo_agent.errors import UsageError
+from molmo_agent.errors import ImageError, UsageError
 from molmo_agent.evaluation.benchmarks import find
 from molmo_agent.evaluation.run import open_questions
 from molmo_agent.pointers.nano import load_nano
@@ -148,6 +149,22 @@ def test_nano_answers_about_one_image_or_none() -> None:
     assert isinstance(nano.answer_parts(["What is it?"], max_new_tokens=3), str)
     with pytest.raises(UsageError, match="expected at most one image in a question to 'nano', got 2"):
         nano.answer_parts(["Is", picture, "before", picture, "?"], max_new_tokens=3)
+
+
+def test_people_are_shown_all_images_of_a_question_in_their_order(data: Path) -> None:
+    name, benchmark = find("mmmu")
+    asked = {one.id[-1]: one for one in open_questions(name, benchmark, data, {"form": "all-images"}).questions()}
+    first, second, third = (asked[id_] for id_ in "123")
+    one = first.shown()
+    height, width = one.shape[:2]
+    for question, count in ((second, 4), (third, 2)):
+        whole = question.shown()
+        assert whole.shape == (height, count * width + (count - 1) * (height // 20 + 1), 3)
+    # The third names its second image first.
+    assert np.array_equal(third.shown()[:, -width:], one)
+    assert np.array_equal(second.shown()[:, :width], one)
+    with pytest.raises(ImageError, match="has no image"):
+        replace(first, image=None, images={}).shown()
 
 
 def test_an_image_that_the_files_lack_is_named(tmp_path: Path) -> None:

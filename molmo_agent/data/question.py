@@ -4,7 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from molmo_agent.episode import Image
+from molmo_agent.errors import ImageError
 from molmo_agent.geometry import Point
 
 
@@ -35,3 +38,23 @@ class Question:
     images: Mapping[str, Callable[[], Image]] = field(default_factory=dict)
     # Values that only this data set's metric needs (answer type, masks, units, ...).
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def shown(self) -> Image:
+        """Return the image to show to people: several of them side by side, in their order.
+
+        Raises:
+            ImageError: there is none, or it cannot be read.
+        """
+        if self.image is None:
+            raise ImageError("the question has no image")
+        images = [read() for read in self.images.values()] or [self.image()]
+        if len(images) == 1:
+            return images[0]
+        height = max(image.shape[0] for image in images)
+        gap = height // 20 + 1
+        canvas = np.full((height, sum(image.shape[1] + gap for image in images) - gap, 3), 255, np.uint8)
+        left = 0
+        for image in images:
+            canvas[: image.shape[0], left : left + image.shape[1]] = image
+            left += image.shape[1] + gap
+        return canvas

@@ -111,25 +111,13 @@ def _uri(image: Image, masks: Sequence[Any]) -> tuple[str, int, int]:
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}", thumbnail.width, thumbnail.height
 
 
-def _side_by_side(images: Sequence[Image]) -> Image:
-    """Return several images of a question as one, in their order."""
-    height = max(image.shape[0] for image in images)
-    gap = height // 20 + 1
-    canvas = np.full((height, sum(image.shape[1] + gap for image in images) - gap, 3), 255, np.uint8)
-    left = 0
-    for image in images:
-        canvas[: image.shape[0], left : left + image.shape[1]] = image
-        left += image.shape[1] + gap
-    return canvas
-
-
 def _card(record: Record, question: Question | None) -> Card:
     outcome = outcome_of(record)
     if question is None or question.image is None:
         return Card(record, outcome, (), None, 1, 1, (), (), None)
     target: Target | None = question.extra.get("target")
     try:
-        image = _side_by_side([read() for read in question.images.values()]) if question.images else question.image()
+        image = question.shown()
         size = (image.shape[1], image.shape[0])
         if target is not None:
             mask = drawn_mask(target, size)

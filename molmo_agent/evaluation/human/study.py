@@ -113,7 +113,7 @@ def _read_folders(paths: Sequence[Path]) -> Study:
                 id=question.id,
                 category=next(iter(records[0].get("groups", ())), NO_CATEGORY),
                 text=prompt_of(question, benchmark.wording, tags=False),
-                image=question.image,
+                image=question.shown if question.image is not None else None,
                 replies={model: without_points(record["reply"]) for model, record in zip(names, records, strict=True)},
             )
     return Study(questions=tuple(questions.values()), models=names, left_out=len(ids) - len(questions))

@@ -109,10 +109,9 @@ def _reply_of(record: Mapping[str, Any], question: Question) -> Reply:
 
 def _result_of(record: Mapping[str, Any]) -> PointResult:
     points = tuple(LabelledPoint(Point(float(x), float(y))) for x, y in record.get("points", ()))
-    status = record.get("status")
-    if status is None:
-        read = "unparsed" if record.get("unparsed") else "none"
-        status = "ok" if points else _STATUS_OF.get(record.get("answered", ""), read)
+    read: PointStatus = "unparsed" if record.get("unparsed") else "none"
+    guess: PointStatus = "ok" if points else _STATUS_OF.get(record.get("answered", ""), read)
+    status: PointStatus = record.get("status") or guess
     composed = record.get("composed")
     if composed is None:
         # A reply in which even the lenient reading found no point is as good as none of the model's own.
