@@ -33,7 +33,7 @@ OWN_PROCESSES = {"evaluation/own_process.py"}
 # Names in a call that stand for an environment without secrets: one kept from before, or nothing of this process.
 WITHOUT_SECRETS = {"self._environment", "SANDBOX_ENVIRONMENT"}
 # It replaces itself inside the sandbox, whose environment it has.
-IN_THE_SANDBOX = {"pixmo/docs/launcher.py"}
+IN_THE_SANDBOX = {"sandbox/launcher.py"}
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ import molmo_agent
 PACKAGE = Path(molmo_agent.__file__).parent
 # From the ground up: a room may import itself and the rooms before it. "nouns" are the modules directly in the package.
 ROOMS = (
-    *("nouns", "images", "camera", "point_text", "model", "ocr", "pointers", "risk", "policies", "envs", "rollout"),
-    *("synthetic", "data", "train", "evaluation", "nano", "pixmo", "serve", "cli"),
+    *("nouns", "sandbox", "images", "camera", "point_text", "model", "ocr", "pointers", "risk", "policies", "envs"),
+    *("rollout", "synthetic", "data", "train", "evaluation", "nano", "pixmo", "serve", "cli"),
 )
 MAY_IMPORT = {room: {*ROOMS[: number + 1]} for number, room in enumerate(ROOMS)}
 # A loop runs any policy, and a policy is run by any loop: neither knows the other. Envs need no model.

@@ -23,11 +23,11 @@ from molmo_agent.pixmo.docs.model_writer import ModelWriter
 from molmo_agent.pixmo.docs.quality import problem_of
 from molmo_agent.pixmo.docs.renderers import Rendering, Text, render
 from molmo_agent.pixmo.docs.rules import kinds
-from molmo_agent.pixmo.docs.sandbox import check_sandbox
 from molmo_agent.pixmo.docs.table import Query, Table, answer
 from molmo_agent.pixmo.language_model.client import Budget, LanguageModel
 from molmo_agent.pixmo.shards import shards_of
 from molmo_agent.pointers.served.answer import Answer
+from molmo_agent.sandbox.bubblewrap import check_sandbox
 
 try:
     check_sandbox()

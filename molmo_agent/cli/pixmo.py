@@ -68,7 +68,7 @@ def docs(
     from molmo_agent.pixmo.docs.document import TYPES
     from molmo_agent.pixmo.docs.make import make_docs
     from molmo_agent.pixmo.docs.model_writer import ModelWriter
-    from molmo_agent.pixmo.docs.sandbox import check_sandbox
+    from molmo_agent.sandbox.bubblewrap import check_sandbox
 
     _check_split(split)
     if type_ not in TYPES:

@@ -13,7 +13,7 @@ from molmo_agent.episode import Image
 from molmo_agent.errors import DataError, ImageError, MissingExtraError, UnknownNameError, UsageError
 from molmo_agent.images.reading import read_image
 from molmo_agent.parse import load_json
-from molmo_agent.pixmo.docs.sandbox import Limits, Outcome, package_folders, python_command, run_program
+from molmo_agent.sandbox.bubblewrap import Limits, Outcome, package_folders, python_command, run_program
 
 _FOLDER = Path(__file__).parent
 _PNG = b"\x89PNG"

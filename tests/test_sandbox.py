@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from molmo_agent.errors import UsageError
-from molmo_agent.pixmo.docs import sandbox
-from molmo_agent.pixmo.docs.sandbox import Limits, Outcome, python_command, run_program
-from molmo_agent.pixmo.docs.seccomp import seccomp_filter
+from molmo_agent.sandbox import bubblewrap as sandbox
+from molmo_agent.sandbox.bubblewrap import Limits, Outcome, python_command, run_program
+from molmo_agent.sandbox.seccomp import seccomp_filter
 
 try:
     sandbox.check_sandbox()

@@ -1,7 +1,7 @@
 """Runs programs that nobody has read: without network, files, time or memory beyond their limits. Linux only.
 
 bubblewrap gives the program namespaces of its own: no network, no other processes, a root of read-only system files
-and an empty scratch folder in memory, of limited size. Inside, :mod:`~molmo_agent.pixmo.docs.launcher` sets limits and
+and an empty scratch folder in memory, of limited size. Inside, :mod:`~molmo_agent.sandbox.launcher` sets limits and
 gives up root; a seccomp filter refuses calls that get around them. From outside, a watch over all its processes ends
 them at the limits of memory, time and output. What the program prints is its only way out.
 
@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 
 from molmo_agent.errors import EnvError, UsageError
-from molmo_agent.pixmo.docs.seccomp import seccomp_filter
+from molmo_agent.sandbox.seccomp import seccomp_filter
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 _POLL_S = 0.05
@@ -88,7 +88,7 @@ def check_sandbox() -> None:
     """
     if not sys.platform.startswith("linux") or shutil.which("bwrap") is None:
         raise UsageError(
-            "expected bubblewrap on Linux, which shuts in code that draws documents, but there is no bwrap on PATH: "
+            "expected bubblewrap on Linux, which shuts in code that nobody has read, but there is no bwrap on PATH: "
             "install it (apt-get install bubblewrap), or run this in a Linux container"
         )
     outcome = _run(["/bin/true"], b"", Limits(), ())

@@ -1,6 +1,6 @@
 """The system calls that no program in the sandbox may make, as a filter that the kernel runs.
 
-They make memory that no limit counts, or open parts of the kernel that a drawing needs not.
+They make memory that no limit counts, or open parts of the kernel that such a program does not need.
 """
 
 import platform
