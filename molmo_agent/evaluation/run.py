@@ -130,6 +130,36 @@ def evaluate(
         UsageError: the folder holds a run with other settings.
         NoQuestionError: no question is usable.
     """
+    return answer_all(
+        Predictor(make, benchmark), questions, folder, settings, limit=limit, map=map, progress=progress
+    )
+
+
+def answer_all(
+    worker: Callable[[], Worker],
+    questions: Questions,
+    folder: Path,
+    settings: Mapping[str, Any],
+    *,
+    limit: int | None = None,
+    map: Mapper = map_here,
+    progress: Callable[[int], None] | None = None,
+) -> list[Record]:
+    """Answer questions with a worker; everything else as :func:`evaluate`.
+
+    Args:
+        worker: makes what answers a batch, once per process.
+        questions: the questions.
+        folder: of the run.
+        settings: the values that the records depend on.
+        limit: maximum number of questions.
+        map: runs the batches.
+        progress: called with the number of finished questions after each batch.
+
+    Raises:
+        UsageError: the folder holds a run with other settings.
+        NoQuestionError: no question is usable.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     same_settings(folder / SETTINGS_FILE, settings)
     finished_records = read_records(folder / RECORDS_FILE)
@@ -152,7 +182,7 @@ def evaluate(
 
     # A reply may hold a lone surrogate, which UTF-8 cannot encode; its escape is valid JSON.
     with open_to_append(folder / RECORDS_FILE) as file:
-        for records in map(Predictor(make, benchmark), batches()):
+        for records in map(worker, batches()):
             costs = [cost for record in records if (cost := record.pop("cost", None))]
             file.write("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
             file.flush()

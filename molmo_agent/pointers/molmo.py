@@ -162,7 +162,14 @@ class MolmoPointer:
         return self.complete(images, prompt, max_new_tokens=max_new_tokens)
 
     @torch.inference_mode()
-    def complete(self, images: Sequence[Image], prompt: str, *, max_new_tokens: int) -> Iterator[str]:
+    def complete(
+        self,
+        images: Sequence[Image],
+        prompt: str,
+        *,
+        max_new_tokens: int,
+        pick: Callable[[torch.Tensor], int] | None = None,
+    ) -> Iterator[str]:
         """Yield what follows images and a prompt, piece by piece.
 
         Several images stand before the prompt in their order. The released checkpoints were trained with one. A reply
@@ -172,6 +179,7 @@ class MolmoPointer:
             images: possibly none.
             prompt: as the model reads it, with the marks of its speakers.
             max_new_tokens: longer replies are cut off.
+            pick: chooses a token by its logits, (V,); None: the most likely one.
 
         Raises:
             ModelError: images and prompt leave no room for an answer of so many tokens.
@@ -183,7 +191,7 @@ class MolmoPointer:
         reader, shown = self._reader(prefix), ""
         logits = reader.feed(row)
         for _ in range(max_new_tokens):
-            token = int(logits[-1].argmax())
+            token = pick(logits[-1]) if pick else int(logits[-1].argmax())
             if token == tokenizer.eos_token_id:
                 # A character whose bytes did not all come stays as it is.
                 yield tokenizer.decode(ids)[len(shown) :]

@@ -14,6 +14,7 @@ from molmo_agent.cli.evaluation import judged as cli_judged
 from molmo_agent.cli.evaluation import nano_suite as cli_suite
 from molmo_agent.cli.evaluation import real as cli_real
 from molmo_agent.cli.evaluation import suites as cli_suites
+from molmo_agent.cli.evaluation import text as cli_text
 from molmo_agent.cli.evaluation.on_data import evaluate_data
 from molmo_agent.cli.evaluation.request import Request
 from molmo_agent.console import make_console
@@ -77,6 +78,11 @@ _JudgeBudget = Annotated[int | None, typer.Option(min=0, help="Maximum number of
 _Hints = Annotated[
     str | None, typer.Option(metavar="N,...", help="cap-f1: length hints, in units of 15 characters, or none (65).")
 ]
+_Tasks = Annotated[str | None, typer.Option(metavar="NAME,...", help="text: only these benchmarks.")]
+_Samples = Annotated[int | None, typer.Option(min=1, max=1000, help="text: programs per problem of HumanEval.")]
+_Temperature = Annotated[
+    float | None, typer.Option(min=0, max=2, help="text: of HumanEval's programs (default 0; 0.8 for several).")
+]
 
 
 def evaluate(
@@ -87,7 +93,10 @@ def evaluate(
     list_all: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
     form: Annotated[
         str | None,
-        typer.Option(help="android_control: ll, hl_ll, hl or hl_cot. clocks: image or crop. Grounding: which copy."),
+        typer.Option(
+            help="android_control: ll, hl_ll, hl or hl_cot. clocks: image or crop. text: continue or chat. "
+            "Grounding: which copy."
+        ),
     ] = None,
     protocol: _Protocol = None,
     split: Annotated[str | None, typer.Option(help="Split of the data, such as val or test.")] = None,
@@ -115,6 +124,9 @@ def evaluate(
     judge: _Judge = None,
     judge_budget: _JudgeBudget = None,
     hints: _Hints = None,
+    tasks: _Tasks = None,
+    samples: _Samples = None,
+    temperature: _Temperature = None,
     seed: Annotated[int | None, typer.Option(help="injection: another seed makes other screens and orders.")] = None,
     out: _Out = None,
 ) -> None:
@@ -156,6 +168,7 @@ def evaluate(
             price=price,
             hub_results=hub_results,
             judge=cli_judged.JudgeOptions(judge=judge, budget=judge_budget, hints=hints),
+            text=cli_text.TextOptions(tasks=tasks, samples=samples, temperature=temperature),
         ),
     )
 
@@ -170,6 +183,7 @@ def _list_benchmarks(console: Console) -> None:
         table.add_row(name, row.what, row.data)
     table.add_row(cli_suites.MOLMO_11, cli_suites.MOLMO_11_WHAT, cli_suites.MOLMO_11_DATA)
     table.add_row(cli_judged.CAPTIONS, cli_judged.CAPTIONS_WHAT, cli_judged.CAPTIONS_DATA)
+    table.add_row(cli_text.TEXT, cli_text.TEXT_WHAT, cli_text.TEXT_DATA)
     table.add_row(cli_suite.NAME, cli_suite.WHAT, "nothing")
     table.add_row(cli_real.SCREENS, cli_real.SCREENS_WHAT, cli_real.SCREENS_DATA)
     table.add_row(cli_real.TASKS, cli_real.TASKS_WHAT, "nothing")

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from molmo_agent.cli.evaluation import judged as cli_judged
 from molmo_agent.cli.evaluation import suites as cli_suites
+from molmo_agent.cli.evaluation import text as cli_text
 from molmo_agent.cli.evaluation.request import Request
 from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.errors import UsageError
@@ -31,6 +32,11 @@ def evaluate_data(console: Console, request: Request) -> None:
     from molmo_agent.evaluation.results.costs import Price
     from molmo_agent.evaluation.results.hub import HubTask, write_hub_results
 
+    if request.benchmark == cli_text.TEXT:
+        cli_text.run_text(console, request)
+        return
+    if foreign := request.text.given():
+        raise UsageError(f"{', '.join(foreign)}: only for {cli_text.TEXT}")
     if request.benchmark == cli_judged.CAPTIONS:
         cli_judged.run_captions(console, request)
         return

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from molmo_agent.cli.evaluation.judged import JudgeOptions
+from molmo_agent.cli.evaluation.text import TextOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,3 +26,4 @@ class Request:
     price: str | None
     hub_results: str | None
     judge: JudgeOptions
+    text: TextOptions

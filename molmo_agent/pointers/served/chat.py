@@ -14,7 +14,8 @@ from molmo_agent.point_text.scales import ImageSize
 from molmo_agent.pointers.served.answer import Answer, read_answer, shorten, words_of_error
 from molmo_agent.pointers.served.network import KEY_VARIABLE, http_client, key_for, no_way
 
-HOW_IT_ASKS = {"order": "image, then text", "system_prompt": None, "temperature": 0.0}
+_TEMPERATURE = 0.0
+HOW_IT_ASKS = {"order": "image, then text", "system_prompt": None, "temperature": _TEMPERATURE}
 """What every request of :meth:`Chat.ask` has in common, and another client may do otherwise."""
 # A longer answer is no chat completion.
 _MAX_BYTES = 8_000_000
@@ -73,20 +74,28 @@ class Chat:
         content = [image_part(image), {"type": "text", "text": question}]
         return self.complete([{"role": "user", "content": content}], max_tokens, image.size)
 
-    def complete(self, messages: list[Any], max_tokens: int, image_size: ImageSize | None = None) -> Answer:
+    def complete(
+        self,
+        messages: list[Any],
+        max_tokens: int,
+        image_size: ImageSize | None = None,
+        *,
+        temperature: float = _TEMPERATURE,
+    ) -> Answer:
         """Continue a conversation.
 
         Args:
             messages: in the form of the API, images with :func:`image_part`.
             max_tokens: of the answer.
             image_size: (width, height) of an image in it, for messages.
+            temperature: 0 asks for the most likely answer.
 
         Raises:
             ModelError: as :meth:`ask`.
         """
         for attempt in range(1 + self._retries):
             try:
-                body = self._send(messages, max_tokens)
+                body = self._send(messages, max_tokens, temperature)
                 return read_answer(body, self.url, max_tokens)
             except self._openai.APITimeoutError as error:
                 raise ModelError(
@@ -104,10 +113,9 @@ class Chat:
                 raise ModelError(f"{self.url} did not answer with a chat completion: {error}") from error
         raise AssertionError("the last attempt returns or raises")
 
-    def _send(self, messages: list[Any], max_tokens: int) -> str:
+    def _send(self, messages: list[Any], max_tokens: int, temperature: float) -> str:
         """Return the body of the answer, within the limits of time and size."""
         create = self._client.chat.completions.with_streaming_response.create
-        temperature = HOW_IT_ASKS["temperature"]
         with create(model=self.model, messages=messages, max_tokens=max_tokens, temperature=temperature) as response:
             end, body = time.monotonic() + self._timeout_s, bytearray()
             for chunk in response.iter_bytes():

@@ -1,0 +1,1 @@
+"""Reads benchmarks without images from the files that their authors publish."""

@@ -1,0 +1,1 @@
+"""Benchmarks without images: the language side of a model, before and after training."""
