@@ -37,7 +37,7 @@ class TextPredictor:
     make: Callable[[], TextModel]
     task: TextTask
     form: Form
-    # Group -> the solved questions that stand before its questions; "" for all others.
+    # See TextQuestions.
     solved: Mapping[str, Sequence[Question]]
     sampling: Sampling = Sampling()
 
@@ -96,8 +96,8 @@ class TextPredictor:
     def _before(self, question: Question) -> Sequence[Question]:
         if self.form == "chat" or not self.task.shots:
             return ()
-        group = question.extra["group"]
-        return self.solved[group if group in self.solved else ""][: self.task.shots]
+        solved = self.solved.get("") or self.solved[question.extra["group"]]
+        return solved[: self.task.shots]
 
     def _ask(self, question: Question, number: int) -> Ask:
         seed = int.from_bytes(hashlib.sha256(f"{question.id}\n{number}".encode()).digest()[:6], "big")

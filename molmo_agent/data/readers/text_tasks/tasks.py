@@ -37,7 +37,7 @@ class TextQuestions:
     """The questions of one benchmark."""
 
     listed: Sequence[Question]
-    # Group -> solved questions in the published order; "" has them all.
+    # Subject -> its solved questions in the published order; "" if they are for all subjects.
     solved: Mapping[str, Sequence[Question]] = field(default_factory=dict)
     problems: Problems = field(default_factory=Problems)
 
@@ -62,15 +62,17 @@ def open_text_questions(name: str, folder: Path, *, shots: int) -> TextQuestions
     layout, problems = LAYOUTS[name], Problems()
     paths = must_exist(find_files(folder, layout.test), f"the questions of {name}", folder, layout.test)
     listed = [*_questions(layout, paths, problems)]
-    solved: dict[str, list[Question]] = {"": []}
+    solved: dict[str, list[Question]] = {}
     if shots:
         what = f"the solved questions of {name}, {shots} of which stand before each question,"
         paths = must_exist(find_files(folder, layout.solved), what, folder, layout.solved)
+
+        def group_of(question: Question) -> str:
+            return question.extra["group"] if name in PER_GROUP else ""
+
         for question in _questions(layout, paths, problems):
-            solved[""].append(question)
-            solved.setdefault(question.extra["group"], []).append(question)
-        by_group = name in PER_GROUP
-        for group in dict.fromkeys(question.extra["group"] if by_group else "" for question in listed):
+            solved.setdefault(group_of(question), []).append(question)
+        for group in dict.fromkeys(map(group_of, listed)):
             if (count := len(solved.get(group, ()))) < shots:
                 about = f" about {group}" if group else ""
                 raise DataError(f"expected {shots} solved questions of {name}{about} in {folder}, found {count}")
@@ -185,7 +187,7 @@ def _math(row: Row) -> Question:
 
 def last_boxed(text: str) -> str | None:
     r"""Return what the last \boxed{} of a text holds; None without one that is closed."""
-    for opening in reversed([*re.finditer(r"\\f?boxed\s*\{", text)]):
+    for opening in reversed([*re.finditer(r"\\(?:boxed|fbox)\s*\{", text)]):
         depth = 1
         for end in range(opening.end(), len(text)):
             depth += (text[end] == "{") - (text[end] == "}")
