@@ -1,14 +1,18 @@
 """Text benchmarks: likelihoods of continuations, and the interface of lm-evaluation-harness."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from molmo_agent.cli.app import app
 from molmo_agent.errors import UsageError
-from molmo_agent.evaluation.suites.lm_harness import TASKS, continuations, harness_model, run_tasks
+from molmo_agent.evaluation.texts.lm_harness import harness_model, records_of, run_task
+from molmo_agent.evaluation.texts.models import LocalText, continuations
 from molmo_agent.pointers.baselines import CentrePointer
 from molmo_agent.pointers.nano import load_nano
 
@@ -61,16 +65,29 @@ def test_the_greedy_continuation_is_recognised_and_a_long_context_is_cut(nano: A
 
 def test_tasks_that_execute_code_are_refused(nano: Any) -> None:
     for name in ("humaneval", "HumanEval_plus", "human-eval", "mbpp"):
-        with pytest.raises(UsageError, match="no sandbox"):
-            run_tasks(nano, ["gsm8k", name])
+        with pytest.raises(UsageError, match="no sandbox; run agent eval text --tasks humaneval with --data"):
+            run_task(nano, name)
 
 
-def test_the_harness_needs_a_local_molmo_and_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_harness_needs_a_local_molmo_and_says_how_to_install_it(nano: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"local Molmo|pip install 'lm-eval"):
         harness_model(CentrePointer())
-    monkeypatch.setitem(__import__("sys").modules, "lm_eval.api.model", None)
-    with pytest.raises(UsageError, match="pip install 'lm-eval"):
-        harness_model(load_nano())
+    monkeypatch.setitem(sys.modules, "lm_eval.api.model", None)
+    with pytest.raises(UsageError, match=r"without --data need lm-evaluation-harness: pip install 'lm-eval>=0.4.13'"):
+        harness_model(nano)
+
+
+def test_options_of_one_token_are_scored_as_others_are(nano: Any) -> None:
+    model = LocalText(nano)
+    context = "Which is it?\nA. red\nB. blue\nAnswer:"
+    together = model.likelihoods(context, [" A", " B"])
+    ids = [model.bos, *model.encode(context)]
+    pairs = [(ids, model.encode(context + rest)[len(ids) - 1 :]) for rest in (" A", " B")]
+    alone = [likelihood for likelihood, _ in continuations(nano.model, pairs, model.context_length)]
+    assert together == pytest.approx(alone, abs=1e-3)
+    long = model.likelihoods(context, [" A", " a long option"])
+    assert long[0] == pytest.approx(together[0], abs=1e-3)
+    assert long[1] < 0
 
 
 def test_the_harness_asks_for_likelihoods_and_texts(nano: Any) -> None:
@@ -120,4 +137,93 @@ def test_a_task_of_the_harness_runs_from_files(nano: Any, tmp_path: Path) -> Non
     result = simple_evaluate(harness_model(nano), tasks=[task], task_manager=TaskManager(), bootstrap_iters=0)
     assert 0 <= result["results"]["made"]["acc,none"] <= 1
     assert result["n-samples"]["made"]["effective"] == 4
-    assert set(TASKS) == {"mmlu", "mmlu-pro", "gsm8k", "math", "arc-c"}
+
+
+class Harness:
+    """Stands for lm-evaluation-harness: returns samples in its form."""
+
+    __version__ = "0.4.99"
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def simple_evaluate(self, **options: Any) -> dict[str, Any]:
+        self.asked.append(options)
+        (task,) = options["tasks"]
+        if task == "gsm8k":
+            rows = [
+                {
+                    "doc_id": number,
+                    "target": "4",
+                    "arguments": [("Question: 2 + 2?", {"until": ["Question:"]})],
+                    "resps": [["It is 4."]],
+                    "filtered_resps": [found],
+                    "filter": which,
+                    "metrics": ["exact_match"],
+                    "exact_match": float(found == "4"),
+                }
+                for which, found in (("strict-match", "[invalid]"), ("flexible-extract", "4"))
+                for number in range(3)
+            ]
+            return {"samples": {task: rows}, "versions": {task: 3}, "n-shot": {task: 5}}
+        samples = {
+            f"mmlu_{subject}": [
+                {
+                    "doc_id": 0,
+                    "target": 1,
+                    "arguments": [("Sums", " A"), ("Sums", " B")],
+                    "resps": [[(-2.0, False)], [(-1.0, True)]],
+                    "filtered_resps": [(-2.0, False), (-1.0, True)],
+                    "filter": "none",
+                    "metrics": ["acc"],
+                    "acc": 1.0,
+                }
+            ]
+            for subject in ("sums", "sounds")
+        }
+        return {"samples": samples, "versions": {"mmlu": 2, "mmlu_sums": 1}}
+
+
+def test_results_of_the_harness_become_records_that_compare(
+    nano: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness = Harness()
+    monkeypatch.setitem(sys.modules, "lm_eval", harness)
+    monkeypatch.setattr("molmo_agent.evaluation.texts.lm_harness.harness_model", lambda pointer: "model")
+    monkeypatch.chdir(tmp_path)
+    command = ["eval", "text", "--tasks", "gsm8k,mmlu,humaneval", "--limit", "3", "--out"]
+    for out in ("before", "after"):
+        done = CliRunner().invoke(app, [*command, out], env={"COLUMNS": "250", "NO_COLOR": "1"})
+        assert done.exit_code == 0, done.output
+    assert "no score for humaneval: humaneval needs --data" in done.output
+    assert [asked["tasks"] for asked in harness.asked] == [["gsm8k"], ["mmlu"]] * 2
+    assert all(asked["limit"] == 3 and asked["model"] == "model" for asked in harness.asked)
+    summary = json.loads((tmp_path / "before" / "summary.json").read_text())["tasks"]
+    scores = {name: row["mean"] for name, row in summary["gsm8k"]["scores"].items()}
+    assert scores == {"exact_match, strict-match": 0, "exact_match, flexible-extract": 1}
+    assert summary["gsm8k"]["unparsed"] == 3
+    assert summary["gsm8k"]["protocol"]["shots"] == {"gsm8k": 5}
+    assert set(summary["mmlu"]["groups"]) == {"mmlu_sums", "mmlu_sounds"}
+    assert summary["gsm8k"]["protocol"]["hash"] != summary["mmlu"]["protocol"]["hash"]
+    # A finished run is not run again.
+    CliRunner().invoke(app, [*command, "before"])
+    assert len(harness.asked) == 4
+    done = CliRunner().invoke(app, ["eval", "compare", "before", "after"])
+    assert done.exit_code == 0, done.output
+
+
+def test_samples_without_a_number_are_no_records() -> None:
+    row = {"doc_id": 0, "arguments": [("q", {})], "resps": [["r"]], "filtered_resps": ["r"], "metrics": ["bleu"]}
+    assert records_of({"made": [row | {"bleu": ("r", "t")}]}) == []
+
+
+def test_without_data_and_harness_the_command_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "lm_eval.api.model", None)
+    error = CliRunner().invoke(app, ["eval", "text", "--tasks", "gsm8k", "--out", str(tmp_path / "out")]).exception
+    assert isinstance(error, UsageError)
+    assert str(error) == (
+        "text benchmarks without --data need lm-evaluation-harness: pip install 'lm-eval>=0.4.13'; or give the published "
+        "files with --data (docs/evaluate.md)"
+    )

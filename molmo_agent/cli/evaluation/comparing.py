@@ -148,7 +148,7 @@ def _read_anchor(text: str | None) -> tuple[str, float] | None:
 
 @COMMANDS.command()
 def compare(
-    first: Annotated[Path, typer.Argument(help="Result folder of agent eval.")],
+    first: Annotated[Path, typer.Argument(help="Result folder of agent eval; also that of text or molmo-11.")],
     second: Annotated[Path, typer.Argument(help="Another one, with the same benchmark, data and options.")],
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     out: Annotated[Path | None, typer.Option(help="A .json for the figures.")] = None,
@@ -157,12 +157,20 @@ def compare(
 
     Runs with other settings than the model's are refused.
     """
-    from molmo_agent.evaluation.results.compare import compare_runs, comparison_sheets
-    from molmo_agent.evaluation.results.folder import read_result_folder
+    from molmo_agent.evaluation.results.compare import compare_suites, comparison_sheets
+    from molmo_agent.evaluation.results.folder import read_result_folders
 
-    figures = compare_runs(read_result_folder(first), read_result_folder(second), seed=seed)
+    figures = compare_suites(read_result_folders(first), read_result_folders(second), seed=seed)
     console = make_console()
-    print_sheets(console, comparison_sheets(figures))
+    parts = figures["benchmarks"]
+    for name, part in parts.items():
+        if name:
+            console.print(plain_text(name, "bold"))
+        print_sheets(console, comparison_sheets(part))
+    if figures["left_out"]:
+        console.print(plain_text(f"only in one of them: {', '.join(figures['left_out'])}"))
+    # Of one benchmark, its figures alone.
+    figures = parts.get("", figures)
     if out is not None:
         try:
             write_whole(out, json.dumps(figures, indent=1, ensure_ascii=False) + "\n")

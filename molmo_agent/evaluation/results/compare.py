@@ -51,6 +51,32 @@ def compare_runs(first: ResultFolder, second: ResultFolder, *, seed: int = 0) ->
     }
 
 
+def compare_suites(
+    first: Mapping[str, ResultFolder], second: Mapping[str, ResultFolder], *, seed: int = 0
+) -> dict[str, Any]:
+    """Compare the runs of two suites by benchmark; ready for JSON.
+
+    Args:
+        first: runs by benchmark.
+        second: runs of another model.
+        seed: of the bootstrap.
+
+    Returns:
+        ``benchmarks``: benchmark -> see :func:`compare_runs`; ``left_out``: those that only one suite has.
+
+    Raises:
+        UsageError: the suites share no benchmark, or see :func:`compare_runs`.
+    """
+    common = [name for name in first if name in second]
+    if not common:
+        names = [", ".join(sorted(filter(None, suite))) or "a single benchmark" for suite in (first, second)]
+        raise UsageError(f"expected two runs with a benchmark in common, got {names[0]} and {names[1]}")
+    return {
+        "benchmarks": {name: compare_runs(first[name], second[name], seed=seed) for name in common},
+        "left_out": sorted({*first} ^ {*second}),
+    }
+
+
 def _figures(pairs: Sequence[tuple[_Record, _Record]], seed: int) -> dict[str, Any]:
     names = dict.fromkeys(name for record, _ in pairs for name in record["scores"])
     figures = {}

@@ -17,7 +17,10 @@ from molmo_agent.evaluation.texts.tasks import TASKS
 from molmo_agent.interfaces import PointingModel
 from molmo_agent.pointers.wrapped import innermost
 
-INSTALL = "text benchmarks without --data need lm-evaluation-harness: pip install 'lm-eval>=0.4.13'"
+INSTALL = (
+    "text benchmarks without --data need lm-evaluation-harness: pip install 'lm-eval>=0.4.13'; or give the published "
+    "files with --data (docs/evaluate.md)"
+)
 
 _MAX_NEW_TOKENS = 256
 
