@@ -224,6 +224,6 @@ def test_without_data_and_harness_the_command_says_what_to_install(
     error = CliRunner().invoke(app, ["eval", "text", "--tasks", "gsm8k", "--out", str(tmp_path / "out")]).exception
     assert isinstance(error, UsageError)
     assert str(error) == (
-        "text benchmarks without --data need lm-evaluation-harness: pip install 'lm-eval>=0.4.13'; or give the published "
-        "files with --data (docs/evaluate.md)"
+        "text benchmarks without --data need lm-evaluation-harness: pip install 'lm-eval>=0.4.13'; or give the "
+        "published files with --data (docs/evaluate.md)"
     )
