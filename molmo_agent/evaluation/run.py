@@ -130,9 +130,7 @@ def evaluate(
         UsageError: the folder holds a run with other settings.
         NoQuestionError: no question is usable.
     """
-    return answer_all(
-        Predictor(make, benchmark), questions, folder, settings, limit=limit, map=map, progress=progress
-    )
+    return answer_all(Predictor(make, benchmark), questions, folder, settings, limit=limit, map=map, progress=progress)
 
 
 def answer_all(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -333,14 +333,19 @@ def map_on_ray(count: int, address: str | None) -> Callable[..., Iterator[Any]]:
         raise MissingExtraError("evaluating on Ray", "train") from error
 
     def run_batches(make: Callable[[], Callable[[Any], Any]], batches: Iterable[Any]) -> Iterator[Any]:
+        rest = iter(batches)
+        first = [*islice(rest, 1)]
+        if not first:
+            # Nothing is left to do: no worker loads a model for it.
+            return
         with ray_session(address):
             use_gpu = _workers_of(AUTO, count).use_gpu
             remote = ray.remote(num_cpus=int(not use_gpu), num_gpus=int(use_gpu))(Worker)
-            workers, rest = [remote.remote(make) for _ in range(count)], iter(batches)
+            workers = [remote.remote(make) for _ in range(count)]
             pool = ActorPool(workers)
             try:
                 # Submit only as many batches as keep all workers busy, since batches hold images.
-                for batch in islice(rest, 2 * count):
+                for batch in chain(first, islice(rest, 2 * count - 1)):
                     pool.submit(lambda worker, one: worker.work.remote(one), batch)
                 while pool.has_next():
                     try:

@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from molmo_agent.cli.evaluation.output import progress_of, results_folder
+from molmo_agent.cli.evaluation.output import mapper_of, progress_of, results_folder
 from molmo_agent.console import plain_text
 from molmo_agent.errors import UsageError
 from molmo_agent.files import write_whole
@@ -92,8 +93,9 @@ def run_captions(console: Console, request: "Request") -> None:
 
     if request.path is None:
         raise UsageError(f"{CAPTIONS} needs --data: {CAPTIONS_DATA}")
-    if request.ray or (foreign := request.choices.keys() - {"images"}):
-        raise UsageError(f"{CAPTIONS} does not accept {'--ray' if request.ray else f'--{min(foreign)}'}")
+    if foreign := request.choices.keys() - {"images"}:
+        raise UsageError(f"{CAPTIONS} does not accept --{min(foreign)}")
+    mapper = mapper_of(request)
     images = request.choices.get("images")
     hints = read_hints(request.judge.hints)
     folder = results_folder(CAPTIONS, request.model, request.out)
@@ -120,7 +122,17 @@ def run_captions(console: Console, request: "Request") -> None:
         listed = questions.questions()
         total = min(len(listed), request.limit or len(listed))
         with progress_of(total, f"caption, hint {hint or 'none'}") as progress:
-            records = evaluate(make, BENCHMARK, questions, run, settings, limit=request.limit, progress=progress)
+            records = evaluate(
+                # A worker loads its own; here, the hints share one.
+                partial(open_model, request.model, request.max_crops) if request.ray else make,
+                BENCHMARK,
+                questions,
+                run,
+                settings,
+                limit=request.limit,
+                map=mapper,
+                progress=progress,
+            )
         with progress_of(len(records), "judged") as progress:
             result = judge_captions(records, listed, judges, run, progress=progress)
         result["unusable"] = [str(problem) for problem in questions.problems.entries]

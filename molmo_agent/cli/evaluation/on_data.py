@@ -15,6 +15,7 @@ from rich.text import Text
 from molmo_agent.cli.evaluation import judged as cli_judged
 from molmo_agent.cli.evaluation import suites as cli_suites
 from molmo_agent.cli.evaluation import text as cli_text
+from molmo_agent.cli.evaluation.output import mapper_of
 from molmo_agent.cli.evaluation.request import Request
 from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.errors import UsageError
@@ -48,8 +49,6 @@ def evaluate_data(console: Console, request: Request) -> None:
         raise UsageError(f"{name} does not accept {', '.join(foreign)}")
     if request.path is None:
         raise UsageError(f"{name} needs --data: {entry.data}; or a .jsonl of questions (docs/evaluate.md)")
-    if request.workers > 1 and not request.ray:
-        raise UsageError(f"--workers {request.workers} needs Ray: add --ray or --address")
     options = dict(entry.options)
     for option, value in request.choices.items():
         if option not in options:
@@ -96,15 +95,11 @@ def _run(
     from molmo_agent.evaluation.report import write_report
     from molmo_agent.evaluation.results.costs import COSTS_FILE, read_costs, summarise_costs
     from molmo_agent.evaluation.results.folder import SUMMARY_FILE
-    from molmo_agent.evaluation.run import evaluate, map_here, open_model, open_questions
+    from molmo_agent.evaluation.run import evaluate, open_model, open_questions
 
     name, benchmark = find(settings["benchmark"])
     protocol = find_protocol(name, benchmark.protocols, request.protocol)
-    mapper: Any = map_here
-    if request.ray:
-        from molmo_agent.train.on_ray import map_on_ray
-
-        mapper = map_on_ray(request.workers, request.address)
+    mapper = mapper_of(request)
     questions = open_questions(name, benchmark, Path(settings["data"]), options)
     count = len(questions) if isinstance(questions, QuestionsFile) else None
     total = request.limit if count is None else min(count, request.limit or count)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 from rich.console import Console
@@ -13,6 +13,9 @@ from rich.table import Table
 
 from molmo_agent.console import make_console, plain_text
 from molmo_agent.errors import UsageError
+
+if TYPE_CHECKING:
+    from molmo_agent.cli.evaluation.request import Request
 
 
 class Sheet(Protocol):
@@ -45,6 +48,24 @@ def results_folder(evaluation: str, model: str, out: Path | None) -> Path:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"expected --out to name a folder, got the file {folder}")
     return folder
+
+
+def mapper_of(request: "Request") -> Any:
+    """Return what runs the batches of an evaluation: in this process, or with workers on Ray.
+
+    Raises:
+        UsageError: several workers without Ray.
+        MissingExtraError: Ray is not installed.
+    """
+    from molmo_agent.evaluation.run import map_here
+
+    if request.ray:
+        from molmo_agent.train.on_ray import map_on_ray
+
+        return map_on_ray(request.workers, request.address)
+    if request.workers > 1:
+        raise UsageError(f"--workers {request.workers} needs Ray: add --ray or --address")
+    return map_here
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """``agent eval molmo-11``: the paper's 11 benchmarks in one run, with one table and one page."""
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from molmo_agent.cli.evaluation.judged import judges_of
-from molmo_agent.cli.evaluation.output import progress_of, results_folder
+from molmo_agent.cli.evaluation.output import mapper_of, progress_of, results_folder
 from molmo_agent.cli.evaluation.request import Request
 from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.errors import UsageError
@@ -34,6 +34,7 @@ def run_molmo_11(console: Console, request: Request) -> None:
     if request.path is None:
         raise UsageError(f"{MOLMO_11} needs --data: {MOLMO_11_DATA}")
     _check(request)
+    mapper = mapper_of(request)
     folders = find_folders(request.path)
     folder = results_folder(MOLMO_11, request.model, request.out)
     judges = judges_of(request.judge, folder, MOLMO_11) if request.judge.judge else []
@@ -47,7 +48,7 @@ def run_molmo_11(console: Console, request: Request) -> None:
     same_settings(folder / SETTINGS_FILE, settings)
     # A judge scores replies again; it does not change them.
     settings["judge"] = judges[0].name if judges else None
-    run = _Run(request, settings, folder, judges)
+    run = _Run(request, settings, folder, judges, mapper)
     lines = [
         run.member(member, folders[member.name])
         if member.name in folders
@@ -74,7 +75,6 @@ def _check(request: Request) -> None:
     foreign = [f"--{name}" for name in request.choices if name != "split"]
     foreign += ["--hints"] if request.judge.hints else []
     foreign += ["--max-crops"] if request.max_crops is not None else []
-    foreign += ["--ray"] if request.ray else []
     if foreign:
         why = "; each benchmark has its published number of crops" if "--max-crops" in foreign else ""
         raise UsageError(f"{MOLMO_11} does not accept {', '.join(foreign)}{why}")
@@ -88,28 +88,28 @@ def _check(request: Request) -> None:
 class _Run:
     """Runs the benchmarks one after another with one model."""
 
-    def __init__(self, request: Request, settings: dict[str, Any], folder: Path, judges: list[Any]) -> None:
+    def __init__(
+        self, request: Request, settings: dict[str, Any], folder: Path, judges: list[Any], mapper: Any
+    ) -> None:
         self._request, self._settings, self._folder, self._judges = request, settings, folder, judges
+        self._mapper = mapper
         self._model: Any = None
 
     def _make(self, crops: int) -> Any:
         """Return the model, with this number of crops if it cuts any."""
         from molmo_agent.evaluation.run import open_model
-        from molmo_agent.pointers.wrapped import innermost
+        from molmo_agent.evaluation.suites.molmo_11 import with_crops
 
         if self._model is None:
             self._model = open_model(self._request.model)
-        local = innermost(self._model)
-        if hasattr(local, "limit_crops"):
-            local.limit_crops(crops)
-        return self._model
+        return with_crops(self._model, crops)
 
     def member(self, member: Any, data: Path) -> Any:
         """Run one benchmark and return its line."""
         from molmo_agent.data.unusable_rows import NothingUsableError
         from molmo_agent.evaluation.benchmarks import BENCHMARKS
         from molmo_agent.evaluation.run import NoQuestionError, evaluate, open_questions, summarise
-        from molmo_agent.evaluation.suites.molmo_11 import failed_line, line_of, options_for
+        from molmo_agent.evaluation.suites.molmo_11 import failed_line, line_of, open_with_crops, options_for
 
         benchmark, options = BENCHMARKS[member.name], options_for(member, self._request.choices.get("split"))
         try:
@@ -118,11 +118,23 @@ class _Run:
             return failed_line(member, "failed", str(error))
         run = self._folder / member.name
         settings = {"benchmark": member.name, "model": self._request.model, "data": str(data.resolve()), **options}
-        make: Callable[[], Any] = lambda: self._make(benchmark.crops)  # noqa: E731
+        # A worker loads its own; here, the benchmarks share one.
+        make = (
+            partial(open_with_crops, self._request.model, benchmark.crops)
+            if self._request.ray
+            else partial(self._make, benchmark.crops)
+        )
         with progress_of(self._request.limit or 0, member.name) as progress:
             try:
                 records = evaluate(
-                    make, benchmark, questions, run, settings, limit=self._request.limit, progress=progress
+                    make,
+                    benchmark,
+                    questions,
+                    run,
+                    settings,
+                    limit=self._request.limit,
+                    map=self._mapper,
+                    progress=progress,
                 )
             except (NoQuestionError, NothingUsableError) as error:
                 return failed_line(member, "failed", str(error))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from molmo_agent.cli.evaluation.output import progress_of, results_folder
+from molmo_agent.cli.evaluation.output import mapper_of, progress_of, results_folder
 from molmo_agent.console import plain_text
 from molmo_agent.errors import UsageError
 from molmo_agent.files import write_whole
@@ -90,7 +90,7 @@ def _check(request: "Request") -> None:
     """Check that no option of another benchmark is given.
 
     Raises:
-        UsageError: one is, or Ray is missing.
+        UsageError: one is.
     """
     foreign = [f"--{name}" for name in request.choices if name != "form"]
     foreign += request.judge.given()
@@ -98,8 +98,6 @@ def _check(request: "Request") -> None:
     foreign += [name for name, value in others.items() if value is not None]
     if foreign:
         raise UsageError(f"{TEXT} does not accept {', '.join(foreign)}")
-    if request.workers > 1 and not request.ray:
-        raise UsageError(f"--workers {request.workers} needs Ray: add --ray or --address")
 
 
 def _sampling(options: TextOptions) -> Any:
@@ -117,18 +115,14 @@ def _sampling(options: TextOptions) -> Any:
 def _from_files(request: "Request", folder: Path, run: Any, tasks: list[Any]) -> Callable[[Any], Any]:
     """Return what runs a benchmark from its files: its summary, or why it has none."""
     from molmo_agent.errors import DataError
-    from molmo_agent.evaluation.run import NoQuestionError, map_here
+    from molmo_agent.evaluation.run import NoQuestionError
     from molmo_agent.evaluation.texts.models import open_text_model
     from molmo_agent.evaluation.texts.run import find_folder, run_files
     from molmo_agent.sandbox.bubblewrap import check_sandbox
 
     assert request.path is not None
     home: Path = request.path
-    mapper: Any = map_here
-    if request.ray:
-        from molmo_agent.train.on_ray import map_on_ray
-
-        mapper = map_on_ray(request.workers, request.address)
+    mapper = mapper_of(request)
     loaded: list[Any] = []
 
     def make() -> Any:

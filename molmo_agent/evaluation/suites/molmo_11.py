@@ -9,7 +9,9 @@ from typing import Any
 from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.benchmarks import BENCHMARKS
 from molmo_agent.evaluation.published import published_scores
+from molmo_agent.evaluation.run import open_model
 from molmo_agent.html import render_page
+from molmo_agent.pointers.wrapped import innermost
 
 PAGE_FILE = "report.html"
 
@@ -179,6 +181,19 @@ def options_for(member: Member, split: str | None) -> dict[str, str | None]:
     if split == "test" and member.name in SECRET:
         options["split"] = "test"
     return options
+
+
+def with_crops(model: Any, crops: int) -> Any:
+    """Return a model that cuts images into at most this number of crops, if it cuts any."""
+    local: Any = innermost(model)
+    if hasattr(local, "limit_crops"):
+        local.limit_crops(crops)
+    return model
+
+
+def open_with_crops(name: str, crops: int) -> Any:
+    """Load a model by name, see :func:`with_crops`."""
+    return with_crops(open_model(name), crops)
 
 
 def line_of(member: Member, summary: Mapping[str, Any], options: Mapping[str, str | None]) -> Line:
