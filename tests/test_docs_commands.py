@@ -68,6 +68,7 @@ CANNOT = {
     "http://localhost:8000/v1#": "asks a language model; test_planner_served and test_native_agents answer as one",
     "8000#nano": "asks agent serve; test_serve_remote runs both",
     "agent eval cap-f1": "needs a judge; test_cap_f1 serves one",
+    "agent eval text ": "needs published files; test_text_runs writes some in their layout",
     "agent eval screenspot_v2": "needs published files; test_grounding_runs writes some in their layout",
     "agent eval osworld_g": "needs published files; test_grounding_readers writes some in their layout",
     "agent eval clocks": "needs photographs of clocks; test_clock_benchmark writes tables and images",

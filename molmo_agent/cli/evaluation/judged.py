@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from molmo_agent.cli.evaluation.output import mapper_of, progress_of, results_folder
-from molmo_agent.console import plain_text
+from molmo_agent.console import after_the_result, plain_text
 from molmo_agent.errors import UsageError
 from molmo_agent.files import write_whole
+from molmo_agent.parse import json_lines
 
 if TYPE_CHECKING:
     from molmo_agent.cli.evaluation.request import Request
@@ -87,7 +88,8 @@ def run_captions(console: Console, request: "Request") -> None:
         UsageError: an option or the data cannot be used.
         ModelError: the model or a judge fails; the same command continues.
     """
-    from molmo_agent.evaluation.judged.captions import BENCHMARK, described_images, judge_captions
+    from molmo_agent.evaluation.judged.captions import BENCHMARK, JUDGEMENTS_FILE, described_images, judge_captions
+    from molmo_agent.evaluation.judged.page import PAGE_FILE, page
     from molmo_agent.evaluation.results.folder import SUMMARY_FILE
     from molmo_agent.evaluation.run import evaluate, open_model
 
@@ -141,6 +143,10 @@ def run_captions(console: Console, request: "Request") -> None:
     text = json.dumps({"model": request.model, "hints": figures}, indent=1) + "\n"
     write_whole(folder / SUMMARY_FILE, text)
     console.print(plain_text(f"wrote {folder / SUMMARY_FILE}; requests to judges: {judges[0].budget.sent}"))
+    with after_the_result("the page", "run the same command to write it; no question is asked again"):
+        rows = {hint: [row for _, row in json_lines(folder / f"hint-{hint}" / JUDGEMENTS_FILE)] for hint in figures}
+        write_whole(folder / PAGE_FILE, page(request.model, figures, rows))
+        console.print(plain_text(f"page: {folder / PAGE_FILE}"))
 
 
 def _print(console: Console, figures: dict[str, Any], caveat: str) -> None:
