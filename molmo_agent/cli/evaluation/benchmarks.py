@@ -78,6 +78,19 @@ _JudgeBudget = Annotated[int | None, typer.Option(min=0, help="Maximum number of
 _Hints = Annotated[
     str | None, typer.Option(metavar="N,...", help="cap-f1: length hints, in units of 15 characters, or none (65).")
 ]
+_Form = Annotated[
+    str | None,
+    typer.Option(
+        help="android_control: ll, hl_ll, hl or hl_cot. clocks: image or crop. text: continue or chat. "
+        "Grounding: which copy."
+    ),
+]
+_Subsplit = Annotated[
+    str | None, typer.Option(help="android_control: only the episodes of this subsplit, such as IDD.")
+]
+_Episodes = Annotated[
+    int | None, typer.Option(min=0, help="nano-suite: episodes per list of MiniWoB++ tasks (default 60).")
+]
 _Tasks = Annotated[str | None, typer.Option(metavar="NAME,...", help="text: only these benchmarks.")]
 _Samples = Annotated[int | None, typer.Option(min=1, max=1000, help="text: programs per problem of HumanEval.")]
 _Temperature = Annotated[
@@ -91,18 +104,10 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="The benchmark's files, or a .jsonl of questions.")] = None,
     model: _Model = None,
     list_all: Annotated[bool, typer.Option("--list", help="List the benchmarks.")] = False,
-    form: Annotated[
-        str | None,
-        typer.Option(
-            help="android_control: ll, hl_ll, hl or hl_cot. clocks: image or crop. text: continue or chat. "
-            "Grounding: which copy."
-        ),
-    ] = None,
+    form: _Form = None,
     protocol: _Protocol = None,
     split: Annotated[str | None, typer.Option(help="Split of the data, such as val or test.")] = None,
-    subsplit: Annotated[
-        str | None, typer.Option(help="android_control: only the episodes of this subsplit, such as IDD.")
-    ] = None,
+    subsplit: _Subsplit = None,
     images: _Images = None,
     limit: _Limit = None,
     max_crops: _MaxCrops = None,
@@ -110,9 +115,7 @@ def evaluate(
     workers: _Workers = 1,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, such as ray://head:10001.")] = None,
     quick: _Quick = False,
-    episodes: Annotated[
-        int | None, typer.Option(min=0, help="nano-suite: episodes per list of MiniWoB++ tasks (default 60).")
-    ] = None,
+    episodes: _Episodes = None,
     min_confidence: _MinConfidence = None,
     only: _Only = None,
     check: _Check = False,
