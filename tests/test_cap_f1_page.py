@@ -41,6 +41,7 @@ def test_hints_stand_at_their_numbers_and_none_stands_apart() -> None:
     assert places[1] == pytest.approx((places[0] + places[2]) / 2)
     assert places[3] - places[2] >= 50
     assert [line.name for line in lines] == ["precision", "recall", "cap F1"]
+    assert lines[0].joined == 3
     # Higher shares stand higher.
     heights = [y for _, y, _, _ in lines[0].points]
     assert heights[0] < heights[1] < heights[3] < heights[2]

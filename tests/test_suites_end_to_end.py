@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import text_files
 from chat_server import Server
-from ray_cluster import RayCluster
 from test_cap_f1 import described, judgement
 from test_clock_benchmark import SETS, tables
 from test_molmo_11 import home
@@ -50,6 +49,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tables(tmp_path / "clocks", {**SETS, "coco": [(f"{number}.png", 12, 1) for number in range(9)]})
     described(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def workers() -> Iterator[None]:
+    """Start Ray on this machine, once for all commands of a test."""
+    ray = pytest.importorskip("ray", reason="needs the extra 'train'")
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
 
 
 def agent(*arguments: str) -> Any:
@@ -115,26 +123,28 @@ def test_a_served_model_is_interrupted_and_resumed(here: Path, server: Server) -
 
 @pytest.mark.dependencies
 @pytest.mark.slow
-def test_workers_on_ray_give_the_same_files(here: Path, server: Server, ray_cluster: RayCluster) -> None:
+@pytest.mark.timeout(900)
+def test_workers_on_ray_give_the_same_files(here: Path, server: Server, workers: None) -> None:
     model = f"{server.url}#Molmo-7B-D-0924"
     all_commands = commands(server, model)
     # Each benchmark and each hint starts its own workers, which takes a while.
-    for name in ("AI2D", "MathVista", "real_world_qa"):
+    for name in ("AI2D", "MathVista", "real_world_qa", "doc_qa"):
         shutil.rmtree(here / "home" / name)
     all_commands["cap-f1"] = (*all_commands["cap-f1"], "--hints", "20")
     text_files.write_lines(here / "texts" / "gsm8k" / "test.jsonl", text_files.gsm8k_rows(9))
     all_commands["text"] = ("text", "--data", "texts", "--model", model, "--tasks", "gsm8k")
-    workers = {"molmo-11": "1", "cap-f1": "1", "clocks": "2", "text": "1"}
-    for name, command in all_commands.items():
-        for out, more in (("here", ()), ("there", ("--ray", "--workers", workers[name]))):
+    counts = {"molmo-11": "1", "cap-f1": "1", "text": "2"}
+    for name in counts:
+        command = all_commands[name]
+        for out, more in (("here", ()), ("there", ("--ray", "--workers", counts[name]))):
             done = agent(*command, "--out", f"{out}/{name}", *more)
             assert done.exit_code == 0, (name, done.output, done.exception)
         found = results(here / "here" / name)
         assert found
         assert found == results(here / "there" / name), name
-    # Nothing is left to ask: no worker is started.
-    ray_cluster.disconnect()
-    assert agent(*all_commands["clocks"], "--out", "there/clocks", "--ray").exit_code == 0
+    # Nothing is left to ask: no worker is started, and no cluster sought.
+    done = agent(*all_commands["text"], "--out", "there/text", "--address", "ray://127.0.0.1:9")
+    assert done.exit_code == 0, done.output
 
 
 def test_several_workers_need_ray(here: Path, server: Server) -> None:

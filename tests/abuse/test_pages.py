@@ -24,6 +24,7 @@ WRITERS = (
     "test_real_eval.py::test_the_page_shows_wrong_clicks_first_and_replies_as_text",
     "test_data_show.py::test_hostile_text_in_reports_and_names_stays_text",
     "test_eval_benchmarks.py",
+    "test_cap_f1_page.py::test_the_page_shows_the_worst_captions_first_and_as_text",
     "test_human_evaluation.py::test_the_report_prints_ratings_and_writes_a_page_with_all_outcomes",
     "test_molmo_11.py::test_missing_and_unreadable_sets_are_named_and_the_average_covers_what_ran",
     "test_injection.py::test_the_page_shows_captured_runs_and_escapes_what_the_screen_says",

@@ -16,10 +16,10 @@ from string import Template
 from typing import Any, Protocol, TypeVar
 
 from molmo_agent.errors import ModelError, UsageError
-from molmo_agent.files import write_whole
-from molmo_agent.parse import load_json, read_json
+from molmo_agent.parse import load_json
 from molmo_agent.pointers.served.chat import Chat
 from molmo_agent.pointers.served.network import split_address
+from molmo_agent.pointers.served.replies import Replies
 
 MAX_TOKENS = 4096
 """Limit of a judge's reply: a long caption has about 100 statements."""
@@ -82,7 +82,7 @@ class Judge:
     """
 
     def __init__(self, name: str, ask: Asks, cache: Path, budget: Budget | None = None) -> None:
-        self.name, self._ask, self._cache, self.budget = name, ask, cache, budget or Budget()
+        self.name, self._ask, self._replies, self.budget = name, ask, Replies(cache), budget or Budget()
 
     def judge(self, prompt: str, read: Callable[[Any], Result]) -> Result:
         """Return what ``read`` makes of the JSON of the reply; a reply that it rejects is asked for once more.
@@ -96,13 +96,13 @@ class Judge:
             BudgetSpent: no request is left.
             ModelError: the server cannot be reached or refuses.
         """
-        path = self._path(prompt)
-        if (reply := self._cached(path)) is not None:
+        key = f"{self.name}\n{MAX_TOKENS}\n{prompt}"
+        if (reply := self._replies.read(key)) is not None:
             try:
                 return read(json_of(reply))
             except ValueError:
-                # Written by another version, or damaged: ask again.
-                path.unlink(missing_ok=True)
+                # Written by another version: ask again.
+                self._replies.forget(key)
         problem, asked = "", prompt
         for _ in range(2):
             self.budget.take()
@@ -113,26 +113,9 @@ class Judge:
                 problem = str(error)
                 asked = f"{prompt}\nAn earlier answer could not be read: {problem}. Answer in the form above.\n"
                 continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps({"judge": self.name, "prompt": prompt, "reply": reply}, ensure_ascii=True, indent=1)
-            write_whole(path, text + "\n")
+            self._replies.write(key, reply, judge=self.name, prompt=prompt)
             return result
         raise UnreadableJudgement(f"{self.name} did not answer in the form asked for, twice: {problem}")
-
-    def _path(self, prompt: str) -> Path:
-        key = hashlib.sha256(f"{self.name}\n{MAX_TOKENS}\n{prompt}".encode("utf-8", "surrogatepass")).hexdigest()
-        return self._cache / key[:2] / f"{key}.json"
-
-    @staticmethod
-    def _cached(path: Path) -> str | None:
-        if not path.exists():
-            return None
-        try:
-            entry = read_json(path)
-        except UsageError:
-            return None
-        reply = entry.get("reply") if isinstance(entry, dict) else None
-        return reply if isinstance(reply, str) else None
 
 
 def open_judge(address: str, cache: Path, budget: Budget | None = None, *, timeout_s: float = 120.0) -> Judge:

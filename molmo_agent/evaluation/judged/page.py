@@ -21,6 +21,8 @@ class Line:
 
     name: str
     points: tuple[tuple[float, float, float, float], ...]
+    # The first ones, of hints that are numbers, are joined.
+    joined: int
 
 
 def chart(hints: Mapping[str, Mapping[str, Any]]) -> tuple[list[Line], list[tuple[float, str]]]:
@@ -49,7 +51,7 @@ def chart(hints: Mapping[str, Mapping[str, Any]]) -> tuple[list[Line], list[tupl
     for name in SCORES:
         rows = [(hint, hints[hint]["scores"][name]) for hint in order]
         points = [(across(hint), *(down(row[key]) for key in ("mean", "low", "high"))) for hint, row in rows]
-        lines.append(Line(name, tuple(points)))  # type: ignore[arg-type]
+        lines.append(Line(name, tuple(points), len(numbers)))  # type: ignore[arg-type]
     return lines, [(across(hint), hint) for hint in order]
 
 

@@ -1,6 +1,5 @@
 """Asks language models for text: one model per role, replies cached on disk, within a budget of tokens."""
 
-import hashlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
@@ -9,12 +8,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from molmo_agent.errors import ModelError, UsageError
-from molmo_agent.files import write_whole
-from molmo_agent.parse import read_json
 from molmo_agent.pixmo.language_model.writer import UnusableReplyError
 from molmo_agent.pointers.served.answer import Answer
 from molmo_agent.pointers.served.chat import Chat
 from molmo_agent.pointers.served.network import split_address
+from molmo_agent.pointers.served.replies import Replies
 
 # A token of English is about four characters; the estimate is on the high side, so that a budget holds.
 _CHARACTERS_PER_TOKEN = 3
@@ -95,7 +93,7 @@ class LanguageModel:
         concurrency: int = 8,
         max_tokens: int = 4000,
     ) -> None:
-        self._endpoints, self._cache, self.budget = dict(endpoints), cache, budget
+        self._endpoints, self._replies, self.budget = dict(endpoints), Replies(cache), budget
         self.concurrency, self.max_tokens = concurrency, max_tokens
 
     @classmethod
@@ -128,9 +126,8 @@ class LanguageModel:
                 f"expected a model for the role {role!r}; there are models for {', '.join(self._endpoints)}"
             )
         key = json.dumps([endpoint.url, endpoint.model, role, self.max_tokens, prompt])
-        path = self._cache / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
-        if path.exists():
-            return str(read_json(path)["reply"])
+        if (reply := self._replies.read(key)) is not None:
+            return reply
         most = len(prompt) // _CHARACTERS_PER_TOKEN + self.max_tokens
         self.budget.take(most)
         used = 0
@@ -144,8 +141,7 @@ class LanguageModel:
             raise UnusableReplyError(
                 f"{endpoint.model} gave no usable reply as {role}: {reason}: {answer.text[:200]!r}"
             )
-        self._cache.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps({"role": role, "model": endpoint.model, "prompt": prompt, "reply": answer.text}))
+        self._replies.write(key, answer.text, role=role, model=endpoint.model, prompt=prompt)
         return answer.text
 
     def write_many(self, role: str, prompts: Sequence[str]) -> list[str]:
