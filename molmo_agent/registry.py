@@ -59,7 +59,10 @@ _BUILT_IN = {"env": ENVS, "model": MODELS, "policy": POLICIES}
 
 
 # Name of an untrained model -> function from a seed to (model, processor).
-UNTRAINED: Mapping[str, str] = {"nano-fresh": "molmo_agent.nano.architecture:untrained"}
+UNTRAINED: Mapping[str, str] = {
+    "nano-fresh": "molmo_agent.nano.architecture:untrained",
+    "clocks-fresh": "molmo_agent.nano.clock_reader:untrained",
+}
 # Key that only recipes of this kind have -> its RunKind.
 RUN_KINDS: Mapping[str, str] = {"stages": "molmo_agent.nano.curriculum:KIND"}
 

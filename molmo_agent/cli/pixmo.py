@@ -28,16 +28,33 @@ _ROWS = 250
 
 @app.command()
 def clocks(
-    to: _To, count: _Count = 500, seed: _Seed = 0, split: _Split = "train", jobs: _Jobs = 1, ray: _Ray = False
+    to: _To,
+    count: _Count = 500,
+    seed: _Seed = 0,
+    split: _Split = "train",
+    side: Annotated[int, typer.Option(help="Width and height of the images in pixels.", min=32, max=1280)] = 320,
+    close: Annotated[bool, typer.Option("--close", help="Cut the images to the clocks, with a margin.")] = False,
+    bodies: Annotated[
+        str,
+        typer.Option(help="Bodies to draw: patterns such as 'tower-*,*-watch-gold'; with ! in front, to leave out."),
+    ] = "",
+    jobs: _Jobs = 1,
+    ray: _Ray = False,
 ) -> None:
     """Draw watches and clocks that show any time, and write them as PixMo-Clocks.
 
     Exit codes: 0 done, 2 usage, 130 stopped.
     """
+    from molmo_agent.pixmo.clocks.design import bodies_like
     from molmo_agent.pixmo.clocks.make import make_clocks
 
     _check_split(split)
-    _make(make_clocks, to, (split, seed, count), jobs, ray)
+    patterns = [pattern.strip() for pattern in bodies.split(",") if pattern.strip()]
+    chosen = bodies_like(
+        [pattern for pattern in patterns if not pattern.startswith("!")],
+        [pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")],
+    )
+    _make(partial(make_clocks, side=side, close=close, bodies=chosen), to, (split, seed, count), jobs, ray)
     _gallery("pixmo-clocks", to, split, {})
 
 

@@ -4,6 +4,8 @@ Words of questions ("the", "button", "red") and pieces of answers (``<point x="`
 especially labels, is encoded byte by byte, so that new words need no special treatment.
 """
 
+from collections.abc import Sequence
+
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
@@ -176,8 +178,12 @@ WORDS = [
 ]
 
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Build the tokenizer; deterministic."""
+def build_tokenizer(sentences: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """Build the tokenizer; deterministic.
+
+    Args:
+        sentences: texts that are one id each, for a model that always reads or writes them.
+    """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     entries = alphabet + [f"Ġ{word}" for word in sorted(WORDS)]
     # Without merges, a pre-token is either one entry or a sequence of bytes.
@@ -190,7 +196,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in PIECES])
+    tokenizer.add_tokens([AddedToken(piece, normalized=False) for piece in (*PIECES, *sentences)])
     tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in (END, *IMAGE_TOKENS)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,

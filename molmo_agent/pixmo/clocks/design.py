@@ -1,9 +1,13 @@
 """What a clock looks like: its body, its face and the photo of it. Sampled here, drawn in ``draw.py``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TypeVar
 
 import numpy as np
+
+from molmo_agent.errors import UsageError
 
 Color = tuple[int, int, int]
 _T = TypeVar("_T")
@@ -30,6 +34,11 @@ class Body:
 
     silhouette: str
     finish: str
+
+    @property
+    def name(self) -> str:
+        """Its outline and finish in one word."""
+        return f"{self.silhouette}-{self.finish}"
 
     @property
     def worn(self) -> bool:
@@ -132,10 +141,37 @@ _STRAPS = ((62, 40, 26), (24, 24, 28), (120, 76, 44), (40, 58, 90), (92, 98, 104
 _ACCENTS = ((200, 30, 40), (230, 120, 20), (30, 110, 190), (20, 20, 20), (190, 160, 70), (60, 160, 90))
 
 
-def sample_clock(seed: int) -> Clock:
-    """Return a clock of a seed: any body, face, photo and time."""
+def bodies_like(patterns: Sequence[str], without: Sequence[str] = ()) -> tuple[Body, ...]:
+    """Return the bodies whose names match a pattern, such as ``*-watch-gold``, and none of the others.
+
+    Args:
+        patterns: of the shell; none for all bodies.
+        without: patterns of bodies to leave out.
+
+    Raises:
+        UsageError: a pattern matches no body, or none is left.
+    """
+    for pattern in (*patterns, *without):
+        if not any(fnmatchcase(body.name, pattern) for body in BODIES):
+            raise UsageError(
+                f"expected a pattern that matches a body, such as 'tower-*' or '*-watch-gold', got {pattern!r}; bodies "
+                f"are {', '.join(SILHOUETTES)}, each with a finish, such as {BODIES[0].name}"
+            )
+    bodies = tuple(
+        body
+        for body in BODIES
+        if any(fnmatchcase(body.name, pattern) for pattern in patterns or ("*",))
+        and not any(fnmatchcase(body.name, pattern) for pattern in without)
+    )
+    if not bodies:
+        raise UsageError(f"expected at least one body, but {', '.join(without)} leaves out all of them")
+    return bodies
+
+
+def sample_clock(seed: int, bodies: Sequence[Body] = BODIES) -> Clock:
+    """Return a clock of a seed: any of the bodies, any face, photo and time."""
     rng = np.random.default_rng([0xC10C, seed])
-    body = BODIES[int(rng.integers(len(BODIES)))]
+    body = bodies[int(rng.integers(len(bodies)))]
     time = Time(int(rng.integers(1, 13)), int(rng.integers(60)), int(rng.integers(60)))
     return Clock(body, _face(rng), _photo(rng, body), time, seed)
 
