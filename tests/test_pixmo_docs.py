@@ -21,7 +21,8 @@ from molmo_agent.pixmo.docs.document import Asked, Document, checked
 from molmo_agent.pixmo.docs.make import Made, RuleWriter, make_docs, make_document
 from molmo_agent.pixmo.docs.model_writer import ModelWriter
 from molmo_agent.pixmo.docs.quality import problem_of
-from molmo_agent.pixmo.docs.renderers import Rendering, Text, render
+from molmo_agent.pixmo.docs.renderers import render
+from molmo_agent.pixmo.docs.rendering import Rendering, Text
 from molmo_agent.pixmo.docs.rules import kinds
 from molmo_agent.pixmo.docs.table import Query, Table, answer
 from molmo_agent.pixmo.language_model.client import Budget, LanguageModel

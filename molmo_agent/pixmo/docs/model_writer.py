@@ -20,6 +20,9 @@ _RULES = {
     "matplotlib": "Draw one figure; do not show or save it.",
     "html": "One page, at most 700 pixels wide, with all styles inside and no links.",
     "graphviz": "One graph in the DOT language.",
+    "plotly": "Leave one figure in the variable fig, at most 760 pixels wide; do not show or save it.",
+    "latex": "One document of one page, with the packages of a basic installation and no files beside it.",
+    "mermaid": "One diagram in Mermaid's language.",
     "vega-lite": "One specification with its data in it.",
 }
 _FENCE = re.compile(r"^\s*```[a-z]*\n(.*)\n```\s*$", re.DOTALL)

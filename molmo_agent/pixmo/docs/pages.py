@@ -26,7 +26,7 @@ def page_kinds(type_: str, library: str) -> tuple[str, ...]:
 
 def write_page(rng: np.random.Generator, type_: str, kind: str, who: str, words: dict[str, Any]) -> Document:
     """Write a table, a diagram or another document of one kind."""
-    table = _TABLES[kind](rng, words)
+    table = make_table(rng, kind, words)
     library = "graphviz" if type_ == "diagrams" else "html"
     code = _graph(rng, kind, table) if library == "graphviz" else _page(rng, kind, table)
     questions = _about_graph(rng, kind, table) if library == "graphviz" else questions_about(rng, table, exact=True)
@@ -159,6 +159,11 @@ _TABLES: dict[str, Callable[[np.random.Generator, dict[str, Any]], Table]] = {
     "flow-chart": _flow,
     "network": _network,
 }
+
+
+def make_table(rng: np.random.Generator, kind: str, words: dict[str, Any]) -> Table:
+    """Return the data of a kind."""
+    return _TABLES[kind](rng, words)
 
 
 def _page(rng: np.random.Generator, kind: str, table: Table) -> str:

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 
 from molmo_agent.episode import Image
-from molmo_agent.pixmo.docs.renderers import Rendering, Text
+from molmo_agent.pixmo.docs.rendering import Rendering, Text
 
 MIN_INK, MAX_EDGE_INK = 0.004, 0.02
 MIN_FONT_PX, MAX_OVERLAP, MAX_OUTSIDE_PX = 8.0, 0.15, 3.0

@@ -10,6 +10,8 @@ import numpy as np
 
 from molmo_agent.parse import load_yaml
 from molmo_agent.pixmo.docs.document import Document
+from molmo_agent.pixmo.docs.latex_pages import latex_kinds, write_latex
+from molmo_agent.pixmo.docs.mermaid_diagrams import mermaid_kinds, write_diagram
 from molmo_agent.pixmo.docs.pages import page_kinds, write_page
 from molmo_agent.pixmo.docs.questions import questions_about
 from molmo_agent.pixmo.docs.table import Table
@@ -22,6 +24,8 @@ _PALETTES = (
     ("#003f5c", "#2f4b7c", "#665191", "#a05195", "#d45087", "#f95d6a", "#ff7c43", "#ffa600", "#488f31", "#83af70"),
 )
 _FONTS = ("DejaVu Sans", "DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono")
+# Libraries whose programs are in a file.
+_PROGRAMS = ("matplotlib", "plotly")
 _VEGA_MARKS = ("bar", "line", "point", "area", "arc", "rect", "tick")
 
 
@@ -32,9 +36,9 @@ def topics() -> dict[str, Any]:
 
 
 @cache
-def _charts() -> dict[str, tuple[str, str]]:
-    """Return the Matplotlib programs by kind: what data they draw, and their lines."""
-    text = (_FOLDER / "matplotlib_charts.txt").read_text(encoding="utf-8")
+def _charts(library: str) -> dict[str, tuple[str, str]]:
+    """Return the programs of Matplotlib or Plotly by kind: what data they draw, and their lines."""
+    text = (_FOLDER / f"{library}_charts.txt").read_text(encoding="utf-8")
     programs = {}
     for section in text.split("### ")[1:]:
         head, _, body = section.partition("\n")
@@ -46,9 +50,12 @@ def _charts() -> dict[str, tuple[str, str]]:
 def kinds(type_: str, library: str) -> tuple[str, ...]:
     """Return the kinds of documents of a type that the writer knows for a library."""
     if type_ == "charts":
-        known = {"matplotlib": tuple(_charts()), "vega-lite": tuple(f"vega-{mark}" for mark in _VEGA_MARKS)}
-        return known.get(library, ())
-    return page_kinds(type_, library)
+        if library in _PROGRAMS:
+            return tuple(_charts(library))
+        return tuple(f"vega-{mark}" for mark in _VEGA_MARKS) if library == "vega-lite" else ()
+    if library == "mermaid":
+        return mermaid_kinds() if type_ == "diagrams" else ()
+    return latex_kinds(type_) if library == "latex" else page_kinds(type_, library)
 
 
 def write_document(rng: np.random.Generator, type_: str, library: str, kind: str) -> Document:
@@ -62,15 +69,19 @@ def write_document(rng: np.random.Generator, type_: str, library: str, kind: str
     """
     persona = _pick(rng, topics()["personas"])
     if type_ != "charts":
-        return write_page(rng, type_, kind, persona["who"], topics())
+        write = {"mermaid": write_diagram, "latex": write_latex}.get(library, write_page)
+        return write(rng, type_, kind, persona["who"], topics())
     topic = _pick(rng, topics()["topics"])
-    needs = _charts()[kind][0] if library == "matplotlib" else ("one" if kind != "vega-rect" else "many")
+    needs = _charts(library)[kind][0] if library in _PROGRAMS else ("one" if kind != "vega-rect" else "many")
     table, samples = _data(rng, needs, topic, persona["title"])
     exact = bool(rng.random() < 0.6)
     if library == "matplotlib":
         code = _figure(rng, kind, table, samples, persona["style"], exact)
         exact = exact and needs in ("one", "sorted", "many", "two", "bins", "places") and kind not in _INEXACT
         exact = exact or kind == "table-chart"
+    elif library == "plotly":
+        code = _plotly(rng, kind, table, exact)
+        exact = (exact and kind in _LABELLED) or kind == "plotly-table"
     else:
         code, exact = _vega(rng, kind.removeprefix("vega-"), table), False
     asked_for = f"a {kind.replace('-', ' ')} chart of {topic[0]} by {table.key}"
@@ -86,6 +97,17 @@ _INEXACT = frozenset(
         *("scatter", "error-bar", "small-multiples"),
     )
 )
+
+
+# Kinds of Plotly that can have their values written on them.
+_LABELLED = frozenset(
+    f"plotly-{kind}"
+    for kind in (
+        *("bar", "horizontal-bar", "area", "pie", "heat-map", "tree-map", "sunburst", "funnel", "waterfall"),
+        "table",
+    )
+)
+_TEMPLATES = ("plotly", "plotly_white", "simple_white", "ggplot2", "seaborn", "presentation")
 
 
 def _asked_columns(table: Table, needs: str) -> dict[str, Any]:
@@ -172,7 +194,29 @@ def _figure(rng: np.random.Generator, kind: str, table: Table, samples: Any, sty
         "def text(value): return f'{value:.10g}'",
     ]
     end = f"fig.suptitle({table.title!r}, fontsize={int(rng.integers(12, 16))})\nfig.tight_layout()\n"
-    return "\n".join(lines) + "\n" + _charts()[kind][1] + end
+    return "\n".join(lines) + "\n" + _charts("matplotlib")[kind][1] + end
+
+
+def _plotly(rng: np.random.Generator, kind: str, table: Table, show: bool) -> str:
+    name = next(iter(table.columns))
+    values = table.columns[name]
+    lines = [
+        "import plotly.graph_objects as go",
+        f"keys = {[*table.keys]!r}",
+        f"columns = {dict(table.columns)!r}",
+        "first = [*columns.values()][0]",
+        f"label = {table.unit or name!r}",
+        f"labels = {[f'{value:.10g}' for value in values] if show else None!r}",
+        f"colors = {[*_pick(rng, _PALETTES)]!r}",
+        f"scale, vary = {_pick(rng, ('Viridis', 'Blues', 'YlOrRd', 'Greens'))!r}, {bool(rng.random() < 0.5)!r}",
+    ]
+    layout = (
+        f"fig.update_layout(template={_pick(rng, _TEMPLATES)!r}, title=dict(text={table.title!r}, x=0.5), "
+        f"width={int(rng.integers(560, 760))}, height={int(rng.integers(380, 520))}, "
+        f"font=dict(family={_pick(rng, ('Arial', 'DejaVu Sans', 'DejaVu Serif', 'Georgia'))!r}, "
+        f"size={int(rng.integers(12, 15))}), margin=dict(t=70))\n"
+    )
+    return "\n".join(lines) + "\n" + _charts("plotly")[kind][1] + layout
 
 
 def _vega(rng: np.random.Generator, mark: str, table: Table) -> str:
