@@ -35,7 +35,7 @@ from molmo_agent.train.distributed import (
     world_size,
 )
 from molmo_agent.train.muon import Muon
-from molmo_agent.train.optim import set_step, tensors
+from molmo_agent.train.optim import is_inner_matrix, set_step, tensors
 from molmo_agent.train.train_module import StepTime
 
 # Maximum gradient norm, of the model and of the auxiliary losses' heads separately.
@@ -64,7 +64,7 @@ def make_optimizers(nano: NanoWithHeads, stage: Stage) -> list[torch.optim.Optim
     groups: dict[tuple[bool, bool], list[Tensor]] = {}
     for name, parameter in nano.model.named_parameters():
         vision = "vision_tower" in name or "connector" in name
-        hidden = parameter.ndim == 2 and (".layers." in name or "connector.p" in name) and "pad_embed" not in name
+        hidden = is_inner_matrix(name, parameter)
         frozen = stage.vision_scale == 0 and "vision_tower" in name
         parameter.requires_grad_(not frozen and (stage.kind == "point" or vision))
         if parameter.requires_grad:

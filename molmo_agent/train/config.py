@@ -19,11 +19,16 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimizer:
-    """AdamW with a schedule per component: docs/reference/training.md#optimizer-and-schedules."""
+    """AdamW with a schedule per component: docs/reference/training.md#optimizer-and-schedules.
+
+    With ``muon``, the matrices inside of blocks and connector are updated by Muon, at that rate.
+    """
 
     vit: Rate = Rate(peak=5e-6)
     connector: Rate = Rate(peak=5e-6)
     llm: Rate = Rate(peak=1e-5)
+    # For small models that are trained from scratch; requires sharding: none.
+    muon: Rate | None = None
     # End of the cosine, as a share of the peak.
     final: float = 0.1
     betas: tuple[float, float] = (0.9, 0.95)
@@ -198,6 +203,8 @@ def check(config: TrainConfig) -> TrainConfig:
         )
     if config.lora and config.lora.base == "4bit" and config.sharding != "none":
         raise UsageError("weights in four bits cannot be sharded: set sharding=none with lora.base=4bit")
+    if config.optimizer.muon and config.sharding != "none":
+        raise UsageError("Muon needs whole matrices: set sharding=none with optimizer.muon")
     if config.validate is not None:
         _check_validation(config, config.validate)
     return config

@@ -22,7 +22,7 @@ from molmo_agent.train.config import TrainConfig, source_names
 from molmo_agent.train.distributed import own_device, own_rank, world_size
 from molmo_agent.train.export import export
 from molmo_agent.train.flops import Flops, peak_of
-from molmo_agent.train.optim import component_of, set_step, tensors
+from molmo_agent.train.optim import component_of, parts_of, set_step, tensors
 from molmo_agent.train.scale.sharded_start import initialize_adapters, start_sharded
 from molmo_agent.train.scale.sharding import compile_layers, shard
 from molmo_agent.train.starting_model import load_model
@@ -98,7 +98,7 @@ class FineTuning:
     def restore(self, run: RunFolder) -> int:
         """Resume from the last complete checkpoint; return its step."""
         step = run.load(self.state())
-        set_step([self.optimizer], step)
+        set_step(parts_of(self.optimizer), step)
         self.early_warning.replay(records_until(run.folder, step))
         self.model.train()
         return step
@@ -168,7 +168,7 @@ class FineTuning:
 
     def state(self) -> dict[str, Tensor]:
         """Return the trained weights, the optimizer's averages and the moving average of the weights."""
-        return tensors(self.model, [self.optimizer], self.ema)
+        return tensors(self.model, parts_of(self.optimizer), self.ema)
 
     def export(self, folder: Path) -> None:
         """Write the trained model; see :func:`.export.export`."""

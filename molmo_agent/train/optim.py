@@ -95,6 +95,42 @@ def parameter_groups(
     return list(groups.values())
 
 
+class MuonWithAdamW:
+    """Muon for the matrices inside of blocks and connector, AdamW for everything else, used as one optimizer."""
+
+    def __init__(self, muon: Muon, adamw: torch.optim.AdamW) -> None:
+        self.parts: tuple[torch.optim.Optimizer, ...] = (muon, adamw)
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of both."""
+        return [group for part in self.parts for group in part.param_groups]
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none=set_to_none)
+
+    def step(self) -> None:
+        """Update all weights."""
+        for part in self.parts:
+            part.step()
+
+
+AnyOptimizer = torch.optim.Optimizer | MuonWithAdamW
+
+
+def parts_of(optimizer: AnyOptimizer) -> tuple[torch.optim.Optimizer, ...]:
+    """Return the optimizers that an optimizer consists of."""
+    return optimizer.parts if isinstance(optimizer, MuonWithAdamW) else (optimizer,)
+
+
+def is_inner_matrix(name: str, parameter: Tensor) -> bool:
+    """Return whether a parameter is a matrix inside of a block or the connector, which Muon is made for."""
+    inside = ".layers." in name or "connector.p" in name
+    return parameter.ndim == 2 and inside and "pad_embed" not in name
+
+
 # The optimizers' state per weight, in addition to the number of steps.
 _MOMENTS: dict[type, tuple[str, ...]] = {torch.optim.AdamW: ("exp_avg", "exp_avg_sq"), Muon: ("momentum",)}
 

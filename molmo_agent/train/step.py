@@ -17,7 +17,17 @@ from molmo_agent.train.batching.tree_attention import Forest
 from molmo_agent.train.config import Optimizer, Rate, TrainConfig, source_names
 from molmo_agent.train.distributed import all_reduce_sum, average_gradients, world_size
 from molmo_agent.train.losses import response_loss
-from molmo_agent.train.optim import COMPONENTS, Component, Schedule, component_of, parameter_groups
+from molmo_agent.train.muon import Muon
+from molmo_agent.train.optim import (
+    COMPONENTS,
+    AnyOptimizer,
+    Component,
+    MuonWithAdamW,
+    Schedule,
+    component_of,
+    is_inner_matrix,
+    parameter_groups,
+)
 
 Arrays = Mapping[str, Any]
 
@@ -92,22 +102,28 @@ def _example_seeds(arrays: Arrays) -> ExampleSeeds:
     return ExampleSeeds(tuple(arrays["seeds"][0].tolist()), tuple(np.bincount(arrays["document_ids"][0]).tolist()))
 
 
-def make_optimizer(model: nn.Module, settings: Optimizer) -> torch.optim.AdamW:
-    """Return AdamW with a group per component, without frozen parameters."""
+def make_optimizer(model: nn.Module, settings: Optimizer) -> AnyOptimizer:
+    """Return AdamW with a group per component, without frozen parameters; with Muon for matrices if it has a rate."""
     rates: dict[Component, float] = {name: getattr(settings, name).peak for name in COMPONENTS}
     learning = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    groups: Any = parameter_groups(learning, rates, settings.weight_decay)
+    matrices = [p for name, p in learning if settings.muon and is_inner_matrix(name, p)]
+    of_muon = set(matrices)
+    rest = [(name, parameter) for name, parameter in learning if parameter not in of_muon]
+    groups: Any = parameter_groups(rest, rates, settings.weight_decay)
     # One pass over each weight; torch's default makes a dozen on a CPU.
-    return torch.optim.AdamW(groups, betas=settings.betas, eps=settings.eps, fused=True)
+    adamw = torch.optim.AdamW(groups, betas=settings.betas, eps=settings.eps, fused=True)
+    if settings.muon is None or not matrices:
+        return adamw
+    group = {"name": "matrices", "component": "muon", "params": matrices}
+    return MuonWithAdamW(Muon([group], lr=settings.muon.peak, weight_decay=settings.weight_decay), adamw)
 
 
-def schedules(settings: Optimizer, steps: int) -> dict[Component, Schedule]:
-    """Return each component's schedule."""
-
-    def schedule(rate: Rate) -> Schedule:
-        return Schedule(rate.peak, rate.warmup_steps, steps, final=settings.final)
-
-    return {name: schedule(getattr(settings, name)) for name in COMPONENTS}
+def schedules(settings: Optimizer, steps: int) -> dict[str, Schedule]:
+    """Return each component's schedule, and that of "muon" if it has a rate."""
+    rates: dict[str, Rate] = {name: getattr(settings, name) for name in COMPONENTS}
+    if settings.muon:
+        rates["muon"] = settings.muon
+    return {name: Schedule(r.peak, r.warmup_steps, steps, final=settings.final) for name, r in rates.items()}
 
 
 @torch.no_grad()
@@ -143,7 +159,7 @@ def clip(model: nn.Module, max_norm: float, by: Literal["component", "global"] =
 
 
 def train_step(
-    model: ModelWithLoss, optimizer: torch.optim.Optimizer, sequences: Sequence[Arrays], config: TrainConfig, step: int
+    model: ModelWithLoss, optimizer: AnyOptimizer, sequences: Sequence[Arrays], config: TrainConfig, step: int
 ) -> StepReport:
     """Run one optimizer step on a rank's sequences of a global batch.
 

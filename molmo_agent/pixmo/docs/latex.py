@@ -20,6 +20,9 @@ _SHELL = f"""\
 cat > document.tex
 pdflatex -no-shell-escape -halt-on-error -interaction=nonstopmode document.tex > log.txt 2>&1 ||
   {{ grep -m 1 '^!' log.txt >&2; exit 3; }}
+# What is beyond the edge of the paper is not among the words: lines that are 30 points too wide may reach it.
+if grep -m 1 -E 'Overfull .[hv]box .([3-9][0-9]|[0-9]{{3,}})[.]' log.txt > wide.txt
+then printf 'clipped: %s' "$(cat wide.txt)" >&2; exit 3; fi
 pdftotext -bbox document.pdf - | base64 -w 0
 echo
 pdftoppm -png -r {_DPI} -l 1 -singlefile document.pdf image && cat image.png

@@ -59,7 +59,8 @@ def _preamble(rng: np.random.Generator) -> str:
     return "\n".join(
         (
             rf"\documentclass[{_pick(rng, ('10pt', '11pt', '12pt'))}]{{article}}",
-            r"\usepackage[T1]{fontenc}\usepackage[utf8]{inputenc}\usepackage{lmodern}",
+            # The T1 fonts would be another 60 MB.
+            r"\usepackage[utf8]{inputenc}",
             r"\usepackage[paperwidth=17cm,paperheight=24cm,margin=1.6cm]{geometry}",
             r"\usepackage{array}\usepackage{color}\usepackage{colortbl}",
             rf"\definecolor{{tone}}{{rgb}}{{{_pick(rng, _COLORS)}}}\definecolor{{pale}}{{rgb}}{{0.92,0.94,0.98}}",

@@ -210,7 +210,10 @@ def _plotly(rng: np.random.Generator, kind: str, table: Table, show: bool) -> st
         f"colors = {[*_pick(rng, _PALETTES)]!r}",
         f"scale, vary = {_pick(rng, ('Viridis', 'Blues', 'YlOrRd', 'Greens'))!r}, {bool(rng.random() < 0.5)!r}",
     ]
+    # Slanted labels would lie in each other's boxes.
+    angle = -90 if sum(map(len, table.keys)) > 45 else 0
     layout = (
+        f"fig.update_xaxes(tickangle={angle})\n"
         f"fig.update_layout(template={_pick(rng, _TEMPLATES)!r}, title=dict(text={table.title!r}, x=0.5), "
         f"width={int(rng.integers(560, 760))}, height={int(rng.integers(380, 520))}, "
         f"font=dict(family={_pick(rng, ('Arial', 'DejaVu Sans', 'DejaVu Serif', 'Georgia'))!r}, "
