@@ -1,17 +1,15 @@
 """Plotly, Mermaid and LaTeX: drawn in the sandbox, their texts measured, with what is missing named."""
 
-import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from molmo_agent.errors import MissingExtraError, UsageError
-from molmo_agent.pixmo.docs import browser, renderers
+from molmo_agent.pixmo.docs import renderers
 from molmo_agent.pixmo.docs.browser import mermaid_script
 from molmo_agent.pixmo.docs.document import checked
-from molmo_agent.pixmo.docs.latex import draw_latex, missing_program
+from molmo_agent.pixmo.docs.latex import missing_program
 from molmo_agent.pixmo.docs.latex_pages import escaped
 from molmo_agent.pixmo.docs.make import RuleWriter
 from molmo_agent.pixmo.docs.quality import problem_of
@@ -72,9 +70,10 @@ def words(rendering: Rendering) -> set[str]:
 
 @NEEDS["plotly"]
 def test_a_plotly_figure_is_drawn_and_its_texts_are_measured() -> None:
-    code = "import plotly.graph_objects as go\nfig = go.Figure(go.Bar(x=['oak', 'elm</script>'], y=[3, 5]))\nprint('noise')\n"
-    rendering = drawn("plotly", code + "fig.update_layout(title='Trees', width=500, height=400)")
-    assert {"oak", "elm", "Trees"} <= words(rendering) | {"elm"}
+    code = "import plotly.graph_objects as go\nfig = go.Figure(go.Bar(x=['oak', 'elm'], y=[3, 5]))\nprint('noise')\n"
+    # Text that would end the page's script if it were not escaped.
+    rendering = drawn("plotly", code + "fig.update_layout(title='Trees', meta='</script>', width=500, height=400)")
+    assert {"oak", "elm", "Trees"} <= words(rendering)
     assert problem_of(rendering) == ""
 
 
@@ -156,7 +155,11 @@ def test_texts_of_a_page_are_measured() -> None:
 
 
 def test_special_characters_are_shown_as_they_are() -> None:
-    cases = {"50 % & more": r"50 \% \& more", "a_b^c": r"a\_b\textasciicircum{}c", "{x}~#$": r"\{x\}\textasciitilde{}\#\$"}
+    cases = {
+        "50 % & more": r"50 \% \& more",
+        "a_b^c": r"a\_b\textasciicircum{}c",
+        "{x}~#$": r"\{x\}\textasciitilde{}\#\$",
+    }
     assert {text: escaped(text) for text in cases} == cases
     assert escaped("\\") == r"\textbackslash{}"
 
@@ -185,10 +188,14 @@ def test_a_library_that_is_not_installed_is_named_with_what_to_install(monkeypat
         check_renderer("plotly")
     monkeypatch.setattr(renderers, "browser", lambda: "/usr/bin/chromium")
     monkeypatch.setattr(renderers, "mermaid_script", lambda: None)
-    with pytest.raises(UsageError, match=r"expected Mermaid among npm's global packages .*npm install --global mermaid"):
+    with pytest.raises(
+        UsageError, match=r"expected Mermaid among npm's global packages .*npm install --global mermaid"
+    ):
         check_renderer("mermaid")
     monkeypatch.setattr(renderers, "missing_program", lambda: "pdftoppm")
-    with pytest.raises(UsageError, match=r"expected pdftoppm on PATH .*apt-get install texlive-latex-base poppler-utils"):
+    with pytest.raises(
+        UsageError, match=r"expected pdftoppm on PATH .*apt-get install texlive-latex-base poppler-utils"
+    ):
         check_renderer("latex")
     monkeypatch.setattr(renderers, "browser", lambda: None)
     for library in ("html", "mermaid"):

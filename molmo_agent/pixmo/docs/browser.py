@@ -19,7 +19,8 @@ from molmo_agent.sandbox.bubblewrap import Limits, package_folders, python_comma
 _PAGE_END = Path(__file__).with_name("page_end.html")
 _FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars --no-first-run "
-    "--window-size=800,1100 --user-data-dir=/tmp/profile --virtual-time-budget=10000 --dump-dom --screenshot=/tmp/out.png"
+    "--window-size=800,1100 --user-data-dir=/tmp/profile --virtual-time-budget=10000 --dump-dom "
+    "--screenshot=/tmp/out.png"
 )
 # The script at the end of the page leaves its texts in the document. Without them, a page's image still counts.
 _SHELL = """\

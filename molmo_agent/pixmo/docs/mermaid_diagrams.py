@@ -242,7 +242,7 @@ def _draw_topics(rng: _Rng, table: Table) -> list[str]:
     shapes = _pick(rng, (("[", "]"), ("(", ")"), ("", "")))
     for i, (key, parent) in enumerate(zip(table.keys, table.columns["parent"], strict=True)):
         depths[key] = depths[str(parent)] + 1
-        opened, closed = (("((", "))") if i == 0 else shapes)
+        opened, closed = ("((", "))") if i == 0 else shapes
         name = f"n{i}{opened}{key}{closed}" if opened else key
         lines.append("  " * depths[key] + name)
     return lines

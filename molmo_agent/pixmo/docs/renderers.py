@@ -47,7 +47,8 @@ def check_renderer(library: str) -> None:
         raise UsageError("expected chromium on PATH to draw pages: install it (apt-get install chromium)")
     if library == "mermaid" and mermaid_script() is None:
         raise UsageError(
-            "expected Mermaid among npm's global packages to draw its diagrams: install it (npm install --global mermaid)"
+            "expected Mermaid among npm's global packages to draw its diagrams: install it (npm install --global "
+            "mermaid)"
         )
     if library == "latex" and (missing := missing_program()) is not None:
         raise UsageError(

@@ -45,9 +45,13 @@ def with_texts(outcome: Outcome) -> Rendering:
     if not outcome.problem:
         try:
             measured = load_json(line, where="the texts of the figure")
-            texts = measured if measured is None else tuple(
-                Text(str(text), (float(left), float(top), float(right), float(bottom)), float(size))
-                for text, left, top, right, bottom, size in measured
+            texts = (
+                measured
+                if measured is None
+                else tuple(
+                    Text(str(text), (float(left), float(top), float(right), float(bottom)), float(size))
+                    for text, left, top, right, bottom, size in measured
+                )
             )
         except (DataError, TypeError, ValueError) as error:
             return Rendering(None, None, f"it printed no figure: {error}")

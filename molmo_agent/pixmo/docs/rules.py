@@ -102,10 +102,7 @@ _INEXACT = frozenset(
 # Kinds of Plotly that can have their values written on them.
 _LABELLED = frozenset(
     f"plotly-{kind}"
-    for kind in (
-        *("bar", "horizontal-bar", "area", "pie", "heat-map", "tree-map", "sunburst", "funnel", "waterfall"),
-        "table",
-    )
+    for kind in (*("bar", "horizontal-bar", "pie", "heat-map", "tree-map", "sunburst", "funnel", "waterfall"),)
 )
 _TEMPLATES = ("plotly", "plotly_white", "simple_white", "ggplot2", "seaborn", "presentation")
 
@@ -200,6 +197,7 @@ def _figure(rng: np.random.Generator, kind: str, table: Table, samples: Any, sty
 def _plotly(rng: np.random.Generator, kind: str, table: Table, show: bool) -> str:
     name = next(iter(table.columns))
     values = table.columns[name]
+    palette = _pick(rng, _PALETTES)
     lines = [
         "import plotly.graph_objects as go",
         f"keys = {[*table.keys]!r}",
@@ -207,7 +205,8 @@ def _plotly(rng: np.random.Generator, kind: str, table: Table, show: bool) -> st
         "first = [*columns.values()][0]",
         f"label = {table.unit or name!r}",
         f"labels = {[f'{value:.10g}' for value in values] if show else None!r}",
-        f"colors = {[*_pick(rng, _PALETTES)]!r}",
+        # Lines of neighbouring colours could not be told apart.
+        f"colors = {[*palette[::3], *palette[1::3], *palette[2::3]]!r}",
         f"scale, vary = {_pick(rng, ('Viridis', 'Blues', 'YlOrRd', 'Greens'))!r}, {bool(rng.random() < 0.5)!r}",
     ]
     # Slanted labels would lie in each other's boxes.
