@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.model.prompts import role_prompt
 from molmo_agent.nano.clock_reader import CROP_PX, untrained
-from molmo_agent.pixmo.clocks.design import BODIES, bodies_like, sample_clock
+from molmo_agent.pixmo.clocks.design import BODIES, bodies_like, plain, sample_clock
 from molmo_agent.pixmo.clocks.draw import draw_clock, draw_close
 from molmo_agent.pixmo.clocks.make import make_clocks
 from molmo_agent.pixmo.shards import make_shards, shards_of
@@ -64,6 +64,18 @@ def test_a_close_picture_is_of_the_clock_alone(seed: int) -> None:
         shares.append((np.abs(image - (255, 0, 255)).max(axis=2) < 60).mean())
     assert shares[1] > 0.2
     assert shares[1] > 1.6 * shares[0]
+
+
+def test_plain_clocks_keep_body_time_and_hands_and_have_nothing_else() -> None:
+    for seed in range(40):
+        clock = sample_clock(seed)
+        easy = plain(clock)
+        assert (easy.body, easy.time, easy.face.hands, easy.face.dial) == (
+            *(clock.body, clock.time, clock.face.hands, clock.face.dial),
+        )
+        assert easy.face.indices != "none"
+        assert (easy.face.seconds, easy.face.sub_dials, easy.photo.tilt) == ("none", (), (0.0, 0.0))
+        assert easy.text == f"{clock.time.hour}:{clock.time.minute:02d}"
 
 
 def test_images_change_what_an_untrained_reader_expects() -> None:

@@ -34,6 +34,9 @@ def clocks(
     split: _Split = "train",
     side: Annotated[int, typer.Option(help="Width and height of the images in pixels.", min=32, max=1280)] = 320,
     close: Annotated[bool, typer.Option("--close", help="Cut the images to the clocks, with a margin.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Leave out all that makes a clock hard to read: a second hand, tilt, ...")
+    ] = False,
     bodies: Annotated[
         str,
         typer.Option(help="Bodies to draw: patterns such as 'tower-*,*-watch-gold'; with ! in front, to leave out."),
@@ -54,7 +57,7 @@ def clocks(
         [pattern for pattern in patterns if not pattern.startswith("!")],
         [pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")],
     )
-    _make(partial(make_clocks, side=side, close=close, bodies=chosen), to, (split, seed, count), jobs, ray)
+    _make(partial(make_clocks, side=side, close=close, easy=plain, bodies=chosen), to, (split, seed, count), jobs, ray)
     _gallery("pixmo-clocks", to, split, {})
 
 

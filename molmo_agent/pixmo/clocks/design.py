@@ -1,7 +1,7 @@
 """What a clock looks like: its body, its face and the photo of it. Sampled here, drawn in ``draw.py``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
@@ -134,6 +134,21 @@ class Clock:
         """The time as the readers of the data expect it; with seconds if a hand shows them."""
         time = f"{self.time.hour}:{self.time.minute:02d}"
         return time if self.face.seconds == "none" else f"{time}:{self.time.second:02d}"
+
+
+def plain(clock: Clock) -> Clock:
+    """Return a clock without what makes it hard to read: upright, sharp, with two hands and marks for the hours.
+
+    A model that starts from nothing learns what hands mean from such clocks first.
+    """
+    face = replace(
+        clock.face, numerals="none", seconds="none", sub_dials=(), date=False, brand="", guilloche=0,
+        indices="bars" if clock.face.indices == "none" else clock.face.indices,
+    )  # fmt: skip
+    photo = replace(
+        clock.photo, dx=0.0, dy=0.0, turn_degrees=0.0, tilt=(0.0, 0.0), reflection=0.0, blur=0.0, light=1.0, noise=0.0
+    )
+    return replace(clock, face=face, photo=photo)
 
 
 _BRANDS = ("", "", "Lumen", "ORBIS", "Tessera", "Nordhaven", "Calder & Co.", "VELA", "Marisol", "Quartz", "Automatic")

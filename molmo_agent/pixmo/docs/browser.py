@@ -65,9 +65,12 @@ def mermaid_script() -> Path | None:
     npm = shutil.which("npm")
     if npm is None:
         return None
-    asked = subprocess.run(
-        [npm, "root", "--global"], capture_output=True, text=True, env=child_environment(), timeout=60, check=False
-    )
+    try:
+        asked = subprocess.run(
+            [npm, "root", "--global"], capture_output=True, text=True, env=child_environment(), timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
     path = Path(asked.stdout.strip()) / "mermaid" / "dist" / "mermaid.min.js"
     return path.resolve() if path.is_file() else None
 
