@@ -100,7 +100,7 @@ def clocks(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     folder = tmp_path_factory.mktemp("clocks")
     for split, seed, count in (("train", 0, 24), ("validation", 900, 8)):
         for shard in shards_of(folder, split, seed, count, 24):
-            list(make_shards(lambda each: make_clocks(each, side=CROP_PX, close=True), [shard]))
+            list(make_shards(lambda each: make_clocks(each, form="close"), [shard]))
     changes = [f"mixture.0.path={folder}", f"validate.mixture.0.path={folder}", "steps=8", "batch=4"]
     warm = [f"optimizer.{name}.warmup_steps=2" for name in ("muon", "vit", "connector", "llm")]
     config = load("clocks", [*changes, *warm, "validate.every=8", "checkpoint_every=4"])
