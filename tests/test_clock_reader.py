@@ -66,15 +66,13 @@ def test_a_close_picture_is_of_the_clock_alone(seed: int) -> None:
     assert shares[1] > 1.6 * shares[0]
 
 
-def test_plain_clocks_keep_body_time_and_hands_and_have_nothing_else() -> None:
+def test_plain_clocks_keep_body_and_time_and_have_no_more_than_two_hands() -> None:
     for seed in range(40):
         clock = sample_clock(seed)
         easy = plain(clock)
-        assert (easy.body, easy.time, easy.face.hands, easy.face.dial) == (
-            *(clock.body, clock.time, clock.face.hands, clock.face.dial),
-        )
-        assert easy.face.indices != "none"
+        assert (easy.body, easy.time) == (clock.body, clock.time)
         assert (easy.face.seconds, easy.face.sub_dials, easy.photo.tilt) == ("none", (), (0.0, 0.0))
+        assert sum(easy.face.dial) - sum(easy.face.hand) > 600
         assert easy.text == f"{clock.time.hour}:{clock.time.minute:02d}"
 
 
