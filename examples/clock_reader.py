@@ -1,13 +1,14 @@
 """Teach a model of 1.6 million parameters to read clocks, on one core of a CPU; what it reads right, beside chance.
 
-    python examples/clock_reader.py [--out clock_reader] [--count 20000] [--measure 1000] [steps=3000]
+    python examples/clock_reader.py [--out clock_reader] [--count 20000] [--plain-steps 600] [steps=3000]
 
-The clocks are drawn. Six of the twenty outlines of bodies are kept from training; faces and times are always new. The
-same command resumes what was stopped.
+It learns from plain clocks first, then from clocks of any design. Six of the twenty outlines of bodies are kept from
+training; faces and times are always new. The same command resumes what was stopped.
 """
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 from molmo_agent.data.catalog import open_source
@@ -23,20 +24,21 @@ from molmo_agent.train.launch import run_here
 from molmo_agent.train.recipe import load
 
 HELD_OUT = ("alarm-*", "cushion-*", "diver-*", "pocket-*", "square-wall-*", "tower-*")
-# Split -> bodies that are drawn, bodies that are left out, first seed.
-SPLITS = {"train": ((), HELD_OUT, 0), "seen_bodies": ((), HELD_OUT, 8_000_000), "validation": (HELD_OUT, (), 9_000_000)}
-SIDE = 96
+# Split -> form, bodies that are drawn, bodies that are left out, first seed.
+SPLITS = {
+    "plain": ("plain", (), HELD_OUT, 7_000_000),
+    "train": ("close", (), HELD_OUT, 0),
+    "seen_bodies": ("close", (), HELD_OUT, 8_000_000),
+    "validation": ("close", HELD_OUT, (), 9_000_000),
+}
 
 
 def draw(folder: Path, counts: dict[str, int]) -> None:
-    """Draw the clocks of every split, as `agent pixmo clocks --close --side 96` does."""
-    for split, (only, without, seed) in SPLITS.items():
-        bodies = bodies_like(only, without)
-        shards = shards_of(folder, split, seed, counts[split], 250)
-        for _ in make_shards(
-            lambda shard, bodies=bodies: make_clocks(shard, side=SIDE, close=True, bodies=bodies), shards
-        ):
-            pass
+    """Draw the clocks of every split, as `agent pixmo clocks --form close` does."""
+    for split, (form, only, without, seed) in SPLITS.items():
+        make = partial(make_clocks, form=form, bodies=bodies_like(only, without))
+        for done in make_shards(make, shards_of(folder, split, seed, counts[split], 250)):
+            print(f"{split}: {done.rows} clocks in {Path(done.shard.path).name}", flush=True)
 
 
 def measure(pointer: MolmoPointer, folder: Path, split: str) -> dict[str, list[bool]]:
@@ -61,13 +63,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("clock_reader"), help="folder for everything")
     parser.add_argument("--count", type=int, default=20_000, help="clocks to train on")
     parser.add_argument("--measure", type=int, default=1_000, help="clocks to measure on, of each kind of bodies")
+    parser.add_argument("--plain-steps", type=int, default=600, help="steps on plain clocks before; 0: none")
     parser.add_argument("changes", nargs="*", help="key=value, as in agent train")
     arguments = parser.parse_args()
-    folder, run = arguments.out / "clocks", arguments.out / "run"
-    draw(folder, dict.fromkeys(SPLITS, arguments.measure) | {"train": arguments.count})
+    folder = arguments.out / "clocks"
+    draw(folder, dict.fromkeys(SPLITS, arguments.measure) | {name: arguments.count for name in ("plain", "train")})
     places = [f"mixture.0.path={folder}", f"validate.mixture.0.path={folder}"]
-    run_here(load("clocks", [*places, *arguments.changes]), run, on_step=print_step)
-    pointer = load_pointer(run / "export")
+    if arguments.plain_steps:
+        # The rate does not fall to its end: what follows goes on with it.
+        first = ["mixture.0.options.split=plain", "optimizer.final=0.5", *arguments.changes]
+        run_here(
+            load("clocks", [*places, *first, f"steps={arguments.plain_steps}"]), arguments.out / "plain", print_step
+        )
+        places.append(f"model={arguments.out / 'plain' / 'export'}")
+    run_here(load("clocks", [*places, *arguments.changes]), arguments.out / "run", print_step)
+    pointer = load_pointer(arguments.out / "run" / "export")
     results = {}
     print(f"{'':14}{'hour':>16}{'minute':>16}{'minute +-1':>16}{'time +-1 min':>16}")
     for split in ("seen_bodies", "validation"):

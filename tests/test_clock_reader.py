@@ -66,15 +66,13 @@ def test_a_close_picture_is_of_the_clock_alone(seed: int) -> None:
     assert shares[1] > 1.6 * shares[0]
 
 
-def test_plain_clocks_keep_body_time_and_hands_and_have_nothing_else() -> None:
+def test_plain_clocks_keep_body_and_time_and_have_no_more_than_two_hands() -> None:
     for seed in range(40):
         clock = sample_clock(seed)
         easy = plain(clock)
-        assert (easy.body, easy.time, easy.face.hands, easy.face.dial) == (
-            *(clock.body, clock.time, clock.face.hands, clock.face.dial),
-        )
-        assert easy.face.indices != "none"
+        assert (easy.body, easy.time) == (clock.body, clock.time)
         assert (easy.face.seconds, easy.face.sub_dials, easy.photo.tilt) == ("none", (), (0.0, 0.0))
+        assert sum(easy.face.dial) - sum(easy.face.hand) > 600
         assert easy.text == f"{clock.time.hour}:{clock.time.minute:02d}"
 
 
@@ -100,7 +98,7 @@ def clocks(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     folder = tmp_path_factory.mktemp("clocks")
     for split, seed, count in (("train", 0, 24), ("validation", 900, 8)):
         for shard in shards_of(folder, split, seed, count, 24):
-            list(make_shards(lambda each: make_clocks(each, side=CROP_PX, close=True), [shard]))
+            list(make_shards(lambda each: make_clocks(each, form="close"), [shard]))
     changes = [f"mixture.0.path={folder}", f"validate.mixture.0.path={folder}", "steps=8", "batch=4"]
     warm = [f"optimizer.{name}.warmup_steps=2" for name in ("muon", "vit", "connector", "llm")]
     config = load("clocks", [*changes, *warm, "validate.every=8", "checkpoint_every=4"])

@@ -152,7 +152,8 @@ def test_a_latex_document_that_cannot_be_read_is_rejected(body: str, problem: st
 @NEEDS["html"]
 def test_texts_of_a_page_are_measured() -> None:
     body = "<p style='position:absolute;left:%dpx;top:20px;margin:0'>%s</p>"
-    page = "<!doctype html><body><h1>A heading</h1>" + body % (20, "first words") + body % (30, "second words")
+    page = "<!doctype html><body><br><br><br><br><h1>A heading</h1>"
+    page += body % (20, "first words") + body % (30, "second words")
     assert problem_of(render("html", page)).startswith("overlapping: 'first words' and 'second words'")
 
 

@@ -36,11 +36,13 @@ def clocks(
     count: _Count = 500,
     seed: _Seed = 0,
     split: _Split = "train",
-    side: Annotated[int, typer.Option(help="Width and height of the images in pixels.", min=32, max=1280)] = 320,
-    close: Annotated[bool, typer.Option("--close", help="Cut the images to the clocks, with a margin.")] = False,
-    plain: Annotated[
-        bool, typer.Option("--plain", help="Leave out all that makes a clock hard to read: a second hand, tilt, ...")
-    ] = False,
+    form: Annotated[
+        str,
+        typer.Option(
+            help="whole: photos of 320x320 pixels. close: cut to the clock, 96x96, as the recipe clocks reads them. "
+            "plain: as close, without second hands, tilt and whatever else makes a clock hard to read."
+        ),
+    ] = "whole",
     bodies: Annotated[
         str,
         typer.Option(help="Bodies to draw: patterns such as 'tower-*,*-watch-gold'; with ! in front, to leave out."),
@@ -53,20 +55,17 @@ def clocks(
     Exit codes: 0 done, 2 usage, 130 stopped.
     """
     from molmo_agent.pixmo.clocks.design import bodies_like
-    from molmo_agent.pixmo.clocks.make import make_clocks
+    from molmo_agent.pixmo.clocks.make import FORMS, make_clocks
 
     _check_split(split)
+    if form not in FORMS:
+        raise UnknownNameError("form of clocks", form, FORMS)
     patterns = [pattern.strip() for pattern in bodies.split(",") if pattern.strip()]
     chosen = bodies_like(
         [pattern for pattern in patterns if not pattern.startswith("!")],
         [pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")],
     )
-    _make(
-        partial(make_clocks, side=side, close=close, easy=plain, bodies=chosen),
-        to,
-        (split, seed, count),
-        spread_of(jobs, ray),
-    )
+    _make(partial(make_clocks, form=form, bodies=chosen), to, (split, seed, count), spread_of(jobs, ray))
     _gallery("pixmo-clocks", to, split, {})
 
 

@@ -14,7 +14,7 @@ from molmo_agent.nano.architecture import init_neighbour_heads, init_unit_scale
 from molmo_agent.nano.tokenizer import END, build_tokenizer
 
 CROP_PX = 96
-"""Width and height of the images that it sees; draw clocks of this size, and nothing is resized."""
+"""Width and height of the images that it sees; `agent pixmo clocks --form close` draws them of this size."""
 _SENTENCES = (" What time is being shown?", " The time shown is")
 
 

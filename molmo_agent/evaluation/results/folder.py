@@ -98,17 +98,6 @@ def read_result_folders(path: Path) -> dict[str, ResultFolder]:
     return {name: read_result_folder(path / name) for name in names} or {"": read_result_folder(path)}
 
 
-def read_result_folders(path: Path) -> dict[str, ResultFolder]:
-    """Read the runs of a suite, such as molmo-11 or text, by their benchmarks; a run alone has the name "".
-
-    Raises:
-        UsageError: see :func:`read_result_folder`.
-    """
-    is_suite = path.is_dir() and not (path / RECORDS_FILE).is_file()
-    names = sorted(part.parent.name for part in path.glob(f"*/{RECORDS_FILE}")) if is_suite else []
-    return {name: read_result_folder(path / name) for name in names} or {"": read_result_folder(path)}
-
-
 def check_comparable(first: ResultFolder, second: ResultFolder) -> None:
     """Check that two runs asked the same questions under the same protocol.
 

@@ -137,13 +137,14 @@ class Clock:
 
 
 def plain(clock: Clock) -> Clock:
-    """Return a clock without what makes it hard to read: upright, sharp, with two hands and marks for the hours.
+    """Return a clock without what makes it hard to read: upright, sharp, with two thick dark hands on a light dial.
 
     A model that starts from nothing learns what hands mean from such clocks first.
     """
+    light, gray, dark = ((level, level, level) for level in (240, 120, 10))
     face = replace(
-        clock.face, numerals="none", seconds="none", sub_dials=(), date=False, brand="", guilloche=0,
-        indices="bars" if clock.face.indices == "none" else clock.face.indices,
+        clock.face, numerals="none", indices="bars", hands="baton", seconds="none", sub_dials=(), date=False, brand="",
+        guilloche=0, dial=light, edge=light, ink=gray, hand=dark, hand_width=0.09,
     )  # fmt: skip
     photo = replace(
         clock.photo, dx=0.0, dy=0.0, turn_degrees=0.0, tilt=(0.0, 0.0), reflection=0.0, blur=0.0, light=1.0, noise=0.0

@@ -8,9 +8,13 @@ import PIL.Image
 
 from molmo_agent.files import whole_file
 from molmo_agent.pixmo.clocks.design import BODIES, Body, Clock, plain, sample_clock
-from molmo_agent.pixmo.clocks.draw import SIDE, draw_clock, draw_close
+from molmo_agent.pixmo.clocks.draw import draw_clock, draw_close
 from molmo_agent.pixmo.shards import Shard, Written, write_rows
 
+FORMS = ("whole", "close", "plain")
+"""Photos; cut to the clock and small; and of plain clocks alone."""
+CLOSE_SIDE = 96
+"""Width and height of images that are cut to the clock."""
 _QUALITY = 92
 
 
@@ -25,29 +29,25 @@ def clock_row(clock: Clock) -> dict[str, Any]:
     }
 
 
-def make_clocks(
-    shard: Shard, *, side: int = SIDE, close: bool = False, easy: bool = False, bodies: Sequence[Body] = BODIES
-) -> Written:
+def make_clocks(shard: Shard, *, form: str = "whole", bodies: Sequence[Body] = BODIES) -> Written:
     """Draw the clocks of a shard and write its table.
 
     Args:
         shard: the file and its seeds.
-        side: width and height of the images in pixels.
-        close: whether the images are cut to the clocks; see :func:`draw_close`.
-        easy: whether all that makes a clock hard to read is left out; see :func:`plain`.
+        form: one of :data:`FORMS`.
         bodies: to draw.
     """
     images = Path(shard.path).parents[1] / "images"
     rows = []
     for seed in shard.seeds:
         clock = sample_clock(seed, bodies)
-        clock = plain(clock) if easy else clock
+        clock = plain(clock) if form == "plain" else clock
         row = clock_row(clock)
         path = images / f"{row['example_id']}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as part:
-            draw = draw_close if close else draw_clock
-            PIL.Image.fromarray(draw(clock, side)).save(part, "JPEG", quality=_QUALITY)
+            image = draw_clock(clock) if form == "whole" else draw_close(clock, CLOSE_SIDE)
+            PIL.Image.fromarray(image).save(part, "JPEG", quality=_QUALITY)
         rows.append(row)
     write_rows(shard.path, rows)
     return Written(shard, len(rows), ())
