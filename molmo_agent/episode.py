@@ -101,6 +101,22 @@ class ScreenWindow:
         return self.left <= x < self.right and self.top <= y < self.bottom
 
 
+ElementRole = Literal["button", "check box", "field", "menu", "tab", "text"]
+"""``text``: an entry of a list or menu, a link, a label, a picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScreenElement:
+    """What a program tells screen readers of one of its elements; it may look otherwise on the screen."""
+
+    role: ElementRole
+    name: str
+    # What else it says of it, as in a tooltip.
+    description: str = ""
+    # The title of its window.
+    window: str = ""
+
+
 def windows_under(place: tuple[int, int], windows: Sequence[ScreenWindow]) -> tuple[int, ...]:
     """Return the identities of the windows at a place in input units, from the topmost to the first of a program.
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from molmo_agent.actions import Action, Click, Done, PointAt, Wait
-from molmo_agent.episode import Decision, Image, Observation, PointResult, ScreenWindow, Step, Task
-from molmo_agent.geometry import Box, Stroke
+from molmo_agent.episode import Decision, Image, Observation, PointResult, ScreenElement, ScreenWindow, Step, Task
+from molmo_agent.geometry import Box, Point, Stroke
 from molmo_agent.screen_text import TextReader
 
 
@@ -115,6 +115,15 @@ class KnowsPlaces(Protocol):
 
     def strokes(self, action: Action) -> tuple[Stroke, ...] | None:
         """Return where an action would touch the screen now, in points of the last observation; None: not known."""
+        ...
+
+
+@runtime_checkable
+class KnowsNames(Protocol):
+    """An env that is told by programs what their elements are called, as screen readers are."""
+
+    def elements_at(self, point: Point) -> Sequence[ScreenElement]:
+        """Return the named elements at a point of the last observation, at once or nearly; none: not known."""
         ...
 
 

@@ -6,7 +6,8 @@ about, and everything whose name says that it deletes, sends, pays, grants or en
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from difflib import SequenceMatcher
 
 from molmo_agent.actions import (
     Back,
@@ -24,8 +25,9 @@ from molmo_agent.actions import (
     Wait,
     points_of,
 )
-from molmo_agent.episode import Decision, Observation, Step
+from molmo_agent.episode import Decision, Observation, ScreenElement, Step
 from molmo_agent.errors import MolmoAgentError
+from molmo_agent.geometry import Point
 from molmo_agent.risk.chords import activates, danger_of_chord
 from molmo_agent.risk.commit_words import risky_word
 from molmo_agent.risk.folding import fold, without_icon, words_of
@@ -90,6 +92,13 @@ _ARROWS = ("▼", "▾", "▿", "⌄", "∨")
 _STRAIGHT = 0.1
 # Names of buttons are hardly longer.
 _BUTTON_WORDS = 4
+# Names of so many letters are the same if this share of them is.
+_LONG_NAME, _ALIKE = 8, 0.9
+# Longer names and descriptions for screen readers are contents and explanations, which may speak of anything.
+_NAME_WORDS = 8
+
+NamesAt = Callable[[Point], Sequence[ScreenElement]]
+"""Returns what programs call what lies at a point; none where they do not say."""
 
 
 def why_ask(
@@ -98,6 +107,7 @@ def why_ask(
     observation: Observation | None = None,
     reader: TextReader | None = None,
     history: Sequence[Step] = (),
+    names: NamesAt | None = None,
 ) -> str:
     """Return why a person must be asked before an action is sent, or an empty string.
 
@@ -107,10 +117,11 @@ def why_ask(
         observation: the screen that the points refer to; None: only words, keys and text are judged.
         reader: reads the screen; None while there is an observation: nothing under a point is known.
         history: the steps before, which tell where text was typed.
+        names: asked for what programs call what is under the points; that can add a question, and never answers one.
     """
     match decision.action:
         case Click() | LongPress() | Drag() as action:
-            return _pointed(action, decision, decision.instruction or instruction, observation, reader)
+            return _pointed(action, decision, decision.instruction or instruction, observation, reader, names)
         case Key(keys=keys) if activates(keys):
             return _enter(keys, observation, reader, history)
         case _:
@@ -139,6 +150,7 @@ def _pointed(
     said: str,
     observation: Observation | None,
     reader: TextReader | None,
+    names: NamesAt | None,
 ) -> str:
     if observation is None:
         return known_danger(decision, said) or _unknown_words(said, decision)
@@ -152,8 +164,35 @@ def _pointed(
         return f"what is under the point could not be read: {error}"
     targets = [target_at(scene, point) for point in points_of(action)]
     if isinstance(action, Drag):
-        return _dragged(action, said, decision, targets, observation)
-    return _clicked(action, said, decision, targets[0])
+        why = _dragged(action, said, decision, targets, observation)
+    else:
+        why = _clicked(action, said, decision, targets[0])
+    return why or (_named(action, said, decision, targets, names) if names is not None else "")
+
+
+def _named(
+    action: Click | LongPress | Drag, said: str, decision: Decision, targets: Sequence[Target], names: NamesAt
+) -> str:
+    """Judge by the names that programs give to what is at the last point of an action."""
+    seen = targets[-1]
+    for element in names(points_of(action)[-1]):
+        by = f"the window {element.window!r}" if element.window else "its program"
+        # Where there is a name, the rest only explains it.
+        texts = [(element.role, element.name), ("text" if element.name else element.role, element.description)]
+        for kind, text in texts:
+            if kind == "field" or not 0 < len(text.split()) <= _NAME_WORDS:
+                continue
+            if isinstance(action, Drag):
+                word = TRASH.find(text) or risky_word(text)
+                why = f"the drag ends on {text!r} ({word!r})" if word else ""
+            else:
+                # An unknown name is one that nobody asked for.
+                kind = "text" if kind == "button" and _holds(said, text) else kind
+                named = Target(kind, text, dialog=seen.dialog, beside_cancel=seen.beside_cancel)
+                why = _clicked(action, said, decision, named)
+            if why:
+                return f"{why}, as {by} names it"
+    return ""
 
 
 def _undone(where: str, word: str) -> str:
@@ -210,7 +249,8 @@ def _clicked(action: Click | LongPress, said: str, decision: Decision, target: T
         return ""
     if target.kind == "check box":
         return f"{where} gives consent" if CONSENT.find(text) else ""
-    if _LIST.search(said) and text != target.text and target.text.rstrip().endswith(_ARROWS):
+    has_arrow = target.opens_list or (text != target.text and target.text.rstrip().endswith(_ARROWS))
+    if _LIST.search(said) and has_arrow and not target.beside_cancel:
         return ""
     return _pressed(text, where, target)
 
@@ -244,6 +284,12 @@ def _holds(text: str, name: str) -> bool:
     return bool(inner) and f" {inner} " in f" {outer} "
 
 
+def _is_nearly(text: str, name: str) -> bool:
+    """Return whether two texts are the same but for a letter or two that were read wrongly."""
+    first, second = (" ".join(words_of(fold(one))) for one in (text, name))
+    return min(len(first), len(second)) >= _LONG_NAME and SequenceMatcher(None, first, second).ratio() >= _ALIKE
+
+
 def _clicked_icon(said: str, decision: Decision, target: Target) -> str:
     near = target.caption or target.beside
     danger = _undone(f"{near!r} beside the point", risky_word(near)) or _words(said, decision)
@@ -254,7 +300,12 @@ def _clicked_icon(said: str, decision: Decision, target: Target) -> str:
         return ""
     if target.icon in COMMIT_ICONS:
         return f"the icon under the point looks like {target.icon!r}"
-    is_named = is_named or any(_holds(name, one) for one in target.near for name in (said, *_names(said, decision)))
+    is_named = is_named or any(
+        _holds(name, one) or _is_nearly(name, one)
+        for one in target.near
+        if not risky_word(one)
+        for name in (said, *_names(said, decision))
+    )
     # An icon that is known and does not commit is harmless.
     return "" if target.icon or is_named else _unknown_words(said, decision)
 

@@ -13,7 +13,7 @@ from molmo_agent.actions import Action, Done
 from molmo_agent.episode import Decision, Observation, Refusal, RefusalKind, Step
 from molmo_agent.errors import ActionRefused, ScreenChanged
 from molmo_agent.geometry import Stroke
-from molmo_agent.interfaces import Env, Interruptible
+from molmo_agent.interfaces import Env, Interruptible, KnowsNames
 from molmo_agent.rollout.guards import Guards
 from molmo_agent.rollout.regions import clicked_field, strokes_now
 from molmo_agent.rollout.screen_changes import ScreenWatch
@@ -127,7 +127,8 @@ class Clearance:
                 return Refusal("secret", str(error))
             strokes = self._strokes(action, seen)
             self._has_place = strokes is not None
-            return self._guards.refusal(decision, shown, instruction, self._history, strokes=strokes)
+            names = self._env.elements_at if isinstance(self._env, KnowsNames) else None
+            return self._guards.refusal(decision, shown, instruction, self._history, strokes=strokes, names=names)
         except ActionRefused as error:
             return self.as_refusal(error)
 

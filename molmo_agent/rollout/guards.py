@@ -14,7 +14,7 @@ from molmo_agent.episode import Decision, Observation, Refusal, RefusalKind, Ste
 from molmo_agent.errors import RunStopped, UsageError
 from molmo_agent.geometry import Box, Stroke
 from molmo_agent.ocr.reader import LazyReader
-from molmo_agent.risk.judge import known_danger, why_ask
+from molmo_agent.risk.judge import NamesAt, known_danger, why_ask
 from molmo_agent.rollout.regions import outside, unknown_place
 from molmo_agent.rollout.secrets import Secrets, types_secret
 from molmo_agent.screen_text import TextReader
@@ -36,9 +36,10 @@ def risk(
     observation: Observation | None = None,
     reader: TextReader | None = None,
     history: Sequence[Step] = (),
+    names: NamesAt | None = None,
 ) -> str:
     """Return what makes a decision risky, or an empty string: see :func:`molmo_agent.risk.judge.why_ask`."""
-    return _types_secret(decision) or why_ask(decision, instruction, observation, reader, history)
+    return _types_secret(decision) or why_ask(decision, instruction, observation, reader, history, names)
 
 
 def _types_secret(decision: Decision) -> str:
@@ -116,6 +117,7 @@ class Guards:
         history: Sequence[Step] = (),
         *,
         strokes: Sequence[Stroke] | None = None,
+        names: NamesAt | None = None,
     ) -> Refusal | None:
         """Return why an action may not be executed, or None when it may.
 
@@ -128,12 +130,13 @@ class Guards:
             instruction: the whole instruction.
             history: the steps before it.
             strokes: where the action touches the screen; None: as far as its points tell.
+            names: returns what programs call what lies at a point; None: not known.
         """
         strokes = strokes_of(decision.action) if strokes is None else strokes
         return (
             self._no_answer(decision)
             or self.beyond_regions(strokes)
-            or self._unconfirmed(decision, observation, instruction, history, strokes)
+            or self._unconfirmed(decision, observation, instruction, history, strokes, names)
         )
 
     def _no_answer(self, decision: Decision) -> Refusal | None:
@@ -158,6 +161,7 @@ class Guards:
         instruction: str,
         history: Sequence[Step],
         strokes: Sequence[Stroke] | None,
+        names: NamesAt | None,
     ) -> Refusal | None:
         """Ask a person where that is due, and refuse what was declined or cannot be asked about."""
         if not sends_input(decision.action):
@@ -169,7 +173,7 @@ class Guards:
         kind: RefusalKind = next(iter(doubts), "unconfirmed")
         if doubts and self.ask is None:
             return Refusal(kind, doubts[kind] + (" (min_confidence)" if kind == "unsure" else ""))
-        risky = "" if self.ask is None else self._danger(decision, observation, instruction, history)
+        risky = "" if self.ask is None else self._danger(decision, observation, instruction, history, names)
         due = self.confirm == "always" or (self.confirm == "risky" and risky)
         if self.ask is None or not (due or doubts):
             return None
@@ -184,8 +188,15 @@ class Guards:
             return ""
         return f"the model's confidence is {confidence:.0%}, below the required {self.min_confidence:.0%}"
 
-    def _danger(self, decision: Decision, observation: Observation, instruction: str, history: Sequence[Step]) -> str:
+    def _danger(
+        self,
+        decision: Decision,
+        observation: Observation,
+        instruction: str,
+        history: Sequence[Step],
+        names: NamesAt | None,
+    ) -> str:
         """Return what a person should know of an action; the screen is read only where a question depends on it."""
         if self.confirm == "risky":
-            return risk(decision, instruction, observation, self.reader or _reader_of_the_package(), history)
+            return risk(decision, instruction, observation, self.reader or _reader_of_the_package(), history, names)
         return _types_secret(decision) or known_danger(decision, instruction)

@@ -28,6 +28,7 @@ from molmo_agent.actions import (
     Type,
     Wait,
 )
+from molmo_agent.envs.desktop.accessibility.desktop_names import DesktopNames, desktop_names
 from molmo_agent.envs.desktop.capture import Capture, open_capture
 from molmo_agent.envs.desktop.emergency_stop import EmergencyStop, corners
 from molmo_agent.envs.desktop.gestures import Gestures, Pace
@@ -35,7 +36,7 @@ from molmo_agent.envs.desktop.input import Input, load_pyautogui
 from molmo_agent.envs.desktop.native.windows import native_windows
 from molmo_agent.envs.desktop.view import View
 from molmo_agent.envs.desktop.windows import KnowsWindows
-from molmo_agent.episode import Observation, windows_under
+from molmo_agent.episode import Observation, ScreenElement, windows_under
 from molmo_agent.errors import ActionRefused, EnvError, RunStopped, ScreenChanged, UsageError
 from molmo_agent.geometry import Point, Stroke
 from molmo_agent.interfaces import EnvTraits
@@ -80,6 +81,7 @@ class Desktop(KnowsWindows):
         self._pace = pace or Pace()
         self._real = capture is None or input is None
         self._x11: Any = None
+        self._names: DesktopNames | None = None
         self._stop = EmergencyStop()
         # The thread ends with this env, also if nobody closes it.
         weakref.finalize(self, self._stop.end)
@@ -108,6 +110,9 @@ class Desktop(KnowsWindows):
         self._scroll_place: tuple[int, int] | None = None
         try:
             self._view.open(self._capture, self._x11)
+            if self._real and (names := desktop_names(self._x11)):
+                self._names = names
+                weakref.finalize(self, names.close)
         except BaseException:
             self.close()
             raise
@@ -189,9 +194,20 @@ class Desktop(KnowsWindows):
         point = self._view.point_at(self._scroll_place)
         return None if point is None else ((point,),)
 
+    def elements_at(self, point: Point) -> Sequence[ScreenElement]:
+        """Return what the program at a point calls what is there; none where that is not known within 0.4 s.
+
+        Raises:
+            EnvError: the display is gone.
+            UsageError: there is no observation yet.
+        """
+        return self._names.at(*self._view.target(point)) if self._names else ()
+
     def close(self) -> None:
         """Release every button and key and disconnect; safe to call twice."""
         self._stop.end()
+        if self._names:
+            self._names.close()
         self._input.close()
         self._capture.close()
         if self._x11:

@@ -91,6 +91,11 @@ class X11Windows:
                 level = below
         return f"a window without a title ({window:#x})"
 
+    def program_window(self, window: int) -> Any:
+        """Return the program's own window in a window of :meth:`stacked`; this itself where it has no frame."""
+        own = (self._frames() or {}).get(window)
+        return self._display.create_resource_object("window", window) if own is None else own
+
     def activate(self, window: int) -> bool:
         """Raise a window and give it the keyboard, as a task bar does; return whether it still exists.
 
