@@ -245,3 +245,52 @@ def test_a_click_that_may_do_harm_is_not_repeated():
         history.append(Step(index=len(history), observation=seen(clear), decision=decision, effect="unchanged"))
     assert not any(isinstance(action, Click) for action in actions)
     assert actions[-1] == Done(False, f"{said!r} had no effect: {ONLY_CLOSED}")
+
+
+# --- A button of what closed lay over the target ------------------------------------------------------------------
+
+
+class ReadsBoth:
+    """Reads two screens, each of which has its own lines."""
+
+    def __init__(self, *screens):
+        self.screens = screens
+
+    def read(self, image):
+        return next(lines for known, lines in self.screens if np.array_equal(known, image))
+
+
+def hits(target, pressed, said, dialog_fill=(250, 250, 250), opacity=0.5, after_target=None):
+    """Return whether a click on a dialog's button over a target is seen to have hit the button alone."""
+    behind, shown = page(target), page(target if after_target is None else after_target)
+    after = picture(shown)
+    canvas = PIL.Image.fromarray(dimmed(picture(behind), 0, opacity))
+    draw = PIL.ImageDraw.Draw(canvas)
+    draw.rounded_rectangle((60, 60, 420, 180), 12, fill=dialog_fill, outline=(120, 120, 120))
+    draw.rectangle((100, 80, 200, 108), fill=(225, 225, 225), outline=(110, 110, 110))
+    lines = Drawing(*SIZE).text(110, 86, pressed).lines
+    before = np.array(canvas)
+    step = step_on(before, said)
+    return doubt_about(step, (), (step,), after, ReadsBoth((before, lines), (after, shown.lines)))
+
+
+def test_a_click_on_a_button_over_the_target_that_closes_its_dialog_is_no_effect():
+    covering = [
+        ("Orders", "Dismiss", 'click "Orders"'),
+        ("Photos", "OK", 'open the "Photos" app'),
+        ("Settings", "Later", "click Settings"),
+        ("Kontakte", "Allow all", 'tap "Kontakte"'),
+    ]
+    assert [case for case in covering if hits(*case) != ONLY_CLOSED] == []
+
+
+def test_a_button_of_the_dialog_that_was_asked_for_keeps_its_effect_by_any_of_its_words():
+    asked_for = [
+        ("Orders", "Dismiss", 'click "Dismiss"'),
+        ("Orders", "OK", "confirm the question"),
+        ("Orders", "Accept all", "accept the cookies"),
+        ("Orders", "Continue", "click Continue"),
+    ]
+    assert [case for case in asked_for if hits(*case)] == []
+    # The target is not there any more: it may have been hit under another name.
+    assert hits("Orders", "Dismiss", 'click "Orders"', after_target="Thanks") == ""

@@ -7,7 +7,8 @@ target still looks as it did:
 - What dimmed the screen is gone: the target and most of the screen are the same picture with more contrast.
 - A framed rectangle is gone, and shows what lay under it.
 
-A button of the dialog itself goes away with it, so a click on "OK" keeps its effect.
+A button of the dialog itself goes away with it, so a click on "OK" keeps its effect. Where that button lay over the
+target, words tell: another name was hit, and that of the target is to be read there afterwards.
 """
 
 import re
@@ -21,6 +22,8 @@ from molmo_agent.episode import Image, Step
 from molmo_agent.geometry import Point
 from molmo_agent.images import different_pixels, pieces
 from molmo_agent.policies.progress import same_place
+from molmo_agent.risk.folding import fold, words_of
+from molmo_agent.screen_text import TextReader
 
 # Where the closing of something else is what is asked for.
 _CLOSES = re.compile(
@@ -45,6 +48,17 @@ _LEAST_PX, _STEP, _SHADOW_PX, _FRAMED, _UNFRAMED = 40, 6, 24, 0.8, 0.5
 # The share of pixels at an edge where something is shown.
 _LEAST_EDGES = 0.005
 
+# How far around a point its own name and that of an icon's caption lie, as shares of the longer side of the screen.
+_NAME, _CAPTION = 0.04, 0.12
+_QUOTED = re.compile(r'"([^"]+)"')
+# What an instruction says besides the name of its target.
+_NO_NAMES = frozenset(
+    words_of(
+        "the a an on in at to of app application button icon link tab menu item entry field switch key card page click "
+        "tap press hit touch open start launch choose select pick show view see go long double please and then"
+    )
+)
+
 _Grey = npt.NDArray[np.float32]
 
 
@@ -68,6 +82,43 @@ def only_closed(step: Step, history: Sequence[Step], after: Image) -> bool:
     return _closes_a_rectangle(before, after, earlier)
 
 
+def hit_what_covered(step: Step, after: Image, reader: TextReader) -> bool:
+    """Return whether a click hit a named part of something that closed, and uncovered its target there.
+
+    Args:
+        step: that was sent.
+        after: the screen after it; RGB uint8 of shape (height, width, 3).
+        reader: reads both screens, if something closed.
+
+    Raises:
+        ModelError: the reader failed.
+    """
+    before, words = step.observation.image, step.decision.instruction
+    if not isinstance(step.action, Click | LongPress) or before.shape != after.shape:
+        return False
+    names = set(words_of(fold(" ".join(_QUOTED.findall(words)) or words))) - _NO_NAMES
+    if not names or not (_is_mostly_undimmed(before, after) or _closes_a_rectangle(before, after, ())):
+        return False
+    point = points_of(step.action)[0]
+    hit = _words_around(point, before, _NAME, reader)
+    if not hit or hit & names:
+        return False
+    return names <= _words_around(point, after, _CAPTION, reader)
+
+
+def _words_around(point: Point, image: Image, share: float, reader: TextReader) -> set[str]:
+    """Return the folded words of the lines that lie within a share of the screen's longer side around a point."""
+    height, width = image.shape[:2]
+    reach, x, y = share * max(height, width), point.x * width, point.y * height
+    near = [
+        line.text
+        for line in reader.read(image)
+        if line.box.left * width - reach <= x <= line.box.right * width + reach
+        and line.box.top * height - reach <= y <= line.box.bottom * height + reach
+    ]
+    return set(words_of(fold(" ".join(near))))
+
+
 def _since_this_place(step: Step, history: Sequence[Step]) -> list[Step]:
     """Return the steps before one, back to a click at the same place: a second one may close what the first opened."""
     steps: list[Step] = []
@@ -89,15 +140,30 @@ def _is_undimmed(point: Point, before: Image, after: Image) -> bool:
     height, width = after.shape[:2]
     x, y = point.to_pixels(width, height)
     around = slice(max(0, y - _TARGET_PX), y + _TARGET_PX), slice(max(0, x - _TARGET_PX), x + _TARGET_PX)
-    rows, columns = height // _PATCH_PX, width // _PATCH_PX
     old, new = (_grey(image[around]).reshape(1, -1) for image in (before, after))
     gain = float(_gains(old, new)[0])
-    if not gain >= _CLEARER or not rows * columns:
+    if not gain >= _CLEARER:
         return False
     # A number that counts up on the target is a reaction.
     rest = new - new.mean() - gain * (old - old.mean())
     if int((np.abs(rest) > _REACTION).sum()) >= _FEW_PIXELS:
         return False
+    return _share_with(gain, _gains_of_patches(before, after)) >= _LEAST_SHARE
+
+
+def _is_mostly_undimmed(before: Image, after: Image) -> bool:
+    """Return whether most of the screen shows the same with more contrast."""
+    gains = _gains_of_patches(before, after)
+    alike = gains[gains > 0]
+    if not len(alike):
+        return False
+    gain = float(np.median(alike))
+    return gain >= _CLEARER and _share_with(gain, gains) >= _LEAST_SHARE
+
+
+def _gains_of_patches(before: Image, after: Image) -> _Grey:
+    """Return the gains in contrast of the patches of a screen that have a texture."""
+    rows, columns = after.shape[0] // _PATCH_PX, after.shape[1] // _PATCH_PX
     patches = [
         _grey(image)[: rows * _PATCH_PX, : columns * _PATCH_PX]
         .reshape(rows, _PATCH_PX, columns, _PATCH_PX)
@@ -106,8 +172,13 @@ def _is_undimmed(point: Point, before: Image, after: Image) -> bool:
         for image in (before, after)
     ]
     textured = np.maximum(*(patch.std(axis=1) for patch in patches)) >= _TEXTURE
-    gains = _gains(*patches)[textured]
-    return bool(len(gains)) and float((np.abs(gains / gain - 1) <= _SPREAD).mean()) >= _LEAST_SHARE
+    gains: _Grey = _gains(*patches)[textured]
+    return gains
+
+
+def _share_with(gain: float, gains: _Grey) -> float:
+    """Return the share of gains that are about as large as one; 0 without any."""
+    return float((np.abs(gains / gain - 1) <= _SPREAD).mean()) if len(gains) else 0.0
 
 
 def _gains(before: _Grey, after: _Grey) -> _Grey:

@@ -14,7 +14,7 @@ from molmo_agent.geometry import Box
 from molmo_agent.images import different_pixels, pieces
 from molmo_agent.policies.progress import ONLY_CLOSED, Progress
 from molmo_agent.policies.typed_text import MAX_CHARACTERS, MIN_CHARACTERS, arrived, is_held, readable_part
-from molmo_agent.policies.uncovered import only_closed
+from molmo_agent.policies.uncovered import hit_what_covered, only_closed
 from molmo_agent.risk.commit_words import risky_word
 from molmo_agent.screen_text import Line, TextReader
 
@@ -53,7 +53,7 @@ def doubt_about(
         looks: the waits after it, up to the image.
         history: the steps of the run up to this one at least.
         after: the screen after it; RGB uint8 of shape (height, width, 3).
-        reader: reads the screen after typing; None: only the place of the change counts.
+        reader: reads the screen after typing, and where something closed; None: only pixels count.
 
     Raises:
         ModelError: the reader failed.
@@ -67,6 +67,8 @@ def doubt_about(
         case Click() if effect == "changed_elsewhere" and is_tick(step):
             return "nothing changed near it"
         case Click() | LongPress() if only_closed(step, history, after):
+            return ONLY_CLOSED
+        case Click() | LongPress() if reader is not None and hit_what_covered(step, after, reader):
             return ONLY_CLOSED
         case Type(text=text, replace=replace):
             click = _click_before(step, history)
