@@ -46,6 +46,11 @@ HARMLESS = Vocabulary(
             your_orders timetable schedule opening_hours departures arrivals untitled sheet document documents
             folder spreadsheet presentation monday tuesday wednesday thursday friday saturday sunday january
             february march april june july august september october november december""",
+        "en, pages of settings": """editor symbols statistics speed encoding interface behavior behaviour plugins
+            extensions add_ons addons sessions session proxy peers trackers startup indentation highlighting templates
+            colors colours palette units precision scientific programmer basic standard layout layouts gallery status
+            activity queue metadata columns rows labels thumbnails fonts_and_colors text_editor file_browser
+            bookmarks_bar constants functions memory_usage processes resources file_systems""",
         "de": """suche suchen finden weitersuchen zurück vor vorwärts weiter nächste nächster nächstes vorherige
             voriger startseite menü datei bearbeiten ansicht hilfe extras fenster einfügen öffnen abbrechen nein
             später nicht_jetzt schließen einstellungen optionen mehr weniger mehr_anzeigen mehr_erfahren weiterlesen

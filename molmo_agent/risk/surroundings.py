@@ -27,6 +27,10 @@ _LINE_PX = 60
 _ROW, _LARGEST_PICTURE, _BLANK_LEVELS, _BLANK_PX = 1.5, 0.15, 16, 6
 # Icons are less than so many lines high and wide.
 _PICTURE_LINES = 4
+# How wide the borders of frames are, and how far the levels of what is drawn differ from the ground.
+_BORDER_PX, _DRAWN = 3, 60
+# A strip of tabs has so many names besides the chosen one.
+_STRIP_NAMES = 2
 # Cells of a table begin at the same place as those above or below.
 _COLUMN_PX = 4
 
@@ -54,13 +58,17 @@ def target_at(scene: Scene, point: Point) -> Target:
     if segment is None:
         kind: Kind = "field" if _is_empty_field(scene, region) else "icon"
         icon = "" if kind == "field" else icon_at(scene.image, point)
-        caption = _caption(scene, point)
+        row = _blank_row(scene, point)
+        # What stands below a row of a list or menu is the next row.
+        caption = "" if row else _caption(scene, point)
         beside = "" if caption else _beside(scene, point)
-        return Target(kind, caption=caption, beside=beside, near=_near(scene, point), icon=icon)
+        near = tuple(dict.fromkeys((*row, *_below_picture(scene, point))))
+        return Target(kind, caption=caption, beside=beside, near=near, icon=icon)
     row = _row_of(scene, segment)
     beside_cancel = any(CANCEL.covers(one.text) for one in row)
     kind = _kind(scene, segment, row, beside_cancel)
-    return Target(kind, segment.text, dialog=_dialog(scene, point, segment), beside_cancel=beside_cancel)
+    dialog, opens_list = _dialog(scene, point, segment), kind == "button" and _has_arrow(scene, segment)
+    return Target(kind, segment.text, dialog=dialog, beside_cancel=beside_cancel, opens_list=opens_list)
 
 
 def buttons_of(scene: Scene) -> Iterator[Target]:
@@ -87,11 +95,33 @@ def _is_in_menu_bar(scene: Scene, segment: Segment, row: list[Segment]) -> bool:
     return len(titles) >= 2 and len(segment.words) <= 2 and not is_framed(scene, segment.box)
 
 
-def _is_tab(scene: Scene, segment: Segment, row: list[Segment]) -> bool:
-    """Return whether the frame of a text touches the frames of its neighbours."""
+def _has_arrow(scene: Scene, segment: Segment) -> bool:
+    """Return whether something small is drawn at the right end of the frame of a text, and nothing at its left."""
     frame = enclosing(scene, segment.box)
     if frame is None:
         return False
+    left, _, right, _ = (round(edge) for edge in scene.pixels(segment.box))
+    inner = scene.image[frame.top + _BORDER_PX : frame.bottom - _BORDER_PX]
+    before = inner[:, frame.left + _BORDER_PX : max(frame.left, left - _BORDER_PX)]
+    after = inner[:, right + _BORDER_PX : frame.right - _BORDER_PX]
+    return _drawn_px(before) == 0 and _BORDER_PX < _drawn_px(after) <= frame.height
+
+
+def _drawn_px(part: Image) -> int:
+    """Return how many columns something is drawn in that is not of the colour of the most."""
+    if not part.size:
+        return 0
+    away = np.abs(part.astype(np.int16) - np.median(part.reshape(-1, 3), axis=0)).max(axis=2) > _DRAWN
+    return int(away.any(axis=0).sum())
+
+
+def _is_tab(scene: Scene, segment: Segment, row: list[Segment]) -> bool:
+    """Return whether the frame of a text touches those of its neighbours, or is a part of a strip of names."""
+    frame = enclosing(scene, segment.box)
+    if frame is None:
+        return False
+    if _is_in_strip(scene, frame, row):
+        return True
     for other in row:
         beside = enclosing(scene, other.box)
         if beside is None or beside == frame or abs(beside.top - frame.top) > _TAB_GAP_PX:
@@ -99,6 +129,18 @@ def _is_tab(scene: Scene, segment: Segment, row: list[Segment]) -> bool:
         if min(abs(beside.left - frame.right), abs(frame.left - beside.right)) <= _TAB_GAP_PX:
             return True
     return False
+
+
+def _is_in_strip(scene: Scene, frame: Region, row: list[Segment]) -> bool:
+    """Return whether a frame lies in or beside a strip with two other names at least, which have no frames."""
+    strips = [strip for one in row if (strip := enclosing(scene, one.box)) is not None and strip != frame]
+    return any(
+        strips.count(strip) >= _STRIP_NAMES
+        and strip.top <= frame.top
+        and frame.bottom <= strip.bottom
+        and max(strip.left - frame.right, frame.left - strip.right) <= frame.height / 2
+        for strip in strips
+    )
 
 
 def _is_in_table(scene: Scene, segment: Segment) -> bool:
@@ -132,23 +174,26 @@ def _option_at(scene: Scene, point: Point) -> Segment | None:
     return None
 
 
-def _near(scene: Scene, point: Point) -> tuple[str, ...]:
-    """Return the texts of the row whose blank part is under a point, and those right below a picture around it."""
+def _blank_row(scene: Scene, point: Point) -> list[str]:
+    """Return the texts of the row whose blank part is under a point; none where something is drawn there."""
     x, y = point.to_pixels(scene.width, scene.height)
-    around = [
-        one for one in scene.regions if one.left <= x < one.right and one.top <= y < one.bottom and one.fill > 0.3
-    ]
     place = scene.image[max(0, y - _BLANK_PX) : y + _BLANK_PX + 1, max(0, x - _BLANK_PX) : x + _BLANK_PX + 1]
+    around = _regions_around(scene, point)
+    if not around or int(np.ptp(place, axis=(0, 1)).max()) > _BLANK_LEVELS:
+        return []
+    row = scene.box(around[0])
+    return [
+        one.text
+        for one in scene.segments
+        if row.contains(one.box.center)
+        and abs((one.box.top + one.box.bottom) / 2 - point.y) <= _ROW * (one.box.bottom - one.box.top)
+    ]
+
+
+def _below_picture(scene: Scene, point: Point) -> list[str]:
+    """Return the texts right below a picture around a point."""
     texts: list[str] = []
-    if around and int(np.ptp(place, axis=(0, 1)).max()) <= _BLANK_LEVELS:
-        row = scene.box(around[0])
-        texts += [
-            one.text
-            for one in scene.segments
-            if row.contains(one.box.center)
-            and abs((one.box.top + one.box.bottom) / 2 - point.y) <= _ROW * (one.box.bottom - one.box.top)
-        ]
-    for picture in around:
+    for picture in _regions_around(scene, point):
         if picture.width * picture.height > _LARGEST_PICTURE * scene.width * scene.height:
             break
         texts += [
@@ -157,7 +202,13 @@ def _near(scene: Scene, point: Point) -> tuple[str, ...]:
             if (one.box.left <= point.x <= one.box.right or _is_under(one, picture, scene))
             and -0.5 <= (one.box.top - picture.bottom / scene.height) / (one.box.bottom - one.box.top) <= _BELOW
         ]
-    return tuple(dict.fromkeys(texts))
+    return texts
+
+
+def _regions_around(scene: Scene, point: Point) -> list[Region]:
+    """Return the regions around a point that are mostly of one colour, smallest first."""
+    x, y = point.to_pixels(scene.width, scene.height)
+    return [one for one in scene.regions if one.left <= x < one.right and one.top <= y < one.bottom and one.fill > 0.3]
 
 
 def _is_under(segment: Segment, picture: Region, scene: Scene) -> bool:

@@ -26,3 +26,5 @@ class Target:
     dialog: tuple[str, ...] = ()
     # Whether a button such as Cancel stands in the same row, as in dialogs.
     beside_cancel: bool = False
+    # Whether a button has something like the arrow of a drop-down list at its right end.
+    opens_list: bool = False
