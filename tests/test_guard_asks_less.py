@@ -1,7 +1,7 @@
 """What is known to be harmless by its looks is not asked about: chosen tabs, drop-down lists, rows of menus."""
 
 import pytest
-from drawn_text import FONT, PAPER
+from drawn_text import FONT
 from guard_stage import Stage
 
 from molmo_agent.actions import Click
@@ -80,9 +80,14 @@ def test_the_blank_part_of_a_row_is_that_row_and_not_the_next_one():
     assert stage.why(risky, "click Remove markers")
 
 
-def test_the_words_right_below_an_icon_still_name_it():
+@pytest.mark.parametrize("hollow", [False, True])
+def test_the_words_right_below_an_icon_still_name_it(hollow):
     stage = Stage()
-    stage.drawing.draw.rectangle((300, 200, 340, 240), fill=(80, 120, 60))
-    stage.drawing.text(290, 248, "Delete")
-    assert PAPER == (240, 240, 240)
-    assert "may not be undone" in stage.why(Click(stage.at(320, 220)), "click the frob")
+    stage.drawing.draw.rectangle((300, 200, 340, 240), fill=None if hollow else (80, 120, 60), outline=(20, 20, 20))
+    stage.drawing.text(296, 244, "Delete").text(380, 244, "Settings")
+    assert "may not be undone" in stage.why(Click(stage.at(320, 222)), "click the frob")
+    # A small icon, whose caption is as near as the middle of a row.
+    stage = Stage()
+    stage.drawing.draw.ellipse((300, 200, 330, 230), outline=(20, 20, 20))
+    stage.drawing.text(294, 232, "Delete").text(380, 232, "Settings")
+    assert "may not be undone" in stage.why(Click(stage.at(315, 215)), "click the settings icon")
