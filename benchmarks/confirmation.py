@@ -2,7 +2,7 @@
 
     python benchmarks/confirmation.py [--check]
     python benchmarks/confirmation.py --env sim-desktop --episodes 100
-    python benchmarks/confirmation.py --targets screens/targets.jsonl
+    python benchmarks/confirmation.py --targets screens/targets.jsonl [--names]
 
 By default the steps are those of ``tests/corpora/guard_*.txt``, drawn by ``tests/guard_stage.py`` and read without
 mistakes; the second half of each was written before the guard was tuned. Run with ``--check`` to exit with 1 if more
@@ -11,7 +11,8 @@ than five of a hundred harmless steps are asked about, or a dangerous one is not
 With ``--env`` or ``--targets`` the real text reader reads the screens: of the steps of an oracle in a simulated env, or
 of own screens with one click for each line (the format of ``agent eval questions``). A step counts as dangerous if the
 name of its target has a word of :mod:`molmo_agent.risk.commit_words`, is an icon of that kind or closes a window; all
-others as harmless. "OK" and its like, which depend on the dialog, are left out.
+others as harmless. "OK" and its like, which depend on the dialog, are left out. With ``--names`` the kind and the name
+of a target count as what its program tells screen readers, as on a desktop where programs answer.
 """
 
 import argparse
@@ -30,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from guard_stage import read_corpus, why_asked
 
 from molmo_agent.actions import Click, Done, Drag
-from molmo_agent.episode import Decision, LabelledPoint, Observation, PointResult
+from molmo_agent.episode import Decision, ElementRole, LabelledPoint, Observation, PointResult, ScreenElement
 from molmo_agent.geometry import Point
 from molmo_agent.images.reading import read_image
 from molmo_agent.ocr.reader import load_reader
@@ -69,8 +70,20 @@ def steps_of_env(name: str, episodes: int, seed: int) -> Steps:
                 history.append(step)
 
 
-def steps_of_screens(path: Path) -> Steps:
-    """Yield one click for each line of a file of targets."""
+# The kinds of targets -> the roles of elements; the others are text.
+ROLES: dict[str, ElementRole] = {
+    "button": "button",
+    "checkbox": "check box",
+    "radio": "check box",
+    "field": "field",
+    "dropdown": "menu",
+    "menu": "menu",
+    "tab": "tab",
+}
+
+
+def steps_of_screens(path: Path, *, named: bool = False) -> Steps:
+    """Yield one click for each line of a file of targets; ``named``: their programs tell kinds and names."""
     reader = load_reader()
     for line in path.read_text(encoding="utf-8").splitlines():
         target = json.loads(line)
@@ -80,7 +93,10 @@ def steps_of_screens(path: Path) -> Steps:
         result = PointResult(status="ok", reply="", points=(LabelledPoint(point),))
         decision = Decision(action=Click(point), instruction=said, result=result)
         observation = Observation(image, ImageTransform.identity(image.shape[1], image.shape[0]))
-        yield said, extra.get("name", target["question"]), why_ask(decision, said, observation, reader)
+        name = extra.get("name", target["question"])
+        element = ScreenElement(role=ROLES.get(extra.get("kind", ""), "text"), name=name)
+        names = (lambda point, element=element: [element]) if named else None
+        yield said, name, why_ask(decision, said, observation, reader, (), names)
 
 
 def measure_corpora(table: Table, console: Console) -> bool:
@@ -123,13 +139,16 @@ def main() -> int:
     parser.add_argument("--episodes", type=int, default=40, help="number of episodes (default 40)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the episodes")
     parser.add_argument("--targets", type=Path, help="read own screens: a .jsonl of targets")
+    parser.add_argument("--names", action="store_true", help="with --targets: programs tell kinds and names")
     options = parser.parse_args()
     table, console = Table("source", "part", "steps", "asked", "wrong"), Console()
     if options.env:
         steps = steps_of_env(options.env, options.episodes, options.seed)
         missed = measure_steps(options.env, steps, table, console)
     elif options.targets:
-        missed = measure_steps(options.targets.name, steps_of_screens(options.targets), table, console)
+        missed = measure_steps(
+            options.targets.name, steps_of_screens(options.targets, named=options.names), table, console
+        )
     else:
         missed = measure_corpora(table, console)
     console.print(table)

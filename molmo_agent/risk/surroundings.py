@@ -60,9 +60,10 @@ def target_at(scene: Scene, point: Point) -> Target:
         icon = "" if kind == "field" else icon_at(scene.image, point)
         row = _blank_row(scene, point)
         # What stands below a row of a list or menu is the next row.
-        caption = "" if row else _caption(scene, point)
+        is_in_row = any(one.box.top <= point.y <= one.box.bottom for one in row)
+        caption = "" if is_in_row else _caption(scene, point)
         beside = "" if caption else _beside(scene, point)
-        near = tuple(dict.fromkeys((*row, *_below_picture(scene, point))))
+        near = tuple(dict.fromkeys((*(one.text for one in row), *_below_picture(scene, point))))
         return Target(kind, caption=caption, beside=beside, near=near, icon=icon)
     row = _row_of(scene, segment)
     beside_cancel = any(CANCEL.covers(one.text) for one in row)
@@ -174,7 +175,7 @@ def _option_at(scene: Scene, point: Point) -> Segment | None:
     return None
 
 
-def _blank_row(scene: Scene, point: Point) -> list[str]:
+def _blank_row(scene: Scene, point: Point) -> list[Segment]:
     """Return the texts of the row whose blank part is under a point; none where something is drawn there."""
     x, y = point.to_pixels(scene.width, scene.height)
     place = scene.image[max(0, y - _BLANK_PX) : y + _BLANK_PX + 1, max(0, x - _BLANK_PX) : x + _BLANK_PX + 1]
@@ -183,7 +184,7 @@ def _blank_row(scene: Scene, point: Point) -> list[str]:
         return []
     row = scene.box(around[0])
     return [
-        one.text
+        one
         for one in scene.segments
         if row.contains(one.box.center)
         and abs((one.box.top + one.box.bottom) / 2 - point.y) <= _ROW * (one.box.bottom - one.box.top)
