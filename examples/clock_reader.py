@@ -19,7 +19,8 @@ from molmo_agent.model.prompts import role_prompt
 from molmo_agent.pixmo.clocks.design import bodies_like
 from molmo_agent.pixmo.clocks.make import make_clocks
 from molmo_agent.pixmo.shards import make_shards, shards_of
-from molmo_agent.pointers.molmo import MolmoPointer, load_pointer
+from molmo_agent.pointers.local_chat.loading import load_pointer
+from molmo_agent.pointers.molmo import MolmoPointer
 from molmo_agent.train.launch import run_here
 from molmo_agent.train.recipe import load
 
