@@ -19,7 +19,7 @@ from molmo_agent.pixmo.clocks.design import BODIES, bodies_like, plain, sample_c
 from molmo_agent.pixmo.clocks.draw import draw_clock, draw_close
 from molmo_agent.pixmo.clocks.make import make_clocks
 from molmo_agent.pixmo.shards import make_shards, shards_of
-from molmo_agent.pointers.molmo import load_pointer
+from molmo_agent.pointers.local_chat.loading import load_pointer
 from molmo_agent.train.config import TrainConfig
 from molmo_agent.train.launch import run_here
 from molmo_agent.train.optim import MuonWithAdamW, parts_of
