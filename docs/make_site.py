@@ -25,7 +25,7 @@ PAGES = {
     "molmo_agent/pointers/nano_checkpoint/README.md": "nano-card.md",
     "molmo_agent/pointers/nano_checkpoint/reliability.png": "reliability.png",
 }
-ENDINGS = (".md", ".png", ".gif")
+ENDINGS = (".md", ".png", ".gif", ".webp")
 _LINK = re.compile(r"(!?)\[([^\]\[]*)\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
 

@@ -158,9 +158,9 @@ def test_a_program_that_hangs_costs_its_time_once_and_is_asked_again_when_it_ans
     assert all(names.at(place) == () for _ in range(1000))
     assert time.monotonic() - began < 20
     goes_on.set()
-    wait_for(lambda: names.at(place) == [element], 60)
+    wait_for(lambda: names.at(place) == [element])
     names.close()
-    wait_for(lambda: closed, 60)
+    wait_for(lambda: closed)
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), ValueError("damaged"), ImportError("jeepney")])
@@ -184,7 +184,7 @@ def test_a_reader_that_fails_means_no_names_and_is_made_anew(error):
     names = Names(Fails, limit_s=60)
     assert [list(names.at(Place(1, 1))) for _ in range(3)] == [[], [], [button("Search")]]
     names.close()
-    wait_for(lambda: closed == [made[0], made[2]], 60)
+    wait_for(lambda: closed == [made[0], made[2]])
 
 
 # --- Real programs ------------------------------------------------------------------------------------------------
@@ -211,13 +211,13 @@ def window(*names, scale=1):
             found = [node["box"] for node in session.tree() if node["role"] in ("push button", "button")]
             return found if len(found) == len(names) else None
 
-        places = wait_for(boxes, 60, "the buttons")
+        places = wait_for(boxes, "the buttons")
         yield session, [(scale * (x + w // 2), scale * (y + h // 2)) for x, y, w, h in places]
 
 
 def patiently(names, x, y):
     """Return the names at a place, as soon as the program had time to answer on a loaded machine."""
-    return wait_for(lambda: names.at(x, y), 60, f"a name at {x}, {y}")
+    return wait_for(lambda: names.at(x, y), f"a name at {x}, {y}")
 
 
 @pytest.fixture(scope="module")
@@ -281,7 +281,7 @@ def test_a_program_that_hangs_does_not_stall_and_windows_over_others_count(bench
         cover.change_attributes(override_redirect=True)
         cover.map()
         display.sync()
-        wait_for(lambda: not names.at(x, y), 60, "the window in front")
+        wait_for(lambda: not names.at(x, y), "the window in front")
         cover.destroy()
         display.sync()
 
@@ -294,7 +294,7 @@ def names_in_frames(places):
             observation = desktop.reset()[0]
             left, top, right, bottom = observation.transform.device_region
             points = [Point((x - left) / (right - left), (y - top) / (bottom - top)) for x, y in places]
-            found.append([[one.name for one in wait_for(lambda p=p: desktop.elements_at(p), 60)] for p in points])
+            found.append([[one.name for one in wait_for(lambda p=p: desktop.elements_at(p))] for p in points])
     return found
 
 

@@ -306,7 +306,7 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path):
 @pytest.mark.parametrize("kind", ["molmo2", "llava"])
 def test_another_model_s_checkpoint_is_refused_by_name(kind, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
-    with pytest.raises(ValueError, match=f"expected a Molmo checkpoint .* got '{kind}'"):
+    with pytest.raises(ValueError, match=f"expected a checkpoint .model_type molmo. .* got '{kind}'"):
         MolmoForConditionalGeneration.from_pretrained(tmp_path)
 
 

@@ -81,6 +81,7 @@ CANNOT = {
     "made/pixmo-points": "needs what agent pixmo all makes; test_pixmo_all and test_pixmo_stats run it",
     "made/mixture.yaml": "needs what agent pixmo all makes; test_pixmo_all runs it",
     "python benchmarks/nano_ablation.py": "trains for minutes at the least; test_ablations runs its parts",
+    "python examples/clock_reader.py": "trains for half an hour; test_clock_reader takes steps of its recipe",
     "torchrun": "starts processes that import torch; test_train_cli starts two",
     "agent train my.yaml --ray": "starts Ray as does `agent train android_control --ray`, which runs here",
     "--episodes 10 --workers 2": "starts Ray; test_cli_rollout plays on it",

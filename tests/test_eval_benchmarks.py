@@ -257,9 +257,9 @@ def test_points_are_scored_by_precision_recall_and_f1_against_masks(tmp_path: Pa
     model = ScriptedPointer({"red": [Point(0.2, 0.4)], "two": [Point(0.1, 0.5)], "cat": [Point(0.5, 0.5)]})
     records = run("pixmo_points", path, model, tmp_path / "run")
     assert [record["scores"] for record in records] == [
-        {"f1": 1.0, "precision": 1.0, "recall": 1.0},
-        {"f1": pytest.approx(2 / 3), "precision": 1.0, "recall": 0.5},
-        {"f1": 0.0, "precision": 0.0, "recall": 0.0},
+        {"f1": 1.0, "precision": 1.0, "recall": 1.0, "official": 1.0},
+        {"f1": pytest.approx(2 / 3), "precision": 1.0, "recall": 0.5, "official": pytest.approx(2 / 3)},
+        {"f1": 0.0, "precision": 0.0, "recall": 0.0, "official": 0.0},
     ]
     assert [record["reference"]["f1"] for record in records] == pytest.approx([1, 2 / 3, 0])
     assert records[0]["points"] == [[0.2, 0.4]]
@@ -937,7 +937,8 @@ def test_all_of_a_run_can_be_one_json_file_too(here: Path) -> None:
         (["mmmu"], "mmmu needs --data: the folder with MMMU's parquet files; or a .jsonl of questions"),
         (["mmmu", "--data", "gone"], "expected the folder with MMMU's parquet files at .*gone, but it does not exist"),
         (["mmmu", ".", "--data", "."], "expected the data once"),
-        (["mmmu", ".", "--form", "hl"], "mmmu does not accept --form"),
+        (["text_vqa", ".", "--form", "hl"], "text_vqa does not accept --form"),
+        (["mmmu", ".", "--form", "hl"], "unknown form of 'mmmu' 'hl': known: all-images, first-image"),
         (["mmmu", ".", "--workers", "2"], "--workers 2 needs Ray: add --ray or --address"),
         (["questions", "questions.jsonl", "--model", "nanoo"], "unknown model 'nanoo': did you mean nano"),
         (["questions", "questions.jsonl", "--model", "random"], "expected a model that answers in words"),
@@ -971,6 +972,8 @@ def test_the_questions_that_the_documentation_shows_can_be_read(tmp_path: Path) 
         cli_injection.NAME,
         cli_judged.CAPTIONS,
         cli_suites.MOLMO_11,
+        "text",
+        "compare",
         "rescore",
     }:
         find(name)

@@ -457,7 +457,7 @@ def test_options_that_contradict_each_other_are_reported():
         "--origin goes with --http": ["--origin", "https://a.example"],
         "--start goes with": ["--env", "sim-desktop", "--start", "xcalc"],
         "--window goes with": ["--env", "sim-desktop", "--window", "x"],
-        "set a bearer token": ["--env", "sim-desktop", "--http", "0.0.0.0:0"],
+        "who would need a token": ["--env", "sim-desktop", "--http", "0.0.0.0:0"],
     }
     for message, arguments in wrong.items():
         result = CliRunner().invoke(app, ["mcp", *arguments])

@@ -597,8 +597,8 @@ def test_every_model_can_drive_the_policy(model):
     policy = PointingPolicy(model)
     assert isinstance(policy, Policy)
     assert model.name in policy.name
-    first = policy.act(Task("click here"), SEEN, ())
-    assert first == policy.act(Task("click here"), SEEN, ())
+    first = policy.act(Task("click Save"), SEEN, ())
+    assert first == policy.act(Task("click Save"), SEEN, ())
     assert isinstance(first.action, Click | Done)
 
 

@@ -102,7 +102,7 @@ def test_nano_answers_and_its_run_leaves_a_page_with_every_protocol(here: Path) 
     page = (here / "run" / "report.html").read_text()
     assert "<h2>Steps</h2>" in page
     assert "<h2>By category</h2>" in page
-    assert "Answers by action" in page
+    assert "By action" in page
     # The box of the click's element, with a halo.
     assert page.count("<polygon") == 2
 

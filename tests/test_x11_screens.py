@@ -10,7 +10,7 @@ import Xlib.X
 from x_servers import connection, server
 
 from molmo_agent.actions import Click, Key, Move, Type
-from molmo_agent.envs.desktop import x11_capture
+from molmo_agent.envs.desktop import x11, x11_capture
 from molmo_agent.envs.desktop.capture import Area
 from molmo_agent.envs.desktop.emergency_stop import EmergencyStop
 from molmo_agent.envs.desktop.x11_capture import PixelFormat, X11Capture, X11Watcher, pixel_format
@@ -110,6 +110,21 @@ def test_a_server_that_ends_is_an_error_for_the_capture_and_the_end_of_the_watch
     capture.close()
     capture.close()
     stop.end()
+
+
+def test_a_server_that_ends_while_it_is_connected_to_does_not_answer(monkeypatch):
+    def end(name):
+        try:
+            raise BrokenPipeError(32, "Broken pipe")
+        except OSError as error:
+            # As python-xlib 0.15 does.
+            raise TypeError(f"{type(error).__name__!r} object is not subscriptable") from None
+
+    with server("Xvfb", "-screen", "0", "320x240x24") as name:
+        monkeypatch.setattr("Xlib.display.Display", end)
+        with pytest.raises(EnvError, match="does not answer"):
+            x11.connect(name)
+        assert x11.is_xwayland(name)
 
 
 def formats():

@@ -47,7 +47,7 @@ def _tokenizer(name: str) -> Callable[[str], int]:
     from transformers import AutoTokenizer
 
     try:
-        loaded = AutoTokenizer.from_pretrained(name)
+        loaded = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise UsageError(f"expected a tokenizer at {name!r}, but: {str(error).splitlines()[0]}") from error
     return lambda text: len(loaded(text, add_special_tokens=False)["input_ids"])

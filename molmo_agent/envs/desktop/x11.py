@@ -74,6 +74,11 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, Xlib.error.ConnectionClosedError | Xlib.error.DisplayError | OSError)
 
 
+def _has_no_answer(error: BaseException) -> bool:
+    """Return whether a connection failed because there is no server, it refuses us, or it ended meanwhile."""
+    return is_lost(error) or isinstance(error, Xlib.error.XauthError)
+
+
 @contextlib.contextmanager
 def exchange(display: Any) -> Iterator[None]:
     """Talk to the server: signals wait until the end; the loss of the display is an EnvError, now and later.
@@ -128,7 +133,9 @@ def connect(name: str | None = None) -> Any:
     try:
         with quiet():
             display = Xlib.display.Display(name)
-    except (Xlib.error.ConnectionClosedError, Xlib.error.DisplayError, Xlib.error.XauthError, OSError) as error:
+    except Exception as error:
+        if not _has_no_answer(error):
+            raise
         raise EnvError(
             f"the display {name!r} does not answer ({_reason(error)}). "
             f"Check DISPLAY and XAUTHORITY (`xdpyinfo` must work), or {_VIRTUAL}"
@@ -148,7 +155,9 @@ def is_xwayland(name: str) -> bool:
     try:
         with quiet():
             display = Xlib.display.Display(name)
-    except (Xlib.error.ConnectionClosedError, Xlib.error.DisplayError, Xlib.error.XauthError, OSError):
+    except Exception as error:
+        if not _has_no_answer(error):
+            raise
         return True
     try:
         return _has_xwayland(display)

@@ -134,6 +134,8 @@ _FORMS: dict[str, frozenset[str]] = {
 }
 _KIND_WORDS = {"radio": "radio button", "input": "field", **dict(_KIND_NAMES)}
 _ORDINAL = re.compile(r"([1-9])(?:st|nd|rd|th)")
+# What a button that closes something looks like: the "x" of a dialog box is labelled Close.
+_CROSS = re.compile(r"""(?:the\s+)?["'“”]?[xX×✕✖]["'“”]?(?:\s+(?:button|icon))?""")
 _NO_NEWS = frozenset({"a", "an", "the", "into", "on", "widget", "colored", "coloured"})
 # All names of CSS; a colour may have two.
 _COLORS = {name: ImageColor.getrgb(name) for name in list(ImageColor.colormap)}
@@ -226,9 +228,11 @@ def _matches_of_name(elements: Sequence[PageElement], phrase: str) -> list[PageE
     def label(element: PageElement) -> str:
         return element.label
 
-    # Labels of icons differ from their looks: the "x" that closes a dialog box is labelled Close.
+    # Labels of icons differ from their looks.
     matches = named_elements(phrase, elements, kind, label) or named_elements(
         without_quotations(phrase), elements, kind, label
     )
+    if not matches and _CROSS.fullmatch(phrase.strip()):
+        matches = [element for element in elements if label(element) == "Close"]
     # "the textbox": there may be only one.
     return matches or [element for element in elements if kind and element.kind == kind]
