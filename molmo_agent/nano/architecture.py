@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration, MolmoImageProcessor, MolmoProcessor
-from molmo_agent.model.processor import IMAGE_TOKENS
 from molmo_agent.nano.tokenizer import END, build_tokenizer
 
 WINDOW = (640, 480)
@@ -34,11 +33,25 @@ def nano_processor() -> MolmoProcessor:
     return MolmoProcessor(image_processor=image_processor, tokenizer=build_tokenizer())
 
 
+def end_ids(processor: MolmoProcessor) -> dict[str, int]:
+    """Return the fields of a config for the ends of sequences: one token begins, ends and fills them."""
+    tokenizer: Any = processor.tokenizer
+    return dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), tokenizer.convert_tokens_to_ids(END))
+
+
+def image_ids(processor: MolmoProcessor) -> dict[str, int]:
+    """Return the fields of a config for the tokens of images."""
+    return {
+        "image_start_token_id": processor.start_id,
+        "image_end_token_id": processor.end_id,
+        "image_patch_token_id": processor.patch_id,
+        "image_column_token_id": processor.column_id,
+    }
+
+
 def nano_config(processor: MolmoProcessor) -> MolmoConfig:
     """Return nano's config: about 3 million parameters."""
-    tokenizer: Any = processor.tokenizer
-    start, end, patch, column = tokenizer.convert_tokens_to_ids(list(IMAGE_TOKENS[:4]))
-    eos = tokenizer.convert_tokens_to_ids(END)
+    ends = end_ids(processor)
     return MolmoConfig(
         vision_config={
             "model_type": "clip_vision_model",
@@ -64,22 +77,15 @@ def nano_config(processor: MolmoProcessor) -> MolmoConfig:
             # the column of an image token. The slower half hardly rotates over a whole screen, so that a question
             # can match the content of a token at any position.
             "rope_parameters": {"rope_type": "default", "rope_theta": (ROW_LENGTH / (2 * math.pi)) ** 8},
-            "bos_token_id": eos,
-            "eos_token_id": eos,
-            "pad_token_id": eos,
+            **ends,
         },
         vit_layers=[-1, -2],
         pooling_heads=6,
         pooling_head_dim=32,
         projector_hidden_size=384,
         additional_vocab_size=0,
-        image_start_token_id=start,
-        image_end_token_id=end,
-        image_patch_token_id=patch,
-        image_column_token_id=column,
-        bos_token_id=eos,
-        eos_token_id=eos,
-        pad_token_id=eos,
+        **image_ids(processor),
+        **ends,
     )
 
 

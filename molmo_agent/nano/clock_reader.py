@@ -4,14 +4,11 @@ It is the architecture of the large models with small numbers: one crop of 12x12
 36 image tokens, two blocks of decoder. The question and the words before the time are one token each.
 """
 
-from typing import Any
-
 import torch
 
 from molmo_agent.model import MolmoConfig, MolmoForConditionalGeneration, MolmoImageProcessor, MolmoProcessor
-from molmo_agent.model.processor import IMAGE_TOKENS
-from molmo_agent.nano.architecture import init_neighbour_heads, init_unit_scale
-from molmo_agent.nano.tokenizer import END, build_tokenizer
+from molmo_agent.nano.architecture import end_ids, image_ids, init_neighbour_heads, init_unit_scale
+from molmo_agent.nano.tokenizer import build_tokenizer
 
 CROP_PX = 96
 """Width and height of the images that it sees; `agent pixmo clocks --form close` draws them of this size."""
@@ -26,9 +23,7 @@ def clock_processor() -> MolmoProcessor:
 
 def clock_config(processor: MolmoProcessor) -> MolmoConfig:
     """Return the model's config."""
-    tokenizer: Any = processor.tokenizer
-    start, end, patch, column = tokenizer.convert_tokens_to_ids(list(IMAGE_TOKENS[:4]))
-    eos = tokenizer.convert_tokens_to_ids(END)
+    ends = end_ids(processor)
     return MolmoConfig(
         vision_config={
             "model_type": "clip_vision_model",
@@ -51,22 +46,15 @@ def clock_config(processor: MolmoProcessor) -> MolmoConfig:
             "head_dim": 32,
             "max_position_embeddings": 512,
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
-            "bos_token_id": eos,
-            "eos_token_id": eos,
-            "pad_token_id": eos,
+            **ends,
         },
         vit_layers=[-1, -3],
         pooling_heads=4,
         pooling_head_dim=32,
         projector_hidden_size=256,
         additional_vocab_size=0,
-        image_start_token_id=start,
-        image_end_token_id=end,
-        image_patch_token_id=patch,
-        image_column_token_id=column,
-        bos_token_id=eos,
-        eos_token_id=eos,
-        pad_token_id=eos,
+        **image_ids(processor),
+        **ends,
     )
 
 
