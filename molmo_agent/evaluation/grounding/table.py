@@ -4,28 +4,12 @@ docs/evaluate.md has this table, too: ``python -m molmo_agent.evaluation.groundi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from molmo_agent.console import make_console, plain_text
+from molmo_agent.evaluation.grounding.benchmark_row import BenchmarkRow, table_of
 from molmo_agent.evaluation.grounding.protocols import DEFAULT, Protocol
 
 _READERS = "molmo_agent.data.readers.grounding"
-_MADE = "reader and rules, on made files in the published layout"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroundingBenchmark:
-    """One grounding benchmark."""
-
-    what: str
-    data: str
-    reader: str
-    # Number of questions, as its authors state it.
-    count: str
-    protocols: tuple[Protocol, ...]
-    options: Mapping[str, str | None] = field(default_factory=dict)
-    # What could not be checked.
-    unchecked: str = "no published number was made again"
 
 
 _ITEMS = Protocol(name=DEFAULT, note="The mean over all questions; a box includes its edges.")
@@ -37,8 +21,8 @@ _ROUNDED = Protocol(
 )
 _SIX = Protocol(name="cells", mean="cell", note="The mean of the six cells of platform and type.")
 
-GROUNDING: Mapping[str, GroundingBenchmark] = {
-    "screenspot": GroundingBenchmark(
+GROUNDING: Mapping[str, BenchmarkRow] = {
+    "screenspot": BenchmarkRow(
         what="elements of screenshots of phones, desktops and web pages",
         data="the folder with screenspot_mobile.json, _desktop.json, _web.json and screenspot_imgs/; or, with --form "
         "relative, Parquet files",
@@ -55,7 +39,7 @@ GROUNDING: Mapping[str, GroundingBenchmark] = {
             ),
         ),
     ),
-    "screenspot_v2": GroundingBenchmark(
+    "screenspot_v2": BenchmarkRow(
         what="ScreenSpot with its errors corrected",
         data="the folder with screenspot_mobile_v2.json, _desktop_v2.json, _web_v2.json and screenspotv2_image/; or, "
         "with --form relative, pixels or variants, a copy",
@@ -73,7 +57,7 @@ GROUNDING: Mapping[str, GroundingBenchmark] = {
         ),
         unchecked="which unit each Parquet copy has: --form says it",
     ),
-    "screenspot_pro": GroundingBenchmark(
+    "screenspot_pro": BenchmarkRow(
         what="small elements on large screens of professional programs",
         data="the folder with annotations/*.json and images/",
         reader=f"{_READERS}.screens:screenspot_pro",
@@ -92,7 +76,7 @@ GROUNDING: Mapping[str, GroundingBenchmark] = {
             _ROUNDED,
         ),
     ),
-    "osworld_g": GroundingBenchmark(
+    "osworld_g": BenchmarkRow(
         what="elements of desktops: boxes, polygons, and targets that are not there",
         data="the folder with OSWorld-G.json, OSWorld-G_refined.json (--form refined) and images/, or Parquet files",
         reader=f"{_READERS}.screens:osworld_g",
@@ -119,7 +103,7 @@ GROUNDING: Mapping[str, GroundingBenchmark] = {
         ),
         unchecked="the authors' own script, which was not available; the spelling of all element types",
     ),
-    "ui_vision": GroundingBenchmark(
+    "ui_vision": BenchmarkRow(
         what="elements of 83 desktop programs, named by look, function or place",
         data="the folder with annotations/element_grounding/ and images/",
         reader=f"{_READERS}.screens:ui_vision",
@@ -138,7 +122,7 @@ GROUNDING: Mapping[str, GroundingBenchmark] = {
         unchecked="the spelling of the programs in the data, which decides their domain; layout grounding, whose "
         "answer is a box",
     ),
-    "mmbench_gui_l2": GroundingBenchmark(
+    "mmbench_gui_l2": BenchmarkRow(
         what="elements on six platforms, named by look or function",
         data="the folder with L2_annotations.json and offline_images/",
         reader=f"{_READERS}.screens:mmbench_gui_l2",
@@ -155,7 +139,7 @@ GROUNDING: Mapping[str, GroundingBenchmark] = {
             Protocol(name="items", note="The mean over all questions."),
         ),
     ),
-    "visual_web_bench": GroundingBenchmark(
+    "visual_web_bench": BenchmarkRow(
         what="the two grounding tasks on web pages, by pointing",
         data="the folder with element_ground/ and action_ground/, Parquet files in each",
         reader=f"{_READERS}.screens:visual_web_bench",
@@ -169,7 +153,7 @@ GROUNDING: Mapping[str, GroundingBenchmark] = {
         ),
         unchecked="the multiple choice of the authors, which is another task",
     ),
-    "point_bench": GroundingBenchmark(
+    "point_bench": BenchmarkRow(
         what="pointing by affordance, place, reasoning, count, or from a start point",
         data="the folder with data.json, selected_images/, selected_masks/ and pixmo_metadata.csv",
         reader=f"{_READERS}.masks:point_bench",
@@ -206,7 +190,7 @@ GROUNDING: Mapping[str, GroundingBenchmark] = {
         ),
         unchecked="the authors' wording of start points in steerable questions",
     ),
-    "ref_spatial": GroundingBenchmark(
+    "ref_spatial": BenchmarkRow(
         what="places and objects named by several spatial relations",
         data="the folder with Location/, Placement/ and Unseen/, or Parquet files",
         reader=f"{_READERS}.masks:ref_spatial",
@@ -246,7 +230,7 @@ GROUNDING: Mapping[str, GroundingBenchmark] = {
             ),
         ),
     ),
-    "where2place": GroundingBenchmark(
+    "where2place": BenchmarkRow(
         what="free places, by masks of grey values",
         data="the folder with point_questions.jsonl, images/ and masks/; or, with --form parquet, Parquet files",
         reader=f"{_READERS}.masks:where2place",
@@ -276,7 +260,7 @@ GROUNDING: Mapping[str, GroundingBenchmark] = {
         ),
         unchecked="questions for boxes",
     ),
-    "robo_spatial_home": GroundingBenchmark(
+    "robo_spatial_home": BenchmarkRow(
         what="free places in homes (context); yes or no about relations and fits",
         data="the folder with Parquet files; --split context, compatibility or configuration",
         reader=f"{_READERS}.masks:robo_spatial_home",
@@ -297,15 +281,7 @@ GROUNDING: Mapping[str, GroundingBenchmark] = {
 
 def markdown_table() -> str:
     """Return the table of the documentation."""
-    lines = [
-        "| benchmark | files | protocols | n | checked | not checked |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, row in GROUNDING.items():
-        protocols = ", ".join(f"`{protocol.name}`" for protocol in row.protocols)
-        data = row.data.removeprefix("the folder with ")
-        lines.append(f"| `{name}` | {data} | {protocols} | {row.count} | {_MADE} | {row.unchecked} |")
-    return "\n".join(lines)
+    return table_of(GROUNDING)
 
 
 if __name__ == "__main__":

@@ -4,34 +4,15 @@ docs/evaluate.md has this table, too: ``python -m molmo_agent.evaluation.steps.t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from molmo_agent.console import make_console, plain_text
 from molmo_agent.data.readers.steps.prompts import AITW_PROMPT, ODYSSEY_PROMPT, PAGE_PROMPT
+from molmo_agent.evaluation.grounding.benchmark_row import NOT_REMADE, BenchmarkRow, table_of
 from molmo_agent.evaluation.grounding.protocols import DEFAULT, Protocol
 from molmo_agent.evaluation.steps import android, rules
 from molmo_agent.evaluation.steps.figures import BY_EPISODE
 
 _READERS = "molmo_agent.data.readers.steps"
-_MADE = "reader and rules, on made files in the published layout"
-_UNCHECKED = "no published number was made again"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepBenchmark:
-    """One step benchmark."""
-
-    what: str
-    data: str
-    reader: str
-    # Number of steps, as its authors state it.
-    count: str
-    protocols: tuple[Protocol, ...]
-    options: Mapping[str, str | None] = field(default_factory=dict)
-    # What could not be checked.
-    unchecked: str = _UNCHECKED
-    # Why figures may not be comparable.
-    caveat: str = ""
 
 
 def _phone(name: str, rule: str, note: str, mean: str = "items") -> Protocol:
@@ -81,8 +62,8 @@ ANDROID_CONTROL = (
     _android("infigui", android.BOX_OR_NEAR_F1, "The style of InfiGUI-R1 and GUI-R1. On 8,444 or 7,708 steps."),
 )
 
-STEPS: Mapping[str, StepBenchmark] = {
-    "aitw": StepBenchmark(
+STEPS: Mapping[str, BenchmarkRow] = {
+    "aitw": BenchmarkRow(
         what="one step on a phone, of Android in the Wild",
         data="the folder with a folder of TFRecord files for each of general, google_apps, install, single and "
         "web_shopping, and splits/; or, with --form seeclick, aitw_data_test.json and aitw_imgs/",
@@ -104,7 +85,7 @@ STEPS: Mapping[str, StepBenchmark] = {
         unchecked="which steps SeeClick's selection has; no published number was made again",
         caveat="Google's splits and SeeClick's selection are different steps: --form names which.",
     ),
-    "aitz": StepBenchmark(
+    "aitz": BenchmarkRow(
         what="one step on a phone, of Android in the Zoo",
         data="the folder with test/SUBSET/EPISODE/EPISODE.json and the screenshots beside each",
         reader=f"{_READERS}.aitz:aitz",
@@ -125,9 +106,9 @@ STEPS: Mapping[str, StepBenchmark] = {
             _phone("dist_14", rules.AITZ_NEAR, "Clicks within 14 %, as later work has them."),
             _phone("subsets", rules.AITZ, "The mean of the four subsets.", "subset"),
         ),
-        unchecked="the type is read from the recorded action, not from its description in words; " + _UNCHECKED,
+        unchecked="the type is read from the recorded action, not from its description in words; " + NOT_REMADE,
     ),
-    "mind2web": StepBenchmark(
+    "mind2web": BenchmarkRow(
         what="one step on a web page, of Multimodal-Mind2Web",
         data="the folder with Parquet files (data/test_task-*.parquet); or, with --form seeclick, "
         "mind2web_data_test_task.json and mind2web_imgs/",
@@ -149,10 +130,10 @@ STEPS: Mapping[str, StepBenchmark] = {
                 "Only the first element of the target counts, and its box is rounded to 0.1 % first.",
             ),
         ),
-        unchecked="blocks that no element fits into, which UGround draws at random; " + _UNCHECKED,
+        unchecked="blocks that no element fits into, which UGround draws at random; " + NOT_REMADE,
         caveat="What the model sees decides: a block, the whole page, or SeeClick's cut. --form names which.",
     ),
-    "gui_odyssey": StepBenchmark(
+    "gui_odyssey": BenchmarkRow(
         what="one step across apps on a phone, of GUI-Odyssey",
         data="the folder with annotations/, screenshots/ and splits/",
         reader=f"{_READERS}.gui_odyssey:gui_odyssey",
@@ -176,11 +157,11 @@ STEPS: Mapping[str, StepBenchmark] = {
             _across("dist_14", rules.ODYSSEY_NEAR, "Without the boxes, which the first version of the files lacks."),
         ),
         unchecked="the boxes and the instructions of steps of the second version, whose files were not seen; "
-        + _UNCHECKED,
+        + NOT_REMADE,
     ),
 }
 
-ANDROID_CONTROL_ROW = StepBenchmark(
+ANDROID_CONTROL_ROW = BenchmarkRow(
     what="one step on a phone, under every published rule",
     data="the folder with shards android_control-..., splits.json and test_subsplits.json",
     reader="molmo_agent.data.android_control.questions:AndroidQuestions",
@@ -194,15 +175,7 @@ ANDROID_CONTROL_ROW = StepBenchmark(
 
 def markdown_table() -> str:
     """Return the table of the documentation."""
-    lines = [
-        "| benchmark | files | protocols | n | checked | not checked |",
-        "|---|---|---|---|---|---|",
-    ]
-    for name, row in {**STEPS, "android_control": ANDROID_CONTROL_ROW}.items():
-        protocols = ", ".join(f"`{protocol.name}`" for protocol in row.protocols)
-        data = row.data.removeprefix("the folder with ")
-        lines.append(f"| `{name}` | {data} | {protocols} | {row.count} | {_MADE} | {row.unchecked} |")
-    return "\n".join(lines)
+    return table_of({**STEPS, "android_control": ANDROID_CONTROL_ROW})
 
 
 if __name__ == "__main__":
