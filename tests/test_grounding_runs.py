@@ -5,15 +5,13 @@ import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grounding_data
 import pytest
 from chat_server import Server
+from eval_runs import agent, summary_of
 from made_data import write
-from typer.testing import CliRunner
 
-from molmo_agent.cli.app import app
 from molmo_agent.errors import ModelError, UnknownNameError
 from molmo_agent.evaluation.benchmarks import find
 from molmo_agent.evaluation.grounding.protocols import check_comparable
@@ -41,15 +39,6 @@ def server() -> Iterator[Server]:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def agent(*arguments: str) -> Any:
-    return CliRunner().invoke(app, ["eval", *arguments], env={"COLUMNS": "250", "NO_COLOR": "1"})
-
-
-def summary_of(folder: Path) -> dict[str, Any]:
-    whole: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return whole["summary"]
 
 
 def test_every_benchmark_runs_from_its_files_to_its_scores(tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from chat_server import Server
+from eval_runs import agent
 from made_data import parquet, png
-from typer.testing import CliRunner
 
-from molmo_agent.cli.app import app
 from molmo_agent.errors import ImageError, UsageError
 from molmo_agent.evaluation.benchmarks import find
 from molmo_agent.evaluation.run import open_questions
@@ -49,10 +48,6 @@ def server() -> Iterator[Server]:
     made = Server()
     yield made
     made.close()
-
-
-def agent(*arguments: str) -> Any:
-    return CliRunner().invoke(app, ["eval", *arguments], env={"COLUMNS": "250", "NO_COLOR": "1"})
 
 
 def records_of(folder: Path) -> dict[str, dict[str, Any]]:

@@ -8,11 +8,10 @@ from typing import Any
 import grounding_data
 import pytest
 from chat_server import Server
+from eval_runs import agent, summary_of
 from made_data import write
 from PIL import Image
-from typer.testing import CliRunner
 
-from molmo_agent.cli.app import app
 from molmo_agent.episode import PointResult
 from molmo_agent.errors import UsageError
 from molmo_agent.evaluation.benchmarks import find
@@ -34,15 +33,6 @@ def server() -> Iterator[Server]:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def agent(*arguments: str) -> Any:
-    return CliRunner().invoke(app, ["eval", *arguments], env={"COLUMNS": "250", "NO_COLOR": "1"})
-
-
-def summary_of(folder: Path) -> dict[str, Any]:
-    whole: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return whole["summary"]
 
 
 def records_of(folder: Path) -> list[dict[str, Any]]:

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 import steps_data
 from chat_server import Server
+from eval_runs import agent, summary_of
 from made_data import write
 from ray_cluster import RayCluster
-from typer.testing import CliRunner
 
-from molmo_agent.cli.app import app
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.evaluation.benchmarks import find
 from molmo_agent.evaluation.run import evaluate, open_questions
@@ -41,15 +40,6 @@ def server() -> Iterator[Server]:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def agent(*arguments: str) -> Any:
-    return CliRunner().invoke(app, ["eval", *arguments], env={"COLUMNS": "300", "NO_COLOR": "1"})
-
-
-def summary_of(folder: Path) -> dict[str, Any]:
-    whole: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return whole["summary"]
 
 
 def rows_of(folder: Path) -> dict[str, dict[str, Any]]:

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 import text_files
 from chat_server import Server
+from eval_runs import agent
 from test_cap_f1 import described, judgement
 from test_clock_benchmark import SETS, tables
 from test_molmo_11 import home
 from test_text_runs import knows
-from typer.testing import CliRunner
 
-from molmo_agent.cli.app import app
 from molmo_agent.errors import ModelError
 from molmo_agent.evaluation.human.study import read_study
 from molmo_agent.evaluation.judged import captions
@@ -58,10 +57,6 @@ def workers() -> Iterator[None]:
     ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
-
-
-def agent(*arguments: str) -> Any:
-    return CliRunner().invoke(app, ["eval", *arguments], env={"COLUMNS": "250", "NO_COLOR": "1"})
 
 
 def results(folder: Path) -> dict[str, bytes]:

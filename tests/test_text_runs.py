@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import text_files
 from chat_server import Server
+from eval_runs import agent
 from test_human_eval import needs_sandbox
-from typer.testing import CliRunner
 
-from molmo_agent.cli.app import app
 from molmo_agent.errors import ModelError, UnknownNameError, UsageError
 from molmo_agent.evaluation.texts.models import Ask, LocalText
 from molmo_agent.evaluation.texts.tasks import TASKS
@@ -34,10 +33,6 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     pytest.importorskip("pyarrow")
     monkeypatch.chdir(tmp_path)
     return text_files.home(tmp_path / "home")
-
-
-def agent(*arguments: str) -> Any:
-    return CliRunner().invoke(app, ["eval", *arguments], env={"COLUMNS": "250", "NO_COLOR": "1"})
 
 
 def summary_of(folder: Path) -> dict[str, Any]:
