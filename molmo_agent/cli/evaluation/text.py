@@ -1,5 +1,6 @@
 """``agent eval text``: benchmarks without images, from files or with lm-evaluation-harness."""
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -123,12 +124,7 @@ def _from_files(request: "Request", folder: Path, run: Any, tasks: list[Any]) ->
     assert request.path is not None
     home: Path = request.path
     mapper = mapper_of(request)
-    loaded: list[Any] = []
-
-    def make() -> Any:
-        if not loaded:
-            loaded.append(open_text_model(run.model, run.form))
-        return loaded[0]
+    make = functools.cache(functools.partial(open_text_model, run.model, run.form))
 
     def work(task: Any) -> Any:
         data = find_folder(task, home, alone=len(tasks) == 1)
@@ -168,12 +164,7 @@ def _harness(request: "Request", folder: Path, run: Any) -> Callable[[Any], Any]
 
     if run.form == "chat" or request.ray or run.price is not None:
         raise UsageError(f"{TEXT} in a chat, on Ray and with --price needs --data: {TEXT_DATA.partition(';')[0]}")
-    loaded: list[Any] = []
-
-    def load() -> Any:
-        if not loaded:
-            loaded.append(open_model(run.model))
-        return loaded[0]
+    load = functools.cache(functools.partial(open_model, run.model))
 
     def work(task: Any) -> Any:
         if task.harness is None:
