@@ -206,8 +206,10 @@ def _closes_a_rectangle(before: Image, after: Image, earlier: Sequence[Image]) -
         for box in pieces(_closed_gaps(different_pixels(before, after, _STEP)))
         if min(box[0].stop - box[0].start, box[1].stop - box[1].start) >= _LEAST_PX
     ]
+    if not boxes:
+        return False
     old, new = _grey(before), _grey(after)
-    return bool(boxes) and all(
+    return all(
         _frame(old, box) >= _FRAMED
         and _frame(new, box) <= _UNFRAMED
         and (_is_textured(new[box]) or any(_shows_again(image, after, box) for image in earlier))
