@@ -71,7 +71,7 @@ def main() -> None:
     draw(folder, dict.fromkeys(SPLITS, arguments.measure) | {name: arguments.count for name in ("plain", "train")})
     places = [f"mixture.0.path={folder}", f"validate.mixture.0.path={folder}"]
     if arguments.plain_steps:
-        # The rate does not fall to its end: what follows goes on with it.
+        # The rate does not fall to its end: what follows continues with it.
         first = ["mixture.0.options.split=plain", "optimizer.final=0.5", *arguments.changes]
         run_here(
             load("clocks", [*places, *first, f"steps={arguments.plain_steps}"]), arguments.out / "plain", print_step

@@ -138,7 +138,7 @@ class KnowsPlaces(Protocol):
 
 @runtime_checkable
 class KnowsNames(Protocol):
-    """An env that is told by programs what their elements are called, as screen readers are."""
+    """An env whose programs report the names of their elements, as they do to screen readers."""
 
     def elements_at(self, point: Point) -> Sequence[ScreenElement]:
         """Return the named elements at a point of the last observation, at once or nearly; none: not known."""

@@ -62,16 +62,16 @@ class AndroidQuestions:
 
     def questions(self) -> Iterator[Question]:
         """Yield the steps in the order of the shards."""
-        self._missing, found = [], 0
+        self._missing, listed = [], 0
         for episode_id, group in groupby(self._reader, key=lambda step: step.episode_id):
             steps = list(group)
             facets = {"subsplit": tuple(name for name in SUBSPLITS if episode_id in self._subsplits.get(name, ()))}
             acts = [_act(step) for step in steps]
             for number, step in enumerate(steps):
                 if self._steps.has(episode_id, step.number):
-                    found += 1
+                    listed += 1
                     yield _question(step, self._form, acts[: number + 1], len(steps), facets)
-        self._missing = self._steps.missing(found)
+        self._missing = self._steps.missing(listed)
 
 
 def _subsplits(folder: Path) -> dict[str, set[int]]:

@@ -31,10 +31,10 @@ def letter_of(reply: str, count: int, *, strict: bool) -> str | None:
     text = reply.replace("**", "").strip()
     if whole := _WHOLE.fullmatch(text):
         return whole[1] if whole[1] in letters else None
-    found = [letter for letter in _STATED.findall(text) if letter in letters]
-    if not found and not strict:
-        found = [letter for letter in _LETTER.findall(text) if letter in letters]
-    return found[-1] if found else None
+    stated = [letter for letter in _STATED.findall(text) if letter in letters]
+    if not stated and not strict:
+        stated = [letter for letter in _LETTER.findall(text) if letter in letters]
+    return stated[-1] if stated else None
 
 
 def number_of(reply: str, *, strict: bool) -> Decimal | None:
@@ -47,8 +47,8 @@ def number_of(reply: str, *, strict: bool) -> Decimal | None:
     text = reply.rpartition("####")[2] if strict else reply
     if strict and "####" not in reply:
         return None
-    found = _NUMBER.findall(text)
-    return decimal(found[0 if strict else -1]) if found else None
+    numbers = _NUMBER.findall(text)
+    return decimal(numbers[0 if strict else -1]) if numbers else None
 
 
 def decimal(text: str) -> Decimal | None:
@@ -72,9 +72,9 @@ def formula_of(reply: str, *, strict: bool) -> str | None:
         return boxed
     if parts := _FINAL.split(reply)[1:]:
         line = parts[-1].split("\n", 1)[0]
-        found = re.match(r"\$([^$]+)\$", line)
-        # A sentence goes on behind a full stop.
-        return found[1] if found else re.split(r"\.(?:\s|$)", line, maxsplit=1)[0].strip() or None
+        formula = re.match(r"\$([^$]+)\$", line)
+        # A sentence may follow a full stop.
+        return formula[1] if formula else re.split(r"\.(?:\s|$)", line, maxsplit=1)[0].strip() or None
     quoted = re.findall(r"\$([^$\n]+)\$", reply)
     return quoted[-1].strip() if quoted else None
 
@@ -112,9 +112,9 @@ def plain_formula(text: str) -> str:
 
 def _value(text: str) -> Fraction | None:
     r"""Return the value of a number, a/b or \frac{a}{b}; None of anything else."""
-    found = re.fullmatch(r"(-?)\\frac\{(-?\d{1,30})\}\{(-?\d{1,30})\}|(-?\d{1,30})/(\d{1,30})", text)
-    if found:
-        above, below = (found[2], found[3]) if found[2] else (found[4], found[5])
-        sign = -1 if found[1] else 1
+    fraction = re.fullmatch(r"(-?)\\frac\{(-?\d{1,30})\}\{(-?\d{1,30})\}|(-?\d{1,30})/(\d{1,30})", text)
+    if fraction:
+        above, below = (fraction[2], fraction[3]) if fraction[2] else (fraction[4], fraction[5])
+        sign = -1 if fraction[1] else 1
         return sign * Fraction(int(above), int(below)) if int(below) else None
     return Fraction(text) if re.fullmatch(r"-?\d{1,30}(?:\.\d{1,30})?", text) else None

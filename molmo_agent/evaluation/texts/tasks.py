@@ -48,7 +48,7 @@ class TextTask:
     @property
     def stops(self) -> tuple[str, ...]:
         """Where a continued text ends."""
-        # The next question of a text that goes on as it began.
+        # The next question of a text that continues as it began.
         return STOPS if self.kind == "program" else (f"\n\n{self.question.strip() or 'Question:'}", "\n\n\n")
 
 

@@ -101,8 +101,8 @@ def _pairs(points: Iterable[Point]) -> list[list[float]]:
 
 def _verify(server: Connection, item: str, scene: Scene, done: Counter[str]) -> None:
     label = server.get(f"/api/items/{item}?annotator={FIRST}")["count"]["label"]
-    found = scene.points_of(label.removesuffix(" shape"))
-    server.post("/api/points", annotator=FIRST, item=item, task="count", label=label, points=_pairs(found))
+    points = scene.points_of(label.removesuffix(" shape"))
+    server.post("/api/points", annotator=FIRST, item=item, task="count", label=label, points=_pairs(points))
     done["counts"] += 1
 
 

@@ -75,8 +75,8 @@ class Scene:
 
     def points_of(self, colour: str) -> tuple[Point, ...]:
         """Return the middle of everything of a colour; the sign is black."""
-        found = [point for group in self.groups if group.colour == colour for point in group.points]
-        return (*found, self.sign_point) if self.sign and colour == "black" else tuple(found)
+        points = [point for group in self.groups if group.colour == colour for point in group.points]
+        return (*points, self.sign_point) if self.sign and colour == "black" else tuple(points)
 
     @property
     def sign_point(self) -> Point:

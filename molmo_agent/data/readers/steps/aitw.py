@@ -143,9 +143,9 @@ class GoogleSteps:
     def questions(self) -> Iterator[Question]:
         """Yield the steps of the split in the order of the files; unreadable ones go to ``problems``."""
         self.problems = Problems()
-        found = {name for name, _ in self._files}
+        sets = {name for name, _ in self._files}
         for name in SETS:
-            if name not in found:
+            if name not in sets:
                 self.problems.add(Problem(file=name, reason="the folder of this set is missing or empty"))
         for name, path in self._files:
             yield from self._of_file(name, path)

@@ -72,17 +72,17 @@ class Attributes:
 
     def element_at(self, x: float, y: float) -> int | None:
         """Return the element at a position in points of the screen; the caller releases it."""
-        found = ctypes.c_void_p()
-        failed = self._services.AXUIElementCopyElementAtPosition(self._system, x, y, ctypes.byref(found))
-        return None if failed else found.value
+        element = ctypes.c_void_p()
+        failed = self._services.AXUIElementCopyElementAtPosition(self._system, x, y, ctypes.byref(element))
+        return None if failed else element.value
 
     def value(self, element: int, name: str) -> int | None:
         """Return an attribute; the caller releases it."""
         key = self._foundation.CFStringCreateWithCString(None, name.encode(), _UTF8)
-        found = ctypes.c_void_p()
-        failed = self._services.AXUIElementCopyAttributeValue(element, key, ctypes.byref(found))
+        value = ctypes.c_void_p()
+        failed = self._services.AXUIElementCopyAttributeValue(element, key, ctypes.byref(value))
         self._foundation.CFRelease(key)
-        return None if failed else found.value
+        return None if failed else value.value
 
     def text(self, element: int, name: str) -> str:
         """Return an attribute that is a text; empty where it is none."""
