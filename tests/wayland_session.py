@@ -186,6 +186,7 @@ class Gnome(DesktopSession):
 
     def __init__(self, *sizes, scaled=False, portals=False):
         super().__init__(XDG_CURRENT_DESKTOP="GNOME")
+        self._keyboard = None
         if scaled:
             settings = self.folder / "config/glib-2.0/settings/keyfile"
             settings.parent.mkdir(parents=True)
@@ -194,8 +195,41 @@ class Gnome(DesktopSession):
         monitors = [word for size in sizes for word in ("--virtual-monitor", "x".join(map(str, size)))]
         self.compositor = self.start("mutter", "--headless", "--wayland", "--no-x11", *monitors)
         self.await_socket()
+        # It takes its names on the bus by itself, before or after it listens.
+        for name in ("DisplayConfig", "RemoteDesktop", "ScreenCast"):
+            self.await_name(f"org.gnome.Mutter.{name}")
+        self._keyboard = self._plug_in_keyboard()
         if portals:
             self.start_portals(PORTALS[0], "gnome")
+
+    def _plug_in_keyboard(self):
+        """Give the session a keyboard of its own, as machines have one, until the connection is closed.
+
+        Without one this mutter does not notice that the program with the focus ends: if the next has its address in
+        memory, it is never told what the clipboard offers.
+        """
+        from jeepney import DBusAddress, new_method_call
+        from jeepney.io.blocking import open_dbus_connection
+        from jeepney.wrappers import unwrap_msg
+
+        bus = open_dbus_connection(bus=self.variables["DBUS_SESSION_BUS_ADDRESS"])
+        service, path = "org.gnome.Mutter.RemoteDesktop", "/org/gnome/Mutter/RemoteDesktop"
+        create = new_method_call(DBusAddress(path, bus_name=service, interface=service), "CreateSession")
+        (path,) = unwrap_msg(bus.send_and_get_reply(create, timeout=PATIENCE_S))
+        session = DBusAddress(path, bus_name=service, interface=f"{service}.Session")
+        shift_key = 42
+        for call in (
+            new_method_call(session, "Start"),
+            new_method_call(session, "NotifyKeyboardKeycode", "ub", (shift_key, True)),
+            new_method_call(session, "NotifyKeyboardKeycode", "ub", (shift_key, False)),
+        ):
+            unwrap_msg(bus.send_and_get_reply(call, timeout=PATIENCE_S))
+        return bus
+
+    def close(self):
+        if self._keyboard:
+            self._keyboard.close()
+        super().close()
 
 
 class Kde(DesktopSession):

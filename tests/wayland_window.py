@@ -39,15 +39,19 @@ def main(monitor="0", text=""):
     box.pack_start(area, True, True, 0)
     window.add(box)
     window.fullscreen_on_monitor(Gdk.Screen.get_default(), int(monitor))
-    # Drawn at its final size: it can be clicked.
     geometry = Gdk.Display.get_default().get_monitor(int(monitor)).get_geometry()
 
-    drawn = []
+    sizes = []
 
     def draw(widget, context):
-        if not drawn and widget.get_size() == (geometry.width, geometry.height):
-            drawn.append(True)
-            report(ready=[geometry.width, geometry.height], field=field.get_allocated_height())
+        size = widget.get_size()
+        if size == (geometry.width, geometry.height) and len(sizes) < 2:
+            sizes.append(size)
+            if len(sizes) == 1:
+                # The second drawing waits until the compositor has shown the first, which can be clicked then.
+                widget.queue_draw()
+            else:
+                report(ready=size, field=field.get_allocated_height())
         return False
 
     window.connect_after("draw", draw)

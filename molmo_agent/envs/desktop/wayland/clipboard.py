@@ -15,8 +15,8 @@ _TEXT_FORMATS = ("text/plain;charset=utf-8", "text/plain", "UTF8_STRING")
 _NOTHING = "application/x-molmo-agent-nothing"
 # Clipboard managers read a new content at once: this long without a question means they are done.
 _QUIET_S = 0.3
-# How long a program may take to read the text after Ctrl+V.
-_TAKE_S = 3.0
+# How long a program may take to read the text after Ctrl+V: nobody knows here whether it has seen the keys.
+_TAKE_S = 10.0
 
 
 class PortalClipboard:
