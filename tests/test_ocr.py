@@ -12,7 +12,8 @@ from drawn_text import Drawing
 
 from molmo_agent.errors import ModelError, UnknownNameError, UsageError
 from molmo_agent.geometry import Box
-from molmo_agent.ocr.incremental import IncrementalReader, changed_part
+from molmo_agent.images import changed_part
+from molmo_agent.ocr.incremental import IncrementalReader
 from molmo_agent.ocr.reader import READERS, load_reader
 from molmo_agent.ocr.tesseract import TesseractReader
 from molmo_agent.screen_text import Line, TextReader, Word, reading_order

@@ -8,10 +8,8 @@ import numpy as np
 
 from molmo_agent.episode import Image
 from molmo_agent.geometry import Box
+from molmo_agent.images import PixelBox, changed_part
 from molmo_agent.screen_text import Line, TextReader, Word, reading_order
-
-PixelBox = tuple[int, int, int, int]
-"""(left, top, right, bottom) in pixels, right and bottom exclusive."""
 
 # Images whose lines are remembered: before and after a click, a menu that opens and closes.
 REMEMBERED = 6
@@ -64,16 +62,6 @@ class IncrementalReader:
         crop = np.ascontiguousarray(image[top:bottom, left:right])
         unchanged = [line for line, box in zip(lines, boxes, strict=True) if not _overlap(box, part)]
         return reading_order(unchanged + [_moved(line, part, width, height) for line in self.inner.read(crop)])
-
-
-def changed_part(before: Image, after: Image) -> PixelBox | None:
-    """Return the smallest rectangle outside of which two images of one size are equal; None where they are equal."""
-    rows = (before != after).any(axis=(1, 2))
-    if not rows.any():
-        return None
-    top, bottom = int(rows.argmax()), len(rows) - int(rows[::-1].argmax())
-    columns = (before[top:bottom] != after[top:bottom]).any(axis=(0, 2))
-    return int(columns.argmax()), top, len(columns) - int(columns[::-1].argmax()), bottom
 
 
 def _grown(part: PixelBox, lines: Sequence[PixelBox], width: int, height: int) -> PixelBox:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from molmo_agent.actions import Click, LongPress, points_of
 from molmo_agent.episode import Image, Step
 from molmo_agent.geometry import Point
-from molmo_agent.images import different_pixels, pieces
+from molmo_agent.images import changed_part, different_pixels, pieces
 from molmo_agent.policies.progress import same_place
 from molmo_agent.risk.folding import fold, words_of
 from molmo_agent.screen_text import TextReader
@@ -45,6 +45,8 @@ _LEAST_SHARE = 0.5
 # The least sides of a menu or a notification, the step in levels at its frame, how far its shadow reaches, and the
 # share of each side of it on which there is such a step, before it closed and after.
 _LEAST_PX, _STEP, _SHADOW_PX, _FRAMED, _UNFRAMED = 40, 6, 24, 0.8, 0.5
+# Pieces that are less apart than this are one.
+_GAP_PX = 9
 # The share of pixels at an edge where something is shown.
 _LEAST_EDGES = 0.005
 
@@ -131,7 +133,11 @@ def _since_this_place(step: Step, history: Sequence[Step]) -> list[Step]:
 
 def _grey(image: Image) -> _Grey:
     """Return the brightness in levels."""
-    grey: _Grey = image.astype(np.float32).mean(axis=2)
+    # A mean over the last axis takes ten times as long.
+    grey: _Grey = image[:, :, 0].astype(np.float32)
+    grey += image[:, :, 1]
+    grey += image[:, :, 2]
+    grey /= 3
     return grey
 
 
@@ -153,6 +159,14 @@ def _is_undimmed(point: Point, before: Image, after: Image) -> bool:
 
 def _is_mostly_undimmed(before: Image, after: Image) -> bool:
     """Return whether most of the screen shows the same with more contrast."""
+    changed = changed_part(before, after)
+    if changed is None:
+        return False
+    left, top, right, bottom = (side // _PATCH_PX * _PATCH_PX for side in changed)
+    part = slice(top, bottom + _PATCH_PX), slice(left, right + _PATCH_PX)
+    # Most clicks change a small part, and make nothing in it clearer.
+    if not (_gains_of_patches(before[part], after[part]) >= _CLEARER).any():
+        return False
     gains = _gains_of_patches(before, after)
     alike = gains[gains > 0]
     if not len(alike):
@@ -162,18 +176,22 @@ def _is_mostly_undimmed(before: Image, after: Image) -> bool:
 
 
 def _gains_of_patches(before: Image, after: Image) -> _Grey:
-    """Return the gains in contrast of the patches of a screen that have a texture."""
-    rows, columns = after.shape[0] // _PATCH_PX, after.shape[1] // _PATCH_PX
-    patches = [
-        _grey(image)[: rows * _PATCH_PX, : columns * _PATCH_PX]
-        .reshape(rows, _PATCH_PX, columns, _PATCH_PX)
-        .swapaxes(1, 2)
-        .reshape(rows * columns, -1)
-        for image in (before, after)
-    ]
-    textured = np.maximum(*(patch.std(axis=1) for patch in patches)) >= _TEXTURE
-    gains: _Grey = _gains(*patches)[textured]
+    """Return the gains in contrast of the patches of a screen that have a texture, in no order."""
+    old, new = _patches(before), _patches(after)
+    changed = (old != new).any(axis=1)
+    # Where nothing changed, the contrast is the same.
+    same = old[~changed].std(axis=1) >= _TEXTURE
+    old, new = old[changed], new[changed]
+    textured = np.maximum(old.std(axis=1), new.std(axis=1)) >= _TEXTURE
+    gains: _Grey = np.concatenate([np.ones(same.sum(), np.float32), _gains(old[textured], new[textured])])
     return gains
+
+
+def _patches(image: Image) -> _Grey:
+    """Return the brightness in the whole patches of an image, one in each row."""
+    rows, columns = image.shape[0] // _PATCH_PX, image.shape[1] // _PATCH_PX
+    grey = _grey(image[: rows * _PATCH_PX, : columns * _PATCH_PX])
+    return grey.reshape(rows, _PATCH_PX, columns, _PATCH_PX).swapaxes(1, 2).reshape(rows * columns, -1)
 
 
 def _share_with(gain: float, gains: _Grey) -> float:
@@ -201,6 +219,13 @@ def _is_still(point: Point, before: Image, after: Image) -> bool:
 
 def _closes_a_rectangle(before: Image, after: Image, earlier: Sequence[Image]) -> bool:
     """Return whether all that changed much is a framed rectangle that is gone, and showed what lay under it."""
+    changed = changed_part(before, after)
+    if changed is None:
+        return False
+    left, top, right, bottom = changed
+    # The gaps and the frame of what closed lie around it.
+    part = slice(max(0, top - _GAP_PX), bottom + _GAP_PX), slice(max(0, left - _GAP_PX), right + _GAP_PX)
+    before, after = before[part], after[part]
     boxes = [
         box
         for box in pieces(_closed_gaps(different_pixels(before, after, _STEP)))
@@ -212,7 +237,7 @@ def _closes_a_rectangle(before: Image, after: Image, earlier: Sequence[Image]) -
     return all(
         _frame(old, box) >= _FRAMED
         and _frame(new, box) <= _UNFRAMED
-        and (_is_textured(new[box]) or any(_shows_again(image, after, box) for image in earlier))
+        and (_is_textured(new[box]) or any(_shows_again(image[part], after, box) for image in earlier))
         for box in boxes
     )
 
@@ -221,7 +246,7 @@ def _closed_gaps(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Return a mask in which what is few pixels apart is one piece."""
     from scipy import ndimage
 
-    joined: npt.NDArray[np.bool_] = ndimage.maximum_filter(mask, size=9)
+    joined: npt.NDArray[np.bool_] = ndimage.maximum_filter(mask, size=_GAP_PX)
     return joined
 
 
