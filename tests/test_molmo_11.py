@@ -10,13 +10,24 @@ from test_data_academic import MADE, diagram
 from typer.testing import CliRunner
 
 from molmo_agent.cli.app import app
+from molmo_agent.cli.evaluation.suites import print_lines
+from molmo_agent.console import make_console
 from molmo_agent.data.question import Question
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.evaluation.benchmarks import BENCHMARKS
 from molmo_agent.evaluation.judged.judge import Judge
 from molmo_agent.evaluation.judged.math_answers import extract_answers
 from molmo_agent.evaluation.run import open_questions
-from molmo_agent.evaluation.suites.molmo_11 import BESIDES, MEMBERS, Line, averages, find_folders
+from molmo_agent.evaluation.suites.molmo_11 import (
+    BESIDES,
+    MEMBERS,
+    Line,
+    averages,
+    failed_line,
+    find_folders,
+    line_of,
+    options_for,
+)
 from molmo_agent.evaluation.suites.submissions import write_submission
 
 
@@ -129,6 +140,30 @@ def test_missing_and_unreadable_sets_are_named_and_the_average_covers_what_ran(
     assert again.asked == 0
     total = sum(line["questions"] for line in lines.values())
     assert model.asked < total + 4
+
+
+def test_the_table_can_be_read_at_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    # The largest set of all, and an interval as wide as any.
+    figures = {"mean": 1.0, "low": 1.0, "high": 1.0}
+    lines = []
+    for member in (*MEMBERS, *BESIDES):
+        part = {"reference": {member.score: figures}, "scores": {}, "questions": 214_354}
+        summary = {**part, "groups": {member.group: part}, "skipped": [], "unparsed": 0}
+        lines.append(line_of(member, summary, options_for(member, None)))
+    lines[4] = failed_line(MEMBERS[4], "missing", "no folder info_qa or InfoVQA in home")
+    print_lines(make_console(), lines[:-1], lines[-1:])
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    rows = {" ".join(line.split()) for line in text.splitlines()}
+    assert "ai2d test 214354 100.0 100.0-100.0 86.4 90.7 93.2 96.3" in rows
+    assert "ai2d, opaque test 214354 100.0 100.0-100.0 75.7 79.8 82.4 86.4" in rows
+    assert "vqa2 validation* 214354 100.0 100.0-100.0 83.9 85.3 85.6 86.5" in rows
+    assert "info_qa -" in rows
+    assert "* published for another split: vqa2 test-dev, doc_qa test" in rows
 
 
 def test_the_test_splits_give_files_for_their_servers_and_no_score(

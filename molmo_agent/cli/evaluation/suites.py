@@ -55,7 +55,7 @@ def run_molmo_11(console: Console, request: Request) -> None:
         else failed_line(member, "missing", f"no folder {member.name} or {member.folders[0]} in {request.path}")
         for member in MEMBERS
     ]
-    _print(console, lines, run.besides)
+    print_lines(console, lines, run.besides)
     write_whole(folder / SUMMARY_FILE, json.dumps(as_json(lines, settings, run.besides), indent=1) + "\n")
     with after_the_result("the page", "run the same command to write it; no question is asked again"):
 
@@ -181,19 +181,30 @@ class _Run:
             )
 
 
-def _print(console: Console, lines: list[Any], besides: list[Any]) -> None:
+def print_lines(console: Console, lines: list[Any], besides: list[Any]) -> None:
+    """Print the table, the averages, and what has no score; no average covers the lines ``besides``."""
     from molmo_agent.evaluation.suites.molmo_11 import MEMBERS, MODELS, averages
 
-    table = Table("benchmark", "split", "n", "score", "95 % interval", "published split", *MODELS, box=None)
+    table, elsewhere = Table(box=None, pad_edge=False), list[str]()
+    # At 80 columns no cell is folded or cut.
+    for name in ("benchmark", "split"):
+        table.add_column(name, no_wrap=True)
+    for name in ("n", "score", "95 %", *(model.removeprefix("Molmo").lstrip("-") for model in MODELS)):
+        table.add_column(name, justify="right", no_wrap=True)
     for line in (*lines, *besides):
         published = [f"{line.published[model]:.1f}" if model in line.published else "" for model in MODELS]
-        where = f"{line.published_split}{' (the same)' if line.same_split else ''}"
-        if line.score is None:
-            table.add_row(line.label, line.split, "", line.status, "", where, *published)
-        else:
-            interval = f"{line.low:.1f} - {line.high:.1f}"
-            table.add_row(line.label, line.split, f"{line.questions}", f"{line.score:.1f}", interval, where, *published)
+        name, split = f"{line.name}, {line.form.split()[0]}" if line in besides else line.name, line.split
+        if split and split != line.published_split:
+            elsewhere.append(f"{line.name} {line.published_split}")
+            split += "*"
+        figures = ("", "-", "")
+        if line.score is not None:
+            figures = f"{line.questions}", f"{line.score:.1f}", f"{line.low:.1f}-{line.high:.1f}"
+        table.add_row(name, split, *figures, *published)
     console.print(table)
+    console.print(plain_text(f"published: {', '.join(MODELS)}"))
+    if elsewhere:
+        console.print(plain_text(f"* published for another split: {', '.join(elsewhere)}"))
     means = averages(lines)
     if means["score"] is not None:
         console.print(
