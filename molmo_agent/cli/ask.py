@@ -74,7 +74,7 @@ def _answer(
 ) -> int:
     """Answer a question, print the answer while it comes, and return the exit code."""
     from molmo_agent.images import read_image
-    from molmo_agent.point_text.cut_off import is_cut, without_mark
+    from molmo_agent.point_text.cut_off import is_cut, why_no_answer, without_mark
     from molmo_agent.point_text.in_words import InlineAnswer
 
     if out is not None and any(out.resolve() == path.resolve() for path in paths):
@@ -110,7 +110,7 @@ def _answer(
     if cut:
         warn(f"the answer was cut off after {max_tokens} tokens; --max-tokens allows more")
     elif not text.strip():
-        warn("the model gave an empty answer")
+        warn(f"the model gave no answer: {why_no_answer(reply) or 'its reply is empty'}")
     return 0 if text.strip() and not cut else 1
 
 

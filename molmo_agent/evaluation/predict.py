@@ -20,7 +20,7 @@ from molmo_agent.evaluation.scoring import Reply, score
 from molmo_agent.evaluation.steps.scoring import score_step
 from molmo_agent.interfaces import PartsAnswerer, PointingModel, collect_usage, model_traits
 from molmo_agent.model.prompts import BARE_STYLES, DEMO_STYLES, STYLE_ALIASES, caption_prompt, with_prefix, wording
-from molmo_agent.point_text.cut_off import without_mark
+from molmo_agent.point_text.cut_off import why_no_answer, without_mark
 from molmo_agent.point_text.reference_parser import parse_reference
 
 _WITH_POINTS = frozenset({"point_count", "count_then_point", "point_qa"})
@@ -170,10 +170,7 @@ def _answer(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, R
         )
     prompts = [prompt_of(question, benchmark.wording, tags=traits.style_tags) for question, _ in batch]
     texts = answerer.answer_batch([image for _, image in batch], prompts, max_new_tokens=benchmark.max_new_tokens)
-    return [
-        (prompt, Reply(text=without_mark(text), size=(image.shape[1], image.shape[0])))
-        for prompt, text, (_, image) in zip(prompts, texts, batch, strict=True)
-    ]
+    return [(prompt, _in_words(text, image)) for prompt, text, (_, image) in zip(prompts, texts, batch, strict=True)]
 
 
 def _answer_parts(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[str, Reply]]:
@@ -189,8 +186,12 @@ def _answer_parts(model: Any, benchmark: Benchmark, batch: Batch) -> list[tuple[
         prompt = prompt_of(question, benchmark.wording, tags=traits.style_tags)
         parts = [question.images[part]() if part in question.images else part for part in _parts(prompt, question)]
         text = traits.answerer.answer_parts(parts, max_new_tokens=benchmark.max_new_tokens)
-        asked.append((prompt, Reply(text=without_mark(text), size=(image.shape[1], image.shape[0]))))
+        asked.append((prompt, _in_words(text, image)))
     return asked
+
+
+def _in_words(text: str, image: Image) -> Reply:
+    return Reply(text=without_mark(text), problem=why_no_answer(text), size=(image.shape[1], image.shape[0]))
 
 
 def _parts(prompt: str, question: Question) -> list[str]:
@@ -203,12 +204,19 @@ def _parts(prompt: str, question: Question) -> list[str]:
 def record_of(benchmark: Benchmark, question: Question, prompt: str, reply: Reply) -> Record:
     """Score a reply and return its record; that of a reply that cannot be scored has the reason as "skipped".
 
+    A record has the reason as "problem" if the model gave no answer.
+
     Args:
         benchmark: how to score.
         question: the question.
         prompt: as it was put to the model.
         reply: of the model.
     """
+    record = _scored(benchmark, question, prompt, reply)
+    return {**record, "problem": reply.problem} if reply.problem else record
+
+
+def _scored(benchmark: Benchmark, question: Question, prompt: str, reply: Reply) -> Record:
     if benchmark.metric == "grounding":
         return _grounding_record(benchmark, question, prompt, reply)
     if benchmark.metric == "steps":

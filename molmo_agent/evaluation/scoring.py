@@ -47,6 +47,8 @@ class Reply:
     """A model's reply."""
 
     text: str
+    # Why there is no answer; the text is then empty.
+    problem: str = ""
     # The result of a pointing model.
     result: PointResult | None = None
     # (width, height) of the image in pixels.
@@ -288,7 +290,7 @@ METRIC_OF_STYLE = {style: metric for metric, styles in _BY_STYLE.items() for sty
 
 
 def score(metric: str, question: Question, reply: Reply) -> ReplyScores:
-    """Score a reply.
+    """Score a reply; an empty one in words is unparsed and right about nothing.
 
     Args:
         metric: one of :data:`METRICS`, or "by_style".
@@ -305,4 +307,7 @@ def score(metric: str, question: Question, reply: Reply) -> ReplyScores:
         reference, _, _ = METRICS[metric](question, reply, True)
     except ReferenceFailure:
         reference = {}
+    if reply.result is None and not reply.text.strip():
+        # For a clock that shows no time, for one, any words without a time are right.
+        scores, unparsed = {name: type(value)() for name, value in scores.items()}, True
     return ReplyScores(scores=scores, reference=reference, unparsed=unparsed, groups=groups)

@@ -12,7 +12,7 @@ from PIL import Image as PILImage
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import UsageError
 from molmo_agent.interfaces import ModelTraits, Usage, report_usage
-from molmo_agent.point_text.cut_off import mark_cut
+from molmo_agent.point_text.cut_off import mark_cut, mark_no_answer
 from molmo_agent.point_text.parse import DIALECTS, Scale, parse_points
 from molmo_agent.pointers.served.answer import Answer
 from molmo_agent.pointers.served.chat import HOW_IT_ASKS, Chat, image_part
@@ -111,8 +111,8 @@ class RemotePointer:
     def answer_batch(self, images: Sequence[Image], questions: Sequence[str], *, max_new_tokens: int) -> list[str]:
         """Answer questions in words, some at a time, each put as it stands.
 
-        A reply that the limit cut off ends with a mark, see :mod:`molmo_agent.point_text.cut_off`; one that must not be
-        read for another reason begins with the reason in square brackets.
+        A reply that the limit cut off ends with a mark; one that must not be read for another reason, such as an empty
+        one, begins with another mark that has the reason: see :mod:`molmo_agent.point_text.cut_off`.
 
         Raises:
             ModelError: see :meth:`point`.
@@ -162,11 +162,12 @@ class RemotePointer:
 
 
 def _in_words(answer: Answer) -> str:
-    """Return an answer in words, with the mark of a cut one, or the reason why it must not be read."""
+    """Return an answer in words, with the mark of a cut one, or of one that must not be read."""
+    text = answer.text.strip()
     if answer.cut:
-        return mark_cut(answer.text.strip())
+        return mark_cut(text)
     doubt = "the model or its server declined" if answer.refused else answer.doubt
-    return f"[{doubt}] {answer.text}".strip() if doubt else answer.text.strip()
+    return mark_no_answer(doubt, text) if doubt else text
 
 
 def _read_address(address: str, timeout_s: float) -> tuple[str, str, Profile, dict[str, Any]]:

@@ -72,7 +72,9 @@ def _again(record: Mapping[str, Any], question: Question | None, benchmark: Benc
     if not isinstance(record.get("reply"), str) or not isinstance(record.get("question"), str):
         return dict(record)
     kept = {
-        name: record[name] for name in ("id", "question", "reply", "points", "status", "composed") if name in record
+        name: record[name]
+        for name in ("id", "question", "reply", "problem", "points", "status", "composed")
+        if name in record
     }
     if question is None:
         return {**kept, "skipped": "the data has no question with this id"}
@@ -100,7 +102,7 @@ def _reply_of(record: Mapping[str, Any], question: Question) -> Reply:
     """
     text = record["reply"]
     if question.style != "pointing":
-        return Reply(text=text, size=question.size or (1, 1))
+        return Reply(text=text, problem=record.get("problem", ""), size=question.size or (1, 1))
     if question.image is None:
         raise ImageError("the question has no image")
     height, width = question.image().shape[:2]

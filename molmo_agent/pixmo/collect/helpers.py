@@ -7,6 +7,7 @@ from molmo_agent.interfaces import Answerer
 from molmo_agent.ocr.reader import LazyReader
 from molmo_agent.pixmo.cap import Recogniser
 from molmo_agent.pixmo.collect.tasks import Helpers
+from molmo_agent.point_text.cut_off import without_mark
 
 _MAX_NEW_TOKENS = 450
 
@@ -35,7 +36,8 @@ def load_helpers(
             raise UsageError(f"expected a model that describes images, got {caption_model}, which only points")
 
         def describe(image: Any) -> str:
-            return model.answer_batch([image], ["Describe this image."], max_new_tokens=_MAX_NEW_TOKENS)[0]
+            reply = model.answer_batch([image], ["Describe this image."], max_new_tokens=_MAX_NEW_TOKENS)[0]
+            return without_mark(reply)
 
     if reader != "none":
         from molmo_agent.errors import UnknownNameError
