@@ -194,13 +194,15 @@ def rescore(
     images: Annotated[str | None, typer.Option(help="Where the images are now, for data without them.")] = None,
     out: Annotated[Path | None, typer.Option(help="Another folder for the result (default: RUN-rescored).")] = None,
 ) -> None:
-    """Score the stored replies of a run again, as the protocols and metrics are now. No model is asked.
+    """Score the stored replies of a run again, as the protocols and metrics are now. No model or judge is asked.
 
     RUN is not changed. The result is a folder of the same kind, for agent eval compare and human.
     """
+    from molmo_agent.cli.evaluation.judged import extract_math_answers_again
     from molmo_agent.cli.evaluation.on_data import report_run
     from molmo_agent.evaluation.benchmarks import find
     from molmo_agent.evaluation.grounding.protocols import find_protocol
+    from molmo_agent.evaluation.judged.math_answers import JUDGE_FILE
     from molmo_agent.evaluation.results.costs import COSTS_FILE
     from molmo_agent.evaluation.results.folder import RECORDS_FILE, SETTINGS_FILE, read_result_folder
     from molmo_agent.evaluation.results.rescore import check_target
@@ -219,16 +221,19 @@ def rescore(
     place = data or Path(before.settings["data"])
     settings = {**before.settings, **options, "data": str(place.resolve()), "rescored_from": str(run.resolve())}
     questions = open_questions(name, benchmark, place, options)
-    records = score_again(before, benchmark, list(questions.questions()))
+    console, listed = make_console(), list(questions.questions())
+    records = score_again(before, benchmark, listed)
+    if name == "mathvista":
+        records = extract_math_answers_again(console, run, records, listed)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / SETTINGS_FILE, json.dumps(settings, indent=1) + "\n")
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         write_whole(folder / RECORDS_FILE, lines)
-        if (run / COSTS_FILE).is_file():
-            write_whole(folder / COSTS_FILE, (run / COSTS_FILE).read_text(encoding="utf-8"))
+        for kept in (COSTS_FILE, JUDGE_FILE):
+            if (run / kept).is_file():
+                write_whole(folder / kept, (run / kept).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot write {folder}: {error.strerror}; choose another --out") from error
-    console = make_console()
     report_run(console, settings, options, folder, questions, records, protocol=protocol)
     console.print(plain_text(f"scored again, without asking: {folder}"), soft_wrap=True)

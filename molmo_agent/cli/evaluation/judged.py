@@ -65,7 +65,34 @@ def judges_of(options: JudgeOptions, folder: Path, what: str) -> list[Any]:
         raise UsageError(f"{what} needs --judge: the address and model of a judge, like https://host/v1#model")
     budget = Budget(options.budget)
     addresses = [address.strip() for address in options.judge.split(",")]
-    return [open_judge(address, folder.parent / "judge-cache", budget) for address in addresses]
+    return [open_judge(address, cache_of(folder), budget) for address in addresses]
+
+
+def cache_of(folder: Path) -> Path:
+    """Return the folder of the judges' replies about a run; runs beside each other share it."""
+    return folder.parent / "judge-cache"
+
+
+def extract_math_answers_again(console: Console, run: Path, records: list[Any], questions: list[Any]) -> list[Any]:
+    """Return MathVista's records with scores of the answers that the judge of a run extracted; no judge is asked.
+
+    Where the run had none, print how many replies need one, and keep the scores that rules give.
+
+    Raises:
+        UsageError: the file that names the judge is damaged.
+    """
+    from molmo_agent.evaluation.judged.math_answers import extract_answers, num_to_judge, saved_judge
+
+    judge = saved_judge(run)
+    if judge is not None:
+        return extract_answers(records, questions, judge)
+    if number := num_to_judge(records, questions):
+        line = (
+            f"no judge in {run}: rules read {number} of {len(records)} replies, which are neither an option nor a "
+            "number; agent eval mathvista with --judge and the --out of the run extracts their answers as published"
+        )
+        console.print(plain_text(line, "yellow"), soft_wrap=True)
+    return records
 
 
 def extract_math_answers(records: list[Any], questions: list[Any], options: JudgeOptions, folder: Path) -> list[Any]:
@@ -74,9 +101,10 @@ def extract_math_answers(records: list[Any], questions: list[Any], options: Judg
     Raises:
         ModelError: the judge cannot be reached, refuses, or the budget is spent; the same command continues.
     """
-    from molmo_agent.evaluation.judged.math_answers import extract_answers
+    from molmo_agent.evaluation.judged.math_answers import extract_answers, save_judge
 
     (judge, *_) = judges_of(options, folder, "mathvista")
+    save_judge(folder, judge, cache_of(folder))
     with progress_of(len(records), "extracted") as progress:
         return extract_answers(records, questions, judge, progress=progress)
 

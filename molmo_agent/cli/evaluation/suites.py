@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from molmo_agent.cli.evaluation.judged import judges_of
+from molmo_agent.cli.evaluation.judged import cache_of, judges_of
 from molmo_agent.cli.evaluation.output import mapper_of, progress_of, results_folder
 from molmo_agent.cli.evaluation.request import Request
 from molmo_agent.console import after_the_result, plain_text
@@ -148,8 +148,9 @@ class _Run:
                 return failed_line(member, "failed", str(error))
         listed = list(questions.questions())
         if member.name == "mathvista" and self._judges:
-            from molmo_agent.evaluation.judged.math_answers import extract_answers
+            from molmo_agent.evaluation.judged.math_answers import extract_answers, save_judge
 
+            save_judge(run, self._judges[0], cache_of(self._folder))
             records = extract_answers(records, listed, self._judges[0])
         summary = summarise(records, questions.problems)
         self._write(member.name, settings, summary, records, listed)
