@@ -17,7 +17,7 @@ from PIL import Image
 from molmo_agent.episode import LabelledPoint, PointResult
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import ModelTraits
-from molmo_agent.serve.http.address import open_socket
+from molmo_agent.pointers.served.listening import open_socket
 from molmo_agent.serve.http.app import create_app
 from molmo_agent.serve.http.limits import Limits
 from molmo_agent.serve.http.served_model import ServedModel

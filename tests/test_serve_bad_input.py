@@ -8,11 +8,16 @@ import zlib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from serving import URL, Model, data_url, messages, png, serving
 from waiting import wait_for
 
 from molmo_agent.errors import EnvError, UsageError
-from molmo_agent.serve.http.address import check_reachable, open_socket, read_token
+from molmo_agent.evaluation.human.server import serve as serve_study
+from molmo_agent.pixmo.collect.server import serve as serve_collection
+from molmo_agent.pixmo.collect.tasks import Helpers
+from molmo_agent.pointers.served.listening import open_socket
+from molmo_agent.serve.http.address import check_reachable, read_token
 from molmo_agent.serve.http.limits import Limits
 
 TOKEN = "a-token-of-many-letters-0123"
@@ -286,6 +291,18 @@ def test_a_port_that_is_taken_is_told_with_what_to_do():
             open_socket("127.0.0.1", port)
     with pytest.raises(EnvError, match=r"cannot serve at no\.such\.host\.invalid:8000"):
         open_socket("no.such.host.invalid", 8000)
+
+
+def test_a_page_for_annotators_on_a_port_that_is_taken_is_told_with_what_to_do(tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.png")
+    with open_socket("127.0.0.1", 0) as other:
+        port = other.getsockname()[1]
+        message = f"cannot serve at 127.0.0.1:{port}: .*; choose another --port, or 0"
+        with pytest.raises(EnvError, match=message):
+            serve_study(None, port, lambda address: None)
+        with pytest.raises(EnvError, match=message):
+            serve_collection(tmp_path, port, Helpers(), on_ready=lambda address: None, report=lambda line: None)
 
 
 def test_too_many_connections_are_told_and_the_others_go_on():

@@ -43,7 +43,8 @@ def serve(
 
     Ctrl-C or SIGTERM ends it after the questions that wait are answered.
     """
-    from molmo_agent.serve.http.address import check_reachable, open_socket, read_token
+    from molmo_agent.pointers.served.listening import open_socket
+    from molmo_agent.serve.http.address import check_reachable, read_token
 
     names = model or ["auto"]
     token = read_token(token_file)

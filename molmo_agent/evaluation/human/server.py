@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import io
 import secrets
-import socket
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -20,7 +19,7 @@ from typing import Any
 from markupsafe import Markup
 from PIL import Image as PILImage
 
-from molmo_agent.errors import DataError, ImageError, MissingExtraError, UsageError
+from molmo_agent.errors import DataError, ImageError, MissingExtraError
 from molmo_agent.evaluation.human.schedule import Schedule
 from molmo_agent.evaluation.human.votes import (
     BOTH_BAD,
@@ -36,6 +35,7 @@ from molmo_agent.evaluation.human.votes import (
 )
 from molmo_agent.html import render_page
 from molmo_agent.parse import load_json
+from molmo_agent.pointers.served.listening import open_socket
 from molmo_agent.visible_text import visible_lines, visible_text
 
 HOST = "127.0.0.1"
@@ -275,17 +275,11 @@ def serve(app: Any, port: int, on_start: Callable[[str], None]) -> None:
         on_start: called with the address once the port is open.
 
     Raises:
-        UsageError: the port cannot be opened.
+        EnvError: the port cannot be opened.
     """
     import uvicorn
 
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((HOST, port))
-        except OSError as error:
-            raise UsageError(f"cannot listen on {HOST}:{port}: {error.strerror}; choose another --port") from error
-        listener.listen()
+    with open_socket(HOST, port) as listener:
         on_start(f"http://{HOST}:{listener.getsockname()[1]}/")
         config = uvicorn.Config(
             app, ws="none", log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=2

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from molmo_agent.errors import EnvError, MissingExtraError
+from molmo_agent.errors import MissingExtraError
 from molmo_agent.pixmo.collect.project import Project
 from molmo_agent.pixmo.collect.tasks import Helpers
+from molmo_agent.pointers.served.listening import open_socket
 
 
 def serve(
@@ -62,14 +63,7 @@ def _server(
         raise MissingExtraError("the page of agent pixmo collect", "serve") from error
     project = Project(folder, report)
     try:
-        with socket.socket() as listener:
-            # A restart must not wait for the connections of the last run.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                listener.bind(("127.0.0.1", port))
-            except OSError as error:
-                raise EnvError(f"port {port} cannot be used ({error.strerror}); choose another with --port") from error
-            listener.listen()
+        with open_socket("127.0.0.1", port) as listener:
             bound, token = listener.getsockname()[1], secrets.token_urlsafe(24)
             app = make_app(project, token, bound, task_routes(project, helpers))
             config = uvicorn.Config(app, ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=5)

@@ -1,11 +1,10 @@
-"""Where a server listens, and the token of those who may ask it."""
+"""Who may reach a server, and the token of those who may ask it."""
 
 import hmac
 import os
-import socket
 from pathlib import Path
 
-from molmo_agent.errors import DataError, EnvError, UsageError
+from molmo_agent.errors import DataError, UsageError
 from molmo_agent.parse import read_bounded
 from molmo_agent.pointers.served.network import KEY_VARIABLE, is_this_machine
 
@@ -65,30 +64,6 @@ def check_reachable(host: str, token: str | None, remedy: str = _REMEDY) -> bool
     if token is None:
         raise UsageError(f"{host} can be reached by others, who would need a token: {remedy}")
     return False
-
-
-def open_socket(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes a free one.
-
-    Raises:
-        EnvError: the address cannot be used.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        opened = socket.socket(family, kind, protocol)
-        try:
-            if os.name == "posix":
-                opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            opened.bind(address)
-            opened.listen(1024)
-        except BaseException:
-            opened.close()
-            raise
-    except OSError as error:
-        raise EnvError(
-            f"cannot serve at {host}:{port}: {error.strerror or error}; choose another --port, or 0 for a free one"
-        ) from error
-    return opened
 
 
 def is_token_of(authorization: str, token: str) -> bool:

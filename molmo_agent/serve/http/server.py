@@ -24,7 +24,7 @@ def run_server(
 
     Args:
         app: the application.
-        listening: from :func:`.open_socket`; closed at the end.
+        listening: from :func:`~molmo_agent.pointers.served.listening.open_socket`; closed at the end.
         limits: of connections and times.
         on_start: called when requests are accepted, with a function that ends the server as a signal does.
 

@@ -13,7 +13,8 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 
 from molmo_agent.errors import UsageError
-from molmo_agent.serve.http.address import check_reachable, checked_token, is_token_of, open_socket
+from molmo_agent.pointers.served.listening import open_socket
+from molmo_agent.serve.http.address import check_reachable, checked_token, is_token_of
 
 PATH = "/mcp"
 TOKEN_VARIABLE = "MOLMO_AGENT_TOKEN"
