@@ -6,7 +6,7 @@ from chat_server import Server, completion
 from reply_corpus import CENTRE, CLEAR, CLEAR_PROSE, CLEAR_REASONING, DENIALS, SCALES
 
 from molmo_agent import load_model
-from molmo_agent.point_text.cut_off import is_cut, mark_cut, without_mark
+from molmo_agent.point_text.cut_off import is_cut, mark_cut, why_no_answer, without_mark
 from molmo_agent.point_text.denials import denial
 from molmo_agent.point_text.parse import parse_points
 
@@ -279,7 +279,7 @@ def test_an_answer_that_did_not_end_by_itself_is_not_read(server):
             (words,) = model.answer_batch([image], ["a"], max_new_tokens=64)
             if (result.status, result.points) != ("unparsed", ()) or not result.reply.startswith(f"[{reason}"):
                 problems.append((end, result))
-            if not (is_cut(words) or words.startswith(f"[{reason}")):
+            if not (is_cut(words) or why_no_answer(words).startswith(reason)):
                 problems.append((end, words))
     assert problems == []
 
