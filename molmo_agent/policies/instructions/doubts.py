@@ -16,6 +16,18 @@ _ONE_EACH = "name one thing, and one step for each"
 _RANGE = "a range is not one thing: drag from its first to its last, or click the first and shift-click the last"
 _ORDINAL = r"first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|last"
 _LITERALLY = "put the text to type in quotes, without what is not a part of it"
+_WHERE_IT_ENDS = 'it is not clear where the text ends: say for example: type "Ada" into the Name field'
+# What a text is written into, below or beside.
+_WRITTEN_AT = (
+    r"(?:end|beginning|start|top|bottom|line|row|document|page|heading|paragraph|sentence|field|box|bar|cell|cursor|caret|sheet"
+    r"|table|picture|image|photo|form|dialog|window|list)"
+)
+# Things that are counted, one of which is a single target.
+_COUNTED = (
+    r"(?:(?:[a-z]+\s)?(?:files|folders|documents|rows|columns|cells|tabs|icons|links|emails|mails|messages|photos|pictures|images"
+    r"|items|names|fields|entries|songs|tracks|cards|contacts|circles|squares|shapes|dots|lines|apps|boxes|checkboxes|buttons"
+    r"|switches|toggles|keys|tiles))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +65,29 @@ _TARGETS = (
         verb="select|choose|pick|tick|check|untick|uncheck",
     ),
     _kind(r"^(?:again|here|there|around|everywhere|away)$", "name one thing on the screen", does=_POINTED),
+    _kind(
+        r"^(?:(?:the|this|that|these|those)\s+)?(?:(?:same|other|usual|previous|former|latter|remaining)\s+(?:ones?|things?)"
+        r"|others|rest|former|latter)(?:\s+of\s.*)?$|^(?:the\s+)(?:same|other|usual)$|^(?:this|that|these|those)\s+ones?$"
+        r"|^(?:these|those|one)$",
+        "name the one thing that is meant",
+        does=f"{_POINTED} drag",
+    ),
+    _kind(
+        rf"^(?:the\s+)?{_COUNTED}\s+(?!(?:in|on|at|with|from|under|of|to|by|that|which|and|left|right|below|above)\s)\S.*?"
+        r"(?:,|\s(?:and|&)\s).*|(?<!between\s)(?<!\w)\d+\s+(?:and|&)\s+\d+$",
+        _ONE_EACH,
+        does=f"{_POINTED} drag",
+    ),
+    _kind(
+        r"\swith\s+(?:two|three|four|five|both|\d)\s+(?:fingers|thumbs|hands)(?!\w)",
+        "one finger is all there is: name a tap, a long press or a swipe",
+        does=f"{_POINTED} drag scroll",
+    ),
+    _kind(
+        r"\sto\s+(?:about|around|roughly|approximately|nearly|almost|halfway|half)(?:\s|$)",
+        "name the place to drag to",
+        does="drag",
+    ),
     _kind(r"^(?:and|off|up|down|out|away|along|through)\s", "name one thing on the screen", does=f"{_POINTED} drag"),
     _kind(r"^to\s+[a-z]+(?:\s|$)", "name one thing on the screen", verb="click|tap|touch"),
     _kind(r"^right\s+on\s", "say right-click for the other button, and leave out the word otherwise", does="click"),
@@ -95,6 +130,7 @@ _TARGETS = (
         r"^(?:enter|return|escape|esc|tab|space|backspace|delete)\s+(?:once|twice|\d+|quickly|slowly|again|now)(?!\w)",
         "say for example: press Tab 3 times",
         does="press",
+        flags=re.IGNORECASE,
     ),
     _kind(rf"^(?:the\s+)?(?:{MODIFIERS})$", "say for example: ctrl-click Name", does="long_press", flags=re.IGNORECASE),
     _kind(
@@ -121,7 +157,26 @@ _TEXTS = (
     # "The answer", "the current date": a text that is described, not named.
     _kind(r"^the\s+[a-z]", _LITERALLY),
     _kind(r"^(?:full\s?screen|[a-z]+\s+mode)$", _LITERALLY, verb="enter"),
+    # "What I told you" is not known here; "what is this" may be a text.
+    _kind(r"^what(?:ever)?\s+(?:I|you|he|she|it|we|they|was|is\s+(?:on|in|shown|written|displayed))(?!\w)", _LITERALLY),
     _kind(r"", 'say: press ctrl+v; or put the text to paste in quotes: paste "Ada" into Name', verb="paste"),
+)
+# A text without quotes that ends with a place or a role: "hello in Name", "hello on line 3", "Ada as first name".
+_ENDS = (
+    _kind(r"\sin\s+(?:[A-Z][\w-]*(?:\s(?:[A-Z][\w-]*|\d+)){0,2}|[a-z]+\s\d+)$", _WHERE_IT_ENDS),
+    _kind(
+        rf"\s(?:at|on|to|in|below|above|under|underneath|beneath|next\s+to|beside|before|after|behind)\s+(?:the|this|my)\s+"
+        rf"(?:[\w-]+\s+){{0,2}}?{_WRITTEN_AT}(?:\s+of\s.*)?$",
+        _WHERE_IT_ENDS,
+    ),
+    _kind(rf"\s(?:on|at|to|in)\s+{_WRITTEN_AT}\s+\w+$", _WHERE_IT_ENDS),
+    # "Write hello to Bob" is a message to him.
+    _kind(r"^[\w'-]+(?:\s[\w'-]+)?\sto\s(?:(?:my|the)\s[a-z]+|[A-Z][\w-]*)$", _WHERE_IT_ENDS, verb="write"),
+    _kind(
+        r"\s(?:as\s+(?:the\s+)?|for\s+the\s+)(?:[a-z]+\s)?(?:name|title|subject|password|username|e-?mail|description|amount|value"
+        r"|quantity|price|age|address|code)$",
+        _WHERE_IT_ENDS,
+    ),
 )
 # "The word hello", "my code 1234": what is typed stands behind them. "The word shown above" is described.
 CALLED = re.compile(
@@ -129,7 +184,11 @@ CALLED = re.compile(
     r"(?!(?:shown|displayed|visible|written|seen|highlighted|above|below|again|here|there|twice)(?!\w))"
     r"(?=[^\s\0]+(?:$|\s+(?:in|into)\s))"
     r"|(?:following\s+)?(?:text|words|phrase|sentence|string|letters|digits|numbers)\s*:\s+(?=\S)"
-    r"|(?:(?:pass)?code|password|pin|user\s?name|name|e-?mail(?:\s+address)?|amount|value|date|time|title|number)\s*:?\s+"
+    r"|following\s*:\s+(?=\S)"
+    r"|(?:(?:zip|postal|post|phone|telephone|mobile|order|invoice|account|card|room|flight|tracking|serial|promo|coupon|discount"
+    r"|voucher|security|verification|access|first|last|full|middle|family|company|file|project|start|end|due|birth|delivery"
+    r"|departure|arrival)\s+)?(?:(?:pass)?code|password|pin|user\s?name|name|e-?mail(?:\s+address)?|amount|value|date|time|title"
+    r"|number|quantity|price|city|year)\s*:?\s+"
     r"(?=\S*[\d@A-Z]\S*(?:$|\s+(?:in|into)\s)))",
 )
 """A pattern for what a text is called: ``the word`` of "type the word hello"."""
@@ -167,6 +226,11 @@ def why_no_text(text: str, verb: str) -> tuple[str, str]:
     if ends_with_chord(text):
         return text.split()[-1], _LITERALLY
     return _first(_TEXTS, text, "type", verb)
+
+
+def why_no_end(text: str, verb: str) -> tuple[str, str]:
+    """Return the words at the end of an unquoted text that may be a place or a role, and what to do instead."""
+    return _first(_ENDS, text, "type", verb)
 
 
 def _first(kinds: tuple[_Kind, ...], phrase: str, does: str, verb: str) -> tuple[str, str]:

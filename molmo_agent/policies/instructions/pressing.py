@@ -17,6 +17,7 @@ _PURPOSE = re.compile(
     rf"\s+(?:in\s+order\s+)?to\s+(?!(?:the|an?|my|your|right|left|up|down|top|end|home|{COUNT}|{_NO_PURPOSE})(?!\w))[a-z]{{2,}}.*",
     re.DOTALL,
 )
+_AGAIN = re.compile(r"\s+(?:once\s+(?:more|again)|one\s+more\s+time|again)$")
 _PLACE = re.compile(r"\s+(?:in|on|at|inside|within|into|over)\s+\S")
 # "Close the window with alt+f4": keys are what is pressed, and the rest is what they are good for.
 _MEANS = re.compile(
@@ -67,6 +68,8 @@ def read_pressed(part: Part, rest: Part) -> list[tuple[str, ...]]:
     Raises:
         UsageError: it is a chord with an unknown key, or a place follows the keys, which go to the focus alone.
     """
+    if (again := _AGAIN.search(rest.sentence().mask)) and (chords := _keys_before(rest, again)):
+        return chords
     purpose = _PURPOSE.search(rest.mask)
     if purpose and not foreign_words(purpose[0]) and (chords := _keys_before(rest, purpose)):
         return chords

@@ -6,8 +6,16 @@ from typing import cast
 
 from molmo_agent.actions import Direction
 from molmo_agent.errors import UsageError
-from molmo_agent.policies.instructions.counts import COUNT, number, read_signs, read_times, times_last
-from molmo_agent.policies.instructions.doubts import CALLED, why_no_text
+from molmo_agent.policies.instructions.counts import (
+    COUNT,
+    number,
+    read_signs,
+    read_things,
+    read_times,
+    times_last,
+    without_again,
+)
+from molmo_agent.policies.instructions.doubts import CALLED, why_no_end, why_no_text
 from molmo_agent.policies.instructions.keys import read_chord
 from molmo_agent.policies.instructions.orders import refusal
 from molmo_agent.policies.instructions.pressing import refuse_chord
@@ -65,7 +73,7 @@ _BUTTON_FIRST = re.compile(
 
 def read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
     """Read what a gesture is done to: ``the file with the right button``, ``Next twice``."""
-    rest, times = read_times(times_last(rest))
+    rest, times = read_times(times_last(without_again(rest)))
     button = _BUTTON_FIRST.match(rest.mask) or _BUTTON.search(rest.mask)
     if gesture == "click" and button:
         rest = rest.cut(0, button.start()) if button.start() else rest.cut(button.end())
@@ -74,7 +82,8 @@ def read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
     if rest.text != part.text and (preposition := _PREPOSITION.match(rest.mask)):
         rest = rest.cut(preposition.end())
     refuse_chord(part, rest)
-    targets = read_signs(rest) or [need(part, rest.text)]
+    several = read_signs(rest) or (read_things(rest) if gesture == "click" else [])
+    targets = several or [need(part, rest.text)]
     return [SubStep(text=part.text, gesture=gesture, targets=(target,)) for target in targets] * times
 
 
@@ -84,7 +93,7 @@ _WHAT = re.compile(
 _INTO = re.compile(r"\s+(?:into|in|to|inside|on|at|as(?=\s+the\s))(?:\s+to)?\s+", re.IGNORECASE)
 # Between unquoted words only "into" is surely no part of the text; "in" needs something that is clearly a field.
 _LOOSE_INTO = re.compile(
-    r"\s+(?:into|inside)\s+(?=\S)|\s+in\s+(?=(?:the\s|\0)|\S+(?:\s\S+){0,3}\s(?:field|box|input|bar|area)\s*$)",
+    r"\s+(?:into|inside)\s+(?=\S)|\s+in\s+(?=(?:the\s|\0)|\S+(?:\s\S+){0,3}\s(?:field|box|input|bar|area)\s*$|cell\s\S+\s*$)",
     re.IGNORECASE,
 )
 # What stands between two fields: with "Ada", and Surname with ...
@@ -100,10 +109,13 @@ _HERE = re.compile(r"(?:it|there|here|the focused field)?", re.IGNORECASE)
 # Where the next text begins: "Ada" into Name and "Berg" into Town; Ada in the Name field and Berg in the Town field.
 _NEXT_TEXT = re.compile(
     r"(?P<joint>\s*,\s*(?:and\s+)?|\s+and\s+)"
-    r"(?:(?=\0+\s+(?:into|in|to)\s)|(?=[^,;\0]{1,40}?\s(?:in|into)\s+the\s[^,;]{1,30}?(?:field|box|bar)(?!\w)))",
+    r"(?:(?=\0+\s+(?:into|in|to)\s)|(?=[^,;\0]{1,40}?\s(?:in|into)\s+the\s[^,;]{1,30}?(?:field|box|bar)(?!\w))"
+    r"|(?=[^\s,;\0]+\s+into\s))",
     re.IGNORECASE,
 )
-_IN_FIELD = re.compile(r"\s(?:in|into)\s+the\s.*(?:field|box|bar)$", re.IGNORECASE)
+_IN_FIELD = re.compile(
+    r"\s(?:in|into)\s+the\s.*(?:field|box|bar)$|^\S+\s+into\s+(?-i:[A-Z])[\w-]*(?:\s[\w-]+)?$", re.IGNORECASE
+)
 
 
 def read_clear(part: Part, rest: Part) -> list[SubStep]:
@@ -156,7 +168,10 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
                 )
             # "how are you?" and "Hello!" are typed as they stand; a full stop ends the instruction.
             rest = rest.sentence(".")
-        words, advice = why_no_text(rest.mask, re.split(r"\s", part.mask, maxsplit=1)[0])
+        verb = re.split(r"\s", part.mask, maxsplit=1)[0]
+        words, advice = why_no_text(rest.mask, verb)
+        if not words and target is None:
+            words, advice = why_no_end(rest.mask.rstrip("?!"), verb)
         if words:
             raise refusal(part, words, advice)
         text = rest.text
@@ -261,7 +276,7 @@ def hold_keys(part: Part, modifiers: tuple[str, ...], steps: list[SubStep]) -> l
 _WAY = r"(up|down|left|right)(?:wards?)?"
 _SCROLL = re.compile(
     rf"(?:(?P<before>(?!(?:from|to|up|down|left|right)(?!\w)).*?)\s+)?{_WAY}(?:\s+(?:by\s+)?(?P<count>{COUNT}|once|twice)(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
-    r"|\s+(?:a\s+(?:(?:little|tiny)\s+)?(?:bit|little)|slowly|slightly|further)(?:\s+(?:more|further))?)?"
+    r"|\s+(?:a\s+(?:(?:little|tiny)\s+)?(?:bit|little)|slowly|slightly|further|again|more)(?:\s+(?:more|further|again))?)?"
     # "Swipe down to refresh": what it is good for; "to the comments" is a place, which is not looked for.
     r"(?:\s+to\s+(?:refresh|reload|update|unlock|load\s+more|see\s+more|continue)(?!\w)[^,;]{0,20})?"
     r"(?:\s+(?:in|on|over|inside|within)\s+(?P<after>.+))?",
@@ -279,7 +294,10 @@ def read_scroll(part: Part, rest: Part, *, swipe: bool) -> list[SubStep]:
     """
     match = _SCROLL.fullmatch(rest.mask)
     if match is None or (match["before"] and match["after"]):
-        raise UsageError(f"{part.text!r}: expected a direction; say for example: scroll down 5 in the list")
+        raise UsageError(
+            f"{part.text!r}: expected a direction; say for example: scroll down 5 in the list. No end and no place is "
+            "looked for: the number says how far"
+        )
     way = match[2].lower()
     notches = number(match["count"]) if match["count"] else DEFAULT_NOTCHES
     if notches != int(notches) or notches < 1:

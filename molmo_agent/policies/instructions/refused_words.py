@@ -239,8 +239,19 @@ KINDS = (
         texts=False,
     ),
     Kind(
+        name="reference",
+        advice="earlier tasks are not known: name what is meant",
+        lower=(
+            "(?<!the )last time",
+            "same (?:as|again|thing|way)",
+            "as (?:before|usual|always|earlier|previously|agreed|discussed)",
+            "like (?:before|always|yesterday|earlier|I)",
+        ),
+        texts=False,
+    ),
+    Kind(
         name="cancelling",
-        advice="give an order without taking it back",
+        advice="give an order without taking it back; to undo a change, say: press ctrl+z",
         any_case=(
             "(?:forget|scratch|cancel|ignore|disregard|undo|revoke|stop|skip) (?:it|that|this|everything|all of)",
             "(?:ignore|disregard|undo|forget|cancel) (?:what|the (?:last|previous|above))",

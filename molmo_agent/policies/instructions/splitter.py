@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import cast
 
 from molmo_agent.errors import UsageError
-from molmo_agent.policies.instructions.counts import read_signs, read_times, times_last
+from molmo_agent.policies.instructions.counts import read_signs, read_things, read_times, times_last, without_again
 from molmo_agent.policies.instructions.doubts import why_misread
 from molmo_agent.policies.instructions.keys import MODIFIERS, read_modifiers, signs_that_are_keys
 from molmo_agent.policies.instructions.orders import refusal, refuse_aside, refuse_no_order
@@ -83,7 +83,11 @@ _FROM_TWO = re.compile(
 )
 # "Close the dialog by clicking OK".
 _BY_CLICKING = re.compile(
-    rf"(?P<effect>{EFFECT.pattern}).*\sby\s+(?:clicking|tapping)(?:\s+on)?(?=\s+\S)", re.IGNORECASE
+    rf"(?P<effect>{EFFECT.pattern}|(?:dismiss|accept|decline|reject|confirm|expand|collapse|enable|disable|start|stop|finish"
+    r"|log\s+(?:in|out|on|off)|sign\s+(?:in|out|up)|turn\s+(?:on|off)|switch\s+(?:on|off)|clear|add|remove|share|sort|filter|resize"
+    r"|reset|apply|skip|continue|leave|end|upload|download|attach|play|pause|mute|unmute|move|rotate|zoom|archive|reply)(?!\w))"
+    r".*\sby\s+(?P<how>double-click|right-click|click|tapp?|press|hitt?|choos|select|pick|dragg?|swip)ing(?=\s+\S)",
+    re.IGNORECASE,
 )
 # "Type Ada into the Name field, then Berg into the Town field".
 _TEXT_AGAIN = re.compile(
@@ -255,7 +259,9 @@ def _read_part(part: Part, before: SubStep | None = None) -> list[SubStep]:
         return press_keys(part, chords)
     if by_clicking := _BY_CLICKING.match(part.mask):
         refuse_no_order(part.cut(0, by_clicking.end()), by_clicking.end("effect"), "key")
-        return _read_part(Part("click", "click", {}).then(part.cut(by_clicking.end())))
+        how = {"tapp": "tap", "hitt": "hit", "choos": "choose", "dragg": "drag", "swip": "swipe"}
+        verb = how.get(by_clicking["how"].lower(), by_clicking["how"].lower())
+        return _read_part(Part(verb, verb, {}).then(part.cut(by_clicking.end())))
     if before and before.gesture == "type" and _TEXT_AGAIN.fullmatch(part.mask):
         return _read_part(Part("type", "type", {}).then(part))
     is_label = _LABEL_VERB.fullmatch(part.mask) or is_label_of_gesture(part.mask)
@@ -273,6 +279,9 @@ def _read_name(part: Part, before: SubStep | None) -> list[SubStep]:
     chords = read_keys(part)
     after_keys = before is not None and before.gesture == "key"
     if chords and (after_keys or any(len(chord) > 1 for chord in chords)):
+        return press_keys(part, chords)
+    if len(chords) > 1 and set(chords) <= {("tab",), ("backspace",), ("escape",), ("pageup",), ("pagedown",)}:
+        # "Backspace 3 times".
         return press_keys(part, chords)
     if before and before.gesture not in ("click", "key", "open_app", "wait", "back", "home"):
         raise refusal(part, part.text, f"say what to do with it, as in {before.text!r}")
@@ -306,10 +315,10 @@ def _read_verb(part: Part, verb: re.Match[str]) -> list[SubStep]:
             return read_clear(part, rest.sentence())
         case "press" if chords := read_pressed(part, rest):
             return press_keys(part, chords)
-        case "scroll" if verb[0].lower() == "swipe" and re.match(r"from\s.*\sto\s", rest.mask):
+        case "scroll" if verb[0].lower() != "scroll" and re.match(r"from\s.*\sto\s", rest.mask):
             return read_drag(part, rest.sentence())
         case "scroll":
-            return read_scroll(part, rest.sentence(), swipe=verb[0].lower() == "swipe")
+            return read_scroll(part, rest.sentence(), swipe=verb[0].lower() != "scroll")
         case "wait":
             return read_wait(part, rest.sentence())
         case "back" | "home":
@@ -341,10 +350,14 @@ def _refuse_misread(part: Part, rest: Part, does: str, verb: str) -> None:
     target = rest.sentence()
     if preposition := re.match(r"(?:on|at|onto|over)\s+", target.mask, re.IGNORECASE):
         target = target.cut(preposition.end())
-    target, _ = read_times(times_last(target))
+    target, _ = read_times(times_last(without_again(target)))
     # "Select the first three files to move them": what it is good for hides no range.
     purpose = re.search(r"\s(?:in\s+order\s+)?to\s+[a-z]", target.mask)
     for phrase in (target.mask, target.mask[: purpose.start()]) if purpose else (target.mask,):
-        words, advice = ("", "") if read_signs(target) else why_misread(phrase, does, verb)
+        words, advice = (
+            ("", "")
+            if read_signs(target) or (does in ("click", "press") and read_things(target))
+            else why_misread(phrase, does, verb)
+        )
         if words:
             raise refusal(part, words, advice)
