@@ -88,6 +88,11 @@ _TARGETS = (
         "name the place to drag to",
         does="drag",
     ),
+    _kind(
+        r"\sand\s+(?:type|click|tap|press|enter|hit|drag|scroll|swipe|write|select|choose)$",
+        "a step after 'and' does not say what; put a sign to type in quotes",
+        does=_POINTED,
+    ),
     _kind(r"^(?:and|off|up|down|out|away|along|through)\s", "name one thing on the screen", does=f"{_POINTED} drag"),
     _kind(r"^to\s+[a-z]+(?:\s|$)", "name one thing on the screen", verb="click|tap|touch"),
     _kind(r"^right\s+on\s", "say right-click for the other button, and leave out the word otherwise", does="click"),
@@ -157,6 +162,7 @@ _TEXTS = (
     # "The answer", "the current date": a text that is described, not named.
     _kind(r"^the\s+[a-z]", _LITERALLY),
     _kind(r"^(?:full\s?screen|[a-z]+\s+mode)$", _LITERALLY, verb="enter"),
+    _kind(r"^(?:my|your|his|her|their|our|some|any)\s+[a-z]", _LITERALLY, verb="fill.*|set|put"),
     # "What I told you" is not known here; "what is this" may be a text.
     _kind(r"^what(?:ever)?\s+(?:I|you|he|she|it|we|they|was|is\s+(?:on|in|shown|written|displayed))(?!\w)", _LITERALLY),
     _kind(r"", 'say: press ctrl+v; or put the text to paste in quotes: paste "Ada" into Name', verb="paste"),

@@ -62,7 +62,8 @@ def need(part: Part, value: str) -> str:
 
 
 _PREPOSITION = re.compile(
-    r"(?:on|at|onto|over|to|(?:inside|into|in)(?=\s+the\s[^,;]*?(?:field|box|bar|area)s?\W*$))\s+", re.IGNORECASE
+    r"(?:on|at|onto|over|to|(?:inside|into|in)(?=\s+(?:the\s+)?cell\s|\s+the\s[^,;]*?(?:field|box|bar|area)s?\W*$))\s+",
+    re.IGNORECASE,
 )
 _BUTTON = re.compile(r"\s+(?:with|using) the (right|middle|left)(?: mouse)? button$", re.IGNORECASE)
 # "The right mouse button on the file".
@@ -90,7 +91,11 @@ def read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
 _WHAT = re.compile(
     r"(?:the\s+)?(?:following\s+)?(?:text|words?|string|phrase|letters?|numbers?|name)[\s:]+(?=\0)", re.I
 )
-_INTO = re.compile(r"\s+(?:into|in|to|inside|on|at|as(?=\s+the\s))(?:\s+to)?\s+", re.IGNORECASE)
+_INTO = re.compile(
+    r"\s+(?:into|in|to|inside|on|at|as(?=\s+the\s)|for(?=\s+(?:the\s|(?-i:[A-Z])|\0)))(?:\s+to)?\s+", re.IGNORECASE
+)
+# "06/11/2025 as the check-in date": a number or an address is one word, and what follows is its field.
+_ROLE = re.compile(r"(?P<text>\S*[\d@]\S*)\s+(?:as|for)\s+(?P<field>(?:the|my)\s+[a-z][^,;.]{1,40})", re.IGNORECASE)
 # Between unquoted words only "into" is surely no part of the text; "in" needs something that is clearly a field.
 _LOOSE_INTO = re.compile(
     r"\s+(?:into|inside)\s+(?=\S)|\s+in\s+(?=(?:the\s|\0)|\S+(?:\s\S+){0,3}\s(?:field|box|input|bar|area)\s*$|cell\s\S+\s*$)",
@@ -98,9 +103,15 @@ _LOOSE_INTO = re.compile(
 )
 # What stands between two fields: with "Ada", and Surname with ...
 _NEXT_PAIR = re.compile(
-    r"(?:(?<=\0)\s*(?:,\s*(?:and\s+)?|\s+and\s+)|\s*(?:,\s*(?:and\s+)?|\s+and\s+)(?=the\s+[^,;\0]{1,30}?\swith\s))",
+    r"(?:(?<=\0)\s*(?:,\s*(?:and\s+)?|\s+and\s+)|\s*(?:,\s*(?:and\s+)?|\s+and\s+)"
+    r"(?=the\s+[^,;\0]{1,30}?\swith\s|the\s+[^,;\0]{1,30}?\s(?:field|box)\s+to\s))",
     re.IGNORECASE,
 )
+# "First name with Ada and Last name with Berg": each text is one word.
+_WORD_EACH = re.compile(
+    r"[^,;\0]{1,30}?\swith\s+(?P<text>[^\s\0]+)\s+and\s+(?:[A-Z][\w-]*(?:\s(?!with\s)[\w-]+){0,2})\s+with\s+[^\s\0]+"
+)
+_AND = re.compile(r"\s+and\s+")
 _AS = re.compile(r"\sas\s+(?:the|my|your|an?)\s+\S+", re.IGNORECASE)
 _SEVERAL_FIELDS = re.compile(r",|\s(?:and|&)\s")
 _HERE = re.compile(r"(?:it|there|here|the focused field)?", re.IGNORECASE)
@@ -109,7 +120,7 @@ _HERE = re.compile(r"(?:it|there|here|the focused field)?", re.IGNORECASE)
 # Where the next text begins: "Ada" into Name and "Berg" into Town; Ada in the Name field and Berg in the Town field.
 _NEXT_TEXT = re.compile(
     r"(?P<joint>\s*,\s*(?:and\s+)?|\s+and\s+)"
-    r"(?:(?=\0+\s+(?:into|in|to)\s)|(?=[^,;\0]{1,40}?\s(?:in|into)\s+the\s[^,;]{1,30}?(?:field|box|bar)(?!\w))"
+    r"(?:(?=\0+\s+(?:into|in|to|for)\s)|(?=[^,;\0]{1,40}?\s(?:in|into)\s+the\s[^,;]{1,30}?(?:field|box|bar)(?!\w))"
     r"|(?=[^\s,;\0]+\s+into\s))",
     re.IGNORECASE,
 )
@@ -153,6 +164,8 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
             words, advice = why_no_text(f"... {tail.mask}", "type")
             if words:
                 raise refusal(part, words, advice)
+    elif role := _ROLE.fullmatch(rest.sentence(".").mask):
+        text, target = rest.cut(*role.span("text")).text, rest.cut(*role.span("field"))
     else:
         matches = list(_LOOSE_INTO.finditer(rest.mask))
         if len(matches) > 1:
@@ -196,7 +209,15 @@ def read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
     """Read ``fill in Name with "Ada"`` and ``set Name to "Ada"``, also several of them joined by commas or "and"."""
     example = 'say for example: fill in Name with "Ada"'
     # Between two pairs there is a quoted text at the left and one more link at the right.
-    cuts = [m for m in _NEXT_PAIR.finditer(rest.mask) if re.search(rf"\s{link}\s", rest.mask[m.end() :], re.IGNORECASE)]
+    pairs = _WORD_EACH.fullmatch(rest.sentence(".").mask) if link == "with" else None
+    joint = _AND.search(rest.mask, pairs.start("text")) if pairs else None
+    cuts = (
+        [joint]
+        if joint
+        else [
+            m for m in _NEXT_PAIR.finditer(rest.mask) if re.search(rf"\s{link}\s", rest.mask[m.end() :], re.IGNORECASE)
+        ]
+    )
     edges = [0, *(edge for match in cuts for edge in match.span()), len(rest.text)]
     steps: list[SubStep] = []
     for pair in (rest.cut(*span) for span in zip(edges[::2], edges[1::2], strict=True)):
@@ -213,6 +234,9 @@ def read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
                 f"{part.text!r}: only fields can be set; put the text in quotes: set {target.text} to "
                 f'"{text.text}", or name the clicks one by one'
             )
+        words, advice = why_no_text(text.mask, "fill") if value is None else ("", "")
+        if words:
+            raise refusal(part, words, advice)
         value = need(part, text.text) if value is None else value
         steps += read_pointing(part, target, "click")
         steps.append(SubStep(text=part.text, gesture="type", value=value, replace=True))
@@ -275,11 +299,11 @@ def hold_keys(part: Part, modifiers: tuple[str, ...], steps: list[SubStep]) -> l
 
 _WAY = r"(up|down|left|right)(?:wards?)?"
 _SCROLL = re.compile(
-    rf"(?:(?P<before>(?!(?:from|to|up|down|left|right)(?!\w)).*?)\s+)?{_WAY}(?:\s+(?:by\s+)?(?P<count>{COUNT}|once|twice)(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
+    rf"(?:(?P<before>(?!(?:from|to|up|down|left|right)(?!\w)).*?)\s+)?(?:to\s+the\s+(?=left|right))?{_WAY}(?:\s+(?:by\s+)?(?P<count>{COUNT}|once|twice)(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
     r"|\s+(?:a\s+(?:(?:little|tiny)\s+)?(?:bit|little)|slowly|slightly|further|again|more)(?:\s+(?:more|further|again))?)?"
     # "Swipe down to refresh": what it is good for; "to the comments" is a place, which is not looked for.
     r"(?:\s+to\s+(?:refresh|reload|update|unlock|load\s+more|see\s+more|continue)(?!\w)[^,;]{0,20})?"
-    r"(?:\s+(?:in|on|over|inside|within)\s+(?P<after>.+))?",
+    r"(?:\s+(?:in|on|over|inside|within)\s+(?P<after>.+?)(?:\s+by\s+(?P<far>\d{1,4})(?:\s+(?:notch(?:es)?|steps?|lines?))?)?)?",
     re.IGNORECASE | re.DOTALL,
 )
 _OPPOSITE: dict[str, Direction] = {"up": "down", "down": "up", "left": "right", "right": "left"}
@@ -294,16 +318,22 @@ def read_scroll(part: Part, rest: Part, *, swipe: bool) -> list[SubStep]:
     """
     match = _SCROLL.fullmatch(rest.mask)
     if match is None or (match["before"] and match["after"]):
+        if swipe and re.search(r"(?<!\w)from\s", rest.mask, re.IGNORECASE):
+            raise UsageError(
+                f"{part.text!r}: a swipe from a place needs its end, too; say for example: swipe from the bottom edge to "
+                "the middle of the screen"
+            )
         raise UsageError(
             f"{part.text!r}: expected a direction; say for example: scroll down 5 in the list. No end and no place is "
             "looked for: the number says how far"
         )
     way = match[2].lower()
-    notches = number(match["count"]) if match["count"] else DEFAULT_NOTCHES
+    count = match["count"] or match["far"]
+    notches = number(count) if count else DEFAULT_NOTCHES
     if notches != int(notches) or notches < 1:
-        raise UsageError(f"{part.text!r}: expected a whole number of notches, 1 or more, got {match['count']}")
+        raise UsageError(f"{part.text!r}: expected a whole number of notches, 1 or more, got {count}")
     if notches > MAX_NOTCHES:
-        raise UsageError(f"{part.text!r}: expected at most {MAX_NOTCHES} notches, got {match['count']}")
+        raise UsageError(f"{part.text!r}: expected at most {MAX_NOTCHES} notches, got {count}")
     place = (
         rest.cut(*match.span("before"))
         if match["before"]
@@ -347,9 +377,11 @@ def read_wait(part: Part, rest: Part) -> list[SubStep]:
 
 
 _TO = re.compile(
-    r"\s+(?:and\s+drop\s+(?:it\s+)?)?(?:to|onto|on\s+to|into|over|over\s+to)\s+|\s+and\s+drop\s+(?:it\s+)?(?:on|in)\s+",
+    r"\s+(?:and\s+drop\s+(?:it\s+)?)?(?<!next)(?<!close)(?:to|onto|on\s+to|into|over|over\s+to)\s+"
+    r"|\s+and\s+drop\s+(?:it\s+)?(?:on|in)\s+",
     re.I,
 )
+_DROP_ON = re.compile(r"\s+(?:on|in)\s+(?=the\s|\0)", re.I)
 
 
 def read_drag(part: Part, rest: Part) -> list[SubStep]:
@@ -358,9 +390,20 @@ def read_drag(part: Part, rest: Part) -> list[SubStep]:
     Raises:
         UsageError: it does not say where to.
     """
-    if start := re.match(r"from\s+", rest.mask, re.IGNORECASE):
-        rest = rest.cut(start.end())
-    if (match := _TO.search(rest.mask)) is None:
+    if source := re.match(r"from\s+", rest.mask, re.IGNORECASE):
+        rest = rest.cut(source.end())
+    ends = list(_TO.finditer(rest.mask))
+    # "From To do to Done": a name may hold the word.
+    ends = [end for end in ends if end[0].islower()] or ends
+    if not ends and re.match(r"drag\s+and\s+drop(?!\w)", part.mask, re.IGNORECASE):
+        ends = list(_DROP_ON.finditer(rest.mask))
+    if not ends:
         raise UsageError(f"{part.text!r} does not say where to; say for example: drag the file to Trash")
-    ends = (rest.cut(0, match.start()).text, rest.cut(match.end()).text)
-    return [SubStep(text=part.text, gesture="drag", targets=(need(part, ends[0]), need(part, ends[1])))]
+    if len(ends) > 1:
+        raise UsageError(
+            f"{part.text!r}: it is not clear which of the words {ends[0][0].strip()!r} and {ends[1][0].strip()!r} says where "
+            'to; put the names in quotes: drag "A" to "B"'
+        )
+    match = ends[0]
+    start, end = rest.cut(0, match.start()).text, rest.cut(match.end()).text
+    return [SubStep(text=part.text, gesture="drag", targets=(need(part, start), need(part, end)))]

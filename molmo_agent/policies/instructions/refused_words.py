@@ -243,7 +243,7 @@ KINDS = (
         advice="earlier tasks are not known: name what is meant",
         lower=(
             "(?<!the )last time",
-            "same (?:as|again|thing|way)",
+            "same (?:as|again|thing|way|for|here|there)",
             "as (?:before|usual|always|earlier|previously|agreed|discussed)",
             "like (?:before|always|yesterday|earlier|I)",
         ),

@@ -53,6 +53,7 @@ _LABEL_VERB = re.compile(
 )
 # "Can you click Save?" is no question.
 _REQUEST = re.compile(r"\W*(?:please\W+)?(?:can|could|would)\s+you(?!\w)", re.IGNORECASE)
+_GREETING = re.compile(r"(?:hi|hey|hello)(?:\s+there)?\s*[,.!]\s+(?=\S)", re.IGNORECASE)
 _THANKS = re.compile(r"(?<=[^\s,])(?<!\b[Nn]o)(?<!\b[Nn]o,)[\s,]+(?:please|thanks|thank\s+you)[\s.!]*$")
 # The letters of one alphabet in a word of another: "n\u043et" for "not".
 _MIXED = re.compile(r"[A-Za-z][\u0370-\u03ff\u0400-\u052f]|[\u0370-\u03ff\u0400-\u052f][A-Za-z]")
@@ -119,6 +120,8 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
         raise UsageError(f"expected words, got more than {MAX_BLANKS} blanks in a row outside of quotes")
     # The numbers and dashes of a list are not words.
     whole = Part(text, _BULLET.sub(lambda bullet: " " * len(bullet[0]), mask), quotes)
+    if (greeting := _GREETING.match(whole.mask)) and _begins_a_step(whole.mask, greeting.end()):
+        whole = whole.cut(greeting.end())
     if _REQUEST.match(whole.mask) and whole.mask.endswith("?"):
         whole = whole.cut(0, len(whole.text) - 1)
     if mixed := _MIXED.search(whole.mask):
@@ -130,6 +133,7 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
     if len(parts) > 1 and not _begins_a_step(parts[0].mask, 0):
         rest = whole.mask.strip()[len(parts[0].mask) :]
         refuse_aside(parts[0], before_comma=re.match(r"\s*,\s*(?!(?:and\s+)?then(?!\w))", rest) is not None)
+    _refuse_held_on(whole, parts)
     steps: list[SubStep] = []
     for part in parts:
         new = _resolve_it(_read_part(part, steps[-1] if steps else None), steps)
@@ -148,6 +152,30 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
     if not steps:
         raise UsageError(f"expected something to do, got {text.strip()[:60]!r}; {EXAMPLE}")
     return tuple(steps)
+
+
+def _refuse_held_on(whole: Part, parts: list[Part]) -> None:
+    """Refuse ``hold ctrl, click A and click B``: whether the key is held for B is not said.
+
+    Raises:
+        UsageError: only a comma or "and" stands between such clicks.
+    """
+    end = 0
+    for part, following in itertools.pairwise(parts):
+        end = whole.mask.index(part.mask, end) + len(part.mask)
+        joint = whole.mask[end : whole.mask.index(following.mask, end)]
+        verb = VERB.match(following.mask)
+        if (
+            _HOLD_AND.match(part.mask)
+            and verb
+            and verb.lastgroup == "click"
+            and re.fullmatch(r"[\s,]*(?:and)?\s*", joint)
+        ):
+            raise refusal(
+                following,
+                verb[0],
+                f"it is not clear what is held; say for example: ctrl-click A, then {following.text}",
+            )
 
 
 def _resolve_it(new: list[SubStep], before: list[SubStep]) -> list[SubStep]:
