@@ -131,7 +131,7 @@ def key(*keys):
         # Waiting and the rest.
         ("wait 2 seconds", [((), Wait(2))]),
         ("wait", [((), Wait(1))]),
-        ("wait for half a minute", None),
+        ("wait for half a minute", [((), Wait(30))]),
         ("pause for 1.5 minutes", [((), Wait(90))]),
         ("wait 500 ms and click A", [((), Wait(0.5)), click("A")]),
         ("launch the Notes app", [((), OpenApp("Notes"))]),

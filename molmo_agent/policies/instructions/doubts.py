@@ -22,6 +22,10 @@ _WRITTEN_AT = (
     r"(?:end|beginning|start|top|bottom|line|row|document|page|heading|paragraph|sentence|field|box|bar|cell|cursor|caret|sheet"
     r"|table|picture|image|photo|form|dialog|window|list)"
 )
+_NAMED_VALUE = (
+    r"(?:passcode|password|pin|user\s?name|e-?mail(?:\s+address)?|amount|quantity|value"
+    r"|(?:[a-z]+\s)?(?:name|code|number))"
+)
 # Things that are counted, one of which is a single target.
 _COUNTED = (
     r"(?:(?:[a-z]+\s)?(?:files|folders|documents|rows|columns|cells|tabs|icons|links|emails|mails|messages|photos|pictures|images"
@@ -93,7 +97,11 @@ _TARGETS = (
         "a step after 'and' does not say what; put a sign to type in quotes",
         does=_POINTED,
     ),
-    _kind(r"^(?:and|off|up|down|out|away|along|through)\s", "name one thing on the screen", does=f"{_POINTED} drag"),
+    _kind(
+        r"^(?:and|off|up|down|out|away|along|through|around|about)\s",
+        "name one thing on the screen",
+        does=f"{_POINTED} drag",
+    ),
     _kind(r"^to\s+[a-z]+(?:\s|$)", "name one thing on the screen", verb="click|tap|touch"),
     _kind(r"^right\s+on\s", "say right-click for the other button, and leave out the word otherwise", does="click"),
     _kind(
@@ -123,6 +131,17 @@ _TARGETS = (
         r"(?:\s+(?:ones?|answer|choice|solution))?$",
         "name the one thing that is meant",
         verb="select|choose|pick|click|tap",
+    ),
+    _kind(
+        r"^(?:on\s+)?(?:the|an?)\s+(?:correct|best|proper|appropriate|suitable|relevant|obvious|cheapest|nice|good|fitting"
+        r"|reasonable|convenient)\s+[a-z]+$",
+        "name the one thing that is meant",
+        verb="select|choose|pick|click|tap|open",
+    ),
+    _kind(
+        r"\s(?:>|->|→)\s",
+        "one gesture has one target: name the next step behind 'then'",
+        does="double_click triple_click right_click middle_click long_press move drag",
     ),
     _kind(r"^all$", 'say: press ctrl+a; or name a button: click "Select all"', does="click"),
     _kind(
@@ -161,6 +180,16 @@ _TEXTS = (
     _kind(r"\s(?:with|using|on|via)\s+(?:the|your|my|an?)\s+(?:[\w-]+\s+)?keyboard$", _LITERALLY),
     # "The answer", "the current date": a text that is described, not named.
     _kind(r"^the\s+[a-z]", _LITERALLY),
+    _kind(
+        r"^[A-Za-z]+'s\s+(?:[a-z]+\s)?(?:date|name|number|address|e-?mail|phone|password|birthday|age|answer|title|time|weather|code)$",
+        _LITERALLY,
+    ),
+    _kind(
+        r"^(?:current|correct|valid|missing|right)\s+(?:date|time|name|number|password|value|answer|address|e-?mail|code)s?$",
+        _LITERALLY,
+    ),
+    # "Enter password hunter2" types one word of them, or two.
+    _kind(rf"^{_NAMED_VALUE}\s+[^\s\0]+$", _WHERE_IT_ENDS, verb="enter|input|key in"),
     _kind(r"^(?:full\s?screen|[a-z]+\s+mode)$", _LITERALLY, verb="enter"),
     _kind(r"^(?:my|your|his|her|their|our|some|any)\s+[a-z]", _LITERALLY, verb="fill.*|set|put"),
     # "What I told you" is not known here; "what is this" may be a text.
@@ -185,6 +214,8 @@ _ENDS = (
     ),
 )
 # "The word hello", "my code 1234": what is typed stands behind them. "The word shown above" is described.
+VALUE_CALLED = re.compile(rf"{_NAMED_VALUE}\s+(?=\S*[\d@]\S*(?:$|\s+(?:in|into)\s))")
+"""A pattern for what an entered number or address is called: ``zip code`` of "enter zip code 90210"."""
 CALLED = re.compile(
     r"(?:the|my|your)\s+(?:(?:following\s+)?(?:word|letter|digit|number)\s*:?\s+"
     r"(?!(?:shown|displayed|visible|written|seen|highlighted|above|below|again|here|there|twice)(?!\w))"

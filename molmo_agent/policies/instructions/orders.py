@@ -169,7 +169,9 @@ def _refuse_no_target(part: Part, mask: str, start: int, does: str) -> None:
             raise refusal(part, "?", "questions are not answered: say what is to be done")
         if (several := SEVERAL.match(target)) and does != "key":
             raise refusal(part, several[0], "name the one thing that is meant, one step for each")
-        if re.match(r"(?:what|why|how|who|whom|that)\s", target) or (does == "click" and target.startswith("for ")):
+        if re.match(r"(?:what|why|how|who|whom|that|where)\s", target) or (
+            does == "click" and target.startswith("for ")
+        ):
             raise refusal(part, target.split()[0], "name one thing on the screen")
         if _NO_TARGET.match(target):
             raise refusal(part, target.strip(), "name one thing on the screen")

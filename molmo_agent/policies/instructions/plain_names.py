@@ -193,7 +193,8 @@ def _order(words: list[str], *, has_path: bool) -> str:
         return first
     if first not in _ORDERS or has_path or _is_widget(names) or all(name in _PARTICLES for name in names[1:]):
         return ""
-    is_name = (first in _NOUNS_TOO and last in _THINGS) or (words[0][0].isupper() and _is_label(names))
+    is_noun = first in _NOUNS_TOO and last in _THINGS and _DETERMINERS.isdisjoint(names)
+    is_name = is_noun or (words[0][0].isupper() and _is_label(names))
     return "" if is_name else first
 
 

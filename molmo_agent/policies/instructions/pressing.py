@@ -6,6 +6,7 @@ from molmo_agent.errors import UsageError
 from molmo_agent.policies.instructions.counts import COUNT, read_times
 from molmo_agent.policies.instructions.keys import JOIN, MODIFIERS, read_chord
 from molmo_agent.policies.instructions.languages import foreign_words
+from molmo_agent.policies.instructions.plain_names import is_aim
 from molmo_agent.policies.instructions.quoting import Part
 
 # "Press Enter to send it": what it is good for. "Up to 5" and "left to right" are none.
@@ -33,6 +34,18 @@ EFFECT = re.compile(
 )
 """A pattern for what keys can be good for."""
 
+_HAS_MEANS = re.compile(
+    rf"{EFFECT.pattern}|(?:choose|activate|open|expand|collapse|focus|turn|switch|go to|dismiss|pause|play|mute|unmute"
+    r"|resume)(?!\w)",
+    re.IGNORECASE,
+)
+# "Close the dialog by clicking OK".
+_BY_GESTURE = re.compile(
+    rf"(?P<effect>{EFFECT.pattern}|[a-z]+(?:\s+(?:in|out|on|off|up|down))?(?!\w))[^,;]*(?P<by>\sby\s+)"
+    r"(?P<how>(?:double|right|triple)-click|click|tapp?|press|hitt?|choos|select|pick|dragg?|swip)ing(?=\s+\S)",
+    re.IGNORECASE,
+)
+_VERBS = {"tapp": "tap", "hitt": "hit", "choos": "choose", "dragg": "drag", "swip": "swipe"}
 _BETWEEN = re.compile(rf"\s*,\s*(?:and\s+)?|\s+and\s+|\s+(?={MODIFIERS}{JOIN})", re.IGNORECASE)
 _NOUN = re.compile(r"(?:the\s+)?keys\s+", re.IGNORECASE)
 _MODIFIERS = re.compile(MODIFIERS, re.IGNORECASE)
@@ -91,6 +104,22 @@ def read_means(part: Part) -> tuple[Part | None, list[tuple[str, ...]]]:
         if chords and (any(len(chord) > 1 for chord in chords) or means[0]["by"]):
             return part.cut(0, means[0].start()), chords
     return None, []
+
+
+def read_gesture_as_means(part: Part) -> tuple[Part | None, Part | None]:
+    """Return ``close it by`` and ``click OK`` of ``close it by clicking OK``; nothing where no gesture is the means.
+
+    "It" behind the gesture is what stands before: ``highlight the line by triple-clicking it``.
+    """
+    match = _BY_GESTURE.match(part.mask)
+    if match is None or not (is_aim(match["effect"].split()[0].lower()) or _HAS_MEANS.match(part.mask)):
+        return None, None
+    target = part.cut(match.end())
+    if target.sentence().mask == "it":
+        target = part.cut(match.end("effect"), match.start("by"))
+    how = match["how"].lower()
+    verb = _VERBS.get(how, how)
+    return part.cut(0, match.end("by")), Part(verb, verb, {}).then(target)
 
 
 def ends_with_chord(target: str) -> bool:

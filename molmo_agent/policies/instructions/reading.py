@@ -2,20 +2,16 @@
 
 import re
 from dataclasses import replace
-from typing import cast
 
-from molmo_agent.actions import Direction
 from molmo_agent.errors import UsageError
 from molmo_agent.policies.instructions.counts import (
-    COUNT,
-    number,
     read_signs,
     read_things,
     read_times,
     times_last,
     without_again,
 )
-from molmo_agent.policies.instructions.doubts import CALLED, why_no_end, why_no_text
+from molmo_agent.policies.instructions.doubts import CALLED, VALUE_CALLED, why_no_end, why_no_text
 from molmo_agent.policies.instructions.keys import read_chord
 from molmo_agent.policies.instructions.orders import refusal
 from molmo_agent.policies.instructions.pressing import refuse_chord
@@ -24,8 +20,6 @@ from molmo_agent.policies.instructions.substep import Gesture, SubStep, is_field
 
 PRESS = r"press|hit|push"
 EXAMPLE = 'say for example: click Name, type "Ada", then press Enter'
-MAX_WAIT_S = 3600
-MAX_NOTCHES = 100
 
 OF_LIST = re.compile(
     r"(?:select|choose|pick)\s+(?P<names>.+?)(?P<where>\s+(?:from|in)\s+the\s+(?:\w+\s+){0,2}list(?:\s?box)?)", re.I
@@ -89,13 +83,17 @@ def read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
 
 
 _WHAT = re.compile(
-    r"(?:the\s+)?(?:following\s+)?(?:text|words?|string|phrase|letters?|numbers?|name)[\s:]+(?=\0)", re.I
+    r"(?:the\s+)?(?:following\s+)?(?:text|words?|string|phrase|sentence|letters?|numbers?|name)[\s:]+(?=\0)", re.I
 )
 _INTO = re.compile(
     r"\s+(?:into|in|to|inside|on|at|as(?=\s+the\s)|for(?=\s+(?:the\s|(?-i:[A-Z])|\0)))(?:\s+to)?\s+", re.IGNORECASE
 )
 # "06/11/2025 as the check-in date": a number or an address is one word, and what follows is its field.
-_ROLE = re.compile(r"(?P<text>\S*[\d@]\S*)\s+(?:as|for)\s+(?P<field>(?:the|my)\s+[a-z][^,;.]{1,40})", re.IGNORECASE)
+_ROLE = re.compile(
+    r"(?P<text>\S*[\d@]\S*)\s+(?:as|for)\s+(?P<field>(?:the|my)\s+[a-z][^,;.]{1,40})"
+    r"|(?P<value>\S*[\d@]\S*)\s+in\s+(?P<name>(?-i:[A-Z])[\w-]*(?:\s(?-i:[A-Z])[\w-]*)?)",
+    re.IGNORECASE,
+)
 # Between unquoted words only "into" is surely no part of the text; "in" needs something that is clearly a field.
 _LOOSE_INTO = re.compile(
     r"\s+(?:into|inside)\s+(?=\S)|\s+in\s+(?=(?:the\s|\0)|\S+(?:\s\S+){0,3}\s(?:field|box|input|bar|area)\s*$|cell\s\S+\s*$)",
@@ -114,18 +112,20 @@ _WORD_EACH = re.compile(
 _AND = re.compile(r"\s+and\s+")
 _AS = re.compile(r"\sas\s+(?:the|my|your|an?)\s+\S+", re.IGNORECASE)
 _SEVERAL_FIELDS = re.compile(r",|\s(?:and|&)\s")
-_HERE = re.compile(r"(?:it|there|here|the focused field)?", re.IGNORECASE)
+_HERE = re.compile(r"(?:it|there|here|the focused field|at the (?:cursor|caret))?", re.IGNORECASE)
 
 
 # Where the next text begins: "Ada" into Name and "Berg" into Town; Ada in the Name field and Berg in the Town field.
 _NEXT_TEXT = re.compile(
     r"(?P<joint>\s*,\s*(?:and\s+)?|\s+and\s+)"
     r"(?:(?=\0+\s+(?:into|in|to|for)\s)|(?=[^,;\0]{1,40}?\s(?:in|into)\s+the\s[^,;]{1,30}?(?:field|box|bar)(?!\w))"
-    r"|(?=[^\s,;\0]+\s+into\s))",
+    r"|(?=[^\s,;\0]+\s+(?:into|in\s+cell)\s)|(?=[^\s,;\0]*[\d@][^\s,;\0]*\s+in\s+(?-i:[A-Z])))",
     re.IGNORECASE,
 )
 _IN_FIELD = re.compile(
-    r"\s(?:in|into)\s+the\s.*(?:field|box|bar)$|^\S+\s+into\s+(?-i:[A-Z])[\w-]*(?:\s[\w-]+)?$", re.IGNORECASE
+    r"\s(?:in|into)\s+the\s.*(?:field|box|bar)$|^\S+\s+(?:into\s+(?-i:[A-Z])[\w-]*(?:\s[\w-]+)?|in\s+cell\s+\S+)$"
+    r"|^\S*[\d@]\S*\s+in\s+(?-i:[A-Z])[\w-]*(?:\s(?-i:[A-Z])[\w-]*)?$",
+    re.IGNORECASE,
 )
 
 
@@ -149,7 +149,11 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
     """
     if not rest.text and part.mask.lower().startswith("enter"):
         return [SubStep(text=part.text, gesture="key", value="enter")]
-    if (noun := _WHAT.match(rest.mask)) or (noun := CALLED.match(rest.mask)):
+    verb = re.split(r"\s", part.mask, maxsplit=1)[0].lower()
+    noun = _WHAT.match(rest.mask) or CALLED.match(rest.mask)
+    if noun is None and verb in ("enter", "input"):
+        noun = VALUE_CALLED.match(rest.mask)
+    if noun:
         rest = rest.cut(noun.end())
     if following := _next_text(rest):
         return read_type(part, rest.cut(0, following.start())) + read_type(part, rest.cut(following.end("joint")))
@@ -165,7 +169,8 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
             if words:
                 raise refusal(part, words, advice)
     elif role := _ROLE.fullmatch(rest.sentence(".").mask):
-        text, target = rest.cut(*role.span("text")).text, rest.cut(*role.span("field"))
+        text = rest.cut(*role.span("text" if role["text"] else "value")).text
+        target = rest.cut(*role.span("field" if role["text"] else "name"))
     else:
         matches = list(_LOOSE_INTO.finditer(rest.mask))
         if len(matches) > 1:
@@ -181,7 +186,6 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
                 )
             # "how are you?" and "Hello!" are typed as they stand; a full stop ends the instruction.
             rest = rest.sentence(".")
-        verb = re.split(r"\s", part.mask, maxsplit=1)[0]
         words, advice = why_no_text(rest.mask, verb)
         if not words and target is None:
             words, advice = why_no_end(rest.mask.rstrip("?!"), verb)
@@ -295,115 +299,3 @@ def hold_keys(part: Part, modifiers: tuple[str, ...], steps: list[SubStep]) -> l
     if all(step.gesture == "key" for step in steps):
         return [replace(step, text=part.text, value=" ".join((*modifiers, step.value))) for step in steps]
     raise UsageError(f"{part.text!r}: keys can be held during clicks only")
-
-
-_WAY = r"(up|down|left|right)(?:wards?)?"
-_SCROLL = re.compile(
-    rf"(?:(?P<before>(?!(?:from|to|up|down|left|right)(?!\w)).*?)\s+)?(?:to\s+the\s+(?=left|right))?{_WAY}(?:\s+(?:by\s+)?(?P<count>{COUNT}|once|twice)(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
-    r"|\s+(?:a\s+(?:(?:little|tiny)\s+)?(?:bit|little)|slowly|slightly|further|again|more)(?:\s+(?:more|further|again))?)?"
-    # "Swipe down to refresh": what it is good for; "to the comments" is a place, which is not looked for.
-    r"(?:\s+to\s+(?:refresh|reload|update|unlock|load\s+more|see\s+more|continue)(?!\w)[^,;]{0,20})?"
-    r"(?:\s+(?:in|on|over|inside|within)\s+(?P<after>.+?)(?:\s+by\s+(?P<far>\d{1,4})(?:\s+(?:notch(?:es)?|steps?|lines?))?)?)?",
-    re.IGNORECASE | re.DOTALL,
-)
-_OPPOSITE: dict[str, Direction] = {"up": "down", "down": "up", "left": "right", "right": "left"}
-DEFAULT_NOTCHES = 3
-
-
-def read_scroll(part: Part, rest: Part, *, swipe: bool) -> list[SubStep]:
-    """Read ``down 5 in the list``; a swipe moves the other way.
-
-    Raises:
-        UsageError: there is no direction, or no sensible number of notches.
-    """
-    match = _SCROLL.fullmatch(rest.mask)
-    if match is None or (match["before"] and match["after"]):
-        if swipe and re.search(r"(?<!\w)from\s", rest.mask, re.IGNORECASE):
-            raise UsageError(
-                f"{part.text!r}: a swipe from a place needs its end, too; say for example: swipe from the bottom edge to "
-                "the middle of the screen"
-            )
-        raise UsageError(
-            f"{part.text!r}: expected a direction; say for example: scroll down 5 in the list. No end and no place is "
-            "looked for: the number says how far"
-        )
-    way = match[2].lower()
-    count = match["count"] or match["far"]
-    notches = number(count) if count else DEFAULT_NOTCHES
-    if notches != int(notches) or notches < 1:
-        raise UsageError(f"{part.text!r}: expected a whole number of notches, 1 or more, got {count}")
-    if notches > MAX_NOTCHES:
-        raise UsageError(f"{part.text!r}: expected at most {MAX_NOTCHES} notches, got {count}")
-    place = (
-        rest.cut(*match.span("before"))
-        if match["before"]
-        else rest.cut(*match.span("after"))
-        if match["after"]
-        else None
-    )
-    return [
-        SubStep(
-            text=part.text,
-            gesture="scroll",
-            # A finger moves against the view.
-            direction=_OPPOSITE[way] if swipe else cast(Direction, way),
-            amount=notches,
-            targets=(place.text,) if place else (),
-        )
-    ]
-
-
-_WAIT = re.compile(
-    rf"(?:for\s+)?(?:(?P<count>{COUNT})\s*(?P<unit>seconds?|secs?|s|milliseconds?|ms|minutes?|mins?|m)|(?:a\s+)?(?:moment|bit|little))?",
-    re.IGNORECASE,
-)
-
-
-def read_wait(part: Part, rest: Part) -> list[SubStep]:
-    """Read ``2 seconds``; a moment is one second.
-
-    Raises:
-        UsageError: it is no time, or longer than :data:`MAX_WAIT_S`.
-    """
-    match = _WAIT.fullmatch(rest.mask)
-    if match is None:
-        raise UsageError(f"{part.text!r}: can only wait for a time; say for example: wait 2 seconds")
-    unit = (match["unit"] or "s").lower()
-    factor = 0.001 if unit.startswith(("ms", "milli")) else 60.0 if unit.startswith("m") else 1.0
-    seconds = number(match["count"]) * factor if match["count"] else 1.0
-    if seconds > MAX_WAIT_S:
-        raise UsageError(f"{part.text!r}: expected at most {MAX_WAIT_S / 60:g} minutes, got {seconds / 60:g}")
-    return [SubStep(text=part.text, gesture="wait", amount=seconds)]
-
-
-_TO = re.compile(
-    r"\s+(?:and\s+drop\s+(?:it\s+)?)?(?<!next)(?<!close)(?:to|onto|on\s+to|into|over|over\s+to)\s+"
-    r"|\s+and\s+drop\s+(?:it\s+)?(?:on|in)\s+",
-    re.I,
-)
-_DROP_ON = re.compile(r"\s+(?:on|in)\s+(?=the\s|\0)", re.I)
-
-
-def read_drag(part: Part, rest: Part) -> list[SubStep]:
-    """Read ``the file to Trash``.
-
-    Raises:
-        UsageError: it does not say where to.
-    """
-    if source := re.match(r"from\s+", rest.mask, re.IGNORECASE):
-        rest = rest.cut(source.end())
-    ends = list(_TO.finditer(rest.mask))
-    # "From To do to Done": a name may hold the word.
-    ends = [end for end in ends if end[0].islower()] or ends
-    if not ends and re.match(r"drag\s+and\s+drop(?!\w)", part.mask, re.IGNORECASE):
-        ends = list(_DROP_ON.finditer(rest.mask))
-    if not ends:
-        raise UsageError(f"{part.text!r} does not say where to; say for example: drag the file to Trash")
-    if len(ends) > 1:
-        raise UsageError(
-            f"{part.text!r}: it is not clear which of the words {ends[0][0].strip()!r} and {ends[1][0].strip()!r} says where "
-            'to; put the names in quotes: drag "A" to "B"'
-        )
-    match = ends[0]
-    start, end = rest.cut(0, match.start()).text, rest.cut(match.end()).text
-    return [SubStep(text=part.text, gesture="drag", targets=(need(part, start), need(part, end)))]

@@ -246,6 +246,9 @@ KINDS = (
             "same (?:as|again|thing|way|for|here|there)",
             "as (?:before|usual|always|earlier|previously|agreed|discussed)",
             "like (?:before|always|yesterday|earlier|I)",
+            "from (?:before|earlier|last time)",
+            "(?:I|you|we) (?:just |already )?(?:mentioned|showed|sent|opened|used|clicked|created|typed|made|visited"
+            "|saved|downloaded|chose|picked|selected|wrote|closed|talked|spoke|copied)",
         ),
         texts=False,
     ),

@@ -18,10 +18,17 @@ from molmo_agent.errors import UsageError
 from molmo_agent.policies.instructions.counts import read_signs, read_things, read_times, times_last, without_again
 from molmo_agent.policies.instructions.doubts import why_misread
 from molmo_agent.policies.instructions.keys import MODIFIERS, read_modifiers, signs_that_are_keys
+from molmo_agent.policies.instructions.moving import read_drag, read_scroll, read_wait
 from molmo_agent.policies.instructions.orders import refusal, refuse_aside, refuse_no_order
 from molmo_agent.policies.instructions.places import PLACE, behind_its_verb
 from molmo_agent.policies.instructions.plain_names import is_label_of_gesture
-from molmo_agent.policies.instructions.pressing import EFFECT, read_keys, read_means, read_pressed
+from molmo_agent.policies.instructions.pressing import (
+    EFFECT,
+    read_gesture_as_means,
+    read_keys,
+    read_means,
+    read_pressed,
+)
 from molmo_agent.policies.instructions.quoting import KEY, Part, mask_quotes
 from molmo_agent.policies.instructions.reading import (
     EXAMPLE,
@@ -31,14 +38,11 @@ from molmo_agent.policies.instructions.reading import (
     press_keys,
     read_back,
     read_clear,
-    read_drag,
     read_fill,
     read_list,
     read_pointing,
     read_put,
-    read_scroll,
     read_type,
-    read_wait,
 )
 from molmo_agent.policies.instructions.refused_words import begins_refused
 from molmo_agent.policies.instructions.searching import read_address, read_search
@@ -77,18 +81,12 @@ _NAME_WITH_VERB = re.compile(
     r"|[\w-]+\s+and\s+(?!press|click|tap|hit|push|touch|select|choose|pick|open|hold|hover)[\w-]+\s+"
     r"(?:button|icon|command|tool)(?!\w))"
 )
+# "Swipe down from the top edge to the middle".
+_FROM_TO = re.compile(r"(?:(?:up|down|left|right)\s+)?(?P<ends>from\s.*\sto\s)", re.IGNORECASE)
 _ON_OR_OFF = re.compile(r"\s+(?:on|off)\W*$", re.IGNORECASE)
 # "Select May from the month list and 2027 from the year list".
 _FROM_TWO = re.compile(
     r"((?:(?!\sfrom\s).)+\sfrom\s+the\s(?:(?!\sfrom\s).)+)\s+and\s+((?:(?!\sfrom\s).)+\sfrom\s+the\s.+)", re.I
-)
-# "Close the dialog by clicking OK".
-_BY_CLICKING = re.compile(
-    rf"(?P<effect>{EFFECT.pattern}|(?:dismiss|accept|decline|reject|confirm|expand|collapse|enable|disable|start|stop|finish"
-    r"|log\s+(?:in|out|on|off)|sign\s+(?:in|out|up)|turn\s+(?:on|off)|switch\s+(?:on|off)|clear|add|remove|share|sort|filter|resize"
-    r"|reset|apply|skip|continue|leave|end|upload|download|attach|play|pause|mute|unmute|move|rotate|zoom|archive|reply)(?!\w))"
-    r".*\sby\s+(?P<how>double-click|right-click|click|tapp?|press|hitt?|choos|select|pick|dragg?|swip)ing(?=\s+\S)",
-    re.IGNORECASE,
 )
 # "Type Ada into the Name field, then Berg into the Town field".
 _TEXT_AGAIN = re.compile(
@@ -195,6 +193,8 @@ def _resolve_it(new: list[SubStep], before: list[SubStep]) -> list[SubStep]:
     return new_steps
 
 
+# "Type "Ada", Enter".
+_KEY_AFTER_TEXT = re.compile(r"(?:enter|return|tab|escape|esc)(?=\s*(?:[.,;]|$|\s(?:and|then)\s))", re.IGNORECASE)
 _STRONG = r"\s*[;\n]+\s*|[,.]?\s+(?:and\s+)?then(?!\w)[\s,:]*"
 _STEP_NUMBER = r"(?:step\s+\d{1,2}[.):]\s+)?"
 _WEAK = rf"\s*,\s*(?:and\s+)?{_STEP_NUMBER}|\s+and\s+(?:also\s+)?|\.\s+{_STEP_NUMBER}"
@@ -213,6 +213,9 @@ def _cut_into_parts(whole: Part) -> list[Part]:
         position = separator.end()
         # "First, click A": the comma belongs to the word before it.
         before = whole.mask[start : separator.start()].strip() if separator.start() - start < 40 else "-"
+        is_key = whole.mask[separator.start() - 1 : separator.start()] == "\0" and _KEY_AFTER_TEXT.match(
+            whole.mask, position
+        )
         only_polite = POLITE.fullmatch(before)
         if separator.start() in in_names:
             continue
@@ -222,7 +225,7 @@ def _cut_into_parts(whole: Part) -> list[Part]:
             or _is_place(whole.mask[start:], separator.start() - start)
         ):
             continue
-        if separator["strong"] is None and (only_polite or not _begins_a_step(whole.mask, position)):
+        if separator["strong"] is None and (only_polite or not (is_key or _begins_a_step(whole.mask, position))):
             continue
         parts.append(whole.cut(start, separator.start()))
         start = position
@@ -285,12 +288,11 @@ def _read_part(part: Part, before: SubStep | None = None) -> list[SubStep]:
         does = "key" if effect.mask[:6].lower() == "select" else "press"
         refuse_no_order(effect, cast(re.Match[str], EFFECT.match(effect.mask)).end(), does)
         return press_keys(part, chords)
-    if by_clicking := _BY_CLICKING.match(part.mask):
-        refuse_no_order(part.cut(0, by_clicking.end()), by_clicking.end("effect"), "key")
-        how = {"tapp": "tap", "hitt": "hit", "choos": "choose", "dragg": "drag", "swip": "swipe"}
-        verb = how.get(by_clicking["how"].lower(), by_clicking["how"].lower())
-        return _read_part(Part(verb, verb, {}).then(part.cut(by_clicking.end())))
-    if before and before.gesture == "type" and _TEXT_AGAIN.fullmatch(part.mask):
+    aim, gesture = read_gesture_as_means(part)
+    if aim and gesture:
+        refuse_no_order(aim, len(aim.text.split()[0]), "key")
+        return _read_part(gesture)
+    if before and before.gesture == "type" and _TEXT_AGAIN.fullmatch(part.mask) and not VERB.match(part.mask):
         return _read_part(Part("type", "type", {}).then(part))
     is_label = _LABEL_VERB.fullmatch(part.mask) or is_label_of_gesture(part.mask)
     verb = None if is_label else VERB.match(part.mask)
@@ -305,7 +307,9 @@ def _read_part(part: Part, before: SubStep | None = None) -> list[SubStep]:
 def _read_name(part: Part, before: SubStep | None) -> list[SubStep]:
     """Read a part without a verb: ``ctrl+s``, ``the Save button``, and ``on Open`` after a click."""
     chords = read_keys(part)
-    after_keys = before is not None and before.gesture == "key"
+    after_keys = before is not None and (
+        before.gesture == "key" or (before.gesture == "type" and _KEY_AFTER_TEXT.match(part.mask) is not None)
+    )
     if chords and (after_keys or any(len(chord) > 1 for chord in chords)):
         return press_keys(part, chords)
     if len(chords) > 1 and set(chords) <= {("tab",), ("backspace",), ("escape",), ("pageup",), ("pagedown",)}:
@@ -343,8 +347,8 @@ def _read_verb(part: Part, verb: re.Match[str]) -> list[SubStep]:
             return read_clear(part, rest.sentence())
         case "press" if chords := read_pressed(part, rest):
             return press_keys(part, chords)
-        case "scroll" if verb[0].lower() != "scroll" and re.match(r"from\s.*\sto\s", rest.mask):
-            return read_drag(part, rest.sentence())
+        case "scroll" if verb[0].lower() != "scroll" and (ends := _FROM_TO.match(rest.mask)):
+            return read_drag(part, rest.cut(ends.start("ends")).sentence())
         case "scroll":
             return read_scroll(part, rest.sentence(), swipe=verb[0].lower() != "scroll")
         case "wait":

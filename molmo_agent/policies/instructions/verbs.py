@@ -27,7 +27,7 @@ _CLICK = (
 # Words that a pointing model is asked with as they stand: "close" is part of what is looked for.
 _WHOLE = (
     r"close|dismiss|minimi[sz]e|maximi[sz]e|(?:refresh|reload|pause|mute|unmute)(?=\s+the\s+\S)"
-    r"|(?:play|resume)(?=\s+the\s+(?:video|movie|film|clip|song|track|music|audio|recording|animation|slideshow)(?!\w))"
+    r"|(?:play|resume)(?=\s+the\s+(?:(?:first|second|third|last|top)\s)?(?:video|movie|film|clip|song|track|music|audio|recording|animation|slideshow)(?!\w))"
 )
 _FIELD = r"(?:field|text\s?box|(?:search|text|input) box|(?:search|address) bar)(?!\w)"
 # Only what is called a field: "clear the history" deletes something else.
@@ -68,7 +68,11 @@ _VERBS: tuple[tuple[str, str], ...] = (
     (r"(?:right|secondary)[- ]?click", "right_click"),
     (r"middle[- ]?click", "middle_click"),
     (_HOLD, "long_press"),
-    (r"hover(?: (?:the|your|my) (?:mouse|pointer|cursor))?|move (?:the |your |my )?(?:mouse|pointer|cursor)", "move"),
+    (
+        r"hover(?: (?:the|your|my) (?:mouse|pointer|cursor))?|mouse over"
+        r"|move (?:the |your |my )?(?:mouse|pointer|cursor)",
+        "move",
+    ),
     (r"drag and drop|(?:click|tap|touch) and drag|drag|move", "drag"),
     (r"scroll|swipe|flick", "scroll"),
     (rf"(?:type|write|key) (?:in|out)|write down|type|enter|write|input|paste|{_INSERT}", "type"),
