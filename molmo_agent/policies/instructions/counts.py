@@ -1,5 +1,6 @@
 """Numbers and repetitions: "three", "twice", "5 times"."""
 
+import itertools
 import re
 
 from molmo_agent.errors import UsageError
@@ -58,6 +59,16 @@ def read_times(rest: Part) -> tuple[Part, int]:
     if not (times == int(times) and 1 <= times <= 20):
         raise UsageError(f"{rest.text!r}: expected 1 to 20 times, got {match[2]}")
     return rest.cut(0, match.start()), int(times)
+
+
+def read_quoted(phrase: Part) -> list[str]:
+    """Return the names of ``"Milk" and "Eggs"``; nothing unless the phrase is two or more names in quotes."""
+    names = list(phrase.quotes.items())
+    between = [phrase.mask[end:start] for (_, end), (start, _) in itertools.pairwise(names)]
+    is_list = len(names) > 1 and names[0][0] == 0 and names[-1][1] == len(phrase.mask)
+    if not is_list or not all(_COMMA.fullmatch(joint) for joint in between):
+        return []
+    return [phrase.text[start:end] for start, end in names]
 
 
 def without_again(rest: Part) -> Part:

@@ -143,6 +143,23 @@ _TARGETS = (
         "one gesture has one target: name the next step behind 'then'",
         does="double_click triple_click right_click middle_click long_press move drag",
     ),
+    # "Click (640, 480)": a number of pixels is nothing that can be seen.
+    _kind(
+        r"(?:^|\s)(?:\(\d{1,4},\s*\d{1,4}\)|\d{2,4},\s+\d{2,4}$)",
+        "coordinates are not read: name what is seen there",
+        does=f"{_POINTED} drag",
+    ),
+    _kind(
+        r"^(?:your|my)\s+(?:own\s+)?(?:favou?rites?|choice|pick|preference)$",
+        "name the one thing that is meant",
+        does=_POINTED,
+    ),
+    # "Terms and Conditions" is one box, "Wi-Fi and Bluetooth" are two switches.
+    _kind(
+        r"^(?!Terms\s)[A-Z][\w-]*\s+(?:and|&)\s+(?!Conditions|Close|Exit)[A-Z][\w-]*(?:\s+(?:on|off))?$",
+        "say one step for each, or put it in quotes where it is one name",
+        verb="(?:un)?(?:tick|check)|enable|disable|(?:turn|switch)(?: on| off)?",
+    ),
     _kind(r"^all$", 'say: press ctrl+a; or name a button: click "Select all"', does="click"),
     _kind(
         r"^(?:enter|return|escape|esc|tab|space|backspace|delete|f\d+)\s+(?:key\s+)?(?:to|a\s+couple|a\s+few)\s",
@@ -188,6 +205,13 @@ _TEXTS = (
         r"^(?:current|correct|valid|missing|right)\s+(?:date|time|name|number|password|value|answer|address|e-?mail|code)s?$",
         _LITERALLY,
     ),
+    _kind(r"^the\s+\S\s+(?:sign|symbol|character|key)$", _LITERALLY),
+    _kind(
+        r"[<{\[](?:enter|return|tab|esc(?:ape)?|space|backspace|del(?:ete)?|ctrl|cr|lf)[>}\]]",
+        'say keys as steps: type "Ada", then press Enter',
+        flags=re.IGNORECASE,
+    ),
+    _kind(r"^(?:back|to|about|that)\s", _LITERALLY, verb="write"),
     # "Enter password hunter2" types one word of them, or two.
     _kind(rf"^{_NAMED_VALUE}\s+[^\s\0]+$", _WHERE_IT_ENDS, verb="enter|input|key in"),
     _kind(r"^(?:full\s?screen|[a-z]+\s+mode)$", _LITERALLY, verb="enter"),
@@ -217,7 +241,8 @@ _ENDS = (
 VALUE_CALLED = re.compile(rf"{_NAMED_VALUE}\s+(?=\S*[\d@]\S*(?:$|\s+(?:in|into)\s))")
 """A pattern for what an entered number or address is called: ``zip code`` of "enter zip code 90210"."""
 CALLED = re.compile(
-    r"(?:the|my|your)\s+(?:(?:following\s+)?(?:word|letter|digit|number)\s*:?\s+"
+    r"(?:exactly\s+)?(?:this|exactly|as\s+follows|verbatim)\s*:\s+(?=\S)"
+    r"|(?:the|my|your)\s+(?:(?:following\s+)?(?:word|letter|digit|number)\s*:?\s+"
     r"(?!(?:shown|displayed|visible|written|seen|highlighted|above|below|again|here|there|twice)(?!\w))"
     r"(?=[^\s\0]+(?:$|\s+(?:in|into)\s))"
     r"|(?:following\s+)?(?:text|words|phrase|sentence|string|letters|digits|numbers)\s*:\s+(?=\S)"

@@ -14,7 +14,7 @@ MAX_WAIT_S = 3600
 MAX_NOTCHES = 100
 _WAY = r"(up|down|left|right)(?:wards?)?"
 _SCROLL = re.compile(
-    rf"(?:(?P<before>(?!(?:from|to|up|down|left|right)(?!\w)).*?)\s+)?(?:to\s+the\s+(?=left|right))?{_WAY}(?:\s+(?:by\s+)?(?P<count>{COUNT}|once|twice)(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
+    rf"(?:(?P<before>(?!(?:from|to|up|down|left|right|all|both|every|each)(?!\w)).*?)\s+)?(?:to\s+the\s+(?=left|right))?{_WAY}(?:\s+(?:by\s+)?(?P<count>{COUNT}|once|twice)(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
     r"|\s+(?:a\s+(?:(?:little|tiny)\s+)?(?:bit|little)|slowly|slightly|further|again|more)(?:\s+(?:more|further|again))?)?"
     # "Swipe down to refresh": what it is good for; "to the comments" is a place, which is not looked for.
     r"(?:\s+to\s+(?:refresh|reload|update|unlock|load\s+more|see\s+more|continue)(?!\w)[^,;]{0,20})?"

@@ -167,7 +167,7 @@ def _refuse_no_target(part: Part, mask: str, start: int, does: str) -> None:
     if does != "point":
         if _QUESTION.search(mask) and not _QUESTION_LABEL.match(mask, start):
             raise refusal(part, "?", "questions are not answered: say what is to be done")
-        if (several := SEVERAL.match(target)) and does != "key":
+        if (several := SEVERAL.match(target)) and does not in ("key", "scroll"):
             raise refusal(part, several[0], "name the one thing that is meant, one step for each")
         if re.match(r"(?:what|why|how|who|whom|that|where)\s", target) or (
             does == "click" and target.startswith("for ")

@@ -18,6 +18,9 @@ _PURPOSE = re.compile(
     rf"\s+(?:in\s+order\s+)?to\s+(?!(?:the|an?|my|your|right|left|up|down|top|end|home|{COUNT}|{_NO_PURPOSE})(?!\w))[a-z]{{2,}}.*",
     re.DOTALL,
 )
+_F_KEY = re.compile(r"f\d+")
+# "Press F11 for full screen", but not "for 3 seconds".
+_FOR = re.compile(r"\s+for\s+(?!\d|(?:a|an|one|two|three|four|five|ten|half|some|me|each|every|all|any)(?!\w))[a-z].*")
 _AGAIN = re.compile(r"\s+(?:once\s+(?:more|again)|one\s+more\s+time|again)$")
 _PLACE = re.compile(r"\s+(?:in|on|at|inside|within|into|over)\s+\S")
 # "Close the window with alt+f4": keys are what is pressed, and the rest is what they are good for.
@@ -42,10 +45,10 @@ _HAS_MEANS = re.compile(
 # "Close the dialog by clicking OK".
 _BY_GESTURE = re.compile(
     rf"(?P<effect>{EFFECT.pattern}|[a-z]+(?:\s+(?:in|out|on|off|up|down))?(?!\w))[^,;]*(?P<by>\sby\s+)"
-    r"(?P<how>(?:double|right|triple)-click|click|tapp?|press|hitt?|choos|select|pick|dragg?|swip)ing(?=\s+\S)",
+    r"(?P<how>(?:double|right|triple)-click|click|tapp?|press|hitt?|choos|select|pick|dragg?|swip|open|typ)ing(?=\s+\S)",
     re.IGNORECASE,
 )
-_VERBS = {"tapp": "tap", "hitt": "hit", "choos": "choose", "dragg": "drag", "swip": "swipe"}
+_VERBS = {"tapp": "tap", "hitt": "hit", "choos": "choose", "dragg": "drag", "swip": "swipe", "typ": "type"}
 _BETWEEN = re.compile(rf"\s*,\s*(?:and\s+)?|\s+and\s+|\s+(?={MODIFIERS}{JOIN})", re.IGNORECASE)
 _NOUN = re.compile(r"(?:the\s+)?keys\s+", re.IGNORECASE)
 _MODIFIERS = re.compile(MODIFIERS, re.IGNORECASE)
@@ -83,7 +86,7 @@ def read_pressed(part: Part, rest: Part) -> list[tuple[str, ...]]:
     """
     if (again := _AGAIN.search(rest.sentence().mask)) and (chords := _keys_before(rest, again)):
         return chords
-    purpose = _PURPOSE.search(rest.mask)
+    purpose = _PURPOSE.search(rest.mask) or _FOR.search(rest.mask)
     if purpose and not foreign_words(purpose[0]) and (chords := _keys_before(rest, purpose)):
         return chords
     if (place := _PLACE.search(rest.mask)) and (chords := _keys_before(rest, place)) and not _all_keys(rest):
@@ -97,11 +100,12 @@ def read_pressed(part: Part, rest: Part) -> list[tuple[str, ...]]:
 
 def read_means(part: Part) -> tuple[Part | None, list[tuple[str, ...]]]:
     """Return ``save it`` of ``save it with ctrl+s``, and the chords; no part where no keys are the means."""
-    effect = EFFECT.match(part.mask)
-    means = list(_MEANS.finditer(part.mask, effect.end()))[-1:] if effect else []
+    word = part.mask.split(maxsplit=1)[0] if part.mask.strip() else ""
+    has_effect = EFFECT.match(part.mask) or is_aim(word.lower())
+    means = list(_MEANS.finditer(part.mask, len(word)))[-1:] if has_effect else []
     if means and len(part.mask) - means[0].end() <= _MAX_KEYS:
         chords = _all_keys(part.cut(means[0].end()))
-        if chords and (any(len(chord) > 1 for chord in chords) or means[0]["by"]):
+        if chords and (means[0]["by"] or any(len(chord) > 1 or _F_KEY.fullmatch(chord[0]) for chord in chords)):
             return part.cut(0, means[0].start()), chords
     return None, []
 

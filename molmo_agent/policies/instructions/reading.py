@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from molmo_agent.errors import UsageError
 from molmo_agent.policies.instructions.counts import (
+    read_quoted,
     read_signs,
     read_things,
     read_times,
@@ -77,7 +78,14 @@ def read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
     if rest.text != part.text and (preposition := _PREPOSITION.match(rest.mask)):
         rest = rest.cut(preposition.end())
     refuse_chord(part, rest)
-    several = read_signs(rest) or (read_things(rest) if gesture == "click" else [])
+    several = read_signs(rest) or (read_things(rest) or read_quoted(rest) if gesture == "click" else [])
+    if (
+        several
+        and not read_signs(rest)
+        and re.match(r"select|choose|pick|open", part.mask, re.IGNORECASE)
+        and rest.quotes
+    ):
+        raise UsageError(f"{part.text!r}: say one step for each; to add to a selection, say: ctrl-click {several[1]}")
     targets = several or [need(part, rest.text)]
     return [SubStep(text=part.text, gesture=gesture, targets=(target,)) for target in targets] * times
 
@@ -112,6 +120,11 @@ _WORD_EACH = re.compile(
 _AND = re.compile(r"\s+and\s+")
 _AS = re.compile(r"\sas\s+(?:the|my|your|an?)\s+\S+", re.IGNORECASE)
 _SEVERAL_FIELDS = re.compile(r",|\s(?:and|&)\s")
+# "Type "yes" followed by Enter".
+_THEN_KEY = re.compile(
+    r"(?:and(?:\s+then)?|followed\s+by|and\s+confirm(?:\s+it)?\s+with)\s+(?:the\s+)?(enter|return|tab)(?:\s+key)?",
+    re.IGNORECASE,
+)
 _HERE = re.compile(r"(?:it|there|here|the focused field|at the (?:cursor|caret))?", re.IGNORECASE)
 
 
@@ -123,7 +136,7 @@ _NEXT_TEXT = re.compile(
     re.IGNORECASE,
 )
 _IN_FIELD = re.compile(
-    r"\s(?:in|into)\s+the\s.*(?:field|box|bar)$|^\S+\s+(?:into\s+(?-i:[A-Z])[\w-]*(?:\s[\w-]+)?|in\s+cell\s+\S+)$"
+    r"\s(?:in|into)\s+the\s.*(?:field|box|bar)$|^\S+\s+(?:into\s+(?-i:[A-Z])[\w-]*(?:\s[\w-]+)?|in(?:to)?\s+cell\s+\S+)$"
     r"|^\S*[\d@]\S*\s+in\s+(?-i:[A-Z])[\w-]*(?:\s(?-i:[A-Z])[\w-]*)?$",
     re.IGNORECASE,
 )
@@ -160,6 +173,9 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
     target: Part | None = None
     if 0 in rest.quotes:
         text, tail = rest.text[1 : rest.quotes[0] - 1], rest.cut(rest.quotes[0]).sentence()
+        if key := _THEN_KEY.fullmatch(tail.mask):
+            typing = SubStep(text=part.text, gesture="type", value=need(part, text))
+            return [typing, SubStep(text=part.text, gesture="key", value="tab" if key[1].lower() == "tab" else "enter")]
         if tail.mask not in ".!?" and not _HERE.fullmatch(tail.mask):
             into = _INTO.match(" " + tail.mask)
             if into is None:

@@ -155,7 +155,15 @@ KINDS = (
         name="alternative",
         advice="choose one of the two",
         any_case=("and/or", "either", "or", "xor", "alternatively", "yes ?/ ?no", "no ?/ ?yes", "ok ?/ ?cancel"),
-        lower=("maybe", "perhaps", "possibly", "optionally", "(?:which|what|who)ever"),
+        lower=(
+            "maybe",
+            "perhaps",
+            "possibly",
+            "probably",
+            "(?:most|least|more) likely",
+            "optionally",
+            "(?:which|what|who)ever",
+        ),
     ),
     Kind(
         name="negation",

@@ -195,6 +195,7 @@ def _resolve_it(new: list[SubStep], before: list[SubStep]) -> list[SubStep]:
 
 # "Type "Ada", Enter".
 _KEY_AFTER_TEXT = re.compile(r"(?:enter|return|tab|escape|esc)(?=\s*(?:[.,;]|$|\s(?:and|then)\s))", re.IGNORECASE)
+_FOR_ME = re.compile(r"\s+for\s+me$")
 _STRONG = r"\s*[;\n]+\s*|[,.]?\s+(?:and\s+)?then(?!\w)[\s,:]*"
 _STEP_NUMBER = r"(?:step\s+\d{1,2}[.):]\s+)?"
 _WEAK = rf"\s*,\s*(?:and\s+)?{_STEP_NUMBER}|\s+and\s+(?:also\s+)?|\.\s+{_STEP_NUMBER}"
@@ -286,7 +287,8 @@ def _read_part(part: Part, before: SubStep | None = None) -> list[SubStep]:
     if effect:
         # "Select everything with ctrl+a" is one key.
         does = "key" if effect.mask[:6].lower() == "select" else "press"
-        refuse_no_order(effect, cast(re.Match[str], EFFECT.match(effect.mask)).end(), does)
+        word = EFFECT.match(effect.mask)
+        refuse_no_order(effect, word.end() if word else len(effect.mask.split()[0]), does)
         return press_keys(part, chords)
     aim, gesture = read_gesture_as_means(part)
     if aim and gesture:
@@ -299,6 +301,9 @@ def _read_part(part: Part, before: SubStep | None = None) -> list[SubStep]:
     refuse_no_order(part, verb.end() if verb else None, cast(str, verb.lastgroup) if verb else "")
     if verb is None:
         return _read_name(part, before)
+    if favour := _FOR_ME.search(part.sentence().mask):
+        # "Click Save for me".
+        part = part.cut(0, favour.start())
     if (list_match := OF_LIST.fullmatch(part.sentence().mask)) and (names := read_list(part.sentence(), list_match)):
         return names
     return _read_verb(part, verb)

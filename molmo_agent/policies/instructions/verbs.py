@@ -73,7 +73,11 @@ _VERBS: tuple[tuple[str, str], ...] = (
         r"|move (?:the |your |my )?(?:mouse|pointer|cursor)",
         "move",
     ),
-    (r"drag and drop|(?:click|tap|touch) and drag|drag|move", "drag"),
+    (
+        r"drag and drop|(?:click|tap|touch) and drag|drag|move|(?<!and )drop(?=\s[^,;]{1,60}\s(?:on|in)to\s)"
+        r"|slide(?=\s+the\s[^,;]{1,60}\sto\s)",
+        "drag",
+    ),
     (r"scroll|swipe|flick", "scroll"),
     (rf"(?:type|write|key) (?:in|out)|write down|type|enter|write|input|paste|{_INSERT}", "type"),
     (_FILL, "fill"),
