@@ -61,7 +61,7 @@ def read_times(rest: Part) -> tuple[Part, int]:
     return rest.cut(0, match.start()), int(times)
 
 
-def read_quoted(phrase: Part) -> list[str]:
+def _read_quoted(phrase: Part) -> list[str]:
     """Return the names of ``"Milk" and "Eggs"``; nothing unless the phrase is two or more names in quotes."""
     names = list(phrase.quotes.items())
     between = [phrase.mask[end:start] for (_, end), (start, _) in itertools.pairwise(names)]
@@ -69,6 +69,16 @@ def read_quoted(phrase: Part) -> list[str]:
     if not is_list or not all(_COMMA.fullmatch(joint) for joint in between):
         return []
     return [phrase.text[start:end] for start, end in names]
+
+
+def read_several(phrase: Part, *, is_click: bool) -> list[str]:
+    """Return the targets of a phrase that names several, one for each step; nothing where it names one.
+
+    Signs may be pressed or tapped in a row; only a click is repeated for names, because the first effect of other
+    gestures may hide the second target.
+    """
+    signs = _read_signs(phrase)
+    return signs or (_read_things(phrase) or _read_quoted(phrase) if is_click else [])
 
 
 def without_again(rest: Part) -> Part:
@@ -84,14 +94,14 @@ def times_last(rest: Part) -> Part:
     return rest
 
 
-def read_signs(phrase: Part) -> list[str]:
+def _read_signs(phrase: Part) -> list[str]:
     """Return the signs of ``7, 8 and =``; nothing unless the phrase is a list of at least two, each one sign."""
     signs = _SIGNS.split(phrase.mask)
     is_list = len(signs) > 1 and "," in phrase.mask and all(len(sign) == 1 and sign != "\0" for sign in signs)
     return signs if is_list else []
 
 
-def read_things(phrase: Part) -> list[str]:
+def _read_things(phrase: Part) -> list[str]:
     """Return one name for each of ``the boxes for Monday, Tuesday and Friday``; nothing for other phrases.
 
     The plural says that there are several, so that "and" joins two of them.

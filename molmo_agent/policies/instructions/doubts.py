@@ -158,8 +158,14 @@ _TARGETS = (
     _kind(
         r"^(?!Terms\s)[A-Z][\w-]*\s+(?:and|&)\s+(?!Conditions|Close|Exit)[A-Z][\w-]*(?:\s+(?:on|off))?$",
         "say one step for each, or put it in quotes where it is one name",
-        verb="(?:un)?(?:tick|check)|enable|disable|(?:turn|switch)(?: on| off)?",
+        verb="(?:un)?(?:tick|check)|enable|disable|(?:turn|switch)(?: on| off)?|(?:put|place|add|remove|clear) .*",
     ),
+    _kind(
+        r"^\0+(?:,|\s(?:and|&))\s+(?:and\s+)?\0+",
+        _ONE_EACH,
+        does="double_click triple_click right_click middle_click long_press move whole drag",
+    ),
+    _kind(r"^(?:the\s+)?same\s", "name the one thing that is meant", does=f"{_POINTED} drag"),
     _kind(r"^all$", 'say: press ctrl+a; or name a button: click "Select all"', does="click"),
     _kind(
         r"^(?:enter|return|escape|esc|tab|space|backspace|delete|f\d+)\s+(?:key\s+)?(?:to|a\s+couple|a\s+few)\s",
@@ -186,7 +192,7 @@ _TEXTS = (
         r"^(?:it|that|this|them|everything|the\s+same)(?:\s+(?:again|too|as\s+well|here|there|in|into))*$", _LITERALLY
     ),
     _kind(
-        rf"\s(?:once|twice|thrice|(?:{COUNT}|a\s+few|several)\s+(?:more\s+)?times|again|slowly|quickly|carefully"
+        rf"(?:^|\s)(?:once|twice|thrice|(?:{COUNT}|a\s+few|several)\s+(?:more\s+)?times|again|slowly|quickly|carefully"
         r"|letter\s+by\s+letter)$",
         _LITERALLY,
     ),
@@ -205,6 +211,7 @@ _TEXTS = (
         r"^(?:current|correct|valid|missing|right)\s+(?:date|time|name|number|password|value|answer|address|e-?mail|code)s?$",
         _LITERALLY,
     ),
+    _kind(r"^(?:say|read|be|contain|show|have)\s", _LITERALLY, verb="fill"),
     _kind(r"^the\s+\S\s+(?:sign|symbol|character|key)$", _LITERALLY),
     _kind(
         r"[<{\[](?:enter|return|tab|esc(?:ape)?|space|backspace|del(?:ete)?|ctrl|cr|lf)[>}\]]",
@@ -229,6 +236,7 @@ _ENDS = (
         _WHERE_IT_ENDS,
     ),
     _kind(rf"\s(?:on|at|to|in)\s+{_WRITTEN_AT}\s+\w+$", _WHERE_IT_ENDS),
+    _kind(r"^\S*\d\S*\s+for\s", _WHERE_IT_ENDS),
     # "Write hello to Bob" is a message to him.
     _kind(r"^[\w'-]+(?:\s[\w'-]+)?\sto\s(?:(?:my|the)\s[a-z]+|[A-Z][\w-]*)$", _WHERE_IT_ENDS, verb="write"),
     _kind(

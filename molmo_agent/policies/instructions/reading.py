@@ -5,9 +5,7 @@ from dataclasses import replace
 
 from molmo_agent.errors import UsageError
 from molmo_agent.policies.instructions.counts import (
-    read_quoted,
-    read_signs,
-    read_things,
+    read_several,
     read_times,
     times_last,
     without_again,
@@ -78,14 +76,11 @@ def read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
     if rest.text != part.text and (preposition := _PREPOSITION.match(rest.mask)):
         rest = rest.cut(preposition.end())
     refuse_chord(part, rest)
-    several = read_signs(rest) or (read_things(rest) or read_quoted(rest) if gesture == "click" else [])
-    if (
-        several
-        and not read_signs(rest)
-        and re.match(r"select|choose|pick|open", part.mask, re.IGNORECASE)
-        and rest.quotes
-    ):
-        raise UsageError(f"{part.text!r}: say one step for each; to add to a selection, say: ctrl-click {several[1]}")
+    several = read_several(rest, is_click=gesture == "click")
+    if several and rest.quotes and re.match(r"select|choose|pick|open", part.mask, re.IGNORECASE):
+        raise UsageError(
+            f"{part.text!r}: name one thing, and one step for each; to add to a selection, say: ctrl-click {several[1]}"
+        )
     targets = several or [need(part, rest.text)]
     return [SubStep(text=part.text, gesture=gesture, targets=(target,)) for target in targets] * times
 
@@ -98,7 +93,7 @@ _INTO = re.compile(
 )
 # "06/11/2025 as the check-in date": a number or an address is one word, and what follows is its field.
 _ROLE = re.compile(
-    r"(?P<text>\S*[\d@]\S*)\s+(?:as|for)\s+(?P<field>(?:the|my)\s+[a-z][^,;.]{1,40})"
+    r"(?P<text>\S*[\d@]\S*)\s+(?:as|for)\s+(?P<field>(?:the|my)\s+(?!.*\sand\s)[a-z][^,;.]{1,40})"
     r"|(?P<value>\S*[\d@]\S*)\s+in\s+(?P<name>(?-i:[A-Z])[\w-]*(?:\s(?-i:[A-Z])[\w-]*)?)",
     re.IGNORECASE,
 )
@@ -160,6 +155,8 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
     Raises:
         UsageError: it is not clear where the text ends.
     """
+    if re.match(r"enter\s*,", part.mask, re.IGNORECASE):
+        raise refusal(part, "Enter", "it may be the key: say press Enter, then type what follows")
     if not rest.text and part.mask.lower().startswith("enter"):
         return [SubStep(text=part.text, gesture="key", value="enter")]
     verb = re.split(r"\s", part.mask, maxsplit=1)[0].lower()
@@ -254,6 +251,8 @@ def read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
                 f"{part.text!r}: only fields can be set; put the text in quotes: set {target.text} to "
                 f'"{text.text}", or name the clicks one by one'
             )
+        if value is None and text.quotes:
+            raise UsageError(f"{part.text!r}: it is not clear where the text ends; put all of it in one pair of quotes")
         words, advice = why_no_text(text.mask, "fill") if value is None else ("", "")
         if words:
             raise refusal(part, words, advice)
@@ -277,6 +276,8 @@ def read_put(part: Part, rest: Part) -> list[SubStep]:
         raise UsageError(f"{part.text!r}: it is not clear where the text ends; put it in quotes")
     text, target = rest.cut(0, links[0].start()), rest.cut(links[0].end()).sentence()
     value = text.quoted()
+    if value is None and text.quotes:
+        raise UsageError(f"{part.text!r}: it is not clear where the text ends; put all of it in one pair of quotes")
     typing = SubStep(text=part.text, gesture="type", value=text.text if value is None else value, replace=True)
     return [*read_pointing(part, target, "click"), typing]
 

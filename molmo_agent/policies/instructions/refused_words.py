@@ -91,7 +91,7 @@ KINDS = (
             "so that",
             "the (?:moment|minute|second|instant) (?:that )?(?:it|you|the|an?|there)",
             "by the time",
-            "once(?= \\S)",
+            "once(?! (?:more|again))(?= \\S)",
             f"(?:before|after|while|upon|since) (?:(?:you|we|I|it) )?{_DOING}",
             f"(?:on|in) {GESTURING}",
             f"(?:before|after|since) (?:{_SUBJECT})",

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import cast
 
 from molmo_agent.errors import UsageError
-from molmo_agent.policies.instructions.counts import read_signs, read_things, read_times, times_last, without_again
+from molmo_agent.policies.instructions.counts import read_several, read_times, times_last, without_again
 from molmo_agent.policies.instructions.doubts import why_misread
 from molmo_agent.policies.instructions.keys import MODIFIERS, read_modifiers, signs_that_are_keys
 from molmo_agent.policies.instructions.moving import read_drag, read_scroll, read_wait
@@ -195,6 +195,8 @@ def _resolve_it(new: list[SubStep], before: list[SubStep]) -> list[SubStep]:
 
 # "Type "Ada", Enter".
 _KEY_AFTER_TEXT = re.compile(r"(?:enter|return|tab|escape|esc)(?=\s*(?:[.,;]|$|\s(?:and|then)\s))", re.IGNORECASE)
+# Keys that have no button of that name: "backspace 3 times".
+_BARE_KEYS = {("tab",), ("backspace",), ("escape",), ("space",), ("pageup",), ("pagedown",)}
 _FOR_ME = re.compile(r"\s+for\s+me$")
 _STRONG = r"\s*[;\n]+\s*|[,.]?\s+(?:and\s+)?then(?!\w)[\s,:]*"
 _STEP_NUMBER = r"(?:step\s+\d{1,2}[.):]\s+)?"
@@ -317,10 +319,11 @@ def _read_name(part: Part, before: SubStep | None) -> list[SubStep]:
     )
     if chords and (after_keys or any(len(chord) > 1 for chord in chords)):
         return press_keys(part, chords)
-    if len(chords) > 1 and set(chords) <= {("tab",), ("backspace",), ("escape",), ("pageup",), ("pagedown",)}:
+    if len(chords) > 1 and set(chords) <= _BARE_KEYS:
         # "Backspace 3 times".
         return press_keys(part, chords)
-    if before and before.gesture not in ("click", "key", "open_app", "wait", "back", "home"):
+    is_after_bare_key = before is not None and _KEY_AFTER_TEXT.fullmatch(before.text) is not None
+    if before and (is_after_bare_key or before.gesture not in ("click", "key", "open_app", "wait", "back", "home")):
         raise refusal(part, part.text, f"say what to do with it, as in {before.text!r}")
     name = part.sentence()
     if before and (preposition := re.match(r"(?:on|to)\s+", name.mask)):
@@ -388,13 +391,11 @@ def _refuse_misread(part: Part, rest: Part, does: str, verb: str) -> None:
     if preposition := re.match(r"(?:on|at|onto|over)\s+", target.mask, re.IGNORECASE):
         target = target.cut(preposition.end())
     target, _ = read_times(times_last(without_again(target)))
+    if read_several(target, is_click=does in ("click", "press")):
+        return
     # "Select the first three files to move them": what it is good for hides no range.
     purpose = re.search(r"\s(?:in\s+order\s+)?to\s+[a-z]", target.mask)
     for phrase in (target.mask, target.mask[: purpose.start()]) if purpose else (target.mask,):
-        words, advice = (
-            ("", "")
-            if read_signs(target) or (does in ("click", "press") and read_things(target))
-            else why_misread(phrase, does, verb)
-        )
+        words, advice = why_misread(phrase, does, verb)
         if words:
             raise refusal(part, words, advice)

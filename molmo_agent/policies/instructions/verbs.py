@@ -48,7 +48,7 @@ _SET = (
 )
 # "Put the ball in the box" is a drag.
 _PUT = (
-    rf"put(?=\s+(?!(?:the|an?|it|this|that|these|my|all|every|some|me)\s)[^,;\n\0]{{1,60}}?\s(?:in|into)\s+(?:the|my)\s"
+    rf"put(?=\s+(?!(?:the|an?|it|this|that|these|my|your|his|her|our|their|all|every|some|me)\s|(?:text\s)?(?:cursor|caret|focus)\s)[^,;\n\0]{{1,60}}?\s(?:in|into)\s+(?:the|my)\s"
     rf"[^,;\n\0]{{0,40}}?{_FIELD})|"
     r"put(?=\s+(?:\0|(?-i:[A-Z\d])|\S*@)[^,;\n]{0,80}?\s(?:in|into|to|inside)\s+"
     r"(?:(?:the|my|this)\s|\0)[^,;\n]{0,60}?(?<!check )(?:field|box|bar|cell)(?!\w))"
