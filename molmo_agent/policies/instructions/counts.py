@@ -63,6 +63,8 @@ def read_times(rest: Part) -> tuple[Part, int]:
 
 def _read_quoted(phrase: Part) -> list[str]:
     """Return the names of ``"Milk" and "Eggs"``; nothing unless the phrase is two or more names in quotes."""
+    if both := re.match(r"both\s+(?=\0)", phrase.mask, re.IGNORECASE):
+        phrase = phrase.cut(both.end())
     names = list(phrase.quotes.items())
     between = [phrase.mask[end:start] for (_, end), (start, _) in itertools.pairwise(names)]
     is_list = len(names) > 1 and names[0][0] == 0 and names[-1][1] == len(phrase.mask)

@@ -161,7 +161,7 @@ _TARGETS = (
         verb="(?:un)?(?:tick|check)|enable|disable|(?:turn|switch)(?: on| off)?|(?:put|place|add|remove|clear) .*",
     ),
     _kind(
-        r"^\0+(?:,|\s(?:and|&))\s+(?:and\s+)?\0+",
+        r"^(?:both\s+)?\0+(?:,|\s(?:and|&))\s+(?:and\s+)?\0+",
         _ONE_EACH,
         does="double_click triple_click right_click middle_click long_press move whole drag",
     ),

@@ -119,8 +119,8 @@ def read_gesture_as_means(part: Part) -> tuple[Part | None, Part | None]:
     if match is None or not (is_aim(match["effect"].split()[0].lower()) or _HAS_MEANS.match(part.mask)):
         return None, None
     target = part.cut(match.end())
-    if target.sentence().mask == "it":
-        target = part.cut(match.end("effect"), match.start("by"))
+    if re.match(r"it(?!\w)", target.mask):
+        target = part.cut(match.end("effect"), match.start("by")).then(target.cut(2))
     how = match["how"].lower()
     verb = _VERBS.get(how, how)
     return part.cut(0, match.end("by")), Part(verb, verb, {}).then(target)

@@ -342,7 +342,7 @@ KINDS = (
 )
 # At the beginning of a step or of what is pointed at, they mean more than one thing.
 SEVERAL = re.compile(
-    r"(?:(?:two|three|four|five|\d+) of|each|every(?:thing|one)?|both|several|many|most|(?:a )?few|some"
+    r"(?:(?:two|three|four|five|\d+) of|each|every(?:thing|one)?|both(?! \0)|several|many|most|(?:a )?few|some"
     r"|all(?= (?:text(?![\w-])|of|the|my|your|its|these|those|other|[a-z]+s(?![\w-]))))(?![\w-])"
 )
 

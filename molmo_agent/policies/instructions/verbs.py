@@ -16,7 +16,8 @@ _CLICK = (
     r"left[- ]?click|click|tap|touch|select|deselect|unselect|choose|pick|tick(?: off)?|untick"
     r"|check(?: off)?|uncheck|toggle|activate|open(?: up)?|expand"
     r"|collapse|focus|enable|disable|turn on|turn off|switch on|switch off|switch to|(?:go|navigate) to"
-    r"|(?:put|place) (?:the )?(?:text )?(?:cursor|caret)(?=\s+(?:in|at|on)(?:to)?\s)|pull down(?=\s[^,;]{1,40}\smenu)"
+    r"|(?:put|place|position) (?:the )?(?:text )?(?:cursor|caret)(?=\s+(?:in|at|on)(?:to)?\s)"
+    r"|pull down(?=\s[^,;]{1,40}\smenu)"
     # "Turn the radio on", but not "turn the page on the left".
     rf"|(?:turn|switch)(?=\s+(?!(?:on|off|to|between)\s)(?:(?!\s(?:on|off)(?!\w))[^,;\n.]){{1,60}}\s(?:on|off){_END})"
     r"|mark(?=\s+the\s(?:[^,;\s]+\s)?(?:check\s?)?box(?!\w|\s+as\s))"
