@@ -165,6 +165,16 @@ _TARGETS = (
         _ONE_EACH,
         does="double_click triple_click right_click middle_click long_press move whole drag",
     ),
+    _kind(
+        r"\sthat\s+(?:fits|suits|works|matches)(?:\s+(?:best|better|well|most))?$",
+        "name the one thing that is meant",
+        does=f"{_POINTED} drag",
+    ),
+    _kind(
+        r"^\S\s+to\s+[a-z]|^the\s+(?:letter|number|digit)\s+key\s",
+        "for a key, say for example: press the M key",
+        does="press",
+    ),
     _kind(r"^(?:the\s+)?same\s", "name the one thing that is meant", does=f"{_POINTED} drag"),
     _kind(r"^all$", 'say: press ctrl+a; or name a button: click "Select all"', does="click"),
     _kind(

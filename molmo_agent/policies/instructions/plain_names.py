@@ -46,6 +46,7 @@ _ORDERS = _words("""
     compose draft fix repair debug test inspect examine visit navigate verify enable disable activate highlight mark
     unmark flag pin unpin star like favorite record capture sell trade bid rent hire fire fill choose find collect
     gather attach detach drop throw pinch spread fling shake stretch squeeze
+    teach meet transcribe spell proofread rewrite shorten simplify google
 """)
 # What stands after them in the names of buttons.
 _PARTICLES = _words("""
@@ -113,6 +114,12 @@ _SAYING = re.compile(
     r"(?:$|\s+(?:on|to|under|below|in|for|as|about|at|with)\s)",
     re.IGNORECASE,
 )
+# A verb of a language that no table has: "Apriete Enter". "Remind me to call" is no label, "Remind me later" is one.
+_UNKNOWN_WORD = re.compile(
+    r"(?!(?:the|an?|my|numpad|keypad)\s)([^\W\d_]+)\s+"
+    r"(?:(?:Enter|Esc(?:ape)?|Backspace)$|(?<=remind\s)(?:me|us|him|her)\s+(?:to|about|of|that)\s)",
+    re.IGNORECASE,
+)
 _SECOND_ORDER = re.compile(
     r"(?:,|(?<!\w)and)\s+(?:also\s+)?(?P<verb>[a-z]+)\s+(?:(?P<what>the|a|an|my|your|it|them|everything|him|her|its)(?!\w)|\0"
     r"|(?:with|to|for|at|about)\s)"
@@ -166,7 +173,7 @@ def why_no_name(phrase: str) -> str:
         return match[0].strip()
     if match := _PERSON.search(phrase) or _IT.search(phrase):
         return match[0]
-    if match := _SAYING.match(phrase):
+    if match := _SAYING.match(phrase) or _UNKNOWN_WORD.match(phrase):
         return match[1]
     for match in _GESTURE.finditer(phrase):
         is_adjective = match[0].endswith("ed") and _BEFORE_ADJECTIVE.search(phrase, 0, match.start())

@@ -86,7 +86,9 @@ def read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
 
 
 _WHAT = re.compile(
-    r"(?:the\s+)?(?:following\s+)?(?:text|words?|string|phrase|sentence|letters?|numbers?|name)[\s:]+(?=\0)", re.I
+    r"(?:the\s+)?(?:following\s+)?(?:text|words?|string|phrase|sentence|letters?|numbers?|name|password|(?:pass)?code|pin|user\s?name"
+    r"|e-?mail(?:\s+address)?|address|value|amount|title|date|url)[\s:]+(?=\0)",
+    re.I,
 )
 _INTO = re.compile(
     r"\s+(?:into|in|to|inside|on|at|as(?=\s+the\s)|for(?=\s+(?:the\s|(?-i:[A-Z])|\0)))(?:\s+to)?\s+", re.IGNORECASE
@@ -239,6 +241,8 @@ def read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
     steps: list[SubStep] = []
     for pair in (rest.cut(*span) for span in zip(edges[::2], edges[1::2], strict=True)):
         links = list(re.finditer(rf"\s+{link}\s+", pair.mask, re.IGNORECASE))
+        # "Set the To field to Rome": a name may hold the word.
+        links = [found for found in links if found[0].islower()] or links
         if not links:
             raise UsageError(f"{part.text!r} does not say {link} what; {example}")
         if len(links) > 1:

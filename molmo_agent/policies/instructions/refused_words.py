@@ -284,6 +284,7 @@ KINDS = (
             "kidding",
             "joking",
             "(?<=, )(?:no|nope|nah|wait|stop)(?=[ !.]*$)",
+            "(?<=[.…-] )(?:no|nope|sorry|wait)(?=,)",
         ),
         texts=False,
     ),
