@@ -55,6 +55,7 @@ def test_a_reference_to_something_outside_of_the_task_is_refused():
         "press Save as usual",
         "open the mail from before",
         "select a suitable room",
+        "tap the icon that fits best",
         "double-click it once more",
     ]
     assert followed(references) == {}
@@ -109,6 +110,10 @@ def test_every_text_of_a_sentence_goes_into_its_own_field():
         "type Ada in the Name field, type Rome in the Town field": (
             "click the Name field | type Ada | click the Town field | type Rome"
         ),
+        'set the From field to "Rome" and the To field to "Oslo"': (
+            "click the From field | replace Rome | click the To field | replace Oslo"
+        ),
+        'enter the password "s3"': "type s3",
         "change the Town field to Oslo": "click the Town field | replace Oslo",
         "put tea in the search box": "click the search box | replace tea",
         'insert "tea" into the note field': "click the note field | type tea",
@@ -169,6 +174,7 @@ def test_keys_stand_beside_a_text_and_not_in_it():
         "backspace 3 times": "key backspace | key backspace | key backspace",
     }
     assert misread(readings) == {}
+    assert followed(["press M to mute", "press + to zoom in", "press the letter key A", "press B to go on"]) == {}
     assert followed(["type ls<Enter>", 'type "a", Enter, "b"', "type a, then Tab, then b", "click A and type"]) == {}
     assert 'say keys as steps: type "Ada", then press Enter' in refusal("type ls[Enter]")
 
@@ -215,7 +221,8 @@ def test_a_refused_aim_shows_how_its_steps_are_said():
         "zoom in on the map": "press ctrl+plus",
         "copy the first line": "press ctrl+c",
         "rename the folder": 'right-click the file, click Rename, then type "Letter"',
-        "sort the list": 'click Tools, then click "Sort by date"',
+        "sort the list": 'click "Sort"',
+        "make the page nicer": 'click Tools, then click "Sort by date"',
     }
     assert {
         text: hint for text, hint in hints.items() if f"an aim; say its steps, for example: {hint}" not in refusal(text)

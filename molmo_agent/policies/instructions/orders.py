@@ -80,7 +80,31 @@ _STEPS = {
     "slide": "drag the slider to the right end",
     "pull": "swipe down",
 }
+# For a verb that no button has as its name.
 _ANY_STEPS = 'click Tools, then click "Sort by date"'
+_VAGUE_VERBS = frozenset(
+    [
+        "make",
+        "get",
+        "give",
+        "help",
+        "do",
+        "act",
+        "go",
+        "keep",
+        "leave",
+        "try",
+        "turn",
+        "fix",
+        "solve",
+        "put",
+        "take",
+        "bring",
+        "tidy",
+        "organize",
+        "let",
+    ]
+)
 _LANGUAGE = "instructions are read in English, and name only what is to be done"
 
 
@@ -151,7 +175,8 @@ def _refuse_no_name(part: Part, mask: str) -> None:
         problem = why_no_name(mask) or looks_foreign(mask)
     if problem:
         first = problem.split()[0].lower()
-        aim = f", an aim; say its steps, for example: {_STEPS.get(first, _ANY_STEPS)}" if is_aim(first) else ""
+        steps = _STEPS.get(first, _ANY_STEPS if first in _VAGUE_VERBS else f'click "{first.capitalize()}"')
+        aim = f", an aim; say its steps, for example: {steps}" if is_aim(first) else ""
         label = part.text if len(part.text) <= _SHOWN_CHARACTERS and "\0" not in part.mask else "Save as"
         raise UsageError(
             f"cannot follow {part.text[:60]!r}: expected a verb and what it is done to, or the name of one thing to "
