@@ -82,29 +82,7 @@ _STEPS = {
 }
 # For a verb that no button has as its name.
 _ANY_STEPS = 'click Tools, then click "Sort by date"'
-_VAGUE_VERBS = frozenset(
-    [
-        "make",
-        "get",
-        "give",
-        "help",
-        "do",
-        "act",
-        "go",
-        "keep",
-        "leave",
-        "try",
-        "turn",
-        "fix",
-        "solve",
-        "put",
-        "take",
-        "bring",
-        "tidy",
-        "organize",
-        "let",
-    ]
-)
+_VAGUE_VERB = re.compile("make|get|give|help|do|act|go|keep|leave|try|turn|fix|solve|put|take|bring|tidy|organize|let")
 _LANGUAGE = "instructions are read in English, and name only what is to be done"
 
 
@@ -175,7 +153,7 @@ def _refuse_no_name(part: Part, mask: str) -> None:
         problem = why_no_name(mask) or looks_foreign(mask)
     if problem:
         first = problem.split()[0].lower()
-        steps = _STEPS.get(first, _ANY_STEPS if first in _VAGUE_VERBS else f'click "{first.capitalize()}"')
+        steps = _STEPS.get(first, _ANY_STEPS if _VAGUE_VERB.fullmatch(first) else f'click "{first.capitalize()}"')
         aim = f", an aim; say its steps, for example: {steps}" if is_aim(first) else ""
         label = part.text if len(part.text) <= _SHOWN_CHARACTERS and "\0" not in part.mask else "Save as"
         raise UsageError(
