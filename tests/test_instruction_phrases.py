@@ -130,6 +130,8 @@ def test_a_gesture_behind_an_aim_is_what_is_done():
         "move the card by dragging it to Done": "drag the card -> Done",
         "make the text larger with ctrl+plus": "key ctrl++",
         "press F11 for full screen": "key f11",
+        "fill in Name with F5": "click Name | replace F5",
+        "fill in Name with ctrl+s": "click Name | replace ctrl+s",
     }
     assert misread(readings) == {}
     refused = [
@@ -155,6 +157,7 @@ def test_a_thing_is_dragged_from_where_it_is_to_where_the_task_says():
         "drag the slider to about 30",
         "drag the file into the folder to the left into Trash",
         "drag from (10, 20) to (30, 40)",
+        "swipe from (10, 20) to (30, 40)",
         "click at 120, 340",
         "swipe up from the bottom",
         "tap the map with two fingers",
@@ -211,6 +214,8 @@ def test_a_greeting_and_a_favour_are_left_out():
         "Hi there! open the View menu": "click the View menu",
         "click Save for me": "click Save",
         "could you press Enter for me?": "key enter",
+        "type wait for me": "type wait for me",
+        'type "wait" for me': "type wait",
     }
     assert misread(readings) == {}
     assert followed(["Hi, Bob", "Hey, don't click Save", "Hello, should I click Save?"]) == {}

@@ -120,8 +120,7 @@ def _read_things(phrase: Part) -> list[str]:
     is_clear = all("," in joint[0] for joint in joints[:-1]) and all(_ONE_NAME.fullmatch(item.mask) for item in items)
     if len(items) < 2 or not is_clear:
         return []
-    start = phrase.cut(0, match.start("names")).text
-    one = start.replace(
-        match["noun"] + "s", match["noun"].removesuffix("e") if match["noun"][-2:] in ("xe", "he") else match["noun"]
-    )
+    plural = match["noun"] + "s"
+    noun = plural[:-2] if plural[-3:].lower() in ("xes", "hes") else plural[:-1]
+    one = phrase.cut(0, match.start("names")).text.replace(plural, noun, 1)
     return [f"{one} {item.text}" for item in items]

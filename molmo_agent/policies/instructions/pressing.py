@@ -18,6 +18,7 @@ _PURPOSE = re.compile(
     rf"\s+(?:in\s+order\s+)?to\s+(?!(?:the|an?|my|your|right|left|up|down|top|end|home|{COUNT}|{_NO_PURPOSE})(?!\w))[a-z]{{2,}}.*",
     re.DOTALL,
 )
+_WITH_TEXT = re.compile("fill|replace|put|place|change|update|insert|add|append|choose|swap|exchange", re.IGNORECASE)
 _F_KEY = re.compile(r"f\d+")
 # "Press F11 for full screen", but not "for 3 seconds".
 _FOR = re.compile(r"\s+for\s+(?!\d|(?:a|an|one|two|three|four|five|ten|half|some|me|each|every|all|any)(?!\w))[a-z].*")
@@ -101,7 +102,8 @@ def read_pressed(part: Part, rest: Part) -> list[tuple[str, ...]]:
 def read_means(part: Part) -> tuple[Part | None, list[tuple[str, ...]]]:
     """Return ``save it`` of ``save it with ctrl+s``, and the chords; no part where no keys are the means."""
     word = part.mask.split(maxsplit=1)[0] if part.mask.strip() else ""
-    has_effect = EFFECT.match(part.mask) or is_aim(word.lower())
+    # "Fill in Name with F5" names a text.
+    has_effect = EFFECT.match(part.mask) or (is_aim(word.lower()) and not _WITH_TEXT.fullmatch(word))
     means = list(_MEANS.finditer(part.mask, len(word)))[-1:] if has_effect else []
     if means and len(part.mask) - means[0].end() <= _MAX_KEYS:
         chords = _all_keys(part.cut(means[0].end()))

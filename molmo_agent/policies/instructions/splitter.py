@@ -197,6 +197,7 @@ def _resolve_it(new: list[SubStep], before: list[SubStep]) -> list[SubStep]:
 _KEY_AFTER_TEXT = re.compile(r"(?:enter|return|tab|escape|esc)(?=\s*(?:[.,;]|$|\s(?:and|then)\s))", re.IGNORECASE)
 # Keys that have no button of that name: "backspace 3 times".
 _BARE_KEYS = {("tab",), ("backspace",), ("escape",), ("space",), ("pageup",), ("pagedown",)}
+_TYPING = ("type", "fill", "set", "put", "search", "address")
 _FOR_ME = re.compile(r"\s+for\s+me$")
 _STRONG = r"\s*[;\n]+\s*|[,.]?\s+(?:and\s+)?then(?!\w)[\s,:]*"
 _STEP_NUMBER = r"(?:step\s+\d{1,2}[.):]\s+)?"
@@ -303,8 +304,9 @@ def _read_part(part: Part, before: SubStep | None = None) -> list[SubStep]:
     refuse_no_order(part, verb.end() if verb else None, cast(str, verb.lastgroup) if verb else "")
     if verb is None:
         return _read_name(part, before)
-    if favour := _FOR_ME.search(part.sentence().mask):
-        # "Click Save for me".
+    favour = _FOR_ME.search(part.sentence().mask)
+    if favour and (verb.lastgroup not in _TYPING or part.mask[favour.start() - 1] == "\0"):
+        # "Click Save for me", but not "type wait for me".
         part = part.cut(0, favour.start())
     if (list_match := OF_LIST.fullmatch(part.sentence().mask)) and (names := read_list(part.sentence(), list_match)):
         return names
@@ -356,7 +358,9 @@ def _read_verb(part: Part, verb: re.Match[str]) -> list[SubStep]:
         case "press" if chords := read_pressed(part, rest):
             return press_keys(part, chords)
         case "scroll" if verb[0].lower() != "scroll" and (ends := _FROM_TO.match(rest.mask)):
-            return read_drag(part, rest.cut(ends.start("ends")).sentence())
+            ends_of_swipe = rest.cut(ends.start("ends")).sentence()
+            _refuse_misread(part, ends_of_swipe, "drag", verb[0])
+            return read_drag(part, ends_of_swipe)
         case "scroll":
             return read_scroll(part, rest.sentence(), swipe=verb[0].lower() != "scroll")
         case "wait":
