@@ -175,7 +175,14 @@ _TARGETS = (
         "for a key, say for example: press the M key",
         does="press",
     ),
-    _kind(r"^(?:the\s+)?same\s", "name the one thing that is meant", does=f"{_POINTED} drag"),
+    _kind(
+        r"^(?:on\s+)?an?\s+(?:option|item|entry|value|file|button|row|link|key|photo|picture|song|video|name|colou?r|size"
+        r"|number|seat|time|day|month|year|message|mail|email|contact|folder|page|product|result|answer)$"
+        r"|^the\s+(?:shortcut|keys?|key\s+combination)$",
+        "name the one thing that is meant",
+        does=_POINTED,
+    ),
+    _kind(r"^(?:the\s+)?(?:same|usual)\s", "name the one thing that is meant", does=f"{_POINTED} drag"),
     _kind(r"^all$", 'say: press ctrl+a; or name a button: click "Select all"', does="click"),
     _kind(
         r"^(?:enter|return|escape|esc|tab|space|backspace|delete|f\d+)\s+(?:key\s+)?(?:to|a\s+couple|a\s+few)\s",
@@ -199,7 +206,8 @@ _TARGETS = (
 )
 _TEXTS = (
     _kind(
-        r"^(?:it|that|this|them|everything|the\s+same)(?:\s+(?:again|too|as\s+well|here|there|in|into))*$", _LITERALLY
+        r"^(?:it|that|this|them|everything|the\s+same)(?:\s+(?:again|too|as\s+well|here|there|in|into|down|out))*$",
+        _LITERALLY,
     ),
     _kind(
         rf"(?:^|\s)(?:once|twice|thrice|(?:{COUNT}|a\s+few|several)\s+(?:more\s+)?times|again|slowly|quickly|carefully"
@@ -221,6 +229,7 @@ _TEXTS = (
         r"^(?:current|correct|valid|missing|right)\s+(?:date|time|name|number|password|value|answer|address|e-?mail|code)s?$",
         _LITERALLY,
     ),
+    _kind(r"^(?:data|text|details|info(?:rmation)?|credentials|content|values?|numbers?|words?)$", _LITERALLY),
     _kind(r"^(?:say|read|be|contain|show|have)\s", _LITERALLY, verb="fill"),
     _kind(r"^the\s+\S\s+(?:sign|symbol|character|key)$", _LITERALLY),
     _kind(

@@ -117,7 +117,7 @@ _SAYING = re.compile(
 # A verb of a language that no table has: "Apriete Enter". "Remind me to call" is no label, "Remind me later" is one.
 _UNKNOWN_WORD = re.compile(
     r"(?!(?:the|an?|my|numpad|keypad)\s)([^\W\d_]+)\s+"
-    r"(?:(?:Enter|Esc(?:ape)?|Backspace)$|(?<=remind\s)(?:me|us|him|her)\s+(?:to|about|of|that)\s)",
+    r"(?:(?:Enter|Esc(?:ape)?|Backspace)$|(?<=deal\s)with\s|(?-i:(?<=skip\s)|(?<=ignore\s))(?-i:[A-Z])|(?<=remind\s)(?:me|us|him|her)\s+(?:to|about|of|that)\s)",
     re.IGNORECASE,
 )
 _SECOND_ORDER = re.compile(

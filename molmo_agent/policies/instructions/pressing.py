@@ -87,6 +87,8 @@ def read_pressed(part: Part, rest: Part) -> list[tuple[str, ...]]:
     """
     if (again := _AGAIN.search(rest.sentence().mask)) and (chords := _keys_before(rest, again)):
         return chords
+    if rest.sentence().mask == "a key":
+        raise UsageError(f"{part.text!r} does not say which key; say for example: press the A key, press Enter")
     purpose = _PURPOSE.search(rest.mask) or _FOR.search(rest.mask)
     if purpose and not foreign_words(purpose[0]) and (chords := _keys_before(rest, purpose)):
         return chords

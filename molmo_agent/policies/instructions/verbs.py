@@ -93,7 +93,7 @@ _VERBS: tuple[tuple[str, str], ...] = (
     (rf"launch|{_APP}|{_START}", "open_app"),
     (r"go back|return(?=\s+to\s+the\s+(?:previous|last)\s)", "back"),
     (r"go home|go to the home screen", "home"),
-    (r"point to|point at|point out|point|where is|where are|locate|find|show me", "point"),
+    (r"point to|point at|point out|point|where is|where are|locate|find me|find|show me", "point"),
     (_CLICK, "click"),
     (_WHOLE, "whole"),
 )
