@@ -176,7 +176,10 @@ def test_a_label_may_begin_with_such_a_word_in_a_capital_letter():
     [
         ("Send message", 'say for example: click "Send message"'),
         ("hold the button for 3 seconds", "how long a press lasts cannot be chosen: say only what is held"),
-        ("enter 12345 as the PIN", "it is not clear whether 'as the PIN' belongs to the text; put the text in quotes"),
+        (
+            "enter Ada Berg as the name",
+            "it is not clear whether 'as the name' belongs to the text; put the text in quotes",
+        ),
         ("click Pay but not Close", "leave out what is not to be done"),
         ("click Pay only", "leave out what is not to be done"),
         ("click Pay if cheap", "conditions and repetitions are not understood: name the steps one by one"),

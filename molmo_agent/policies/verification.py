@@ -27,7 +27,11 @@ _LINE_PX, _LETTER_PX = 96, 3
 # A change of more pieces is a window, not a row of signs.
 _MAX_PIECES = 400
 # A check box or switch changes where it was clicked.
-_TICK = re.compile(r"(?:tick|untick|check|uncheck|toggle|(?:turn|switch) (?:on|off))(?!\w)", re.IGNORECASE)
+_TICK = re.compile(
+    r"(?:tick|untick|check|uncheck|toggle|flip|(?:turn|switch) (?:on|off)"
+    r"|(?:put|place|add|remove|clear) (?:a|the) (?:check|tick|cross)\s?(?:mark)?)(?!\w)",
+    re.IGNORECASE,
+)
 # Half the side of a check box with some space around it, and fewer different pixels than a tick has.
 _BOX_PX, _FEW_PIXELS = 14, 8
 # A second click would undo a first one that was noticed late.

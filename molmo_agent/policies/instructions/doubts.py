@@ -16,6 +16,22 @@ _ONE_EACH = "name one thing, and one step for each"
 _RANGE = "a range is not one thing: drag from its first to its last, or click the first and shift-click the last"
 _ORDINAL = r"first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|last"
 _LITERALLY = "put the text to type in quotes, without what is not a part of it"
+_WHERE_IT_ENDS = 'it is not clear where the text ends: say for example: type "Ada" into the Name field'
+# What a text is written into, below or beside.
+_WRITTEN_AT = (
+    r"(?:end|beginning|start|top|bottom|line|row|document|page|heading|paragraph|sentence|field|box|bar|cell|cursor|caret|sheet"
+    r"|table|picture|image|photo|form|dialog|window|list)"
+)
+_NAMED_VALUE = (
+    r"(?:passcode|password|pin|user\s?name|e-?mail(?:\s+address)?|amount|quantity|value"
+    r"|(?:[a-z]+\s)?(?:name|code|number))"
+)
+# Things that are counted, one of which is a single target.
+_COUNTED = (
+    r"(?:(?:[a-z]+\s)?(?:files|folders|documents|rows|columns|cells|tabs|icons|links|emails|mails|messages|photos|pictures|images"
+    r"|items|names|fields|entries|songs|tracks|cards|contacts|circles|squares|shapes|dots|lines|apps|boxes|checkboxes|buttons"
+    r"|switches|toggles|keys|tiles))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +69,39 @@ _TARGETS = (
         verb="select|choose|pick|tick|check|untick|uncheck",
     ),
     _kind(r"^(?:again|here|there|around|everywhere|away)$", "name one thing on the screen", does=_POINTED),
-    _kind(r"^(?:and|off|up|down|out|away|along|through)\s", "name one thing on the screen", does=f"{_POINTED} drag"),
+    _kind(
+        r"^(?:(?:the|this|that|these|those)\s+)?(?:(?:same|other|usual|previous|former|latter|remaining)\s+(?:ones?|things?)"
+        r"|others|rest|former|latter)(?:\s+of\s.*)?$|^(?:the\s+)(?:same|other|usual)$|^(?:this|that|these|those)\s+ones?$"
+        r"|^(?:these|those|one)$",
+        "name the one thing that is meant",
+        does=f"{_POINTED} drag",
+    ),
+    _kind(
+        rf"^(?:the\s+)?{_COUNTED}\s+(?!(?:in|on|at|with|from|under|of|to|by|that|which|and|left|right|below|above)\s)\S.*?"
+        r"(?:,|\s(?:and|&)\s).*|(?<!between\s)(?<!\w)\d+\s+(?:and|&)\s+\d+$",
+        _ONE_EACH,
+        does=f"{_POINTED} drag",
+    ),
+    _kind(
+        r"\swith\s+(?:two|three|four|five|both|\d)\s+(?:fingers|thumbs|hands)(?!\w)",
+        "one finger is all there is: name a tap, a long press or a swipe",
+        does=f"{_POINTED} drag scroll",
+    ),
+    _kind(
+        r"\sto\s+(?:about|around|roughly|approximately|nearly|almost|halfway|half)(?:\s|$)",
+        "name the place to drag to",
+        does="drag",
+    ),
+    _kind(
+        r"\sand\s+(?:type|click|tap|press|enter|hit|drag|scroll|swipe|write|select|choose)$",
+        "a step after 'and' does not say what; put a sign to type in quotes",
+        does=_POINTED,
+    ),
+    _kind(
+        r"^(?:and|off|up|down|out|away|along|through|around|about)\s",
+        "name one thing on the screen",
+        does=f"{_POINTED} drag",
+    ),
     _kind(r"^to\s+[a-z]+(?:\s|$)", "name one thing on the screen", verb="click|tap|touch"),
     _kind(r"^right\s+on\s", "say right-click for the other button, and leave out the word otherwise", does="click"),
     _kind(
@@ -84,6 +132,57 @@ _TARGETS = (
         "name the one thing that is meant",
         verb="select|choose|pick|click|tap",
     ),
+    _kind(
+        r"^(?:on\s+)?(?:the|an?)\s+(?:correct|best|proper|appropriate|suitable|relevant|obvious|cheapest|nice|good|fitting"
+        r"|reasonable|convenient)\s+[a-z]+$",
+        "name the one thing that is meant",
+        verb="select|choose|pick|click|tap|open",
+    ),
+    _kind(
+        r"\s(?:>|->|→)\s",
+        "one gesture has one target: name the next step behind 'then'",
+        does="double_click triple_click right_click middle_click long_press move drag",
+    ),
+    # "Click (640, 480)": a number of pixels is nothing that can be seen.
+    _kind(
+        r"(?:^|\s)(?:\(\d{1,4},\s*\d{1,4}\)|\d{2,4},\s+\d{2,4}$)",
+        "coordinates are not read: name what is seen there",
+        does=f"{_POINTED} drag",
+    ),
+    _kind(
+        r"^(?:your|my)\s+(?:own\s+)?(?:favou?rites?|choice|pick|preference)$",
+        "name the one thing that is meant",
+        does=_POINTED,
+    ),
+    # "Terms and Conditions" is one box, "Wi-Fi and Bluetooth" are two switches.
+    _kind(
+        r"^(?!Terms\s)[A-Z][\w-]*\s+(?:and|&)\s+(?!Conditions|Close|Exit)[A-Z][\w-]*(?:\s+(?:on|off))?$",
+        "say one step for each, or put it in quotes where it is one name",
+        verb="(?:un)?(?:tick|check)|enable|disable|(?:turn|switch)(?: on| off)?|(?:put|place|add|remove|clear) .*",
+    ),
+    _kind(
+        r"^(?:both\s+)?\0+(?:,|\s(?:and|&))\s+(?:and\s+)?\0+",
+        _ONE_EACH,
+        does="double_click triple_click right_click middle_click long_press move whole drag",
+    ),
+    _kind(
+        r"\sthat\s+(?:fits|suits|works|matches)(?:\s+(?:best|better|well|most))?$",
+        "name the one thing that is meant",
+        does=f"{_POINTED} drag",
+    ),
+    _kind(
+        r"^\S\s+to\s+[a-z]|^the\s+(?:letter|number|digit)\s+key\s",
+        "for a key, say for example: press the M key",
+        does="press",
+    ),
+    _kind(
+        r"^(?:on\s+)?an?\s+(?:option|item|entry|value|file|button|row|link|key|photo|picture|song|video|name|colou?r|size"
+        r"|number|seat|time|day|month|year|message|mail|email|contact|folder|page|product|result|answer)$"
+        r"|^the\s+(?:shortcut|keys?|key\s+combination)$",
+        "name the one thing that is meant",
+        does=_POINTED,
+    ),
+    _kind(r"^(?:the\s+)?(?:same|usual)\s", "name the one thing that is meant", does=f"{_POINTED} drag"),
     _kind(r"^all$", 'say: press ctrl+a; or name a button: click "Select all"', does="click"),
     _kind(
         r"^(?:enter|return|escape|esc|tab|space|backspace|delete|f\d+)\s+(?:key\s+)?(?:to|a\s+couple|a\s+few)\s",
@@ -95,6 +194,7 @@ _TARGETS = (
         r"^(?:enter|return|escape|esc|tab|space|backspace|delete)\s+(?:once|twice|\d+|quickly|slowly|again|now)(?!\w)",
         "say for example: press Tab 3 times",
         does="press",
+        flags=re.IGNORECASE,
     ),
     _kind(rf"^(?:the\s+)?(?:{MODIFIERS})$", "say for example: ctrl-click Name", does="long_press", flags=re.IGNORECASE),
     _kind(
@@ -106,10 +206,11 @@ _TARGETS = (
 )
 _TEXTS = (
     _kind(
-        r"^(?:it|that|this|them|everything|the\s+same)(?:\s+(?:again|too|as\s+well|here|there|in|into))*$", _LITERALLY
+        r"^(?:it|that|this|them|everything|the\s+same)(?:\s+(?:again|too|as\s+well|here|there|in|into|down|out))*$",
+        _LITERALLY,
     ),
     _kind(
-        rf"\s(?:once|twice|thrice|(?:{COUNT}|a\s+few|several)\s+(?:more\s+)?times|again|slowly|quickly|carefully"
+        rf"(?:^|\s)(?:once|twice|thrice|(?:{COUNT}|a\s+few|several)\s+(?:more\s+)?times|again|slowly|quickly|carefully"
         r"|letter\s+by\s+letter)$",
         _LITERALLY,
     ),
@@ -120,16 +221,63 @@ _TEXTS = (
     _kind(r"\s(?:with|using|on|via)\s+(?:the|your|my|an?)\s+(?:[\w-]+\s+)?keyboard$", _LITERALLY),
     # "The answer", "the current date": a text that is described, not named.
     _kind(r"^the\s+[a-z]", _LITERALLY),
+    _kind(
+        r"^[A-Za-z]+'s\s+(?:[a-z]+\s)?(?:date|name|number|address|e-?mail|phone|password|birthday|age|answer|title|time|weather|code)$",
+        _LITERALLY,
+    ),
+    _kind(
+        r"^(?:current|correct|valid|missing|right)\s+(?:date|time|name|number|password|value|answer|address|e-?mail|code)s?$",
+        _LITERALLY,
+    ),
+    _kind(r"^(?:data|text|details|info(?:rmation)?|credentials|content|values?|numbers?|words?)$", _LITERALLY),
+    _kind(r"^(?:say|read|be|contain|show|have)\s", _LITERALLY, verb="fill"),
+    _kind(r"^the\s+\S\s+(?:sign|symbol|character|key)$", _LITERALLY),
+    _kind(
+        r"[<{\[](?:enter|return|tab|esc(?:ape)?|space|backspace|del(?:ete)?|ctrl|cr|lf)[>}\]]",
+        'say keys as steps: type "Ada", then press Enter',
+        flags=re.IGNORECASE,
+    ),
+    _kind(r"^(?:back|to|about|that)\s", _LITERALLY, verb="write"),
+    # "Enter password hunter2" types one word of them, or two.
+    _kind(rf"^{_NAMED_VALUE}\s+[^\s\0]+$", _WHERE_IT_ENDS, verb="enter|input|key in"),
     _kind(r"^(?:full\s?screen|[a-z]+\s+mode)$", _LITERALLY, verb="enter"),
+    _kind(r"^(?:my|your|his|her|their|our|some|any)\s+[a-z]", _LITERALLY, verb="fill.*|set|put"),
+    # "What I told you" is not known here; "what is this" may be a text.
+    _kind(r"^what(?:ever)?\s+(?:I|you|he|she|it|we|they|was|is\s+(?:on|in|shown|written|displayed))(?!\w)", _LITERALLY),
     _kind(r"", 'say: press ctrl+v; or put the text to paste in quotes: paste "Ada" into Name', verb="paste"),
 )
+# A text without quotes that ends with a place or a role: "hello in Name", "hello on line 3", "Ada as first name".
+_ENDS = (
+    _kind(r"\sin\s+(?:[A-Z][\w-]*(?:\s(?:[A-Z][\w-]*|\d+)){0,2}|[a-z]+\s\d+)$", _WHERE_IT_ENDS),
+    _kind(
+        rf"\s(?:at|on|to|in|below|above|under|underneath|beneath|next\s+to|beside|before|after|behind)\s+(?:the|this|my)\s+"
+        rf"(?:[\w-]+\s+){{0,2}}?{_WRITTEN_AT}(?:\s+of\s.*)?$",
+        _WHERE_IT_ENDS,
+    ),
+    _kind(rf"\s(?:on|at|to|in)\s+{_WRITTEN_AT}\s+\w+$", _WHERE_IT_ENDS),
+    _kind(r"^\S*\d\S*\s+for\s", _WHERE_IT_ENDS),
+    # "Write hello to Bob" is a message to him.
+    _kind(r"^[\w'-]+(?:\s[\w'-]+)?\sto\s(?:(?:my|the)\s[a-z]+|[A-Z][\w-]*)$", _WHERE_IT_ENDS, verb="write"),
+    _kind(
+        r"\s(?:as\s+(?:the\s+)?|for\s+the\s+)(?:[a-z]+\s)?(?:name|title|subject|password|username|e-?mail|description|amount|value"
+        r"|quantity|price|age|address|code)$",
+        _WHERE_IT_ENDS,
+    ),
+)
 # "The word hello", "my code 1234": what is typed stands behind them. "The word shown above" is described.
+VALUE_CALLED = re.compile(rf"{_NAMED_VALUE}\s+(?=\S*[\d@]\S*(?:$|\s+(?:in|into)\s))")
+"""A pattern for what an entered number or address is called: ``zip code`` of "enter zip code 90210"."""
 CALLED = re.compile(
-    r"(?:the|my|your)\s+(?:(?:following\s+)?(?:word|letter|digit|number)\s*:?\s+"
+    r"(?:exactly\s+)?(?:this|exactly|as\s+follows|verbatim)\s*:\s+(?=\S)"
+    r"|(?:the|my|your)\s+(?:(?:following\s+)?(?:word|letter|digit|number)\s*:?\s+"
     r"(?!(?:shown|displayed|visible|written|seen|highlighted|above|below|again|here|there|twice)(?!\w))"
     r"(?=[^\s\0]+(?:$|\s+(?:in|into)\s))"
     r"|(?:following\s+)?(?:text|words|phrase|sentence|string|letters|digits|numbers)\s*:\s+(?=\S)"
-    r"|(?:(?:pass)?code|password|pin|user\s?name|name|e-?mail(?:\s+address)?|amount|value|date|time|title|number)\s*:?\s+"
+    r"|following\s*:\s+(?=\S)"
+    r"|(?:(?:zip|postal|post|phone|telephone|mobile|order|invoice|account|card|room|flight|tracking|serial|promo|coupon|discount"
+    r"|voucher|security|verification|access|first|last|full|middle|family|company|file|project|start|end|due|birth|delivery"
+    r"|departure|arrival)\s+)?(?:(?:pass)?code|password|pin|user\s?name|name|e-?mail(?:\s+address)?|amount|value|date|time|title"
+    r"|number|quantity|price|city|year)\s*:?\s+"
     r"(?=\S*[\d@A-Z]\S*(?:$|\s+(?:in|into)\s)))",
 )
 """A pattern for what a text is called: ``the word`` of "type the word hello"."""
@@ -167,6 +315,11 @@ def why_no_text(text: str, verb: str) -> tuple[str, str]:
     if ends_with_chord(text):
         return text.split()[-1], _LITERALLY
     return _first(_TEXTS, text, "type", verb)
+
+
+def why_no_end(text: str, verb: str) -> tuple[str, str]:
+    """Return the words at the end of an unquoted text that may be a place or a role, and what to do instead."""
+    return _first(_ENDS, text, "type", verb)
 
 
 def _first(kinds: tuple[_Kind, ...], phrase: str, does: str, verb: str) -> tuple[str, str]:

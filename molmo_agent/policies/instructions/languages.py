@@ -25,7 +25,8 @@ _VERBS = {
     "Spanish": """
         haz haga hagas clic pulsa pulsar presiona presione presionar toca tocar abre abra cierra cierre borra borre
         elimina elimine escribe escriba escoge selecciona seleccione elige elija envía envíe guarda guarde desliza
-        desplázate arrastra arrastre marca copia pega inicia desactiva espera espere quita rellena ponga cliquea clica
+        apriete aprieta oprime oprima pincha pinche teclea teclee ingrese ingresa vaya desplázate arrastra arrastre
+        marca copia pega inicia desactiva espera espere quita rellena ponga cliquea clica
     """,
     "Italian": """
         clicca cliccare clicchi fai premi premere prema apri chiudi elimina cancella scrivi seleziona scegli invia

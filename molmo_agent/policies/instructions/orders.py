@@ -18,7 +18,7 @@ from molmo_agent.errors import UsageError
 from molmo_agent.policies.instructions.doubts import CALLED
 from molmo_agent.policies.instructions.keys import MODIFIERS
 from molmo_agent.policies.instructions.languages import begins_foreign, foreign_negation, foreign_words, looks_foreign
-from molmo_agent.policies.instructions.plain_names import why_no_name, why_no_target
+from molmo_agent.policies.instructions.plain_names import is_aim, why_no_name, why_no_target
 from molmo_agent.policies.instructions.quoting import Part
 from molmo_agent.policies.instructions.refused_words import SEVERAL, refused_words
 
@@ -30,7 +30,8 @@ _GESTURE_IN_LABEL = re.compile(r"(?<!\w)(?:click|tap|press|type|touch|hit|push|d
 _QUESTION = re.compile(r"(?:[\w\0)'\"!]|(?<!the)(?<!press)(?<!hit)(?<!push)\s)[?؟]+(?=[\s!?.,;]|$)")
 # Names of links that are questions. All others go in quotes.
 _QUESTION_LABEL = re.compile(
-    r"\s*(?:on\s+)?(?:the\s+)?(?:Forgot(?:ten)?|Lost|Need|Having|Trouble|New)\s[^.!;]{1,40}\?$"
+    r"\s*(?:on\s+)?(?:the\s+)?(?:(?:link|button|text)\s+(?:that\s+(?:says|reads)|called|named|labell?ed|saying)\s+)?"
+    r"(?:Forgot(?:ten)?|Lost|Need|Having|Trouble|New|Already)\s[^.!;]{1,40}\?$"
 )
 _FORGOTTEN = re.compile(r"(?:Forgot(?:ten)?|Lost)\s(?:your\s)?(?:password|username|pin)\s?\?", re.IGNORECASE)
 _HOLD = re.compile(rf"hold(?:ing)?\s+(?:down\s+)?(?:the\s+)?{MODIFIERS}(?!\w)", re.IGNORECASE)
@@ -61,6 +62,27 @@ _PLACE_AFTER = re.compile(
 _DESCRIBED = re.compile(r"(?<!\w)(?:the|an?|my|first|second|third|last|next)\s", re.IGNORECASE)
 # Longer texts are hardly labels.
 _SHOWN_CHARACTERS = 40
+# What to write for an order whose steps are not guessed.
+_STEPS = {
+    "zoom": "press ctrl+plus",
+    "pinch": "press ctrl+minus",
+    "spread": "press ctrl+plus",
+    "undo": "press ctrl+z",
+    "redo": "press ctrl+y",
+    "copy": "press ctrl+c",
+    "cut": "press ctrl+x",
+    "insert": 'type "Ada" into the Name field',
+    "save": "press ctrl+s",
+    "print": "press ctrl+p",
+    "rename": 'right-click the file, click Rename, then type "Letter"',
+    "change": 'fill in the Name field with "Ada"',
+    "replace": 'fill in the Name field with "Ada"',
+    "slide": "drag the slider to the right end",
+    "pull": "swipe down",
+}
+# For a verb that no button has as its name.
+_ANY_STEPS = 'click Tools, then click "Sort by date"'
+_VAGUE_VERB = re.compile("make|get|give|help|do|act|go|keep|leave|try|turn|fix|solve|put|take|bring|tidy|organize|let")
 _LANGUAGE = "instructions are read in English, and name only what is to be done"
 
 
@@ -130,10 +152,13 @@ def _refuse_no_name(part: Part, mask: str) -> None:
     else:
         problem = why_no_name(mask) or looks_foreign(mask)
     if problem:
+        first = problem.split()[0].lower()
+        steps = _STEPS.get(first, _ANY_STEPS if _VAGUE_VERB.fullmatch(first) else f'click "{first.capitalize()}"')
+        aim = f", an aim; say its steps, for example: {steps}" if is_aim(first) else ""
         label = part.text if len(part.text) <= _SHOWN_CHARACTERS and "\0" not in part.mask else "Save as"
         raise UsageError(
             f"cannot follow {part.text[:60]!r}: expected a verb and what it is done to, or the name of one thing to "
-            f'click, got {problem!r}. If all of it is a label, put it in quotes; say for example: click "{label}"'
+            f'click, got {problem!r}{aim}. If all of it is a label, put it in quotes; say for example: click "{label}"'
         )
 
 
@@ -145,9 +170,11 @@ def _refuse_no_target(part: Part, mask: str, start: int, does: str) -> None:
     if does != "point":
         if _QUESTION.search(mask) and not _QUESTION_LABEL.match(mask, start):
             raise refusal(part, "?", "questions are not answered: say what is to be done")
-        if (several := SEVERAL.match(target)) and does != "key":
+        if (several := SEVERAL.match(target)) and does not in ("key", "scroll"):
             raise refusal(part, several[0], "name the one thing that is meant, one step for each")
-        if re.match(r"(?:what|why|how|who|whom|that)\s", target) or (does == "click" and target.startswith("for ")):
+        if re.match(r"(?:what|why|how|who|whom|that|where)\s", target) or (
+            does == "click" and target.startswith("for ")
+        ):
             raise refusal(part, target.split()[0], "name one thing on the screen")
         if _NO_TARGET.match(target):
             raise refusal(part, target.strip(), "name one thing on the screen")

@@ -31,6 +31,9 @@ PLACE = re.compile(
     rf"{_WORDS}(?:(?i:{_SIDE})(?:\s+(?i:{_SIDE}))?(?!\s+(?i:hand|{_NOUN}|{_SIDE})(?!\w)){_OF}|(?i:{_NOUN})(?!\w|\s+(?i:{_NOUN})(?!\w)){_AT_SIDE}{_APPEARS})"
     rf"|(?i:in|under|from)\s+(?:\0+|(?!(?:{_DATES})(?!\w))[A-Z][\w-]*(?:\s+[A-Z][\w-]*){{0,2}})(?:\s+(?i:{_NOUN}))?)"
     r"(?![\w'-])(?=\s*,\s*\w|\s*:?\s+\w)"
+    # "For Country, choose Norway", but not "for now, choose Norway".
+    rf"|(?i:for)\s+(?:(?i:the)\s+(?!(?:time|moment|sake|rest|first|last|next)(?!\w))[\w-]+|(?!(?:{_DATES})(?!\w))[A-Z][\w-]*|\0+)"
+    r"(?=,\s*(?:choose|select|pick)\s)"
 )
 """A pattern for a place at the beginning of a step, without the comma behind it."""
 

@@ -45,7 +45,8 @@ _ORDERS = _words("""
     kill terminate shut power boot launch enter finish complete end learn explain describe summarize draw paint write
     compose draft fix repair debug test inspect examine visit navigate verify enable disable activate highlight mark
     unmark flag pin unpin star like favorite record capture sell trade bid rent hire fire fill choose find collect
-    gather attach detach drop throw
+    gather attach detach drop throw pinch spread fling shake stretch squeeze
+    teach meet transcribe spell proofread rewrite shorten simplify google
 """)
 # What stands after them in the names of buttons.
 _PARTICLES = _words("""
@@ -58,6 +59,8 @@ _WIDGETS = _words("""
     symbol logo arrow handle knob tile card panel pane section header heading label option entry dialog popup banner
     badge chip row column cell item tool toolbar sidebar area region thumbnail image picture
 """)
+_PURE_WIDGETS = _words("button buttons icon link checkbox toggle switch option")
+_BEFORE_RECEIVER = _words("from with into onto to in as by")
 # Last words of names whose first word is a noun as well: "Order history".
 _THINGS = _words("""
     history results result preview list store settings options status details date time number name type mode view
@@ -105,6 +108,18 @@ _PERSON = re.compile(
     r"(?<![\w-])(?:(?:he|she|they|we|him|them|somebody|someone|everyone)(?![\w-])|(?:I|you|we|they|he|she|it)'\w+)"
 )
 _IT = re.compile(r"(?<![\w-])it(?![\w-])")
+# "Comment "Nice!" on the photo" is no name, a folder "Photos" is one.
+_SAYING = re.compile(
+    r"(comment|answer|tag|mention|caption|remark|note|log|quote|say|greet|sign|title|label|name|call|whisper|chat)\s+\0+"
+    r"(?:$|\s+(?:on|to|under|below|in|for|as|about|at|with)\s)",
+    re.IGNORECASE,
+)
+# A verb of a language that no table has: "Apriete Enter". "Remind me to call" is no label, "Remind me later" is one.
+_UNKNOWN_WORD = re.compile(
+    r"(?!(?:the|an?|my|numpad|keypad)\s)([^\W\d_]+)\s+"
+    r"(?:(?:Enter|Esc(?:ape)?|Backspace)$|(?<=deal\s)with\s|(?-i:(?<=skip\s)|(?<=ignore\s))(?-i:[A-Z])|(?<=remind\s)(?:me|us|him|her)\s+(?:to|about|of|that)\s)",
+    re.IGNORECASE,
+)
 _SECOND_ORDER = re.compile(
     r"(?:,|(?<!\w)and)\s+(?:also\s+)?(?P<verb>[a-z]+)\s+(?:(?P<what>the|a|an|my|your|it|them|everything|him|her|its)(?!\w)|\0"
     r"|(?:with|to|for|at|about)\s)"
@@ -158,11 +173,18 @@ def why_no_name(phrase: str) -> str:
         return match[0].strip()
     if match := _PERSON.search(phrase) or _IT.search(phrase):
         return match[0]
+    if match := _SAYING.match(phrase) or _UNKNOWN_WORD.match(phrase):
+        return match[1]
     for match in _GESTURE.finditer(phrase):
         is_adjective = match[0].endswith("ed") and _BEFORE_ADJECTIVE.search(phrase, 0, match.start())
         if not is_adjective or match.start() == 0:
             return match[0]
     return _order(words, has_path=_PATH.search(phrase) is not None) or _late_determiner(tokens)
+
+
+def is_aim(word: str) -> bool:
+    """Return whether a word, in small letters, is an order that the grammar does not carry out."""
+    return word in _ORDERS
 
 
 def _order(words: list[str], *, has_path: bool) -> str:
@@ -178,7 +200,8 @@ def _order(words: list[str], *, has_path: bool) -> str:
         return first
     if first not in _ORDERS or has_path or _is_widget(names) or all(name in _PARTICLES for name in names[1:]):
         return ""
-    is_name = (first in _NOUNS_TOO and last in _THINGS) or (words[0][0].isupper() and _is_label(names))
+    is_noun = first in _NOUNS_TOO and last in _THINGS and _DETERMINERS.isdisjoint(names)
+    is_name = is_noun or (words[0][0].isupper() and _is_label(names))
     return "" if is_name else first
 
 
@@ -189,8 +212,11 @@ def _is_widget(names: list[str]) -> bool:
         for number, (name, following) in enumerate(itertools.pairwise(names))
         if name in BEFORE_DETERMINER and following in _DETERMINERS
     ]
-    head = names[heads[0] - 1] if heads else names[-1]
-    return head in _WIDGETS and names[1] not in ("for", "about", "between")
+    number = heads[0] - 1 if heads else len(names) - 1
+    # "Delete file from list" and "replace foo with bar in the dialog" are orders, "Add to list" and "Copy to clipboard
+    # button" are labels.
+    is_order = names[number] not in _PURE_WIDGETS and not _BEFORE_RECEIVER.isdisjoint(names[2:number])
+    return names[number] in _WIDGETS and names[1] not in ("for", "about", "between") and not is_order
 
 
 def is_label_of_gesture(phrase: str) -> bool:

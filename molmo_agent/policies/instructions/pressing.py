@@ -6,6 +6,7 @@ from molmo_agent.errors import UsageError
 from molmo_agent.policies.instructions.counts import COUNT, read_times
 from molmo_agent.policies.instructions.keys import JOIN, MODIFIERS, read_chord
 from molmo_agent.policies.instructions.languages import foreign_words
+from molmo_agent.policies.instructions.plain_names import is_aim
 from molmo_agent.policies.instructions.quoting import Part
 
 # "Press Enter to send it": what it is good for. "Up to 5" and "left to right" are none.
@@ -17,6 +18,11 @@ _PURPOSE = re.compile(
     rf"\s+(?:in\s+order\s+)?to\s+(?!(?:the|an?|my|your|right|left|up|down|top|end|home|{COUNT}|{_NO_PURPOSE})(?!\w))[a-z]{{2,}}.*",
     re.DOTALL,
 )
+_WITH_TEXT = re.compile("fill|replace|put|place|change|update|insert|add|append|choose|swap|exchange", re.IGNORECASE)
+_F_KEY = re.compile(r"f\d+")
+# "Press F11 for full screen", but not "for 3 seconds".
+_FOR = re.compile(r"\s+for\s+(?!\d|(?:a|an|one|two|three|four|five|ten|half|some|me|each|every|all|any)(?!\w))[a-z].*")
+_AGAIN = re.compile(r"\s+(?:once\s+(?:more|again)|one\s+more\s+time|again)$")
 _PLACE = re.compile(r"\s+(?:in|on|at|inside|within|into|over)\s+\S")
 # "Close the window with alt+f4": keys are what is pressed, and the rest is what they are good for.
 _MEANS = re.compile(
@@ -32,6 +38,18 @@ EFFECT = re.compile(
 )
 """A pattern for what keys can be good for."""
 
+_HAS_MEANS = re.compile(
+    rf"{EFFECT.pattern}|(?:choose|activate|open|expand|collapse|focus|turn|switch|go to|dismiss|pause|play|mute|unmute"
+    r"|resume)(?!\w)",
+    re.IGNORECASE,
+)
+# "Close the dialog by clicking OK".
+_BY_GESTURE = re.compile(
+    rf"(?P<effect>{EFFECT.pattern}|[a-z]+(?:\s+(?:in|out|on|off|up|down))?(?!\w))[^,;]*(?P<by>\sby\s+)"
+    r"(?P<how>(?:double|right|triple)-click|click|tapp?|press|hitt?|choos|select|pick|dragg?|swip|open|typ)ing(?=\s+\S)",
+    re.IGNORECASE,
+)
+_VERBS = {"tapp": "tap", "hitt": "hit", "choos": "choose", "dragg": "drag", "swip": "swipe", "typ": "type"}
 _BETWEEN = re.compile(rf"\s*,\s*(?:and\s+)?|\s+and\s+|\s+(?={MODIFIERS}{JOIN})", re.IGNORECASE)
 _NOUN = re.compile(r"(?:the\s+)?keys\s+", re.IGNORECASE)
 _MODIFIERS = re.compile(MODIFIERS, re.IGNORECASE)
@@ -67,7 +85,11 @@ def read_pressed(part: Part, rest: Part) -> list[tuple[str, ...]]:
     Raises:
         UsageError: it is a chord with an unknown key, or a place follows the keys, which go to the focus alone.
     """
-    purpose = _PURPOSE.search(rest.mask)
+    if (again := _AGAIN.search(rest.sentence().mask)) and (chords := _keys_before(rest, again)):
+        return chords
+    if rest.sentence().mask == "a key":
+        raise UsageError(f"{part.text!r} does not say which key; say for example: press the A key, press Enter")
+    purpose = _PURPOSE.search(rest.mask) or _FOR.search(rest.mask)
     if purpose and not foreign_words(purpose[0]) and (chords := _keys_before(rest, purpose)):
         return chords
     if (place := _PLACE.search(rest.mask)) and (chords := _keys_before(rest, place)) and not _all_keys(rest):
@@ -81,13 +103,31 @@ def read_pressed(part: Part, rest: Part) -> list[tuple[str, ...]]:
 
 def read_means(part: Part) -> tuple[Part | None, list[tuple[str, ...]]]:
     """Return ``save it`` of ``save it with ctrl+s``, and the chords; no part where no keys are the means."""
-    effect = EFFECT.match(part.mask)
-    means = list(_MEANS.finditer(part.mask, effect.end()))[-1:] if effect else []
+    word = part.mask.split(maxsplit=1)[0] if part.mask.strip() else ""
+    # "Fill in Name with F5" names a text.
+    has_effect = EFFECT.match(part.mask) or (is_aim(word.lower()) and not _WITH_TEXT.fullmatch(word))
+    means = list(_MEANS.finditer(part.mask, len(word)))[-1:] if has_effect else []
     if means and len(part.mask) - means[0].end() <= _MAX_KEYS:
         chords = _all_keys(part.cut(means[0].end()))
-        if chords and (any(len(chord) > 1 for chord in chords) or means[0]["by"]):
+        if chords and (means[0]["by"] or any(len(chord) > 1 or _F_KEY.fullmatch(chord[0]) for chord in chords)):
             return part.cut(0, means[0].start()), chords
     return None, []
+
+
+def read_gesture_as_means(part: Part) -> tuple[Part | None, Part | None]:
+    """Return ``close it by`` and ``click OK`` of ``close it by clicking OK``; nothing where no gesture is the means.
+
+    "It" behind the gesture is what stands before: ``highlight the line by triple-clicking it``.
+    """
+    match = _BY_GESTURE.match(part.mask)
+    if match is None or not (is_aim(match["effect"].split()[0].lower()) or _HAS_MEANS.match(part.mask)):
+        return None, None
+    target = part.cut(match.end())
+    if re.match(r"it(?!\w)", target.mask):
+        target = part.cut(match.end("effect"), match.start("by")).then(target.cut(2))
+    how = match["how"].lower()
+    verb = _VERBS.get(how, how)
+    return part.cut(0, match.end("by")), Part(verb, verb, {}).then(target)
 
 
 def ends_with_chord(target: str) -> bool:

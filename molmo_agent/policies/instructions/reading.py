@@ -2,12 +2,15 @@
 
 import re
 from dataclasses import replace
-from typing import cast
 
-from molmo_agent.actions import Direction
 from molmo_agent.errors import UsageError
-from molmo_agent.policies.instructions.counts import COUNT, number, read_signs, read_times, times_last
-from molmo_agent.policies.instructions.doubts import CALLED, why_no_text
+from molmo_agent.policies.instructions.counts import (
+    read_several,
+    read_times,
+    times_last,
+    without_again,
+)
+from molmo_agent.policies.instructions.doubts import CALLED, VALUE_CALLED, why_no_end, why_no_text
 from molmo_agent.policies.instructions.keys import read_chord
 from molmo_agent.policies.instructions.orders import refusal
 from molmo_agent.policies.instructions.pressing import refuse_chord
@@ -16,8 +19,6 @@ from molmo_agent.policies.instructions.substep import Gesture, SubStep, is_field
 
 PRESS = r"press|hit|push"
 EXAMPLE = 'say for example: click Name, type "Ada", then press Enter'
-MAX_WAIT_S = 3600
-MAX_NOTCHES = 100
 
 OF_LIST = re.compile(
     r"(?:select|choose|pick)\s+(?P<names>.+?)(?P<where>\s+(?:from|in)\s+the\s+(?:\w+\s+){0,2}list(?:\s?box)?)", re.I
@@ -54,7 +55,8 @@ def need(part: Part, value: str) -> str:
 
 
 _PREPOSITION = re.compile(
-    r"(?:on|at|onto|over|to|(?:inside|into|in)(?=\s+the\s[^,;]*?(?:field|box|bar|area)s?\W*$))\s+", re.IGNORECASE
+    r"(?:on|at|onto|over|to|(?:inside|into|in)(?=\s+(?:the\s+)?cell\s|\s+the\s[^,;]*?(?:field|box|bar|area)s?\W*$))\s+",
+    re.IGNORECASE,
 )
 _BUTTON = re.compile(r"\s+(?:with|using) the (right|middle|left)(?: mouse)? button$", re.IGNORECASE)
 # "The right mouse button on the file".
@@ -65,7 +67,7 @@ _BUTTON_FIRST = re.compile(
 
 def read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
     """Read what a gesture is done to: ``the file with the right button``, ``Next twice``."""
-    rest, times = read_times(times_last(rest))
+    rest, times = read_times(times_last(without_again(rest)))
     button = _BUTTON_FIRST.match(rest.mask) or _BUTTON.search(rest.mask)
     if gesture == "click" and button:
         rest = rest.cut(0, button.start()) if button.start() else rest.cut(button.end())
@@ -74,36 +76,67 @@ def read_pointing(part: Part, rest: Part, gesture: Gesture) -> list[SubStep]:
     if rest.text != part.text and (preposition := _PREPOSITION.match(rest.mask)):
         rest = rest.cut(preposition.end())
     refuse_chord(part, rest)
-    targets = read_signs(rest) or [need(part, rest.text)]
+    several = read_several(rest, is_click=gesture == "click")
+    if several and rest.quotes and re.match(r"select|choose|pick|open", part.mask, re.IGNORECASE):
+        raise UsageError(
+            f"{part.text!r}: name one thing, and one step for each; to add to a selection, say: ctrl-click {several[1]}"
+        )
+    targets = several or [need(part, rest.text)]
     return [SubStep(text=part.text, gesture=gesture, targets=(target,)) for target in targets] * times
 
 
 _WHAT = re.compile(
-    r"(?:the\s+)?(?:following\s+)?(?:text|words?|string|phrase|letters?|numbers?|name)[\s:]+(?=\0)", re.I
+    r"(?:the\s+)?(?:following\s+)?(?:text|words?|string|phrase|sentence|letters?|numbers?|name|password|(?:pass)?code|pin|user\s?name"
+    r"|e-?mail(?:\s+address)?|address|value|amount|title|date|url)[\s:]+(?=\0)",
+    re.I,
 )
-_INTO = re.compile(r"\s+(?:into|in|to|inside|on|at|as(?=\s+the\s))(?:\s+to)?\s+", re.IGNORECASE)
+_INTO = re.compile(
+    r"\s+(?:into|in|to|inside|on|at|as(?=\s+the\s)|for(?=\s+(?:the\s|(?-i:[A-Z])|\0)))(?:\s+to)?\s+", re.IGNORECASE
+)
+# "06/11/2025 as the check-in date": a number or an address is one word, and what follows is its field.
+_ROLE = re.compile(
+    r"(?P<text>\S*[\d@]\S*)\s+(?:as|for)\s+(?P<field>(?:the|my)\s+(?!.*\sand\s)[a-z][^,;.]{1,40})"
+    r"|(?P<value>\S*[\d@]\S*)\s+in\s+(?P<name>(?-i:[A-Z])[\w-]*(?:\s(?-i:[A-Z])[\w-]*)?)",
+    re.IGNORECASE,
+)
 # Between unquoted words only "into" is surely no part of the text; "in" needs something that is clearly a field.
 _LOOSE_INTO = re.compile(
-    r"\s+(?:into|inside)\s+(?=\S)|\s+in\s+(?=(?:the\s|\0)|\S+(?:\s\S+){0,3}\s(?:field|box|input|bar|area)\s*$)",
+    r"\s+(?:into|inside)\s+(?=\S)|\s+in\s+(?=(?:the\s|\0)|\S+(?:\s\S+){0,3}\s(?:field|box|input|bar|area)\s*$|cell\s\S+\s*$)",
     re.IGNORECASE,
 )
 # What stands between two fields: with "Ada", and Surname with ...
 _NEXT_PAIR = re.compile(
-    r"(?:(?<=\0)\s*(?:,\s*(?:and\s+)?|\s+and\s+)|\s*(?:,\s*(?:and\s+)?|\s+and\s+)(?=the\s+[^,;\0]{1,30}?\swith\s))",
+    r"(?:(?<=\0)\s*(?:,\s*(?:and\s+)?|\s+and\s+)|\s*(?:,\s*(?:and\s+)?|\s+and\s+)"
+    r"(?=the\s+[^,;\0]{1,30}?\swith\s|the\s+[^,;\0]{1,30}?\s(?:field|box)\s+to\s))",
     re.IGNORECASE,
 )
+# "First name with Ada and Last name with Berg": each text is one word.
+_WORD_EACH = re.compile(
+    r"[^,;\0]{1,30}?\swith\s+(?P<text>[^\s\0]+)\s+and\s+(?:[A-Z][\w-]*(?:\s(?!with\s)[\w-]+){0,2})\s+with\s+[^\s\0]+"
+)
+_AND = re.compile(r"\s+and\s+")
 _AS = re.compile(r"\sas\s+(?:the|my|your|an?)\s+\S+", re.IGNORECASE)
 _SEVERAL_FIELDS = re.compile(r",|\s(?:and|&)\s")
-_HERE = re.compile(r"(?:it|there|here|the focused field)?", re.IGNORECASE)
+# "Type "yes" followed by Enter".
+_THEN_KEY = re.compile(
+    r"(?:and(?:\s+then)?|followed\s+by|and\s+confirm(?:\s+it)?\s+with)\s+(?:the\s+)?(enter|return|tab)(?:\s+key)?",
+    re.IGNORECASE,
+)
+_HERE = re.compile(r"(?:it|there|here|the focused field|at the (?:cursor|caret))?", re.IGNORECASE)
 
 
 # Where the next text begins: "Ada" into Name and "Berg" into Town; Ada in the Name field and Berg in the Town field.
 _NEXT_TEXT = re.compile(
     r"(?P<joint>\s*,\s*(?:and\s+)?|\s+and\s+)"
-    r"(?:(?=\0+\s+(?:into|in|to)\s)|(?=[^,;\0]{1,40}?\s(?:in|into)\s+the\s[^,;]{1,30}?(?:field|box|bar)(?!\w)))",
+    r"(?:(?=\0+\s+(?:into|in|to|for)\s)|(?=[^,;\0]{1,40}?\s(?:in|into)\s+the\s[^,;]{1,30}?(?:field|box|bar)(?!\w))"
+    r"|(?=[^\s,;\0]+\s+(?:into|in\s+cell)\s)|(?=[^\s,;\0]*[\d@][^\s,;\0]*\s+in\s+(?-i:[A-Z])))",
     re.IGNORECASE,
 )
-_IN_FIELD = re.compile(r"\s(?:in|into)\s+the\s.*(?:field|box|bar)$", re.IGNORECASE)
+_IN_FIELD = re.compile(
+    r"\s(?:in|into)\s+the\s.*(?:field|box|bar)$|^\S+\s+(?:into\s+(?-i:[A-Z])[\w-]*(?:\s[\w-]+)?|in(?:to)?\s+cell\s+\S+)$"
+    r"|^\S*[\d@]\S*\s+in\s+(?-i:[A-Z])[\w-]*(?:\s(?-i:[A-Z])[\w-]*)?$",
+    re.IGNORECASE,
+)
 
 
 def read_clear(part: Part, rest: Part) -> list[SubStep]:
@@ -124,15 +157,24 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
     Raises:
         UsageError: it is not clear where the text ends.
     """
+    if re.match(r"enter\s*,", part.mask, re.IGNORECASE):
+        raise refusal(part, "Enter", "it may be the key: say press Enter, then type what follows")
     if not rest.text and part.mask.lower().startswith("enter"):
         return [SubStep(text=part.text, gesture="key", value="enter")]
-    if (noun := _WHAT.match(rest.mask)) or (noun := CALLED.match(rest.mask)):
+    verb = re.split(r"\s", part.mask, maxsplit=1)[0].lower()
+    noun = _WHAT.match(rest.mask) or CALLED.match(rest.mask)
+    if noun is None and verb in ("enter", "input"):
+        noun = VALUE_CALLED.match(rest.mask)
+    if noun:
         rest = rest.cut(noun.end())
     if following := _next_text(rest):
         return read_type(part, rest.cut(0, following.start())) + read_type(part, rest.cut(following.end("joint")))
     target: Part | None = None
     if 0 in rest.quotes:
         text, tail = rest.text[1 : rest.quotes[0] - 1], rest.cut(rest.quotes[0]).sentence()
+        if key := _THEN_KEY.fullmatch(tail.mask):
+            typing = SubStep(text=part.text, gesture="type", value=need(part, text))
+            return [typing, SubStep(text=part.text, gesture="key", value="tab" if key[1].lower() == "tab" else "enter")]
         if tail.mask not in ".!?" and not _HERE.fullmatch(tail.mask):
             into = _INTO.match(" " + tail.mask)
             if into is None:
@@ -141,6 +183,9 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
             words, advice = why_no_text(f"... {tail.mask}", "type")
             if words:
                 raise refusal(part, words, advice)
+    elif role := _ROLE.fullmatch(rest.sentence(".").mask):
+        text = rest.cut(*role.span("text" if role["text"] else "value")).text
+        target = rest.cut(*role.span("field" if role["text"] else "name"))
     else:
         matches = list(_LOOSE_INTO.finditer(rest.mask))
         if len(matches) > 1:
@@ -156,7 +201,9 @@ def read_type(part: Part, rest: Part) -> list[SubStep]:
                 )
             # "how are you?" and "Hello!" are typed as they stand; a full stop ends the instruction.
             rest = rest.sentence(".")
-        words, advice = why_no_text(rest.mask, re.split(r"\s", part.mask, maxsplit=1)[0])
+        words, advice = why_no_text(rest.mask, verb)
+        if not words and target is None:
+            words, advice = why_no_end(rest.mask.rstrip("?!"), verb)
         if words:
             raise refusal(part, words, advice)
         text = rest.text
@@ -181,11 +228,21 @@ def read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
     """Read ``fill in Name with "Ada"`` and ``set Name to "Ada"``, also several of them joined by commas or "and"."""
     example = 'say for example: fill in Name with "Ada"'
     # Between two pairs there is a quoted text at the left and one more link at the right.
-    cuts = [m for m in _NEXT_PAIR.finditer(rest.mask) if re.search(rf"\s{link}\s", rest.mask[m.end() :], re.IGNORECASE)]
+    pairs = _WORD_EACH.fullmatch(rest.sentence(".").mask) if link == "with" else None
+    joint = _AND.search(rest.mask, pairs.start("text")) if pairs else None
+    cuts = (
+        [joint]
+        if joint
+        else [
+            m for m in _NEXT_PAIR.finditer(rest.mask) if re.search(rf"\s{link}\s", rest.mask[m.end() :], re.IGNORECASE)
+        ]
+    )
     edges = [0, *(edge for match in cuts for edge in match.span()), len(rest.text)]
     steps: list[SubStep] = []
     for pair in (rest.cut(*span) for span in zip(edges[::2], edges[1::2], strict=True)):
         links = list(re.finditer(rf"\s+{link}\s+", pair.mask, re.IGNORECASE))
+        # "Set the To field to Rome": a name may hold the word.
+        links = [found for found in links if found[0].islower()] or links
         if not links:
             raise UsageError(f"{part.text!r} does not say {link} what; {example}")
         if len(links) > 1:
@@ -198,6 +255,11 @@ def read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
                 f"{part.text!r}: only fields can be set; put the text in quotes: set {target.text} to "
                 f'"{text.text}", or name the clicks one by one'
             )
+        if value is None and text.quotes:
+            raise UsageError(f"{part.text!r}: it is not clear where the text ends; put all of it in one pair of quotes")
+        words, advice = why_no_text(text.mask, "fill") if value is None else ("", "")
+        if words:
+            raise refusal(part, words, advice)
         value = need(part, text.text) if value is None else value
         steps += read_pointing(part, target, "click")
         steps.append(SubStep(text=part.text, gesture="type", value=value, replace=True))
@@ -218,6 +280,8 @@ def read_put(part: Part, rest: Part) -> list[SubStep]:
         raise UsageError(f"{part.text!r}: it is not clear where the text ends; put it in quotes")
     text, target = rest.cut(0, links[0].start()), rest.cut(links[0].end()).sentence()
     value = text.quoted()
+    if value is None and text.quotes:
+        raise UsageError(f"{part.text!r}: it is not clear where the text ends; put all of it in one pair of quotes")
     typing = SubStep(text=part.text, gesture="type", value=text.text if value is None else value, replace=True)
     return [*read_pointing(part, target, "click"), typing]
 
@@ -256,93 +320,3 @@ def hold_keys(part: Part, modifiers: tuple[str, ...], steps: list[SubStep]) -> l
     if all(step.gesture == "key" for step in steps):
         return [replace(step, text=part.text, value=" ".join((*modifiers, step.value))) for step in steps]
     raise UsageError(f"{part.text!r}: keys can be held during clicks only")
-
-
-_WAY = r"(up|down|left|right)(?:wards?)?"
-_SCROLL = re.compile(
-    rf"(?:(?P<before>(?!(?:from|to|up|down|left|right)(?!\w)).*?)\s+)?{_WAY}(?:\s+(?:by\s+)?(?P<count>{COUNT}|once|twice)(?:\s+(?:times?|notch(?:es)?|steps?|clicks?|lines?))?"
-    r"|\s+(?:a\s+(?:(?:little|tiny)\s+)?(?:bit|little)|slowly|slightly|further)(?:\s+(?:more|further))?)?"
-    # "Swipe down to refresh": what it is good for; "to the comments" is a place, which is not looked for.
-    r"(?:\s+to\s+(?:refresh|reload|update|unlock|load\s+more|see\s+more|continue)(?!\w)[^,;]{0,20})?"
-    r"(?:\s+(?:in|on|over|inside|within)\s+(?P<after>.+))?",
-    re.IGNORECASE | re.DOTALL,
-)
-_OPPOSITE: dict[str, Direction] = {"up": "down", "down": "up", "left": "right", "right": "left"}
-DEFAULT_NOTCHES = 3
-
-
-def read_scroll(part: Part, rest: Part, *, swipe: bool) -> list[SubStep]:
-    """Read ``down 5 in the list``; a swipe moves the other way.
-
-    Raises:
-        UsageError: there is no direction, or no sensible number of notches.
-    """
-    match = _SCROLL.fullmatch(rest.mask)
-    if match is None or (match["before"] and match["after"]):
-        raise UsageError(f"{part.text!r}: expected a direction; say for example: scroll down 5 in the list")
-    way = match[2].lower()
-    notches = number(match["count"]) if match["count"] else DEFAULT_NOTCHES
-    if notches != int(notches) or notches < 1:
-        raise UsageError(f"{part.text!r}: expected a whole number of notches, 1 or more, got {match['count']}")
-    if notches > MAX_NOTCHES:
-        raise UsageError(f"{part.text!r}: expected at most {MAX_NOTCHES} notches, got {match['count']}")
-    place = (
-        rest.cut(*match.span("before"))
-        if match["before"]
-        else rest.cut(*match.span("after"))
-        if match["after"]
-        else None
-    )
-    return [
-        SubStep(
-            text=part.text,
-            gesture="scroll",
-            # A finger moves against the view.
-            direction=_OPPOSITE[way] if swipe else cast(Direction, way),
-            amount=notches,
-            targets=(place.text,) if place else (),
-        )
-    ]
-
-
-_WAIT = re.compile(
-    rf"(?:for\s+)?(?:(?P<count>{COUNT})\s*(?P<unit>seconds?|secs?|s|milliseconds?|ms|minutes?|mins?|m)|(?:a\s+)?(?:moment|bit|little))?",
-    re.IGNORECASE,
-)
-
-
-def read_wait(part: Part, rest: Part) -> list[SubStep]:
-    """Read ``2 seconds``; a moment is one second.
-
-    Raises:
-        UsageError: it is no time, or longer than :data:`MAX_WAIT_S`.
-    """
-    match = _WAIT.fullmatch(rest.mask)
-    if match is None:
-        raise UsageError(f"{part.text!r}: can only wait for a time; say for example: wait 2 seconds")
-    unit = (match["unit"] or "s").lower()
-    factor = 0.001 if unit.startswith(("ms", "milli")) else 60.0 if unit.startswith("m") else 1.0
-    seconds = number(match["count"]) * factor if match["count"] else 1.0
-    if seconds > MAX_WAIT_S:
-        raise UsageError(f"{part.text!r}: expected at most {MAX_WAIT_S / 60:g} minutes, got {seconds / 60:g}")
-    return [SubStep(text=part.text, gesture="wait", amount=seconds)]
-
-
-_TO = re.compile(
-    r"\s+(?:and\s+drop\s+(?:it\s+)?)?(?:to|onto|on\s+to|into|over|over\s+to)\s+|\s+and\s+drop\s+(?:it\s+)?(?:on|in)\s+",
-    re.I,
-)
-
-
-def read_drag(part: Part, rest: Part) -> list[SubStep]:
-    """Read ``the file to Trash``.
-
-    Raises:
-        UsageError: it does not say where to.
-    """
-    if start := re.match(r"from\s+", rest.mask, re.IGNORECASE):
-        rest = rest.cut(start.end())
-    if (match := _TO.search(rest.mask)) is None:
-        raise UsageError(f"{part.text!r} does not say where to; say for example: drag the file to Trash")
-    ends = (rest.cut(0, match.start()).text, rest.cut(match.end()).text)
-    return [SubStep(text=part.text, gesture="drag", targets=(need(part, ends[0]), need(part, ends[1])))]

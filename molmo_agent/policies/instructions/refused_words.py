@@ -91,7 +91,7 @@ KINDS = (
             "so that",
             "the (?:moment|minute|second|instant) (?:that )?(?:it|you|the|an?|there)",
             "by the time",
-            "once(?= \\S)",
+            "once(?! (?:more|again))(?= \\S)",
             f"(?:before|after|while|upon|since) (?:(?:you|we|I|it) )?{_DOING}",
             f"(?:on|in) {GESTURING}",
             f"(?:before|after|since) (?:{_SUBJECT})",
@@ -155,7 +155,15 @@ KINDS = (
         name="alternative",
         advice="choose one of the two",
         any_case=("and/or", "either", "or", "xor", "alternatively", "yes ?/ ?no", "no ?/ ?yes", "ok ?/ ?cancel"),
-        lower=("maybe", "perhaps", "possibly", "optionally", "(?:which|what|who)ever"),
+        lower=(
+            "maybe",
+            "perhaps",
+            "possibly",
+            "probably",
+            "(?:most|least|more) likely",
+            "optionally",
+            "(?:which|what|who)ever",
+        ),
     ),
     Kind(
         name="negation",
@@ -239,8 +247,22 @@ KINDS = (
         texts=False,
     ),
     Kind(
+        name="reference",
+        advice="earlier tasks are not known: name what is meant",
+        lower=(
+            "(?<!the )last time",
+            "same (?:as|again|thing|way|for|here|there)",
+            "as (?:before|usual|always|earlier|previously|agreed|discussed)",
+            "like (?:before|always|yesterday|earlier|I)",
+            "from (?:before|earlier|last time)",
+            "(?:I|you|we) (?:just |already )?(?:mentioned|showed|sent|opened|used|clicked|created|typed|made|visited"
+            "|saved|downloaded|chose|picked|selected|wrote|closed|talked|spoke|copied)",
+        ),
+        texts=False,
+    ),
+    Kind(
         name="cancelling",
-        advice="give an order without taking it back",
+        advice="give an order without taking it back; to undo a change, say: press ctrl+z",
         any_case=(
             "(?:forget|scratch|cancel|ignore|disregard|undo|revoke|stop|skip) (?:it|that|this|everything|all of)",
             "(?:ignore|disregard|undo|forget|cancel) (?:what|the (?:last|previous|above))",
@@ -262,6 +284,7 @@ KINDS = (
             "kidding",
             "joking",
             "(?<=, )(?:no|nope|nah|wait|stop)(?=[ !.]*$)",
+            "(?<=[.…-] )(?:no|nope|sorry|wait)(?=,)",
         ),
         texts=False,
     ),
@@ -320,7 +343,7 @@ KINDS = (
 )
 # At the beginning of a step or of what is pointed at, they mean more than one thing.
 SEVERAL = re.compile(
-    r"(?:(?:two|three|four|five|\d+) of|each|every(?:thing|one)?|both|several|many|most|(?:a )?few|some"
+    r"(?:(?:two|three|four|five|\d+) of|each|every(?:thing|one)?|both(?! \0)|several|many|most|(?:a )?few|some"
     r"|all(?= (?:text(?![\w-])|of|the|my|your|its|these|those|other|[a-z]+s(?![\w-]))))(?![\w-])"
 )
 

@@ -15,13 +15,20 @@ from dataclasses import replace
 from typing import cast
 
 from molmo_agent.errors import UsageError
-from molmo_agent.policies.instructions.counts import read_signs, read_times, times_last
+from molmo_agent.policies.instructions.counts import read_several, read_times, times_last, without_again
 from molmo_agent.policies.instructions.doubts import why_misread
 from molmo_agent.policies.instructions.keys import MODIFIERS, read_modifiers, signs_that_are_keys
+from molmo_agent.policies.instructions.moving import read_drag, read_scroll, read_wait
 from molmo_agent.policies.instructions.orders import refusal, refuse_aside, refuse_no_order
 from molmo_agent.policies.instructions.places import PLACE, behind_its_verb
 from molmo_agent.policies.instructions.plain_names import is_label_of_gesture
-from molmo_agent.policies.instructions.pressing import EFFECT, read_keys, read_means, read_pressed
+from molmo_agent.policies.instructions.pressing import (
+    EFFECT,
+    read_gesture_as_means,
+    read_keys,
+    read_means,
+    read_pressed,
+)
 from molmo_agent.policies.instructions.quoting import KEY, Part, mask_quotes
 from molmo_agent.policies.instructions.reading import (
     EXAMPLE,
@@ -31,14 +38,11 @@ from molmo_agent.policies.instructions.reading import (
     press_keys,
     read_back,
     read_clear,
-    read_drag,
     read_fill,
     read_list,
     read_pointing,
     read_put,
-    read_scroll,
     read_type,
-    read_wait,
 )
 from molmo_agent.policies.instructions.refused_words import begins_refused
 from molmo_agent.policies.instructions.searching import read_address, read_search
@@ -53,6 +57,7 @@ _LABEL_VERB = re.compile(
 )
 # "Can you click Save?" is no question.
 _REQUEST = re.compile(r"\W*(?:please\W+)?(?:can|could|would)\s+you(?!\w)", re.IGNORECASE)
+_GREETING = re.compile(r"(?:hi|hey|hello)(?:\s+there)?\s*[,.!]\s+(?=\S)", re.IGNORECASE)
 _THANKS = re.compile(r"(?<=[^\s,])(?<!\b[Nn]o)(?<!\b[Nn]o,)[\s,]+(?:please|thanks|thank\s+you)[\s.!]*$")
 # The letters of one alphabet in a word of another: "n\u043et" for "not".
 _MIXED = re.compile(r"[A-Za-z][\u0370-\u03ff\u0400-\u052f]|[\u0370-\u03ff\u0400-\u052f][A-Za-z]")
@@ -76,14 +81,12 @@ _NAME_WITH_VERB = re.compile(
     r"|[\w-]+\s+and\s+(?!press|click|tap|hit|push|touch|select|choose|pick|open|hold|hover)[\w-]+\s+"
     r"(?:button|icon|command|tool)(?!\w))"
 )
+# "Swipe down from the top edge to the middle".
+_FROM_TO = re.compile(r"(?:(?:up|down|left|right)\s+)?(?P<ends>from\s.*\sto\s)", re.IGNORECASE)
 _ON_OR_OFF = re.compile(r"\s+(?:on|off)\W*$", re.IGNORECASE)
 # "Select May from the month list and 2027 from the year list".
 _FROM_TWO = re.compile(
     r"((?:(?!\sfrom\s).)+\sfrom\s+the\s(?:(?!\sfrom\s).)+)\s+and\s+((?:(?!\sfrom\s).)+\sfrom\s+the\s.+)", re.I
-)
-# "Close the dialog by clicking OK".
-_BY_CLICKING = re.compile(
-    rf"(?P<effect>{EFFECT.pattern}).*\sby\s+(?:clicking|tapping)(?:\s+on)?(?=\s+\S)", re.IGNORECASE
 )
 # "Type Ada into the Name field, then Berg into the Town field".
 _TEXT_AGAIN = re.compile(
@@ -115,6 +118,8 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
         raise UsageError(f"expected words, got more than {MAX_BLANKS} blanks in a row outside of quotes")
     # The numbers and dashes of a list are not words.
     whole = Part(text, _BULLET.sub(lambda bullet: " " * len(bullet[0]), mask), quotes)
+    if (greeting := _GREETING.match(whole.mask)) and _begins_a_step(whole.mask, greeting.end()):
+        whole = whole.cut(greeting.end())
     if _REQUEST.match(whole.mask) and whole.mask.endswith("?"):
         whole = whole.cut(0, len(whole.text) - 1)
     if mixed := _MIXED.search(whole.mask):
@@ -126,6 +131,7 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
     if len(parts) > 1 and not _begins_a_step(parts[0].mask, 0):
         rest = whole.mask.strip()[len(parts[0].mask) :]
         refuse_aside(parts[0], before_comma=re.match(r"\s*,\s*(?!(?:and\s+)?then(?!\w))", rest) is not None)
+    _refuse_held_on(whole, parts)
     steps: list[SubStep] = []
     for part in parts:
         new = _resolve_it(_read_part(part, steps[-1] if steps else None), steps)
@@ -146,6 +152,30 @@ def split_instruction(text: str) -> tuple[SubStep, ...]:
     return tuple(steps)
 
 
+def _refuse_held_on(whole: Part, parts: list[Part]) -> None:
+    """Refuse ``hold ctrl, click A and click B``: whether the key is held for B is not said.
+
+    Raises:
+        UsageError: only a comma or "and" stands between such clicks.
+    """
+    end = 0
+    for part, following in itertools.pairwise(parts):
+        end = whole.mask.index(part.mask, end) + len(part.mask)
+        joint = whole.mask[end : whole.mask.index(following.mask, end)]
+        verb = VERB.match(following.mask)
+        if (
+            _HOLD_AND.match(part.mask)
+            and verb
+            and verb.lastgroup == "click"
+            and re.fullmatch(r"[\s,]*(?:and)?\s*", joint)
+        ):
+            raise refusal(
+                following,
+                verb[0],
+                f"it is not clear what is held; say for example: ctrl-click A, then {following.text}",
+            )
+
+
 def _resolve_it(new: list[SubStep], before: list[SubStep]) -> list[SubStep]:
     """Replace "it" by the last target."""
     antecedent = [target for step in before for target in step.targets][-1:]
@@ -163,6 +193,12 @@ def _resolve_it(new: list[SubStep], before: list[SubStep]) -> list[SubStep]:
     return new_steps
 
 
+# "Type "Ada", Enter".
+_KEY_AFTER_TEXT = re.compile(r"(?:enter|return|tab|escape|esc)(?=\s*(?:[.,;]|$|\s(?:and|then)\s))", re.IGNORECASE)
+# Keys that have no button of that name: "backspace 3 times".
+_BARE_KEYS = {("tab",), ("backspace",), ("escape",), ("space",), ("pageup",), ("pagedown",)}
+_TYPING = ("type", "fill", "set", "put", "search", "address")
+_FOR_ME = re.compile(r"\s+for\s+me$")
 _STRONG = r"\s*[;\n]+\s*|[,.]?\s+(?:and\s+)?then(?!\w)[\s,:]*"
 _STEP_NUMBER = r"(?:step\s+\d{1,2}[.):]\s+)?"
 _WEAK = rf"\s*,\s*(?:and\s+)?{_STEP_NUMBER}|\s+and\s+(?:also\s+)?|\.\s+{_STEP_NUMBER}"
@@ -181,6 +217,9 @@ def _cut_into_parts(whole: Part) -> list[Part]:
         position = separator.end()
         # "First, click A": the comma belongs to the word before it.
         before = whole.mask[start : separator.start()].strip() if separator.start() - start < 40 else "-"
+        is_key = whole.mask[separator.start() - 1 : separator.start()] == "\0" and _KEY_AFTER_TEXT.match(
+            whole.mask, position
+        )
         only_polite = POLITE.fullmatch(before)
         if separator.start() in in_names:
             continue
@@ -190,7 +229,7 @@ def _cut_into_parts(whole: Part) -> list[Part]:
             or _is_place(whole.mask[start:], separator.start() - start)
         ):
             continue
-        if separator["strong"] is None and (only_polite or not _begins_a_step(whole.mask, position)):
+        if separator["strong"] is None and (only_polite or not (is_key or _begins_a_step(whole.mask, position))):
             continue
         parts.append(whole.cut(start, separator.start()))
         start = position
@@ -251,18 +290,24 @@ def _read_part(part: Part, before: SubStep | None = None) -> list[SubStep]:
     if effect:
         # "Select everything with ctrl+a" is one key.
         does = "key" if effect.mask[:6].lower() == "select" else "press"
-        refuse_no_order(effect, cast(re.Match[str], EFFECT.match(effect.mask)).end(), does)
+        word = EFFECT.match(effect.mask)
+        refuse_no_order(effect, word.end() if word else len(effect.mask.split()[0]), does)
         return press_keys(part, chords)
-    if by_clicking := _BY_CLICKING.match(part.mask):
-        refuse_no_order(part.cut(0, by_clicking.end()), by_clicking.end("effect"), "key")
-        return _read_part(Part("click", "click", {}).then(part.cut(by_clicking.end())))
-    if before and before.gesture == "type" and _TEXT_AGAIN.fullmatch(part.mask):
+    aim, gesture = read_gesture_as_means(part)
+    if aim and gesture:
+        refuse_no_order(aim, len(aim.text.split()[0]), "key")
+        return _read_part(gesture)
+    if before and before.gesture == "type" and _TEXT_AGAIN.fullmatch(part.mask) and not VERB.match(part.mask):
         return _read_part(Part("type", "type", {}).then(part))
     is_label = _LABEL_VERB.fullmatch(part.mask) or is_label_of_gesture(part.mask)
     verb = None if is_label else VERB.match(part.mask)
     refuse_no_order(part, verb.end() if verb else None, cast(str, verb.lastgroup) if verb else "")
     if verb is None:
         return _read_name(part, before)
+    favour = _FOR_ME.search(part.sentence().mask)
+    if favour and (verb.lastgroup not in _TYPING or part.mask[favour.start() - 1] == "\0"):
+        # "Click Save for me", but not "type wait for me".
+        part = part.cut(0, favour.start())
     if (list_match := OF_LIST.fullmatch(part.sentence().mask)) and (names := read_list(part.sentence(), list_match)):
         return names
     return _read_verb(part, verb)
@@ -271,10 +316,16 @@ def _read_part(part: Part, before: SubStep | None = None) -> list[SubStep]:
 def _read_name(part: Part, before: SubStep | None) -> list[SubStep]:
     """Read a part without a verb: ``ctrl+s``, ``the Save button``, and ``on Open`` after a click."""
     chords = read_keys(part)
-    after_keys = before is not None and before.gesture == "key"
+    after_keys = before is not None and (
+        before.gesture == "key" or (before.gesture == "type" and _KEY_AFTER_TEXT.match(part.mask) is not None)
+    )
     if chords and (after_keys or any(len(chord) > 1 for chord in chords)):
         return press_keys(part, chords)
-    if before and before.gesture not in ("click", "key", "open_app", "wait", "back", "home"):
+    if len(chords) > 1 and set(chords) <= _BARE_KEYS:
+        # "Backspace 3 times".
+        return press_keys(part, chords)
+    is_after_bare_key = before is not None and _KEY_AFTER_TEXT.fullmatch(before.text) is not None
+    if before and (is_after_bare_key or before.gesture not in ("click", "key", "open_app", "wait", "back", "home")):
         raise refusal(part, part.text, f"say what to do with it, as in {before.text!r}")
     name = part.sentence()
     if before and (preposition := re.match(r"(?:on|to)\s+", name.mask)):
@@ -306,10 +357,12 @@ def _read_verb(part: Part, verb: re.Match[str]) -> list[SubStep]:
             return read_clear(part, rest.sentence())
         case "press" if chords := read_pressed(part, rest):
             return press_keys(part, chords)
-        case "scroll" if verb[0].lower() == "swipe" and re.match(r"from\s.*\sto\s", rest.mask):
-            return read_drag(part, rest.sentence())
+        case "scroll" if verb[0].lower() != "scroll" and (ends := _FROM_TO.match(rest.mask)):
+            ends_of_swipe = rest.cut(ends.start("ends")).sentence()
+            _refuse_misread(part, ends_of_swipe, "drag", verb[0])
+            return read_drag(part, ends_of_swipe)
         case "scroll":
-            return read_scroll(part, rest.sentence(), swipe=verb[0].lower() == "swipe")
+            return read_scroll(part, rest.sentence(), swipe=verb[0].lower() != "scroll")
         case "wait":
             return read_wait(part, rest.sentence())
         case "back" | "home":
@@ -341,10 +394,12 @@ def _refuse_misread(part: Part, rest: Part, does: str, verb: str) -> None:
     target = rest.sentence()
     if preposition := re.match(r"(?:on|at|onto|over)\s+", target.mask, re.IGNORECASE):
         target = target.cut(preposition.end())
-    target, _ = read_times(times_last(target))
+    target, _ = read_times(times_last(without_again(target)))
+    if read_several(target, is_click=does in ("click", "press")):
+        return
     # "Select the first three files to move them": what it is good for hides no range.
     purpose = re.search(r"\s(?:in\s+order\s+)?to\s+[a-z]", target.mask)
     for phrase in (target.mask, target.mask[: purpose.start()]) if purpose else (target.mask,):
-        words, advice = ("", "") if read_signs(target) else why_misread(phrase, does, verb)
+        words, advice = why_misread(phrase, does, verb)
         if words:
             raise refusal(part, words, advice)

@@ -27,7 +27,7 @@ from molmo_agent.actions import (
 )
 from molmo_agent.errors import MolmoAgentError, UsageError
 from molmo_agent.parse import load_json
-from molmo_agent.policies.instructions.reading import DEFAULT_NOTCHES, MAX_NOTCHES, MAX_WAIT_S
+from molmo_agent.policies.instructions.moving import DEFAULT_NOTCHES, MAX_NOTCHES, MAX_WAIT_S
 from molmo_agent.policies.instructions.splitter import split_instruction
 from molmo_agent.policies.instructions.substep import Gesture, SubStep
 
