@@ -1,7 +1,8 @@
 """Select everything in the field that has the keyboard focus, so that typing replaces it.
 
-Ctrl+A does that nearly everywhere. Exceptions: macOS uses Command, and Tk on X11 uses Ctrl+/. In a terminal, in Emacs
-and in Vim no key selects a field, and Ctrl+A does something else: there, replacing is refused.
+Ctrl+A does that nearly everywhere. Exceptions: macOS uses Command, and Tk on X11 uses Ctrl+/. On X11, programs know
+Ctrl+A only where the keyboard has an A: on a Russian or Greek layout alone, Ctrl+Home and Ctrl+Shift+End select. In a
+terminal, in Emacs and in Vim no key selects a field, and Ctrl+A does something else: there, replacing is refused.
 """
 
 import contextlib
@@ -46,11 +47,16 @@ def keys_that_select(x11_display: Any, *, is_real: bool, platform: str = sys.pla
     """
     if x11_display is not None:
         from molmo_agent.envs.desktop import x11
+        from molmo_agent.envs.desktop.x11_keys.keyboard import Keyboard
+        from molmo_agent.envs.desktop.x11_keys.xkb import Xkb
 
         with x11.exchange(x11_display):
             _refuse_without_fields(x11.focused_classes(x11_display) & _WITHOUT_FIELDS_X11)
             # Tk's fields on X11 do not paste over what is selected, and Backspace does nothing else in Tk.
-            return (("ctrl", "/"), ("backspace",)) if _is_tk(x11_display) else (("ctrl", "a"),)
+            if _is_tk(x11_display):
+                return (("ctrl", "/"), ("backspace",))
+            has_a = Keyboard(Xkb(x11_display)).enters_anywhere("a")
+            return (("ctrl", "a"),) if has_a else (("ctrl", "home"), ("ctrl", "shift", "end"))
     if is_real:
         known = {"darwin": _WITHOUT_FIELDS_MACOS, "win32": _WITHOUT_FIELDS_WINDOWS}.get(platform, frozenset())
         _refuse_without_fields({program_in_front(platform).lower()} & known)
