@@ -43,6 +43,8 @@ def alteration(text: str, before: Sequence[Line], after: Sequence[Line], *, repl
     old = [letters(line.text) for line in before]
     last_line = re.split(r"[\n\r\t]+", text)[-1]
     typed = _spell(last_line)[-MAX_CHARACTERS:]
+    # A reader may miss a word of one sign, or a sign of another script.
+    may_lose = typed.isascii() and not re.search(r"(?<![^\W_])[^\W_](?![^\W_])", last_line)
     doubts = []
     for line in after:
         if letters(line.text) in old:
@@ -54,7 +56,7 @@ def alteration(text: str, before: Sequence[Line], after: Sequence[Line], *, repl
             doubt = _OTHER_NUMBERS
         if doubt == "":
             return ""
-        if doubt:
+        if doubt and (doubt != _LOST or may_lose):
             doubts.append(doubt)
     if set(doubts) == {_LOST} and any(typed.casefold() in lines for lines in joined_lines(after)):
         # It is wrapped, and the rest stands on the next line.

@@ -1,8 +1,9 @@
 """Select everything in the field that has the keyboard focus, so that typing replaces it.
 
 Ctrl+A does that nearly everywhere. Exceptions: macOS uses Command, and Tk on X11 uses Ctrl+/. On X11, programs know
-Ctrl+A only where the keyboard has an A: on a Russian or Greek layout alone, Ctrl+Home and Ctrl+Shift+End select. In a
-terminal, in Emacs and in Vim no key selects a field, and Ctrl+A does something else: there, replacing is refused.
+Ctrl+A only where the keyboard has an A: on a Russian or Greek layout alone, Home and Shift+End select, with Ctrl and
+without. In a terminal, in Emacs and in Vim no key selects a field, and Ctrl+A does something else: there, replacing is
+refused.
 """
 
 import contextlib
@@ -33,6 +34,9 @@ _WITHOUT_FIELDS_WINDOWS = frozenset({
 
 Chords = tuple[tuple[str, ...], ...]
 
+# Fields of one line ignore those with Ctrl in some programs; with several lines, only those reach the ends.
+_WITHOUT_LETTERS: Chords = (("ctrl", "home"), ("home",), ("ctrl", "shift", "end"), ("shift", "end"))
+
 
 def keys_that_select(x11_display: Any, *, is_real: bool, platform: str = sys.platform) -> Chords:
     """Return the chords, to be pressed in turn, that select everything in the focused field, or delete it.
@@ -56,7 +60,7 @@ def keys_that_select(x11_display: Any, *, is_real: bool, platform: str = sys.pla
             if _is_tk(x11_display):
                 return (("ctrl", "/"), ("backspace",))
             has_a = Keyboard(Xkb(x11_display)).enters_anywhere("a")
-            return (("ctrl", "a"),) if has_a else (("ctrl", "home"), ("ctrl", "shift", "end"))
+            return (("ctrl", "a"),) if has_a else _WITHOUT_LETTERS
     if is_real:
         known = {"darwin": _WITHOUT_FIELDS_MACOS, "win32": _WITHOUT_FIELDS_WINDOWS}.get(platform, frozenset())
         _refuse_without_fields({program_in_front(platform).lower()} & known)
