@@ -12,17 +12,12 @@ import importlib
 import sys
 from typing import Any
 
+from molmo_agent.envs.desktop.terminals import is_terminal
 from molmo_agent.errors import ActionRefused
 
-# Window classes of X11, lower case.
+# Window classes of X11, lower case; terminals besides.
+_EDITORS_X11 = frozenset({"emacs", "gvim", "nvim-qt", "vim"})
 # fmt: off
-_WITHOUT_FIELDS_X11 = frozenset({
-    "alacritty", "com.mitchellh.ghostty", "cool-retro-term", "deepin-terminal", "emacs", "eterm", "foot", "ghostty",
-    "gnome-terminal", "gnome-terminal-server", "guake", "gvim", "kgx", "kitty", "konsole", "lxterminal",
-    "mate-terminal", "mlterm", "nvim-qt", "org.gnome.console", "org.gnome.ptyxis", "org.wezfurlong.wezterm", "ptyxis",
-    "qterminal", "rxvt", "sakura", "st", "st-256color", "terminator", "terminology", "tilda", "tilix", "urxvt",
-    "uxterm", "vim", "xfce4-terminal", "xterm", "yakuake",
-})
 _WITHOUT_FIELDS_MACOS = frozenset({
     "co.zeit.hyper", "com.apple.terminal", "com.github.wez.wezterm", "com.googlecode.iterm2", "com.mitchellh.ghostty",
     "dev.warp.warp-stable", "io.alacritty", "net.kovidgoyal.kitty", "org.alacritty", "org.gnu.emacs", "org.vim.macvim",
@@ -55,7 +50,8 @@ def keys_that_select(x11_display: Any, *, is_real: bool, platform: str = sys.pla
         from molmo_agent.envs.desktop.x11_keys.xkb import Xkb
 
         with x11.exchange(x11_display):
-            _refuse_without_fields(x11.focused_classes(x11_display) & _WITHOUT_FIELDS_X11)
+            classes = x11.focused_classes(x11_display)
+            _refuse_without_fields({name for name in classes if name in _EDITORS_X11 or is_terminal(name)})
             # Tk's fields on X11 do not paste over what is selected, and Backspace does nothing else in Tk.
             if _is_tk(x11_display):
                 return (("ctrl", "/"), ("backspace",))
