@@ -42,7 +42,8 @@ def alteration(text: str, before: Sequence[Line], after: Sequence[Line], *, repl
     """
     old = [letters(line.text) for line in before]
     last_line = re.split(r"[\n\r\t]+", text)[-1]
-    typed = _spell(last_line)[-MAX_CHARACTERS:]
+    whole = _spell(last_line)
+    typed = whole[-MAX_CHARACTERS:]
     # A reader may miss a word of one sign, or a sign of another script.
     may_lose = typed.isascii() and not re.search(r"(?<![^\W_])[^\W_](?![^\W_])", last_line)
     doubts = []
@@ -56,7 +57,9 @@ def alteration(text: str, before: Sequence[Line], after: Sequence[Line], *, repl
             doubt = _OTHER_NUMBERS
         if doubt == "":
             return ""
-        if doubt and (doubt != _LOST or may_lose):
+        # The edge of a narrow field cuts letters off, where the beginning is out of sight.
+        has_room = len(whole) == len(typed) or letters(whole[:MAX_CHARACTERS]) in letters(line.text)
+        if doubt and (doubt != _LOST or (may_lose and has_room)):
             doubts.append(doubt)
     if set(doubts) == {_LOST} and any(typed.casefold() in lines for lines in joined_lines(after)):
         # It is wrapped, and the rest stands on the next line.
@@ -77,6 +80,9 @@ def _doubt_about_line(typed: str, line: Line, old: Sequence[str]) -> str | None:
     added = plain[stop : next(place for place in ends if place >= stop)]
     if len(added) >= _LEAST_ADDED and not any(added in line for line in old):
         return _COMPLETED
+    if seen[start:stop].isupper():
+        # Many fields only show everything in capitals.
+        return ""
     pairs = [pair for pair in zip(typed, seen[start:stop], strict=True) if pair[0].casefold() in _CLEAR_CASE]
     return _CAPITALS if sum(wanted != got for wanted, got in pairs) >= max(2, len(pairs) / 2) else ""
 
