@@ -38,3 +38,13 @@ def test_the_screen_of_another_machine_gets_no_paste(monkeypatch):
         program = programs.focused_program(None)
         found.append(program.is_remote and not program.is_terminal)
     assert found == [True] * len(names)
+
+
+def test_editors_that_propose_words_get_them_pasted(monkeypatch):
+    monkeypatch.setattr(programs, "_process_id", lambda display: None)
+    names = ("geany", "code - oss", "jetbrains-idea", "kate", "org.gnome.texteditor", "scite", "sublime_text", "zed")
+    found = {}
+    for name in (*names, "mousepad", "xterm"):
+        monkeypatch.setattr(x11, "focused_classes", lambda display, name=name: {name})
+        found[name] = programs.focused_program(None).changes("hello")
+    assert [name for name, changes in found.items() if changes] == list(names)

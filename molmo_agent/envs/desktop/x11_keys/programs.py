@@ -16,9 +16,14 @@ from molmo_agent.errors import ActionRefused
 # Window classes of editors that paste with Shift+Insert, as terminals do. Ctrl+V quotes the next key there.
 _EDITORS_WITH_SHIFT_INSERT = frozenset({"emacs", "gvim", "vim"})
 # fmt: off
-# Programs that correct or complete words while they are typed, by the beginning of their class.
+# Programs that correct words while they are typed, or propose others, which the next Enter would take; by the beginning
+# of their class.
 _CORRECTING = (
-    "abiword", "calligra", "desktopeditors", "gnumeric", "libreoffice", "onlyoffice", "openoffice", "soffice", "wps",
+    "abiword", "anjuta", "atom", "bluefish", "calligra", "code", "cursor", "dbeaver", "desktopeditors", "dev.zed",
+    "eclipse", "geany", "gedit", "gnome-builder", "gnumeric", "jetbrains", "kate", "kdevelop", "kwrite", "libreoffice",
+    "netbeans", "notepadqq", "onlyoffice", "openoffice", "org.gnome.builder", "org.gnome.texteditor", "org.kde.kate",
+    "org.kde.kwrite", "pluma", "qtcreator", "rstudio", "scite", "soffice", "spyder", "sublime", "thonny", "vscodium",
+    "wps", "xed", "zed",
 )
 # Screens of other machines: a paste there pastes what that machine has on its clipboard.
 _REMOTE_SCREENS = (
