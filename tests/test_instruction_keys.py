@@ -78,6 +78,12 @@ def test_a_sign_alone_is_a_key_beside_the_word_key(sign):
         ("hold ctrl and press .", ["ctrl ."]),
         ("hold shift and press Tab twice", ["shift tab"] * 2),
         ("press ctrl+' and then press ctrl+'", ["ctrl '", "ctrl '"]),
+        ("press Strg+C", ["ctrl c"]),
+        ("press Strg+Umschalt+T", ["ctrl shift t"]),
+        ("press Maj+F10", ["shift f10"]),
+        ("press Tab x3", ["tab"] * 3),
+        ("press Backspace ×2", ["backspace"] * 2),
+        ("press ctrl+z 2x", ["ctrl z"] * 2),
     ],
 )
 def test_keys_are_read_as_people_write_them(text, keys):
@@ -110,6 +116,9 @@ def test_keys_are_read_as_people_write_them(text, keys):
         '"Enter"',
         '"ctrl+banana"',
         "Generate key",
+        "C-4",
+        "Speed x2",
+        "2x",
     ],
 )
 def test_what_names_no_key_is_something_on_the_screen(label):
@@ -136,6 +145,10 @@ def test_what_names_no_key_is_something_on_the_screen(label):
         ("click ctrl+s", "'ctrl+s' are keys; say: press ctrl+s. Put a label in quotes: click \"ctrl+s\""),
         ("double-click alt+f4", "'alt+f4' are keys"),
         ("ctrl+banana", "there is no key 'banana'"),
+        ("press C-x C-s", "'C-x C-s': write the keys in full, such as: press ctrl+x, press alt+x"),
+        ("press M-x", 'If it is a label, put it in quotes: click "M-x"'),
+        ("press ^C", "'^C': write the keys in full"),
+        ("press Tab x99", "'Tab x99': expected 1 to 20 times, got 99"),
         (
             "press ctrl and click B",
             "'press ctrl' releases the key before 'click B'; to hold it meanwhile, say ctrl-click B",

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from desktop_screen import FAST, Actor, needs, program, wait_for
+from x11_keyboards import layout
 
 from molmo_agent.actions import Click, Type
 from molmo_agent.envs.desktop.replacing import keys_that_select, program_in_front
@@ -97,6 +98,21 @@ def test_a_field_holds_exactly_the_new_text(actor, toolkit, kind, before, text):
 @pytest.mark.parametrize(("toolkit", "kind"), [("gtk", "combo"), ("qt", "combo"), ("gtk", "selected")])
 def test_a_selection_or_a_list_of_proposals_does_not_matter(actor, toolkit, kind):
     replaced(actor, window_of(toolkit, kind, "Grace Hopper"), "Grace Hopper", "Ada")
+
+
+@needs("setxkbmap")
+@pytest.mark.parametrize(
+    ("arguments", "toolkit", "kind", "before", "text"),
+    [
+        (["ru"], "qt", "entry", "Grace Hopper", "Ада"),
+        (["gr"], "gtk", "area", "three\nlines of\ntext", "Ada"),
+        (["ru"], "tk", "entry", "Grace", "Ada"),
+        (["us,ru"], "qt", "area", "one\ntwo", "Ада"),
+    ],
+)
+def test_a_layout_without_the_letter_of_the_shortcut_does_not_matter(actor, arguments, toolkit, kind, before, text):
+    with layout(*arguments, group=1 if "," in arguments[0] else 0):
+        replaced(actor, window_of(toolkit, kind, before), before, text)
 
 
 @needs("chromium")

@@ -72,6 +72,8 @@ def chunks(*deltas, finish="stop", end="data: [DONE]\n\n"):
         Raw(json.dumps(completion({"content": TAG})), kind="text/plain"),
         chunks({"role": "assistant", "content": ""}, {"content": TAG[:9]}, {"content": TAG[9:]}),
         chunks({"reasoning_content": "At (90, 90)?"}, {"content": TAG}, end=""),
+        # Line ends of Unicode that JSON may hold as they are.
+        Raw(chunks({"content": f"At:|{TAG}"}).body.replace("|", "\u2028"), kind="text/event-stream"),
         Raw(": keep-alive\n\n" + chunks({"content": TAG}).body, kind="text/event-stream"),
     ],
     ids=lambda plan: str(plan)[:60],

@@ -167,6 +167,17 @@ def test_an_editor_that_indents_by_itself_adds_nothing(actor, screen, home, code
     assert file.read_text().rstrip("\n") == code.rstrip("\n")
 
 
+@needs("geany", "dbus-run-session")
+def test_an_editor_that_proposes_words_does_not_put_one_in_with_enter(actor, screen, home):
+    file = home / "code.py"
+    file.write_text("hello_world_function = 1\nhello_world_other = 2\n")
+    with focused("code.py", "dbus-run-session", "geany", "-i", "-s", str(file)):
+        words = Type("hello"), Wait(1.0), Key(("enter",)), Type("end")
+        actor.act({}, Key(("ctrl", "end")), *words, Wait(0.3), Key(("ctrl", "s")))
+        wait_for(lambda: "end" in file.read_text(), "the saved text")
+    assert file.read_text().rstrip("\n").endswith("= 2\nhello\nend")
+
+
 # A field and a text area that indent, close brackets and correct words as helpful programs do.
 HELPFUL = """
 import sys, tkinter

@@ -38,6 +38,7 @@ from molmo_agent.actions import Done, Wait
 from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import PointingModel, PolicyTraits, model_traits
+from molmo_agent.policies.altered_text import ALTERED
 from molmo_agent.policies.instructions.splitter import SubStep, split_instruction
 from molmo_agent.policies.instructions.substep import as_field
 from molmo_agent.policies.progress import (
@@ -285,7 +286,8 @@ def _looks_after(index: int, history: Sequence[Step]) -> tuple[Step, ...]:
 
 
 def _no_effect(words: str, doubt: str) -> Decision:
-    return Decision(action=Done(False, f"{words!r} had no effect: {doubt}"), instruction=words)
+    what = "went wrong" if doubt.startswith(ALTERED) else "had no effect"
+    return Decision(action=Done(False, f"{words!r} {what}: {doubt}"), instruction=words)
 
 
 def _waited_s(looks: Sequence[Step]) -> float:

@@ -57,7 +57,7 @@ def arrived(part: str, before: Sequence[Line], after: Sequence[Line]) -> bool:
         return True
     if any(_MIN_END <= len(line) <= len(part) // 2 and part.endswith(line) and line not in old for line in new):
         return True
-    return _count(end, _wrapped(after)) > _count(end, _wrapped(before))
+    return _count(end, joined_lines(after)) > _count(end, joined_lines(before))
 
 
 def is_held(part: str, point: Point, lines: Sequence[Line]) -> bool:
@@ -89,7 +89,7 @@ def resembles(first: str, second: str) -> bool:
     return len(shorter) >= SIMILARITY * len(longer) and count_similar(shorter, longer) > 0
 
 
-def _wrapped(lines: Sequence[Line]) -> list[str]:
+def joined_lines(lines: Sequence[Line]) -> list[str]:
     """Return the letters of each line with those of the lines right below it."""
     texts = []
     for number, line in enumerate(lines):

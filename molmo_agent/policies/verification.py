@@ -12,6 +12,7 @@ from molmo_agent.actions import Click, Drag, LongPress, Type, points_of
 from molmo_agent.episode import Effect, Image, Step
 from molmo_agent.geometry import Box
 from molmo_agent.images import different_pixels, pieces
+from molmo_agent.policies.altered_text import alteration
 from molmo_agent.policies.progress import ONLY_CLOSED, Progress
 from molmo_agent.policies.typed_text import MAX_CHARACTERS, MIN_CHARACTERS, arrived, is_held, readable_part
 from molmo_agent.policies.uncovered import hit_what_covered, only_closed
@@ -76,6 +77,10 @@ def doubt_about(
             return ONLY_CLOSED
         case Type(text=text, replace=replace):
             click = _click_before(step, history)
+            if reader is not None and readable_part(text, step.decision.instruction):
+                old, new = reader.read(step.observation.image), reader.read(after)
+                if doubt := alteration(text, old, new, replace=replace):
+                    return doubt
             if replace and (not text or _is_held(text, step, click, after, reader)):
                 # A field that was empty, or held this text already, looks as before.
                 return ""

@@ -15,7 +15,7 @@ from molmo_agent.errors import ActionRefused, ScreenChanged
 from molmo_agent.geometry import Stroke
 from molmo_agent.interfaces import Env, Interruptible, KnowsNames
 from molmo_agent.rollout.guards import Guards
-from molmo_agent.rollout.regions import clicked_field, strokes_now
+from molmo_agent.rollout.regions import clicked_field, strokes_now, typed_on
 from molmo_agent.rollout.screen_changes import ScreenWatch
 from molmo_agent.rollout.screen_check import ScreenCheck
 
@@ -146,8 +146,10 @@ class Clearance:
             ActionRefused: it does not, or may not.
             RunStopped: the kill switch is on.
         """
+        now = self._env.observe()
+        self.check.confirm_typed(action, typed_on(self._history), seen, now)
         field = clicked_field(seen, self._history)
-        now = self.check.confirm(action, seen, self._env.observe(), asked=self._asked, field=field)
+        now = self.check.confirm(action, seen, now, asked=self._asked, field=field)
         self.check_limits()
         if self._guards.has_regions:
             strokes = self._strokes(action, now)

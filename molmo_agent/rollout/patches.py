@@ -39,6 +39,8 @@ _FIELD_PX = (240, 16)
 _LARGE_SHARE, _LEAST_CELLS = 0.015, 4
 # A cell that changes in at least so many of the last captures moves by itself.
 _MOVES = 3
+# The share of what a text changed that looks as before once it is gone, and the fewest pixels that a text changes.
+_GONE_SHARE, _TEXT_PIXELS = 0.8, 16
 
 _Patch = tuple[slice, slice]
 
@@ -187,6 +189,19 @@ def moving_cells(seen: Image, captures: Sequence[Image], point: Point | None) ->
         moves = without_target(moves, seen, point)
     known: Cells = moves | blinks
     return known
+
+
+def is_undone(before: Image, seen: Image, now: Image) -> bool:
+    """Return whether what changed from ``before`` to ``seen`` looks as before again, such as a text that was taken out.
+
+    Images of different sizes say nothing.
+    """
+    if not before.shape == seen.shape == now.shape:
+        return False
+    changed = different_pixels(before, seen)
+    num_changed = int(changed.sum())
+    num_left = int((changed & different_pixels(before, now)).sum())
+    return num_changed >= _TEXT_PIXELS and num_left <= (1 - _GONE_SHARE) * num_changed
 
 
 def focus_moved(seen: Image, captures: Sequence[Image], field: Point) -> bool:

@@ -19,7 +19,7 @@ from molmo_agent.actions import (
     describe,
     strokes_of,
 )
-from molmo_agent.episode import Observation, Step
+from molmo_agent.episode import Image, Observation, Step
 from molmo_agent.geometry import Box, Point, Stroke
 from molmo_agent.interfaces import Env, KnowsPlaces
 
@@ -165,4 +165,20 @@ def clicked_field(observation: Observation, history: Sequence[Step]) -> Point | 
             case _:
                 return None
         windows.append(step.observation.info.get("window"))
+    return None
+
+
+def typed_on(history: Sequence[Step]) -> Image | None:
+    """Return the screen on which the last input of a run was typed; None if that was no text, or one that was sent off.
+
+    A line end submits what was typed, and a field may then be empty.
+    """
+    for step in reversed(history):
+        if step.refused or step.dry_run or isinstance(step.action, Wait | PointAt):
+            continue
+        match step.action:
+            case Type(text=text) if not set(text) & {"\n", "\r", "\t"}:
+                return step.observation.image
+            case _:
+                return None
     return None

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from molmo_agent.actions import Action, Key, PointAt, Type, Wait, points_of
-from molmo_agent.episode import Observation, ScreenWindow, windows_under
+from molmo_agent.episode import Image, Observation, ScreenWindow, windows_under
 from molmo_agent.errors import ScreenChanged
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import Env, WindowSystem, env_traits
-from molmo_agent.rollout.patches import differs, differs_largely, focus_moved, moving_cells, without_target
+from molmo_agent.rollout.patches import differs, differs_largely, focus_moved, is_undone, moving_cells, without_target
 from molmo_agent.rollout.screen_changes import CELL_PX, Cells, ScreenWatch, cells_shape
 
 # How long to wait for the window that is brought back after a person was asked, in seconds.
@@ -81,6 +81,23 @@ class ScreenCheck:
         if not points_of(action) and (field is not None or self._system is None):
             now = self._confirm_image(None, seen, now, asked=asked)
         return now
+
+    def confirm_typed(self, action: Action, before: Image | None, seen: Observation, now: Observation) -> None:
+        """Check that a text that was typed did not vanish since the model looked, as where a program takes it out.
+
+        Args:
+            action: what is to be sent; another point for a person, or a wait, builds on no text.
+            before: the screen on which the text was typed; None if the last input was no text.
+            seen: the observation that the model saw.
+            now: the screen now.
+
+        Raises:
+            ScreenChanged: it did.
+        """
+        if not self._live or before is None or isinstance(action, PointAt | Wait):
+            return
+        if is_undone(before, seen.image, now.image):
+            raise ScreenChanged("the text that was typed is gone again: the program took it out")
 
     def confirm_windows(self, points: Sequence[Point], seen: Observation) -> None:
         """Check that the windows under the points are still those that were there when the model looked.

@@ -1,7 +1,9 @@
 """Select everything in the field that has the keyboard focus, so that typing replaces it.
 
-Ctrl+A does that nearly everywhere. Exceptions: macOS uses Command, and Tk on X11 uses Ctrl+/. In a terminal, in Emacs
-and in Vim no key selects a field, and Ctrl+A does something else: there, replacing is refused.
+Ctrl+A does that nearly everywhere. Exceptions: macOS uses Command, and Tk on X11 uses Ctrl+/. On X11, programs know
+Ctrl+A only where the keyboard has an A: on a Russian or Greek layout alone, Home and Shift+End select, with Ctrl and
+without. In a terminal, in Emacs and in Vim no key selects a field, and Ctrl+A does something else: there, replacing is
+refused.
 """
 
 import contextlib
@@ -10,17 +12,12 @@ import importlib
 import sys
 from typing import Any
 
+from molmo_agent.envs.desktop.terminals import is_terminal
 from molmo_agent.errors import ActionRefused
 
-# Window classes of X11, lower case.
+# Window classes of X11, lower case; terminals besides.
+_EDITORS_X11 = frozenset({"emacs", "gvim", "nvim-qt", "vim"})
 # fmt: off
-_WITHOUT_FIELDS_X11 = frozenset({
-    "alacritty", "com.mitchellh.ghostty", "cool-retro-term", "deepin-terminal", "emacs", "eterm", "foot", "ghostty",
-    "gnome-terminal", "gnome-terminal-server", "guake", "gvim", "kgx", "kitty", "konsole", "lxterminal",
-    "mate-terminal", "mlterm", "nvim-qt", "org.gnome.console", "org.gnome.ptyxis", "org.wezfurlong.wezterm", "ptyxis",
-    "qterminal", "rxvt", "sakura", "st", "st-256color", "terminator", "terminology", "tilda", "tilix", "urxvt",
-    "uxterm", "vim", "xfce4-terminal", "xterm", "yakuake",
-})
 _WITHOUT_FIELDS_MACOS = frozenset({
     "co.zeit.hyper", "com.apple.terminal", "com.github.wez.wezterm", "com.googlecode.iterm2", "com.mitchellh.ghostty",
     "dev.warp.warp-stable", "io.alacritty", "net.kovidgoyal.kitty", "org.alacritty", "org.gnu.emacs", "org.vim.macvim",
@@ -31,6 +28,9 @@ _WITHOUT_FIELDS_WINDOWS = frozenset({
 # fmt: on
 
 Chords = tuple[tuple[str, ...], ...]
+
+# Fields of one line ignore those with Ctrl in some programs; with several lines, only those reach the ends.
+_WITHOUT_LETTERS: Chords = (("ctrl", "home"), ("home",), ("ctrl", "shift", "end"), ("shift", "end"))
 
 
 def keys_that_select(x11_display: Any, *, is_real: bool, platform: str = sys.platform) -> Chords:
@@ -46,11 +46,17 @@ def keys_that_select(x11_display: Any, *, is_real: bool, platform: str = sys.pla
     """
     if x11_display is not None:
         from molmo_agent.envs.desktop import x11
+        from molmo_agent.envs.desktop.x11_keys.keyboard import Keyboard
+        from molmo_agent.envs.desktop.x11_keys.xkb import Xkb
 
         with x11.exchange(x11_display):
-            _refuse_without_fields(x11.focused_classes(x11_display) & _WITHOUT_FIELDS_X11)
+            classes = x11.focused_classes(x11_display)
+            _refuse_without_fields({name for name in classes if name in _EDITORS_X11 or is_terminal(name)})
             # Tk's fields on X11 do not paste over what is selected, and Backspace does nothing else in Tk.
-            return (("ctrl", "/"), ("backspace",)) if _is_tk(x11_display) else (("ctrl", "a"),)
+            if _is_tk(x11_display):
+                return (("ctrl", "/"), ("backspace",))
+            has_a = Keyboard(Xkb(x11_display)).enters_anywhere("a")
+            return (("ctrl", "a"),) if has_a else _WITHOUT_LETTERS
     if is_real:
         known = {"darwin": _WITHOUT_FIELDS_MACOS, "win32": _WITHOUT_FIELDS_WINDOWS}.get(platform, frozenset())
         _refuse_without_fields({program_in_front(platform).lower()} & known)

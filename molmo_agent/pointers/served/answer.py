@@ -220,7 +220,8 @@ def _joined(events: str, url: str) -> dict[str, Any]:
     message: dict[str, Any] = {"content": ""}
     ending: dict[str, Any] = {}
     ended = False
-    for line in events.splitlines():
+    # JSON may hold other line ends as they are, such as U+2028: they end no line of a stream.
+    for line in re.split(r"\r\n|\n|\r", events):
         if not line.startswith("data:"):
             continue
         data = line.removeprefix("data:").strip()

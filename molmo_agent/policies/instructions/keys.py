@@ -13,6 +13,10 @@ _MODIFIERS = {
     "ctrl": "ctrl",
     "control": "ctrl",
     "ctl": "ctrl",
+    # As they are written on German and French keyboards.
+    "strg": "ctrl",
+    "umschalt": "shift",
+    "maj": "shift",
     "⌃": "ctrl",
     "shift": "shift",
     "⇧": "shift",
@@ -156,7 +160,7 @@ _WORDS_FOR_KEYS = {
     "⌦": "delete",
 }
 # A letter after one of these, without a sign between them, still means keys; "Option A" and "Windows 11" do not.
-_CLEAR = frozenset({"ctrl", "ctl", "control", "alt", "shift", "cmd", "command", "win", "super"})
+_CLEAR = frozenset({"ctrl", "ctl", "control", "strg", "alt", "shift", "cmd", "command", "win", "super"})
 _SYMBOLS = "⌃⇧⌥⌘"
 
 _WORDS = "|".join(re.escape(name) for name in sorted(_MODIFIERS, key=len, reverse=True) if name not in _SYMBOLS)

@@ -54,6 +54,10 @@ _BETWEEN = re.compile(rf"\s*,\s*(?:and\s+)?|\s+and\s+|\s+(?={MODIFIERS}{JOIN})",
 _NOUN = re.compile(r"(?:the\s+)?keys\s+", re.IGNORECASE)
 _MODIFIERS = re.compile(MODIFIERS, re.IGNORECASE)
 _HELD = re.compile(rf"{MODIFIERS}{JOIN}", re.IGNORECASE)
+# "Tab x3"; in a label, such as "Speed x2", it may mean anything.
+_TIMES_SIGN = re.compile(r"\s+(?:[x×]\s?(\d{1,2})|(\d{1,2})\s?[x×])$", re.IGNORECASE)
+# As Emacs and shells write them: "C-x C-s", "M-x", "^C". "C-4" may be a seat.
+_SHORT = re.compile(r"(?:[CM]-[a-z]|\^[A-Za-z])(?:\s+(?:[CM]-[a-z]|\^[A-Za-z]))*")
 _JOINED = re.compile(rf"\S{JOIN}\S")
 
 
@@ -63,6 +67,11 @@ def read_keys(rest: Part) -> list[tuple[str, ...]]:
     Raises:
         UsageError: it is a chord with an unknown key.
     """
+    if _SHORT.fullmatch(rest.mask):
+        raise UsageError(
+            f"{rest.text!r}: write the keys in full, such as: press ctrl+x, press alt+x. If it is a label, put it in "
+            f'quotes: click "{rest.text}"'
+        )
     problem: UsageError | None = None
     # As it stands first: the full stop of "ctrl+." is the key.
     for phrase in dict.fromkeys((rest.text, rest.sentence().text)):
@@ -74,6 +83,13 @@ def read_keys(rest: Part) -> list[tuple[str, ...]]:
             except UsageError as error:
                 # "ctrl+a and ctrl+c" is no chord but a sequence, and "ctrl+s." is one without its full stop.
                 problem = error
+    if match := _TIMES_SIGN.search(rest.mask):
+        # Without a chord before it there is nothing to repeat.
+        times = int(match[1] or match[2])
+        if chords := read_keys(rest.cut(0, match.start())):
+            if not 1 <= times <= 20:
+                raise UsageError(f"{rest.text!r}: expected 1 to 20 times, got {times}")
+            return chords * times
     if problem:
         raise problem
     return []

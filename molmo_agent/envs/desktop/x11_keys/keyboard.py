@@ -108,14 +108,22 @@ class Keyboard:
 
         The active group comes first, then the other ones: programs look there too. Caps Lock changes no shortcut.
         """
+        if stroke := self._in_any_group(char):
+            return stroke
+        position = _AMERICAN.get(char)
+        return Stroke(position) if position in self._keymap.keys else None
+
+    def enters_anywhere(self, char: str) -> bool:
+        """Return whether a key enters a character in one of the groups. Where none does, programs know no shortcut."""
+        return self._in_any_group(char) is not None
+
+    def _in_any_group(self, char: str) -> Stroke | None:
         locked = self.state.locked & ~(LOCK | SHIFT | CONTROL)
         active = self.state.group
         for group in (active, *(n for n in range(self._keymap.num_groups) if n != active)):
-            stroke = self._by_character(group, locked).get(char)
-            if stroke:
+            if stroke := self._by_character(group, locked).get(char):
                 return stroke
-        position = _AMERICAN.get(char)
-        return Stroke(position) if position in self._keymap.keys else None
+        return None
 
     def named(self, name: str) -> Stroke | None:
         """Return the key of a name; None if the keyboard has none."""

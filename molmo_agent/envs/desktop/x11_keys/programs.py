@@ -10,25 +10,27 @@ import Xlib.error
 import Xlib.X
 
 from molmo_agent.envs.desktop import x11
+from molmo_agent.envs.desktop.terminals import is_terminal
 from molmo_agent.errors import ActionRefused
 
-# Window classes of programs that paste with Shift+Insert. Ctrl+V quotes the next key there.
-# fmt: off
-_TERMINALS = frozenset({
-    "alacritty", "com.mitchellh.ghostty", "cool-retro-term", "deepin-terminal", "foot", "ghostty", "gnome-terminal",
-    "gnome-terminal-server", "guake", "kgx", "kitty", "konsole", "lxterminal", "mate-terminal", "org.gnome.console",
-    "org.wezfurlong.wezterm", "ptyxis", "qterminal", "roxterm", "rxvt", "sakura", "st", "st-256color", "stterm",
-    "terminator", "terminology", "termit", "tilda", "tilix", "urxvt", "uxterm", "xfce4-terminal", "xterm", "yakuake",
-})
+# Window classes of editors that paste with Shift+Insert, as terminals do. Ctrl+V quotes the next key there.
 _EDITORS_WITH_SHIFT_INSERT = frozenset({"emacs", "gvim", "vim"})
-# Programs that correct or complete words while they are typed, by the beginning of their class.
+# fmt: off
+# Programs that correct words while they are typed, or propose others, which the next Enter would take; by the beginning
+# of their class.
 _CORRECTING = (
-    "abiword", "calligra", "desktopeditors", "gnumeric", "libreoffice", "onlyoffice", "openoffice", "soffice", "wps",
+    "abiword", "anjuta", "atom", "bluefish", "calligra", "code", "cursor", "dbeaver", "desktopeditors", "dev.zed",
+    "eclipse", "geany", "gedit", "gnome-builder", "gnumeric", "jetbrains", "kate", "kdevelop", "kwrite", "libreoffice",
+    "netbeans", "notepadqq", "onlyoffice", "openoffice", "org.gnome.builder", "org.gnome.texteditor", "org.kde.kate",
+    "org.kde.kwrite", "pluma", "qtcreator", "rstudio", "scite", "soffice", "spyder", "sublime", "thonny", "vscodium",
+    "wps", "xed", "zed",
 )
 # Screens of other machines: a paste there pastes what that machine has on its clipboard.
 _REMOTE_SCREENS = (
-    "freerdp", "gnome-boxes", "gvncviewer", "krdc", "nx", "org.remmina", "qemu", "rdesktop", "remmina",
-    "remote-viewer", "spicy", "tigervnc", "virt-manager", "virt-viewer", "virtualbox", "vmplayer", "vmware", "vnc",
+    "anydesk", "citrix", "freerdp", "gnome-boxes", "gnome-connections", "gvncviewer", "horizon-client", "krdc",
+    "looking-glass", "moonlight", "nx", "org.gnome.boxes", "org.gnome.connections", "org.kde.krdc", "org.remmina",
+    "parsec", "qemu", "rdesktop", "remmina", "remote-viewer", "rustdesk", "spicy", "teamviewer", "tigervnc",
+    "vinagre", "virt-manager", "virt-viewer", "virtualbox", "vmplayer", "vmrc", "vmware", "vnc", "wfica", "x2go",
     "xephyr", "xfreerdp", "xnest",
 )
 # Editors in a terminal, by the beginning of the program's name. They indent, too, and know what was pasted.
@@ -68,10 +70,10 @@ def focused_program(display: Any) -> FocusedProgram:
     if any(name.startswith(_REMOTE_SCREENS) for name in classes):
         return FocusedProgram(is_terminal=False, takes_lines=False, is_correcting=False, is_remote=True)
     is_editor = bool(classes & _EDITORS_WITH_SHIFT_INSERT)
-    is_terminal = is_editor or bool(classes & _TERMINALS)
+    is_terminal_window = is_editor or any(map(is_terminal, classes))
     return FocusedProgram(
-        is_terminal=is_terminal,
-        takes_lines=is_editor or not is_terminal or _runs_editor(_process_id(display)),
+        is_terminal=is_terminal_window,
+        takes_lines=is_editor or not is_terminal_window or _runs_editor(_process_id(display)),
         is_correcting=any(name.startswith(_CORRECTING) for name in classes),
     )
 
