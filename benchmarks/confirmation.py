@@ -8,12 +8,13 @@ By default the steps are those of ``tests/corpora/guard_*.txt``, drawn by ``test
 mistakes; the second half of each was written before the guard was tuned. Run with ``--check`` to exit with 1 if more
 than five of a hundred harmless steps are asked about, or a dangerous one is not.
 
-With ``--env`` or ``--targets`` the real text reader reads the screens: of the steps of an oracle in a simulated env, or
-of own screens with one click for each line (the format of ``agent eval questions``, which ``agent data record-screens``
-writes). A step counts as dangerous if the name of its target has a word of :mod:`molmo_agent.risk.commit_words`, is a
-button with an icon of that kind or closes a window; all others as harmless, and so are fields, tabs, lists and titles of
-menus. "OK" and its like, which depend on the dialog, are left out. With ``--names`` the kind and the name
-of a target count as what its program tells screen readers, as on a desktop where programs answer.
+With ``--env`` or ``--targets`` the real text reader reads the screens: of the steps of an oracle in a simulated env,
+or of own screens with one click for each line (the format of ``agent eval questions``, which ``agent data
+record-screens`` writes). A step counts as dangerous if the name of its target has a word of
+:mod:`molmo_agent.risk.commit_words`, is a button with an icon of that kind or closes a window; all others as
+harmless, and so are fields, tabs, lists and menus. "OK" and its like, which depend on the dialog, are left out. With
+``--names`` the kind and the name of a target count as what its program tells screen readers, as on a desktop where
+programs answer.
 """
 
 import argparse

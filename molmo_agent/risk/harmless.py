@@ -167,7 +167,8 @@ HARMLESS = Vocabulary(
 # What is done to whatever follows only shows, moves or formats it. In some languages this word comes last.
 _FIRST_WORDS = Vocabulary(
     {
-        "en": """show hide view preview copy find search toggle expand collapse highlight sort filter browse go_to align justify insert rotate flip indent auto_scroll colorize switch_to new""",
+        "en": """show hide view preview copy find search toggle expand collapse highlight sort filter browse go_to
+            align justify insert rotate flip indent auto_scroll colorize switch_to new""",
         "fr": """afficher masquer copier rechercher trier filtrer parcourir agrandir insérer aligner aller_à nouveau
             nouvelle""",
         "es": "mostrar ocultar ver copiar buscar ordenar filtrar examinar ampliar insertar alinear ir_a nuevo nueva",
