@@ -5,6 +5,9 @@ from drawn_text import FONT
 from guard_stage import Stage
 
 from molmo_agent.actions import Click
+from molmo_agent.episode import ScreenElement
+from molmo_agent.risk.harmless import is_harmless
+from molmo_agent.risk.judge import why_ask
 
 
 def strip_of_tabs(names, chosen, x=60, y=80):
@@ -91,3 +94,103 @@ def test_the_words_right_below_an_icon_still_name_it(hollow):
     stage.drawing.draw.ellipse((300, 200, 330, 230), outline=(20, 20, 20))
     stage.drawing.text(294, 232, "Delete").text(380, 232, "Settings")
     assert "may not be undone" in stage.why(Click(stage.at(315, 215)), "click the settings icon")
+
+
+def button(name, said=None, *, among=(), role=None, element=None):
+    """Return why a person is asked about a drawn button; ``role``: what its program says that it is."""
+    stage, width = Stage(), int(FONT.getlength(name)) + 40
+    if among:
+        stage.drawing.rectangle(280, 220, 400, 170, fill=(250, 250, 250))
+    stage.drawing.button(300, 240, width, name)
+    for number, text in enumerate(among):
+        stage.drawing.button(300 + 70 * (number % 5), 300 + 40 * (number // 5), 40, text)
+    named = role and ScreenElement(role=role, name=element or name)
+    said = said or f'click "{name}"'
+    decision = stage.decision(Click(stage.at(300 + width / 2, 254)), said)
+    return why_ask(decision, "", stage.observation(), stage.drawing.reader, (), (lambda _: [named]) if named else None)
+
+
+def test_names_of_toolkits_forms_of_known_words_and_words_misread_by_a_letter_are_harmless():
+    stock = ["Increase Indent", "Strikethrough", "Reverse Landscape", "Invert selection", "Background color"]
+    misread = ["Seach...", "Prefercnces", "Propertles", "Draft", "Setting"]
+    icons_read_as_letters = ["7Help", "Q Search", "XCancel", "Settings V", "? Details"]
+    known = [*stock, *misread, *icons_read_as_letters]
+    assert [name for name in known if button(name)] == []
+    unknown = ["Deletc", "Frobnicate", "Contract", "Consents", "Release", "7Delete", "Q Send", "Frob V", "Instal"]
+    assert [name for name in unknown if not button(name)] == []
+
+
+def test_what_is_only_shown_copied_or_formatted_is_harmless_whatever_it_is():
+    known = ["Copy path to clipboard", "Toggle frobs", "Show zorgle blocks", "Zorgle anzeigen", "Copier le zorgle"]
+    assert [name for name in known if not is_harmless(name)] == []
+    unknown = [
+        "Show and zorgle",
+        "Copy & frob",
+        "Show what I delete",
+        "Show license frobs",
+        "Show frobs?",
+        "Zorgle copy",
+        "Frob it",
+    ]
+    assert [name for name in unknown if is_harmless(name)] == []
+
+
+def icon(said, monkeypatch, looks=("", "")):
+    """Return why a person is asked about a drawn icon; ``looks``: see icon_at."""
+    monkeypatch.setattr("molmo_agent.risk.surroundings.icon_at", lambda image, point: looks)
+    stage = Stage()
+    stage.drawing.draw.polygon([(500, 300), (508, 324), (516, 304), (526, 322), (520, 298)], fill=(60, 60, 60))
+    return stage.why(Click(stage.at(512, 312)), said)
+
+
+def test_an_icon_that_is_asked_for_by_the_usual_name_of_a_harmless_one_is_free(monkeypatch):
+    known = ["Increase indent", "Create folder", "Strikethrough", "Copy path", "portrait", "Add"]
+    assert [name for name in known if icon(f"click the {name} icon", monkeypatch)] == []
+    unknown = ["frob", "Delete row", "Extract", "Upload", "red", "Attach file", "Start recording"]
+    assert [name for name in unknown if not icon(f"click the {name} icon", monkeypatch)] == []
+
+
+def test_an_icon_that_looks_most_like_the_harmless_one_that_was_asked_for_is_free(monkeypatch):
+    looks = ("replace", "search")
+    assert [
+        name for name in ("search", "find", "magnifier") if icon(f"click the {name} icon", monkeypatch, looks)
+    ] == []
+    # Most like something else, or like what was asked for, which commits.
+    assert icon("click the search icon", monkeypatch, ("replace", "replace"))
+    assert icon("click the zoom in icon", monkeypatch, ("trash", "search"))
+    assert icon("click the trash icon", monkeypatch, ("trash", "trash"))
+
+
+def test_a_framed_name_that_was_asked_for_as_a_link_a_tab_or_an_entry_is_no_button():
+    for kind in ("link", "tab", "menu item", "list entry"):
+        assert button("Zorgle frobs", f'click the "Zorgle frobs" {kind}') == ""
+        assert button("Zorgle frobs", f"click the other {kind}")
+    assert button("Delete frobs", 'click the "Delete frobs" link')
+    stage = Stage()
+    stage.drawing.rectangle(200, 180, 480, 170, fill=(250, 250, 250)).text(220, 200, "Some frobs")
+    stage.drawing.button(300, 300, 90, "Zorgle").button(450, 300, 90, "Cancel")
+    assert stage.why(Click(stage.at(345, 314)), 'click the "Zorgle" link')
+
+
+def test_keys_among_digits_are_keys_of_a_calculator():
+    digits = "7894561230"
+    assert [name for name in ("MS", "sqrt", "M+V") if button(name, among=digits)] == []
+    assert [name for name in ("MS", "sqrt", "M+V") if not button(name, among="789")] == []
+    assert button("Send", among=digits)
+    assert button("Frobnicate", among=digits)
+
+
+def test_credits_and_license_of_a_program_are_only_shown():
+    for name in ("Credits", "License", "Licence"):
+        stage = Stage()
+        stage.drawing.rectangle(200, 180, 480, 170, fill=(250, 250, 250)).text(220, 200, "GNU General Public License")
+        stage.drawing.button(300, 300, 90, name).button(450, 300, 90, "Close")
+        assert stage.why(Click(stage.at(345, 314)), f"click {name}") == ""
+
+
+def test_what_its_program_calls_a_tab_a_menu_or_a_check_box_opens_or_chooses():
+    assert [role for role in ("tab", "menu", "check box", "field") if button("Zorgle", role=role)] == []
+    assert button("Zorgle", role="button")
+    assert button("Zorgle", role="tab", element="Frobs")
+    assert button("Delete all", role="tab")
+    assert button("Zorgle", role="check box", element="Zorgle and accept the terms")

@@ -22,8 +22,11 @@ _DIGITS = (
 # Single letters with a space or a sign between them, at least three.
 _SPACED = re.compile(r"(?<![^\W_])(?:[^\W_][\s.·*_-]{1,2}){2,}[^\W_](?![^\W_])")
 _APOSTROPHES = re.compile(r"(?<=\w)['’‘ʼ`´′](?=\w)")
-# Icons that text engines read as the first or last character of the words beside them.
-_ICON = re.compile(r"^[xX](?=[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ])|(?<=\w)\s*[▼▾▿⌄∨▸▶]+$")
+# Icons that text engines read as the first or last character of the words beside them: XCancel, 7Help, Q Search.
+_ICON = re.compile(
+    r"^[xX\d](?=[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ])|^(?:[^\W\d_]|[^\w\s]) +(?=[A-ZÀ-ÖØ-Þ][a-zß-öø-ÿ])"
+    r"|(?<=\w)\s*[▼▾▿⌄∨▸▶→›»]+$|(?<=\w\w) +[^\W\d_]$"
+)
 # Letters without a glyph, beside the format characters.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
 # Scripts whose marks are accents; in others they are vowels or parts of letters.
@@ -59,7 +62,7 @@ def readings(text: str) -> tuple[str, ...]:
 
 
 def without_icon(text: str) -> str:
-    """Return a text without the icon that was read as a part of it: ``XCancel``, ``Text files▼``."""
+    """Return a text without the icons that were read as a part of it: ``XCancel``, ``Q Search``, ``Text files▼``."""
     return _ICON.sub("", text.strip())
 
 

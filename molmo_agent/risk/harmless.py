@@ -1,6 +1,11 @@
 """Names of what only shows, moves or opens something, in twelve languages, and the words around names."""
 
+import re
+
+from molmo_agent.pointers.icons.vocabulary import meanings_of
+from molmo_agent.risk.commit_words import COMMIT, risky_word
 from molmo_agent.risk.folding import fold, words_of
+from molmo_agent.risk.icon_meanings import ASKED_ICONS
 from molmo_agent.risk.vocabulary import Vocabulary
 
 HARMLESS = Vocabulary(
@@ -51,6 +56,28 @@ HARMLESS = Vocabulary(
             colors colours palette units precision scientific programmer basic standard layout layouts gallery status
             activity queue metadata columns rows labels thumbnails fonts_and_colors text_editor file_browser
             bookmarks_bar constants functions memory_usage processes resources file_systems""",
+        "en, toolkits: stock labels of GTK and Qt, freedesktop's names, editing commands": """accessories development
+            education games graphics internet multimedia office utilities portrait landscape reverse_portrait
+            reverse_landscape page_break indent unindent outdent increase_indent decrease_indent increase_indentation
+            decrease_indentation justify justify_left justify_right justify_center justify_full justify_fill align
+            align_center center strikethrough strike_through superscript subscript heading headings quote blockquote
+            block_quote code_block inline_code source_code numbered_list bulleted_list bullet_list bullets
+            ordered_list unordered_list horizontal_line horizontal_rule line_break line_spacing line_height
+            special_characters special_character character text_color background_color highlight_color background
+            foreground text_direction left_to_right right_to_left paragraph formatting style styles symbol flip
+            flip_horizontal flip_vertical flip_horizontally flip_vertically rotate rotate_left rotate_right
+            rotate_clockwise rotate_counterclockwise clockwise counterclockwise crop mirror ascending descending
+            sort_ascending sort_descending invert_selection deselect deselect_all unselect unselect_all jump_to
+            page_up page_down first_page last_page next_page previous_page parent_folder normal_size best_fit fit_page
+            fit_width page_width whole_page single_page dual_page facing_pages continuous float undock increment
+            decrement increase decrease step_up step_down plus minus plus_sign minus_sign hard_disk harddisk cd_rom
+            floppy computer side_pane side_panel panel pane panels panes split split_view split_horizontally
+            split_vertically bar icons compact tree older newer oldest newest latest earlier case_sensitive
+            match_whole_word match_whole_words whole_word ignore_case wrap highlight highlight_all backward backwards
+            forwards regex regexp clipboard path create_folder create_new_folder create_file create_document
+            new_tab_group new_note new_contact new_event new_appointment =add add_files add_file add_folder add_tab
+            add_page add_row add_column add_filter add_layer mark_as_read mark_as_unread restore_down tile cascade
+            rename whats_this whats_new tip_of_the_day readonly read_only""",
         "de": """suche suchen finden weitersuchen zurück vor vorwärts weiter nächste nächster nächstes vorherige
             voriger startseite menü datei bearbeiten ansicht hilfe extras fenster einfügen öffnen abbrechen nein
             später nicht_jetzt schließen einstellungen optionen mehr weniger mehr_anzeigen mehr_erfahren weiterlesen
@@ -137,6 +164,33 @@ HARMLESS = Vocabulary(
             الصور""",
     }
 )
+# What is done to whatever follows only shows, moves or formats it. In some languages this word comes last.
+_FIRST_WORDS = Vocabulary(
+    {
+        "en": """show hide view preview copy find search toggle expand collapse highlight sort filter browse go_to
+            align justify insert rotate flip indent auto_scroll colorize switch_to new""",
+        "fr": """afficher masquer copier rechercher trier filtrer parcourir agrandir insérer aligner aller_à nouveau
+            nouvelle""",
+        "es": "mostrar ocultar ver copiar buscar ordenar filtrar examinar ampliar insertar alinear ir_a nuevo nueva",
+        "it": """mostra nascondi visualizza copia cerca trova ordina_per filtra sfoglia ingrandisci inserisci allinea
+            nuovo nuova""",
+        "pt": """mostrar exibir ocultar ver copiar procurar localizar ordenar filtrar ampliar inserir alinhar ir_para
+            novo nova""",
+        "pl": "pokaż ukryj kopiuj znajdź szukaj sortuj filtruj przeglądaj wstaw",
+        "ru": "показать скрыть копировать найти сортировать вставить",
+    }
+)
+_LAST_WORDS = Vocabulary(
+    {
+        "de": "anzeigen einblenden ausblenden kopieren suchen sortieren filtern einfügen vergrößern umschalten",
+        "nl": "tonen weergeven verbergen kopiëren zoeken sorteren filteren invoegen",
+        "tr": "göster gizle kopyala bul sırala filtrele",
+    }
+)
+# Names are hardly longer.
+_NAME_WORDS = 5
+# Of the meanings of a name, those that count.
+_LEAST_WEIGHT = 0.6
 # Harmless or not by what the dialog around them says: they agree to it.
 AGREE = Vocabulary(
     {
@@ -151,10 +205,11 @@ AGREE = Vocabulary(
 # Buttons that agree to nothing, whatever the dialog around them says: they only show more.
 LOOKS = Vocabulary(
     {
-        "all": """help details show_details more_details more_info more_information learn_more read_more about browse
-            preview hilfe details_anzeigen mehr_erfahren aide détails en_savoir_plus ayuda detalles más_información
-            aiuto dettagli ajuda detalhes saiba_mais details_weergeven pomoc szczegóły справка подробнее yardım
-            ayrıntılar hjälp detaljer 帮助 详情 ヘルプ 詳細 도움말 자세히 مساعدة""",
+        "all": """credits license licence authors translators artists documented_by help details show_details
+            more_details more_info more_information learn_more read_more about browse preview hilfe details_anzeigen
+            mehr_erfahren aide détails en_savoir_plus ayuda detalles más_información aiuto dettagli ajuda detalhes
+            saiba_mais details_weergeven pomoc szczegóły справка подробнее yardım ayrıntılar hjälp detaljer 帮助 详情
+            ヘルプ 詳細 도움말 자세히 مساعدة""",
     }
 )
 YES = frozenset(fold("yes y ja j oui o sí si s sim tak t да д evet e 是 はい 예 네 نعم").split())
@@ -242,7 +297,38 @@ def is_harmless(name: str) -> bool:
         return True
     if len(folded) == 1 or (folded and not any(letter.isalpha() for letter in folded)):
         return True
-    return HARMLESS.covers(name, _FILLER)
+    return HARMLESS.covers(name, _FILLER) or HARMLESS.covers(_as_meant(folded), _FILLER) or _only_shows(name)
+
+
+def is_harmless_icon(name: str) -> bool:
+    """Return whether all icons that a name may mean only show, move, open or format something."""
+    # Weak meanings are those of a part of the name.
+    meanings = [meaning for meaning, weight in meanings_of(name).items() if weight >= _LEAST_WEIGHT]
+    return bool(meanings) and ASKED_ICONS.issuperset(meanings)
+
+
+def _as_meant(folded: str) -> str:
+    """Return a folded text with the listed words that its unknown words are forms of, or were misread from."""
+    words = words_of(folded)
+    known = HARMLESS.places(words)
+    meant = [
+        word if place in known or word in _FILLER or COMMIT.has_near(word) else HARMLESS.meant(word) or word
+        for place, word in enumerate(words)
+    ]
+    return " ".join(meant)
+
+
+def _only_shows(name: str) -> bool:
+    """Return whether a name says to show, copy, move or format something, and no more."""
+    words = words_of(fold(name))
+    if (
+        sum(word not in _FILLER for word in words) > _NAME_WORDS
+        or re.search(r"[?!&]|\band\b", fold(name))
+        or risky_word(name)
+        or CONSENT.find(name)
+    ):
+        return False
+    return 0 in _FIRST_WORDS.places(words) or len(words) - 1 in _LAST_WORDS.places(words)
 
 
 def is_program(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The meanings of icons that commit to something, and of those that only show, move or open something."""
+"""The meanings of icons that commit to something, and of those that only show, move, open or format something."""
 
 # Meanings of molmo_agent/pointers/icons/vocabulary.json.
 COMMIT_ICONS = frozenset(
@@ -31,5 +31,31 @@ HARMLESS_ICONS = frozenset(
         *("skip-previous", "fast-forward", "rewind", "fullscreen", "fullscreen-exit", "minimize", "maximize", "open"),
         *("folder", "star", "bookmark", "bell", "inbox", "clock", "history", "calendar", "map", "pin-location", "eye"),
         *("book", "tab-new", "window-new", "file-new", "news", "image", "address-book", "calculator", "shopping-cart"),
+    )
+)
+# What an icon may be asked for by name without a question: it shows, formats, or inserts something that can be undone.
+ASKED_ICONS = HARMLESS_ICONS | frozenset(
+    (
+        *("plus", "plus-circle", "plus-square", "minus", "minus-square", "save", "save-as", "save-all", "folder-home"),
+        *(
+            "folder-new",
+            "file",
+            "cut",
+            "paste",
+            "clipboard-check",
+            "list-numbered",
+            "list-check",
+            "table",
+            "chevron-select",
+        ),
+        *("updown", "leftright", "flip-vertical", "move", "drag", "hand", "cursor", "external-link", "link"),
+        *("print-preview", "page-setup", "check-all", "checkbox", "select-all", "edit", "brush", "bucket"),
+        *("eyedropper", "palette", "crop", "rotate-right", "rotate-left", "strikethrough", "justify", "indent"),
+        *("outdent", "text", "font", "match-case", "regex", "superscript", "subscript", "heading", "quote", "code"),
+        *("braces", "headphones", "shuffle", "repeat", "bookmark-new", "timer", "globe", "translate", "pin", "tag"),
+        *("layers", "sun", "moon", "contrast", "bulb", "chart-bar", "chart-line", "chart-pie", "gauge", "dashboard"),
+        *("ruler", "tree", "spell-check", "percent", "sum", "accessibility", "window", "rows", "wrap", "pilcrow"),
+        *("page-portrait", "page-landscape", "shape-circle", "shape-square", "shape-line", "shape-polygon", "lasso"),
+        *("select-rect", "node-edit", "newline", "window-stack"),
     )
 )

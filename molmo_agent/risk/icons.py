@@ -13,8 +13,10 @@ _AROUND_PX = 80
 _MAY_COMMIT, _IS_HARMLESS = 0.25, 0.8
 
 
-def icon_at(image: Image, point: Point) -> str:
-    """Return the meaning of the icon at a point if it is known to commit to something, or to be harmless, else "".
+def icon_at(image: Image, point: Point) -> tuple[str, str]:
+    """Return what the icon at a point means if that commits to something, or is harmless, and its likeliest meaning.
+
+    Both are empty where they are not known.
 
     Args:
         image: RGB uint8 of shape (height, width, 3).
@@ -36,10 +38,11 @@ def icon_at(image: Image, point: Point) -> str:
         if is_at and (best is None or area > best[0]):
             best = area, number
     if best is None:
-        return ""
+        return "", ""
     likely = dict(zip(scene.classes, scene.probabilities[best[1]].tolist(), strict=True))
+    likeliest = max(likely, key=lambda meaning: likely[meaning])
     for meanings, least in ((COMMIT_ICONS, _MAY_COMMIT), (HARMLESS_ICONS, _IS_HARMLESS)):
         among = {meaning: likely.get(meaning, 0.0) for meaning in meanings}
         if sum(among.values()) >= least:
-            return max(among, key=lambda meaning: among[meaning])
-    return ""
+            return max(among, key=lambda meaning: among[meaning]), likeliest
+    return "", likeliest

@@ -7,7 +7,7 @@ about, and everything whose name says that it deletes, sends, pays, grants or en
 
 import re
 from collections.abc import Callable, Sequence
-from difflib import SequenceMatcher
+from dataclasses import replace
 
 from molmo_agent.actions import (
     Back,
@@ -28,9 +28,10 @@ from molmo_agent.actions import (
 from molmo_agent.episode import Decision, Observation, ScreenElement, Step
 from molmo_agent.errors import MolmoAgentError
 from molmo_agent.geometry import Point
+from molmo_agent.pointers.icons.vocabulary import meanings_of
 from molmo_agent.risk.chords import activates, danger_of_chord
 from molmo_agent.risk.commit_words import risky_word
-from molmo_agent.risk.folding import fold, without_icon, words_of
+from molmo_agent.risk.folding import fold, without_icon
 from molmo_agent.risk.harmless import (
     AGREE,
     CANCEL,
@@ -41,9 +42,11 @@ from molmo_agent.risk.harmless import (
     SAVE_OR_KEEP,
     TRASH,
     is_harmless,
+    is_harmless_icon,
     is_program,
 )
 from molmo_agent.risk.icon_meanings import COMMIT_ICONS
+from molmo_agent.risk.same_names import has_words, is_key, is_nearly
 from molmo_agent.risk.target import Target
 from molmo_agent.risk.typed import danger_of_text
 from molmo_agent.screen_text import TextReader
@@ -85,6 +88,12 @@ _THINGS = re.compile(
     r"video|thumbnail|check ?box|radio|switch|toggle|app)\b|^\s*(?:un)?(?:tick|check)\b",
     re.IGNORECASE,
 )
+# What shows or chooses something by its kind, if the words under the point are the ones that were asked for.
+_ENTRIES = re.compile(
+    r"\b(?:link|tab|menu item|menu entry|list (?:item|entry)|tree (?:item|node)|row|entry|article|check ?box|"
+    r"radio button|column header|heading)\b",
+    re.IGNORECASE,
+)
 # What opens a list where its arrow was read as well.
 _LIST = re.compile(r"\b(?:drop-?down|combo ?box|list)\b", re.IGNORECASE)
 _ARROWS = ("▼", "▾", "▿", "⌄", "∨")
@@ -92,8 +101,6 @@ _ARROWS = ("▼", "▾", "▿", "⌄", "∨")
 _STRAIGHT = 0.1
 # Names of buttons are hardly longer.
 _BUTTON_WORDS = 4
-# Names of so many letters are the same if this share of them is.
-_LONG_NAME, _ALIKE = 8, 0.9
 # Longer names and descriptions for screen readers are contents and explanations, which may speak of anything.
 _NAME_WORDS = 8
 
@@ -117,7 +124,8 @@ def why_ask(
         observation: the screen that the points refer to; None: only words, keys and text are judged.
         reader: reads the screen; None while there is an observation: nothing under a point is known.
         history: the steps before, which tell where text was typed.
-        names: asked for what programs call what is under the points; that can add a question, and never answers one.
+        names: asked for what programs call what is under the points. That can add a question; it answers one only
+            where a name is unknown and the program says that it is of a tab, a menu, a list, a check box or a field.
     """
     match decision.action:
         case Click() | LongPress() | Drag() as action:
@@ -163,19 +171,32 @@ def _pointed(
     except MolmoAgentError as error:
         return f"what is under the point could not be read: {error}"
     targets = [target_at(scene, point) for point in points_of(action)]
+    elements = names(points_of(action)[-1]) if names is not None else ()
     if isinstance(action, Drag):
         why = _dragged(action, said, decision, targets, observation)
     else:
-        why = _clicked(action, said, decision, targets[0])
-    return why or (_named(action, said, decision, targets, names) if names is not None else "")
+        why = _clicked(action, said, decision, replace(targets[0], opens=_opens(elements, said, targets[0])))
+    return why or _named(action, said, decision, targets[-1], elements)
+
+
+def _opens(elements: Sequence[ScreenElement], said: str, seen: Target) -> bool:
+    """Return whether programs say of what is seen that a click on it opens, chooses or focuses something."""
+    wanted = seen.text or said
+    return bool(elements) and all(
+        element.role not in ("button", "text") and (has_words(wanted, element.name) or is_nearly(wanted, element.name))
+        for element in elements
+    )
 
 
 def _named(
-    action: Click | LongPress | Drag, said: str, decision: Decision, targets: Sequence[Target], names: NamesAt
+    action: Click | LongPress | Drag,
+    said: str,
+    decision: Decision,
+    seen: Target,
+    elements: Sequence[ScreenElement],
 ) -> str:
     """Judge by the names that programs give to what is at the last point of an action."""
-    seen = targets[-1]
-    for element in names(points_of(action)[-1]):
+    for element in elements:
         by = f"the window {element.window!r}" if element.window else "its program"
         # Where there is a name, the rest only explains it.
         texts = [(element.role, element.name), ("text" if element.name else element.role, element.description)]
@@ -187,7 +208,7 @@ def _named(
                 why = f"the drag ends on {text!r} ({word!r})" if word else ""
             else:
                 # An unknown name is one that nobody asked for.
-                kind = "text" if kind == "button" and _holds(said, text) else kind
+                kind = "text" if kind == "button" and has_words(said, text) else kind
                 named = Target(kind, text, dialog=seen.dialog, beside_cancel=seen.beside_cancel)
                 why = _clicked(action, said, decision, named)
             if why:
@@ -252,7 +273,13 @@ def _clicked(action: Click | LongPress, said: str, decision: Decision, target: T
     has_arrow = target.opens_list or (text != target.text and target.text.rstrip().endswith(_ARROWS))
     if _LIST.search(said) and has_arrow and not target.beside_cancel:
         return ""
-    return _pressed(text, where, target)
+    why = _pressed(text, where, target)
+    is_entry = _ENTRIES.search(said) and has_words(said, text) and not target.beside_cancel
+    return "" if is_entry and why == _unknown(where) else why
+
+
+def _unknown(where: str) -> str:
+    return f"what {where} does is not known"
 
 
 def _pressed(text: str, where: str, target: Target) -> str:
@@ -275,19 +302,9 @@ def _pressed(text: str, where: str, target: Target) -> str:
         if danger or _QUESTION.search(said_there):
             return f"{where} may agree to {said_there!r}"
         return "" if said_there else f"what {where} agrees to is not known"
-    return f"what {where} does is not known" if target.kind == "button" or target.beside_cancel else ""
-
-
-def _holds(text: str, name: str) -> bool:
-    """Return whether a text holds the words of a name, at least one, in their order."""
-    inner, outer = (" ".join(words_of(fold(one))) for one in (name, text))
-    return bool(inner) and f" {inner} " in f" {outer} "
-
-
-def _is_nearly(text: str, name: str) -> bool:
-    """Return whether two texts are the same but for a letter or two that were read wrongly."""
-    first, second = (" ".join(words_of(fold(one))) for one in (text, name))
-    return min(len(first), len(second)) >= _LONG_NAME and SequenceMatcher(None, first, second).ratio() >= _ALIKE
+    if target.beside_cancel:
+        return _unknown(where)
+    return _unknown(where) if target.kind == "button" and not (target.opens or is_key(text, target.dialog)) else ""
 
 
 def _clicked_icon(said: str, decision: Decision, target: Target) -> str:
@@ -295,19 +312,23 @@ def _clicked_icon(said: str, decision: Decision, target: Target) -> str:
     danger = _undone(f"{near!r} beside the point", risky_word(near)) or _words(said, decision)
     if danger or target.kind == "field":
         return danger
-    is_named = any(_holds(name, near) for name in (said, *_names(said, decision)))
+    is_named = any(has_words(name, near) for name in (said, *_names(said, decision)))
     if is_named and target.caption:
         return ""
-    if target.icon in COMMIT_ICONS:
+    # It looks more like what was asked for, which is harmless.
+    is_other = any(is_harmless_icon(name) and target.likeliest in meanings_of(name) for name in _names(said, decision))
+    if target.icon in COMMIT_ICONS and not is_other:
         return f"the icon under the point looks like {target.icon!r}"
     is_named = is_named or any(
-        _holds(name, one) or _is_nearly(name, one)
+        has_words(name, one) or is_nearly(name, one)
         for one in target.near
         if not risky_word(one)
         for name in (said, *_names(said, decision))
     )
     # An icon that is known and does not commit is harmless.
-    return "" if target.icon or is_named else _unknown_words(said, decision)
+    if target.icon or target.opens or is_named or any(map(is_harmless_icon, _names(said, decision))):
+        return ""
+    return _unknown_words(said, decision)
 
 
 def _dragged(action: Drag, said: str, decision: Decision, targets: Sequence[Target], observation: Observation) -> str:

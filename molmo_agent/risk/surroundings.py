@@ -57,14 +57,14 @@ def target_at(scene: Scene, point: Point) -> Target:
         return Target("check box", option.text, dialog=_dialog(scene, point, option))
     if segment is None:
         kind: Kind = "field" if _is_empty_field(scene, region) else "icon"
-        icon = "" if kind == "field" else icon_at(scene.image, point)
+        icon, likeliest = ("", "") if kind == "field" else icon_at(scene.image, point)
         row = _blank_row(scene, point)
         # What stands below a row of a list or menu is the next row.
         is_in_row = any(one.box.top <= point.y <= one.box.bottom for one in row)
         caption = "" if is_in_row else _caption(scene, point)
         beside = "" if caption else _beside(scene, point)
         near = tuple(dict.fromkeys((*(one.text for one in row), *_below_picture(scene, point))))
-        return Target(kind, caption=caption, beside=beside, near=near, icon=icon)
+        return Target(kind, caption=caption, beside=beside, near=near, icon=icon, likeliest=likeliest)
     row = _row_of(scene, segment)
     beside_cancel = any(CANCEL.covers(one.text) for one in row)
     kind = _kind(scene, segment, row, beside_cancel)

@@ -22,9 +22,13 @@ class Target:
     near: tuple[str, ...] = ()
     # What the icon at a point without words is, as far as it is known; a meaning of molmo_agent.risk.icons.
     icon: str = ""
+    # What the icon looks like most, whether that is known to be harmless or not.
+    likeliest: str = ""
     # The other texts of the dialog or panel around the point, top to bottom; empty if there is none.
     dialog: tuple[str, ...] = ()
     # Whether a button such as Cancel stands in the same row, as in dialogs.
     beside_cancel: bool = False
     # Whether a button has something like the arrow of a drop-down list at its right end.
     opens_list: bool = False
+    # Whether its program says that it is a tab, the title of a menu, a list, a check box or a field.
+    opens: bool = False

@@ -7,6 +7,10 @@ from molmo_agent.risk.folding import fold, readings, words_of
 
 _LONGEST_PHRASE = 4
 # Scripts that are written without spaces, or whose words carry endings: matched anywhere in a text.
+# Letters that text engines take for each other.
+_ALIKE = ("aeocsu", "il1tjfr", "hnbukr", "gq9yp", "vyuw", "s58z", "mnw", "dcla")
+# Shorter words are too near to others.
+_MISREAD_LETTERS = 6
 _UNSPACED = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 
@@ -80,6 +84,23 @@ class Vocabulary:
         unknown = [word for word in rest if word not in others and not word.isdigit() and not self._is_of_parts(word)]
         return not unknown and (bool(known) or any(map(self._is_of_parts, words)))
 
+    def meant(self, word: str) -> str:
+        """Return the listed word that a folded word is in the singular or plural, or misread by a letter, or ""."""
+        forms = (f"{word}s", word.removesuffix("s"), word.removesuffix("es"))
+        if form := next((form for form in forms if form != word and form in self._exact), ""):
+            return form
+        if len(word) + 1 < _MISREAD_LETTERS:
+            return ""
+        long = (one for one in self._exact if len(one) >= _MISREAD_LETTERS and " " not in one)
+        return min((one for one in long if _is_misread(word, one)), default="")
+
+    def has_near(self, word: str) -> bool:
+        """Return whether a listed word, or the beginning of one, differs from a folded word by a letter at most."""
+        stems = (stem for stem in self._stems if " " not in stem)
+        return any(_differ_by_one(word, one) for one in self._exact) or any(
+            _differ_by_one(word[:length], stem) for stem in stems for length in range(len(stem) - 1, len(stem) + 2)
+        )
+
     def _phrases(self, words: Sequence[str]) -> Iterator[tuple[int, int]]:
         """Yield (start, length) of listed words and phrases, the longest at each place."""
         for start in range(len(words)):
@@ -103,3 +124,24 @@ class Vocabulary:
         for part in self._by_length:
             word = word.replace(part, "")
         return not word
+
+
+def _is_misread(read: str, word: str) -> bool:
+    """Return whether a word was read with a letter left out, or with one taken for another that looks like it."""
+    if len(read) + 1 == len(word):
+        return _differ_by_one(read, word)
+    pairs = [pair for pair in zip(read, word, strict=False) if pair[0] != pair[1]]
+    return len(read) == len(word) and len(pairs) == 1 and any({*pairs[0]} <= {*letters} for letters in _ALIKE)
+
+
+def _differ_by_one(first: str, second: str) -> bool:
+    """Return whether two words are the same but for one letter, changed, left out or added."""
+    if abs(len(first) - len(second)) > 1:
+        return False
+    start = next(
+        (n for n, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
+    if len(first) == len(second):
+        return first[start + 1 :] == second[start + 1 :]
+    shorter, longer = sorted((first, second), key=len)
+    return shorter[start:] == longer[start + 1 :]
