@@ -179,6 +179,67 @@ def test_sizes_are_whole_numbers_within_bounds(model, tmp_path):
     assert wrong == []
 
 
+def test_each_field_that_would_be_built_or_called_is_refused_by_name(model, tmp_path):
+    """Lists and numbers that take for ever or much memory, and names that are looked up in transformers."""
+    changes = [
+        ("config.json", {"num_labels": 10**10}, "num_labels"),
+        ("config.json", {"text_config": {"num_labels": -1}}, "text_config.num_labels"),
+        ("config.json", {"vit_layers": [-1] * 1_000}, "vit_layers"),
+        ("config.json", {"vit_layers": "ab"}, "vit_layers"),
+        ("config.json", {"vit_layers": [-2.5]}, "vit_layers"),
+        ("config.json", {"vit_layers": []}, "vit_layers"),
+        ("config.json", {"dtype": "__import__"}, "dtype"),
+        ("config.json", {"torch_dtype": ["float32"]}, "torch_dtype"),
+        ("config.json", {"vision_config": {"dtype": "int8"}}, "vision_config.dtype"),
+        ("config.json", {"text_config": {"hidden_act": "os.system"}}, "text_config.hidden_act"),
+        ("config.json", {"projector_hidden_act": 5}, "projector_hidden_act"),
+        ("config.json", {"text_config": {"rope_parameters": {"rope_type": "evil"}}}, "rope_type"),
+        ("processor_config.json", {"image_processor": {"max_crops": 10**6}}, "image_processor.max_crops"),
+        ("processor_config.json", {"image_processor": {"max_crops": 0}}, "image_processor.max_crops"),
+        ("processor_config.json", {"image_processor": {"max_crops": "12"}}, "image_processor.max_crops"),
+    ]
+    wrong = []
+    for number, (file, change, field) in enumerate(changes):
+        folder = shutil.copytree(model, tmp_path / str(number))
+        whole = json.loads((folder / file).read_text())
+        for key, value in change.items():
+            whole[key] = whole[key] | value if isinstance(value, dict) else value
+        (folder / file).write_text(json.dumps(whole))
+        message = refusal(check_checkpoint, folder)
+        if not (message.startswith("expected '") and field in message and file in message):
+            wrong.append((change, message))
+    assert wrong == []
+
+
+def test_a_tokenizer_or_template_that_cannot_be_read_is_named(model, tmp_path):
+    whole = (model / "tokenizer.json").read_bytes()
+    contents = [
+        ("tokenizer.json", b"[]"), ("tokenizer.json", b"{}"), ("tokenizer.json", whole[: len(whole) // 2]),
+        ("tokenizer.json", whole.decode().encode("utf-16")), ("tokenizer.json", b"[" * 100_000),
+        ("chat_template.jinja", b"\xff\xfe\0"), ("chat_template.jinja", "{{ 'é' }}".encode("latin-1")),
+    ]  # fmt: skip
+    wrong = []
+    for number, (file, content) in enumerate(contents):
+        folder = shutil.copytree(model, tmp_path / str(number))
+        (folder / file).write_bytes(content)
+        message = refusal(check_checkpoint, folder)
+        if not (message.startswith("expected ") and file in message):
+            wrong.append((content[:20], message))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("with_config", [True, False])
+def test_an_adapter_never_chooses_the_model_that_is_loaded(copied, with_config):
+    """transformers would add it to the model, or get the model that it names from the hub."""
+    (copied / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "owner/other"}')
+    if not with_config:
+        (copied / "config.json").unlink()
+    for load in (load_pointer, MolmoForConditionalGeneration.from_pretrained):
+        message = refusal(load, copied)
+        assert "got an adapter (adapter_config.json) of 'owner/other'" in message
+        assert "merge_and_unload" in message
+
+
 def test_a_config_of_a_giant_beside_small_weights_builds_nothing(copied):
     for change in (
         {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "vocab_size": 152064},

@@ -1,6 +1,7 @@
 """Data files from others: lines, encodings, damage and bombs; a row that cannot be used is skipped and named."""
 
 import ast
+import contextlib
 import gzip
 import json
 import struct
@@ -311,6 +312,17 @@ def test_a_null_is_no_answer(nulls: list[Any]) -> None:
     with pytest.raises(ValueError, match=f"expected texts, got a null among {len(nulls)}"):
         texts(nulls)
     assert texts(None) == ()
+
+
+def test_only_texts_and_numbers_are_answers() -> None:
+    from molmo_agent.data.readers.academic import texts
+
+    accepted = []
+    for value in (True, float("nan"), float("inf"), {"a": 1}, ["a", {}], [["a"]], [True], b"a"):
+        with contextlib.suppress(ValueError):
+            accepted.append((value, texts(value)))
+    assert accepted == []
+    assert texts(["yes", 3, 0.5]) == ("yes", "3", "0.5")
 
 
 def test_lines_after_a_damaged_one_are_read(tmp_path: Path) -> None:

@@ -71,10 +71,7 @@ def select_crop_grid(height: int, width: int, layout: CropLayout) -> tuple[int, 
     scale negative and ends as (1, 1).
     """
     candidates = [
-        (rows, columns)
-        for rows in range(1, layout.max_crops + 1)
-        for columns in range(1, layout.max_crops + 1)
-        if rows * columns <= layout.max_crops
+        (rows, columns) for rows in range(1, layout.max_crops + 1) for columns in range(1, layout.max_crops // rows + 1)
     ]
     candidates.sort(key=lambda grid: (grid[0] * grid[1], grid[0]))
     sizes = np.array(candidates, dtype=np.float32) * np.float32(layout.window_px)

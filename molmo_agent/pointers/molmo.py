@@ -117,9 +117,11 @@ class MolmoPointer:
                 model.float()
         # Every exception: transformers, torch and tokenizers raise whatever a damaged file makes them raise.
         except Exception as error:
+            # The message of a KeyError is the key alone.
+            problem = repr(error) if isinstance(error, LookupError | TypeError) else str(error).strip() or repr(error)
             raise ModelError(
                 f"expected a Molmo checkpoint at {str(folder)!r} (config, weights, tokenizer and processor files), "
-                f"but loading it failed: {visible_text(str(error) or repr(error))}{remark(folder)}"
+                f"but loading it failed: {visible_text(problem)}{remark(folder)}"
             ) from error
         own: dict[str, Any] = {"name": Path(folder).name}
         own |= {name: options.pop(name) for name in ("name", "compile", "cache") if name in options}

@@ -61,10 +61,12 @@ class Molmo2Pointer(LocalChat):
             )
         # Every exception: transformers, torch and tokenizers raise whatever a damaged file makes them raise.
         except Exception as error:
+            # The message of a KeyError is the key alone.
+            problem = repr(error) if isinstance(error, LookupError | TypeError) else str(error).strip() or repr(error)
             hint = "" if "torchvision" not in str(error).lower() else "; pip install 'molmo-agent[molmo2]' brings it"
             raise ModelError(
                 f"expected a Molmo2 checkpoint at {str(source)!r}, but loading it failed: "
-                f"{visible_text(str(error).strip() or repr(error))}{hint}{remark(source)}"
+                f"{visible_text(problem)}{hint}{remark(source)}"
             ) from error
         if info["missing_keys"]:
             raise ModelError(

@@ -6,6 +6,7 @@ Parquet shards of the hub's copy. Which answer is the training target, and wheth
 sequence: docs/reference/data.md#texts.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,13 +25,15 @@ def texts(value: Any) -> tuple[str, ...]:
     """Return one or several answers as texts; none for a test split with unpublished answers.
 
     Raises:
-        ValueError: one of several is null.
+        ValueError: one is neither a text nor a finite number.
     """
     if value is None:
         return ()
     items = value if isinstance(value, list) else [value]
-    if None in items:
-        raise ValueError(f"expected texts, got a null among {len(items)}")
+    for item in items:
+        if not isinstance(item, str) and (type(item) not in (int, float) or not math.isfinite(item)):
+            found = "a null" if item is None else f"{item!r:.40}"
+            raise ValueError(f"expected texts, got {found} among {len(items)}")
     return tuple(str(item) for item in items)
 
 

@@ -9,7 +9,8 @@ module does not know is refused, with the file and the field:
     kernels       attention and experts by one of transformers' own names only; no kernel fields
     quantization  bitsandbytes only; other methods bring code or kernels of their own
     sizes         whole numbers within bounds, named for both parts of the model, and no larger than the weights
-    weights       whole safetensors files beside the config; pickles (.bin, .pt) are refused
+    weights       whole safetensors files beside the config; pickles (.bin, .pt) are refused, and adapters, for which
+                  transformers gets the model that they name from elsewhere
 """
 
 import re
@@ -19,7 +20,7 @@ from typing import Any
 
 from molmo_agent.errors import DataError
 from molmo_agent.model.checkpoints.released_config import is_official
-from molmo_agent.parse import load_json, open_regular, read_bounded
+from molmo_agent.parse import decode, load_json, open_regular, read_bounded
 from molmo_agent.visible_text import visible_text
 
 OWN_TYPES = ("molmo", "molmo2")
@@ -32,9 +33,10 @@ CONFIG = "config.json"
 # Where a model of the authors' training code has its config.
 _NATIVE = ("config.yaml", "model.yaml")
 _CONFIGS = (CONFIG, "generation_config.json", "processor_config.json", "preprocessor_config.json")
+_ADAPTER = "adapter_config.json"
 _TOKENIZER = ("tokenizer_config.json", "tokenizer.json", "special_tokens_map.json", "added_tokens.json")
 _INDEX = "model.safetensors.index.json"
-_MAX_CONFIG_BYTES, _MAX_TEMPLATE = 16_000_000, 200_000
+_MAX_CONFIG_BYTES, _MAX_TOKENIZER_BYTES, _MAX_TEMPLATE = 16_000_000, 200_000_000, 200_000
 _ATTENTION = (None, "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention")
 _EXPERTS = (None, "eager", "batched_mm", "grouped_mm")
 _CHOICES: Mapping[str, tuple[Any, ...]] = {
@@ -42,12 +44,15 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(("_experts_implementation", "experts_implementation"), _EXPERTS),
     **dict.fromkeys(("use_kernels", "kernel_config", "trust_remote_code", "custom_generate"), (None, False)),
     "quant_method": ("bitsandbytes",),
+    **dict.fromkeys(("dtype", "torch_dtype"), (None, "auto", "float32", "float16", "bfloat16", "float64")),
 }
 # A size may be at most this: the largest models have 200 layers, a width of 20,000 and 500,000 words.
 _LIMITS = {"layers": 1_000, "depth": 1_000, "heads": 10_000, "experts": 10_000, "size": 10_000_000, "vocab": 10_000_000}
+# transformers makes a name for each label, and the grid of crops is chosen among all with so many.
+_LIMITS |= {"labels": 100_000, "crops": 1_000}
 _SIZE = re.compile(
     r"depth|embed_dim|n_layers|n_heads|n_kv_heads|d_model|mlp_hidden_size|embedding_size|vocab_size|additional_vocab_size|"
-    r"(num|image_num)_\w*(layers|heads|experts)|\w*(hidden|intermediate|pooling|patch|image)_size|moe_num_experts"
+    r"max_crops|num_labels|(num|image_num)_\w*(layers|heads|experts)|\w*(hidden|intermediate|pooling|patch|image)_size|moe_num_experts"
 )
 _LFS = b"version https://git-lfs.github.com/"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
@@ -102,6 +107,8 @@ def check_configs(source: Any, *, types: Sequence[str] | None = OWN_TYPES, **opt
     fields = configs.get(CONFIG)
     if fields is None:
         return None
+    if (adapter := _find(source, _ADAPTER, options)) is not None:
+        raise ValueError(_of_adapter(source, adapter))
     where, kind, code = Path(source) / CONFIG, fields.get("model_type"), fields.get("auto_map")
     if types is None:
         from transformers import CONFIG_MAPPING
@@ -142,8 +149,8 @@ def _find(source: Any, name: str, options: Mapping[str, Any]) -> Path | None:
     return Path(cached) if cached else None
 
 
-def _read(path: Path) -> dict[str, Any]:
-    data = read_bounded(path, _MAX_CONFIG_BYTES)
+def _read(path: Path, limit: int = _MAX_CONFIG_BYTES) -> dict[str, Any]:
+    data = read_bounded(path, limit)
     _refuse_pointer(path, data)
     fields = load_json(data, where=path, nan=True)
     if not isinstance(fields, dict):
@@ -159,14 +166,18 @@ def _refuse_pointer(path: Path, start: bytes) -> None:
 
 
 def _no_config(source: Any, options: Mapping[str, Any]) -> str:
-    adapter = _find(source, "adapter_config.json", options)
+    adapter = _find(source, _ADAPTER, options)
     if adapter is not None:
-        base = _read(adapter).get("base_model_name_or_path")
-        return (
-            f"expected {source} to hold a model, got an adapter (adapter_config.json) of {_quoted(base)}: load that "
-            "model, merge the adapter with PEFT's merge_and_unload and save the result"
-        )
+        return _of_adapter(source, adapter)
     return f"expected {Path(source) / CONFIG}, but there is none: nothing says which model the weights belong to"
+
+
+def _of_adapter(source: Any, adapter: Path) -> str:
+    base = _read(adapter).get("base_model_name_or_path")
+    return (
+        f"expected {source} to hold a model, got an adapter ({_ADAPTER}) of {_quoted(base)}: load that "
+        "model, merge the adapter with PEFT's merge_and_unload and save the result"
+    )
 
 
 def _fields(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -199,6 +210,19 @@ def _check_field(where: Path, path: str, value: Any) -> None:
         raise ValueError(f"{path!r} in {where} names code to run ({_quoted(value)}); this package runs none")
     elif key == "chat_template" and len(str(value)) > _MAX_TEMPLATE:
         raise ValueError(f"expected {path!r} in {where} to have at most {_MAX_TEMPLATE} characters")
+    elif key == "vit_layers":
+        if not isinstance(value, list) or not 1 <= len(value) <= 100 or any(type(block) is not int for block in value):
+            raise ValueError(f"expected {path!r} in {where} to list 1 to 100 blocks by number, got {_quoted(value)}")
+    elif key.endswith("hidden_act") and value is not None:
+        from transformers.activations import ACT2FN
+
+        if not isinstance(value, str) or value not in ACT2FN:
+            raise ValueError(f"expected {path!r} in {where} to be an activation of transformers, got {_quoted(value)}")
+    elif key == "rope_type" and value is not None:
+        from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+        if not isinstance(value, str) or value not in {*ROPE_INIT_FUNCTIONS, "default", "mrope"}:
+            raise ValueError(f"expected {path!r} in {where} to be a kind that transformers has, got {_quoted(value)}")
     elif _SIZE.fullmatch(key) and value is not None:
         _check_number(where, path, value)
 
@@ -242,19 +266,21 @@ def _check_config(where: Path, fields: Mapping[str, Any]) -> None:
 
 
 def _check_tokenizer_file(path: Path) -> None:
-    """Check a file of the tokenizer; the large one is only looked at.
+    """Check a file of the tokenizer.
 
     Raises:
         ValueError: it is damaged, or names code.
         DataError: it cannot be read.
     """
-    if path.name == "tokenizer.json":
-        with open_regular(path) as file:
-            _refuse_pointer(path, file.read(100))
-        return
     if path.suffix == ".jinja":
         data = read_bounded(path, _MAX_TEMPLATE)
         _refuse_pointer(path, data)
+        decode(data, where=path)
+        return
+    if path.name == "tokenizer.json":
+        parts = _read(path, _MAX_TOKENIZER_BYTES)
+        if not isinstance(parts.get("model"), Mapping) or not isinstance(parts.get("added_tokens"), list):
+            raise ValueError(f"expected {path} to hold a tokenizer with 'model' and 'added_tokens'; is it complete?")
         return
     fields = _read(path)
     code = fields.get("auto_map")
