@@ -34,7 +34,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from molmo_agent.actions import Done, Wait
+from molmo_agent.actions import Done, Type, Wait
 from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import PointingModel, PolicyTraits, model_traits
@@ -189,11 +189,7 @@ class PointingPolicy:
         """End the run after the last sub-step, without success where one of them had no effect."""
         sent = [(i, step) for i, step in enumerate(history) if not (step.refused or looks_again(step))]
         active = [(i, step) for i, step in sent if not isinstance(step.action, Wait)]
-        idle = [
-            step.decision.instruction
-            for i, step in active
-            if effect_with_looks(step, _looks_after(i, history)) == "unchanged"
-        ]
+        idle = {i: step for i, step in active if effect_with_looks(step, _looks_after(i, history)) == "unchanged"}
         for i, step in active:
             if self._patience_s > 0 and is_tick(step) and not step.dry_run:
                 after = history[i + 1].observation if i + 1 < len(history) else observation
@@ -211,7 +207,10 @@ class PointingPolicy:
                     return _no_effect(steps[number].text, doubt)
         if idle and len(idle) == len(active):
             return Decision(action=Done(False, "every step was carried out, but nothing on the screen changed"))
-        note = f"; nothing changed after {', '.join(map(repr, idle))}" if idle else ""
+        # Typing tells about the click into its field.
+        untold = idle.keys() - {i for (i, one), (_, other) in itertools.pairwise(active) if _types_into(one, other)}
+        words = ", ".join(repr(idle[i].decision.instruction) for i in sorted(untold))
+        note = f"; nothing changed after {words}" if words else ""
         return Decision(action=Done(True, f"{len(steps)} of {len(steps)} steps carried out{note}"))
 
     def _pause_s(self, looks: Sequence[Step], first_s: float = _FIRST_PAUSE_S) -> float:
@@ -277,6 +276,12 @@ def _places(points: Sequence[LabelledPoint]) -> list[Point]:
 def _is_for_typing(steps: Sequence[SubStep], number: int) -> bool:
     """Return whether a sub-step is a click, and the next one types."""
     return "click" in steps[number].gesture and number + 1 < len(steps) and steps[number + 1].gesture == "type"
+
+
+def _types_into(click: Step, typed: Step) -> bool:
+    """Return whether two steps are the halves of ``type "Ada" into Name``."""
+    same = click.decision.instruction == typed.decision.instruction
+    return same and isinstance(typed.action, Type) and not isinstance(click.action, Type)
 
 
 def _looks_after(index: int, history: Sequence[Step]) -> tuple[Step, ...]:
