@@ -2,7 +2,10 @@
 
 from drawn_text import WHITE, Drawing
 
+from molmo_agent.geometry import Box
 from molmo_agent.pointers.reading.pointer import ReadingPointer
+from molmo_agent.pointers.reading.scene import Scene
+from molmo_agent.pointers.reading.widgets import field_holding
 
 PANEL = (220, 210, 185)
 
@@ -16,6 +19,11 @@ def misses(drawing, places):
         if len(points) != 1 or not (left <= points[0][0] < right and top <= points[0][1] < bottom):
             wrong.append((question, points, result.reply))
     return wrong
+
+
+def icon_at(left, top):
+    """Return the box of an icon of 16 pixels on an image of 640 by 400."""
+    return Box.from_pixels(left, top, left + 16, top + 16, 640, 400)
 
 
 def test_an_area_belongs_to_the_heading_that_touches_it():
@@ -74,3 +82,32 @@ def test_a_label_may_end_in_a_word_for_a_field():
         "the Replacement input field": (200, 140, 400, 170),
     }
     assert misses(drawing, places) == []
+
+
+def test_a_magnifier_names_the_field_that_it_stands_in():
+    drawing = Drawing(640, 400).rectangle(10, 10, 400, 100, fill=(250, 250, 250))
+    fields = {"at its left": (20, 20), "at its right": (20, 150), "above another": (20, 250)}
+    for left, top in fields.values():
+        drawing.rectangle(left, top, 240, 32).rectangle(left, top + 40, 240, 32)
+    icons = {"at its left": (28, 28), "at its right": (236, 158), "above another": (28, 258)}
+    scene = Scene(drawing.array(), ())
+    for name, (left, top) in icons.items():
+        field = field_holding(scene, icon_at(left, top))
+        assert field is not None, name
+        # The region begins behind the frame.
+        assert (field.left, field.top) == tuple(edge + 2 for edge in fields[name]), name
+
+
+def test_a_bar_of_tools_is_no_field_of_an_icon():
+    drawing = (
+        Drawing(640, 400)
+        .rectangle(20, 20, 600, 60, fill=(225, 225, 225))
+        .rectangle(20, 120, 40, 32)
+        .rectangle(20, 200, 500, 32)
+    )
+    for left in range(60, 500, 18):
+        drawing.rectangle(left, 204, 14, 24, fill=(90, 90, 90))
+    scene = Scene(drawing.array(), ())
+    places = {"a high bar": (28, 42), "a button": (28, 128), "a full bar": (28, 208)}
+    found = [name for name, (left, top) in places.items() if field_holding(scene, icon_at(left, top)) is not None]
+    assert found == []

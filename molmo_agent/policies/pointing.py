@@ -29,6 +29,7 @@ this may do harm; a key never.
 """
 
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -39,7 +40,7 @@ from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, Poi
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import PointingModel, PolicyTraits, model_traits
 from molmo_agent.policies.instructions.splitter import SubStep, split_instruction
-from molmo_agent.policies.instructions.substep import as_field
+from molmo_agent.policies.instructions.substep import as_check_box, as_field
 from molmo_agent.policies.progress import (
     SAME_PLACE,
     Progress,
@@ -63,6 +64,7 @@ WORDINGS = ("{}", "Where is {}", "Click {}")
 PATIENCE_S = 5.0
 """Seconds for which a target, or the effect of a step, is waited for on a screen that changes by itself."""
 
+_TICKS = re.compile(r"(?:please\s+)?(?:un)?(?:tick|check)\s", re.IGNORECASE)
 # The first pause before looking again; each further one is twice as long.
 _FIRST_PAUSE_S = 0.4
 # The same for the effect of a step.
@@ -144,14 +146,18 @@ class PointingPolicy:
         return Decision(action=action, instruction=step.text, result=result)
 
     def _steps(self, task: Task) -> Sequence[SubStep]:
-        """Split the instruction; where a model separates fields from labels, ask for what is typed into as a field."""
+        """Split the instruction; where a model tells widgets from labels, ask for fields and check boxes by kind."""
         steps = self._splitter(task.instruction)
         if not self._knows_fields:
             return steps
-        return [
-            replace(step, targets=tuple(map(as_field, step.targets))) if _is_for_typing(steps, number) else step
-            for number, step in enumerate(steps)
-        ]
+        asked = []
+        for number, step in enumerate(steps):
+            if _is_for_typing(steps, number):
+                step = replace(step, targets=tuple(map(as_field, step.targets)))
+            elif step.gesture == "click" and _TICKS.match(step.text):
+                step = replace(step, targets=tuple(map(as_check_box, step.targets)))
+            asked.append(step)
+        return asked
 
     def _verify(
         self, steps: Sequence[SubStep], now: Progress, observation: Observation, history: Sequence[Step]

@@ -15,6 +15,8 @@ _CHECK_LOW, _CHECK_HIGH, _CHECK_AWAY = 0.3, 1.15, 2.4
 _AREA_HIGH, _AREA_BELOW, _AREA_FILL = 14.0, 1.2, 0.85
 # The heading of an area touches it, in pixels, and has another colour, in any channel.
 _TOUCHES_PX, _OTHER_SHADE = 4, 6
+# A field around an icon, in heights of the icon, and how wide it is at least, in heights of its own.
+_ICON_FIELD_HIGH, _ICON_FIELD_WIDTH, _ICON_FIELD_FILL = 2.4, 4.0, 0.9
 # A field beside its label is hardly higher than two lines.
 _BESIDE_HIGH = 2.6
 
@@ -116,6 +118,17 @@ def _right_of(scene: Scene, box: Box) -> Region | None:
         if fits and (nearest is None or region.left < nearest.left - height):
             nearest = region
     return nearest
+
+
+def field_holding(scene: Scene, icon: Box) -> Region | None:
+    """Return the field that has an icon at one of its ends, such as a magnifier; bars of tools are higher or fuller."""
+    frame = enclosing(scene, icon)
+    left, top, right, bottom = scene.pixels(icon)
+    if frame is None or frame.height > _ICON_FIELD_HIGH * (bottom - top) or frame.fill < _ICON_FIELD_FILL:
+        return None
+    away = min(left - frame.left, frame.right - right)
+    at_end = away < frame.height and frame.width >= _ICON_FIELD_WIDTH * frame.height
+    return frame if at_end and not _at_edge(scene, frame) and not _is_heading(scene, frame) else None
 
 
 def field_left(scene: Scene, box: Box) -> Region | None:

@@ -256,7 +256,8 @@ def _read_part(part: Part, before: SubStep | None = None) -> list[SubStep]:
     if by_clicking := _BY_CLICKING.match(part.mask):
         refuse_no_order(part.cut(0, by_clicking.end()), by_clicking.end("effect"), "key")
         return _read_part(Part("click", "click", {}).then(part.cut(by_clicking.end())))
-    if before and before.gesture == "type" and _TEXT_AGAIN.fullmatch(part.mask):
+    only_a_text = before is not None and before.gesture == "type" and not _begins_a_step(part.mask, 0)
+    if only_a_text and _TEXT_AGAIN.fullmatch(part.mask):
         return _read_part(Part("type", "type", {}).then(part))
     is_label = _LABEL_VERB.fullmatch(part.mask) or is_label_of_gesture(part.mask)
     verb = None if is_label else VERB.match(part.mask)
