@@ -111,3 +111,24 @@ def test_a_bar_of_tools_is_no_field_of_an_icon():
     places = {"a high bar": (28, 42), "a button": (28, 128), "a full bar": (28, 208)}
     found = [name for name, (left, top) in places.items() if field_holding(scene, icon_at(left, top)) is not None]
     assert found == []
+
+
+def test_a_command_with_dots_labels_no_field_and_a_placeholder_with_dots_stands_in_one():
+    drawing = (
+        Drawing(640, 400)
+        .text(20, 26, "New folder...")
+        .rectangle(150, 20, 200, 30)
+        .text(20, 86, "Save As…")
+        .rectangle(150, 80, 200, 30)
+        .text(20, 146, "Rename..")
+        .rectangle(150, 140, 200, 30)
+        .rectangle(20, 200, 300, 30)
+        .text(28, 206, "Search...")
+    )
+    places = {
+        'the "New folder..." field': (20, 20, 120, 50),
+        "the Save As field": (20, 80, 120, 110),
+        "the Rename field": (20, 140, 120, 170),
+        "the Search field": (20, 200, 320, 230),
+    }
+    assert misses(drawing, places) == []
