@@ -245,6 +245,17 @@ def test_a_click_before_typing_needs_no_effect_and_its_absence_is_told():
     ]
 
 
+def test_a_click_into_a_field_that_had_the_focus_is_not_told_where_the_text_was_seen():
+    idle, seen = {"effect": "unchanged"}, {"effect": "changed"}
+    for task, outcomes, told in [
+        ("type ab into Name", [idle, seen], ""),
+        ("type ab into Name, press Tab", [idle, seen, idle], "; nothing changed after 'press Tab'"),
+        ("press Tab, type ab into Name", [idle, idle, seen], "; nothing changed after 'press Tab'"),
+    ]:
+        done = actions(play(PointingPolicy(CentrePointer()), task, outcomes))[-1]
+        assert done == Done(True, f"{len(outcomes)} of {len(outcomes)} steps carried out{told}"), task
+
+
 def test_nothing_but_idle_steps_are_no_success():
     decisions = play(PointingPolicy(CentrePointer()), "press Enter, press Tab", [{"effect": "unchanged"}] * 2)
     assert actions(decisions)[-1] == Done(False, "every step was carried out, but nothing on the screen changed")

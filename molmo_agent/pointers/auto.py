@@ -20,8 +20,8 @@ from molmo_agent.pointers.reading.confidence import icon_confidence, nano_confid
 from molmo_agent.pointers.reading.expression import Expression
 from molmo_agent.pointers.reading.pointer import Reading, ReadingPointer, answer
 from molmo_agent.pointers.reading.ranking import Candidate, equals, nth, towards
-from molmo_agent.pointers.reading.scene import Scene
-from molmo_agent.pointers.reading.widgets import field_beside
+from molmo_agent.pointers.reading.scene import Region, Scene
+from molmo_agent.pointers.reading.widgets import field_beside, field_holding
 
 # Points that are less likely right are not acted on: of a hundred clicks, a few may be wrong.
 MIN_CONFIDENCE = 0.5
@@ -147,9 +147,8 @@ class AutoPointer:
         matches = self._icon_scene(scene).find(expression.names[0])
         if expression.kind != "field":
             return [(match.box, match) for match in matches]
-        # A magnifier names the field beside it.
-        fields = [(field_beside(scene, match.box, in_a_row=True), match) for match in matches]
-        return [(scene.box(region_and_side[0]), match) for region_and_side, match in fields if region_and_side]
+        fields = [(_field_of(scene, match.box), match) for match in matches]
+        return [(scene.box(region), match) for region, match in fields if region]
 
     def _by_icon(self, reading: Reading) -> PointResult:
         """Answer by the icons whose name fits."""
@@ -168,6 +167,14 @@ class AutoPointer:
             points=tuple(LabelledPoint(box.center, match.meaning) for box, match in alike),
             confidence=icon_confidence(best.probability, rival, len(reading.candidates), expression.kind),
         )
+
+
+def _field_of(scene: Scene, icon: Box) -> Region | None:
+    """Return the field that a magnifier stands in, or else the one beside it."""
+    if around := field_holding(scene, icon):
+        return around
+    beside = field_beside(scene, icon, in_a_row=True)
+    return beside[0] if beside else None
 
 
 def rival_of(fitting: Sequence[tuple[Box, IconMatch]], best: IconMatch) -> float:

@@ -29,18 +29,19 @@ this may do harm; a key never.
 """
 
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from molmo_agent.actions import Done, Wait
+from molmo_agent.actions import Done, Type, Wait
 from molmo_agent.episode import Decision, Image, LabelledPoint, Observation, PointResult, Step, Task
 from molmo_agent.geometry import Point
 from molmo_agent.interfaces import PointingModel, PolicyTraits, model_traits
 from molmo_agent.policies.altered_text import ALTERED
 from molmo_agent.policies.instructions.splitter import SubStep, split_instruction
-from molmo_agent.policies.instructions.substep import as_field
+from molmo_agent.policies.instructions.substep import as_check_box, as_field
 from molmo_agent.policies.progress import (
     SAME_PLACE,
     Progress,
@@ -64,6 +65,7 @@ WORDINGS = ("{}", "Where is {}", "Click {}")
 PATIENCE_S = 5.0
 """Seconds for which a target, or the effect of a step, is waited for on a screen that changes by itself."""
 
+_TICKS = re.compile(r"(?:please\s+)?(?:un)?(?:tick|check)\s", re.IGNORECASE)
 # The first pause before looking again; each further one is twice as long.
 _FIRST_PAUSE_S = 0.4
 # The same for the effect of a step.
@@ -145,14 +147,18 @@ class PointingPolicy:
         return Decision(action=action, instruction=step.text, result=result)
 
     def _steps(self, task: Task) -> Sequence[SubStep]:
-        """Split the instruction; where a model separates fields from labels, ask for what is typed into as a field."""
+        """Split the instruction; where a model tells widgets from labels, ask for fields and check boxes by kind."""
         steps = self._splitter(task.instruction)
         if not self._knows_fields:
             return steps
-        return [
-            replace(step, targets=tuple(map(as_field, step.targets))) if _is_for_typing(steps, number) else step
-            for number, step in enumerate(steps)
-        ]
+        asked = []
+        for number, step in enumerate(steps):
+            if _is_for_typing(steps, number):
+                step = replace(step, targets=tuple(map(as_field, step.targets)))
+            elif step.gesture == "click" and _TICKS.match(step.text):
+                step = replace(step, targets=tuple(map(as_check_box, step.targets)))
+            asked.append(step)
+        return asked
 
     def _verify(
         self, steps: Sequence[SubStep], now: Progress, observation: Observation, history: Sequence[Step]
@@ -190,11 +196,7 @@ class PointingPolicy:
         """End the run after the last sub-step, without success where one of them had no effect."""
         sent = [(i, step) for i, step in enumerate(history) if not (step.refused or looks_again(step))]
         active = [(i, step) for i, step in sent if not isinstance(step.action, Wait)]
-        idle = [
-            step.decision.instruction
-            for i, step in active
-            if effect_with_looks(step, _looks_after(i, history)) == "unchanged"
-        ]
+        idle = {i: step for i, step in active if effect_with_looks(step, _looks_after(i, history)) == "unchanged"}
         for i, step in active:
             if self._patience_s > 0 and is_tick(step) and not step.dry_run:
                 after = history[i + 1].observation if i + 1 < len(history) else observation
@@ -212,7 +214,10 @@ class PointingPolicy:
                     return _no_effect(steps[number].text, doubt)
         if idle and len(idle) == len(active):
             return Decision(action=Done(False, "every step was carried out, but nothing on the screen changed"))
-        note = f"; nothing changed after {', '.join(map(repr, idle))}" if idle else ""
+        # Typing tells about the click into its field.
+        untold = idle.keys() - {i for (i, one), (_, other) in itertools.pairwise(active) if _types_into(one, other)}
+        words = ", ".join(repr(idle[i].decision.instruction) for i in sorted(untold))
+        note = f"; nothing changed after {words}" if words else ""
         return Decision(action=Done(True, f"{len(steps)} of {len(steps)} steps carried out{note}"))
 
     def _pause_s(self, looks: Sequence[Step], first_s: float = _FIRST_PAUSE_S) -> float:
@@ -278,6 +283,12 @@ def _places(points: Sequence[LabelledPoint]) -> list[Point]:
 def _is_for_typing(steps: Sequence[SubStep], number: int) -> bool:
     """Return whether a sub-step is a click, and the next one types."""
     return "click" in steps[number].gesture and number + 1 < len(steps) and steps[number + 1].gesture == "type"
+
+
+def _types_into(click: Step, typed: Step) -> bool:
+    """Return whether two steps are the halves of ``type "Ada" into Name``."""
+    same = click.decision.instruction == typed.decision.instruction
+    return same and isinstance(typed.action, Type) and not isinstance(click.action, Type)
 
 
 def _looks_after(index: int, history: Sequence[Step]) -> tuple[Step, ...]:

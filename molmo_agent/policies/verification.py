@@ -35,6 +35,8 @@ _TICK = re.compile(
 )
 # Half the side of a check box with some space around it, and fewer different pixels than a tick has.
 _BOX_PX, _FEW_PIXELS = 14, 8
+# A switch stands at about the height of its label: within this share of the longer side of the screen.
+_ROW_SHARE = 0.015
 # A second click would undo a first one that was noticed late.
 _UNDOES_ITSELF = re.compile(
     rf"{_TICK.pattern}|(?:enable|disable|expand|collapse|select|play|pause)(?!\w)", re.IGNORECASE
@@ -69,7 +71,7 @@ def doubt_about(
     match step.action:
         case Click() | LongPress() | Drag() if effect == "unchanged":
             return _NO_CHANGE
-        case Click() if effect == "changed_elsewhere" and is_tick(step):
+        case Click() if is_tick(step) and (effect == "changed_elsewhere" or not _row_changed(step, after)):
             return "nothing changed near it"
         case Click() | LongPress() if only_closed(step, history, after):
             return ONLY_CLOSED
@@ -181,6 +183,18 @@ def _click_before(step: Step, history: Sequence[Step]) -> Step | None:
 def is_tick(step: Step) -> bool:
     """Return whether a step set a check box or a switch."""
     return isinstance(step.action, Click) and _TICK.match(step.decision.instruction) is not None
+
+
+def _row_changed(step: Step, after: Image) -> bool:
+    """Return whether anything changed at the height of a click: a neighbour that loses the focus does not count."""
+    before = step.observation.image
+    if before.shape != after.shape:
+        return True
+    height, width = after.shape[:2]
+    reach = max(_BOX_PX, round(_ROW_SHARE * max(height, width)))
+    rows = [point.to_pixels(width, height)[1] for point in points_of(step.action)]
+    bands = [slice(max(0, row - reach), row + reach) for row in rows]
+    return any(bool(different_pixels(before[band], after[band]).any()) for band in bands)
 
 
 def was_undone(step: Step, after: Image, now: Image) -> bool:

@@ -174,6 +174,8 @@ def _read_noun_phrase(text: str) -> Expression:
     if name and not quoted:
         # What looked like grammar may have been a part of the name.
         names += [part for part in (body, text, literal, listed) if part]
+    if name and kind and not quoted and (named := _named_by_kind(body, name)):
+        names.append(named)
     if not kind and not quoted and (first := _KIND_FIRST.fullmatch(body)) and (kind := _kind_of(first["kind"])):
         names.append(first["name"])
     return Expression(
@@ -261,6 +263,12 @@ def _name_and_kind(body: str) -> tuple[str, Kind | None, bool]:
     if not name and (word := re.match(r"(search|address|url|location)\b", body, re.IGNORECASE)):
         return word[1], kind, False
     return name, kind, False
+
+
+def _named_by_kind(body: str, name: str) -> str:
+    """Return a name with all of its kind but the last word: "the Source text field" may be labelled "Source text"."""
+    words = body[len(name) :].split()[:-1] if body.startswith(name) else []
+    return " ".join([name, *words]) if words else ""
 
 
 def _kind_of(text: str) -> Kind | None:

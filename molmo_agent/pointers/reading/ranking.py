@@ -1,5 +1,6 @@
 """Which of several places with a fitting name is meant: by the kind that was named, and by where such things stand."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -155,7 +156,8 @@ def _place_field(match: TextMatch, kind: Kind | None, scene: Scene) -> Candidate
     text_box = match.segment.box
     framed = is_framed(scene, text_box)
     around = None if match.segment.text.rstrip().endswith(":") else field_around(scene, text_box)
-    beside = field_beside(scene, text_box, in_a_row=bool(_in_a_row(match, scene)))
+    # "Save As..." opens a dialog. It labels no field, but may stand in one: "Search...".
+    beside = None if _opens(match) else field_beside(scene, text_box, in_a_row=bool(_in_a_row(match, scene)))
     if kind == "dropdown" and match.whole and (framed or around is not None):
         # A drop-down is also named by the value that it shows.
         support = 0.15
@@ -175,6 +177,11 @@ def _place_field(match: TextMatch, kind: Kind | None, scene: Scene) -> Candidate
             # The label belongs to a check box.
             support -= 0.1
     return Candidate(box=box, match=match, quality=match.quality, support=support, found_by=found_by)
+
+
+def _opens(match: TextMatch) -> bool:
+    """Tell whether a text is the whole name of a command that opens a dialog."""
+    return match.whole and re.search(r"(?:\.\.|…)\s*$", match.segment.text) is not None
 
 
 def _in_a_row(match: TextMatch, scene: Scene) -> float:

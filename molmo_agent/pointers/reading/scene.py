@@ -84,6 +84,12 @@ class Scene:
         """Return the rectangle of a region as fractions of the image."""
         return Box.from_pixels(region.left, region.top, region.right, region.bottom, self.width, self.height)
 
+    def shade(self, region: Region) -> NDArray[np.float64]:
+        """Return the most common colour of a region, about, as RGB in [0, 255]."""
+        part = self.image[region.top : region.bottom, region.left : region.right]
+        color: NDArray[np.float64] = np.median(part.reshape(-1, 3), axis=0)
+        return color
+
     def text_color(self, box: Box) -> NDArray[np.float64]:
         """Return the mean colour of the letters in a box, as RGB in [0, 255]: what differs most from its background."""
         left, top, right, bottom = (round(edge) for edge in self.pixels(box))

@@ -1,14 +1,22 @@
 """The widget that belongs to a label, found in the pixels around the words: a field, a check box, a button's frame."""
 
+import numpy as np
+
 from molmo_agent.geometry import Box
 from molmo_agent.pointers.reading.scene import Region, Scene
 
 # All distances are in heights of the label's line, which grow with the font and with the scale of the display.
 _FIELD_LOW, _FIELD_HIGH, _FIELD_LEAST_WIDTH = 0.75, 4.0, 1.05
+# Old toolkits leave no room above and below the text; only an empty and wide region of this height is a field.
+_TIGHT_LOW, _TIGHT_WIDTH, _TIGHT_FILL = 0.55, 4.0, 0.9
 _FAR_RIGHT, _FAR_BELOW = 45.0, 2.2
 _CHECK_LOW, _CHECK_HIGH, _CHECK_AWAY = 0.3, 1.15, 2.4
 # A field for several lines lies directly below its label.
-_AREA_HIGH, _AREA_BELOW = 14.0, 1.2
+_AREA_HIGH, _AREA_BELOW, _AREA_FILL = 14.0, 1.2, 0.85
+# The heading of an area touches it, in pixels, and has another colour, in any channel.
+_TOUCHES_PX, _OTHER_SHADE = 4, 6
+# A field around an icon, in heights of the icon, and how wide it is at least, in heights of its own.
+_ICON_FIELD_HIGH, _ICON_FIELD_WIDTH, _ICON_FIELD_FILL = 2.4, 4.0, 0.9
 # A field beside its label is hardly higher than two lines.
 _BESIDE_HIGH = 2.6
 
@@ -46,7 +54,9 @@ def field_around(scene: Scene, box: Box) -> Region | None:
     left, top, right, bottom = scene.pixels(box)
     height = bottom - top
     at_left = left - frame.left < 3.2 * height
-    return frame if at_left and frame.right - right > height and not _at_edge(scene, frame) else None
+    if not at_left or frame.right - right <= height or _at_edge(scene, frame) or _is_heading(scene, frame):
+        return None
+    return frame
 
 
 def field_beside(scene: Scene, box: Box, *, in_a_row: bool = False) -> tuple[Region, bool] | None:
@@ -71,12 +81,27 @@ def field_beside(scene: Scene, box: Box, *, in_a_row: bool = False) -> tuple[Reg
     return (below_field, False) if below_field else None
 
 
+def _is_heading(scene: Scene, bar: Region) -> bool:
+    """Return whether an area of another colour begins right below a bar, at its left edge: the bar only names it."""
+    return any(
+        abs(area.top - bar.bottom) <= _TOUCHES_PX
+        and abs(area.left - bar.left) <= _TOUCHES_PX
+        and area.right >= bar.right - _TOUCHES_PX
+        and area.height > bar.height
+        and area.fill > _AREA_FILL
+        and np.abs(scene.shade(area) - scene.shade(bar)).max() > _OTHER_SHADE
+        for area in scene.regions
+    )
+
+
 def _at_edge(scene: Scene, region: Region) -> bool:
     """Return whether a region reaches the edge of the screen, as panels and bars do and fields do not."""
     return region.left <= 1 or region.right >= scene.width - 1
 
 
 def _is_field(region: Region, height: float) -> bool:
+    if _TIGHT_LOW * height <= region.height < _FIELD_LOW * height:
+        return region.width >= _TIGHT_WIDTH * height and region.fill > _TIGHT_FILL
     fits = _FIELD_LOW * height <= region.height <= _FIELD_HIGH * height
     return fits and region.width >= max(_FIELD_LEAST_WIDTH * region.height, 1.5 * height) and region.fill > 0.35
 
@@ -93,6 +118,17 @@ def _right_of(scene: Scene, box: Box) -> Region | None:
         if fits and (nearest is None or region.left < nearest.left - height):
             nearest = region
     return nearest
+
+
+def field_holding(scene: Scene, icon: Box) -> Region | None:
+    """Return the field that has an icon at one of its ends, such as a magnifier; bars of tools are higher or fuller."""
+    frame = enclosing(scene, icon)
+    left, top, right, bottom = scene.pixels(icon)
+    if frame is None or frame.height > _ICON_FIELD_HIGH * (bottom - top) or frame.fill < _ICON_FIELD_FILL:
+        return None
+    away = min(left - frame.left, frame.right - right)
+    at_end = away < frame.height and frame.width >= _ICON_FIELD_WIDTH * frame.height
+    return frame if at_end and not _at_edge(scene, frame) and not _is_heading(scene, frame) else None
 
 
 def field_left(scene: Scene, box: Box) -> Region | None:
@@ -117,7 +153,7 @@ def _below(scene: Scene, box: Box, far: float) -> Region | None:
         aligned = region.left <= left + 1.5 * height and region.right >= min(right, left + 3 * height)
         near = left - region.left < 3 * height
         one_line = _is_field(region, height) and region.width >= 3 * height
-        area = region.height <= _AREA_HIGH * height and region.width >= 8 * height and region.fill > 0.85
+        area = region.height <= _AREA_HIGH * height and region.width >= 8 * height and region.fill > _AREA_FILL
         several_lines = area and region.top - bottom < _AREA_BELOW * height
         fits = under and aligned and near and (one_line or several_lines) and not _at_edge(scene, region)
         if fits and (nearest is None or region.top < nearest.top - 2):

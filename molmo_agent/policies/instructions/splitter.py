@@ -297,7 +297,8 @@ def _read_part(part: Part, before: SubStep | None = None) -> list[SubStep]:
     if aim and gesture:
         refuse_no_order(aim, len(aim.text.split()[0]), "key")
         return _read_part(gesture)
-    if before and before.gesture == "type" and _TEXT_AGAIN.fullmatch(part.mask) and not VERB.match(part.mask):
+    only_a_text = before is not None and before.gesture == "type" and not _begins_a_step(part.mask, 0)
+    if only_a_text and _TEXT_AGAIN.fullmatch(part.mask) and not VERB.match(part.mask):
         return _read_part(Part("type", "type", {}).then(part))
     is_label = _LABEL_VERB.fullmatch(part.mask) or is_label_of_gesture(part.mask)
     verb = None if is_label else VERB.match(part.mask)

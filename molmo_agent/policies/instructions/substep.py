@@ -22,6 +22,7 @@ from molmo_agent.actions import (
     Wait,
 )
 from molmo_agent.geometry import Point
+from molmo_agent.pointers.reading.expression import read_expression
 
 # What text is typed into, by its last word.
 _TYPED_INTO = re.compile(
@@ -29,6 +30,8 @@ _TYPED_INTO = re.compile(
     r"drop-?down|spinner)s?\W*$",
     re.IGNORECASE,
 )
+# A quoted name, or words that begin with a capital letter, without a place behind them.
+_NAME = re.compile(r"(?:the\s+)?(?:\"[^\"]+\"|“[^”]+”|[A-Z](?:(?!\s(?:in|on|at|of|from|to|beside)\sthe\b)[^\"“”])*(?<!\sbox))")
 _ARTICLE = re.compile(r"^(?:the|an?)\s+", re.IGNORECASE)
 
 Gesture = Literal[
@@ -125,3 +128,13 @@ def as_field(target: str) -> str:
     if is_field(target):
         return target
     return f"the {_ARTICLE.sub('', target)} field"
+
+
+def as_check_box(target: str) -> str:
+    """Return a phrase that names a check box, for what is ticked: ``Gift`` -> ``the Gift checkbox``.
+
+    In some programs only the box reacts, and not its label. A phrase that says more than a name stays as it is.
+    """
+    said = read_expression(target)
+    says_more = said.kind or said.ordinal or said.relation or said.place or said.several
+    return target if says_more or not _NAME.fullmatch(target) else f"the {_ARTICLE.sub('', target)} checkbox"
