@@ -98,7 +98,7 @@ _TARGETS = (
         does=_POINTED,
     ),
     _kind(
-        r"^(?:and|off|up|down|out|away|along|through|around|about)\s",
+        r"^(?:and|off|up|down|out|away|along|through|around)\s",
         "name one thing on the screen",
         does=f"{_POINTED} drag",
     ),
@@ -145,7 +145,7 @@ _TARGETS = (
     ),
     # "Click (640, 480)": a number of pixels is nothing that can be seen.
     _kind(
-        r"(?:^|\s)(?:\(\d{1,4},\s*\d{1,4}\)|\d{2,4},\s+\d{2,4}$)",
+        r"(?:^|(?:^|\s)(?:at|to|from|position|point|pixel)\s+)(?:\(\d{1,4},\s*\d{1,4}\)|\d{2,4},\s+\d{2,4}$)",
         "coordinates are not read: name what is seen there",
         does=f"{_POINTED} drag",
     ),
@@ -181,6 +181,7 @@ _TARGETS = (
         r"|^the\s+(?:shortcut|keys?|key\s+combination)$",
         "name the one thing that is meant",
         does=_POINTED,
+        verb=r"\S.*",
     ),
     _kind(r"^(?:the\s+)?(?:same|usual)\s", "name the one thing that is meant", does=f"{_POINTED} drag"),
     _kind(r"^all$", 'say: press ctrl+a; or name a button: click "Select all"', does="click"),

@@ -197,7 +197,7 @@ def _resolve_it(new: list[SubStep], before: list[SubStep]) -> list[SubStep]:
 _KEY_AFTER_TEXT = re.compile(r"(?:enter|return|tab|escape|esc)(?=\s*(?:[.,;]|$|\s(?:and|then)\s))", re.IGNORECASE)
 # Keys that have no button of that name: "backspace 3 times".
 _BARE_KEYS = {("tab",), ("backspace",), ("escape",), ("space",), ("pageup",), ("pagedown",)}
-_TYPING = ("type", "fill", "set", "put", "search", "address")
+_WITHOUT_FAVOUR = ("type", "fill", "set", "put", "search", "address", "wait")
 _FOR_ME = re.compile(r"\s+for\s+me$")
 _STRONG = r"\s*[;\n]+\s*|[,.]?\s+(?:and\s+)?then(?!\w)[\s,:]*"
 _STEP_NUMBER = r"(?:step\s+\d{1,2}[.):]\s+)?"
@@ -306,7 +306,7 @@ def _read_part(part: Part, before: SubStep | None = None) -> list[SubStep]:
     if verb is None:
         return _read_name(part, before)
     favour = _FOR_ME.search(part.sentence().mask)
-    if favour and (verb.lastgroup not in _TYPING or part.mask[favour.start() - 1] == "\0"):
+    if favour and (verb.lastgroup not in _WITHOUT_FAVOUR or part.mask[favour.start() - 1] == "\0"):
         # "Click Save for me", but not "type wait for me".
         part = part.cut(0, favour.start())
     if (list_match := OF_LIST.fullmatch(part.sentence().mask)) and (names := read_list(part.sentence(), list_match)):
