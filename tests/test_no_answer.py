@@ -1,6 +1,7 @@
 """A served model that answers nothing has not answered: nothing of its reply is scored, shown or kept as an answer."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from molmo_agent.cli.app import app
 from molmo_agent.data.question import Question
 from molmo_agent.evaluation.benchmarks import BENCHMARKS
 from molmo_agent.evaluation.predict import predict, record_of
-from molmo_agent.evaluation.results.rescore import _again as again
+from molmo_agent.evaluation.results.folder import ResultFolder
+from molmo_agent.evaluation.results.rescore import rescore
 from molmo_agent.evaluation.scoring import METRICS, Reply, score
 from molmo_agent.pixmo.collect.helpers import load_helpers
 from molmo_agent.point_text.cut_off import is_cut, mark_no_answer, why_no_answer, without_mark
@@ -69,7 +71,8 @@ def test_no_answer_is_unparsed_right_about_nothing_and_keeps_its_reason(server):
             (record,) = predict(model, BENCHMARKS[benchmark], [question])
             if not record["unparsed"] or any(record["scores"].values()) or record["reply"]:
                 wrong.append((name, record))
-            if reason not in record["problem"] or again(record, question, BENCHMARKS[benchmark]) != record:
+            run = ResultFolder(Path("run"), {}, {question.id: record})
+            if reason not in record["problem"] or rescore(run, BENCHMARKS[benchmark], [question]) != [record]:
                 wrong.append((name, record, "is kept otherwise"))
     assert not wrong
 
