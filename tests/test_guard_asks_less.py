@@ -159,6 +159,8 @@ def test_an_icon_that_looks_most_like_the_harmless_one_that_was_asked_for_is_fre
     assert icon("click the search icon", monkeypatch, ("replace", "replace"))
     assert icon("click the zoom in icon", monkeypatch, ("trash", "search"))
     assert icon("click the trash icon", monkeypatch, ("trash", "trash"))
+    for said in ("click the close all button", "click the Close all documents icon", "press the close all icon"):
+        assert "may not be undone" in icon(said, monkeypatch)
 
 
 def test_a_framed_name_that_was_asked_for_as_a_link_a_tab_or_an_entry_is_no_button():

@@ -11,7 +11,7 @@ COMMIT = Vocabulary(
             place_bid order_now order_this reorder preorder =order donate donating transfer transfers transferring
             withdraw withdrawing deposit subscribe unsubscribe* sign_out sign_off log_out log_off logout signout
             shut_down shutdown shutting_down restart restarts restarting reboot* power_off turn_off switch_off
-            hibernate suspend quit exit =close_all close_account close_my_account close_window close_all_tabs
+            hibernate suspend quit exit close_all close_account close_my_account close_window close_all_tabs
             close_tab close_tabs without_saving dont_save do_not_save dont_keep end_task end_process end_call
             hang_up force_stop force_quit force_push force_close terminate terminates kill kills =format format_disk
             format_drive format_partition format_the format_this format_and repartition =flash accept accepts

@@ -91,7 +91,7 @@ class Names:
                 elements = reader.elements(place, deadline)
             except Exception:
                 # Whatever fails in a library or another program: the words on the screen are judged in any case, and
-                # names can only add a question. The next one starts anew.
+                # where there are no names, no question is answered by them. The next one starts anew.
                 if reader is not None:
                     reader.close()
                 reader = None
