@@ -167,22 +167,19 @@ HARMLESS = Vocabulary(
 # What is done to whatever follows only shows, moves or formats it. In some languages this word comes last.
 _FIRST_WORDS = Vocabulary(
     {
-        "en": """show hide view preview copy find search toggle expand collapse highlight sort filter browse go_to
-            align justify insert rotate flip indent auto_scroll colorize switch_to new""",
-        "fr": """afficher masquer copier rechercher trier filtrer parcourir agrandir insérer aligner aller_à nouveau
-            nouvelle""",
-        "es": "mostrar ocultar ver copiar buscar ordenar filtrar examinar ampliar insertar alinear ir_a nuevo nueva",
-        "it": """mostra nascondi visualizza copia cerca trova ordina_per filtra sfoglia ingrandisci inserisci allinea
-            nuovo nuova""",
-        "pt": """mostrar exibir ocultar ver copiar procurar localizar ordenar filtrar ampliar inserir alinhar ir_para
-            novo nova""",
+        "en": """show hide view preview copy find search expand collapse highlight sort filter browse go_to
+            align justify insert rotate flip indent auto_scroll colorize""",
+        "fr": "afficher masquer copier rechercher trier filtrer parcourir agrandir insérer aligner aller_à",
+        "es": "mostrar ocultar ver copiar buscar ordenar filtrar examinar ampliar insertar alinear ir_a",
+        "it": "mostra nascondi visualizza copia cerca trova ordina_per filtra sfoglia ingrandisci inserisci allinea",
+        "pt": "mostrar exibir ocultar ver copiar procurar localizar ordenar filtrar ampliar inserir alinhar ir_para",
         "pl": "pokaż ukryj kopiuj znajdź szukaj sortuj filtruj przeglądaj wstaw",
         "ru": "показать скрыть копировать найти сортировать вставить",
     }
 )
 _LAST_WORDS = Vocabulary(
     {
-        "de": "anzeigen einblenden ausblenden kopieren suchen sortieren filtern einfügen vergrößern umschalten",
+        "de": "anzeigen einblenden ausblenden kopieren suchen sortieren filtern einfügen vergrößern",
         "nl": "tonen weergeven verbergen kopiëren zoeken sorteren filteren invoegen",
         "tr": "göster gizle kopyala bul sırala filtrele",
     }
