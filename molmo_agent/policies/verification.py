@@ -79,20 +79,27 @@ def doubt_about(
             return ONLY_CLOSED
         case Type(text=text, replace=replace):
             click = _click_before(step, history)
-            if reader is not None and readable_part(text, step.decision.instruction):
-                old, new = reader.read(step.observation.image), reader.read(after)
-                if doubt := alteration(text, old, new, replace=replace):
-                    return doubt
-            if replace and (not text or _is_held(text, step, click, after, reader)):
+            if effect == "unchanged" and not replace:
+                return _NO_CHANGE
+            part = readable_part(text, step.decision.instruction)
+            lines = (reader.read(step.observation.image), reader.read(after)) if reader is not None and part else None
+            if lines and (doubt := alteration(text, *lines, replace=replace)):
+                return doubt
+            if replace and (not text or (lines and click and is_held(part, points_of(click.action)[0], lines[1]))):
                 # A field that was empty, or held this text already, looks as before.
                 return ""
-            return _doubt_about_text(text, step, effect, click, after, reader)
+            return _doubt_about_text(text, step, effect, click, after, lines)
         case _:
             return ""
 
 
 def _doubt_about_text(
-    text: str, step: Step, effect: Effect, click: Step | None, after: Image, reader: TextReader | None
+    text: str,
+    step: Step,
+    effect: Effect,
+    click: Step | None,
+    after: Image,
+    lines: tuple[Sequence[Line], Sequence[Line]] | None,
 ) -> str:
     if effect == "unchanged":
         return _NO_CHANGE
@@ -101,11 +108,10 @@ def _doubt_about_text(
     if len(text.strip()) >= MIN_CHARACTERS and 0 < width_px <= _CARET_PX:
         return _ONLY_CARET
     is_visible = False
-    if reader is not None and (part := readable_part(text, step.decision.instruction)):
-        lines = reader.read(after)
-        is_visible = arrived(part, reader.read(before), lines)
+    if lines is not None:
+        is_visible = arrived(readable_part(text, step.decision.instruction), *lines)
         if not (
-            is_visible or shows_bullets(before, after, len(text)) or _is_unreadable(before, after, len(text), lines)
+            is_visible or shows_bullets(before, after, len(text)) or _is_unreadable(before, after, len(text), lines[1])
         ):
             return "the typed text is not visible"
     # A click without effect, into a field that had the focus, does not show where the text belongs.
@@ -113,13 +119,6 @@ def _doubt_about_text(
     if effect == "changed_elsewhere" and (knows_field or not is_visible):
         return "the screen changed only far from the field"
     return ""
-
-
-def _is_held(text: str, step: Step, click: Step | None, after: Image, reader: TextReader | None) -> bool:
-    """Return whether the field that was clicked holds a text and nothing else, as far as it can be read."""
-    if reader is None or click is None or not (part := readable_part(text, step.decision.instruction)):
-        return False
-    return is_held(part, points_of(click.action)[0], reader.read(after))
 
 
 def shows_bullets(before: Image, after: Image, count: int) -> bool:
