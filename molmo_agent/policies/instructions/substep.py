@@ -31,7 +31,10 @@ _TYPED_INTO = re.compile(
     re.IGNORECASE,
 )
 # A quoted name, or words that begin with a capital letter, without a place behind them.
-_NAME = re.compile(r"(?:the\s+)?(?:\"[^\"]+\"|“[^”]+”|[A-Z](?:(?!\s(?:in|on|at|of|from|to|beside)\sthe\b)[^\"“”])*(?<!\sbox))")
+_NAME = re.compile(
+    r"(?:the\s+)?(?:\"[^\"]+\"|“[^”]+”"
+    r"|[A-Z](?:(?!\s(?:in|on|at|of|from|to|beside)\sthe\b)[^\"“”])*(?<!\sbox))"
+)
 _ARTICLE = re.compile(r"^(?:the|an?)\s+", re.IGNORECASE)
 
 Gesture = Literal[
