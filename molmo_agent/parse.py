@@ -281,5 +281,15 @@ class _BoundedLoader(yaml.SafeLoader):
             self._refuse(f"a number or a date has {len(node.value)} characters, more than {_MAX_DIGITS}", mark)
         return node
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """Refuse a key that stands twice: YAML would take the last one, and say nothing of the other."""
+        seen = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if (key.tag, key.value) in seen:
+                    self._refuse(f"the key {key.value[:80]!r} stands there twice", key.start_mark)
+                seen.add((key.tag, key.value))
+        return super().construct_mapping(node, deep=deep)
+
     def _refuse(self, problem: str, mark: Any) -> NoReturn:
         raise yaml.composer.ComposerError(None, None, problem, mark)

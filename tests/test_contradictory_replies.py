@@ -313,3 +313,35 @@ def test_the_mark_of_a_cut_off_reply_can_be_taken_off():
     assert is_cut(mark_cut("Type hel"))
     assert not is_cut("Type hel")
     assert without_mark(mark_cut("Type hel")) == "Type hel"
+
+
+def test_what_was_there_or_would_be_there_is_no_answer():
+    texts = """
+    The Save button has been removed. | The row was just deleted. | Save disappeared from the toolbar.
+    You would have to scroll to see Save. | I looked everywhere without success. | I see only a Cancel button.
+    Only Cancel is shown. | Zero results. | 0 matches | Unclear. | Hard to say, but maybe here. | That is unsafe.
+    It would be dangerous to click that. | Request denied. | The picture is blank. | The screen is completely black.
+    Le bouton est absent. | It used to be here: | Previously: | If it were visible it would be at | It was at
+    """
+    assert accepted(everywhere(named(texts))) == []
+
+
+def test_a_point_that_is_called_an_example_or_a_wrong_one_is_no_answer():
+    texts = """
+    For example: | E.g. | Example: | The format is: | Ignore this: | Wrong place: | Anything but this:
+    Everything except
+    """
+    assert accepted(everywhere(named(texts))) == []
+
+
+def test_names_with_such_words_stay_targets():
+    texts = """
+    The Format menu is here: | There is only one Save button: | I see only one of them: | The Removed items folder:
+    The Previously viewed list: | The image is black and white. | The Examples tab is in the toolbar: | It is here:
+    """
+    refused = [(reply, parsed(dialect, reply).reason) for dialect, reply in everywhere(named(texts))]
+    assert [row for row in refused if row[1]] == []
+
+
+def named(texts):
+    return [text.strip() for line in texts.strip().split("\n") for text in line.split(" | ")]

@@ -559,3 +559,30 @@ def test_a_large_array_is_read_in_pieces_and_its_objects_again_by_number(
     assert [row for _, row in found.scan()] == rows
     assert len(found) == 50
     assert [found.get(n) for n in (49, 0, 20)] == [rows[49], rows[0], rows[20]]
+
+
+@pytest.mark.parametrize("name", ["st_vqa", "science_qa", "chart_qa", "ai2d"])
+def test_records_of_another_form_are_named_and_the_others_are_read(name: str, tmp_path: Path) -> None:
+    kind, options, *_ = MADE[name](tmp_path)
+    (file,) = {
+        "st_vqa": tmp_path.glob("train_task_3.json"),
+        "science_qa": tmp_path.glob("problems.json"),
+        "chart_qa": tmp_path.glob("train/train_human.json"),
+        "ai2d": tmp_path.glob("questions/1.png.json"),
+    }[name]
+    whole = json.loads(file.read_text())
+    records = {"st_vqa": lambda all_: all_["data"], "ai2d": lambda all_: all_["questions"]}.get(name, lambda all_: all_)
+    wrong = []
+    for odd in (None, 5, "x", [], {}, {"question": ["a"], "image": "a\0b", "split": "train", "abcLabel": 1}):
+        changed = json.loads(json.dumps(whole))
+        rows: Any = records(changed)
+        rows[next(iter(rows)) if isinstance(rows, dict) else -1] = odd
+        write(file, changed)
+        try:
+            data = opened(kind, tmp_path, **options)
+            wrong += [] if len(data) else [(odd, "nothing is left")]
+        except UsageError as error:
+            wrong += [] if "can be used" in str(error) else [(odd, str(error))]
+        except Exception as error:
+            wrong.append((odd, repr(error)))
+    assert wrong == []

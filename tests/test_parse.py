@@ -131,6 +131,14 @@ def test_text_that_is_no_yaml_or_no_plain_data_is_an_error():
     assert wrong == []
 
 
+def test_a_key_of_yaml_that_stands_twice_is_an_error_with_its_place():
+    texts = ["steps: 1\nbatch: 2\nsteps: 3\n", "a: {b: 1, 'b': 2}", "- {x: 1}\n- {y: 1, y: 1}", "1: a\n1: b"]
+    wrong = [message for message in refusals(load_yaml, texts) if "stands there twice at line" not in message]
+    assert wrong == []
+    merged = "base: &base {steps: 1, batch: 2}\nrun: &run {<<: *base, steps: 3}\nlast: {<<: *run, batch: 4}"
+    assert load_yaml(merged, where="x")["last"] == {"steps": 3, "batch": 4}
+
+
 def test_lines_end_with_a_line_feed_only(tmp_path):
     path = tmp_path / "rows.jsonl"
     strings = ["a\u2028b", "a\u2029b", "a\x85b", "\x7f", "plain"]

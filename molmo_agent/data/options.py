@@ -47,7 +47,12 @@ def json_file(path: Path) -> Any:
     Raises:
         UsageError: the file is missing, is not JSON, or is beyond the bounds of :mod:`molmo_agent.parse`.
     """
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    # A name that no file can have, from another file.
+    except (OSError, ValueError):
+        is_there = False
+    if not is_there:
         raise UsageError(f"expected a JSON file at {path}, found none")
     try:
         return read_json(path, nan=True)

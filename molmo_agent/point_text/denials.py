@@ -19,7 +19,7 @@ _NEGATIONS = """
     decline declines sorry apologize apologise apologies offscreen oops
     nicht kein keine keinen keinem keiner keines nichts niemals nirgends nirgendwo nein leider unmoglich unsichtbar
     fehlt fehlen
-    pas ne non aucun aucune rien jamais introuvable impossible desole
+    pas ne non aucun aucune rien jamais introuvable impossible desole absent absente manquant
     ningun ninguno ninguna ningunos nada nunca tampoco imposible ausente falta
     nessun nessuno nessuna niente nulla impossibile assente manca
     nao nenhum nenhuma impossivel
@@ -78,7 +78,19 @@ _GONE = re.compile(
 _DOUBTED = re.compile(
     r"\b(?:is|are|was|were|be|seems?|appears?|looks?|target|element|result|status|answer)\s{0,3}[:=]?\s{0,3}"
     r"(?:\w{1,12} )?(?:hidden|obscured|occluded|unclear|unknown|outside|gone|wrong|incorrect|refused|elsewhere|empty)\b"
-    r"|(?:^|[.!?:\n(])\W{0,4}(?:unknown|empty|wrong)\W{0,4}(?:$|[.!?\n)])"
+    r"|(?:^|[.!?:\n(])\W{0,4}(?:unknown|unclear|empty|wrong)\W{0,4}(?:$|[.!?\n)])"
+    r"|\b(?:was|were|be|been|is|are|got|just) (?:\w{1,12} )?(?:removed|deleted|unsafe)\b|\b(?:disappeared|vanished)\b"
+    r"|\b(?:used to be|hard to (?:tell|say)|dangerous to|harmful to|have to scroll|need to scroll|request denied)\b"
+    r"|\b(?:screen|image|picture|page|screenshot) is (?:\w{1,12} )?(?:blank|black(?! and)|white)\b"
+    r"|\bwithout (?:success|luck)\b|\b(?:zero|0) (?:results|matches|hits)\b|\bonly (?:an? |the )?\w{1,20} is shown\b"
+    r"|\b(?:see|there (?:is|are)|shows?) only (?!one\b|1\b)"
+    r"|\b(?:it|that|this) (?:was|were|would be) (?:at|here|there)\b"
+)
+# English, beside an answer: of a point that is none.
+_NO_ANSWER = re.compile(
+    r"\bfor example\b|\be\.g\b|\bexample\s{0,3}:|\bthe format is\b|\bignore (?:this|it|that)\b"
+    r"|\bwrong (?:place|point|one)\b|\b(?:anything|everything|all) (?:but|except)\b|\bpreviously\W{0,3}(?:$|[:.\n])"
+    r"|\bif (?:it|this|that|there) (?:were|was)\b"
 )
 # The same in Chinese, Japanese and Korean: languages in which models that act on screens reason.
 _GONE_CJK = re.compile(
@@ -134,7 +146,7 @@ def denial(prose: str, *, reasoning: bool = False) -> str:
     if gone := _GONE.search(unquoted) or _GONE_CJK.search(unquoted):
         return gone[0].strip()
     if not reasoning:
-        doubt = _DOUBTED.search(unquoted)
+        doubt = _DOUBTED.search(unquoted) or _NO_ANSWER.search(unquoted)
         return doubt[0].strip() if doubt else _negation(unquoted)
     sentences = (text for text in _SENTENCE_END.split(unquoted) if not _ENGLISH.search(text) and not _CJK.search(text))
     return next(filter(None, map(_negation, sentences)), "")

@@ -8,6 +8,9 @@ from typing import Literal, Protocol
 from molmo_agent.data.source import Source
 from molmo_agent.errors import UnknownNameError, UsageError
 
+# Far more than any training needs; a slip of the keyboard would fill the memory or take for ever.
+_MOST = {"steps": 1_000_000_000, "batch": 1_000_000, "length": 10_000_000, "max_crops": 1_000, "prefetch": 100_000}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
@@ -194,6 +197,9 @@ def check(config: TrainConfig) -> TrainConfig:
     for name in ("steps", "batch", "length", "max_crops", "checkpoint_every", "keep", "prefetch"):
         if getattr(config, name) < 1:
             raise UsageError(f"expected {name} to be at least 1, got {getattr(config, name)}")
+    for name, most in _MOST.items():
+        if getattr(config, name) > most:
+            raise UsageError(f"expected {name} to be at most {most}, got {getattr(config, name)}")
     if config.weights == "bf16" and config.precision != "bf16":
         raise UsageError("weights in bf16 cannot be computed with in fp32: set precision=bf16 with weights=bf16")
     if config.shard_size is not None and (config.sharding != "hybrid" or config.shard_size < 1):

@@ -127,7 +127,11 @@ class EmbeddedImages:
 
 
 def _stamp(path: Path) -> str:
-    status = path.stat()
+    try:
+        status = path.stat()
+    # A null character, or half a surrogate pair.
+    except ValueError as error:
+        raise FileNotFoundError(f"no file can have the name {str(path)!r:.200}: {error}") from error
     return f"{status.st_size} {status.st_mtime_ns}"
 
 

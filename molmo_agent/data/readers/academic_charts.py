@@ -8,6 +8,7 @@ from molmo_agent.data.options import json_file, options_of, required_path
 from molmo_agent.data.readers.academic import one_question, open_files, open_hub, texts
 from molmo_agent.data.readers.annotated import Annotated, ParsedRecord, RecordList
 from molmo_agent.data.source import Source
+from molmo_agent.errors import UsageError
 
 # Weights of human and machine questions in training, so that both kinds contribute equally.
 _HUMAN, _MACHINE = 7398, 20901
@@ -40,11 +41,13 @@ def chart_qa(source: Source) -> Annotated:
 
     if hub:
         return open_hub(source, split, ("query", "label", "human_or_machine"), parse)
-    entries = [
-        {**record, "human_or_machine": number}
-        for number, kind in enumerate(("human", "augmented"))
-        for record in json_file(path / split / f"{split}_{kind}.json")
-    ]
+    entries: list[Any] = []
+    for number, kind in enumerate(("human", "augmented")):
+        file = path / split / f"{split}_{kind}.json"
+        records = json_file(file)
+        if not isinstance(records, list):
+            raise UsageError(f"expected a list of objects in {file}, got {type(records).__name__}")
+        entries += [row | {"human_or_machine": number} if isinstance(row, dict) else row for row in records]
     return open_files(source, RecordList(f"{split}_human.json and {split}_augmented.json", entries), parse)
 
 

@@ -15,9 +15,9 @@ from molmo_agent.data.formats.parquet import Table, shards
 from molmo_agent.data.images.checked import EmbeddedImages, FolderImages
 from molmo_agent.data.options import json_file, options_of, required_path
 from molmo_agent.data.readers.academic import SPLITS, choice, one_question, open_files, short, texts
-from molmo_agent.data.readers.annotated import Annotated, DataSet, ParsedRecord, RecordList
+from molmo_agent.data.readers.annotated import Annotated, DataSet, ParsedRecord, RecordList, required_texts
 from molmo_agent.data.source import Source
-from molmo_agent.data.unusable_rows import Problems
+from molmo_agent.data.unusable_rows import ROW_ERRORS, Problem, Problems, reason_of
 from molmo_agent.episode import Image
 from molmo_agent.errors import UsageError
 
@@ -39,9 +39,9 @@ def science_qa(source: Source) -> Annotated:
     def parse(number: int, record: Any) -> ParsedRecord | None:
         if hub and not record["shown"]:
             return None
-        text = f"{record['hint']}\n{record['question']}" if record["hint"] else record["question"]
+        asked = required_texts(record, "hint", "question") if record["hint"] else (required_texts(record, "question"),)
         name = f"science-qa/{split}/{record.get('id', number)}"
-        question = choice(name, {"question": text}, "science_qa", record["choices"], record["answer"])
+        question = choice(name, {"question": "\n".join(asked)}, "science_qa", record["choices"], record["answer"])
         return ParsedRecord(str(number) if hub else record["file"], (question,))
 
     if hub:
@@ -51,9 +51,9 @@ def science_qa(source: Source) -> Annotated:
         return open_files(source, _WithImage(table), parse, images=images, problems=problems)
     file, part = path / "problems.json", short(split)
     entries = [
-        {**record, "id": name, "file": f"images/{part}/{name}/{record['image']}"}
-        for name, record in _mapping(file).items()
-        if record["split"] == part and record.get("image")
+        record | {"file": f"images/{part}/{record['id']}/{record['image']}"} if isinstance(record, dict) else record
+        for record in _problems(file)
+        if not isinstance(record, dict) or (record.get("split") == part and record.get("image"))
     ]
     return open_files(source, RecordList(file.name, entries), parse)
 
@@ -76,11 +76,12 @@ class _WithImage:
         return self.table.row(number, ("question", "choices", "answer", "hint")) | {"shown": True}
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def _problems(path: Path) -> list[Any]:
+    """Return the problems of a file, each with its id; what is no object stays as it is and is reported later."""
     data = json_file(path)
-    if not isinstance(data, dict) or not all(isinstance(record, dict) for record in data.values()):
+    if not isinstance(data, dict) or not any(isinstance(record, dict) for record in data.values()):
         raise UsageError(f"expected an object of problems by their ids in {path}")
-    return data
+    return [record | {"id": name} if isinstance(record, dict) else record for name, record in data.items()]
 
 
 def tabmwp(source: Source) -> Annotated:
@@ -90,7 +91,7 @@ def tabmwp(source: Source) -> Annotated:
     """
     split = options_of(source, {"split": "train"}, {"split": SPLITS})["split"]
     path = required_path(source) / f"problems_{'dev' if split == 'validation' else split}.json"
-    entries = [{**record, "id": name} for name, record in _mapping(path).items()]
+    entries = _problems(path)
 
     def parse(number: int, record: Any) -> ParsedRecord:
         extra = {"unit": record.get("unit"), "answer_type": record.get("ans_type")}
@@ -115,17 +116,16 @@ def ai2d(source: Source) -> Annotated:
     if not names:
         raise UsageError(f"expected AI2D's questions as JSON files in {path / 'questions'}, found none")
     numbers = _images_of(path, [_number(file.name) for file in names], options["split"])
-    entries = []
+    entries: list[Any] = []
+    problems = Problems()
+    kinds = [kind for kind in ("opaque", "transparent") if options["boxes"] in ("both", kind)]
     for file in names:
         if _number(file.name) not in numbers:
             continue
-        page = json_file(file)
-        letters = _letters(path, page["imageName"]) if any(q["abcLabel"] for q in page["questions"].values()) else {}
-        for text, record in page["questions"].items():
-            kinds = [kind for kind in ("opaque", "transparent") if options["boxes"] in ("both", kind)]
-            for kind in kinds if record["abcLabel"] else ["plain"]:
-                about = {"question": text, "picture": page["imageName"], "letters": set(letters), "drawn": kind}
-                entries.append(record | about)
+        try:
+            entries += _diagram(path, json_file(file), kinds)
+        except ROW_ERRORS as error:
+            problems.add(Problem(file=file.name, reason=reason_of(error)))
 
     def parse(number: int, record: Any) -> ParsedRecord:
         options = list(dict.fromkeys(option for option in record["answerTexts"] if option != "{}"))
@@ -144,7 +144,22 @@ def ai2d(source: Source) -> Annotated:
         return image if kind == "plain" else _draw(image, _letters(path, Path(file).name), kind)
 
     records, images = RecordList("questions", entries), FolderImages(path)
-    return Annotated(DataSet(path=path, records=records, parse=parse, images=images, grouped=False, redraw=redraw))
+    data = DataSet(path=path, records=records, parse=parse, images=images, grouped=False, redraw=redraw)
+    return Annotated(data, problems)
+
+
+def _diagram(path: Path, page: Any, kinds: list[str]) -> list[dict[str, Any]]:
+    """Return the questions about a diagram, each once for every kind of letters.
+
+    Raises one of ROW_ERRORS if they have another form.
+    """
+    letters = _letters(path, page["imageName"]) if any(q["abcLabel"] for q in page["questions"].values()) else {}
+    about = {"picture": page["imageName"], "letters": set(letters)}
+    return [
+        record | about | {"question": text, "drawn": kind}
+        for text, record in page["questions"].items()
+        for kind in (kinds if record["abcLabel"] else ["plain"])
+    ]
 
 
 def _number(name: str) -> int:

@@ -71,6 +71,12 @@ def info_qa(source: Source) -> Annotated:
     return open_files(source, JsonArray(required_path(source) / file, "data"), parse)
 
 
+def _place(record: Any) -> float:
+    """Return the number of a question; unusable records stand at the end, where they are reported."""
+    number = record.get("question_id") if isinstance(record, dict) else None
+    return number if type(number) is int else float("inf")
+
+
 def st_vqa(source: Source) -> Annotated:
     """Read ST-VQA: ``train_task_3.json``, ``test_task_3.json``; ``file_path`` is the path of the image.
 
@@ -84,7 +90,7 @@ def st_vqa(source: Source) -> Annotated:
         raise UsageError(f"expected an array 'data' of objects in {path}, found none")
     entries = data["data"]
     if split != "test":
-        entries = sorted(entries, key=lambda record: record["question_id"])
+        entries = sorted(entries, key=_place)
         np.random.RandomState(63069).shuffle(entries)
         entries = entries[:1024] if split == "validation" else entries[1024:]
 

@@ -10,7 +10,7 @@ from molmo_agent.data.formats.parquet import Table
 from molmo_agent.data.images.checked import EmbeddedImages
 from molmo_agent.data.options import json_file, options_of, required_path
 from molmo_agent.data.question import Question
-from molmo_agent.data.readers.academic import choice, one_question, open_files, open_hub
+from molmo_agent.data.readers.academic import choice, one_question, open_files, open_hub, texts
 from molmo_agent.data.readers.annotated import Annotated, Columns, ParsedRecord, required_texts
 from molmo_agent.data.source import Source
 from molmo_agent.data.unusable_rows import Problems
@@ -103,7 +103,7 @@ def math_vista(source: Source) -> Annotated:
             correct = options.index(answer) if answer else None
             question = choice(name, {"question": text}, "eval_multiple_choice", options, correct, **extra)
         else:
-            answers = (answer,) if answer else ()
+            answers = texts(answer) if answer else ()
             question = one_question(name, {"question": text}, "eval_short_answer", answers=answers, extra=extra)
         return ParsedRecord(str(number), (question,))
 

@@ -10,6 +10,7 @@ from typing import Any
 from molmo_agent.data.formats.json_lines import json_rows
 from molmo_agent.data.options import options_of, required_path
 from molmo_agent.data.question import Question
+from molmo_agent.data.readers.annotated import required_texts
 from molmo_agent.data.readers.grounding.items import (
     Items,
     Parse,
@@ -52,7 +53,7 @@ def point_bench(source: Source) -> Items:
         if not mask:
             # Unscored in the published evaluation, too.
             return None
-        category, text, name = record["category"], record["user_input"], record["image_filename"]
+        category, text, name = record["category"], required_texts(record, "user_input"), record["image_filename"]
         if category not in _CATEGORIES:
             raise ValueError(f"expected 'category' {', '.join(_CATEGORIES)}, got {category!r:.80}")
         count = record.get("count")
