@@ -127,7 +127,7 @@ def test_what_is_only_shown_copied_or_formatted_is_harmless_whatever_it_is():
         # What is switched or made may be anything.
         "Toggle firewall",
         "Switch to Premium",
-        "New order",
+        "New release",
         "Show and zorgle",
         "Copy & frob",
         "Show what I delete",
