@@ -218,7 +218,8 @@ def _check_field(where: Path, path: str, value: Any) -> None:
 
         if not isinstance(value, str) or value not in ACT2FN:
             raise ValueError(f"expected {path!r} in {where} to be an activation of transformers, got {_quoted(value)}")
-    elif key == "rope_type" and value is not None:
+    # Encoders of images have kinds of their own.
+    elif key == "rope_type" and value is not None and not path.startswith("vision_config."):
         from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
         if not isinstance(value, str) or value not in {*ROPE_INIT_FUNCTIONS, "default", "mrope"}:
