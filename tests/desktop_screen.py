@@ -140,8 +140,12 @@ def wait_for_focus(title):
 
 
 def clipboard():
-    command = ["xclip", "-selection", "clipboard", "-o"]
-    return subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False).stdout.decode()
+    return _clipboard_bytes().decode()
+
+
+def _clipboard_bytes(kind=None):
+    command = ["xclip", "-selection", "clipboard", "-o", *(["-t", kind] if kind else [])]
+    return subprocess.run(command, capture_output=True, timeout=PATIENCE_S, check=False).stdout
 
 
 def set_clipboard(content, kind="UTF8_STRING"):
@@ -153,6 +157,8 @@ def set_clipboard(content, kind="UTF8_STRING"):
         check=True,
         timeout=PATIENCE_S,
     )
+    # xclip returns before the X server knows the new owner.
+    wait_for(lambda: _clipboard_bytes(kind) == content, "the new content of the clipboard")
 
 
 def heed_signals():

@@ -48,6 +48,8 @@ ANYBODY = 0
 """Among numbers of clients."""
 # How long the process that keeps the old content may take to begin.
 _KEEPER_S = 10.0
+# How long the new owner of the old content may take to be it.
+_OWNER_S = 2.0
 
 Contents = Mapping[str, tuple[str, bytes]]
 """What a selection holds: format that is asked for -> (type of the answer, data)."""
@@ -177,6 +179,7 @@ class Pasteboard:
         if not suspects:
             for selection, (target, content) in self._old.items():
                 _write_with_xclip(selection, target, content)
+            self._await_owners()
 
     def _hand_over(self, suspects: Collection[int]) -> None:
         """Leave the old content to a process that knows whom not to give it to."""
@@ -196,6 +199,13 @@ class Pasteboard:
             )
         # Those who asked meanwhile get nothing.
         self._serve(_QUIET_S)
+
+    def _await_owners(self) -> None:
+        """Wait a moment until the old content is there again: xclip returns before the X server knows its new owner."""
+        atoms = [self._display.intern_atom(selection) for selection in self._old]
+        end = time.monotonic() + _OWNER_S
+        while time.monotonic() < end and any(self._display.get_selection_owner(atom) == Xlib.X.NONE for atom in atoms):
+            time.sleep(0.002)
 
     def _client(self, window_id: int) -> int:
         """Return the number of the client that made a window: the high bits of its id."""
