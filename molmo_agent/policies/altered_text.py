@@ -127,7 +127,7 @@ def _is_glued(text: str, line: Line, old: Sequence[str]) -> bool:
 def _makes_other_numbers(text: str, line: Line) -> bool:
     """Return whether a date or the like became others by its digits: 2024-05-17 in a field for months first.
 
-    A program may leave all separators out, or write others.
+    A program may leave all separators out, write others, or set digits off by thousands.
     """
     typed = _DIGITS.findall(text)
     seen = _DIGITS.findall(line.text)
@@ -136,9 +136,11 @@ def _makes_other_numbers(text: str, line: Line) -> bool:
     start = "".join(seen).find("".join(typed))
     if start < 0 or "".join(typed) in seen:
         return False
-    wanted = {start + edge for edge in (0, *itertools.accumulate(map(len, typed)))}
-    edges = {0, *itertools.accumulate(map(len, seen))}
-    return {edge for edge in edges if min(wanted) <= edge <= max(wanted)} != wanted
+    ends = [start + end for end in itertools.accumulate(map(len, typed))]
+    wanted = {start, *ends}
+    thousands = {edge for end, run in zip(ends, typed, strict=True) for edge in range(end - 3, end - len(run), -3)}
+    edges = {edge for edge in (0, *itertools.accumulate(map(len, seen))) if start <= edge <= ends[-1]}
+    return not wanted <= edges <= wanted | thousands
 
 
 def _spell(text: str) -> str:
