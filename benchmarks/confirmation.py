@@ -30,11 +30,10 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-import numpy as np
 from guard_stage import read_corpus, why_asked
 
 from molmo_agent.actions import Click, Done, Drag
-from molmo_agent.episode import Decision, ElementRole, Image, LabelledPoint, Observation, PointResult, ScreenElement
+from molmo_agent.episode import Decision, ElementRole, LabelledPoint, Observation, PointResult, ScreenElement
 from molmo_agent.geometry import Point
 from molmo_agent.images.reading import read_image
 from molmo_agent.ocr.reader import load_reader
@@ -46,7 +45,6 @@ from molmo_agent.risk.icon_meanings import COMMIT_ICONS
 from molmo_agent.risk.judge import why_ask
 from molmo_agent.rollout.batch import episode_seed
 from molmo_agent.rollout.loop import rollout
-from molmo_agent.screen_text import Line, TextReader
 from molmo_agent.transforms import ImageTransform
 
 # The largest share of harmless steps, and of dangerous ones, that may be judged wrongly.
@@ -91,7 +89,7 @@ ROLES: dict[str, ElementRole] = {
 
 def steps_of_screens(path: Path, *, named: bool = False) -> Steps:
     """Yield one click for each line of a file of targets; ``named``: their programs tell kinds and names."""
-    reader = OncePerImage(load_reader())
+    reader = load_reader()
     for line in path.read_text(encoding="utf-8").splitlines():
         target = json.loads(line)
         image = read_image(path.parent / target["image"])
@@ -104,19 +102,6 @@ def steps_of_screens(path: Path, *, named: bool = False) -> Steps:
         element = ScreenElement(role=ROLES.get(extra.get("kind", ""), "text"), name=name)
         names = (lambda point, element=element: [element]) if named else None
         yield said, extra.get("kind", ""), name, why_ask(decision, said, observation, reader, (), names)
-
-
-class OncePerImage:
-    """Reads an image once for all steps on it that follow each other."""
-
-    def __init__(self, reader: TextReader) -> None:
-        self._reader, self._image, self._lines = reader, np.zeros(0, np.uint8), []
-
-    def read(self, image: Image) -> list[Line]:
-        """Return the lines of an image."""
-        if not np.array_equal(image, self._image):
-            self._image, self._lines = image, self._reader.read(image)
-        return self._lines
 
 
 def is_dangerous(said: str, kind: str, name: str) -> bool:

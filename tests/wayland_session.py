@@ -203,7 +203,7 @@ class Gnome(DesktopSession):
             self.start_portals(PORTALS[0], "gnome")
 
     def _plug_in_keyboard(self):
-        """Give the session a keyboard of its own, as machines have one, until the connection is closed.
+        """Give the session a keyboard, as machines have one, until the connection is closed.
 
         Without one this mutter does not notice that the program with the focus ends: if the next has its address in
         memory, it is never told what the clipboard offers.

@@ -12,7 +12,7 @@ from transformers.cache_utils import DynamicCache
 from molmo_agent.episode import Image, PointResult
 from molmo_agent.errors import ModelError, UsageError
 from molmo_agent.interfaces import ModelTraits, Usage, report_usage
-from molmo_agent.model.checkpoints.hub import places, remark
+from molmo_agent.model.checkpoints.hub import places, problem_of, remark
 from molmo_agent.model.checkpoints.untrusted import check_checkpoint
 from molmo_agent.model.fit import check_fit
 from molmo_agent.model.modeling import MolmoForConditionalGeneration
@@ -117,11 +117,9 @@ class MolmoPointer:
                 model.float()
         # Every exception: transformers, torch and tokenizers raise whatever a damaged file makes them raise.
         except Exception as error:
-            # The message of a KeyError is the key alone.
-            problem = repr(error) if isinstance(error, LookupError | TypeError) else str(error).strip() or repr(error)
             raise ModelError(
                 f"expected a Molmo checkpoint at {str(folder)!r} (config, weights, tokenizer and processor files), "
-                f"but loading it failed: {visible_text(problem)}{remark(folder)}"
+                f"but loading it failed: {visible_text(problem_of(error))}{remark(folder)}"
             ) from error
         own: dict[str, Any] = {"name": Path(folder).name}
         own |= {name: options.pop(name) for name in ("name", "compile", "cache") if name in options}

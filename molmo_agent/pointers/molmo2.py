@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from molmo_agent.errors import ModelError
-from molmo_agent.model.checkpoints.hub import places, remark
+from molmo_agent.model.checkpoints.hub import places, problem_of, remark
 from molmo_agent.model.checkpoints.untrusted import check_checkpoint, check_configs
 from molmo_agent.point_text.scales import ImageSize
 from molmo_agent.pointers.local_chat.pointer import LocalChat
@@ -61,12 +61,10 @@ class Molmo2Pointer(LocalChat):
             )
         # Every exception: transformers, torch and tokenizers raise whatever a damaged file makes them raise.
         except Exception as error:
-            # The message of a KeyError is the key alone.
-            problem = repr(error) if isinstance(error, LookupError | TypeError) else str(error).strip() or repr(error)
             hint = "" if "torchvision" not in str(error).lower() else "; pip install 'molmo-agent[molmo2]' brings it"
             raise ModelError(
                 f"expected a Molmo2 checkpoint at {str(source)!r}, but loading it failed: "
-                f"{visible_text(problem)}{hint}{remark(source)}"
+                f"{visible_text(problem_of(error))}{hint}{remark(source)}"
             ) from error
         if info["missing_keys"]:
             raise ModelError(

@@ -144,6 +144,6 @@ def _makes_other_numbers(text: str, line: Line) -> bool:
 
 
 def _spell(text: str) -> str:
-    """Return the letters and digits of a text without accents, each as one character of its own case."""
+    """Return the letters and digits of a text without accents, each as one character in its case."""
     plain = unicodedata.normalize("NFKD", text)
     return "".join(character for character in plain if character.isalnum() and len(character.casefold()) == 1)

@@ -11,7 +11,7 @@ import numpy as np
 from molmo_agent.actions import Click, Drag, LongPress, Type, points_of
 from molmo_agent.episode import Effect, Image, Step
 from molmo_agent.geometry import Box
-from molmo_agent.images import different_pixels, pieces
+from molmo_agent.images import changed_part, different_pixels, pieces
 from molmo_agent.policies.altered_text import alteration
 from molmo_agent.policies.progress import ONLY_CLOSED, Progress
 from molmo_agent.policies.typed_text import MAX_CHARACTERS, MIN_CHARACTERS, arrived, is_held, readable_part
@@ -165,8 +165,8 @@ def _changed_width(before: Image, after: Image) -> int:
     """Return the width in pixels of the part that differs; 0 for equal images, and those of different sizes."""
     if before.shape != after.shape:
         return 0
-    columns = np.flatnonzero((before != after).any(axis=(0, 2)))
-    return int(columns[-1] - columns[0] + 1) if len(columns) else 0
+    part = changed_part(before, after)
+    return part[2] - part[0] if part else 0
 
 
 def _click_before(step: Step, history: Sequence[Step]) -> Step | None:

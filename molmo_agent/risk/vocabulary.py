@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from molmo_agent.risk.folding import fold, readings, words_of
 
 _LONGEST_PHRASE = 4
-# Scripts that are written without spaces, or whose words carry endings: matched anywhere in a text.
 # Letters that text engines take for each other.
 _ALIKE = ("aeocsu", "il1tjfr", "hnbukr", "gq9yp", "vyuw", "s58z", "mnw", "dcla")
 # Shorter words are too near to others.
 _MISREAD_LETTERS = 6
+# Scripts that are written without spaces, or whose words carry endings: matched anywhere in a text.
 _UNSPACED = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 
 

@@ -32,8 +32,8 @@ def texts(value: Any) -> tuple[str, ...]:
     items = value if isinstance(value, list) else [value]
     for item in items:
         if not isinstance(item, str) and (type(item) not in (int, float) or not math.isfinite(item)):
-            found = "a null" if item is None else f"{item!r:.40}"
-            raise ValueError(f"expected texts, got {found} among {len(items)}")
+            shown = "a null" if item is None else f"{item!r:.40}"
+            raise ValueError(f"expected texts, got {shown} among {len(items)}")
     return tuple(str(item) for item in items)
 
 

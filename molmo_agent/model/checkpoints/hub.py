@@ -27,6 +27,12 @@ def places(source: str | Path) -> dict[str, Any]:
     return {"trust_remote_code": False, **local}
 
 
+def problem_of(error: Exception) -> str:
+    """Return why a checkpoint cannot be loaded: the message, with the error's name where it says nothing alone."""
+    # The message of a KeyError is the key alone.
+    return repr(error) if isinstance(error, LookupError | TypeError) else str(error).strip() or repr(error)
+
+
 def remark(source: str | Path) -> str:
     """Return an addition to the error message of a checkpoint that cannot be loaded."""
     if Path(source).exists() or reachable():

@@ -47,9 +47,11 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = {
     **dict.fromkeys(("dtype", "torch_dtype"), (None, "auto", "float32", "float16", "bfloat16", "float64")),
 }
 # A size may be at most this: the largest models have 200 layers, a width of 20,000 and 500,000 words.
-_LIMITS = {"layers": 1_000, "depth": 1_000, "heads": 10_000, "experts": 10_000, "size": 10_000_000, "vocab": 10_000_000}
-# transformers makes a name for each label, and the grid of crops is chosen among all with so many.
-_LIMITS |= {"labels": 100_000, "crops": 1_000}
+_LIMITS = {
+    **{"layers": 1_000, "depth": 1_000, "heads": 10_000, "experts": 10_000, "size": 10_000_000, "vocab": 10_000_000},
+    # transformers makes a name for each label, and the grid of crops is chosen among all with so many.
+    **{"labels": 100_000, "crops": 1_000},
+}
 _SIZE = re.compile(
     r"depth|embed_dim|n_layers|n_heads|n_kv_heads|d_model|mlp_hidden_size|embedding_size|vocab_size|additional_vocab_size|"
     r"max_crops|num_labels|(num|image_num)_\w*(layers|heads|experts)|\w*(hidden|intermediate|pooling|patch|image)_size|moe_num_experts"

@@ -15,7 +15,7 @@ _CHECK_LOW, _CHECK_HIGH, _CHECK_AWAY = 0.3, 1.15, 2.4
 _AREA_HIGH, _AREA_BELOW, _AREA_FILL = 14.0, 1.2, 0.85
 # The heading of an area touches it, in pixels, and has another colour, in any channel.
 _TOUCHES_PX, _OTHER_SHADE = 4, 6
-# A field around an icon, in heights of the icon, and how wide it is at least, in heights of its own.
+# A field around an icon, in heights of the icon, and its least width, in its heights.
 _ICON_FIELD_HIGH, _ICON_FIELD_WIDTH, _ICON_FIELD_FILL = 2.4, 4.0, 0.9
 # A field beside its label is hardly higher than two lines.
 _BESIDE_HIGH = 2.6

@@ -265,9 +265,9 @@ _ENDS = (
         _WHERE_IT_ENDS,
     ),
 )
-# "The word hello", "my code 1234": what is typed stands behind them. "The word shown above" is described.
 VALUE_CALLED = re.compile(rf"{_NAMED_VALUE}\s+(?=\S*[\d@]\S*(?:$|\s+(?:in|into)\s))")
 """A pattern for what an entered number or address is called: ``zip code`` of "enter zip code 90210"."""
+# "The word hello", "my code 1234": what is typed stands behind them. "The word shown above" is described.
 CALLED = re.compile(
     r"(?:exactly\s+)?(?:this|exactly|as\s+follows|verbatim)\s*:\s+(?=\S)"
     r"|(?:the|my|your)\s+(?:(?:following\s+)?(?:word|letter|digit|number)\s*:?\s+"

@@ -7,7 +7,7 @@ from molmo_agent.actions import Direction
 from molmo_agent.errors import UsageError
 from molmo_agent.policies.instructions.counts import COUNT, number
 from molmo_agent.policies.instructions.quoting import Part
-from molmo_agent.policies.instructions.reading import need
+from molmo_agent.policies.instructions.reading import need, outside_names
 from molmo_agent.policies.instructions.substep import SubStep
 
 MAX_WAIT_S = 3600
@@ -107,9 +107,7 @@ def read_drag(part: Part, rest: Part) -> list[SubStep]:
     """
     if source := re.match(r"from\s+", rest.mask, re.IGNORECASE):
         rest = rest.cut(source.end())
-    ends = list(_TO.finditer(rest.mask))
-    # "From To do to Done": a name may hold the word.
-    ends = [end for end in ends if end[0].islower()] or ends
+    ends = outside_names(list(_TO.finditer(rest.mask)))
     if not ends and re.match(r"drag\s+and\s+drop(?!\w)", part.mask, re.IGNORECASE):
         ends = list(_DROP_ON.finditer(rest.mask))
     if not ends:

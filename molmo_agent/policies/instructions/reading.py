@@ -54,6 +54,11 @@ def need(part: Part, value: str) -> str:
     return value
 
 
+def outside_names(links: list[re.Match[str]]) -> list[re.Match[str]]:
+    """Return the links in small letters, if any: in ``set the To field to Rome`` a name holds the same word."""
+    return [link for link in links if link[0].islower()] or links
+
+
 _PREPOSITION = re.compile(
     r"(?:on|at|onto|over|to|(?:inside|into|in)(?=\s+(?:the\s+)?cell\s|\s+the\s[^,;]*?(?:field|box|bar|area)s?\W*$))\s+",
     re.IGNORECASE,
@@ -240,9 +245,7 @@ def read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
     edges = [0, *(edge for match in cuts for edge in match.span()), len(rest.text)]
     steps: list[SubStep] = []
     for pair in (rest.cut(*span) for span in zip(edges[::2], edges[1::2], strict=True)):
-        links = list(re.finditer(rf"\s+{link}\s+", pair.mask, re.IGNORECASE))
-        # "Set the To field to Rome": a name may hold the word.
-        links = [found for found in links if found[0].islower()] or links
+        links = outside_names(list(re.finditer(rf"\s+{link}\s+", pair.mask, re.IGNORECASE)))
         if not links:
             raise UsageError(f"{part.text!r} does not say {link} what; {example}")
         if len(links) > 1:
@@ -255,8 +258,7 @@ def read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
                 f"{part.text!r}: only fields can be set; put the text in quotes: set {target.text} to "
                 f'"{text.text}", or name the clicks one by one'
             )
-        if value is None and text.quotes:
-            raise UsageError(f"{part.text!r}: it is not clear where the text ends; put all of it in one pair of quotes")
+        _refuse_partly_quoted(part, text)
         words, advice = why_no_text(text.mask, "fill") if value is None else ("", "")
         if words:
             raise refusal(part, words, advice)
@@ -267,6 +269,16 @@ def read_fill(part: Part, rest: Part, link: str) -> list[SubStep]:
 
 
 _PUT = re.compile(r"\s+(?:into|in|to|inside|as|for)\s+(?=\S)", re.IGNORECASE)
+
+
+def _refuse_partly_quoted(part: Part, text: Part) -> None:
+    """Refuse a text of which only a part is in quotes.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if text.quotes and text.quoted() is None:
+        raise UsageError(f"{part.text!r}: it is not clear where the text ends; put all of it in one pair of quotes")
 
 
 def read_put(part: Part, rest: Part) -> list[SubStep]:
@@ -280,8 +292,7 @@ def read_put(part: Part, rest: Part) -> list[SubStep]:
         raise UsageError(f"{part.text!r}: it is not clear where the text ends; put it in quotes")
     text, target = rest.cut(0, links[0].start()), rest.cut(links[0].end()).sentence()
     value = text.quoted()
-    if value is None and text.quotes:
-        raise UsageError(f"{part.text!r}: it is not clear where the text ends; put all of it in one pair of quotes")
+    _refuse_partly_quoted(part, text)
     typing = SubStep(text=part.text, gesture="type", value=text.text if value is None else value, replace=True)
     return [*read_pointing(part, target, "click"), typing]
 

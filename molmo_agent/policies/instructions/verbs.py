@@ -54,7 +54,7 @@ _PUT = (
     r"put(?=\s+(?:\0|(?-i:[A-Z\d])|\S*@)[^,;\n]{0,80}?\s(?:in|into|to|inside)\s+"
     r"(?:(?:the|my|this)\s|\0)[^,;\n]{0,60}?(?<!check )(?:field|box|bar|cell)(?!\w))"
 )
-# "Add "milk" to the list" is an entry of its own.
+# "Add "milk" to the list" makes a new entry.
 _INSERT = (
     r"(?:insert|add)(?=\s+\0+\s(?:in|into|to)\s+(?:the|my|this)\s[^,;\n]{0,60}?(?:field|box|bar|cell|line|area)(?!\w))"
 )
